@@ -1,0 +1,14 @@
+"""MCP servers to try workflows on, run as `python -m mock_servers.NAME`.
+
+delay       waits, echoes, computes: for timing and concurrency
+text        counts, sums up and joins text
+numbers     arithmetic, statistics and units
+keyvalue    remembers values: the one server with writing tools
+weather     a forecast for any city, always the same for the same city
+news        search results for any query, always the same for the same query
+faulty      misbehaves on demand: for tests of failure
+
+All but `faulty` are ordinary servers on the MCP SDK and also speak HTTP (`--http --port 8901`);
+`faulty` uses the standard library alone, so that it starts at once and can break any rule.
+Nothing here imports the orchestrator.
+"""

@@ -1,0 +1,79 @@
+"""Tools that take time: waiting, waiting at random, computing, and none at all (`echo`)."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any
+
+import anyio
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import BaseModel
+
+from mock_servers.serve import READ_ONLY, run
+
+server = MCPServer(
+    "delay", instructions="Waits, echoes and computes: for timing.", log_level="WARNING"
+)
+
+
+class Slept(BaseModel):
+    """How long a call waited, and the label it was given."""
+
+    slept_ms: int
+    label: str
+
+
+class Echo(BaseModel):
+    """The value that came in."""
+
+    value: Any
+
+
+class Busy(BaseModel):
+    """How long a call computed."""
+
+    busy_ms: int
+
+
+@server.tool(annotations=READ_ONLY)
+async def delay(ms: int = 0, label: str = "") -> Slept:
+    """Wait for a number of milliseconds, then return it with the label."""
+    return await _sleep(ms, label)
+
+
+@server.tool(annotations=READ_ONLY)
+async def random_delay(
+    min_ms: int = 0, max_ms: int = 100, seed: int | None = None, label: str = ""
+) -> Slept:
+    """Wait for a random time between two bounds in milliseconds; the same seed, the same time."""
+    if min_ms > max_ms:
+        raise ToolError(f"min_ms ({min_ms}) is greater than max_ms ({max_ms})")
+    return await _sleep(random.Random(seed).randint(min_ms, max_ms), label)
+
+
+@server.tool(annotations=READ_ONLY)
+async def echo(value: Any) -> Echo:
+    """Return a JSON value (the SDK parses a text that is a JSON array, object or null)."""
+    return Echo(value=value)
+
+
+@server.tool(annotations=READ_ONLY)
+async def busy(ms: int) -> Busy:
+    """Keep the processor busy for a number of milliseconds; other calls to this server wait."""
+    end = time.perf_counter() + ms / 1000
+    while time.perf_counter() < end:
+        pass
+    return Busy(busy_ms=ms)
+
+
+async def _sleep(ms: int, label: str) -> Slept:
+    if ms < 0:
+        raise ToolError(f"cannot wait for {ms} ms: give 0 or more")
+    await anyio.sleep(ms / 1000)
+    return Slept(slept_ms=ms, label=label)
+
+
+if __name__ == "__main__":
+    run(server)

@@ -1,0 +1,222 @@
+"""A server that misbehaves on demand, by its tools and its start options; standard library only."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from mock_servers import wire
+from mock_servers.wire import Connection, Json, RpcError, Tool
+
+GARBAGE = b"this line is not JSON\n\xff\xfe\xfa neither text nor JSON\n"
+SPILL = b"faulty: a line of log output that nobody asked for\n"
+NOBODY = 2**31 - 1
+"""A request id that no client has used."""
+
+
+def text(value: str, *, is_error: bool = False) -> Json:
+    """Return a result with a text and nothing else."""
+    return {"content": [{"type": "text", "text": value}], "isError": is_error}
+
+
+def structured(value: Json) -> Json:
+    """Return a result with structured content, and the same as JSON text."""
+    return {**text(json.dumps(value)), "structuredContent": value}
+
+
+class Faulty:
+    """The tools, and what one process remembers of their calls.
+
+    Args:
+        crash_after: How many calls are answered; the one after them ends the process.
+    """
+
+    def __init__(self, crash_after: int | None = None) -> None:
+        self._calls_left = crash_after
+        self._attempts: Counter[str] = Counter()
+        self._cancelled: list[str] = []
+        self._appended: list[Any] = []
+
+    def tools(self) -> list[Tool]:
+        """Return all tools; those that change something say so."""
+        return [
+            Tool(self.echo),
+            Tool(self.delay),
+            Tool(self.fail),
+            Tool(self.flaky),
+            Tool(self.crash),
+            Tool(self.crash_writing, read_only=False, idempotent=False),
+            Tool(self.hang),
+            Tool(self.garbage),
+            Tool(self.huge),
+            Tool(self.rpc_error),
+            Tool(self.stderr_flood),
+            Tool(self.wrong_id),
+            Tool(self.cancelled),
+            Tool(self.infinity),
+            Tool(self.pid),
+            Tool(self.append, read_only=False, idempotent=False),
+            Tool(self.appended),
+        ]
+
+    def count_call(self) -> None:
+        """Count one call, and end the process if it is one too many."""
+        if self._calls_left is not None:
+            if self._calls_left == 0:
+                wire.die(1, "faulty: crashing as asked (--crash-after)")
+            self._calls_left -= 1
+
+    def note_cancelled(self, params: Json) -> None:
+        """Remember a call that the client cancelled by its label, or else by its tool."""
+        label = (params.get("arguments") or {}).get("label")
+        self._cancelled.append(label or params.get("name", ""))
+
+    async def echo(self, value: Any) -> Json:
+        """Return the value as it came."""
+        return structured({"value": value})
+
+    async def delay(self, ms: int = 0, label: str = "") -> Json:
+        """Wait for a number of milliseconds, then return it with the label."""
+        await asyncio.sleep(ms / 1000)
+        return structured({"slept_ms": ms, "label": label})
+
+    async def fail(self, message: str = "failed as asked") -> Json:
+        """Fail with a message (isError)."""
+        return text(message, is_error=True)
+
+    async def flaky(self, key: str, fail_times: int = 1, value: Any = None) -> Json:
+        """Fail the first calls with this key, then return the value and the count of calls."""
+        self._attempts[key] += 1
+        attempt = self._attempts[key]
+        if attempt <= fail_times:
+            return text(f"attempt {attempt} of {key} fails as asked", is_error=True)
+        return structured({"value": value, "attempts": attempt})
+
+    async def crash(self, code: int = 1) -> Json:
+        """End the process in the middle of the call, with an exit code; declared read-only."""
+        wire.die(code, f"faulty: crashing as asked (code {code})")
+
+    async def crash_writing(self, code: int = 1) -> Json:
+        """End the process in the middle of the call; declared as writing, not to be repeated."""
+        wire.die(code, f"faulty: crashing as asked (code {code})")
+
+    async def hang(self, label: str = "") -> Json:  # noqa: ARG002 - see note_cancelled
+        """Never answer."""
+        return await asyncio.Future[Json]()
+
+    async def garbage(self, lines: int = 3) -> Json:
+        """Write lines that are no messages, some not even UTF-8, then answer as it should."""
+        wire.write_bytes(GARBAGE * lines)
+        return structured({"lines": 2 * lines})
+
+    async def huge(self, bytes: int) -> Json:  # noqa: A002 - the tool's public name for it
+        """Return a text of a number of bytes."""
+        return text("x" * bytes)
+
+    async def rpc_error(self, code: int = -32000, message: str = "refused as asked") -> Json:
+        """Answer with a JSON-RPC error."""
+        raise RpcError(code, message)
+
+    async def stderr_flood(self, bytes: int = 1_000_000) -> Json:  # noqa: A002 - as in huge
+        """Write at least a number of bytes to stderr, then answer; blocks if nobody reads them."""
+        sys.stderr.buffer.write(SPILL * -(-bytes // len(SPILL)))
+        sys.stderr.buffer.flush()
+        return structured({"bytes": bytes})
+
+    async def wrong_id(self) -> Json:
+        """Answer a request that nobody made, and never this one."""
+        wire.write({"jsonrpc": "2.0", "id": NOBODY, "result": text("for nobody")})
+        return await self.hang()
+
+    async def cancelled(self) -> Json:
+        """List the calls that the client cancelled, by label or else by tool."""
+        return structured({"cancelled": self._cancelled})
+
+    async def infinity(self) -> Json:
+        """Return Infinity as text and as structured content, which is no JSON."""
+        return {**text("Infinity"), "structuredContent": {"value": float("inf")}}
+
+    async def pid(self) -> Json:
+        """Return the process id: it changes when the server is started again."""
+        return structured({"pid": os.getpid()})
+
+    async def append(self, value: Any, ms: int = 10) -> Json:
+        """Add to a list by reading it, waiting and writing it: calls at the same time lose data."""
+        read = [*self._appended, value]
+        await asyncio.sleep(ms / 1000)
+        self._appended = read
+        return structured({"length": len(read)})
+
+    async def appended(self) -> Json:
+        """Return what the calls of append left."""
+        return structured({"values": self._appended})
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the start options."""
+    options = argparse.ArgumentParser(prog="python -m mock_servers.faulty", description=__doc__)
+    option = options.add_argument
+    option("--name", default="faulty", help="the name the server gives itself (%(default)s)")
+    option("--stderr", metavar="TEXT", help="write a line to stderr at the start")
+    option("--start-delay", type=float, default=0, metavar="SECONDS", help="wait before serving")
+    option("--hang-on-start", action="store_true", help="read everything, answer nothing")
+    option("--exit-on-start", type=int, metavar="CODE", help="exit at once")
+    option("--garbage-on-start", action="store_true", help="write lines that are no messages first")
+    option("--crash-after", type=int, metavar="N", help="answer N calls, crash in the next")
+    option("--ignore-eof", action="store_true", help="go on living when stdin ends")
+    option("--ignore-sigterm", action="store_true", help="only SIGKILL ends the process")
+    option(
+        "--legacy-only",
+        action="store_true",
+        help="exit if the first message is not initialize, as old servers do",
+    )
+    return options
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """Serve the tools until stdin ends."""
+    faulty = Faulty(options.crash_after)
+    answering = wire.methods(options.name, faulty.tools())
+    call_tool = answering["tools/call"]
+
+    async def counted(params: Json) -> Json:
+        faulty.count_call()
+        return await call_tool(params)
+
+    answering["tools/call"] = counted
+    first_method = "initialize" if options.legacy_only else None
+    await Connection(answering, faulty.note_cancelled, first_method).serve()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the server as the start options say."""
+    options = parser().parse_args(argv)
+    if options.stderr:
+        wire.log(options.stderr)
+    if options.exit_on_start is not None:
+        code = options.exit_on_start
+        wire.die(code, f"faulty: exiting at the start as asked (code {code})")
+    if options.ignore_sigterm:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(options.start_delay)
+    if options.garbage_on_start:
+        wire.write_bytes(GARBAGE)
+    if options.hang_on_start:
+        while sys.stdin.buffer.readline():
+            pass
+    else:
+        asyncio.run(serve(options))
+    while options.ignore_eof:
+        time.sleep(3600)
+
+
+if __name__ == "__main__":
+    main()

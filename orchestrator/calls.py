@@ -1,0 +1,206 @@
+"""A call, who makes it, and the policies around it.
+
+The rule of this file: a *caller* takes a `Call` and gives an output or raises `CallError`; a policy is
+a function from caller to caller. From the outside in: slots, then the timeout of the attempt, so that
+waiting for a slot never eats the timeout.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+
+from orchestrator.conversion import Conversion
+from orchestrator.errors import CallError
+
+DEFAULT_TIMEOUT_S = 60.0
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of a tool, and what is measured on the way.
+
+    Attributes:
+        task: The id of the task it is for.
+        server: The server, and `tool` the tool there.
+        arguments: The arguments, a JSON object.
+        timeout_s: The limit of one attempt, seconds.
+        priority: Less goes first where calls wait for a slot.
+        writes: Whether the tool declares that it changes something.
+        conversions: The arguments that were converted for the tool.
+        attempts: How often it was tried so far.
+        waited_s: How long it waited for slots so far, seconds.
+        started_at: When its first attempt began, on anyio's clock.
+    """
+
+    task: str
+    server: str
+    tool: str
+    arguments: dict[str, Any]
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    priority: float = 0.0
+    writes: bool = False
+    conversions: tuple[Conversion, ...] = ()
+    attempts: int = 0
+    waited_s: float = 0.0
+    started_at: float | None = None
+
+
+Caller = Callable[[Call], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool as its server describes it.
+
+    Attributes:
+        server: The server, and `name` the tool's name there.
+        title: For people; empty if the server gives none.
+        description: For people and models.
+        input_schema: The JSON Schema of its arguments.
+        output_schema: The JSON Schema of its structured output, or None.
+        read_only: Whether it declares that it changes nothing; None if it does not say. Likewise
+            `idempotent`, `destructive` and `open_world`.
+    """
+
+    server: str
+    name: str
+    input_schema: Mapping[str, Any]
+    title: str = ""
+    description: str = ""
+    output_schema: Mapping[str, Any] | None = None
+    read_only: bool | None = None
+    idempotent: bool | None = None
+    destructive: bool | None = None
+    open_world: bool | None = None
+
+    @property
+    def target(self) -> str:
+        """`server:tool`."""
+        return f"{self.server}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPolicy:
+    """What a server's configuration says about calls to it.
+
+    Attributes:
+        timeout_s: The limit of one attempt for tasks that name none, seconds.
+        slots: The calls in flight on the server, over all its sessions and runs; None = no limit.
+        writers: The same for tools that declare that they write; None = no limit of their own.
+    """
+
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    slots: Slots | None = None
+    writers: Slots | None = None
+
+
+class Slots:
+    """So many calls at a time; who waits is served by priority, then in the order of asking.
+
+    Whoever could start at the same moment has asked before the first slot is given away: the order
+    does not depend on the event loop's.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._free = limit
+        self._waiting: list[_Waiter] = []
+        self._asked = 0
+        self._giving = False
+
+    def __repr__(self) -> str:
+        return f"Slots({self._free} of {self.limit} free, {len(self._waiting)} waiting)"
+
+    @asynccontextmanager
+    async def slot(self, priority: float = 0.0) -> AsyncIterator[None]:
+        """Hold a slot; wait for one if none is free."""
+        await self._acquire(priority)
+        try:
+            yield
+        finally:
+            self._free += 1
+            self._give()
+
+    async def _acquire(self, priority: float) -> None:
+        self._asked += 1
+        waiter = _Waiter(priority, self._asked)
+        heapq.heappush(self._waiting, waiter)
+        try:
+            if self._free and not self._giving:
+                self._giving = True
+                try:
+                    await anyio.lowlevel.checkpoint()
+                finally:
+                    self._giving = False
+                    self._give()
+            await waiter.given.wait()
+        except BaseException:
+            waiter.gone = True
+            if waiter.given.is_set():
+                self._free += 1
+                self._give()
+            raise
+
+    def _give(self) -> None:
+        while self._free and self._waiting:
+            waiter = heapq.heappop(self._waiting)
+            if not waiter.gone:
+                self._free -= 1
+                waiter.given.set()
+
+
+@dataclass(slots=True, order=True)
+class _Waiter:
+    priority: float
+    number: int
+    given: anyio.Event = field(default_factory=anyio.Event, compare=False)
+    gone: bool = field(default=False, compare=False)
+
+
+def with_timeout(call_next: Caller) -> Caller:
+    """Each attempt ends after the call's `timeout_s`, with a `timeout` error."""
+
+    async def call_within(call: Call) -> Any:
+        with anyio.move_on_after(call.timeout_s):
+            return await call_next(call)
+        raise CallError(
+            "timeout",
+            f"{call.server}:{call.tool} did not answer within {call.timeout_s:g} s",
+            timeout_s=call.timeout_s,
+        )
+
+    return call_within
+
+
+def with_slots(
+    call_next: Caller, servers: Mapping[str, ServerPolicy], run_slots: Slots | None
+) -> Caller:
+    """Each attempt waits for its turn among writers, for a slot of its server, then for one of the run.
+
+    In this order, a call that waits for a busy server holds no slot that others could use.
+    """
+
+    async def call_in_slots(call: Call) -> Any:
+        policy = servers.get(call.server, _FREE)
+        writers = policy.writers if call.writes else None
+        wanted = [slots for slots in (writers, policy.slots, run_slots) if slots is not None]
+        if not wanted:
+            return await call_next(call)
+        asked_at = anyio.current_time()
+        async with AsyncExitStack() as held:
+            for slots in wanted:
+                await held.enter_async_context(slots.slot(call.priority))
+            call.waited_s += anyio.current_time() - asked_at
+            return await call_next(call)
+
+    return call_in_slots
+
+
+_FREE = ServerPolicy()

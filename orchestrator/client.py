@@ -1,0 +1,315 @@
+"""`Orchestrator`: servers on one side, workflows on the other.
+
+The rule of this file: it is the front door of the package, and wires the parts together; nothing is
+decided here but what is wrong before the first call.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+
+from orchestrator.calls import Call, Tool, with_slots, with_timeout
+from orchestrator.config import Server, describe, load_config
+from orchestrator.engine import Run
+from orchestrator.errors import (
+    CallError,
+    ConfigError,
+    Problem,
+    ServerStartError,
+    WorkflowError,
+    nearest,
+    pointer,
+)
+from orchestrator.events import Announcer, Event, Observer
+from orchestrator.inputs import complete_inputs
+from orchestrator.pool import ServerPool
+from orchestrator.results import RunResult
+from orchestrator.workflow import Schedule, Workflow
+
+WorkflowSource = str | Path | Mapping[str, Any] | Workflow
+
+
+class Orchestrator:
+    """Runs workflows on a set of MCP servers. Enter it with `async with`; works on asyncio and trio.
+
+    Servers are started when a workflow first names them, and reused by all later runs.
+
+    Args:
+        servers: The servers by name. Each is a `Server`, a URL of streamable HTTP, a
+            `StdioServerParameters`, or an MCP server object, to be spoken to in memory.
+        observers: Who is told the events of every run.
+
+    Raises:
+        ConfigError: A server is of no known kind.
+    """
+
+    def __init__(
+        self, servers: Mapping[str, Any], *, observers: Iterable[Observer] = ()
+    ) -> None:
+        self._pool = ServerPool(_servers(servers))
+        self._observers = tuple(observers)
+        self._entered = False
+
+    @classmethod
+    def from_config(cls, path: str | Path, *, observers: Iterable[Observer] = ()) -> Self:
+        """An orchestrator for the servers of a servers.toml or a `mcpServers` JSON file.
+
+        Raises:
+            ConfigError: The file cannot be read, or is wrong; with every mistake in it.
+        """
+        return cls(load_config(path), observers=observers)
+
+    def __repr__(self) -> str:
+        return f"Orchestrator({self._pool!r})"
+
+    async def __aenter__(self) -> Self:
+        await self._pool.__aenter__()
+        self._entered = True
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._entered = False
+        await self._pool.__aexit__(kind, error, trace)
+
+    async def run(
+        self,
+        workflow: WorkflowSource,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        schedule: Schedule | None = None,
+        max_concurrency: int | None = None,
+        observers: Iterable[Observer] = (),
+    ) -> RunResult:
+        """Run a workflow.
+
+        Args:
+            workflow: A path of a JSON or YAML file, a dict, or a `Workflow`.
+            inputs: Values for its inputs.
+            schedule: Instead of the workflow's, `generations` or `dataflow`.
+            max_concurrency: Instead of the workflow's; 0 = unlimited, 1 = sequential.
+            observers: Who is told the events of this run.
+
+        Returns:
+            The result. A task that failed is in it, and never raised.
+
+        Raises:
+            WorkflowError: The workflow, its inputs or its servers are wrong; nothing was called.
+        """
+        run = await self.prepare(
+            workflow,
+            inputs,
+            schedule=schedule,
+            max_concurrency=max_concurrency,
+            observers=observers,
+        )
+        return await run.execute()
+
+    async def prepare(
+        self,
+        workflow: WorkflowSource,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        schedule: Schedule | None = None,
+        max_concurrency: int | None = None,
+        observers: Iterable[Observer] = (),
+    ) -> Run:
+        """Everything that comes before the first call: check, start the servers, check again.
+
+        Takes what `run` takes. The `Run` it returns can be executed once, and cancelled.
+
+        Raises:
+            WorkflowError: As `run`.
+        """
+        if not self._entered:
+            raise RuntimeError("use 'async with Orchestrator(...) as orchestrator'")
+        watching = (*self._observers, *observers)
+        loaded = Workflow.load(workflow)
+        servers = loaded.plan.servers
+        values = self._check_offline(loaded, inputs or {})
+        await self._pool.open(servers, Announcer(watching))
+        self._check_online(loaded)
+        return Run(
+            loaded,
+            self._pool.call,
+            inputs=values,
+            tools=self._pool.catalogue(servers),
+            servers=self._pool.policies,
+            observers=watching,
+            schedule=schedule,
+            max_concurrency=max_concurrency,
+            run_id=uuid.uuid4().hex,
+            started_at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        )
+
+    async def stream(
+        self,
+        workflow: WorkflowSource,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        schedule: Schedule | None = None,
+        max_concurrency: int | None = None,
+    ) -> AsyncIterator[Event]:
+        """Run a workflow, and give its events as they happen; the last is `RunSettled`.
+
+        Takes what `run` takes. Leaving the loop early cancels the run.
+
+        Raises:
+            WorkflowError: As `run`, before the first event.
+        """
+        send, receive = anyio.create_memory_object_stream[Event](float("inf"))
+        run = await self.prepare(
+            workflow,
+            inputs,
+            schedule=schedule,
+            max_concurrency=max_concurrency,
+            observers=(send.send_nowait,),
+        )
+
+        async def execute() -> None:
+            with send:
+                await run.execute()
+
+        self._pool.start_soon(execute)
+        with receive:
+            try:
+                async for event in receive:
+                    yield event
+            finally:
+                run.cancel("nobody listens to the run any more")
+
+    async def tools(self, server: str | None = None) -> list[Tool]:
+        """The tools of a server, or of all of them; servers that do not start have none.
+
+        Raises:
+            ConfigError: There is no such server.
+        """
+        names = list(self._pool.servers) if server is None else [self._known(server)]
+        await self._pool.open(names)
+        return list(self._pool.catalogue(names).values())
+
+    def failure(self, server: str) -> CallError | None:
+        """Why a server that was asked for is not usable; None if it is, or was never asked for."""
+        failure = self._pool.failure(server)
+        return CallError(failure.kind, failure.message, **failure.details) if failure else None
+
+    async def call(
+        self, target: str, arguments: Mapping[str, Any] | None = None, timeout_s: float | None = None
+    ) -> Any:
+        """Call one tool, by `server:tool`, and give its output.
+
+        Raises:
+            WorkflowError: There is no such server or tool.
+            CallError: The call failed.
+        """
+        server, _, name = target.partition(":")
+        tools = {tool.name: tool for tool in await self.tools(server)}
+        if (failure := self.failure(server)) is not None:
+            raise failure
+        if name not in tools:
+            raise WorkflowError(target, [self._unknown_tool(server, name, tools, "", None)])
+        policy = self._pool.policies[server]
+        limit = policy.timeout_s if timeout_s is None else timeout_s
+        writes = tools[name].read_only is False
+        call = Call("call", server, name, dict(arguments or {}), limit, writes=writes)
+        return await with_slots(with_timeout(self._pool.call), self._pool.policies, None)(call)
+
+    def _known(self, server: str) -> str:
+        if server not in self._pool.servers:
+            raise ConfigError("servers", [self._unknown_server(server, "", None)])
+        return server
+
+    def _check_offline(self, workflow: Workflow, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The complete inputs, if they and the servers' names are right."""
+        problems: list[Problem] = []
+        values: dict[str, Any] = {}
+        try:
+            values = complete_inputs(workflow.inputs, inputs, workflow.name)
+        except WorkflowError as error:
+            problems += error.problems
+        for task in workflow.plan.tasks.values():
+            if task.server not in self._pool.servers:
+                where = pointer("tasks", task.index, "tool")
+                problems.append(self._unknown_server(task.server, where, task.id))
+        if problems:
+            raise WorkflowError(workflow.name, problems)
+        return values
+
+    def _unknown_server(self, server: str, where: str, task: str | None) -> Problem:
+        near = nearest(server, self._pool.servers)
+        known = f"servers: {', '.join(self._pool.servers)}"
+        message = f"there is no server {server!r}"
+        return Problem("unknown_server", message, where, task, near, "" if near else known)
+
+    def _check_online(self, workflow: Workflow) -> None:
+        """Whether the servers that are there have the tools, and those that must be are there."""
+        problems: list[Problem] = []
+        for server in workflow.plan.servers:
+            failure = self._pool.failure(server)
+            if failure is not None and self._pool.servers[server].required:
+                problems.append(Problem("server_unavailable", failure.message))
+        if problems:
+            raise ServerStartError(workflow.name, problems)
+        servers = filter(self._pool.usable, workflow.plan.servers)
+        known = {server: self._pool.tools(server) for server in servers}
+        for task in workflow.plan.tasks.values():
+            tools = known.get(task.server)
+            if tools is not None and task.tool not in tools:
+                where = pointer("tasks", task.index, "tool")
+                problems.append(
+                    self._unknown_tool(task.server, task.tool, tools, where, task.id)
+                )
+        if problems:
+            raise WorkflowError(workflow.name, problems)
+
+    def _unknown_tool(
+        self, server: str, tool: str, tools: Mapping[str, Tool], where: str, task: str | None
+    ) -> Problem:
+        if self._pool.is_denied(server, tool):
+            message = f"the configuration does not allow {server}:{tool}"
+            hint = f"see allow and deny of server {server!r}"
+            return Problem("denied_tool", message, where, task, (), hint)
+        near = nearest(tool, tools)
+        listed = ", ".join(list(tools)[:10]) + (", ..." if len(tools) > 10 else "")
+        hint = "" if near else f"its tools: {listed}" if tools else "it has no tools"
+        message = f"server {server!r} has no tool {tool!r}"
+        return Problem("unknown_tool", message, where, task, near, hint)
+
+
+def _servers(given: Mapping[str, Any]) -> dict[str, Server]:
+    return {name: _server(name, target) for name, target in given.items()}
+
+
+def _server(name: str, target: Any) -> Server:
+    """A server from whatever `mcp.Client` takes."""
+    match target:
+        case Server():
+            return target.model_copy(update={"name": name})
+        case str():
+            return Server(name=name, url=target, shown=describe({"url": target}))
+    kind = type(target).__name__
+    if kind == "StdioServerParameters":
+        shown = describe({"command": target.command, "args": target.args})
+        return Server(
+            name=name,
+            command=target.command,
+            args=target.args,
+            env=target.env or {},
+            cwd=str(target.cwd) if target.cwd else None,
+            shown=shown,
+        )
+    if target is None or isinstance(target, int | float | list | dict | bytes):
+        message = f"server {name!r} is {target!r}: it has to be a URL, parameters or a server object"
+        raise ConfigError("servers", [Problem("wrong_type", message, pointer(name))])
+    return Server(name=name, target=target)

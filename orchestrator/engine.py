@@ -1,0 +1,350 @@
+"""A run: decisions, calls and events, from a plan to a result.
+
+The rule of this file: it connects what the other files decide, and is the only one that keeps the
+state of a run. Each task settles exactly once; what ends the run early is written down in `_stop`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from orchestrator import graph as graphs
+from orchestrator.calls import (
+    DEFAULT_TIMEOUT_S,
+    Call,
+    Caller,
+    ServerPolicy,
+    Slots,
+    Tool,
+    with_slots,
+    with_timeout,
+)
+from orchestrator.errors import CallError, TaskError
+from orchestrator.events import (
+    Announcer,
+    GenerationStarted,
+    Observer,
+    RunSettled,
+    RunStarted,
+    TaskSettled,
+    TaskStarted,
+)
+from orchestrator.outcomes import Cancelled, Failure, Outcome, Skipped, Start, Success, decide
+from orchestrator.planning import TaskPlan
+from orchestrator.references import Scope
+from orchestrator.results import RunResult, RunStatus, TaskResult
+from orchestrator.schedules import SCHEDULES
+from orchestrator.workflow import Schedule, Workflow
+
+logger = logging.getLogger("orchestrator")
+
+NO_TOOLS: Mapping[str, Tool] = {}
+NO_POLICIES: Mapping[str, ServerPolicy] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """Why a run ends before its time, and what that makes of tasks that had not begun."""
+
+    status: RunStatus
+    error: TaskError
+    not_begun: Skipped | Cancelled
+
+
+class Run:
+    """One run of a workflow.
+
+    Args:
+        workflow: What to run.
+        caller: Makes the calls.
+        inputs: The inputs, complete (see `orchestrator.inputs.complete_inputs`).
+        tools: Each tool that is known, by `server:tool`.
+        servers: What the configuration says about calls, by server.
+        observers: Who is told the events.
+        schedule: Instead of the workflow's.
+        max_concurrency: Instead of the workflow's.
+        run_id: A name for this run.
+        started_at: The time of day, ISO 8601, for the document.
+    """
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        caller: Caller,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        tools: Mapping[str, Tool] = NO_TOOLS,
+        servers: Mapping[str, ServerPolicy] = NO_POLICIES,
+        observers: Iterable[Observer] = (),
+        schedule: Schedule | None = None,
+        max_concurrency: int | None = None,
+        run_id: str = "run",
+        started_at: str = "1970-01-01T00:00:00Z",
+    ) -> None:
+        self.workflow = workflow
+        self.plan = workflow.plan
+        self.schedule: Schedule = schedule or workflow.schedule
+        self.run_id = run_id
+        self.result: RunResult | None = None
+        limit = workflow.max_concurrency if max_concurrency is None else max_concurrency
+        self._limit = limit if limit < len(self.plan.tasks) else 0
+        self._servers = servers
+        self._tools = tools
+        self._started_at = started_at
+        slots = Slots(self._limit) if self._limit else None
+        self._call = with_slots(self._announced(with_timeout(caller)), servers, slots)
+        self._announce = Announcer(observers)
+        self._outputs: dict[str, Any] = {}
+        self._statuses: dict[str, str] = {}
+        self._errors: dict[str, Any] = {}
+        self._scope = Scope(self._outputs, self._statuses, self._errors, inputs or {})
+        self._results: dict[str, TaskResult] = {}
+        self._stop: _Stop | None = None
+        self._cancel_scope = anyio.CancelScope()
+        self._zero = 0.0
+        self._priorities: Mapping[str, float] = {}
+
+    def __repr__(self) -> str:
+        done, all_tasks = len(self._results), len(self.plan.tasks)
+        return f"Run({self.workflow.name!r}, {done} of {all_tasks} tasks settled)"
+
+    def cancel(self, reason: str = "the run was cancelled") -> None:
+        """End the run: running calls are cancelled on their servers, nothing new starts.
+
+        `execute` then returns what there is. Works before it was called, too.
+        """
+        error = TaskError("cancelled", reason, retryable=False)
+        self._end(_Stop("cancelled", error, Cancelled(reason)))
+
+    async def execute(self) -> RunResult:
+        """Run all tasks. May be called once.
+
+        Returns:
+            The result. Failures of tasks are in it and never raised.
+        """
+        self._zero = anyio.current_time()
+        if self.schedule == "dataflow" and self._limit:
+            below = graphs.lengths_below(self.plan.graph, self.plan.generations)
+            self._priorities = {task: -length for task, length in below.items()}
+        if self._announce:
+            self._announce(
+                RunStarted(
+                    0.0,
+                    self.run_id,
+                    self.workflow.name,
+                    self.schedule,
+                    _sorted(self.plan.generations),
+                )
+            )
+        try:
+            await self._run_tasks()
+        except BaseException:
+            self.cancel("the run was cancelled from outside")
+            self._finish()
+            raise
+        return self._finish()
+
+    async def _run_tasks(self) -> None:
+        limit = self.workflow.timeout_s
+        with self._cancel_scope:
+            with anyio.move_on_after(limit) as within:
+                await SCHEDULES[self.schedule](self.plan, self._run_task, self._on_generation)
+            if within.cancelled_caught:
+                reason = f"the run's limit of {limit:g} s was reached"
+                error = TaskError("timeout", reason, retryable=True, details={"timeout_s": limit})
+                self._end(_Stop("cancelled", error, Cancelled(reason)))
+
+    def _on_generation(self, number: int, tasks: list[str]) -> None:
+        if self._announce and self._stop is None:
+            self._announce(GenerationStarted(self._now_ms(), number, sorted(tasks)))
+
+    async def _run_task(self, task_id: str) -> None:
+        """Run one task until it has settled. Raises nothing but cancellation."""
+        if self._stop is not None:
+            return
+        task = self.plan.tasks[task_id]
+        tool = self._tools.get(task.target)
+        try:
+            decision = decide(task, self._scope, tool.input_schema if tool else None)
+        except Exception as bug:
+            self._settle(task, Failure(_internal(bug)), None)
+            return
+        if isinstance(decision, Start):
+            await self._make_call(task, decision, tool)
+        else:
+            self._settle(task, decision, None)
+
+    async def _make_call(self, task: TaskPlan, start: Start, tool: Tool | None) -> None:
+        call = Call(
+            task.id,
+            task.server,
+            task.tool,
+            start.arguments,
+            self._timeout_of(task),
+            self._priorities.get(task.id, float(task.index)),
+            tool is not None and tool.read_only is False,
+            start.conversions,
+        )
+        outcome: Outcome
+        try:
+            outcome = Success(await self._call(call))
+        except CallError as failure:
+            outcome = Failure(failure.error)
+        except Exception as bug:
+            logger.exception("task %r: a bug in the caller", task.id)
+            outcome = Failure(_internal(bug))
+        except BaseException:
+            # Cancelled: which outcome that is, only the reason of the stop can tell; see _finish.
+            self._cancelled_call(task, call)
+            raise
+        self._settle(task, outcome, call)
+
+    def _timeout_of(self, task: TaskPlan) -> float:
+        if task.timeout_s is not None:
+            return task.timeout_s
+        policy = self._servers.get(task.server)
+        return policy.timeout_s if policy else DEFAULT_TIMEOUT_S
+
+    def _announced(self, call_next: Caller) -> Caller:
+        """The policy that notes and tells when an attempt begins; it stands behind the slots."""
+
+        async def call_announced(call: Call) -> Any:
+            call.attempts += 1
+            now = anyio.current_time()
+            if call.started_at is None:
+                call.started_at = now
+            if self._announce:
+                self._announce(
+                    TaskStarted(
+                        (now - self._zero) * 1000,
+                        call.task,
+                        call.server,
+                        call.tool,
+                        self.plan.tasks[call.task].generation,
+                        call.attempts,
+                        call.waited_s * 1000,
+                        call.conversions,
+                    )
+                )
+            return await call_next(call)
+
+        return call_announced
+
+    def _cancelled_call(self, task: TaskPlan, call: Call) -> None:
+        if call.started_at is None:
+            return
+        reason = self._stop.error.message if self._stop else "the run's limit was reached"
+        self._settle(task, Cancelled(reason), call)
+
+    def _settle(self, task: TaskPlan, outcome: Outcome, call: Call | None) -> None:
+        result = self._measure(task, outcome, call)
+        self._results[task.id] = result
+        self._statuses[task.id] = outcome.status
+        match outcome:
+            case Success(output):
+                self._outputs[task.id] = output
+            case Failure(error):
+                self._errors[task.id] = error.to_dict()
+                if self.workflow.on_error == "fail_fast":
+                    reason = f"task {task.id!r} failed, and on_error is fail_fast"
+                    self._end(_Stop("failed", error, Skipped(reason)))
+        if self._announce:
+            self._announce(TaskSettled(self._now_ms(), task.id, result))
+
+    def _measure(self, task: TaskPlan, outcome: Outcome, call: Call | None) -> TaskResult:
+        if call is None or call.started_at is None:
+            return TaskResult(task.id, outcome, task.generation)
+        return TaskResult(
+            task.id,
+            outcome,
+            task.generation,
+            call.attempts,
+            (call.started_at - self._zero) * 1000,
+            (anyio.current_time() - call.started_at) * 1000,
+            call.waited_s * 1000,
+        )
+
+    def _end(self, stop: _Stop) -> None:
+        if self._stop is None:
+            self._stop = stop
+            self._cancel_scope.cancel()
+
+    def _now_ms(self) -> float:
+        return (anyio.current_time() - self._zero) * 1000
+
+    def _finish(self) -> RunResult:
+        """Settle what had not begun, and put the result together."""
+        if self.result is not None:
+            return self.result
+        duration_ms = self._now_ms()
+        for task in self.plan.tasks.values():
+            if task.id not in self._results:
+                assert self._stop is not None, f"task {task.id!r} was lost"
+                self._settle(task, self._stop.not_begun, None)
+        self.result = self._put_together(duration_ms)
+        if self._announce:
+            self._announce(RunSettled(duration_ms, self.result))
+        return self.result
+
+    def _put_together(self, duration_ms: float) -> RunResult:
+        durations = {task: result.duration_ms for task, result in self._results.items()}
+        plan, sequential_ms = self.plan, sum(durations.values())
+        below = graphs.lengths_below(plan.graph, plan.generations, durations)
+        output, fault = self._make_output()
+        other: Schedule = "dataflow" if self.schedule == "generations" else "generations"
+        other_ms = graphs.makespan(
+            plan.graph,
+            plan.generations,
+            durations,
+            barrier=other == "generations",
+            slots=self._limit,
+        )
+        return RunResult(
+            run_id=self.run_id,
+            workflow=self.workflow.name,
+            status=self._status(),
+            started_at=self._started_at,
+            duration_ms=duration_ms,
+            schedule=self.schedule,
+            generations=_sorted(plan.generations),
+            sequential_ms=sequential_ms,
+            critical_path_ms=max(below.values()),
+            speedup=sequential_ms / duration_ms if duration_ms else 1.0,
+            other_schedule={"schedule": other, "duration_ms": round(other_ms, 3)},
+            output=output,
+            error=self._stop.error if self._stop else fault,
+            tasks={task: self._results[task] for task in plan.tasks},
+        )
+
+    def _status(self) -> RunStatus:
+        if self._stop is not None:
+            return self._stop.status
+        statuses = set(self._statuses.values())
+        if statuses == {"success"}:
+            return "success"
+        return "partial" if "success" in statuses else "failed"
+
+    def _make_output(self) -> tuple[Any, TaskError | None]:
+        if self.plan.output is None:
+            sinks = self.plan.sinks
+            return {task: self._outputs[task] for task in sinks if task in self._outputs}, None
+        try:
+            return self.plan.output.resolve(self._scope), None
+        except CallError as failure:
+            error = failure.error
+            message = f"the workflow's output could not be made: {error.message}"
+            return None, TaskError(error.kind, message, error.retryable, error.details)
+
+
+def _internal(bug: Exception) -> TaskError:
+    message = f"a bug in the engine or in the caller: {type(bug).__name__}: {bug}"
+    return TaskError("internal", message, retryable=False, details={"type": type(bug).__name__})
+
+
+def _sorted(generations: list[list[str]]) -> list[list[str]]:
+    return [sorted(tasks) for tasks in generations]

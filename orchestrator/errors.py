@@ -1,0 +1,164 @@
+"""Every error of the package, as a tree split by whose fault it is.
+
+    OrchestratorError
+    ├── WorkflowError       the author's fault, found before anything was called: a list of problems
+    │   ├── ConfigError     the same for servers.toml and the like
+    │   └── ServerStartError  a server marked `required = true` did not start
+    └── CallError           the world's fault, while a task ran: what an outcome's error is made of
+
+The rule of this file: an error carries facts, and builds its own message from them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+ErrorKind = Literal[
+    "tool_error",
+    "timeout",
+    "server_unavailable",
+    "protocol_error",
+    "invalid_arguments",
+    "reference_error",
+    "output_invalid",
+    "cancelled",
+    "internal",
+]
+ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
+RETRYABLE_KINDS = frozenset({"tool_error", "timeout", "server_unavailable", "protocol_error"})
+
+
+class OrchestratorError(Exception):
+    """The root of every exception that this package raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a file, found before anything was called.
+
+    Attributes:
+        code: A stable name of the kind of mistake, such as `unknown_task`.
+        message: What is wrong.
+        path: Where, as a JSON Pointer (RFC 6901) into the file; empty for the whole file.
+        task: The id of the task it is in, if it is in one.
+        alternatives: The nearest valid names or values, best first.
+        hint: How to mend it, as a sentence; empty if the message says enough.
+    """
+
+    code: str
+    message: str
+    path: str = ""
+    task: str | None = None
+    alternatives: tuple[str, ...] = ()
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = f"task {self.task!r}, " if self.task is not None else ""
+        where = f"{place}{self.path or 'the file'}: "
+        maybe = f"; did you mean {' or '.join(map(repr, self.alternatives))}?"
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{where}{self.message}{maybe if self.alternatives else ''}{hint}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The problem as a JSON object, its fields as in the class."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "path": self.path,
+            "task": self.task,
+            "alternatives": list(self.alternatives),
+            "hint": self.hint,
+        }
+
+
+class WorkflowError(OrchestratorError):
+    """A workflow, its inputs or its configuration is wrong, and nothing was called.
+
+    Attributes:
+        source: The file or thing that is wrong, as the user knows it.
+        problems: All mistakes that were found, in the order of the file.
+    """
+
+    def __init__(self, source: str, problems: Iterable[Problem]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        lines = [f"  {problem}" for problem in self.problems]
+        count = f"{len(lines)} error{'s' if len(lines) != 1 else ''}"
+        super().__init__("\n".join([f"{source}: {count}, nothing was called", *lines]))
+
+
+class ConfigError(WorkflowError):
+    """The file that names the servers is wrong."""
+
+
+class ServerStartError(WorkflowError):
+    """A server that is marked `required = true` did not start, so nothing was called."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskError:
+    """Why a task failed, as it stands in the result document.
+
+    Attributes:
+        kind: One of `ERROR_KINDS`.
+        message: A sentence for people.
+        retryable: Whether the same call may succeed when it is made again.
+        details: Facts for programs, a JSON object.
+    """
+
+    kind: ErrorKind
+    message: str
+    retryable: bool
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The error as the result document has it."""
+        return {
+            "kind": self.kind,
+            "message": self.message,
+            "retryable": self.retryable,
+            "details": dict(self.details),
+        }
+
+
+class CallError(OrchestratorError):
+    """A call, or what had to come before it, failed while the run went on.
+
+    Args:
+        kind: One of `ERROR_KINDS`.
+        message: A sentence for people.
+        retryable: Whether trying again may help; by default what the kind says.
+        details: Facts for programs; they must be JSON.
+    """
+
+    def __init__(
+        self, kind: ErrorKind, message: str, *, retryable: bool | None = None, **details: Any
+    ) -> None:
+        may_retry = kind in RETRYABLE_KINDS if retryable is None else retryable
+        self.error = TaskError(kind, message, may_retry, details)
+        super().__init__(message)
+
+    @property
+    def kind(self) -> ErrorKind:
+        """The kind of the error."""
+        return self.error.kind
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> tuple[str, ...]:
+    """The names in `known` that look most like `name`, best first.
+
+    Compared without regard to case, with `difflib.get_close_matches` (ratio 0.6 and above).
+    """
+    folded: dict[str, str] = {}
+    for candidate in known:
+        folded.setdefault(candidate.casefold(), candidate)
+    close = difflib.get_close_matches(name.casefold(), folded, n=count, cutoff=0.6)
+    return tuple(folded[match] for match in close)
+
+
+def pointer(*parts: str | int) -> str:
+    """A JSON Pointer (RFC 6901) made of its reference tokens."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)

@@ -1,0 +1,148 @@
+"""What a run tells the world: frozen records, given to observers as they happen.
+
+The rule of this file: an observer is told and cannot answer; one that fails is dropped, and the run
+goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from orchestrator.conversion import Conversion
+from orchestrator.errors import TaskError
+from orchestrator.results import RunResult, TaskResult
+
+logger = logging.getLogger("orchestrator")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in a run.
+
+    Attributes:
+        at_ms: When, milliseconds since the run began.
+    """
+
+    name: ClassVar[str] = "event"
+    at_ms: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The event as a JSON object; `event` is its name."""
+        document = {"event": self.name, "at_ms": round(self.at_ms, 3)}
+        for field in fields(self)[1:]:
+            document[field.name] = _plain(getattr(self, field.name))
+        return document
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case TaskResult() | RunResult() | TaskError():
+            return value.to_dict()
+        case Conversion():
+            return {"path": value.path, "given": value.given, "wanted": value.wanted}
+        case tuple():
+            return [_plain(item) for item in value]
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(Event):
+    """The run begins: every server is there or has failed, and nothing was called yet."""
+
+    name: ClassVar[str] = "run_started"
+    run_id: str
+    workflow: str
+    schedule: str
+    generations: list[list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationStarted(Event):
+    """A generation is dispatched; told under the schedule `generations` only."""
+
+    name: ClassVar[str] = "generation_started"
+    generation: int
+    tasks: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStarted(Event):
+    """An attempt of a task has its slot and is about to call."""
+
+    name: ClassVar[str] = "task_started"
+    task: str
+    server: str
+    tool: str
+    generation: int
+    attempt: int
+    waited_ms: float
+    conversions: tuple[Conversion, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSettled(Event):
+    """A task has ended, in whatever way. Told exactly once for each task."""
+
+    name: ClassVar[str] = "task_settled"
+    task: str
+    result: TaskResult
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettled(Event):
+    """The run has ended; every task has settled."""
+
+    name: ClassVar[str] = "run_settled"
+    result: RunResult
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStarting(Event):
+    """A server is being started; before the run begins, so `at_ms` is 0."""
+
+    name: ClassVar[str] = "server_starting"
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReady(Event):
+    """A server has answered and listed its tools."""
+
+    name: ClassVar[str] = "server_ready"
+    server: str
+    protocol: str
+    tools: int
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFailed(Event):
+    """A server did not start, so its tasks will fail."""
+
+    name: ClassVar[str] = "server_failed"
+    server: str
+    error: TaskError
+
+
+Observer = Callable[[Event], None]
+
+
+class Announcer:
+    """Tells each observer each event."""
+
+    def __init__(self, observers: Iterable[Observer]) -> None:
+        self._observers = list(observers)
+
+    def __bool__(self) -> bool:
+        return bool(self._observers)
+
+    def __call__(self, event: Event) -> None:
+        for observer in tuple(self._observers):
+            try:
+                observer(event)
+            except Exception:
+                self._observers.remove(observer)
+                logger.exception("observer %r failed and is told nothing more", observer)

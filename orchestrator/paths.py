@@ -1,0 +1,208 @@
+"""Singular paths: one place in a JSON value, as in RFC 9535 (JSONPath).
+
+The rule of this file: text in, a tuple of names and indexes out; a place that is not there is an
+error that says what is, never null.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+Path = tuple[str | int, ...]
+
+# RFC 9535, section 2.5.1.1: member-name-shorthand.
+_NAME = re.compile(r"[A-Za-z_\u0080-\ud7ff\ue000-\U0010ffff][0-9A-Za-z_\u0080-\ud7ff\ue000-\U0010ffff]*")
+# Section 2.3.3.1: no leading zeros, no minus zero; and section 2.1: I-JSON's range.
+_INDEX = re.compile(r"0|-?[1-9][0-9]*")
+_LARGEST_INDEX = 2**53 - 1
+_BLANK = re.compile(r"[ \t\n\r]*")
+_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "/": "/", "\\": "\\"}
+_HEX = re.compile(r"[0-9A-Fa-f]{4}")
+
+
+class PathSyntaxError(ValueError):
+    """Text that begins like a path and is none."""
+
+
+class PlaceMissingError(LookupError):
+    """A path leads to no place in a value.
+
+    Attributes:
+        message: The part that does exist, and the names or the length found there.
+        found: How many segments of the path do exist.
+        keys: The names found there, if it is an object.
+    """
+
+    def __init__(self, path: Path, found: int, value: Any) -> None:
+        self.found = found
+        self.keys = sorted(map(str, value)) if isinstance(value, dict) else None
+        part = format_path(path[:found])
+        here = f"at {part!r}" if part else "at its top"
+        self.message = f"no {format_path(path)!r}: {here} is {describe(value)}"
+        super().__init__(self.message)
+
+
+def parse_path(text: str, start: int = 0) -> tuple[Path, int]:
+    """Take as much of a path as there is in `text` from `start` on.
+
+    A dot that no name follows is punctuation and ends the path.
+
+    Returns:
+        The segments, and the position after the last of them.
+
+    Raises:
+        PathSyntaxError: A `[` that opens no segment, a `..name`, or a name that starts with a digit.
+    """
+    segments: list[str | int] = []
+    position = start
+    while True:
+        character = text[position : position + 1]
+        if character == "[":
+            segment, position = _bracket(text, position)
+            segments.append(segment)
+        elif character == "." and (name := _NAME.match(text, position + 1)):
+            segments.append(name[0])
+            position = name.end()
+        else:
+            _refuse_lookalikes(text, position)
+            return tuple(segments), position
+
+
+def _refuse_lookalikes(text: str, position: int) -> None:
+    if text.startswith("..", position):
+        after = position + 2
+        if text[after : after + 1] == "[" or _NAME.match(text, after):
+            raise PathSyntaxError("'..' is no step of a path: it would name many places, not one")
+    elif text[position : position + 1] == "." and text[position + 1 : position + 2].isdigit():
+        raise PathSyntaxError("a name after '.' cannot start with a digit: an index is written [0]")
+
+
+def _bracket(text: str, start: int) -> tuple[str | int, int]:
+    position = _skip_blank(text, start + 1)
+    quote = text[position : position + 1]
+    segment: str | int
+    if quote in ("'", '"'):
+        segment, position = _quoted(text, position, quote)
+    elif index := _INDEX.match(text, position):
+        segment, position = int(index[0][:20]), index.end()
+        if abs(segment) > _LARGEST_INDEX:
+            raise PathSyntaxError(f"the index {index[0]} is beyond 2^53 - 1")
+    else:
+        raise PathSyntaxError("a '[' has to open an index like [0] or [-1], or a name like [\"a b\"]")
+    position = _skip_blank(text, position)
+    if text[position : position + 1] != "]":
+        raise PathSyntaxError(f"a ']' is missing after {text[start:position]!r}")
+    return segment, position + 1
+
+
+def _skip_blank(text: str, position: int) -> int:
+    blank = _BLANK.match(text, position)
+    return blank.end() if blank else position
+
+
+def _quoted(text: str, start: int, quote: str) -> tuple[str, int]:
+    characters: list[str] = []
+    position = start + 1
+    while position < len(text):
+        character = text[position]
+        if character == quote:
+            return "".join(characters), position + 1
+        if character == "\\":
+            character, position = _escape(text, position + 1, quote)
+        elif character < " " or "\ud800" <= character <= "\udfff":
+            raise PathSyntaxError(f"the character {character!r} in a name has to be escaped")
+        else:
+            position += 1
+        characters.append(character)
+    raise PathSyntaxError(f"the name that {text[start : start + 20]!r} begins has no closing {quote}")
+
+
+def _escape(text: str, position: int, quote: str) -> tuple[str, int]:
+    letter = text[position : position + 1]
+    if letter == "u":
+        return _unicode_escape(text, position + 1)
+    if letter == quote:
+        return quote, position + 1
+    if letter not in _ESCAPES or not letter:
+        raise PathSyntaxError(f"'\\{letter}' is no escape of a name")
+    return _ESCAPES[letter], position + 1
+
+
+def _unicode_escape(text: str, position: int) -> tuple[str, int]:
+    high = _code_unit(text, position)
+    position += 4
+    if not 0xD800 <= high <= 0xDFFF:
+        return chr(high), position
+    if high > 0xDBFF or text[position : position + 2] != "\\u":
+        raise PathSyntaxError("half of a surrogate pair")
+    low = _code_unit(text, position + 2)
+    if not 0xDC00 <= low <= 0xDFFF:
+        raise PathSyntaxError("half of a surrogate pair")
+    return chr(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00)), position + 6
+
+
+def _code_unit(text: str, position: int) -> int:
+    digits = _HEX.match(text, position)
+    if not digits:
+        raise PathSyntaxError("'\\u' takes four hexadecimal digits")
+    return int(digits[0], 16)
+
+
+def follow(value: Any, path: Path) -> Any:
+    """The value at `path` in `value`.
+
+    Raises:
+        PlaceMissingError: There is no such place.
+    """
+    here = value
+    for found, segment in enumerate(path):
+        if isinstance(segment, str):
+            present = isinstance(here, dict) and segment in here
+        else:
+            present = isinstance(here, list) and -len(here) <= segment < len(here)
+        if not present:
+            raise PlaceMissingError(path, found, here)
+        here = here[segment]
+    return here
+
+
+def format_path(path: Sequence[str | int]) -> str:
+    """The path in its shortest spelling, such as `.items[0]["odd key"]`."""
+    return "".join(map(_format_segment, path))
+
+
+def _format_segment(segment: str | int) -> str:
+    if isinstance(segment, int):
+        return f"[{segment}]"
+    if _NAME.fullmatch(segment):
+        return f".{segment}"
+    escaped = "".join(_format_character(character) for character in segment)
+    return f'["{escaped}"]'
+
+
+def _format_character(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    return f"\\u{ord(character):04x}" if character < " " else character
+
+
+def describe(value: Any) -> str:
+    """A value in a few words, for messages: its type, and its names or its length."""
+    match value:
+        case dict():
+            names = sorted(map(str, value))
+            more = f", and {len(names) - 12} more" if len(names) > 12 else ""
+            listed = ", ".join(name if len(name) < 40 else name[:37] + "..." for name in names[:12])
+            return f"an object with {listed}{more}" if names else "an empty object"
+        case list():
+            return f"an array of {len(value)}" if value else "an empty array"
+        case str():
+            return f"the text {value if len(value) < 40 else value[:37] + '...'!r}"
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case _:
+            return f"the number {value}"

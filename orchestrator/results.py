@@ -1,0 +1,157 @@
+"""The result document: what a run returns, in Python and as JSON.
+
+The rule of this file: whatever comes in, `to_json` gives valid JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from orchestrator.errors import TaskError
+from orchestrator.outcomes import Cancelled, Failure, Outcome, Skipped, Status, Success
+
+RunStatus = Literal["success", "partial", "failed", "cancelled", "paused"]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """How one task ended.
+
+    Attributes:
+        id: The task.
+        outcome: How it ended.
+        generation: The number of its topological generation, from 0.
+        attempts: How often its tool was called.
+        started_ms: When its first attempt began, milliseconds since the run began; None if none did.
+        duration_ms: From then until it settled, milliseconds, without waiting; 0 if not started.
+        waited_ms: How long it waited for a slot, milliseconds.
+    """
+
+    id: str
+    outcome: Outcome
+    generation: int
+    attempts: int = 0
+    started_ms: float | None = None
+    duration_ms: float = 0.0
+    waited_ms: float = 0.0
+
+    @property
+    def status(self) -> Status:
+        """`success`, `error`, `skipped` or `cancelled`."""
+        return self.outcome.status
+
+    @property
+    def output(self) -> Any:
+        """The output, or None if there is none."""
+        return self.outcome.output if isinstance(self.outcome, Success) else None
+
+    @property
+    def error(self) -> TaskError | None:
+        """Why it failed or was cancelled, or None."""
+        match self.outcome:
+            case Failure(error):
+                return error
+            case Cancelled(reason):
+                return TaskError("cancelled", reason, retryable=False)
+        return None
+
+    @property
+    def reason(self) -> str | None:
+        """Why it was skipped or cancelled, or None."""
+        return self.outcome.reason if isinstance(self.outcome, Skipped | Cancelled) else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The task as the result document has it."""
+        error = self.error
+        document = {
+            "status": self.status,
+            "output": self.output,
+            "error": error.to_dict() if error else None,
+            "generation": self.generation,
+            "attempts": self.attempts,
+            "started_ms": None if self.started_ms is None else round(self.started_ms, 3),
+            "duration_ms": round(self.duration_ms, 3),
+            "waited_ms": round(self.waited_ms, 3),
+        }
+        return document | ({"reason": self.reason} if self.reason else {})
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended. `result["task"]` is the `TaskResult` of a task.
+
+    Attributes:
+        run_id: A name of this run that no other has.
+        workflow: The name of the workflow.
+        status: `success` if every task succeeded or was skipped by its own condition; `failed` if
+            none succeeded or the first failure ended the run; `cancelled` if the user or the limit
+            of the run did; else `partial`.
+        started_at: When it began, in UTC, ISO 8601.
+        duration_ms: From the first task's start to the last one's end, milliseconds. The start of
+            servers does not count.
+        schedule: `generations` or `dataflow`.
+        generations: The topological generations, each in alphabetical order.
+        sequential_ms: The sum of the task times, milliseconds. An estimate of a sequential run, not
+            the time of one that was made.
+        critical_path_ms: The longest path through the graph by task times, milliseconds.
+        speedup: `sequential_ms` over `duration_ms`.
+        other_schedule: What the other schedule would have taken by these task times:
+            `{"schedule": ..., "duration_ms": ...}`, by simulation under the same limit.
+        output: What the workflow's `output` gave, or the outputs of the last tasks by id.
+        error: Why the run was ended early, or why `output` could not be made; else None.
+        tasks: Every task, by id.
+    """
+
+    run_id: str
+    workflow: str
+    status: RunStatus
+    started_at: str
+    duration_ms: float
+    schedule: str
+    generations: list[list[str]]
+    sequential_ms: float
+    critical_path_ms: float
+    speedup: float
+    other_schedule: Mapping[str, Any]
+    output: Any
+    error: TaskError | None
+    tasks: Mapping[str, TaskResult]
+
+    def __getitem__(self, task: str) -> TaskResult:
+        return self.tasks[task]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result document."""
+        return {
+            "run_id": self.run_id,
+            "workflow": self.workflow,
+            "status": self.status,
+            "started_at": self.started_at,
+            "duration_ms": round(self.duration_ms, 3),
+            "schedule": self.schedule,
+            "generations": self.generations,
+            "sequential_ms": round(self.sequential_ms, 3),
+            "critical_path_ms": round(self.critical_path_ms, 3),
+            "speedup": round(self.speedup, 3),
+            "other_schedule": dict(self.other_schedule),
+            "output": self.output,
+            "error": self.error.to_dict() if self.error else None,
+            "tasks": {task: result.to_dict() for task, result in self.tasks.items()},
+        }
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """The result document as JSON text."""
+        return to_json(self.to_dict(), indent)
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """A value as JSON text that any UTF-8 stream takes."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return json.dumps(value, allow_nan=False, indent=indent)
+    return text

@@ -1,0 +1,258 @@
+"""The workflow file as a model: what a workflow and a task can say, and nothing of how it runs.
+
+The rule of this file: a `Workflow` that exists is valid. Making one reports every mistake at once, as
+a `WorkflowError`; the plan that was made on the way is kept with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
+
+from orchestrator.canonical import (
+    TASK_SYNONYMS,
+    WORKFLOW_SYNONYMS,
+    canonical_workflow,
+    problems_of,
+)
+from orchestrator.documents import read_document
+from orchestrator.errors import ErrorKind, Problem, WorkflowError
+from orchestrator.planning import Plan, check, make_plan
+from orchestrator.references import TASK_ID
+
+Schedule = Literal["generations", "dataflow"]
+OnError = Literal["continue", "fail_fast"]
+RunIf = Literal["all_success", "all_done", "any_success", "any_failed"]
+TOOL = r"^[^:\s]+:.+$"
+LockName = Annotated[str, Field(min_length=1)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+_STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Retry(BaseModel):
+    """How often a task is tried, and how long it waits in between."""
+
+    model_config = _STRICT
+
+    max_attempts: int = Field(3, ge=1, description="Attempts in all, the first included.")
+    initial_s: float = Field(0.5, ge=0, description="Wait before the second attempt, seconds.")
+    factor: float = Field(2.0, ge=1, description="What each wait is multiplied by for the next.")
+    max_s: float = Field(30.0, ge=0, description="The longest wait, seconds.")
+    jitter: float = Field(0.1, ge=0, le=1, description="Part of a wait that is random, 0 to 1.")
+    on: list[ErrorKind] | None = Field(None, description="Only these kinds of error are retried.")
+
+
+class Fallback(BaseModel):
+    """What stands in for a task that failed: a value, or the output of another tool."""
+
+    model_config = _STRICT
+
+    value: Any = Field(None, description="A template of the output; $ERROR is readable.")
+    tool: str | None = Field(None, description="server:tool", pattern=TOOL)
+    arguments: dict[str, Any] = Field(default_factory=dict, description="Its arguments.")
+
+    @model_serializer(mode="wrap")
+    def _only_what_was_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        given: dict[str, Any] = handler(self)
+        return {name: value for name, value in given.items() if name in self.model_fields_set}
+
+
+class Lock(BaseModel):
+    """A name that is held while a task runs."""
+
+    model_config = _STRICT
+
+    name: str = Field(min_length=1, description="The name; references are allowed.")
+    mode: Literal["exclusive", "shared"] = Field("exclusive", description="Shared locks overlap.")
+
+
+def _retry(value: Any) -> Any:
+    return {"max_attempts": value} if not isinstance(value, Mapping | Retry | None) else value
+
+
+def _lock(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class Task(BaseModel):
+    """One tool call of a workflow, or several under `for_each`."""
+
+    model_config = _STRICT
+
+    id: str = Field(pattern=rf"^{TASK_ID}$", description="Unique in the workflow.")
+    tool: str = Field(pattern=TOOL, description="server:tool")
+    arguments: dict[str, Any] = Field(
+        default_factory=dict, description="The tool's arguments; references anywhere inside."
+    )
+    depends_on: list[str] = Field(
+        default_factory=list,
+        description="Tasks to wait for, besides those that references imply.",
+    )
+    timeout_s: Seconds | None = Field(
+        None, description="Limit of one attempt, seconds. Default: the server's, then 60."
+    )
+    retry: Annotated[
+        Retry | None,
+        BeforeValidator(_retry, json_schema_input_type=Annotated[int, Field(ge=1)] | Retry | None),
+    ] = Field(None, description="Attempts in all, or how to retry.")
+    when: str | bool = Field(True, description="An expression; false means skipped.")
+    run_if: RunIf = Field(
+        "all_success", description="Which outcomes of its dependencies let the task run."
+    )
+    for_each: list[Any] | str | None = Field(
+        None, description="A list, or a reference to one: one call per item."
+    )
+    max_parallel: int | None = Field(
+        None, ge=1, description="Items of for_each in flight at a time."
+    )
+    fallback: Fallback | None = Field(
+        None, description="What stands in for the output if the task fails."
+    )
+    critical: bool = Field(False, description="Its failure cancels the run.")
+    locks: list[
+        Annotated[Lock, BeforeValidator(_lock, json_schema_input_type=LockName | Lock)]
+    ] = Field(default_factory=list, description="Names held while the task runs.")
+
+
+class Workflow(BaseModel):
+    """A plan of tool calls, valid by construction.
+
+    Made from a file with `Workflow.load`, from a dict with `Workflow.model_validate` or from keyword
+    arguments. `to_dict` gives the canonical form.
+
+    Raises:
+        WorkflowError: With every mistake that was found.
+    """
+
+    model_config = _STRICT
+
+    name: str = Field("workflow", description="For people and logs. Default: the file's name.")
+    description: str = Field("", description="For people.")
+    inputs: dict[str, dict[str, Any] | bool] = Field(
+        default_factory=dict,
+        description="The inputs by name: a JSON Schema each. No default means required.",
+    )
+    tasks: list[Task] = Field(min_length=1, description="The tasks, in any order.")
+    output: Any = Field(
+        None,
+        description="A template of what the run returns. "
+        "Default: the outputs of the tasks that nothing depends on, by id.",
+    )
+    schedule: Schedule = Field("generations", description="When each task starts.")
+    max_concurrency: int = Field(
+        10, ge=0, description="Calls in flight over the whole run; 0 = unlimited, 1 = sequential."
+    )
+    on_error: OnError = Field(
+        "continue", description="Whether the first failure cancels what runs (fail_fast)."
+    )
+    timeout_s: Seconds | None = Field(None, description="Limit of the whole run, seconds.")
+
+    _plan: Plan = PrivateAttr()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _all_errors_at_once(
+        cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
+    ) -> Self:
+        if isinstance(data, cls):
+            return data
+        source = (info.context or {}).get("source", "workflow")
+        if not isinstance(data, Mapping):
+            message = f"a workflow has to be an object with tasks, not {type(data).__name__}"
+            raise WorkflowError(source, [Problem("wrong_type", message)])
+        canonical, problems = canonical_workflow(_plain(data))
+        try:
+            workflow = handler(canonical)
+        except ValidationError as error:
+            problems += problems_of(error, canonical, FIELDS)
+        checked, found = check(canonical)
+        problems += found
+        if problems:
+            raise WorkflowError(source, sorted(problems, key=_file_order))
+        workflow._plan = make_plan(workflow.tasks, checked)
+        return workflow
+
+    @classmethod
+    def load(cls, source: str | Path | Mapping[str, Any] | Workflow) -> Workflow:
+        """A workflow from a JSON or YAML file, a dict, or a workflow that is one already.
+
+        Raises:
+            WorkflowError: The file cannot be read, or is wrong; with every mistake in it.
+        """
+        if isinstance(source, Workflow):
+            return source
+        if isinstance(source, Mapping):
+            return cls.model_validate(dict(source))
+        path = Path(source)
+        data = read_document(path)
+        if isinstance(data, dict):
+            data = {"name": path.name.partition(".")[0], **data}
+        return cls.model_validate(data, context={"source": str(source)})
+
+    @property
+    def plan(self) -> Plan:
+        """The compiled tasks, the graph and its generations."""
+        return self._plan
+
+    def to_dict(self) -> dict[str, Any]:
+        """The workflow in its one canonical form, without what is at its default."""
+        return self.model_dump(mode="json", exclude_defaults=True) | {"name": self.name}
+
+
+def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The data with tasks that are `Task` objects as dicts, so that all is checked one way."""
+    plain = dict(data)
+    if isinstance(tasks := plain.get("tasks"), list | tuple):
+        plain["tasks"] = [
+            task.model_dump(exclude_defaults=True) if isinstance(task, Task) else task
+            for task in tasks
+        ]
+    return plain
+
+
+def _file_order(problem: Problem) -> tuple[int, int]:
+    parts = problem.path.split("/")
+    in_task = len(parts) > 2 and parts[1] == "tasks" and parts[2].isdigit()
+    return (1, int(parts[2])) if in_task else (0 if problem.path else 2, 0)
+
+
+FIELDS = {
+    "": tuple(Workflow.model_fields),
+    "tasks": tuple(Task.model_fields),
+    "retry": tuple(Retry.model_fields),
+    "fallback": tuple(Fallback.model_fields),
+    "locks": tuple(Lock.model_fields),
+}
+
+
+def workflow_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of the workflow file, with the synonyms as deprecated."""
+    schema = Workflow.model_json_schema(mode="validation")
+    task = schema["$defs"]["Task"]
+    for synonyms, target in ((WORKFLOW_SYNONYMS, schema), (TASK_SYNONYMS, task)):
+        for synonym, field in synonyms.items():
+            described = {"deprecated": True, "description": f"Another name of {field}."}
+            target["properties"][synonym] = target["properties"][field] | described
+    schema["properties"]["$schema"] = {"type": "string", "description": "The URL of this schema."}
+    schema["required"] = ["tasks"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "orchestrator workflow",
+        **{key: value for key, value in schema.items() if key != "title"},
+    }
