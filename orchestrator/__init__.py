@@ -12,8 +12,8 @@ The map, from the edges to the core; imports point one way, downwards:
     references       $OUTPUT[id], $INPUT.x          expressions, paths   ${...}, and places in JSON
     errors           every exception, as a tree
 
-A schedule decides when each task starts, a pure function decides whether and with what, a caller makes
-the call on one of many MCP servers, and observers are told.
+A schedule decides when each task starts, a pure function decides whether and with what, a caller
+makes the call on one of many MCP servers, and observers are told.
 """
 
 from __future__ import annotations

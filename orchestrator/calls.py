@@ -1,8 +1,8 @@
 """A call, who makes it, and the policies around it.
 
-The rule of this file: a *caller* takes a `Call` and gives an output or raises `CallError`; a policy is
-a function from caller to caller. From the outside in: slots, then the timeout of the attempt, so that
-waiting for a slot never eats the timeout.
+The rule of this file: a *caller* takes a `Call` and gives an output or raises `CallError`; a policy
+is a function from caller to caller. From the outside in: slots, then the timeout of the attempt, so
+that waiting for a slot never eats the timeout.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def with_timeout(call_next: Caller) -> Caller:
 def with_slots(
     call_next: Caller, servers: Mapping[str, ServerPolicy], run_slots: Slots | None
 ) -> Caller:
-    """Each attempt waits for its turn among writers, for a slot of its server, then for one of the run.
+    """Each attempt waits for its turn among writers, a slot of its server, and one of the run.
 
     In this order, a call that waits for a busy server holds no slot that others could use.
     """

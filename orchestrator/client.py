@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import anyio
 
-from orchestrator.calls import Call, Tool, with_slots, with_timeout
+from orchestrator.calls import Call, Caller, Tool, with_slots, with_timeout
 from orchestrator.config import Server, describe, load_config
 from orchestrator.engine import Run
 from orchestrator.errors import (
@@ -37,7 +37,7 @@ WorkflowSource = str | Path | Mapping[str, Any] | Workflow
 
 
 class Orchestrator:
-    """Runs workflows on a set of MCP servers. Enter it with `async with`; works on asyncio and trio.
+    """Runs workflows on a set of MCP servers; to be entered with `async with`, on asyncio or trio.
 
     Servers are started when a workflow first names them, and reused by all later runs.
 
@@ -50,9 +50,7 @@ class Orchestrator:
         ConfigError: A server is of no known kind.
     """
 
-    def __init__(
-        self, servers: Mapping[str, Any], *, observers: Iterable[Observer] = ()
-    ) -> None:
+    def __init__(self, servers: Mapping[str, Any], *, observers: Iterable[Observer] = ()) -> None:
         self._pool = ServerPool(_servers(servers))
         self._observers = tuple(observers)
         self._entered = False
@@ -140,7 +138,7 @@ class Orchestrator:
         values = self._check_offline(loaded, inputs or {})
         await self._pool.open(servers, Announcer(watching))
         self._check_online(loaded)
-        return Run(
+        return new_run(
             loaded,
             self._pool.call,
             inputs=values,
@@ -149,8 +147,6 @@ class Orchestrator:
             observers=watching,
             schedule=schedule,
             max_concurrency=max_concurrency,
-            run_id=uuid.uuid4().hex,
-            started_at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         )
 
     async def stream(
@@ -205,7 +201,10 @@ class Orchestrator:
         return CallError(failure.kind, failure.message, **failure.details) if failure else None
 
     async def call(
-        self, target: str, arguments: Mapping[str, Any] | None = None, timeout_s: float | None = None
+        self,
+        target: str,
+        arguments: Mapping[str, Any] | None = None,
+        timeout_s: float | None = None,
     ) -> Any:
         """Call one tool, by `server:tool`, and give its output.
 
@@ -267,9 +266,7 @@ class Orchestrator:
             tools = known.get(task.server)
             if tools is not None and task.tool not in tools:
                 where = pointer("tasks", task.index, "tool")
-                problems.append(
-                    self._unknown_tool(task.server, task.tool, tools, where, task.id)
-                )
+                problems.append(self._unknown_tool(task.server, task.tool, tools, where, task.id))
         if problems:
             raise WorkflowError(workflow.name, problems)
 
@@ -285,6 +282,12 @@ class Orchestrator:
         hint = "" if near else f"its tools: {listed}" if tools else "it has no tools"
         message = f"server {server!r} has no tool {tool!r}"
         return Problem("unknown_tool", message, where, task, near, hint)
+
+
+def new_run(workflow: Workflow, caller: Caller, **settings: Any) -> Run:
+    """A run with a name and a time of its own; `settings` are those of `Run`."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return Run(workflow, caller, run_id=uuid.uuid4().hex, started_at=now, **settings)
 
 
 def _servers(given: Mapping[str, Any]) -> dict[str, Server]:
@@ -310,6 +313,8 @@ def _server(name: str, target: Any) -> Server:
             shown=shown,
         )
     if target is None or isinstance(target, int | float | list | dict | bytes):
-        message = f"server {name!r} is {target!r}: it has to be a URL, parameters or a server object"
+        message = (
+            f"server {name!r} is {target!r}: it has to be a URL, parameters or a server object"
+        )
         raise ConfigError("servers", [Problem("wrong_type", message, pointer(name))])
     return Server(name=name, target=target)

@@ -32,7 +32,9 @@ _REDACTED = "***"
 class Server(BaseModel):
     """A server: a program spoken to over its stdin and stdout, or a URL of streamable HTTP."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True
+    )
 
     name: str = ""
     command: str | None = Field(None, min_length=1)
@@ -69,7 +71,9 @@ DEFAULTS = ("timeout_s", "start_timeout_s", "max_concurrency", "sessions", "prot
 NOT_SUPPORTED_YET = ("rate",)
 
 
-def load_config(path: str | Path, environment: Mapping[str, str] | None = None) -> dict[str, Server]:
+def load_config(
+    path: str | Path, environment: Mapping[str, str] | None = None
+) -> dict[str, Server]:
     """The servers by name, from a servers.toml or a `mcpServers` JSON file.
 
     Args:
@@ -220,9 +224,7 @@ class _Reader:
                 return {key: self._expand(item, (*at, key), secrets) for key, item in value.items()}
         return value
 
-    def _variable(
-        self, match: re.Match[str], at: tuple[str | int, ...], secrets: list[str]
-    ) -> str:
+    def _variable(self, match: re.Match[str], at: tuple[str | int, ...], secrets: list[str]) -> str:
         name, default = match[1], match[2]
         value = self.environment.get(name)
         if value:

@@ -60,6 +60,7 @@ class Connection:
         self._ended = anyio.Event()
         self._stderr = _StderrTail()
         self._client: Client | None = None
+        self._opening: anyio.CancelScope | None = None
 
     def __repr__(self) -> str:
         state = "usable" if self.usable else "not usable"
@@ -81,10 +82,12 @@ class Connection:
             modes.append("legacy")
         try:
             for mode in modes:
+                if self._closing.is_set():
+                    break
                 self.failure = None
                 self._ended = anyio.Event()
                 await self._hold(mode)
-                if self._client is not None or self._closing.is_set():
+                if self._client is not None:
                     break
         finally:
             if self.failure is None:
@@ -93,13 +96,16 @@ class Connection:
             self.closed.set()
 
     def close(self) -> None:
-        """Have the owner close the session."""
+        """Have the owner close the session, or give up opening it."""
         self._closing.set()
+        if self._client is None and self._opening is not None:
+            self._opening.cancel()
 
     async def _hold(self, mode: str) -> None:
         """One attempt: open, list the tools, and wait until the session is to be closed."""
         limit = self.server.start_timeout_s
         with anyio.CancelScope() as scope:
+            self._opening = scope
             scope.deadline = anyio.current_time() + limit
             try:
                 async with AsyncExitStack() as stack:
@@ -116,7 +122,7 @@ class Connection:
                         await self._lose("the connection ended")
             except Exception as error:
                 await self._lose(_leaf(error))
-        if scope.cancelled_caught:
+        if scope.cancelled_caught and not self._closing.is_set():
             await self._lose(f"did not answer within {limit:g} s")
 
     async def _lose(self, reason: str | Exception) -> None:
@@ -207,7 +213,9 @@ class Connection:
             return CallError("invalid_arguments", said, tool=tool, code=error.code)
         kind: ErrorKind = "timeout" if error.code == REQUEST_TIMEOUT else "protocol_error"
         details = {"data": error.data} if error.data is not None else {}
-        return self._error(kind, f"answered with error {error.code}: {said}", code=error.code, **details)
+        return self._error(
+            kind, f"answered with error {error.code}: {said}", code=error.code, **details
+        )
 
     async def _is_over(self, said: str) -> bool:
         """Whether an error -32000 is the end of the connection and not the server's own error."""

@@ -158,7 +158,9 @@ def _alternatives(schema: Any, root: Any, depth: int) -> list[Mapping[str, Any]]
         return []
     if "$ref" in schema:
         return _alternatives(_referred(schema["$ref"], root), root, depth + 1)
-    found = [schema] if "properties" in schema or "items" in schema or "prefixItems" in schema else []
+    found = (
+        [schema] if "properties" in schema or "items" in schema or "prefixItems" in schema else []
+    )
     for keyword in ("anyOf", "oneOf", "allOf"):
         for option in schema.get(keyword, []):
             found += _alternatives(option, root, depth + 1)

@@ -64,7 +64,9 @@ def parse_json(text: str) -> Any:
         DocumentError: It is malformed, or a name stands twice in one object.
     """
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=finite)
+        return json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=finite
+        )
     except json.JSONDecodeError as failure:
         line = text.splitlines()[failure.lineno - 1 : failure.lineno]
         shown = f": {line[0].strip()[:80]!r}" if line else ""
@@ -141,7 +143,9 @@ def _count(node: Any, sizes: dict[int, int], above: tuple[int, ...]) -> int:
         raise DocumentError("an alias stands inside of its own anchor")
     if key not in sizes:
         children = node.value if isinstance(node.value, list) else []
-        flat = [part for child in children for part in (child if isinstance(child, tuple) else (child,))]
+        flat = [
+            part for child in children for part in (child if isinstance(child, tuple) else (child,))
+        ]
         sizes[key] = 1 + sum(_count(child, sizes, (*above, key)) for child in flat)
         if sizes[key] > MAX_VALUES:
             raise DocumentError(f"its aliases stand for more than {MAX_VALUES:,} values")

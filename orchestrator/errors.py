@@ -57,7 +57,8 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"task {self.task!r}, " if self.task is not None else ""
-        where = f"{place}{self.path or 'the file'}: "
+        where = f"{place}{self.path}".rstrip(", ")
+        where = f"{where}: " if where else ""
         maybe = f"; did you mean {' or '.join(map(repr, self.alternatives))}?"
         hint = f" ({self.hint})" if self.hint else ""
         return f"{where}{self.message}{maybe if self.alternatives else ''}{hint}"

@@ -184,8 +184,8 @@ def _translate_token(
             return "." + json.dumps(_unquote(text[1:-1].strip()))
         case "number" if not _is_index(previous, after, brackets):
             return f"`{text}`"
-        case "name" if text in _CONSTANTS and previous != "." and not (
-            after == ":" and brackets[-1:] == ["{"]
+        case "name" if (
+            text in _CONSTANTS and previous != "." and not (after == ":" and brackets[-1:] == ["{"])
         ):
             return f"`{text}`"
     return text
@@ -280,7 +280,11 @@ def _root(node: Any, at_root: bool) -> str | None:
 
 def _unknown_root(name: str) -> str:
     maybe = nearest(name, ROOTS, 1)
-    instead = f"did you mean {maybe[0]}?" if maybe else f"the output of a task is OUTPUT[id], an input INPUT.name"
+    instead = (
+        f"did you mean {maybe[0]}?"
+        if maybe
+        else f"the output of a task is OUTPUT[id], an input INPUT.name"
+    )
     return f"unknown root {name!r}: {instead}"
 
 
@@ -301,7 +305,9 @@ def _check_function(name: str, count: int) -> None:
     variadic = bool(signature) and signature[-1].get("variadic", False)
     if count < len(signature) or (count > len(signature) and not variadic):
         least = "at least " if variadic else ""
-        raise ExpressionSyntaxError(f"{name}() takes {least}{len(signature)} arguments, not {count}")
+        raise ExpressionSyntaxError(
+            f"{name}() takes {least}{len(signature)} arguments, not {count}"
+        )
 
 
 _LOOKS_LIKE_A_ROOT = re.compile(r"(?<![.\w])\$?([A-Za-z]\w*)\[[A-Za-z_]")

@@ -23,9 +23,7 @@ def build(dependencies: Mapping[str, Iterable[str]]) -> Graph:
 
     graph: Graph = networkx.DiGraph()
     graph.add_nodes_from(dependencies)
-    graph.add_edges_from(
-        (needed, task) for task, needs in dependencies.items() for needed in needs
-    )
+    graph.add_edges_from((needed, task) for task, needs in dependencies.items() for needed in needs)
     return graph
 
 
@@ -53,7 +51,9 @@ def cycles(graph: Graph) -> list[list[str]]:
     position = {task: index for index, task in enumerate(graph)}
     knots = [knot for knot in networkx.strongly_connected_components(graph) if len(knot) > 1]
     firsts = [(min(knot, key=position.__getitem__), knot) for knot in knots]
-    return [_cycle(graph, first, knot) for first, knot in sorted(firsts, key=lambda k: position[k[0]])]
+    return [
+        _cycle(graph, first, knot) for first, knot in sorted(firsts, key=lambda k: position[k[0]])
+    ]
 
 
 def _cycle(graph: Graph, first: str, knot: set[str]) -> list[str]:

@@ -59,9 +59,7 @@ def complete_inputs(
             near = nearest(name, declared)
             known = f"inputs: {', '.join(declared)}" if declared else "the workflow has no inputs"
             message = f"there is no input {name!r}"
-            problems.append(
-                Problem("unknown_input", message, pointer("inputs"), None, near, known)
-            )
+            problems.append(Problem("unknown_input", message, pointer("inputs"), None, near, known))
     values: dict[str, Any] = {}
     for name, schema in declared.items():
         if name in given:

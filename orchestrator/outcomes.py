@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from orchestrator.conversion import Conversion, convert
 from orchestrator.errors import CallError, TaskError
@@ -80,7 +80,7 @@ def decide(
         if statuses[needed] != "success":
             return Skipped(f"its dependency {needed!r} {_ended(statuses[needed])}")
     try:
-        arguments = task.arguments.resolve(scope)
+        arguments = cast("dict[str, Any]", task.arguments.resolve(scope))
     except CallError as failure:
         return Failure(failure.error)
     if not task.whole or schema is None or isinstance(task.arguments, LiteralTemplate):

@@ -13,7 +13,9 @@ from typing import Any
 Path = tuple[str | int, ...]
 
 # RFC 9535, section 2.5.1.1: member-name-shorthand.
-_NAME = re.compile(r"[A-Za-z_\u0080-\ud7ff\ue000-\U0010ffff][0-9A-Za-z_\u0080-\ud7ff\ue000-\U0010ffff]*")
+_NAME = re.compile(
+    r"[A-Za-z_\u0080-\ud7ff\ue000-\U0010ffff][0-9A-Za-z_\u0080-\ud7ff\ue000-\U0010ffff]*"
+)
 # Section 2.3.3.1: no leading zeros, no minus zero; and section 2.1: I-JSON's range.
 _INDEX = re.compile(r"0|-?[1-9][0-9]*")
 _LARGEST_INDEX = 2**53 - 1
@@ -90,7 +92,9 @@ def _bracket(text: str, start: int) -> tuple[str | int, int]:
         if abs(segment) > _LARGEST_INDEX:
             raise PathSyntaxError(f"the index {index[0]} is beyond 2^53 - 1")
     else:
-        raise PathSyntaxError("a '[' has to open an index like [0] or [-1], or a name like [\"a b\"]")
+        raise PathSyntaxError(
+            "a '[' has to open an index like [0] or [-1], or a name like [\"a b\"]"
+        )
     position = _skip_blank(text, position)
     if text[position : position + 1] != "]":
         raise PathSyntaxError(f"a ']' is missing after {text[start:position]!r}")
@@ -116,7 +120,9 @@ def _quoted(text: str, start: int, quote: str) -> tuple[str, int]:
         else:
             position += 1
         characters.append(character)
-    raise PathSyntaxError(f"the name that {text[start : start + 20]!r} begins has no closing {quote}")
+    raise PathSyntaxError(
+        f"the name that {text[start : start + 20]!r} begins has no closing {quote}"
+    )
 
 
 def _escape(text: str, position: int, quote: str) -> tuple[str, int]:

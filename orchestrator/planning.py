@@ -158,7 +158,9 @@ class _Checker:
             if identifier is None:
                 continue
             if identifier in self.ids:
-                message = f"the id {identifier!r} is taken by task number {self.ids[identifier] + 1}"
+                message = (
+                    f"the id {identifier!r} is taken by task number {self.ids[identifier] + 1}"
+                )
                 where = pointer("tasks", index, "id")
                 self.problems.append(Problem("duplicate_id", message, where, identifier))
             else:
@@ -230,7 +232,13 @@ class _Checker:
                 )
 
     def _unknown(
-        self, code: str, message: str, name: str, known: Mapping[str, Any], at: Path, task: str | None
+        self,
+        code: str,
+        message: str,
+        name: str,
+        known: Mapping[str, Any],
+        at: Path,
+        task: str | None,
     ) -> None:
         self.suggestions -= 1
         near = nearest(name, known) if self.suggestions >= 0 else ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -95,7 +95,6 @@ class ServerPool:
                 self._failures[name] = failure
                 announce(ServerFailed(0.0, name, failure))
                 return
-            self._connections[name] = connections
             tools = {tool.name: tool for tool in usable[0].tools}
             self._catalogue[name] = tools
             took_ms = (anyio.current_time() - began_at) * 1000
@@ -105,6 +104,7 @@ class ServerPool:
         from orchestrator.connection import Connection
 
         connections = [Connection(server) for _ in range(server.sessions)]
+        self._connections[server.name] = connections  # from now on they will be closed
         async with anyio.create_task_group() as group:
             for connection in connections:
                 group.start_soon(self._start, connection)
@@ -112,20 +112,20 @@ class ServerPool:
 
     async def _start(self, connection: Connection) -> None:
         """Start a session; as many programs at a time as there are cores, each for a while."""
-        if connection.server.command is None:
-            self._group.start_soon(connection.own)
-        else:
-            async with self._starting.slot():
-                self._group.start_soon(connection.own)
-                with anyio.move_on_after(STARTING_S):
-                    await connection.started.wait()
         try:
+            if connection.server.command is None:
+                self._group.start_soon(connection.own)
+            else:
+                async with self._starting.slot():
+                    self._group.start_soon(connection.own)
+                    with anyio.move_on_after(STARTING_S):
+                        await connection.started.wait()
             await connection.started.wait()
         except BaseException:
             connection.close()
             raise
 
-    def start_soon(self, work: Callable[[], Awaitable[None]]) -> None:
+    def start_soon(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run something in the background for as long as the pool is open."""
         self._group.start_soon(work)
 

@@ -267,7 +267,9 @@ def to_text(value: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (RecursionError, ValueError):
-        message = "a value cannot be written as JSON: it is nested too deep, or holds NaN or Infinity"
+        message = (
+            "a value cannot be written as JSON: it is nested too deep, or holds NaN or Infinity"
+        )
         raise CallError("reference_error", message) from None
 
 
@@ -295,7 +297,9 @@ class Compiler:
             case dict():
                 return self._object(value, path)
             case list():
-                items = tuple(self.compile(item, (*path, index)) for index, item in enumerate(value))
+                items = tuple(
+                    self.compile(item, (*path, index)) for index, item in enumerate(value)
+                )
                 if not all(_unchanged(item, made) for item, made in zip(value, items, strict=True)):
                     return ListTemplate(items)
         return Literal(value)

@@ -25,7 +25,7 @@ class TaskResult:
         outcome: How it ended.
         generation: The number of its topological generation, from 0.
         attempts: How often its tool was called.
-        started_ms: When its first attempt began, milliseconds since the run began; None if none did.
+        started_ms: When its first attempt began, milliseconds since the run did; None if none was.
         duration_ms: From then until it settled, milliseconds, without waiting; 0 if not started.
         waited_ms: How long it waited for a slot, milliseconds.
     """

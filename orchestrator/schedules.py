@@ -1,19 +1,19 @@
 """When each task starts: by generations, or as soon as it can.
 
-The rule of this file: a schedule knows the graph and nothing of calls, outcomes or policies. It starts
-`run_task` for each task once, when all it waits for has settled; `run_task` never raises.
+The rule of this file: a schedule knows the graph and nothing of calls, outcomes or policies. It
+starts `run_task` for each task once, when all it waits for has settled; `run_task` never raises.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 import anyio
 
 from orchestrator.planning import Plan
 
-RunTask = Callable[[str], Awaitable[None]]
+RunTask = Callable[[str], Coroutine[Any, Any, None]]
 OnGeneration = Callable[[int, list[str]], None]
 
 
@@ -26,7 +26,7 @@ class ScheduleFunction(Protocol):
 
 
 async def generations(plan: Plan, run_task: RunTask, on_generation: OnGeneration) -> None:
-    """One topological generation after the other; the next starts when the whole one has settled."""
+    """One topological generation after the other, each when the whole one before it has settled."""
     for number, tasks in enumerate(plan.generations):
         on_generation(number, tasks)
         async with anyio.create_task_group() as group:
@@ -34,7 +34,7 @@ async def generations(plan: Plan, run_task: RunTask, on_generation: OnGeneration
                 group.start_soon(run_task, task)
 
 
-async def dataflow(plan: Plan, run_task: RunTask, on_generation: OnGeneration) -> None:  # noqa: ARG001
+async def dataflow(plan: Plan, run_task: RunTask, _: OnGeneration) -> None:
     """Each task as soon as everything it waits for has settled."""
     graph = plan.graph
     waiting_for = dict(graph.in_degree())

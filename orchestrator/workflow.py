@@ -1,7 +1,7 @@
 """The workflow file as a model: what a workflow and a task can say, and nothing of how it runs.
 
-The rule of this file: a `Workflow` that exists is valid. Making one reports every mistake at once, as
-a `WorkflowError`; the plan that was made on the way is kept with it.
+The rule of this file: a `Workflow` that exists is valid. Making one reports every mistake at once,
+as a `WorkflowError`; the plan that was made on the way is kept with it.
 """
 
 from __future__ import annotations
@@ -125,16 +125,16 @@ class Task(BaseModel):
         None, description="What stands in for the output if the task fails."
     )
     critical: bool = Field(False, description="Its failure cancels the run.")
-    locks: list[
-        Annotated[Lock, BeforeValidator(_lock, json_schema_input_type=LockName | Lock)]
-    ] = Field(default_factory=list, description="Names held while the task runs.")
+    locks: list[Annotated[Lock, BeforeValidator(_lock, json_schema_input_type=LockName | Lock)]] = (
+        Field(default_factory=list, description="Names held while the task runs.")
+    )
 
 
 class Workflow(BaseModel):
     """A plan of tool calls, valid by construction.
 
-    Made from a file with `Workflow.load`, from a dict with `Workflow.model_validate` or from keyword
-    arguments. `to_dict` gives the canonical form.
+    Made from a file with `Workflow.load`, from a dict with `Workflow.model_validate` or from
+    keyword arguments. `to_dict` gives the canonical form.
 
     Raises:
         WorkflowError: With every mistake that was found.

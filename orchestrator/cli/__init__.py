@@ -1,0 +1,46 @@
+"""The command line.
+
+The rule of this package: results go to stdout, what is for people's eyes only to stderr; a user's
+mistake is a message and exit code 2, never a traceback. A command imports what it needs when it
+runs, so that `--help` is instant and only what calls a server loads the SDK.
+
+Exit codes: 0 success; 1 at least one task failed; 2 the file, the configuration or the usage is
+wrong and nothing was called; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from orchestrator.cli.arguments import parse_arguments
+
+SUCCESS, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command `orchestrator` and return its exit code."""
+    options = parse_arguments(arguments)
+    from orchestrator.cli.commands import COMMANDS
+    from orchestrator.errors import CallError, WorkflowError
+
+    try:
+        code = COMMANDS[options.command](options)
+        sys.stdout.flush()
+    except WorkflowError as error:
+        print(f"orchestrator: {error}", file=sys.stderr)
+        return WRONG
+    except CallError as error:
+        print(f"orchestrator: {error.kind}: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("orchestrator: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Who read our stdout has gone. What is still buffered must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return code

@@ -1,0 +1,225 @@
+"""What each command does.
+
+The rule of this file: a command loads, asks the package, and prints; it decides nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import (
+    ConfigError,
+    OrchestratorError,
+    Problem,
+    WorkflowError,
+    nearest,
+    pointer,
+)
+from orchestrator.results import to_json
+
+if TYPE_CHECKING:
+    from orchestrator.config import Server
+    from orchestrator.workflow import Workflow
+
+DEFAULT_SERVERS = Path("servers.toml")
+
+
+def run(options: argparse.Namespace) -> int:
+    """`orchestrator run`."""
+    from orchestrator.cli.running import run_workflow
+    from orchestrator.config import load_config
+    from orchestrator.workflow import Workflow
+
+    if options.json and options.events == "-":
+        message = "--json and --events - both want stdout: give the events a file"
+        raise WorkflowError("usage", [Problem("usage", message)])
+    workflow, servers = _both(
+        lambda: Workflow.load(options.file), lambda: load_config(options.servers or DEFAULT_SERVERS)
+    )
+    inputs = _inputs(options, workflow)
+    return run_workflow(options, workflow, servers, inputs)
+
+
+def _both(
+    load_workflow: Callable[[], Workflow], load_servers: Callable[[], dict[str, Server]]
+) -> tuple[Workflow, dict[str, Server]]:
+    """Load two files; if both are wrong, the user hears of both at once."""
+    try:
+        workflow = load_workflow()
+    except WorkflowError as error:
+        try:
+            load_servers()
+        except ConfigError as other:
+            print(f"orchestrator: {other}", file=sys.stderr)
+        raise error from None
+    return workflow, load_servers()
+
+
+def _inputs(options: argparse.Namespace, workflow: Workflow) -> dict[str, Any]:
+    from orchestrator.documents import read_document
+    from orchestrator.inputs import parse_input
+
+    inputs: dict[str, Any] = {}
+    if options.inputs is not None:
+        inputs = read_document(options.inputs)
+        if not isinstance(inputs, dict):
+            problem = Problem("wrong_type", "has to be an object of inputs by name")
+            raise WorkflowError(str(options.inputs), [problem])
+    for name, value in options.input:
+        inputs[name] = parse_input(value, workflow.inputs.get(name))
+    return inputs
+
+
+def validate(options: argparse.Namespace) -> int:
+    """`orchestrator validate`."""
+    from orchestrator.workflow import Workflow
+
+    problems: list[Problem] = []
+    workflow = None
+    try:
+        workflow = Workflow.load(options.file)
+    except WorkflowError as error:
+        problems += error.problems
+    problems += _server_problems(options, workflow)
+    if options.json:
+        findings = [problem.to_dict() for problem in problems]
+        print(to_json({"valid": not problems, "problems": findings}, indent=2))
+        return 2 if problems else 0
+    if problems:
+        raise WorkflowError(str(options.file), problems)
+    assert workflow is not None
+    plan = workflow.plan
+    print(
+        f"{options.file}: valid: {_count(len(plan.tasks), 'task')} in "
+        f"{_count(len(plan.generations), 'generation')} on {_count(len(plan.servers), 'server')}"
+    )
+    return 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _server_problems(options: argparse.Namespace, workflow: Workflow | None) -> list[Problem]:
+    """What is wrong with the servers' file, and with the servers that tasks name."""
+    from orchestrator.config import load_config
+
+    if options.servers is None and not DEFAULT_SERVERS.exists():
+        return []
+    path = options.servers or DEFAULT_SERVERS
+    try:
+        servers = load_config(path)
+    except ConfigError as error:
+        return [
+            Problem(p.code, f"{path}{p.path}: {p.message}", "", None, p.alternatives, p.hint)
+            for p in error.problems
+        ]
+    return [
+        Problem(
+            "unknown_server",
+            f"there is no server {task.server!r} in {path}",
+            pointer("tasks", task.index, "tool"),
+            task.id,
+            nearest(task.server, servers),
+            f"servers: {', '.join(servers)}",
+        )
+        for task in (workflow.plan.tasks.values() if workflow else ())
+        if task.server not in servers
+    ]
+
+
+def plan(options: argparse.Namespace) -> int:
+    """`orchestrator plan`."""
+    from orchestrator import diagrams
+    from orchestrator.workflow import Workflow
+
+    workflow = Workflow.load(options.file)
+    if options.mermaid:
+        print(diagrams.mermaid(workflow.plan))
+    elif options.dot:
+        print(diagrams.dot(workflow.plan, workflow.name))
+    elif options.json:
+        print(to_json(diagrams.plan_document(workflow), indent=2))
+    else:
+        from orchestrator.cli.report import print_plan
+
+        print_plan(workflow)
+    return 0
+
+
+def tools(options: argparse.Namespace) -> int:
+    """`orchestrator tools`."""
+    from orchestrator.cli.running import in_event_loop
+    from orchestrator.client import Orchestrator
+    from orchestrator.config import load_config
+
+    servers = load_config(options.servers or DEFAULT_SERVERS)
+
+    async def ask() -> tuple[list[Any], list[OrchestratorError]]:
+        async with Orchestrator(servers) as orchestrator:
+            found = await orchestrator.tools(options.server)
+            failures = [orchestrator.failure(name) for name in servers]
+            return found, [failure for failure in failures if failure is not None]
+
+    found, failures = in_event_loop(ask)
+    if options.json:
+        from orchestrator.cli.report import tool_document
+
+        print(to_json([tool_document(tool) for tool in found], indent=2))
+    else:
+        from orchestrator.cli.report import print_tools
+
+        print_tools(found)
+    for failure in failures:
+        print(f"orchestrator: {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def call(options: argparse.Namespace) -> int:
+    """`orchestrator call`."""
+    from orchestrator.cli.running import in_event_loop
+    from orchestrator.client import Orchestrator
+    from orchestrator.config import load_config
+    from orchestrator.inputs import parse_input
+
+    server, colon, name = options.target.partition(":")
+    if not colon or not server or not name:
+        problem = Problem("usage", f"{options.target!r} names no tool: it is written server:tool")
+        raise WorkflowError("usage", [problem])
+    servers = load_config(options.servers or DEFAULT_SERVERS)
+
+    async def ask() -> Any:
+        async with Orchestrator(servers) as orchestrator:
+            known = {tool.name: tool.input_schema for tool in await orchestrator.tools(server)}
+            properties = known.get(name, {}).get("properties", {})
+            arguments = {
+                argument: parse_input(value, properties.get(argument))
+                for argument, value in options.arguments
+            }
+            return await orchestrator.call(options.target, arguments, options.timeout)
+
+    output = in_event_loop(ask)
+    print(output if isinstance(output, str) and not options.json else to_json(output, indent=2))
+    return 0
+
+
+def schema(_: argparse.Namespace) -> int:
+    """`orchestrator schema`."""
+    from orchestrator.workflow import workflow_schema
+
+    print(to_json(workflow_schema(), indent=2))
+    return 0
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "run": run,
+    "validate": validate,
+    "plan": plan,
+    "tools": tools,
+    "call": call,
+    "schema": schema,
+}

@@ -1,0 +1,175 @@
+"""Tables for people.
+
+The rule of this file: it shows what a result or a plan holds, and computes nothing of its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.calls import Tool
+from orchestrator.results import RunResult, TaskResult
+from orchestrator.workflow import Workflow
+
+MAX_ROWS = 60
+MAX_ERROR = 300
+STYLES = {
+    "success": "green",
+    "partial": "yellow",
+    "error": "bold red",
+    "failed": "bold red",
+    "skipped": "yellow",
+    "cancelled": "magenta",
+}
+
+
+def print_result(result: RunResult, workflow: Workflow) -> None:
+    """The tasks of a run, and what it came to, on stderr."""
+    console = Console(stderr=True, highlight=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("task", "tool", "status"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("gen", "time", "tries"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("why", overflow="fold", ratio=1)
+    shown = _most_telling(list(result.tasks.values()))
+    for task in shown:
+        table.add_row(*_row(task, workflow.plan.tasks[task.id].target))
+    console.print(table)
+    if len(shown) < len(result.tasks):
+        more = len(result.tasks) - len(shown)
+        console.print(f"and {more} more tasks; --json or --output FILE has them all\n")
+    for line in _summary(result):
+        console.print(line, soft_wrap=True)
+
+
+def _most_telling(tasks: list[TaskResult]) -> list[TaskResult]:
+    """All tasks, or of too many those that did not succeed, then the first of the others."""
+    if len(tasks) <= MAX_ROWS:
+        return tasks
+    return sorted(tasks, key=lambda task: task.status == "success")[:MAX_ROWS]
+
+
+def _row(task: TaskResult, target: str) -> list[Text | str]:
+    error = task.error
+    why = f"{error.kind}: {error.message}" if error else task.reason or ""
+    return [
+        Text(task.id),
+        Text(target, style="dim"),
+        Text(task.status, style=STYLES[task.status]),
+        str(task.generation),
+        _duration(task.duration_ms) if task.attempts else "",
+        str(task.attempts or ""),
+        Text(why if len(why) <= MAX_ERROR else why[: MAX_ERROR - 3] + "..."),
+    ]
+
+
+def _summary(result: RunResult) -> list[Text]:
+    counts = Counter(task.status for task in result.tasks.values())
+    told = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    style = STYLES.get(result.status, "")
+    lines = [
+        Text.assemble(
+            (result.status, style),
+            f": {told}, in {_duration(result.duration_ms)} by {result.schedule}",
+        )
+    ]
+    other = result.other_schedule
+    lines.append(
+        Text(
+            f"speedup {result.speedup:.2f}x over the sum of the task times "
+            f"({_duration(result.sequential_ms)}); critical path "
+            f"{_duration(result.critical_path_ms)}; {other['schedule']} would have taken "
+            f"{_duration(other['duration_ms'])}"
+        )
+    )
+    if result.error is not None:
+        lines.append(Text(f"{result.error.kind}: {result.error.message}", style="red"))
+    return lines
+
+
+def _duration(milliseconds: float) -> str:
+    if milliseconds < 1000:
+        return f"{milliseconds:.0f} ms" if milliseconds >= 10 else f"{milliseconds:.1f} ms"
+    return f"{milliseconds / 1000:.2f} s"
+
+
+def print_plan(workflow: Workflow) -> None:
+    """The generations of a workflow, on stdout."""
+    plan = workflow.plan
+    console = Console(highlight=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("gen", justify="right", no_wrap=True)
+    for heading in ("task", "tool", "waits for"):
+        table.add_column(heading, overflow="fold")
+    for number, generation in enumerate(plan.generations):
+        for index, name in enumerate(generation):
+            task = plan.tasks[name]
+            table.add_row(
+                str(number) if not index else "",
+                Text(name),
+                Text(task.target, style="dim"),
+                Text(", ".join(task.dependencies)),
+                end_section=index == len(generation) - 1,
+            )
+    console.print(table)
+    widest = max(map(len, plan.generations))
+    console.print(
+        f"{workflow.name}: {len(plan.tasks)} tasks in {len(plan.generations)} generations, at most "
+        f"{widest} at once; servers: {', '.join(plan.servers)}",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+def print_tools(tools: list[Tool]) -> None:
+    """The tools of servers, on stdout."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("tool", no_wrap=True)
+    table.add_column("arguments", overflow="fold")
+    table.add_column("what it does", overflow="fold", ratio=1)
+    for tool in tools:
+        first_line = tool.description.strip().partition("\n")[0]
+        table.add_row(Text(tool.target), Text(signature(tool), style="dim"), Text(first_line))
+    Console(highlight=False).print(table)
+
+
+def signature(tool: Tool) -> str:
+    """The arguments of a tool in short: `city: string, days: integer = 3`."""
+    required = tool.input_schema.get("required", ())
+    properties = tool.input_schema.get("properties", {})
+    return ", ".join(
+        _argument(name, schema, name in required) for name, schema in properties.items()
+    )
+
+
+def _argument(name: str, schema: Any, required: bool) -> str:
+    described = schema if isinstance(schema, dict) else {}
+    kind = described.get("type", "any")
+    kind = "|".join(kind) if isinstance(kind, list) else kind
+    if "default" in described:
+        return f"{name}: {kind} = {described['default']!r}"
+    return f"{name}: {kind}" if required else f"{name}?: {kind}"
+
+
+def tool_document(tool: Tool) -> dict[str, Any]:
+    """A tool as a JSON object."""
+    return {
+        "tool": tool.target,
+        "title": tool.title,
+        "description": tool.description,
+        "input_schema": dict(tool.input_schema),
+        "output_schema": dict(tool.output_schema) if tool.output_schema else None,
+        "annotations": {
+            "read_only": tool.read_only,
+            "idempotent": tool.idempotent,
+            "destructive": tool.destructive,
+            "open_world": tool.open_world,
+        },
+    }
