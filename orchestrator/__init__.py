@@ -18,22 +18,26 @@ makes the call on one of many MCP servers, and observers are told.
 
 from __future__ import annotations
 
-from orchestrator.calls import Tool
-from orchestrator.client import Orchestrator
-from orchestrator.config import Server
-from orchestrator.engine import Run
-from orchestrator.errors import (
-    CallError,
-    ConfigError,
-    OrchestratorError,
-    Problem,
-    ServerStartError,
-    TaskError,
-    WorkflowError,
-)
-from orchestrator.events import Event
-from orchestrator.results import RunResult, TaskResult
-from orchestrator.workflow import Task, Workflow
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.calls import Tool
+    from orchestrator.client import Orchestrator
+    from orchestrator.config import Server
+    from orchestrator.engine import Run
+    from orchestrator.errors import (
+        CallError,
+        ConfigError,
+        OrchestratorError,
+        Problem,
+        ServerStartError,
+        TaskError,
+        WorkflowError,
+    )
+    from orchestrator.events import Event
+    from orchestrator.results import RunResult, TaskResult
+    from orchestrator.workflow import Task, Workflow
 
 __all__ = [
     "CallError",
@@ -53,3 +57,34 @@ __all__ = [
     "Workflow",
     "WorkflowError",
 ]
+
+# Imported when first asked for: a command that needs only the standard library loads nothing else.
+_HOMES = {
+    "calls": ("Tool",),
+    "client": ("Orchestrator",),
+    "config": ("Server",),
+    "engine": ("Run",),
+    "errors": (
+        "CallError",
+        "ConfigError",
+        "OrchestratorError",
+        "Problem",
+        "ServerStartError",
+        "TaskError",
+        "WorkflowError",
+    ),
+    "events": ("Event",),
+    "results": ("RunResult", "TaskResult"),
+    "workflow": ("Task", "Workflow"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'orchestrator' has no attribute {name!r}")
+    return getattr(import_module(f"orchestrator.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -184,3 +184,13 @@ def _loader() -> Any:
             f"tag:yaml.org,2002:{tag}", re.compile(rf"^(?:{pattern})$"), first
         )
     return JsonLoader
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """A value as JSON text that any UTF-8 stream takes."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return json.dumps(value, allow_nan=False, indent=indent)
+    return text

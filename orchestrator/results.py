@@ -1,15 +1,15 @@
 """The result document: what a run returns, in Python and as JSON.
 
-The rule of this file: whatever comes in, `to_json` gives valid JSON.
+The rule of this file: it holds what a run came to, and computes nothing.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from orchestrator.documents import to_json
 from orchestrator.errors import TaskError
 from orchestrator.outcomes import Cancelled, Failure, Outcome, Skipped, Status, Success
 
@@ -145,13 +145,3 @@ class RunResult:
     def to_json(self, indent: int | None = 2) -> str:
         """The result document as JSON text."""
         return to_json(self.to_dict(), indent)
-
-
-def to_json(value: Any, indent: int | None = None) -> str:
-    """A value as JSON text that any UTF-8 stream takes."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return json.dumps(value, allow_nan=False, indent=indent)
-    return text

@@ -10,37 +10,44 @@ wrong and nothing was called; 130 interrupted.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
 
 from orchestrator.cli.arguments import parse_arguments
 
-SUCCESS, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command `orchestrator` and return its exit code."""
-    options = parse_arguments(arguments)
+    try:
+        return _run(parse_arguments(arguments))
+    except KeyboardInterrupt:
+        print("orchestrator: interrupted, nothing was called", file=sys.stderr)
+        return INTERRUPTED
+    except OSError as error:
+        # What is still buffered must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            print(f"orchestrator: stdout cannot be written: {error.strerror}", file=sys.stderr)
+        return FAILED
+
+
+def _run(options: argparse.Namespace) -> int:
     from orchestrator.cli.commands import COMMANDS
     from orchestrator.errors import CallError, WorkflowError
 
     try:
         code = COMMANDS[options.command](options)
         sys.stdout.flush()
+        return code
     except WorkflowError as error:
         print(f"orchestrator: {error}", file=sys.stderr)
         return WRONG
     except CallError as error:
         print(f"orchestrator: {error.kind}: {error}", file=sys.stderr)
         return FAILED
-    except KeyboardInterrupt:
-        print("orchestrator: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        # Who read our stdout has gone. What is still buffered must not raise again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    return code

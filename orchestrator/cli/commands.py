@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.documents import to_json
 from orchestrator.errors import (
     ConfigError,
     OrchestratorError,
@@ -19,7 +20,6 @@ from orchestrator.errors import (
     nearest,
     pointer,
 )
-from orchestrator.results import to_json
 
 if TYPE_CHECKING:
     from orchestrator.config import Server

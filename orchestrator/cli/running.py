@@ -19,11 +19,12 @@ import anyio
 
 from orchestrator.client import Orchestrator, new_run
 from orchestrator.config import Server
+from orchestrator.documents import to_json
 from orchestrator.engine import Run
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.events import Observer
 from orchestrator.observers.journal import Journal
-from orchestrator.results import RunResult, to_json
+from orchestrator.results import RunResult
 from orchestrator.workflow import Workflow
 
 INTERRUPTED = 130

@@ -10,8 +10,8 @@ import os
 import sys
 from typing import TextIO
 
+from orchestrator.documents import to_json
 from orchestrator.events import Event
-from orchestrator.results import to_json
 
 
 class Journal:
