@@ -18,6 +18,8 @@ from orchestrator.results import RunResult, TaskResult
 from orchestrator.workflow import Workflow
 
 MAX_ROWS = 60
+WIDE = 110
+LOG = 160
 MAX_ERROR = 300
 STYLES = {
     "success": "green",
@@ -29,19 +31,31 @@ STYLES = {
 }
 
 
+def _console(*, stderr: bool = False) -> Console:
+    """A console; where no terminal limits it, wide enough that tables are not squeezed."""
+    console = Console(stderr=stderr, highlight=False)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=LOG)
+
+
 def print_result(result: RunResult, workflow: Workflow) -> None:
     """The tasks of a run, and what it came to, on stderr."""
-    console = Console(stderr=True, highlight=False)
+    console = _console(stderr=True)
+    wide = console.width >= WIDE
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("task", "tool", "status"):
         table.add_column(heading, overflow="fold")
     for heading in ("gen", "time", "tries"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("why", overflow="fold", ratio=1)
+    if wide:
+        table.add_column("why", overflow="fold", ratio=1)
     shown = _most_telling(list(result.tasks.values()))
     for task in shown:
-        table.add_row(*_row(task, workflow.plan.tasks[task.id].target))
+        cells = _row(task, workflow.plan.tasks[task.id].target)
+        table.add_row(*cells, *([Text(_why(task))] if wide else []))
     console.print(table)
+    for task in shown:
+        if not wide and (why := _why(task)):
+            console.print(Text(f"{task.id}: {why}"), soft_wrap=True)
     if len(shown) < len(result.tasks):
         more = len(result.tasks) - len(shown)
         console.print(f"and {more} more tasks; --json or --output FILE has them all\n")
@@ -57,8 +71,6 @@ def _most_telling(tasks: list[TaskResult]) -> list[TaskResult]:
 
 
 def _row(task: TaskResult, target: str) -> list[Text | str]:
-    error = task.error
-    why = f"{error.kind}: {error.message}" if error else task.reason or ""
     return [
         Text(task.id),
         Text(target, style="dim"),
@@ -66,8 +78,13 @@ def _row(task: TaskResult, target: str) -> list[Text | str]:
         str(task.generation),
         _duration(task.duration_ms) if task.attempts else "",
         str(task.attempts or ""),
-        Text(why if len(why) <= MAX_ERROR else why[: MAX_ERROR - 3] + "..."),
     ]
+
+
+def _why(task: TaskResult) -> str:
+    error = task.error
+    why = f"{error.kind}: {error.message}" if error else task.reason or ""
+    return why if len(why) <= MAX_ERROR else why[: MAX_ERROR - 3] + "..."
 
 
 def _summary(result: RunResult) -> list[Text]:
@@ -103,7 +120,7 @@ def _duration(milliseconds: float) -> str:
 def print_plan(workflow: Workflow) -> None:
     """The generations of a workflow, on stdout."""
     plan = workflow.plan
-    console = Console(highlight=False)
+    console = _console()
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("gen", justify="right", no_wrap=True)
     for heading in ("task", "tool", "waits for"):
@@ -137,7 +154,7 @@ def print_tools(tools: list[Tool]) -> None:
     for tool in tools:
         first_line = tool.description.strip().partition("\n")[0]
         table.add_row(Text(tool.target), Text(signature(tool), style="dim"), Text(first_line))
-    Console(highlight=False).print(table)
+    _console().print(table)
 
 
 def signature(tool: Tool) -> str:
