@@ -21,6 +21,8 @@ from orchestrator.errors import CallError
 
 DEFAULT_TIMEOUT_S = 60.0
 
+Priority = tuple[float, int]
+
 
 @dataclass(slots=True)
 class Call:
@@ -31,7 +33,7 @@ class Call:
         server: The server, and `tool` the tool there.
         arguments: The arguments, a JSON object.
         timeout_s: The limit of one attempt, seconds.
-        priority: Less goes first where calls wait for a slot.
+        priority: The smaller goes first where calls wait for a slot.
         writes: Whether the tool declares that it changes something.
         conversions: The arguments that were converted for the tool.
         attempts: How often it was tried so far.
@@ -44,7 +46,7 @@ class Call:
     tool: str
     arguments: dict[str, Any]
     timeout_s: float = DEFAULT_TIMEOUT_S
-    priority: float = 0.0
+    priority: Priority = (0.0, 0)
     writes: bool = False
     conversions: tuple[Conversion, ...] = ()
     attempts: int = 0
@@ -104,8 +106,12 @@ class ServerPolicy:
 class Slots:
     """So many calls at a time; who waits is served by priority, then in the order of asking.
 
-    Whoever could start at the same moment has asked before the first slot is given away: the order
-    does not depend on the event loop's.
+    A slot is given away a moment after it is free: what could start at the same moment, such as the
+    followers of the task that held it, has asked by then. So the order does not depend on the event
+    loop's.
+
+    Args:
+        limit: How many hold a slot at a time.
     """
 
     def __init__(self, limit: int) -> None:
@@ -113,55 +119,66 @@ class Slots:
         self._free = limit
         self._waiting: list[_Waiter] = []
         self._asked = 0
-        self._giving = False
+        self._giver: _Waiter | None = None
 
     def __repr__(self) -> str:
         return f"Slots({self._free} of {self.limit} free, {len(self._waiting)} waiting)"
 
     @asynccontextmanager
-    async def slot(self, priority: float = 0.0) -> AsyncIterator[None]:
+    async def slot(self, priority: Priority = (0.0, 0)) -> AsyncIterator[None]:
         """Hold a slot; wait for one if none is free."""
         await self._acquire(priority)
         try:
             yield
         finally:
             self._free += 1
-            self._give()
+            self._appoint_giver()
 
-    async def _acquire(self, priority: float) -> None:
+    async def _acquire(self, priority: Priority) -> None:
         self._asked += 1
         waiter = _Waiter(priority, self._asked)
         heapq.heappush(self._waiting, waiter)
+        self._appoint_giver()
         try:
-            if self._free and not self._giving:
-                self._giving = True
-                try:
+            while not waiter.has_slot:
+                await waiter.woken.wait()
+                if waiter is self._giver:
                     await anyio.lowlevel.checkpoint()
-                finally:
-                    self._giving = False
+                    waiter.woken = anyio.Event()
                     self._give()
-            await waiter.given.wait()
         except BaseException:
-            waiter.gone = True
-            if waiter.given.is_set():
-                self._free += 1
-                self._give()
+            waiter.is_gone = True
+            self._free += waiter.has_slot
+            if waiter is self._giver:
+                self._giver = None
+            self._appoint_giver()
             raise
 
+    def _appoint_giver(self) -> None:
+        """Wake the first in the queue, if there is a slot and nobody is about to give it away."""
+        while self._waiting and self._waiting[0].is_gone:
+            heapq.heappop(self._waiting)
+        if self._free and self._waiting and self._giver is None:
+            self._giver = self._waiting[0]
+            self._giver.woken.set()
+
     def _give(self) -> None:
+        self._giver = None
         while self._free and self._waiting:
             waiter = heapq.heappop(self._waiting)
-            if not waiter.gone:
+            if not waiter.is_gone:
                 self._free -= 1
-                waiter.given.set()
+                waiter.has_slot = True
+                waiter.woken.set()
 
 
 @dataclass(slots=True, order=True)
 class _Waiter:
-    priority: float
+    priority: Priority
     number: int
-    given: anyio.Event = field(default_factory=anyio.Event, compare=False)
-    gone: bool = field(default=False, compare=False)
+    woken: anyio.Event = field(default_factory=anyio.Event, compare=False)
+    has_slot: bool = field(default=False, compare=False)
+    is_gone: bool = field(default=False, compare=False)
 
 
 def with_timeout(call_next: Caller) -> Caller:

@@ -144,20 +144,19 @@ class Run:
         try:
             await self._run_tasks()
         except BaseException:
-            self.cancel("the run was cancelled from outside")
+            self._note_end()
             self._finish()
             raise
         return self._finish()
 
     async def _run_tasks(self) -> None:
         limit = self.workflow.timeout_s
-        with self._cancel_scope:
-            with anyio.move_on_after(limit) as within:
-                await SCHEDULES[self.schedule](self.plan, self._run_task, self._on_generation)
-            if within.cancelled_caught:
-                reason = f"the run's limit of {limit:g} s was reached"
-                error = TaskError("timeout", reason, retryable=True, details={"timeout_s": limit})
-                self._end(_Stop("cancelled", error, Cancelled(reason)))
+        with self._cancel_scope as scope:
+            if limit is not None:
+                scope.deadline = self._zero + limit
+            await SCHEDULES[self.schedule](self.plan, self._run_task, self._on_generation)
+        if scope.cancelled_caught:
+            self._note_end()
 
     def _on_generation(self, number: int, tasks: list[str]) -> None:
         if self._announce and self._stop is None:
@@ -186,7 +185,7 @@ class Run:
             task.tool,
             start.arguments,
             self._timeout_of(task),
-            self._priorities.get(task.id, float(task.index)),
+            (self._priorities.get(task.id, 0.0), task.index),
             tool is not None and tool.read_only is False,
             start.conversions,
         )
@@ -214,6 +213,8 @@ class Run:
         """The policy that notes and tells when an attempt begins; it stands behind the slots."""
 
         async def call_announced(call: Call) -> Any:
+            if self._stop is not None:  # the slot came together with the end of the run
+                await anyio.sleep_forever()
             call.attempts += 1
             now = anyio.current_time()
             if call.started_at is None:
@@ -238,8 +239,19 @@ class Run:
     def _cancelled_call(self, task: TaskPlan, call: Call) -> None:
         if call.started_at is None:
             return
-        reason = self._stop.error.message if self._stop else "the run's limit was reached"
-        self._settle(task, Cancelled(reason), call)
+        self._settle(task, Cancelled(self._note_end().error.message), call)
+
+    def _note_end(self) -> _Stop:
+        """Why the tasks are cancelled: by us, or else by the limit of the run or from outside."""
+        limit = self.workflow.timeout_s
+        if self._stop is None and anyio.current_time() >= self._cancel_scope.deadline:
+            reason = f"the run's limit of {limit:g} s was reached"
+            error = TaskError("timeout", reason, retryable=True, details={"timeout_s": limit})
+            self._stop = _Stop("cancelled", error, Cancelled(reason))
+        elif self._stop is None:
+            self.cancel("the run was cancelled from outside")
+        assert self._stop is not None
+        return self._stop
 
     def _settle(self, task: TaskPlan, outcome: Outcome, call: Call | None) -> None:
         result = self._measure(task, outcome, call)

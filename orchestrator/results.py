@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from orchestrator.documents import to_json
+from orchestrator.encoding import to_json
 from orchestrator.errors import TaskError
 from orchestrator.outcomes import Cancelled, Failure, Outcome, Skipped, Status, Success
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.documents import to_json
+from orchestrator.encoding import to_json
 from orchestrator.errors import (
     ConfigError,
     OrchestratorError,

@@ -19,7 +19,7 @@ import anyio
 
 from orchestrator.client import Orchestrator, new_run
 from orchestrator.config import Server
-from orchestrator.documents import to_json
+from orchestrator.encoding import to_json
 from orchestrator.engine import Run
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.events import Observer

@@ -10,7 +10,7 @@ import os
 import sys
 from typing import TextIO
 
-from orchestrator.documents import to_json
+from orchestrator.encoding import to_json
 from orchestrator.events import Event
 
 
