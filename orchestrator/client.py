@@ -7,7 +7,8 @@ decided here but what is wrong before the first call.
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -156,7 +157,7 @@ class Orchestrator:
         *,
         schedule: Schedule | None = None,
         max_concurrency: int | None = None,
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event]:
         """Run a workflow, and give its events as they happen; the last is `RunSettled`.
 
         Takes what `run` takes. Leaving the loop early cancels the run.
@@ -165,20 +166,24 @@ class Orchestrator:
             WorkflowError: As `run`, before the first event.
         """
         send, receive = anyio.create_memory_object_stream[Event](float("inf"))
-        run = await self.prepare(
-            workflow,
-            inputs,
-            schedule=schedule,
-            max_concurrency=max_concurrency,
-            observers=(send.send_nowait,),
-        )
+
+        def tell(event: Event) -> None:
+            with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
+                send.send_nowait(event)
 
         async def execute() -> None:
             with send:
                 await run.execute()
 
-        self._pool.start_soon(execute)
-        with receive:
+        with receive, send:
+            run = await self.prepare(
+                workflow,
+                inputs,
+                schedule=schedule,
+                max_concurrency=max_concurrency,
+                observers=(tell,),
+            )
+            self._pool.start_soon(execute)
             try:
                 async for event in receive:
                     yield event

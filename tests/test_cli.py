@@ -1,0 +1,371 @@
+"""The command line, with a real server that misbehaves on demand."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.cli import main
+from orchestrator.cli.arguments import build_parser
+
+ROOT = Path(__file__).parents[1]
+
+Write = Callable[..., str]
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> str:
+    """A servers.toml with `faulty`, and `gone`, which does not start."""
+    path = tmp_path / "servers.toml"
+    path.write_text(
+        f"[servers.faulty]\ncommand = {json.dumps(sys.executable)}\n"
+        f'args = ["-m", "mock_servers.faulty"]\ncwd = {json.dumps(str(ROOT))}\n'
+        "[servers.gone]\ncommand = 'no-such-program'\n"
+    )
+    return str(path)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a workflow of these tasks to a file."""
+
+    def write_file(*tasks: dict[str, Any], **fields: Any) -> str:
+        path = tmp_path / "flow.json"
+        path.write_text(json.dumps({"tasks": list(tasks), **fields}))
+        return str(path)
+
+    return write_file
+
+
+def echo(name: str, value: Any) -> dict[str, Any]:
+    return {"id": name, "tool": "faulty:echo", "arguments": {"value": value}}
+
+
+def test_run_prints_the_output_on_stdout_and_a_table_on_stderr(
+    write: Write, servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(echo("a", 1), echo("b", "$OUTPUT[a].value"), output="$OUTPUT[b].value")
+    assert main(["run", path, "--servers", servers]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == 1
+    assert "faulty:echo" in err
+    assert "success: 2 success" in err
+    assert "dataflow would have taken" in err
+
+
+def test_run_prints_the_whole_document_with_json_and_nothing_else_when_quiet(
+    write: Write, servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(echo("a", 1), {"id": "b", "tool": "faulty:fail"})
+    assert main(["run", path, "--servers", servers, "--json", "--quiet"]) == 1
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    assert document["status"] == "partial"
+    assert document["tasks"]["b"]["error"]["kind"] == "tool_error"
+    assert err == ""
+
+
+def test_run_writes_the_document_and_the_events_to_files(
+    write: Write, servers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, events = tmp_path / "result.json", tmp_path / "events.jsonl"
+    arguments = ["--output", str(output), "--events", str(events), "--schedule", "dataflow"]
+    path = write(echo("a", 1), name="written")
+    assert main(["run", path, "--servers", servers, "--max-concurrency", "1", *arguments]) == 0
+    assert json.loads(output.read_text())["schedule"] == "dataflow"
+    lines = [json.loads(line) for line in events.read_text().splitlines()]
+    assert [line["event"] for line in lines] == [
+        "server_starting",
+        "server_ready",
+        "run_started",
+        "task_started",
+        "task_settled",
+        "run_settled",
+    ]
+    assert json.loads(capsys.readouterr().out) == {"a": {"value": 1}}
+
+
+def test_events_on_stdout_take_the_place_of_the_output(
+    write: Write, servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(echo("a", 1))
+    assert main(["run", path, "--servers", servers, "--events", "-", "--quiet"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[-1]["event"] == "run_settled"
+    assert main(["run", path, "--servers", servers, "--events", "-", "--json"]) == 2
+    assert "both want stdout" in capsys.readouterr().err
+
+
+def test_inputs_come_from_options_and_files_and_options_win(
+    write: Write, servers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    declared = {"n": {"type": "integer"}, "text": {"type": "string"}, "any": {}}
+    values = {name: f"$INPUT.{name}" for name in declared}
+    path = write(echo("a", values), inputs=declared, output="$OUTPUT[a].value")
+    given = tmp_path / "inputs.yaml"
+    given.write_text("n: 1\ntext: from the file\nany: {a: [1]}\n")
+    run = ["run", path, "--servers", servers, "--quiet"]
+    assert main([*run, "--inputs", str(given), "--input", "n=7", "--input", "text=12"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"n": 7, "text": "12", "any": {"a": [1]}}
+    assert main([*run, "--input", "n=x", "--input", "nn=1"]) == 2
+    err = capsys.readouterr().err
+    assert "'nn'" in err
+    assert "'x' is not of type 'integer'" in err
+    assert "the input 'text' has no default" in err
+    given.write_text("[1]")
+    assert main([*run, "--inputs", str(given)]) == 2
+    assert "has to be an object of inputs" in capsys.readouterr().err
+
+
+def test_what_is_wrong_with_both_files_is_said_at_once(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write({"id": "a", "tool": "nothing"})
+    assert main(["run", path, "--servers", str(tmp_path / "none.toml")]) == 2
+    err = capsys.readouterr().err
+    assert "none.toml" in err
+    assert "names no tool" in err
+
+
+def test_a_file_that_is_not_there_is_a_message(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "no-such-file.json"]) == 2
+    assert "cannot be read: No such file" in capsys.readouterr().err
+
+
+def test_unknown_servers_and_tools_are_found_before_the_first_call(
+    write: Write, servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write({"id": "a", "tool": "fauly:echo"}, echo("b", 1))
+    assert main(["run", path, "--servers", servers]) == 2
+    assert "did you mean 'faulty'?" in capsys.readouterr().err
+    path = write({"id": "a", "tool": "faulty:ecko"}, echo("b", 1))
+    assert main(["run", path, "--servers", servers]) == 2
+    assert "did you mean 'echo'?" in capsys.readouterr().err
+
+
+def test_a_server_that_does_not_start_costs_its_own_tasks(
+    write: Write, servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(echo("a", 1), {"id": "b", "tool": "gone:anything"})
+    assert main(["run", path, "--servers", servers, "--json"]) == 1
+    out, err = capsys.readouterr()
+    tasks = json.loads(out)["tasks"]
+    assert tasks["a"]["status"] == "success"
+    assert tasks["b"]["error"]["kind"] == "server_unavailable"
+    assert "no-such-program" in err
+
+
+def test_a_result_that_cannot_be_written_goes_to_stdout(
+    write: Write, servers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "no" / "such" / "result.json"
+    path = write(echo("a", 1))
+    assert main(["run", path, "--servers", servers, "--output", str(target), "--quiet"]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["status"] == "success"
+    assert "the result document goes to stdout instead" in err
+    assert main(["run", path, "--servers", servers, "--events", str(target)]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_validate_says_valid_or_everything_that_is_wrong(
+    write: Write, servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(echo("a", 1))
+    assert main(["validate", path, "--servers", servers]) == 0
+    assert "valid: 1 task in 1 generation on 1 server" in capsys.readouterr().out
+    path = write({"id": "a", "tool": "fauly:echo"}, {"id": "b", "tool": "faulty:echo"})
+    assert main(["validate", path, "--servers", servers]) == 2
+    assert "there is no server 'fauly'" in capsys.readouterr().err
+    path = write({"id": "a", "tool": "faulty:echo", "argumets": {}}, {"id": "a", "tool": "x:y"})
+    assert main(["validate", path, "--servers", servers, "--json"]) == 2
+    findings = json.loads(capsys.readouterr().out)
+    assert findings["valid"] is False
+    assert [finding["code"] for finding in findings["problems"]] == [
+        "unknown_field",
+        "duplicate_id",
+    ]
+    assert main(["validate", write(echo("a", 1)), "--servers", servers, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"valid": True, "problems": []}
+
+
+def test_validate_checks_servers_only_where_there_is_a_file(
+    write: Write,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write(echo("a", 1))
+    assert main(["validate", path]) == 0
+    (tmp_path / "servers.toml").write_text("[servers.x]\n")
+    assert main(["validate", path]) == 2
+    assert "servers.toml/servers/x: has neither a command nor a url" in capsys.readouterr().err
+
+
+def test_plan_shows_the_generations_in_four_forms(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(echo("a", 1), echo("b", "$OUTPUT[a]"), echo("c", "$OUTPUT[a]"), name="shown")
+    assert main(["plan", path]) == 0
+    assert "3 tasks in 2 generations, at most 2 at once" in capsys.readouterr().out
+    assert main(["plan", path, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["generations"] == [["a"], ["b", "c"]]
+    assert document["tasks"]["b"]["depends_on"] == ["a"]
+    assert main(["plan", path, "--mermaid"]) == 0
+    assert "t0 --> t1" in capsys.readouterr().out
+    assert main(["plan", path, "--dot"]) == 0
+    assert '"a" -> "b";' in capsys.readouterr().out
+
+
+def test_tools_lists_what_there_is_and_names_what_failed(
+    servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tools", "faulty", "--servers", servers]) == 0
+    assert "faulty:echo" in capsys.readouterr().out
+    assert main(["tools", "--servers", servers, "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert "faulty:echo" in [tool["tool"] for tool in json.loads(out)]
+    assert "no-such-program" in err
+    assert main(["tools", "fauly", "--servers", servers]) == 2
+    assert "did you mean 'faulty'?" in capsys.readouterr().err
+
+
+def test_call_makes_one_call_and_prints_its_output(
+    servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["call", "--servers", servers]
+    assert main([*call, "faulty:echo", "value=[1, 2]"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"value": [1, 2]}
+    assert main([*call, "faulty:fail", "message=broken"]) == 1
+    assert "tool_error: broken" in capsys.readouterr().err
+    assert main([*call, "gone:anything"]) == 1
+    assert "no-such-program" in capsys.readouterr().err
+    assert main([*call, "faulty"]) == 2
+    assert "it is written server:tool" in capsys.readouterr().err
+    assert main([*call, "faulty:ecko"]) == 2
+    assert "did you mean 'echo'?" in capsys.readouterr().err
+    assert main([*call, "faulty:hang", "--timeout", "0.2"]) == 1
+    assert "did not answer within 0.2 s" in capsys.readouterr().err
+
+
+def test_schema_prints_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["required"] == ["tasks"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run"], "required: FILE"),
+        (["run", "x", "--input", "nothing"], "'nothing' is not of the form NAME=VALUE"),
+        (["run", "x", "--max-concurrency", "-1"], "'-1' is no whole number"),
+        (["call", "s:t", "--timeout", "soon"], "'soon' is no number of seconds"),
+        (["rum"], "invalid choice: 'rum'"),
+    ],
+)
+def test_wrong_usage_is_a_message_and_exit_code_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_version_and_help_say_what_they_should(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("orchestrator 0.")
+    text = build_parser().format_help()
+    for command in ("run", "validate", "plan", "tools", "call", "schema"):
+        assert f"    {command}" in text
+
+
+def started(arguments: list[str], until: str) -> subprocess.Popen[str]:
+    """`orchestrator run` as a process, once one of its events is there."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "orchestrator", "run", *arguments, "--events", "-"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if json.loads(line)["event"] == until:
+            return process
+    raise AssertionError(process.communicate()[1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_gives_the_partial_result_and_leaves_no_process(
+    write: Write, servers: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    output = tmp_path / "result.json"
+    path = write(
+        {"id": "pid", "tool": "faulty:pid"},
+        {"id": "hangs", "tool": "faulty:hang", "depends_on": ["pid"]},
+    )
+    with started([path, "--servers", servers, "--output", str(output)], "task_settled") as process:
+        process.send_signal(number)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    document = json.loads(output.read_text())
+    assert document["status"] == "cancelled"
+    assert document["tasks"]["hangs"]["error"]["message"] == f"interrupted by {number.name}"
+    assert f"interrupted by {number.name}" in err
+    pid = document["tasks"]["pid"]["output"]["pid"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_an_interrupt_while_servers_start_ends_the_run_before_it_began(
+    write: Write, tmp_path: Path
+) -> None:
+    config = tmp_path / "slow.toml"
+    config.write_text(
+        f"[servers.faulty]\ncommand = {json.dumps(sys.executable)}\n"
+        f'args = ["-m", "mock_servers.faulty", "--hang-on-start"]\ncwd = {json.dumps(str(ROOT))}\n'
+    )
+    output = tmp_path / "result.json"
+    arguments = [write(echo("a", 1)), "--servers", str(config), "--output", str(output)]
+    with started(arguments, "server_starting") as process:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert process.returncode == 130
+    document = json.loads(output.read_text())
+    assert document["tasks"]["a"]["status"] == "cancelled"
+    assert document["started_at"] > "2026"
+
+
+def test_a_closed_pipe_and_a_full_disk_are_no_tracebacks(write: Write, servers: str) -> None:
+    path = write(echo("a", "x" * 200_000))
+    command = [sys.executable, "-m", "orchestrator", "run", path, "--servers", servers, "--quiet"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(20) == 0
+    for arguments in (command, [*command[:3], "schema"]):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                arguments, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False
+            )
+        assert done.returncode == 1
+        assert done.stderr == ("orchestrator: stdout cannot be written: No space left on device\n")
+    assert main(["run", path, "--servers", servers, "--quiet", "--events", "/dev/full"]) == 0

@@ -1,0 +1,110 @@
+"""The documentation says everything, and what it shows works."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+import orchestrator
+from orchestrator.cli.arguments import build_parser
+from orchestrator.config import FIELDS as SERVER_FIELDS
+from orchestrator.config import load_config
+from orchestrator.documents import read_document
+from orchestrator.errors import ERROR_KINDS
+from orchestrator.events import Event
+from orchestrator.workflow import Task, Workflow, workflow_schema
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").iterdir())
+README = (ROOT / "README.md").read_text()
+WORKFLOW = (ROOT / "docs" / "workflow.md").read_text()
+SERVERS = (ROOT / "docs" / "servers.md").read_text()
+PYTHON = (ROOT / "docs" / "python.md").read_text()
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def test_every_field_of_the_workflow_file_is_documented() -> None:
+    for name in [*Workflow.model_fields, *Task.model_fields]:
+        assert f"`{name}`" in WORKFLOW, name
+
+
+def test_every_field_of_a_server_is_documented() -> None:
+    for name in SERVER_FIELDS:
+        assert f"`{name}`" in SERVERS, name
+
+
+def test_every_event_error_kind_and_public_name_is_documented() -> None:
+    for event in Event.__subclasses__():
+        assert f"`{event.name}`" in WORKFLOW, event
+    for kind in ERROR_KINDS:
+        assert f"`{kind}`" in WORKFLOW, kind
+    for name in orchestrator.__all__:
+        assert f"`{name}`" in PYTHON, name
+
+
+def test_every_command_is_in_the_readme_and_every_option_is_explained() -> None:
+    commands = build_parser()._subparsers
+    assert commands is not None
+    choices = commands._group_actions[0].choices
+    assert choices is not None
+    for name, parser in dict(choices).items():
+        assert f"orchestrator {name}" in README + WORKFLOW, name
+        assert all(action.help for action in parser._actions), name
+
+
+def test_the_published_schema_is_the_one_that_is_printed() -> None:
+    published = json.loads((ROOT / "docs" / "workflow.schema.json").read_text())
+    assert published == workflow_schema()
+    Draft202012Validator.check_schema(published)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.name))
+def test_every_example_is_valid_and_fits_the_schema(path: Path) -> None:
+    workflow = Workflow.load(path)
+    assert workflow.name == path.name.partition(".")[0].replace("_", "-")
+    Draft202012Validator(workflow_schema()).validate(read_document(path))
+    assert set(workflow.plan.servers) <= set(load_config(ROOT / "servers.toml"))
+
+
+def test_workflows_in_the_readme_are_valid() -> None:
+    shown = [json.loads(block) for block in blocks(README, "json")]
+    assert shown
+    for workflow in shown:
+        assert Workflow.load(workflow).plan.generations == [["weather", "news"], ["brief"]]
+
+
+def test_servers_in_the_documentation_are_valid(tmp_path: Path) -> None:
+    path = tmp_path / "servers.toml"
+    shown = blocks(README, "toml") + blocks(SERVERS, "toml")
+    assert len(shown) == 2
+    for text in shown:
+        path.write_text(text)
+        environment = {"WEATHER_KEY": "k", "SEARCH_TOKEN": "t"}
+        assert set(load_config(path, environment)) == {"weather", "search"}
+    (desktop,) = blocks(SERVERS, "json")
+    path = path.with_suffix(".json")
+    path.write_text(desktop)
+    assert load_config(path)["time"].args == ["mcp-server-time"]
+
+
+def test_python_in_the_documentation_compiles() -> None:
+    shown = blocks(README, "python") + blocks(PYTHON, "python")
+    assert len(shown) == 4
+    for block in shown:
+        indented = "".join(f"    {line}\n" for line in block.splitlines())
+        compile(f"async def shown():\n{indented}", "docs", "exec")
+
+
+def test_the_set_up_is_two_commands_that_work_alone() -> None:
+    commands = "".join(blocks(README, "sh")).splitlines()
+    assert "orchestrator run examples/city_brief.json" in commands[0]
+    assert "scripts/test" in commands[1]
+    for command in commands[:2]:
+        assert command.startswith("python3 -m venv .venv && . .venv/bin/activate && pip install")

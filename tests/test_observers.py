@@ -1,0 +1,103 @@
+"""Who watches a run: the terminal and the journal; and the pictures of a plan."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from orchestrator.diagrams import dot, mermaid
+from orchestrator.engine import Run
+from orchestrator.errors import TaskError
+from orchestrator.events import (
+    Event,
+    GenerationStarted,
+    RunStarted,
+    ServerFailed,
+    ServerReady,
+    ServerStarting,
+    TaskSettled,
+    TaskStarted,
+)
+from orchestrator.observers.journal import Journal
+from orchestrator.observers.terminal import MAX_ROWS, Progress
+from orchestrator.outcomes import Success
+from orchestrator.results import TaskResult
+from tests.fakes import ScriptedCaller, workflow
+
+
+def screen(progress: Progress) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    with console.capture() as capture:
+        console.print(progress.render())
+    return capture.get()
+
+
+def test_the_terminal_shows_what_starts_what_runs_and_what_has_settled() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with Progress(console) as progress:
+        assert screen(progress).strip() == ""
+        progress(ServerStarting(0, "weather"))
+        progress(ServerStarting(0, "news"))
+        assert "starting 2 servers" in screen(progress)
+        progress(ServerReady(0, "weather", "2025-11-25", 3, 12.0))
+        assert "weather" not in screen(progress)
+        progress(ServerFailed(0, "news", TaskError("server_unavailable", "gone", True)))
+        progress(RunStarted(0, "id", "w", "generations", [["a", "b"], ["c"]]))
+        progress(GenerationStarted(0, 0, ["a", "b"]))
+        progress(TaskStarted(0, "a", "weather", "[forecast]", 0, 1, 0.0))
+        shown = screen(progress)
+        assert "generation 1 of 2, 0 of 3 tasks settled" in shown
+        assert "weather:[forecast]" in shown
+        progress(TaskSettled(0, "a", TaskResult("a", Success(1), 0)))
+        shown = screen(progress)
+        assert "1 of 3 tasks settled (1 success)" in shown
+        assert "forecast" not in shown
+
+
+def test_the_terminal_shows_only_so_many_rows() -> None:
+    progress = Progress(Console(file=io.StringIO()))
+    progress(RunStarted(0, "id", "w", "dataflow", [[f"t{n}" for n in range(40)]]))
+    for number in range(40):
+        progress(TaskStarted(0, f"t{number}", "s", "t", 0, 1, 0.0))
+    shown = screen(progress)
+    assert f"and {40 - MAX_ROWS} more" in shown
+    assert shown.startswith("0 of 40 tasks settled")
+
+
+@pytest.mark.anyio
+async def test_the_journal_writes_each_event_as_a_line(tmp_path: Path) -> None:
+    events: list[Event] = []
+    path = tmp_path / "events.jsonl"
+    journal = Journal(path.open("w"))
+    plan = workflow("a", "b: a", name="ünïcode")
+    await Run(plan, ScriptedCaller(), observers=[journal, events.append]).execute()
+    journal.close()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines == [event.to_dict() for event in events]
+
+
+def test_a_journal_that_cannot_be_written_says_so_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        journal = Journal(full)
+        journal(ServerStarting(0, "a"))
+        journal(ServerStarting(0, "b"))
+        journal.close()
+    assert capsys.readouterr().err.count("events are not written any more") == 1
+
+
+def test_diagrams_quote_what_their_languages_want_quoted() -> None:
+    tool = 's:say "<hi>" & bye'
+    plan = workflow({"id": "a", "tool": tool}, {"id": "b", "tool": tool, "depends_on": ["a"]}).plan
+    drawn = mermaid(plan)
+    assert '["a<br/>s:say #quot;#lt;hi#gt;#quot; #amp; bye"]' in drawn
+    assert "    t0 --> t1" in drawn
+    assert 'subgraph g1["generation 1"]' in drawn
+    drawn = dot(plan, 'the "plan"')
+    assert drawn.startswith('digraph "the \\"plan\\"" {')
+    assert r'"a" [label="a\ns:say \"<hi>\" & bye"];' in drawn
