@@ -203,7 +203,11 @@ class Orchestrator:
     def failure(self, server: str) -> CallError | None:
         """Why a server that was asked for is not usable; None if it is, or was never asked for."""
         failure = self._pool.failure(server)
-        return CallError(failure.kind, failure.message, **failure.details) if failure else None
+        if failure is None:
+            return None
+        return CallError(
+            failure.kind, failure.message, retryable=failure.retryable, **failure.details
+        )
 
     async def call(
         self,

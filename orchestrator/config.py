@@ -1,7 +1,7 @@
 """servers.toml and `mcpServers` JSON: which servers there are, and how to reach them.
 
-The rule of this file: it is the only one that reads environment variables, and what came from one is
-never shown again.
+The rule of this file: it is the only one that reads environment variables, and what came from one
+is never shown again.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -18,15 +20,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator.canonical import problems_of
 from orchestrator.documents import DocumentError, parse_json
-from orchestrator.errors import ConfigError, Problem, pointer
+from orchestrator.errors import ConfigError, Problem, nearest, pointer
+from orchestrator.redaction import describe, hideable, redact, secrets_of
+
+__all__ = ["Server", "describe", "load_config"]
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Protocol = Literal["auto", "legacy", "2026-07-28"]
+Location = tuple[str | int, ...]
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_VARIABLE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?")
 _SERVER_NAME = re.compile(r"[^:\s]+")
-_SECRET_OPTION = re.compile(r"(?i)(key|token|secret|passw|auth|credential)")
-_REDACTED = "***"
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
 class Server(BaseModel):
@@ -37,7 +43,7 @@ class Server(BaseModel):
     )
 
     name: str = ""
-    command: str | None = Field(None, min_length=1)
+    command: str | None = None
     args: list[str] = Field(default_factory=list)
     env: dict[str, str] = Field(default_factory=dict)
     cwd: str | None = None
@@ -58,11 +64,19 @@ class Server(BaseModel):
     shown: str = Field("", exclude=True)
     secrets: tuple[str, ...] = Field((), exclude=True)
 
-    def redact(self, text: str) -> str:
-        """The text without any of the server's secrets."""
-        for secret in self.secrets:
-            text = text.replace(secret, _REDACTED)
-        return text
+    @property
+    def description(self) -> str:
+        """What it is started with, for messages; empty for one in memory."""
+        return self.shown or describe({"url": self.url, "command": self.command, "args": self.args})
+
+    def redact(self, value: Any) -> Any:
+        """A text, or a JSON value, without any of the server's secrets."""
+        return redact(value, self._hidden)
+
+    @cached_property
+    def _hidden(self) -> tuple[str, ...]:
+        found = secrets_of(url=self.url, args=self.args, env=self.env, headers=self.headers)
+        return hideable([*self.secrets, *found])
 
 
 _INTERNAL = frozenset({"name", "target", "shown", "secrets"})
@@ -84,9 +98,8 @@ def load_config(
         ConfigError: The file cannot be read, or is wrong; with every mistake in it.
     """
     path = Path(path)
-    data = _read(path)
-    reader = _Reader(path, os.environ if environment is None else environment)
-    servers = reader.servers(data)
+    reader = _Reader(path.parent, os.environ if environment is None else environment)
+    servers = reader.servers(_read(path))
     if reader.problems:
         raise ConfigError(str(path), reader.problems)
     return servers
@@ -102,118 +115,140 @@ def _read(path: Path) -> Any:
         problem = Problem("unreadable_file", message, hint=hint)
     except UnicodeDecodeError as failure:
         problem = Problem("unreadable_file", f"is not UTF-8: byte {failure.start}")
-    except tomllib.TOMLDecodeError as failure:
-        problem = Problem("malformed_document", f"is no TOML: {failure}")
     except DocumentError as failure:
         problem = Problem("malformed_document", str(failure))
+    except RecursionError:
+        problem = Problem("malformed_document", "is nested too deep")
+    except ValueError as failure:  # of TOML, or an integer of more digits than Python takes
+        problem = Problem("malformed_document", f"is no TOML: {failure}")
     raise ConfigError(str(path), [problem])
 
 
 class _Reader:
-    def __init__(self, path: Path, environment: Mapping[str, str]) -> None:
-        self.path = path
+    """Makes servers of the data of a file, and collects everything that is wrong with it."""
+
+    def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
+        self.directory = directory
         self.environment = environment
         self.problems: list[Problem] = []
 
     def servers(self, data: Any) -> dict[str, Server]:
-        if isinstance(data, dict) and "mcpServers" in data:
-            table, at = data["mcpServers"], "mcpServers"
-            desktop = True
-        else:
-            table, at = data.get("servers") if isinstance(data, dict) else None, "servers"
-            desktop = False
-            self._unknown_tables(data)
+        data = data if isinstance(data, dict) else {}
+        desktop = "mcpServers" in data
+        at = "mcpServers" if desktop else "servers"
+        defaults = {} if desktop else self._tables(data)
+        table = data.get(at)
         if not isinstance(table, dict) or not table:
             hint = "write [servers.NAME] with a command or a url"
             self.problems.append(Problem("no_servers", "names no servers", pointer(at), hint=hint))
             return {}
-        defaults = data.get("defaults", {}) if not desktop else {}
         made = {
             name: self._server(name, given, defaults, (at, name), desktop)
             for name, given in table.items()
         }
         return {name: server for name, server in made.items() if server is not None}
 
-    def _unknown_tables(self, data: Any) -> None:
-        for name in data if isinstance(data, dict) else ():
+    def _tables(self, data: dict[str, Any]) -> dict[str, Any]:
+        """What is in [defaults], as far as it is right; a table that is none is a problem."""
+        for name in data:
             if name not in ("servers", "defaults", "$schema"):
-                message = f"there is no table {name!r}"
-                hint = f"a server is written [servers.{name}]"
-                self.problems.append(Problem("unknown_field", message, pointer(name), hint=hint))
-        defaults = data.get("defaults", {}) if isinstance(data, dict) else {}
-        for name in defaults if isinstance(defaults, dict) else ():
-            if name not in DEFAULTS:
-                message = f"[defaults] has no {name!r}"
-                hint = f"known are {', '.join(DEFAULTS)}"
-                at = pointer("defaults", name)
-                self.problems.append(Problem("unknown_field", message, at, hint=hint))
+                message, near = (
+                    f"there is no table {name!r}",
+                    nearest(name, ("servers", "defaults")),
+                )
+                hint = "" if near else f"a server is written [servers.{name}]"
+                self.problems.append(
+                    Problem("unknown_field", message, pointer(name), None, near, hint)
+                )
+        given = data.get("defaults", {})
+        if not isinstance(given, dict):
+            self._wrong(f"has to be a table, not {given!r}", ("defaults",), "wrong_type")
+            return {}
+        defaults = self._expand(given, ("defaults",), [])
+        for name in given.keys() - set(DEFAULTS):
+            del defaults[name]
+            message, near = f"[defaults] has no {name!r}", nearest(name, DEFAULTS)
+            hint = "" if near else f"known are {', '.join(DEFAULTS)}"
+            at = pointer("defaults", name)
+            self.problems.append(Problem("unknown_field", message, at, None, near, hint))
+        wrong = self._validate(defaults, ("defaults",), [])
+        return {} if wrong is None else defaults
 
     def _server(
-        self, name: str, given: Any, defaults: Any, at: tuple[str, ...], desktop: bool
+        self, name: str, given: Any, defaults: Mapping[str, Any], at: Location, desktop: bool
     ) -> Server | None:
         before = len(self.problems)
         if not _SERVER_NAME.fullmatch(name):
             self._wrong(f"a server's name has no ':' and no blank, unlike {name!r}", at)
         if not isinstance(given, dict):
-            self._wrong(f"has to be a table, not {given!r}", at)
+            self._wrong(f"has to be a table, not {given!r}", at, "wrong_type")
             return None
         fields = {key: value for key, value in given.items() if not desktop or key in FIELDS}
-        known = {key: value for key, value in dict(defaults).items() if key in DEFAULTS}
         secrets: list[str] = []
-        merged = {**known, **self._expand(fields, at, secrets)}
-        internal = _INTERNAL & fields.keys()
-        for field in sorted(internal):
-            self._wrong(f"there is no field {field!r}", (*at, field))
-        try:
-            server = Server(**{key: merged[key] for key in merged if key not in internal})
-        except ValidationError as error:
-            for problem in problems_of(error, merged, {"": FIELDS}):
-                moved = Problem(
-                    problem.code,
-                    problem.message,
-                    pointer(*at) + problem.path,
-                    None,
-                    problem.alternatives,
-                    problem.hint,
-                )
-                self.problems.append(moved)
+        expanded = {**defaults, **self._expand(fields, at, secrets)}
+        server = self._validate(expanded, at, secrets)
+        self._consistent(expanded, at)
+        if server is None or len(self.problems) > before:
             return None
-        self._consistent(server, at)
-        if len(self.problems) > before:
-            return None
-        named = [value for name, value in server.env.items() if _SECRET_OPTION.search(name)]
-        hidden = (*secrets, *named, *server.headers.values())
-        cwd = str((self.path.parent / server.cwd).resolve()) if server.cwd else None
+        cwd = str((self.directory / server.cwd).resolve()) if server.cwd else None
+        shown, hidden = describe(fields), tuple(secrets)
         return server.model_copy(
-            update={
-                "name": name,
-                "cwd": cwd,
-                "shown": describe(fields),
-                "secrets": tuple({secret for secret in hidden if len(secret) >= 4}),
-            }
+            update={"name": name, "cwd": cwd, "shown": shown, "secrets": hidden}
         )
 
-    def _consistent(self, server: Server, at: tuple[str, ...]) -> None:
-        if (server.command is None) == (server.url is None):
-            both = "both a command and a url" if server.url else "neither a command nor a url"
-            self._wrong(f"has {both}: give one", at)
-        if server.url is not None:
-            parts = urlsplit(server.url)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                self._wrong("has to be a URL like https://example.com/mcp", (*at, "url"))
-            for field in ("args", "env", "cwd"):
-                if getattr(server, field):
-                    self._wrong(f"{field!r} belongs to a command, not to a url", (*at, field))
-        elif server.headers:
-            self._wrong("'headers' belong to a url, not to a command", (*at, "headers"))
-        for field in NOT_SUPPORTED_YET:
-            if getattr(server, field) is not None:
-                problem = Problem(
-                    "not_supported", f"{field!r} is not supported yet", pointer(*at, field)
-                )
-                self.problems.append(problem)
+    def _validate(
+        self, fields: Mapping[str, Any], at: Location, secrets: list[str]
+    ) -> Server | None:
+        """The server of these fields; None, and problems, if their types are wrong."""
+        for name in sorted(_INTERNAL & fields.keys()):
+            self._wrong(f"there is no field {name!r}", (*at, name), "unknown_field")
+        data = {name: value for name, value in fields.items() if name not in _INTERNAL}
+        try:
+            return Server.model_validate(data)
+        except ValidationError as error:
+            for problem in problems_of(error, data, {"": FIELDS}):
+                message = redact(problem.message, hideable(secrets))
+                path = pointer(*at) + problem.path
+                self.problems.append(replace(problem, message=message, path=path))
+            return None
 
-    def _expand(self, value: Any, at: tuple[str | int, ...], secrets: list[str]) -> Any:
+    def _consistent(self, fields: Mapping[str, Any], at: Location) -> None:
+        """What no type says: that the fields fit together."""
+        url, command = fields.get("url"), fields.get("command")
+        if (command is None) == (url is None):
+            both = "both a command and a url" if url else "neither a command nor a url"
+            self._wrong(f"has {both}: give one", at)
+        elif isinstance(url, str):
+            self._check_url(url, (*at, "url"))
+            for name in {"args", "env", "cwd"} & fields.keys():
+                self._wrong(f"{name!r} belongs to a command, not to a url", (*at, name))
+        elif "headers" in fields:
+            self._wrong("'headers' belong to a url, not to a command", (*at, "headers"))
+        if command == "":
+            self._wrong("is empty: name a program", (*at, "command"))
+        self._check_headers(fields.get("headers"), (*at, "headers"))
+        for name in NOT_SUPPORTED_YET:
+            if fields.get(name) is not None:
+                self._wrong(f"{name!r} is not supported yet", (*at, name), "not_supported")
+
+    def _check_url(self, url: str, at: Location) -> None:
+        try:
+            parts = urlsplit(url)
+            right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # a port that is none, or half an IPv6 address
+            right = False
+        if not right and all(problem.path != pointer(*at) for problem in self.problems):
+            self._wrong("has to be a URL like https://example.com/mcp", at)
+
+    def _check_headers(self, headers: Any, at: Location) -> None:
+        for name, value in headers.items() if isinstance(headers, dict) else ():
+            if not _HEADER_NAME.fullmatch(name):
+                self._wrong("is no name of a header", (*at, name))
+            if isinstance(value, str) and not _HEADER_VALUE.fullmatch(value):
+                message = "has a line break or another character that no header may have"
+                self._wrong(message, (*at, name))  # and never the value: it may be a secret
+
+    def _expand(self, value: Any, at: Location, secrets: list[str]) -> Any:
         """The value with `${VAR}` and `${VAR:-default}` replaced wherever a text stands."""
         match value:
             case str():
@@ -224,40 +259,20 @@ class _Reader:
                 return {key: self._expand(item, (*at, key), secrets) for key, item in value.items()}
         return value
 
-    def _variable(self, match: re.Match[str], at: tuple[str | int, ...], secrets: list[str]) -> str:
+    def _variable(self, match: re.Match[str], at: Location, secrets: list[str]) -> str:
         name, default = match[1], match[2]
-        value = self.environment.get(name)
+        value = self.environment.get(name or "")
         if value:
             secrets.append(value)
-            return value
-        if default is not None:
-            return default
-        if value is None:
+        elif name is None:
+            message = "has a '${' that is neither ${VAR} nor ${VAR:-default}"
+            self._wrong(message, at, "malformed_variable")
+        elif value is None and default is None:
             message = f"the environment variable {name} is not set"
             hint = f"set it, or write ${{{name}:-default}}"
             problem = Problem("missing_variable", message, pointer(*at), hint=hint)
             self.problems.append(problem)
-        return ""
+        return value or default or ""
 
-    def _wrong(self, message: str, at: tuple[str, ...]) -> None:
-        self.problems.append(Problem("wrong_value", message, pointer(*at)))
-
-
-def describe(fields: Mapping[str, Any]) -> str:
-    """What a server is started with, for messages: as the file has it, secrets redacted."""
-    if url := fields.get("url"):
-        parts = urlsplit(str(url))
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    return " ".join(_redacted([str(fields.get("command")), *map(str, fields.get("args", []))]))
-
-
-def _redacted(words: list[str]) -> Iterator[str]:
-    hide_next = False
-    for word in words:
-        option, equals, _ = word.partition("=")
-        secret = bool(_SECRET_OPTION.search(option)) and word.startswith("-")
-        if hide_next and not word.startswith("-") and not _VARIABLE.fullmatch(word):
-            yield _REDACTED
-        else:
-            yield f"{option}={_REDACTED}" if secret and equals else word
-        hide_next = secret and not equals
+    def _wrong(self, message: str, at: Location, code: str = "wrong_value") -> None:
+        self.problems.append(Problem(code, message, pointer(*at)))

@@ -9,21 +9,26 @@ from __future__ import annotations
 import json
 import logging
 import ssl
-from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
+import anyio
 import httpx2
 
 from orchestrator.config import Server
 
 logger = logging.getLogger("orchestrator.http")
 
-UNREACHABLE = -32000
+HTTP_ERROR = -32000
+HTTP_FACTS = "orchestrator.http"
 MAX_ERROR_BODY = 2000
 CONNECT_TIMEOUT_S = 10.0
 WRITE_TIMEOUT_S = 30.0
-NOTIFICATION_TIMEOUT_S = 5.0
+# How long the answer to a notification may take; the SDK writes nothing else meanwhile.
+NOTIFICATION_TIMEOUT_S = 2.0
+# How long what follows an answer may take; it is the end of the body as a rule.
+DRAIN_S = 0.1
 
 
 @cache
@@ -46,7 +51,8 @@ def http_client(server: Server) -> httpx2.AsyncClient:
 class ContainedTransport(httpx2.AsyncBaseTransport):
     """Answers a failed request with a JSON-RPC error instead of an exception.
 
-    The error's `data` says what happened: `http_status`, `retry_after`, or `unreachable`.
+    The error's `data` says under `HTTP_FACTS` what happened: `http_status`, `retry_after`, `body`,
+    `session_ended`; or `unreachable`.
     """
 
     def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
@@ -63,10 +69,12 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
         try:
             response = await self._inner.handle_async_request(request)
             if asks and response.status_code >= 400:
-                return await _explained(response)
-        except httpx2.TransportError as failure:
+                return await _explained(request, response)
+            if _is_json(response):
+                await _read(response)  # here: where the SDK reads it, a failure ends the session
+        except httpx2.RequestError as failure:
             message = f"{type(failure).__name__}: {failure}".rstrip(": ")
-            return _error_response(503, message, {"unreachable": True})
+            return _error_response(503, HTTP_ERROR, message, {"unreachable": True})
         if isinstance(response.stream, httpx2.AsyncByteStream):
             response.stream = _ContainedStream(response.stream)
         return response
@@ -80,50 +88,84 @@ def _is_request(request: httpx2.Request) -> bool:
     """Whether it carries a JSON-RPC request, which has an answer; and not a notification."""
     if request.method != "POST":
         return False
-    try:
-        message = json.loads(request.content)
-    except (ValueError, httpx2.RequestNotRead):
-        return False
-    return isinstance(message, dict) and "id" in message and "method" in message
+    message = json.loads(request.content)
+    return "id" in message and "method" in message
 
 
-async def _explained(response: httpx2.Response) -> httpx2.Response:
-    """The response as it is if its body is a JSON-RPC error, else such an error with the status."""
-    body = await response.aread()
+def _is_json(response: httpx2.Response) -> bool:
+    kind: str = response.headers.get("content-type", "")
+    return kind.lower().startswith("application/json")
+
+
+async def _read(response: httpx2.Response) -> bytes:
     try:
-        if "code" in json.loads(body)["error"]:
-            return response
-    except (ValueError, KeyError, TypeError):
-        pass
+        return await response.aread()
     finally:
         await response.aclose()
-    text = body.decode(errors="replace").strip()[:MAX_ERROR_BODY]
-    data: dict[str, Any] = {"http_status": response.status_code}
+
+
+async def _explained(request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
+    """The JSON-RPC error in the body, or else one of our own, with the status."""
+    body = b""
+    with suppress(httpx2.RequestError):  # the status says enough
+        body = await _read(response)
+    facts: dict[str, Any] = {"http_status": response.status_code}
     if "retry-after" in response.headers:
-        data["retry_after"] = response.headers["retry-after"]
+        facts["retry_after"] = response.headers["retry-after"]
+    if response.status_code == 404 and "mcp-session-id" in request.headers:
+        facts["session_ended"] = True
+    if (said := _json_rpc_error(body)) is not None:
+        code, message, data = said
+        return _error_response(response.status_code, code, message, facts, data)
+    text = body.decode(errors="replace").strip()[:MAX_ERROR_BODY]
     if text and "<html" not in text[:200].lower():
-        data["body"] = text
+        facts["body"] = text
     message = f"HTTP {response.status_code} {response.reason_phrase}".strip()
-    return _error_response(response.status_code, message, data)
+    return _error_response(response.status_code, HTTP_ERROR, message, facts)
 
 
-def _error_response(status: int, message: str, data: dict[str, Any]) -> httpx2.Response:
-    error = {"code": UNREACHABLE, "message": message, "data": data}
+def _json_rpc_error(body: bytes) -> tuple[int, str, Any] | None:
+    """Code, message and data of a JSON-RPC error; None if the body is none."""
+    with suppress(ValueError, RecursionError):
+        match json.loads(body):
+            case {"jsonrpc": "2.0", "error": {"code": int(code), "message": str(said), **rest}}:
+                return code, said, rest.get("data")
+    return None
+
+
+def _error_response(
+    status: int, code: int, message: str, facts: dict[str, Any], data: Any = None
+) -> httpx2.Response:
+    theirs = data if isinstance(data, dict) else {} if data is None else {"data": data}
+    error = {"code": code, "message": message, "data": {**theirs, HTTP_FACTS: facts}}
     return httpx2.Response(status, json={"jsonrpc": "2.0", "id": None, "error": error})
 
 
 class _ContainedStream(httpx2.AsyncByteStream):
-    """A body that simply ends where the connection broke; the SDK then fails its one request."""
+    """A body that simply ends where the connection broke; the SDK then fails its one request.
+
+    The SDK leaves a stream of events as soon as it has its answer. What remains is read before it
+    is closed, so that the connection can be used again.
+    """
 
     def __init__(self, inner: httpx2.AsyncByteStream) -> None:
         self._inner = inner
+        self._chunks = aiter(inner)
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
         try:
-            async for chunk in self._inner:
-                yield chunk
+            return await anext(self._chunks)
         except httpx2.TransportError as failure:
             logger.debug("a response broke off: %r", failure)
+            raise StopAsyncIteration from None
 
     async def aclose(self) -> None:
-        await self._inner.aclose()
+        try:
+            with anyio.move_on_after(DRAIN_S):
+                async for _ in self:
+                    pass
+        finally:
+            await self._inner.aclose()

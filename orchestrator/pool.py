@@ -1,18 +1,21 @@
 """The sessions to all servers, and the catalogue of their tools.
 
-The rule of this file: one owner task a session, so that a server that fails takes nothing with it; the
-pool starts what is asked for, all at once, and closes everything it started.
+The rule of this file: one owner task a session, so that a server that fails takes nothing with it;
+the pool starts what is asked for, all at once, and closes everything it started.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import logging
 import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
+from anyio.abc import TaskGroup
 
 from orchestrator.calls import Call, ServerPolicy, Slots, Tool
 from orchestrator.config import Server
@@ -22,10 +25,13 @@ from orchestrator.events import Event, ServerFailed, ServerReady, ServerStarting
 if TYPE_CHECKING:
     from orchestrator.connection import Connection
 
+logger = logging.getLogger("orchestrator")
+
 # A program that has not answered by then is waiting for something and no longer costs a core.
 STARTING_S = 3.0
 
 Announce = Callable[[Event], None]
+Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class ServerPool:
@@ -38,10 +44,13 @@ class ServerPool:
     def __init__(self, servers: Mapping[str, Server]) -> None:
         self.servers = dict(servers)
         self.policies = {name: _policy(server) for name, server in servers.items()}
+        self._group: TaskGroup | None = None
+        self._closing = False
+        self._live: set[Connection] = set()
+        self._working: set[anyio.CancelScope] = set()
         self._connections: dict[str, list[Connection]] = {}
-        self._failures: dict[str, TaskError] = {}
         self._catalogue: dict[str, dict[str, Tool]] = {}
-        self._opening: dict[str, anyio.Lock] = {name: anyio.Lock() for name in servers}
+        self._opening: dict[str, anyio.Lock] = {}
         self._starting = Slots(os.cpu_count() or 1)
 
     def __repr__(self) -> str:
@@ -49,6 +58,10 @@ class ServerPool:
         return f"ServerPool({len(ready)} of {len(self.servers)} servers ready)"
 
     async def __aenter__(self) -> Self:
+        if self._group is not None:
+            raise RuntimeError("it is open already: use one 'async with' at a time")
+        self._opening = {name: anyio.Lock() for name in self.servers}
+        self._closing = False
         self._group = await anyio.create_task_group().__aenter__()
         return self
 
@@ -58,14 +71,19 @@ class ServerPool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for connections in self._connections.values():
-            for connection in connections:
-                connection.close()
-        # An exception of the block is not this group's: handed over, it would come out in an
+        assert self._group is not None
+        self._closing = True
+        for scope in self._working:
+            scope.cancel()
+        for connection in self._live:
+            connection.close()
+        # An exception of the block is not the group's: handed over, it would come out in an
         # exception group. Cancellation is, and has to be.
-        ours = not isinstance(error, Exception)
-        given = (kind, error, trace) if ours else (None, None, None)
-        await self._group.__aexit__(*given)
+        ours = isinstance(error, anyio.get_cancelled_exc_class())
+        try:
+            await self._group.__aexit__(*((kind, error, trace) if ours else (None, None, None)))
+        finally:
+            self._group = None
 
     def usable(self, server: str) -> bool:
         """Whether a session with the server is open."""
@@ -84,54 +102,89 @@ class ServerPool:
 
     async def _open(self, name: str, announce: Announce) -> None:
         async with self._opening[name]:
-            if self.usable(name):
+            kept = [each for each in self._connections.get(name, ()) if _is_good(each)]
+            missing = self.servers[name].sessions - len(kept)
+            if not missing:
                 return
             announce(ServerStarting(0.0, name))
             began_at = anyio.current_time()
-            connections = await self._connect(self.servers[name])
-            usable = [connection for connection in connections if connection.usable]
-            if not usable:
-                failure = next(filter(None, (connection.failure for connection in connections)))
-                self._failures[name] = failure
-                announce(ServerFailed(0.0, name, failure))
-                return
-            tools = {tool.name: tool for tool in usable[0].tools}
-            self._catalogue[name] = tools
+            connections = [*kept, *await self._connect(self.servers[name], missing)]
             took_ms = (anyio.current_time() - began_at) * 1000
-            announce(ServerReady(0.0, name, usable[0].protocol, len(tools), round(took_ms, 3)))
+            self._replace(name, connections)
+            announce(self._result(name, connections, round(took_ms, 3)))
 
-    async def _connect(self, server: Server) -> list[Connection]:
+    async def _connect(self, server: Server, count: int) -> list[Connection]:
         from orchestrator.connection import Connection
 
-        connections = [Connection(server) for _ in range(server.sessions)]
-        self._connections[server.name] = connections  # from now on they will be closed
+        connections = [Connection(server) for _ in range(count)]
         async with anyio.create_task_group() as group:
             for connection in connections:
                 group.start_soon(self._start, connection)
         return connections
 
+    def _replace(self, name: str, connections: list[Connection]) -> None:
+        for old in set(self._connections.get(name, ())) - set(connections):
+            old.close()
+        self._connections[name] = connections
+
+    def _result(self, name: str, connections: list[Connection], took_ms: float) -> Event:
+        usable = [connection for connection in connections if connection.usable]
+        if not usable:
+            return ServerFailed(0.0, name, connections[0].unavailable().error)
+        tools = {tool.name: tool for tool in usable[0].tools}
+        self._catalogue[name] = tools
+        return ServerReady(0.0, name, usable[0].protocol, len(tools), took_ms)
+
     async def _start(self, connection: Connection) -> None:
         """Start a session; as many programs at a time as there are cores, each for a while."""
+        limit_s = connection.server.start_timeout_s
+        gated_s = min(STARTING_S, limit_s)
         try:
-            if connection.server.command is None:
-                self._group.start_soon(connection.own)
-            else:
-                async with self._starting.slot():
-                    self._group.start_soon(connection.own)
-                    with anyio.move_on_after(STARTING_S):
-                        await connection.started.wait()
-            await connection.started.wait()
+            async with AsyncExitStack() as gate:
+                if connection.server.command is not None:
+                    await gate.enter_async_context(self._starting.slot())
+                self._own(connection)
+                await connection.started_within(gated_s)
+            if not await connection.started_within(limit_s - gated_s):
+                connection.give_up()
         except BaseException:
             connection.close()
             raise
 
-    def start_soon(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run something in the background for as long as the pool is open."""
-        self._group.start_soon(work)
+    def _own(self, connection: Connection) -> None:
+        assert self._group is not None
+        self._live.add(connection)
+        self._group.start_soon(self._owned, connection)
+        if self._closing:
+            connection.close()
+
+    async def _owned(self, connection: Connection) -> None:
+        try:
+            await connection.own()
+        finally:
+            self._live.discard(connection)
+
+    def start_soon(self, work: Work) -> None:
+        """Run something in the background; it is cancelled when the pool is closed."""
+        assert self._group is not None
+        self._group.start_soon(self._work, work)
+
+    async def _work(self, work: Work) -> None:
+        with anyio.CancelScope() as scope:
+            self._working.add(scope)
+            if self._closing:
+                scope.cancel()
+            try:
+                await work()
+            except Exception:
+                logger.exception("a bug in what runs in the background")
+            finally:
+                self._working.discard(scope)
 
     def failure(self, server: str) -> TaskError | None:
-        """Why a server that was to be opened is not usable; None if it is."""
-        return None if self.usable(server) else self._failures.get(server)
+        """Why a server that was to be opened is not usable; None if it is, or never was to be."""
+        connections = self._connections.get(server)
+        return connections[0].failure if connections and not self.usable(server) else None
 
     def tools(self, server: str) -> dict[str, Tool]:
         """The tools of an open server that its configuration allows, by name."""
@@ -159,16 +212,16 @@ class ServerPool:
             CallError: The call failed, or the server is not there.
         """
         connections = self._connections.get(call.server, ())
-        usable = [connection for connection in connections if connection.usable]
-        if usable:
-            connection = min(usable, key=lambda connection: connection.in_flight)
-            return await connection.call(call.tool, call.arguments)
-        if connections:
-            raise connections[0].unavailable()
-        failure = self._failures.get(call.server)
-        if failure is None:
+        if not connections:
             raise CallError("server_unavailable", f"server {call.server!r} was never opened")
-        raise CallError(failure.kind, failure.message, **failure.details)
+        usable = [connection for connection in connections if connection.usable]
+        connection = min(usable or connections, key=lambda connection: connection.in_flight)
+        return await connection.call(call.tool, call.arguments)
+
+
+def _is_good(connection: Connection) -> bool:
+    """Whether a session can serve another run; one that is in use is not taken away."""
+    return connection.usable and not (connection.doubtful and connection.in_flight == 0)
 
 
 def is_allowed(server: Server, tool: str) -> bool:

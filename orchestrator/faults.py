@@ -1,0 +1,146 @@
+"""What can go wrong with a server, told apart: from the SDK's exceptions to facts.
+
+The rule of this file: pure functions. Which server it was, and what may be shown, the connection
+knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from mcp import MCPError
+from pydantic import ValidationError
+
+from orchestrator.errors import ErrorKind
+from orchestrator.http import HTTP_ERROR, HTTP_FACTS
+
+CONNECTION_CLOSED = -32000
+REQUEST_TIMEOUT = -32001
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+
+# The answer is the server's opinion of the request, and not of the server's own state.
+_REFUSALS = (400, 406, 413, 414, 415, 422)
+_WORTH_RETRYING = (408, 425, 429)
+_UNAVAILABLE = (401, 402, 403, 407, *_WORTH_RETRYING)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What went wrong with a server.
+
+    Attributes:
+        kind: One of `ERROR_KINDS`.
+        what: What happened, as it continues "server 'x' ...".
+        details: Facts for programs.
+        retryable: Whether trying again may help; None for what the kind says.
+        ends: Whether the session is of no use any more.
+        doubtful: Whether it may be of none: it should be opened anew before the next run.
+    """
+
+    kind: ErrorKind
+    what: str
+    details: dict[str, Any] = field(default_factory=dict)
+    retryable: bool | None = None
+    ends: bool = False
+    doubtful: bool = False
+
+
+WAS_CLOSED = Fault("server_unavailable", "was closed")
+NOT_OPEN = Fault("server_unavailable", "is not open")
+ENDED = Fault("server_unavailable", "closed the connection")
+
+
+def is_closed(error: MCPError) -> bool:
+    """Whether the SDK says that the connection is closed. (A server can say the same.)"""
+    return (error.code, error.message, error.data) == (CONNECTION_CLOSED, "Connection closed", None)
+
+
+def fault_of(error: MCPError, tool: str) -> Fault:
+    """Why a call that was answered with an error failed."""
+    data = error.data
+    if isinstance(data, dict) and isinstance(http := data.get(HTTP_FACTS), dict):
+        data = {name: value for name, value in data.items() if name != HTTP_FACTS} or None
+        if (fault := _http_fault(error, http)) is not None:
+            return fault
+    if error.code == CONNECTION_CLOSED and error.message.startswith("SSE stream"):
+        what = f"broke off its answer: {error.message}"
+        return Fault("server_unavailable", what, doubtful=True)
+    details = {"code": error.code} | ({} if data is None else {"data": data})
+    if error.code == INVALID_PARAMS:
+        what = f"does not accept this call of {tool!r}: {error.message}"
+        return Fault("invalid_arguments", what, {"tool": tool, **details})
+    kind: ErrorKind = "timeout" if error.code == REQUEST_TIMEOUT else "protocol_error"
+    may_retry = False if error.code == METHOD_NOT_FOUND else None
+    what = f"answered with error {error.code}: {error.message}"
+    return Fault(kind, what, details, may_retry)
+
+
+def _http_fault(error: MCPError, facts: dict[str, Any]) -> Fault | None:
+    """What HTTP says; None if the JSON-RPC error that came with it says more."""
+    status = facts.get("http_status")
+    if status is None:
+        what = f"cannot be reached: {error.message}"
+        return Fault("server_unavailable", what, facts, doubtful=True)
+    if facts.get("session_ended"):
+        what = f"ended the session (HTTP {status}): {error.message}"
+        return Fault("server_unavailable", what, facts, ends=True)
+    said = error.message if error.code == HTTP_ERROR else f"HTTP {status}: {error.message}"
+    if status >= 500 or status in _UNAVAILABLE:
+        may_retry = status >= 500 or status in _WORTH_RETRYING
+        return Fault("server_unavailable", f"answered {said}", facts, may_retry)
+    if error.code != HTTP_ERROR:
+        return None
+    kind: ErrorKind = "protocol_error" if status in _REFUSALS else "server_unavailable"
+    return Fault(kind, f"answered {said}", facts, retryable=False)
+
+
+def fault_of_session(failure: BaseException, verb: str) -> Fault:
+    """Why a session could not be opened, or broke: it "did not start", or "failed"."""
+    error = _leaf(failure)
+    if not isinstance(error, MCPError):
+        return Fault("server_unavailable", f"{verb}: {_describe(error)}")
+    fault = ENDED if is_closed(error) else fault_of(error, "tools/list")
+    what = f"{verb}: it {fault.what}"
+    return Fault("server_unavailable", what, fault.details, fault.retryable)
+
+
+def fault_of_result(error: ValidationError, tool: str) -> Fault:
+    """A result that is not what the protocol says."""
+    return Fault("protocol_error", f"gave no valid result of {tool!r}: {_invalid(error)}")
+
+
+def _leaf(failure: BaseException) -> BaseException:
+    """The exception in a group of groups that says most: the first that is not the SDK's own."""
+    leaves = list(_leaves(failure))
+    telling = [leaf for leaf in leaves if not isinstance(leaf, MCPError)]
+    return (telling or leaves)[0]
+
+
+def _leaves(failure: BaseException) -> Iterator[BaseException]:
+    if isinstance(failure, BaseExceptionGroup):
+        for inner in failure.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield failure
+
+
+def _describe(error: BaseException) -> str:
+    match error:
+        case FileNotFoundError():
+            return f"there is no program or directory {error.filename!r}"
+        case PermissionError():
+            return f"{error.filename!r} may not be executed"
+        case ValidationError():
+            return f"what it said is not valid: {_invalid(error)}"
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+def _invalid(error: ValidationError) -> str:
+    """The first thing that does not fit, in words of ours."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(map(str, first["loc"])) or "the whole"
+    wrong = "is missing" if first["type"] == "missing" else "is not what the protocol says"
+    return f"{place} {wrong}"

@@ -1,0 +1,90 @@
+"""What a program says on its stderr: drained, so that it never blocks, and the end of it kept.
+
+The rule of this file: it knows a pipe and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TextIO
+
+import anyio
+
+TAIL_BYTES = 8192
+TAIL_LINES = 10
+MAX_LINE = 500
+LAST_WORDS_S = 0.25
+
+# Colours and cursor movements (ECMA-48), and other control characters.
+_CONTROLS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-_])|[\x00-\x08\x0b-\x1f\x7f]")
+
+
+class StderrTail:
+    """The last lines of a program's stderr."""
+
+    def __init__(self) -> None:
+        self._chunks: deque[bytes] = deque()
+        self._size = 0
+        self._write_end: TextIO | None = None
+        self._drained = anyio.Event()
+        self._drained.set()
+
+    def lines(self) -> list[str]:
+        """The last lines, oldest first, without control characters."""
+        text = b"".join(self._chunks)[-TAIL_BYTES:].decode(errors="replace")
+        lines = [_CONTROLS.sub("", line).rstrip() for line in text.splitlines()]
+        return [line[:MAX_LINE] for line in lines if line][-TAIL_LINES:]
+
+    async def finish(self) -> None:
+        """Wait a moment for what a program that has just ended still had to say."""
+        with anyio.move_on_after(LAST_WORDS_S):
+            await self._drained.wait()
+
+    @asynccontextmanager
+    async def pipe(self) -> AsyncIterator[TextIO]:
+        """A file for a program's stderr; it is drained until the block ends."""
+        self._chunks.clear()
+        self._size = 0
+        self._drained = anyio.Event()
+        read_end, write_end = os.pipe()
+        os.set_blocking(read_end, False)
+        self._write_end = os.fdopen(write_end, "w")
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._drain, read_end)
+                try:
+                    yield self._write_end
+                finally:
+                    self.release()
+                    await self.finish()
+                    group.cancel_scope.cancel()
+        finally:
+            self._write_end.close()
+            os.close(read_end)
+
+    def release(self) -> None:
+        """Close our copy of the writing end: from now on its end is the end of the program."""
+        if self._write_end is not None:
+            self._write_end.close()
+
+    async def _drain(self, read_end: int) -> None:
+        try:
+            while True:
+                await anyio.wait_readable(read_end)
+                with suppress(BlockingIOError):
+                    chunk = os.read(read_end, 65536)
+                    if not chunk:
+                        return
+                    self._keep(chunk)
+        finally:
+            self._drained.set()
+
+    def _keep(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        while self._size - len(self._chunks[0]) >= TAIL_BYTES:
+            self._size -= len(self._chunks.popleft())

@@ -1,0 +1,109 @@
+"""How to reach a server: what `mcp.Client` is given for a program, a URL or a server in memory.
+
+The rule of this file: it opens nothing by itself; a transport tells when the server's side of it
+has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self
+
+from mcp import StdioServerParameters, stdio_client
+from mcp.client.streamable_http import streamable_http_client
+
+from orchestrator.config import Server
+from orchestrator.http import http_client
+from orchestrator.stderr import StderrTail
+
+Notify = Callable[[], None]
+
+
+async def target_of(server: Server, stack: AsyncExitStack, tail: StderrTail, on_end: Notify) -> Any:
+    """What `mcp.Client` is to be given.
+
+    Args:
+        server: The server.
+        stack: Closes what has to outlive the session.
+        tail: Takes what a program says on its stderr.
+        on_end: Is told when the server has ended the connection.
+    """
+    if server.command is not None:
+        errlog = await stack.enter_async_context(tail.pipe())
+        transport = stdio_client(_parameters(server), errlog)
+        return Watched(transport, on_end, tail.release)
+    if server.url is not None:
+        client = await stack.enter_async_context(http_client(server))
+        transport = streamable_http_client(server.url, http_client=client, max_sse_event_size=None)
+        return Watched(transport, on_end)
+    if hasattr(server.target, "__aenter__"):  # a transport of the user's own
+        return Watched(server.target, on_end)
+    return server.target
+
+
+def _parameters(server: Server) -> StdioServerParameters:
+    return StdioServerParameters(
+        command=server.command or "",
+        args=server.args,
+        env=server.env,
+        cwd=server.cwd,
+        encoding_error_handler="replace",  # with "strict", one invalid byte hangs every call
+    )
+
+
+class Watched:
+    """A transport that tells when it is open, and when the server's side of it has ended."""
+
+    def __init__(self, transport: Any, on_end: Notify, on_open: Notify = lambda: None) -> None:
+        self._transport = transport
+        self._on_end = on_end
+        self._on_open = on_open
+
+    async def __aenter__(self) -> tuple[Any, Any]:
+        read, write = await self._transport.__aenter__()
+        self._on_open()
+        return _WatchedStream(read, self._on_end), write
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        suppressed: bool | None = await self._transport.__aexit__(kind, error, trace)
+        return suppressed
+
+
+class _WatchedStream:
+    """The stream of what the server says."""
+
+    def __init__(self, stream: Any, on_end: Notify) -> None:
+        self._stream = stream
+        self._on_end = on_end
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await self._stream.__anext__()
+        except StopAsyncIteration:
+            self._on_end()
+            raise
+
+    async def __aenter__(self) -> Self:
+        await self._stream.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stream.__aexit__(kind, error, trace)
