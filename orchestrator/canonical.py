@@ -1,16 +1,19 @@
-"""The one canonical form of what people and models write, and pydantic's errors in our words.
+"""The one canonical form of what people and models write, and the errors in it as they wrote it.
 
 The rule of this file: synonyms end here. Nothing behind it knows that `args` means `arguments`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from orchestrator.errors import Problem, nearest, pointer
+from orchestrator.paths import describe
 
 WORKFLOW_SYNONYMS = {"maxConcurrent": "max_concurrency"}
 TASK_SYNONYMS = {
@@ -19,6 +22,8 @@ TASK_SYNONYMS = {
     "dependsOn": "depends_on",
     "needs": "depends_on",
 }
+_FEW = 50
+_SYNONYMS = WORKFLOW_SYNONYMS | TASK_SYNONYMS
 
 Location = tuple[str | int, ...]
 
@@ -29,7 +34,8 @@ def canonical_workflow(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[Pr
     `$schema`, which editors put there, is left out.
     """
     workflow, problems = rename(data, WORKFLOW_SYNONYMS, ())
-    workflow.pop("$schema", None)
+    if isinstance(workflow.get("$schema"), str):
+        del workflow["$schema"]
     if isinstance(tasks := workflow.get("tasks"), list):
         workflow["tasks"] = [
             _canonical_task(task, index, problems) for index, task in enumerate(tasks)
@@ -62,24 +68,73 @@ def rename(
     return renamed, problems
 
 
-def task_of(data: Any) -> str | None:
-    """The id of a task as it stands in a file, if it has one."""
-    identifier = data.get("id") if isinstance(data, Mapping) else None
-    return identifier if isinstance(identifier, str) else None
+def as_written(problems: Iterable[Problem], data: Mapping[str, Any]) -> list[Problem]:
+    """The problems in the order of the file, each once, at the names that the file has.
+
+    Args:
+        problems: What was found in the canonical form.
+        data: The workflow as it was given.
+    """
+    placed: dict[tuple[str, str], Problem] = {}
+    for problem in problems:
+        path = _written(problem.path, data)
+        placed.setdefault((path, problem.message), replace(problem, path=path))
+    return sorted(placed.values(), key=lambda problem: _order(problem.path, data))
 
 
-_MESSAGES = {
-    "string_type": "has to be text",
-    "int_type": "has to be a whole number",
-    "int_from_float": "has to be a whole number",
-    "float_type": "has to be a number",
-    "bool_type": "has to be true or false",
-    "list_type": "has to be a list",
-    "dict_type": "has to be an object",
-    "model_type": "has to be an object",
-    "dataclass_type": "has to be an object",
-    "mapping_type": "has to be an object",
-    "finite_number": "has to be a finite number",
+def _order(path: str, data: Any) -> tuple[float, ...]:
+    """Where in the file a path is; what is wrong with the whole file comes last."""
+    order: list[float] = [] if path else [math.inf]
+    here = data
+    for step in _steps(path):
+        if isinstance(here, Mapping) and len(here) <= _FEW:
+            order.append(list(here).index(step) if step in here else len(here))
+            here = here.get(step)
+        elif isinstance(here, list):
+            order.append(int(step))
+            here = here[int(step)]
+        else:
+            break
+    return tuple(order)
+
+
+def _steps(path: str) -> list[str]:
+    return [step.replace("~1", "/").replace("~0", "~") for step in path.split("/")[1:]]
+
+
+def _written(path: str, data: Any) -> str:
+    here, written = data, []
+    for step in _steps(path):
+        if isinstance(here, Mapping):
+            if step not in here:
+                step = next((name for name in here if _SYNONYMS.get(name) == step), step)
+            here = here.get(step)
+        elif isinstance(here, list):
+            here = here[int(step)]
+        written.append(step)
+    return pointer(*written)
+
+
+_WANTED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing_size": "a smaller number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "int_parsing": "a whole number",
+    "float_parsing": "a number",
+    "bool_parsing": "true or false",
+    "list_type": "a list",
+    "too_short": "a list that is not empty",
+    "string_too_short": "text that is not empty",
+    "string_unicode": "text without halves of surrogate pairs",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+    "dataclass_type": "an object",
+    "mapping_type": "an object",
 }
 _PATTERNS = {
     "id": "is no id: letters, digits and _ - . : only",
@@ -91,6 +146,7 @@ _LIMITS = {
     "less_than": ("lt", "less than"),
     "less_than_equal": ("le", "at most"),
 }
+_MISSING = ("missing", "missing_argument")
 
 
 def problems_of(
@@ -104,77 +160,110 @@ def problems_of(
         fields: For each kind of object, by the name of the list or field that holds it ("" for the
             top), the names of its fields.
     """
-    made: dict[tuple[str, str], Problem] = {}
+    translator = _Translator(data, fields)
+    by_place: dict[str, list[Any]] = {}
     for detail in error.errors(include_url=False, include_context=True):
-        where = tuple(_real_location(detail["loc"], data))
-        for problem in _translate(detail, where, data, fields):
-            made.setdefault((problem.path, problem.message), problem)
-    return list(made.values())
+        if detail["loc"][-1:] == ("[key]",):
+            continue  # no file has a name that is no text; where a dict has one, planning says so
+        missing = detail["type"] in _MISSING
+        where = tuple(_real_location(detail["loc"], data, missing))
+        by_place.setdefault(pointer(*where), []).append((where, detail))
+    return [
+        problem
+        for path, found in by_place.items()
+        for problem in translator.translate(path, found[0][0], [detail for _, detail in found])
+    ]
 
 
-def _real_location(location: Location, data: Any) -> Iterator[str | int]:
+def _real_location(location: Location, data: Any, missing: bool) -> Iterator[str | int]:
     """The steps that exist in the data; pydantic adds the names of union members and types."""
-    here = data
-    for position, step in enumerate(location):
-        last = position == len(location) - 1
-        inside = (isinstance(step, str) and isinstance(here, Mapping) and step in here) or (
-            isinstance(step, int) and isinstance(here, list) and step < len(here)
-        )
-        if inside:
+    here: Any = data
+    for step in location:
+        is_index = isinstance(here, list) and isinstance(step, int)
+        if is_index or (isinstance(here, Mapping) and step in here):
             yield step
             here = here[step]
-        elif last and isinstance(here, Mapping) and isinstance(step, str):
-            yield step
+    if missing:
+        yield location[-1]
 
 
-def _translate(
-    detail: Any, where: Location, data: Any, fields: Mapping[str, Sequence[str]]
-) -> Iterator[Problem]:
-    kind, context, path = detail["type"], detail.get("ctx") or {}, pointer(*where)
-    task = task_of(_task_at(where, data))
-    names = [step for step in where[:-1] if isinstance(step, str)]
-    known = fields.get(names[-1] if names else "", ())
-    name = str(where[-1]) if where else ""
-    match kind:
-        case "extra_forbidden" | "unexpected_keyword_argument":
-            near = nearest(name, known)
-            hint = "" if near else f"known are {', '.join(known)}"
-            yield Problem("unknown_field", f"there is no field {name!r}", path, task, near, hint)
-        case "missing" | "missing_argument":
-            yield Problem("missing_field", f"the field {name!r} is required", path, task)
-        case "literal_error":
-            given, allowed = detail["input"], str(context["expected"])
-            values = [value.strip("'") for value in allowed.replace(" or ", ", ").split(", ")]
-            near = nearest(given, values, 1) if isinstance(given, str) else ()
-            message = f"{given!r} is none of {allowed}"
-            yield Problem("wrong_value", message, path, task, near)
-        case _ if kind in _LIMITS:
-            key, words = _LIMITS[kind]
-            message = f"has to be {words} {context[key]:g}, not {detail['input']!r}"
-            yield Problem("wrong_value", message, path, task)
-        case "string_pattern_mismatch" | "value_error":
-            reason = str(context.get("error") or _PATTERNS.get(name, "has the wrong form"))
-            yield Problem("wrong_value", f"{_short(detail['input'])} {reason}", path, task)
-        case _:
-            wanted = _MESSAGES.get(kind, detail["msg"])
-            message = f"{wanted}, not {_short(detail['input'])}"
-            yield Problem("wrong_type", message, path, task, (), _type_hint(kind, detail["input"]))
+class _Translator:
+    def __init__(self, data: Any, fields: Mapping[str, Sequence[str]]) -> None:
+        self._data = data
+        self._fields = fields
+        self._near: dict[tuple[str, str], tuple[str, ...]] = {}
+
+    def translate(self, path: str, where: Location, details: list[Any]) -> Iterator[Problem]:
+        """What is wrong at one place; the members of a union that did not fit are one problem."""
+        task = self._task(where)
+        wanted = {_WANTED[d["type"]]: d for d in details if d["type"] in _WANTED}
+        if wanted:
+            given = next(iter(wanted.values()))["input"]
+            message = f"has to be {' or '.join(wanted)}, not {shown(given)}"
+            hint = _hint([d["type"] for d in wanted.values()], given)
+            yield Problem("wrong_type", message, path, task, (), hint)
+        for detail in details:
+            if detail["type"] not in _WANTED:
+                yield self._other(detail, path, where, task)
+
+    def _other(self, detail: Any, path: str, where: Location, task: str | None) -> Problem:
+        kind, given, context = detail["type"], detail["input"], detail.get("ctx") or {}
+        name = str(where[-1]) if where else ""
+        match kind:
+            case "extra_forbidden" | "unexpected_keyword_argument":
+                return self._unknown_field(name, path, where, task)
+            case "missing" | "missing_argument":
+                return Problem("missing_field", f"the field {name!r} is required", path, task)
+            case "invalid_key":
+                return Problem("not_json", f"the name {given!r} has to be text", path, task)
+            case "literal_error":
+                return _wrong_choice(given, str(context["expected"]), path, task)
+            case _ if kind in _LIMITS:
+                key, words = _LIMITS[kind]
+                message = f"has to be {words} {context[key]:g}, not {shown(given)}"
+                return Problem("wrong_value", message, path, task)
+        reason = str(context.get("error") or _PATTERNS.get(name, "has the wrong form"))
+        return Problem("wrong_value", f"{shown(given)} {reason}", path, task)
+
+    def _unknown_field(self, name: str, path: str, where: Location, task: str | None) -> Problem:
+        names = [step for step in where[:-1] if isinstance(step, str)]
+        holder = names[-1] if names else ""
+        known = self._fields.get(holder, ())
+        if (name, holder) not in self._near:
+            self._near[name, holder] = nearest(name, known)
+        near = self._near[name, holder]
+        hint = "" if near else f"known are {', '.join(known)}"
+        return Problem("unknown_field", f"there is no field {name!r}", path, task, near, hint)
+
+    def _task(self, where: Location) -> str | None:
+        if len(where) < 2 or where[0] != "tasks":
+            return None
+        return task_of(self._data["tasks"][where[1]])
 
 
-def _task_at(where: Location, data: Any) -> Any:
-    if len(where) < 2 or where[0] != "tasks" or not isinstance(where[1], int):
-        return None
-    return data["tasks"][where[1]]
+def task_of(data: Any) -> str | None:
+    """The id of a task as it stands in a file, if it has one."""
+    identifier = data.get("id") if isinstance(data, Mapping) else None
+    return identifier if isinstance(identifier, str) else None
 
 
-def _type_hint(kind: str, given: Any) -> str:
-    if kind == "list_type" and isinstance(given, str):
-        return f'write ["{given}"]'
-    if kind in ("int_type", "float_type") and isinstance(given, str):
-        return "without the quotes" if given.replace(".", "", 1).isdigit() else ""
-    return "in quotes" if kind == "string_type" and isinstance(given, int | float) else ""
+def _wrong_choice(given: Any, allowed: str, path: str, task: str | None) -> Problem:
+    values = [value.strip("'") for value in allowed.replace(" or ", ", ").split(", ")]
+    near = nearest(given, values, 1) if isinstance(given, str) else ()
+    return Problem("wrong_value", f"{shown(given)} is none of {allowed}", path, task, near)
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _hint(kinds: Iterable[str], given: Any) -> str:
+    kinds = set(kinds)
+    if "list_type" in kinds and isinstance(given, str):
+        return f'write ["{shown(given)[1:-1]}"]'
+    if kinds & {"int_type", "float_type"} and isinstance(given, str):
+        return "without the quotes" if given.replace(".", "", 1).isdecimal() else ""
+    return "in quotes" if "string_type" in kinds and isinstance(given, int | float) else ""
+
+
+def shown(value: Any) -> str:
+    """A value as it may stand in a message: never long, and never deep."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= 60 else value[:57] + "...")
+    return describe(value).removeprefix("the number ")[:60]

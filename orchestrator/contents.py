@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,21 +19,35 @@ if TYPE_CHECKING:
     from mcp.types import CallToolResult
 
 MAX_MESSAGE = 2000
+MAX_DEPTH = 200
+_BRACKETS = re.compile(r"[\[{]")
 
 
 def output_of(result: CallToolResult, target: str) -> Any:
     """The output of a call.
 
     Raises:
-        CallError: A `tool_error`, if the tool says that it failed.
+        CallError: A `tool_error`, if the tool says that it failed; an `output_invalid`, if the
+            output is nested too deep.
     """
-    output = _value(result)
-    if not result.is_error:
-        return output
+    if result.is_error:
+        raise _failure(result, target)
+    try:
+        return _value(result)
+    except RecursionError:
+        message = f"the output of {target} is nested deeper than {MAX_DEPTH} levels"
+        raise CallError("output_invalid", message) from None
+
+
+def _failure(result: CallToolResult, target: str) -> CallError:
     message = _text(result.content) or f"{target} failed and gave no reason"
     shown = message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 3] + "..."
+    try:
+        output = _value(result)
+    except RecursionError:
+        output = ""
     details = {} if output in (shown, "") else {"output": output}
-    raise CallError("tool_error", shown, **details)
+    return CallError("tool_error", shown, **details)
 
 
 def _value(result: CallToolResult) -> Any:
@@ -41,7 +56,8 @@ def _value(result: CallToolResult) -> Any:
     if all(item.type == "text" for item in result.content):
         return parse_text(_text(result.content))
     return [
-        item.model_dump(mode="json", by_alias=True, exclude_none=True) for item in result.content
+        json_value(item.model_dump(mode="json", by_alias=True, exclude_none=True))
+        for item in result.content
     ]
 
 
@@ -54,7 +70,10 @@ def parse_text(text: str) -> Any:
     if text.lstrip()[:1] not in ("{", "["):
         return text
     try:
-        return json.loads(text, parse_constant=_no_json, parse_float=finite)
+        value = json.loads(text, parse_constant=_no_json, parse_float=finite)
+        if len(_BRACKETS.findall(text)) > MAX_DEPTH:
+            json_value(value)
+        return value
     except (ValueError, RecursionError):
         return text
 
@@ -63,27 +82,25 @@ def _no_json(name: str) -> Any:
     raise DocumentError(name)
 
 
-def json_value(value: Any) -> Any:
+def json_value(value: Any, depth: int = 0) -> Any:
     """The value, with `Infinity` and `NaN`, which JSON does not have, as these texts.
 
     Servers written in Python send them, and the SDK lets them through. As in protobuf's JSON form.
+
+    Raises:
+        RecursionError: It is nested deeper than `MAX_DEPTH` levels.
     """
+    if depth > MAX_DEPTH:
+        raise RecursionError
     match value:
         case float() if not math.isfinite(value):
             return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-        case dict() if not all(map(_is_json, value.values())):
-            return {name: json_value(item) for name, item in value.items()}
-        case list() if not all(map(_is_json, value)):
-            return [json_value(item) for item in value]
-    return value
-
-
-def _is_json(value: Any) -> bool:
-    match value:
-        case float():
-            return math.isfinite(value)
         case dict():
-            return all(map(_is_json, value.values()))
+            members = {name: json_value(item, depth + 1) for name, item in value.items()}
+            changed = any(members[name] is not item for name, item in value.items())
+            return members if changed else value
         case list():
-            return all(map(_is_json, value))
-    return True
+            items = [json_value(item, depth + 1) for item in value]
+            changed = any(new is not old for new, old in zip(items, value, strict=True))
+            return items if changed else value
+    return value

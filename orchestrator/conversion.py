@@ -1,22 +1,24 @@
 """Types meet at the call: text that is a number, for a tool that wants a number.
 
-The rule of this file: only where a reference stands alone, only where the tool's `inputSchema` leaves
-no doubt, and only if the text is exactly the JSON of what is wanted. Nothing else is converted.
+The rule of this file: only where a reference stands alone, only where the tool's `inputSchema`
+leaves no doubt, and only if the text is exactly the JSON of what is wanted.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
+from orchestrator.documents import DocumentError, parse_json
 from orchestrator.paths import Path, format_path
 
 Types = frozenset[str]
 ALL_TYPES: Types = frozenset({"string", "number", "integer", "boolean", "array", "object", "null"})
+NO_TYPES: Types = frozenset()
 _NOT_TEXT = ALL_TYPES - {"string", "null"}
-_LOOKUP_LIMIT = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,33 +77,22 @@ def _from_text(text: str, wanted: Types) -> Any:
     if "string" in wanted or not wanted & _NOT_TEXT or text != text.strip():
         return text
     try:
-        value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
-    except (ValueError, RecursionError):
+        value = parse_json(text)
+    except DocumentError:
         return text
-    return value if _fits(value, wanted - {"null"}) else text
+    kinds = wanted & _NOT_TEXT
+    if isinstance(value, float) and "number" not in kinds and value.is_integer():
+        value = int(value)  # 2.0 is an integer too, and not every server takes it for one
+    return value if _fits(json_type(value), kinds) else text
+
+
+def _fits(kind: str, wanted: Types) -> bool:
+    return kind in wanted or (kind == "integer" and "number" in wanted)
 
 
 def _to_text(value: float, wanted: Types) -> Any:
     alone = "string" in wanted and wanted <= {"string", "null"}
     return json.dumps(value) if alone else value
-
-
-def _fits(value: Any, wanted: Types) -> bool:
-    kind = json_type(value)
-    if kind == "number" and "integer" in wanted and float(value).is_integer():
-        return True
-    return kind in wanted or (kind == "integer" and "number" in wanted)
-
-
-def _refuse(name: str) -> Any:
-    raise ValueError(name)
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError(text)
-    return number
 
 
 def json_type(value: Any) -> str:
@@ -123,84 +114,101 @@ def json_type(value: Any) -> str:
             return "object"
 
 
-def wanted_types(schema: Any, place: Path) -> Types:
+def wanted_types(schema: Any, place: Sequence[str | int]) -> Types:
     """The JSON types that a schema allows at a place; all of them where it does not say."""
-    here = [schema]
-    for step in place:
-        here = [below for part in here for below in _below(part, step, schema)]
-        if len(here) > _LOOKUP_LIMIT:
+    try:
+        return _Reader(schema).types(schema, tuple(place))
+    except RecursionError:
+        return ALL_TYPES
+
+
+class _Reader:
+    """Reads the types out of one schema, each part of it once: a `$ref` may lead in circles."""
+
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        self._known: dict[tuple[int, int], Types] = {}
+
+    def types(self, schema: Any, place: Path) -> Types:
+        if schema is False:
+            return NO_TYPES
+        if not isinstance(schema, Mapping):
             return ALL_TYPES
-    if not here:
-        return ALL_TYPES
-    allowed: Types = frozenset()
-    for part in here:
-        allowed |= _types(part, schema, 0)
-    return allowed
+        key = id(schema), len(place)
+        if key not in self._known:
+            self._known[key] = ALL_TYPES
+            self._known[key] = self._read(schema, place)
+        return self._known[key]
+
+    def _read(self, schema: Mapping[str, Any], place: Path) -> Types:
+        types = self._below(schema, place) if place else _own_types(schema)
+        if "$ref" in schema:
+            types &= self.types(_referred(schema["$ref"], self._root), place)
+        for option in _list(schema, "allOf"):
+            types &= self.types(option, place)
+        for keyword in ("anyOf", "oneOf"):
+            if options := _list(schema, keyword):
+                types &= NO_TYPES.union(*(self.types(option, place) for option in options))
+        return types
+
+    def _below(self, schema: Mapping[str, Any], place: Path) -> Types:
+        """The types at a place below a value; none if the value cannot hold anything there."""
+        step = place[0]
+        holder = "array" if isinstance(step, int) else "object"
+        if holder not in _own_types(schema):
+            return NO_TYPES
+        inner = _item(schema, step) if isinstance(step, int) else _member(schema, step)
+        return self.types(inner, place[1:])
 
 
-def _below(schema: Any, step: str | int, root: Any) -> list[Any]:
-    """The schemas of what lies one step below a value."""
-    found: list[Any] = []
-    for part in _alternatives(schema, root, 0):
-        if isinstance(step, int):
-            prefix = part.get("prefixItems", [])
-            inner = prefix[step] if step < len(prefix) else part.get("items", True)
-        else:
-            properties = part.get("properties", {})
-            inner = properties.get(step, part.get("additionalProperties", True))
-        found.append(inner)
-    return found
-
-
-def _alternatives(schema: Any, root: Any, depth: int) -> list[Mapping[str, Any]]:
-    """A schema with its `$ref` followed and its `anyOf` and `oneOf` apart."""
-    if not isinstance(schema, Mapping) or depth > _LOOKUP_LIMIT:
-        return []
-    if "$ref" in schema:
-        return _alternatives(_referred(schema["$ref"], root), root, depth + 1)
-    found = (
-        [schema] if "properties" in schema or "items" in schema or "prefixItems" in schema else []
-    )
-    for keyword in ("anyOf", "oneOf", "allOf"):
-        for option in schema.get(keyword, []):
-            found += _alternatives(option, root, depth + 1)
-    return found or [schema]
-
-
-def _types(schema: Any, root: Any, depth: int) -> Types:
-    if not isinstance(schema, Mapping) or depth > _LOOKUP_LIMIT:
-        return ALL_TYPES
+def _own_types(schema: Mapping[str, Any]) -> Types:
     types = ALL_TYPES
-    if "$ref" in schema:
-        types &= _types(_referred(schema["$ref"], root), root, depth + 1)
-    if "type" in schema:
-        named = schema["type"]
-        types &= frozenset([named] if isinstance(named, str) else named)
+    named = schema.get("type")
+    if isinstance(named, str):
+        types &= {named}
+    elif named := _list(schema, "type"):
+        types &= frozenset(name for name in named if isinstance(name, str))
     if "const" in schema:
         types &= {json_type(schema["const"])}
-    if "enum" in schema:
-        types &= frozenset(map(json_type, schema["enum"]))
-    for keyword, combine in _COMBINED.items():
-        if options := schema.get(keyword):
-            types &= combine([_types(option, root, depth + 1) for option in options])
+    if values := _list(schema, "enum"):
+        types &= frozenset(map(json_type, values))
     return types
 
 
-_COMBINED: Mapping[str, Callable[[list[Types]], Types]] = {
-    "anyOf": lambda types: frozenset().union(*types),
-    "oneOf": lambda types: frozenset().union(*types),
-    "allOf": lambda types: ALL_TYPES.intersection(*types),
-}
+def _item(schema: Mapping[str, Any], index: int) -> Any:
+    items = schema.get("items", True)
+    first = _list(schema, "prefixItems") or (items if isinstance(items, list) else [])
+    if index < len(first):
+        return first[index]
+    return True if isinstance(items, list) else items
+
+
+def _member(schema: Mapping[str, Any], name: str) -> Any:
+    properties = schema.get("properties")
+    if isinstance(properties, Mapping) and name in properties:
+        return properties[name]
+    return True if "patternProperties" in schema else schema.get("additionalProperties", True)
+
+
+def _list(schema: Mapping[str, Any], keyword: str) -> list[Any]:
+    """What a keyword lists; servers send schemas of every sort."""
+    value = schema.get(keyword)
+    return value if isinstance(value, list) else []
 
 
 def _referred(reference: Any, root: Any) -> Any:
     """What a `$ref` within the same document names; True (anything) for any other."""
-    here = root
-    if not isinstance(reference, str) or not reference.startswith("#"):
+    if reference == "#":
+        return root
+    if not isinstance(reference, str) or not reference.startswith("#/"):
         return True
-    for token in reference[1:].split("/")[1:]:
+    here = root
+    for token in unquote(reference[2:]).split("/"):
         name = token.replace("~1", "/").replace("~0", "~")
-        if not isinstance(here, Mapping) or name not in here:
+        if isinstance(here, Mapping) and name in here:
+            here = here[name]
+        elif isinstance(here, list) and name.isdecimal() and int(name) < len(here):
+            here = here[int(name)]
+        else:
             return True
-        here = here[name]
     return here

@@ -12,8 +12,10 @@ The rule of this file: an error carries facts, and builds its own message from t
 from __future__ import annotations
 
 import difflib
+import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 ErrorKind = Literal[
@@ -28,6 +30,7 @@ ErrorKind = Literal[
     "internal",
 ]
 ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
+_SHORT_LIST = 200
 RETRYABLE_KINDS = frozenset({"tool_error", "timeout", "server_unavailable", "protocol_error"})
 
 
@@ -156,8 +159,20 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> tuple[str, ...]:
     folded: dict[str, str] = {}
     for candidate in known:
         folded.setdefault(candidate.casefold(), candidate)
-    close = difflib.get_close_matches(name.casefold(), folded, n=count, cutoff=0.6)
+    wanted = name.casefold()
+    likely = folded if len(folded) <= _SHORT_LIST else _sharing_most_pairs(wanted, folded)
+    close = difflib.get_close_matches(wanted, likely, n=count, cutoff=0.6)
     return tuple(folded[match] for match in close)
+
+
+def _sharing_most_pairs(name: str, known: Iterable[str]) -> list[str]:
+    """The names that share most pairs of letters with `name`: `difflib` is slow on thousands."""
+    pairs = _pairs(name)
+    return heapq.nlargest(_SHORT_LIST, known, key=lambda other: len(pairs & _pairs(other)))
+
+
+def _pairs(name: str) -> set[tuple[str, str]]:
+    return set(pairwise(name))
 
 
 def pointer(*parts: str | int) -> str:

@@ -1,15 +1,14 @@
 """`${...}` and `when`: JMESPath over a document of the run.
 
-The rule of this file: an expression is JMESPath as the `jmespath` library has it, plus four
-conveniences that are rewritten before it sees the text: `OUTPUT[id]` (also with a `$`), bare numbers,
-bare `true`, `false` and `null`, and `["odd key"]` behind a value.
+The rule of this file: an expression is JMESPath as the `jmespath` library has it, over the document
+in `ROOTS`; whatever of it is wrong in itself is found when it is compiled.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,53 +16,37 @@ import jmespath
 from jmespath import exceptions, functions, visitor
 
 from orchestrator.errors import CallError, nearest
-
-ROOTS = ("OUTPUT", "STATUS", "ERROR", "INPUT", "ITEM", "INDEX")
-_NAMING_ROOTS = frozenset({"OUTPUT", "STATUS", "ERROR", "INPUT"})
-# Marks a root that was written with a `$` or an id, so that it means the run's document even inside
-# of a filter, where JMESPath looks at the element.
-_MARK = "\x00"
-_CONSTANTS = frozenset({"true", "false", "null"})
-_QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
-_TOKEN = re.compile(
-    rf"""
-    (?P<blank>\s+)
-  | (?P<task>\$?(?:OUTPUT|STATUS|ERROR)\[[A-Za-z0-9_.:-]+\])
-  | (?P<root>\$(?:{"|".join(ROOTS)})(?!\w))
-  | (?P<key>\[\s*(?:{_QUOTED})\s*\])
-  | (?P<quoted>{_QUOTED}|`(?:[^`\\]|\\.)*`)
-  | (?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)
-  | (?P<name>[A-Za-z_]\w*)
-  | (?P<open>\[\?|[\[({{])
-  | (?P<close>[\])}}])
-  | (?P<other>.)
-    """,
-    re.VERBOSE | re.DOTALL,
+from orchestrator.scope import Place
+from orchestrator.tokens import (
+    ROOTS,
+    ExpressionSyntaxError,
+    closing_brace,
+    marked_root,
+    names_an_id,
+    rewrite,
 )
-_OPERAND_KINDS = frozenset({"task", "root", "key", "quoted", "name"})
 
+__all__ = [
+    "ROOTS",
+    "Document",
+    "Expression",
+    "ExpressionSyntaxError",
+    "Place",
+    "closing_brace",
+    "compile_expression",
+]
 
-class ExpressionSyntaxError(ValueError):
-    """Text that is no expression."""
+MAX_DEPTH = 200
+_NAMING_ROOTS = frozenset({"OUTPUT", "STATUS", "ERROR", "INPUT"})
+_FIELDS_OF_AN_ERROR = frozenset({"kind", "message", "retryable", "details"})
+# The functions that make numbers which JSON does not have.
+_MAKES_NUMBERS = re.compile(r"\b(?:to_number|sum|avg)\b")
 
 
 class Document(Protocol):
     """What an expression is evaluated over: `get` answers the names in `ROOTS`."""
 
     def get(self, name: str, /) -> Any: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A place in the document that an expression reads.
-
-    Attributes:
-        root: One of `ROOTS`.
-        name: The task or the input below it, if it names one.
-    """
-
-    root: str
-    name: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +60,7 @@ class Expression:
     """
 
     text: str
-    tree: Mapping[str, Any]
+    tree: Any
     places: tuple[Place, ...]
 
     def evaluate(self, document: Document) -> Any:
@@ -88,16 +71,33 @@ class Expression:
         """
         try:
             value = _Interpreter(document).visit(self.tree, document)
-            if "to_number" in self.text:  # the one function that makes numbers JSON does not have
-                json.dumps(value, allow_nan=False)
-            return value
-        except RecursionError:
-            reason = "it goes too deep"
         except exceptions.JMESPathError as error:
-            reason = _first_line(error)
+            raise self._failure(_first_line(error)) from None
         except Exception as error:  # the library's functions let Python's own errors through
-            reason = f"{type(error).__name__}: {error}"
-        raise CallError("reference_error", f"${{{self.text}}}: {reason}", expression=self.text)
+            raise self._failure(_python_error(error)) from None
+        if _MAKES_NUMBERS.search(self.text) and not _is_json(value):
+            raise self._failure("it gives Infinity or NaN, which JSON does not have")
+        return value
+
+    def _failure(self, reason: str) -> CallError:
+        message = f"${{{self.text}}}: {reason[:300]}"
+        return CallError("reference_error", message, expression=self.text)
+
+
+def _python_error(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it goes too deep"
+    if "not supported between" in str(error):
+        return "a text and a number cannot be compared: to_number() makes a number of a text"
+    return str(error)
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def compile_expression(text: str) -> Expression:
@@ -105,14 +105,13 @@ def compile_expression(text: str) -> Expression:
 
     Raises:
         ExpressionSyntaxError: It is no JMESPath, names no root of the document, or calls a function
-            that does not exist or with too few or too many arguments.
+            that does not exist or with arguments that it never takes.
     """
-    tokens = list(tokenize(text))
     try:
-        tree = _hoist_not(jmespath.compile(_translate(tokens)).parsed)
+        tree = _hoist_not(jmespath.compile(rewrite(text)).parsed)
+        _check_depth(tree)
+        _check_exprefs([tree])
         places = tuple(dict.fromkeys(_places(tree, at_root=True)))
-    except exceptions.EmptyExpressionError:
-        raise ExpressionSyntaxError("it is empty") from None
     except exceptions.JMESPathError as error:
         raise ExpressionSyntaxError(_explain(text, error)) from None
     except RecursionError:
@@ -120,92 +119,17 @@ def compile_expression(text: str) -> Expression:
     return Expression(text, tree, places)
 
 
-def tokenize(text: str, start: int = 0) -> Iterator[re.Match[str]]:
-    """The tokens of an expression from `start` on.
-
-    Raises:
-        ExpressionSyntaxError: A quote that is not closed.
-    """
-    position = start
-    while token := _TOKEN.match(text, position):
-        if token["other"] in ("'", '"', "`"):
-            raise ExpressionSyntaxError(f"the {token[0]} is not closed")
-        yield token
-        position = token.end()
+def _check_depth(tree: Any) -> None:
+    """What is compiled here can be evaluated further down the stack."""
+    level, depth = [tree], 0
+    while level := [child for node in level for child in node["children"] if _is_node(child)]:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise ExpressionSyntaxError("it is nested too deep")
 
 
-def closing_brace(text: str, start: int) -> int:
-    """The position of the `}` that closes an expression which begins at `start`.
-
-    Raises:
-        ExpressionSyntaxError: There is none.
-    """
-    depth = 0
-    for token in tokenize(text, start):
-        if token["open"] == "{":
-            depth += 1
-        elif token["close"] == "}":
-            if not depth:
-                return token.start()
-            depth -= 1
-    raise ExpressionSyntaxError("the closing '}' is missing")
-
-
-def _translate(tokens: list[re.Match[str]]) -> str:
-    solid = [token for token in tokens if token.lastgroup != "blank"]
-    brackets: list[str] = []
-    translated: list[str] = []
-    position = 0
-    for index, token in enumerate(solid):
-        before = solid[index - 1] if index else None
-        after = solid[index + 1][0] if index + 1 < len(solid) else ""
-        translated.append(" " * (token.start() > position))
-        translated.append(_translate_token(token, before, after, brackets))
-        position = token.end()
-        if token["open"]:
-            brackets.append(token[0])
-        elif token["close"] and brackets:
-            brackets.pop()
-    return "".join(translated)
-
-
-def _translate_token(
-    token: re.Match[str], before: re.Match[str] | None, after: str, brackets: list[str]
-) -> str:
-    text = token[0]
-    previous = before[0] if before else ""
-    match token.lastgroup:
-        case "task":
-            root, _, name = text.lstrip("$").rstrip("]").partition("[")
-            return text if previous == "." else f"{_marked(root)}.{json.dumps(name)}"
-        case "root":
-            return _marked(text[1:])
-        case "key" if before and (before.lastgroup in _OPERAND_KINDS or before["close"]):
-            return "." + json.dumps(_unquote(text[1:-1].strip()))
-        case "number" if not _is_index(previous, after, brackets):
-            return f"`{text}`"
-        case "name" if (
-            text in _CONSTANTS and previous != "." and not (after == ":" and brackets[-1:] == ["{"])
-        ):
-            return f"`{text}`"
-    return text
-
-
-def _marked(root: str) -> str:
-    return json.dumps(_MARK + root)
-
-
-def _unquote(text: str) -> str:
-    if text[0] == '"':
-        try:
-            return str(json.loads(text))
-        except ValueError:
-            raise ExpressionSyntaxError(f"{text} is no JSON text") from None
-    return text[1:-1].replace("\\'", "'")
-
-
-def _is_index(previous: str, after: str, brackets: list[str]) -> bool:
-    return brackets[-1:] == ["["] and previous in ("[", ":") and after in ("]", ":")
+def _is_node(child: Any) -> bool:
+    return isinstance(child, dict)  # a slice has numbers below it
 
 
 _SEQUENTIAL = frozenset(
@@ -218,14 +142,15 @@ _SEQUENTIAL = frozenset(
         "pipe",
     }
 )
+_BOUND_BY_NOT = (_SEQUENTIAL - {"pipe"}) | {"flatten"}
 
 
 def _hoist_not(node: Any) -> Any:
     """`!a.b` means `!(a.b)`; the library reads `(!a).b`, which is null whatever `a` is."""
-    if not isinstance(node, dict):
+    if not _is_node(node):
         return node
     children = [_hoist_not(child) for child in node["children"]]
-    if node["type"] in _SEQUENTIAL - {"pipe"} and children[0]["type"] == "not_expression":
+    if node["type"] in _BOUND_BY_NOT and children[0]["type"] == "not_expression":
         inner = {**node, "children": [children[0]["children"][0], *children[1:]]}
         return {**children[0], "children": [_hoist_not(inner)]}
     return {**node, "children": children}
@@ -239,29 +164,37 @@ def _leftmost(node: Any) -> Any:
 
 def _places(node: Any, at_root: bool) -> Iterator[Place]:
     """What the tree reads of the document; `at_root` while the current node is the document."""
-    kind, children = node["type"], node["children"]
+    kind = node["type"]
+    children = [child for child in node["children"] if _is_node(child)]
     if kind in ("identity", "current") and at_root:
         raise ExpressionSyntaxError(f"it has to name one of {', '.join(ROOTS)}")
     if kind == "field":
         if (root := _root(node, at_root)) is not None:
             yield _whole_root(root)
         return
+    if kind == "slice" and node["children"][2] == 0:
+        raise ExpressionSyntaxError("the step of a slice cannot be 0")
     if kind == "function_expression":
-        _check_function(node["value"], len(children))
+        _check_function(node["value"], children)
+    else:
+        _check_exprefs(children)
     if kind in _SEQUENTIAL:
-        first, *rest = children
-        root = _root(first, at_root)
-        below = _leftmost(rest[0])
-        if root is not None and below["type"] == "field":
-            yield Place(root, below["value"] if root in _NAMING_ROOTS else None)
-        else:
-            yield from _places(first, at_root)
-        children, at_root = rest, False
-    elif kind == "expref":
-        at_root = False
+        first, *children = children
+        yield from _first_places(first, children, at_root)
     for child in children:
-        if isinstance(child, dict):
-            yield from _places(child, at_root)
+        yield from _places(child, at_root and kind not in _SEQUENTIAL and kind != "expref")
+
+
+def _first_places(first: Any, rest: list[Any], at_root: bool) -> Iterator[Place]:
+    """What the first step of a sequence reads: with the name in the next step, if it is a root."""
+    root = _root(first, at_root)
+    below = _leftmost(rest[0]) if rest else first
+    if root is None or below["type"] != "field" or below is first:
+        yield from _places(first, at_root)
+    elif root == "ERROR" and below["value"] in _FIELDS_OF_AN_ERROR:
+        yield Place(root, below["value"] if names_an_id(first["value"]) else None)
+    else:
+        yield Place(root, below["value"] if root in _NAMING_ROOTS else None)
 
 
 def _root(node: Any, at_root: bool) -> str | None:
@@ -269,23 +202,17 @@ def _root(node: Any, at_root: bool) -> str | None:
     if node["type"] != "field":
         return None
     name: str = node["value"]
-    if name.startswith(_MARK):
-        return name[1:]
-    if not at_root:
-        return None
-    if name not in ROOTS:
+    if (root := marked_root(name)) is not None:
+        return root
+    if at_root and name not in ROOTS:
         raise ExpressionSyntaxError(_unknown_root(name))
-    return name
+    return name if at_root else None
 
 
 def _unknown_root(name: str) -> str:
     maybe = nearest(name, ROOTS, 1)
-    instead = (
-        f"did you mean {maybe[0]}?"
-        if maybe
-        else f"the output of a task is OUTPUT[id], an input INPUT.name"
-    )
-    return f"unknown root {name!r}: {instead}"
+    known = "the output of a task is OUTPUT[id], an input INPUT.name, a text 'text'"
+    return f"unknown root {name!r}: " + (f"did you mean {maybe[0]}?" if maybe else known)
 
 
 def _whole_root(root: str) -> Place:
@@ -294,30 +221,50 @@ def _whole_root(root: str) -> Place:
     return Place(root, None)
 
 
-def _check_function(name: str, count: int) -> None:
+def _check_exprefs(nodes: list[Any]) -> None:
+    if any(node["type"] == "expref" for node in nodes):
+        raise ExpressionSyntaxError("a & stands only before an argument, as in sort_by(x, &name)")
+
+
+def _check_function(name: str, arguments: list[Any]) -> None:
     known = functions.Functions.FUNCTION_TABLE
     if name not in known:
         maybe = nearest(name, known, 1)
-        raise ExpressionSyntaxError(
-            f"there is no function {name!r}" + (f", did you mean {maybe[0]!r}?" if maybe else "")
-        )
+        known_names = f"known are {', '.join(sorted(known))}"
+        instead = f"did you mean {maybe[0]!r}?" if maybe else known_names
+        raise ExpressionSyntaxError(f"there is no function {name!r}: {instead}")
     signature = known[name]["signature"]
     variadic = bool(signature) and signature[-1].get("variadic", False)
-    if count < len(signature) or (count > len(signature) and not variadic):
-        least = "at least " if variadic else ""
-        raise ExpressionSyntaxError(
-            f"{name}() takes {least}{len(signature)} arguments, not {count}"
-        )
+    count, least = len(arguments), len(signature)
+    if count < least or (count > least and not variadic):
+        wanted = f"{'at least ' if variadic else ''}{least} argument{'s' if least != 1 else ''}"
+        raise ExpressionSyntaxError(f"{name}() takes {wanted}, not {count}")
+    for index, argument in enumerate(arguments):
+        if "expref" not in signature[min(index, least - 1)]["types"]:
+            _check_exprefs([argument])
 
 
-_LOOKS_LIKE_A_ROOT = re.compile(r"(?<![.\w])\$?([A-Za-z]\w*)\[[A-Za-z_]")
+_LOOKS_LIKE_A_ROOT = re.compile(r"(?<![.\w$])(?:\$(\w+)|([A-Za-z]\w*)\[[A-Za-z_])")
 
 
-def _explain(text: str, error: Exception) -> str:
-    for name in _LOOKS_LIKE_A_ROOT.findall(text):
-        if name not in ROOTS:
+def _explain(text: str, error: exceptions.JMESPathError) -> str:
+    """The library's error without its places, which are those of the rewritten text."""
+    for names in _LOOKS_LIKE_A_ROOT.findall(text):
+        if (name := "".join(names)) not in ROOTS:
             return _unknown_root(name)
-    return _first_line(error).replace("\\u0000", "").removeprefix("Bad jmespath expression: ")
+    match error:
+        case exceptions.EmptyExpressionError():
+            return "it is empty"
+        case exceptions.LexerError():
+            hint = _HINTS.get(str(error.lexer_value), "")
+            return f"{error.message}{hint}"
+        case exceptions.ParseError() if error.token_type not in (None, "EOF"):
+            shown = str(error.token_value).lstrip("\x00").rstrip("[")
+            return f"{shown[:40]!r} cannot stand where it does"
+    return "it ends too early"
+
+
+_HINTS = {"=": " (to compare is ==)", **dict.fromkeys("+-*/%", " (there is no arithmetic)")}
 
 
 def _first_line(error: Exception) -> str:
@@ -331,8 +278,7 @@ class _Interpreter(visitor.TreeInterpreter):
         super().__init__()
         self._document = document
 
-    def visit_field(self, node: Mapping[str, Any], value: Any) -> Any:
-        name: str = node["value"]
-        if name.startswith(_MARK):
-            return self._document.get(name[1:])
+    def visit_field(self, node: Any, value: Any) -> Any:
+        if (root := marked_root(node["value"])) is not None:
+            return self._document.get(root)
         return super().visit_field(node, value)

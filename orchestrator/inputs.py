@@ -1,19 +1,24 @@
 """The inputs of a run: their JSON Schemas, their defaults, and the values that were given.
 
 The rule of this file: JSON Schema is the `jsonschema` library's business, imported only when a
-workflow has inputs.
+workflow has inputs; nothing is fetched for it.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from orchestrator.conversion import ALL_TYPES, json_type, wanted_types
+from orchestrator.documents import DocumentError, parse_json
 from orchestrator.errors import Problem, WorkflowError, nearest, pointer
 from orchestrator.paths import format_path
 
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+
 Schema = Mapping[str, Any] | bool
+_LONGEST = 200
 
 
 def check_schema(schema: Schema, at: tuple[str | int, ...]) -> Iterator[Problem]:
@@ -24,25 +29,43 @@ def check_schema(schema: Schema, at: tuple[str | int, ...]) -> Iterator[Problem]
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         where = pointer(*at, *error.absolute_path)
-        yield Problem("wrong_schema", f"is no JSON Schema: {error.message}", where)
-        return
-    if isinstance(schema, Mapping) and "default" in schema:
-        yield from _mismatches(schema["default"], schema, (*at, "default"), "the default")
+        message = f"is no JSON Schema: {_shorten(error.message)}"
+        types = sorted(ALL_TYPES) if list(error.absolute_path)[-1:] == ["type"] else []
+        near = nearest(str(error.instance), types)
+        yield Problem("wrong_schema", message, where, None, near)
+    except RecursionError:
+        yield Problem("wrong_schema", "is no JSON Schema: it is nested too deep", pointer(*at))
+    else:
+        if isinstance(schema, Mapping) and "default" in schema:
+            yield from _mismatches(schema["default"], schema, (*at, "default"), "the default")
 
 
 def _mismatches(
     value: Any, schema: Schema, at: tuple[str | int, ...], what: str
 ) -> Iterator[Problem]:
-    from jsonschema import Draft202012Validator
     from referencing.exceptions import Unresolvable
 
     try:
-        for error in Draft202012Validator(schema).iter_errors(value):
+        for error in _validator(schema).iter_errors(value):
             place = format_path(tuple(error.absolute_path))
-            message = f"{what}{place} does not fit its schema: {error.message[:200]}"
+            message = f"{what}{place} does not fit its schema: {_shorten(error.message)}"
             yield Problem("wrong_input", message, pointer(*at, *error.absolute_path))
     except Unresolvable as error:
         yield Problem("wrong_schema", f"a $ref leads nowhere: {error}", pointer(*at))
+    except RecursionError:
+        message = f"{what} or its schema is nested too deep, or a $ref leads in circles"
+        yield Problem("wrong_schema", message, pointer(*at))
+
+
+def _validator(schema: Schema) -> Draft202012Validator:
+    from jsonschema import Draft202012Validator
+    from referencing.jsonschema import EMPTY_REGISTRY
+
+    return Draft202012Validator(schema, registry=EMPTY_REGISTRY)
+
+
+def _shorten(message: str) -> str:
+    return message if len(message) <= _LONGEST else message[: _LONGEST - 3] + "..."
 
 
 def complete_inputs(
@@ -53,13 +76,7 @@ def complete_inputs(
     Raises:
         WorkflowError: One is missing, unknown, or does not fit its schema; with all such.
     """
-    problems: list[Problem] = []
-    for name in given:
-        if name not in declared:
-            near = nearest(name, declared)
-            known = f"inputs: {', '.join(declared)}" if declared else "the workflow has no inputs"
-            message = f"there is no input {name!r}"
-            problems.append(Problem("unknown_input", message, pointer("inputs"), None, near, known))
+    problems = [_unknown(name, declared) for name in given if name not in declared]
     values: dict[str, Any] = {}
     for name, schema in declared.items():
         if name in given:
@@ -68,25 +85,38 @@ def complete_inputs(
         elif isinstance(schema, Mapping) and "default" in schema:
             values[name] = schema["default"]
         else:
-            message = f"the input {name!r} has no default and was not given"
-            hint = f"give it, as in: --input {name}=..."
-            problems.append(
-                Problem("missing_input", message, pointer("inputs", name), None, (), hint)
-            )
+            problems.append(_missing(name))
     if problems:
         raise WorkflowError(source, problems)
     return values
 
 
+def _unknown(name: str, declared: Mapping[str, Schema]) -> Problem:
+    known = f"inputs: {', '.join(declared)}" if declared else "the workflow has no inputs"
+    message = f"there is no input {name!r}"
+    near = nearest(name, declared)
+    return Problem("unknown_input", message, pointer("inputs"), None, near, known)
+
+
+def _missing(name: str) -> Problem:
+    message = f"the input {name!r} has no default and was not given"
+    hint = f"give it, as in: --input {name}=..."
+    return Problem("missing_input", message, pointer("inputs", name), None, (), hint)
+
+
 def parse_input(text: str, schema: Schema | None) -> Any:
     """What a `name=value` of the command line stands for.
 
-    The value is taken as it is where the schema wants text; else as JSON if it is JSON.
+    The value is taken as it is where the schema wants text; else as JSON, if it is JSON and the
+    schema does not rather want text than that.
     """
-    wanted = schema.get("type") if isinstance(schema, Mapping) else None
-    if wanted == "string":
-        return text
+    wanted = wanted_types({} if schema is None else schema, ())
+    if wanted and wanted <= {"string", "null"}:
+        return None if text == "null" and "null" in wanted else text
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        value = parse_json(text)
+    except DocumentError:
         return text
+    kind = json_type(value)
+    fits = kind in wanted or (kind == "integer" and "number" in wanted)
+    return text if "string" in wanted and not fits else value

@@ -21,6 +21,7 @@ _INDEX = re.compile(r"0|-?[1-9][0-9]*")
 _LARGEST_INDEX = 2**53 - 1
 _BLANK = re.compile(r"[ \t\n\r]*")
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "/": "/", "\\": "\\"}
+_ELSEWHERE = "; wildcards, slices and filters are written in ${...}"
 _HEX = re.compile(r"[0-9A-Fa-f]{4}")
 
 
@@ -55,7 +56,7 @@ def parse_path(text: str, start: int = 0) -> tuple[Path, int]:
         The segments, and the position after the last of them.
 
     Raises:
-        PathSyntaxError: A `[` that opens no segment, a `..name`, or a name that starts with a digit.
+        PathSyntaxError: A `[` that opens no segment, a `..name`, a name that starts with a digit.
     """
     segments: list[str | int] = []
     position = start
@@ -97,7 +98,8 @@ def _bracket(text: str, start: int) -> tuple[str | int, int]:
         )
     position = _skip_blank(text, position)
     if text[position : position + 1] != "]":
-        raise PathSyntaxError(f"a ']' is missing after {text[start:position]!r}")
+        hint = _ELSEWHERE if text[position : position + 1] in (":", ",") else ""
+        raise PathSyntaxError(f"a ']' is missing after {text[start:position]!r}{hint}")
     return segment, position + 1
 
 
@@ -210,5 +212,7 @@ def describe(value: Any) -> str:
             return "null"
         case bool():
             return "true" if value else "false"
-        case _:
+        case int() | float():
             return f"the number {value}"
+        case _:
+            return f"a Python {type(value).__name__}"

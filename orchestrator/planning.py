@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import graph as graphs
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.workflow import Task
 
 MAX_SUGGESTIONS = 25
-NOT_SUPPORTED_YET = {
+NOT_SUPPORTED_YET: Mapping[str, Any] = {
     "retry": None,
     "when": True,
     "run_if": "all_success",
@@ -144,6 +145,8 @@ class _Checker:
                 self._task(index, task)
         if self.workflow.get("output") is not None:
             self._output(self.workflow["output"])
+        for name in ("name", "description", "inputs"):
+            self._must_be_json(self.workflow.get(name), (name,))
         self.problems += input_problems(self.inputs)
         self.checked.graph = graphs.build(self.checked.dependencies)
         for cycle in graphs.cycles(self.checked.graph):
@@ -196,12 +199,20 @@ class _Checker:
         self._references(compiler, ("output",), None)
 
     def _references(self, compiler: Compiler, at: Path, task: str | None) -> None:
-        for path, fault in compiler.faults:
-            where = pointer(*at, *path)
-            self.problems.append(Problem("malformed_reference", fault, where, task))
+        for fault in compiler.faults:
+            where = pointer(*at, *fault.path)
+            self.problems.append(Problem(fault.code, fault.message, where, task))
         for path, found in compiler.found:
             for place in found.places:
                 self._place(place, found, (*at, *path), task)
+
+    def _must_be_json(self, value: Any, at: Path) -> None:
+        compiler = Compiler()
+        compiler.compile(value)
+        faults = [fault for fault in compiler.faults if fault.code == "not_json"]
+        self.problems += [
+            Problem(fault.code, fault.message, pointer(*at, *fault.path)) for fault in faults
+        ]
 
     def _place(
         self, place: Place, found: Reference | Computed | str, at: Path, task: str | None
@@ -243,7 +254,7 @@ class _Checker:
         self.suggestions -= 1
         near = nearest(name, known) if self.suggestions >= 0 else ()
         kind = "tasks" if code == "unknown_task" else "inputs"
-        listed = ", ".join(list(known)[:10]) + (", ..." if len(known) > 10 else "")
+        listed = ", ".join(islice(known, 10)) + (", ..." if len(known) > 10 else "")
         hint = "" if near else f"{kind}: {listed}" if known else f"the workflow has no {kind}"
         self.problems.append(Problem(code, message, pointer(*at), task, near, hint))
 

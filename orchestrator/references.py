@@ -1,178 +1,62 @@
 """`$OUTPUT[id]`, `$INPUT.x` and `${...}`: found once in a JSON value, resolved many times.
 
-The rule of this file: a value is compiled into a template before anything is called, so that what is
-malformed is found then; a template without references gives back the very value it was made of.
+The rule of this file: a value is compiled into a template before anything is called, so that what
+is malformed is found then; a template without references gives back the very value it was made of.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.errors import CallError
 from orchestrator.expressions import (
+    ROOTS,
     Expression,
     ExpressionSyntaxError,
-    Place,
-    closing_brace,
     compile_expression,
 )
-from orchestrator.paths import (
-    Path,
-    PathSyntaxError,
-    PlaceMissingError,
-    describe,
-    follow,
-    format_path,
-    parse_path,
-)
+from orchestrator.paths import Path, PathSyntaxError, describe, parse_path
+from orchestrator.scope import MISSING, Missing, Place, Reference, Scope
+from orchestrator.tokens import closing_brace
+
+__all__ = [
+    "EMPTY",
+    "MAX_DEPTH",
+    "MISSING",
+    "TASK_ID",
+    "Compiler",
+    "Computed",
+    "Fault",
+    "ListTemplate",
+    "Literal",
+    "Missing",
+    "ObjectTemplate",
+    "Reference",
+    "ReferenceSyntaxError",
+    "Scope",
+    "Template",
+    "Text",
+    "split",
+    "to_text",
+]
 
 TASK_ID = r"[A-Za-z0-9_.:-]+"
 MAX_DEPTH = 100
-_START = re.compile(r"\$(?:\$|\{|(?P<root>OUTPUT|ERROR|INPUT|ITEM|INDEX)(?!\w))")
+_START = re.compile(
+    r"\$(?:\$|\{|(?P<root>OUTPUT|ERROR|INPUT|ITEM|INDEX)(?!\w)|(?P<status>STATUS\[))"
+)
 _ID = re.compile(rf"\[({TASK_ID})\]")
 _OLDER_FORM = re.compile(rf"\s*({TASK_ID}?)\.result(?![\w-])")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class ReferenceSyntaxError(ValueError):
     """Text that begins like a reference and is none."""
-
-
-class Missing:
-    """The type of `MISSING`, which stands where there is no value."""
-
-    def __repr__(self) -> str:
-        return "MISSING"
-
-
-MISSING = Missing()
-
-
-@dataclass(slots=True)
-class Scope:
-    """What references are resolved against. Shared by all tasks of a run, so nothing is copied.
-
-    Attributes:
-        outputs: The output of each task that has one.
-        statuses: The status of each task that has settled.
-        errors: The error of each task that failed, as JSON.
-        inputs: The inputs of the run.
-        item: The element of a `for_each`, and `index` its position.
-        error: The error that a `fallback` stands in for.
-    """
-
-    outputs: Mapping[str, Any] = field(default_factory=dict)
-    statuses: Mapping[str, str] = field(default_factory=dict)
-    errors: Mapping[str, Any] = field(default_factory=dict)
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    item: Any = MISSING
-    index: Any = MISSING
-    error: Any = MISSING
-
-    def get(self, root: str, /) -> Any:
-        """The part of the document that a root of an expression names."""
-        match root:
-            case "OUTPUT":
-                return self.outputs
-            case "STATUS":
-                return self.statuses
-            case "ERROR":
-                return self.errors if self.error is MISSING else {**self.errors, **self.error}
-            case "INPUT":
-                return self.inputs
-            case "ITEM" if self.item is not MISSING:
-                return self.item
-            case "INDEX" if self.index is not MISSING:
-                return self.index
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """One place in the run: a root, the task or input it names, and a path below that.
-
-    Attributes:
-        root: `OUTPUT`, `ERROR`, `INPUT`, `ITEM` or `INDEX`.
-        name: The task, for `OUTPUT` and `ERROR[id]`; the input, for `INPUT`.
-        path: What follows.
-        text: As the author wrote it.
-        or_length: The older form `${id.result.path.length}`: a length, where no name `length` is.
-    """
-
-    root: str
-    name: str | None
-    path: Path
-    text: str
-    or_length: bool = False
-
-    @property
-    def places(self) -> tuple[Place, ...]:
-        """What it reads, in the terms of an expression."""
-        return (Place(self.root, self.name),)
-
-    def resolve(self, scope: Scope) -> Any:
-        """The value it stands for.
-
-        Raises:
-            CallError: A `reference_error`: there is no such place, or the task has no output.
-        """
-        value = self._root(scope)
-        try:
-            return follow(value, self.path)
-        except PlaceMissingError as missing:
-            if self.or_length and missing.found == len(self.path) - 1:
-                holder = follow(value, self.path[:-1])
-                if isinstance(holder, list | str):
-                    return len(holder)
-            raise self._missing(value, missing) from None
-
-    def _root(self, scope: Scope) -> Any:
-        match self.root:
-            case "OUTPUT":
-                if self.name not in scope.outputs:
-                    raise self._no_output(scope)
-                return scope.outputs[self.name]
-            case "ERROR" if self.name is None:
-                return scope.error
-            case "ERROR":
-                return scope.errors.get(str(self.name))
-            case "INPUT":
-                return scope.inputs[str(self.name)]
-            case "ITEM":
-                return scope.item
-            case _:
-                return scope.index
-
-    def _no_output(self, scope: Scope) -> CallError:
-        status = scope.statuses.get(str(self.name), "pending")
-        state = {"error": "failed", "pending": "has not run"}.get(status, f"was {status}")
-        return CallError(
-            "reference_error",
-            f"{self.text}: task {self.name!r} {state}, so it has no output "
-            f"(${{OUTPUT[{self.name}]}} would be null)",
-            reference=self.text,
-            task=self.name,
-            status=status,
-        )
-
-    def _missing(self, value: Any, missing: PlaceMissingError) -> CallError:
-        part = format_path(self.path[: missing.found])
-        wanted = format_path(self.path[missing.found : missing.found + 1])
-        base = f"{self.root}[{self.name}]" if self.root in ("OUTPUT", "ERROR") else self.root
-        base = f"{base}.{self.name}" if self.root == "INPUT" else base
-        found = describe(follow(value, self.path[: missing.found]))
-        return CallError(
-            "reference_error",
-            f"{self.text}: there is no {wanted}, ${base}{part} is {found}",
-            reference=self.text,
-            path=format_path(self.path),
-            exists=part,
-            missing=wanted,
-            keys=missing.keys,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +145,7 @@ EMPTY = Literal({})
 
 
 def to_text(value: Any) -> str:
-    """What stands for a value inside of a longer string: text as it is, all else as compact JSON."""
+    """What stands for a value inside of a longer string: text as it is, else compact JSON."""
     if isinstance(value, str):
         return value
     try:
@@ -273,18 +157,33 @@ def to_text(value: Any) -> str:
         raise CallError("reference_error", message) from None
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong at one place of a value.
+
+    Attributes:
+        path: Where in the value.
+        message: What is wrong, and how to mend it.
+        code: `malformed_reference`, or `not_json` for what no JSON document can hold.
+    """
+
+    path: Path
+    message: str
+    code: str = "malformed_reference"
+
+
 @dataclass(slots=True)
 class Compiler:
     """Compiles values into templates, and keeps what it found on the way.
 
     Attributes:
         found: Each reference and expression with its path in the value.
-        faults: Each malformed one: its path, and what is wrong with it.
+        faults: Each malformed one.
         whole: Where a string is one reference and nothing else, so that the value keeps its type.
     """
 
     found: list[tuple[Path, Reference | Computed]] = field(default_factory=list)
-    faults: list[tuple[Path, str]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
     whole: list[Path] = field(default_factory=list)
 
     def compile(self, value: Any, path: Path = ()) -> Template:
@@ -293,18 +192,25 @@ class Compiler:
             case str():
                 return self._text(value, path)
             case dict() | list() if len(path) >= MAX_DEPTH:
-                self.faults.append((path[:8], f"it is nested deeper than {MAX_DEPTH} levels"))
+                self._not_json(path[:8], f"it is nested deeper than {MAX_DEPTH} levels")
             case dict():
                 return self._object(value, path)
             case list():
-                items = tuple(
-                    self.compile(item, (*path, index)) for index, item in enumerate(value)
-                )
-                if not all(_unchanged(item, made) for item, made in zip(value, items, strict=True)):
-                    return ListTemplate(items)
+                return self._list(value, path)
+            case float() if not math.isfinite(value):
+                self._not_json(path, f"{value} is no JSON")
+            case None | int() | float():
+                pass
+            case _:
+                self._not_json(path, f"{describe(value)} is no JSON")
         return Literal(value)
 
-    def _object(self, value: dict[str, Any], path: Path) -> Template:
+    def _list(self, value: list[Any], path: Path) -> Literal | ListTemplate:
+        items = tuple(self.compile(item, (*path, index)) for index, item in enumerate(value))
+        same = all(_unchanged(item, made) for item, made in zip(value, items, strict=True))
+        return Literal(value) if same else ListTemplate(items)
+
+    def _object(self, value: dict[str, Any], path: Path) -> Literal | ObjectTemplate:
         members = tuple(
             (self._name(name, path), self.compile(member, (*path, name)))
             for name, member in value.items()
@@ -315,25 +221,36 @@ class Compiler:
         )
         return Literal(value) if same else ObjectTemplate(members)
 
-    def _name(self, name: str, path: Path) -> Literal | Text:
-        template = self._text(name, (*path, name)) if "$" in name else Literal(name)
+    def _name(self, name: Any, path: Path) -> Literal | Text:
+        if not isinstance(name, str):
+            self._not_json(path, f"the name {name!r} has to be text")
+            return Literal(name)
+        template = self._text(name, (*path, name), keeps_type=False)
         return Text((template,)) if isinstance(template, Reference | Computed) else template
 
-    def _text(self, text: str, path: Path) -> Literal | Text | Reference | Computed:
+    def _text(
+        self, text: str, path: Path, *, keeps_type: bool = True
+    ) -> Literal | Text | Reference | Computed:
+        if not text.isascii() and _SURROGATE.search(text):
+            self._not_json(path, "it holds half of a surrogate pair")
         if "$" not in text:
             return Literal(text)
         try:
             parts = tuple(split(text))
         except ReferenceSyntaxError as fault:
-            self.faults.append((path, str(fault)))
+            self.faults.append(Fault(path, str(fault)))
             return Literal(text)
         self.found.extend((path, part) for part in parts if not isinstance(part, str))
         if len(parts) == 1 and not isinstance(parts[0], str):
-            self.whole.append(path)
+            if keeps_type:
+                self.whole.append(path)
             return parts[0]
         if all(isinstance(part, str) for part in parts):
             return Literal("".join(map(str, parts)))
         return Text(parts)
+
+    def _not_json(self, path: Path, message: str) -> None:
+        self.faults.append(Fault(path, message, "not_json"))
 
     def condition(self, text: str, path: Path = ()) -> Computed | Literal:
         """The template of a `when`: an expression, with or without its braces."""
@@ -343,7 +260,7 @@ class Compiler:
         try:
             computed = Computed(compile_expression(stripped))
         except ExpressionSyntaxError as fault:
-            self.faults.append((path, f"{text!r} is no expression: {fault}"))
+            self.faults.append(Fault(path, f"{text[:60]!r} is no expression: {fault}"))
             return Literal(True)
         self.found.append((path, computed))
         return computed
@@ -377,21 +294,29 @@ def _reference(text: str, start: re.Match[str]) -> tuple[str | Reference | Compu
             return _braces(text, start)
         return _rooted(text, start)
     except (PathSyntaxError, ExpressionSyntaxError) as fault:
-        begin = text[start.start() : start.start() + 60]
+        begin = text[start.start() :]
         raise ReferenceSyntaxError(
-            f"{begin!r} is no reference: {fault} (to write it as text, double its dollar sign: "
-            f"{'$' + begin[:20]!r})"
+            f"{_shorten(begin, 60)!r} is no reference: {fault} "
+            f"(to write it as text, double its dollar sign: {'$' + _shorten(begin, 20)!r})"
         ) from None
+
+
+def _shorten(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def _rooted(text: str, start: re.Match[str]) -> tuple[Reference, int]:
     root, position = start["root"], start.end()
     name: str | None = None
+    if start["status"]:
+        raise PathSyntaxError("the status of a task is read in braces: ${STATUS[id]}")
     if root in ("OUTPUT", "ERROR"):
         if identifier := _ID.match(text, position):
             name, position = identifier[1], identifier.end()
         elif root == "OUTPUT" or text.startswith("[", position):
-            raise PathSyntaxError(f"it has to name a task: ${root}[id]")
+            quoted = text[position + 1 : position + 2] in ("'", '"')
+            how = ", without quotes" if quoted else ""
+            raise PathSyntaxError(f"it has to name a task: ${root}[id]{how}")
     path, end = parse_path(text, position)
     if root == "INPUT":
         if not path or not isinstance(path[0], str):
@@ -405,7 +330,7 @@ def _braces(text: str, start: re.Match[str]) -> tuple[Reference | Computed, int]
     inner, end = text[start.end() : close], close + 1
     if older := _OLDER_FORM.match(inner):
         path, after = parse_path(inner, older.end())
-        if older[1] not in ("INPUT", "ITEM", "OUTPUT") and not inner[after:].strip():
+        if older[1].partition(".")[0] not in ROOTS and not inner[after:].strip():
             whole = text[start.start() : end]
             return Reference("OUTPUT", older[1], path, whole, path[-1:] == ("length",)), end
     return Computed(compile_expression(inner)), end

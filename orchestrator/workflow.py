@@ -27,11 +27,13 @@ from pydantic import (
 from orchestrator.canonical import (
     TASK_SYNONYMS,
     WORKFLOW_SYNONYMS,
+    as_written,
     canonical_workflow,
     problems_of,
 )
 from orchestrator.documents import read_document
 from orchestrator.errors import ErrorKind, Problem, WorkflowError
+from orchestrator.paths import describe
 from orchestrator.planning import Plan, check, make_plan
 from orchestrator.references import TASK_ID
 
@@ -67,10 +69,18 @@ class Fallback(BaseModel):
     tool: str | None = Field(None, description="server:tool", pattern=TOOL)
     arguments: dict[str, Any] = Field(default_factory=dict, description="Its arguments.")
 
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> Self:
+        if len(self.model_fields_set & {"value", "tool"}) != 1:
+            raise ValueError("has to give either a value or a tool")
+        if "value" in self.model_fields_set and self.arguments:
+            raise ValueError("gives arguments, but no tool that takes them")
+        return self
+
     @model_serializer(mode="wrap")
-    def _only_what_was_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _with_the_value(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         given: dict[str, Any] = handler(self)
-        return {name: value for name, value in given.items() if name in self.model_fields_set}
+        return {"value": self.value} if self.tool is None else given
 
 
 class Lock(BaseModel):
@@ -174,9 +184,10 @@ class Workflow(BaseModel):
             return data
         source = (info.context or {}).get("source", "workflow")
         if not isinstance(data, Mapping):
-            message = f"a workflow has to be an object with tasks, not {type(data).__name__}"
+            message = f"a workflow has to be an object with tasks, not {describe(data)}"
             raise WorkflowError(source, [Problem("wrong_type", message)])
-        canonical, problems = canonical_workflow(_plain(data))
+        plain = _plain(data)
+        canonical, problems = canonical_workflow(plain)
         try:
             workflow = handler(canonical)
         except ValidationError as error:
@@ -184,7 +195,7 @@ class Workflow(BaseModel):
         checked, found = check(canonical)
         problems += found
         if problems:
-            raise WorkflowError(source, sorted(problems, key=_file_order))
+            raise WorkflowError(source, as_written(problems, plain))
         workflow._plan = make_plan(workflow.tasks, checked)
         return workflow
 
@@ -205,6 +216,9 @@ class Workflow(BaseModel):
             data = {"name": path.name.partition(".")[0], **data}
         return cls.model_validate(data, context={"source": str(source)})
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Workflow) and self.to_dict() == other.to_dict()
+
     @property
     def plan(self) -> Plan:
         """The compiled tasks, the graph and its generations."""
@@ -220,16 +234,10 @@ def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
     plain = dict(data)
     if isinstance(tasks := plain.get("tasks"), list | tuple):
         plain["tasks"] = [
-            task.model_dump(exclude_defaults=True) if isinstance(task, Task) else task
+            task.model_dump(exclude_unset=True) if isinstance(task, Task) else task
             for task in tasks
         ]
     return plain
-
-
-def _file_order(problem: Problem) -> tuple[int, int]:
-    parts = problem.path.split("/")
-    in_task = len(parts) > 2 and parts[1] == "tasks" and parts[2].isdigit()
-    return (1, int(parts[2])) if in_task else (0 if problem.path else 2, 0)
 
 
 FIELDS = {
