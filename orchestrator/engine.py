@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -37,23 +36,15 @@ from orchestrator.events import (
 from orchestrator.outcomes import Cancelled, Failure, Outcome, Skipped, Start, Success, decide
 from orchestrator.planning import TaskPlan
 from orchestrator.references import Scope
-from orchestrator.results import RunResult, RunStatus, TaskResult
+from orchestrator.results import RunResult, TaskResult
 from orchestrator.schedules import SCHEDULES
+from orchestrator.summary import Stop, in_alphabetical_order, summarize
 from orchestrator.workflow import Schedule, Workflow
 
 logger = logging.getLogger("orchestrator")
 
 NO_TOOLS: Mapping[str, Tool] = {}
 NO_POLICIES: Mapping[str, ServerPolicy] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class _Stop:
-    """Why a run ends before its time, and what that makes of tasks that had not begun."""
-
-    status: RunStatus
-    error: TaskError
-    not_begun: Skipped | Cancelled
 
 
 class Run:
@@ -104,7 +95,7 @@ class Run:
         self._errors: dict[str, Any] = {}
         self._scope = Scope(self._outputs, self._statuses, self._errors, inputs or {})
         self._results: dict[str, TaskResult] = {}
-        self._stop: _Stop | None = None
+        self._stop: Stop | None = None
         self._cancel_scope = anyio.CancelScope()
         self._zero = 0.0
         self._priorities: Mapping[str, float] = {}
@@ -119,7 +110,7 @@ class Run:
         `execute` then returns what there is. Works before it was called, too.
         """
         error = TaskError("cancelled", reason, retryable=False)
-        self._end(_Stop("cancelled", error, Cancelled(reason)))
+        self._end(Stop("cancelled", error, Cancelled(reason)))
 
     async def execute(self) -> RunResult:
         """Run all tasks. May be called once.
@@ -138,7 +129,7 @@ class Run:
                     self.run_id,
                     self.workflow.name,
                     self.schedule,
-                    _sorted(self.plan.generations),
+                    in_alphabetical_order(self.plan.generations),
                 )
             )
         try:
@@ -241,13 +232,13 @@ class Run:
             return
         self._settle(task, Cancelled(self._note_end().error.message), call)
 
-    def _note_end(self) -> _Stop:
+    def _note_end(self) -> Stop:
         """Why the tasks are cancelled: by us, or else by the limit of the run or from outside."""
         limit = self.workflow.timeout_s
         if self._stop is None and anyio.current_time() >= self._cancel_scope.deadline:
             reason = f"the run's limit of {limit:g} s was reached"
             error = TaskError("timeout", reason, retryable=True, details={"timeout_s": limit})
-            self._stop = _Stop("cancelled", error, Cancelled(reason))
+            self._stop = Stop("cancelled", error, Cancelled(reason))
         elif self._stop is None:
             self.cancel("the run was cancelled from outside")
         assert self._stop is not None
@@ -264,7 +255,7 @@ class Run:
                 self._errors[task.id] = error.to_dict()
                 if self.workflow.on_error == "fail_fast":
                     reason = f"task {task.id!r} failed, and on_error is fail_fast"
-                    self._end(_Stop("failed", error, Skipped(reason)))
+                    self._end(Stop("failed", error, Skipped(reason)))
         if self._announce:
             self._announce(TaskSettled(self._now_ms(), task.id, result))
 
@@ -281,7 +272,7 @@ class Run:
             call.waited_s * 1000,
         )
 
-    def _end(self, stop: _Stop) -> None:
+    def _end(self, stop: Stop) -> None:
         if self._stop is None:
             self._stop = stop
             self._cancel_scope.cancel()
@@ -298,65 +289,22 @@ class Run:
             if task.id not in self._results:
                 assert self._stop is not None, f"task {task.id!r} was lost"
                 self._settle(task, self._stop.not_begun, None)
-        self.result = self._put_together(duration_ms)
+        self.result = summarize(
+            self.workflow,
+            {task: self._results[task] for task in self.plan.tasks},
+            self._scope,
+            schedule=self.schedule,
+            slots=self._limit,
+            duration_ms=duration_ms,
+            stop=self._stop,
+            run_id=self.run_id,
+            started_at=self._started_at,
+        )
         if self._announce:
             self._announce(RunSettled(duration_ms, self.result))
         return self.result
-
-    def _put_together(self, duration_ms: float) -> RunResult:
-        durations = {task: result.duration_ms for task, result in self._results.items()}
-        plan, sequential_ms = self.plan, sum(durations.values())
-        below = graphs.lengths_below(plan.graph, plan.generations, durations)
-        output, fault = self._make_output()
-        other: Schedule = "dataflow" if self.schedule == "generations" else "generations"
-        other_ms = graphs.makespan(
-            plan.graph,
-            plan.generations,
-            durations,
-            barrier=other == "generations",
-            slots=self._limit,
-        )
-        return RunResult(
-            run_id=self.run_id,
-            workflow=self.workflow.name,
-            status=self._status(),
-            started_at=self._started_at,
-            duration_ms=duration_ms,
-            schedule=self.schedule,
-            generations=_sorted(plan.generations),
-            sequential_ms=sequential_ms,
-            critical_path_ms=max(below.values()),
-            speedup=sequential_ms / duration_ms if duration_ms else 1.0,
-            other_schedule={"schedule": other, "duration_ms": round(other_ms, 3)},
-            output=output,
-            error=self._stop.error if self._stop else fault,
-            tasks={task: self._results[task] for task in plan.tasks},
-        )
-
-    def _status(self) -> RunStatus:
-        if self._stop is not None:
-            return self._stop.status
-        statuses = set(self._statuses.values())
-        if statuses == {"success"}:
-            return "success"
-        return "partial" if "success" in statuses else "failed"
-
-    def _make_output(self) -> tuple[Any, TaskError | None]:
-        if self.plan.output is None:
-            sinks = self.plan.sinks
-            return {task: self._outputs[task] for task in sinks if task in self._outputs}, None
-        try:
-            return self.plan.output.resolve(self._scope), None
-        except CallError as failure:
-            error = failure.error
-            message = f"the workflow's output could not be made: {error.message}"
-            return None, TaskError(error.kind, message, error.retryable, error.details)
 
 
 def _internal(bug: Exception) -> TaskError:
     message = f"a bug in the engine or in the caller: {type(bug).__name__}: {bug}"
     return TaskError("internal", message, retryable=False, details={"type": type(bug).__name__})
-
-
-def _sorted(generations: list[list[str]]) -> list[list[str]]:
-    return [sorted(tasks) for tasks in generations]

@@ -22,7 +22,7 @@ LAYERS = [
     {"planning"},
     {"outcomes", "workflow"},
     {"results"},
-    {"events", "schedules", "calls"},
+    {"events", "schedules", "calls", "summary"},
     {"engine", "config", "redaction", "stderr"},
     {"transports", "http", "faults", "connection", "pool"},
     {"client", "diagrams"},

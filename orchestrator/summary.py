@@ -1,0 +1,109 @@
+"""What a run came to: its status, its figures and its output.
+
+The rule of this file: pure functions of what was settled and measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator import graph as graphs
+from orchestrator.errors import CallError, TaskError
+from orchestrator.outcomes import Cancelled, Skipped
+from orchestrator.planning import Plan
+from orchestrator.references import Scope
+from orchestrator.results import RunResult, RunStatus, TaskResult
+from orchestrator.workflow import Schedule, Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why a run ends before its time, and what that makes of tasks that had not begun."""
+
+    status: RunStatus
+    error: TaskError
+    not_begun: Skipped | Cancelled
+
+
+def summarize(
+    workflow: Workflow,
+    results: Mapping[str, TaskResult],
+    scope: Scope,
+    *,
+    schedule: Schedule,
+    slots: int,
+    duration_ms: float,
+    stop: Stop | None,
+    run_id: str,
+    started_at: str,
+) -> RunResult:
+    """The result of a run in which every task has settled.
+
+    Args:
+        workflow: What was run.
+        results: How each task ended, in the order of the file.
+        scope: What the workflow's `output` refers to.
+        schedule: By which schedule it was run.
+        slots: How many calls were in flight at most; 0 for no limit.
+        duration_ms: How long it took, milliseconds.
+        stop: Why it was ended early, if it was.
+        run_id: Its name.
+        started_at: When it began.
+    """
+    plan = workflow.plan
+    durations = {task: result.duration_ms for task, result in results.items()}
+    below = graphs.lengths_below(plan.graph, plan.generations, durations)
+    sequential_ms = sum(durations.values())
+    output, fault = _output(plan, scope)
+    return RunResult(
+        run_id=run_id,
+        workflow=workflow.name,
+        status=stop.status if stop else _status(results),
+        started_at=started_at,
+        duration_ms=duration_ms,
+        schedule=schedule,
+        generations=in_alphabetical_order(plan.generations),
+        sequential_ms=sequential_ms,
+        critical_path_ms=max(below.values()),
+        speedup=sequential_ms / duration_ms if duration_ms else 1.0,
+        other_schedule=_other_schedule(plan, schedule, durations, slots),
+        output=output,
+        error=stop.error if stop else fault,
+        tasks=results,
+    )
+
+
+def in_alphabetical_order(generations: list[list[str]]) -> list[list[str]]:
+    """The generations as documents have them."""
+    return [sorted(tasks) for tasks in generations]
+
+
+def _other_schedule(
+    plan: Plan, schedule: Schedule, durations: Mapping[str, float], slots: int
+) -> dict[str, Any]:
+    other = "dataflow" if schedule == "generations" else "generations"
+    took_ms = graphs.makespan(
+        plan.graph, plan.generations, durations, barrier=other == "generations", slots=slots
+    )
+    return {"schedule": other, "duration_ms": round(took_ms, 3)}
+
+
+def _status(results: Mapping[str, TaskResult]) -> RunStatus:
+    statuses = {result.status for result in results.values()}
+    if statuses == {"success"}:
+        return "success"
+    return "partial" if "success" in statuses else "failed"
+
+
+def _output(plan: Plan, scope: Scope) -> tuple[Any, TaskError | None]:
+    """What the workflow's `output` gives, or by default the outputs of the last tasks by id."""
+    if plan.output is None:
+        return {task: scope.outputs[task] for task in plan.sinks if task in scope.outputs}, None
+    try:
+        return plan.output.resolve(scope), None
+    except CallError as failure:
+        error = failure.error
+        message = f"the workflow's output could not be made: {error.message}"
+        return None, TaskError(error.kind, message, error.retryable, error.details)
