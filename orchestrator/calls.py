@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -127,14 +127,19 @@ class Slots:
     @asynccontextmanager
     async def slot(self, priority: Priority = (0.0, 0)) -> AsyncIterator[None]:
         """Hold a slot; wait for one if none is free."""
-        await self._acquire(priority)
+        await self.acquire(priority)
         try:
             yield
         finally:
-            self._free += 1
-            self._appoint_giver()
+            self.release()
 
-    async def _acquire(self, priority: Priority) -> None:
+    def release(self) -> None:
+        """Give a slot back."""
+        self._free += 1
+        self._appoint_giver()
+
+    async def acquire(self, priority: Priority = (0.0, 0)) -> None:
+        """Take a slot, which has to be released; wait for one if none is free."""
         self._asked += 1
         waiter = _Waiter(priority, self._asked)
         heapq.heappush(self._waiting, waiter)
@@ -211,11 +216,16 @@ def with_slots(
         if not wanted:
             return await call_next(call)
         asked_at = anyio.current_time()
-        async with AsyncExitStack() as held:
+        held: list[Slots] = []
+        try:
             for slots in wanted:
-                await held.enter_async_context(slots.slot(call.priority))
+                await slots.acquire(call.priority)
+                held.append(slots)
             call.waited_s += anyio.current_time() - asked_at
             return await call_next(call)
+        finally:
+            for slots in held:
+                slots.release()
 
     return call_in_slots
 
