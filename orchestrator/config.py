@@ -216,7 +216,7 @@ class _Reader:
         """What no type says: that the fields fit together."""
         url, command = fields.get("url"), fields.get("command")
         if (command is None) == (url is None):
-            both = "both a command and a url" if url else "neither a command nor a url"
+            both = "both a command and a url" if url is not None else "neither a command nor a url"
             self._wrong(f"has {both}: give one", at)
         elif isinstance(url, str):
             self._check_url(url, (*at, "url"))

@@ -75,8 +75,8 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
         except httpx2.RequestError as failure:
             message = f"{type(failure).__name__}: {failure}".rstrip(": ")
             return _error_response(503, HTTP_ERROR, message, {"unreachable": True})
-        if isinstance(response.stream, httpx2.AsyncByteStream):
-            response.stream = _ContainedStream(response.stream)
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        response.stream = _ContainedStream(response.stream)
         return response
 
     async def aclose(self) -> None:

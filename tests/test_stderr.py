@@ -1,0 +1,68 @@
+"""The stderr of a program: never blocked, and its end kept."""
+
+from __future__ import annotations
+
+import os
+
+import anyio
+import pytest
+
+from orchestrator.stderr import MAX_LINE, TAIL_BYTES, TAIL_LINES, StderrTail
+from tests.servers import TIMEOUT_S
+
+pytestmark = pytest.mark.anyio
+
+
+async def tail_of(*chunks: bytes) -> list[str]:
+    tail = StderrTail()
+    with anyio.fail_after(TIMEOUT_S):
+        async with tail.pipe() as file:
+            for chunk in chunks:
+                os.write(file.fileno(), chunk)
+                await anyio.wait_all_tasks_blocked()
+    return tail.lines()
+
+
+async def test_the_last_lines_are_kept() -> None:
+    lines = await tail_of(b"".join(b"line %d\n\n" % number for number in range(20)))
+    assert lines == [f"line {number}" for number in range(20 - TAIL_LINES, 20)]
+
+
+async def test_a_flood_costs_no_memory() -> None:
+    tail = StderrTail()
+    with anyio.fail_after(TIMEOUT_S):
+        async with tail.pipe() as file:
+            for _ in range(8):
+                os.write(file.fileno(), b"x" * TAIL_BYTES)
+                await anyio.wait_all_tasks_blocked()
+            assert sum(map(len, tail._chunks)) <= 2 * TAIL_BYTES
+    assert tail.lines() == ["x" * MAX_LINE]
+
+
+async def test_control_characters_and_broken_text_are_made_harmless() -> None:
+    assert await tail_of(b"\x1b[31;1mred\x1b[0m \x07bell\xff\r\n", b"a\tb") == [
+        "red bell\ufffd",
+        "a\tb",
+    ]
+
+
+async def test_a_program_that_keeps_its_stderr_open_is_not_waited_for_long() -> None:
+    tail = StderrTail()
+    with anyio.fail_after(TIMEOUT_S):
+        async with tail.pipe() as file:
+            kept = os.dup(file.fileno())
+            os.write(kept, b"still here\n")
+    os.close(kept)
+    assert tail.lines() == ["still here"]
+
+
+async def test_the_lines_of_an_earlier_program_are_forgotten() -> None:
+    tail = StderrTail()
+    tail.release()
+    with anyio.fail_after(TIMEOUT_S):
+        for text in (b"first\n", b"second\n"):
+            async with tail.pipe() as file:
+                os.write(file.fileno(), text)
+                tail.release()
+                await tail.finish()
+    assert tail.lines() == ["second"]
