@@ -1,0 +1,18 @@
+"""How fast it is, measured: `python -m benchmarks`.
+
+    __main__      the command line
+    suite         which scenarios there are, and in what order they run
+    scenarios     the workflows, as data
+    delays        many slow calls: speedup, schedules, the way to the critical path
+    bare_sdk      the same work by hand on the bare SDK: calls, and servers made ready
+    cold          a fresh process each time; by_hand is the program it is compared with
+    engine_alone  the engine without servers, next to bare anyio
+    measure       rounds, percentiles, paired ratios
+    targets       what has to hold, as data
+    report, plot  the numbers as a table, JSON and a picture
+
+The rule of this package: no result is written down. Whatever is compared was run by the same
+process, in the same minutes, in turns.
+"""
+
+from __future__ import annotations

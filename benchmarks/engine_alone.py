@@ -1,0 +1,143 @@
+"""The engine without servers: time and memory for each task, next to bare anyio.
+
+The rule of this file: the caller returns at once, so that all that is measured is the engine. Bare
+anyio starts as many tasks that do nothing, in task groups by generations of the same width, in the
+same rounds. Memory is measured apart, since tracing it takes time.
+"""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Mapping
+from statistics import median
+
+import anyio
+
+from benchmarks.delays import check
+from benchmarks.measure import (
+    Measurement,
+    Rounds,
+    Settings,
+    Side,
+    Tell,
+    flat,
+    paired,
+    take_turns,
+    timed,
+)
+from benchmarks.scenarios import nothing
+from orchestrator import Run, Workflow
+from orchestrator.calls import Call
+
+WIDTH = 100
+"""The tasks of each generation."""
+
+BARE = "bare anyio"
+SMALLEST = 1_000
+SIZES = (SMALLEST, 10_000, 100_000)
+
+LIMITS: dict[str, int | None] = {"unlimited": 0, "default limit": None}
+"""`max_concurrency`; None leaves it to the workflow's default."""
+
+
+async def measure(wanted: frozenset[str], settings: Settings, tell: Tell) -> None:
+    """Measure the engine at each size."""
+    if "engine" not in wanted:
+        return
+    for count in SIZES[:2] if settings.quick else SIZES:
+        await _size(count, settings, tell)
+
+
+async def _size(count: int, settings: Settings, tell: Tell) -> None:
+    """One size: bare anyio, and the engine under each limit with the smallest size beside it."""
+    peaks = {name: await memory(count, limit) for name, limit in LIMITS.items()}
+    workflow, load_ms = await _load(count)
+    small, _ = await _load(SMALLEST)
+    sides = {BARE: Side(lambda: bare(count))}
+    for name, limit in LIMITS.items():
+        sides[name] = _engine(workflow, limit)
+        if count > SMALLEST:
+            sides[_small(name)] = _engine(small, limit, times=4)
+    rounds = settings.pick({1_000: 30, 10_000: 12}.get(count, 6), 3)
+    times = await take_turns(sides, rounds, warm_up=not settings.quick)
+    for name in (BARE, *LIMITS):
+        values = {"tasks": float(count), "per_task_us": median(flat(times[name])) * 1000 / count}
+        if name in LIMITS:
+            values |= peaks[name] | {"load_per_task_us": load_ms * 1000 / count}
+        variant, note = f"{count:,} {name}", f"generations of {WIDTH} tasks"
+        ratios = _ratios(name, count, times)
+        tell(Measurement("engine", variant, flat(times[name]), ratios, values, note))
+
+
+def _small(name: str) -> str:
+    return f"{name}, smallest"
+
+
+def _ratios(name: str, count: int, times: Mapping[str, Rounds]) -> dict[str, list[float]]:
+    ratios: dict[str, list[float]] = {}
+    if name in LIMITS:
+        ratios["bare_anyio"] = paired(times[name], times[BARE])
+    if _small(name) in times:
+        grown = paired(times[name], times[_small(name)])
+        ratios["growth"] = [ratio * SMALLEST / count for ratio in grown]
+    return ratios
+
+
+async def _load(count: int) -> tuple[Workflow, float]:
+    """A workflow, and how long it took to load it, milliseconds."""
+    document, loaded = nothing(count, WIDTH), []
+
+    async def load() -> None:
+        loaded.append(Workflow.load(document))
+
+    taken_ms = await timed(load)
+    return loaded[0], taken_ms
+
+
+def _engine(workflow: Workflow, limit: int | None, times: int = 1) -> Side:
+    async def run() -> None:
+        check(await Run(workflow, return_at_once, max_concurrency=limit).execute())
+
+    return Side(run, times)
+
+
+async def return_at_once(call: Call) -> None:
+    """A caller whose calls take no time."""
+
+
+async def do_nothing() -> None:
+    """A task for bare anyio."""
+
+
+async def bare(count: int) -> None:
+    """As many tasks as a workflow has, in a task group for each generation."""
+    for _ in range(count // WIDTH):
+        async with anyio.create_task_group() as group:
+            for _ in range(WIDTH):
+                group.start_soon(do_nothing)
+
+
+async def memory(count: int, limit: int | None) -> dict[str, float]:
+    """Bytes for each task, at the peak: of the loaded workflow, and of the run on top of it.
+
+    The outputs of the tasks are None, so that they take no part in it.
+    """
+    document = nothing(count, WIDTH)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        workflow = Workflow.load(document)
+        gc.collect()
+        loaded, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        result = await Run(workflow, return_at_once, max_concurrency=limit).execute()
+        _, peak = tracemalloc.get_traced_memory()
+        check(result)
+    finally:
+        tracemalloc.stop()
+    return {
+        "workflow_bytes_per_task": loaded / count,
+        "run_bytes_per_task": (peak - loaded) / count,
+        "bytes_per_task": peak / count,
+    }

@@ -1,0 +1,122 @@
+"""What has to hold, as data, and the check of it.
+
+The rule of this file: an `aim` is what we want on a quiet machine; a `limit` leaves room for a
+noisy one, and is what `--check` holds a run to. A target whose scenario ran, but
+which is not found among the measurements, is missed.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from benchmarks.measure import Measurement
+
+Comparison = Literal[">=", "<=", "<"]
+COMPARE = {">=": operator.ge, "<=": operator.le, "<": operator.lt}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Something that has to hold.
+
+    Attributes:
+        scenario: Of which scenario, and `variant` of which measurement there.
+        quantity: What `Measurement.quantity` is asked for; a ratio means its median.
+        compare: How it has to compare with `limit`.
+        limit: What `--check` asks for.
+        aim: What we claim on a quiet machine.
+        full_only: Whether a quick run leaves it out, since it does not measure it.
+    """
+
+    scenario: str
+    variant: str
+    quantity: str
+    compare: Comparison
+    limit: float
+    aim: float
+    full_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A target, and what was measured; None if nothing was."""
+
+    target: Target
+    measured: float | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the limit was kept."""
+        return self._meets(self.target.limit)
+
+    @property
+    def meets_aim(self) -> bool:
+        """Whether the aim was met too."""
+        return self._meets(self.target.aim)
+
+    def _meets(self, number: float) -> bool:
+        return self.measured is not None and bool(
+            COMPARE[self.target.compare](self.measured, number)
+        )
+
+
+def _engine(size: str, *, full_only: bool) -> list[Target]:
+    targets: list[Target] = []
+    for limit in ("unlimited", "default limit"):
+        variant = f"{size} {limit}"
+        targets += [
+            Target("engine", variant, "bare_anyio", "<=", 5.0, 4.0, full_only),
+            Target("engine", variant, "bytes_per_task", "<", 6144, 6144, full_only),
+        ]
+        if size != "1,000":
+            targets.append(Target("engine", variant, "growth", "<=", 1.5, 1.3, full_only))
+    return targets
+
+
+def _branches(width: int, *, full_only: bool) -> Target:
+    return Target("branches", str(width), "speedup", ">=", 0.6 * width, 0.9 * width, full_only)
+
+
+TARGETS = (
+    Target("five", "generations", "speedup", ">=", 3.0, 4.8),
+    Target("five", "generations", "p50_ms", "<", 150, 110),
+    Target("pattern", "generations", "generations", "<=", 3, 3),
+    Target("pattern", "generations", "p50_ms", "<", 350, 320),
+    Target("chain", "generations", "speedup", ">=", 0.8, 0.98),
+    Target("chain", "generations", "speedup", "<=", 1.2, 1.02),
+    Target("diamond", "generations", "speedup", ">=", 1.1, 1.3),
+    Target("multi-level", "generations", "speedup", ">=", 4.0, 7.0),
+    Target("uneven", "dataflow", "of_generations", "<", 0.9, 0.55),
+    *(_branches(width, full_only=width not in (1, 4, 8)) for width in range(1, 11)),
+    Target("five-tools", "warm", "p95_ms", "<", 3000, 500),
+    Target("cold", "five-tools: run", "p95_ms", "<", 4500, 3000),
+    Target("cold", "five-tools: run", "by_hand", "<=", 1.35, 1.2, full_only=True),
+    Target("gather", "5 x 100 ms: orchestrator", "by_hand", "<=", 1.10, 1.05),
+    Target("gather", "instant: orchestrator", "by_hand", "<=", 1.35, 1.25),
+    Target("ready", "pool", "by_hand", "<=", 1.5, 1.3),
+    *_engine("1,000", full_only=False),
+    *_engine("10,000", full_only=False),
+    *_engine("100,000", full_only=True),
+)
+
+
+def judge(
+    measurements: Iterable[Measurement],
+    wanted: Iterable[str],
+    *,
+    quick: bool = False,
+    targets: Sequence[Target] = TARGETS,
+) -> list[Verdict]:
+    """The verdict on each target of the scenarios that ran."""
+    found = {(measured.scenario, measured.variant): measured for measured in measurements}
+    ran = set(wanted)
+    verdicts: list[Verdict] = []
+    for target in targets:
+        if target.scenario in ran and not (quick and target.full_only):
+            measured = found.get((target.scenario, target.variant))
+            value = measured.quantity(target.quantity) if measured else None
+            verdicts.append(Verdict(target, value))
+    return verdicts

@@ -1,0 +1,284 @@
+"""The benchmarks' own arithmetic, and that their check can fail. Nothing here measures anything."""
+
+from __future__ import annotations
+
+import io
+import json
+import tomllib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from benchmarks import __main__ as command
+from benchmarks import cold, measure, plot, report, scenarios, suite, targets
+from benchmarks.delays import GRAPHS
+from benchmarks.measure import (
+    Measurement,
+    RunFailedError,
+    Settings,
+    Side,
+    paired,
+    percentile,
+    take_turns,
+)
+from benchmarks.targets import TARGETS, Target, Verdict, judge
+from orchestrator import Workflow
+
+FAST = Measurement(
+    "five",
+    "generations",
+    [100.0, 104.0, 102.0],
+    {"speedup": [4.7, 4.9, 4.8]},
+    {"tasks": 5.0, "ideal_speedup": 5.0},
+    timeline=[("a", 0.0, 100.0), ("b", 1.0, 101.0)],
+)
+SLOW = Measurement("five", "generations", [170.0], {"speedup": [2.9, 2.8, 3.4]})
+
+
+@pytest.mark.parametrize(
+    ("percent", "expected"), [(0, 1.0), (25, 1.75), (50, 2.5), (95, 3.85), (100, 4.0)]
+)
+def test_a_percentile_lies_between_the_nearest_ranks(percent: float, expected: float) -> None:
+    assert percentile([4.0, 1.0, 3.0, 2.0], percent) == pytest.approx(expected)
+
+
+def test_every_percentile_of_one_value_is_that_value() -> None:
+    assert [percentile([7.0], percent) for percent in (0, 50, 99)] == [7.0, 7.0, 7.0]
+
+
+@pytest.mark.parametrize(("values", "percent"), [([], 50), ([1.0], -1), ([1.0], 101)])
+def test_there_is_no_percentile_of_nothing_or_beyond_the_ends(
+    values: list[float], percent: float
+) -> None:
+    with pytest.raises(ValueError, match="no percentile"):
+        percentile(values, percent)
+
+
+def test_ratios_are_paired_by_round_so_that_a_slow_round_cancels_out() -> None:
+    quiet_then_noisy = paired([[500.0], [1500.0]], [[90.0, 100.0, 110.0], [300.0, 300.0, 300.0]])
+    assert quiet_then_noisy == [5.0, 5.0]
+
+
+@pytest.mark.anyio
+async def test_sides_run_in_turns_and_every_second_round_in_the_opposite_order() -> None:
+    ran: list[str] = []
+
+    def side(name: str, times: int = 1) -> Side:
+        async def run() -> None:
+            ran.append(name)
+
+        return Side(run, times)
+
+    times = await take_turns({"a": side("a"), "b": side("b", times=2)}, 2)
+    assert ran == ["a", "b", *"abb", *"bba"]
+    assert [[len(of_round) for of_round in rounds] for rounds in times.values()] == [[1, 1], [2, 2]]
+
+
+def test_a_quantity_is_a_value_the_median_of_a_ratio_or_a_percentile() -> None:
+    assert FAST.quantity("tasks") == 5.0
+    assert FAST.quantity("speedup") == 4.8
+    assert FAST.quantity("p50_ms") == 102.0
+    assert FAST.quantity("p95_ms") == pytest.approx(103.8)
+    assert FAST.quantity("unheard_of") is None
+    assert Measurement("five", "none").quantity("p50_ms") is None
+
+
+def test_a_target_holds_only_if_what_was_measured_keeps_its_limit() -> None:
+    target = Target("five", "generations", "p50_ms", "<", limit=150, aim=110)
+    assert Verdict(target, 102.0).holds
+    assert Verdict(target, 149.9).holds
+    assert not Verdict(target, 149.9).meets_aim
+    assert not Verdict(target, 150.0).holds
+    assert not Verdict(target, None).holds
+
+
+def test_a_scenario_that_did_not_run_is_not_judged_and_one_without_numbers_is_missed() -> None:
+    assert judge([FAST], []) == []
+    assert all(verdict.holds for verdict in judge([FAST], ["five"]))
+    assert not any(verdict.holds for verdict in judge([], ["five"]))
+
+
+def test_a_quick_run_is_not_held_to_what_only_a_full_one_measures() -> None:
+    full = {verdict.target.variant for verdict in judge([], ["engine"])}
+    quick = {verdict.target.variant for verdict in judge([], ["engine"], quick=True)}
+    assert full - quick == {"100,000 unlimited", "100,000 default limit"}
+
+
+def test_every_target_names_a_scenario_and_aims_at_no_less_than_its_limit() -> None:
+    for target in TARGETS:
+        assert target.scenario in suite.SCENARIOS
+        assert targets.COMPARE["<=" if target.compare == "<" else target.compare](
+            target.aim, target.limit
+        )
+
+
+def _measured(monkeypatch: pytest.MonkeyPatch, *measurements: Measurement) -> None:
+    def run(wanted: object, settings: object) -> list[Measurement]:  # noqa: ARG001
+        return list(measurements)
+
+    monkeypatch.setattr(command, "_measure", run)
+
+
+def test_check_exits_with_0_when_every_target_holds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _measured(monkeypatch, FAST)
+    assert command.main(["--only", "five", "--check"]) == 0
+    assert "missed" not in capsys.readouterr().out
+
+
+def test_check_exits_with_1_and_says_what_was_missed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _measured(monkeypatch, SLOW)
+    assert command.main(["--only", "five", "--check"]) == 1
+    printed = capsys.readouterr().out
+    assert "2 of 2 missed" in printed
+    assert "speedup" in printed
+    assert "170.00" in printed
+
+
+def test_check_exits_with_1_when_a_number_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    _measured(monkeypatch)
+    assert command.main(["--only", "five", "--check"]) == 1
+
+
+def test_without_check_a_missed_target_is_only_shown_in_the_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _measured(monkeypatch, SLOW)
+    assert command.main(["--only", "five"]) == 0
+
+
+def test_a_run_that_fails_is_an_error_in_one_line_and_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(wanted: object, settings: object) -> list[Measurement]:  # noqa: ARG001
+        raise ExceptionGroup("of a client", [RunFailedError("five ended as failed")])
+
+    monkeypatch.setattr(command, "_measure", run)
+    assert command.main(["--only", "five"]) == 1
+    assert "five ended as failed" in capsys.readouterr().err
+
+
+def test_the_numbers_are_saved_with_the_machine_and_every_single_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _measured(monkeypatch, FAST)
+    saved = tmp_path / "numbers.json"
+    command.main(["--only", "five", "--quick", "--json", str(saved)])
+    document = json.loads(saved.read_text(encoding="utf-8"))
+    assert document["machine"]["quick"] is True
+    assert document["machine"]["packages"]["mcp"]
+    assert document["measurements"][0]["times_ms"] == [100.0, 104.0, 102.0]
+    assert document["measurements"][0]["ratios"]["speedup"]["median"] == 4.8
+    assert [target["holds"] for target in document["targets"]] == [True, True]
+
+
+def test_a_picture_without_matplotlib_is_refused_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(plot, "find_spec", lambda name: None)  # noqa: ARG005
+    assert command.main(["--plot", "picture.png"]) == 2
+    assert "mcp-orchestrator[plot]" in capsys.readouterr().err
+
+
+def test_a_picture_is_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "picture.svg"
+    flow = Measurement("uneven", "dataflow", [300.0], timeline=[("fetch.x", 0.0, 160.0)])
+    plot.draw([FAST, flow], report.machine(Settings()), path)
+    assert path.stat().st_size > 1000
+
+
+def test_scenarios_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--list"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in listed] == list(suite.SCENARIOS)
+
+
+def test_an_unknown_scenario_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        command.main(["--only", "nonsense"])
+    assert left.value.code == 2
+    assert "nonsense" in capsys.readouterr().err
+
+
+def test_tables_show_titles_with_brackets_and_the_spread_of_a_ratio() -> None:
+    out = io.StringIO()
+    pattern = Measurement("pattern", "generations", [310.0], {"speedup": [1.6, 1.7, 1.8]})
+    for table in report.tables([pattern, FAST]):
+        Console(file=out, width=140).print(table)
+    assert "[a, b] -> c -> [d, e]" in out.getvalue()
+    assert "1.70 (1.61..1.79)" in out.getvalue()
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_graph_of_delays_is_a_valid_workflow(name: str) -> None:
+    graph = GRAPHS[name]
+    workflow = Workflow.load(graph.workflow(name))
+    assert len(workflow.tasks) == len(graph.delays_ms)
+    assert graph.critical_path_ms <= graph.sequential_ms
+
+
+def test_the_graphs_have_the_shape_that_their_titles_say() -> None:
+    shapes = {
+        name: [len(tasks) for tasks in Workflow.load(graph.workflow(name)).plan.generations]
+        for name, graph in GRAPHS.items()
+    }
+    assert shapes == {
+        "five": [5],
+        "pattern": [2, 1, 2],
+        "chain": [1, 1, 1, 1, 1],
+        "diamond": [1, 2, 1],
+        "multi-level": [6, 10, 10, 8],
+        "uneven": [3, 3, 3, 1],
+    }
+    assert GRAPHS["uneven"].critical_path_ms == 280
+
+
+def test_the_job_of_five_tools_uses_five_servers() -> None:
+    workflow = Workflow.load(scenarios.FIVE_TOOLS)
+    assert sorted(workflow.plan.servers) == sorted(scenarios.FIVE_SERVERS)
+
+
+def test_tasks_that_do_nothing_come_in_generations_of_one_width() -> None:
+    workflow = Workflow.load(scenarios.nothing(300, 100))
+    assert [len(tasks) for tasks in workflow.plan.generations] == [100, 100, 100]
+
+
+def test_the_servers_file_of_a_cold_start_can_be_read(tmp_path: Path) -> None:
+    path = cold.write_servers(tmp_path / "servers.toml", "delay", "text")
+    document = tomllib.loads(path.read_text(encoding="utf-8"))
+    assert document["servers"]["text"]["args"] == ["-m", "mock_servers.text"]
+
+
+@pytest.mark.parametrize(
+    ("code", "printed"), [(1, b""), (0, b'{"status": "partial"}'), (0, b'{"status": "failed"}')]
+)
+def test_a_process_that_did_not_do_its_job_is_not_timed(code: int, printed: bytes) -> None:
+    with pytest.raises(RunFailedError, match="ended with"):
+        cold.check(("python",), code, printed, b"some words")
+
+
+@pytest.mark.anyio
+async def test_a_suite_gives_what_its_groups_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Group:
+        @staticmethod
+        async def measure(wanted: frozenset[str], settings: Settings, tell: measure.Tell) -> None:
+            assert (wanted, settings.quick) == (frozenset({"five"}), True)
+            tell(FAST)
+
+    imported: list[str] = []
+
+    def import_module(name: str) -> type[Group]:
+        imported.append(name)
+        return Group
+
+    monkeypatch.setattr(suite, "import_module", import_module)
+    told: list[Measurement] = []
+    run: Callable[..., Awaitable[list[Measurement]]] = suite.run
+    assert await run(["five"], Settings(quick=True), told.append, lambda _: None) == [FAST] == told
+    assert imported == ["benchmarks.delays"]
