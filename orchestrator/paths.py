@@ -91,10 +91,10 @@ def _bracket(text: str, start: int) -> tuple[str | int, int]:
     elif index := _INDEX.match(text, position):
         segment, position = int(index[0][:20]), index.end()
         if abs(segment) > _LARGEST_INDEX:
-            raise PathSyntaxError(f"the index {index[0]} is beyond 2^53 - 1")
+            raise PathSyntaxError(f"the index {index[0][:20]} is beyond 2^53 - 1")
     else:
         raise PathSyntaxError(
-            "a '[' has to open an index like [0] or [-1], or a name like [\"a b\"]"
+            f"a '[' has to open an index like [0] or [-1], or a name like [\"a b\"]{_ELSEWHERE}"
         )
     position = _skip_blank(text, position)
     if text[position : position + 1] != "]":
