@@ -23,7 +23,6 @@ TASK_SYNONYMS = {
     "needs": "depends_on",
 }
 _FEW = 50
-_SYNONYMS = WORKFLOW_SYNONYMS | TASK_SYNONYMS
 
 Location = tuple[str | int, ...]
 
@@ -103,16 +102,18 @@ def _steps(path: str) -> list[str]:
 
 
 def _written(path: str, data: Any) -> str:
-    here, written = data, []
-    for step in _steps(path):
-        if isinstance(here, Mapping):
-            if step not in here:
-                step = next((name for name in here if _SYNONYMS.get(name) == step), step)
-            here = here.get(step)
-        elif isinstance(here, list):
-            here = here[int(step)]
-        written.append(step)
-    return pointer(*written)
+    """The path with the names that the file has: of two names of one field, the first counts."""
+    steps = _steps(path)
+    if len(steps) > 2 and steps[0] == "tasks":
+        steps[2] = _first_name(steps[2], data["tasks"][int(steps[1])], TASK_SYNONYMS)
+    elif steps:
+        steps[0] = _first_name(steps[0], data, WORKFLOW_SYNONYMS)
+    return pointer(*steps)
+
+
+def _first_name(field: str, data: Any, synonyms: Mapping[str, str]) -> str:
+    names = data if isinstance(data, Mapping) else ()
+    return next((name for name in names if synonyms.get(name, name) == field), field)
 
 
 _WANTED = {

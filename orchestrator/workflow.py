@@ -213,7 +213,7 @@ class Workflow(BaseModel):
         path = Path(source)
         data = read_document(path)
         if isinstance(data, dict):
-            data = {"name": path.name.partition(".")[0], **data}
+            data = {"name": path.name.partition(".")[0] or path.name, **data}
         return cls.model_validate(data, context={"source": str(source)})
 
     def __eq__(self, other: object) -> bool:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.conversion import ALL_TYPES, Conversion, convert, json_type, wanted_types
@@ -207,6 +207,7 @@ def test_a_schema_that_is_nested_too_deep_says_nothing() -> None:
     assert wanted_types(schema, ()) == ALL_TYPES
 
 
+@settings(deadline=None)
 @given(values)
 def test_every_json_value_has_its_type_back_from_its_text(value: Any) -> None:
     kind = json_type(value)
@@ -241,6 +242,7 @@ anything = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(anything, st.sampled_from([(), ("x",), ("x", 0), (0, "x")]))
 def test_no_schema_breaks_the_reading(schema: Any, place: tuple[str | int, ...]) -> None:
     assert wanted_types(schema, place) is not None

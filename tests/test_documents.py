@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.documents import (
@@ -24,6 +24,7 @@ from orchestrator.errors import ConfigError, WorkflowError
 from tests.test_paths import values
 
 
+@settings(deadline=None)
 @given(values)
 def test_what_json_writes_is_read_back(value: Any) -> None:
     assert parse_json(json.dumps(value)) == value
@@ -39,11 +40,13 @@ printable = st.recursive(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(printable)
 def test_json_is_yaml_that_means_the_same(value: Any) -> None:
     assert parse_yaml(json.dumps(value)) == value
 
 
+@settings(deadline=None)
 @given(st.text("{}[],:\"'\\ \nabu0d8-1.eNI&*!|>#?%@`\t", max_size=24))
 def test_any_text_is_a_document_or_a_document_error(text: str) -> None:
     for parse in (parse_json, parse_yaml):

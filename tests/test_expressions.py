@@ -8,7 +8,7 @@ from typing import Any
 
 import jmespath
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import CallError
@@ -313,6 +313,7 @@ steps = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(data_values, st.lists(steps, max_size=5).map("".join))
 def test_behind_the_root_it_is_the_library(value: Any, path: str) -> None:
     expected = jmespath.search(f"OUTPUT.a{path}", {"OUTPUT": {"a": value}})
@@ -326,6 +327,7 @@ fragments = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(fragments, max_size=12).map("".join))
 def test_any_text_is_an_expression_or_a_syntax_error(text: str) -> None:
     with contextlib.suppress(ExpressionSyntaxError, CallError):
