@@ -218,7 +218,7 @@ class Connection:
             message += f" ({server.description})"
         if fault.kind == "server_unavailable" and (lines := self._tail.lines()):
             facts["stderr"] = lines
-            message += f"; its last words: {lines[-1]}"
+            message += f"; its last words: {self._tail.telling()}"
         error = CallError(fault.kind, message, retryable=fault.retryable, **facts)
         return self._redacted(error.error)
 

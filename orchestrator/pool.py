@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("orchestrator")
 
+# A program that starts waits much of the time, so that one a core leaves the cores idle (five took
+# 1.7 times as long as all at once); too many are all so slow that they run into their limits.
+STARTS_PER_CORE = 4
 # A program that has not answered by then is waiting for something and no longer costs a core.
 STARTING_S = 3.0
 
@@ -51,7 +54,7 @@ class ServerPool:
         self._connections: dict[str, list[Connection]] = {}
         self._catalogue: dict[str, dict[str, Tool]] = {}
         self._opening: dict[str, anyio.Lock] = {}
-        self._starting = Slots(os.cpu_count() or 1)
+        self._starting = Slots(STARTS_PER_CORE * (os.cpu_count() or 1))
 
     def __repr__(self) -> str:
         ready = [name for name in self.servers if self.usable(name)]
@@ -136,7 +139,7 @@ class ServerPool:
         return ServerReady(0.0, name, usable[0].protocol, len(tools), took_ms)
 
     async def _start(self, connection: Connection) -> None:
-        """Start a session; as many programs at a time as there are cores, each for a while."""
+        """Start a session; so many programs at a time as the cores can take, each for a while."""
         limit_s = connection.server.start_timeout_s
         gated_s = min(STARTING_S, limit_s)
         try:

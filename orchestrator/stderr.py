@@ -15,12 +15,15 @@ from typing import TextIO
 import anyio
 
 TAIL_BYTES = 8192
-TAIL_LINES = 10
+TAIL_LINES = 20
 MAX_LINE = 500
 LAST_WORDS_S = 0.25
 
 # Colours and cursor movements (ECMA-48), and other control characters.
 _CONTROLS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-_])|[\x00-\x08\x0b-\x1f\x7f]")
+
+# How Python and JavaScript end: "pkg.SomeError: what". Node adds a stack and its version.
+_ERROR = re.compile(r"\s*(?:\w+\.)*\w*(?:Error|Exception)\b.*: ")
 
 
 class StderrTail:
@@ -38,6 +41,12 @@ class StderrTail:
         text = b"".join(self._chunks)[-TAIL_BYTES:].decode(errors="replace")
         lines = [_CONTROLS.sub("", line).rstrip() for line in text.splitlines()]
         return [line[:MAX_LINE] for line in lines if line][-TAIL_LINES:]
+
+    def telling(self) -> str:
+        """The line that says most: the last that names an error, else the last of all."""
+        lines = self.lines()
+        errors = [line for line in lines if _ERROR.match(line)]
+        return (errors or lines or [""])[-1]
 
     async def finish(self) -> None:
         """Wait a moment for what a program that has just ended still had to say."""

@@ -11,12 +11,16 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
+import anyio
 from mcp import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.message import SessionMessage
 
 from orchestrator.config import Server
 from orchestrator.http import http_client
 from orchestrator.stderr import StderrTail
+
+COURTESY_S = 1.0
 
 Notify = Callable[[], None]
 
@@ -64,7 +68,7 @@ class Watched:
     async def __aenter__(self) -> tuple[Any, Any]:
         read, write = await self._transport.__aenter__()
         self._on_open()
-        return _WatchedStream(read, self._on_end), write
+        return _WatchedStream(read, self._on_end), _PromptStream(write)
 
     async def __aexit__(
         self,
@@ -95,6 +99,34 @@ class _WatchedStream:
         except StopAsyncIteration:
             self._on_end()
             raise
+
+    async def __aenter__(self) -> Self:
+        await self._stream.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stream.__aexit__(kind, error, trace)
+
+
+class _PromptStream:
+    """The stream of what the server is told; to tell it that a call was cancelled is tried briefly.
+
+    The SDK tries for 5 s, shielded from cancellation, and holds the caller up for as long: a server
+    that has stopped reading would make every timeout that much longer.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    async def send(self, item: SessionMessage) -> None:
+        courtesy = getattr(item.message, "method", "") == "notifications/cancelled"
+        with anyio.move_on_after(COURTESY_S if courtesy else None):
+            await self._stream.send(item)
 
     async def __aenter__(self) -> Self:
         await self._stream.__aenter__()

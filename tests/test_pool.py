@@ -170,10 +170,11 @@ async def test_a_protocol_that_is_named_is_the_only_one_that_is_tried(protocol: 
     assert "expected initialize as the first message, got tools/list" in error.message
 
 
-async def test_two_servers_that_hang_do_not_delay_the_others(
+async def test_servers_that_hang_do_not_delay_the_others_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(pools, "STARTS_PER_CORE", 2)
     monkeypatch.setattr(pools, "STARTING_S", 0.2)
     watch = Watch()
     servers = {"a": faulty("--hang-on-start"), "b": faulty("--hang-on-start"), "good": faulty()}
@@ -401,6 +402,19 @@ async def test_cancelling_and_timeouts_reach_the_server() -> None:
                 group.cancel_scope.cancel()
             answer = await orchestrator.call("good:cancelled")
     assert answer == {"cancelled": ["timed out", "cancelled"]}
+
+
+async def test_a_server_that_stops_reading_costs_its_own_calls_little_more_than_their_limit() -> (
+    None
+):
+    large = "x" * 300_000
+    with anyio.fail_after(TIMEOUT_S):
+        async with Orchestrator({"bad": faulty(timeout_s=0.2), "good": faulty()}) as orchestrator:
+            os.kill(await pid_of(orchestrator, "bad"), signal.SIGSTOP)
+            calls = [("bad:echo", {"value": large})] * 3
+            result = await orchestrator.run(plan(*calls, ECHO))
+    assert [task.status for task in result.tasks.values()] == [*["error"] * 3, "success"]
+    assert {task.error.kind for task in result.tasks.values() if task.error} == {"timeout"}
 
 
 async def test_a_request_that_cannot_be_sent_costs_nobody_else_anything() -> None:

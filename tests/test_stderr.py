@@ -24,8 +24,8 @@ async def tail_of(*chunks: bytes) -> list[str]:
 
 
 async def test_the_last_lines_are_kept() -> None:
-    lines = await tail_of(b"".join(b"line %d\n\n" % number for number in range(20)))
-    assert lines == [f"line {number}" for number in range(20 - TAIL_LINES, 20)]
+    lines = await tail_of(b"".join(b"line %d\n\n" % number for number in range(50)))
+    assert lines == [f"line {number}" for number in range(50 - TAIL_LINES, 50)]
 
 
 async def test_a_flood_costs_no_memory() -> None:
@@ -66,3 +66,24 @@ async def test_the_lines_of_an_earlier_program_are_forgotten() -> None:
                 tail.release()
                 await tail.finish()
     assert tail.lines() == ["second"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "telling"),
+    [
+        ([], ""),
+        (["hello", "bye"], "bye"),
+        (["Traceback ...", "pkg.SomeError: no", ""], "pkg.SomeError: no"),
+        (["KeyError: 1", "During handling ...", "ValueError: 2"], "ValueError: 2"),
+        (["Error: Cannot find module 'x'", "    at y", "}", "", "Node.js v20"], "Error: Cannot"),
+        (["Error [ERR_X]: no", "Node.js v20"], "Error [ERR_X]: no"),
+        (["no Error: here", "0 errors"], "0 errors"),
+    ],
+)
+async def test_the_line_that_names_an_error_says_most(lines: list[str], telling: str) -> None:
+    tail = StderrTail()
+    with anyio.fail_after(TIMEOUT_S):
+        async with tail.pipe() as file:
+            os.write(file.fileno(), "\n".join(lines).encode())
+    assert tail.telling().startswith(telling)
+    assert bool(tail.telling()) is bool(telling)
