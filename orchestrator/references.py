@@ -10,7 +10,8 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.errors import CallError
@@ -333,4 +334,18 @@ def _braces(text: str, start: re.Match[str]) -> tuple[Reference | Computed, int]
         if older[1].partition(".")[0] not in ROOTS and not inner[after:].strip():
             whole = text[start.start() : end]
             return Reference("OUTPUT", older[1], path, whole, path[-1:] == ("length",)), end
-    return Computed(compile_expression(inner)), end
+    plain = _plain_path(inner.strip(), text[start.start() : end])
+    return plain or Computed(compile_expression(inner)), end
+
+
+def _plain_path(inner: str, whole: str) -> Reference | None:
+    """Braces around nothing but a path only delimit it: a place that is not there is an error."""
+    text = inner if inner.startswith("$") else f"${inner}"
+    start = _START.match(text)
+    if start is None or start["root"] not in ("OUTPUT", "INPUT", "ITEM"):
+        return None
+    with suppress(PathSyntaxError):
+        reference, end = _rooted(text, start)
+        if end == len(text):
+            return replace(reference, text=whole, or_null=reference.root == "OUTPUT")
+    return None

@@ -86,6 +86,7 @@ class Reference:
         path: What follows.
         text: As the author wrote it.
         or_length: The older form `${id.result.path.length}`: a length, where no name `length` is.
+        or_null: It stands in braces: null, and no error, where a task has no output at all.
     """
 
     root: str
@@ -93,6 +94,7 @@ class Reference:
     path: Path
     text: str
     or_length: bool = False
+    or_null: bool = False
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -105,6 +107,8 @@ class Reference:
         Raises:
             CallError: A `reference_error`: there is no such place, or the task has no output.
         """
+        if self.or_null and self.name not in scope.outputs:
+            return None
         value = self._root(scope)
         try:
             return follow(value, self.path)
