@@ -74,6 +74,8 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
                 await _read(response)  # here: where the SDK reads it, a failure ends the session
         except httpx2.RequestError as failure:
             message = f"{type(failure).__name__}: {failure}".rstrip(": ")
+            if request.method == "DELETE":  # with its server, the session is over too
+                return httpx2.Response(204)
             return _error_response(503, HTTP_ERROR, message, {"unreachable": True})
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         response.stream = _ContainedStream(response.stream)

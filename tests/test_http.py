@@ -348,7 +348,9 @@ async def test_a_failure_without_words_is_named_by_its_kind() -> None:
     transport = ContainedTransport(Failing(httpx2.ReadError("")))
     async with httpx2.AsyncClient(transport=transport) as client:
         response = await client.get("http://x/")
+        deleted = await client.delete("http://x/")
     assert response.json()["error"]["message"] == "ReadError"
+    assert deleted.status_code == 204
 
 
 async def test_headers_are_sent_and_the_pool_has_no_limit() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -242,6 +243,28 @@ async def test_a_block_that_is_cancelled_leaves_no_process_behind() -> None:
             scope.cancel()
     assert scope.cancelled_caught
     assert not alive(pids[0])
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_task_of_asyncio_that_is_cancelled_twice_leaves_no_process_behind() -> None:
+    pids = []
+    opened = asyncio.Event()
+
+    async def block() -> None:
+        async with Orchestrator({"good": faulty(), "deaf": faulty("--ignore-eof")}) as orchestrator:
+            pids.extend([await pid_of(orchestrator, name) for name in ("good", "deaf")])
+            opened.set()
+            await orchestrator.run(plan(("good:hang", {})))
+
+    async with asyncio.timeout(TIMEOUT_S):
+        task = asyncio.create_task(block())
+        await opened.wait()
+        task.cancel()
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert not any(map(alive, pids))
 
 
 @pytest.mark.parametrize("options", [(), ("--hang-on-start",), ("--ignore-eof", "--hang-on-start")])
