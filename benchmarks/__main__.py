@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     made = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure how fast workflows run: against a sequential run, against the same "
+        description="Measure how fast workflows run: against a sequential run, against the same\n"
         "calls by hand, and against bare anyio. Sides that are compared run in turns.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -45,6 +45,7 @@ async def measure(wanted: frozenset[str], settings: Settings, tell: Tell) -> Non
     """Measure the engine at each size."""
     if "engine" not in wanted:
         return
+    await memory(SMALLEST, None)  # what is imported on the way is no task's
     for count in SIZES[:2] if settings.quick else SIZES:
         await _size(count, settings, tell)
 
