@@ -97,6 +97,7 @@ class Run:
         self._results: dict[str, TaskResult] = {}
         self._stop: Stop | None = None
         self._cancel_scope = anyio.CancelScope()
+        self._began = False
         self._zero = 0.0
         self._priorities: Mapping[str, float] = {}
 
@@ -117,7 +118,13 @@ class Run:
 
         Returns:
             The result. Failures of tasks are in it and never raised.
+
+        Raises:
+            RuntimeError: It was executed before.
         """
+        if self._began:
+            raise RuntimeError("a run can be executed once: make another")
+        self._began = True
         self._zero = anyio.current_time()
         if self.schedule == "dataflow" and self._limit:
             below = graphs.lengths_below(self.plan.graph, self.plan.generations)
@@ -207,9 +214,7 @@ class Run:
             if self._stop is not None:  # the slot came together with the end of the run
                 await anyio.sleep_forever()
             call.attempts += 1
-            now = anyio.current_time()
-            if call.started_at is None:
-                call.started_at = now
+            now = call.started_at = anyio.current_time()
             if self._announce:
                 self._announce(
                     TaskStarted(
@@ -282,8 +287,6 @@ class Run:
 
     def _finish(self) -> RunResult:
         """Settle what had not begun, and put the result together."""
-        if self.result is not None:
-            return self.result
         duration_ms = self._now_ms()
         for task in self.plan.tasks.values():
             if task.id not in self._results:

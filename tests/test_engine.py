@@ -8,9 +8,11 @@ import anyio
 import pytest
 
 from orchestrator.calls import Call, ServerPolicy, Slots, Tool
+from orchestrator.conversion import Conversion
 from orchestrator.engine import Run
 from orchestrator.errors import TaskError
 from orchestrator.events import Event, GenerationStarted, RunSettled, TaskSettled, TaskStarted
+from orchestrator.references import Scope
 from orchestrator.results import RunResult
 from orchestrator.workflow import Schedule
 from tests.fakes import ScriptedCaller, failing, workflow
@@ -331,6 +333,23 @@ async def test_the_default_output_has_the_last_tasks_that_succeeded() -> None:
     plan = workflow("a", "b: a", "c: a", "d")
     result = await Run(plan, ScriptedCaller({"c": [(0, failing())], "b": [(0, 1)]})).execute()
     assert result.output == {"b": 1, "d": {}}
+
+
+async def test_a_run_can_be_executed_once() -> None:
+    run = Run(workflow("a"), ScriptedCaller())
+    await run.execute()
+    with pytest.raises(RuntimeError, match="executed once"):
+        await run.execute()
+
+
+async def test_expressions_read_items_of_a_scope_and_events_show_conversions() -> None:
+    scope = Scope(item={"n": 1}, index=2)
+    assert (scope.get("ITEM"), scope.get("INDEX"), scope.get("nothing")) == ({"n": 1}, 2, None)
+    conversion = Conversion(".n", "string", "integer")
+    started = TaskStarted(0.0, "a", "s", "t", 0, 1, 0.0, (conversion,))
+    assert started.to_dict()["conversions"] == [
+        {"path": ".n", "given": "string", "wanted": "integer"}
+    ]
 
 
 async def test_a_run_shows_how_far_it_is() -> None:

@@ -170,6 +170,34 @@ async def test_a_slot_that_was_given_while_its_waiter_was_cancelled_is_not_lost(
             pass
 
 
+async def test_a_waiter_in_the_middle_of_the_queue_may_leave_it() -> None:
+    slots = Slots(2)
+    order: list[str] = []
+
+    async def hold(name: str) -> None:
+        async with slots.slot():
+            order.append(name)
+            await anyio.sleep(5)
+
+    async with anyio.create_task_group() as group:
+        for name in ("a", "b", "c"):
+            group.start_soon(hold, name)
+            await anyio.sleep(0.1)
+        with anyio.move_on_after(1) as gave_up:
+            await hold("gone")
+        assert gave_up.cancelled_caught
+        group.start_soon(hold, "d")
+    assert order == ["a", "b", "c", "d"]
+
+
+async def test_a_task_that_fails_fast_keeps_the_next_in_the_queue_from_starting() -> None:
+    caller = ScriptedCaller({"a": [(1, failing())], "b": [(1, None)], "c": [(1, None)]})
+    plan = workflow("a", "b", "c", max_concurrency=1, on_error="fail_fast")
+    result = await Run(plan, caller).execute()
+    assert [result[task].status for task in "abc"] == ["error", "skipped", "skipped"]
+    assert caller.log == ["start a", "end a"]
+
+
 async def test_calls_of_one_run_know_their_priority_and_measure_themselves() -> None:
     seen: list[Call] = []
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from orchestrator.diagrams import dot, mermaid
+from orchestrator.encoding import to_json
 from orchestrator.engine import Run
 from orchestrator.errors import TaskError
 from orchestrator.events import (
@@ -89,6 +91,21 @@ def test_a_journal_that_cannot_be_written_says_so_once(
         journal(ServerStarting(0, "b"))
         journal.close()
     assert capsys.readouterr().err.count("events are not written any more") == 1
+
+
+def test_a_journal_whose_reader_has_gone_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "w") as pipe:
+        journal = Journal(pipe)
+        journal(ServerStarting(0, "a"))
+        journal(ServerStarting(0, "b"))
+    assert capsys.readouterr().err == ""
+
+
+def test_text_of_any_kind_is_written_as_json() -> None:
+    assert to_json({"a": "ü"}) == '{"a": "ü"}'
+    assert to_json("\ud800") == '"\\ud800"'
 
 
 def test_diagrams_quote_what_their_languages_want_quoted() -> None:
