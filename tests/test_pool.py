@@ -99,7 +99,7 @@ async def test_what_a_server_does_in_a_call_costs_only_that_call_or_server(
     tool: str, arguments: dict[str, Any], kind: str, said: str
 ) -> None:
     servers = {"good": faulty(), "bad": faulty(timeout_s=0.3)}
-    calls = [ECHO, (f"bad:{tool}", arguments), ("good:delay", {"ms": 400})]
+    calls = [ECHO, (f"bad:{tool}", arguments), ("good:delay", {"ms": 350})]
     result = await run(servers, *calls)
     assert [task.status for task in result.tasks.values()] == ["success", "error", "success"]
     error = result["t1"].error
@@ -433,9 +433,11 @@ async def test_a_server_that_stops_reading_costs_its_own_calls_little_more_than_
     large = "x" * 300_000
     with anyio.fail_after(TIMEOUT_S):
         async with Orchestrator({"bad": faulty(timeout_s=0.2), "good": faulty()}) as orchestrator:
-            os.kill(await pid_of(orchestrator, "bad"), signal.SIGSTOP)
+            pid = await pid_of(orchestrator, "bad")
+            os.kill(pid, signal.SIGSTOP)
             calls = [("bad:echo", {"value": large})] * 3
             result = await orchestrator.run(plan(*calls, ECHO))
+            os.kill(pid, signal.SIGKILL)
     assert [task.status for task in result.tasks.values()] == [*["error"] * 3, "success"]
     assert {task.error.kind for task in result.tasks.values() if task.error} == {"timeout"}
 
