@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 from mcp import Client, StdioServerParameters
 
-SERVERS = ("weather", "news", "numbers", "text", "keyvalue")
+SERVERS = ("weather", "news", "text")
 CITY = "Oslo"
 
 
@@ -51,13 +51,12 @@ async def job(clients: dict[str, Client]) -> dict[str, Any]:
         lambda: call("weather", "forecast", city=CITY),
         lambda: call("news", "search", query=f"travel in {CITY}", limit=3),
     )
-    degrees = weather["temperature_c"]
-    warm = await call("numbers", "convert", value=degrees, from_unit="C", to_unit="F")
-    first = f"{CITY}: {weather['conditions']}, {warm['value']} F"
-    parts = [first, *(item["title"] for item in news["items"][:2])]
-    [note] = await call("text", "join", parts=parts)
-    saved = await call("keyvalue", "put", key=f"note:{CITY}", value=note["text"])
-    return {"note": note["text"], "key": saved["key"]}
+    titles = [item["title"] for item in news["items"]]
+    [headline] = await call("text", "title", text=titles[0], max_length=40)
+    first = f"{CITY}: {weather['conditions']}, {weather['temperature_c']} C"
+    [note] = await call("text", "join", parts=[first, headline["text"], titles[1]])
+    length = await call("text", "words", text=note["text"])
+    return {"note": note["text"], "words": length["words"]}
 
 
 async def both(*calls: Callable[[], Awaitable[Any]]) -> list[Any]:

@@ -37,7 +37,7 @@ async def measure(wanted: frozenset[str], settings: Settings, tell: Tell) -> Non
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        servers = write_servers(folder / "servers.toml", *scenarios.FIVE_SERVERS, "delay")
+        servers = write_servers(folder / "servers.toml", *scenarios.TOOL_SERVERS, "delay")
         five_tools = write_workflow(folder, "five-tools", scenarios.FIVE_TOOLS)
         five = write_workflow(folder, "five", scenarios.FIVE.workflow("five"))
         command = ("orchestrator", "run", "--servers", str(servers), "--json")

@@ -129,7 +129,7 @@ def _measurement(
 async def _five_tools(settings: Settings, tell: Tell) -> None:
     """The job on five servers, warm: they are open, and the first run is not counted."""
     ways: Variants = {"warm sequential": {"max_concurrency": 1}, "warm": {}}
-    async with Orchestrator(scenarios.servers(*scenarios.FIVE_SERVERS)) as orchestrator:
+    async with Orchestrator(scenarios.servers(*scenarios.TOOL_SERVERS)) as orchestrator:
         runner = Runner(orchestrator, scenarios.FIVE_TOOLS)
         sides = {name: runner.side(name, options, times=3) for name, options in ways.items()}
         times = await take_turns(sides, settings.pick(20, 2))

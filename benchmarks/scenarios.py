@@ -15,6 +15,7 @@ from orchestrator.config import Server
 
 HERE = Path(__file__).resolve().parent.parent
 DELAY_MS = 100
+TOOL_SERVERS = ("weather", "news", "text")
 FIVE_SERVERS = ("weather", "news", "numbers", "text", "keyvalue")
 
 Document = dict[str, Any]
@@ -113,7 +114,7 @@ UNEVEN = uneven()
 
 FIVE_TOOLS: Document = {
     "name": "five-tools",
-    "description": "A travel note, by five tools of five servers.",
+    "description": "A travel note, by five tools of three servers.",
     "inputs": {"city": {"type": "string", "default": "Oslo"}},
     "tasks": [
         {"id": "weather", "tool": "weather:forecast", "arguments": {"city": "$INPUT.city"}},
@@ -123,32 +124,24 @@ FIVE_TOOLS: Document = {
             "arguments": {"query": "travel in $INPUT.city", "limit": 3},
         },
         {
-            "id": "fahrenheit",
-            "tool": "numbers:convert",
-            "arguments": {
-                "value": "$OUTPUT[weather].temperature_c",
-                "from_unit": "C",
-                "to_unit": "F",
-            },
+            "id": "headline",
+            "tool": "text:title",
+            "arguments": {"text": "$OUTPUT[news].items[0].title", "max_length": 40},
         },
         {
             "id": "note",
             "tool": "text:join",
             "arguments": {
                 "parts": [
-                    "$INPUT.city: $OUTPUT[weather].conditions, $OUTPUT[fahrenheit].value F",
-                    "$OUTPUT[news].items[0].title",
+                    "$INPUT.city: $OUTPUT[weather].conditions, $OUTPUT[weather].temperature_c C",
+                    "$OUTPUT[headline]",
                     "$OUTPUT[news].items[1].title",
                 ]
             },
         },
-        {
-            "id": "saved",
-            "tool": "keyvalue:put",
-            "arguments": {"key": "note:$INPUT.city", "value": "$OUTPUT[note]"},
-        },
+        {"id": "length", "tool": "text:words", "arguments": {"text": "$OUTPUT[note]"}},
     ],
-    "output": {"note": "$OUTPUT[note]", "key": "$OUTPUT[saved].key"},
+    "output": {"note": "$OUTPUT[note]", "words": "$OUTPUT[length].words"},
 }
 
 

@@ -41,7 +41,7 @@ SCENARIOS = {
     "multi-level": Scenario("delays", "34 tasks of 50 ms in levels of 6, 10, 10 and 8"),
     "uneven": Scenario("delays", "3 lanes of 3 stages, each slow (160 ms, not 40) at another one"),
     "branches": Scenario("delays", "1 to 10 independent tasks of 100 ms"),
-    "five-tools": Scenario("delays", "a job of 5 tools on 5 servers that are open"),
+    "five-tools": Scenario("delays", "a job of 5 tools on 3 servers that are open"),
     "gather": Scenario("bare_sdk", "the same calls by hand, on a session of the bare SDK"),
     "ready": Scenario("bare_sdk", "5 Python servers over stdio, from nothing to listed tools"),
     "cold": Scenario("cold", "from the start of a fresh process to its exit"),

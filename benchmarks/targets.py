@@ -92,7 +92,7 @@ TARGETS = (
     Target("uneven", "dataflow", "of_generations", "<", 0.9, 0.55),
     *(_branches(width, full_only=width not in (1, 4, 8)) for width in range(1, 11)),
     Target("five-tools", "warm", "p95_ms", "<", 3000, 500),
-    Target("cold", "five-tools: run", "p95_ms", "<", 4500, 3000),
+    Target("cold", "five-tools: run", "p95_ms", "<", 3500, 3000),
     Target("cold", "five-tools: run", "by_hand", "<=", 1.35, 1.2, full_only=True),
     Target("gather", "5 x 100 ms: orchestrator", "by_hand", "<=", 1.10, 1.05),
     Target("gather", "instant: orchestrator", "by_hand", "<=", 1.35, 1.25),

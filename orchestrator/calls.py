@@ -117,7 +117,7 @@ class Slots:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._free = limit
-        self._waiting: list[_Waiter] = []
+        self._waiting: list[tuple[Priority, int, _Waiter]] = []
         self._asked = 0
         self._giver: _Waiter | None = None
 
@@ -141,8 +141,8 @@ class Slots:
     async def acquire(self, priority: Priority = (0.0, 0)) -> None:
         """Take a slot, which has to be released; wait for one if none is free."""
         self._asked += 1
-        waiter = _Waiter(priority, self._asked)
-        heapq.heappush(self._waiting, waiter)
+        waiter = _Waiter()
+        heapq.heappush(self._waiting, (priority, self._asked, waiter))
         self._appoint_giver()
         try:
             while not waiter.has_slot:
@@ -161,29 +161,27 @@ class Slots:
 
     def _appoint_giver(self) -> None:
         """Wake the first in the queue, if there is a slot and nobody is about to give it away."""
-        while self._waiting and self._waiting[0].is_gone:
+        while self._waiting and self._waiting[0][-1].is_gone:
             heapq.heappop(self._waiting)
         if self._free and self._waiting and self._giver is None:
-            self._giver = self._waiting[0]
+            self._giver = self._waiting[0][-1]
             self._giver.woken.set()
 
     def _give(self) -> None:
         self._giver = None
         while self._free and self._waiting:
-            waiter = heapq.heappop(self._waiting)
+            waiter = heapq.heappop(self._waiting)[-1]
             if not waiter.is_gone:
                 self._free -= 1
                 waiter.has_slot = True
                 waiter.woken.set()
 
 
-@dataclass(slots=True, order=True)
+@dataclass(slots=True, eq=False)
 class _Waiter:
-    priority: Priority
-    number: int
-    woken: anyio.Event = field(default_factory=anyio.Event, compare=False)
-    has_slot: bool = field(default=False, compare=False)
-    is_gone: bool = field(default=False, compare=False)
+    woken: anyio.Event = field(default_factory=anyio.Event)
+    has_slot: bool = False
+    is_gone: bool = False
 
 
 def with_timeout(call_next: Caller) -> Caller:

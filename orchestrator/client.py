@@ -307,7 +307,7 @@ def _server(name: str, target: Any) -> Server:
     """A server from whatever `mcp.Client` takes."""
     match target:
         case Server():
-            return target.model_copy(update={"name": name})
+            return target
         case str():
             return Server(name=name, url=target, shown=describe({"url": target}))
     kind = type(target).__name__

@@ -45,8 +45,11 @@ class ServerPool:
     """
 
     def __init__(self, servers: Mapping[str, Server]) -> None:
-        self.servers = dict(servers)
-        self.policies = {name: _policy(server) for name, server in servers.items()}
+        self.servers = {
+            name: server if server.name == name else server.model_copy(update={"name": name})
+            for name, server in servers.items()
+        }
+        self.policies = {name: _policy(server) for name, server in self.servers.items()}
         self._group: TaskGroup | None = None
         self._closing = False
         self._live: set[Connection] = set()

@@ -241,7 +241,7 @@ def test_the_graphs_have_the_shape_that_their_titles_say() -> None:
 
 def test_the_job_of_five_tools_uses_five_servers() -> None:
     workflow = Workflow.load(scenarios.FIVE_TOOLS)
-    assert sorted(workflow.plan.servers) == sorted(scenarios.FIVE_SERVERS)
+    assert sorted(workflow.plan.servers) == sorted(scenarios.TOOL_SERVERS)
 
 
 def test_tasks_that_do_nothing_come_in_generations_of_one_width() -> None:
