@@ -116,7 +116,6 @@ def fault_of(value: Any) -> tuple[str, str]:
         ("${not_null(OUTPUT[a].nothing.at.all, 'none')}", "none"),
         ("${OUTPUT[bad].x.y}", None),
         ("${ $OUTPUT[bad] }!", "null!"),
-        ("${OUTPUT[a].s}.txt", "text.txt"),
         ("${ITEM.id}${INDEX}", "73"),
         ("${INPUT.cfg.result.z}", 1),
         ("${OUTPUT.a.n}", 5),
