@@ -32,6 +32,11 @@ exit codes:
 """
 
 
+# How often a scenario that misses a target is measured again before it counts: what a busy machine
+# slows down once it rarely slows down three times, and what is really lost stays lost.
+SECOND_LOOKS = 2
+
+
 def parser() -> argparse.ArgumentParser:
     """The options."""
     made = argparse.ArgumentParser(
@@ -111,6 +116,13 @@ def measure_and_report(options: argparse.Namespace) -> int:
     wanted = options.only or list(suite.SCENARIOS)
     facts, measurements = report.machine(settings), _measure(wanted, settings)
     verdicts = targets.judge(measurements, wanted, quick=options.quick)
+    for _ in range(SECOND_LOOKS if options.check else 0):
+        missed = list(dict.fromkeys(v.target.scenario for v in verdicts if not v.holds))
+        if not missed:
+            break
+        again = _measure(missed, settings)
+        measurements = replaced(measurements, again)
+        verdicts = targets.judge(measurements, wanted, quick=options.quick)
     if options.json:
         document = report.document(facts, measurements, verdicts)
         options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
@@ -121,6 +133,17 @@ def measure_and_report(options: argparse.Namespace) -> int:
     for table in report.tables(measurements):
         console.print(table)
     return conclude(verdicts, console) if options.check else 0
+
+
+def replaced(
+    measurements: Sequence[Measurement], again: Sequence[Measurement]
+) -> list[Measurement]:
+    """The measurements, with whole scenarios measured again in the place of what they gave before.
+
+    Nothing is picked: a scenario that was measured again counts as it came out the last time.
+    """
+    scenarios = {measurement.scenario for measurement in again}
+    return [*(m for m in measurements if m.scenario not in scenarios), *again]
 
 
 def _measure(wanted: Sequence[str], settings: Settings) -> list[Measurement]:

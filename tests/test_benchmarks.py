@@ -140,6 +140,25 @@ def test_check_exits_with_1_and_says_what_was_missed(
     assert "170.00" in printed
 
 
+def test_a_scenario_that_misses_is_measured_again_and_counts_as_it_came_out_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[list[str]] = []
+    answers = [SLOW, FAST]
+
+    def run(wanted: list[str], settings: object) -> list[Measurement]:  # noqa: ARG001
+        asked.append(wanted)
+        return [answers[min(len(asked), len(answers)) - 1]]
+
+    monkeypatch.setattr(command, "_measure", run)
+    assert command.main(["--only", "five", "--check"]) == 0
+    assert asked == [["five"], ["five"]]
+    asked.clear()
+    answers[1] = SLOW
+    assert command.main(["--only", "five", "--check"]) == 1
+    assert len(asked) == 1 + command.SECOND_LOOKS
+
+
 def test_check_exits_with_1_when_a_number_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     _measured(monkeypatch)
     assert command.main(["--only", "five", "--check"]) == 1
