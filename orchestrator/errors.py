@@ -31,6 +31,7 @@ ErrorKind = Literal[
 ]
 ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
 _SHORT_LIST = 200
+MAX_SHOWN = 200
 RETRYABLE_KINDS = frozenset({"tool_error", "timeout", "server_unavailable", "protocol_error"})
 
 
@@ -83,14 +84,17 @@ class WorkflowError(OrchestratorError):
 
     Attributes:
         source: The file or thing that is wrong, as the user knows it.
-        problems: All mistakes that were found, in the order of the file.
+        problems: All mistakes that were found, in the order of the file. The message shows the
+            first `MAX_SHOWN` of them.
     """
 
     def __init__(self, source: str, problems: Iterable[Problem]) -> None:
         self.source = source
         self.problems = tuple(problems)
-        lines = [f"  {problem}" for problem in self.problems]
-        count = f"{len(lines)} error{'s' if len(lines) != 1 else ''}"
+        lines = [f"  {problem}" for problem in self.problems[:MAX_SHOWN]]
+        count = f"{len(self.problems):,} error{'s' if len(self.problems) != 1 else ''}"
+        if (more := len(self.problems) - MAX_SHOWN) > 0:
+            lines.append(f"  and {more:,} more; as JSON there are all of them")
         super().__init__("\n".join([f"{source}: {count}, nothing was called", *lines]))
 
 

@@ -197,6 +197,20 @@ def test_validate_says_valid_or_everything_that_is_wrong(
     assert json.loads(capsys.readouterr().out) == {"valid": True, "problems": []}
 
 
+def test_of_very_many_errors_the_first_are_shown_and_json_has_all(
+    write: Write, servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(*[echo(f"t{number}", "$OUTPUT[nobody]") for number in range(1500)])
+    assert main(["validate", path, "--servers", servers]) == 2
+    err = capsys.readouterr().err
+    assert "1,500 errors, nothing was called" in err
+    assert "'t199'" in err
+    assert "'t200'" not in err
+    assert "and 1,300 more" in err
+    assert main(["validate", path, "--servers", servers, "--json"]) == 2
+    assert len(json.loads(capsys.readouterr().out)["problems"]) == 1500
+
+
 def test_validate_checks_servers_only_where_there_is_a_file(
     write: Write,
     tmp_path: Path,
