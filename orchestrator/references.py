@@ -6,7 +6,6 @@ is malformed is found then; a template without references gives back the very va
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -14,15 +13,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from orchestrator.errors import CallError
-from orchestrator.expressions import (
-    ROOTS,
-    Expression,
-    ExpressionSyntaxError,
-    compile_expression,
-)
+from orchestrator.expressions import ROOTS, ExpressionSyntaxError, compile_expression
 from orchestrator.paths import Path, PathSyntaxError, describe, parse_path
-from orchestrator.scope import MISSING, Missing, Place, Reference, Scope
+from orchestrator.scope import MISSING, Missing, Reference, Scope
+from orchestrator.templates import (
+    EMPTY,
+    Computed,
+    ListTemplate,
+    Literal,
+    ObjectTemplate,
+    Template,
+    Text,
+    to_text,
+)
 from orchestrator.tokens import closing_brace
 
 __all__ = [
@@ -58,104 +61,6 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 class ReferenceSyntaxError(ValueError):
     """Text that begins like a reference and is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Computed:
-    """A `${...}` expression as a part of a template."""
-
-    expression: Expression
-
-    @property
-    def text(self) -> str:
-        """As the author wrote it."""
-        return f"${{{self.expression.text}}}"
-
-    @property
-    def places(self) -> tuple[Place, ...]:
-        """What it reads."""
-        return self.expression.places
-
-    def resolve(self, scope: Scope) -> Any:
-        """Its value.
-
-        Raises:
-            CallError: A `reference_error`: a function was given what it does not take.
-        """
-        return self.expression.evaluate(scope)
-
-
-@dataclass(frozen=True, slots=True)
-class Literal:
-    """A value that holds no reference, shared and never copied."""
-
-    value: Any
-
-    def resolve(self, scope: Scope) -> Any:  # noqa: ARG002
-        """The value itself."""
-        return self.value
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A string with references in it: each is replaced by text."""
-
-    parts: tuple[str | Reference | Computed, ...]
-
-    def resolve(self, scope: Scope) -> str:
-        """The string, with texts as they are and other values as compact JSON."""
-        return "".join(
-            part if isinstance(part, str) else to_text(part.resolve(scope)) for part in self.parts
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class ListTemplate:
-    """An array with references somewhere below it."""
-
-    items: tuple[Template, ...]
-
-    def resolve(self, scope: Scope) -> list[Any]:
-        """A new array."""
-        return [item.resolve(scope) for item in self.items]
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectTemplate:
-    """An object with references somewhere below it, in its names too."""
-
-    members: tuple[tuple[Literal | Text, Template], ...]
-
-    def resolve(self, scope: Scope) -> dict[str, Any]:
-        """A new object.
-
-        Raises:
-            CallError: A `reference_error`, also if two names become the same.
-        """
-        resolved: dict[str, Any] = {}
-        for name, member in self.members:
-            key = name.resolve(scope)
-            if key in resolved:
-                raise CallError("reference_error", f"two members of an object are named {key!r}")
-            resolved[key] = member.resolve(scope)
-        return resolved
-
-
-Template = Literal | Reference | Computed | Text | ListTemplate | ObjectTemplate
-EMPTY = Literal({})
-
-
-def to_text(value: Any) -> str:
-    """What stands for a value inside of a longer string: text as it is, else compact JSON."""
-    if isinstance(value, str):
-        return value
-    try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    except (RecursionError, ValueError):
-        message = (
-            "a value cannot be written as JSON: it is nested too deep, or holds NaN or Infinity"
-        )
-        raise CallError("reference_error", message) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,14 @@ def test_every_event_error_kind_and_public_name_is_documented() -> None:
         assert f"`{name}`" in PYTHON, name
 
 
+def test_every_module_is_on_the_map() -> None:
+    drawn = (ROOT / "ARCHITECTURE.md").read_text()
+    for path in (ROOT / "orchestrator").iterdir():
+        if path.name[0] not in "_." and path.name != "py.typed":
+            name = path.name if path.suffix == ".py" else f"{path.name}/"
+            assert f"`{name}`" in drawn, name
+
+
 def test_every_command_is_in_the_readme_and_every_option_is_explained() -> None:
     commands = build_parser()._subparsers
     assert commands is not None

@@ -18,7 +18,7 @@ LAYERS = [
     {"errors", "encoding"},
     {"paths", "documents", "tokens", "scope"},
     {"expressions", "canonical"},
-    {"references", "conversion", "contents", "graph", "inputs"},
+    {"templates", "references", "conversion", "contents", "graph", "inputs"},
     {"planning"},
     {"outcomes", "workflow"},
     {"results"},
