@@ -30,6 +30,7 @@ from orchestrator.errors import (
 )
 from orchestrator.events import Announcer, Event, Observer
 from orchestrator.inputs import complete_inputs
+from orchestrator.planning import unknown_server
 from orchestrator.pool import ServerPool
 from orchestrator.results import RunResult
 from orchestrator.workflow import Schedule, Workflow
@@ -235,7 +236,7 @@ class Orchestrator:
 
     def _known(self, server: str) -> str:
         if server not in self._pool.servers:
-            raise ConfigError("servers", [self._unknown_server(server, "", None)])
+            raise ConfigError("servers", [unknown_server(server, self._pool.servers)])
         return server
 
     def _check_offline(self, workflow: Workflow, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -248,17 +249,10 @@ class Orchestrator:
             problems += error.problems
         for task in workflow.plan.tasks.values():
             if task.server not in self._pool.servers:
-                where = pointer("tasks", task.index, "tool")
-                problems.append(self._unknown_server(task.server, where, task.id))
+                problems.append(unknown_server(task.server, self._pool.servers, task=task))
         if problems:
             raise WorkflowError(workflow.name, problems)
         return values
-
-    def _unknown_server(self, server: str, where: str, task: str | None) -> Problem:
-        near = nearest(server, self._pool.servers)
-        known = f"servers: {', '.join(self._pool.servers)}"
-        message = f"there is no server {server!r}"
-        return Problem("unknown_server", message, where, task, near, "" if near else known)
 
     def _check_online(self, workflow: Workflow) -> None:
         """Whether the servers that are there have the tools, and those that must be are there."""

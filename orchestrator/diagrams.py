@@ -56,7 +56,7 @@ def plan_document(workflow: Workflow) -> dict[str, Any]:
         "schedule": workflow.schedule,
         "max_concurrency": workflow.max_concurrency,
         "servers": plan.servers,
-        "generations": [sorted(generation) for generation in plan.generations],
+        "generations": plan.sorted_generations,
         "tasks": {
             task.id: {
                 "tool": task.target,

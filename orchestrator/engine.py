@@ -38,7 +38,7 @@ from orchestrator.planning import TaskPlan
 from orchestrator.references import Scope
 from orchestrator.results import RunResult, TaskResult
 from orchestrator.schedules import SCHEDULES
-from orchestrator.summary import Stop, in_alphabetical_order, summarize
+from orchestrator.summary import Stop, summarize
 from orchestrator.workflow import Schedule, Workflow
 
 logger = logging.getLogger("orchestrator")
@@ -136,7 +136,7 @@ class Run:
                     self.run_id,
                     self.workflow.name,
                     self.schedule,
-                    in_alphabetical_order(self.plan.generations),
+                    self.plan.sorted_generations,
                 )
             )
         try:

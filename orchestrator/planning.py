@@ -88,9 +88,33 @@ class Plan:
         return list(dict.fromkeys(task.server for task in self.tasks.values()))
 
     @property
+    def sorted_generations(self) -> list[list[str]]:
+        """The generations as documents have them: each in alphabetical order."""
+        return [sorted(generation) for generation in self.generations]
+
+    @property
     def sinks(self) -> list[str]:
         """The tasks that nothing depends on."""
         return [task for task, degree in self.graph.out_degree() if not degree]
+
+
+def unknown_server(
+    server: str, known: Iterable[str], place: str = "", task: TaskPlan | None = None
+) -> Problem:
+    """The problem of a server that is not among those that are known.
+
+    Args:
+        server: The name that is wrong.
+        known: The names of all servers.
+        place: Where they are listed, as it continues the message.
+        task: The task that names it, if one does.
+    """
+    names = list(known)
+    near = nearest(server, names)
+    hint = "" if near else f"servers: {', '.join(names)}"
+    at = pointer("tasks", task.index, "tool") if task else ""
+    message = f"there is no server {server!r}{place}"
+    return Problem("unknown_server", message, at, task.id if task else None, near, hint)
 
 
 @dataclass(slots=True)

@@ -64,7 +64,7 @@ def summarize(
         started_at=started_at,
         duration_ms=duration_ms,
         schedule=schedule,
-        generations=in_alphabetical_order(plan.generations),
+        generations=plan.sorted_generations,
         sequential_ms=sequential_ms,
         critical_path_ms=max(below.values()),
         speedup=sequential_ms / duration_ms if duration_ms else 1.0,
@@ -73,11 +73,6 @@ def summarize(
         error=stop.error if stop else fault,
         tasks=results,
     )
-
-
-def in_alphabetical_order(generations: list[list[str]]) -> list[list[str]]:
-    """The generations as documents have them."""
-    return [sorted(tasks) for tasks in generations]
 
 
 def _other_schedule(

@@ -17,8 +17,6 @@ from orchestrator.errors import (
     OrchestratorError,
     Problem,
     WorkflowError,
-    nearest,
-    pointer,
 )
 
 if TYPE_CHECKING:
@@ -107,6 +105,7 @@ def _count(number: int, what: str) -> str:
 def _server_problems(options: argparse.Namespace, workflow: Workflow | None) -> list[Problem]:
     """What is wrong with the servers' file, and with the servers that tasks name."""
     from orchestrator.config import load_config
+    from orchestrator.planning import unknown_server
 
     if options.servers is None and not DEFAULT_SERVERS.exists():
         return []
@@ -119,14 +118,7 @@ def _server_problems(options: argparse.Namespace, workflow: Workflow | None) -> 
             for p in error.problems
         ]
     return [
-        Problem(
-            "unknown_server",
-            f"there is no server {task.server!r} in {path}",
-            pointer("tasks", task.index, "tool"),
-            task.id,
-            nearest(task.server, servers),
-            f"servers: {', '.join(servers)}",
-        )
+        unknown_server(task.server, servers, f" in {path}", task)
         for task in (workflow.plan.tasks.values() if workflow else ())
         if task.server not in servers
     ]
