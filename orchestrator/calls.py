@@ -22,6 +22,7 @@ from orchestrator.errors import CallError
 DEFAULT_TIMEOUT_S = 60.0
 
 Priority = tuple[float, int]
+OnProgress = Callable[[float, float | None, str], None]
 
 
 @dataclass(slots=True)
@@ -39,6 +40,8 @@ class Call:
         attempts: How often it was tried so far.
         waited_s: How long it waited for slots so far, seconds.
         started_at: When its first attempt began, on anyio's clock.
+        item: The position of its item under `for_each`, or None.
+        on_progress: Is told of the tool's progress: how much, of how much, and a message.
     """
 
     task: str
@@ -52,6 +55,8 @@ class Call:
     attempts: int = 0
     waited_s: float = 0.0
     started_at: float | None = None
+    item: int | None = None
+    on_progress: OnProgress | None = None
 
 
 Caller = Callable[[Call], Awaitable[Any]]

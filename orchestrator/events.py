@@ -100,31 +100,55 @@ class RunSettled(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class ServerStarting(Event):
-    """A server is being started; before the run begins, so `at_ms` is 0."""
+class ServerEvent(Event):
+    """Something that happened to a server; `at_ms` is 0 before the run begins."""
 
-    name: ClassVar[str] = "server_starting"
     server: str
 
 
 @dataclass(frozen=True, slots=True)
-class ServerReady(Event):
+class ServerStarting(ServerEvent):
+    """A server is being started, or started again."""
+
+    name: ClassVar[str] = "server_starting"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReady(ServerEvent):
     """A server has answered and listed its tools."""
 
     name: ClassVar[str] = "server_ready"
-    server: str
     protocol: str
     tools: int
     duration_ms: float
 
 
 @dataclass(frozen=True, slots=True)
-class ServerFailed(Event):
-    """A server did not start, so its tasks will fail."""
+class ServerFailed(ServerEvent):
+    """A server did not start, or a session with it has ended unasked."""
 
     name: ClassVar[str] = "server_failed"
-    server: str
     error: TaskError
+
+
+@dataclass(frozen=True, slots=True)
+class ServerToolsChanged(ServerEvent):
+    """A server has changed its tools while it ran, and they were listed again."""
+
+    name: ClassVar[str] = "server_tools_changed"
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLog(ServerEvent):
+    """A server has sent a log message; `level` is one of RFC 5424, as MCP has them."""
+
+    name: ClassVar[str] = "server_log"
+    level: str
+    logger: str
+    data: Any
 
 
 Observer = Callable[[Event], None]
