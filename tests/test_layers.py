@@ -28,14 +28,14 @@ LAYERS = [
     {"jobs", "reporting"},
     {"performing"},
     {"engine", "config", "redaction", "stderr"},
-    {"transports", "http", "faults", "connection", "pool"},
+    {"transports", "http", "faults", "elicitation", "connection", "pool"},
     {"advice"},
     {"client", "diagrams"},
     {"observers"},
     {"cli"},
 ]
 CORE_ENDS_BEFORE = next(n for n, layer in enumerate(LAYERS) if "config" in layer)
-KNOWS_MCP = {"connection", "transports", "http", "faults"}
+KNOWS_MCP = {"connection", "transports", "http", "faults", "elicitation"}
 
 
 def modules() -> Iterator[tuple[str, Path]]:
