@@ -16,7 +16,15 @@ import anyio
 
 from orchestrator.conversion import Conversion
 from orchestrator.errors import CallError, TaskError
-from orchestrator.limits import FIRST, AdaptiveSlots, Locks, Priority, Rate, Slots
+from orchestrator.limits import (
+    FIRST,
+    AbandonedError,
+    AdaptiveSlots,
+    Locks,
+    Priority,
+    Rate,
+    Slots,
+)
 from orchestrator.policies import Retry
 from orchestrator.retries import Decision, decide_retry, is_lost
 
@@ -49,7 +57,9 @@ class Call:
         safe: Whether the tool declares that repeating it does no harm; None if it says nothing.
         extends: Whether progress starts the timeout anew.
         is_fallback: Whether it stands in for the task's own call.
-        waiting_for: What it waits for now, for people; empty if for nothing.
+        note: What it waits for now, where that is no slot and no rate; empty if for nothing.
+        is_cancelled: Whether it is to end.
+        end_by: What to end for that: the scope it runs in, or what it waits for.
     """
 
     task: str
@@ -70,7 +80,28 @@ class Call:
     safe: bool | None = None
     extends: bool = False
     is_fallback: bool = False
-    waiting_for: str = ""
+    note: str = ""
+    is_cancelled: bool = False
+    end_by: anyio.CancelScope | Slots | Rate | None = None
+
+    @property
+    def waiting_for(self) -> str:
+        """What it waits for now, for people; empty if for nothing."""
+        return self.end_by.name if isinstance(self.end_by, Slots | Rate) else self.note
+
+    def cancel(self) -> None:
+        """End it, whatever it does or waits for: it fails with an error of kind `cancelled`."""
+        self.is_cancelled = True
+        match self.end_by:
+            case anyio.CancelScope() as scope:
+                scope.cancel()
+            case Slots() | Rate() as limit:
+                limit.abandon(self)
+
+    def check_cancelled(self) -> None:
+        """Raise the error of a call that was cancelled, if it was."""
+        if self.is_cancelled:
+            raise CallError("cancelled", f"the call of {self.server}:{self.tool} was cancelled")
 
 
 Caller = Callable[[Call], Awaitable[Any]]
@@ -141,13 +172,16 @@ class ServerPolicy:
 
     def limits_of(self, call: Call) -> list[Slots | Rate]:
         """What a call has to hold or pass on this server, in the order of asking."""
-        wanted = (
-            self.writers if call.writes else None,
-            self._of_tool(call.tool) if self.tools else None,
-            self.slots,
-            self.rate,
-        )
-        return [limit for limit in wanted if limit is not None]
+        limits: list[Slots | Rate] = []
+        if call.writes and self.writers is not None:
+            limits.append(self.writers)
+        if self.tools is not None and (slots := self._of_tool(call.tool)) is not None:
+            limits.append(slots)
+        if self.slots is not None:
+            limits.append(self.slots)
+        if self.rate is not None:
+            limits.append(self.rate)
+        return limits
 
     def _of_tool(self, tool: str) -> Slots | None:
         tools = self.tools or {}
@@ -162,21 +196,23 @@ def with_timeout(call_next: Caller) -> Caller:
     """
 
     async def call_within(call: Call) -> Any:
-        told = call.on_progress
-        last = anyio.current_time() + PROGRESS_LIMIT * call.timeout_s
+        call.check_cancelled()
         with anyio.move_on_after(call.timeout_s) as scope:
+            call.end_by = scope
             if call.extends:
-                call.on_progress = _extending(call, scope, last)
-            try:
-                return await call_next(call)
-            finally:
-                call.on_progress = told
-        raise _timeout(call, reached_last=scope.deadline >= last)
+                last = anyio.current_time() + PROGRESS_LIMIT * call.timeout_s
+                return await _call_extended(call, call_next, scope, last)
+            return await call_next(call)
+        call.check_cancelled()
+        raise _timeout(call, reached_last=call.extends and scope.deadline >= last)
 
     return call_within
 
 
-def _extending(call: Call, scope: anyio.CancelScope, last: float) -> OnProgress:
+async def _call_extended(
+    call: Call, call_next: Caller, scope: anyio.CancelScope, last: float
+) -> Any:
+    """A call whose timeout begins anew with each progress, up to a last moment."""
     told = call.on_progress
 
     def extend(progress: float, total: float | None, message: str) -> None:
@@ -184,12 +220,16 @@ def _extending(call: Call, scope: anyio.CancelScope, last: float) -> OnProgress:
         if told is not None:
             told(progress, total, message)
 
-    return extend
+    call.on_progress = extend
+    try:
+        return await call_next(call)
+    finally:
+        call.on_progress = told
 
 
 def _timeout(call: Call, *, reached_last: bool) -> CallError:
     what = f"did not answer within {call.timeout_s:g} s"
-    if call.extends and reached_last:
+    if reached_last:
         what = f"was not ready after {PROGRESS_LIMIT} times {call.timeout_s:g} s, progress or not"
     elif call.extends:
         what = f"went {call.timeout_s:g} s without an answer or progress"
@@ -219,20 +259,26 @@ def with_slots(
         held: list[Slots | Rate] = []
         try:
             for limit in limits:
-                _say_waiting(call, limit.name, limit.busy, on_wait)
-                await limit.acquire(call.priority)
+                call.check_cancelled()
+                call.end_by = limit
+                if on_wait is not None and limit.busy:
+                    on_wait(call)
+                await limit.acquire(call.priority, who=call)
                 held.append(limit)
             if policy.rate is not None:
                 policy.rate.note_start()
                 policy.rate.release()
                 held.remove(policy.rate)
             call.waited_s += anyio.current_time() - asked_at
-            call.waiting_for = ""
+            call.end_by = None
             if isinstance(policy.slots, AdaptiveSlots):
                 return await _learning(call, call_next, policy.slots)
             return await call_next(call)
+        except AbandonedError:
+            call.check_cancelled()
+            raise
         finally:
-            call.waiting_for = ""
+            call.end_by = None
             for limit in held:
                 limit.release()
 
@@ -240,12 +286,6 @@ def with_slots(
 
 
 _FREE = ServerPolicy()
-
-
-def _say_waiting(call: Call, name: str, busy: bool, on_wait: OnWait | None) -> None:
-    call.waiting_for = name
-    if busy and on_wait is not None:
-        on_wait(call)
 
 
 async def _learning(call: Call, call_next: Caller, slots: AdaptiveSlots) -> Any:
@@ -289,15 +329,23 @@ def with_retry(
             except CallError as failure:
                 error = failure.error
                 decision = decide_retry(error, attempts, call.retry, call.safe, random())
-                if on_failure is not None and (call.retry is not None or is_lost(error)):
+                asked = call.retry is not None and not call.is_cancelled
+                if on_failure is not None and (asked or is_lost(error)):
                     on_failure(call, error, decision)
                 if decision.wait_s is None:
                     raise
-            call.waiting_for = "its next attempt"
-            await anyio.sleep(decision.wait_s)
-            call.waiting_for = ""
+            call.note = "its next attempt"
+            with anyio.CancelScope() as call.end_by:
+                await anyio.sleep(decision.wait_s)
+            call.note = ""
+            call.check_cancelled()
 
-    return call_again
+    return lambda call: call_next(call) if is_never_repeated(call) else call_again(call)
+
+
+def is_never_repeated(call: Call) -> bool:
+    """Whether no failure can have a call made again, so that no policy needs to look at it."""
+    return call.retry is None and not call.safe
 
 
 def with_locks(call_next: Caller, locks: Locks, on_wait: OnWait | None = None) -> Caller:
@@ -308,14 +356,18 @@ def with_locks(call_next: Caller, locks: Locks, on_wait: OnWait | None = None) -
         held: list[tuple[str, bool]] = []
         try:
             for name, shared in call.locks:
-                _say_waiting(call, f"lock {name!r}", locks.is_busy(name), on_wait)
-                await locks.acquire(name, shared=shared, priority=call.priority)
-                held.append((name, shared))
+                call.note = f"lock {name!r}"
+                if on_wait is not None and locks.is_busy(name):
+                    on_wait(call)
+                with anyio.CancelScope() as call.end_by:
+                    await locks.acquire(name, shared=shared, priority=call.priority)
+                    held.append((name, shared))
+                call.check_cancelled()
             call.waited_s += anyio.current_time() - asked_at
-            call.waiting_for = ""
+            call.note = ""
             return await call_next(call)
         finally:
-            call.waiting_for = ""
+            call.note = ""
             for name, shared in held:
                 locks.release(name, shared=shared)
 

@@ -142,8 +142,9 @@ class Run:
         """The caller with everything that is around each call, from the inside out."""
         slots = Slots(self._limit, "a slot of the run") if self._limit else None
         report = self._report
-        attempt = with_slots(self._started(with_timeout(caller)), servers, slots, report.waiting)
-        return with_locks(with_retry(attempt, report.failed, random), locks, report.waiting)
+        on_wait = report.waiting if self._announce else None
+        attempt = with_slots(self._started(with_timeout(caller)), servers, slots, on_wait)
+        return with_locks(with_retry(attempt, report.failed, random), locks, on_wait)
 
     def __repr__(self) -> str:
         done, all_tasks = len(self._results), len(self.plan.tasks)
@@ -175,8 +176,7 @@ class Run:
         if task in self._results or self._stop is not None:
             return False
         if (job := self._jobs.get(task)) is not None:
-            job.reason = reason
-            job.scope.cancel()
+            job.cancel(reason)
         else:
             self._unwanted.setdefault(task, reason)
         return True
@@ -250,10 +250,8 @@ class Run:
             return
         self._jobs[task_id] = job
         priority = self._priorities.get(task_id, 0.0), job.task.index
-        outcome: Outcome = _UNKNOWN
         try:
-            with job.scope:
-                outcome = await self._performer.perform(job, decision, priority)
+            outcome = await self._performer.perform(job, decision, priority)
         except BaseException:
             # Cancelled: which outcome that is, only the reason of the stop can tell; see _finish.
             del self._jobs[task_id]
@@ -261,7 +259,7 @@ class Run:
                 self._settle(job, _cancelled(job, self._note_end().not_begun.reason, self._zero))
             raise
         del self._jobs[task_id]
-        if outcome is _UNKNOWN:
+        if job.reason and isinstance(outcome, Failure):
             outcome = _cancelled(job, job.reason, self._zero)
         self._settle(job, outcome)
 
@@ -283,7 +281,8 @@ class Run:
             now = anyio.current_time()
             if call.started_at is None:
                 call.started_at = now
-            self._report.started(call, now)
+            if self._announce:
+                self._report.started(call, now)
             return await call_next(call)
 
         return call_started
@@ -353,9 +352,6 @@ class Run:
         if self._announce:
             self._announce(RunSettled(duration_ms, self.result))
         return self.result
-
-
-_UNKNOWN = Cancelled("the task was ended")
 
 
 def _is_final(decision: Start | StartEach | Failure, task: TaskPlan) -> TypeGuard[Failure]:

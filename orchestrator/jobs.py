@@ -5,8 +5,8 @@ The rule of this file: it keeps figures and decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import anyio
 
@@ -56,16 +56,26 @@ class Job:
 
     Attributes:
         task: The task.
-        scope: Cancels it, for `reason`.
-        calls: Its calls under way; of a task without `for_each` also those that have ended.
-        items: How each item ended, None where it has not; None without `for_each`.
+        reason: Why it was cancelled by itself; empty if it was not.
+        call: Its call, and `fallback` that of its fallback.
+        items: How each item of a `for_each` ended, None where it has not.
+        in_flight: The calls of items that have not ended, by their position.
+        scope: Cancels all items.
     """
 
     task: TaskPlan
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     reason: str = ""
-    calls: list[Call] = field(default_factory=list)
+    call: Call | None = None
+    fallback: Call | None = None
     items: list[ItemResult | None] | None = None
+    in_flight: Mapping[int, Call] | None = None
+    scope: anyio.CancelScope | None = None
+
+    @property
+    def calls(self) -> list[Call]:
+        """Its calls, but those of items that have ended."""
+        own = (self.call, self.fallback, *(self.in_flight or {}).values())
+        return [call for call in own if call is not None]
 
     @property
     def has_begun(self) -> bool:
@@ -73,9 +83,19 @@ class Job:
         begun = any(call.started_at is not None for call in self.calls)
         return begun or any(item is not None and item.attempts for item in self.items or ())
 
+    def cancel(self, reason: str) -> None:
+        """End it: what it calls is cancelled, and what it waits for is not waited for."""
+        self.reason = reason
+        if self.scope is not None:
+            self.scope.cancel()
+        for call in (self.call, self.fallback):
+            if call is not None:
+                call.cancel()
+
     def activities(self, zero: float) -> Iterator[Activity]:
         """Its calls under way. `zero` is when the run began, on anyio's clock."""
-        for call in self.calls:
+        calls = self.calls if self.fallback is None else [self.fallback]
+        for call in calls:
             began = call.started_at
             yield Activity(
                 call.task,
@@ -90,34 +110,32 @@ class Job:
         """End the items that have not ended: they were cancelled."""
         items = self.items or []
         cancelled = Cancelled("its task was ended")
-        for call in self.calls:
-            if call.item is not None:
-                items[call.item] = ended(call, cancelled, zero)
+        for position, call in (self.in_flight or {}).items():
+            items[position] = ended(call, cancelled, zero)
         for index, item in enumerate(items):
             items[index] = item or ItemResult(index, cancelled)
-        self.calls = [call for call in self.calls if call.item is None]
+        self.in_flight = None
 
     def result(self, outcome: Outcome, zero: float) -> TaskResult:
         """What it came to, if it settles now with this outcome."""
-        task = self.task
-        if self.items is None and len(self.calls) == 1 and not self.calls[0].is_fallback:
-            call = self.calls[0]
-            if call.started_at is None:
-                return TaskResult(task.id, outcome, task.generation)
-            started_ms, duration_ms = times(call, zero)
-            return TaskResult(
-                task.id,
-                outcome,
-                task.generation,
-                call.attempts,
-                started_ms,
-                duration_ms,
-                call.waited_s * 1000,
-            )
-        return self._merged(outcome, zero)
+        task, call = self.task, self.call
+        if self.items is not None or self.fallback is not None:
+            return self._merged(outcome, zero)
+        if call is None or call.started_at is None:
+            return TaskResult(task.id, outcome, task.generation)
+        started_ms, duration_ms = times(call, zero)
+        return TaskResult(
+            task.id,
+            outcome,
+            task.generation,
+            call.attempts,
+            started_ms,
+            duration_ms,
+            call.waited_s * 1000,
+        )
 
     def _merged(self, outcome: Outcome, zero: float) -> TaskResult:
-        """The same for a task of several calls, or of none."""
+        """The same for a task of several calls."""
         items = None if self.items is None else tuple(filter(None, self.items))
         own = [ended(call, outcome, zero) for call in self.calls if call.started_at is not None]
         parts = [*own, *(item for item in items or () if item.started_ms is not None)]
@@ -125,12 +143,11 @@ class Job:
             return TaskResult(self.task.id, outcome, self.task.generation, items=items)
         first = min(parts, key=lambda part: part.started_ms or 0.0)
         started_ms = first.started_ms or 0.0
-        fallbacks = sum(call.attempts for call in self.calls if call.is_fallback)
         return TaskResult(
             self.task.id,
             outcome,
             self.task.generation,
-            sum(part.attempts for part in parts) - fallbacks,
+            sum(part.attempts for part in parts) - (self.fallback.attempts if self.fallback else 0),
             started_ms,
             (anyio.current_time() - zero) * 1000 - started_ms,
             first.waited_ms,

@@ -19,6 +19,10 @@ Priority = tuple[float, ...]
 FIRST: Priority = (0.0,)
 
 
+class AbandonedError(Exception):
+    """Who waited was told to give up."""
+
+
 class Slots:
     """So many calls at a time; who waits is served by priority, then in the order of asking.
 
@@ -67,18 +71,25 @@ class Slots:
         self._held -= weight
         self._appoint_giver()
 
-    async def acquire(self, priority: Priority = FIRST, weight: int = 1) -> None:
+    async def acquire(
+        self, priority: Priority = FIRST, weight: int = 1, who: object = None
+    ) -> None:
         """Take `weight` slots at once, which have to be released; wait until they are free.
 
         Who waits for many is not overtaken by those behind it who want few.
+
+        Raises:
+            AbandonedError: `abandon` was called for `who`.
         """
         self._asked += 1
-        waiter = _Waiter(weight)
+        waiter = _Waiter(weight, who)
         heapq.heappush(self._waiting, (priority, self._asked, waiter))
         self._appoint_giver()
         try:
             while not waiter.is_served:
                 await waiter.woken.wait()
+                if waiter.is_gone:
+                    raise AbandonedError
                 if waiter is self._giver:
                     await anyio.lowlevel.checkpoint()
                     waiter.woken = anyio.Event()
@@ -91,19 +102,28 @@ class Slots:
             self._appoint_giver()
             raise
 
+    def abandon(self, who: object) -> None:
+        """Have whoever waits as `who` give up. Cheaper for those who wait than a cancel scope."""
+        for _, _, waiter in self._waiting:
+            if waiter.who is who:
+                waiter.is_gone = True
+                waiter.woken.set()
+
     def _appoint_giver(self) -> None:
         """Wake the first in the queue, if it can be served and nobody is about to do that."""
         while self._waiting and self._waiting[0][-1].is_gone:
             heapq.heappop(self._waiting)
-        if self._giver is None and self._waiting and self._fits(self._waiting[0][-1]):
-            self._giver = self._waiting[0][-1]
-            self._giver.woken.set()
+        if self._giver is None and self._waiting:
+            first = self._waiting[0][-1]
+            if self._held + first.weight <= self.limit:
+                self._giver = first
+                first.woken.set()
 
     def _give(self) -> None:
         self._giver = None
         while self._waiting:
             waiter = self._waiting[0][-1]
-            if not waiter.is_gone and not self._fits(waiter):
+            if not waiter.is_gone and self._held + waiter.weight > self.limit:
                 break
             heapq.heappop(self._waiting)
             if not waiter.is_gone:
@@ -111,13 +131,11 @@ class Slots:
                 waiter.is_served = True
                 waiter.woken.set()
 
-    def _fits(self, waiter: _Waiter) -> bool:
-        return self._held + waiter.weight <= self.limit
-
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
     weight: int
+    who: object
     woken: anyio.Event = field(default_factory=anyio.Event)
     is_served: bool = False
     is_gone: bool = False
@@ -141,6 +159,8 @@ class Rate:
         self.per_s = per_s
         self.name = name
         self._turn = Slots(1)
+        self._first: object = None
+        self._sleep: anyio.CancelScope | None = None
         self._starts: deque[float] = deque(maxlen=count)
 
     def __repr__(self) -> str:
@@ -151,15 +171,31 @@ class Rate:
         """Whether who asks now has to wait."""
         return self._turn.busy or self._wait_s() > 0
 
-    async def acquire(self, priority: Priority = FIRST) -> None:
-        """Wait until a start is allowed, and keep all others from starting until `release`."""
-        await self._turn.acquire(priority)
+    async def acquire(self, priority: Priority = FIRST, who: object = None) -> None:
+        """Wait until a start is allowed, and keep all others from starting until `release`.
+
+        Raises:
+            AbandonedError: `abandon` was called for `who`.
+        """
+        await self._turn.acquire(priority, who=who)
+        self._first = who
         try:
-            while (wait_s := self._wait_s()) > 0:
-                await anyio.sleep(wait_s)
+            with anyio.CancelScope() as self._sleep:
+                while (wait_s := self._wait_s()) > 0:
+                    await anyio.sleep(wait_s)
+                return
+            raise AbandonedError
         except BaseException:
             self._turn.release()
             raise
+        finally:
+            self._first = None
+
+    def abandon(self, who: object) -> None:
+        """Have whoever waits as `who` give up."""
+        self._turn.abandon(who)
+        if self._first is who and self._sleep is not None:
+            self._sleep.cancel()
 
     def release(self) -> None:
         """Let the others have their turn."""

@@ -19,6 +19,7 @@ from orchestrator.calls import (
     Caller,
     ServerPolicy,
     Tool,
+    is_never_repeated,
 )
 from orchestrator.errors import CallError, TaskError
 from orchestrator.jobs import Job, ended
@@ -37,6 +38,7 @@ from orchestrator.outcomes import (
 from orchestrator.planning import Target
 from orchestrator.references import Scope
 from orchestrator.reporting import Reporter
+from orchestrator.retries import decide_retry, is_lost
 
 logger = logging.getLogger("orchestrator")
 
@@ -87,14 +89,14 @@ class Performer:
         outcome: Outcome
         match decision:
             case Start():
-                call = self._new_call(job, job.task, decision, priority)
-                job.calls.append(call)
+                call = job.call = self._new_call(job, job.task, decision, priority)
                 outcome = await self._outcome(call)
             case StartEach(items):
                 outcome = await self._each(job, items, priority)
             case Failure():
                 outcome = decision
-        if isinstance(outcome, Failure) and job.task.policies.fallback is not None:
+        has_fallback = job.task.policies.fallback is not None and not job.reason
+        if isinstance(outcome, Failure) and has_fallback:
             return await self._fall_back(job, outcome, priority)
         return outcome
 
@@ -128,33 +130,44 @@ class Performer:
         try:
             return Success(await self._call(call))
         except CallError as failure:
+            self._tell_of_a_loss(call, failure.error)
             return Failure(failure.error)
         except Exception as bug:
             logger.exception("task %r: a bug in the caller", call.task)
             return Failure(internal(bug))
 
+    def _tell_of_a_loss(self, call: Call, error: TaskError) -> None:
+        """Say why a lost call was not repeated, where no policy has looked at it."""
+        if is_lost(error) and is_never_repeated(call):
+            decision = decide_retry(error, call.attempts, None, call.safe, 0.0)
+            self._reporter.failed(call, error, decision)
+
     async def _each(self, job: Job, items: list[Any], priority: Priority) -> Outcome:
         """One call for each item, by as many workers as there may be calls at a time."""
         results: list[ItemResult | None] = [None] * len(items)
-        job.items = results
+        in_flight: dict[int, Call] = {}
+        job.items, job.in_flight = results, in_flight
         numbered = iter(enumerate(items))
 
         async def work() -> None:
             for index, item in numbered:
-                results[index] = await self._item(job, index, item, priority)
+                result = await self._item(job, in_flight, (index, item), priority)
+                results[index] = result
+                self._reporter.item_settled(job.task.id, result)
 
         workers = job.task.policies.max_parallel or ITEMS_PER_SLOT * self._limit or len(items)
         async with anyio.create_task_group() as group:
+            job.scope = group.cancel_scope
             for _ in range(min(workers, len(items))):
                 group.start_soon(work)
+        if None in results:
+            return Failure(TaskError("cancelled", job.reason, retryable=False))
         return _joined([result for result in results if result is not None])
 
-    async def _item(self, job: Job, index: int, item: Any, priority: Priority) -> ItemResult:
-        result = await self._called(job, index, item, priority)
-        self._reporter.item_settled(job.task.id, result)
-        return result
-
-    async def _called(self, job: Job, index: int, item: Any, priority: Priority) -> ItemResult:
+    async def _item(
+        self, job: Job, in_flight: dict[int, Call], numbered: tuple[int, Any], priority: Priority
+    ) -> ItemResult:
+        index, item = numbered
         task = job.task
         tool = self._tools.get(task.target)
         scope = replace(self._scope, item=item, index=index)
@@ -165,9 +178,9 @@ class Performer:
             return ItemResult(index, Failure(failure.error))
         call = self._new_call(job, task, decision, (*priority, index))
         call.item = index
-        job.calls.append(call)
+        in_flight[index] = call
         outcome = await self._outcome(call)
-        job.calls.remove(call)
+        del in_flight[index]
         return ended(call, outcome, self._reporter.zero)
 
     async def _fall_back(self, job: Job, failure: Failure, priority: Priority) -> Outcome:
@@ -194,7 +207,7 @@ class Performer:
         decision = start(fallback, scope, tool.input_schema if tool else None, held)
         call = self._new_call(job, fallback, decision, priority)
         call.retry, call.is_fallback = None, True
-        job.calls.append(call)
+        job.fallback = call
         return await self._call(call)
 
 

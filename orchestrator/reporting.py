@@ -1,6 +1,6 @@
 """What a run tells while its calls are under way.
 
-The rule of this file: from a call to an event. Where nobody watches, nothing is made.
+The rule of this file: from a call to an event. Where nobody watches, nobody should ask.
 """
 
 from __future__ import annotations
@@ -44,26 +44,24 @@ class Reporter:
 
     def waiting(self, call: Call) -> None:
         """A call has to wait."""
-        if self.announce:
-            self.announce(TaskWaiting(self.now_ms(), call.task, call.item, call.waiting_for))
+        self.announce(TaskWaiting(self.now_ms(), call.task, call.item, call.waiting_for))
 
     def started(self, call: Call, now: float) -> None:
         """An attempt begins."""
-        if self.announce:
-            self.announce(
-                TaskStarted(
-                    (now - self.zero) * 1000,
-                    call.task,
-                    call.server,
-                    call.tool,
-                    self._plan.tasks[call.task].generation,
-                    call.attempts,
-                    call.waited_s * 1000,
-                    call.conversions,
-                    call.item,
-                    call.is_fallback,
-                )
+        self.announce(
+            TaskStarted(
+                (now - self.zero) * 1000,
+                call.task,
+                call.server,
+                call.tool,
+                self._plan.tasks[call.task].generation,
+                call.attempts,
+                call.waited_s * 1000,
+                call.conversions,
+                call.item,
+                call.is_fallback,
             )
+        )
 
     def failed(self, call: Call, error: TaskError, decision: Decision) -> None:
         """An attempt has failed, and what follows was decided."""

@@ -25,6 +25,8 @@ from orchestrator.events import (
     TaskWaiting,
 )
 from orchestrator.limits import AdaptiveSlots, Locks, Rate, Slots
+from orchestrator.results import RunResult
+from orchestrator.workflow import Workflow
 from tests.fakes import ScriptedCaller, failing, workflow
 
 pytestmark = pytest.mark.anyio
@@ -481,3 +483,58 @@ async def test_what_happens_to_servers_is_told_with_the_time_of_the_run() -> Non
     (log,) = [event for event in events if isinstance(event, ServerLog)]
     assert (log.at_ms, log.data) == (1000, "hello")
     assert listeners == []
+
+
+class Stuck:
+    """A run in which the task `a` is in some state after 1 s, and is cancelled then."""
+
+    def __init__(self, plan: Workflow, caller: ScriptedCaller, **settings: Any) -> None:
+        self.run = Run(plan, caller, **settings)
+        self.waiting_for: list[str] = []
+
+    async def cancel(self) -> RunResult:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.run.execute)
+            await anyio.sleep(1)
+            state = self.run.status()
+            self.waiting_for = [a.waiting_for for a in state.running if a.task == "a"]
+            assert self.run.cancel_task("a")
+        assert self.run.result is not None
+        return self.run.result
+
+
+@pytest.mark.parametrize(
+    ("fields", "rows", "policy", "waiting_for"),
+    [
+        ({}, [(9, 1)], {}, [""]),
+        ({"retry": RETRY | {"initial_s": 9}}, [(0, failing())], {}, ["its next attempt"]),
+        ({"locks": ["x"]}, [], {}, ["lock 'x'"]),
+        ({}, [], {"slots": Slots(1, "a slot")}, ["a slot"]),
+        ({}, [], {"rate": Rate(1, 9, "the rate")}, ["the rate"]),
+        ({"for_each": [1, 2]}, [(9, 1)], {}, ["", ""]),
+        ({"for_each": [1], "fallback": {"value": 1}}, [(9, 1)], {}, [""]),
+        ({"fallback": {"tool": "fake:b"}}, [(0, failing())], {}, [""]),
+        ({"retry": RETRY}, [(9, 1)], {}, [""]),
+    ],
+)
+async def test_a_task_can_be_cancelled_whatever_it_does_or_waits_for(
+    fields: dict[str, Any], rows: list[Any], policy: dict[str, Any], waiting_for: list[str]
+) -> None:
+    first = task("b", locks=fields.get("locks", []))
+    plan = workflow(first, task("a", **fields), task("c"), schedule="dataflow")
+    caller = ScriptedCaller({"a": rows or [(1, 1)], "b": [(2, 2)], "c": [(0, 3)]})
+    stuck = Stuck(plan, caller, servers={"fake": ServerPolicy(**policy)})
+    result = await stuck.cancel()
+    assert stuck.waiting_for == waiting_for
+    assert result["a"].status == "cancelled"
+    assert [result[name].output for name in "bc"] == [2, 3]
+    assert result["a"].reason == "the task was cancelled"
+    assert not caller.running
+
+
+async def test_a_cancelled_waiter_for_a_rate_lets_the_next_one_through() -> None:
+    rate = Rate(1, 4, "the rate")
+    plan = workflow("b", "a", "c")
+    result = await Stuck(plan, ScriptedCaller(), servers={"fake": ServerPolicy(rate=rate)}).cancel()
+    assert [result[name].status for name in "bac"] == ["success", "cancelled", "success"]
+    assert result["c"].started_ms == 4000
