@@ -1,31 +1,33 @@
 """A call, who makes it, and the policies around it.
 
 The rule of this file: a *caller* takes a `Call` and gives an output or raises `CallError`; a policy
-is a function from caller to caller. From the outside in: slots, then the timeout of the attempt, so
-that waiting for a slot never eats the timeout.
+is a function from caller to caller. From the outside in: locks, retry, slots, the timeout of the
+attempt. So waiting for a slot never eats the timeout, and backing off holds no slot.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+import fnmatch
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 
 from orchestrator.conversion import Conversion
-from orchestrator.errors import CallError
+from orchestrator.errors import CallError, TaskError
+from orchestrator.limits import FIRST, AdaptiveSlots, Locks, Priority, Rate, Slots
+from orchestrator.policies import Retry
+from orchestrator.retries import Decision, decide_retry, is_lost
 
 DEFAULT_TIMEOUT_S = 60.0
+# Progress of a tool extends the timeout of its attempt up to so many times its length.
+PROGRESS_LIMIT = 10
 
-Priority = tuple[float, int]
 OnProgress = Callable[[float, float | None, str], None]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Call:
     """One call of a tool, and what is measured on the way.
 
@@ -38,10 +40,16 @@ class Call:
         writes: Whether the tool declares that it changes something.
         conversions: The arguments that were converted for the tool.
         attempts: How often it was tried so far.
-        waited_s: How long it waited for slots so far, seconds.
+        waited_s: How long it waited for locks, slots and rates so far, seconds.
         started_at: When its first attempt began, on anyio's clock.
         item: The position of its item under `for_each`, or None.
         on_progress: Is told of the tool's progress: how much, of how much, and a message.
+        locks: The names to hold, in order, and whether others may share them.
+        retry: How it is repeated; None = not without need.
+        safe: Whether the tool declares that repeating it does no harm; None if it says nothing.
+        extends: Whether progress starts the timeout anew.
+        is_fallback: Whether it stands in for the task's own call.
+        waiting_for: What it waits for now, for people; empty if for nothing.
     """
 
     task: str
@@ -49,7 +57,7 @@ class Call:
     tool: str
     arguments: dict[str, Any]
     timeout_s: float = DEFAULT_TIMEOUT_S
-    priority: Priority = (0.0, 0)
+    priority: Priority = FIRST
     writes: bool = False
     conversions: tuple[Conversion, ...] = ()
     attempts: int = 0
@@ -57,9 +65,18 @@ class Call:
     started_at: float | None = None
     item: int | None = None
     on_progress: OnProgress | None = None
+    locks: tuple[tuple[str, bool], ...] = ()
+    retry: Retry | None = None
+    safe: bool | None = None
+    extends: bool = False
+    is_fallback: bool = False
+    waiting_for: str = ""
 
 
 Caller = Callable[[Call], Awaitable[Any]]
+OnWait = Callable[[Call], None]
+OnFailure = Callable[[Call, TaskError, Decision], None]
+Random = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +109,17 @@ class Tool:
         """`server:tool`."""
         return f"{self.server}:{self.name}"
 
+    @property
+    def is_safe(self) -> bool | None:
+        """Whether it declares that repeating a call does no harm; None if it does not say.
+
+        By the defaults of MCP a tool is neither read-only nor idempotent; one that says so by
+        itself, and one that says nothing, are told apart for the sake of messages.
+        """
+        if self.read_only or self.idempotent:
+            return True
+        return None if self.read_only is None and self.idempotent is None else False
+
 
 @dataclass(frozen=True, slots=True)
 class ServerPolicy:
@@ -101,136 +129,194 @@ class ServerPolicy:
         timeout_s: The limit of one attempt for tasks that name none, seconds.
         slots: The calls in flight on the server, over all its sessions and runs; None = no limit.
         writers: The same for tools that declare that they write; None = no limit of their own.
+        rate: How many calls may start in how long; None = no limit.
+        tools: The slots of single tools, by the pattern of their name; the first that fits counts.
     """
 
     timeout_s: float = DEFAULT_TIMEOUT_S
     slots: Slots | None = None
     writers: Slots | None = None
+    rate: Rate | None = None
+    tools: Mapping[str, Slots] | None = None
 
+    def limits_of(self, call: Call) -> list[Slots | Rate]:
+        """What a call has to hold or pass on this server, in the order of asking."""
+        wanted = (
+            self.writers if call.writes else None,
+            self._of_tool(call.tool) if self.tools else None,
+            self.slots,
+            self.rate,
+        )
+        return [limit for limit in wanted if limit is not None]
 
-class Slots:
-    """So many calls at a time; who waits is served by priority, then in the order of asking.
-
-    A slot is given away a moment after it is free: what could start at the same moment, such as the
-    followers of the task that held it, has asked by then. So the order does not depend on the event
-    loop's.
-
-    Args:
-        limit: How many hold a slot at a time.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self._free = limit
-        self._waiting: list[tuple[Priority, int, _Waiter]] = []
-        self._asked = 0
-        self._giver: _Waiter | None = None
-
-    def __repr__(self) -> str:
-        return f"Slots({self._free} of {self.limit} free, {len(self._waiting)} waiting)"
-
-    @asynccontextmanager
-    async def slot(self, priority: Priority = (0.0, 0)) -> AsyncIterator[None]:
-        """Hold a slot; wait for one if none is free."""
-        await self.acquire(priority)
-        try:
-            yield
-        finally:
-            self.release()
-
-    def release(self) -> None:
-        """Give a slot back."""
-        self._free += 1
-        self._appoint_giver()
-
-    async def acquire(self, priority: Priority = (0.0, 0)) -> None:
-        """Take a slot, which has to be released; wait for one if none is free."""
-        self._asked += 1
-        waiter = _Waiter()
-        heapq.heappush(self._waiting, (priority, self._asked, waiter))
-        self._appoint_giver()
-        try:
-            while not waiter.has_slot:
-                await waiter.woken.wait()
-                if waiter is self._giver:
-                    await anyio.lowlevel.checkpoint()
-                    waiter.woken = anyio.Event()
-                    self._give()
-        except BaseException:
-            waiter.is_gone = True
-            self._free += waiter.has_slot
-            if waiter is self._giver:
-                self._giver = None
-            self._appoint_giver()
-            raise
-
-    def _appoint_giver(self) -> None:
-        """Wake the first in the queue, if there is a slot and nobody is about to give it away."""
-        while self._waiting and self._waiting[0][-1].is_gone:
-            heapq.heappop(self._waiting)
-        if self._free and self._waiting and self._giver is None:
-            self._giver = self._waiting[0][-1]
-            self._giver.woken.set()
-
-    def _give(self) -> None:
-        self._giver = None
-        while self._free and self._waiting:
-            waiter = heapq.heappop(self._waiting)[-1]
-            if not waiter.is_gone:
-                self._free -= 1
-                waiter.has_slot = True
-                waiter.woken.set()
-
-
-@dataclass(slots=True, eq=False)
-class _Waiter:
-    woken: anyio.Event = field(default_factory=anyio.Event)
-    has_slot: bool = False
-    is_gone: bool = False
+    def _of_tool(self, tool: str) -> Slots | None:
+        tools = self.tools or {}
+        fits = (slots for name, slots in tools.items() if fnmatch.fnmatchcase(tool, name))
+        return next(fits, None)
 
 
 def with_timeout(call_next: Caller) -> Caller:
-    """Each attempt ends after the call's `timeout_s`, with a `timeout` error."""
+    """Each attempt ends after the call's `timeout_s`, with a `timeout` error.
+
+    Where the call says so, progress starts the time anew, up to `PROGRESS_LIMIT` times its length.
+    """
 
     async def call_within(call: Call) -> Any:
-        with anyio.move_on_after(call.timeout_s):
-            return await call_next(call)
-        raise CallError(
-            "timeout",
-            f"{call.server}:{call.tool} did not answer within {call.timeout_s:g} s",
-            timeout_s=call.timeout_s,
-        )
+        told = call.on_progress
+        last = anyio.current_time() + PROGRESS_LIMIT * call.timeout_s
+        with anyio.move_on_after(call.timeout_s) as scope:
+            if call.extends:
+                call.on_progress = _extending(call, scope, last)
+            try:
+                return await call_next(call)
+            finally:
+                call.on_progress = told
+        raise _timeout(call, reached_last=scope.deadline >= last)
 
     return call_within
 
 
+def _extending(call: Call, scope: anyio.CancelScope, last: float) -> OnProgress:
+    told = call.on_progress
+
+    def extend(progress: float, total: float | None, message: str) -> None:
+        scope.deadline = min(anyio.current_time() + call.timeout_s, last)
+        if told is not None:
+            told(progress, total, message)
+
+    return extend
+
+
+def _timeout(call: Call, *, reached_last: bool) -> CallError:
+    what = f"did not answer within {call.timeout_s:g} s"
+    if call.extends and reached_last:
+        what = f"was not ready after {PROGRESS_LIMIT} times {call.timeout_s:g} s, progress or not"
+    elif call.extends:
+        what = f"went {call.timeout_s:g} s without an answer or progress"
+    message = f"{call.server}:{call.tool} {what}"
+    return CallError("timeout", message, timeout_s=call.timeout_s)
+
+
 def with_slots(
-    call_next: Caller, servers: Mapping[str, ServerPolicy], run_slots: Slots | None
+    call_next: Caller,
+    servers: Mapping[str, ServerPolicy],
+    run_slots: Slots | None,
+    on_wait: OnWait | None = None,
 ) -> Caller:
-    """Each attempt waits for its turn among writers, a slot of its server, and one of the run.
+    """Each attempt waits for all that its server limits, and for a slot of the run last.
 
     In this order, a call that waits for a busy server holds no slot that others could use.
     """
 
     async def call_in_slots(call: Call) -> Any:
         policy = servers.get(call.server, _FREE)
-        writers = policy.writers if call.writes else None
-        wanted = [slots for slots in (writers, policy.slots, run_slots) if slots is not None]
-        if not wanted:
+        limits = policy.limits_of(call)
+        if run_slots is not None:
+            limits.append(run_slots)
+        if not limits:
             return await call_next(call)
         asked_at = anyio.current_time()
-        held: list[Slots] = []
+        held: list[Slots | Rate] = []
         try:
-            for slots in wanted:
-                await slots.acquire(call.priority)
-                held.append(slots)
+            for limit in limits:
+                _say_waiting(call, limit.name, limit.busy, on_wait)
+                await limit.acquire(call.priority)
+                held.append(limit)
+            if policy.rate is not None:
+                policy.rate.note_start()
+                policy.rate.release()
+                held.remove(policy.rate)
             call.waited_s += anyio.current_time() - asked_at
+            call.waiting_for = ""
+            if isinstance(policy.slots, AdaptiveSlots):
+                return await _learning(call, call_next, policy.slots)
             return await call_next(call)
         finally:
-            for slots in held:
-                slots.release()
+            call.waiting_for = ""
+            for limit in held:
+                limit.release()
 
     return call_in_slots
 
 
 _FREE = ServerPolicy()
+
+
+def _say_waiting(call: Call, name: str, busy: bool, on_wait: OnWait | None) -> None:
+    call.waiting_for = name
+    if busy and on_wait is not None:
+        on_wait(call)
+
+
+async def _learning(call: Call, call_next: Caller, slots: AdaptiveSlots) -> Any:
+    began_at = anyio.current_time()
+    try:
+        output = await call_next(call)
+    except CallError as failure:
+        overloaded = _is_overload(failure.error)
+        slots.learn(call.tool, began_at, overloaded=overloaded, failed=True)
+        raise
+    slots.learn(call.tool, began_at, overloaded=False, failed=False)
+    return output
+
+
+def _is_overload(error: TaskError) -> bool:
+    """Whether an error says that the server has too much to do: a timeout, or HTTP 429 or 503."""
+    details = error.details
+    return (
+        error.kind == "timeout"
+        or details.get("http_status") in (429, 503)
+        or "retry_after_s" in details
+    )
+
+
+def no_jitter() -> float:
+    """Leaves each wait as long as it is."""
+    return 0.0
+
+
+def with_retry(
+    call_next: Caller, on_failure: OnFailure | None = None, random: Random = no_jitter
+) -> Caller:
+    """A call that failed is made again as its policy says; see `orchestrator.retries`."""
+
+    async def call_again(call: Call) -> Any:
+        attempts = 0
+        while True:
+            attempts += 1
+            try:
+                return await call_next(call)
+            except CallError as failure:
+                error = failure.error
+                decision = decide_retry(error, attempts, call.retry, call.safe, random())
+                if on_failure is not None and (call.retry is not None or is_lost(error)):
+                    on_failure(call, error, decision)
+                if decision.wait_s is None:
+                    raise
+            call.waiting_for = "its next attempt"
+            await anyio.sleep(decision.wait_s)
+            call.waiting_for = ""
+
+    return call_again
+
+
+def with_locks(call_next: Caller, locks: Locks, on_wait: OnWait | None = None) -> Caller:
+    """A call holds its locks over all its attempts; they are taken in the order of their names."""
+
+    async def call_holding(call: Call) -> Any:
+        asked_at = anyio.current_time()
+        held: list[tuple[str, bool]] = []
+        try:
+            for name, shared in call.locks:
+                _say_waiting(call, f"lock {name!r}", locks.is_busy(name), on_wait)
+                await locks.acquire(name, shared=shared, priority=call.priority)
+                held.append((name, shared))
+            call.waited_s += anyio.current_time() - asked_at
+            call.waiting_for = ""
+            return await call_next(call)
+        finally:
+            call.waiting_for = ""
+            for name, shared in held:
+                locks.release(name, shared=shared)
+
+    return lambda call: call_holding(call) if call.locks else call_next(call)

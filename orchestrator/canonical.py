@@ -140,6 +140,7 @@ _WANTED = {
 _PATTERNS = {
     "id": "is no id: letters, digits and _ - . : only",
     "tool": "names no tool: it is written server:tool",
+    "rate": "is no rate: it is written 10/s, 100/min or 1000/h",
 }
 _LIMITS = {
     "greater_than": ("gt", "more than"),
@@ -200,11 +201,12 @@ class _Translator:
         wanted = {_WANTED[d["type"]]: d for d in details if d["type"] in _WANTED}
         if wanted:
             given = next(iter(wanted.values()))["input"]
-            message = f"has to be {' or '.join(wanted)}, not {shown(given)}"
+            choices = [d["ctx"]["expected"] for d in details if d["type"] == "literal_error"]
+            message = f"has to be {' or '.join([*wanted, *choices])}, not {shown(given)}"
             hint = _hint([d["type"] for d in wanted.values()], given)
             yield Problem("wrong_type", message, path, task, (), hint)
         for detail in details:
-            if detail["type"] not in _WANTED:
+            if detail["type"] not in _WANTED and not (wanted and detail["type"] == "literal_error"):
                 yield self._other(detail, path, where, task)
 
     def _other(self, detail: Any, path: str, where: Location, task: str | None) -> Problem:
@@ -229,7 +231,7 @@ class _Translator:
     def _unknown_field(self, name: str, path: str, where: Location, task: str | None) -> Problem:
         names = [step for step in where[:-1] if isinstance(step, str)]
         holder = names[-1] if names else ""
-        known = self._fields.get(holder, ())
+        known = self._fields.get(holder) or self._fields.get("".join(names[-2:-1]), ())
         if (name, holder) not in self._near:
             self._near[name, holder] = nearest(name, known)
         near = self._near[name, holder]

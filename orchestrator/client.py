@@ -6,6 +6,7 @@ decided here but what is wrong before the first call.
 
 from __future__ import annotations
 
+import random
 import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import suppress
@@ -16,7 +17,7 @@ from typing import Any, Self
 
 import anyio
 
-from orchestrator.calls import Call, Caller, Tool, with_slots, with_timeout
+from orchestrator.calls import Call, Caller, Tool, with_retry, with_slots, with_timeout
 from orchestrator.config import Server, describe, load_config
 from orchestrator.engine import Run
 from orchestrator.errors import (
@@ -30,6 +31,7 @@ from orchestrator.errors import (
 )
 from orchestrator.events import Announcer, Event, Observer
 from orchestrator.inputs import complete_inputs
+from orchestrator.limits import Locks
 from orchestrator.planning import unknown_server
 from orchestrator.pool import ServerPool
 from orchestrator.results import RunResult
@@ -55,6 +57,7 @@ class Orchestrator:
     def __init__(self, servers: Mapping[str, Any], *, observers: Iterable[Observer] = ()) -> None:
         self._pool = ServerPool(_servers(servers))
         self._observers = tuple(observers)
+        self._locks = Locks()
         self._entered = False
 
     @classmethod
@@ -146,6 +149,8 @@ class Orchestrator:
             inputs=values,
             tools=self._pool.catalogue(servers),
             servers=self._pool.policies,
+            locks=self._locks,
+            random=random.random,
             observers=watching,
             schedule=schedule,
             max_concurrency=max_concurrency,
@@ -230,9 +235,18 @@ class Orchestrator:
             raise WorkflowError(target, [self._unknown_tool(server, name, tools, "", None)])
         policy = self._pool.policies[server]
         limit = policy.timeout_s if timeout_s is None else timeout_s
-        writes = tools[name].read_only is False
-        call = Call("call", server, name, dict(arguments or {}), limit, writes=writes)
-        return await with_slots(with_timeout(self._pool.call), self._pool.policies, None)(call)
+        tool = tools[name]
+        call = Call(
+            "call",
+            server,
+            name,
+            dict(arguments or {}),
+            limit,
+            writes=tool.read_only is False,
+            safe=tool.is_safe,
+        )
+        attempt = with_slots(with_timeout(self._pool.call), self._pool.policies, None)
+        return await with_retry(attempt)(call)
 
     def _known(self, server: str) -> str:
         if server not in self._pool.servers:
@@ -247,9 +261,9 @@ class Orchestrator:
             values = complete_inputs(workflow.inputs, inputs, workflow.name)
         except WorkflowError as error:
             problems += error.problems
-        for task in workflow.plan.tasks.values():
-            if task.server not in self._pool.servers:
-                problems.append(unknown_server(task.server, self._pool.servers, task=task))
+        for task, target, at in workflow.plan.calls:
+            if target.server not in self._pool.servers:
+                problems.append(unknown_server(target.server, self._pool.servers, task=task, at=at))
         if problems:
             raise WorkflowError(workflow.name, problems)
         return values
@@ -265,11 +279,10 @@ class Orchestrator:
             raise ServerStartError(workflow.name, problems)
         servers = filter(self._pool.usable, workflow.plan.servers)
         known = {server: self._pool.tools(server) for server in servers}
-        for task in workflow.plan.tasks.values():
-            tools = known.get(task.server)
-            if tools is not None and task.tool not in tools:
-                where = pointer("tasks", task.index, "tool")
-                problems.append(self._unknown_tool(task.server, task.tool, tools, where, task.id))
+        for task, target, at in workflow.plan.calls:
+            tools = known.get(target.server)
+            if tools is not None and target.tool not in tools:
+                problems.append(self._unknown_tool(target.server, target.tool, tools, at, task.id))
         if problems:
             raise WorkflowError(workflow.name, problems)
 

@@ -30,9 +30,19 @@ Protocol = Literal["auto", "legacy", "2026-07-28"]
 Location = tuple[str | int, ...]
 
 _VARIABLE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?")
+_RATE = r"^[1-9][0-9]{0,6}/(s|min|h)$"
+_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _SERVER_NAME = re.compile(r"[^:\s]+")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
+
+
+class ToolSettings(BaseModel):
+    """What is said of single tools of a server."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    max_concurrency: int = Field(ge=1)
 
 
 class Server(BaseModel):
@@ -51,9 +61,10 @@ class Server(BaseModel):
     headers: dict[str, str] = Field(default_factory=dict)
     timeout_s: Seconds = 60.0
     start_timeout_s: Seconds = 30.0
-    max_concurrency: int | None = Field(None, ge=1)
+    max_concurrency: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
+    tools: dict[str, ToolSettings] = Field(default_factory=dict)
     sessions: int = Field(1, ge=1, le=64)
-    rate: str | None = None
+    rate: Annotated[str, Field(pattern=_RATE)] | None = None
     protocol: Protocol = "auto"
     writes: Literal["serial", "parallel"] = "serial"
     required: bool = False
@@ -63,6 +74,14 @@ class Server(BaseModel):
     target: Any = Field(None, exclude=True)
     shown: str = Field("", exclude=True)
     secrets: tuple[str, ...] = Field((), exclude=True)
+
+    @property
+    def starts(self) -> tuple[int, float] | None:
+        """Its `rate`: how many calls may start in how many seconds."""
+        if self.rate is None:
+            return None
+        count, _, unit = self.rate.partition("/")
+        return int(count), _SECONDS[unit]
 
     @property
     def description(self) -> str:
@@ -82,7 +101,7 @@ class Server(BaseModel):
 _INTERNAL = frozenset({"name", "target", "shown", "secrets"})
 FIELDS = tuple(name for name in Server.model_fields if name not in _INTERNAL)
 DEFAULTS = ("timeout_s", "start_timeout_s", "max_concurrency", "sessions", "protocol", "writes")
-NOT_SUPPORTED_YET = ("rate",)
+TOOL_FIELDS = tuple(ToolSettings.model_fields)
 
 
 def load_config(
@@ -206,7 +225,7 @@ class _Reader:
         try:
             return Server.model_validate(data)
         except ValidationError as error:
-            for problem in problems_of(error, data, {"": FIELDS}):
+            for problem in problems_of(error, data, {"": FIELDS, "tools": TOOL_FIELDS}):
                 message = redact(problem.message, hideable(secrets))
                 path = pointer(*at) + problem.path
                 self.problems.append(replace(problem, message=message, path=path))
@@ -227,9 +246,6 @@ class _Reader:
         if command == "":
             self._wrong("is empty: name a program", (*at, "command"))
         self._check_headers(fields.get("headers"), (*at, "headers"))
-        for name in NOT_SUPPORTED_YET:
-            if fields.get(name) is not None:
-                self._wrong(f"{name!r} is not supported yet", (*at, name), "not_supported")
 
     def _check_url(self, url: str, at: Location) -> None:
         try:

@@ -7,23 +7,26 @@ state of a run. Each task settles exactly once; what ends the run early is writt
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeGuard
 
 import anyio
 
 from orchestrator import graph as graphs
 from orchestrator.calls import (
-    DEFAULT_TIMEOUT_S,
     Call,
     Caller,
+    Random,
     ServerPolicy,
-    Slots,
     Tool,
+    no_jitter,
+    with_locks,
+    with_retry,
     with_slots,
     with_timeout,
 )
-from orchestrator.errors import CallError, TaskError
+from orchestrator.errors import TaskError, nearest
 from orchestrator.events import (
     Announcer,
     GenerationStarted,
@@ -31,11 +34,23 @@ from orchestrator.events import (
     RunSettled,
     RunStarted,
     TaskSettled,
-    TaskStarted,
 )
-from orchestrator.outcomes import Cancelled, Failure, Outcome, Skipped, Start, Success, decide
+from orchestrator.jobs import Job, RunState
+from orchestrator.limits import Locks, Slots
+from orchestrator.outcomes import (
+    Cancelled,
+    Failure,
+    Outcome,
+    Skipped,
+    Start,
+    StartEach,
+    Success,
+    decide,
+)
+from orchestrator.performing import Performer, internal
 from orchestrator.planning import TaskPlan
 from orchestrator.references import Scope
+from orchestrator.reporting import Reporter
 from orchestrator.results import RunResult, TaskResult
 from orchestrator.schedules import SCHEDULES
 from orchestrator.summary import Stop, summarize
@@ -45,6 +60,7 @@ logger = logging.getLogger("orchestrator")
 
 NO_TOOLS: Mapping[str, Tool] = {}
 NO_POLICIES: Mapping[str, ServerPolicy] = {}
+Listen = Callable[[Observer], AbstractContextManager[None]]
 
 
 class Run:
@@ -56,6 +72,9 @@ class Run:
         inputs: The inputs, complete (see `orchestrator.inputs.complete_inputs`).
         tools: Each tool that is known, by `server:tool`.
         servers: What the configuration says about calls, by server.
+        locks: The names that tasks hold; shared by runs that may get in each other's way.
+        listen: Tells of what happens to the servers while it is entered.
+        random: Gives numbers from 0 to 1 for the jitter of retries; by default there is none.
         observers: Who is told the events.
         schedule: Instead of the workflow's.
         max_concurrency: Instead of the workflow's.
@@ -71,6 +90,9 @@ class Run:
         inputs: Mapping[str, Any] | None = None,
         tools: Mapping[str, Tool] = NO_TOOLS,
         servers: Mapping[str, ServerPolicy] = NO_POLICIES,
+        locks: Locks | None = None,
+        listen: Listen | None = None,
+        random: Random = no_jitter,
         observers: Iterable[Observer] = (),
         schedule: Schedule | None = None,
         max_concurrency: int | None = None,
@@ -83,23 +105,45 @@ class Run:
         self.run_id = run_id
         self.result: RunResult | None = None
         limit = workflow.max_concurrency if max_concurrency is None else max_concurrency
-        self._limit = limit if limit < len(self.plan.tasks) else 0
-        self._servers = servers
+        self._limit = limit if limit < len(self.plan.tasks) or self.plan.fans_out else 0
         self._tools = tools
+        self._listen = listen
         self._started_at = started_at
-        slots = Slots(self._limit) if self._limit else None
-        self._call = with_slots(self._announced(with_timeout(caller)), servers, slots)
         self._announce = Announcer(observers)
+        self._report = Reporter(self._announce, self.plan)
         self._outputs: dict[str, Any] = {}
         self._statuses: dict[str, str] = {}
         self._errors: dict[str, Any] = {}
         self._scope = Scope(self._outputs, self._statuses, self._errors, inputs or {})
+        self._performer = Performer(
+            self._with_policies(caller, servers, locks or Locks(), random),
+            self._scope,
+            tools=tools,
+            servers=servers,
+            limit=self._limit,
+            reporter=self._report,
+        )
         self._results: dict[str, TaskResult] = {}
+        self._jobs: dict[str, Job] = {}
+        self._early: dict[str, str] = {}
         self._stop: Stop | None = None
         self._cancel_scope = anyio.CancelScope()
         self._began = False
         self._zero = 0.0
         self._priorities: Mapping[str, float] = {}
+
+    def _with_policies(
+        self,
+        caller: Caller,
+        servers: Mapping[str, ServerPolicy],
+        locks: Locks,
+        random: Random,
+    ) -> Caller:
+        """The caller with everything that is around each call, from the inside out."""
+        slots = Slots(self._limit, "a slot of the run") if self._limit else None
+        report = self._report
+        attempt = with_slots(self._started(with_timeout(caller)), servers, slots, report.waiting)
+        return with_locks(with_retry(attempt, report.failed, random), locks, report.waiting)
 
     def __repr__(self) -> str:
         done, all_tasks = len(self._results), len(self.plan.tasks)
@@ -113,6 +157,37 @@ class Run:
         error = TaskError("cancelled", reason, retryable=False)
         self._end(Stop("cancelled", error, Cancelled(reason)))
 
+    def cancel_task(self, task: str, reason: str = "the task was cancelled") -> bool:
+        """End one task: what it calls is cancelled on its server. The run goes on.
+
+        Returns:
+            Whether it had not settled yet.
+
+        Raises:
+            ValueError: There is no such task.
+        """
+        if task not in self.plan.tasks:
+            near = nearest(task, self.plan.tasks)
+            maybe = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+            raise ValueError(f"there is no task {task!r} in {self.workflow.name!r}{maybe}")
+        if task in self._results or self._stop is not None:
+            return False
+        if not self._began:
+            self._early[task] = reason
+        elif (job := self._jobs.get(task)) is not None:
+            job.reason = reason
+            job.scope.cancel()
+        else:
+            self._settle(Job(self.plan.tasks[task]), Cancelled(reason))
+        return True
+
+    def status(self) -> RunState:
+        """What it does now: how many tasks have settled, and every call that is under way."""
+        running = [
+            activity for job in self._jobs.values() for activity in job.activities(self._zero)
+        ]
+        return RunState(len(self._results), len(self.plan.tasks), tuple(running))
+
     async def execute(self) -> RunResult:
         """Run all tasks. May be called once.
 
@@ -125,7 +200,7 @@ class Run:
         if self._began:
             raise RuntimeError("a run can be executed once: make another")
         self._began = True
-        self._zero = anyio.current_time()
+        self._zero = self._report.zero = anyio.current_time()
         if self.schedule == "dataflow" and self._limit:
             below = graphs.lengths_below(self.plan.graph, self.plan.generations)
             self._priorities = {task: -length for task, length in below.items()}
@@ -139,13 +214,16 @@ class Run:
                     self.plan.sorted_generations,
                 )
             )
-        try:
-            await self._run_tasks()
-        except BaseException:
-            self._note_end()
-            self._finish()
-            raise
-        return self._finish()
+        for task, reason in self._early.items():
+            self.cancel_task(task, reason)
+        with self._listen(self._report.server) if self._listen else nullcontext():
+            try:
+                await self._run_tasks()
+            except BaseException:
+                self._note_end()
+                self._finish()
+                raise
+            return self._finish()
 
     async def _run_tasks(self) -> None:
         limit = self.workflow.timeout_s
@@ -158,84 +236,54 @@ class Run:
 
     def _on_generation(self, number: int, tasks: list[str]) -> None:
         if self._announce and self._stop is None:
-            self._announce(GenerationStarted(self._now_ms(), number, sorted(tasks)))
+            self._announce(GenerationStarted(self._report.now_ms(), number, sorted(tasks)))
 
     async def _run_task(self, task_id: str) -> None:
         """Run one task until it has settled. Raises nothing but cancellation."""
-        if self._stop is not None:
+        if self._stop is not None or task_id in self._results:
             return
-        task = self.plan.tasks[task_id]
-        tool = self._tools.get(task.target)
-        try:
-            decision = decide(task, self._scope, tool.input_schema if tool else None)
-        except Exception as bug:
-            self._settle(task, Failure(_internal(bug)), None)
+        job = Job(self.plan.tasks[task_id])
+        decision = self._decide(job.task)
+        if isinstance(decision, Skipped) or _is_final(decision, job.task):
+            self._settle(job, decision)
             return
-        if isinstance(decision, Start):
-            await self._make_call(task, decision, tool)
-        else:
-            self._settle(task, decision, None)
-
-    async def _make_call(self, task: TaskPlan, start: Start, tool: Tool | None) -> None:
-        call = Call(
-            task.id,
-            task.server,
-            task.tool,
-            start.arguments,
-            self._timeout_of(task),
-            (self._priorities.get(task.id, 0.0), task.index),
-            tool is not None and tool.read_only is False,
-            start.conversions,
-        )
-        outcome: Outcome
+        self._jobs[task_id] = job
+        priority = self._priorities.get(task_id, 0.0), job.task.index
+        outcome: Outcome = _UNKNOWN
         try:
-            outcome = Success(await self._call(call))
-        except CallError as failure:
-            outcome = Failure(failure.error)
-        except Exception as bug:
-            logger.exception("task %r: a bug in the caller", task.id)
-            outcome = Failure(_internal(bug))
+            with job.scope:
+                outcome = await self._performer.perform(job, decision, priority)
         except BaseException:
             # Cancelled: which outcome that is, only the reason of the stop can tell; see _finish.
-            self._cancelled_call(task, call)
+            del self._jobs[task_id]
+            if job.has_begun:
+                self._settle(job, _cancelled(job, self._note_end().error.message))
             raise
-        self._settle(task, outcome, call)
+        del self._jobs[task_id]
+        self._settle(job, _cancelled(job, job.reason) if outcome is _UNKNOWN else outcome)
 
-    def _timeout_of(self, task: TaskPlan) -> float:
-        if task.timeout_s is not None:
-            return task.timeout_s
-        policy = self._servers.get(task.server)
-        return policy.timeout_s if policy else DEFAULT_TIMEOUT_S
+    def _decide(self, task: TaskPlan) -> Start | StartEach | Skipped | Failure:
+        tool = self._tools.get(task.target)
+        try:
+            return decide(task, self._scope, tool.input_schema if tool else None)
+        except Exception as bug:
+            logger.exception("task %r: a bug in the engine", task.id)
+            return Failure(internal(bug))
 
-    def _announced(self, call_next: Caller) -> Caller:
+    def _started(self, call_next: Caller) -> Caller:
         """The policy that notes and tells when an attempt begins; it stands behind the slots."""
 
-        async def call_announced(call: Call) -> Any:
+        async def call_started(call: Call) -> Any:
             if self._stop is not None:  # the slot came together with the end of the run
                 await anyio.sleep_forever()
             call.attempts += 1
-            now = call.started_at = anyio.current_time()
-            if self._announce:
-                self._announce(
-                    TaskStarted(
-                        (now - self._zero) * 1000,
-                        call.task,
-                        call.server,
-                        call.tool,
-                        self.plan.tasks[call.task].generation,
-                        call.attempts,
-                        call.waited_s * 1000,
-                        call.conversions,
-                    )
-                )
+            now = anyio.current_time()
+            if call.started_at is None:
+                call.started_at = now
+            self._report.started(call, now)
             return await call_next(call)
 
-        return call_announced
-
-    def _cancelled_call(self, task: TaskPlan, call: Call) -> None:
-        if call.started_at is None:
-            return
-        self._settle(task, Cancelled(self._note_end().error.message), call)
+        return call_started
 
     def _note_end(self) -> Stop:
         """Why the tasks are cancelled: by us, or else by the limit of the run or from outside."""
@@ -249,49 +297,45 @@ class Run:
         assert self._stop is not None
         return self._stop
 
-    def _settle(self, task: TaskPlan, outcome: Outcome, call: Call | None) -> None:
-        result = self._measure(task, outcome, call)
+    def _settle(self, job: Job, outcome: Outcome) -> None:
+        task = job.task
+        result = job.result(outcome, self._zero)
         self._results[task.id] = result
         self._statuses[task.id] = outcome.status
         match outcome:
             case Success(output):
                 self._outputs[task.id] = output
-            case Failure(error):
+            case Failure(error, output):
                 self._errors[task.id] = error.to_dict()
-                if self.workflow.on_error == "fail_fast":
-                    reason = f"task {task.id!r} failed, and on_error is fail_fast"
-                    self._end(Stop("failed", error, Skipped(reason)))
+                if output is not None:
+                    self._outputs[task.id] = output
+                self._end_if_decisive(task, error)
         if self._announce:
-            self._announce(TaskSettled(self._now_ms(), task.id, result))
+            self._announce(TaskSettled(self._report.now_ms(), task.id, result))
 
-    def _measure(self, task: TaskPlan, outcome: Outcome, call: Call | None) -> TaskResult:
-        if call is None or call.started_at is None:
-            return TaskResult(task.id, outcome, task.generation)
-        return TaskResult(
-            task.id,
-            outcome,
-            task.generation,
-            call.attempts,
-            (call.started_at - self._zero) * 1000,
-            (anyio.current_time() - call.started_at) * 1000,
-            call.waited_s * 1000,
-        )
+    def _end_if_decisive(self, task: TaskPlan, error: TaskError) -> None:
+        """End the run if the failure of this task is to do that."""
+        if task.policies.critical:
+            reason = f"task {task.id!r} failed, and it is critical"
+        elif self.workflow.on_error == "fail_fast":
+            reason = f"task {task.id!r} failed, and on_error is fail_fast"
+        else:
+            return
+        error = TaskError(**self._errors[task.id])
+        self._end(Stop("failed", error, Skipped(reason)))
 
     def _end(self, stop: Stop) -> None:
         if self._stop is None:
             self._stop = stop
             self._cancel_scope.cancel()
 
-    def _now_ms(self) -> float:
-        return (anyio.current_time() - self._zero) * 1000
-
     def _finish(self) -> RunResult:
         """Settle what had not begun, and put the result together."""
-        duration_ms = self._now_ms()
+        duration_ms = self._report.now_ms()
         for task in self.plan.tasks.values():
             if task.id not in self._results:
                 assert self._stop is not None, f"task {task.id!r} was lost"
-                self._settle(task, self._stop.not_begun, None)
+                self._settle(Job(task), self._stop.not_begun)
         self.result = summarize(
             self.workflow,
             {task: self._results[task] for task in self.plan.tasks},
@@ -308,6 +352,16 @@ class Run:
         return self.result
 
 
-def _internal(bug: Exception) -> TaskError:
-    message = f"a bug in the engine or in the caller: {type(bug).__name__}: {bug}"
-    return TaskError("internal", message, retryable=False, details={"type": type(bug).__name__})
+_UNKNOWN = Cancelled("the task was ended")
+
+
+def _is_final(decision: Start | StartEach | Failure, task: TaskPlan) -> TypeGuard[Failure]:
+    """Whether a task failed before its call, and nothing stands in for it."""
+    return isinstance(decision, Failure) and task.policies.fallback is None
+
+
+def _cancelled(job: Job, reason: str) -> Cancelled:
+    """The outcome of a task that was ended; what its items had given is kept."""
+    if job.items is None:
+        return Cancelled(reason)
+    return Cancelled(reason, [item.output for item in job.end_items(reason)])

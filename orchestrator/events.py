@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from orchestrator.conversion import Conversion
 from orchestrator.errors import TaskError
+from orchestrator.outcomes import ItemResult
 from orchestrator.results import RunResult, TaskResult
 
 logger = logging.getLogger("orchestrator")
@@ -39,7 +40,7 @@ class Event:
 
 def _plain(value: Any) -> Any:
     match value:
-        case TaskResult() | RunResult() | TaskError():
+        case TaskResult() | RunResult() | TaskError() | ItemResult():
             return value.to_dict()
         case Conversion():
             return {"path": value.path, "given": value.given, "wanted": value.wanted}
@@ -69,8 +70,18 @@ class GenerationStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TaskWaiting(Event):
+    """A call of a task waits for a lock, a slot, its turn among writers or the rate of a server."""
+
+    name: ClassVar[str] = "task_waiting"
+    task: str
+    item: int | None
+    waiting_for: str
+
+
+@dataclass(frozen=True, slots=True)
 class TaskStarted(Event):
-    """An attempt of a task has its slot and is about to call."""
+    """An attempt of a task, of one of its items or of its fallback is about to call."""
 
     name: ClassVar[str] = "task_started"
     task: str
@@ -80,6 +91,43 @@ class TaskStarted(Event):
     attempt: int
     waited_ms: float
     conversions: tuple[Conversion, ...] = ()
+    item: int | None = None
+    fallback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TaskProgress(Event):
+    """The tool of a task tells how far it is; `total` is None where it does not know."""
+
+    name: ClassVar[str] = "task_progress"
+    task: str
+    item: int | None
+    progress: float
+    total: float | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetryDecided(Event):
+    """An attempt failed, and what follows: the next one after `wait_ms`, or none if it is None."""
+
+    name: ClassVar[str] = "retry_decided"
+    task: str
+    item: int | None
+    attempt: int
+    error: TaskError
+    wait_ms: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemSettled(Event):
+    """An item of a `for_each` has ended. Told once for each."""
+
+    name: ClassVar[str] = "item_settled"
+    task: str
+    item: int
+    result: ItemResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,10 @@
 """How a task ends, and the decision that begins it.
 
     pending ── decide() ──▶ Start(arguments) ── the call ──▶ Success | Failure | Cancelled
+                      ├──▶ StartEach(items) ── one call each ──▶ the same, with items
                       └──▶ Skipped | Failure (a reference that leads nowhere)
+
+    Failure ── a fallback ──▶ Success, recovered
 
 The rule of this file: outcomes are frozen values, and `decide` is a pure function of the outcomes
 before it. It neither waits nor calls.
@@ -15,42 +18,49 @@ from typing import Any, Literal, cast
 
 from orchestrator.conversion import Conversion, convert
 from orchestrator.errors import CallError, TaskError
-from orchestrator.planning import TaskPlan
+from orchestrator.paths import describe
+from orchestrator.planning import PLAIN, LockPlan, Target, TaskPlan
 from orchestrator.references import Literal as LiteralTemplate
-from orchestrator.references import Scope
+from orchestrator.references import Scope, Template
+from orchestrator.templates import Computed, to_text
 
 Status = Literal["success", "error", "skipped", "cancelled"]
+MAX_LOCK_NAME = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """The call gave an output."""
+    """The call gave an output, or a fallback did after the error `recovered`."""
 
     output: Any
+    recovered: TaskError | None = None
     status: Status = "success"
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The call, or what had to come before it, failed."""
+    """The call, or what had to come before it, failed. A `for_each` has its list all the same."""
 
     error: TaskError
+    output: list[Any] | None = None
     status: Status = "error"
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """The task was not started, and why."""
+    """The task was not started, and why; `by_condition` if its own `when` said so."""
 
     reason: str
+    by_condition: bool = False
     status: Status = "skipped"
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The run was ended before the task had settled, and why."""
+    """The task was ended before it had settled, and why. A `for_each` keeps what it had."""
 
     reason: str
+    output: list[Any] | None = None
     status: Status = "cancelled"
 
 
@@ -58,16 +68,69 @@ Outcome = Success | Failure | Skipped | Cancelled
 
 
 @dataclass(frozen=True, slots=True)
+class ItemResult:
+    """How one item of a `for_each` ended; its fields are those of a `TaskResult`."""
+
+    index: int
+    outcome: Outcome
+    attempts: int = 0
+    started_ms: float | None = None
+    duration_ms: float = 0.0
+    waited_ms: float = 0.0
+
+    @property
+    def status(self) -> Status:
+        """`success`, `error` or `cancelled`."""
+        return self.outcome.status
+
+    @property
+    def output(self) -> Any:
+        """The output, or None if there is none."""
+        return self.outcome.output if isinstance(self.outcome, Success) else None
+
+    @property
+    def error(self) -> TaskError | None:
+        """Why it failed, or None."""
+        return self.outcome.error if isinstance(self.outcome, Failure) else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The item as the result document has it; its output is in the list of the task."""
+        return {
+            "index": self.index,
+            "status": self.status,
+            "error": self.error.to_dict() if self.error else None,
+            "attempts": self.attempts,
+            "started_ms": None if self.started_ms is None else round(self.started_ms, 3),
+            "duration_ms": round(self.duration_ms, 3),
+            "waited_ms": round(self.waited_ms, 3),
+        }
+
+
+LockName = tuple[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
-    """The decision to call, and with what."""
+    """The decision to call, with what, and the locks to hold: names in order, and if shared."""
 
     arguments: dict[str, Any]
     conversions: tuple[Conversion, ...] = ()
+    locks: tuple[LockName, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StartEach:
+    """The decision to call once for each item."""
+
+    items: list[Any]
+
+
+Schema = Mapping[str, Any]
 
 
 def decide(
-    task: TaskPlan, scope: Scope, schema: Mapping[str, Any] | None = None
-) -> Start | Skipped | Failure:
+    task: TaskPlan, scope: Scope, schema: Schema | None = None
+) -> Start | StartEach | Skipped | Failure:
     """Whether a task starts, and with which arguments.
 
     Args:
@@ -75,18 +138,104 @@ def decide(
         scope: The outcomes so far and the inputs.
         schema: The `inputSchema` of its tool, if it is known.
     """
-    statuses = scope.statuses
-    for needed in task.dependencies:
-        if statuses[needed] != "success":
-            return Skipped(f"its dependency {needed!r} {_ended(statuses[needed])}")
+    policies = task.policies
+    if (held_back := _held_back(task, scope.statuses)) is not None:
+        return held_back
     try:
-        arguments = cast("dict[str, Any]", task.arguments.resolve(scope))
+        if policies is PLAIN:
+            return start(task, scope, schema)
+        if policies.when is not None and _is_false(policies.when.resolve(scope)):
+            return Skipped(f"its condition is false: {_text(policies.when)}", by_condition=True)
+        if policies.for_each is not None:
+            return StartEach(_items(policies.for_each, scope))
+        return start(task, scope, schema, policies.locks)
     except CallError as failure:
         return Failure(failure.error)
-    if not task.whole or schema is None or isinstance(task.arguments, LiteralTemplate):
-        return Start(arguments)
-    return Start(arguments, convert(arguments, task.whole, schema))
+
+
+def start(
+    target: Target,
+    scope: Scope,
+    schema: Schema | None = None,
+    locks: tuple[LockPlan, ...] = (),
+) -> Start:
+    """The arguments of a call, as its tool wants them, and the names of its locks.
+
+    Raises:
+        CallError: A `reference_error`.
+    """
+    arguments = cast("dict[str, Any]", target.arguments.resolve(scope))
+    held = _lock_names(locks, scope) if locks else ()
+    if not target.whole or schema is None or isinstance(target.arguments, LiteralTemplate):
+        return Start(arguments, (), held)
+    return Start(arguments, convert(arguments, target.whole, schema), held)
+
+
+def _held_back(task: TaskPlan, statuses: Mapping[str, str]) -> Skipped | None:
+    """The outcome of a task whose dependencies do not let it run."""
+    match task.policies.run_if:
+        case "all_success":
+            for needed in task.dependencies:
+                if statuses[needed] != "success":
+                    return Skipped(f"its dependency {needed!r} {_ended(statuses[needed])}")
+        case "any_success":
+            if all(statuses[needed] != "success" for needed in task.dependencies):
+                return Skipped("none of its dependencies succeeded (run_if is any_success)")
+        case "any_failed":
+            if all(statuses[needed] != "error" for needed in task.dependencies):
+                return Skipped("none of its dependencies failed (run_if is any_failed)")
+    return None
 
 
 def _ended(status: str) -> str:
     return "failed" if status == "error" else f"was {status}"
+
+
+def _is_false(value: Any) -> bool:
+    """What is false in JMESPath: null, false, and empty text, lists and objects; 0 is not."""
+    return value is None or value is False or value in ("", [], {})
+
+
+def _text(when: Template) -> str:
+    return when.expression.text if isinstance(when, Computed) else "false"
+
+
+def _items(template: Template, scope: Scope) -> list[Any]:
+    items = template.resolve(scope)
+    if isinstance(items, list):
+        return items
+    source = getattr(template, "text", "for_each")
+    message = f"for_each wants a list, and {source} is {describe(items)}"
+    raise CallError("reference_error", message, reference=source)
+
+
+def _lock_names(locks: tuple[LockPlan, ...], scope: Scope) -> tuple[LockName, ...]:
+    """The names in the order in which all tasks take them; of two modes the stronger counts."""
+    shared: dict[str, bool] = {}
+    for lock in locks:
+        name = to_text(lock.name.resolve(scope))
+        if not 0 < len(name) <= MAX_LOCK_NAME:
+            message = f"the name of a lock has 1 to {MAX_LOCK_NAME} characters, not {len(name)}"
+            raise CallError("reference_error", message)
+        shared[name] = lock.shared and shared.get(name, True)
+    return tuple(sorted(shared.items()))
+
+
+def first_failure(items: list[ItemResult]) -> TaskError | None:
+    """The error of a `for_each`: that of the first item that failed; None if none did."""
+    failed = [item for item in items if item.error is not None]
+    if not failed:
+        return None
+    first = failed[0].error
+    assert first is not None
+    message = f"{len(failed)} of {len(items)} items failed; item {failed[0].index}: {first.message}"
+    counts = {"first": failed[0].index, "failed": len(failed), "of": len(items)}
+    details = {**first.details, "items": counts}
+    return TaskError(first.kind, message, first.retryable, details)
+
+
+def with_fallback_error(error: TaskError, second: TaskError) -> TaskError:
+    """The error of a task whose fallback failed too."""
+    message = f"{error.message}; and its fallback failed: {second.message}"
+    details = {**error.details, "fallback_error": second.to_dict()}
+    return TaskError(error.kind, message, error.retryable, details)

@@ -12,15 +12,16 @@ import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import anyio
 from anyio.abc import TaskGroup
 
-from orchestrator.calls import Call, ServerPolicy, Slots, Tool
+from orchestrator.calls import Call, ServerPolicy, Tool
 from orchestrator.config import Server
 from orchestrator.errors import CallError, TaskError
 from orchestrator.events import Event, ServerFailed, ServerReady, ServerStarting
+from orchestrator.limits import AdaptiveSlots, Rate, Slots
 
 if TYPE_CHECKING:
     from orchestrator.connection import Connection
@@ -237,8 +238,23 @@ def is_allowed(server: Server, tool: str) -> bool:
 
 
 def _policy(server: Server) -> ServerPolicy:
+    name = server.name
     return ServerPolicy(
         server.timeout_s,
-        Slots(server.max_concurrency) if server.max_concurrency else None,
-        Slots(1) if server.writes == "serial" else None,
+        _slots(server.max_concurrency, f"a slot of server {name!r}"),
+        Slots(1, f"its turn among the writers of server {name!r}")
+        if server.writes == "serial"
+        else None,
+        Rate(*server.starts, f"the rate of server {name!r}") if server.starts else None,
+        {
+            pattern: Slots(settings.max_concurrency, f"a slot of {name}:{pattern}")
+            for pattern, settings in server.tools.items()
+        }
+        or None,
     )
+
+
+def _slots(limit: int | Literal["auto"] | None, name: str) -> Slots | None:
+    if limit is None:
+        return None
+    return AdaptiveSlots(name) if limit == "auto" else Slots(limit, name)

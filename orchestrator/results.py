@@ -11,7 +11,15 @@ from typing import Any, Literal
 
 from orchestrator.encoding import to_json
 from orchestrator.errors import TaskError
-from orchestrator.outcomes import Cancelled, Failure, Outcome, Skipped, Status, Success
+from orchestrator.outcomes import (
+    Cancelled,
+    Failure,
+    ItemResult,
+    Outcome,
+    Skipped,
+    Status,
+    Success,
+)
 
 RunStatus = Literal["success", "partial", "failed", "cancelled", "paused"]
 
@@ -24,10 +32,13 @@ class TaskResult:
         id: The task.
         outcome: How it ended.
         generation: The number of its topological generation, from 0.
-        attempts: How often its tool was called.
+        attempts: How often its tool was called, over all items of a `for_each`.
         started_ms: When its first attempt began, milliseconds since the run did; None if none was.
-        duration_ms: From then until it settled, milliseconds, without waiting; 0 if not started.
-        waited_ms: How long it waited for a slot, milliseconds.
+        duration_ms: From then until it settled, milliseconds, with all that lies between attempts;
+            0 if it was not started.
+        waited_ms: How long its calls waited for locks, slots and rates, milliseconds; of a
+            `for_each`, how long until the first item began.
+        items: How each item of a `for_each` ended, in order; None without.
     """
 
     id: str
@@ -37,6 +48,7 @@ class TaskResult:
     started_ms: float | None = None
     duration_ms: float = 0.0
     waited_ms: float = 0.0
+    items: tuple[ItemResult, ...] | None = None
 
     @property
     def status(self) -> Status:
@@ -45,16 +57,23 @@ class TaskResult:
 
     @property
     def output(self) -> Any:
-        """The output, or None if there is none."""
-        return self.outcome.output if isinstance(self.outcome, Success) else None
+        """The output, or None if there is none. A `for_each` that failed has its list."""
+        return None if isinstance(self.outcome, Skipped) else self.outcome.output
+
+    @property
+    def recovered(self) -> bool:
+        """Whether a fallback stands in for it; `error` is then what it stands in for."""
+        return isinstance(self.outcome, Success) and self.outcome.recovered is not None
 
     @property
     def error(self) -> TaskError | None:
-        """Why it failed or was cancelled, or None."""
+        """Why it failed or was cancelled, or what it was recovered from; else None."""
         match self.outcome:
+            case Success(_, recovered):
+                return recovered
             case Failure(error):
                 return error
-            case Cancelled(reason):
+            case Cancelled(reason, _):
                 return TaskError("cancelled", reason, retryable=False)
         return None
 
@@ -66,7 +85,7 @@ class TaskResult:
     def to_dict(self) -> dict[str, Any]:
         """The task as the result document has it."""
         error = self.error
-        document = {
+        document: dict[str, Any] = {
             "status": self.status,
             "output": self.output,
             "error": error.to_dict() if error else None,
@@ -76,7 +95,13 @@ class TaskResult:
             "duration_ms": round(self.duration_ms, 3),
             "waited_ms": round(self.waited_ms, 3),
         }
-        return document | ({"reason": self.reason} if self.reason else {})
+        if self.reason:
+            document["reason"] = self.reason
+        if self.recovered:
+            document["recovered"] = True
+        if self.items is not None:
+            document["items"] = [item.to_dict() for item in self.items]
+        return document
 
 
 @dataclass(frozen=True, slots=True)

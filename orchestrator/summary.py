@@ -11,7 +11,7 @@ from typing import Any
 
 from orchestrator import graph as graphs
 from orchestrator.errors import CallError, TaskError
-from orchestrator.outcomes import Cancelled, Skipped
+from orchestrator.outcomes import Cancelled, Outcome, Skipped, Success
 from orchestrator.planning import Plan
 from orchestrator.references import Scope
 from orchestrator.results import RunResult, RunStatus, TaskResult
@@ -86,10 +86,18 @@ def _other_schedule(
 
 
 def _status(results: Mapping[str, TaskResult]) -> RunStatus:
-    statuses = {result.status for result in results.values()}
-    if statuses == {"success"}:
+    if all(_is_well(result.outcome) for result in results.values()):
         return "success"
-    return "partial" if "success" in statuses else "failed"
+    return "partial" if any(r.status == "success" for r in results.values()) else "failed"
+
+
+def _is_well(outcome: Outcome) -> bool:
+    match outcome:
+        case Success():
+            return True
+        case Skipped():
+            return outcome.by_condition
+    return False
 
 
 def _output(plan: Plan, scope: Scope) -> tuple[Any, TaskError | None]:

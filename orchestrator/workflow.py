@@ -12,15 +12,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     ModelWrapValidatorHandler,
     PrivateAttr,
-    SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
-    model_serializer,
     model_validator,
 )
 
@@ -31,79 +27,23 @@ from orchestrator.canonical import (
     canonical_workflow,
     problems_of,
 )
+from orchestrator.checking import check
 from orchestrator.documents import read_document
-from orchestrator.errors import ErrorKind, Problem, WorkflowError
+from orchestrator.errors import Problem, WorkflowError
 from orchestrator.paths import describe
-from orchestrator.planning import Plan, check, make_plan
+from orchestrator.planning import Plan, make_plan
+from orchestrator.policies import STRICT, TOOL, Fallback, Lock, LockField, Retry, RetryField, RunIf
 from orchestrator.references import TASK_ID
 
 Schedule = Literal["generations", "dataflow"]
 OnError = Literal["continue", "fail_fast"]
-RunIf = Literal["all_success", "all_done", "any_success", "any_failed"]
-TOOL = r"^[^:\s]+:.+$"
-LockName = Annotated[str, Field(min_length=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-_STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Retry(BaseModel):
-    """How often a task is tried, and how long it waits in between."""
-
-    model_config = _STRICT
-
-    max_attempts: int = Field(3, ge=1, description="Attempts in all, the first included.")
-    initial_s: float = Field(0.5, ge=0, description="Wait before the second attempt, seconds.")
-    factor: float = Field(2.0, ge=1, description="What each wait is multiplied by for the next.")
-    max_s: float = Field(30.0, ge=0, description="The longest wait, seconds.")
-    jitter: float = Field(0.1, ge=0, le=1, description="Part of a wait that is random, 0 to 1.")
-    on: list[ErrorKind] | None = Field(None, description="Only these kinds of error are retried.")
-
-
-class Fallback(BaseModel):
-    """What stands in for a task that failed: a value, or the output of another tool."""
-
-    model_config = _STRICT
-
-    value: Any = Field(None, description="A template of the output; $ERROR is readable.")
-    tool: str | None = Field(None, description="server:tool", pattern=TOOL)
-    arguments: dict[str, Any] = Field(default_factory=dict, description="Its arguments.")
-
-    @model_validator(mode="after")
-    def _one_of_the_two(self) -> Self:
-        if len(self.model_fields_set & {"value", "tool"}) != 1:
-            raise ValueError("has to give either a value or a tool")
-        if "value" in self.model_fields_set and self.arguments:
-            raise ValueError("gives arguments, but no tool that takes them")
-        return self
-
-    @model_serializer(mode="wrap")
-    def _with_the_value(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        given: dict[str, Any] = handler(self)
-        return {"value": self.value} if self.tool is None else given
-
-
-class Lock(BaseModel):
-    """A name that is held while a task runs."""
-
-    model_config = _STRICT
-
-    name: str = Field(min_length=1, description="The name; references are allowed.")
-    mode: Literal["exclusive", "shared"] = Field("exclusive", description="Shared locks overlap.")
-
-
-def _retry(value: Any) -> Any:
-    return {"max_attempts": value} if not isinstance(value, Mapping | Retry | None) else value
-
-
-def _lock(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
 
 
 class Task(BaseModel):
     """One tool call of a workflow, or several under `for_each`."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     id: str = Field(pattern=rf"^{TASK_ID}$", description="Unique in the workflow.")
     tool: str = Field(pattern=TOOL, description="server:tool")
@@ -117,10 +57,10 @@ class Task(BaseModel):
     timeout_s: Seconds | None = Field(
         None, description="Limit of one attempt, seconds. Default: the server's, then 60."
     )
-    retry: Annotated[
-        Retry | None,
-        BeforeValidator(_retry, json_schema_input_type=Annotated[int, Field(ge=1)] | Retry | None),
-    ] = Field(None, description="Attempts in all, or how to retry.")
+    timeout_resets_on_progress: bool = Field(
+        False, description="Whether progress of the tool starts timeout_s anew, ten times at most."
+    )
+    retry: RetryField = Field(None, description="Attempts in all, or how to retry.")
     when: str | bool = Field(True, description="An expression; false means skipped.")
     run_if: RunIf = Field(
         "all_success", description="Which outcomes of its dependencies let the task run."
@@ -135,8 +75,8 @@ class Task(BaseModel):
         None, description="What stands in for the output if the task fails."
     )
     critical: bool = Field(False, description="Its failure cancels the run.")
-    locks: list[Annotated[Lock, BeforeValidator(_lock, json_schema_input_type=LockName | Lock)]] = (
-        Field(default_factory=list, description="Names held while the task runs.")
+    locks: list[LockField] = Field(
+        default_factory=list, description="Names held while the task runs."
     )
 
 
@@ -150,7 +90,7 @@ class Workflow(BaseModel):
         WorkflowError: With every mistake that was found.
     """
 
-    model_config = _STRICT
+    model_config = STRICT
 
     name: str = Field("workflow", description="For people and logs. Default: the file's name.")
     description: str = Field("", description="For people.")

@@ -170,7 +170,7 @@ def test_all_mistakes_of_a_file_are_told_at_once(write: Write) -> None:
         args = ["x"]
         cwd = "."
         env = { A = "b" }
-        rate = "10/s"
+        rate = "10 a second"
         headers = { "bad name" = "x", A = "two\\nlines" }
     """)
     found = problems(path)
@@ -196,7 +196,10 @@ def test_all_mistakes_of_a_file_are_told_at_once(write: Write) -> None:
             ("/servers/web/args", "'args' belongs to a command, not to a url"),
             ("/servers/web/cwd", "'cwd' belongs to a command, not to a url"),
             ("/servers/web/env", "'env' belongs to a command, not to a url"),
-            ("/servers/web/rate", "'rate' is not supported yet"),
+            (
+                "/servers/web/rate",
+                "'10 a second' is no rate: it is written 10/s, 100/min or 1000/h",
+            ),
             ("/servers/web/headers/bad name", "is no name of a header"),
             (
                 "/servers/web/headers/A",
@@ -224,6 +227,7 @@ RIGHT: dict[str, list[Any]] = {
     "timeout_s": [1, 1.5],
     "start_timeout_s": [1, 1.5],
     "max_concurrency": [1, None],
+    "tools": [{}],
     "sessions": [1],
     "rate": [None],
     "protocol": [],

@@ -7,11 +7,12 @@ from typing import Any
 import anyio
 import pytest
 
-from orchestrator.calls import Call, ServerPolicy, Slots, Tool
+from orchestrator.calls import Call, ServerPolicy, Tool
 from orchestrator.conversion import Conversion
 from orchestrator.engine import Run
 from orchestrator.errors import TaskError
 from orchestrator.events import Event, GenerationStarted, RunSettled, TaskSettled, TaskStarted
+from orchestrator.limits import Slots
 from orchestrator.references import Scope
 from orchestrator.results import RunResult
 from orchestrator.workflow import Schedule

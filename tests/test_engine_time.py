@@ -9,9 +9,10 @@ import pytest
 import trio
 import trio.testing
 
-from orchestrator.calls import Call, ServerPolicy, Slots
+from orchestrator.calls import Call, ServerPolicy
 from orchestrator.engine import Run
 from orchestrator.errors import TaskError
+from orchestrator.limits import Slots
 from tests.fakes import ScriptedCaller, failing, workflow
 
 pytestmark = pytest.mark.anyio

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.checking import MAX_SUGGESTIONS, check
 from orchestrator.errors import Problem
-from orchestrator.planning import MAX_SUGGESTIONS, NOT_SUPPORTED_YET, check, make_plan
+from orchestrator.planning import make_plan
 from orchestrator.workflow import Workflow
 
 T = {"tool": "s:t"}
@@ -151,17 +152,6 @@ def test_only_the_first_unknown_names_are_compared_with_all_the_others() -> None
     found = problems(*[task(f"task{n}", x=f"$OUTPUT[tusk{n}]") for n in range(MAX_SUGGESTIONS + 5)])
     assert [bool(p.alternatives) for p in found] == [True] * MAX_SUGGESTIONS + [False] * 5
     assert len(found) == MAX_SUGGESTIONS + 5
-
-
-def test_what_is_not_supported_yet_is_said_and_never_ignored() -> None:
-    for name, default in NOT_SUPPORTED_YET.items():
-        assert problems({**task("a"), name: default}) == []
-        problem = the_problem({**task("a"), name: "else"})
-        assert (problem.code, problem.path, problem.task) == (
-            "not_supported",
-            f"/tasks/0/{name}",
-            "a",
-        )
 
 
 @pytest.mark.parametrize(

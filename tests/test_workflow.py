@@ -15,8 +15,8 @@ from jsonschema import Draft202012Validator
 from orchestrator import Task, Workflow, WorkflowError
 from orchestrator.canonical import as_written, problems_of
 from orchestrator.errors import Problem, nearest, pointer
-from orchestrator.planning import NOT_SUPPORTED_YET
-from orchestrator.workflow import Fallback, Lock, Retry, workflow_schema
+from orchestrator.policies import Fallback, Lock, Retry
+from orchestrator.workflow import workflow_schema
 
 CASES = Path(__file__).parents[2] / "shared" / "cases" / "invalid" / "plans.jsonl"
 SCHEMA = Draft202012Validator(workflow_schema())
@@ -37,9 +37,8 @@ def lines(data: Any) -> list[str]:
 
 
 def of_task(**fields: Any) -> list[str]:
-    """What is wrong with a task, less what is only not supported yet."""
-    found = refused({"tasks": [T | fields]})
-    return [str(problem) for problem in found if problem.code != "not_supported"]
+    """What is wrong with a task."""
+    return [str(problem) for problem in refused({"tasks": [T | fields]})]
 
 
 # --- making one -----------------------------------------------------------------------------
@@ -579,7 +578,3 @@ def test_the_broken_plans_of_models_are_refused_and_say_why() -> None:
         wanted = case["expected"]
         for name in [*wanted.get("unknown", []), *wanted.get("in_cycle", [])[:1]]:
             assert str(name) in str(caught.value)
-
-
-def test_every_field_that_is_not_supported_yet_is_a_field() -> None:
-    assert set(NOT_SUPPORTED_YET) <= set(Task.model_fields)

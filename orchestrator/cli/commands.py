@@ -118,9 +118,9 @@ def _server_problems(options: argparse.Namespace, workflow: Workflow | None) -> 
             for p in error.problems
         ]
     return [
-        unknown_server(task.server, servers, f" in {path}", task)
-        for task in (workflow.plan.tasks.values() if workflow else ())
-        if task.server not in servers
+        unknown_server(target.server, servers, f" in {path}", task, at)
+        for task, target, at in (workflow.plan.calls if workflow else ())
+        if target.server not in servers
     ]
 
 

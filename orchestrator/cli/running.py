@@ -126,7 +126,7 @@ class _Session:
         written = self._write(result)
         if self.signal_name:
             return INTERRUPTED
-        return 0 if result.status == "success" and result.error is None and written else 1
+        return 0 if written and _went_well(result) else 1
 
     async def _watch_signals(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -153,6 +153,12 @@ class _Session:
         if options.json or not written:
             return _print(result.to_json()) and written
         return options.events == "-" or _print(to_json(result.output, indent=2))
+
+
+def _went_well(result: RunResult) -> bool:
+    """Whether nothing failed; what was skipped behind a `when` is not amiss."""
+    amiss = any(task.status in ("error", "cancelled") for task in result.tasks.values())
+    return result.error is None and not amiss
 
 
 def _print(text: str) -> bool:

@@ -1,0 +1,149 @@
+"""A task under way: its calls, its items, and what was measured of them.
+
+The rule of this file: it keeps figures and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import anyio
+
+from orchestrator.calls import Call
+from orchestrator.outcomes import Cancelled, ItemResult, Outcome
+from orchestrator.planning import TaskPlan
+from orchestrator.results import TaskResult
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """A call that is under way, or waits to be.
+
+    Attributes:
+        task: The task, and `item` the position of its item under `for_each`, or None.
+        target: `server:tool`.
+        attempt: The number of the attempt, from 1; 0 before the first.
+        since_ms: When its first attempt began, milliseconds since the run did; None before that.
+        waiting_for: The lock, slot or rate that it waits for; empty if it is being made.
+    """
+
+    task: str
+    item: int | None
+    target: str
+    attempt: int
+    since_ms: float | None
+    waiting_for: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """What a run does now.
+
+    Attributes:
+        settled: How many tasks have settled, of `tasks`.
+        running: The calls that are under way or wait to be.
+    """
+
+    settled: int
+    tasks: int
+    running: tuple[Activity, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A task that has been started and has not settled.
+
+    Attributes:
+        task: The task.
+        scope: Cancels it, for `reason`.
+        calls: Its calls under way; of a task without `for_each` also those that have ended.
+        items: How each item ended, None where it has not; None without `for_each`.
+    """
+
+    task: TaskPlan
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    reason: str = ""
+    calls: list[Call] = field(default_factory=list)
+    items: list[ItemResult | None] | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether any attempt has begun."""
+        begun = any(call.started_at is not None for call in self.calls)
+        return begun or any(item is not None and item.attempts for item in self.items or ())
+
+    def activities(self, zero: float) -> Iterator[Activity]:
+        """Its calls under way. `zero` is when the run began, on anyio's clock."""
+        for call in self.calls:
+            began = call.started_at
+            yield Activity(
+                call.task,
+                call.item,
+                f"{call.server}:{call.tool}",
+                call.attempts,
+                None if began is None else (began - zero) * 1000,
+                call.waiting_for,
+            )
+
+    def end_items(self, reason: str) -> list[ItemResult]:
+        """Every item; those that had not ended were cancelled."""
+        return [
+            item or ItemResult(index, Cancelled(reason))
+            for index, item in enumerate(self.items or ())
+        ]
+
+    def result(self, outcome: Outcome, zero: float) -> TaskResult:
+        """What it came to, if it settles now with this outcome."""
+        task = self.task
+        if self.items is None and len(self.calls) == 1 and not self.calls[0].is_fallback:
+            call = self.calls[0]
+            if call.started_at is None:
+                return TaskResult(task.id, outcome, task.generation)
+            started_ms, duration_ms = times(call, zero)
+            return TaskResult(
+                task.id,
+                outcome,
+                task.generation,
+                call.attempts,
+                started_ms,
+                duration_ms,
+                call.waited_s * 1000,
+            )
+        return self._merged(outcome, zero)
+
+    def _merged(self, outcome: Outcome, zero: float) -> TaskResult:
+        """The same for a task of several calls, or of none."""
+        items = None if self.items is None else tuple(self.end_items("the task was ended"))
+        own = [ended(call, outcome, zero) for call in self.calls if call.started_at is not None]
+        parts = [*own, *(item for item in items or () if item.started_ms is not None)]
+        if not parts:
+            return TaskResult(self.task.id, outcome, self.task.generation, items=items)
+        first = min(parts, key=lambda part: part.started_ms or 0.0)
+        started_ms = first.started_ms or 0.0
+        fallbacks = sum(call.attempts for call in self.calls if call.is_fallback)
+        return TaskResult(
+            self.task.id,
+            outcome,
+            self.task.generation,
+            sum(part.attempts for part in parts) - fallbacks,
+            started_ms,
+            (anyio.current_time() - zero) * 1000 - started_ms,
+            first.waited_ms,
+            items,
+        )
+
+
+def times(call: Call, zero: float) -> tuple[float, float]:
+    """When a call that has begun did so, and how long ago that is, milliseconds."""
+    began = call.started_at or zero
+    return (began - zero) * 1000, (anyio.current_time() - began) * 1000
+
+
+def ended(call: Call, outcome: Outcome, zero: float) -> ItemResult:
+    """What a call came to, if it ends now with this outcome."""
+    index = call.item or 0
+    if call.started_at is None:
+        return ItemResult(index, outcome)
+    started_ms, duration_ms = times(call, zero)
+    return ItemResult(index, outcome, call.attempts, started_ms, duration_ms, call.waited_s * 1000)

@@ -1,0 +1,221 @@
+"""Carrying a task out: its call, one call for each item, and the fallback's.
+
+The rule of this file: from a decision to an outcome. It knows one task at a time, and neither the
+schedule nor what becomes of the run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import anyio
+
+from orchestrator.calls import (
+    DEFAULT_TIMEOUT_S,
+    Call,
+    Caller,
+    ServerPolicy,
+    Tool,
+)
+from orchestrator.errors import CallError, TaskError
+from orchestrator.jobs import Job, ended
+from orchestrator.limits import Priority
+from orchestrator.outcomes import (
+    Failure,
+    ItemResult,
+    Outcome,
+    Start,
+    StartEach,
+    Success,
+    first_failure,
+    start,
+    with_fallback_error,
+)
+from orchestrator.planning import Target
+from orchestrator.references import Scope
+from orchestrator.reporting import Reporter
+
+logger = logging.getLogger("orchestrator")
+
+# Of a `for_each`, so many items for each slot of the run are looked after at a time: enough that
+# those that wait or back off keep no slot idle, and few enough for lists of any length.
+ITEMS_PER_SLOT = 10
+
+
+class Performer:
+    """Makes the calls of tasks.
+
+    Args:
+        call: Makes one call, with all policies.
+        scope: What references are resolved against.
+        tools: Each tool that is known, by `server:tool`.
+        servers: What the configuration says about calls, by server.
+        limit: How many calls the run has in flight at most; 0 = no limit.
+        reporter: Is told of the items that end.
+    """
+
+    def __init__(
+        self,
+        call: Caller,
+        scope: Scope,
+        *,
+        tools: Mapping[str, Tool],
+        servers: Mapping[str, ServerPolicy],
+        limit: int,
+        reporter: Reporter,
+    ) -> None:
+        self._call = call
+        self._scope = scope
+        self._tools = tools
+        self._servers = servers
+        self._limit = limit
+        self._reporter = reporter
+
+    async def perform(
+        self, job: Job, decision: Start | StartEach | Failure, priority: Priority
+    ) -> Outcome:
+        """Carry a decision out. Raises nothing but cancellation.
+
+        Args:
+            job: The task, which is told of the calls.
+            decision: What to do; of a failure, only the fallback is left.
+            priority: Of its calls, where they wait for slots.
+        """
+        outcome: Outcome
+        match decision:
+            case Start():
+                call = self._new_call(job, job.task, decision, priority)
+                job.calls.append(call)
+                outcome = await self._outcome(call)
+            case StartEach(items):
+                outcome = await self._each(job, items, priority)
+            case Failure():
+                outcome = decision
+        if isinstance(outcome, Failure) and job.task.policies.fallback is not None:
+            return await self._fall_back(job, outcome, priority)
+        return outcome
+
+    def _new_call(self, job: Job, target: Target, decision: Start, priority: Priority) -> Call:
+        task, policies = job.task, job.task.policies
+        tool = self._tools.get(target.target)
+        call = Call(
+            task.id,
+            target.server,
+            target.tool,
+            decision.arguments,
+            self._timeout_of(task.timeout_s, target.server),
+            priority,
+            tool is not None and tool.read_only is False,
+            decision.conversions,
+            locks=decision.locks,
+            retry=policies.retry,
+            safe=tool.is_safe if tool is not None else None,
+            extends=policies.timeout_resets_on_progress,
+        )
+        call.on_progress = self._reporter.progress_of(call)
+        return call
+
+    def _timeout_of(self, timeout_s: float | None, server: str) -> float:
+        if timeout_s is not None:
+            return timeout_s
+        policy = self._servers.get(server)
+        return policy.timeout_s if policy else DEFAULT_TIMEOUT_S
+
+    async def _outcome(self, call: Call) -> Success | Failure:
+        try:
+            return Success(await self._call(call))
+        except CallError as failure:
+            return Failure(failure.error)
+        except Exception as bug:
+            logger.exception("task %r: a bug in the caller", call.task)
+            return Failure(internal(bug))
+
+    async def _each(self, job: Job, items: list[Any], priority: Priority) -> Outcome:
+        """One call for each item, by as many workers as there may be calls at a time."""
+        results: list[ItemResult | None] = [None] * len(items)
+        job.items = results
+        numbered = iter(enumerate(items))
+
+        async def work() -> None:
+            for index, item in numbered:
+                results[index] = await self._item(job, index, item, priority)
+
+        workers = job.task.policies.max_parallel or ITEMS_PER_SLOT * self._limit or len(items)
+        async with anyio.create_task_group() as group:
+            for _ in range(min(workers, len(items))):
+                group.start_soon(work)
+        return _joined([result for result in results if result is not None])
+
+    async def _item(self, job: Job, index: int, item: Any, priority: Priority) -> ItemResult:
+        result = await self._called(job, index, item, priority)
+        self._reporter.item_settled(job.task.id, result)
+        return result
+
+    async def _called(self, job: Job, index: int, item: Any, priority: Priority) -> ItemResult:
+        task = job.task
+        tool = self._tools.get(task.target)
+        scope = replace(self._scope, item=item, index=index)
+        try:
+            schema = tool.input_schema if tool else None
+            decision = start(task, scope, schema, task.policies.locks)
+        except CallError as failure:
+            return ItemResult(index, Failure(failure.error))
+        call = self._new_call(job, task, decision, priority)
+        call.item = index
+        job.calls.append(call)
+        outcome = await self._outcome(call)
+        job.calls.remove(call)
+        return ended(call, outcome, self._reporter.zero)
+
+    async def _fall_back(self, job: Job, failure: Failure, priority: Priority) -> Outcome:
+        """What stands in for a task that failed; if that fails too, both errors are told."""
+        try:
+            output = await self._stand_in(job, failure.error, priority)
+        except CallError as second:
+            error = with_fallback_error(failure.error, second.error)
+        except Exception as bug:
+            logger.exception("task %r: a bug in the caller of its fallback", job.task.id)
+            error = with_fallback_error(failure.error, internal(bug))
+        else:
+            return Success(output, failure.error)
+        return replace(failure, error=error)
+
+    async def _stand_in(self, job: Job, error: TaskError, priority: Priority) -> Any:
+        fallback = job.task.policies.fallback
+        assert fallback is not None
+        scope = replace(self._scope, error=error.to_dict())
+        if not isinstance(fallback, Target):
+            return fallback.resolve(scope)
+        tool = self._tools.get(fallback.target)
+        held = tuple(lock for lock in job.task.policies.locks if not reads_item(lock.name))
+        decision = start(fallback, scope, tool.input_schema if tool else None, held)
+        call = self._new_call(job, fallback, decision, priority)
+        call.retry, call.is_fallback = None, True
+        job.calls.append(call)
+        return await self._call(call)
+
+
+def _joined(items: list[ItemResult]) -> Success | Failure:
+    outputs = [item.output for item in items]
+    error = first_failure(items)
+    return Success(outputs) if error is None else Failure(error, outputs)
+
+
+def reads_item(name: Any) -> bool:
+    """Whether the template of a lock's name reads the item, so that only items can hold it."""
+    return any(place.root in ("ITEM", "INDEX") for place in places(name))
+
+
+def places(template: Any) -> Iterator[Any]:
+    """What the template of a text reads."""
+    for part in getattr(template, "parts", (template,)):
+        yield from getattr(part, "places", ())
+
+
+def internal(bug: Exception) -> TaskError:
+    """The error of a bug."""
+    message = f"a bug in the engine or in the caller: {type(bug).__name__}: {bug}"
+    return TaskError("internal", message, retryable=False, details={"type": type(bug).__name__})

@@ -1,0 +1,86 @@
+"""What a task may ask for beyond its call, as it stands in the workflow file.
+
+The rule of this file: models of single policies, valid in themselves; what they do is elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+from orchestrator.errors import ErrorKind
+
+RunIf = Literal["all_success", "all_done", "any_success", "any_failed"]
+TOOL = r"^[^:\s]+:.+$"
+STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Retry(BaseModel):
+    """How often a task is tried, and how long it waits in between."""
+
+    model_config = STRICT
+
+    max_attempts: int = Field(3, ge=1, description="Attempts in all, the first included.")
+    initial_s: float = Field(0.5, ge=0, description="Wait before the second attempt, seconds.")
+    factor: float = Field(2.0, ge=1, description="What each wait is multiplied by for the next.")
+    max_s: float = Field(30.0, ge=0, description="The longest wait, seconds.")
+    jitter: float = Field(0.1, ge=0, le=1, description="Part of a wait that is random, 0 to 1.")
+    on: list[ErrorKind] | None = Field(None, description="Only these kinds of error are retried.")
+
+
+class Fallback(BaseModel):
+    """What stands in for a task that failed: a value, or the output of another tool."""
+
+    model_config = STRICT
+
+    value: Any = Field(None, description="A template of the output; $ERROR is readable.")
+    tool: str | None = Field(None, description="server:tool", pattern=TOOL)
+    arguments: dict[str, Any] = Field(default_factory=dict, description="Its arguments.")
+
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> Self:
+        if len(self.model_fields_set & {"value", "tool"}) != 1:
+            raise ValueError("has to give either a value or a tool")
+        if "value" in self.model_fields_set and self.arguments:
+            raise ValueError("gives arguments, but no tool that takes them")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _with_the_value(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        given: dict[str, Any] = handler(self)
+        return {"value": self.value} if self.tool is None else given
+
+
+class Lock(BaseModel):
+    """A name that is held while a task runs."""
+
+    model_config = STRICT
+
+    name: str = Field(min_length=1, description="The name; references are allowed.")
+    mode: Literal["exclusive", "shared"] = Field("exclusive", description="Shared locks overlap.")
+
+
+def _retry(value: Any) -> Any:
+    return {"max_attempts": value} if not isinstance(value, Mapping | Retry | None) else value
+
+
+def _lock(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+_LockName = Annotated[str, Field(min_length=1)]
+RetryField = Annotated[
+    Retry | None,
+    BeforeValidator(_retry, json_schema_input_type=Annotated[int, Field(ge=1)] | Retry | None),
+]
+LockField = Annotated[Lock, BeforeValidator(_lock, json_schema_input_type=_LockName | Lock)]

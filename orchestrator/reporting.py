@@ -1,0 +1,102 @@
+"""What a run tells while its calls are under way.
+
+The rule of this file: from a call to an event. Where nobody watches, nothing is made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import anyio
+
+from orchestrator.calls import Call, OnProgress
+from orchestrator.errors import TaskError
+from orchestrator.events import (
+    Announcer,
+    Event,
+    ItemSettled,
+    RetryDecided,
+    TaskProgress,
+    TaskStarted,
+    TaskWaiting,
+)
+from orchestrator.outcomes import ItemResult
+from orchestrator.planning import Plan
+from orchestrator.retries import Decision
+
+
+class Reporter:
+    """Makes events of what happens to calls.
+
+    Attributes:
+        zero: When the run began, on anyio's clock.
+        announce: Tells the observers.
+    """
+
+    def __init__(self, announce: Announcer, plan: Plan) -> None:
+        self.zero = 0.0
+        self.announce = announce
+        self._plan = plan
+
+    def now_ms(self) -> float:
+        """Milliseconds since the run began."""
+        return (anyio.current_time() - self.zero) * 1000
+
+    def waiting(self, call: Call) -> None:
+        """A call has to wait."""
+        if self.announce:
+            self.announce(TaskWaiting(self.now_ms(), call.task, call.item, call.waiting_for))
+
+    def started(self, call: Call, now: float) -> None:
+        """An attempt begins."""
+        if self.announce:
+            self.announce(
+                TaskStarted(
+                    (now - self.zero) * 1000,
+                    call.task,
+                    call.server,
+                    call.tool,
+                    self._plan.tasks[call.task].generation,
+                    call.attempts,
+                    call.waited_s * 1000,
+                    call.conversions,
+                    call.item,
+                    call.is_fallback,
+                )
+            )
+
+    def failed(self, call: Call, error: TaskError, decision: Decision) -> None:
+        """An attempt has failed, and what follows was decided."""
+        if self.announce:
+            wait_s = decision.wait_s
+            self.announce(
+                RetryDecided(
+                    self.now_ms(),
+                    call.task,
+                    call.item,
+                    call.attempts,
+                    error,
+                    None if wait_s is None else wait_s * 1000,
+                    decision.reason,
+                )
+            )
+
+    def progress_of(self, call: Call) -> OnProgress | None:
+        """What tells of the progress of a call; None if nobody would hear of it."""
+        if not self.announce:
+            return None
+
+        def tell(progress: float, total: float | None, message: str) -> None:
+            now_ms = self.now_ms()
+            self.announce(TaskProgress(now_ms, call.task, call.item, progress, total, message))
+
+        return tell
+
+    def item_settled(self, task: str, result: ItemResult) -> None:
+        """An item has ended."""
+        if self.announce:
+            self.announce(ItemSettled(self.now_ms(), task, result.index, result))
+
+    def server(self, event: Event) -> None:
+        """Something happened to a server."""
+        self.announce(replace(event, at_ms=self.now_ms()))
