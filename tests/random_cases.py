@@ -195,7 +195,7 @@ def random_condition(dice: random.Random, near: list[str]) -> Term:
         terms.member(other, "flag"),
         terms.member(other, "flag"),
         terms.bare(terms.length(other, dice.choice(("list", "n")))),
-        terms.bare(terms.braced(other, dice.choice(("flag", "list")))),
+        terms.member(other, "list"),
     )
     return dice.choice(choices)
 

@@ -173,9 +173,9 @@ def above(task: str, name: str, bound: float) -> Term:
 
 
 def member(task: str, name: str) -> Term:
-    """The value itself as a condition; null if it is not there."""
+    """A place as a condition, where it is null if it is not there."""
     return Term(
-        f"not_null(OUTPUT[{task}].{name})",
+        f"OUTPUT[{task}].{name}",
         lambda view: _member(view.outputs.get(task), name),
         frozenset({task}),
     )

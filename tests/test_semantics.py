@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from typing import Any
 
@@ -42,7 +43,10 @@ PROFILES = {
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
-async def test_every_random_run_agrees_with_the_model(profile: Profile, schedule: Schedule) -> None:
+async def test_every_random_run_agrees_with_the_model(
+    profile: Profile, schedule: Schedule, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, "orchestrator")
     for number in range(FIRST, FIRST + CASES):
         case = random_case(number, profile)
         if await complaints(case, schedule):
