@@ -84,8 +84,14 @@ class Task:
     @property
     def needs(self) -> frozenset[str]:
         """The tasks it depends on, in whatever way it names them."""
-        terms = [*self.arguments.values(), *(self.fallback_arguments or {}).values()]
-        terms += [self.when, self.for_each, self.fallback_value, *(x.name for x in self.locks)]
+        terms = [
+            *self.arguments.values(),
+            *(self.fallback_arguments or {}).values(),
+            *(lock.name for lock in self.locks),
+            self.when,
+            self.for_each,
+            self.fallback_value,
+        ]
         return frozenset(self.depends_on).union(*(term.needs for term in terms if term))
 
     @property
@@ -101,12 +107,19 @@ class Task:
 
 @dataclass(frozen=True)
 class Case:
-    """A workflow, and how the world will behave. Each task stands after those that it needs."""
+    """A workflow, and how the world will behave.
+
+    Attributes:
+        tasks: Each stands after those that it needs; `order` is how they stand in the file.
+        cancelled_s: When the user cancels the run.
+        slots: The limits of servers.
+    """
 
     tasks: tuple[Task, ...]
     order: tuple[int, ...] = ()
     fail_fast: bool = False
     timeout_s: float | None = None
+    cancelled_s: float | None = None
     max_concurrency: int = 0
     slots: Mapping[str, int] = field(default_factory=dict)
 

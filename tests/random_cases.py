@@ -16,7 +16,7 @@ from tests.model import Case, Fault, Lock, Retry, Row, Task
 from tests.terms import Term
 
 TICK_S = 1 / 1024
-FALSE_OR_TRUE = (False, None, "", [], {}, True, 0, "x", [0], {"k": 0})
+FALSE_OR_TRUE: tuple[Any, ...] = (False, None, "", [], {}, True, 0, "x", [0], {"k": 0})
 RUN_IF = ("all_success", "all_done", "any_success", "any_failed")
 FAULT_KINDS = (
     "tool_error",
@@ -37,7 +37,7 @@ class Profile:
     """What may occur in a case.
 
     Attributes:
-        ends: Critical tasks, fail_fast and a limit of the run.
+        ends: Critical tasks, fail_fast, a limit of the run and a user who cancels it.
         limits: Limits of calls in flight, and exclusive locks.
         jitter: Waits that are random.
     """
@@ -56,8 +56,10 @@ def random_case(number: int, profile: Profile) -> Case:
     case = Case(tuple(made), tuple(dice.sample(range(len(made)), len(made))))
     if profile.ends:
         case = replace(case, fail_fast=dice.random() < 0.3)
-        if dice.random() < 0.2 and not profile.limits:
-            case = replace(case, timeout_s=dice.randrange(1, 8) + TICK_S / 4)
+        if not profile.limits:
+            limit_s = dice.randrange(8) + TICK_S / 4 if dice.random() < 0.15 else None
+            cancelled_s = dice.randrange(8) + TICK_S / 8 if dice.random() < 0.15 else None
+            case = replace(case, timeout_s=limit_s, cancelled_s=cancelled_s)
     if profile.limits:
         slots = {name: dice.randint(1, 3) for name in ("s0", "s1") if dice.random() < 0.4}
         case = replace(case, max_concurrency=dice.choice((0, 1, 2, 3, 5)), slots=slots)
@@ -236,7 +238,7 @@ async def simplest(case: Case, shows: Callable[[Case], Awaitable[bool]]) -> Case
 def simpler_cases(case: Case) -> Iterator[Case]:
     """The cases with one thing less."""
     plain = Case(case.tasks)
-    for name in ("order", "fail_fast", "timeout_s", "max_concurrency", "slots"):
+    for name in ("order", "fail_fast", "timeout_s", "cancelled_s", "max_concurrency", "slots"):
         if getattr(case, name) != getattr(plain, name):
             yield replace(case, **{name: getattr(plain, name)})
     for task in case.tasks:

@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 import anyio
 
-from orchestrator.calls import Call, ServerPolicy, Slots, Tool
+from orchestrator.calls import Call, ServerPolicy, Tool
 from orchestrator.engine import Run
 from orchestrator.errors import CallError
 from orchestrator.events import Event, TaskSettled
+from orchestrator.limits import Slots
 from orchestrator.results import RunResult
 from orchestrator.workflow import Schedule, Workflow
 from tests.model import SERVER_TIMEOUT_S, Case, Fault, Lock, Retry, Task, Unit
@@ -151,4 +152,14 @@ async def play(case: Case, workflow: Workflow, schedule: Schedule) -> tuple[Stag
     )
     stage.zero_s = anyio.current_time()
     with anyio.fail_after(FOREVER_S):
-        return stage, await run.execute()
+        async with anyio.create_task_group() as user:
+            if case.cancelled_s is not None:
+                user.start_soon(cancel_after, case.cancelled_s, run)
+            result = await run.execute()
+            user.cancel_scope.cancel()
+    return stage, result
+
+
+async def cancel_after(seconds: float, run: Run) -> None:
+    await anyio.sleep(seconds)
+    run.cancel("enough")

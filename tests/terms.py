@@ -197,12 +197,11 @@ def _output(task: str, path: Path) -> Callable[[View], Any]:
 
 def _follow(value: Any, path: Path) -> Any:
     for step in path:
-        if not isinstance(value, dict | list):
+        named = isinstance(step, str) and isinstance(value, dict) and step in value
+        numbered = step in (0, -1) and isinstance(value, list) and value
+        if not named and not numbered:
             raise UnresolvedError(f"no {step!r} in {value!r}")
-        try:
-            value = value[step]
-        except (KeyError, IndexError, TypeError):
-            raise UnresolvedError(f"no {step!r}") from None
+        value = value[step]
     return value
 
 

@@ -14,9 +14,9 @@ import pytest
 import trio.testing
 
 from orchestrator.workflow import Schedule
+from tests.agreement import complaints
 from tests.model import Case
 from tests.random_cases import Profile, random_case, simplest
-from tests.rules import complaints
 from tests.stage import as_file
 
 pytestmark = pytest.mark.anyio
