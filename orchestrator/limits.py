@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import anyio
 import anyio.lowlevel
 
-Priority = tuple[float, int]
-FIRST: Priority = (0.0, 0)
+Priority = tuple[float, ...]
+FIRST: Priority = (0.0,)
 
 
 class Slots:

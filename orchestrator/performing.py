@@ -163,7 +163,7 @@ class Performer:
             decision = start(task, scope, schema, task.policies.locks)
         except CallError as failure:
             return ItemResult(index, Failure(failure.error))
-        call = self._new_call(job, task, decision, priority)
+        call = self._new_call(job, task, decision, (*priority, index))
         call.item = index
         job.calls.append(call)
         outcome = await self._outcome(call)

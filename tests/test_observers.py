@@ -17,16 +17,20 @@ from orchestrator.errors import TaskError
 from orchestrator.events import (
     Event,
     GenerationStarted,
+    ItemSettled,
+    RetryDecided,
     RunStarted,
     ServerFailed,
     ServerReady,
     ServerStarting,
+    TaskProgress,
     TaskSettled,
     TaskStarted,
+    TaskWaiting,
 )
 from orchestrator.observers.journal import Journal
 from orchestrator.observers.terminal import MAX_ROWS, Progress
-from orchestrator.outcomes import Success
+from orchestrator.outcomes import ItemResult, Success
 from orchestrator.results import TaskResult
 from tests.fakes import ScriptedCaller, workflow
 
@@ -58,6 +62,34 @@ def test_the_terminal_shows_what_starts_what_runs_and_what_has_settled() -> None
         shown = screen(progress)
         assert "1 of 3 tasks settled (1 success)" in shown
         assert "forecast" not in shown
+
+
+def test_the_terminal_shows_what_a_call_waits_for_how_far_it_is_and_its_items() -> None:
+    progress = Progress(Console(file=io.StringIO()))
+    progress(RunStarted(0, "id", "w", "dataflow", [["a", "b"]]))
+    progress(TaskWaiting(0, "a", None, "lock 'x'"))
+    assert "waiting for lock 'x'" in screen(progress)
+    for item in range(3):
+        progress(TaskStarted(0, "b", "s", "t", 0, 1, 0.0, item=item))
+    progress(ItemSettled(0, "b", 1, ItemResult(1, Success(1))))
+    shown = screen(progress)
+    assert "b[0] (1 done)" in shown
+    assert "b[1]" not in shown
+    assert shown.index("b[2]") < shown.index("lock 'x'")  # who waits comes last
+    progress(TaskStarted(0, "a", "s", "t", 0, 1, 0.0))
+    assert "waiting" not in screen(progress)
+    progress(TaskProgress(0, "a", None, 3, 10, "pages"))
+    assert "3 of 10 pages" in screen(progress)
+    progress(TaskProgress(0, "a", None, 4, None, ""))
+    assert "4" in screen(progress)
+    error = TaskError("timeout", "late", True)
+    progress(RetryDecided(0, "a", None, 1, error, 1500.0, "the backoff"))
+    assert "timeout, again in 1.5 s" in screen(progress)
+    progress(TaskStarted(0, "a", "s", "t", 0, 2, 0.0))
+    assert "attempt 2" in screen(progress)
+    progress(RetryDecided(0, "a", None, 2, error, None, "the last"))
+    progress(TaskSettled(0, "b", TaskResult("b", Success(1), 0)))
+    assert "b[" not in screen(progress)
 
 
 def test_the_terminal_shows_only_so_many_rows() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator.checking import MAX_SUGGESTIONS, check
 from orchestrator.errors import Problem
-from orchestrator.planning import make_plan
+from orchestrator.planning import PLAIN, make_plan
 from orchestrator.workflow import Workflow
 
 T = {"tool": "s:t"}
@@ -195,3 +195,83 @@ def test_no_data_breaks_the_checking(data: dict[str, Any]) -> None:
     checked, found = check(data)
     if not found and not any(checked.dependencies.values()):
         assert make_plan([], checked).tasks == {}
+
+
+def policies(**fields: Any) -> list[tuple[str, str]]:
+    """What is wrong with a task of these policies: codes and places."""
+    found = problems({**task("a"), **fields}, task("b"))
+    return [(problem.code, problem.path.removeprefix("/tasks/0/")) for problem in found]
+
+
+def test_what_policies_refer_to_makes_dependencies() -> None:
+    plan = Workflow.load(
+        {
+            "tasks": [
+                *[task(name) for name in "abcdefg"],
+                {
+                    **task("z", x="$OUTPUT[a]"),
+                    "when": "STATUS[b] == 'success'",
+                    "for_each": "$OUTPUT[c]",
+                    "locks": ["x$OUTPUT[d]", {"name": "${OUTPUT[e].y}"}],
+                    "fallback": {"tool": "other:t", "arguments": {"x": "$OUTPUT[f]"}},
+                },
+                {**task("y"), "fallback": {"value": ["$ERROR[g]", "$ERROR.kind"]}},
+            ]
+        }
+    ).plan
+    assert set(plan.tasks["z"].dependencies) == set("abcdef")
+    assert plan.tasks["y"].dependencies == ("g",)
+    assert plan.servers == ["s", "other"]
+    assert [at for task, _, at in plan.calls if task.id == "z"] == [
+        "/tasks/7/tool",
+        "/tasks/7/fallback/tool",
+    ]
+
+
+def test_an_item_is_there_in_arguments_and_locks_of_a_for_each_and_nowhere_else() -> None:
+    each = {"for_each": [1], "arguments": {"x": "$ITEM"}, "locks": ["$INDEX"]}
+    assert policies(**each) == []
+    assert policies(**{**each, "for_each": None}) == [
+        ("no_item_here", "arguments/x"),
+        ("no_item_here", "locks/0"),
+    ]
+    elsewhere = {"when": "ITEM > 1", "fallback": {"value": "$ITEM"}}
+    assert policies(**each, **elsewhere) == [
+        ("no_item_here", "when"),
+        ("no_item_here", "fallback/value"),
+    ]
+    assert policies(for_each=["$ITEM"]) == [("no_item_here", "for_each/0")]
+
+
+def test_the_error_is_there_in_a_fallback_and_nowhere_else() -> None:
+    assert policies(fallback={"tool": "s:t", "arguments": {"why": "${ERROR.message}"}}) == []
+    assert policies(when="ERROR.kind == 'timeout'") == [("no_error_here", "when")]
+
+
+@pytest.mark.parametrize("each", ["text", "x$OUTPUT[b]y", ""])
+def test_a_for_each_over_text_is_refused(each: str) -> None:
+    assert policies(for_each=each) == [("wrong_type", "for_each")]
+
+
+def test_malformed_references_are_found_in_every_policy() -> None:
+    found = policies(
+        when="STATUS[b",
+        for_each="$OUTPUT",
+        locks=["$OUTPUT[a", {"name": "$OUTPUT"}],
+        fallback={"value": "$OUTPUT", "arguments": {"x": "${nope}"}},
+    )
+    assert found == [
+        ("malformed_reference", "when"),
+        ("malformed_reference", "for_each"),
+        ("malformed_reference", "locks/0"),
+        ("malformed_reference", "locks/1/name"),
+        ("malformed_reference", "fallback/value"),
+        ("malformed_reference", "fallback/arguments/x"),
+    ]
+
+
+def test_what_asks_for_nothing_costs_nothing() -> None:
+    plan = Workflow.load({"tasks": [task("a"), {**task("b"), "run_if": "all_done"}]}).plan
+    assert plan.tasks["a"].policies is PLAIN
+    assert plan.tasks["b"].policies.run_if == "all_done"
+    assert not plan.fans_out

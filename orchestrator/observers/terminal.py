@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -20,16 +21,32 @@ from rich.text import Text
 from orchestrator.events import (
     Event,
     GenerationStarted,
+    ItemSettled,
+    RetryDecided,
     RunSettled,
     RunStarted,
     ServerFailed,
     ServerReady,
     ServerStarting,
+    TaskProgress,
     TaskSettled,
     TaskStarted,
+    TaskWaiting,
 )
 
 MAX_ROWS = 15
+
+Key = tuple[str, int | None]
+
+
+@dataclass(slots=True)
+class _Row:
+    """A call on the screen: since when, where, and what there is to say of it."""
+
+    since: float
+    target: str = ""
+    note: str = ""
+    waits: bool = False
 
 
 class Progress:
@@ -45,7 +62,8 @@ class Progress:
         self._generations: list[list[str]] = []
         self._generation: int | None = None
         self._servers: dict[str, float] = {}
-        self._running: dict[str, tuple[str, float]] = {}
+        self._running: dict[Key, _Row] = {}
+        self._items: dict[str, int] = {}
         self._settled: dict[str, int] = {}
         self._live = Live(
             console=self._console,
@@ -80,13 +98,37 @@ class Progress:
                 self._generations = generations
             case GenerationStarted(generation=generation):
                 self._generation = generation
-            case TaskStarted(task=task, server=server, tool=tool):
-                self._running[task] = f"{server}:{tool}", time.monotonic()
             case TaskSettled(task=task, result=result):
-                self._running.pop(task, None)
+                for key in [key for key in self._running if key[0] == task]:
+                    del self._running[key]
                 self._settled[result.status] = self._settled.get(result.status, 0) + 1
+            case ItemSettled(task=task, item=item):
+                self._running.pop((task, item), None)
+                self._items[task] = self._items.get(task, 0) + 1
             case RunSettled():
                 self.stop()
+            case _:
+                self._call_event(event)
+
+    def _call_event(self, event: Event) -> None:
+        match event:
+            case TaskWaiting(task=task, item=item, waiting_for=what):
+                row = self._row(task, item)
+                row.note, row.waits = f"waiting for {what}", True
+            case TaskStarted(task=task, item=item, server=server, tool=tool, attempt=attempt):
+                row = self._row(task, item)
+                row.target, row.waits = f"{server}:{tool}", False
+                row.note = f"attempt {attempt}" if attempt > 1 else ""
+                row.since = time.monotonic() if attempt == 1 else row.since
+            case TaskProgress(task=task, item=item, progress=done, total=total, message=message):
+                of = f" of {total:g}" if total is not None else ""
+                self._row(task, item).note = f"{done:g}{of} {message}".rstrip()
+            case RetryDecided(task=task, item=item, wait_ms=wait_ms, error=error) if wait_ms:
+                note = f"{error.kind}, again in {wait_ms / 1000:.1f} s"
+                self._row(task, item).note = note
+
+    def _row(self, task: str, item: int | None) -> _Row:
+        return self._running.setdefault((task, item), _Row(time.monotonic()))
 
     def render(self) -> RenderableType:
         """What is on the screen now."""
@@ -104,16 +146,20 @@ class Progress:
 
     def _rows(self) -> Table:
         table = Table.grid(padding=(0, 1))
-        rows = list(self._lines())
-        for name, what, since in rows[:MAX_ROWS]:
-            elapsed = f"{time.monotonic() - since:.1f} s"
-            table.add_row(self._spinner, Text(name), Text(what, style="dim"), Text(elapsed))
+        rows = sorted(self._lines(), key=lambda line: line[1].waits)
+        for name, row in rows[:MAX_ROWS]:
+            elapsed = f"{time.monotonic() - row.since:.1f} s"
+            what, note = Text(row.target, style="dim"), Text(row.note, overflow="ellipsis")
+            table.add_row(self._spinner, Text(name), what, Text(elapsed), note)
         if len(rows) > MAX_ROWS:
             table.add_row("", Text(f"and {len(rows) - MAX_ROWS} more", style="dim"))
         return table
 
-    def _lines(self) -> Iterator[tuple[str, str, float]]:
+    def _lines(self) -> Iterator[tuple[str, _Row]]:
         for server, since in tuple(self._servers.items()):
-            yield server, "starting", since
-        for task, (target, since) in tuple(self._running.items()):
-            yield task, target, since
+            yield server, _Row(since, "starting")
+        for (task, item), row in tuple(self._running.items()):
+            if item is None:
+                yield task, row
+            else:
+                yield f"{task}[{item}] ({self._items.get(task, 0)} done)", row
