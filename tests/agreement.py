@@ -63,7 +63,10 @@ def of_a_whole_run(
 ) -> Iterator[str]:
     """A run that nothing ended."""
     for name, task in expected.items():
-        yield from of_a_task(name, task, stage, result[name], is_exact(case))
+        if task.status == "cancelled":
+            yield from of_an_ended_task(name, task, stage, result[name], {"cancelled"})
+        else:
+            yield from of_a_task(name, task, stage, result[name], is_exact(case))
     length_s = max(task.settled_s for task in expected.values())
     yield from unequal("the run's status", run_status(expected), result.status)
     yield from unequal("the run's output", run_output(case, expected), result.output)
@@ -128,10 +131,18 @@ def of_an_ended_task(
         yield f"{name}: {found.status} is none of {sorted(allowed)}"
     elif found.status not in ("cancelled", "skipped"):
         yield from of_a_task(name, task, stage, found, exact=False)
-    elif found.attempts > task.attempts:
-        yield f"{name}: attempts {found.attempts} of {task.attempts}"
-    elif not found.reason:
-        yield f"{name} is {found.status} without a reason"
+        return
+    made = {unit: count for (called, unit), count in stage.made.items() if called == name}
+    made.pop("fallback", None)
+    yield from unequal(f"{name}, cut short: attempts", sum(made.values()), found.attempts)
+    yield from unequal(f"{name}, cut short: has a reason", True, bool(found.reason))
+    if task.status == found.status == "cancelled":
+        yield from unequal(f"{name}: settled at", task.settled_s * 1000, settled_at_ms(name, stage))
+    for item in found.items or ():
+        what = f"{name}[{item.index}], cut short: attempts"
+        yield from unequal(what, made.get(item.index, 0), item.attempts)
+    if found.status == "skipped" and made:
+        yield f"{name} is skipped, and was called"
 
 
 def of_a_task(
@@ -188,8 +199,7 @@ def of_its_calls(name: str, task: Settled, stage: Stage) -> Iterator[str]:
 
 def of_its_times(name: str, task: Settled, stage: Stage, found: TaskResult) -> Iterator[str]:
     """When it started and settled, in a run where nothing waits."""
-    (settled_ms,) = (x.at_ms for x in stage.seen if isinstance(x, TaskSettled) and x.task == name)
-    yield from unequal(f"{name}: settled at", task.settled_s * 1000, settled_ms)
+    yield from unequal(f"{name}: settled at", task.settled_s * 1000, settled_at_ms(name, stage))
     if task.attempts or "fallback" not in task.units:
         started_ms = task.ready_s * 1000 if task.attempts else None
         took_ms = (task.settled_s - task.ready_s) * 1000 if task.attempts else 0
@@ -200,6 +210,11 @@ def of_its_times(name: str, task: Settled, stage: Stage, found: TaskResult) -> I
         began_ms = task.ready_s * 1000 if item.attempts else None
         yield from unequal(f"{name}[{number}]: started_ms", began_ms, seen.started_ms)
         yield from unequal(f"{name}[{number}]: duration_ms", item.took_s * 1000, seen.duration_ms)
+
+
+def settled_at_ms(task: str, stage: Stage) -> float:
+    (at_ms,) = (x.at_ms for x in stage.seen if isinstance(x, TaskSettled) and x.task == task)
+    return at_ms
 
 
 def unequal(what: str, wanted: Any, found: Any) -> Iterator[str]:

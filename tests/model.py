@@ -112,6 +112,7 @@ class Case:
     Attributes:
         tasks: Each stands after those that it needs; `order` is how they stand in the file.
         cancelled_s: When the user cancels the run.
+        cancelled_tasks: When the user cancels a single task.
         slots: The limits of servers.
     """
 
@@ -120,6 +121,7 @@ class Case:
     fail_fast: bool = False
     timeout_s: float | None = None
     cancelled_s: float | None = None
+    cancelled_tasks: Mapping[str, float] = field(default_factory=dict)
     max_concurrency: int = 0
     slots: Mapping[str, int] = field(default_factory=dict)
 
@@ -201,6 +203,9 @@ def settle_all(case: Case, schedule: str) -> dict[str, Settled]:
             before = frozenset(x for x in settled if generation[x] < generation[task.id])
         ready_s = max((settled[name].settled_s for name in before), default=0.0)
         settled[task.id] = settle(task, settled, ready_s)
+        at_s = case.cancelled_tasks.get(task.id)
+        if at_s is not None and at_s < settled[task.id].settled_s:
+            settled[task.id] = cancel(settled[task.id], at_s)
     return settled
 
 
@@ -224,6 +229,12 @@ def settle(task: Task, settled: Mapping[str, Settled], ready_s: float) -> Settle
     except UnresolvedError:
         mine = Settled("error", ready_s, ready_s, failure="reference_error")
     return recover(task, view, mine) if mine.status == "error" and task.has_fallback else mine
+
+
+def cancel(settled: Settled, at_s: float) -> Settled:
+    """What becomes of a task that is cancelled before it has settled by itself."""
+    calls = settled.units
+    return Settled("cancelled", min(settled.ready_s, at_s), at_s, failure="cancelled", units=calls)
 
 
 def may_run(run_if: str, statuses: list[str]) -> bool:

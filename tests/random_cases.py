@@ -40,11 +40,13 @@ class Profile:
         ends: Critical tasks, fail_fast, a limit of the run and a user who cancels it.
         limits: Limits of calls in flight, and exclusive locks.
         jitter: Waits that are random.
+        cancels: A user who cancels single tasks.
     """
 
     ends: bool = False
     limits: bool = False
     jitter: bool = False
+    cancels: bool = False
 
 
 def random_case(number: int, profile: Profile) -> Case:
@@ -60,6 +62,11 @@ def random_case(number: int, profile: Profile) -> Case:
             limit_s = dice.randrange(8) + TICK_S / 4 if dice.random() < 0.15 else None
             cancelled_s = dice.randrange(8) + TICK_S / 8 if dice.random() < 0.15 else None
             case = replace(case, timeout_s=limit_s, cancelled_s=cancelled_s)
+    if profile.cancels:
+        chosen = dice.sample(made, dice.randint(0, min(3, len(made))))
+        moments = dice.sample(range(10), len(chosen))
+        at = {task.id: s + TICK_S / 16 for task, s in zip(chosen, moments, strict=True)}
+        case = replace(case, cancelled_tasks=at)
     if profile.limits:
         slots = {name: dice.randint(1, 3) for name in ("s0", "s1") if dice.random() < 0.4}
         case = replace(case, max_concurrency=dice.choice((0, 1, 2, 3, 5)), slots=slots)
@@ -238,12 +245,23 @@ async def simplest(case: Case, shows: Callable[[Case], Awaitable[bool]]) -> Case
 def simpler_cases(case: Case) -> Iterator[Case]:
     """The cases with one thing less."""
     plain = Case(case.tasks)
-    for name in ("order", "fail_fast", "timeout_s", "cancelled_s", "max_concurrency", "slots"):
+    for name in (
+        "order",
+        "fail_fast",
+        "timeout_s",
+        "cancelled_s",
+        "cancelled_tasks",
+        "max_concurrency",
+        "slots",
+    ):
         if getattr(case, name) != getattr(plain, name):
             yield replace(case, **{name: getattr(plain, name)})
     for task in case.tasks:
         if not any(task.id in other.needs for other in case.tasks):
-            yield replace(case, tasks=tuple(x for x in case.tasks if x != task), order=())
+            fewer = {name: at for name, at in case.cancelled_tasks.items() if name != task.id}
+            others = tuple(other for other in case.tasks if other != task)
+            if others:
+                yield replace(case, tasks=others, order=(), cancelled_tasks=fewer)
         for simpler in simpler_tasks(task):
             yield replace(
                 case, tasks=tuple(simpler if x == task else x for x in case.tasks), order=()

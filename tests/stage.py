@@ -155,11 +155,16 @@ async def play(case: Case, workflow: Workflow, schedule: Schedule) -> tuple[Stag
         async with anyio.create_task_group() as user:
             if case.cancelled_s is not None:
                 user.start_soon(cancel_after, case.cancelled_s, run)
+            for task, after_s in case.cancelled_tasks.items():
+                user.start_soon(cancel_after, after_s, run, task)
             result = await run.execute()
             user.cancel_scope.cancel()
     return stage, result
 
 
-async def cancel_after(seconds: float, run: Run) -> None:
+async def cancel_after(seconds: float, run: Run, task: str | None = None) -> None:
     await anyio.sleep(seconds)
-    run.cancel("enough")
+    if task is None:
+        run.cancel("enough")
+    else:
+        run.cancel_task(task, "not needed")

@@ -35,6 +35,7 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 PROFILES = {
     "unlimited runs take exactly the time of the model": Profile(),
     "runs that end early stop at the very moment": Profile(ends=True),
+    "runs in which single tasks are cancelled": Profile(cancels=True),
     "runs under limits": Profile(limits=True),
     "runs with random waits": Profile(jitter=True),
     "runs under limits that end early": Profile(ends=True, limits=True, jitter=True),
@@ -61,6 +62,7 @@ async def test_every_random_run_agrees_with_the_model(
 def report(number: int, case: Case, found: list[str]) -> str:
     """A disagreement, as somebody wants to see it who has to find out who is wrong."""
     lines = [f"case {number}, in its simplest form:", json.dumps(as_file(case), indent=1)]
+    lines.append(f"cancelled: the run at {case.cancelled_s}, tasks at {case.cancelled_tasks}")
     for task in case.tasks:
         lines.append(f"{task.id} answers {task.rows}, its fallback {task.fallback_rows}")
     return "\n".join([*lines, *found])

@@ -29,7 +29,7 @@ LATER_S = 15.0
 
 Table = list[dict[str, str]]
 
-DEPENDENCIES = {"one succeeded": "ok", "one failed": "bad", "one was skipped": "gone"}
+DEPENDENCIES = {"one succeeded": "ok", "one failed": "bad", "one did not run": "gone"}
 YES_NO = ("yes", "no")
 START = {
     **dict.fromkeys(DEPENDENCIES, YES_NO),
@@ -41,7 +41,14 @@ CALLS = {
     "yes": ("answer", "answer on retry", "some fail", "all fail", "none to make", "not resolved"),
 }
 FALLBACKS = ("none", "value", "tool", "broken value", "failing tool")
-STATUSES = ("success", "skipped by its condition", "skipped by a dependency", "error")
+STATUSES = (
+    "success",
+    "skipped by its condition",
+    "skipped by a dependency",
+    "error",
+    "cancelled alone",
+)
+SCHEDULES: tuple[Schedule, ...] = ("generations", "dataflow")
 END = {"critical": YES_NO, "on_error": ("continue", "fail_fast")}
 
 
@@ -332,6 +339,24 @@ async def test_every_combination_does_what_its_rows_say(caplog: pytest.LogCaptur
 async def test_combinations_alone_do_what_their_rows_say() -> None:
     for chosen in ALL[::ALONE_EVERY]:
         await check([chosen], "generations")
+
+
+@pytest.mark.parametrize("end", list(combinations(END)), ids=str)
+async def test_a_task_that_is_cancelled_alone_does_what_the_last_table_says(
+    end: dict[str, str],
+) -> None:
+    task = Task("a", critical=end["critical"] == "yes", fallback_value=literal("instead"))
+    rest = (Task("b", rows=(((2.0, "b"),),)), Task("c", depends_on=("b",)))
+    fail_fast = end["on_error"] == "fail_fast"
+    case = Case((task, *rest), fail_fast=fail_fast, cancelled_tasks={"a": 0.5})
+    row = the_row(CONSEQUENCES, status="cancelled alone", **end)
+    for schedule in SCHEDULES:
+        _, result = await play(case, Workflow.load(as_file(case)), schedule)
+        assert (result["a"].status, result["a"].output) == ("cancelled", None)
+        assert not result["a"].recovered
+        assert row["the rest"] == "goes on"
+        assert (result["b"].status, result["c"].status) == ("success", "success")
+        assert result.status == row["the run, if all else succeeds"]
 
 
 async def test_the_other_schedule_does_the_same() -> None:
