@@ -206,7 +206,7 @@ def of_its_times(name: str, task: Settled, stage: Stage, found: TaskResult) -> I
         yield from unequal(f"{name}: started_ms", started_ms, found.started_ms)
         yield from unequal(f"{name}: duration_ms", took_ms, found.duration_ms)
     yield from unequal(f"{name}: waited_ms", 0, found.waited_ms)
-    for number, (item, seen) in enumerate(zip(task.items or [], found.items or [], strict=True)):
+    for number, (item, seen) in enumerate(zip(task.items or [], found.items or [], strict=False)):
         began_ms = task.ready_s * 1000 if item.attempts else None
         yield from unequal(f"{name}[{number}]: started_ms", began_ms, seen.started_ms)
         yield from unequal(f"{name}[{number}]: duration_ms", item.took_s * 1000, seen.duration_ms)

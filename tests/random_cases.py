@@ -17,7 +17,7 @@ from tests.terms import Term
 
 TICK_S = 1 / 1024
 FALSE_OR_TRUE: tuple[Any, ...] = (False, None, "", [], {}, True, 0, "x", [0], {"k": 0})
-RUN_IF = ("all_success", "all_done", "any_success", "any_failed")
+RUN_IF = ("all_success",) * 3 + ("all_done",) * 5 + ("any_success",) * 3 + ("any_failed",)
 FAULT_KINDS = (
     "tool_error",
     "tool_error",
@@ -53,8 +53,9 @@ def random_case(number: int, profile: Profile) -> Case:
     """The case of a number."""
     dice = random.Random(f"{number} {profile}")
     made: list[Task] = []
+    needs = dice.choice((1, 2, 3))
     for position in range(dice.choice((1, 2, 3, 4, 5, 6, 7, 8, 10, 12))):
-        made.append(random_task(dice, f"t{position}", [task.id for task in made], profile))
+        made.append(random_task(dice, f"t{position}", [task.id for task in made], needs, profile))
     case = Case(tuple(made), tuple(dice.sample(range(len(made)), len(made))))
     if profile.ends:
         case = replace(case, fail_fast=dice.random() < 0.3)
@@ -73,13 +74,15 @@ def random_case(number: int, profile: Profile) -> Case:
     return case
 
 
-def random_task(dice: random.Random, name: str, before: list[str], profile: Profile) -> Task:
-    """A task that may need those before it."""
-    near = dice.sample(before, min(len(before), dice.choice((0, 1, 1, 2, 2, 3))))
-    each = random_list(dice, near) if dice.random() < 0.3 else None
+def random_task(
+    dice: random.Random, name: str, before: list[str], needs: int, profile: Profile
+) -> Task:
+    """A task that may need some of those before it."""
+    near = dice.sample(before, min(len(before), dice.randint(0, needs)))
+    each = random_list(dice, near) if dice.random() < 0.35 else None
     value, tool = dice.choice(((True, False), (False, True), (False, False), (False, False)))
     arguments = {
-        key: random_term(dice, near, each is not None) for key in "uvw" if dice.random() < 0.4
+        key: random_term(dice, near, each is not None) for key in "uv" if dice.random() < 0.4
     }
     return Task(
         name,
@@ -88,11 +91,11 @@ def random_task(dice: random.Random, name: str, before: list[str], profile: Prof
         depends_on=tuple(other for other in near if dice.random() < 0.4),
         server=dice.choice(("s0", "s1")),
         repeatable=dice.random() < 0.5,
-        run_if=dice.choice(RUN_IF[:1] * 4 + RUN_IF),
-        when=random_condition(dice, near) if dice.random() < 0.3 else None,
+        run_if=dice.choice(RUN_IF),
+        when=random_condition(dice, near) if dice.random() < 0.2 else None,
         for_each=each,
         max_parallel=dice.choice((None, 1, 2)) if each and profile.limits else None,
-        retry=random_retry(dice, profile) if dice.random() < 0.4 else None,
+        retry=random_retry(dice, profile) if dice.random() < 0.5 else None,
         timeout_s=dice.choice((None, None, dice.randrange(1, 8) / 2 + TICK_S / 2)),
         fallback_value=random_fallback(dice, near) if value else None,
         fallback_arguments={"e": random_fallback(dice, near)} if tool else None,
@@ -104,7 +107,7 @@ def random_task(dice: random.Random, name: str, before: list[str], profile: Prof
 
 def random_rows(dice: random.Random) -> tuple[Row, ...]:
     return tuple(
-        (random_seconds(dice), random_answer(dice) if dice.random() < 0.6 else random_fault(dice))
+        (random_seconds(dice), random_answer(dice) if dice.random() < 0.65 else random_fault(dice))
         for _ in range(dice.choice((1, 1, 2, 3)))
     )
 
@@ -116,11 +119,11 @@ def random_seconds(dice: random.Random) -> float:
 def random_answer(dice: random.Random) -> Any:
     """What a tool gives: mostly an object with some of the places that others refer to."""
     answer: dict[str, Any] = {}
-    if dice.random() < 0.8:
+    if dice.random() < 0.9:
         answer["n"] = dice.choice((0, 1, 2.5, 7))
-    if dice.random() < 0.8:
+    if dice.random() < 0.9:
         answer["flag"] = dice.choice(FALSE_OR_TRUE)
-    if dice.random() < 0.8:
+    if dice.random() < 0.9:
         answer["list"] = [dice.choice((1, "x", {"k": 2}, None)) for _ in range(dice.randrange(4))]
     return dice.choice((answer,) * 6 + (None, 5, "text", [answer]))
 
@@ -162,10 +165,12 @@ def random_term(dice: random.Random, near: list[str], for_each: bool) -> Term:
     choices: tuple[Callable[[], Term], ...] = (
         lambda: terms.output(other),
         lambda: terms.output(other, place),
+        lambda: terms.output(other, place),
         lambda: terms.output(other, "list", dice.choice((0, -1))),
         lambda: terms.text_around(other, place),
         lambda: terms.braced(other),
         lambda: terms.braced(other, place),
+        lambda: terms.or_none(other, place),
         lambda: terms.or_none(other, place),
         lambda: terms.or_none(other, place),
         lambda: terms.length(other, place),
@@ -179,7 +184,7 @@ def random_term(dice: random.Random, near: list[str], for_each: bool) -> Term:
 
 def random_list(dice: random.Random, near: list[str]) -> Term:
     """What `for_each` goes over."""
-    if not near or dice.random() < 0.3:
+    if not near or dice.random() < 0.5:
         return terms.literal([dice.choice((1, "x", {"k": 2})) for _ in range(dice.randrange(5))])
     other = dice.choice(near)
     choices = (
@@ -196,7 +201,7 @@ def random_list(dice: random.Random, near: list[str]) -> Term:
 def random_condition(dice: random.Random, near: list[str]) -> Term:
     """A `when`."""
     if not near or dice.random() < 0.2:
-        return terms.literal(dice.random() < 0.7)
+        return terms.literal(dice.random() < 0.8)
     other = dice.choice(near)
     choices = (
         terms.is_status(other, dice.choice(("success", "error", "skipped"))),
