@@ -11,6 +11,12 @@
     targets       what has to hold, as data
     report, plot  the numbers as a table, JSON and a picture
 
+A command of its own, which measures little and checks much: `python -m benchmarks.kills`.
+
+    kills         a server is hit in the middle of each of many runs: the command and its table
+    hits          one such run: the workflow, the hit, and what is watched
+    processes     which processes there are, as Linux tells it
+
 The rule of this package: no result is written down. Whatever is compared was run by the same
 process, in the same minutes, in turns.
 """

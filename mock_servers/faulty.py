@@ -174,6 +174,11 @@ def parser() -> argparse.ArgumentParser:
     option("--ignore-eof", action="store_true", help="go on living when stdin ends")
     option("--ignore-sigterm", action="store_true", help="only SIGKILL ends the process")
     option(
+        "--close-on-usr1",
+        choices=("stdin", "stdout"),
+        help="SIGUSR1 closes this pipe and nothing else; stdin from the next message on",
+    )
+    option(
         "--legacy-only",
         action="store_true",
         help="exit if the first message is not initialize, as old servers do",
@@ -181,8 +186,21 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
+def close_pipe(name: str) -> None:
+    """Close the program's end of stdin or stdout, and put the null device in its place.
+
+    A read that waits already keeps stdin open until it has something.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, {"stdin": 0, "stdout": 1}[name])
+    os.close(nothing)
+
+
 async def serve(options: argparse.Namespace) -> None:
     """Serve the tools until stdin ends."""
+    if options.close_on_usr1:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGUSR1, close_pipe, options.close_on_usr1)
     faulty = Faulty(options.crash_after)
     answering = wire.methods(options.name, faulty.tools())
     call_tool = answering["tools/call"]

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import anyio
 
+from orchestrator.advice import warnings_of
 from orchestrator.calls import Call, Caller, Tool, with_retry, with_slots, with_timeout
 from orchestrator.config import Server, describe, load_config
 from orchestrator.engine import Run
@@ -156,6 +157,25 @@ class Orchestrator:
             max_concurrency=max_concurrency,
         )
 
+    async def check(self, workflow: WorkflowSource) -> list[Problem]:
+        """Check a workflow against its servers, which are started; no tool is called.
+
+        Returns:
+            Warnings: what is allowed, and most likely not meant.
+
+        Raises:
+            WorkflowError: The workflow or its servers are wrong; with every mistake.
+        """
+        loaded = Workflow.load(workflow)
+        servers = loaded.plan.servers
+        if problems := self._unknown_servers(loaded):
+            raise WorkflowError(loaded.name, problems)
+        await self._pool.open(servers)
+        self._check_online(loaded)
+        failures = filter(None, map(self._pool.failure, servers))
+        unasked = [Problem("server_unavailable", failure.message) for failure in failures]
+        return [*unasked, *warnings_of(loaded, self._pool.catalogue(servers))]
+
     async def stream(
         self,
         workflow: WorkflowSource,
@@ -267,6 +287,14 @@ class Orchestrator:
         if problems:
             raise WorkflowError(workflow.name, problems)
         return values
+
+    def _unknown_servers(self, workflow: Workflow) -> list[Problem]:
+        known = self._pool.servers
+        return [
+            unknown_server(target.server, known, task=task, at=at)
+            for task, target, at in workflow.plan.calls
+            if target.server not in known
+        ]
 
     def _check_online(self, workflow: Workflow) -> None:
         """Whether the servers that are there have the tools, and those that must be are there."""

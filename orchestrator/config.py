@@ -67,6 +67,7 @@ class Server(BaseModel):
     rate: Annotated[str, Field(pattern=_RATE)] | None = None
     protocol: Protocol = "auto"
     writes: Literal["serial", "parallel"] = "serial"
+    elicitation: Literal["none", "defaults"] = "none"
     required: bool = False
     allow: list[str] | None = None
     deny: list[str] = Field(default_factory=list)

@@ -15,13 +15,14 @@ from typing import Any
 import anyio
 from mcp import Client, MCPError
 from mcp.client.session import ClientSession
-from mcp.types import CallToolRequest, CallToolRequestParams, CallToolResult, Implementation
+from mcp.types import CallToolRequest, CallToolRequestParams, Implementation
 from mcp.types import Tool as McpTool
 from pydantic import ValidationError
 
 from orchestrator.calls import Tool
 from orchestrator.config import Server
 from orchestrator.contents import output_of
+from orchestrator.elicitation import call_tool, elicitation_callback
 from orchestrator.errors import CallError, TaskError
 from orchestrator.faults import (
     ENDED,
@@ -126,7 +127,12 @@ class Connection:
         try:
             async with AsyncExitStack() as stack:
                 target = await target_of(self.server, stack, self._tail, self._over.set)
-                client = Client(target, mode=mode, client_info=_client_info())
+                client = Client(
+                    target,
+                    mode=mode,
+                    client_info=_client_info(),
+                    elicitation_callback=elicitation_callback(self.server),
+                )
                 await stack.enter_async_context(client)
                 self.tools = [tool async for tool in _list_tools(client, self.server.name)]
                 self.protocol = client.protocol_version
@@ -173,7 +179,7 @@ class Connection:
         try:
             # Not client.call_tool: it would check the output schema by itself, and lose the result
             # if it does not fit.
-            result = await self._session.send_request(request, CallToolResult)
+            result = await call_tool(self._session, request, self.server)
             return output_of(result, f"{self.server.name}:{tool}")
         except MCPError as error:
             raise await self._translated(error, tool) from None

@@ -125,7 +125,7 @@ class Run:
         )
         self._results: dict[str, TaskResult] = {}
         self._jobs: dict[str, Job] = {}
-        self._early: dict[str, str] = {}
+        self._unwanted: dict[str, str] = {}
         self._stop: Stop | None = None
         self._cancel_scope = anyio.CancelScope()
         self._began = False
@@ -160,6 +160,8 @@ class Run:
     def cancel_task(self, task: str, reason: str = "the task was cancelled") -> bool:
         """End one task: what it calls is cancelled on its server. The run goes on.
 
+        A task that has not begun will not; it settles when its turn would have come.
+
         Returns:
             Whether it had not settled yet.
 
@@ -172,13 +174,11 @@ class Run:
             raise ValueError(f"there is no task {task!r} in {self.workflow.name!r}{maybe}")
         if task in self._results or self._stop is not None:
             return False
-        if not self._began:
-            self._early[task] = reason
-        elif (job := self._jobs.get(task)) is not None:
+        if (job := self._jobs.get(task)) is not None:
             job.reason = reason
             job.scope.cancel()
         else:
-            self._settle(Job(self.plan.tasks[task]), Cancelled(reason))
+            self._unwanted.setdefault(task, reason)
         return True
 
     def status(self) -> RunState:
@@ -214,8 +214,6 @@ class Run:
                     self.plan.sorted_generations,
                 )
             )
-        for task, reason in self._early.items():
-            self.cancel_task(task, reason)
         with self._listen(self._report.server) if self._listen else nullcontext():
             try:
                 await self._run_tasks()
@@ -240,9 +238,12 @@ class Run:
 
     async def _run_task(self, task_id: str) -> None:
         """Run one task until it has settled. Raises nothing but cancellation."""
-        if self._stop is not None or task_id in self._results:
+        if self._stop is not None:
             return
         job = Job(self.plan.tasks[task_id])
+        if task_id in self._unwanted:
+            self._settle(job, Cancelled(self._unwanted[task_id]))
+            return
         decision = self._decide(job.task)
         if isinstance(decision, Skipped) or _is_final(decision, job.task):
             self._settle(job, decision)
@@ -257,10 +258,12 @@ class Run:
             # Cancelled: which outcome that is, only the reason of the stop can tell; see _finish.
             del self._jobs[task_id]
             if job.has_begun:
-                self._settle(job, _cancelled(job, self._note_end().error.message))
+                self._settle(job, _cancelled(job, self._note_end().not_begun.reason, self._zero))
             raise
         del self._jobs[task_id]
-        self._settle(job, _cancelled(job, job.reason) if outcome is _UNKNOWN else outcome)
+        if outcome is _UNKNOWN:
+            outcome = _cancelled(job, job.reason, self._zero)
+        self._settle(job, outcome)
 
     def _decide(self, task: TaskPlan) -> Start | StartEach | Skipped | Failure:
         tool = self._tools.get(task.target)
@@ -360,8 +363,9 @@ def _is_final(decision: Start | StartEach | Failure, task: TaskPlan) -> TypeGuar
     return isinstance(decision, Failure) and task.policies.fallback is None
 
 
-def _cancelled(job: Job, reason: str) -> Cancelled:
+def _cancelled(job: Job, reason: str, zero: float) -> Cancelled:
     """The outcome of a task that was ended; what its items had given is kept."""
     if job.items is None:
         return Cancelled(reason)
-    return Cancelled(reason, [item.output for item in job.end_items(reason)])
+    job.end_items(zero)
+    return Cancelled(reason, [item.output for item in filter(None, job.items)])

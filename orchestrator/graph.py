@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -69,6 +70,16 @@ def _cycle(graph: Graph, first: str, knot: set[str]) -> list[str]:
     while backwards[-1] != first:
         backwards.append(came_from[backwards[-1]])
     return backwards[::-1]
+
+
+def is_chain(graph: Graph, tasks: Iterable[str]) -> bool:
+    """Whether each of these tasks waits, if indirectly, for the one before it.
+
+    The only function here that is not linear: it searches the graph once for each task.
+    """
+    import networkx
+
+    return all(networkx.has_path(graph, first, second) for first, second in pairwise(tasks))
 
 
 def lengths_below(

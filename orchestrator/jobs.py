@@ -86,12 +86,16 @@ class Job:
                 call.waiting_for,
             )
 
-    def end_items(self, reason: str) -> list[ItemResult]:
-        """Every item; those that had not ended were cancelled."""
-        return [
-            item or ItemResult(index, Cancelled(reason))
-            for index, item in enumerate(self.items or ())
-        ]
+    def end_items(self, zero: float) -> None:
+        """End the items that have not ended: they were cancelled."""
+        items = self.items or []
+        cancelled = Cancelled("its task was ended")
+        for call in self.calls:
+            if call.item is not None:
+                items[call.item] = ended(call, cancelled, zero)
+        for index, item in enumerate(items):
+            items[index] = item or ItemResult(index, cancelled)
+        self.calls = [call for call in self.calls if call.item is None]
 
     def result(self, outcome: Outcome, zero: float) -> TaskResult:
         """What it came to, if it settles now with this outcome."""
@@ -114,7 +118,7 @@ class Job:
 
     def _merged(self, outcome: Outcome, zero: float) -> TaskResult:
         """The same for a task of several calls, or of none."""
-        items = None if self.items is None else tuple(self.end_items("the task was ended"))
+        items = None if self.items is None else tuple(filter(None, self.items))
         own = [ended(call, outcome, zero) for call in self.calls if call.started_at is not None]
         parts = [*own, *(item for item in items or () if item.started_ms is not None)]
         if not parts:

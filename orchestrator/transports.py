@@ -15,6 +15,7 @@ import anyio
 from mcp import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
+from mcp.types import JSONRPCResponse
 
 from orchestrator.config import Server
 from orchestrator.http import http_client
@@ -95,7 +96,7 @@ class _WatchedStream:
 
     async def __anext__(self) -> Any:
         try:
-            return await self._stream.__anext__()
+            return _with_result_type(await self._stream.__anext__())
         except StopAsyncIteration:
             self._on_end()
             raise
@@ -111,6 +112,18 @@ class _WatchedStream:
         trace: TracebackType | None,
     ) -> None:
         await self._stream.__aexit__(kind, error, trace)
+
+
+def _with_result_type(item: Any) -> Any:
+    """What a server says, and if it is a result without a `resultType`, with the one it means.
+
+    Protocol 2026-07-28 wants the field of servers, and of clients that they take a missing one for
+    "complete"; the SDK refuses the result. Before 2026-07-28 the field means nothing.
+    """
+    message = getattr(item, "message", None)
+    if isinstance(message, JSONRPCResponse):
+        message.result.setdefault("resultType", "complete")
+    return item
 
 
 class _PromptStream:

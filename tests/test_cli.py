@@ -194,7 +194,26 @@ def test_validate_says_valid_or_everything_that_is_wrong(
         "duplicate_id",
     ]
     assert main(["validate", write(echo("a", 1)), "--servers", servers, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"valid": True, "problems": []}
+    findings = json.loads(capsys.readouterr().out)
+    assert findings == {"valid": True, "problems": [], "warnings": []}
+
+
+def test_validate_asks_the_servers_for_their_tools_unless_it_is_told_not_to(
+    write: Write, servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write({"id": "a", "tool": "faulty:ecko"})
+    assert main(["validate", path, "--servers", servers]) == 2
+    assert "did you mean 'echo'?" in capsys.readouterr().err
+    assert main(["validate", path, "--servers", servers, "--offline"]) == 0
+    path = write({"id": "a", "tool": "faulty:append", "retry": 2, "max_parallel": 2})
+    assert main(["validate", path, "--servers", servers]) == 0
+    out, err = capsys.readouterr()
+    assert "orchestrator: warning: task 'a', /tasks/0/retry: faulty:append declares" in err
+    assert "max_parallel means nothing without for_each" in err
+    assert "valid: 1 task" in out
+    assert main(["plan", path, "--servers", servers, "--json"]) == 0
+    warnings = json.loads(capsys.readouterr().out)["warnings"]
+    assert [warning["code"] for warning in warnings] == ["means_nothing", "retry_of_a_writer"]
 
 
 def test_of_very_many_errors_the_first_are_shown_and_json_has_all(
@@ -220,6 +239,8 @@ def test_validate_checks_servers_only_where_there_is_a_file(
     monkeypatch.chdir(tmp_path)
     path = write(echo("a", 1))
     assert main(["validate", path]) == 0
+    assert main(["validate", path, "--servers", "there-is-none.toml"]) == 2
+    capsys.readouterr()
     (tmp_path / "servers.toml").write_text("[servers.x]\n")
     assert main(["validate", path]) == 2
     assert "servers.toml/servers/x: has neither a command nor a url" in capsys.readouterr().err

@@ -232,6 +232,7 @@ RIGHT: dict[str, list[Any]] = {
     "rate": [None],
     "protocol": [],
     "writes": [],
+    "elicitation": [],
     "required": [True],
     "allow": [[], ["a"], None],
     "deny": [[], ["a"]],

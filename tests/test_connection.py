@@ -17,6 +17,7 @@ from mcp.types import ToolAnnotations
 import orchestrator.connection as connections
 from orchestrator import CallError, Server
 from orchestrator.calls import Tool
+from orchestrator.config import Protocol
 from orchestrator.connection import Connection
 from orchestrator.faults import Fault
 from tests.servers import TIMEOUT_S, faulty
@@ -122,6 +123,15 @@ async def test_a_server_whose_tools_cannot_be_listed_does_not_start(answer: Any,
     async with opened(program({**HELLO, "tools/list": answer})) as connection:
         assert connection.failure is not None
         assert f"server 'it' did not start: {said}" in connection.failure.message
+
+
+@pytest.mark.parametrize("protocol", ["legacy", "2026-07-28"])
+async def test_a_result_that_does_not_say_that_it_is_complete_is(protocol: Protocol) -> None:
+    listed = {"tools": [TOOL], "ttlMs": 0, "cacheScope": "private"}
+    said = {"content": [{"type": "text", "text": "done"}]}
+    server = program({**HELLO, "tools/list": listed, "tools/call": said})
+    async with opened(server.model_copy(update={"protocol": protocol})) as connection:
+        assert await connection.call("a", {}) == "done"
 
 
 async def test_a_result_that_is_none_is_an_error_of_the_protocol() -> None:

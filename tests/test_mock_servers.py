@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import tomllib
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.abc
 import pytest
 from mcp import Client, MCPError, StdioServerParameters, stdio_client
 from mcp.server.mcpserver import MCPServer
@@ -227,6 +229,47 @@ async def test_crash_after_answers_that_many_calls_and_no_more() -> None:
             await client.call_tool("echo", {"value": 1})
             with pytest.raises(MCPError):
                 await client.call_tool("echo", {"value": 2})
+
+
+async def _ping(process: anyio.abc.Process) -> bytes:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    await process.stdin.send(b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n')
+    return await process.stdout.receive()
+
+
+async def _send_for_ever(process: anyio.abc.Process) -> None:
+    assert process.stdin is not None
+    while True:
+        await process.stdin.send(b"{}\n")
+
+
+def _closing(pipe: str) -> list[str]:
+    options = ["--close-on-usr1", pipe, "--ignore-eof"]
+    return [sys.executable, "-m", "mock_servers.faulty", *options]
+
+
+async def test_a_stdout_that_is_closed_on_a_signal_ends_the_answers_and_not_the_process() -> None:
+    with anyio.fail_after(TIMEOUT_S):
+        async with await anyio.open_process(_closing("stdout"), cwd=ROOT) as process:
+            await _ping(process)
+            process.send_signal(signal.SIGUSR1)
+            assert process.stdout is not None
+            with pytest.raises(anyio.EndOfStream):
+                await process.stdout.receive()
+            assert process.returncode is None
+            process.kill()
+
+
+async def test_a_stdin_that_is_closed_on_a_signal_takes_one_more_message() -> None:
+    with anyio.fail_after(TIMEOUT_S):
+        async with await anyio.open_process(_closing("stdin"), cwd=ROOT) as process:
+            await _ping(process)
+            process.send_signal(signal.SIGUSR1)
+            with pytest.raises(anyio.BrokenResourceError):
+                await _send_for_ever(process)
+            assert process.returncode is None
+            process.kill()
 
 
 async def test_calls_of_append_at_the_same_time_lose_data() -> None:

@@ -205,7 +205,11 @@ async def test_a_cancelled_fan_out_keeps_what_had_finished() -> None:
     result = await Run(plan, caller).execute()
     assert result["a"].status == "cancelled"
     assert result["a"].output == [1, 2, None]
-    assert [item.status for item in result["a"].items or ()] == ["success", "success", "cancelled"]
+    items = result["a"].items or ()
+    assert [item.status for item in items] == ["success", "success", "cancelled"]
+    assert [item.attempts for item in items] == [1, 1, 1]
+    assert [item.duration_ms for item in items] == [1000, 2000, 5000]
+    assert result["a"].attempts == 3
 
 
 async def test_a_fallback_tool_takes_the_locks_that_do_not_name_the_item() -> None:
@@ -407,7 +411,8 @@ async def test_one_task_can_be_cancelled_and_the_run_goes_on() -> None:
         assert run.cancel_task("a", "not needed")
         await anyio.sleep(1)
         assert not run.cancel_task("a")
-        assert run.cancel_task("d")
+        assert run.cancel_task("d", "nor this")
+        assert run.cancel_task("d", "told twice")
 
     async with anyio.create_task_group() as group:
         group.start_soon(cancel)
@@ -417,6 +422,7 @@ async def test_one_task_can_be_cancelled_and_the_run_goes_on() -> None:
     statuses = {name: result[name].status for name in "abcd"}
     assert statuses == {"a": "cancelled", "b": "success", "c": "skipped", "d": "cancelled"}
     assert (result["a"].reason, result["a"].duration_ms) == ("not needed", 1000)
+    assert result["d"].reason == "nor this"
     assert result.status == "partial"
     assert "cancelled a" in caller.log
     assert not run.cancel_task("b")
@@ -434,6 +440,7 @@ async def test_a_task_can_be_cancelled_before_the_run_begins_and_while_it_waits(
     assert run.result is not None
     assert [run.result[name].status for name in "abc"] == ["success", "cancelled", "cancelled"]
     assert [e.task for e in events if isinstance(e, TaskSettled)] == ["b", "c", "a"]
+    assert run.status().settled == 3
 
 
 async def test_a_task_that_does_not_exist_cannot_be_cancelled() -> None:

@@ -103,11 +103,12 @@ def _add_validate(commands: _Commands) -> None:  # type: ignore[valid-type]
     validate = commands.add_parser(  # type: ignore[attr-defined]
         "validate",
         help="check a workflow without calling anything",
-        description="Check a workflow and the names of its servers, and show every mistake at "
-        "once. Starts no server.",
+        description="Check a workflow, its servers and their tools, and show every mistake at "
+        "once. Calls no tool; starts the servers if there are any, to ask for their tools.",
     )
     _add_file(validate)
     _add_servers(validate)
+    _add_offline(validate)
     validate.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
@@ -115,10 +116,12 @@ def _add_plan(commands: _Commands) -> None:  # type: ignore[valid-type]
     plan = commands.add_parser(  # type: ignore[attr-defined]
         "plan",
         help="show in which generations a workflow runs",
-        description="Show the generations of a workflow and what each task waits for. Starts no "
-        "server.",
+        description="Show the generations of a workflow, what each task waits for, and what is "
+        "worth a second look. Calls no tool; a table starts the servers to ask for their tools.",
     )
     _add_file(plan)
+    _add_servers(plan)
+    _add_offline(plan)
     form = plan.add_mutually_exclusive_group()
     form.add_argument("--mermaid", action="store_true", help="print the graph as Mermaid")
     form.add_argument("--dot", action="store_true", help="print the graph as DOT (Graphviz)")
@@ -166,6 +169,10 @@ def _add_servers(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="servers.toml or a mcpServers JSON file (default: servers.toml)",
     )
+
+
+def _add_offline(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--offline", action="store_true", help="start no server")
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:

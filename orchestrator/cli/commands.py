@@ -77,16 +77,24 @@ def validate(options: argparse.Namespace) -> int:
     from orchestrator.workflow import Workflow
 
     problems: list[Problem] = []
+    warnings: list[Problem] = []
     workflow = None
     try:
         workflow = Workflow.load(options.file)
     except WorkflowError as error:
         problems += error.problems
     problems += _server_problems(options, workflow)
+    if workflow is not None and not problems:
+        warnings, problems = _ask_servers(options, workflow)
     if options.json:
-        findings = [problem.to_dict() for problem in problems]
-        print(to_json({"valid": not problems, "problems": findings}, indent=2))
+        findings = {
+            "valid": not problems,
+            "problems": [problem.to_dict() for problem in problems],
+            "warnings": [warning.to_dict() for warning in warnings],
+        }
+        print(to_json(findings, indent=2))
         return 2 if problems else 0
+    _print_warnings(warnings)
     if problems:
         raise WorkflowError(str(options.file), problems)
     assert workflow is not None
@@ -96,6 +104,36 @@ def validate(options: argparse.Namespace) -> int:
         f"{_count(len(plan.generations), 'generation')} on {_count(len(plan.servers), 'server')}"
     )
     return 0
+
+
+def _ask_servers(
+    options: argparse.Namespace, workflow: Workflow
+) -> tuple[list[Problem], list[Problem]]:
+    """Warnings and problems that show only against the servers' tools, if they may be asked."""
+    from orchestrator.advice import warnings_of
+
+    path = options.servers or DEFAULT_SERVERS
+    if options.offline or not path.exists():
+        return warnings_of(workflow, {}), []
+    from orchestrator.cli.running import in_event_loop
+    from orchestrator.client import Orchestrator
+    from orchestrator.config import load_config
+
+    servers = load_config(path)
+
+    async def ask() -> tuple[list[Problem], list[Problem]]:
+        async with Orchestrator(servers) as orchestrator:
+            try:
+                return await orchestrator.check(workflow), []
+            except WorkflowError as error:
+                return [], list(error.problems)
+
+    return in_event_loop(ask)
+
+
+def _print_warnings(warnings: list[Problem]) -> None:
+    for warning in warnings:
+        print(f"orchestrator: warning: {warning}", file=sys.stderr)
 
 
 def _count(number: int, what: str) -> str:
@@ -132,14 +170,21 @@ def plan(options: argparse.Namespace) -> int:
     workflow = Workflow.load(options.file)
     if options.mermaid:
         print(diagrams.mermaid(workflow.plan))
-    elif options.dot:
+        return 0
+    if options.dot:
         print(diagrams.dot(workflow.plan, workflow.name))
-    elif options.json:
-        print(to_json(diagrams.plan_document(workflow), indent=2))
+        return 0
+    warnings, problems = _ask_servers(options, workflow)
+    warnings = [*problems, *warnings]  # a plan can be looked at without its servers
+    if options.json:
+        document = diagrams.plan_document(workflow)
+        found = [warning.to_dict() for warning in warnings]
+        print(to_json({**document, "warnings": found}, indent=2))
     else:
         from orchestrator.cli.report import print_plan
 
         print_plan(workflow)
+        _print_warnings(warnings)
     return 0
 
 

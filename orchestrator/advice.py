@@ -1,0 +1,106 @@
+"""What is allowed in a workflow, and most likely not meant.
+
+The rule of this file: pure functions; each warning says what to write instead. What is wrong is in
+`checking`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+from orchestrator import graph as graphs
+from orchestrator.calls import Tool
+from orchestrator.errors import RETRYABLE_KINDS, Problem, pointer
+from orchestrator.planning import TaskPlan
+from orchestrator.workflow import Workflow
+
+# Whether two tasks can run at the same time is looked up in the graph for no more than so many
+# tasks of a server; of more it is assumed.
+MAX_LOOKUPS = 200
+
+
+def warnings_of(workflow: Workflow, tools: Mapping[str, Tool]) -> list[Problem]:
+    """Everything that is worth a second look.
+
+    Args:
+        workflow: What is to be run.
+        tools: Each tool that is known, by `server:tool`; may be empty.
+    """
+    found = [
+        problem
+        for task in workflow.plan.tasks.values()
+        for problem in (*_of_policies(task), *_of_retry(task, tools))
+    ]
+    return [*found, *_unannotated(workflow, tools)]
+
+
+def _of_policies(task: TaskPlan) -> Iterator[Problem]:
+    policies = task.policies
+    if policies.run_if in ("any_success", "any_failed") and not task.dependencies:
+        message = f"run_if is {policies.run_if}, and the task depends on nothing: it never runs"
+        hint = "name what it depends on, or leave run_if out"
+        yield Problem("never_runs", message, _at(task, "run_if"), task.id, (), hint)
+    if policies.max_parallel is not None and policies.for_each is None:
+        message = "max_parallel means nothing without for_each"
+        yield Problem("means_nothing", message, _at(task, "max_parallel"), task.id)
+
+
+def _of_retry(task: TaskPlan, tools: Mapping[str, Tool]) -> Iterator[Problem]:
+    retry, tool = task.policies.retry, tools.get(task.target)
+    if retry is None:
+        return
+    for kind in retry.on or ():
+        if kind not in RETRYABLE_KINDS:
+            message = f"an error of kind {kind} is never retried: it would come again"
+            near = tuple(sorted(RETRYABLE_KINDS))
+            yield Problem("never_retried", message, _at(task, "retry", "on"), task.id, near)
+    if tool is not None and tool.read_only is False and not tool.idempotent:
+        message = (
+            f"{task.target} declares that it writes and is not idempotent: an attempt whose "
+            "outcome is unknown (a timeout, a lost connection) may be carried out twice"
+        )
+        hint = "leave retry out, or narrow it: 'on': ['tool_error']"
+        yield Problem("retry_of_a_writer", message, _at(task, "retry"), task.id, (), hint)
+
+
+def _unannotated(workflow: Workflow, tools: Mapping[str, Tool]) -> Iterator[Problem]:
+    """Tools that do not say whether they write, where calls of one server may overlap."""
+    by_server: dict[str, list[TaskPlan]] = defaultdict(list)
+    for task, target, _ in workflow.plan.calls:
+        tool = tools.get(target.target)
+        if tool is not None and tool.read_only is None:
+            by_server[target.server].append(task)
+    if workflow.max_concurrency == 1:
+        return
+    for server, tasks in by_server.items():
+        if _overlap(workflow, tasks):
+            calls = ((target.target, target.server) for _, target, _ in workflow.plan.calls)
+            names = sorted({name for name, on in calls if on == server and _is_silent(name, tools)})
+            message = (
+                f"on server {server!r} calls of {', '.join(names)} may run at the same time, and "
+                "these tools do not say whether they write"
+            )
+            hint = f"if they do: max_concurrency = 1 for [servers.{server}], or a lock on the tasks"
+            yield Problem("unannotated_tools", message, "", None, (), hint)
+
+
+def _is_silent(name: str, tools: Mapping[str, Tool]) -> bool:
+    return name in tools and tools[name].read_only is None
+
+
+def _overlap(workflow: Workflow, tasks: list[TaskPlan]) -> bool:
+    """Whether any two of these tasks, or two items of one, may run at the same time."""
+    if any(task.policies.for_each is not None for task in tasks):
+        return True
+    generations = [task.generation for task in tasks]
+    if len(set(generations)) < len(generations):
+        return True
+    if workflow.schedule == "generations":
+        return False
+    ordered = [task.id for task in sorted(tasks, key=lambda task: task.generation)]
+    return len(tasks) > MAX_LOOKUPS or not graphs.is_chain(workflow.plan.graph, ordered)
+
+
+def _at(task: TaskPlan, *steps: str) -> str:
+    return pointer("tasks", task.index, *steps)

@@ -1,0 +1,1 @@
+"""The MCP conformance suite, run against `orchestrator` by `scripts/conformance`."""

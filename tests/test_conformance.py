@@ -1,0 +1,95 @@
+"""The pieces of `scripts/conformance` that need no suite."""
+
+from __future__ import annotations
+
+import runpy
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from orchestrator import Orchestrator, Tool, Workflow
+from tests.conformance.client import SERVER, plan
+from tests.servers import ROOT, program
+
+SCRIPT = runpy.run_path(str(ROOT / "scripts" / "conformance"))
+LISTING = """Client scenarios (test against a client):
+  - initialize [2025-06-18,2025-11-25]
+  - tools_call [2025-06-18,2025-11-25,2026-07-28]
+  - auth/basic [2025-11-25,2026-07-28]
+  - skills [extension]
+"""
+
+
+def tool(name: str, **types: str) -> Tool:
+    properties = {name: {"type": kind} for name, kind in types.items()}
+    return Tool(SERVER, name, {"properties": properties, "required": list(types)})
+
+
+def arguments(workflow: dict[str, Any]) -> dict[str, Any]:
+    Workflow.load(workflow)
+    return {task["tool"]: task["arguments"] for task in workflow["tasks"]}
+
+
+def verdict(passed: bool, **checks: int) -> Any:
+    scenario = SCRIPT["Scenario"]("it", "2025-11-25")
+    return SCRIPT["Verdict"](scenario, Counter(checks), passed, "")
+
+
+def test_a_scenario_is_run_once_for_each_revision_but_not_those_of_authorization() -> None:
+    found = [(each.name, each.revision) for each in SCRIPT["parse"](LISTING)]
+    assert found == [
+        ("initialize", "2025-11-25"),
+        ("tools_call", "2025-11-25"),
+        ("tools_call", "2026-07-28"),
+        ("skills", "extension"),
+    ]
+    assert [each.name for each in SCRIPT["parse"](LISTING, "init")] == ["initialize"]
+
+
+def test_the_table_says_how_each_scenario_ended() -> None:
+    verdicts = [
+        verdict(True, SUCCESS=2, SKIPPED=1),
+        verdict(True, SKIPPED=1),
+        verdict(False, SUCCESS=1, FAILURE=3),
+    ]
+    _, _, *lines, _, total = SCRIPT["table"](verdicts).splitlines()
+    assert [line.split()[2:] for line in lines] == [
+        ["2", "0", "0", "1", "passed"],
+        ["0", "0", "0", "1", "skipped"],
+        ["1", "3", "0", "0", "FAILED"],
+    ]
+    assert total == "3 runs: 1 passed, 1 skipped, 1 FAILED"
+
+
+def test_as_a_rule_all_tools_are_called_with_what_their_schemas_want() -> None:
+    workflow, inputs = plan("any", {}, [tool("add", a="number", on="boolean"), tool("say", x="?")])
+    assert arguments(workflow) == {
+        "test:add": {"a": 2, "on": True},
+        "test:say": {"x": "text"},
+    }
+    assert inputs == {}
+
+
+def test_the_calls_of_a_context_are_made_as_they_are_given() -> None:
+    calls = [{"name": "say", "arguments": {"x": None}}]
+    workflow, _ = plan("any", {"toolCalls": calls}, [tool("say", x="string"), tool("add")])
+    assert arguments(workflow) == {"test:say": {"x": None}}
+
+
+def test_a_schema_is_sent_back_as_it_came() -> None:
+    tools = [tool("json_schema_2020_12_tool", x="string"), tool("json_schema_echo")]
+    workflow, inputs = plan("json-schema-2020-12-preservation", {}, tools)
+    assert arguments(workflow) == {"test:json_schema_echo": {"schema": "$INPUT.schema"}}
+    assert inputs == {"schema": tools[0].input_schema}
+
+
+def test_tools_that_are_only_listed_are_not_called() -> None:
+    assert plan("json-schema-ref-no-deref", {}, [tool("lookup")])[0]["tasks"] == []
+
+
+@pytest.mark.anyio
+async def test_what_it_makes_runs() -> None:
+    async with Orchestrator({SERVER: program("delay")}) as orchestrator:
+        workflow, inputs = plan("any", {}, await orchestrator.tools(SERVER))
+        assert (await orchestrator.run(workflow, inputs)).status == "success"
