@@ -232,9 +232,12 @@ def settle(task: Task, settled: Mapping[str, Settled], ready_s: float) -> Settle
 
 
 def cancel(settled: Settled, at_s: float) -> Settled:
-    """What becomes of a task that is cancelled before it has settled by itself."""
-    calls = settled.units
-    return Settled("cancelled", min(settled.ready_s, at_s), at_s, failure="cancelled", units=calls)
+    """What becomes of a task that is cancelled before it has settled by itself.
+
+    One that is cancelled before its turn settles in its turn.
+    """
+    ready_s, calls = settled.ready_s, settled.units
+    return Settled("cancelled", ready_s, max(at_s, ready_s), failure="cancelled", units=calls)
 
 
 def may_run(run_if: str, statuses: list[str]) -> bool:
