@@ -358,12 +358,16 @@ def recover(task: Task, view: View, failed: Settled) -> Settled:
 
 
 def play_fallback(task: Task, view: View) -> Played:
-    """The fallback alone: a value at once, or one attempt of its tool."""
+    """The fallback alone: a value at once, or one attempt of its tool.
+
+    The tool has the task's locks, but for those that name an item: it has none.
+    """
     if task.fallback_value is not None:
         return Played(task.fallback_value.value(view))
     assert task.fallback_arguments is not None
     arguments = {name: term.value(view) for name, term in task.fallback_arguments.items()}
-    locks = [(lock.name.value(view), lock.shared) for lock in task.locks]
+    kept = [lock for lock in task.locks if not lock.name.of_item]
+    locks = [(lock.name.value(view), lock.shared) for lock in kept]
     after, answer = next(attempts_of(task, "fallback"))
     return Played(answer, 1, after, [], arguments, locks)
 

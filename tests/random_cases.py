@@ -101,7 +101,7 @@ def random_task(
         fallback_arguments={"e": random_fallback(dice, near)} if tool else None,
         fallback_rows=random_rows(dice),
         critical=profile.ends and dice.random() < 0.15,
-        locks=tuple(random_locks(dice, near, each is not None, tool, profile)),
+        locks=tuple(random_locks(dice, near, each is not None, profile)),
     )
 
 
@@ -222,16 +222,16 @@ def random_fallback(dice: random.Random, near: list[str]) -> Term:
 
 
 def random_locks(
-    dice: random.Random, near: list[str], for_each: bool, calls: bool, profile: Profile
+    dice: random.Random, near: list[str], for_each: bool, profile: Profile
 ) -> Iterator[Lock]:
     """Locks; where nothing may wait only shared ones."""
     if dice.random() < 0.6:
         return
     for _ in range(dice.choice((1, 1, 2))):
         name = terms.literal(dice.choice(LOCK_NAMES))
-        if for_each and not calls and dice.random() < 0.5:
+        if for_each and dice.random() < 0.5:
             name = terms.named_by_item("i:")
-        elif near and not calls and dice.random() < 0.3:
+        elif near and dice.random() < 0.3:
             name = terms.text_around(dice.choice(near), "n")
         yield Lock(name, not profile.limits or dice.random() < 0.4)
 

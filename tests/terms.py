@@ -46,11 +46,13 @@ class Term:
         text: As it stands in the file.
         value: What it comes to.
         needs: The tasks that it names.
+        of_item: Whether it names the item.
     """
 
     text: Any
     value: Callable[[View], Any] = field(repr=False)
     needs: frozenset[str] = frozenset()
+    of_item: bool = False
 
 
 def literal(value: Any) -> Term:
@@ -131,7 +133,7 @@ def index() -> Term:
 
 
 def named_by_item(prefix: str) -> Term:
-    return Term(f"{prefix}$ITEM", lambda view: prefix + _as_text(view.item))
+    return Term(f"{prefix}$ITEM", lambda view: prefix + _as_text(view.item), of_item=True)
 
 
 def own_failure() -> Term:
