@@ -87,6 +87,8 @@ def of_an_ended_run(
     from_outside = not at_once
     yield from unequal("the run's length", stop_s * 1000, result.duration_ms)
     yield from unequal("the run's status", "cancelled" if from_outside else "failed", result.status)
+    if not from_outside:
+        yield from wrongly_ended(stage, result)
     for name, task in expected.items():
         allowed = set()
         if task.settled_s <= stop_s:
@@ -116,11 +118,20 @@ def of_a_run_that_ended_somewhere(
 ) -> Iterator[str]:
     """A run under limits that a failure ended: which tasks came before it is not known."""
     yield from unequal("the run's status", "failed", result.status)
+    yield from wrongly_ended(stage, result)
     for name, task in expected.items():
         allowed = {task.status, "cancelled", "skipped"}
         yield from of_an_ended_task(name, task, stage, result[name], allowed)
     if not any(result[name].status == "error" for name in enders(case, expected)):
         yield "nothing that failed ended the run"
+
+
+def wrongly_ended(stage: Stage, result: RunResult) -> Iterator[str]:
+    """Where a failure ended the run, tasks that had called a tool are cancelled, others skipped."""
+    called = {name for name, _ in stage.made}
+    for name, task in result.tasks.items():
+        if task.status == ("skipped" if name in called else "cancelled"):
+            yield f"{name} is {task.status}, and was {'' if name in called else 'not '}called"
 
 
 def of_an_ended_task(
@@ -141,8 +152,6 @@ def of_an_ended_task(
     for item in found.items or ():
         what = f"{name}[{item.index}], cut short: attempts"
         yield from unequal(what, made.get(item.index, 0), item.attempts)
-    if found.status == "skipped" and made:
-        yield f"{name} is skipped, and was called"
 
 
 def of_a_task(
