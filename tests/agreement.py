@@ -88,7 +88,7 @@ def of_an_ended_run(
     yield from unequal("the run's length", stop_s * 1000, result.duration_ms)
     yield from unequal("the run's status", "cancelled" if from_outside else "failed", result.status)
     if not from_outside:
-        yield from wrongly_ended(stage, result)
+        yield from wrongly_ended(case, expected, stage, result)
     for name, task in expected.items():
         allowed = set()
         if task.settled_s <= stop_s:
@@ -118,16 +118,22 @@ def of_a_run_that_ended_somewhere(
 ) -> Iterator[str]:
     """A run under limits that a failure ended: which tasks came before it is not known."""
     yield from unequal("the run's status", "failed", result.status)
-    yield from wrongly_ended(stage, result)
+    yield from wrongly_ended(case, expected, stage, result)
     for name, task in expected.items():
         allowed = {task.status, "cancelled", "skipped"}
         yield from of_an_ended_task(name, task, stage, result[name], allowed)
-    if not any(result[name].status == "error" for name in enders(case, expected)):
+
+
+def wrongly_ended(case: Case, expected: Expected, stage: Stage, result: RunResult) -> Iterator[str]:
+    """After the failure nothing is called; what was called is cancelled, and the rest skipped."""
+    failed = [name for name in enders(case, expected) if result[name].status == "error"]
+    ended = False
+    for entry in stage.log:
+        ended = ended or (entry.what == "settled" and entry.task in failed)
+        if ended and entry.what == "start":
+            yield f"{entry.task} was called after the run had ended"
+    if not ended:
         yield "nothing that failed ended the run"
-
-
-def wrongly_ended(stage: Stage, result: RunResult) -> Iterator[str]:
-    """Where a failure ended the run, tasks that had called a tool are cancelled, others skipped."""
     called = {name for name, _ in stage.made}
     for name, task in result.tasks.items():
         if task.status == ("skipped" if name in called else "cancelled"):
