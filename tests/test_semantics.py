@@ -18,17 +18,20 @@ from tests.agreement import complaints
 from tests.model import Case
 from tests.random_cases import Profile, random_case, simplest
 from tests.stage import as_file
+from tests.virtual_asyncio import VirtualLoop
 
 pytestmark = pytest.mark.anyio
 
-CASES = int(os.environ.get("RANDOM_CASES", "300"))
+CASES = int(os.environ.get("RANDOM_CASES", "200"))
 FIRST = int(os.environ.get("FIRST_CASE", "0"))
 SCHEDULES: tuple[Schedule, ...] = ("generations", "dataflow")
 
 
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """trio, with a clock that jumps to the next deadline whenever all tasks wait."""
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Each event loop, with a clock that jumps to the next deadline whenever all tasks wait."""
+    if request.param == "asyncio":
+        return "asyncio", {"loop_factory": VirtualLoop}
     return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
 
 
