@@ -1,0 +1,287 @@
+"""Random cases by number, and the simplest case that still shows what a case shows.
+
+The rule of this file: a case depends on its number and profile alone. All times are sums of powers
+of two, so that a virtual clock can be compared exactly.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from tests import terms
+from tests.model import Case, Fault, Lock, Retry, Row, Task
+from tests.terms import Term
+
+TICK_S = 1 / 1024
+FALSE_OR_TRUE: tuple[Any, ...] = (False, None, "", [], {}, True, 0, "x", [0], {"k": 0})
+RUN_IF = ("all_success",) * 3 + ("all_done",) * 5 + ("any_success",) * 3 + ("any_failed",)
+FAULT_KINDS = (
+    "tool_error",
+    "tool_error",
+    "timeout",
+    "server_unavailable",
+    "server_unavailable",
+    "protocol_error",
+    "invalid_arguments",
+    "output_invalid",
+    "internal",
+)
+LOCK_NAMES = ("x", "y")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What may occur in a case.
+
+    Attributes:
+        ends: Critical tasks, fail_fast, a limit of the run and a user who cancels it.
+        limits: Limits of calls in flight, and exclusive locks.
+        jitter: Waits that are random.
+        cancels: A user who cancels single tasks.
+    """
+
+    ends: bool = False
+    limits: bool = False
+    jitter: bool = False
+    cancels: bool = False
+
+
+def random_case(number: int, profile: Profile) -> Case:
+    """The case of a number."""
+    dice = random.Random(f"{number} {profile}")
+    made: list[Task] = []
+    needs = dice.choice((1, 2, 3))
+    for position in range(dice.choice((1, 2, 3, 4, 5, 6, 7, 8, 10, 12))):
+        made.append(random_task(dice, f"t{position}", [task.id for task in made], needs, profile))
+    case = Case(tuple(made), tuple(dice.sample(range(len(made)), len(made))))
+    if profile.ends:
+        case = replace(case, fail_fast=dice.random() < 0.3)
+        if not profile.limits:
+            limit_s = dice.randrange(8) + TICK_S / 4 if dice.random() < 0.15 else None
+            cancelled_s = dice.randrange(8) + TICK_S / 8 if dice.random() < 0.15 else None
+            case = replace(case, timeout_s=limit_s, cancelled_s=cancelled_s)
+    if profile.cancels:
+        chosen = dice.sample(made, dice.randint(0, min(3, len(made))))
+        moments = dice.sample(range(10), len(chosen))
+        at = {task.id: s + TICK_S / 16 for task, s in zip(chosen, moments, strict=True)}
+        case = replace(case, cancelled_tasks=at)
+    if profile.limits:
+        slots = {name: dice.randint(1, 3) for name in ("s0", "s1") if dice.random() < 0.4}
+        case = replace(case, max_concurrency=dice.choice((0, 1, 2, 3, 5)), slots=slots)
+    return case
+
+
+def random_task(
+    dice: random.Random, name: str, before: list[str], needs: int, profile: Profile
+) -> Task:
+    """A task that may need some of those before it."""
+    near = dice.sample(before, min(len(before), dice.randint(0, needs)))
+    each = random_list(dice, near) if dice.random() < 0.35 else None
+    value, tool = dice.choice(((True, False), (False, True), (False, False), (False, False)))
+    arguments = {
+        key: random_term(dice, near, each is not None) for key in "uv" if dice.random() < 0.4
+    }
+    return Task(
+        name,
+        rows=tuple(random_rows(dice) for _ in range(3 if each else 1)),
+        arguments=arguments,
+        depends_on=tuple(other for other in near if dice.random() < 0.4),
+        server=dice.choice(("s0", "s1")),
+        repeatable=dice.random() < 0.5,
+        run_if=dice.choice(RUN_IF),
+        when=random_condition(dice, near) if dice.random() < 0.2 else None,
+        for_each=each,
+        max_parallel=dice.choice((None, 1, 2)) if each and profile.limits else None,
+        retry=random_retry(dice, profile) if dice.random() < 0.5 else None,
+        timeout_s=dice.choice((None, None, dice.randrange(1, 8) / 2 + TICK_S / 2)),
+        fallback_value=random_fallback(dice, near) if value else None,
+        fallback_arguments={"e": random_fallback(dice, near)} if tool else None,
+        fallback_rows=random_rows(dice),
+        critical=profile.ends and dice.random() < 0.15,
+        locks=tuple(random_locks(dice, near, each is not None, profile)),
+    )
+
+
+def random_rows(dice: random.Random) -> tuple[Row, ...]:
+    return tuple(
+        (random_seconds(dice), random_answer(dice) if dice.random() < 0.65 else random_fault(dice))
+        for _ in range(dice.choice((1, 1, 2, 3)))
+    )
+
+
+def random_seconds(dice: random.Random) -> float:
+    return dice.choice((0.0, 0.25, 1000.0, *(dice.randrange(1, 5000) * TICK_S for _ in range(9))))
+
+
+def random_answer(dice: random.Random) -> Any:
+    """What a tool gives: mostly an object with some of the places that others refer to."""
+    answer: dict[str, Any] = {}
+    if dice.random() < 0.9:
+        answer["n"] = dice.choice((0, 1, 2.5, 7))
+    if dice.random() < 0.9:
+        answer["flag"] = dice.choice(FALSE_OR_TRUE)
+    if dice.random() < 0.9:
+        answer["list"] = [dice.choice((1, "x", {"k": 2}, None)) for _ in range(dice.randrange(4))]
+    return dice.choice((answer,) * 6 + (None, 5, "text", [answer]))
+
+
+def random_fault(dice: random.Random) -> Fault:
+    kind = dice.choice(FAULT_KINDS)
+    details: dict[str, Any] = {}
+    if kind == "server_unavailable" and dice.random() < 0.6:
+        return Fault(kind, details={"lost": True})
+    if dice.random() < 0.15:
+        details["retry_after_s"] = dice.choice((0.0, 1.5, 6.0, 300.0, 300.5))
+    return Fault(kind, dice.random() < 0.85, details)
+
+
+def random_retry(dice: random.Random, profile: Profile) -> Retry:
+    attempts = dice.randint(1, 4)
+    if profile.jitter and dice.random() < 0.3:
+        return Retry(attempts)
+    kinds = (None, None, ("tool_error",), ("timeout", "server_unavailable"))
+    return Retry(
+        attempts,
+        dice.choice((0.0, 0.25, 0.5, 3.0)),
+        dice.choice((1.0, 1.5, 2.0)),
+        dice.choice((30.0, 0.75)),
+        dice.choice((0.0, 0.5, 1.0)) if profile.jitter else 0.0,
+        dice.choice(kinds),
+    )
+
+
+def random_term(dice: random.Random, near: list[str], for_each: bool) -> Term:
+    """An argument."""
+    own = [terms.item(), terms.item(), terms.index(), terms.item("k")] if for_each else []
+    if own and dice.random() < 0.5:
+        return dice.choice(own)
+    if not near or dice.random() < 0.1:
+        return terms.literal(dice.choice((1, "text", {"deep": [None]}, "costs $5")))
+    other = dice.choice(near)
+    place = dice.choice(("n", "flag", "list"))
+    choices: tuple[Callable[[], Term], ...] = (
+        lambda: terms.output(other),
+        lambda: terms.output(other, place),
+        lambda: terms.output(other, place),
+        lambda: terms.output(other, "list", dice.choice((0, -1))),
+        lambda: terms.text_around(other, place),
+        lambda: terms.braced(other),
+        lambda: terms.braced(other, place),
+        lambda: terms.or_none(other, place),
+        lambda: terms.or_none(other, place),
+        lambda: terms.or_none(other, place),
+        lambda: terms.length(other, place),
+        lambda: terms.status(other),
+        lambda: terms.kind_of(other),
+        lambda: terms.kind_or_none(other),
+        lambda: terms.together(terms.status(other), terms.or_none(other, place)),
+    )
+    return dice.choice(choices)()
+
+
+def random_list(dice: random.Random, near: list[str]) -> Term:
+    """What `for_each` goes over."""
+    if not near or dice.random() < 0.5:
+        return terms.literal([dice.choice((1, "x", {"k": 2})) for _ in range(dice.randrange(5))])
+    other = dice.choice(near)
+    choices = (
+        terms.output(other, "list"),
+        terms.output(other, "list"),
+        terms.output(other),
+        terms.braced(other, "list"),
+        terms.together(terms.status(other), terms.or_none(other, "n")),
+        terms.together(terms.literal(3), terms.output(other, "n")),
+    )
+    return dice.choice(choices)
+
+
+def random_condition(dice: random.Random, near: list[str]) -> Term:
+    """A `when`."""
+    if not near or dice.random() < 0.2:
+        return terms.literal(dice.random() < 0.8)
+    other = dice.choice(near)
+    choices = (
+        terms.is_status(other, dice.choice(("success", "error", "skipped"))),
+        terms.above(other, "n", dice.choice((0, 2))),
+        terms.member(other, "flag"),
+        terms.member(other, "flag"),
+        terms.bare(terms.length(other, dice.choice(("list", "n")))),
+        terms.member(other, "list"),
+    )
+    return dice.choice(choices)
+
+
+def random_fallback(dice: random.Random, near: list[str]) -> Term:
+    """A template of a fallback, which can read why the task has failed."""
+    if dice.random() < 0.5:
+        return dice.choice((terms.own_failure(), terms.literal(None), terms.literal({"n": 1})))
+    return random_term(dice, near, for_each=False)
+
+
+def random_locks(
+    dice: random.Random, near: list[str], for_each: bool, profile: Profile
+) -> Iterator[Lock]:
+    """Locks; where nothing may wait only shared ones."""
+    if dice.random() < 0.6:
+        return
+    for _ in range(dice.choice((1, 1, 2))):
+        name = terms.literal(dice.choice(LOCK_NAMES))
+        if for_each and dice.random() < 0.5:
+            name = terms.named_by_item("i:")
+        elif near and dice.random() < 0.3:
+            name = terms.text_around(dice.choice(near), "n")
+        yield Lock(name, not profile.limits or dice.random() < 0.4)
+
+
+# The simplest case.
+
+
+async def simplest(case: Case, shows: Callable[[Case], Awaitable[bool]]) -> Case:
+    """A case from which nothing can be taken away without losing what it shows."""
+    for simpler in simpler_cases(case):
+        if await shows(simpler):
+            return await simplest(simpler, shows)
+    return case
+
+
+def simpler_cases(case: Case) -> Iterator[Case]:
+    """The cases with one thing less."""
+    plain = Case(case.tasks)
+    for name in (
+        "order",
+        "fail_fast",
+        "timeout_s",
+        "cancelled_s",
+        "cancelled_tasks",
+        "max_concurrency",
+        "slots",
+    ):
+        if getattr(case, name) != getattr(plain, name):
+            yield replace(case, **{name: getattr(plain, name)})
+    for task in case.tasks:
+        if not any(task.id in other.needs for other in case.tasks):
+            fewer = {name: at for name, at in case.cancelled_tasks.items() if name != task.id}
+            others = tuple(other for other in case.tasks if other != task)
+            if others:
+                yield replace(case, tasks=others, order=(), cancelled_tasks=fewer)
+        for simpler in simpler_tasks(task):
+            yield replace(
+                case, tasks=tuple(simpler if x == task else x for x in case.tasks), order=()
+            )
+
+
+def simpler_tasks(task: Task) -> Iterator[Task]:
+    """The task with one field less, or with a shorter one."""
+    plain = Task(task.id)
+    for each in fields(Task):
+        if getattr(task, each.name) != getattr(plain, each.name):
+            yield replace(task, **{each.name: getattr(plain, each.name)})
+    for name in task.arguments:
+        yield replace(task, arguments={x: y for x, y in task.arguments.items() if x != name})
+    for place in range(len(task.locks)):
+        yield replace(task, locks=task.locks[:place] + task.locks[place + 1 :])
+    for place in range(len(task.rows) if len(task.rows) > 1 else 0):
+        yield replace(task, rows=task.rows[:place] + task.rows[place + 1 :])

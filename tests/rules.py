@@ -1,0 +1,183 @@
+"""What holds in every run, whatever becomes of its tasks: order, limits, locks, waits.
+
+The rule of this file: plain functions over what `tests.stage` wrote down, which give their
+complaints as text. No complaint means that all is well.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+
+from orchestrator.events import RunSettled, TaskSettled
+from tests.model import Case, Settled, Task, Unit, generations
+from tests.stage import Entry, Stage
+
+Expected = Mapping[str, Settled]
+
+
+def broken_rules(case: Case, schedule: str, expected: Expected, stage: Stage) -> Iterator[str]:
+    """Everything that is not as it has to be in any run."""
+    yield from not_settled_once(case, stage)
+    yield from too_early(case, schedule, stage.log)
+    yield from over_limits(case, stage.log)
+    yield from locks_broken(expected, stage.log)
+    yield from wrong_waits(case, expected, stage.log)
+    yield from idle(case, schedule, expected, stage.log)
+
+
+def not_settled_once(case: Case, stage: Stage) -> Iterator[str]:
+    """Each task settles once, and the run after all of them."""
+    counted = Counter(event.task for event in stage.seen if isinstance(event, TaskSettled))
+    for task in case.tasks:
+        if counted[task.id] != 1:
+            yield f"{task.id} settled {counted[task.id]} times"
+    ends = [number for number, event in enumerate(stage.seen, 1) if isinstance(event, RunSettled)]
+    if ends != [len(stage.seen)]:
+        yield f"the run settled at {ends} of {len(stage.seen)} events"
+
+
+def too_early(case: Case, schedule: str, log: list[Entry]) -> Iterator[str]:
+    """Nothing starts before what it needs has settled, nor goes on when it has settled itself."""
+    settled: set[str] = set()
+    for entry in log:
+        if entry.what == "settled":
+            settled.add(entry.task)
+            continue
+        for name in sorted(must_settle_before(case, schedule, entry.task) - settled):
+            yield f"{entry.task} began before {name} had settled"
+        if entry.task in settled:
+            yield f"{entry.task} had settled, and its call went on ({entry.what})"
+
+
+def over_limits(case: Case, log: list[Entry]) -> Iterator[str]:
+    """No limit is exceeded by the calls in flight."""
+    running: Counter[str] = Counter()
+    for entry in log:
+        task = case.task(entry.task)
+        for name in ("all", task.server, task.id):
+            running[name] += {"start": 1, "end": -1, "settled": 0}[entry.what]
+        if case.max_concurrency and running["all"] > case.max_concurrency:
+            yield f"{running['all']} calls at once"
+        if task.server in case.slots and running[task.server] > case.slots[task.server]:
+            yield f"{running[task.server]} calls at once on {task.server}"
+        if task.max_parallel and running[task.id] > task.max_parallel:
+            yield f"{running[task.id]} items of {task.id} at once"
+
+
+def locks_broken(expected: Expected, log: list[Entry]) -> Iterator[str]:
+    """From the start of a call's first attempt to the end of its last nobody else has its lock."""
+    spans: dict[tuple[str, Unit], list[int]] = {}
+    for moment, entry in enumerate(log):
+        if entry.what != "settled":
+            spans.setdefault((entry.task, entry.unit), []).append(moment)
+    holders: dict[str, list[tuple[str, Unit]]] = {}
+    for task, unit in spans:
+        for name in dict.fromkeys(name for name, _ in locks_of(expected, task, unit)):
+            holders.setdefault(name, []).append((task, unit))
+    for name, units in holders.items():
+        for one, other in combinations(units, 2):
+            if spans[one][-1] < spans[other][0] or spans[other][-1] < spans[one][0]:
+                continue
+            if (name, False) in locks_of(expected, *one) + locks_of(expected, *other):
+                yield f"{one} and {other} hold {name!r} at once"
+
+
+def locks_of(expected: Expected, task: str, unit: Unit) -> list[tuple[str, bool]]:
+    played = expected[task].units.get(unit)
+    return played.locks if played else []
+
+
+def wrong_waits(case: Case, expected: Expected, log: list[Entry]) -> Iterator[str]:
+    """Between two attempts lies what the policy says; more only where calls wait for others."""
+    ended: dict[tuple[str, Unit], float] = {}
+    tried: Counter[tuple[str, Unit]] = Counter()
+    free = is_free(case)
+    rounding = 0.0 if is_exact(case) else 1e-6  # a random wait is no sum of powers of two
+    for entry in log:
+        unit = (entry.task, entry.unit)
+        if entry.what == "end":
+            ended[unit] = entry.at_s
+        if entry.what != "start":
+            continue
+        tried[unit] += 1
+        played = expected[entry.task].units.get(entry.unit)
+        if played is None or tried[unit] > len(played.waits) + 1:
+            yield f"{unit} was tried {tried[unit]} times"
+        elif tried[unit] > 1:
+            low, high = played.waits[tried[unit] - 2]
+            waited = entry.at_s - ended[unit]
+            if waited < low - rounding or (free and waited > high + rounding):
+                yield f"{unit} waited {waited} s, not {low} to {high}, before {tried[unit]}"
+
+
+@dataclass(frozen=True)
+class Wait:
+    """From when an attempt could have begun until it did."""
+
+    task: Task
+    asked_s: float
+    began_s: float
+
+
+def idle(case: Case, schedule: str, expected: Expected, log: list[Entry]) -> Iterator[str]:
+    """No call waits while there is room for it: a backoff holds no slot, and nobody hoards."""
+    waits = [wait for wait in waits_of(case, schedule, expected, log) if may_be_judged(wait.task)]
+    running: Counter[str] = Counter()
+    for entry, following in pairwise(log):
+        for name in ("all", case.task(entry.task).server):
+            running[name] += {"start": 1, "end": -1, "settled": 0}[entry.what]
+        if entry.at_s == following.at_s or running["all"] == case.max_concurrency > 0:
+            continue
+        for wait in waits:
+            waiting = wait.asked_s <= entry.at_s and following.at_s <= wait.began_s
+            if waiting and running[wait.task.server] < case.slots.get(wait.task.server, 1000):
+                yield f"{wait.task.id} waited for nothing from {entry.at_s} to {following.at_s}"
+
+
+def may_be_judged(task: Task) -> bool:
+    """Whether it only ever waits for slots."""
+    return not (task.locks or task.max_parallel or (task.retry and task.retry.jitter))
+
+
+def waits_of(case: Case, schedule: str, expected: Expected, log: list[Entry]) -> Iterator[Wait]:
+    """How long each attempt waited before it began, but for those of fallbacks."""
+    asked: dict[tuple[str, Unit], float] = {}
+    tried: Counter[tuple[str, Unit]] = Counter()
+    settled: dict[str, float] = {}
+    for entry in log:
+        unit = (entry.task, entry.unit)
+        played = expected[entry.task].units.get(entry.unit)
+        if entry.what == "settled":
+            settled[entry.task] = entry.at_s
+        elif entry.unit == "fallback" or played is None:
+            continue
+        elif entry.what == "start":
+            before = must_settle_before(case, schedule, entry.task)
+            ready_s = max((settled[name] for name in before), default=0.0)
+            yield Wait(case.task(entry.task), asked.get(unit, ready_s), entry.at_s)
+        elif tried[unit] < len(played.waits):
+            asked[unit] = entry.at_s + played.waits[tried[unit]][1]
+            tried[unit] += 1
+
+
+def must_settle_before(case: Case, schedule: str, task: str) -> set[str]:
+    """The tasks that have settled when one begins."""
+    if schedule == "dataflow":
+        return set(case.task(task).needs)
+    generation = generations(case)
+    return {name for name in generation if generation[name] < generation[task]}
+
+
+def is_free(case: Case) -> bool:
+    """Whether no call ever waits for another."""
+    exclusive = any(not lock.shared for task in case.tasks for lock in task.locks)
+    parallel = any(task.max_parallel for task in case.tasks)
+    return not (case.max_concurrency or case.slots or exclusive or parallel)
+
+
+def is_exact(case: Case) -> bool:
+    """Whether all times are known beforehand."""
+    return is_free(case) and not any(task.retry and task.retry.jitter for task in case.tasks)

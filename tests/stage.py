@@ -1,0 +1,170 @@
+"""A case on the stage: it is run for real, against a caller that keeps its own books.
+
+The rule of this file: what is seen is written down as it happens; `tests.rules` judges it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import anyio
+
+from orchestrator.calls import Call, ServerPolicy, Tool
+from orchestrator.engine import Run
+from orchestrator.errors import CallError
+from orchestrator.events import Event, TaskSettled
+from orchestrator.limits import Slots
+from orchestrator.results import RunResult
+from orchestrator.workflow import Schedule, Workflow
+from tests.model import SERVER_TIMEOUT_S, Case, Fault, Lock, Retry, Task, Unit
+
+FOREVER_S = 1e6
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something that was seen: a call's attempt that starts or ends, or a task that settles."""
+
+    what: Literal["start", "end", "settled"]
+    task: str
+    unit: Unit
+    at_s: float
+
+
+@dataclass
+class Stage:
+    """The caller that plays a case.
+
+    Attributes:
+        log: What was seen, in order.
+        arguments: What each call was given.
+        seen: The events.
+    """
+
+    case: Case
+    log: list[Entry] = field(default_factory=list)
+    arguments: dict[tuple[str, Unit], Any] = field(default_factory=dict)
+    seen: list[Event] = field(default_factory=list)
+    zero_s: float = 0.0
+    made: Counter[tuple[str, Unit]] = field(default_factory=Counter)
+
+    async def __call__(self, call: Call) -> Any:
+        task = self.case.task(call.task)
+        unit: Unit = "fallback" if call.tool.endswith(".fallback") else call.item
+        rows = task.rows_of(unit)
+        after, answer = rows[min(self.made[call.task, unit], len(rows) - 1)]
+        self.made[call.task, unit] += 1
+        self.arguments[call.task, unit] = call.arguments
+        self._note("start", call.task, unit)
+        try:
+            await anyio.sleep(after)
+        finally:
+            self._note("end", call.task, unit)
+        if isinstance(answer, Fault):
+            raise raised_by(answer)
+        return answer
+
+    def observe(self, event: Event) -> None:
+        self.seen.append(event)
+        if isinstance(event, TaskSettled):
+            self._note("settled", event.task, None)
+
+    def _note(self, what: Literal["start", "end", "settled"], task: str, unit: Unit) -> None:
+        self.log.append(Entry(what, task, unit, anyio.current_time() - self.zero_s))
+
+
+def raised_by(fault: Fault) -> Exception:
+    """The exception that a fault stands for; a bug of the caller if its kind is `internal`."""
+    if fault.kind == "internal":
+        return ZeroDivisionError("a bug")
+    kind: Any = fault.kind
+    return CallError(kind, "no", retryable=fault.retryable, **fault.details)
+
+
+def as_file(case: Case) -> dict[str, Any]:
+    """The workflow file of a case."""
+    tasks = [task_in_file(task) for task in case.tasks]
+    document: dict[str, Any] = {
+        "tasks": [tasks[place] for place in case.order] or tasks,
+        "max_concurrency": case.max_concurrency,
+        "on_error": "fail_fast" if case.fail_fast else "continue",
+    }
+    return document | ({"timeout_s": case.timeout_s} if case.timeout_s else {})
+
+
+def task_in_file(task: Task) -> dict[str, Any]:
+    """A task as the file has it."""
+    fields: dict[str, Any] = {
+        "arguments": {name: term.text for name, term in task.arguments.items()},
+        "depends_on": list(task.depends_on),
+        "run_if": task.run_if,
+        "when": None if task.when is None else task.when.text,
+        "for_each": None if task.for_each is None else task.for_each.text,
+        "max_parallel": task.max_parallel,
+        "retry": None if task.retry is None else retry_in_file(task.retry),
+        "timeout_s": task.timeout_s,
+        "fallback": fallback_in_file(task),
+        "critical": task.critical,
+        "locks": [lock_in_file(lock) for lock in task.locks],
+    }
+    kept = {name: value for name, value in fields.items() if value is not None}
+    return {"id": task.id, "tool": f"{task.server}:{task.id}", **kept}
+
+
+def retry_in_file(retry: Retry) -> Any:
+    if retry == Retry(retry.max_attempts):
+        return retry.max_attempts
+    fields = {name: getattr(retry, name) for name in Retry.__dataclass_fields__}
+    return {name: list(x) if name == "on" else x for name, x in fields.items() if x is not None}
+
+
+def fallback_in_file(task: Task) -> Any:
+    if task.fallback_value is not None:
+        return {"value": task.fallback_value.text}
+    if task.fallback_arguments is None:
+        return None
+    arguments = {name: term.text for name, term in task.fallback_arguments.items()}
+    return {"tool": f"{task.server}:{task.id}.fallback", "arguments": arguments}
+
+
+def lock_in_file(lock: Lock) -> Any:
+    return {"name": lock.name.text, "mode": "shared"} if lock.shared else lock.name.text
+
+
+async def play(case: Case, workflow: Workflow, schedule: Schedule) -> tuple[Stage, RunResult]:
+    """Run a case. Never waits for ever: on a virtual clock a deadlock is a `TimeoutError`."""
+    stage = Stage(case)
+    tools = {
+        f"{task.server}:{task.id}": Tool(task.server, task.id, {}, idempotent=True)
+        for task in case.tasks
+        if task.repeatable
+    }
+    servers = {
+        name: ServerPolicy(
+            SERVER_TIMEOUT_S, Slots(case.slots[name]) if name in case.slots else None
+        )
+        for name in ("s0", "s1")
+    }
+    run = Run(
+        workflow, stage, tools=tools, servers=servers, observers=[stage.observe], schedule=schedule
+    )
+    stage.zero_s = anyio.current_time()
+    with anyio.fail_after(FOREVER_S):
+        async with anyio.create_task_group() as user:
+            if case.cancelled_s is not None:
+                user.start_soon(cancel_after, case.cancelled_s, run)
+            for task, after_s in case.cancelled_tasks.items():
+                user.start_soon(cancel_after, after_s, run, task)
+            result = await run.execute()
+            user.cancel_scope.cancel()
+    return stage, result
+
+
+async def cancel_after(seconds: float, run: Run, task: str | None = None) -> None:
+    await anyio.sleep(seconds)
+    if task is None:
+        run.cancel("enough")
+    else:
+        run.cancel_task(task, "not needed")
