@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -538,3 +540,45 @@ async def test_a_cancelled_waiter_for_a_rate_lets_the_next_one_through() -> None
     result = await Stuck(plan, ScriptedCaller(), servers={"fake": ServerPolicy(rate=rate)}).cancel()
     assert [result[name].status for name in "bac"] == ["success", "cancelled", "success"]
     assert result["c"].started_ms == 4000
+
+
+async def test_a_large_output_is_held_once_however_many_depend_on_it() -> None:
+    large = {"text": "x" * 1_000_000}
+    seen: list[Any] = []
+
+    async def caller(call: Call) -> Any:
+        if call.task == "big":
+            return large
+        seen.append(call.arguments["all"])
+        return None
+
+    plan = workflow(
+        "big",
+        *[task(f"t{n}", arguments={"all": "$OUTPUT[big]"}) for n in range(20)],
+        task("each", for_each=[1, 2], arguments={"all": "$OUTPUT[big]", "n": "$ITEM"}),
+    )
+    result = await Run(plan, caller).execute()
+    assert len(seen) == 22
+    assert all(value is large for value in seen)
+    assert result["big"].output is large
+
+
+@pytest.mark.parametrize("fan_out", [True, False])
+async def test_what_a_run_holds_is_its_outputs_and_little_more(fan_out: bool) -> None:
+    count, size = 2000, 10_000
+
+    async def caller(call: Call) -> Any:
+        return "x" * (size + call.attempts)  # a text of its own each time
+
+    tasks = [task("a", for_each=list(range(count)))]
+    plan = workflow(*(tasks if fan_out else [task(f"t{n}") for n in range(count)]))
+    gc.collect()
+    tracemalloc.start()
+    try:
+        result = await Run(plan, caller).execute()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert result.status == "success"
+    per_task = peak / count - size
+    assert per_task < (2_000 if fan_out else 14_000)
