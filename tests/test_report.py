@@ -31,6 +31,18 @@ async def test_of_many_tasks_those_that_did_not_succeed_are_shown(
 
 
 @pytest.mark.anyio
+async def test_a_task_that_a_fallback_stands_in_for_says_so_and_why(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plan = workflow({"id": "a", "tool": "fake:a", "fallback": {"value": 1}})
+    caller = ScriptedCaller({"a": [(0, failing("broken"))]})
+    report.print_result(await Run(plan, caller).execute(), plan)
+    err = capsys.readouterr().err
+    assert "recovered" in err
+    assert "tool_error: broken" in err
+
+
+@pytest.mark.anyio
 async def test_a_long_reason_is_cut_and_markup_in_it_is_text(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

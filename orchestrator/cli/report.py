@@ -67,18 +67,24 @@ def _most_telling(tasks: list[TaskResult]) -> list[TaskResult]:
     """All tasks, or of too many those that did not succeed, then the first of the others."""
     if len(tasks) <= MAX_ROWS:
         return tasks
-    return sorted(tasks, key=lambda task: task.status == "success")[:MAX_ROWS]
+    return sorted(tasks, key=lambda task: (task.status == "success", not task.recovered))[:MAX_ROWS]
 
 
 def _row(task: TaskResult, target: str) -> list[Text | str]:
     return [
         Text(task.id),
         Text(target, style="dim"),
-        Text(task.status, style=STYLES[task.status]),
+        _status(task),
         str(task.generation),
         _duration(task.duration_ms) if task.attempts else "",
         str(task.attempts or ""),
     ]
+
+
+def _status(task: TaskResult) -> Text:
+    if task.recovered:
+        return Text("recovered", style="yellow")
+    return Text(task.status, style=STYLES[task.status])
 
 
 def _why(task: TaskResult) -> str:
