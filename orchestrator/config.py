@@ -53,6 +53,7 @@ class Server(BaseModel):
     start_timeout_s: Seconds = 30.0
     max_concurrency: int | None = Field(None, ge=1)
     sessions: int = Field(1, ge=1, le=64)
+    max_result_bytes: int = Field(64 * 1024 * 1024, ge=1)
     rate: str | None = None
     protocol: Protocol = "auto"
     writes: Literal["serial", "parallel"] = "serial"
@@ -81,7 +82,15 @@ class Server(BaseModel):
 
 _INTERNAL = frozenset({"name", "target", "shown", "secrets"})
 FIELDS = tuple(name for name in Server.model_fields if name not in _INTERNAL)
-DEFAULTS = ("timeout_s", "start_timeout_s", "max_concurrency", "sessions", "protocol", "writes")
+DEFAULTS = (
+    "timeout_s",
+    "start_timeout_s",
+    "max_concurrency",
+    "sessions",
+    "protocol",
+    "writes",
+    "max_result_bytes",
+)
 NOT_SUPPORTED_YET = ("rate",)
 
 

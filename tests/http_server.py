@@ -22,6 +22,8 @@ class HttpServer:
         requests: The JSON-RPC messages that came, in order.
         methods: The HTTP methods and the names of the JSON-RPC methods that came.
         everything: If given, answers each request instead.
+        forgotten: Status and body of the answer to a session that is not the one of now.
+        forgets: Whether it forgets each session when a tool is called.
         dropped: Set when a client has closed the connection of a call of `hang`.
         called: Set when `hang` was called.
     """
@@ -31,6 +33,8 @@ class HttpServer:
         self.url = ""
         self.requests: list[Json] = []
         self.methods: list[str] = []
+        self.forgotten: tuple[int, Any] = (404, {"error": "no such session"})
+        self.forgets = False
         self.everything: Callable[[SocketStream, Json], Awaitable[None]] | None = None
         self.dropped = anyio.Event()
         self.called = anyio.Event()
@@ -55,6 +59,9 @@ class HttpServer:
                 if self.everything is not None:
                     await self.everything(stream, message)
                 elif headers.get("mcp-session-id", self.session) != self.session:
+                    status, body = self.forgotten
+                    await answer(stream, status, {**body, "id": message.get("id")})
+                elif self.forgets and message.get("method") == "tools/call":
                     await answer(stream, 404, {"error": "no such session"})
                 elif method != "POST":
                     await answer(stream, 200 if method == "DELETE" else 405)

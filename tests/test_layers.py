@@ -15,7 +15,7 @@ import orchestrator
 PACKAGE = Path(orchestrator.__file__).parent
 # From the ground up: a module may import those of its own row and of the rows above it.
 LAYERS = [
-    {"errors", "encoding"},
+    {"errors", "encoding", "breaker", "framing"},
     {"paths", "documents", "tokens", "scope"},
     {"expressions", "canonical"},
     {"templates", "references", "conversion", "contents", "graph", "inputs"},
@@ -24,13 +24,22 @@ LAYERS = [
     {"results"},
     {"events", "schedules", "calls", "summary"},
     {"engine", "config", "redaction", "stderr"},
-    {"transports", "http", "faults", "connection", "pool"},
+    {"receipts", "progress", "catalogue", "stdio", "http"},
+    {"transports", "faults", "listing", "attendant", "connection", "keeper", "pool"},
     {"client", "diagrams"},
     {"observers"},
     {"cli"},
 ]
 CORE_ENDS_BEFORE = next(n for n, layer in enumerate(LAYERS) if "config" in layer)
-KNOWS_MCP = {"connection", "transports", "http", "faults"}
+KNOWS_MCP = {
+    "connection",
+    "transports",
+    "http",
+    "stdio",
+    "faults",
+    "listing",
+    "attendant",
+}
 
 
 def modules() -> Iterator[tuple[str, Path]]:
