@@ -91,14 +91,16 @@ class Program:
 
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[Streams]:
-        process = self._process = await self._spawn()
+        process, stdin = await self._spawn()
         # No await until the group is entered: a cancellation would leave the process behind.
+        self._process = process
+        writing = anyio.CancelScope()
         say, said = anyio.create_memory_object_stream[SessionMessage | Exception](0)
         out, outbox = anyio.create_memory_object_stream[_Outgoing](0)
         flushed = anyio.Event()
         async with anyio.create_task_group() as group:
             group.start_soon(self._read, process, say)
-            group.start_soon(self._write, process, outbox, say, flushed)
+            group.start_soon(self._write, stdin, outbox, say, writing, flushed)
             try:
                 yield said, _Outbox(out, self._asked)
             finally:
@@ -107,18 +109,34 @@ class Program:
                     out.close()
                     with anyio.move_on_after(FLUSH_S):
                         await flushed.wait()
+                    writing.cancel()  # which closes its stdin, in any case
+                    await flushed.wait()
                     await _end(process)
                 group.cancel_scope.cancel()
 
-    async def _spawn(self) -> Process:
+    async def _spawn(self) -> tuple[Process, int]:
+        """The process, and the end of the pipe to write to.
+
+        The pipe is ours: asyncio's would swallow what is written after the program has ended.
+        """
         server = self._server
-        return await anyio.open_process(
-            [server.command or "", *server.args],
-            env=get_default_environment() | server.env,
-            cwd=server.cwd,
-            stderr=self._errlog,
-            start_new_session=True,  # a group of its own, so that its children can be ended too
-        )
+        theirs, ours = os.pipe()
+        try:
+            os.set_blocking(ours, False)
+            process = await anyio.open_process(
+                [server.command or "", *server.args],
+                env=get_default_environment() | server.env,
+                cwd=server.cwd,
+                stdin=theirs,
+                stderr=self._errlog,
+                start_new_session=True,  # a group of its own, so that its children end with it
+            )
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+        return process, ours
 
     async def _read(
         self, process: Process, say: ObjectSendStream[SessionMessage | Exception]
@@ -169,24 +187,26 @@ class Program:
 
     async def _write(
         self,
-        process: Process,
+        stdin: int,
         outbox: ObjectReceiveStream[_Outgoing],
         say: ObjectSendStream[SessionMessage | Exception],
+        writing: anyio.CancelScope,
         flushed: anyio.Event,
     ) -> None:
-        """Write whole messages: whoever sends one may be cancelled meanwhile."""
-        assert process.stdin is not None
+        """Write whole messages, whoever sends one may be cancelled meanwhile; then close stdin."""
         try:
-            async with outbox:
-                async for message in outbox:
-                    try:
-                        await process.stdin.send(message.data)
-                        message.written = True
-                    finally:
-                        message.done.set()
-        except GONE:  # it may live on, but nobody can speak to it: the session has ended
+            with writing:
+                async with outbox:
+                    async for message in outbox:
+                        try:
+                            await _send(stdin, message.data)
+                            message.written = True
+                        finally:
+                            message.done.set()
+        except OSError:  # it may live on, but nobody can speak to it: the session has ended
             await say.aclose()
         finally:
+            os.close(stdin)
             flushed.set()
 
 
@@ -253,6 +273,15 @@ def _parsed(line: bytes) -> JSONRPCMessage | None:
     return None
 
 
+async def _send(pipe: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(pipe, rest) :]
+        except BlockingIOError:
+            await anyio.wait_writable(pipe)
+
+
 async def _drain(process: Process) -> None:
     """Read what nobody wants until the pipe is closed: blocked in writing, it could not end."""
     assert process.stdout is not None
@@ -262,11 +291,8 @@ async def _drain(process: Process) -> None:
 
 
 async def _end(process: Process) -> None:
-    """Close its stdin, and wait; then SIGTERM to it and its children, and wait; then SIGKILL."""
-    assert process.stdin is not None
+    """Its stdin is closed: wait; then SIGTERM to it and its children, and wait; then SIGKILL."""
     assert process.stdout is not None
-    with suppress(*GONE):
-        await process.stdin.aclose()
     await _has_exited(process)
     if sys.platform == "win32":
         if process.returncode is None:
