@@ -343,9 +343,54 @@ async def test_a_server_that_is_killed_in_a_call_costs_only_its_own_calls(
     first = result["t0"].error
     assert first is not None
     assert first.kind == "server_unavailable"
+    assert first.details["lost"] is True
     assert result["t1"].error is not None
     assert result["t1"].error.kind == "timeout"
     assert "did not start: it cannot be reached: ConnectError" in str(error)
+
+
+@pytest.mark.parametrize("protocol", MODES)
+@pytest.mark.parametrize("how", ["json", "unmeasured", "packed", "event"])
+async def test_a_result_over_the_limit_costs_only_its_call(how: str, protocol: Protocol) -> None:
+    async with scripted(protocol, max_result_bytes=200_000) as (_, orchestrator):
+        fits = await orchestrator.call("web:huge", {"size": 199_000, "how": how})
+        error = await error_of(orchestrator, "huge", size=5_000_000, how=how)
+        assert await orchestrator.call("web:echo", {"value": 1}) == {"value": 1}
+    assert fits == "x" * 199_000
+    assert (error.kind, error.error.retryable) == ("protocol_error", False)
+    assert "the limit is 200,000, and max_result_bytes of the server raises it" in str(error)
+    assert error.error.details["bytes"] > 200_000
+    assert error.error.details["max_result_bytes"] == 200_000
+    assert "lost" not in error.error.details
+
+
+@pytest.mark.parametrize("how", ["json", "event"])
+async def test_fifty_megabytes_arrive_over_http(how: str) -> None:
+    async with scripted() as (_, orchestrator):
+        result = await orchestrator.call("web:huge", {"size": 50_000_000, "how": how})
+    assert len(result) == 50_000_000
+
+
+async def test_a_server_that_is_silent_is_joined_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.attendant.PROBE_S", 0.2)
+    monkeypatch.setattr("orchestrator.http.NOTIFICATION_TIMEOUT_S", 0.1)
+    watch = Watch()
+    async with scripted(session="one", timeout_s=0.2) as (server, orchestrator):
+        await orchestrator.call("web:echo", {"value": 1})
+
+        async def never(stream: SocketStream, _: Json) -> None:
+            await anyio.sleep(5)
+            await stream.aclose()
+
+        with orchestrator._pool.subscribe(watch, ["web"]):
+            server.everything = never
+            await orchestrator.run(plan(("web:echo", {"value": 1})))
+            await watch.until(lambda event: isinstance(event, ServerFailed))
+            server.everything = None
+            result = await orchestrator.run(plan(("web:echo", {"value": 2})))
+    assert result["t0"].output == {"value": 2}
+    [failed, *_] = [event for event in watch.events if isinstance(event, ServerFailed)]
+    assert "does not answer any more" in failed.error.message
 
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
