@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 
 import anyio
 from anyio.abc import TaskGroup
 from mcp import MCPError
 from mcp.client.session import ClientSession
+from mcp.client.subscriptions import Subscription, SubscriptionLost
 from mcp.types import ListToolsRequest, ListToolsResult
 from pydantic import ValidationError
 
@@ -26,6 +27,9 @@ PROBE_S = 10.0
 # How long listing the tools again may take, and the pause before they are listed once more.
 RELIST_S = 30.0
 RELIST_PAUSE_S = 0.1
+# Before a stream of notices that has ended is opened again; then twice as long each time.
+LISTEN_PAUSE_S = 1.0
+LONGEST_LISTEN_PAUSE_S = 60.0
 
 
 class Attendant:
@@ -37,6 +41,8 @@ class Attendant:
         heard: How often anything has come from the server.
         on_tools: Is told the tools when they were listed again.
         on_silence: Is told that the server does not answer any more.
+        subscribe: Opens a stream of notices that the tools have changed; None if the server sends
+            them by itself, as before 2026-07-28, or never.
     """
 
     def __init__(
@@ -46,12 +52,14 @@ class Attendant:
         heard: Callable[[], int],
         on_tools: Callable[[list[Tool]], None],
         on_silence: Callable[[], None],
+        subscribe: Callable[[], AbstractAsyncContextManager[Subscription]] | None = None,
     ) -> None:
         self._session = session
         self._server = server
         self._heard = heard
         self._on_tools = on_tools
         self._on_silence = on_silence
+        self._subscribe = subscribe
         self._group: TaskGroup | None = None
         self._stale = False
         self._listing = False
@@ -61,11 +69,32 @@ class Attendant:
         """Be there for the session until it is over."""
         async with anyio.create_task_group() as group:
             self._group = group
+            if self._subscribe is not None:
+                group.start_soon(self._listen, self._subscribe)
             try:
                 await until.wait()
             finally:
                 self._group = None
                 group.cancel_scope.cancel()
+
+    async def _listen(
+        self, subscribe: Callable[[], AbstractAsyncContextManager[Subscription]]
+    ) -> None:
+        """Hear of changes for as long as the session lives; a stream that ends is opened again."""
+        pause_s = LISTEN_PAUSE_S
+        while True:
+            try:
+                async with subscribe() as changes:
+                    async for _ in changes:
+                        self.relist_soon()
+            except SubscriptionLost:
+                pass
+            except Exception as error:  # refused: its tools will not be listed again
+                logger.debug("server %r tells of no changes: %r", self._server, error)
+                return
+            await anyio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_LISTEN_PAUSE_S)
+            self.relist_soon()  # what changed meanwhile, nobody told
 
     def relist_soon(self) -> None:
         """List the tools again: the server says that they have changed."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from contextlib import AsyncExitStack
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ from mcp.types import (
     LoggingMessageNotificationParams,
     ToolListChangedNotification,
 )
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from orchestrator.attendant import Attendant
@@ -196,7 +198,12 @@ class Connection:
         self.tools = await list_tools(session, name)
         self.protocol = client.protocol_version
         self._attendant = Attendant(
-            session, name, lambda: self._heard, self._on_tools, self._on_silence
+            session,
+            name,
+            lambda: self._heard,
+            self._on_tools,
+            self._on_silence,
+            partial(client.listen, tools_list_changed=True) if _must_listen(client) else None,
         )
         self.began_at = anyio.current_time()
         self._session = session
@@ -343,6 +350,13 @@ class Connection:
 def _modes(server: Server) -> list[str]:
     fallback = server.protocol == "auto" and server.command is not None
     return ["auto", "legacy"] if fallback else [server.protocol]
+
+
+def _must_listen(client: Client) -> bool:
+    """Whether the server tells of tools that change only to those who ask."""
+    tools = client.server_capabilities.tools
+    modern = client.protocol_version in MODERN_PROTOCOL_VERSIONS
+    return modern and tools is not None and bool(tools.list_changed)
 
 
 def _client_info() -> Implementation:

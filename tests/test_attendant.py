@@ -9,9 +9,12 @@ from typing import Any
 
 import anyio
 import pytest
+from mcp import MCPError
+from mcp.client.subscriptions import SubscriptionLost
 from mcp.server.mcpserver import Context, MCPServer
 
 from orchestrator import Server
+from orchestrator.attendant import Attendant
 from orchestrator.calls import Call, Tool
 from orchestrator.config import Protocol
 from orchestrator.events import Event, ServerLog, ServerToolsChanged
@@ -45,6 +48,75 @@ async def test_tools_that_change_are_listed_again_and_told() -> None:
     [changed] = [event for event in it.watch.events if isinstance(event, ServerToolsChanged)]
     assert (changed.server, changed.added, changed.removed) == ("it", (), ())
     assert changed.changed == ("new",)
+
+
+def changing() -> MCPServer:
+    server = MCPServer("changing", log_level="WARNING")
+
+    @server.tool()
+    async def change(context: Context) -> int:
+        server.add_tool(changing, name="new")
+        await context.notify_tools_changed()
+        return 1
+
+    return server
+
+
+async def test_tools_that_change_under_2026_07_28_are_told_to_who_asks() -> None:
+    watch = Watch()
+    with anyio.fail_after(TIMEOUT_S):
+        async with ServerPool({"it": Server(target=changing())}) as pool:
+            await pool.open(["it"])
+            await anyio.wait_all_tasks_blocked()
+            with pool.subscribe(watch, ["it"]):
+                await pool.call(Call("t", "it", "change", {}))
+                await watch.until(is_change)
+            assert set(pool.catalogue(["it"])) == {"it:change", "it:new"}
+
+
+class Changes:
+    """A stream of notices that ends as it is told."""
+
+    def __init__(self, *ends: Exception | None) -> None:
+        self.ends = list(ends)
+
+    async def __aenter__(self) -> Changes:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        end = self.ends.pop(0)
+        if end is not None:
+            raise end
+
+    def __aiter__(self) -> Changes:
+        return self
+
+    async def __anext__(self) -> None:
+        raise StopAsyncIteration
+
+
+async def test_a_stream_of_notices_is_opened_again_until_it_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("orchestrator.attendant.LISTEN_PAUSE_S", 0.001)
+    changes: Any = Changes(None, SubscriptionLost("lost"), MCPError(-32601, "what?"))
+    listed: list[Any] = []
+
+    async def list_tools(session: Any, server: str) -> list[Tool]:
+        listed.append((session, server))
+        return []
+
+    monkeypatch.setattr("orchestrator.attendant.list_tools", list_tools)
+    session: Any = None
+    attendant = Attendant(session, "it", lambda: 0, print, print, lambda: changes)
+    over = anyio.Event()
+    with anyio.fail_after(TIMEOUT_S):
+        async with anyio.create_task_group() as group:
+            group.start_soon(attendant.attend, over)
+            while len(changes.ends):
+                await anyio.sleep(0.001)
+            over.set()
+    assert listed
 
 
 async def test_many_notices_cause_one_listing_after_another() -> None:
