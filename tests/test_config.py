@@ -225,6 +225,7 @@ RIGHT: dict[str, list[Any]] = {
     "start_timeout_s": [1, 1.5],
     "max_concurrency": [1, None],
     "sessions": [1],
+    "max_result_bytes": [1],
     "rate": [None],
     "protocol": [],
     "writes": [],

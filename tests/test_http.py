@@ -120,7 +120,7 @@ async def test_a_refused_connection_is_an_error_at_the_start(protocol: Protocol)
     assert error.error.details["unreachable"] is True
 
 
-@pytest.mark.parametrize("status", [401, 404, 429, 500, 503])
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
 @pytest.mark.parametrize("body", [None, {"error": "no code for you"}, "<html>no</html>"])
 async def test_a_server_that_answers_with_a_status_does_not_start_and_says_it(
     status: int, body: Any
@@ -147,6 +147,7 @@ RPC_ERROR = {"jsonrpc": "2.0", "id": None, "error": {"code": -32001, "message": 
     [
         (401, None, "server_unavailable", "answered HTTP 401 Said", False),
         (401, RPC_ERROR, "server_unavailable", "answered HTTP 401: not you", False),
+        (403, None, "server_unavailable", "answered HTTP 403 Said", False),
         (404, None, "server_unavailable", "answered HTTP 404 Said", False),
         (429, {"error": {"code": "slow"}}, "server_unavailable", "answered HTTP 429 Said", True),
         (500, "<html>oh no</html>", "server_unavailable", "answered HTTP 500 Said", True),
