@@ -140,7 +140,8 @@ class Keeper:
         failures = self._breaker.failures
         times = f"{failures} times in a row" if failures > 1 else "once"
         message = f"{error.message}; it has failed {times}, and is tried again in {cools_s:.1f} s"
-        details = {**error.details, "failures": failures, "retry_after_s": cools_s}
+        wait_s = max(cools_s, error.details.get("retry_after_s", 0.0))
+        details = {**error.details, "failures": failures, "retry_after_s": wait_s}
         return CallError(error.kind, message, retryable=error.retryable, **details)
 
     def _revive_soon(self) -> None:
