@@ -71,6 +71,8 @@ class Attendant:
             self._group = group
             if self._subscribe is not None:
                 group.start_soon(self._listen, self._subscribe)
+            if self._stale:  # it was told so while the session was opened
+                self.relist_soon()
             try:
                 await until.wait()
             finally:

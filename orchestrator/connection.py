@@ -6,29 +6,22 @@ which server, what it was started with, and its last words.
 
 from __future__ import annotations
 
-import json
 from contextlib import AsyncExitStack
-from functools import partial
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
-from mcp import Client, MCPError
+from mcp import MCPError
 from mcp.client.session import ClientSession, IncomingMessage
 from mcp.types import (
-    CallToolRequest,
-    CallToolRequestParams,
     CallToolResult,
-    Implementation,
-    LoggingLevel,
     LoggingMessageNotificationParams,
     ToolListChangedNotification,
 )
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from orchestrator.attendant import Attendant
 from orchestrator.calls import Call, Tool
+from orchestrator.clients import changes_of, client_of, modes_of
 from orchestrator.config import Server
 from orchestrator.contents import json_value, output_of
 from orchestrator.errors import CallError, TaskError
@@ -44,9 +37,11 @@ from orchestrator.faults import (
     fault_of_session,
     is_closed,
 )
+from orchestrator.listener import NOBODY, Listener
 from orchestrator.listing import list_tools
 from orchestrator.progress import Progress
 from orchestrator.receipts import NotExecutedError, receipt
+from orchestrator.requests import not_json, tool_request
 from orchestrator.stderr import StderrTail
 from orchestrator.transports import Target, target_of
 
@@ -54,30 +49,6 @@ from orchestrator.transports import Target, target_of
 CLOSE_S = 3.0
 # Between a call that fails with its connection and the end of that connection: a moment.
 END_S = 1.0
-# What servers of 2026-07-28 are asked to log; those before it decide by themselves.
-LOG_LEVEL: LoggingLevel = "info"
-
-
-class Listener(Protocol):
-    """Who is told what happens to a session, between calls and within."""
-
-    def on_end(self, connection: Connection) -> None:
-        """It has ended, and nobody had asked for that; `failure` says why."""
-
-    def on_tools(self, connection: Connection) -> None:
-        """The server has changed its tools."""
-
-    def on_log(self, level: str, logger: str, data: Any) -> None:
-        """The server has sent a log message."""
-
-
-class _Nobody:
-    def on_end(self, connection: Connection) -> None: ...
-    def on_tools(self, connection: Connection) -> None: ...
-    def on_log(self, level: str, logger: str, data: Any) -> None: ...
-
-
-NOBODY = _Nobody()
 
 
 class Connection:
@@ -136,7 +107,7 @@ class Connection:
         fault = WAS_CLOSED
         try:
             with self._scope:
-                for mode in _modes(self.server):
+                for mode in modes_of(self.server):
                     fault = await self._hold(mode)
                     if self._session is not None or self._closing:
                         break
@@ -185,15 +156,7 @@ class Connection:
     async def _open(self, mode: str, stack: AsyncExitStack) -> None:
         name, over = self.server.name, self._over
         self._target = await target_of(self.server, stack, self._tail, self._hear, over.set)
-        client = Client(
-            self._target.server,
-            mode=mode,
-            client_info=_client_info(),
-            logging_callback=self._on_log,
-            log_level=LOG_LEVEL,
-            message_handler=self._on_message,
-            cache=None,
-        )
+        client = client_of(self._target.server, mode, self._on_log, self._on_message)
         session = (await stack.enter_async_context(client)).session
         self.tools = await list_tools(session, name)
         self.protocol = client.protocol_version
@@ -203,7 +166,7 @@ class Connection:
             lambda: self._heard,
             self._on_tools,
             self._on_silence,
-            partial(client.listen, tools_list_changed=True) if _must_listen(client) else None,
+            changes_of(client),
         )
         self.began_at = anyio.current_time()
         self._session = session
@@ -281,7 +244,7 @@ class Connection:
                 self._over.set()
 
     async def _call(self, session: ClientSession, call: Call) -> Any:
-        tool, request = call.tool, _request(call.tool, call.arguments)
+        tool, request = call.tool, tool_request(call.tool, call.arguments)
         with receipt() as sent, Progress(call.on_progress, self.server.redact) as progress:
             try:
                 # Not client.call_tool: it would check the output schema by itself, and lose the
@@ -295,7 +258,7 @@ class Connection:
             except ValidationError as error:
                 raise self._error(fault_of_result(error, tool)) from None
             except ValueError as error:  # nested deeper than the SDK can write
-                raise _not_json(tool, error) from None
+                raise not_json(tool, error) from None
             except CallError as error:
                 raise self._redacted(error.error) from None
 
@@ -347,40 +310,7 @@ class Connection:
         return CallError(error.kind, message, retryable=error.retryable, **details)
 
 
-def _modes(server: Server) -> list[str]:
-    fallback = server.protocol == "auto" and server.command is not None
-    return ["auto", "legacy"] if fallback else [server.protocol]
-
-
-def _must_listen(client: Client) -> bool:
-    """Whether the server tells of tools that change only to those who ask."""
-    tools = client.server_capabilities.tools
-    modern = client.protocol_version in MODERN_PROTOCOL_VERSIONS
-    return modern and tools is not None and bool(tools.list_changed)
-
-
-def _client_info() -> Implementation:
-    try:
-        return Implementation(name="orchestrator", version=version("mcp-orchestrator"))
-    except PackageNotFoundError:
-        return Implementation(name="orchestrator", version="0")
-
-
 def _not_executed(error: TaskError) -> NotExecutedError:
     return NotExecutedError(
         error.kind, error.message, retryable=error.retryable, **dict(error.details)
     )
-
-
-def _request(tool: str, arguments: dict[str, Any]) -> CallToolRequest:
-    """The request, if it can be sent: one that cannot would break the session for all others."""
-    try:
-        json.dumps(arguments, allow_nan=False, ensure_ascii=False).encode()
-        return CallToolRequest(params=CallToolRequestParams(name=tool, arguments=arguments))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise _not_json(tool, error) from None
-
-
-def _not_json(tool: str, error: Exception) -> CallError:
-    message = f"the arguments of {tool!r} cannot be sent as JSON: {error}"
-    return CallError("invalid_arguments", message, tool=tool)

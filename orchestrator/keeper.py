@@ -224,10 +224,9 @@ class Keeper:
         assert connection.failure is not None
         self._latest = connection
         self._breaker.note_end(connection.began_at, anyio.current_time())
-        if not self._closing:
-            self._tell(ServerFailed(0.0, self.server.name, connection.failure))
-            if connection.served or connection in self._wanted or self._waiting:
-                self._revive_soon()
+        self._tell(ServerFailed(0.0, self.server.name, connection.failure))
+        if connection.served or connection in self._wanted or self._waiting:
+            self._revive_soon()
         self._note()
 
     def on_tools(self, connection: Connection) -> None:

@@ -1,7 +1,7 @@
-"""A program that is spoken to over its stdin and stdout: started, framed, and ended.
+"""A program that is spoken to over its stdin and stdout: what it says and is told, in messages.
 
 The rule of this file: a message costs time in proportion to its length, whoever sends it may be
-cancelled without cutting it short, and a program gets so long to end and no longer.
+cancelled without cutting it short.
 
 The SDK's transport has no limit for a message, and takes quadratic time for a long one.
 """
@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,8 +18,6 @@ from typing import TextIO
 
 import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream, Process
-from mcp.client.stdio import get_default_environment
-from mcp.os.posix.utilities import terminate_posix_process_tree
 from mcp.shared.message import SessionMessage
 from mcp.types import (
     ErrorData,
@@ -35,19 +31,15 @@ from mcp.types import (
 
 from orchestrator.config import Server
 from orchestrator.framing import Lines, TooLong, too_large
+from orchestrator.processes import GONE, drain, end, kill, spawn
 
 logger = logging.getLogger("orchestrator.stdio")
 
 Id = int | str
 Notify = Callable[[], None]
-GONE = (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream, OSError)
 
 # For messages that were accepted to be written, before stdin is closed.
 FLUSH_S = 0.5
-# For a program to end by itself, then after SIGTERM, then after SIGKILL.
-GRACE_S = 2.0
-# An exit is looked for: to wait for it means, on asyncio, to wait for all that hold its pipes, too.
-LOOK_S = 0.01
 
 
 class Program:
@@ -83,15 +75,11 @@ class Program:
     def kill(self) -> None:
         """End it and its children at once."""
         if self._process is not None:
-            with suppress(ProcessLookupError, PermissionError):
-                if sys.platform == "win32":
-                    self._process.kill()
-                else:
-                    os.killpg(self._process.pid, signal.SIGKILL)
+            kill(self._process)
 
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[Streams]:
-        process, stdin = await self._spawn()
+        process, stdin = await spawn(self._server, self._errlog)
         # No await until the group is entered: a cancellation would leave the process behind.
         self._process = process
         writing = anyio.CancelScope()
@@ -111,32 +99,8 @@ class Program:
                         await flushed.wait()
                     writing.cancel()  # which closes its stdin, in any case
                     await flushed.wait()
-                    await _end(process)
+                    await end(process)
                 group.cancel_scope.cancel()
-
-    async def _spawn(self) -> tuple[Process, int]:
-        """The process, and the end of the pipe to write to.
-
-        The pipe is ours: asyncio's would swallow what is written after the program has ended.
-        """
-        server = self._server
-        theirs, ours = os.pipe()
-        try:
-            os.set_blocking(ours, False)
-            process = await anyio.open_process(
-                [server.command or "", *server.args],
-                env=get_default_environment() | server.env,
-                cwd=server.cwd,
-                stdin=theirs,
-                stderr=self._errlog,
-                start_new_session=True,  # a group of its own, so that its children end with it
-            )
-        except BaseException:
-            os.close(ours)
-            raise
-        finally:
-            os.close(theirs)
-        return process, ours
 
     async def _read(
         self, process: Process, say: ObjectSendStream[SessionMessage | Exception]
@@ -153,7 +117,7 @@ class Program:
                             for message in self._messages(line):
                                 await say.send(SessionMessage(message))
         finally:
-            await _drain(process)
+            await drain(process)
 
     def _messages(self, line: bytes | TooLong) -> Iterator[JSONRPCMessage]:
         """What a line says: a message, or nothing; one that is too long, errors in its place."""
@@ -280,38 +244,3 @@ async def _send(pipe: int, data: bytes) -> None:
             rest = rest[os.write(pipe, rest) :]
         except BlockingIOError:
             await anyio.wait_writable(pipe)
-
-
-async def _drain(process: Process) -> None:
-    """Read what nobody wants until the pipe is closed: blocked in writing, it could not end."""
-    assert process.stdout is not None
-    with anyio.CancelScope(shield=True), suppress(*GONE):
-        while True:
-            await process.stdout.receive()
-
-
-async def _end(process: Process) -> None:
-    """Its stdin is closed: wait; then SIGTERM to it and its children, and wait; then SIGKILL."""
-    assert process.stdout is not None
-    await _has_exited(process)
-    if sys.platform == "win32":
-        if process.returncode is None:
-            process.kill()
-    else:
-        await terminate_posix_process_tree(process, GRACE_S)
-    if not await _has_exited(process):
-        logger.warning("process %d outlived SIGKILL and is left behind", process.pid)
-    with suppress(*GONE):
-        await process.stdout.aclose()
-    # On asyncio, children that hold the pipes would keep this open; nothing public leads to it.
-    inner = getattr(getattr(process, "_process", None), "_transport", None)
-    if inner is not None:
-        with suppress(PermissionError):
-            inner.close()
-
-
-async def _has_exited(process: Process) -> bool:
-    with anyio.move_on_after(GRACE_S):
-        while process.returncode is None:
-            await anyio.sleep(LOOK_S)
-    return process.returncode is not None

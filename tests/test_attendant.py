@@ -19,6 +19,7 @@ from orchestrator.calls import Call, Tool
 from orchestrator.config import Protocol
 from orchestrator.events import Event, ServerLog, ServerToolsChanged
 from orchestrator.pool import ServerPool
+from orchestrator.progress import Progress
 from tests.servers import TIMEOUT_S, Watch, faulty, program
 from tests.test_restart import opened
 
@@ -240,26 +241,70 @@ async def test_log_messages_become_events_without_secrets() -> None:
     assert second == ServerLog(0.0, "it", "info", "faulty", "hello")
 
 
+@pytest.mark.filterwarnings("ignore:.*deprecated")
 async def test_log_messages_that_are_nested_too_deep_say_so() -> None:
     deep: Any = 1
-    for _ in range(150):
+    for _ in range(201):
         deep = [deep]
-    async with opened(faulty()) as it:
-        await it.call("log", message=[deep, deep])
-        await it.call("log", message=[[deep] * 2])
+    async with opened(Server(target=logging_server(deep), protocol="legacy")) as it:
+        await it.call("work")
         await it.watch.until(lambda event: isinstance(event, ServerLog))
+    [log] = it.watch.events
+    assert isinstance(log, ServerLog)
+    assert log.data == "(nested too deep)"
+
+
+def logging_server(data: Any) -> MCPServer:
+    server = MCPServer("logging", log_level="WARNING")
+
+    @server.tool()
+    async def work(context: Context) -> int:
+        await context.log("info", data)
+        return 1
+
+    return server
+
+
+async def test_after_the_end_of_a_call_no_progress_is_told() -> None:
+    told: list[Any] = []
+    with Progress(lambda *said: told.append(said), lambda value: value) as progress:
+        callback = progress.callback
+        assert callback is not None
+        await callback(1, None, None)
+    await callback(2, None, None)
+    assert told == [(1, None, "")]
+
+
+async def test_a_notice_while_a_server_starts_is_not_forgotten() -> None:
+    source = (
+        "import asyncio, sys; sys.path.insert(0, '.')\n"
+        "from mock_servers import wire\n"
+        "async def tool():\n"
+        "    'Do nothing.'\n"
+        "    return {'content': []}\n"
+        "tools = []\n"
+        "answers = wire.methods('late', tools)\n"
+        "first = answers['tools/list']\n"
+        "async def listed(params):\n"
+        "    answer = await first(params)\n"
+        "    if not tools:\n"
+        "        tools.append(wire.Tool(tool))\n"
+        "        wire.notify('notifications/tools/list_changed', {})\n"
+        "        await asyncio.sleep(0.1)\n"
+        "    return answer\n"
+        "answers['tools/list'] = listed\n"
+        "asyncio.run(wire.Connection(answers, print).serve())\n"
+    )
+    root = str(Path(__file__).parent.parent)
+    async with opened(Server(command=sys.executable, args=["-c", source], cwd=root)) as it:
+        while "it:tool" not in it.pool.catalogue(["it"]):
+            await anyio.sleep(0.001)
 
 
 @pytest.mark.filterwarnings("ignore:.*deprecated")
 @pytest.mark.parametrize("protocol", MODES)
 async def test_servers_of_the_sdk_log_in_both_protocols(protocol: Protocol) -> None:
-    server = MCPServer("logging", log_level="WARNING")
-
-    @server.tool()
-    async def work(context: Context) -> int:
-        await context.info("hello")
-        return 1
-
+    server = logging_server("hello")
     watch = Watch()
     with anyio.fail_after(TIMEOUT_S):
         async with ServerPool({"it": Server(target=server, protocol=protocol)}) as pool:

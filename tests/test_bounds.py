@@ -59,7 +59,7 @@ BOUNDS = {
     ("stdio", "Program._write", "async for outbox"): SESSION,
     ("stdio", "_Outbox.send", "outgoing.done.wait"): CALLER + "; the end of the writer",
     ("stdio", "_Outbox.send", "self._out.send"): CALLER + "; the end of the writer",
-    ("stdio", "_drain", "process.stdout.receive"): CLOSING,
+    ("processes", "drain", "process.stdout.receive"): CLOSING,
     ("stdio", "_send", "anyio.wait_writable"): "FLUSH_S after the session",
     ("transports", "_PromptStream.send", "self._stream.send"): CALLER + "; COURTESY_S",
     ("transports", "_WatchedStream.__anext__", "self._stream.__anext__"): SESSION,

@@ -14,6 +14,7 @@ import pytest
 from mcp.server.mcpserver import MCPServer
 from mcp.types import ToolAnnotations
 
+import orchestrator.clients as clients
 import orchestrator.connection as connections
 from orchestrator import CallError, Server
 from orchestrator.calls import Call, Tool
@@ -237,6 +238,6 @@ async def test_the_client_names_itself_even_when_it_is_not_installed(
     def missing(_: str) -> str:
         raise PackageNotFoundError
 
-    assert connections._client_info().version != "0"
-    monkeypatch.setattr(connections, "version", missing)
-    assert connections._client_info().version == "0"
+    assert clients.client_info.__wrapped__().version != "0"
+    monkeypatch.setattr(clients, "version", missing)
+    assert clients.client_info.__wrapped__().version == "0"

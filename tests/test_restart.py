@@ -95,7 +95,8 @@ async def test_killed_a_moment_before_a_call(monkeypatch: pytest.MonkeyPatch) ->
         for _ in range(3):
             pid = await it.pid()
             os.kill(pid, signal.SIGKILL)
-            while alive(pid):  # without a word to the event loop
+            # Without a word to the event loop, and until its last thread has let go of the pipes.
+            while alive(pid) or len(list(Path("/proc").glob(f"{pid}/task/*"))) > 1:
                 time.sleep(0.001)
             assert await it.pid() != pid
 
