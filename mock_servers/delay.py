@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import anyio
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import BaseModel
 
@@ -23,6 +23,12 @@ class Slept(BaseModel):
 
     slept_ms: int
     label: str
+
+
+class Steps(BaseModel):
+    """How many steps a call has told of."""
+
+    steps: int
 
 
 class Echo(BaseModel):
@@ -51,6 +57,15 @@ async def random_delay(
     if min_ms > max_ms:
         raise ToolError(f"min_ms ({min_ms}) is greater than max_ms ({max_ms})")
     return await _sleep(random.Random(seed).randint(min_ms, max_ms), label)
+
+
+@server.tool(annotations=READ_ONLY)
+async def progress(context: Context, steps: int = 3, ms: int = 0) -> Steps:
+    """Tell the progress of a number of steps, each of which takes some milliseconds."""
+    for step in range(1, steps + 1):
+        await anyio.sleep(ms / 1000)
+        await context.report_progress(step, steps, f"step {step}")
+    return Steps(steps=steps)
 
 
 @server.tool(annotations=READ_ONLY)

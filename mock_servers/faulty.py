@@ -10,7 +10,8 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from mock_servers import wire
@@ -44,8 +45,10 @@ class Faulty:
         self._attempts: Counter[str] = Counter()
         self._cancelled: list[str] = []
         self._appended: list[Any] = []
+        self._listings = Counter[str]()
+        self.tools = self._all_tools()
 
-    def tools(self) -> list[Tool]:
+    def _all_tools(self) -> list[Tool]:
         """Return all tools; those that change something say so."""
         return [
             Tool(self.echo),
@@ -65,7 +68,22 @@ class Faulty:
             Tool(self.pid),
             Tool(self.append, read_only=False, idempotent=False),
             Tool(self.appended),
+            Tool(self.progress),
+            Tool(self.log),
+            Tool(self.change_tools),
+            Tool(self.listings),
+            Tool(self.close_stdout),
+            Tool(self.stop),
         ]
+
+    async def list_tools(self, delay_s: float, answer: Callable[[], Awaitable[Json]]) -> Json:
+        """Answer a request for the tools after a while, and count those at the same time."""
+        self._listings["count"] += 1
+        self._listings["now"] += 1
+        self._listings["most"] = max(self._listings["most"], self._listings["now"])
+        await asyncio.sleep(delay_s)
+        self._listings["now"] -= 1
+        return await answer()
 
     def count_call(self) -> None:
         """Count one call, and end the process if it is one too many."""
@@ -159,6 +177,49 @@ class Faulty:
         """Return what the calls of append left."""
         return structured({"values": self._appended})
 
+    async def progress(self, steps: int = 3, ms: int = 0) -> Json:
+        """Tell the progress of a number of steps, each of which takes some milliseconds."""
+        asked = wire.progress(0, steps, "beginning")
+        for step in range(1, steps + 1):
+            await asyncio.sleep(ms / 1000)
+            wire.progress(step, steps, f"step {step}")
+        return structured({"steps": steps, "asked": asked})
+
+    async def log(self, message: Any, level: str = "info", logger: str = "faulty") -> Json:
+        """Send a log message to the client."""
+        params = {"level": level, "logger": logger, "data": message}
+        wire.notify("notifications/message", params)
+        return structured({"level": level})
+
+    async def change_tools(
+        self,
+        names: list[str],
+        value: str = "string",
+        remove: list[str] | None = None,
+        notices: int = 1,
+    ) -> Json:
+        """Add tools that echo a value of a JSON type, remove others, and tell the client."""
+        gone = {*names, *(remove or ())}
+        self.tools[:] = [tool for tool in self.tools if tool.name not in gone]
+        self.tools += [Tool(self.echo, alias=name, types={"value": value}) for name in names]
+        for _ in range(notices):
+            wire.notify("notifications/tools/list_changed", {})
+        return structured({"tools": len(self.tools)})
+
+    async def listings(self) -> Json:
+        """Return how often the tools were listed, and how often at the same time at most."""
+        return structured(dict(self._listings))
+
+    async def close_stdout(self) -> Json:
+        """Close stdout, and live on without a voice."""
+        os.close(sys.stdout.fileno())
+        return await self.hang()
+
+    async def stop(self) -> Json:
+        """Stop the process (SIGSTOP): it is there, and does nothing any more."""
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return structured({})
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the start options."""
@@ -171,6 +232,8 @@ def parser() -> argparse.ArgumentParser:
     option("--exit-on-start", type=int, metavar="CODE", help="exit at once")
     option("--garbage-on-start", action="store_true", help="write lines that are no messages first")
     option("--crash-after", type=int, metavar="N", help="answer N calls, crash in the next")
+    option("--needs", metavar="FILE", help="exit at once unless this file exists")
+    option("--list-delay", type=float, default=0, metavar="SECONDS", help="list tools slowly")
     option("--ignore-eof", action="store_true", help="go on living when stdin ends")
     option("--ignore-sigterm", action="store_true", help="only SIGKILL ends the process")
     option(
@@ -202,14 +265,18 @@ async def serve(options: argparse.Namespace) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGUSR1, close_pipe, options.close_on_usr1)
     faulty = Faulty(options.crash_after)
-    answering = wire.methods(options.name, faulty.tools())
-    call_tool = answering["tools/call"]
+    answering = wire.methods(options.name, faulty.tools)
+    call_tool, list_tools = answering["tools/call"], answering["tools/list"]
 
     async def counted(params: Json) -> Json:
         faulty.count_call()
         return await call_tool(params)
 
+    async def listed(params: Json) -> Json:
+        return await faulty.list_tools(options.list_delay, lambda: list_tools(params))
+
     answering["tools/call"] = counted
+    answering["tools/list"] = listed
     first_method = "initialize" if options.legacy_only else None
     await Connection(answering, faulty.note_cancelled, first_method).serve()
 
@@ -222,6 +289,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.exit_on_start is not None:
         code = options.exit_on_start
         wire.die(code, f"faulty: exiting at the start as asked (code {code})")
+    if options.needs is not None and not Path(options.needs).exists():
+        wire.die(1, f"faulty: exiting at the start as {options.needs} is missing")
     if options.ignore_sigterm:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(options.start_delay)

@@ -13,7 +13,8 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 Json = dict[str, Any]
@@ -24,6 +25,9 @@ METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 JSON_TYPES = {"int": "integer", "float": "number", "str": "string", "bool": "boolean"}
+
+
+_progress_token: ContextVar[str | int | None] = ContextVar("_progress_token", default=None)
 
 
 class RpcError(Exception):
@@ -51,6 +55,22 @@ def write_bytes(data: bytes) -> None:
         sys.stdout.buffer.flush()
 
 
+def notify(method: str, params: Json) -> None:
+    """Send a notification to the client."""
+    write({"jsonrpc": "2.0", "method": method, "params": params})
+
+
+def progress(done: float, total: float | None = None, message: str | None = None) -> bool:
+    """Tell the progress of the request that is being answered; whether the client asked for it."""
+    token = _progress_token.get()
+    if token is None:
+        return False
+    said = {"progressToken": token, "progress": done, "total": total, "message": message}
+    params = {name: value for name, value in said.items() if value is not None}
+    notify("notifications/progress", params)
+    return True
+
+
 def log(line: str) -> None:
     """Write one line to stderr."""
     print(line, file=sys.stderr, flush=True)
@@ -70,16 +90,20 @@ class Tool:
         function: Its name, docstring and signature become those of the tool.
         read_only: Whether the tool declares that it changes nothing.
         idempotent: Whether the tool declares that a repeated call changes nothing more.
+        alias: Its name, if it is not the function's.
+        types: The JSON types of parameters, where they are not the signature's.
     """
 
     function: Callable[..., Awaitable[Json]]
     read_only: bool = True
     idempotent: bool = True
+    alias: str = ""
+    types: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """The name clients call it by."""
-        return self.function.__name__
+        return self.alias or self.function.__name__
 
     def describe(self) -> Json:
         """Return the tool's entry in `tools/list`."""
@@ -89,11 +113,19 @@ class Tool:
             "description": inspect.getdoc(self.function),
             "inputSchema": {
                 "type": "object",
-                "properties": {parameter.name: _schema(parameter) for parameter in parameters},
+                "properties": {each.name: self._schema(each) for each in parameters},
                 "required": [each.name for each in parameters if each.default is each.empty],
             },
             "annotations": {"readOnlyHint": self.read_only, "idempotentHint": self.idempotent},
         }
+
+    def _schema(self, parameter: inspect.Parameter) -> Json:
+        given = JSON_TYPES.get(parameter.annotation)  # a string: annotations are not evaluated
+        kind = self.types.get(parameter.name, given)
+        schema: Json = {} if kind is None else {"type": kind}
+        if parameter.default is not parameter.empty:
+            schema["default"] = parameter.default
+        return schema
 
     async def call(self, arguments: Json) -> Json:
         """Run the tool; arguments that do not fit its signature are an `RpcError`."""
@@ -104,22 +136,13 @@ class Tool:
         return await self.function(*bound.args, **bound.kwargs)
 
 
-def _schema(parameter: inspect.Parameter) -> Json:
-    kind = JSON_TYPES.get(parameter.annotation)  # a string: annotations are not evaluated
-    schema: Json = {} if kind is None else {"type": kind}
-    if parameter.default is not parameter.empty:
-        schema["default"] = parameter.default
-    return schema
-
-
 def methods(name: str, tools: Sequence[Tool]) -> dict[str, Method]:
-    """Return the requests that a server with these tools answers."""
-    by_name = {tool.name: tool for tool in tools}
+    """Return the requests that a server answers; its tools are those of the moment."""
 
     async def initialize(params: Json) -> Json:
         return {
             "protocolVersion": params.get("protocolVersion", LATEST_PROTOCOL),
-            "capabilities": {"tools": {}},
+            "capabilities": {"tools": {"listChanged": True}, "logging": {}},
             "serverInfo": {"name": name, "version": "1"},
         }
 
@@ -130,7 +153,7 @@ def methods(name: str, tools: Sequence[Tool]) -> dict[str, Method]:
         return {"tools": [tool.describe() for tool in tools]}
 
     async def call_tool(params: Json) -> Json:
-        tool = by_name.get(params["name"])
+        tool = next((each for each in tools if each.name == params["name"]), None)
         if tool is None:
             raise RpcError(INVALID_PARAMS, f"Unknown tool: {params['name']}")
         return await tool.call(params.get("arguments") or {})
@@ -187,6 +210,7 @@ class Connection:
 
     async def _answer(self, request_id: str | int, method: str, params: Json) -> None:
         reply = {"jsonrpc": "2.0", "id": request_id}
+        _progress_token.set((params.get("_meta") or {}).get("progressToken"))
         try:
             if method not in self._methods:
                 raise RpcError(METHOD_NOT_FOUND, f"Method not found: {method}")

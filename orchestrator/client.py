@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -151,6 +152,7 @@ class Orchestrator:
             tools=self._pool.catalogue(servers),
             servers=self._pool.policies,
             locks=self._locks,
+            listen=partial(self._pool.subscribe, servers=servers),
             random=random.random,
             observers=watching,
             schedule=schedule,

@@ -64,6 +64,7 @@ class Server(BaseModel):
     max_concurrency: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
     tools: dict[str, ToolSettings] = Field(default_factory=dict)
     sessions: int = Field(1, ge=1, le=64)
+    max_result_bytes: int = Field(64 * 1024 * 1024, ge=1)
     rate: Annotated[str, Field(pattern=_RATE)] | None = None
     protocol: Protocol = "auto"
     writes: Literal["serial", "parallel"] = "serial"
@@ -101,7 +102,15 @@ class Server(BaseModel):
 
 _INTERNAL = frozenset({"name", "target", "shown", "secrets"})
 FIELDS = tuple(name for name in Server.model_fields if name not in _INTERNAL)
-DEFAULTS = ("timeout_s", "start_timeout_s", "max_concurrency", "sessions", "protocol", "writes")
+DEFAULTS = (
+    "timeout_s",
+    "start_timeout_s",
+    "max_concurrency",
+    "sessions",
+    "protocol",
+    "writes",
+    "max_result_bytes",
+)
 TOOL_FIELDS = tuple(ToolSettings.model_fields)
 
 

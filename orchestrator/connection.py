@@ -6,28 +6,30 @@ which server, what it was started with, and its last words.
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import anyio
-from mcp import Client, MCPError
-from mcp.client.session import ClientSession
-from mcp.types import CallToolRequest, CallToolRequestParams, Implementation
-from mcp.types import Tool as McpTool
+from mcp import MCPError
+from mcp.client.session import ClientSession, IncomingMessage
+from mcp.types import (
+    LoggingMessageNotificationParams,
+    ToolListChangedNotification,
+)
 from pydantic import ValidationError
 
-from orchestrator.calls import Tool
+from orchestrator.attendant import Attendant
+from orchestrator.calls import Call, Tool
+from orchestrator.clients import changes_of, client_of, modes_of
 from orchestrator.config import Server
-from orchestrator.contents import output_of
-from orchestrator.elicitation import call_tool, elicitation_callback
+from orchestrator.contents import json_value, output_of
+from orchestrator.elicitation import call_tool
 from orchestrator.errors import CallError, TaskError
 from orchestrator.faults import (
     ENDED,
-    METHOD_NOT_FOUND,
+    LOST,
     NOT_OPEN,
+    SILENT,
     WAS_CLOSED,
     Fault,
     fault_of,
@@ -35,11 +37,15 @@ from orchestrator.faults import (
     fault_of_session,
     is_closed,
 )
+from orchestrator.listener import NOBODY, Listener
+from orchestrator.listing import list_tools
+from orchestrator.progress import Progress
+from orchestrator.receipts import NotExecutedError, receipt
+from orchestrator.requests import not_json, tool_request
 from orchestrator.stderr import StderrTail
-from orchestrator.transports import target_of
+from orchestrator.transports import Target, target_of
 
-MAX_TOOL_PAGES = 1000
-# For a session to say goodbye. Programs get their own time: see `mcp.client.stdio`.
+# For a session to say goodbye. Programs get their own time: see `orchestrator.stdio`.
 CLOSE_S = 3.0
 # Between a call that fails with its connection and the end of that connection: a moment.
 END_S = 1.0
@@ -57,15 +63,24 @@ class Connection:
         in_flight: How many calls it has under way.
         failure: Why it is not, or no longer, usable; None while it is.
         doubtful: Whether it could not be reached of late, so that a new one may be better.
+        served: Whether it was called at all.
+        began_at: Since when it is usable, on anyio's clock.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, listener: Listener = NOBODY) -> None:
         self.server = server
+        self._listener = listener
         self.tools: list[Tool] = []
         self.protocol = ""
         self.in_flight = 0
         self.failure: TaskError | None = None
         self.doubtful = False
+        self.served = False
+        self.began_at = 0.0
+        self._heard = 0
+        self._target = Target(None)
+        self._attendant: Attendant | None = None
+        self._tools_changed = False
         self._scope = anyio.CancelScope()
         self._started = anyio.Event()
         self._over = anyio.Event()
@@ -92,7 +107,7 @@ class Connection:
         fault = WAS_CLOSED
         try:
             with self._scope:
-                for mode in _modes(self.server):
+                for mode in modes_of(self.server):
                     fault = await self._hold(mode)
                     if self._session is not None or self._closing:
                         break
@@ -126,20 +141,10 @@ class Connection:
         self._over = anyio.Event()
         try:
             async with AsyncExitStack() as stack:
-                target = await target_of(self.server, stack, self._tail, self._over.set)
-                client = Client(
-                    target,
-                    mode=mode,
-                    client_info=_client_info(),
-                    elicitation_callback=elicitation_callback(self.server),
-                )
-                await stack.enter_async_context(client)
-                self.tools = [tool async for tool in _list_tools(client, self.server.name)]
-                self.protocol = client.protocol_version
-                self._session = client.session
-                self._started.set()
+                await self._open(mode, stack)
                 try:
-                    await self._over.wait()
+                    assert self._attendant is not None
+                    await self._attendant.attend(self._over)
                     await self._end()
                 finally:
                     self._over.set()
@@ -147,6 +152,52 @@ class Connection:
             await self._tail.finish()
             return self._broken(error)
         return WAS_CLOSED
+
+    async def _open(self, mode: str, stack: AsyncExitStack) -> None:
+        name, over = self.server.name, self._over
+        self._target = await target_of(self.server, stack, self._tail, self._hear, over.set)
+        client = client_of(self._target.server, self.server, mode, self._on_log, self._on_message)
+        session = (await stack.enter_async_context(client)).session
+        self.tools = await list_tools(session, name)
+        self.protocol = client.protocol_version
+        self._attendant = Attendant(
+            session,
+            name,
+            lambda: self._heard,
+            self._on_tools,
+            self._on_silence,
+            changes_of(client),
+        )
+        self.began_at = anyio.current_time()
+        self._session = session
+        self._started.set()
+        if self._tools_changed:
+            self._attendant.relist_soon()
+
+    def _hear(self) -> None:
+        self._heard += 1
+
+    async def _on_log(self, params: LoggingMessageNotificationParams) -> None:
+        try:
+            data = self.server.redact(json_value(params.data))
+        except RecursionError:
+            data = "(nested too deep)"
+        self._listener.on_log(params.level, self.server.redact(params.logger or ""), data)
+
+    async def _on_message(self, message: IncomingMessage) -> None:
+        if isinstance(message, ToolListChangedNotification):
+            self._tools_changed = True
+            if self._attendant is not None:
+                self._attendant.relist_soon()
+
+    def _on_tools(self, tools: list[Tool]) -> None:
+        self.tools = tools
+        self._listener.on_tools(self)
+
+    def _on_silence(self) -> None:
+        self._fail(SILENT)
+        self._target.kill()
+        self._over.set()
 
     def _broken(self, error: Exception) -> Fault:
         return fault_of_session(error, "failed" if self._session else "did not start")
@@ -159,59 +210,83 @@ class Connection:
 
     def _fail(self, fault: Fault) -> None:
         """Note why the session is of no use any more; the first reason stands."""
-        if self.failure is None:
+        first = self.failure is None
+        if first:
             self.failure = self._error(fault).error
         self._failed.set()
         self._started.set()
+        if first and self._session is not None and fault is not WAS_CLOSED:
+            self._listener.on_end(self)
 
-    async def call(self, tool: str, arguments: dict[str, Any]) -> Any:
+    async def call(self, call: Call) -> Any:
         """Call a tool and give its output.
 
         Raises:
+            NotExecutedError: It was certainly not executed: another session can make it.
             CallError: Of whatever kind fits; never an exception of the SDK.
         """
         if self._session is None:
             raise self.unavailable()
         if not self.usable:
-            raise await self._ended()
-        request = _request(tool, arguments)
+            raise await self._ended(lost=False)
+        heard = self._heard
+        self.served = True
         self.in_flight += 1
         try:
-            # Not client.call_tool: it would check the output schema by itself, and lose the result
-            # if it does not fit.
-            result = await call_tool(self._session, request, self.server)
-            return output_of(result, f"{self.server.name}:{tool}")
-        except MCPError as error:
-            raise await self._translated(error, tool) from None
-        except ValidationError as error:
-            raise self._error(fault_of_result(error, tool)) from None
-        except ValueError as error:  # nested deeper than the SDK can write
-            raise _not_json(tool, error) from None
-        except CallError as error:
-            raise self._redacted(error.error) from None
+            return await self._call(self._session, call)
+        except anyio.get_cancelled_exc_class():
+            if heard == self._heard and self._attendant is not None:
+                self._attendant.probe_soon()
+            raise
         finally:
             self.in_flight -= 1
+            if self.failure is not None and not self.in_flight:
+                self._over.set()
+
+    async def _call(self, session: ClientSession, call: Call) -> Any:
+        tool, request = call.tool, tool_request(call.tool, call.arguments)
+        with receipt() as sent, Progress(call.on_progress, self.server.redact) as progress:
+            try:
+                # Not client.call_tool: it would check the output schema by itself, and lose the
+                # result if it does not fit.
+                result = await call_tool(session, request, self.server, progress.callback)
+                return output_of(result, f"{self.server.name}:{tool}")
+            except MCPError as error:
+                raise await self._translated(error, tool, sent.written) from None
+            except ValidationError as error:
+                raise self._error(fault_of_result(error, tool)) from None
+            except ValueError as error:  # nested deeper than the SDK can write
+                raise not_json(tool, error) from None
+            except CallError as error:
+                raise self._redacted(error.error) from None
 
     def unavailable(self) -> CallError:
         """The error of a call that cannot be made."""
         return self._redacted(self.failure or self._error(NOT_OPEN).error)
 
-    async def _ended(self) -> CallError:
-        """The same, once the owner has heard the last words."""
-        await self._failed.wait()
-        return self.unavailable()
+    async def _ended(self, *, lost: bool) -> CallError:
+        """The error of a call when the session has ended, once the owner has heard the last words.
 
-    async def _translated(self, error: MCPError, tool: str) -> CallError:
+        A call that was sent is lost: nobody knows whether it was executed.
+        """
+        await self._failed.wait()
+        error = self.unavailable().error
+        if lost:
+            details = {**error.details, **LOST}
+            return CallError(error.kind, error.message, retryable=error.retryable, **details)
+        return _not_executed(error)
+
+    async def _translated(self, error: MCPError, tool: str, written: bool) -> CallError:
         if is_closed(error):
             with anyio.move_on_after(END_S):
                 await self._over.wait()
             if self._over.is_set():
-                return await self._ended()
+                return await self._ended(lost=written)
         fault = fault_of(error, tool)
         self.doubtful = self.doubtful or fault.doubtful
-        if fault.ends:
+        if fault.ends:  # for new calls; those in flight get answers of their own, then it is closed
             self._fail(fault)
-            self._over.set()
+            return _not_executed(self._error(fault).error)
         return self._error(fault)
 
     def _error(self, fault: Fault) -> CallError:
@@ -233,59 +308,7 @@ class Connection:
         return CallError(error.kind, message, retryable=error.retryable, **details)
 
 
-def _modes(server: Server) -> list[str]:
-    fallback = server.protocol == "auto" and server.command is not None
-    return ["auto", "legacy"] if fallback else [server.protocol]
-
-
-def _client_info() -> Implementation:
-    try:
-        return Implementation(name="orchestrator", version=version("mcp-orchestrator"))
-    except PackageNotFoundError:
-        return Implementation(name="orchestrator", version="0")
-
-
-async def _list_tools(client: Client, server: str) -> AsyncIterator[Tool]:
-    cursor: str | None = None
-    for _ in range(MAX_TOOL_PAGES):
-        try:
-            page = await client.list_tools(cursor=cursor)
-        except MCPError as error:
-            if error.code == METHOD_NOT_FOUND:
-                return  # a server of prompts or resources
-            raise
-        for tool in page.tools:
-            yield _tool(server, tool)
-        cursor = page.next_cursor
-        if not cursor:
-            return
-
-
-def _tool(server: str, tool: McpTool) -> Tool:
-    notes = tool.annotations
-    return Tool(
-        server=server,
-        name=tool.name,
-        input_schema=tool.input_schema,
-        title=tool.title or "",
-        description=tool.description or "",
-        output_schema=tool.output_schema,
-        read_only=notes.read_only_hint if notes else None,
-        idempotent=notes.idempotent_hint if notes else None,
-        destructive=notes.destructive_hint if notes else None,
-        open_world=notes.open_world_hint if notes else None,
+def _not_executed(error: TaskError) -> NotExecutedError:
+    return NotExecutedError(
+        error.kind, error.message, retryable=error.retryable, **dict(error.details)
     )
-
-
-def _request(tool: str, arguments: dict[str, Any]) -> CallToolRequest:
-    """The request, if it can be sent: one that cannot would break the session for all others."""
-    try:
-        json.dumps(arguments, allow_nan=False, ensure_ascii=False).encode()
-        return CallToolRequest(params=CallToolRequestParams(name=tool, arguments=arguments))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise _not_json(tool, error) from None
-
-
-def _not_json(tool: str, error: Exception) -> CallError:
-    message = f"the arguments of {tool!r} cannot be sent as JSON: {error}"
-    return CallError("invalid_arguments", message, tool=tool)

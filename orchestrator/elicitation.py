@@ -10,6 +10,7 @@ import logging
 
 import anyio
 from mcp.client.session import ClientRequestContext, ClientSession, ElicitationFnT
+from mcp.shared.dispatcher import ProgressFnT
 from mcp.types import (
     CallToolRequest,
     CallToolResult,
@@ -69,7 +70,10 @@ def _declined(asked: ElicitRequestParams, server: Server, why: str) -> ElicitRes
 
 
 async def call_tool(
-    session: ClientSession, request: CallToolRequest, server: Server
+    session: ClientSession,
+    request: CallToolRequest,
+    server: Server,
+    progress: ProgressFnT | None = None,
 ) -> CallToolResult:
     """The result of a call, once the server has been answered what it asks meanwhile.
 
@@ -81,7 +85,7 @@ async def call_tool(
         MCPError: As `ClientSession.send_request`, and whatever else that raises.
     """
     for number in range(MAX_ROUNDS):
-        result = await session.send_request(request, _RESULT)
+        result = await session.send_request(request, _RESULT, progress_callback=progress)
         if isinstance(result, CallToolResult):
             return result
         if not result.input_requests:

@@ -6,6 +6,7 @@ knows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +14,11 @@ from typing import Any
 from mcp import MCPError
 from pydantic import ValidationError
 
+from orchestrator import framing
 from orchestrator.errors import ErrorKind
 from orchestrator.http import HTTP_ERROR, HTTP_FACTS
 
+INVALID_REQUEST = -32600
 CONNECTION_CLOSED = -32000
 REQUEST_TIMEOUT = -32001
 METHOD_NOT_FOUND = -32601
@@ -27,6 +30,14 @@ _WORTH_RETRYING = (408, 425, 429)
 _UNAVAILABLE = (401, 402, 403, 407, *_WORTH_RETRYING)
 
 
+# What servers say of a session that they do not know: the SDKs', and those made after an example.
+_SESSION_GONE = re.compile(
+    r"session\b.*(not found|unknown|invalid|expired|terminated)|no valid session", re.I
+)
+# What the SDK says of an event that is longer than the limit it was given.
+_EVENT_TOO_LARGE = re.compile(r"exceeded the (\d+) byte limit")
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What went wrong with a server.
@@ -36,7 +47,7 @@ class Fault:
         what: What happened, as it continues "server 'x' ...".
         details: Facts for programs.
         retryable: Whether trying again may help; None for what the kind says.
-        ends: Whether the session is of no use any more.
+        ends: Whether the session is of no use any more; the call was refused with it.
         doubtful: Whether it may be of none: it should be opened anew before the next run.
     """
 
@@ -51,6 +62,8 @@ class Fault:
 WAS_CLOSED = Fault("server_unavailable", "was closed")
 NOT_OPEN = Fault("server_unavailable", "is not open")
 ENDED = Fault("server_unavailable", "closed the connection")
+SILENT = Fault("server_unavailable", "does not answer any more")
+LOST = {"lost": True}
 
 
 def is_closed(error: MCPError) -> bool:
@@ -61,13 +74,17 @@ def is_closed(error: MCPError) -> bool:
 def fault_of(error: MCPError, tool: str) -> Fault:
     """Why a call that was answered with an error failed."""
     data = error.data
+    if (fault := _fault_of_size(error, tool)) is not None:
+        return fault
     if isinstance(data, dict) and isinstance(http := data.get(HTTP_FACTS), dict):
         data = {name: value for name, value in data.items() if name != HTTP_FACTS} or None
         if (fault := _http_fault(error, http)) is not None:
             return fault
+    if error.code == INVALID_REQUEST and _SESSION_GONE.search(error.message):
+        return Fault("server_unavailable", f"ended the session: {error.message}", ends=True)
     if error.code == CONNECTION_CLOSED and error.message.startswith("SSE stream"):
         what = f"broke off its answer: {error.message}"
-        return Fault("server_unavailable", what, doubtful=True)
+        return Fault("server_unavailable", what, LOST, doubtful=True)
     details = {"code": error.code} | ({} if data is None else {"data": data})
     if error.code == INVALID_PARAMS:
         what = f"does not accept this call of {tool!r}: {error.message}"
@@ -78,13 +95,35 @@ def fault_of(error: MCPError, tool: str) -> Fault:
     return Fault(kind, what, details, may_retry)
 
 
+def _fault_of_size(error: MCPError, tool: str) -> Fault | None:
+    """An answer that is larger than the server may give; None if it is something else."""
+    match error.data:
+        case {framing.TOO_LARGE: {"bytes": int(size), "max_result_bytes": int(limit)}}:
+            pass
+        case _:
+            found = _EVENT_TOO_LARGE.search(error.message)
+            if error.code != CONNECTION_CLOSED or found is None:
+                return None
+            limit = int(found[1])
+            size = limit + 1
+    what = (
+        f"gave a result of {tool!r} of at least {size:,} bytes; the limit is {limit:,}, and "
+        f"max_result_bytes of the server raises it"
+    )
+    details = {"tool": tool, "bytes": size, "max_result_bytes": limit}
+    return Fault("protocol_error", what, details, retryable=False)
+
+
 def _http_fault(error: MCPError, facts: dict[str, Any]) -> Fault | None:
     """What HTTP says; None if the JSON-RPC error that came with it says more."""
+    facts = dict(facts)
+    had_session = facts.pop("had_session", False)
     status = facts.get("http_status")
     if status is None:
-        what = f"cannot be reached: {error.message}"
-        return Fault("server_unavailable", what, facts, doubtful=True)
-    if facts.get("session_ended"):
+        verb = "broke off its answer" if "lost" in facts else "cannot be reached"
+        return Fault("server_unavailable", f"{verb}: {error.message}", facts, doubtful=True)
+    refused = status == 404 or (status == 400 and _SESSION_GONE.search(error.message))
+    if had_session and refused:
         what = f"ended the session (HTTP {status}): {error.message}"
         return Fault("server_unavailable", what, facts, ends=True)
     said = error.message if error.code == HTTP_ERROR else f"HTTP {status}: {error.message}"

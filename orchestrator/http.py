@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import ssl
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import aclosing, suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any, Self
 
@@ -17,12 +20,18 @@ import anyio
 import httpx2
 
 from orchestrator.config import Server
+from orchestrator.framing import too_large
 
 logger = logging.getLogger("orchestrator.http")
 
 HTTP_ERROR = -32000
+# What came before the request was written: nothing was executed.
+_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 HTTP_FACTS = "orchestrator.http"
 MAX_ERROR_BODY = 2000
+MAX_ERROR_BYTES = 1_000_000
+LONGEST_RETRY_AFTER_S = 86_400.0
+_CODED = (b"content-encoding", b"content-length", b"transfer-encoding")
 CONNECT_TIMEOUT_S = 10.0
 WRITE_TIMEOUT_S = 30.0
 # How long the answer to a notification may take; the SDK writes nothing else meanwhile.
@@ -37,26 +46,39 @@ def _tls() -> ssl.SSLContext:
     return httpx2.create_ssl_context()
 
 
-def http_client(server: Server) -> httpx2.AsyncClient:
+def http_client(server: Server, heard: Callable[[], None]) -> httpx2.AsyncClient:
     """A client for a server, without limits of its own: the deadlines of calls are the engine's."""
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100)
     transport = httpx2.AsyncHTTPTransport(verify=_tls(), limits=limits)
     return httpx2.AsyncClient(
         headers=dict(server.headers),
         timeout=httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S, write=WRITE_TIMEOUT_S),
-        transport=ContainedTransport(transport),
+        transport=ContainedTransport(transport, server.max_result_bytes, heard),
     )
 
 
 class ContainedTransport(httpx2.AsyncBaseTransport):
     """Answers a failed request with a JSON-RPC error instead of an exception.
 
-    The error's `data` says under `HTTP_FACTS` what happened: `http_status`, `retry_after`, `body`,
-    `session_ended`; or `unreachable`.
+    The error's `data` says under `HTTP_FACTS` what happened: `http_status`, `retry_after_s`,
+    `body`, `had_session`; or `unreachable`, if nothing was sent; or `lost`, if nobody knows what
+    became of it.
+
+    Args:
+        inner: Sends the requests.
+        limit: How long a JSON answer may be, bytes.
+        heard: Is told whenever anything comes from the server.
     """
 
-    def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
+    def __init__(
+        self,
+        inner: httpx2.AsyncBaseTransport,
+        limit: int,
+        heard: Callable[[], None] = lambda: None,
+    ) -> None:
         self._inner = inner
+        self._limit = limit
+        self._heard = heard
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request; bounded for notifications and for the end of a session."""
@@ -68,18 +90,31 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
             }
         try:
             response = await self._inner.handle_async_request(request)
+            self._heard()
             if asks and response.status_code >= 400:
                 return await _explained(request, response)
-            if _is_json(response):
-                await _read(response)  # here: where the SDK reads it, a failure ends the session
+            if _is_json(response):  # here: where the SDK reads it, a failure ends the session
+                return await self._whole(response)
         except httpx2.RequestError as failure:
             message = f"{type(failure).__name__}: {failure}".rstrip(": ")
             if request.method == "DELETE":  # with its server, the session is over too
                 return httpx2.Response(204)
-            return _error_response(503, HTTP_ERROR, message, {"unreachable": True})
+            facts = {"unreachable" if isinstance(failure, _NOT_SENT) else "lost": True}
+            return _error_response(503, HTTP_ERROR, message, facts)
         assert isinstance(response.stream, httpx2.AsyncByteStream)
-        response.stream = _ContainedStream(response.stream)
+        response.stream = _ContainedStream(response.stream, self._heard)
         return response
+
+    async def _whole(self, response: httpx2.Response) -> httpx2.Response:
+        """The response with its body, or an error in the place of one that is too large."""
+        body, size = await _read(response, self._limit, self._heard)
+        if size > self._limit:
+            error = too_large(size, self._limit)
+            return httpx2.Response(502, json={"jsonrpc": "2.0", "id": None, "error": error})
+        headers = [
+            (name, value) for name, value in response.headers.raw if name.lower() not in _CODED
+        ]
+        return httpx2.Response(response.status_code, headers=headers, content=body)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -99,23 +134,46 @@ def _is_json(response: httpx2.Response) -> bool:
     return kind.lower().startswith("application/json")
 
 
-async def _read(response: httpx2.Response) -> bytes:
+async def _read(
+    response: httpx2.Response, limit: int, heard: Callable[[], None] = lambda: None
+) -> tuple[bytes, int]:
+    """The body, decoded; and its size, or of one that is larger than the limit what it is at least.
+
+    Of one that is larger, no more is kept than the limit.
+    """
+    announced = response.headers.get("content-length", "")
+    size = (
+        int(announced)
+        if announced.isdecimal() and "content-encoding" not in response.headers
+        else 0
+    )
+    parts: list[bytes] = []
     try:
-        return await response.aread()
+        if size <= limit:
+            size = 0
+            async with aclosing(response.aiter_bytes()) as chunks:
+                async for chunk in chunks:
+                    heard()
+                    parts.append(chunk)
+                    size += len(chunk)
+                    if size > limit:
+                        break
     finally:
         await response.aclose()
+    return b"".join(parts), size
 
 
 async def _explained(request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
     """The JSON-RPC error in the body, or else one of our own, with the status."""
     body = b""
     with suppress(httpx2.RequestError):  # the status says enough
-        body = await _read(response)
+        body, _ = await _read(response, MAX_ERROR_BYTES)
     facts: dict[str, Any] = {"http_status": response.status_code}
-    if "retry-after" in response.headers:
-        facts["retry_after"] = response.headers["retry-after"]
-    if response.status_code == 404 and "mcp-session-id" in request.headers:
-        facts["session_ended"] = True
+    wait_s = retry_after_s(response.headers.get("retry-after", ""), datetime.now(UTC))
+    if wait_s is not None:
+        facts["retry_after_s"] = wait_s
+    if "mcp-session-id" in request.headers:
+        facts["had_session"] = True
     if (said := _json_rpc_error(body)) is not None:
         code, message, data = said
         return _error_response(response.status_code, code, message, facts, data)
@@ -124,6 +182,17 @@ async def _explained(request: httpx2.Request, response: httpx2.Response) -> http
         facts["body"] = text
     message = f"HTTP {response.status_code} {response.reason_phrase}".strip()
     return _error_response(response.status_code, HTTP_ERROR, message, facts)
+
+
+def retry_after_s(value: str, now: datetime) -> float | None:
+    """`Retry-After` (RFC 9110, section 10.2.3) as seconds from now; None if it is none."""
+    if value.strip().isdecimal():
+        return min(float(value), LONGEST_RETRY_AFTER_S)
+    with suppress(ValueError, OverflowError):
+        at = parsedate_to_datetime(value)
+        wait_s = (at if at.tzinfo else at.replace(tzinfo=UTC)) - now
+        return min(max(0.0, wait_s.total_seconds()), LONGEST_RETRY_AFTER_S)
+    return None
 
 
 def _json_rpc_error(body: bytes) -> tuple[int, str, Any] | None:
@@ -150,8 +219,9 @@ class _ContainedStream(httpx2.AsyncByteStream):
     is closed, so that the connection can be used again.
     """
 
-    def __init__(self, inner: httpx2.AsyncByteStream) -> None:
+    def __init__(self, inner: httpx2.AsyncByteStream, heard: Callable[[], None]) -> None:
         self._inner = inner
+        self._heard = heard
         self._chunks = aiter(inner)
 
     def __aiter__(self) -> Self:
@@ -159,7 +229,9 @@ class _ContainedStream(httpx2.AsyncByteStream):
 
     async def __anext__(self) -> bytes:
         try:
-            return await anext(self._chunks)
+            chunk = await anext(self._chunks)
+            self._heard()
+            return chunk
         except httpx2.TransportError as failure:
             logger.debug("a response broke off: %r", failure)
             raise StopAsyncIteration from None

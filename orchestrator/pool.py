@@ -1,16 +1,15 @@
-"""The sessions to all servers, and the catalogue of their tools.
+"""The sessions to all servers, and who is told of them.
 
 The rule of this file: one owner task a session, so that a server that fails takes nothing with it;
-the pool starts what is asked for, all at once, and closes everything it started.
+the pool closes everything that was started in it.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -18,13 +17,18 @@ import anyio
 from anyio.abc import TaskGroup
 
 from orchestrator.calls import Call, ServerPolicy, Tool
+from orchestrator.catalogue import Catalogue, is_allowed
 from orchestrator.config import Server
 from orchestrator.errors import CallError, TaskError
-from orchestrator.events import Event, ServerFailed, ServerReady, ServerStarting
+from orchestrator.events import Event, ServerEvent
+from orchestrator.keeper import Announce, Keeper, Work
 from orchestrator.limits import AdaptiveSlots, Rate, Slots
+from orchestrator.receipts import NotExecutedError
 
 if TYPE_CHECKING:
     from orchestrator.connection import Connection
+
+__all__ = ["ServerPool", "is_allowed"]
 
 logger = logging.getLogger("orchestrator")
 
@@ -33,9 +37,6 @@ logger = logging.getLogger("orchestrator")
 STARTS_PER_CORE = 4
 # A program that has not answered by then is waiting for something and no longer costs a core.
 STARTING_S = 3.0
-
-Announce = Callable[[Event], None]
-Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class ServerPool:
@@ -51,23 +52,29 @@ class ServerPool:
             for name, server in servers.items()
         }
         self.policies = {name: _policy(server) for name, server in self.servers.items()}
+        self._catalogue = Catalogue(self.servers)
         self._group: TaskGroup | None = None
         self._closing = False
         self._live: set[Connection] = set()
         self._working: set[anyio.CancelScope] = set()
-        self._connections: dict[str, list[Connection]] = {}
-        self._catalogue: dict[str, dict[str, Tool]] = {}
-        self._opening: dict[str, anyio.Lock] = {}
+        self._subscribers: list[tuple[Announce, frozenset[str]]] = []
         self._starting = Slots(STARTS_PER_CORE * (os.cpu_count() or 1))
+        self._keepers = self._new_keepers()
 
     def __repr__(self) -> str:
         ready = [name for name in self.servers if self.usable(name)]
         return f"ServerPool({len(ready)} of {len(self.servers)} servers ready)"
 
+    def _new_keepers(self) -> dict[str, Keeper]:
+        return {
+            name: Keeper(server, self._catalogue, self._start, self.start_soon, self._tell)
+            for name, server in self.servers.items()
+        }
+
     async def __aenter__(self) -> Self:
         if self._group is not None:
             raise RuntimeError("it is open already: use one 'async with' at a time")
-        self._opening = {name: anyio.Lock() for name in self.servers}
+        self._keepers = self._new_keepers()
         self._closing = False
         self._group = await anyio.create_task_group().__aenter__()
         return self
@@ -80,6 +87,8 @@ class ServerPool:
     ) -> None:
         assert self._group is not None
         self._closing = True
+        for keeper in self._keepers.values():
+            keeper.close()
         for scope in self._working:
             scope.cancel()
         for connection in self._live:
@@ -94,53 +103,46 @@ class ServerPool:
 
     def usable(self, server: str) -> bool:
         """Whether a session with the server is open."""
-        return any(connection.usable for connection in self._connections.get(server, ()))
+        return self._keepers[server].usable
 
     async def open(self, names: Iterable[str], announce: Announce = lambda _: None) -> None:
         """See to it that these servers are open, all at once; a server that fails is not an error.
 
         Args:
             names: The servers.
-            announce: Is told which start, which are ready and which failed.
+            announce: Is told which start, which are ready and which failed; subscribers are, too.
         """
         async with anyio.create_task_group() as group:
             for name in names:
-                group.start_soon(self._open, name, announce)
+                group.start_soon(self._keepers[name].open, announce)
 
-    async def _open(self, name: str, announce: Announce) -> None:
-        async with self._opening[name]:
-            kept = [each for each in self._connections.get(name, ()) if _is_good(each)]
-            missing = self.servers[name].sessions - len(kept)
-            if not missing:
-                return
-            announce(ServerStarting(0.0, name))
-            began_at = anyio.current_time()
-            connections = [*kept, *await self._connect(self.servers[name], missing)]
-            took_ms = (anyio.current_time() - began_at) * 1000
-            self._replace(name, connections)
-            announce(self._result(name, connections, round(took_ms, 3)))
+    @contextmanager
+    def subscribe(self, tell: Callable[[Event], None], servers: Iterable[str]) -> Iterator[None]:
+        """Have somebody told what happens to these servers while the block runs.
 
-    async def _connect(self, server: Server, count: int) -> list[Connection]:
-        from orchestrator.connection import Connection
+        Args:
+            tell: Is told `ServerStarting`, `ServerReady`, `ServerFailed`, `ServerToolsChanged` and
+                `ServerLog`, with `at_ms` 0. One that fails is told nothing more.
+            servers: The servers.
+        """
+        subscriber = (tell, frozenset(servers))
+        self._subscribers.append(subscriber)
+        try:
+            yield
+        finally:
+            if subscriber in self._subscribers:
+                self._subscribers.remove(subscriber)
 
-        connections = [Connection(server) for _ in range(count)]
-        async with anyio.create_task_group() as group:
-            for connection in connections:
-                group.start_soon(self._start, connection)
-        return connections
-
-    def _replace(self, name: str, connections: list[Connection]) -> None:
-        for old in set(self._connections.get(name, ())) - set(connections):
-            old.close()
-        self._connections[name] = connections
-
-    def _result(self, name: str, connections: list[Connection], took_ms: float) -> Event:
-        usable = [connection for connection in connections if connection.usable]
-        if not usable:
-            return ServerFailed(0.0, name, connections[0].unavailable().error)
-        tools = {tool.name: tool for tool in usable[0].tools}
-        self._catalogue[name] = tools
-        return ServerReady(0.0, name, usable[0].protocol, len(tools), took_ms)
+    def _tell(self, event: Event) -> None:
+        assert isinstance(event, ServerEvent)
+        for subscriber in tuple(self._subscribers):
+            tell, servers = subscriber
+            if event.server in servers:
+                try:
+                    tell(event)
+                except Exception:
+                    self._subscribers.remove(subscriber)
+                    logger.exception("subscriber %r failed and is told nothing more", tell)
 
     async def _start(self, connection: Connection) -> None:
         """Start a session; so many programs at a time as the cores can take, each for a while."""
@@ -190,51 +192,37 @@ class ServerPool:
 
     def failure(self, server: str) -> TaskError | None:
         """Why a server that was to be opened is not usable; None if it is, or never was to be."""
-        connections = self._connections.get(server)
-        return connections[0].failure if connections and not self.usable(server) else None
+        return self._keepers[server].failure
 
     def tools(self, server: str) -> dict[str, Tool]:
         """The tools of an open server that its configuration allows, by name."""
-        settings = self.servers[server]
-        return {
-            name: tool
-            for name, tool in self._catalogue.get(server, {}).items()
-            if is_allowed(settings, name)
-        }
+        return self._catalogue.tools(server)
 
     def is_denied(self, server: str, tool: str) -> bool:
         """Whether a server has a tool that its configuration does not allow."""
-        return tool in self._catalogue.get(server, {}) and not is_allowed(
-            self.servers[server], tool
-        )
+        return self._catalogue.is_denied(server, tool)
 
-    def catalogue(self, servers: Iterable[str]) -> dict[str, Tool]:
-        """The tools of these servers, by `server:tool`."""
-        return {tool.target: tool for server in servers for tool in self.tools(server).values()}
+    def catalogue(self, servers: Iterable[str]) -> Mapping[str, Tool]:
+        """The tools of these servers, by `server:tool`: a view that changes when they do."""
+        return self._catalogue.of(servers)
 
     async def call(self, call: Call) -> Any:
         """Make a call on the least busy session of its server. This is the engine's caller.
 
+        A server whose sessions have ended is started again meanwhile. A call that was certainly not
+        executed, because its session had ended or was forgotten, is made on the next one, once.
+
         Raises:
             CallError: The call failed, or the server is not there.
         """
-        connections = self._connections.get(call.server, ())
-        if not connections:
-            raise CallError("server_unavailable", f"server {call.server!r} was never opened")
-        usable = [connection for connection in connections if connection.usable]
-        connection = min(usable or connections, key=lambda connection: connection.in_flight)
-        return await connection.call(call.tool, call.arguments)
-
-
-def _is_good(connection: Connection) -> bool:
-    """Whether a session can serve another run; one that is in use is not taken away."""
-    return connection.usable and not (connection.doubtful and connection.in_flight == 0)
-
-
-def is_allowed(server: Server, tool: str) -> bool:
-    """Whether `allow` and `deny` of a server let a tool be called; `deny` is the stronger."""
-    allowed = server.allow is None or any(fnmatch.fnmatchcase(tool, p) for p in server.allow)
-    return allowed and not any(fnmatch.fnmatchcase(tool, pattern) for pattern in server.deny)
+        keeper = self._keepers.get(call.server)
+        if keeper is None:
+            raise CallError("server_unavailable", f"there is no server {call.server!r}")
+        try:
+            return await (await keeper.session()).call(call)
+        except NotExecutedError:
+            pass
+        return await (await keeper.session()).call(call)
 
 
 def _policy(server: Server) -> ServerPolicy:

@@ -1,75 +1,90 @@
 """How to reach a server: what `mcp.Client` is given for a program, a URL or a server in memory.
 
-The rule of this file: it opens nothing by itself; a transport tells when the server's side of it
-has ended.
+The rule of this file: it opens nothing by itself; a transport tells when anything has come from the
+server, and when the server's side of it has ended.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 import anyio
-from mcp import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
-from mcp.types import JSONRPCResponse
+from mcp.types import JSONRPCRequest, JSONRPCResponse
 
+from orchestrator import receipts
 from orchestrator.config import Server
 from orchestrator.http import http_client
 from orchestrator.stderr import StderrTail
+from orchestrator.stdio import Program
 
 COURTESY_S = 1.0
 
 Notify = Callable[[], None]
 
 
-async def target_of(server: Server, stack: AsyncExitStack, tail: StderrTail, on_end: Notify) -> Any:
-    """What `mcp.Client` is to be given.
+def _nothing() -> None:
+    """What a server without a process of its own is killed by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """How to reach a server.
+
+    Attributes:
+        server: What `mcp.Client` is to be given.
+        kill: Ends the program behind it, if there is one, at once.
+    """
+
+    server: Any
+    kill: Notify = _nothing
+
+
+async def target_of(
+    server: Server, stack: AsyncExitStack, tail: StderrTail, heard: Notify, on_end: Notify
+) -> Target:
+    """How to reach a server.
 
     Args:
         server: The server.
         stack: Closes what has to outlive the session.
         tail: Takes what a program says on its stderr.
+        heard: Is told whenever anything comes from the server.
         on_end: Is told when the server has ended the connection.
     """
     if server.command is not None:
-        errlog = await stack.enter_async_context(tail.pipe())
-        transport = stdio_client(_parameters(server), errlog)
-        return Watched(transport, on_end, tail.release)
+        program = Program(server, await stack.enter_async_context(tail.pipe()), heard)
+        return Target(Watched(program, heard, on_end, tail.release), program.kill)
     if server.url is not None:
-        client = await stack.enter_async_context(http_client(server))
-        transport = streamable_http_client(server.url, http_client=client, max_sse_event_size=None)
-        return Watched(transport, on_end)
+        client = await stack.enter_async_context(http_client(server, heard))
+        limit = server.max_result_bytes
+        transport = streamable_http_client(server.url, http_client=client, max_sse_event_size=limit)
+        return Target(Watched(transport, heard, on_end))
     if hasattr(server.target, "__aenter__"):  # a transport of the user's own
-        return Watched(server.target, on_end)
-    return server.target
-
-
-def _parameters(server: Server) -> StdioServerParameters:
-    return StdioServerParameters(
-        command=server.command or "",
-        args=server.args,
-        env=server.env,
-        cwd=server.cwd,
-        encoding_error_handler="replace",  # with "strict", one invalid byte hangs every call
-    )
+        return Target(Watched(server.target, heard, on_end))
+    return Target(server.target)
 
 
 class Watched:
-    """A transport that tells when it is open, and when the server's side of it has ended."""
+    """A transport that tells when it is open, when it hears, and when it has ended."""
 
-    def __init__(self, transport: Any, on_end: Notify, on_open: Notify = lambda: None) -> None:
+    def __init__(
+        self, transport: Any, heard: Notify, on_end: Notify, on_open: Notify = _nothing
+    ) -> None:
         self._transport = transport
+        self._heard = heard
         self._on_end = on_end
         self._on_open = on_open
 
     async def __aenter__(self) -> tuple[Any, Any]:
         read, write = await self._transport.__aenter__()
         self._on_open()
-        return _WatchedStream(read, self._on_end), _PromptStream(write)
+        return _WatchedStream(read, self._heard, self._on_end), _PromptStream(write)
 
     async def __aexit__(
         self,
@@ -84,8 +99,9 @@ class Watched:
 class _WatchedStream:
     """The stream of what the server says."""
 
-    def __init__(self, stream: Any, on_end: Notify) -> None:
+    def __init__(self, stream: Any, heard: Notify, on_end: Notify) -> None:
         self._stream = stream
+        self._heard = heard
         self._on_end = on_end
 
     def __getattr__(self, name: str) -> Any:
@@ -96,10 +112,12 @@ class _WatchedStream:
 
     async def __anext__(self) -> Any:
         try:
-            return _with_result_type(await self._stream.__anext__())
+            message = _with_result_type(await self._stream.__anext__())
         except StopAsyncIteration:
             self._on_end()
             raise
+        self._heard()
+        return message
 
     async def __aenter__(self) -> Self:
         await self._stream.__aenter__()
@@ -140,6 +158,8 @@ class _PromptStream:
         courtesy = getattr(item.message, "method", "") == "notifications/cancelled"
         with anyio.move_on_after(COURTESY_S if courtesy else None):
             await self._stream.send(item)
+        if isinstance(item.message, JSONRPCRequest):
+            receipts.sign()
 
     async def __aenter__(self) -> Self:
         await self._stream.__aenter__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -22,6 +23,8 @@ class HttpServer:
         requests: The JSON-RPC messages that came, in order.
         methods: The HTTP methods and the names of the JSON-RPC methods that came.
         everything: If given, answers each request instead.
+        forgotten: Status and body of the answer to a session that is not the one of now.
+        forgets: Whether it forgets each session when a tool is called.
         dropped: Set when a client has closed the connection of a call of `hang`.
         called: Set when `hang` was called.
     """
@@ -31,6 +34,8 @@ class HttpServer:
         self.url = ""
         self.requests: list[Json] = []
         self.methods: list[str] = []
+        self.forgotten: tuple[int, Any] = (404, {"error": "no such session"})
+        self.forgets = False
         self.everything: Callable[[SocketStream, Json], Awaitable[None]] | None = None
         self.dropped = anyio.Event()
         self.called = anyio.Event()
@@ -55,6 +60,9 @@ class HttpServer:
                 if self.everything is not None:
                     await self.everything(stream, message)
                 elif headers.get("mcp-session-id", self.session) != self.session:
+                    status, body = self.forgotten
+                    await answer(stream, status, {**body, "id": message.get("id")})
+                elif self.forgets and message.get("method") == "tools/call":
                     await answer(stream, 404, {"error": "no such session"})
                 elif method != "POST":
                     await answer(stream, 200 if method == "DELETE" else 405)
@@ -71,7 +79,7 @@ class HttpServer:
                 headers = {"mcp-session-id": self.session} if self.session else {}
                 await reply(stream, message, {**result, "serverInfo": info}, headers)
             case "tools/list", _:
-                names = ["echo", "status", "broken", "broken_stream", "hang", "raw"]
+                names = ["echo", "status", "broken", "broken_stream", "hang", "raw", "huge"]
                 tools = [{"name": name, "inputSchema": {"type": "object"}} for name in names]
                 await reply(stream, message, {"tools": tools, "ttlMs": 0, "cacheScope": "private"})
             case "tools/call", {"name": tool, "arguments": arguments}:
@@ -95,6 +103,25 @@ class HttpServer:
         del message
         head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 999\r\n\r\n"
         await stream.send(f'{head}{{"jsonrpc": "2.0", "id"'.encode())
+
+    async def _huge(
+        self, stream: SocketStream, message: Json, size: int, how: str = "json"
+    ) -> None:
+        """Answer with so many bytes: as JSON, JSON without its length, packed JSON, or an event."""
+        result = {"content": [{"type": "text", "text": "x" * size}], "resultType": "complete"}
+        text = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result})
+        head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json\r\n"
+        body = text.encode()
+        match how:
+            case "json":
+                head += f"content-length: {len(body)}\r\n"
+            case "packed":
+                body = gzip.compress(body)
+                head += f"content-encoding: gzip\r\ncontent-length: {len(body)}\r\n"
+            case "event":
+                head = head.replace("application/json", "text/event-stream")
+                body = f"event: message\ndata: {text}\n\n".encode()
+        await stream.send(f"{head}\r\n".encode() + body)
 
     async def _broken_stream(self, stream: SocketStream, message: Json) -> None:
         del message

@@ -229,6 +229,7 @@ RIGHT: dict[str, list[Any]] = {
     "max_concurrency": [1, None],
     "tools": [{}],
     "sessions": [1],
+    "max_result_bytes": [1],
     "rate": [None],
     "protocol": [],
     "writes": [],

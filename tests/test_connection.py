@@ -14,9 +14,10 @@ import pytest
 from mcp.server.mcpserver import MCPServer
 from mcp.types import ToolAnnotations
 
+import orchestrator.clients as clients
 import orchestrator.connection as connections
 from orchestrator import CallError, Server
-from orchestrator.calls import Tool
+from orchestrator.calls import Call, Tool
 from orchestrator.config import Protocol
 from orchestrator.connection import Connection
 from orchestrator.faults import Fault
@@ -99,7 +100,7 @@ async def test_a_session_lists_its_tools_with_what_they_declare() -> None:
 async def test_the_tools_are_read_page_by_page_but_not_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connections, "MAX_TOOL_PAGES", 3)
+    monkeypatch.setattr("orchestrator.listing.MAX_TOOL_PAGES", 3)
     answers = {**HELLO, "tools/list": {"tools": [TOOL], "nextCursor": "again"}}
     async with opened(program(answers)) as connection:
         assert [tool.name for tool in connection.tools] == ["a"] * 3
@@ -131,7 +132,7 @@ async def test_a_result_that_does_not_say_that_it_is_complete_is(protocol: Proto
     said = {"content": [{"type": "text", "text": "done"}]}
     server = program({**HELLO, "tools/list": listed, "tools/call": said})
     async with opened(server.model_copy(update={"protocol": protocol})) as connection:
-        assert await connection.call("a", {}) == "done"
+        assert await connection.call(Call("t", "it", "a", {})) == "done"
 
 
 async def test_a_result_that_is_none_is_an_error_of_the_protocol() -> None:
@@ -140,7 +141,7 @@ async def test_a_result_that_is_none_is_an_error_of_the_protocol() -> None:
         with pytest.raises(
             CallError, match="gave no valid result of 'a': content is not"
         ) as caught:
-            await connection.call("a", {})
+            await connection.call(Call("t", "it", "a", {}))
         assert connection.usable
     assert caught.value.kind == "protocol_error"
 
@@ -151,18 +152,20 @@ async def test_a_server_that_says_that_the_connection_is_closed_is_not_believed(
     monkeypatch.setattr(connections, "END_S", 0.05)
     async with opened(faulty()) as connection:
         with pytest.raises(CallError, match="error -32000: Connection closed") as caught:
-            await connection.call("rpc_error", {"code": -32000, "message": "Connection closed"})
+            await connection.call(
+                Call("t", "it", "rpc_error", {"code": -32000, "message": "Connection closed"})
+            )
         assert caught.value.kind == "protocol_error"
-        assert await connection.call("echo", {"value": 1}) == {"value": 1}
+        assert await connection.call(Call("t", "it", "echo", {"value": 1})) == {"value": 1}
 
 
 async def test_a_session_that_is_not_open_says_so() -> None:
     connection = Connection(Server(name="it", command="tool"))
     with pytest.raises(CallError, match=r"server 'it' is not open \(tool\)"):
-        await connection.call("echo", {})
+        await connection.call(Call("t", "it", "echo", {}))
     connection.close()
     with pytest.raises(CallError, match=r"server 'it' was closed \(tool\)"):
-        await connection.call("echo", {})
+        await connection.call(Call("t", "it", "echo", {}))
     with anyio.fail_after(TIMEOUT_S):
         await connection.own()  # closed before it began: nothing is started
     assert not connection.usable
@@ -174,7 +177,7 @@ async def test_a_call_that_comes_as_the_server_ends_waits_for_its_last_words() -
 
         async def call(tool: str) -> None:
             with pytest.raises(CallError) as caught:
-                await connection.call(tool, {})
+                await connection.call(Call("t", "it", tool, {}))
             errors.append(str(caught.value))
 
         async with anyio.create_task_group() as group:
@@ -245,6 +248,6 @@ async def test_the_client_names_itself_even_when_it_is_not_installed(
     def missing(_: str) -> str:
         raise PackageNotFoundError
 
-    assert connections._client_info().version != "0"
-    monkeypatch.setattr(connections, "version", missing)
-    assert connections._client_info().version == "0"
+    assert clients.client_info.__wrapped__().version != "0"
+    monkeypatch.setattr(clients, "version", missing)
+    assert clients.client_info.__wrapped__().version == "0"

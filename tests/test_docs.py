@@ -24,6 +24,7 @@ README = (ROOT / "README.md").read_text()
 WORKFLOW = (ROOT / "docs" / "workflow.md").read_text()
 SERVERS = (ROOT / "docs" / "servers.md").read_text()
 PYTHON = (ROOT / "docs" / "python.md").read_text()
+FAULTS = (ROOT / "docs" / "faults.md").read_text()
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -101,6 +102,14 @@ def test_servers_in_the_documentation_are_valid(tmp_path: Path) -> None:
     path = path.with_suffix(".json")
     path.write_text(desktop)
     assert load_config(path)["time"].args == ["mcp-server-time"]
+
+
+def test_every_fault_in_the_documentation_has_a_test() -> None:
+    rows = re.findall(r"^\| .*\| (.+?) \|$", FAULTS, re.MULTILINE)
+    named = {row.strip("`") for row in rows if row.startswith("`test_")}
+    written = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    assert len(named) > 20
+    assert [name for name in sorted(named) if f"def {name}(" not in written] == []
 
 
 def test_python_in_the_documentation_compiles() -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import anyio
@@ -16,8 +17,8 @@ from anyio.abc import SocketStream
 
 from orchestrator import CallError, Orchestrator, Server
 from orchestrator.config import Protocol
-from orchestrator.events import TaskStarted
-from orchestrator.http import ContainedTransport, http_client
+from orchestrator.events import ServerFailed, ServerReady, ServerStarting, TaskStarted
+from orchestrator.http import ContainedTransport, http_client, retry_after_s
 from tests.http_server import HttpServer, Json, answer
 from tests.servers import ROOT, TIMEOUT_S, Watch, plan
 
@@ -119,7 +120,7 @@ async def test_a_refused_connection_is_an_error_at_the_start(protocol: Protocol)
     assert error.error.details["unreachable"] is True
 
 
-@pytest.mark.parametrize("status", [401, 404, 429, 500, 503])
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
 @pytest.mark.parametrize("body", [None, {"error": "no code for you"}, "<html>no</html>"])
 async def test_a_server_that_answers_with_a_status_does_not_start_and_says_it(
     status: int, body: Any
@@ -146,6 +147,7 @@ RPC_ERROR = {"jsonrpc": "2.0", "id": None, "error": {"code": -32001, "message": 
     [
         (401, None, "server_unavailable", "answered HTTP 401 Said", False),
         (401, RPC_ERROR, "server_unavailable", "answered HTTP 401: not you", False),
+        (403, None, "server_unavailable", "answered HTTP 403 Said", False),
         (404, None, "server_unavailable", "answered HTTP 404 Said", False),
         (429, {"error": {"code": "slow"}}, "server_unavailable", "answered HTTP 429 Said", True),
         (500, "<html>oh no</html>", "server_unavailable", "answered HTTP 500 Said", True),
@@ -174,9 +176,10 @@ async def test_a_call_that_is_answered_with_a_status_costs_only_that_call(
     assert error.kind == kind
     assert said in str(error)
     assert error.error.retryable is retryable
+    assert "lost" not in error.error.details
     if kind == "server_unavailable":
         assert error.error.details["http_status"] == status
-        assert error.error.details["retry_after"] == "7"
+        assert error.error.details["retry_after_s"] == 7.0
 
 
 async def test_the_body_of_an_error_is_shown_but_no_page_and_no_secret() -> None:
@@ -202,9 +205,9 @@ async def test_an_answer_that_breaks_off_costs_only_that_call(
         error = await error_of(orchestrator, tool, **arguments)
         assert await orchestrator.call("web:echo", {"value": 1}) == {"value": 1}
     assert error.kind == "server_unavailable"
-    assert ("broke off its answer" if tool == "broken_stream" else "RemoteProtocolError") in str(
-        error
-    )
+    assert error.error.details["lost"] is True
+    assert "broke off its answer" in str(error)
+    assert ("SSE stream" if tool == "broken_stream" else "RemoteProtocolError") in str(error)
 
 
 async def test_a_body_that_cannot_be_decoded_costs_only_that_call() -> None:
@@ -252,7 +255,7 @@ async def test_a_server_that_hangs_for_good_holds_nobody_up(
         result = await orchestrator.run(plan(*[("web:echo", {"value": 1})] * 3))
         kinds = [task.error.kind for task in result.tasks.values() if task.error]
         assert kinds == ["timeout"] * 3
-    assert server.methods[-1] == ("DELETE" if protocol == "legacy" else "POST tools/call")
+    assert ("DELETE" in server.methods) is (protocol == "legacy")
 
 
 async def test_a_server_that_hangs_at_the_start_is_given_up() -> None:
@@ -268,15 +271,43 @@ async def test_a_server_that_hangs_at_the_start_is_given_up() -> None:
     assert error.error.details["start_timeout_s"] == 0.3
 
 
-async def test_a_session_that_the_server_forgot_is_opened_anew_for_the_next_run() -> None:
+GONE = [
+    (404, {"error": "no such session"}),
+    (
+        404,
+        {"jsonrpc": "2.0", "error": {"code": -32600, "message": "Session not found"}},
+    ),
+    (200, {"jsonrpc": "2.0", "error": {"code": -32600, "message": "Session not found"}}),
+    (400, {"jsonrpc": "2.0", "error": {"code": -32000, "message": "No valid session ID provided"}}),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), GONE, ids=["404", "404-rpc", "200", "400"])
+async def test_a_session_that_the_server_forgot_is_joined_again_and_the_call_repeated(
+    status: int, body: Any
+) -> None:
+    watch = Watch()
     async with scripted(session="one") as (server, orchestrator):
         await orchestrator.call("web:echo", {"value": 1})
-        server.session = "two"
+        server.session, server.forgotten = "two", (status, body)
+        with orchestrator._pool.subscribe(watch, ["web"]):
+            values = plan(*[("web:echo", {"value": number}) for number in range(5)])
+            result = await orchestrator.run(values)
+    assert [task.output for task in result.tasks.values()] == [{"value": n} for n in range(5)]
+    assert [type(event) for event in watch.events] == [ServerFailed, ServerStarting, ServerReady]
+    assert server.methods.count("POST initialize") == 2
+
+
+async def test_a_server_that_forgets_every_session_at_once_fails_the_call() -> None:
+    async with scripted(session="one") as (server, orchestrator):
+        await orchestrator.call("web:echo", {"value": 1})
+        server.forgets = True
         with pytest.raises(CallError, match="ended the session") as caught:
             await orchestrator.call("web:echo", {"value": 2})
-        assert await orchestrator.call("web:echo", {"value": 3}) == {"value": 3}
     assert caught.value.kind == "server_unavailable"
     assert caught.value.error.details["http_status"] == 404
+    assert "lost" not in caught.value.error.details
+    assert server.methods.count("POST tools/call") == 3
 
 
 @pytest.mark.parametrize("protocol", MODES)
@@ -313,9 +344,78 @@ async def test_a_server_that_is_killed_in_a_call_costs_only_its_own_calls(
     first = result["t0"].error
     assert first is not None
     assert first.kind == "server_unavailable"
+    assert first.details["lost"] is True
     assert result["t1"].error is not None
     assert result["t1"].error.kind == "timeout"
     assert "did not start: it cannot be reached: ConnectError" in str(error)
+
+
+@pytest.mark.parametrize("protocol", MODES)
+@pytest.mark.parametrize("how", ["json", "unmeasured", "packed", "event"])
+async def test_a_result_over_the_limit_costs_only_its_call(how: str, protocol: Protocol) -> None:
+    async with scripted(protocol, max_result_bytes=200_000) as (_, orchestrator):
+        fits = await orchestrator.call("web:huge", {"size": 199_000, "how": how})
+        error = await error_of(orchestrator, "huge", size=5_000_000, how=how)
+        assert await orchestrator.call("web:echo", {"value": 1}) == {"value": 1}
+    assert fits == "x" * 199_000
+    assert (error.kind, error.error.retryable) == ("protocol_error", False)
+    assert "the limit is 200,000, and max_result_bytes of the server raises it" in str(error)
+    assert error.error.details["bytes"] > 200_000
+    assert error.error.details["max_result_bytes"] == 200_000
+    assert "lost" not in error.error.details
+
+
+@pytest.mark.parametrize("how", ["json", "event"])
+async def test_fifty_megabytes_arrive_over_http(how: str) -> None:
+    async with scripted() as (_, orchestrator):
+        result = await orchestrator.call("web:huge", {"size": 50_000_000, "how": how})
+    assert len(result) == 50_000_000
+
+
+async def test_a_server_that_is_silent_is_joined_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.attendant.PROBE_S", 0.2)
+    monkeypatch.setattr("orchestrator.http.NOTIFICATION_TIMEOUT_S", 0.1)
+    watch = Watch()
+    async with scripted(session="one", timeout_s=0.2) as (server, orchestrator):
+        await orchestrator.call("web:echo", {"value": 1})
+
+        async def never(stream: SocketStream, _: Json) -> None:
+            await anyio.sleep(5)
+            await stream.aclose()
+
+        with orchestrator._pool.subscribe(watch, ["web"]):
+            server.everything = never
+            await orchestrator.run(plan(("web:echo", {"value": 1})))
+            await watch.until(lambda event: isinstance(event, ServerFailed))
+            server.everything = None
+            result = await orchestrator.run(plan(("web:echo", {"value": 2})))
+    assert result["t0"].output == {"value": 2}
+    [failed, *_] = [event for event in watch.events if isinstance(event, ServerFailed)]
+    assert "does not answer any more" in failed.error.message
+
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("7", 7.0),
+        (" 0 ", 0.0),
+        ("9" * 5000, 86_400.0),
+        ("Thu, 01 Jan 2026 00:00:30 GMT", 30.0),
+        ("Wed, 31 Dec 2025 00:00:30 GMT", 0.0),
+        ("Thu, 01 Jan 2026 00:00:30 -0000", 30.0),
+        ("", None),
+        ("-3", None),
+        ("soon", None),
+        ("\u00b2", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_and_never_in_the_past(
+    value: str, seconds: float | None
+) -> None:
+    assert retry_after_s(value, NOW) == seconds
 
 
 class Failing(httpx2.AsyncBaseTransport):
@@ -334,7 +434,9 @@ class Failing(httpx2.AsyncBaseTransport):
 
 async def test_only_what_has_no_answer_is_bounded_by_the_transport() -> None:
     inner = Failing()
-    async with httpx2.AsyncClient(transport=ContainedTransport(inner), timeout=None) as client:
+    async with httpx2.AsyncClient(
+        transport=ContainedTransport(inner, 1000), timeout=None
+    ) as client:
         request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
         await client.post("http://x/", json=request)
         await client.post("http://x/", json={"jsonrpc": "2.0", "method": "notifications/x"})
@@ -345,7 +447,7 @@ async def test_only_what_has_no_answer_is_bounded_by_the_transport() -> None:
 
 
 async def test_a_failure_without_words_is_named_by_its_kind() -> None:
-    transport = ContainedTransport(Failing(httpx2.ReadError("")))
+    transport = ContainedTransport(Failing(httpx2.ReadError("")), 1000)
     async with httpx2.AsyncClient(transport=transport) as client:
         response = await client.get("http://x/")
         deleted = await client.delete("http://x/")
@@ -354,7 +456,7 @@ async def test_a_failure_without_words_is_named_by_its_kind() -> None:
 
 
 async def test_headers_are_sent_and_the_pool_has_no_limit() -> None:
-    client = http_client(Server(url="http://x/", headers={"X-Key": "abc"}))
+    client = http_client(Server(url="http://x/", headers={"X-Key": "abc"}), lambda: None)
     async with client:
         assert client.headers["x-key"] == "abc"
         assert client.timeout.read is None

@@ -15,7 +15,7 @@ import orchestrator
 PACKAGE = Path(orchestrator.__file__).parent
 # From the ground up: a module may import those of its own row and of the rows above it.
 LAYERS = [
-    {"errors", "encoding"},
+    {"errors", "encoding", "breaker", "framing"},
     {"paths", "documents", "tokens", "scope"},
     {"expressions", "canonical"},
     {"templates", "references", "conversion", "contents", "graph", "inputs"},
@@ -28,14 +28,39 @@ LAYERS = [
     {"jobs", "reporting"},
     {"performing"},
     {"engine", "config", "redaction", "stderr"},
-    {"transports", "http", "faults", "elicitation", "connection", "pool"},
+    {"receipts", "progress", "catalogue", "processes", "stdio", "http"},
+    {
+        "transports",
+        "faults",
+        "listing",
+        "requests",
+        "listener",
+        "attendant",
+        "elicitation",
+        "clients",
+        "connection",
+        "keeper",
+        "pool",
+    },
     {"advice"},
     {"client", "diagrams"},
     {"observers"},
     {"cli"},
 ]
 CORE_ENDS_BEFORE = next(n for n, layer in enumerate(LAYERS) if "config" in layer)
-KNOWS_MCP = {"connection", "transports", "http", "faults", "elicitation"}
+KNOWS_MCP = {
+    "connection",
+    "transports",
+    "http",
+    "processes",
+    "stdio",
+    "requests",
+    "clients",
+    "faults",
+    "listing",
+    "attendant",
+    "elicitation",
+}
 
 
 def modules() -> Iterator[tuple[str, Path]]:

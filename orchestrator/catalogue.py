@@ -1,0 +1,101 @@
+"""The tools of all servers, kept up to date while runs go on.
+
+The rule of this file: there is one catalogue, and whoever looks at it sees it as it is now.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from orchestrator.calls import Tool
+from orchestrator.config import Server
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is different in a new list of a server's tools: their names, sorted."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+
+class Catalogue:
+    """The tools by `server:tool`; those that the configuration does not allow are not in it."""
+
+    def __init__(self, servers: Mapping[str, Server]) -> None:
+        self._servers = servers
+        self._listed: dict[str, dict[str, Tool]] = {}
+        self._allowed: dict[str, dict[str, Tool]] = {}
+        self._by_target: dict[str, Tool] = {}
+
+    def replace(self, server: str, tools: Iterable[Tool]) -> Change:
+        """Take the list that a server gives, in the place of the one before."""
+        settings, before = self._servers[server], self._allowed.get(server, {})
+        self._listed[server] = {tool.name: tool for tool in tools}
+        after = self._allowed[server] = {
+            name: tool for name, tool in self._listed[server].items() if is_allowed(settings, name)
+        }
+        for tool in before.values():
+            del self._by_target[tool.target]
+        self._by_target.update({tool.target: tool for tool in after.values()})
+        kept = before.keys() & after.keys()
+        return Change(
+            tuple(sorted(after.keys() - before.keys())),
+            tuple(sorted(before.keys() - after.keys())),
+            tuple(sorted(name for name in kept if before[name] != after[name])),
+        )
+
+    def knows(self, server: str) -> bool:
+        """Whether a server has ever listed its tools."""
+        return server in self._listed
+
+    def tools(self, server: str) -> dict[str, Tool]:
+        """The tools of a server that its configuration allows, by name."""
+        return dict(self._allowed.get(server, {}))
+
+    def is_denied(self, server: str, tool: str) -> bool:
+        """Whether a server has a tool that its configuration does not allow."""
+        return tool in self._listed.get(server, {}) and tool not in self._allowed[server]
+
+    def of(self, servers: Iterable[str]) -> Mapping[str, Tool]:
+        """A live view of the tools of these servers."""
+        return _View(self._allowed, self._by_target, tuple(servers))
+
+
+class _View(Mapping[str, Tool]):
+    def __init__(
+        self,
+        by_server: Mapping[str, Mapping[str, Tool]],
+        by_target: Mapping[str, Tool],
+        servers: tuple[str, ...],
+    ) -> None:
+        self._by_server = by_server
+        self._by_target = by_target
+        self._servers = servers
+        self._wanted = frozenset(servers)
+
+    def __getitem__(self, target: str) -> Tool:
+        tool = self._by_target[target]
+        if tool.server not in self._wanted:
+            raise KeyError(target)
+        return tool
+
+    def __iter__(self) -> Iterator[str]:
+        for server in self._servers:
+            for tool in tuple(self._by_server.get(server, {}).values()):
+                yield tool.target
+
+    def __len__(self) -> int:
+        return sum(len(self._by_server.get(server, {})) for server in self._servers)
+
+
+def is_allowed(server: Server, tool: str) -> bool:
+    """Whether `allow` and `deny` of a server let a tool be called; `deny` is the stronger."""
+    allowed = server.allow is None or any(fnmatch.fnmatchcase(tool, p) for p in server.allow)
+    return allowed and not any(fnmatch.fnmatchcase(tool, pattern) for pattern in server.deny)
