@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import anyio
@@ -137,7 +138,7 @@ async def _stopped() -> str:
 
 
 async def _every_start() -> str:
-    needed = Path(f"/tmp/orchestrator-needed-{os.getpid()}")
+    needed = Path(mkdtemp()) / "needed"
     needed.touch()
     async with opened(faulty("--needs", str(needed))) as bench:
         pid = await bench.pid()
