@@ -78,6 +78,11 @@ class Server(BaseModel):
     secrets: tuple[str, ...] = Field((), exclude=True)
 
     @property
+    def is_single_use(self) -> bool:
+        """Whether it is a transport of the user's own, which cannot be opened a second time."""
+        return hasattr(self.target, "__aenter__")
+
+    @property
     def starts(self) -> tuple[int, float] | None:
         """Its `rate`: how many calls may start in how many seconds."""
         if self.rate is None:

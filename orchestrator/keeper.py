@@ -103,6 +103,8 @@ class Keeper:
             announce: Is told, besides the others.
         """
         async with self._opening:
+            if self._is_spent():
+                return
             doubtful = [session for session in self._usable() if not _is_good(session)]
             if self._missing() + len(doubtful):
                 await self._start_missing(doubtful, announce, first=True)
@@ -128,12 +130,18 @@ class Keeper:
             finally:
                 self._waiting -= 1
 
+    def _is_spent(self) -> bool:
+        """Whether it was started, and cannot be started again."""
+        return self.server.is_single_use and self._latest is not None
+
     def _refusal(self) -> CallError | None:
         name, now = self.server.name, anyio.current_time()
         if self._closing:
             return CallError("server_unavailable", f"server {name!r} was closed", server=name)
         if self._latest is None:
             return CallError("server_unavailable", f"server {name!r} was never opened", server=name)
+        if self._is_spent():
+            return self._latest.unavailable()
         if self._breaker.state(now) != "open":
             return None
         error, cools_s = self._latest.unavailable().error, round(self._breaker.cools_s(now), 3)
@@ -146,7 +154,7 @@ class Keeper:
 
     def _revive_soon(self) -> None:
         """Start what is missing in the background, unless that is done or given up already."""
-        may_start = self._breaker.state(anyio.current_time()) != "open"
+        may_start = not self._is_spent() and self._breaker.state(anyio.current_time()) != "open"
         if may_start and self._latest is not None and not (self._reviving or self._closing):
             self._reviving = True
             self._spawn(self._revive)

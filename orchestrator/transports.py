@@ -65,7 +65,7 @@ async def target_of(
         limit = server.max_result_bytes
         transport = streamable_http_client(server.url, http_client=client, max_sse_event_size=limit)
         return Target(Watched(transport, heard, on_end))
-    if hasattr(server.target, "__aenter__"):  # a transport of the user's own
+    if server.is_single_use:
         return Target(Watched(server.target, heard, on_end))
     return Target(server.target)
 

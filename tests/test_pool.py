@@ -299,7 +299,7 @@ async def test_calls_go_to_the_least_busy_session_and_dead_ones_are_replaced() -
     with anyio.fail_after(TIMEOUT_S):
         async with Orchestrator({"good": faulty(sessions=2)}) as orchestrator:
             first = {task.output["pid"] for task in (await orchestrator.run(both)).tasks.values()}
-            crashed = await orchestrator.run(plan(("good:crash", {}), ECHO))
+            crashed = await orchestrator.run(plan(("good:crash_writing", {}), ECHO))
             second = {task.output["pid"] for task in (await orchestrator.run(both)).tasks.values()}
     assert [task.status for task in crashed.tasks.values()] == ["error", "success"]
     assert len(first) == len(second) == 2
@@ -481,10 +481,13 @@ async def test_a_transport_of_ones_own_that_ends_is_noticed() -> None:
     parameters = StdioServerParameters(
         command=sys.executable, args=["-m", "mock_servers.faulty"], cwd=ROOT
     )
-    result = await run({"good": stdio_client(parameters)}, ("good:crash", {}))
-    error = result["t0"].error
-    assert error is not None
-    assert error.message == "server 'good' closed the connection"
+    with anyio.fail_after(TIMEOUT_S):
+        async with Orchestrator({"good": stdio_client(parameters)}) as orchestrator:
+            result = await orchestrator.run(plan(("good:crash", {})))
+            again = await orchestrator.run(plan(ECHO))  # it cannot be opened a second time
+    for error in (result["t0"].error, again["t0"].error):
+        assert error is not None
+        assert error.message == "server 'good' closed the connection"
 
 
 async def test_an_orchestrator_can_be_entered_again_but_not_twice_at_once() -> None:
