@@ -45,6 +45,7 @@ class Call:
         arguments: The arguments, a JSON object.
         timeout_s: The limit of one attempt, seconds.
         priority: The smaller goes first where calls wait for a slot.
+        group: The run it is of; runs that wait for the same server take turns.
         writes: Whether the tool declares that it changes something.
         conversions: The arguments that were converted for the tool.
         attempts: How often it was tried so far.
@@ -79,6 +80,7 @@ class Call:
     retry: Retry | None = None
     safe: bool | None = None
     extends: bool = False
+    group: object = None
     is_fallback: bool = False
     note: str = ""
     is_cancelled: bool = False
@@ -256,19 +258,20 @@ def with_slots(
         if not limits:
             return await call_next(call)
         asked_at = anyio.current_time()
-        held: list[Slots | Rate] = []
+        held = 0
         try:
             for limit in limits:
                 call.check_cancelled()
                 call.end_by = limit
-                if on_wait is not None and limit.busy:
+                if on_wait is not None and limit.is_busy():
                     on_wait(call)
-                await limit.acquire(call.priority, who=call)
-                held.append(limit)
+                await limit.acquire(call.priority, who=call, group=call.group)
+                held += 1
             if policy.rate is not None:
                 policy.rate.note_start()
                 policy.rate.release()
-                held.remove(policy.rate)
+                limits.remove(policy.rate)
+                held -= 1
             call.waited_s += anyio.current_time() - asked_at
             call.end_by = None
             if isinstance(policy.slots, AdaptiveSlots):
@@ -279,7 +282,7 @@ def with_slots(
             raise
         finally:
             call.end_by = None
-            for limit in held:
+            for limit in limits[:held]:
                 limit.release()
 
     return call_in_slots
@@ -357,10 +360,10 @@ def with_locks(call_next: Caller, locks: Locks, on_wait: OnWait | None = None) -
         try:
             for name, shared in call.locks:
                 call.note = f"lock {name!r}"
-                if on_wait is not None and locks.is_busy(name):
+                if on_wait is not None and locks.is_busy(name, shared=shared):
                     on_wait(call)
                 with anyio.CancelScope() as call.end_by:
-                    await locks.acquire(name, shared=shared, priority=call.priority)
+                    await locks.acquire(name, shared=shared)
                     held.append((name, shared))
                 call.check_cancelled()
             call.waited_s += anyio.current_time() - asked_at

@@ -259,7 +259,7 @@ class Run:
                 self._settle(job, _cancelled(job, self._note_end().not_begun.reason, self._zero))
             raise
         del self._jobs[task_id]
-        if job.reason and isinstance(outcome, Failure):
+        if job.reason is not None and isinstance(outcome, Failure):
             outcome = _cancelled(job, job.reason, self._zero)
         self._settle(job, outcome)
 
@@ -277,6 +277,7 @@ class Run:
         async def call_started(call: Call) -> Any:
             if self._stop is not None:  # the slot came together with the end of the run
                 await anyio.sleep_forever()
+            call.check_cancelled()  # or with its own
             call.attempts += 1
             now = anyio.current_time()
             if call.started_at is None:
@@ -331,6 +332,12 @@ class Run:
             self._stop = stop
             self._cancel_scope.cancel()
 
+    def _was_cut_short(self) -> bool:
+        """Whether the run ended before its time; one that was cancelled too late did not."""
+        if self._stop is None or self._stop.status != "cancelled":
+            return self._stop is not None
+        return any(isinstance(result.outcome, Cancelled) for result in self._results.values())
+
     def _finish(self) -> RunResult:
         """Settle what had not begun, and put the result together."""
         duration_ms = self._report.now_ms()
@@ -345,7 +352,7 @@ class Run:
             schedule=self.schedule,
             slots=self._limit,
             duration_ms=duration_ms,
-            stop=self._stop,
+            stop=self._stop if self._was_cut_short() else None,
             run_id=self.run_id,
             started_at=self._started_at,
         )

@@ -280,5 +280,6 @@ class _Interpreter(visitor.TreeInterpreter):
 
     def visit_field(self, node: Any, value: Any) -> Any:
         if (root := marked_root(node["value"])) is not None:
-            return self._document.get(root)
+            by_id = root == "ERROR" and names_an_id(node["value"])
+            return self._document.get("ERROR[" if by_id else root)
         return super().visit_field(node, value)

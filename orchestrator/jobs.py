@@ -56,7 +56,7 @@ class Job:
 
     Attributes:
         task: The task.
-        reason: Why it was cancelled by itself; empty if it was not.
+        reason: Why it was cancelled by itself; None if it was not.
         call: Its call, and `fallback` that of its fallback.
         items: How each item of a `for_each` ended, None where it has not.
         in_flight: The calls of items that have not ended, by their position.
@@ -64,7 +64,7 @@ class Job:
     """
 
     task: TaskPlan
-    reason: str = ""
+    reason: str | None = None
     call: Call | None = None
     fallback: Call | None = None
     items: list[ItemResult | None] | None = None
@@ -150,7 +150,7 @@ class Job:
             sum(part.attempts for part in parts) - (self.fallback.attempts if self.fallback else 0),
             started_ms,
             (anyio.current_time() - zero) * 1000 - started_ms,
-            first.waited_ms,
+            sum(part.waited_ms for part in own) if own else first.waited_ms,
             items,
         )
 

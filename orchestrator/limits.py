@@ -1,7 +1,7 @@
 """How many at a time: slots, locks, rates, and limits that find themselves.
 
-The rule of this file: who waits is served by priority, then in the order of asking; nothing here
-knows what is being called.
+The rule of this file: nobody who waits is passed over for ever; nothing here knows what is being
+called.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ class AbandonedError(Exception):
 
 
 class Slots:
-    """So many calls at a time; who waits is served by priority, then in the order of asking.
+    """So many calls at a time. Who waits is served by priority, then in the order of asking.
 
-    A slot is given away a moment after it is free: what could start at the same moment, such as the
+    Groups, such as runs that share a server, take turns, so that none waits for all of another. A
+    slot is given away a moment after it is free: what could start at the same moment, such as the
     followers of the task that held it, has asked by then. So the order does not depend on the event
     loop's.
 
@@ -39,23 +40,24 @@ class Slots:
         self.limit = limit
         self.name = name
         self._held = 0
-        self._waiting: list[tuple[Priority, int, _Waiter]] = []
+        self._wanted = 0
+        self._queues: dict[object, list[tuple[Priority, int, _Waiter]]] = {}
+        self._waiters: dict[object, _Waiter] = {}
         self._asked = 0
         self._giver: _Waiter | None = None
 
     def __repr__(self) -> str:
         free = self.limit - self._held
-        return f"Slots({free} of {self.limit} free, {len(self._waiting)} waiting)"
+        return f"{type(self).__name__}({free} of {self.limit} free, {self._wanted} wanted)"
 
-    @property
-    def busy(self) -> bool:
+    def is_busy(self, weight: int = 1) -> bool:
         """Whether who asks now has to wait."""
-        return self._held + len(self._waiting) >= self.limit
+        return self._held + self._wanted + weight > self.limit
 
     @property
     def idle(self) -> bool:
         """Whether nobody holds a slot or waits for one."""
-        return not self._held and not self._waiting
+        return not self._held and not self._wanted
 
     @asynccontextmanager
     async def slot(self, priority: Priority = FIRST) -> AsyncIterator[None]:
@@ -72,70 +74,98 @@ class Slots:
         self._appoint_giver()
 
     async def acquire(
-        self, priority: Priority = FIRST, weight: int = 1, who: object = None
+        self,
+        priority: Priority = FIRST,
+        weight: int = 1,
+        who: object = None,
+        group: object = None,
     ) -> None:
         """Take `weight` slots at once, which have to be released; wait until they are free.
 
         Who waits for many is not overtaken by those behind it who want few.
 
+        Args:
+            priority: The smaller goes first in its group.
+            weight: How many slots.
+            who: By whom `abandon` knows it.
+            group: Groups take turns.
+
         Raises:
             AbandonedError: `abandon` was called for `who`.
         """
         self._asked += 1
-        waiter = _Waiter(weight, who)
-        heapq.heappush(self._waiting, (priority, self._asked, waiter))
+        waiter = _Waiter(weight)
+        heapq.heappush(self._queues.setdefault(group, []), (priority, self._asked, waiter))
+        self._wanted += weight
+        if who is not None:
+            self._waiters[who] = waiter
         self._appoint_giver()
         try:
             while not waiter.is_served:
                 await waiter.woken.wait()
-                if waiter.is_gone:
-                    raise AbandonedError
                 if waiter is self._giver:
                     await anyio.lowlevel.checkpoint()
-                    waiter.woken = anyio.Event()
-                    self._give()
+                    if not waiter.is_gone:
+                        waiter.woken = anyio.Event()
+                        self._give()
+                if waiter.is_gone:
+                    raise AbandonedError
         except BaseException:
+            if waiter.is_served:
+                self._held -= weight
+            else:
+                self._wanted -= weight
             waiter.is_gone = True
-            self._held -= weight * waiter.is_served
             if waiter is self._giver:
                 self._giver = None
             self._appoint_giver()
             raise
+        finally:
+            if who is not None:
+                del self._waiters[who]
 
     def abandon(self, who: object) -> None:
         """Have whoever waits as `who` give up. Cheaper for those who wait than a cancel scope."""
-        for _, _, waiter in self._waiting:
-            if waiter.who is who:
-                waiter.is_gone = True
-                waiter.woken.set()
+        waiter = self._waiters.get(who)
+        if waiter is not None and not waiter.is_served:
+            waiter.is_gone = True
+            waiter.woken.set()
+
+    def _first(self) -> _Waiter | None:
+        """Whose turn it is."""
+        while self._queues:
+            group, queue = next(iter(self._queues.items()))
+            while queue and queue[0][-1].is_gone:
+                heapq.heappop(queue)
+            if queue:
+                return queue[0][-1]
+            del self._queues[group]
+        return None
 
     def _appoint_giver(self) -> None:
         """Wake the first in the queue, if it can be served and nobody is about to do that."""
-        while self._waiting and self._waiting[0][-1].is_gone:
-            heapq.heappop(self._waiting)
-        if self._giver is None and self._waiting:
-            first = self._waiting[0][-1]
-            if self._held + first.weight <= self.limit:
+        if self._giver is None and self._queues:
+            first = self._first()
+            if first is not None and self._held + first.weight <= self.limit:
                 self._giver = first
                 first.woken.set()
 
     def _give(self) -> None:
         self._giver = None
-        while self._waiting:
-            waiter = self._waiting[0][-1]
-            if not waiter.is_gone and self._held + waiter.weight > self.limit:
-                break
-            heapq.heappop(self._waiting)
-            if not waiter.is_gone:
-                self._held += waiter.weight
-                waiter.is_served = True
-                waiter.woken.set()
+        while (waiter := self._first()) is not None and self._held + waiter.weight <= self.limit:
+            group, queue = next(iter(self._queues.items()))
+            heapq.heappop(queue)
+            if len(self._queues) > 1:  # it is another group's turn
+                self._queues[group] = self._queues.pop(group)
+            self._held += waiter.weight
+            self._wanted -= waiter.weight
+            waiter.is_served = True
+            waiter.woken.set()
 
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
     weight: int
-    who: object
     woken: anyio.Event = field(default_factory=anyio.Event)
     is_served: bool = False
     is_gone: bool = False
@@ -166,18 +196,19 @@ class Rate:
     def __repr__(self) -> str:
         return f"Rate({self.count} in {self.per_s:g} s)"
 
-    @property
-    def busy(self) -> bool:
+    def is_busy(self) -> bool:
         """Whether who asks now has to wait."""
-        return self._turn.busy or self._wait_s() > 0
+        return self._turn.is_busy() or self._wait_s() > 0
 
-    async def acquire(self, priority: Priority = FIRST, who: object = None) -> None:
+    async def acquire(
+        self, priority: Priority = FIRST, *, who: object = None, group: object = None
+    ) -> None:
         """Wait until a start is allowed, and keep all others from starting until `release`.
 
         Raises:
             AbandonedError: `abandon` was called for `who`.
         """
-        await self._turn.acquire(priority, who=who)
+        await self._turn.acquire(priority, who=who, group=group)
         self._first = who
         try:
             with anyio.CancelScope() as self._sleep:
@@ -278,15 +309,15 @@ class Locks:
     def __repr__(self) -> str:
         return f"Locks({sorted(self._named)})"
 
-    def is_busy(self, name: str) -> bool:
-        """Whether anybody holds a name or waits for it."""
-        return name in self._named
+    def is_busy(self, name: str, *, shared: bool) -> bool:
+        """Whether who asks now has to wait."""
+        return name in self._named and self._named[name].is_busy(self._weight(shared))
 
-    async def acquire(self, name: str, *, shared: bool, priority: Priority = FIRST) -> None:
+    async def acquire(self, name: str, *, shared: bool) -> None:
         """Take a name, which has to be released in the same mode; wait until it is free."""
         slots = self._named.setdefault(name, Slots(self._ALL))
         try:
-            await slots.acquire(priority, self._weight(shared))
+            await slots.acquire(weight=self._weight(shared))
         finally:
             self._forget(name)
 

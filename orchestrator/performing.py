@@ -7,7 +7,7 @@ schedule nor what becomes of the run.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -35,16 +35,18 @@ from orchestrator.outcomes import (
     start,
     with_fallback_error,
 )
-from orchestrator.planning import Target
+from orchestrator.planning import PLAIN, Target
 from orchestrator.references import Scope
 from orchestrator.reporting import Reporter
 from orchestrator.retries import decide_retry, is_lost
 
 logger = logging.getLogger("orchestrator")
 
-# Of a `for_each`, so many items for each slot of the run are looked after at a time: enough that
-# those that wait or back off keep no slot idle, and few enough for lists of any length.
+# Of a `for_each`, so many items for each slot of the run are looked after at a time, and so many at
+# least: enough that those that wait or back off seldom keep a slot idle, and few enough for lists
+# of any length.
 ITEMS_PER_SLOT = 10
+MIN_ITEMS = 100
 
 
 class Performer:
@@ -76,9 +78,9 @@ class Performer:
         self._limit = limit
         self._reporter = reporter
 
-    async def perform(
+    def perform(
         self, job: Job, decision: Start | StartEach | Failure, priority: Priority
-    ) -> Outcome:
+    ) -> Awaitable[Outcome]:
         """Carry a decision out. Raises nothing but cancellation.
 
         Args:
@@ -86,6 +88,15 @@ class Performer:
             decision: What to do; of a failure, only the fallback is left.
             priority: Of its calls, where they wait for slots.
         """
+        if job.task.policies is not PLAIN:
+            return self._perform(job, decision, priority)
+        assert isinstance(decision, Start)
+        job.call = self._new_call(job, job.task, decision, priority)
+        return self._outcome(job.call)
+
+    async def _perform(
+        self, job: Job, decision: Start | StartEach | Failure, priority: Priority
+    ) -> Outcome:
         outcome: Outcome
         match decision:
             case Start():
@@ -95,7 +106,7 @@ class Performer:
                 outcome = await self._each(job, items, priority)
             case Failure():
                 outcome = decision
-        has_fallback = job.task.policies.fallback is not None and not job.reason
+        has_fallback = job.task.policies.fallback is not None and job.reason is None
         if isinstance(outcome, Failure) and has_fallback:
             return await self._fall_back(job, outcome, priority)
         return outcome
@@ -116,6 +127,7 @@ class Performer:
             retry=policies.retry,
             safe=tool.is_safe if tool is not None else None,
             extends=policies.timeout_resets_on_progress,
+            group=self,
         )
         call.on_progress = self._reporter.progress_of(call)
         return call
@@ -155,13 +167,14 @@ class Performer:
                 results[index] = result
                 self._reporter.item_settled(job.task.id, result)
 
-        workers = job.task.policies.max_parallel or ITEMS_PER_SLOT * self._limit or len(items)
+        window = max(MIN_ITEMS, ITEMS_PER_SLOT * self._limit) if self._limit else len(items)
+        workers = job.task.policies.max_parallel or window
         async with anyio.create_task_group() as group:
             job.scope = group.cancel_scope
             for _ in range(min(workers, len(items))):
                 group.start_soon(work)
         if None in results:
-            return Failure(TaskError("cancelled", job.reason, retryable=False))
+            return Failure(TaskError("cancelled", job.reason or "", retryable=False))
         return _joined([result for result in results if result is not None])
 
     async def _item(

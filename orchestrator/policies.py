@@ -22,6 +22,7 @@ from orchestrator.errors import ErrorKind
 
 RunIf = Literal["all_success", "all_done", "any_success", "any_failed"]
 TOOL = r"^[^:\s]+:.+$"
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
@@ -31,11 +32,18 @@ class Retry(BaseModel):
     model_config = STRICT
 
     max_attempts: int = Field(3, ge=1, description="Attempts in all, the first included.")
-    initial_s: float = Field(0.5, ge=0, description="Wait before the second attempt, seconds.")
-    factor: float = Field(2.0, ge=1, description="What each wait is multiplied by for the next.")
-    max_s: float = Field(30.0, ge=0, description="The longest wait, seconds.")
+    initial_s: Finite = Field(0.5, ge=0, description="Wait before the second attempt, seconds.")
+    factor: Finite = Field(2.0, ge=1, description="What each wait is multiplied by for the next.")
+    max_s: Finite = Field(30.0, ge=0, description="The longest wait, seconds.")
     jitter: float = Field(0.1, ge=0, le=1, description="Part of a wait that is random, 0 to 1.")
-    on: list[ErrorKind] | None = Field(None, description="Only these kinds of error are retried.")
+    on: Annotated[list[ErrorKind], Field(min_length=1)] | None = Field(
+        None, description="Only these kinds of error are retried."
+    )
+
+    @model_serializer(mode="wrap")
+    def _with_the_attempts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        given: dict[str, Any] = handler(self)
+        return {"max_attempts": self.max_attempts, **given}
 
 
 class Fallback(BaseModel):
@@ -49,8 +57,8 @@ class Fallback(BaseModel):
 
     @model_validator(mode="after")
     def _one_of_the_two(self) -> Self:
-        if len(self.model_fields_set & {"value", "tool"}) != 1:
-            raise ValueError("has to give either a value or a tool")
+        if ("value" in self.model_fields_set) == (self.tool is not None):
+            raise ValueError('has to be {"value": ...} or {"tool": "server:tool", "arguments": {}}')
         if "value" in self.model_fields_set and self.arguments:
             raise ValueError("gives arguments, but no tool that takes them")
         return self
@@ -71,11 +79,20 @@ class Lock(BaseModel):
 
 
 def _retry(value: Any) -> Any:
-    return {"max_attempts": value} if not isinstance(value, Mapping | Retry | None) else value
+    if isinstance(value, Mapping | Retry | None):
+        return value
+    if isinstance(value, list):
+        raise ValueError('has to be a number of attempts or {"max_attempts": 3, ...}')
+    whole = isinstance(value, float) and value.is_integer()  # 3.0 is an integer of JSON
+    return {"max_attempts": int(value) if whole else value}
 
 
 def _lock(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
+    if isinstance(value, Mapping | Lock):
+        return value
+    if not isinstance(value, str):
+        raise ValueError('has to be a name or {"name": "...", "mode": "shared"}')
+    return {"name": value}
 
 
 _LockName = Annotated[str, Field(min_length=1)]

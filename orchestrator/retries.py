@@ -84,7 +84,7 @@ def _again(error: TaskError, attempts: int, retry: Retry, random: float) -> Deci
     backoff_s = backoff(retry, attempts, random)
     next_one = f"attempt {attempts + 1} of {retry.max_attempts}"
     asked_s = error.details.get("retry_after_s")
-    if not isinstance(asked_s, int | float) or isinstance(asked_s, bool) or asked_s <= backoff_s:
+    if not isinstance(asked_s, int | float) or isinstance(asked_s, bool) or not asked_s > backoff_s:
         return Decision(backoff_s, f"{next_one} after the backoff")
     if asked_s > MAX_RETRY_AFTER_S:
         reason = f"the server asks to wait {asked_s:g} s, more than {MAX_RETRY_AFTER_S:g} s"

@@ -46,14 +46,19 @@ class Scope:
     error: Any = MISSING
 
     def get(self, root: str, /) -> Any:
-        """The part of the document that a root of an expression names."""
+        """The part of the document that a root of an expression names.
+
+        In a fallback `ERROR` is the error it stands in for, and `ERROR[id]` that of a task.
+        """
         match root:
             case "OUTPUT":
                 return self.outputs
             case "STATUS":
                 return self.statuses
             case "ERROR":
-                return self.errors if self.error is MISSING else {**self.errors, **self.error}
+                return self.errors if self.error is MISSING else self.error
+            case "ERROR[":
+                return self.errors
             case "INPUT":
                 return self.inputs
             case "ITEM" if self.item is not MISSING:

@@ -139,7 +139,7 @@ async def test_slots_are_given_by_priority_then_in_the_order_of_asking() -> None
         for name, priority in (("low", 2), ("high", 0), ("middle", 1)):
             group.start_soon(hold, name, priority)
     assert order == ["high", "middle", "low"]
-    assert repr(slots) == "Slots(1 of 1 free, 0 waiting)"
+    assert repr(slots) == "Slots(1 of 1 free, 0 wanted)"
 
 
 async def test_a_waiter_that_is_cancelled_gives_its_turn_away() -> None:

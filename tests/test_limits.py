@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.limits import AdaptiveSlots, Locks, Rate, Slots
+from orchestrator.limits import AbandonedError, AdaptiveSlots, Locks, Rate, Slots
 
 pytestmark = pytest.mark.anyio
 
@@ -56,7 +59,7 @@ async def test_who_asks_at_the_same_moment_is_served_by_priority() -> None:
     assert held.order == ["a", "b", "c"]
     assert held.most == 1
     assert slots.idle
-    assert repr(slots) == "Slots(1 of 1 free, 0 waiting)"
+    assert repr(slots) == "Slots(1 of 1 free, 0 wanted)"
 
 
 async def test_who_wants_many_is_not_overtaken_by_those_who_want_few() -> None:
@@ -76,7 +79,7 @@ async def test_who_gives_up_waiting_holds_nobody_up() -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(impatient)
         await anyio.wait_all_tasks_blocked()
-        assert slots.busy
+        assert slots.is_busy()
         group.start_soon(in_slots, slots, held, [("small", 2, 1)])
         await anyio.sleep(0.5)
         assert held.order == []
@@ -101,9 +104,9 @@ async def test_a_rate_lets_no_more_start_in_any_span() -> None:
         for _ in range(8):
             group.start_soon(one)
         await anyio.wait_all_tasks_blocked()
-        assert rate.busy
+        assert rate.is_busy()
     assert [start - zero for start in starts] == [0, 0, 0, 1, 1, 1, 2, 2]
-    assert not rate.busy
+    assert not rate.is_busy()
     assert repr(rate) == "Rate(3 in 1 s)"
 
 
@@ -227,3 +230,74 @@ async def test_a_limit_that_is_not_used_does_not_grow() -> None:
         async with slots.slot():
             slots.learn("t", anyio.current_time(), overloaded=False, failed=False)
     assert slots.limit == AdaptiveSlots.INITIAL
+
+
+async def test_groups_take_turns_however_many_ask_first() -> None:
+    slots, order = Slots(1), list[str]()
+
+    async def one(who: str, priority: float, after: float) -> None:
+        await anyio.sleep(after)
+        await slots.acquire((priority,), group=who[0])
+        order.append(who)
+        await anyio.sleep(1)
+        slots.release()
+
+    async with anyio.create_task_group() as group:
+        for number in range(5):
+            group.start_soon(one, f"a{number}", number, 0)
+        group.start_soon(one, "b1", 9, 0.5)
+        group.start_soon(one, "b0", 8, 0.5)
+    assert order == ["a0", "a1", "b0", "a2", "b1", "a3", "a4"]
+
+
+@pytest.mark.parametrize("checkpoints", range(6))
+async def test_who_is_told_to_give_up_at_any_moment_holds_nobody_up(checkpoints: int) -> None:
+    slots, held, gone = Slots(1), Held(), list[str]()
+
+    async def one(who: str) -> None:
+        try:
+            await slots.acquire((ord(who),), who=who)
+        except AbandonedError:
+            gone.append(who)
+            return
+        await held.hold(who, 1)
+        slots.release()
+
+    with anyio.fail_after(100):
+        async with anyio.create_task_group() as group:
+            group.start_soon(one, "a")
+            group.start_soon(one, "b")
+            for _ in range(checkpoints):
+                await anyio.lowlevel.checkpoint()
+            slots.abandon("a")
+            slots.abandon("nobody")
+    assert sorted([*held.order, *gone]) == ["a", "b"]
+    assert slots.idle
+
+
+def test_many_who_give_up_cost_no_more_each() -> None:
+    async def main(count: int) -> int:
+        slots = Slots(1)
+        await slots.acquire()
+        steps = 0
+
+        def count_steps(frame: Any, event: str, _: Any) -> None:
+            nonlocal steps
+            steps += event == "call" and frame.f_code.co_filename.endswith("limits.py")
+
+        async def one(who: int) -> None:
+            with suppress(AbandonedError):
+                await slots.acquire(who=who)
+
+        async with anyio.create_task_group() as group:
+            for who in range(count):
+                group.start_soon(one, who)
+            await anyio.wait_all_tasks_blocked()
+            sys.setprofile(count_steps)
+            for who in range(count):
+                slots.abandon(who)
+        sys.setprofile(None)
+        return steps
+
+    few, many = anyio.run(main, 100), anyio.run(main, 1000)
+    assert many <= 11 * few

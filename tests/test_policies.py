@@ -309,8 +309,9 @@ async def test_waiting_is_told_and_shown() -> None:
         group.start_soon(look)
     (state,) = states
     assert (state.settled, state.tasks) == (0, 2)
-    first, second = sorted(state.running, key=lambda activity: activity.task)
-    assert (first.target, first.attempt, first.since_ms, first.waiting_for) == ("fake:a", 1, 0, "")
+    first, second = sorted(state.running, key=lambda activity: activity.waiting_for)
+    assert first.target == f"fake:{first.task}"
+    assert (first.attempt, first.since_ms, first.waiting_for) == (1, 0, "")
     assert (second.attempt, second.since_ms, second.waiting_for) == (0, None, "lock 'x'")
     assert [e.waiting_for for e in events if isinstance(e, TaskWaiting)] == ["lock 'x'"]
     assert run.status().running == ()
@@ -510,7 +511,7 @@ class Stuck:
     [
         ({}, [(9, 1)], {}, [""]),
         ({"retry": RETRY | {"initial_s": 9}}, [(0, failing())], {}, ["its next attempt"]),
-        ({"locks": ["x"]}, [], {}, ["lock 'x'"]),
+        ({"locks": ["x"], "depends_on": ["c"]}, [], {}, ["lock 'x'"]),
         ({}, [], {"slots": Slots(1, "a slot")}, ["a slot"]),
         ({}, [], {"rate": Rate(1, 9, "the rate")}, ["the rate"]),
         ({"for_each": [1, 2]}, [(9, 1)], {}, ["", ""]),
