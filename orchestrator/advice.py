@@ -7,32 +7,37 @@ The rule of this file: pure functions; each warning says what to write instead. 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from orchestrator import graph as graphs
 from orchestrator.calls import Tool
 from orchestrator.errors import RETRYABLE_KINDS, Problem, pointer
 from orchestrator.planning import TaskPlan
+from orchestrator.templates import Literal
 from orchestrator.workflow import Workflow
 
 # Whether two tasks can run at the same time is looked up in the graph for no more than so many
 # tasks of a server; of more it is assumed.
 MAX_LOOKUPS = 200
+_OUTCOME_UNKNOWN = frozenset({"timeout", "server_unavailable"})
 
 
-def warnings_of(workflow: Workflow, tools: Mapping[str, Tool]) -> list[Problem]:
+def warnings_of(
+    workflow: Workflow, tools: Mapping[str, Tool], serial: Collection[str] = ()
+) -> list[Problem]:
     """Everything that is worth a second look.
 
     Args:
         workflow: What is to be run.
         tools: Each tool that is known, by `server:tool`; may be empty.
+        serial: The servers that take one call at a time.
     """
     found = [
         problem
         for task in workflow.plan.tasks.values()
         for problem in (*_of_policies(task), *_of_retry(task, tools))
     ]
-    return [*found, *_unannotated(workflow, tools)]
+    return [*found, *_unannotated(workflow, tools, serial)]
 
 
 def _of_policies(task: TaskPlan) -> Iterator[Problem]:
@@ -55,7 +60,9 @@ def _of_retry(task: TaskPlan, tools: Mapping[str, Tool]) -> Iterator[Problem]:
             message = f"an error of kind {kind} is never retried: it would come again"
             near = tuple(sorted(RETRYABLE_KINDS))
             yield Problem("never_retried", message, _at(task, "retry", "on"), task.id, near)
-    if tool is not None and tool.read_only is False and not tool.idempotent:
+    unknown = retry.on is None or not _OUTCOME_UNKNOWN.isdisjoint(retry.on)
+    writes = tool is not None and tool.read_only is False and not tool.idempotent
+    if writes and unknown and retry.max_attempts > 1:
         message = (
             f"{task.target} declares that it writes and is not idempotent: an attempt whose "
             "outcome is unknown (a timeout, a lost connection) may be carried out twice"
@@ -64,17 +71,19 @@ def _of_retry(task: TaskPlan, tools: Mapping[str, Tool]) -> Iterator[Problem]:
         yield Problem("retry_of_a_writer", message, _at(task, "retry"), task.id, (), hint)
 
 
-def _unannotated(workflow: Workflow, tools: Mapping[str, Tool]) -> Iterator[Problem]:
+def _unannotated(
+    workflow: Workflow, tools: Mapping[str, Tool], serial: Collection[str]
+) -> Iterator[Problem]:
     """Tools that do not say whether they write, where calls of one server may overlap."""
     by_server: dict[str, list[TaskPlan]] = defaultdict(list)
     for task, target, _ in workflow.plan.calls:
         tool = tools.get(target.target)
-        if tool is not None and tool.read_only is None:
+        if tool is not None and tool.read_only is None and target.server not in serial:
             by_server[target.server].append(task)
     if workflow.max_concurrency == 1:
         return
     for server, tasks in by_server.items():
-        if _overlap(workflow, tasks):
+        if not _share_a_lock(tasks) and _overlap(workflow, tasks):
             calls = ((target.target, target.server) for _, target, _ in workflow.plan.calls)
             names = sorted({name for name, on in calls if on == server and _is_silent(name, tools)})
             message = (
@@ -87,6 +96,19 @@ def _unannotated(workflow: Workflow, tools: Mapping[str, Tool]) -> Iterator[Prob
 
 def _is_silent(name: str, tools: Mapping[str, Tool]) -> bool:
     return name in tools and tools[name].read_only is None
+
+
+def _share_a_lock(tasks: list[TaskPlan]) -> bool:
+    """Whether all of them hold one name, so that they take turns."""
+    held = [
+        {
+            lock.name.value
+            for lock in task.policies.locks
+            if isinstance(lock.name, Literal) and not lock.shared
+        }
+        for task in tasks
+    ]
+    return bool(set.intersection(*held))
 
 
 def _overlap(workflow: Workflow, tasks: list[TaskPlan]) -> bool:

@@ -140,7 +140,7 @@ _WANTED = {
 _PATTERNS = {
     "id": "is no id: letters, digits and _ - . : only",
     "tool": "names no tool: it is written server:tool",
-    "rate": "is no rate: it is written 10/s, 100/min or 1000/h",
+    "rate": "is no rate: it is written 10/s, 100/min or 1000/h, from 1 to 9,999,999",
 }
 _LIMITS = {
     "greater_than": ("gt", "more than"),
@@ -226,7 +226,9 @@ class _Translator:
                 message = f"has to be {words} {context[key]:g}, not {shown(given)}"
                 return Problem("wrong_value", message, path, task)
         reason = str(context.get("error") or _PATTERNS.get(name, "has the wrong form"))
-        return Problem("wrong_value", f"{shown(given)} {reason}", path, task)
+        must = reason.startswith("has to be")
+        message = f"{reason}, not {shown(given)}" if must else f"{shown(given)} {reason}"
+        return Problem("wrong_value", message, path, task)
 
     def _unknown_field(self, name: str, path: str, where: Location, task: str | None) -> Problem:
         names = [step for step in where[:-1] if isinstance(step, str)]
@@ -262,7 +264,7 @@ def _hint(kinds: Iterable[str], given: Any) -> str:
         return f'write ["{shown(given)[1:-1]}"]'
     if kinds & {"int_type", "float_type"} and isinstance(given, str):
         return "without the quotes" if given.replace(".", "", 1).isdecimal() else ""
-    return "in quotes" if "string_type" in kinds and isinstance(given, int | float) else ""
+    return "in quotes" if kinds == {"string_type"} and isinstance(given, int | float) else ""
 
 
 def shown(value: Any) -> str:

@@ -37,6 +37,7 @@ from orchestrator.limits import Locks
 from orchestrator.planning import unknown_server
 from orchestrator.pool import ServerPool
 from orchestrator.results import RunResult
+from orchestrator.schedules import SCHEDULES
 from orchestrator.workflow import Schedule, Workflow
 
 WorkflowSource = str | Path | Mapping[str, Any] | Workflow
@@ -142,6 +143,8 @@ class Orchestrator:
         watching = (*self._observers, *observers)
         loaded = Workflow.load(workflow)
         servers = loaded.plan.servers
+        if problems := _wrong_overrides(schedule, max_concurrency):
+            raise WorkflowError(loaded.name, problems)
         values = self._check_offline(loaded, inputs or {})
         await self._pool.open(servers, Announcer(watching))
         self._check_online(loaded)
@@ -176,7 +179,9 @@ class Orchestrator:
         self._check_online(loaded)
         failures = filter(None, map(self._pool.failure, servers))
         unasked = [Problem("server_unavailable", failure.message) for failure in failures]
-        return [*unasked, *warnings_of(loaded, self._pool.catalogue(servers))]
+        settings = self._pool.servers.items()
+        serial = {name for name, server in settings if server.max_concurrency == 1}
+        return [*unasked, *warnings_of(loaded, self._pool.catalogue(servers), serial)]
 
     async def stream(
         self,
@@ -328,6 +333,19 @@ class Orchestrator:
         hint = "" if near else f"its tools: {listed}" if tools else "it has no tools"
         message = f"server {server!r} has no tool {tool!r}"
         return Problem("unknown_tool", message, where, task, near, hint)
+
+
+def _wrong_overrides(schedule: str | None, max_concurrency: int | None) -> list[Problem]:
+    """What is wrong with what is to be used instead of the workflow's own."""
+    problems = []
+    if schedule is not None and schedule not in SCHEDULES:
+        near = nearest(schedule, SCHEDULES) or tuple(SCHEDULES)
+        message = f"there is no schedule {schedule!r}"
+        problems.append(Problem("wrong_value", message, "/schedule", None, near))
+    if max_concurrency is not None and max_concurrency < 0:
+        message = f"max_concurrency has to be at least 0, not {max_concurrency}"
+        problems.append(Problem("wrong_value", message, "/max_concurrency"))
+    return problems
 
 
 def new_run(workflow: Workflow, caller: Caller, **settings: Any) -> Run:

@@ -34,7 +34,9 @@ class Event:
         """The event as a JSON object; `event` is its name."""
         document = {"event": self.name, "at_ms": round(self.at_ms, 3)}
         for field in fields(self)[1:]:
-            document[field.name] = _plain(getattr(self, field.name))
+            value = getattr(self, field.name)
+            is_time = field.name.endswith("_ms") and value is not None
+            document[field.name] = round(value, 3) if is_time else _plain(value)
         return document
 
 

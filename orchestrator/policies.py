@@ -49,7 +49,14 @@ class Retry(BaseModel):
 class Fallback(BaseModel):
     """What stands in for a task that failed: a value, or the output of another tool."""
 
-    model_config = STRICT
+    model_config = STRICT | ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["value"], "properties": {"arguments": False, "tool": False}},
+                {"required": ["tool"], "properties": {"value": False}},
+            ]
+        }
+    )
 
     value: Any = Field(None, description="A template of the output; $ERROR is readable.")
     tool: str | None = Field(None, description="server:tool", pattern=TOOL)

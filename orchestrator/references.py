@@ -166,7 +166,8 @@ class Compiler:
         try:
             computed = Computed(compile_expression(stripped))
         except ExpressionSyntaxError as fault:
-            self.faults.append(Fault(path, f"{text[:60]!r} is no expression: {fault}"))
+            hint = " (it is one expression: leave the inner ${ } out)" if "${" in stripped else ""
+            self.faults.append(Fault(path, f"{text[:60]!r} is no expression: {fault}{hint}"))
             return Literal(True)
         self.found.append((path, computed))
         return computed

@@ -61,12 +61,14 @@ class Task(BaseModel):
         False, description="Whether progress of the tool starts timeout_s anew, ten times at most."
     )
     retry: RetryField = Field(None, description="Attempts in all, or how to retry.")
-    when: str | bool = Field(True, description="An expression; false means skipped.")
+    when: Annotated[str, Field(json_schema_extra={"minLength": 1})] | bool = Field(
+        True, description="An expression; false means skipped."
+    )
     run_if: RunIf = Field(
         "all_success", description="Which outcomes of its dependencies let the task run."
     )
-    for_each: list[Any] | str | None = Field(
-        None, description="A list, or a reference to one: one call per item."
+    for_each: list[Any] | Annotated[str, Field(json_schema_extra={"pattern": "\\$"})] | None = (
+        Field(None, description="A list, or a reference to one: one call per item.")
     )
     max_parallel: int | None = Field(
         None, ge=1, description="Items of for_each in flight at a time."

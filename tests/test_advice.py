@@ -43,6 +43,17 @@ def test_a_retry_of_a_tool_that_declares_that_it_writes(
     assert codes("a", tools=tool("a", **hints)) == []
 
 
+def test_advice_that_was_followed_is_not_given_again() -> None:
+    writer = tool("a", read_only=False)
+    assert codes(task("a", retry={"on": ["tool_error"]}), tools=writer) == []
+    assert codes(task("a", retry=1), tools=writer) == []
+    lock = {"locks": ["x"]}
+    assert codes(task("a", **lock), task("b", **lock), tools=SILENT) == []
+    shared = {"locks": [{"name": "x", "mode": "shared"}]}
+    assert codes(task("a", **shared), task("b", **shared), tools=SILENT) == ["unannotated_tools"]
+    assert warnings_of(workflow("a", "b"), SILENT, serial={"fake"}) == []
+
+
 def test_policies_that_mean_nothing() -> None:
     assert codes(task("a", run_if="any_success")) == ["never_runs"]
     assert codes(task("a", run_if="all_done")) == []

@@ -262,6 +262,14 @@ def test_plan_shows_the_generations_in_four_forms(
     assert '"a" -> "b";' in capsys.readouterr().out
 
 
+def test_a_servers_file_that_is_named_has_to_be_there(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("plan", "validate", "run"):
+        assert main([command, write(echo("a", 1)), "--servers", "there-is-none.toml"]) == 2
+        assert "there-is-none.toml" in capsys.readouterr().err
+
+
 def test_tools_lists_what_there_is_and_names_what_failed(
     servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 
@@ -23,6 +23,7 @@ from orchestrator import (
     Workflow,
     WorkflowError,
 )
+from orchestrator.encoding import to_json
 from orchestrator.events import RunSettled
 
 pytestmark = pytest.mark.anyio
@@ -206,3 +207,75 @@ async def test_observers_of_the_orchestrator_watch_every_run() -> None:
         await orchestrator.run(DOUBLED)
     assert names.count("run_settled") == 2
     assert names.count("server_ready") == 1
+
+
+async def test_what_is_used_instead_of_the_workflows_own_is_checked_before_anything_starts() -> (
+    None
+):
+    async with Orchestrator({"mock": make_server()}) as orchestrator:
+        with pytest.raises(WorkflowError) as raised:
+            await orchestrator.run(DOUBLED, schedule="dataflo", max_concurrency=-1)  # type: ignore[arg-type]
+        assert repr(orchestrator) == "Orchestrator(ServerPool(0 of 1 servers ready))"
+    told = str(raised.value)
+    assert "there is no schedule 'dataflo'; did you mean 'dataflow'?" in told
+    assert "max_concurrency has to be at least 0, not -1" in told
+
+
+async def test_a_workflow_can_be_checked_without_running_it() -> None:
+    twice = {"tasks": [{"id": n, "tool": "mock:refuse", "arguments": {"why": n}} for n in "ab"]}
+    gone = Server(command="/no/such/program")
+    servers = {"mock": make_server(), "alone": Server(target=make_server(), max_concurrency=1)}
+    async with Orchestrator({**servers, "gone": gone}) as orchestrator:
+        (warning,) = await orchestrator.check(twice)
+        assert warning.code == "unannotated_tools"
+        alone = {"tasks": [{**task, "tool": "alone:refuse"} for task in twice["tasks"]]}
+        assert await orchestrator.check(alone) == []
+        (warning,) = await orchestrator.check({"tasks": [{"id": "a", "tool": "gone:x"}]})
+        assert "there is no program" in warning.message
+        with pytest.raises(WorkflowError, match="no tool 'duble'"):
+            await orchestrator.check({"tasks": [{"id": "a", "tool": "mock:duble"}]})
+        with pytest.raises(WorkflowError, match="no server 'mok'"):
+            await orchestrator.check({"tasks": [{"id": "a", "tool": "mok:double"}]})
+
+
+async def test_limits_of_single_tools_and_rates_hold_for_a_run() -> None:
+    running = most = 0
+    server = MCPServer("mock", log_level="WARNING")
+
+    @server.tool()
+    async def one() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await anyio.sleep(0.01)
+        running -= 1
+
+    limits = Server.model_validate({"rate": "1000/s", "tools": {"o*": {"max_concurrency": 2}}})
+    target = limits.model_copy(update={"target": server})
+    async with Orchestrator({"mock": target}) as orchestrator:
+        result = await orchestrator.run(
+            {"tasks": [{"id": f"t{n}", "tool": "mock:one"} for n in range(8)]}
+        )
+    assert result.status == "success"
+    assert most == 2
+
+
+async def test_what_a_server_says_meanwhile_is_told_to_the_observers() -> None:
+    server = MCPServer("mock", log_level="WARNING")
+
+    @server.tool()
+    async def work(context: Context) -> str:
+        await context.report_progress(1, 2, "half")
+        await context.report_progress(float("nan"))
+        return "done"
+
+    events: list[dict[str, Any]] = []
+    async with Orchestrator({"mock": Server(target=server, protocol="legacy")}) as orchestrator:
+        result = await orchestrator.run(
+            {"tasks": [{"id": "a", "tool": "mock:work"}]},
+            observers=[lambda event: events.append(json.loads(to_json(event.to_dict())))],
+        )
+    assert result["a"].output == {"result": "done"}
+    told = [event for event in events if event["event"] == "task_progress"]
+    assert (told[0]["progress"], told[0]["total"], told[0]["message"]) == (1, 2, "half")
+    assert events[-1]["event"] == "run_settled"

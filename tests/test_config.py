@@ -198,7 +198,8 @@ def test_all_mistakes_of_a_file_are_told_at_once(write: Write) -> None:
             ("/servers/web/env", "'env' belongs to a command, not to a url"),
             (
                 "/servers/web/rate",
-                "'10 a second' is no rate: it is written 10/s, 100/min or 1000/h",
+                "'10 a second' is no rate: it is written 10/s, 100/min or 1000/h, "
+                "from 1 to 9,999,999",
             ),
             ("/servers/web/headers/bad name", "is no name of a header"),
             (

@@ -13,7 +13,7 @@ from rich.console import Console
 from orchestrator.diagrams import dot, mermaid
 from orchestrator.encoding import to_json
 from orchestrator.engine import Run
-from orchestrator.errors import TaskError
+from orchestrator.errors import CallError, TaskError
 from orchestrator.events import (
     Event,
     GenerationStarted,
@@ -138,6 +138,21 @@ def test_a_journal_whose_reader_has_gone_says_nothing(capsys: pytest.CaptureFixt
 def test_text_of_any_kind_is_written_as_json() -> None:
     assert to_json({"a": "ü"}) == '{"a": "ü"}'
     assert to_json("\ud800") == '"\\ud800"'
+
+
+def test_what_json_does_not_have_is_written_as_text_and_keeps_nothing_else_back() -> None:
+    held = [float("nan"), float("inf"), -float("inf"), 1.5, None, True, ("a", Path("b")), {1: 2}]
+    wanted = ["NaN", "Infinity", "-Infinity", 1.5, None, True, ["a", "b"], {"1": 2}]
+    assert json.loads(to_json({"x": held})) == {"x": wanted}
+
+
+@pytest.mark.anyio
+async def test_an_error_that_no_document_can_hold_is_in_the_result_and_in_the_journal() -> None:
+    stream = io.StringIO()
+    caller = ScriptedCaller({"a": [(0, CallError("protocol_error", "x", data=float("nan")))]})
+    result = await Run(workflow("a", "b"), caller, observers=[Journal(stream)]).execute()
+    assert json.loads(result.to_json())["tasks"]["a"]["error"]["details"] == {"data": "NaN"}
+    assert '"run_settled"' in stream.getvalue().splitlines()[-1]
 
 
 def test_diagrams_quote_what_their_languages_want_quoted() -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 import trio.testing
 
@@ -583,3 +584,76 @@ async def test_what_a_run_holds_is_its_outputs_and_little_more(fan_out: bool) ->
     assert result.status == "success"
     per_task = peak / count - size
     assert per_task < (2_000 if fan_out else 14_000)
+
+
+async def test_a_task_that_is_cancelled_without_a_reason_is_cancelled() -> None:
+    plan = workflow(task("a", critical=True, fallback={"value": 1}), "b")
+    run = Run(plan, ScriptedCaller({"a": [(9, 1)]}))
+    async with anyio.create_task_group() as group:
+        group.start_soon(run.execute)
+        await anyio.sleep(1)
+        assert run.cancel_task("a", reason="")
+    assert run.result is not None
+    assert run.result["a"].status == "cancelled"
+    assert run.result.status == "partial"
+
+
+async def test_a_run_that_is_cancelled_too_late_is_what_it_is() -> None:
+    def cancel(event: Event) -> None:
+        if isinstance(event, TaskSettled) and event.task == "b":
+            run.cancel()
+
+    run = Run(workflow("a", "b: a"), ScriptedCaller(), observers=[cancel])
+    result = await run.execute()
+    assert (result.status, result.error) == ("success", None)
+
+
+async def test_the_error_of_a_fallback_and_those_of_tasks_are_told_apart() -> None:
+    plan = workflow(
+        task("kind"),
+        task(
+            "a",
+            depends_on=["kind"],
+            run_if="all_done",
+            fallback={"value": ["${ERROR}", "${ERROR.message}", "${ERROR[kind].message}"]},
+        ),
+    )
+    caller = ScriptedCaller({"kind": [(0, failing("first"))], "a": [(0, failing("second"))]})
+    result = await Run(plan, caller).execute()
+    own, message, other = result["a"].output
+    assert (own["message"], message, other) == ("second", "second", "first")
+    assert set(own) == {"kind", "message", "retryable", "details"}
+
+
+async def test_a_call_that_got_its_slot_as_it_was_cancelled_was_not_made() -> None:
+    plan = workflow("a", "b", max_concurrency=1)
+    for checkpoints in range(12):
+        caller = ScriptedCaller({"a": [(1, 1)], "b": [(1, 1)]})
+        run = Run(plan, caller, servers={"fake": ServerPolicy(slots=Slots(1))})
+        with anyio.fail_after(100):
+            async with anyio.create_task_group() as group:
+                group.start_soon(run.execute)
+                for _ in range(checkpoints):
+                    await anyio.lowlevel.checkpoint()
+                run.cancel_task("a")
+        assert run.result is not None
+        assert run.result["b"].status == "success"
+        assert run.result["a"].attempts == sum(made == "a" for made, _ in caller.calls)
+
+
+async def test_many_items_back_off_at_the_same_time() -> None:
+    each = task("a", for_each=list(range(30)), retry=RETRY | {"initial_s": 30, "max_attempts": 2})
+
+    async def caller(call: Call) -> Any:
+        await anyio.sleep(0.25)
+        if call.attempts == 1:
+            raise failing()
+
+    result = await Run(workflow(each, max_concurrency=1), caller).execute()
+    assert result.duration_ms == 30 * 250 + (30_000 - 29 * 250) + 30 * 250
+
+
+async def test_the_first_attempt_is_the_last_of_a_retry_of_one() -> None:
+    caller = ScriptedCaller({"a": [(0, failing())]})
+    result = await Run(workflow(task("a", retry=1)), caller).execute()
+    assert result["a"].attempts == 1

@@ -99,7 +99,8 @@ def test_the_canonical_form_has_one_name_for_each_field_and_no_defaults() -> Non
     ("fields", "canonical"),
     [
         ({"retry": 4}, {"retry": {"max_attempts": 4}}),
-        ({"retry": {"on": ["timeout"]}}, {"retry": {"on": ["timeout"]}}),
+        ({"retry": 3.0}, {"retry": {"max_attempts": 3}}),
+        ({"retry": {"on": ["timeout"]}}, {"retry": {"max_attempts": 3, "on": ["timeout"]}}),
         ({"locks": ["x", {"name": "y", "mode": "shared"}]},
          {"locks": [{"name": "x"}, {"name": "y", "mode": "shared"}]}),
         ({"fallback": {"value": None}}, {"fallback": {"value": None}}),
@@ -282,7 +283,7 @@ def test_a_workflow_that_is_wrong_says_what_and_where(data: Any, expected: list[
         ({"retry": {"max_attempt": 1}}, "no field 'max_attempt'; did you mean 'max_attempts'?"),
         ({"retry": {"jitter": 2}}, "retry/jitter: has to be at most 1, not 2"),
         ({"retry": {"on": ["tool_eror"]}}, "retry/on/0: 'tool_eror' is none of 'tool_error'"),
-        ({"when": 5}, "/tasks/0/when: has to be text or true or false, not 5 (in quotes)"),
+        ({"when": 5}, "/tasks/0/when: has to be text or true or false, not 5"),
         ({"run_if": "all_sucess"}, "did you mean 'all_success'?"),
         ({"for_each": {}}, "/tasks/0/for_each: has to be a list or text, not an empty object"),
         ({"max_parallel": 0}, "max_parallel: has to be at least 1, not 0"),
@@ -292,10 +293,13 @@ def test_a_workflow_that_is_wrong_says_what_and_where(data: Any, expected: list[
         ({"locks": [{"name": "x", "mod": 1}]}, "no field 'mod'; did you mean 'mode'?"),
         ({"locks": [{"mode": "shared"}]}, "locks/0/name: the field 'name' is required"),
         ({"fallback": 5}, "/tasks/0/fallback: has to be an object, not 5"),
-        ({"fallback": {}}, "fallback: an empty object has to give either a value or a tool"),
+        (
+            {"fallback": {}},
+            'fallback: has to be {"value": ...} or {"tool": "server:tool", "arguments": {}}',
+        ),
         (
             {"fallback": {"value": 1, "tool": "s:t"}},
-            "an object with tool, value has to give either a value or a tool",
+            "not an object with tool, value",
         ),
         (
             {"fallback": {"value": 1, "arguments": {"x": 1}}},

@@ -113,7 +113,7 @@ def _ask_servers(
     from orchestrator.advice import warnings_of
 
     path = options.servers or DEFAULT_SERVERS
-    if options.offline or not path.exists():
+    if options.offline or (options.servers is None and not path.exists()):
         return warnings_of(workflow, {}), []
     from orchestrator.cli.running import in_event_loop
     from orchestrator.client import Orchestrator
