@@ -223,6 +223,14 @@ class Orchestrator:
             finally:
                 run.cancel("nobody listens to the run any more")
 
+    def kill(self) -> None:
+        """End the programs of all servers at once, and wait for nothing: for when there is no time.
+
+        Leaving the `async with` block is the way to end them; this leaves no process behind where
+        the block cannot be left any more.
+        """
+        self._pool.kill()
+
     async def tools(self, server: str | None = None) -> list[Tool]:
         """The tools of a server, or of all of them; servers that do not start have none.
 

@@ -130,6 +130,10 @@ class Connection:
         if self._session is None:
             self._scope.cancel()
 
+    def kill(self) -> None:
+        """End the program behind it at once, if there is one."""
+        self._target.kill()
+
     def give_up(self) -> None:
         """Close it for not having started in time."""
         limit_s = self.server.start_timeout_s
@@ -196,7 +200,7 @@ class Connection:
 
     def _on_silence(self) -> None:
         self._fail(SILENT)
-        self._target.kill()
+        self.kill()
         self._over.set()
 
     def _broken(self, error: Exception) -> Fault:

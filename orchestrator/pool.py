@@ -101,6 +101,11 @@ class ServerPool:
         finally:
             self._group = None
 
+    def kill(self) -> None:
+        """End every program at once. Nothing is waited for."""
+        for connection in self._live:
+            connection.kill()
+
     def usable(self, server: str) -> bool:
         """Whether a session with the server is open."""
         return self._keepers[server].usable

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 from orchestrator.cli import main
 from orchestrator.cli.arguments import build_parser
+from tests.servers import alive
 
 ROOT = Path(__file__).parents[1]
 
@@ -371,6 +373,38 @@ def test_an_interrupt_gives_the_partial_result_and_leaves_no_process(
     pid = document["tasks"]["pid"]["output"]["pid"]
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_second_interrupt_ends_everything_at_once_and_leaves_no_process(
+    write: Write, tmp_path: Path
+) -> None:
+    config = tmp_path / "stubborn.toml"
+    args = ["-m", "mock_servers.faulty", "--ignore-eof", "--ignore-sigterm"]
+    config.write_text(
+        f"[servers.faulty]\ncommand = {json.dumps(sys.executable)}\n"
+        f"args = {json.dumps(args)}\ncwd = {json.dumps(str(ROOT))}\n"
+    )
+    output = tmp_path / "result.json"
+    path = write(
+        {"id": "pid", "tool": "faulty:pid"},
+        {"id": "hangs", "tool": "faulty:hang", "depends_on": ["pid"]},
+    )
+    arguments = [path, "--servers", str(config), "--output", str(output)]
+    with started(arguments, "task_settled") as process:
+        process.send_signal(signal.SIGINT)
+        while not output.exists() or "tasks" not in output.read_text():
+            time.sleep(0.01)  # the result is written before the servers are closed
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert process.returncode == 130
+    document = json.loads(output.read_text())
+    assert document["tasks"]["hangs"]["status"] == "cancelled"
+    pid = document["tasks"]["pid"]["output"]["pid"]
+    for _ in range(200):
+        if not alive(pid):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"process {pid} is left")
 
 
 def test_an_interrupt_while_servers_start_ends_the_run_before_it_began(

@@ -89,6 +89,7 @@ class _Session:
         self.workflow = workflow
         self.inputs = inputs
         self.observers = observers
+        self.orchestrator: Orchestrator | None = None
         self.current: Run | None = None
         self.signal_name = ""
         self._preparing = anyio.CancelScope()
@@ -100,6 +101,7 @@ class _Session:
             await group.start(self._watch_signals)
             try:
                 async with Orchestrator(servers) as orchestrator:
+                    self.orchestrator = orchestrator
                     code = await self._run(orchestrator)
             except Exception as failure:  # raised again where no group can wrap it
                 error = failure
@@ -133,6 +135,8 @@ class _Session:
             task_status.started()
             async for number in signals:
                 if self.signal_name:
+                    if self.orchestrator is not None:
+                        self.orchestrator.kill()
                     os._exit(INTERRUPTED)
                 self.signal_name = signal.Signals(number).name
                 self._preparing.cancel()
