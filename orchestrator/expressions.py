@@ -44,7 +44,10 @@ _MAKES_NUMBERS = re.compile(r"\b(?:to_number|sum|avg)\b")
 
 
 class Document(Protocol):
-    """What an expression is evaluated over: `get` answers the names in `ROOTS`."""
+    """What an expression is evaluated over: `get` answers the names in `ROOTS`, and `ERROR[`.
+
+    In a fallback `ERROR` is the error that it stands in for; `ERROR[` are those of all tasks.
+    """
 
     def get(self, name: str, /) -> Any: ...
 
