@@ -3,12 +3,14 @@
 The map, from the edges to the core; imports point one way, downwards:
 
     cli, observers   the command line, and who watches a run
-    client           Orchestrator, the front door
-    pool, connection, http, config   the servers: the only files that know `mcp`
+    client           Orchestrator, the front door   advice    what is most likely not meant
+    pool, keeper, breaker, config   the servers     connection, stdio, http   one session, its bytes
     engine           Run: decisions, calls and events, to a result
-    schedules        when each task starts          calls    a call, and the policies around it
+    performing       one task: its call, one for each item, and the fallback's
+    schedules        when each task starts          calls     a call, and the policies around it
+    limits, retries  slots, locks, rates; whether a call is made again
     outcomes         how a task ends; decide()      events, results   what a run tells and returns
-    workflow         the file as a model            planning, graph   checked, compiled, ordered
+    workflow         the file as a model            checking, planning, graph   compiled, ordered
     references       $OUTPUT[id], $INPUT.x          expressions, paths   ${...}, and places in JSON
     errors           every exception, as a tree
 
@@ -36,18 +38,23 @@ if TYPE_CHECKING:
         WorkflowError,
     )
     from orchestrator.events import Event
+    from orchestrator.jobs import Activity, RunState
+    from orchestrator.outcomes import ItemResult
     from orchestrator.results import RunResult, TaskResult
     from orchestrator.workflow import Task, Workflow
 
 __all__ = [
+    "Activity",
     "CallError",
     "ConfigError",
     "Event",
+    "ItemResult",
     "Orchestrator",
     "OrchestratorError",
     "Problem",
     "Run",
     "RunResult",
+    "RunState",
     "Server",
     "ServerStartError",
     "Task",
@@ -74,6 +81,8 @@ _HOMES = {
         "WorkflowError",
     ),
     "events": ("Event",),
+    "jobs": ("Activity", "RunState"),
+    "outcomes": ("ItemResult",),
     "results": ("RunResult", "TaskResult"),
     "workflow": ("Task", "Workflow"),
 }

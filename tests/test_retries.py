@@ -86,6 +86,12 @@ def test_backoff_grows_by_its_factor_up_to_its_cap() -> None:
     assert [backoff(policy, n, 0.0) for n in (1, 2, 3, 4, 5)] == [1, 3, 9, 20, 20]
 
 
+def test_the_defaults_wait_half_a_second_then_twice_as_long_up_to_thirty() -> None:
+    waits = [backoff(Retry(), attempts, 0.0) for attempts in range(1, 9)]
+    assert waits == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert backoff(Retry(), 1, 1.0) == 0.45
+
+
 def test_a_wait_that_is_too_large_for_a_number_is_the_longest_one() -> None:
     assert backoff(retry(factor=1e300, max_s=20), 1_000_000, 0.0) == 20
     assert backoff(retry(initial_s=0, factor=1e300), 1_000_000, 0.0) == 0

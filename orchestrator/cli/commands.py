@@ -174,6 +174,11 @@ def plan(options: argparse.Namespace) -> int:
     if options.dot:
         print(diagrams.dot(workflow.plan, workflow.name))
         return 0
+    if not options.json:
+        from orchestrator.cli.report import print_plan
+
+        print_plan(workflow)
+        sys.stdout.flush()  # before the servers are asked, which takes a while
     warnings, problems = _ask_servers(options, workflow)
     warnings = [*problems, *warnings]  # a plan can be looked at without its servers
     if options.json:
@@ -181,9 +186,6 @@ def plan(options: argparse.Namespace) -> int:
         found = [warning.to_dict() for warning in warnings]
         print(to_json({**document, "warnings": found}, indent=2))
     else:
-        from orchestrator.cli.report import print_plan
-
-        print_plan(workflow)
         _print_warnings(warnings)
     return 0
 
