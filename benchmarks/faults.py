@@ -23,9 +23,10 @@ import anyio
 from anyio.abc import SocketStream
 
 from orchestrator import CallError, Server
-from orchestrator.calls import Call, with_timeout
+from orchestrator.calls import Call
 from orchestrator.events import Event, ServerFailed, ServerReady, ServerToolsChanged
 from orchestrator.pool import ServerPool
+from orchestrator.wrappers import with_timeout
 from tests.http_server import HttpServer, Json, answer
 from tests.servers import faulty
 

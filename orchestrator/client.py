@@ -19,7 +19,7 @@ from typing import Any, Self
 import anyio
 
 from orchestrator.advice import warnings_of
-from orchestrator.calls import Call, Caller, Tool, with_retry, with_slots, with_timeout
+from orchestrator.calls import Call, Caller, Tool
 from orchestrator.config import Server, describe, load_config
 from orchestrator.engine import Run
 from orchestrator.errors import (
@@ -33,12 +33,13 @@ from orchestrator.errors import (
 )
 from orchestrator.events import Announcer, Event, Observer
 from orchestrator.inputs import complete_inputs
-from orchestrator.limits import Locks
+from orchestrator.locks import Locks
 from orchestrator.planning import unknown_server
 from orchestrator.pool import ServerPool
 from orchestrator.results import RunResult
 from orchestrator.schedules import SCHEDULES
 from orchestrator.workflow import Schedule, Workflow
+from orchestrator.wrappers import with_retry, with_slots, with_timeout
 
 WorkflowSource = str | Path | Mapping[str, Any] | Workflow
 

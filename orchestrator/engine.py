@@ -14,18 +14,7 @@ from typing import Any, TypeGuard
 import anyio
 
 from orchestrator import graph as graphs
-from orchestrator.calls import (
-    Call,
-    Caller,
-    Random,
-    ServerPolicy,
-    Tool,
-    no_jitter,
-    with_locks,
-    with_retry,
-    with_slots,
-    with_timeout,
-)
+from orchestrator.calls import Call, Caller, ServerPolicy, Tool
 from orchestrator.errors import TaskError, nearest
 from orchestrator.events import (
     Announcer,
@@ -36,7 +25,8 @@ from orchestrator.events import (
     TaskSettled,
 )
 from orchestrator.jobs import Job, RunState
-from orchestrator.limits import Locks, Slots
+from orchestrator.limits import Slots
+from orchestrator.locks import Locks
 from orchestrator.outcomes import (
     Cancelled,
     Failure,
@@ -55,6 +45,14 @@ from orchestrator.results import RunResult, TaskResult
 from orchestrator.schedules import SCHEDULES
 from orchestrator.summary import Stop, summarize
 from orchestrator.workflow import Schedule, Workflow
+from orchestrator.wrappers import (
+    Random,
+    no_jitter,
+    with_locks,
+    with_retry,
+    with_slots,
+    with_timeout,
+)
 
 logger = logging.getLogger("orchestrator")
 

@@ -19,7 +19,6 @@ from orchestrator.calls import (
     Caller,
     ServerPolicy,
     Tool,
-    is_never_repeated,
 )
 from orchestrator.errors import CallError, TaskError
 from orchestrator.jobs import Job, ended
@@ -39,6 +38,7 @@ from orchestrator.planning import PLAIN, Target
 from orchestrator.references import Scope
 from orchestrator.reporting import Reporter
 from orchestrator.retries import decide_retry, is_lost
+from orchestrator.wrappers import is_never_repeated
 
 logger = logging.getLogger("orchestrator")
 

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import anyio
 from anyio.abc import TaskGroup
 
+from orchestrator.adaptive import AdaptiveSlots
 from orchestrator.calls import Call, ServerPolicy, Tool
 from orchestrator.catalogue import Catalogue, is_allowed
 from orchestrator.config import Server
 from orchestrator.errors import CallError, TaskError
 from orchestrator.events import Event, ServerEvent
 from orchestrator.keeper import Announce, Keeper, Work
-from orchestrator.limits import AdaptiveSlots, Rate, Slots
+from orchestrator.limits import Rate, Slots
 from orchestrator.receipts import NotExecutedError
 
 if TYPE_CHECKING:

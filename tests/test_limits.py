@@ -14,7 +14,9 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.limits import AbandonedError, AdaptiveSlots, Locks, Rate, Slots
+from orchestrator.adaptive import AdaptiveSlots
+from orchestrator.limits import AbandonedError, Rate, Slots
+from orchestrator.locks import Locks
 
 pytestmark = pytest.mark.anyio
 

@@ -13,6 +13,7 @@ import anyio.lowlevel
 import pytest
 import trio.testing
 
+from orchestrator.adaptive import AdaptiveSlots
 from orchestrator.calls import Call, ServerPolicy, Tool
 from orchestrator.engine import Run
 from orchestrator.errors import CallError
@@ -27,7 +28,8 @@ from orchestrator.events import (
     TaskStarted,
     TaskWaiting,
 )
-from orchestrator.limits import AdaptiveSlots, Locks, Rate, Slots
+from orchestrator.limits import Rate, Slots
+from orchestrator.locks import Locks
 from orchestrator.results import RunResult
 from orchestrator.workflow import Workflow
 from tests.fakes import ScriptedCaller, failing, workflow
