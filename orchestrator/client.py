@@ -20,24 +20,27 @@ import anyio
 
 from orchestrator.advice import warnings_of
 from orchestrator.calls import Call, Caller, Tool
-from orchestrator.config import Server, describe, load_config
+from orchestrator.config import load_config
 from orchestrator.engine import Run
 from orchestrator.errors import (
     CallError,
     ConfigError,
     Problem,
-    ServerStartError,
     WorkflowError,
-    nearest,
-    pointer,
 )
 from orchestrator.events import Announcer, Event, Observer
-from orchestrator.inputs import complete_inputs
 from orchestrator.locks import Locks
 from orchestrator.planning import unknown_server
 from orchestrator.pool import ServerPool
+from orchestrator.preflight import (
+    check_offline,
+    check_online,
+    check_overrides,
+    check_servers,
+    unknown_tool,
+)
 from orchestrator.results import RunResult
-from orchestrator.schedules import SCHEDULES
+from orchestrator.targets import servers_of
 from orchestrator.workflow import Schedule, Workflow
 from orchestrator.wrappers import with_retry, with_slots, with_timeout
 
@@ -59,7 +62,7 @@ class Orchestrator:
     """
 
     def __init__(self, servers: Mapping[str, Any], *, observers: Iterable[Observer] = ()) -> None:
-        self._pool = ServerPool(_servers(servers))
+        self._pool = ServerPool(servers_of(servers))
         self._observers = tuple(observers)
         self._locks = Locks()
         self._entered = False
@@ -144,11 +147,10 @@ class Orchestrator:
         watching = (*self._observers, *observers)
         loaded = Workflow.load(workflow)
         servers = loaded.plan.servers
-        if problems := _wrong_overrides(schedule, max_concurrency):
-            raise WorkflowError(loaded.name, problems)
-        values = self._check_offline(loaded, inputs or {})
+        check_overrides(loaded, schedule, max_concurrency)
+        values = check_offline(loaded, self._pool, inputs or {})
         await self._pool.open(servers, Announcer(watching))
-        self._check_online(loaded)
+        check_online(loaded, self._pool)
         return new_run(
             loaded,
             self._pool.call,
@@ -174,10 +176,9 @@ class Orchestrator:
         """
         loaded = Workflow.load(workflow)
         servers = loaded.plan.servers
-        if problems := self._unknown_servers(loaded):
-            raise WorkflowError(loaded.name, problems)
+        check_servers(loaded, self._pool)
         await self._pool.open(servers)
-        self._check_online(loaded)
+        check_online(loaded, self._pool)
         failures = filter(None, map(self._pool.failure, servers))
         unasked = [Problem("server_unavailable", failure.message) for failure in failures]
         settings = self._pool.servers.items()
@@ -268,7 +269,7 @@ class Orchestrator:
         if (failure := self.failure(server)) is not None:
             raise failure
         if name not in tools:
-            raise WorkflowError(target, [self._unknown_tool(server, name, tools, "", None)])
+            raise WorkflowError(target, [unknown_tool(self._pool, server, name)])
         policy = self._pool.policies[server]
         limit = policy.timeout_s if timeout_s is None else timeout_s
         tool = tools[name]
@@ -289,105 +290,8 @@ class Orchestrator:
             raise ConfigError("servers", [unknown_server(server, self._pool.servers)])
         return server
 
-    def _check_offline(self, workflow: Workflow, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """The complete inputs, if they and the servers' names are right."""
-        problems: list[Problem] = []
-        values: dict[str, Any] = {}
-        try:
-            values = complete_inputs(workflow.inputs, inputs, workflow.name)
-        except WorkflowError as error:
-            problems += error.problems
-        for task, target, at in workflow.plan.calls:
-            if target.server not in self._pool.servers:
-                problems.append(unknown_server(target.server, self._pool.servers, task=task, at=at))
-        if problems:
-            raise WorkflowError(workflow.name, problems)
-        return values
-
-    def _unknown_servers(self, workflow: Workflow) -> list[Problem]:
-        known = self._pool.servers
-        return [
-            unknown_server(target.server, known, task=task, at=at)
-            for task, target, at in workflow.plan.calls
-            if target.server not in known
-        ]
-
-    def _check_online(self, workflow: Workflow) -> None:
-        """Whether the servers that are there have the tools, and those that must be are there."""
-        problems: list[Problem] = []
-        for server in workflow.plan.servers:
-            failure = self._pool.failure(server)
-            if failure is not None and self._pool.servers[server].required:
-                problems.append(Problem("server_unavailable", failure.message))
-        if problems:
-            raise ServerStartError(workflow.name, problems)
-        servers = filter(self._pool.usable, workflow.plan.servers)
-        known = {server: self._pool.tools(server) for server in servers}
-        for task, target, at in workflow.plan.calls:
-            tools = known.get(target.server)
-            if tools is not None and target.tool not in tools:
-                problems.append(self._unknown_tool(target.server, target.tool, tools, at, task.id))
-        if problems:
-            raise WorkflowError(workflow.name, problems)
-
-    def _unknown_tool(
-        self, server: str, tool: str, tools: Mapping[str, Tool], where: str, task: str | None
-    ) -> Problem:
-        if self._pool.is_denied(server, tool):
-            message = f"the configuration does not allow {server}:{tool}"
-            hint = f"see allow and deny of server {server!r}"
-            return Problem("denied_tool", message, where, task, (), hint)
-        near = nearest(tool, tools)
-        listed = ", ".join(list(tools)[:10]) + (", ..." if len(tools) > 10 else "")
-        hint = "" if near else f"its tools: {listed}" if tools else "it has no tools"
-        message = f"server {server!r} has no tool {tool!r}"
-        return Problem("unknown_tool", message, where, task, near, hint)
-
-
-def _wrong_overrides(schedule: str | None, max_concurrency: int | None) -> list[Problem]:
-    """What is wrong with what is to be used instead of the workflow's own."""
-    problems = []
-    if schedule is not None and schedule not in SCHEDULES:
-        near = nearest(schedule, SCHEDULES) or tuple(SCHEDULES)
-        message = f"there is no schedule {schedule!r}"
-        problems.append(Problem("wrong_value", message, "/schedule", None, near))
-    if max_concurrency is not None and max_concurrency < 0:
-        message = f"max_concurrency has to be at least 0, not {max_concurrency}"
-        problems.append(Problem("wrong_value", message, "/max_concurrency"))
-    return problems
-
 
 def new_run(workflow: Workflow, caller: Caller, **settings: Any) -> Run:
     """A run with a name and a time of its own; `settings` are those of `Run`."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return Run(workflow, caller, run_id=uuid.uuid4().hex, started_at=now, **settings)
-
-
-def _servers(given: Mapping[str, Any]) -> dict[str, Server]:
-    return {name: _server(name, target) for name, target in given.items()}
-
-
-def _server(name: str, target: Any) -> Server:
-    """A server from whatever `mcp.Client` takes."""
-    match target:
-        case Server():
-            return target
-        case str():
-            return Server(name=name, url=target, shown=describe({"url": target}))
-    kind = type(target).__name__
-    if kind == "StdioServerParameters":
-        shown = describe({"command": target.command, "args": target.args})
-        return Server(
-            name=name,
-            command=target.command,
-            args=target.args,
-            env=target.env or {},
-            cwd=str(target.cwd) if target.cwd else None,
-            shown=shown,
-        )
-    if target is None or isinstance(target, int | float | list | dict | bytes):
-        message = (
-            f"server {name!r} is {target!r}: it has to be a URL, parameters or a server object"
-        )
-        raise ConfigError("servers", [Problem("wrong_type", message, pointer(name))])
-    return Server(name=name, target=target)

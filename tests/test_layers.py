@@ -44,7 +44,7 @@ LAYERS = [
         "keeper",
         "pool",
     },
-    {"advice"},
+    {"advice", "preflight", "targets"},
     {"client", "diagrams"},
     {"observers"},
     {"cli"},
