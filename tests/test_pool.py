@@ -109,15 +109,27 @@ async def test_what_a_server_does_in_a_call_costs_only_that_call_or_server(
 
 
 async def test_every_call_in_flight_on_a_server_that_dies_says_the_same() -> None:
-    calls = [*[("bad:hang", {})] * 5, ("bad:crash", {}), ECHO]
-    result = await run({"bad": faulty(), "good": faulty()}, *calls)
-    errors = [result[f"t{number}"].error for number in range(6)]
-    assert len({error.message for error in errors if error}) == 1
-    error = errors[0]
-    assert error is not None
-    assert "server 'bad' closed the connection (" in error.message
-    assert error.details["stderr"] == ["faulty: crashing as asked (code 1)"]
-    assert result["t6"].output == {"value": 1}
+    errors: list[CallError] = []
+
+    async def call(tool: str) -> None:
+        with pytest.raises(CallError) as caught:
+            await pool.call(Call("t", "bad", tool, {}))
+        errors.append(caught.value)
+
+    with anyio.fail_after(TIMEOUT_S):
+        async with ServerPool({"bad": faulty(), "good": faulty()}) as pool:
+            await pool.open(["bad", "good"])
+            async with anyio.create_task_group() as group:
+                for _ in range(5):
+                    group.start_soon(call, "hang")
+                await anyio.wait_all_tasks_blocked()
+                group.start_soon(call, "crash")
+                assert await pool.call(Call("t", "good", "echo", {"value": 1})) == {"value": 1}
+    assert len(errors) == 6
+    assert len({str(error) for error in errors}) == 1
+    assert "server 'bad' closed the connection (" in str(errors[0])
+    assert errors[0].error.details["stderr"] == ["faulty: crashing as asked (code 1)"]
+    assert errors[0].error.details["lost"] is True
 
 
 async def test_garbage_and_a_flood_on_stderr_do_no_harm() -> None:
