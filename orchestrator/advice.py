@@ -76,26 +76,23 @@ def _unannotated(
 ) -> Iterator[Problem]:
     """Tools that do not say whether they write, where calls of one server may overlap."""
     by_server: dict[str, list[TaskPlan]] = defaultdict(list)
+    names: dict[str, set[str]] = defaultdict(set)
     for task, target, _ in workflow.plan.calls:
         tool = tools.get(target.target)
         if tool is not None and tool.read_only is None and target.server not in serial:
             by_server[target.server].append(task)
+            names[target.server].add(target.target)
     if workflow.max_concurrency == 1:
         return
     for server, tasks in by_server.items():
         if not _share_a_lock(tasks) and _overlap(workflow, tasks):
-            calls = ((target.target, target.server) for _, target, _ in workflow.plan.calls)
-            names = sorted({name for name, on in calls if on == server and _is_silent(name, tools)})
+            silent = ", ".join(sorted(names[server]))
             message = (
-                f"on server {server!r} calls of {', '.join(names)} may run at the same time, and "
-                "these tools do not say whether they write"
+                f"on server {server!r} calls of {silent} may run at the same time, and these tools "
+                "do not say whether they write"
             )
             hint = f"if they do: max_concurrency = 1 for [servers.{server}], or a lock on the tasks"
             yield Problem("unannotated_tools", message, "", None, (), hint)
-
-
-def _is_silent(name: str, tools: Mapping[str, Tool]) -> bool:
-    return name in tools and tools[name].read_only is None
 
 
 def _share_a_lock(tasks: list[TaskPlan]) -> bool:

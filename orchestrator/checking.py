@@ -142,7 +142,9 @@ class _Checker:
             if isinstance(name, str):
                 below = ("name",) if isinstance(lock, Mapping) else ()
                 compiler = Compiler()
-                compiled.locks.append(compiler.compile(name))
+                template = compiler.compile(name)
+                read = {place.root for _, found in compiler.found for place in found.places}
+                compiled.locks.append((template, not read.isdisjoint(_ITEM)))
                 self._references(compiler, (*at, "locks", position, *below), identifier, item)
 
     def _fallback(

@@ -7,7 +7,7 @@ schedule nor what becomes of the run.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -216,7 +216,7 @@ class Performer:
         if not isinstance(fallback, Target):
             return fallback.resolve(scope)
         tool = self._tools.get(fallback.target)
-        held = tuple(lock for lock in job.task.policies.locks if not reads_item(lock.name))
+        held = tuple(lock for lock in job.task.policies.locks if not lock.of_item)
         decision = start(fallback, scope, tool.input_schema if tool else None, held)
         call = self._new_call(job, fallback, decision, priority)
         call.retry, call.is_fallback = None, True
@@ -228,17 +228,6 @@ def _joined(items: list[ItemResult]) -> Success | Failure:
     outputs = [item.output for item in items]
     error = first_failure(items)
     return Success(outputs) if error is None else Failure(error, outputs)
-
-
-def reads_item(name: Any) -> bool:
-    """Whether the template of a lock's name reads the item, so that only items can hold it."""
-    return any(place.root in ("ITEM", "INDEX") for place in places(name))
-
-
-def places(template: Any) -> Iterator[Any]:
-    """What the template of a text reads."""
-    for part in getattr(template, "parts", (template,)):
-        yield from getattr(part, "places", ())
 
 
 def internal(bug: Exception) -> TaskError:

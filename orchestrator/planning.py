@@ -43,10 +43,17 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class LockPlan:
-    """A lock: the template of its name, and whether others may hold it at the same time."""
+    """A lock.
+
+    Attributes:
+        name: The template of its name.
+        shared: Whether others may hold it at the same time.
+        of_item: Whether its name reads the item of a `for_each`, so that only items can hold it.
+    """
 
     name: Template
     shared: bool
+    of_item: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +186,7 @@ class Compiled:
     whole: tuple[Path, ...] = ()
     when: Template | None = None
     for_each: Template | None = None
-    locks: list[Template] = field(default_factory=list)
+    locks: list[tuple[Template, bool]] = field(default_factory=list)
     fallback_value: Template = EMPTY
     fallback_arguments: Template = EMPTY
     fallback_whole: tuple[Path, ...] = ()
@@ -228,8 +235,8 @@ def _policies(task: Task, compiled: Compiled) -> Policies:
         _fallback(task.fallback, compiled),
         task.critical,
         tuple(
-            LockPlan(name, lock.mode == "shared")
-            for name, lock in zip(compiled.locks, task.locks, strict=True)
+            LockPlan(name, lock.mode == "shared", of_item)
+            for (name, of_item), lock in zip(compiled.locks, task.locks, strict=True)
         ),
         task.retry,
         task.timeout_resets_on_progress,
