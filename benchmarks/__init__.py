@@ -11,7 +11,7 @@
     targets       what has to hold, as data
     report, plot  the numbers as a table, JSON and a picture
 
-A command of its own, which measures little and checks much: `python -m benchmarks.kills`.
+A command of its own, which measures little and checks much: `python -m benchmarks kills`.
 
     kills         a server is hit in the middle of each of many runs: the command and its table
     hits          one such run: the workflow, the hit, and what is watched

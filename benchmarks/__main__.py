@@ -1,4 +1,4 @@
-"""The command line: `python -m benchmarks`.
+"""The command line: `python -m benchmarks`, and the benchmarks with a command of their own.
 
 The rule of this file: options, where the output goes, and the exit code.
 """
@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import anyio
@@ -29,8 +30,17 @@ exit codes:
   0  measured, and with --check every target holds
   1  a target is missed, or a run that was to be timed failed
   2  the usage is wrong
+
+commands (python -m benchmarks NAME --help):
+{commands}
 """
 
+COMMANDS = {
+    "faults": "how soon each fault of a server is told of",
+    "kills": "runs whose servers are killed and stopped while they work",
+    "writers": "parallel writes to servers that lose them",
+}
+"""Benchmarks of their own kind: each is a module here whose `main` takes the arguments."""
 
 # How often a scenario that misses a target is measured again before it counts: what a busy machine
 # slows down once it rarely slows down three times, and what is really lost stays lost.
@@ -43,7 +53,9 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks",
         description="Measure how fast workflows run: against a sequential run, against the same\n"
         "calls by hand, and against bare anyio. Sides that are compared run in turns.",
-        epilog=EXAMPLES,
+        epilog=EXAMPLES.format(
+            commands="\n".join(f"  {name:8}  {what}" for name, what in COMMANDS.items())
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--quick", action="store_true", help="fewer rounds and smaller sizes")
@@ -85,7 +97,11 @@ def _positive(text: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code comes back."""
-    options = parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and given[0] in COMMANDS:
+        code: int = import_module(f"benchmarks.{given[0]}").main(given[1:])
+        return code
+    options = parser().parse_args(given)
     if options.list:
         for name, scenario in suite.SCENARIOS.items():
             print(f"{name:12}  {scenario.title}")

@@ -2,7 +2,7 @@
 
 The rule of this file: it measures and prints; what has to hold is in the tests.
 
-    python -m benchmarks.faults
+    python -m benchmarks faults
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -236,12 +236,18 @@ CASES: dict[str, Case] = {
 }
 
 
-async def main(wanted: list[str]) -> None:
+async def provoke(wanted: Sequence[str]) -> None:
     """Provoke the faults whose names begin with one of these; all by default."""
     for name, case in CASES.items():
         if not wanted or any(name.startswith(each) for each in wanted):
             print(f"{name:40} {await case()}", flush=True)
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Provoke the faults that are named, and print what came of each."""
+    anyio.run(provoke, sys.argv[1:] if arguments is None else arguments)
+    return 0
+
+
 if __name__ == "__main__":
-    anyio.run(main, sys.argv[1:])
+    sys.exit(main())

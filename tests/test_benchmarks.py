@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import tomllib
@@ -301,3 +302,18 @@ async def test_a_suite_gives_what_its_groups_measured(monkeypatch: pytest.Monkey
     run: Callable[..., Awaitable[list[Measurement]]] = suite.run
     assert await run(["five"], Settings(quick=True), told.append, lambda _: None) == [FAST] == told
     assert imported == ["benchmarks.delays"]
+
+
+@pytest.mark.parametrize("name", command.COMMANDS)
+def test_a_benchmark_of_its_own_kind_is_a_command(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    given: list[list[str]] = []
+
+    def main(arguments: list[str]) -> int:
+        given.append(arguments)
+        return 7
+
+    monkeypatch.setattr(importlib.import_module(f"benchmarks.{name}"), "main", main)
+    assert command.main([name, "--seed", "1"]) == 7
+    assert given == [["--seed", "1"]]
