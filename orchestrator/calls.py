@@ -46,6 +46,9 @@ class Call:
         safe: Whether the tool declares that repeating it does no harm; None if it says nothing.
         extends: Whether progress starts the timeout anew.
         is_fallback: Whether it stands in for the task's own call.
+        queued_at: Since when it waits in the queue of the run's slots, on anyio's clock; None if it
+            does not.
+        is_free: Whether its server does not limit it, and others see to a slot of the run.
         note: What it waits for now, where that is no slot and no rate; empty if for nothing.
         is_cancelled: Whether it is to end.
         end_by: What to end for that: the scope it runs in, or what it waits for.
@@ -70,6 +73,8 @@ class Call:
     extends: bool = False
     group: object = None
     is_fallback: bool = False
+    queued_at: float | None = None
+    is_free: bool = False
     note: str = ""
     is_cancelled: bool = False
     end_by: anyio.CancelScope | Slots | Rate | None = None
@@ -92,6 +97,17 @@ class Call:
         """Raise the error of a call that was cancelled, if it was."""
         if self.is_cancelled:
             raise CallError("cancelled", f"the call of {self.server}:{self.tool} was cancelled")
+
+    def begin_attempt(self) -> float:
+        """Note that an attempt begins; gives the time on anyio's clock."""
+        now = anyio.current_time()
+        self.attempts += 1
+        if self.queued_at is not None:
+            self.waited_s += now - self.queued_at
+            self.queued_at = None
+        if self.started_at is None:
+            self.started_at = now
+        return now
 
 
 Caller = Callable[[Call], Awaitable[Any]]
@@ -174,3 +190,7 @@ class ServerPolicy:
         tools = self.tools or {}
         fits = (slots for name, slots in tools.items() if fnmatch.fnmatchcase(tool, name))
         return next(fits, None)
+
+
+FREE = ServerPolicy()
+"""Of a server of which the configuration says nothing."""

@@ -9,12 +9,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, TypeGuard
 
 import anyio
+from anyio.abc import TaskGroup
 
 from orchestrator import graph as graphs
 from orchestrator.calls import Call, Caller, ServerPolicy, Tool
+from orchestrator.crew import Crew, Work
 from orchestrator.errors import TaskError, nearest
 from orchestrator.events import (
     Announcer,
@@ -25,7 +28,7 @@ from orchestrator.events import (
     TaskSettled,
 )
 from orchestrator.jobs import Job, RunState
-from orchestrator.limits import Slots
+from orchestrator.limits import Priority
 from orchestrator.locks import Locks
 from orchestrator.outcomes import (
     Cancelled,
@@ -37,12 +40,12 @@ from orchestrator.outcomes import (
     Success,
     decide,
 )
-from orchestrator.performing import Performer, internal
+from orchestrator.performing import Decision, Performer, internal
 from orchestrator.planning import TaskPlan
 from orchestrator.references import Scope
 from orchestrator.reporting import Reporter
 from orchestrator.results import RunResult, TaskResult
-from orchestrator.schedules import SCHEDULES
+from orchestrator.schedules import SCHEDULES, Then
 from orchestrator.summary import Stop, summarize
 from orchestrator.workflow import Schedule, Workflow
 from orchestrator.wrappers import (
@@ -109,6 +112,7 @@ class Run:
         self._started_at = started_at
         self._announce = Announcer(observers)
         self._report = Reporter(self._announce, self.plan)
+        self._crew = Crew(self._limit, "a slot of the run") if self._limit else None
         self._outputs: dict[str, Any] = {}
         self._statuses: dict[str, str] = {}
         self._errors: dict[str, Any] = {}
@@ -138,10 +142,10 @@ class Run:
         random: Random,
     ) -> Caller:
         """The caller with everything that is around each call, from the inside out."""
-        slots = Slots(self._limit, "a slot of the run") if self._limit else None
         report = self._report
-        on_wait = report.waiting if self._announce else None
-        attempt = with_slots(self._started(with_timeout(caller)), servers, slots, on_wait)
+        on_wait, on_start = (report.waiting, report.started) if self._announce else (None, None)
+        in_time = self._unless_ended(with_timeout(caller, on_start))
+        attempt = with_slots(in_time, servers, self._crew, on_wait)
         return with_locks(with_retry(attempt, report.failed, random), locks, on_wait)
 
     def __repr__(self) -> str:
@@ -226,7 +230,7 @@ class Run:
         with self._cancel_scope as scope:
             if limit is not None:
                 scope.deadline = self._zero + limit
-            await SCHEDULES[self.schedule](self.plan, self._run_task, self._on_generation)
+            await SCHEDULES[self.schedule](self.plan, self._start, self._on_generation)
         if scope.cancelled_caught:
             self._note_end()
 
@@ -234,20 +238,40 @@ class Run:
         if self._announce and self._stop is None:
             self._announce(GenerationStarted(self._report.now_ms(), number, sorted(tasks)))
 
-    async def _run_task(self, task_id: str) -> None:
-        """Run one task until it has settled. Raises nothing but cancellation."""
+    def _start(self, tasks: TaskGroup, task_id: str, then: Then) -> None:
+        """Decide on a task, and settle it or have it carried out."""
         if self._stop is not None:
             return
         job = Job(self.plan.tasks[task_id])
-        if task_id in self._unwanted:
-            self._settle(job, Cancelled(self._unwanted[task_id]))
-            return
         decision = self._decide(job.task)
-        if isinstance(decision, Skipped) or _is_final(decision, job.task):
+        if isinstance(decision, Skipped | Cancelled) or _is_final(decision, job.task):
             self._settle(job, decision)
+            then(task_id)
             return
         self._jobs[task_id] = job
         priority = self._priorities.get(task_id, 0.0), job.task.index
+        free = self._performer.prepare(job, decision, priority)
+        if free is None or self._crew is None:
+            tasks.start_soon(self._carry_out, job, decision, priority, then)
+        else:
+            work = partial(self._carry_out, job, decision, priority, then)
+            self._queue(tasks, self._crew, free, work)
+
+    def _queue(self, tasks: TaskGroup, crew: Crew, call: Call, work: Work) -> None:
+        """Have a call that waits for nothing else made in a slot of the run."""
+        call.queued_at = anyio.current_time()
+        call.end_by = crew
+        if self._announce and crew.is_busy():
+            self._report.waiting(call)
+        crew.start_soon(tasks, work, call.priority, call)
+
+    async def _carry_out(
+        self, job: Job, decision: Decision, priority: Priority, then: Then
+    ) -> None:
+        """Carry a task out until it has settled. Raises nothing but cancellation."""
+        if self._stop is not None:  # its slot came together with the end of the run
+            return
+        task_id = job.task.id
         try:
             outcome = await self._performer.perform(job, decision, priority)
         except BaseException:
@@ -260,8 +284,11 @@ class Run:
         if job.reason is not None and isinstance(outcome, Failure):
             outcome = _cancelled(job, job.reason, self._zero)
         self._settle(job, outcome)
+        then(task_id)
 
-    def _decide(self, task: TaskPlan) -> Start | StartEach | Skipped | Failure:
+    def _decide(self, task: TaskPlan) -> Start | StartEach | Skipped | Failure | Cancelled:
+        if task.id in self._unwanted:
+            return Cancelled(self._unwanted[task.id])
         tool = self._tools.get(task.target)
         try:
             return decide(task, self._scope, tool.input_schema if tool else None)
@@ -269,22 +296,9 @@ class Run:
             logger.exception("task %r: a bug in the engine", task.id)
             return Failure(internal(bug))
 
-    def _started(self, call_next: Caller) -> Caller:
-        """The policy that notes and tells when an attempt begins; it stands behind the slots."""
-
-        async def call_started(call: Call) -> Any:
-            if self._stop is not None:  # the slot came together with the end of the run
-                await anyio.sleep_forever()
-            call.check_cancelled()  # or with its own
-            call.attempts += 1
-            now = anyio.current_time()
-            if call.started_at is None:
-                call.started_at = now
-            if self._announce:
-                self._report.started(call, now)
-            return await call_next(call)
-
-        return call_started
+    def _unless_ended(self, call_next: Caller) -> Caller:
+        """Makes no call whose slot came together with the end of the run: that cancels it."""
+        return lambda call: call_next(call) if self._stop is None else anyio.sleep_forever()
 
     def _note_end(self) -> Stop:
         """Why the tasks are cancelled: by us, or else by the limit of the run or from outside."""

@@ -120,6 +120,10 @@ def makespan(
         barrier: Whether a generation waits for the whole one before it.
         slots: How many run at a time; 0 for no limit.
     """
+    if not slots and barrier:
+        return sum(max(durations.get(task, 0.0) for task in tasks) for tasks in order)
+    if not slots:
+        return max(lengths_below(graph, order, durations).values(), default=0.0)
     if barrier:
         return sum(_list_schedule({}, tasks, durations, durations, slots) for tasks in order)
     priority = lengths_below(graph, order, durations)
@@ -141,7 +145,7 @@ def _list_schedule(
     running: list[tuple[float, str]] = []
     now = 0.0
     while ready or running:
-        while ready and (not slots or len(running) < slots):
+        while ready and len(running) < slots:
             task = heapq.heappop(ready)[1]
             heapq.heappush(running, (now + durations.get(task, 0.0), task))
         now, done = heapq.heappop(running)

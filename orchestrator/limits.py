@@ -41,10 +41,10 @@ class Slots:
         self.name = name
         self._held = 0
         self._wanted = 0
-        self._queues: dict[object, list[tuple[Priority, int, _Waiter]]] = {}
-        self._waiters: dict[object, _Waiter] = {}
+        self._queues: dict[object, list[tuple[Priority, int, Entry]]] = {}
+        self._waiters: dict[object, Entry] = {}
         self._asked = 0
-        self._giver: _Waiter | None = None
+        self._giver: Entry | None = None
 
     def __repr__(self) -> str:
         free = self.limit - self._held
@@ -93,13 +93,8 @@ class Slots:
         Raises:
             AbandonedError: `abandon` was called for `who`.
         """
-        self._asked += 1
         waiter = _Waiter(weight)
-        heapq.heappush(self._queues.setdefault(group, []), (priority, self._asked, waiter))
-        self._wanted += weight
-        if who is not None:
-            self._waiters[who] = waiter
-        self._appoint_giver()
+        self._queue(waiter, priority, who, group)
         try:
             while not waiter.is_served:
                 await waiter.woken.wait()
@@ -124,14 +119,22 @@ class Slots:
             if who is not None:
                 del self._waiters[who]
 
+    def _queue(self, entry: Entry, priority: Priority, who: object, group: object) -> None:
+        self._asked += 1
+        heapq.heappush(self._queues.setdefault(group, []), (priority, self._asked, entry))
+        self._wanted += entry.weight
+        if who is not None:
+            self._waiters[who] = entry
+        self._appoint_giver()
+
     def abandon(self, who: object) -> None:
         """Have whoever waits as `who` give up. Cheaper for those who wait than a cancel scope."""
-        waiter = self._waiters.get(who)
-        if waiter is not None and not waiter.is_served:
-            waiter.is_gone = True
-            waiter.woken.set()
+        entry = self._waiters.get(who)
+        if entry is not None and not entry.is_served:
+            entry.is_gone = True
+            entry.wake()
 
-    def _first(self) -> _Waiter | None:
+    def _first(self) -> Entry | None:
         """Whose turn it is."""
         while self._queues:
             group, queue = next(iter(self._queues.items()))
@@ -148,27 +151,47 @@ class Slots:
             first = self._first()
             if first is not None and self._held + first.weight <= self.limit:
                 self._giver = first
-                first.woken.set()
+                first.wake()
 
     def _give(self) -> None:
         self._giver = None
-        while (waiter := self._first()) is not None and self._held + waiter.weight <= self.limit:
-            group, queue = next(iter(self._queues.items()))
-            heapq.heappop(queue)
-            if len(self._queues) > 1:  # it is another group's turn
-                self._queues[group] = self._queues.pop(group)
-            self._held += waiter.weight
-            self._wanted -= waiter.weight
-            waiter.is_served = True
-            waiter.woken.set()
+        while (entry := self._serve_first()) is not None:
+            entry.wake()
+
+    def _serve_first(self) -> Entry | None:
+        """Give the first in the queue what it wants, if there is as much."""
+        first = self._first()
+        if first is None or self._held + first.weight > self.limit:
+            return None
+        group, queue = next(iter(self._queues.items()))
+        heapq.heappop(queue)
+        if len(self._queues) > 1:  # it is another group's turn
+            self._queues[group] = self._queues.pop(group)
+        self._held += first.weight
+        self._wanted -= first.weight
+        first.is_served = True
+        return first
 
 
 @dataclass(slots=True, eq=False)
-class _Waiter:
+class Entry:
+    """Somebody in the queue of `Slots`, who wants `weight` of them."""
+
     weight: int
+    is_served: bool = field(default=False, init=False)
+    is_gone: bool = field(default=False, init=False)
+
+    def wake(self) -> None:
+        """Be served, or gone, or the one who gives."""
+        raise NotImplementedError
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter(Entry):
     woken: anyio.Event = field(default_factory=anyio.Event)
-    is_served: bool = False
-    is_gone: bool = False
+
+    def wake(self) -> None:
+        self.woken.set()
 
 
 class Rate:

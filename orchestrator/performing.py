@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 
 from orchestrator.calls import (
-    DEFAULT_TIMEOUT_S,
+    FREE,
     Call,
     Caller,
     ServerPolicy,
@@ -48,6 +48,9 @@ logger = logging.getLogger("orchestrator")
 ITEMS_PER_SLOT = 10
 MIN_ITEMS = 100
 
+Decision = Start | StartEach | Failure
+"""What is to be carried out."""
+
 
 class Performer:
     """Makes the calls of tasks.
@@ -78,9 +81,16 @@ class Performer:
         self._limit = limit
         self._reporter = reporter
 
-    def perform(
-        self, job: Job, decision: Start | StartEach | Failure, priority: Priority
-    ) -> Awaitable[Outcome]:
+    def prepare(self, job: Job, decision: Decision, priority: Priority) -> Call | None:
+        """The call of a task, if it waits for nothing but a slot of the run."""
+        task = job.task
+        if task.policies is not PLAIN or not isinstance(decision, Start):
+            return None
+        call = job.call = self._new_call(job, task, decision, priority)
+        call.is_free = not self._servers.get(task.server, FREE).limits_of(call)
+        return call if call.is_free else None
+
+    def perform(self, job: Job, decision: Decision, priority: Priority) -> Awaitable[Outcome]:
         """Carry a decision out. Raises nothing but cancellation.
 
         Args:
@@ -88,15 +98,11 @@ class Performer:
             decision: What to do; of a failure, only the fallback is left.
             priority: Of its calls, where they wait for slots.
         """
-        if job.task.policies is not PLAIN:
-            return self._perform(job, decision, priority)
-        assert isinstance(decision, Start)
-        job.call = self._new_call(job, job.task, decision, priority)
-        return self._outcome(job.call)
+        if job.call is not None:
+            return self._outcome(job.call)
+        return self._perform(job, decision, priority)
 
-    async def _perform(
-        self, job: Job, decision: Start | StartEach | Failure, priority: Priority
-    ) -> Outcome:
+    async def _perform(self, job: Job, decision: Decision, priority: Priority) -> Outcome:
         outcome: Outcome
         match decision:
             case Start():
@@ -133,10 +139,7 @@ class Performer:
         return call
 
     def _timeout_of(self, timeout_s: float | None, server: str) -> float:
-        if timeout_s is not None:
-            return timeout_s
-        policy = self._servers.get(server)
-        return policy.timeout_s if policy else DEFAULT_TIMEOUT_S
+        return self._servers.get(server, FREE).timeout_s if timeout_s is None else timeout_s
 
     async def _outcome(self, call: Call) -> Success | Failure:
         try:

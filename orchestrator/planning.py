@@ -25,20 +25,17 @@ class Target:
     """A tool to call, and the template of its arguments.
 
     Attributes:
+        target: `server:tool`.
         server: The server, and `tool` the name of the tool there.
         arguments: The template of the arguments.
         whole: The places in the arguments where a reference stands alone.
     """
 
+    target: str
     server: str
     tool: str
     arguments: Template
     whole: tuple[Path, ...]
-
-    @property
-    def target(self) -> str:
-        """`server:tool`."""
-        return f"{self.server}:{self.tool}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,22 +120,21 @@ class Plan:
         graph: Their graph.
         generations: Its topological generations.
         output: The template of what the run returns, or None for the default.
+        targets: Each tool that may be called, by `server:tool`, where it is named first.
+        servers: The servers of these, in the order of the file.
     """
 
     tasks: Mapping[str, TaskPlan]
     graph: Graph
     generations: list[list[str]]
     output: Template | None
+    targets: Mapping[str, Target]
+    servers: list[str]
 
     @property
     def fans_out(self) -> bool:
         """Whether any task may make more than one call at a time."""
         return any(task.policies.for_each is not None for task in self.tasks.values())
-
-    @property
-    def servers(self) -> list[str]:
-        """The servers that the tasks name, in the order of the file."""
-        return list(dict.fromkeys(target.server for _, target, _ in self.calls))
 
     @property
     def calls(self) -> Iterator[tuple[TaskPlan, Target, str]]:
@@ -212,6 +208,7 @@ def make_plan(tasks: Iterable[Task], checked: Checked) -> Plan:
         server, _, tool = task.tool.partition(":")
         compiled = checked.compiled.pop(task.id)
         plans[task.id] = TaskPlan(
+            task.tool,
             server,
             tool,
             compiled.arguments,
@@ -223,7 +220,12 @@ def make_plan(tasks: Iterable[Task], checked: Checked) -> Plan:
             number[task.id],
             PLAIN if _FIELDS.isdisjoint(task.model_fields_set) else _policies(task, compiled),
         )
-    return Plan(plans, checked.graph, generations, checked.output)
+    targets: dict[str, Target] = {}
+    for plan in plans.values():
+        for target in plan.targets:
+            targets.setdefault(target.target, target)
+    servers = list(dict.fromkeys(target.server for target in targets.values()))
+    return Plan(plans, checked.graph, generations, checked.output, targets, servers)
 
 
 def _policies(task: Task, compiled: Compiled) -> Policies:
@@ -249,4 +251,5 @@ def _fallback(fallback: Fallback | None, compiled: Compiled) -> Template | Targe
     if fallback.tool is None:
         return compiled.fallback_value
     server, _, tool = fallback.tool.partition(":")
-    return Target(server, tool, compiled.fallback_arguments, compiled.fallback_whole)
+    arguments, whole = compiled.fallback_arguments, compiled.fallback_whole
+    return Target(fallback.tool, server, tool, arguments, whole)

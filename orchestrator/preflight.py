@@ -55,6 +55,8 @@ def check_servers(workflow: Workflow, pool: ServerPool) -> None:
 
 
 def _unknown_servers(workflow: Workflow, pool: ServerPool) -> list[Problem]:
+    if all(server in pool.servers for server in workflow.plan.servers):
+        return []
     return [
         unknown_server(target.server, pool.servers, task=task, at=at)
         for task, target, at in workflow.plan.calls
@@ -77,13 +79,15 @@ def check_online(workflow: Workflow, pool: ServerPool) -> None:
     if missing:
         raise ServerStartError(workflow.name, missing)
     known = {server: pool.tools(server) for server in workflow.plan.servers if pool.usable(server)}
+    targets = workflow.plan.targets.values()
+    if all(target.tool in known.get(target.server, (target.tool,)) for target in targets):
+        return
     problems = [
         unknown_tool(pool, target.server, target.tool, at, task.id)
         for task, target, at in workflow.plan.calls
         if target.server in known and target.tool not in known[target.server]
     ]
-    if problems:
-        raise WorkflowError(workflow.name, problems)
+    raise WorkflowError(workflow.name, problems)
 
 
 def unknown_tool(

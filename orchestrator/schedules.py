@@ -1,54 +1,72 @@
 """When each task starts: by generations, or as soon as it can.
 
 The rule of this file: a schedule knows the graph and nothing of calls, outcomes or policies. It
-starts `run_task` for each task once, when all it waits for has settled; `run_task` never raises.
+has each task started once, when all it waits for has settled; no task raises.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
 
 import anyio
+from anyio.abc import TaskGroup
 
 from orchestrator.planning import Plan
 
-RunTask = Callable[[str], Coroutine[Any, Any, None]]
+Then = Callable[[str], None]
+Start = Callable[[TaskGroup, str, Then], None]
+"""Starts a task in a task group; `then` is called with it when it has settled, if it does."""
 OnGeneration = Callable[[int, list[str]], None]
 
 
 class ScheduleFunction(Protocol):
     """Runs all tasks of a plan."""
 
-    async def __call__(
-        self, plan: Plan, run_task: RunTask, on_generation: OnGeneration, /
-    ) -> None: ...
+    async def __call__(self, plan: Plan, start: Start, on_generation: OnGeneration, /) -> None: ...
 
 
-async def generations(plan: Plan, run_task: RunTask, on_generation: OnGeneration) -> None:
+async def generations(plan: Plan, start: Start, on_generation: OnGeneration) -> None:
     """One topological generation after the other, each when the whole one before it has settled."""
     for number, tasks in enumerate(plan.generations):
         on_generation(number, tasks)
         async with anyio.create_task_group() as group:
             for task in tasks:
-                group.start_soon(run_task, task)
+                start(group, task, _nothing)
 
 
-async def dataflow(plan: Plan, run_task: RunTask, _: OnGeneration) -> None:
+def _nothing(_: str) -> None:
+    """What follows a task of a generation: the group knows when all have settled."""
+
+
+async def dataflow(plan: Plan, start: Start, _: OnGeneration) -> None:
     """Each task as soon as everything it waits for has settled."""
     graph = plan.graph
     waiting_for = dict(graph.in_degree())
+    ready = deque(plan.generations[0])
+    is_starting = False
 
-    async def run_and_release(task: str) -> None:
-        await run_task(task)
+    def release(task: str) -> None:
         for follower in graph.successors(task):
             waiting_for[follower] -= 1
             if not waiting_for[follower]:
-                group.start_soon(run_and_release, follower)
+                ready.append(follower)
+        start_ready()
+
+    def start_ready() -> None:
+        # A task that settles while it is started releases its followers into the same loop: chains
+        # of any length.
+        nonlocal is_starting
+        if is_starting:
+            return
+        is_starting = True
+        while ready:
+            start(group, ready.popleft(), release)
+        is_starting = False
 
     async with anyio.create_task_group() as group:
-        for task in plan.generations[0]:
-            group.start_soon(run_and_release, task)
+        start_ready()
 
 
 SCHEDULES: dict[str, ScheduleFunction] = {"generations": generations, "dataflow": dataflow}

@@ -55,7 +55,7 @@ def summarize(
     plan = workflow.plan
     durations = {task: result.duration_ms for task, result in results.items()}
     below = graphs.lengths_below(plan.graph, plan.generations, durations)
-    sequential_ms = sum(durations.values())
+    sequential_ms, critical_path_ms = sum(durations.values()), max(below.values())
     output, fault = _output(plan, scope)
     return RunResult(
         run_id=run_id,
@@ -66,9 +66,9 @@ def summarize(
         schedule=schedule,
         generations=plan.sorted_generations,
         sequential_ms=sequential_ms,
-        critical_path_ms=max(below.values()),
+        critical_path_ms=critical_path_ms,
         speedup=sequential_ms / duration_ms if duration_ms else 1.0,
-        other_schedule=_other_schedule(plan, schedule, durations, slots),
+        other_schedule=_other_schedule(plan, schedule, durations, slots, critical_path_ms),
         output=output,
         error=stop.error if stop else fault,
         tasks=results,
@@ -76,12 +76,19 @@ def summarize(
 
 
 def _other_schedule(
-    plan: Plan, schedule: Schedule, durations: Mapping[str, float], slots: int
+    plan: Plan,
+    schedule: Schedule,
+    durations: Mapping[str, float],
+    slots: int,
+    critical_path_ms: float,
 ) -> dict[str, Any]:
     other = "dataflow" if schedule == "generations" else "generations"
-    took_ms = graphs.makespan(
-        plan.graph, plan.generations, durations, barrier=other == "generations", slots=slots
-    )
+    if other == "dataflow" and not slots:
+        took_ms = critical_path_ms
+    else:
+        took_ms = graphs.makespan(
+            plan.graph, plan.generations, durations, barrier=other == "generations", slots=slots
+        )
     return {"schedule": other, "duration_ms": round(took_ms, 3)}
 
 

@@ -7,15 +7,15 @@ a slot never eats the timeout, and backing off holds no slot.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import anyio
 
 from orchestrator.adaptive import AdaptiveSlots
-from orchestrator.calls import Call, Caller, ServerPolicy
+from orchestrator.calls import FREE, Call, Caller, ServerPolicy
 from orchestrator.errors import CallError, TaskError
-from orchestrator.limits import AbandonedError, Slots
+from orchestrator.limits import AbandonedError, Rate, Slots
 from orchestrator.locks import Locks
 from orchestrator.retries import Decision, decide_retry, is_lost
 
@@ -23,22 +23,27 @@ from orchestrator.retries import Decision, decide_retry, is_lost
 PROGRESS_LIMIT = 10
 
 OnWait = Callable[[Call], None]
+OnStart = Callable[[Call, float], None]
 OnFailure = Callable[[Call, TaskError, Decision], None]
 Random = Callable[[], float]
 
 
-def with_timeout(call_next: Caller) -> Caller:
+def with_timeout(call_next: Caller, on_start: OnStart | None = None) -> Caller:
     """Each attempt ends after the call's `timeout_s`, with a `timeout` error.
 
     Where the call says so, progress starts the time anew, up to `PROGRESS_LIMIT` times its length.
+    `on_start` is told when an attempt begins, on anyio's clock.
     """
 
     async def call_within(call: Call) -> Any:
         call.check_cancelled()
-        with anyio.move_on_after(call.timeout_s) as scope:
+        now = call.begin_attempt()
+        if on_start is not None:
+            on_start(call, now)
+        with anyio.CancelScope(deadline=now + call.timeout_s) as scope:
             call.end_by = scope
             if call.extends:
-                last = anyio.current_time() + PROGRESS_LIMIT * call.timeout_s
+                last = now + PROGRESS_LIMIT * call.timeout_s
                 return await _call_extended(call, call_next, scope, last)
             return await call_next(call)
         call.check_cancelled()
@@ -86,13 +91,16 @@ def with_slots(
     In this order, a call that waits for a busy server holds no slot that others could use.
     """
 
-    async def call_in_slots(call: Call) -> Any:
-        policy = servers.get(call.server, _FREE)
+    def call_limited(call: Call) -> Awaitable[Any]:
+        if call.is_free:
+            return call_next(call)
+        policy = servers.get(call.server, FREE)
         limits = policy.limits_of(call)
         if run_slots is not None:
             limits.append(run_slots)
-        if not limits:
-            return await call_next(call)
+        return call_in_slots(call, policy, limits) if limits else call_next(call)
+
+    async def call_in_slots(call: Call, policy: ServerPolicy, limits: list[Slots | Rate]) -> Any:
         asked_at = anyio.current_time()
         held = 0
         try:
@@ -121,10 +129,7 @@ def with_slots(
             for limit in limits[:held]:
                 limit.release()
 
-    return call_in_slots
-
-
-_FREE = ServerPolicy()
+    return call_limited
 
 
 async def _learning(call: Call, call_next: Caller, slots: AdaptiveSlots) -> Any:

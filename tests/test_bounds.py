@@ -44,7 +44,6 @@ BOUNDS = {
     ("connection", "Connection._ended", "self._failed.wait"): "LAST_WORDS_S: see Connection._end",
     ("connection", "Connection._translated", "self._over.wait"): "END_S",
     ("elicitation", "call_tool", "session.send_request"): CALLER,
-    ("engine", "Run._started.call_started", "anyio.sleep_forever"): "cancelled by the run",
     ("http", "_ContainedStream.__anext__", "anext"): CALLER + "; the end of the session",
     ("http", "_ContainedStream.aclose", "async for self"): "DRAIN_S",
     ("http", "_read", "async for chunks"): CALLER + "; for notifications NOTIFICATION_TIMEOUT_S",

@@ -24,7 +24,7 @@ LAYERS = [
     {"checking"},
     {"outcomes", "workflow"},
     {"results", "limits", "retries"},
-    {"adaptive", "locks"},
+    {"adaptive", "crew", "locks"},
     {"events", "schedules", "calls", "summary"},
     {"wrappers"},
     {"jobs", "reporting"},

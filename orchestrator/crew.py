@@ -1,0 +1,101 @@
+"""The slots of a run, and those who work in them.
+
+The rule of this file: what waits for nothing but its slot is an entry in a queue, and no task of
+the event loop. As many tasks as there are slots take one entry after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import anyio.lowlevel
+from anyio.abc import TaskGroup
+
+from orchestrator.limits import FIRST, Entry, Priority, Slots
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Crew(Slots):
+    """Slots that carry out what is queued for them.
+
+    A run of many tasks under a limit so needs no more tasks of the event loop than it has slots,
+    which saves most of their time and nearly all of their memory.
+    """
+
+    def __init__(self, limit: int, name: str = "a slot") -> None:
+        super().__init__(limit, name)
+        self._coming = 0
+
+    def start_soon(
+        self, tasks: TaskGroup, work: Work, priority: Priority = FIRST, who: object = None
+    ) -> None:
+        """Have some work done with a slot held, when its turn has come.
+
+        Args:
+            tasks: Where it is done.
+            work: What is to be done. If it is abandoned, it is done at once and without a slot.
+            priority: The smaller goes first.
+            who: By whom `abandon` knows it.
+        """
+        self._queue(_Job(1, self, tasks, work, who), priority, who, None)
+
+    def _appoint_giver(self) -> None:
+        first = self._first()
+        if not isinstance(first, _Job):
+            super()._appoint_giver()
+        elif self._held + self._coming < self.limit:
+            self._coming += 1
+            first.tasks.start_soon(self._carry_out)
+
+    async def _carry_out(self, job: _Job | None = None) -> None:
+        """Do a job that was given a slot, and then one after the other from the queue."""
+        while job is not None or (job := await self._next_job()) is not None:
+            try:
+                await job.work()
+            except BaseException:
+                self.release()
+                raise
+            job = None
+            self._coming += 1
+            self.release()
+
+    async def _next_job(self) -> _Job | None:
+        try:
+            # What could start at the same moment has been queued after it.
+            await anyio.lowlevel.checkpoint()
+        finally:
+            self._coming -= 1
+        entry = self._serve_first()
+        if isinstance(entry, _Job):
+            self._forget(entry)
+            return entry
+        if entry is not None:
+            entry.wake()
+        return None
+
+    def wake(self, job: _Job) -> None:
+        """Start a job that was given a slot, or was abandoned."""
+        self._forget(job)
+        if job.is_gone:
+            self._wanted -= job.weight
+            job.tasks.start_soon(job.work)
+        else:
+            job.tasks.start_soon(self._carry_out, job)
+
+    def _forget(self, job: _Job) -> None:
+        if job.who is not None:
+            del self._waiters[job.who]
+
+
+@dataclass(slots=True, eq=False)
+class _Job(Entry):
+    crew: Crew
+    tasks: TaskGroup
+    work: Work
+    who: object
+
+    def wake(self) -> None:
+        self.crew.wake(self)
