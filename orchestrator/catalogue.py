@@ -8,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from orchestrator.calls import Tool
 from orchestrator.config import Server
@@ -85,6 +86,11 @@ class _View(Mapping[str, Tool]):
         if tool.server not in self._wanted:
             raise KeyError(target)
         return tool
+
+    def get(self, target: str, default: Any = None) -> Any:
+        """As of any mapping; asked for each call, and quicker than by an exception."""
+        tool = self._by_target.get(target)
+        return default if tool is None or tool.server not in self._wanted else tool
 
     def __iter__(self) -> Iterator[str]:
         for server in self._servers:

@@ -40,7 +40,7 @@ from orchestrator.faults import (
 from orchestrator.listener import NOBODY, Listener
 from orchestrator.listing import list_tools
 from orchestrator.progress import Progress
-from orchestrator.receipts import NotExecutedError, receipt
+from orchestrator.receipts import NotExecutedError, Receipt
 from orchestrator.requests import not_json, tool_request
 from orchestrator.stderr import StderrTail
 from orchestrator.transports import Target, target_of
@@ -249,7 +249,7 @@ class Connection:
 
     async def _call(self, session: ClientSession, call: Call) -> Any:
         tool, request = call.tool, tool_request(call.tool, call.arguments)
-        with receipt() as sent, Progress(call.on_progress, self.server.redact) as progress:
+        with Receipt() as sent, Progress(call.on_progress, self.server.redact) as progress:
             try:
                 # Not client.call_tool: it would check the output schema by itself, and lose the
                 # result if it does not fit.

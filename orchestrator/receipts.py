@@ -6,10 +6,9 @@ request signs it; the SDK, which stands between them, passes nothing on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 from orchestrator.errors import CallError
 
@@ -20,22 +19,27 @@ class NotExecutedError(CallError):
     """A call that failed and was certainly not executed: another session can make it."""
 
 
-@dataclass(slots=True)
 class Receipt:
-    """Whether a request was written; from then on the server may have executed it."""
+    """A receipt for the request that is sent in its block.
 
-    written: bool = False
+    Attributes:
+        written: Whether the request was written; from then on the server may have executed it.
+    """
 
+    def __init__(self) -> None:
+        self.written = False
 
-@contextmanager
-def receipt() -> Iterator[Receipt]:
-    """A receipt for the request that is sent in this block."""
-    made = Receipt()
-    token = _expected.set(made)
-    try:
-        yield made
-    finally:
-        _expected.reset(token)
+    def __enter__(self) -> Self:
+        self._token = _expected.set(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        _expected.reset(self._token)
 
 
 def sign() -> None:

@@ -1,7 +1,6 @@
 """A program that is spoken to over its stdin and stdout: what it says and is told, in messages.
 
-The rule of this file: a message costs time in proportion to its length, whoever sends it may be
-cancelled without cutting it short.
+The rule of this file: a message costs time in proportion to its length.
 
 The SDK's transport has no limit for a message, and takes quadratic time for a long one.
 """
@@ -9,10 +8,8 @@ The SDK's transport has no limit for a message, and takes quadratic time for a l
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TextIO
 
@@ -23,21 +20,22 @@ from mcp.types import (
     ErrorData,
     JSONRPCError,
     JSONRPCMessage,
-    JSONRPCNotification,
-    JSONRPCRequest,
     JSONRPCResponse,
     jsonrpc_message_adapter,
 )
 
 from orchestrator.config import Server
 from orchestrator.framing import Lines, TooLong, too_large
+from orchestrator.outbox import Id, Outbox
 from orchestrator.processes import GONE, drain, end, kill, spawn
 
 logger = logging.getLogger("orchestrator.stdio")
 
-Id = int | str
 Notify = Callable[[], None]
 
+# How many messages are read ahead of whoever takes them: enough that one that brings many is read
+# in one go.
+READ_AHEAD = 16
 # For messages that were accepted to be written, before stdin is closed.
 FLUSH_S = 0.5
 
@@ -83,22 +81,21 @@ class Program:
         # No await until the group is entered: a cancellation would leave the process behind.
         self._process = process
         writing = anyio.CancelScope()
-        say, said = anyio.create_memory_object_stream[SessionMessage | Exception](0)
-        out, outbox = anyio.create_memory_object_stream[_Outgoing](0)
-        flushed = anyio.Event()
+        say, said = anyio.create_memory_object_stream[SessionMessage | Exception](READ_AHEAD)
+        outbox = Outbox(stdin, self._asked)
         async with anyio.create_task_group() as group:
             group.start_soon(self._read, process, say)
-            group.start_soon(self._write, stdin, outbox, say, writing, flushed)
+            group.start_soon(self._write, outbox, say, writing)
             try:
-                yield said, _Outbox(out, self._asked)
+                yield said, outbox
             finally:
                 with anyio.CancelScope(shield=True):  # every wait in it is bounded
                     said.close()
-                    out.close()
+                    outbox.close()
                     with anyio.move_on_after(FLUSH_S):
-                        await flushed.wait()
+                        await outbox.ended()
                     writing.cancel()  # which closes its stdin, in any case
-                    await flushed.wait()
+                    await outbox.ended()
                     await end(process)
                 group.cancel_scope.cancel()
 
@@ -151,81 +148,18 @@ class Program:
 
     async def _write(
         self,
-        stdin: int,
-        outbox: ObjectReceiveStream[_Outgoing],
+        outbox: Outbox,
         say: ObjectSendStream[SessionMessage | Exception],
         writing: anyio.CancelScope,
-        flushed: anyio.Event,
     ) -> None:
-        """Write whole messages, whoever sends one may be cancelled meanwhile; then close stdin."""
         try:
             with writing:
-                async with outbox:
-                    async for message in outbox:
-                        try:
-                            await _send(stdin, message.data)
-                            message.written = True
-                        finally:
-                            message.done.set()
+                await outbox.write()
         except OSError:  # it may live on, but nobody can speak to it: the session has ended
             await say.aclose()
-        finally:
-            os.close(stdin)
-            flushed.set()
 
 
-@dataclass(slots=True, eq=False)
-class _Outgoing:
-    data: bytes
-    written: bool = False
-    done: anyio.Event = field(default_factory=anyio.Event)
-
-
-class _Outbox:
-    """The stream of what the program is told; a message that was sent has been written."""
-
-    def __init__(self, out: ObjectSendStream[_Outgoing], asked: set[Id]) -> None:
-        self._out = out
-        self._asked = asked
-
-    async def send(self, item: SessionMessage) -> None:
-        """Have a message written.
-
-        Raises:
-            BrokenResourceError: The program does not take it.
-        """
-        message = item.message
-        text = message.model_dump_json(by_alias=True, exclude_unset=True)
-        outgoing = _Outgoing(text.encode() + b"\n")
-        self._note(message)
-        await self._out.send(outgoing)
-        await outgoing.done.wait()
-        if not outgoing.written:
-            raise anyio.BrokenResourceError
-
-    def _note(self, message: JSONRPCMessage) -> None:
-        if isinstance(message, JSONRPCRequest):
-            self._asked.add(message.id)
-        elif isinstance(message, JSONRPCNotification) and message.method.endswith("/cancelled"):
-            self._asked.discard((message.params or {}).get("requestId", ""))
-
-    async def aclose(self) -> None:
-        """Send no more."""
-        await self._out.aclose()
-
-    async def __aenter__(self) -> _Outbox:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-
-Streams = tuple[ObjectReceiveStream[SessionMessage | Exception], _Outbox]
+Streams = tuple[ObjectReceiveStream[SessionMessage | Exception], Outbox]
 
 
 def _parsed(line: bytes) -> JSONRPCMessage | None:
@@ -235,12 +169,3 @@ def _parsed(line: bytes) -> JSONRPCMessage | None:
             message: JSONRPCMessage = jsonrpc_message_adapter.validate_json(text, by_name=False)
             return message
     return None
-
-
-async def _send(pipe: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        try:
-            rest = rest[os.write(pipe, rest) :]
-        except BlockingIOError:
-            await anyio.wait_writable(pipe)

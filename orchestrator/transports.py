@@ -155,11 +155,14 @@ class _PromptStream:
         self._stream = stream
 
     async def send(self, item: SessionMessage) -> None:
-        courtesy = getattr(item.message, "method", "") == "notifications/cancelled"
-        with anyio.move_on_after(COURTESY_S if courtesy else None):
-            await self._stream.send(item)
         if isinstance(item.message, JSONRPCRequest):
+            await self._stream.send(item)
             receipts.sign()
+        elif getattr(item.message, "method", "") == "notifications/cancelled":
+            with anyio.move_on_after(COURTESY_S):
+                await self._stream.send(item)
+        else:
+            await self._stream.send(item)
 
     async def __aenter__(self) -> Self:
         await self._stream.__aenter__()

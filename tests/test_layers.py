@@ -30,7 +30,7 @@ LAYERS = [
     {"jobs", "reporting"},
     {"performing"},
     {"engine", "config", "redaction", "stderr"},
-    {"receipts", "progress", "catalogue", "processes", "stdio", "http"},
+    {"receipts", "progress", "catalogue", "processes", "outbox", "stdio", "http"},
     {
         "transports",
         "faults",
@@ -55,6 +55,7 @@ KNOWS_MCP = {
     "transports",
     "http",
     "processes",
+    "outbox",
     "stdio",
     "requests",
     "clients",
