@@ -62,7 +62,8 @@ class Measurement:
         scenario: Of which scenario, and `variant` which of its sides or sizes.
         times_ms: Every single time, milliseconds.
         ratios: By name, one ratio for each round. `speedup` is the time of a sequential run that
-            was made over this one's; any other is this time over that of what it is named after.
+            was made over this one's, and `one_session` that of the same run on a server with one
+            session; any other is this time over that of what it is named after.
         values: Single numbers by name; a unit ends the name.
         note: What a reader has to know.
         timeline: Of one run, for each task: its id, when it started and how long it took,

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from benchmarks import __main__ as command
 from benchmarks import cold, measure, plot, report, scenarios, suite, targets
+from benchmarks import sessions as many
 from benchmarks.delays import GRAPHS
 from benchmarks.measure import (
     Measurement,
@@ -25,7 +26,9 @@ from benchmarks.measure import (
     take_turns,
 )
 from benchmarks.targets import TARGETS, Target, Verdict, judge
-from orchestrator import Workflow
+from orchestrator import RunResult, Workflow
+from orchestrator.engine import Run
+from tests.fakes import ScriptedCaller, workflow
 
 FAST = Measurement(
     "five",
@@ -302,6 +305,35 @@ async def test_a_suite_gives_what_its_groups_measured(monkeypatch: pytest.Monkey
     run: Callable[..., Awaitable[list[Measurement]]] = suite.run
     assert await run(["five"], Settings(quick=True), told.append, lambda _: None) == [FAST] == told
     assert imported == ["benchmarks.delays"]
+
+
+async def answered(*outputs: object) -> RunResult:
+    """A run whose tasks `t0`, `t1`, ... gave these outputs."""
+    caller = ScriptedCaller({f"t{n}": [(0, output)] for n, output in enumerate(outputs)})
+    return await Run(workflow(*[f"t{n}" for n in range(len(outputs))]), caller).execute()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("pids", [[1, 1, 1], [1, 1, 1, 2], [1, 2, 3]])
+async def test_calls_that_are_not_shared_evenly_are_not_timed(pids: list[int]) -> None:
+    many.check_spread(await answered({"pid": 1}, {"pid": 2}, {"pid": 1}), 2)
+    result = await answered(*[{"pid": pid} for pid in pids])
+    with pytest.raises(RunFailedError, match="2 processes were to share"):
+        many.check_spread(result, 2)
+
+
+@pytest.mark.anyio
+async def test_calls_that_are_given_the_answer_of_others_are_not_timed() -> None:
+    right, wrong = {"slept_ms": 5, "label": "t0"}, {"slept_ms": 5, "label": "t1"}
+    many.check_answers(await answered(right), 5)
+    with pytest.raises(RunFailedError, match="t0 was given"):
+        many.check_answers(await answered(wrong), 5)
+
+
+def test_what_a_call_costs_leaves_out_its_waiting() -> None:
+    assert many._costs([[450.0], [500.0]], 100, 400) == [[500.0], [1000.0]]
+    values = many._throughput(40, [[400.0]], [1.0], processes=1)
+    assert values == {"calls_per_s": 100, "processes": 1, "ideal_speedup": 1, "of_ideal": 1}
 
 
 @pytest.mark.parametrize("name", command.COMMANDS)
