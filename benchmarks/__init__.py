@@ -10,7 +10,8 @@
     engine_alone  the engine without servers, next to bare anyio
     measure       rounds, percentiles, paired ratios
     targets       what has to hold, as data
-    report, plot  the numbers as a table, JSON and a picture
+    report        the numbers as a table and as JSON
+    panels, plot  the numbers as pictures: what they show, and the drawing
 
 A command of its own, which measures little and checks much: `python -m benchmarks kills`.
 
