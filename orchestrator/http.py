@@ -35,8 +35,6 @@ _CODED = (b"content-encoding", b"content-length", b"transfer-encoding")
 NOTIFICATION_TIMEOUT_S = 2.0
 # How long what follows an answer may take; it is the end of the body as a rule.
 DRAIN_S = 0.1
-
-
 # The extension of a request that says for which session it is.
 SESSION = "orchestrator.session"
 
