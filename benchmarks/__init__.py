@@ -5,11 +5,13 @@
     scenarios     the workflows, as data
     delays        many slow calls: speedup, schedules, the way to the critical path
     bare_sdk      the same work by hand on the bare SDK: calls, and servers made ready
+    sessions      tools that compute on many sessions, thousands of calls on one
     cold          a fresh process each time; by_hand is the program it is compared with
     engine_alone  the engine without servers, next to bare anyio
     measure       rounds, percentiles, paired ratios
     targets       what has to hold, as data
-    report, plot  the numbers as a table, JSON and a picture
+    report        the numbers as a table and as JSON
+    panels, plot  the numbers as pictures: what they show, and the drawing
 
 A command of its own, which measures little and checks much: `python -m benchmarks kills`.
 

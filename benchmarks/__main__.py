@@ -24,7 +24,7 @@ EXAMPLES = """\
 examples:
   python -m benchmarks                          everything, in about a quarter of an hour
   python -m benchmarks --quick --check          what a gate runs, in about a minute
-  python -m benchmarks --only five --only uneven --plot uneven.png
+  python -m benchmarks --only five --only uneven --plot speed.png
 
 exit codes:
   0  measured, and with --check every target holds
@@ -83,7 +83,8 @@ def parser() -> argparse.ArgumentParser:
         "--plot",
         type=Path,
         metavar="FILE",
-        help="draw a picture; needs matplotlib",
+        help="draw the comparison to FILE, and each run over time beside it "
+        "(x.png and x-timelines.png); needs matplotlib",
     )
     return made
 
@@ -143,7 +144,8 @@ def measure_and_report(options: argparse.Namespace) -> int:
         document = report.document(facts, measurements, verdicts)
         options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     if options.plot:
-        plot.draw(measurements, facts, options.plot)
+        for path in plot.draw(measurements, facts, options.plot):
+            print(f"drawn: {path}", file=sys.stderr)
     console = _console()
     console.print(report.heading(facts), highlight=False)
     for table in report.tables(measurements):

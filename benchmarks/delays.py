@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks import scenarios
 from benchmarks.measure import (
+    Bar,
     Measurement,
     Rounds,
     RunFailedError,
@@ -22,8 +23,10 @@ from benchmarks.measure import (
     paired,
     take_turns,
 )
+from benchmarks.panels import longest_path
 from benchmarks.scenarios import Document, Graph
 from orchestrator import Orchestrator, RunResult, Workflow
+from orchestrator.planning import Plan
 
 Variants = Mapping[str, Mapping[str, Any]]
 
@@ -67,6 +70,10 @@ class Runner:
         """The result of the last run of one way."""
         return self.results[name][-1]
 
+    def drawn(self, name: str) -> dict[str, Any]:
+        """What a `Measurement` keeps of the last run of one way, to be drawn."""
+        return drawn(self.last(name), self._workflow.plan)
+
 
 def check(result: RunResult) -> None:
     """Raise `RunFailedError` unless everything in a run went well."""
@@ -94,7 +101,7 @@ async def _graph(orchestrator: Orchestrator, name: str, settings: Settings, tell
     rounds, often = settings.pick(20, 2), 1 if settings.quick else 3
     times, runner = await _take_turns(orchestrator, GRAPHS[name], parallel, rounds, often)
     for side in times:
-        tell(_measurement(name, side, GRAPHS[name], times, runner.last(side)))
+        tell(_measurement(name, side, GRAPHS[name], times, runner))
 
 
 async def _branches(orchestrator: Orchestrator, settings: Settings, tell: Tell) -> None:
@@ -102,7 +109,7 @@ async def _branches(orchestrator: Orchestrator, settings: Settings, tell: Tell) 
         graph = scenarios.branches(width)
         variants = {str(width): GENERATIONS["generations"]}
         times, runner = await _take_turns(orchestrator, graph, variants, settings.pick(10, 1), 2)
-        tell(_measurement("branches", str(width), graph, times, runner.last(str(width))))
+        tell(_measurement("branches", str(width), graph, times, runner))
 
 
 async def _take_turns(
@@ -116,14 +123,17 @@ async def _take_turns(
 
 
 def _measurement(
-    scenario: str, name: str, graph: Graph, times: Mapping[str, Rounds], result: RunResult
+    scenario: str, name: str, graph: Graph, times: Mapping[str, Rounds], runner: Runner
 ) -> Measurement:
     mine, floor_ms = times[name], float(graph.critical_path_ms)
     ratios = {"critical_path": [median(of_round) / floor_ms for of_round in mine]}
     ratios |= {"speedup": paired(times["sequential"], mine)} if name != "sequential" else {}
     ratios |= {"of_generations": paired(mine, times["generations"])} if name == "dataflow" else {}
-    values = _shape(result) | {"ideal_speedup": graph.sequential_ms / graph.critical_path_ms}
-    return Measurement(scenario, name, flat(mine), ratios, values, timeline=timeline(result))
+    values = _shape(runner.last(name)) | {
+        "ideal_speedup": graph.sequential_ms / graph.critical_path_ms,
+        "sequential_ms": median(flat(times["sequential"])),
+    }
+    return Measurement(scenario, name, flat(mine), ratios, values, **runner.drawn(name))
 
 
 async def _five_tools(settings: Settings, tell: Tell) -> None:
@@ -144,9 +154,8 @@ def _five_tools_measurement(name: str, times: Mapping[str, Rounds], runner: Runn
     ratios = {"critical_path": [ms / path for ms, path in zip(taken, paths_ms, strict=True)]}
     if name == "warm":
         ratios["speedup"] = paired(times["warm sequential"], times["warm"])
-    return Measurement(
-        "five-tools", name, taken, ratios, _shape(counted[-1]), timeline=timeline(counted[-1])
-    )
+    values = _shape(counted[-1]) | {"sequential_ms": median(flat(times["warm sequential"]))}
+    return Measurement("five-tools", name, taken, ratios, values, **runner.drawn(name))
 
 
 def _shape(result: RunResult) -> dict[str, float]:
@@ -157,7 +166,23 @@ def _shape(result: RunResult) -> dict[str, float]:
     }
 
 
-def timeline(result: RunResult) -> list[tuple[str, float, float]]:
+def drawn(result: RunResult, plan: Plan) -> dict[str, Any]:
+    """What a `Measurement` keeps of a run, to be drawn: by generation, or by server if many."""
+    by_server = len(plan.servers) > 1
+    return {
+        "timeline": timeline(result),
+        "groups": {
+            task.id: plan.tasks[task.id].server
+            if by_server
+            else f"generation {task.generation + 1}"
+            for task in result.tasks.values()
+        },
+        "critical": longest_path(plan, {t.id: t.duration_ms for t in result.tasks.values()}),
+        "waited_ms": {t.id: t.waited_ms for t in result.tasks.values() if t.waited_ms >= 1},
+    }
+
+
+def timeline(result: RunResult) -> list[Bar]:
     """When each task of a run started and how long it took, milliseconds."""
     return [
         (task.id, task.started_ms, task.duration_ms)

@@ -18,6 +18,10 @@ Rounds = list[list[float]]
 """The times of one side, milliseconds: a list for each round."""
 
 
+Bar = tuple[str, float, float]
+"""A task of a run: its id, when it started and how long it took, milliseconds."""
+
+
 class RunFailedError(RuntimeError):
     """A run that was to be timed did not succeed, so that its time means nothing."""
 
@@ -62,11 +66,14 @@ class Measurement:
         scenario: Of which scenario, and `variant` which of its sides or sizes.
         times_ms: Every single time, milliseconds.
         ratios: By name, one ratio for each round. `speedup` is the time of a sequential run that
-            was made over this one's; any other is this time over that of what it is named after.
+            was made over this one's, and `one_session` that of the same run on a server with one
+            session; any other is this time over that of what it is named after.
         values: Single numbers by name; a unit ends the name.
         note: What a reader has to know.
-        timeline: Of one run, for each task: its id, when it started and how long it took,
-            milliseconds.
+        timeline: The tasks of one run.
+        groups: Of the tasks of that run: what they are coloured by in a picture.
+        critical: The tasks of the longest path of that run, the first one first.
+        waited_ms: How long each task of that run that had to wait did so, milliseconds.
     """
 
     scenario: str
@@ -75,7 +82,10 @@ class Measurement:
     ratios: Mapping[str, Sequence[float]] = field(default_factory=dict)
     values: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
-    timeline: Sequence[tuple[str, float, float]] = ()
+    timeline: Sequence[Bar] = ()
+    groups: Mapping[str, str] = field(default_factory=dict)
+    critical: Sequence[str] = ()
+    waited_ms: Mapping[str, float] = field(default_factory=dict)
 
     def quantity(self, name: str) -> float | None:
         """A number by name: a value, the median of a ratio, or a percentile such as `p95_ms`."""
@@ -100,6 +110,7 @@ class Measurement:
             "times_ms": list(self.times_ms),
             "note": self.note,
             "timeline": [list(bar) for bar in self.timeline],
+            "critical": list(self.critical),
         }
 
 

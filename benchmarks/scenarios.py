@@ -46,12 +46,12 @@ class Graph:
             ends[task] = max((ends[needed] for needed in needs), default=0) + self.delays_ms[task]
         return max(ends.values())
 
-    def workflow(self, name: str) -> Document:
-        """The workflow file of it, on the mock server `delay`."""
+    def workflow(self, name: str, server: str = "delay") -> Document:
+        """The workflow file of it, on a mock server of delays."""
         tasks = [
             {
                 "id": task,
-                "tool": "delay:delay",
+                "tool": f"{server}:delay",
                 "arguments": {"ms": self.delays_ms[task], "label": task},
                 "depends_on": list(needs),
             }
@@ -152,6 +152,15 @@ def echoes(count: int) -> Document:
         for number in range(count)
     ]
     return {"name": f"echo-{count}", "tasks": tasks, "max_concurrency": 0}
+
+
+def busy(server: str, count: int, busy_ms: int) -> Document:
+    """Calls that need nothing, and take so much processor time each."""
+    tasks = [
+        {"id": f"busy{number}", "tool": f"{server}:busy", "arguments": {"ms": busy_ms}}
+        for number in range(count)
+    ]
+    return {"name": f"busy-{count}", "tasks": tasks, "max_concurrency": 0}
 
 
 def nothing(count: int, width: int) -> Document:

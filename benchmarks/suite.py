@@ -43,6 +43,10 @@ SCENARIOS = {
     "branches": Scenario("delays", "1 to 10 independent tasks of 100 ms"),
     "five-tools": Scenario("delays", "a job of 5 tools on 3 servers that are open"),
     "gather": Scenario("bare_sdk", "the same calls by hand, on a session of the bare SDK"),
+    "sessions": Scenario(
+        "sessions", "calls of 20 ms of processor time on a server with 1, 2 and 4 sessions"
+    ),
+    "inflight": Scenario("sessions", "hundreds and thousands of calls at once on one session"),
     "ready": Scenario("bare_sdk", "5 Python servers over stdio, from nothing to listed tools"),
     "cold": Scenario("cold", "from the start of a fresh process to its exit"),
     "engine": Scenario(

@@ -81,6 +81,12 @@ def _branches(width: int, *, full_only: bool) -> Target:
     return Target("branches", str(width), "speedup", ">=", 0.6 * width, 0.9 * width, full_only)
 
 
+def _in_flight(variant: str) -> Target:
+    """All of the calls are on the server at the same time."""
+    calls = float(variant.rpartition(" ")[2].replace(",", ""))
+    return Target("inflight", variant, "at_once", ">=", calls, calls, full_only=True)
+
+
 TARGETS = (
     Target("five", "generations", "speedup", ">=", 3.0, 4.8),
     Target("five", "generations", "p50_ms", "<", 150, 110),
@@ -97,6 +103,11 @@ TARGETS = (
     Target("cold", "five-tools: run", "by_hand", "<=", 1.35, 1.2, full_only=True),
     Target("gather", "5 x 100 ms: orchestrator", "by_hand", "<=", 1.10, 1.05),
     Target("gather", "instant: orchestrator", "by_hand", "<=", 1.35, 1.25),
+    Target("sessions", "2 sessions", "of_ideal", ">=", 0.55, 0.9),
+    Target("sessions", "4 sessions", "of_ideal", ">=", 0.55, 0.9, full_only=True),
+    Target("inflight", "100", "at_once", ">=", 100, 100),
+    *(_in_flight(variant) for variant in ("1,000", "5,000", "http: 500", "http: 1,000")),
+    Target("inflight", "5,000", "growth", "<=", 2.0, 1.4, full_only=True),
     Target("ready", "pool", "by_hand", "<=", 1.5, 1.3),
     *_engine("1,000", full_only=False),
     *_engine("10,000", full_only=False),

@@ -1,14 +1,20 @@
-"""Tools that take time: waiting, waiting at random, computing, and none at all (`echo`)."""
+"""Tools that take time: waiting, waiting at random, computing, and none at all (`echo`).
+
+How many calls wait at the same time is counted: `peak` tells it.
+"""
 
 from __future__ import annotations
 
+import os
 import random
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import ToolAnnotations
 from pydantic import BaseModel
 
 from mock_servers.serve import READ_ONLY, run
@@ -38,9 +44,27 @@ class Echo(BaseModel):
 
 
 class Busy(BaseModel):
-    """How long a call computed."""
+    """How long a call computed, and in which process."""
 
     busy_ms: int
+    pid: int
+
+
+class Peak(BaseModel):
+    """How many calls waited at the same time, at most."""
+
+    most: int
+
+
+@dataclass
+class Waiting:
+    """How many calls wait now, and the most that did so at once."""
+
+    now: int = 0
+    most: int = 0
+
+
+waiting = Waiting()
 
 
 @server.tool(annotations=READ_ONLY)
@@ -76,17 +100,29 @@ async def echo(value: Any) -> Echo:
 
 @server.tool(annotations=READ_ONLY)
 async def busy(ms: int) -> Busy:
-    """Keep the processor busy for a number of milliseconds; other calls to this server wait."""
-    end = time.perf_counter() + ms / 1000
-    while time.perf_counter() < end:
+    """Compute for a number of milliseconds of processor time; other calls to this server wait."""
+    end = time.thread_time() + ms / 1000
+    while time.thread_time() < end:
         pass
-    return Busy(busy_ms=ms)
+    return Busy(busy_ms=ms, pid=os.getpid())
+
+
+@server.tool(annotations=ToolAnnotations(read_only_hint=False, open_world_hint=False))
+async def peak() -> Peak:
+    """Tell how many calls waited at the same time at most, and begin to count anew."""
+    most, waiting.most = waiting.most, waiting.now
+    return Peak(most=most)
 
 
 async def _sleep(ms: int, label: str) -> Slept:
     if ms < 0:
         raise ToolError(f"cannot wait for {ms} ms: give 0 or more")
-    await anyio.sleep(ms / 1000)
+    waiting.now += 1
+    waiting.most = max(waiting.most, waiting.now)
+    try:
+        await anyio.sleep(ms / 1000)
+    finally:
+        waiting.now -= 1
     return Slept(slept_ms=ms, label=label)
 
 

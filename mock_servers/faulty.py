@@ -46,6 +46,7 @@ class Faulty:
         self._cancelled: list[str] = []
         self._appended: list[Any] = []
         self._listings = Counter[str]()
+        self._gathering: list[asyncio.Future[None]] = []
         self.tools = self._all_tools()
 
     def _all_tools(self) -> list[Tool]:
@@ -66,6 +67,7 @@ class Faulty:
             Tool(self.cancelled),
             Tool(self.infinity),
             Tool(self.pid),
+            Tool(self.meet),
             Tool(self.append, read_only=False, idempotent=False),
             Tool(self.appended),
             Tool(self.progress),
@@ -165,6 +167,17 @@ class Faulty:
     async def pid(self) -> Json:
         """Return the process id: it changes when the server is started again."""
         return structured({"pid": os.getpid()})
+
+    async def meet(self, count: int, value: Any = None) -> Json:
+        """Return the value and the process id, once a number of calls of this tool are there."""
+        arrived = asyncio.get_running_loop().create_future()
+        self._gathering.append(arrived)
+        if len(self._gathering) == count:
+            for each in self._gathering:
+                each.set_result(None)
+            self._gathering = []
+        await arrived
+        return structured({"value": value, "pid": os.getpid()})
 
     async def append(self, value: Any, ms: int = 10) -> Json:
         """Add to a list by reading it, waiting and writing it: calls at the same time lose data."""

@@ -42,6 +42,7 @@ from orchestrator.listing import list_tools
 from orchestrator.progress import Progress
 from orchestrator.receipts import NotExecutedError, Receipt
 from orchestrator.requests import not_json, tool_request
+from orchestrator.sharing import HttpClient
 from orchestrator.stderr import StderrTail
 from orchestrator.transports import Target, target_of
 
@@ -56,6 +57,11 @@ class Connection:
 
     `own` opens and closes it, in a task of its own; meanwhile any task may `call`.
 
+    Args:
+        server: Its server.
+        listener: Is told what happens to it.
+        http: The client that the sessions of its server share; by default one of its own.
+
     Attributes:
         server: Its server.
         tools: The tools it listed.
@@ -67,9 +73,12 @@ class Connection:
         began_at: Since when it is usable, on anyio's clock.
     """
 
-    def __init__(self, server: Server, listener: Listener = NOBODY) -> None:
+    def __init__(
+        self, server: Server, listener: Listener = NOBODY, http: HttpClient | None = None
+    ) -> None:
         self.server = server
         self._listener = listener
+        self._http = http or HttpClient(server)
         self.tools: list[Tool] = []
         self.protocol = ""
         self.in_flight = 0
@@ -159,7 +168,9 @@ class Connection:
 
     async def _open(self, mode: str, stack: AsyncExitStack) -> None:
         name, over = self.server.name, self._over
-        self._target = await target_of(self.server, stack, self._tail, self._hear, over.set)
+        self._target = await target_of(
+            self.server, stack, self._tail, self._http, self._hear, over.set
+        )
         client = client_of(self._target.server, self.server, mode, self._on_log, self._on_message)
         session = (await stack.enter_async_context(client)).session
         self.tools = await list_tools(session, name)

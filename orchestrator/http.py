@@ -1,4 +1,4 @@
-"""HTTP for one server: its own client, whose failures stay with the request they belong to.
+"""HTTP: failures that stay with the request they belong to.
 
 The rule of this file: whatever goes wrong on the wire becomes a JSON-RPC error that answers one
 request. The SDK would let it cancel the whole session.
@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import json
 import logging
-import ssl
 from collections.abc import Callable
 from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cache
 from typing import Any, Self
 
 import anyio
 import httpx2
 
-from orchestrator.config import Server
 from orchestrator.framing import too_large
 
 logger = logging.getLogger("orchestrator.http")
@@ -32,29 +30,32 @@ MAX_ERROR_BODY = 2000
 MAX_ERROR_BYTES = 1_000_000
 LONGEST_RETRY_AFTER_S = 86_400.0
 _CODED = (b"content-encoding", b"content-length", b"transfer-encoding")
-CONNECT_TIMEOUT_S = 10.0
-WRITE_TIMEOUT_S = 30.0
-# How long the answer to a notification may take; the SDK writes nothing else meanwhile.
+# How long a notification may wait for a connection, and for its answer; the SDK writes nothing else
+# meanwhile.
 NOTIFICATION_TIMEOUT_S = 2.0
 # How long what follows an answer may take; it is the end of the body as a rule.
 DRAIN_S = 0.1
+# The extension of a request that says for which session it is.
+SESSION = "orchestrator.session"
+
+Notify = Callable[[], None]
 
 
-@cache
-def _tls() -> ssl.SSLContext:
-    """One TLS context for all clients: making one takes 28 ms, using one 0.6 ms."""
-    return httpx2.create_ssl_context()
+def _nothing() -> None:
+    """What is told where nobody listens."""
 
 
-def http_client(server: Server, heard: Callable[[], None]) -> httpx2.AsyncClient:
-    """A client for a server, without limits of its own: the deadlines of calls are the engine's."""
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100)
-    transport = httpx2.AsyncHTTPTransport(verify=_tls(), limits=limits)
-    return httpx2.AsyncClient(
-        headers=dict(server.headers),
-        timeout=httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S, write=WRITE_TIMEOUT_S),
-        transport=ContainedTransport(transport, server.max_result_bytes, heard),
-    )
+@dataclass(frozen=True, slots=True)
+class HttpSession:
+    """What belongs to one session of a client that several share.
+
+    Attributes:
+        heard: Is told whenever anything comes for it.
+        cookies: What the server has given it; they may say which of many machines knows it.
+    """
+
+    heard: Notify = _nothing
+    cookies: httpx2.Cookies = field(default_factory=httpx2.Cookies)
 
 
 class ContainedTransport(httpx2.AsyncBaseTransport):
@@ -67,34 +68,26 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
     Args:
         inner: Sends the requests.
         limit: How long a JSON answer may be, bytes.
-        heard: Is told whenever anything comes from the server.
     """
 
-    def __init__(
-        self,
-        inner: httpx2.AsyncBaseTransport,
-        limit: int,
-        heard: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, inner: httpx2.AsyncBaseTransport, limit: int) -> None:
         self._inner = inner
         self._limit = limit
-        self._heard = heard
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request; bounded for notifications and for the end of a session."""
         asks = _is_request(request)
         if not asks and request.method != "GET":
-            request.extensions["timeout"] = {
-                **request.extensions.get("timeout", {}),
-                "read": NOTIFICATION_TIMEOUT_S,
-            }
+            limit_s = NOTIFICATION_TIMEOUT_S
+            bounds = {**request.extensions.get("timeout", {}), "read": limit_s, "pool": limit_s}
+            request.extensions["timeout"] = bounds
+        session: HttpSession = request.extensions.get(SESSION) or HttpSession()
         try:
-            response = await self._inner.handle_async_request(request)
-            self._heard()
+            response = await self._sent(request, session)
             if asks and response.status_code >= 400:
                 return await _explained(request, response)
             if _is_json(response):  # here: where the SDK reads it, a failure ends the session
-                return await self._whole(response)
+                return await self._whole(response, session.heard)
         except httpx2.RequestError as failure:
             message = f"{type(failure).__name__}: {failure}".rstrip(": ")
             if request.method == "DELETE":  # with its server, the session is over too
@@ -102,12 +95,21 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
             facts = {"unreachable" if isinstance(failure, _NOT_SENT) else "lost": True}
             return _error_response(503, HTTP_ERROR, message, facts)
         assert isinstance(response.stream, httpx2.AsyncByteStream)
-        response.stream = _ContainedStream(response.stream, self._heard)
+        response.stream = _ContainedStream(response.stream, session.heard)
         return response
 
-    async def _whole(self, response: httpx2.Response) -> httpx2.Response:
+    async def _sent(self, request: httpx2.Request, session: HttpSession) -> httpx2.Response:
+        """The response to a request, which takes and brings the cookies of its session."""
+        session.cookies.set_cookie_header(request)
+        response = await self._inner.handle_async_request(request)
+        session.heard()
+        response.request = request
+        session.cookies.extract_cookies(response)
+        return response
+
+    async def _whole(self, response: httpx2.Response, heard: Notify) -> httpx2.Response:
         """The response with its body, or an error in the place of one that is too large."""
-        body, size = await _read(response, self._limit, self._heard)
+        body, size = await _read(response, self._limit, heard)
         if size > self._limit:
             error = too_large(size, self._limit)
             return httpx2.Response(502, json={"jsonrpc": "2.0", "id": None, "error": error})
@@ -135,7 +137,7 @@ def _is_json(response: httpx2.Response) -> bool:
 
 
 async def _read(
-    response: httpx2.Response, limit: int, heard: Callable[[], None] = lambda: None
+    response: httpx2.Response, limit: int, heard: Notify = _nothing
 ) -> tuple[bytes, int]:
     """The body, decoded; and its size, or of one that is larger than the limit what it is at least.
 
@@ -219,7 +221,7 @@ class _ContainedStream(httpx2.AsyncByteStream):
     is closed, so that the connection can be used again.
     """
 
-    def __init__(self, inner: httpx2.AsyncByteStream, heard: Callable[[], None]) -> None:
+    def __init__(self, inner: httpx2.AsyncByteStream, heard: Notify) -> None:
         self._inner = inner
         self._heard = heard
         self._chunks = aiter(inner)

@@ -26,6 +26,7 @@ from orchestrator.events import (
 
 if TYPE_CHECKING:
     from orchestrator.connection import Connection
+    from orchestrator.sharing import HttpClient
 
 Announce = Callable[[Event], None]
 Start = Callable[["Connection"], Coroutine[Any, Any, None]]
@@ -59,6 +60,7 @@ class Keeper:
         self._sessions: list[Connection] = []
         self._wanted: set[Connection] = set()
         self._latest: Connection | None = None
+        self._http: HttpClient | None = None
         self._breaker = Breaker()
         self._opening = anyio.Lock()
         self._changed = anyio.Event()
@@ -178,6 +180,7 @@ class Keeper:
         self, doubtful: Iterable[Connection], announce: Announce, *, first: bool
     ) -> None:
         from orchestrator.connection import Connection
+        from orchestrator.sharing import HttpClient
 
         def tell(event: Event) -> None:
             announce(event)
@@ -186,7 +189,8 @@ class Keeper:
         old = set(doubtful)
         tell(ServerStarting(0.0, self.server.name))
         began_at = anyio.current_time()
-        fresh = [Connection(self.server, self) for _ in range(self._missing() + len(old))]
+        http = self._http = self._http or HttpClient(self.server)
+        fresh = [Connection(self.server, self, http) for _ in range(self._missing() + len(old))]
         async with anyio.create_task_group() as group:
             for session in fresh:
                 group.start_soon(self._start, session)

@@ -19,7 +19,7 @@ from mcp.types import JSONRPCRequest, JSONRPCResponse
 
 from orchestrator import receipts
 from orchestrator.config import Server
-from orchestrator.http import http_client
+from orchestrator.sharing import HttpClient
 from orchestrator.stderr import StderrTail
 from orchestrator.stdio import Program
 
@@ -46,7 +46,12 @@ class Target:
 
 
 async def target_of(
-    server: Server, stack: AsyncExitStack, tail: StderrTail, heard: Notify, on_end: Notify
+    server: Server,
+    stack: AsyncExitStack,
+    tail: StderrTail,
+    http: HttpClient,
+    heard: Notify,
+    on_end: Notify,
 ) -> Target:
     """How to reach a server.
 
@@ -54,6 +59,7 @@ async def target_of(
         server: The server.
         stack: Closes what has to outlive the session.
         tail: Takes what a program says on its stderr.
+        http: The client for it, if it is a URL.
         heard: Is told whenever anything comes from the server.
         on_end: Is told when the server has ended the connection.
     """
@@ -61,7 +67,7 @@ async def target_of(
         program = Program(server, await stack.enter_async_context(tail.pipe()), heard)
         return Target(Watched(program, heard, on_end, tail.release), program.kill)
     if server.url is not None:
-        client = await stack.enter_async_context(http_client(server, heard))
+        client = await stack.enter_async_context(http.session(heard))
         limit = server.max_result_bytes
         transport = streamable_http_client(server.url, http_client=client, max_sse_event_size=limit)
         return Target(Watched(transport, heard, on_end))

@@ -27,6 +27,7 @@ class HttpServer:
         forgets: Whether it forgets each session when a tool is called.
         dropped: Set when a client has closed the connection of a call of `hang`.
         called: Set when `hang` was called.
+        gathering: The calls of `meet` that wait for more of them.
     """
 
     def __init__(self, session: str | None = None) -> None:
@@ -39,6 +40,7 @@ class HttpServer:
         self.everything: Callable[[SocketStream, Json], Awaitable[None]] | None = None
         self.dropped = anyio.Event()
         self.called = anyio.Event()
+        self.gathering: list[anyio.Event] = []
 
     @asynccontextmanager
     async def listen(self) -> AsyncIterator[HttpServer]:
@@ -79,7 +81,7 @@ class HttpServer:
                 headers = {"mcp-session-id": self.session} if self.session else {}
                 await reply(stream, message, {**result, "serverInfo": info}, headers)
             case "tools/list", _:
-                names = ["echo", "status", "broken", "broken_stream", "hang", "raw", "huge"]
+                names = ["echo", "status", "broken", "broken_stream", "hang", "raw", "huge", "meet"]
                 tools = [{"name": name, "inputSchema": {"type": "object"}} for name in names]
                 await reply(stream, message, {"tools": tools, "ttlMs": 0, "cacheScope": "private"})
             case "tools/call", {"name": tool, "arguments": arguments}:
@@ -90,6 +92,17 @@ class HttpServer:
 
     async def _echo(self, stream: SocketStream, message: Json, value: Any) -> None:
         await reply(stream, message, {"content": [], "structuredContent": {"value": value}})
+
+    async def _meet(self, stream: SocketStream, message: Json, count: int, value: Any) -> None:
+        """Answer with the value once so many calls are there."""
+        arrived = anyio.Event()
+        self.gathering.append(arrived)
+        if len(self.gathering) == count:
+            for each in self.gathering:
+                each.set()
+            self.gathering = []
+        await arrived.wait()
+        await self._echo(stream, message, value)
 
     async def _status(self, stream: SocketStream, message: Json, **how: Any) -> None:
         del message

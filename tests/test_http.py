@@ -18,7 +18,7 @@ from anyio.abc import SocketStream
 from orchestrator import CallError, Orchestrator, Server
 from orchestrator.config import Protocol
 from orchestrator.events import ServerFailed, ServerReady, ServerStarting, TaskStarted
-from orchestrator.http import ContainedTransport, http_client, retry_after_s
+from orchestrator.http import ContainedTransport, retry_after_s
 from tests.http_server import HttpServer, Json, answer
 from tests.servers import ROOT, TIMEOUT_S, Watch, plan
 
@@ -426,7 +426,8 @@ class Failing(httpx2.AsyncBaseTransport):
         self.timeouts: list[Any] = []
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        self.timeouts.append(request.extensions.get("timeout", {}).get("read"))
+        timeout = request.extensions.get("timeout", {})
+        self.timeouts.append((timeout.get("read"), timeout.get("pool")))
         if self.failure is not None:
             raise self.failure
         return httpx2.Response(202)
@@ -443,7 +444,8 @@ async def test_only_what_has_no_answer_is_bounded_by_the_transport() -> None:
         await client.post("http://x/", json={"jsonrpc": "2.0", "id": 1, "result": {}})
         await client.delete("http://x/")
         await client.get("http://x/")
-    assert inner.timeouts == [None, 2.0, 2.0, 2.0, None]
+    never, soon = (None, None), (2.0, 2.0)
+    assert inner.timeouts == [never, soon, soon, soon, never]
 
 
 async def test_a_failure_without_words_is_named_by_its_kind() -> None:
@@ -453,11 +455,3 @@ async def test_a_failure_without_words_is_named_by_its_kind() -> None:
         deleted = await client.delete("http://x/")
     assert response.json()["error"]["message"] == "ReadError"
     assert deleted.status_code == 204
-
-
-async def test_headers_are_sent_and_the_pool_has_no_limit() -> None:
-    client = http_client(Server(url="http://x/", headers={"X-Key": "abc"}), lambda: None)
-    async with client:
-        assert client.headers["x-key"] == "abc"
-        assert client.timeout.read is None
-        assert client.timeout.pool is None

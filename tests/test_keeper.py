@@ -57,7 +57,7 @@ class FakeSession:
 
     script = Script()
 
-    def __init__(self, server: Server, listener: Any) -> None:
+    def __init__(self, server: Server, listener: Any, http: object) -> None:  # noqa: ARG002
         self.server = server
         self.listener = listener
         self.tools = [Tool(server.name, name, {}) for name in self.script.tools]

@@ -31,6 +31,7 @@ LAYERS = [
     {"performing"},
     {"engine", "config", "redaction", "stderr"},
     {"receipts", "progress", "catalogue", "processes", "outbox", "stdio", "http"},
+    {"sharing"},
     {
         "transports",
         "faults",
@@ -54,6 +55,7 @@ KNOWS_MCP = {
     "connection",
     "transports",
     "http",
+    "sharing",
     "processes",
     "outbox",
     "stdio",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -60,7 +61,7 @@ def faulty(*options: str) -> StdioServerParameters:
         ("delay", "delay", {"ms": 1, "label": "a"}, {"slept_ms": 1, "label": "a"}),
         ("delay", "random_delay", {"max_ms": 9, "seed": 4}, {"slept_ms": 3, "label": ""}),
         ("delay", "echo", {"value": [1, None, "x"]}, {"value": [1, None, "x"]}),
-        ("delay", "busy", {"ms": 1}, {"busy_ms": 1}),
+        ("delay", "busy", {"ms": 1}, {"busy_ms": 1, "pid": os.getpid()}),
         ("text", "words", {"text": "a b"}, {"words": 2, "characters": 3, "reading_minutes": 1}),
         (
             "text",
@@ -141,6 +142,20 @@ async def test_a_tool_that_cannot_answer_says_why(
     assert message in text_of(result)
 
 
+async def test_the_delays_that_wait_at_once_are_counted_from_one_question_to_the_next() -> None:
+    with anyio.fail_after(TIMEOUT_S):
+        async with Client(delay.server) as client, anyio.create_task_group() as group:
+            await client.call_tool("peak")
+            for _ in range(3):
+                group.start_soon(client.call_tool, "delay", {"ms": 60_000})
+            while delay.waiting.now < 3:
+                await anyio.sleep(0.001)
+            first = await client.call_tool("peak")
+            group.cancel_scope.cancel()
+    assert first.structured_content == {"most": 3}
+    assert delay.waiting.now == 0
+
+
 async def test_news_are_ranked_and_the_same_each_time() -> None:
     first = await call(news.server, "search", query="bees", limit=4)
     again = await call(news.server, "search", query="bees", limit=4)
@@ -177,7 +192,7 @@ async def test_only_writing_tools_are_not_read_only_and_every_tool_has_a_descrip
                 for tool in tools
                 if tool.annotations and not tool.annotations.read_only_hint
             }
-    assert writing == {("keyvalue", "put"), ("keyvalue", "delete")}
+    assert writing == {("keyvalue", "put"), ("keyvalue", "delete"), ("delay", "peak")}
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -270,6 +285,28 @@ async def test_a_stdin_that_is_closed_on_a_signal_takes_one_more_message() -> No
                 await _send_for_ever(process)
             assert process.returncode is None
             process.kill()
+
+
+async def test_calls_of_meet_are_answered_once_all_are_there() -> None:
+    answers: list[Any] = []
+
+    async def meet(client: Client, value: int) -> None:
+        result = await client.call_tool("meet", {"count": 3, "value": value})
+        answers.append((result.structured_content or {})["value"])
+
+    with anyio.fail_after(TIMEOUT_S):
+        async with (
+            Client(stdio_client(faulty())) as client,
+            anyio.create_task_group() as group,
+        ):
+            for value in range(2):
+                group.start_soon(meet, client, value)
+            await client.call_tool("echo", {"value": "an answer, while those two wait"})
+            assert answers == []
+            group.start_soon(meet, client, 2)
+            while len(answers) < 3:
+                await anyio.sleep(0.001)
+    assert sorted(answers) == [0, 1, 2]
 
 
 async def test_calls_of_append_at_the_same_time_lose_data() -> None:
