@@ -57,7 +57,12 @@ def faulty(*options: str) -> StdioServerParameters:
 @pytest.mark.parametrize(
     ("server", "tool", "arguments", "output"),
     [
-        ("delay", "delay", {"ms": 1, "label": "a"}, {"slept_ms": 1, "label": "a"}),
+        (
+            "delay",
+            "delay",
+            {"ms": 1, "label": "a", "inputs": ["b"]},
+            {"slept_ms": 1, "label": "a", "digest": "119b2cccb78d8af0"},
+        ),
         ("delay", "random_delay", {"max_ms": 9, "seed": 4}, {"slept_ms": 3, "label": ""}),
         ("delay", "echo", {"value": [1, None, "x"]}, {"value": [1, None, "x"]}),
         ("delay", "busy", {"ms": 1}, {"busy_ms": 1}),
