@@ -203,6 +203,18 @@ async def test_faulty_speaks_the_protocol_when_not_asked_to_break_it(mode: str) 
             assert raised.value.code == -32042
 
 
+async def test_bare_waits_and_answers_as_the_delay_of_the_sdk_does() -> None:
+    bare = StdioServerParameters(command=sys.executable, args=["-m", "mock_servers.bare"], cwd=ROOT)
+    with anyio.fail_after(TIMEOUT_S):
+        async with Client(bare) as client:
+            for arguments in ({"ms": 1, "label": "a", "inputs": ["b", "c"]}, {}):
+                answered = await client.call_tool("delay", arguments)
+                other = await call(delay.server, "delay", **arguments)
+                assert answered.structured_content == other.structured_content
+            with pytest.raises(MCPError, match="cannot wait for -1 ms"):
+                await client.call_tool("delay", {"ms": -1})
+
+
 async def test_cancelling_a_call_reaches_faulty() -> None:
     with anyio.fail_after(TIMEOUT_S):
         async with Client(faulty(), mode="legacy") as client:
