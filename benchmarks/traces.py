@@ -12,11 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,14 +21,14 @@ from typing import Any
 import anyio
 from rich.console import Console
 
-from benchmarks import report, scenarios, traced
+from benchmarks import report, traced, traces_report
 from benchmarks.delays import check, timeline
 from benchmarks.measure import RunFailedError, Settings, Side, take_turns
+from benchmarks.one_call import call_cost_ms, opened, server_cost_ms
 from benchmarks.recorded import NoTracesError, Trace, load_all
 from benchmarks.traced import Measured, Variant, variants
 from orchestrator import RunResult, Statistics, Workflow
 from orchestrator.calls import Call, Caller
-from orchestrator.config import Server
 from orchestrator.engine import Run
 from orchestrator.pool import ServerPool
 
@@ -41,7 +38,6 @@ WHERE = """\
 The traces are not part of this repository: they are workflow instances of WfCommons WfInstances
 (https://github.com/wfcommons/WfInstances, LGPL-3.0), converted to workflow files whose tasks call
 mock:delay. Name their folder with --traces DIR."""
-BURST = 200
 RUN_LIMIT_S = 120.0
 
 
@@ -122,75 +118,10 @@ async def measure(traces: Sequence[Trace], options: argparse.Namespace) -> list[
                 last = timeline(stage.results[way][-1])
                 taken = [ms for of_round in times[way.name] for ms in of_round]
                 made.append(Measured(trace, way, taken, last))
-                console.print(traced.line(made[-1]), highlight=False, style="dim", soft_wrap=True)
+                console.print(
+                    traces_report.line(made[-1]), highlight=False, style="dim", soft_wrap=True
+                )
     return made
-
-
-@asynccontextmanager
-async def opened(module: str) -> AsyncIterator[ServerPool]:
-    """A pool with the server `mock`, ready and warm."""
-    args, folder = scenarios.arguments_of(module), str(scenarios.HERE)
-    server = Server(name="mock", command=sys.executable, args=args, cwd=folder)
-    async with ServerPool({"mock": server}) as pool:
-        await pool.open(["mock"])
-        check(await Run(Workflow.load(burst(BURST)), pool.call).execute())
-        yield pool
-
-
-def burst(count: int) -> dict[str, Any]:
-    """Calls that need nothing and wait for nothing."""
-    tasks = [{"id": f"t{n}", "tool": "mock:delay", "arguments": {"ms": 0}} for n in range(count)]
-    return {"name": "burst", "tasks": tasks, "max_concurrency": 0}
-
-
-async def call_cost_ms(module: str) -> float:
-    """What a call costs with everything around it, of many at once, milliseconds."""
-    workflow = Workflow.load(burst(BURST))
-    async with opened(module) as pool:
-        best = float("inf")
-        for _ in range(5):
-            began = time.perf_counter()
-            check(await Run(workflow, pool.call).execute())
-            best = min(best, time.perf_counter() - began)
-    return best * 1000 / BURST
-
-
-def server_cost_ms(module: str) -> float:
-    """What a call costs the server alone: lines that were made before are written to it at once.
-
-    They fit into its pipe, so that whoever writes never waits for a reader who waits for them.
-    """
-    ask = {"jsonrpc": "2.0", "method": "tools/call"}
-    call = {"name": "delay", "arguments": {"ms": 0, "label": "a"}}
-    calls = [{**ask, "id": 10 + number, "params": call} for number in range(BURST)]
-    lines = "".join(json.dumps(each) + "\n" for each in calls).encode()
-    with subprocess.Popen(
-        [sys.executable, *scenarios.arguments_of(module)],
-        cwd=scenarios.HERE,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as program:
-        assert program.stdin is not None
-        assert program.stdout is not None
-        program.stdin.write(_greeting())
-        program.stdin.flush()
-        program.stdout.readline()
-        began = time.perf_counter()
-        program.stdin.write(lines)
-        program.stdin.flush()
-        for _ in calls:
-            program.stdout.readline()
-        taken = time.perf_counter() - began
-        program.stdin.close()
-    return taken * 1000 / len(calls)
-
-
-def _greeting() -> bytes:
-    who = {"name": "benchmark", "version": "1"}
-    params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": who}
-    hello = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
-    ready = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-    return "".join(json.dumps(each) + "\n" for each in (hello, ready)).encode()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -267,7 +198,7 @@ def _measure_and_report(traces: Sequence[Trace], options: argparse.Namespace) ->
     console = Console()
     console = console if console.is_terminal else Console(width=max(console.width, 150))
     said = Console(stderr=True)
-    said.print(traced.expectation(traces, options.rounds), highlight=False, soft_wrap=True)
+    said.print(traces_report.expectation(traces, options.rounds), highlight=False, soft_wrap=True)
     costs = {"server_ms": server_cost_ms(options.server)}
     costs["call_ms"] = anyio.run(call_cost_ms, options.server, backend=options.backend)
     try:
@@ -277,17 +208,17 @@ def _measure_and_report(traces: Sequence[Trace], options: argparse.Namespace) ->
         return 1
     facts |= {"rounds": options.rounds, "scale": options.scale, "server": options.server, **costs}
     if options.json:
-        text = json.dumps(traced.document(facts, made), indent=1)
+        text = json.dumps(traces_report.document(facts, made), indent=1)
         options.json.write_text(text + "\n", encoding="utf-8")
     if options.plot:
         from benchmarks.traces_plot import draw
 
         draw(made, options.plot)
     if options.markdown:
-        print(traced.markdown(made, facts))
+        print(traces_report.markdown(made, facts))
     else:
-        console.print(traced.heading(facts), highlight=False)
-        for title, table in traced.tables(made):
+        console.print(traces_report.heading(facts), highlight=False)
+        for title, table in traces_report.tables(made):
             console.print(title, style="bold", highlight=False)
             console.print(table)
     slow = [verdict for verdict in traced.verdicts(made) if verdict.is_ours]

@@ -15,7 +15,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import traced, traces
+from benchmarks import traced, traces, traces_report
 from benchmarks.measure import RunFailedError
 from benchmarks.recorded import NoTracesError, Order, Trace, family, load, load_all
 from benchmarks.traced import Measured, Results, Variant, Verdict, variants
@@ -184,7 +184,7 @@ def test_what_is_no_trace_or_not_there_is_said(tmp_path: Path) -> None:
     write(tmp_path, DIAMOND)
     with pytest.raises(NoTracesError, match="has no u; it has t"):
         load_all(tmp_path, ("u",))
-    (tmp_path / "bad.json").write_text('{"tasks": []}')
+    (tmp_path / "bad.json").write_text('{"tasks": [{"id": "a"}]}')
     with pytest.raises(NoTracesError, match=r"bad\.json is no trace: KeyError"):
         load_all(tmp_path, ())
     broken = {**DIAMOND.document, "source": {"file": "x/y"}}
@@ -322,7 +322,7 @@ def test_families_have_the_median_of_their_graphs_and_the_worst() -> None:
         made.append(measured(graph, "dataflow", "depth", 0, 10, 10))
         made.append(measured(graph, "generations", "first come", 0, *times))
     assert Results(made).barrier(two, 0) == [1.5, 1.7]
-    families = next(traced.grids(made))
+    families = next(traces_report.grids(made))
     assert [list(row) for row in families.rows] == [
         ["x", "3", "1.60, 3.50", "", ""],
         ["y", "1", "1.10, 1.10", "", ""],
@@ -338,8 +338,8 @@ def test_orders_are_compared_with_the_measured_times_of_the_same_round() -> None
     ]
     assert Results(made).over_time(graph, 8, "first come") == [1.5, 2.0]
     assert Results(made).over_time(graph, 8, "depth") == []
-    assert traced.spread([1.5, 2.0]) == "1.75 (1.50..2.00)"
-    assert (traced.spread([1.5]), traced.spread([])) == ("1.50", "")
+    assert traces_report.spread([1.5, 2.0]) == "1.75 (1.50..2.00)"
+    assert (traces_report.spread([1.5]), traces_report.spread([])) == ("1.50", "")
 
 
 @pytest.mark.parametrize(
@@ -369,5 +369,5 @@ def test_the_aim_is_wider_where_the_slots_bind() -> None:
     free, bound = traced.verdicts(made)
     assert (free.aim, free.measured) == (1.03, 1.0)
     assert (bound.aim, bound.reason) == (1.1, "no schedule can")
-    assert "about 0.0 minutes" in traced.expectation([graph], 3)
-    assert "2.00 of the bound" not in traced.line(made[0])
+    assert "about 0.0 minutes" in traces_report.expectation([graph], 3)
+    assert "2.00 of the bound" not in traces_report.line(made[0])
