@@ -132,6 +132,7 @@ class Run:
         self._began = False
         self._zero = 0.0
         self._estimates = estimates or {}
+        self._may_wait = bool(self._limit) or any(each.is_limited for each in servers.values())
         self._priorities: Mapping[str, float] = {}
 
     def _with_policies(
@@ -203,7 +204,7 @@ class Run:
             raise RuntimeError("a run can be executed once: make another")
         self._began = True
         self._zero = self._report.zero = anyio.current_time()
-        if self._limit:
+        if self._may_wait:
             self._priorities = priorities(self.plan, self.schedule, self._estimates)
         if self._announce:
             self._announce(

@@ -1,4 +1,4 @@
-"""Which task goes first where calls wait for a slot of the run.
+"""Which task goes first where calls wait for a slot, of the run or of their server.
 
 The rule of this file: pure functions of the graph and of what its tasks are expected to take, O(n)
 but for a median. Nothing here changes what becomes of a task.

@@ -226,7 +226,7 @@ def generations(case: Case) -> dict[str, int]:
 
 
 def turn(case: Case, schedule: str, name: str) -> tuple[float, int]:
-    """Whose turn it is where calls wait for a slot of the run: the smallest of these goes first.
+    """Whose turn it is where calls wait for a slot: the smallest of these goes first.
 
     By dataflow the longest path to the end, by generations the longest task; then the file's order.
     """

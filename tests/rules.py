@@ -140,21 +140,27 @@ def idle(case: Case, schedule: str, expected: Expected, log: list[Entry]) -> Ite
 
 
 def out_of_turn(case: Case, schedule: str, expected: Expected, log: list[Entry]) -> Iterator[str]:
-    """No call that waits for a slot of the run is passed over by one whose turn is later.
+    """No call that waits for a slot is passed over by one whose turn is later.
 
     Calls that wait for anything else besides are not judged: their place in the queue is not known.
     """
-    if not case.max_concurrency:
-        return
     turns = {task.id: turn(case, schedule, task.id) for task in case.tasks}
     waits = [wait for wait in waits_of(case, schedule, expected, log) if may_be_judged(wait.task)]
-    waits = [wait for wait in waits if wait.task.server not in case.slots]
     for entry in (entry for entry in log if entry.what == "start"):
         mine = (*turns[entry.task], *place_of(entry.unit))
         for wait in waits:
             waited = wait.asked_s < entry.at_s < wait.began_s
-            if waited and (*turns[wait.task.id], *place_of(wait.unit)) < mine:
+            if not waited or not wait_for_the_same(case, wait.task, case.task(entry.task)):
+                continue
+            if (*turns[wait.task.id], *place_of(wait.unit)) < mine:
                 yield f"{wait.task.id} waited at {entry.at_s}, and {entry.task} went first"
+
+
+def wait_for_the_same(case: Case, one: Task, other: Task) -> bool:
+    """Whether a task waits for a single limit, which the other one has to pass too."""
+    if case.max_concurrency:
+        return one.server not in case.slots
+    return one.server == other.server and one.server in case.slots
 
 
 def place_of(unit: Unit) -> tuple[int, ...]:
