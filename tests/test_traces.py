@@ -271,7 +271,7 @@ def test_digests_depend_on_everything_that_comes_before() -> None:
 
 
 def test_real_servers_answer_what_is_expected_and_every_option_works(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = {f"t{n}": 1.0 for n in range(9)}
     tasks = trace({**small, "z": 5.0}, name="small")
@@ -287,7 +287,8 @@ def test_real_servers_answer_what_is_expected_and_every_option_works(
     assert all(len(each["times_ms"]) == 2 for each in found["measurements"])
     assert found["machine"]["server_ms"] > 0
     run = ["--traces", str(tmp_path), "--only", "t", "--rounds", "1", "--server", "delay"]
-    assert traces.main([*run, "--markdown", "--check", "--scale", "0.1"]) == 1
+    monkeypatch.setattr(traced, "MARGIN", -1e9)  # whatever it takes is too much
+    assert traces.main([*run, "--markdown", "--check", "--scale", "0.5"]) == 1
     out, err = capsys.readouterr()
     assert "| graph | tasks | gen. |" in out
     assert "t, no limit:" in err
