@@ -1,7 +1,7 @@
 """What calls took in earlier runs, in a small file: the estimates of later ones.
 
 The rule of this file: it only ever changes which task goes first. So nothing in it has to be true:
-what is old, or of another workflow of the same name, costs some time and no result.
+what is old, or of another workflow of the same name, may cost some time.
 """
 
 from __future__ import annotations

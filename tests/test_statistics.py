@@ -138,6 +138,9 @@ async def test_only_what_succeeded_at_its_first_attempt_counts() -> None:
     made = Statistics()
     assert made.update(plan, await play(plan, **script)) == 1
     assert made.estimates(plan) == {"good": 1.0}
+    failed, nothing = workflow("broken"), Statistics()
+    assert nothing.update(failed, await play(failed, broken=[(1, failing())])) == 0
+    assert repr(nothing) == "Statistics(0 tasks, 0 tools)"
 
 
 async def test_a_task_over_items_takes_the_mean_of_those_that_succeeded() -> None:
