@@ -19,6 +19,13 @@ A command of its own, which measures little and checks much: `python -m benchmar
     hits          one such run: the workflow, the hit, and what is watched
     processes     which processes there are, as Linux tells it
 
+Graphs that were recorded from real systems: `python -m benchmarks traces`.
+
+    traces        the command, and the runs
+    recorded      a graph: what its runs can take, by bounds and by simulation
+    traced        what they took: ratios, verdicts; traces_report and traces_plot show them
+    one_call      what a call costs, with and without the client
+
 The rule of this package: no result is written down. Whatever is compared was run by the same
 process, in the same minutes, in turns.
 """

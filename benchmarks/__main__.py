@@ -38,6 +38,7 @@ commands (python -m benchmarks NAME --help):
 COMMANDS = {
     "faults": "how soon each fault of a server is told of",
     "kills": "runs whose servers are killed and stopped while they work",
+    "traces": "graphs recorded from real systems, run for real",
     "writers": "parallel writes to servers that lose them",
 }
 """Benchmarks of their own kind: each is a module here whose `main` takes the arguments."""

@@ -7,8 +7,9 @@ keyvalue    remembers values: the one server with writing tools
 weather     a forecast for any city, always the same for the same city
 news        search results for any query, always the same for the same query
 faulty      misbehaves on demand: for tests of failure
+bare        the waiting of `delay` for next to nothing: for measuring
 
-All but `faulty` are ordinary servers on the MCP SDK and also speak HTTP (`--http --port 8901`);
-`faulty` uses the standard library alone, so that it starts at once and can break any rule.
+All but the last two are ordinary servers on the MCP SDK and also speak HTTP (`--http --port 8901`);
+these use the standard library alone, so that they start at once, and `faulty` can break any rule.
 Nothing here imports the orchestrator.
 """

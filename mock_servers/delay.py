@@ -17,6 +17,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel
 
+from mock_servers.digests import digest
 from mock_servers.serve import READ_ONLY, run
 
 server = MCPServer(
@@ -29,6 +30,12 @@ class Slept(BaseModel):
 
     slept_ms: int
     label: str
+
+
+class Delayed(Slept):
+    """The same, and a digest of the label and the inputs."""
+
+    digest: str
 
 
 class Steps(BaseModel):
@@ -68,9 +75,10 @@ waiting = Waiting()
 
 
 @server.tool(annotations=READ_ONLY)
-async def delay(ms: int = 0, label: str = "") -> Slept:
-    """Wait for a number of milliseconds, then return it with the label."""
-    return await _sleep(ms, label)
+async def delay(ms: int = 0, label: str = "", inputs: list[str] | None = None) -> Delayed:
+    """Wait for a number of milliseconds, then return it, the label, and a digest of the inputs."""
+    slept = await _sleep(ms, label)
+    return Delayed(**slept.model_dump(), digest=digest(label, inputs or []))
 
 
 @server.tool(annotations=READ_ONLY)

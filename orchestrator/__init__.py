@@ -8,6 +8,7 @@ The map, from the edges to the core; imports point one way, downwards:
     engine           Run: decisions, calls and events, to a result
     performing       one task: its call, one for each item, and the fallback's
     schedules        when each task starts          calls     a call, and the policies around it
+    priorities       which goes first under a limit statistics   what calls took in earlier runs
     limits, retries  slots, locks, rates; whether a call is made again
     outcomes         how a task ends; decide()      events, results   what a run tells and returns
     workflow         the file as a model            checking, planning, graph   compiled, ordered
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from orchestrator.jobs import Activity, RunState
     from orchestrator.outcomes import ItemResult
     from orchestrator.results import RunResult, TaskResult
+    from orchestrator.statistics import Statistics
     from orchestrator.workflow import Task, Workflow
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "RunState",
     "Server",
     "ServerStartError",
+    "Statistics",
     "Task",
     "TaskError",
     "TaskResult",
@@ -84,6 +87,7 @@ _HOMES = {
     "jobs": ("Activity", "RunState"),
     "outcomes": ("ItemResult",),
     "results": ("RunResult", "TaskResult"),
+    "statistics": ("Statistics",),
     "workflow": ("Task", "Workflow"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

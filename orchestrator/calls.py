@@ -173,6 +173,11 @@ class ServerPolicy:
     rate: Rate | None = None
     tools: Mapping[str, Slots] | None = None
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether calls that do not write may have to wait for each other."""
+        return self.slots is not None or self.rate is not None or bool(self.tools)
+
     def limits_of(self, call: Call) -> list[Slots | Rate]:
         """What a call has to hold or pass on this server, in the order of asking."""
         limits: list[Slots | Rate] = []

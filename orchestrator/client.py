@@ -100,6 +100,7 @@ class Orchestrator:
         *,
         schedule: Schedule | None = None,
         max_concurrency: int | None = None,
+        estimates: Mapping[str, float] | None = None,
         observers: Iterable[Observer] = (),
     ) -> RunResult:
         """Run a workflow.
@@ -109,19 +110,24 @@ class Orchestrator:
             inputs: Values for its inputs.
             schedule: Instead of the workflow's, `generations` or `dataflow`.
             max_concurrency: Instead of the workflow's; 0 = unlimited, 1 = sequential.
+            estimates: What one call of a task is expected to take, seconds, by task id: under a
+                limit the longest path goes first. A task that is missing takes the median of the
+                others; see also `Statistics`.
             observers: Who is told the events of this run.
 
         Returns:
             The result. A task that failed is in it, and never raised.
 
         Raises:
-            WorkflowError: The workflow, its inputs or its servers are wrong; nothing was called.
+            WorkflowError: The workflow, its inputs, its servers or the estimates are wrong; nothing
+                was called.
         """
         run = await self.prepare(
             workflow,
             inputs,
             schedule=schedule,
             max_concurrency=max_concurrency,
+            estimates=estimates,
             observers=observers,
         )
         return await run.execute()
@@ -133,6 +139,7 @@ class Orchestrator:
         *,
         schedule: Schedule | None = None,
         max_concurrency: int | None = None,
+        estimates: Mapping[str, float] | None = None,
         observers: Iterable[Observer] = (),
     ) -> Run:
         """Everything that comes before the first call: check, start the servers, check again.
@@ -147,7 +154,7 @@ class Orchestrator:
         watching = (*self._observers, *observers)
         loaded = Workflow.load(workflow)
         servers = loaded.plan.servers
-        check_overrides(loaded, schedule, max_concurrency)
+        check_overrides(loaded, schedule, max_concurrency, estimates)
         values = check_offline(loaded, self._pool, inputs or {})
         await self._pool.open(servers, Announcer(watching))
         check_online(loaded, self._pool)
@@ -163,6 +170,7 @@ class Orchestrator:
             observers=watching,
             schedule=schedule,
             max_concurrency=max_concurrency,
+            estimates=estimates,
         )
 
     async def check(self, workflow: WorkflowSource) -> list[Problem]:
@@ -192,6 +200,7 @@ class Orchestrator:
         *,
         schedule: Schedule | None = None,
         max_concurrency: int | None = None,
+        estimates: Mapping[str, float] | None = None,
     ) -> AsyncGenerator[Event]:
         """Run a workflow, and give its events as they happen; the last is `RunSettled`.
 
@@ -216,6 +225,7 @@ class Orchestrator:
                 inputs,
                 schedule=schedule,
                 max_concurrency=max_concurrency,
+                estimates=estimates,
                 observers=(tell,),
             )
             self._pool.start_soon(execute)

@@ -15,7 +15,6 @@ from typing import Any, TypeGuard
 import anyio
 from anyio.abc import TaskGroup
 
-from orchestrator import graph as graphs
 from orchestrator.calls import Call, Caller, ServerPolicy, Tool
 from orchestrator.crew import Crew, Work
 from orchestrator.errors import TaskError, nearest
@@ -42,6 +41,7 @@ from orchestrator.outcomes import (
 )
 from orchestrator.performing import Decision, Performer, internal
 from orchestrator.planning import TaskPlan
+from orchestrator.priorities import priorities
 from orchestrator.references import Scope
 from orchestrator.reporting import Reporter
 from orchestrator.results import RunResult, TaskResult
@@ -79,6 +79,8 @@ class Run:
         observers: Who is told the events.
         schedule: Instead of the workflow's.
         max_concurrency: Instead of the workflow's.
+        estimates: What one call of a task is expected to take, seconds, by task id; see
+            `orchestrator.priorities`.
         run_id: A name for this run.
         started_at: The time of day, ISO 8601, for the document.
     """
@@ -97,6 +99,7 @@ class Run:
         observers: Iterable[Observer] = (),
         schedule: Schedule | None = None,
         max_concurrency: int | None = None,
+        estimates: Mapping[str, float] | None = None,
         run_id: str = "run",
         started_at: str = "1970-01-01T00:00:00Z",
     ) -> None:
@@ -132,6 +135,8 @@ class Run:
         self._cancel_scope = anyio.CancelScope()
         self._began = False
         self._zero = 0.0
+        self._estimates = estimates or {}
+        self._may_wait = bool(self._limit) or any(each.is_limited for each in servers.values())
         self._priorities: Mapping[str, float] = {}
 
     def _with_policies(
@@ -203,9 +208,8 @@ class Run:
             raise RuntimeError("a run can be executed once: make another")
         self._began = True
         self._zero = self._report.zero = anyio.current_time()
-        if self.schedule == "dataflow" and self._limit:
-            below = graphs.lengths_below(self.plan.graph, self.plan.generations)
-            self._priorities = {task: -length for task, length in below.items()}
+        if self._may_wait:
+            self._priorities = priorities(self.plan, self.schedule, self._estimates)
         if self._announce:
             self._announce(
                 RunStarted(

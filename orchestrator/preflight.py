@@ -12,13 +12,19 @@ from orchestrator.errors import Problem, ServerStartError, WorkflowError, neares
 from orchestrator.inputs import complete_inputs
 from orchestrator.planning import unknown_server
 from orchestrator.pool import ServerPool
+from orchestrator.priorities import problems_of_estimates
 from orchestrator.schedules import SCHEDULES
 from orchestrator.workflow import Workflow
 
 MAX_LISTED = 10
 
 
-def check_overrides(workflow: Workflow, schedule: str | None, max_concurrency: int | None) -> None:
+def check_overrides(
+    workflow: Workflow,
+    schedule: str | None,
+    max_concurrency: int | None,
+    estimates: Mapping[str, float] | None = None,
+) -> None:
     """Check what is to be used instead of the workflow's own."""
     problems = []
     if schedule is not None and schedule not in SCHEDULES:
@@ -28,6 +34,7 @@ def check_overrides(workflow: Workflow, schedule: str | None, max_concurrency: i
     if max_concurrency is not None and max_concurrency < 0:
         message = f"max_concurrency has to be at least 0, not {max_concurrency}"
         problems.append(Problem("wrong_value", message, "/max_concurrency"))
+    problems += problems_of_estimates(workflow.plan.tasks, estimates or {})
     if problems:
         raise WorkflowError(workflow.name, problems)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
+from statistics import median
 from typing import Any
 
 from tests.terms import Term, UnresolvedError, View, is_true
@@ -114,6 +115,7 @@ class Case:
         cancelled_s: When the user cancels the run.
         cancelled_tasks: When the user cancels a single task.
         slots: The limits of servers.
+        estimates: What the calls of some tasks are expected to take, seconds.
     """
 
     tasks: tuple[Task, ...]
@@ -124,9 +126,15 @@ class Case:
     cancelled_tasks: Mapping[str, float] = field(default_factory=dict)
     max_concurrency: int = 0
     slots: Mapping[str, int] = field(default_factory=dict)
+    estimates: Mapping[str, float] = field(default_factory=dict)
 
     def task(self, name: str) -> Task:
         return next(task for task in self.tasks if task.id == name)
+
+    def place(self, name: str) -> int:
+        """Where a task stands in the file."""
+        names = [task.id for task in self.tasks]
+        return names.index(name) if not self.order else self.order.index(names.index(name))
 
     @property
     def sinks(self) -> list[str]:
@@ -215,6 +223,30 @@ def generations(case: Case) -> dict[str, int]:
     for task in case.tasks:
         found[task.id] = 1 + max((found[name] for name in task.needs), default=-1)
     return found
+
+
+def turn(case: Case, schedule: str, name: str) -> tuple[float, int]:
+    """Whose turn it is where calls wait for a slot: the smallest of these goes first.
+
+    By dataflow the longest path to the end, by generations the longest task; then the file's order.
+    """
+    if schedule == "dataflow":
+        return -longest_path(case, name), case.place(name)
+    return -expected_s(case, name) if case.estimates else 0.0, case.place(name)
+
+
+def longest_path(case: Case, name: str) -> float:
+    """The longest way from a task to one that nothing needs, by what tasks are expected to take."""
+    followers = [task.id for task in case.tasks if name in task.needs]
+    ways = [longest_path(case, follower) for follower in followers]
+    return expected_s(case, name) + max(ways, default=0.0)
+
+
+def expected_s(case: Case, name: str) -> float:
+    """What a task is expected to take: all the same, or as estimated, or like the middle one."""
+    if not case.estimates:
+        return 1.0
+    return case.estimates.get(name, median(case.estimates.values()))
 
 
 def settle(task: Task, settled: Mapping[str, Settled], ready_s: float) -> Settled:

@@ -70,8 +70,21 @@ def random_case(number: int, profile: Profile) -> Case:
         case = replace(case, cancelled_tasks=at)
     if profile.limits:
         slots = {name: dice.randint(1, 3) for name in ("s0", "s1") if dice.random() < 0.4}
-        case = replace(case, max_concurrency=dice.choice((0, 1, 2, 3, 5)), slots=slots)
+        limit = dice.choice((0, 1, 2, 3, 5))
+        estimates = random_estimates(dice, made)
+        case = replace(case, max_concurrency=limit, slots=slots, estimates=estimates)
     return case
+
+
+def random_estimates(dice: random.Random, tasks: list[Task]) -> dict[str, float]:
+    """What some tasks are expected to take: right, wrong, nothing at all, or alike."""
+    known = dice.sample(tasks, dice.choice((0, len(tasks), dice.randint(1, len(tasks)))))
+    choices: tuple[Callable[[Task], float], ...] = (
+        lambda task: task.rows[0][0][0],
+        lambda _: dice.randrange(1, 5000) * TICK_S,
+        lambda _: dice.choice((0.0, 0.5, 1.0, 1e6)),
+    )
+    return {task.id: dice.choice(choices)(task) for task in known}
 
 
 def random_task(
@@ -258,6 +271,7 @@ def simpler_cases(case: Case) -> Iterator[Case]:
         "cancelled_tasks",
         "max_concurrency",
         "slots",
+        "estimates",
     ):
         if getattr(case, name) != getattr(plain, name):
             yield replace(case, **{name: getattr(plain, name)})
@@ -265,8 +279,9 @@ def simpler_cases(case: Case) -> Iterator[Case]:
         if not any(task.id in other.needs for other in case.tasks):
             fewer = {name: at for name, at in case.cancelled_tasks.items() if name != task.id}
             others = tuple(other for other in case.tasks if other != task)
+            known = {name: s for name, s in case.estimates.items() if name != task.id}
             if others:
-                yield replace(case, tasks=others, order=(), cancelled_tasks=fewer)
+                yield replace(case, tasks=others, order=(), cancelled_tasks=fewer, estimates=known)
         for simpler in simpler_tasks(task):
             yield replace(
                 case, tasks=tuple(simpler if x == task else x for x in case.tasks), order=()

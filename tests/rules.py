@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise
 
 from orchestrator.events import RunSettled, TaskSettled
-from tests.model import Case, Settled, Task, Unit, generations
+from tests.model import Case, Settled, Task, Unit, generations, turn
 from tests.stage import Entry, Stage
 
 Expected = Mapping[str, Settled]
@@ -26,6 +26,7 @@ def broken_rules(case: Case, schedule: str, expected: Expected, stage: Stage) ->
     yield from locks_broken(expected, stage.log)
     yield from wrong_waits(case, expected, stage.log)
     yield from idle(case, schedule, expected, stage.log)
+    yield from out_of_turn(case, schedule, expected, stage.log)
 
 
 def not_settled_once(case: Case, stage: Stage) -> Iterator[str]:
@@ -120,6 +121,7 @@ class Wait:
     task: Task
     asked_s: float
     began_s: float
+    unit: Unit = None
 
 
 def idle(case: Case, schedule: str, expected: Expected, log: list[Entry]) -> Iterator[str]:
@@ -135,6 +137,35 @@ def idle(case: Case, schedule: str, expected: Expected, log: list[Entry]) -> Ite
             waiting = wait.asked_s <= entry.at_s and following.at_s <= wait.began_s
             if waiting and running[wait.task.server] < case.slots.get(wait.task.server, 1000):
                 yield f"{wait.task.id} waited for nothing from {entry.at_s} to {following.at_s}"
+
+
+def out_of_turn(case: Case, schedule: str, expected: Expected, log: list[Entry]) -> Iterator[str]:
+    """No call that waits for a slot is passed over by one whose turn is later.
+
+    Calls that wait for anything else besides are not judged: their place in the queue is not known.
+    """
+    turns = {task.id: turn(case, schedule, task.id) for task in case.tasks}
+    waits = [wait for wait in waits_of(case, schedule, expected, log) if may_be_judged(wait.task)]
+    for entry in (entry for entry in log if entry.what == "start"):
+        mine = (*turns[entry.task], *place_of(entry.unit))
+        for wait in waits:
+            waited = wait.asked_s < entry.at_s < wait.began_s
+            if not waited or not wait_for_the_same(case, wait.task, case.task(entry.task)):
+                continue
+            if (*turns[wait.task.id], *place_of(wait.unit)) < mine:
+                yield f"{wait.task.id} waited at {entry.at_s}, and {entry.task} went first"
+
+
+def wait_for_the_same(case: Case, one: Task, other: Task) -> bool:
+    """Whether a task waits for a single limit, which the other one has to pass too."""
+    if case.max_concurrency:
+        return one.server not in case.slots
+    return one.server == other.server and one.server in case.slots
+
+
+def place_of(unit: Unit) -> tuple[int, ...]:
+    """The place of an item among those of its task."""
+    return (unit,) if isinstance(unit, int) else ()
 
 
 def may_be_judged(task: Task) -> bool:
@@ -157,7 +188,8 @@ def waits_of(case: Case, schedule: str, expected: Expected, log: list[Entry]) ->
         elif entry.what == "start":
             before = must_settle_before(case, schedule, entry.task)
             ready_s = max((settled[name] for name in before), default=0.0)
-            yield Wait(case.task(entry.task), asked.get(unit, ready_s), entry.at_s)
+            asked_s = asked.get(unit, ready_s)
+            yield Wait(case.task(entry.task), asked_s, entry.at_s, entry.unit)
         elif tried[unit] < len(played.waits):
             asked[unit] = entry.at_s + played.waits[tried[unit]][1]
             tried[unit] += 1

@@ -148,7 +148,13 @@ async def play(case: Case, workflow: Workflow, schedule: Schedule) -> tuple[Stag
         for name in ("s0", "s1")
     }
     run = Run(
-        workflow, stage, tools=tools, servers=servers, observers=[stage.observe], schedule=schedule
+        workflow,
+        stage,
+        tools=tools,
+        servers=servers,
+        observers=[stage.observe],
+        schedule=schedule,
+        estimates=case.estimates,
     )
     stage.zero_s = anyio.current_time()
     with anyio.fail_after(FOREVER_S):

@@ -214,10 +214,16 @@ async def test_what_is_used_instead_of_the_workflows_own_is_checked_before_anyth
 ):
     async with Orchestrator({"mock": make_server()}) as orchestrator:
         with pytest.raises(WorkflowError) as raised:
-            await orchestrator.run(DOUBLED, schedule="dataflo", max_concurrency=-1)  # type: ignore[arg-type]
+            await orchestrator.run(
+                DOUBLED,
+                schedule="dataflo",  # type: ignore[arg-type]
+                max_concurrency=-1,
+                estimates={"nobody": 1.0},
+            )
         assert repr(orchestrator) == "Orchestrator(ServerPool(0 of 1 servers ready))"
     told = str(raised.value)
     assert "there is no schedule 'dataflo'; did you mean 'dataflow'?" in told
+    assert "/estimates/nobody: there is no task 'nobody'" in told
     assert "max_concurrency has to be at least 0, not -1" in told
 
 

@@ -58,7 +58,12 @@ def faulty(*options: str) -> StdioServerParameters:
 @pytest.mark.parametrize(
     ("server", "tool", "arguments", "output"),
     [
-        ("delay", "delay", {"ms": 1, "label": "a"}, {"slept_ms": 1, "label": "a"}),
+        (
+            "delay",
+            "delay",
+            {"ms": 1, "label": "a", "inputs": ["b"]},
+            {"slept_ms": 1, "label": "a", "digest": "119b2cccb78d8af0"},
+        ),
         ("delay", "random_delay", {"max_ms": 9, "seed": 4}, {"slept_ms": 3, "label": ""}),
         ("delay", "echo", {"value": [1, None, "x"]}, {"value": [1, None, "x"]}),
         ("delay", "busy", {"ms": 1}, {"busy_ms": 1, "pid": os.getpid()}),
@@ -211,6 +216,18 @@ async def test_faulty_speaks_the_protocol_when_not_asked_to_break_it(mode: str) 
             with pytest.raises(MCPError, match="no luck") as raised:
                 await client.call_tool("rpc_error", {"code": -32042, "message": "no luck"})
             assert raised.value.code == -32042
+
+
+async def test_bare_waits_and_answers_as_the_delay_of_the_sdk_does() -> None:
+    bare = StdioServerParameters(command=sys.executable, args=["-m", "mock_servers.bare"], cwd=ROOT)
+    with anyio.fail_after(TIMEOUT_S):
+        async with Client(bare) as client:
+            for arguments in ({"ms": 1, "label": "a", "inputs": ["b", "c"]}, {}):
+                answered = await client.call_tool("delay", arguments)
+                other = await call(delay.server, "delay", **arguments)
+                assert answered.structured_content == other.structured_content
+            with pytest.raises(MCPError, match="cannot wait for -1 ms"):
+                await client.call_tool("delay", {"ms": -1})
 
 
 async def test_cancelling_a_call_reaches_faulty() -> None:

@@ -96,6 +96,13 @@ def _add_run(commands: _Commands) -> None:  # type: ignore[valid-type]
     run.add_argument(
         "--events", metavar="FILE", help="write each event as a line of JSON; - for stdout"
     )
+    run.add_argument(
+        "--statistics",
+        type=Path,
+        metavar="FILE",
+        help="what calls took in earlier runs: read before the run, so that under a limit the "
+        "longest path goes first, and brought up to date after it",
+    )
     run.add_argument("--quiet", action="store_true", help="no progress and no table on stderr")
 
 

@@ -25,6 +25,7 @@ from orchestrator.errors import Problem, WorkflowError
 from orchestrator.events import Observer
 from orchestrator.observers.journal import Journal
 from orchestrator.results import RunResult
+from orchestrator.statistics import Statistics
 from orchestrator.workflow import Workflow
 
 INTERRUPTED = 130
@@ -46,11 +47,12 @@ def run_workflow(
     inputs: Mapping[str, Any],
 ) -> int:
     """Run a workflow as the options say, write what is to be written, and give the exit code."""
+    statistics = None if options.statistics is None else Statistics.load(options.statistics)
     with ExitStack() as stack:
         observers = list(_observers(options, stack))
 
         async def session() -> int:
-            return await _Session(options, workflow, inputs, observers).run(servers)
+            return await _Session(options, workflow, inputs, observers, statistics).run(servers)
 
         return in_event_loop(session)
 
@@ -84,11 +86,13 @@ class _Session:
         workflow: Workflow,
         inputs: Mapping[str, Any],
         observers: list[Observer],
+        statistics: Statistics | None,
     ) -> None:
         self.options = options
         self.workflow = workflow
         self.inputs = inputs
         self.observers = observers
+        self.statistics = statistics
         self.orchestrator: Orchestrator | None = None
         self.current: Run | None = None
         self.signal_name = ""
@@ -112,12 +116,14 @@ class _Session:
 
     async def _run(self, orchestrator: Orchestrator) -> int:
         options = self.options
+        known = None if self.statistics is None else self.statistics.estimates(self.workflow)
         with self._preparing:
             self.current = await orchestrator.prepare(
                 self.workflow,
                 self.inputs,
                 schedule=options.schedule,
                 max_concurrency=options.max_concurrency,
+                estimates=known,
                 observers=self.observers,
             )
         if self.current is None:
@@ -126,6 +132,7 @@ class _Session:
             self.current.cancel(f"interrupted by {self.signal_name}")
         result = await self.current.execute()
         written = self._write(result)
+        self._remember(result)
         if self.signal_name:
             return INTERRUPTED
         return 0 if written and _went_well(result) else 1
@@ -157,6 +164,17 @@ class _Session:
         if options.json or not written:
             return _print(result.to_json()) and written
         return options.events == "-" or _print(to_json(result.output, indent=2))
+
+    def _remember(self, result: RunResult) -> None:
+        """Bring the statistics up to date. The run is not worse if that fails: it is said."""
+        if self.statistics is None or not self.statistics.update(self.workflow, result):
+            return
+        path = self.options.statistics
+        try:
+            self.statistics.save(path)
+        except OSError as error:
+            message = f"orchestrator: {path} cannot be written: {error.strerror or error}"
+            print(f"{message}; the next run goes by what was there before", file=sys.stderr)
 
 
 def _went_well(result: RunResult) -> bool:

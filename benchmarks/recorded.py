@@ -1,0 +1,288 @@
+"""Graphs of tasks recorded from real systems: what they are, and what their runs can and do take.
+
+The rule of this file: values and their arithmetic; nothing runs here. All times are milliseconds.
+A simulated run costs nothing but the tasks' own times, and knows them exactly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+import random
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from benchmarks.scenarios import Document
+
+Order = Literal["first come", "depth", "time"]
+"""Who goes first where tasks wait: who came first, or who has the longest path below."""
+
+SYSTEMS = {"nextflow": "nf-core", "pegasus": "Pegasus", "makeflow": "Makeflow"}
+SHAKES = 15
+CALL_MS = (1.0, 5.0)
+_INPUT = re.compile(r"\$OUTPUT\[(.+)\]\.digest")
+
+
+class NoTracesError(Exception):
+    """There is nothing to measure, or it is no trace."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A graph of tasks that wait as long as those that were recorded did.
+
+    Attributes:
+        name: Of its file.
+        family: The system that it was recorded from.
+        needs: What each task waits for, in the order of the file.
+        takes: How long each takes, milliseconds.
+        inputs: The tasks whose digests each is given, in order.
+        document: The workflow file.
+    """
+
+    name: str
+    family: str
+    needs: Mapping[str, tuple[str, ...]]
+    takes: Mapping[str, float]
+    inputs: Mapping[str, tuple[str, ...]]
+    document: Document
+
+    @cached_property
+    def generations(self) -> list[list[str]]:
+        """The topological generations, each in the order of the file."""
+        number: dict[str, int] = {}
+        for task in self._ordered:
+            number[task] = 1 + max((number[needed] for needed in self.needs[task]), default=-1)
+        made: list[list[str]] = [[] for _ in range(1 + max(number.values()))]
+        for task in self.needs:
+            made[number[task]].append(task)
+        return made
+
+    @cached_property
+    def _ordered(self) -> list[str]:
+        """The tasks, each behind those that it needs."""
+        waiting = {task: len(needs) for task, needs in self.needs.items()}
+        ready = [task for task, count in waiting.items() if not count]
+        for task in ready:  # grows while it is walked
+            for follower in self.followers[task]:
+                waiting[follower] -= 1
+                if not waiting[follower]:
+                    ready.append(follower)
+        return ready
+
+    @cached_property
+    def followers(self) -> dict[str, list[str]]:
+        """What waits for each task."""
+        made: dict[str, list[str]] = {task: [] for task in self.needs}
+        for task, needs in self.needs.items():
+            for needed in needs:
+                made[needed].append(task)
+        return made
+
+    def heads(self) -> dict[str, float]:
+        """The earliest start of each task."""
+        made: dict[str, float] = {}
+        for task in self._ordered:
+            ends = (made[needed] + self.takes[needed] for needed in self.needs[task])
+            made[task] = max(ends, default=0.0)
+        return made
+
+    def paths(self, takes: Mapping[str, float]) -> dict[str, float]:
+        """The longest path that begins at each task, itself included."""
+        made: dict[str, float] = {}
+        for task in reversed(self._ordered):
+            below = max((made[follower] for follower in self.followers[task]), default=0.0)
+            made[task] = below + takes[task]
+        return made
+
+    @cached_property
+    def critical_path_ms(self) -> float:
+        """The longest path: no run is shorter."""
+        return max(self.paths(self.takes).values())
+
+    @property
+    def work_ms(self) -> float:
+        """What all tasks take together."""
+        return sum(self.takes.values())
+
+    def binds(self, slots: int) -> bool:
+        """Whether so many slots make a run longer than the longest path, however it is ordered."""
+        return bool(slots) and self.work_ms / slots > self.critical_path_ms
+
+    def bound_ms(self, slots: int) -> float:
+        """What no run can beat: the longest path, and the work shared by the slots."""
+        return max(self.critical_path_ms, self.work_ms / slots if slots else 0.0)
+
+    def floor_ms(self, slots: int) -> float:
+        """A higher bound that no run can beat either; see `_floor_of`."""
+        if not slots:
+            return self.critical_path_ms
+        heads, paths = self.heads(), self.paths(self.takes)
+        parts = [(heads[t], self.takes[t], paths[t] - self.takes[t]) for t in self.needs]
+        floors = (
+            _floor_of([x for x in parts if x[0] >= head], slots) for head in {*heads.values()}
+        )
+        return max(self.bound_ms(slots), *floors)
+
+    def may_wait(self, slots: int) -> bool:
+        """Whether any task may ever wait for one of so many slots; 0 stands for no limit."""
+        if not slots:
+            return False
+        heads = self.heads()
+        changes = [(start, 1) for start in heads.values()]
+        changes += [(start + max(self.takes[task], 1e-9), -1) for task, start in heads.items()]
+        running = most = 0
+        for _, change in sorted(changes):
+            running += change
+            most = max(most, running)
+        return max(most, *map(len, self.generations)) > slots
+
+    def simulated_ms(self, slots: int, order: Order | None) -> float:
+        """What a run takes by list scheduling (Graham, 1969); by generations if `order` is None."""
+        if order is not None:
+            return self._simulated(list(self.needs), slots, self._rank(order))
+        return sum(self._simulated(tasks, slots, None) for tasks in self.generations)
+
+    def shaken_ms(self, slots: int, order: Order) -> list[float]:
+        """The same for runs in which a call takes a little longer than its task, by chance.
+
+        List scheduling is not continuous (Graham, 1969): a few milliseconds may change who comes
+        first, and a run by a tenth. These are the times that a real run can be expected to take.
+        """
+        chance = random.Random(f"{self.name} {slots} {order}")
+        made = []
+        for _ in range(SHAKES):
+            takes = {task: ms + chance.uniform(*CALL_MS) for task, ms in self.takes.items()}
+            made.append(replace(self, takes=takes).simulated_ms(slots, order))
+        return sorted(made)
+
+    def _rank(self, order: Order) -> Mapping[str, float] | None:
+        match order:
+            case "first come":
+                return None
+            case "depth":
+                return {task: -n for task, n in self.paths(dict.fromkeys(self.needs, 1)).items()}
+        return {task: -ms for task, ms in self.paths(self.takes).items()}
+
+    def _simulated(self, tasks: list[str], slots: int, rank: Mapping[str, float] | None) -> float:
+        """Some of the tasks on slots: served by rank, or as they come, and then by their place."""
+        place = {task: index for index, task in enumerate(tasks)}
+        waiting = {task: sum(needed in place for needed in self.needs[task]) for task in tasks}
+        ready: list[tuple[float, int, str]] = []
+        running: list[tuple[float, str]] = []
+        now = 0.0
+
+        def come(task: str) -> None:
+            heapq.heappush(ready, (now if rank is None else rank[task], place[task], task))
+
+        for task in tasks:
+            if not waiting[task]:
+                come(task)
+        while ready or running:
+            while ready and (not slots or len(running) < slots):
+                task = heapq.heappop(ready)[-1]
+                heapq.heappush(running, (now + self.takes[task], task))
+            now = running[0][0]
+            while running and running[0][0] == now:
+                for follower in self.followers[heapq.heappop(running)[1]]:
+                    if follower in place:
+                        waiting[follower] -= 1
+                        if not waiting[follower]:
+                            come(follower)
+        return now
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """What each task has to answer, if every reference was resolved as it should be."""
+        made: dict[str, str] = {}
+        for task in self._ordered:
+            text = json.dumps([task, [made[name] for name in self.inputs[task]]])
+            made[task] = hashlib.sha256(text.replace(", ", ",").encode()).hexdigest()[:16]
+        return made
+
+
+def _floor_of(parts: list[tuple[float, float, float]], slots: int) -> float:
+    """What no run of these tasks can beat, each given as head, time and tail.
+
+    For those with the largest tails, however many: all have to be done on the slots, of which each
+    begins with one of the smallest heads and is followed by one of the smallest tails (Carlier,
+    1987). And of more tasks than slots, two share one.
+    """
+    found = 0.0
+    work, heads, times = 0.0, list[float](), list[float]()
+    by_tail = sorted(parts, key=lambda part: -part[2])
+    for count, (head, takes, tail) in enumerate(by_tail, start=1):
+        work += takes
+        heapq.heappush(heads, -head)
+        if len(heads) > slots:
+            heapq.heappop(heads)
+        times.append(takes)
+        if count >= slots:
+            tails = sum(part[2] for part in by_tail[count - slots : count])
+            found = max(found, (work - sum(heads) + tails) / slots)
+        if count > slots:
+            ranked = sorted(times, reverse=True)
+            found = max(found, -max(heads) + ranked[slots - 1] + ranked[slots] + tail)
+    return found
+
+
+def load(path: Path, scale: float = 1.0) -> Trace:
+    """A trace from its file, with all times shortened by a factor.
+
+    Raises:
+        NoTracesError: It is none.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        tasks = document["tasks"]
+        for task in tasks:
+            task["arguments"]["ms"] = round(task["arguments"]["ms"] * scale)
+        if not any(task["arguments"]["ms"] for task in tasks):
+            raise ValueError("nothing in it takes a millisecond")
+        return Trace(
+            path.stem,
+            family(document["source"]["file"]),
+            {task["id"]: tuple(task["depends_on"]) for task in tasks},
+            {task["id"]: task["arguments"]["ms"] for task in tasks},
+            {task["id"]: tuple(_inputs(task["arguments"])) for task in tasks},
+            {"name": path.stem, "tasks": tasks},
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NoTracesError(f"{path} is no trace: {type(error).__name__}: {error}") from error
+
+
+def _inputs(arguments: Mapping[str, object]) -> Iterator[str]:
+    given = arguments.get("inputs", [])
+    for text in given if isinstance(given, list) else []:
+        found = _INPUT.fullmatch(text)
+        if found is None:
+            raise ValueError(f"{text!r} refers to no digest")
+        yield found[1]
+
+
+def family(source: str) -> str:
+    """The system that a file was recorded from, by its path in the data set."""
+    system = source.partition("/")[0]
+    return SYSTEMS.get(system, system)
+
+
+def load_all(folder: Path, wanted: Iterable[str], scale: float = 1.0) -> list[Trace]:
+    """The traces of a folder, by family; of those wanted, if any are named.
+
+    Raises:
+        NoTracesError: The folder is not there or has none, or one that is wanted is not there.
+    """
+    paths = {path.stem: path for path in sorted(folder.glob("*.json"))}
+    if not paths:
+        raise NoTracesError(f"there are no traces in {folder}")
+    names = list(wanted) or list(paths)
+    if missing := [name for name in names if name not in paths]:
+        known = ", ".join(paths)
+        raise NoTracesError(f"{folder} has no {', '.join(missing)}; it has {known}")
+    made = [load(paths[name], scale) for name in names]
+    return sorted(made, key=lambda trace: (trace.family, trace.name))
