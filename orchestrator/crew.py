@@ -23,10 +23,16 @@ class Crew(Slots):
 
     A run of many tasks under a limit so needs no more tasks of the event loop than it has slots,
     which saves most of their time and nearly all of their memory.
+
+    Args:
+        limit: How many slots there are.
+        name: What one waits for, for people.
+        moment: How many turns of the event loop it takes until whoever can ask now has done so.
     """
 
-    def __init__(self, limit: int, name: str = "a slot") -> None:
+    def __init__(self, limit: int, name: str = "a slot", moment: int = 1) -> None:
         super().__init__(limit, name)
+        self._moment = moment
         self._coming = 0
 
     def start_soon(
@@ -41,6 +47,9 @@ class Crew(Slots):
             who: By whom `abandon` knows it.
         """
         self._queue(_Job(1, self, tasks, work, who), priority, who, None)
+
+    def _queue(self, entry: Entry, priority: Priority, who: object, _group: object) -> None:
+        super()._queue(entry, priority, who, None)  # they are all of one run
 
     def _appoint_giver(self) -> None:
         first = self._first()
@@ -64,8 +73,8 @@ class Crew(Slots):
 
     async def _next_job(self) -> _Job | None:
         try:
-            # What could start at the same moment has been queued after it.
-            await anyio.lowlevel.checkpoint()
+            for _ in range(self._moment):
+                await anyio.lowlevel.checkpoint()
         finally:
             self._coming -= 1
         entry = self._serve_first()

@@ -59,6 +59,10 @@ from orchestrator.wrappers import (
 
 logger = logging.getLogger("orchestrator")
 
+# Turns of the event loop until a call has asked for its slot that waits for others before, such as
+# an item of a `for_each`, which has a task of its own.
+MOMENT = 4
+
 NO_TOOLS: Mapping[str, Tool] = {}
 NO_POLICIES: Mapping[str, ServerPolicy] = {}
 Listen = Callable[[Observer], AbstractContextManager[None]]
@@ -115,7 +119,8 @@ class Run:
         self._started_at = started_at
         self._announce = Announcer(observers)
         self._report = Reporter(self._announce, self.plan)
-        self._crew = Crew(self._limit, "a slot of the run") if self._limit else None
+        self._may_wait = bool(self._limit) or any(each.is_limited for each in servers.values())
+        self._crew = self._new_crew(servers)
         self._outputs: dict[str, Any] = {}
         self._statuses: dict[str, str] = {}
         self._errors: dict[str, Any] = {}
@@ -136,7 +141,6 @@ class Run:
         self._began = False
         self._zero = 0.0
         self._estimates = estimates or {}
-        self._may_wait = bool(self._limit) or any(each.is_limited for each in servers.values())
         self._priorities: Mapping[str, float] = {}
 
     def _with_policies(
@@ -152,6 +156,15 @@ class Run:
         in_time = self._unless_ended(with_timeout(caller, on_start))
         attempt = with_slots(in_time, servers, self._crew, on_wait)
         return with_locks(with_retry(attempt, report.failed, random), locks, on_wait)
+
+    def _new_crew(self, servers: Mapping[str, ServerPolicy]) -> Crew | None:
+        """Its slots. Calls that others have to be waited for before ask a few turns later."""
+        if not self._limit:
+            return None
+        named = [servers[name] for name in self.plan.servers if name in servers]
+        limited = any(policy.is_limited or policy.writers is not None for policy in named)
+        moment = 1 if self.plan.is_plain and not limited else MOMENT
+        return Crew(self._limit, "a slot of the run", moment)
 
     def __repr__(self) -> str:
         done, all_tasks = len(self._results), len(self.plan.tasks)

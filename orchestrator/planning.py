@@ -137,6 +137,11 @@ class Plan:
         return any(task.policies.for_each is not None for task in self.tasks.values())
 
     @property
+    def is_plain(self) -> bool:
+        """Whether no task asks for any policy."""
+        return all(task.policies is PLAIN for task in self.tasks.values())
+
+    @property
     def calls(self) -> Iterator[tuple[TaskPlan, Target, str]]:
         """Each task with each target that it may call, and where the file names it."""
         for task in self.tasks.values():

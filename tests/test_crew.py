@@ -74,8 +74,9 @@ async def test_those_who_wait_by_themselves_share_the_slots_with_the_queue() -> 
     crew, log = Crew(1), Log()
 
     async def alone(who: str, priority: float) -> None:
-        async with crew.slot((priority,)):
-            await log.work(who)()
+        await crew.acquire((priority,), group="another of the run")
+        await log.work(who)()
+        crew.release()
 
     async with anyio.create_task_group() as tasks:
         crew.start_soon(tasks, log.work("b"), (2,))
