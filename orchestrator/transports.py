@@ -1,7 +1,7 @@
 """How to reach a server: what `mcp.Client` is given for a program, a URL or a server in memory.
 
-The rule of this file: it opens nothing by itself; a transport tells when anything has come from the
-server, and when the server's side of it has ended.
+The rule of this file: a program is started, and nothing else is opened; a transport tells when
+anything has come from the server, and when the server's side of it has ended.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from mcp.types import JSONRPCRequest, JSONRPCResponse
 from orchestrator import receipts
 from orchestrator.config import Server
 from orchestrator.http import http_client
+from orchestrator.processes import Started, kept, start
 from orchestrator.stderr import StderrTail
 from orchestrator.stdio import Program
 
@@ -46,7 +47,12 @@ class Target:
 
 
 async def target_of(
-    server: Server, stack: AsyncExitStack, tail: StderrTail, heard: Notify, on_end: Notify
+    server: Server,
+    stack: AsyncExitStack,
+    tail: StderrTail,
+    heard: Notify,
+    on_end: Notify,
+    started: Started | None = None,
 ) -> Target:
     """How to reach a server.
 
@@ -56,10 +62,16 @@ async def target_of(
         tail: Takes what a program says on its stderr.
         heard: Is told whenever anything comes from the server.
         on_end: Is told when the server has ended the connection.
+        started: Its program, if that was started already.
+
+    Raises:
+        OSError: Its program cannot be started.
     """
     if server.command is not None:
-        program = Program(server, await stack.enter_async_context(tail.pipe()), heard)
-        return Target(Watched(program, heard, on_end, tail.release), program.kill)
+        its = await stack.enter_async_context(kept(started or await start(server)))
+        await stack.enter_async_context(tail.reading(its.stderr))
+        program = Program(server, its, heard)
+        return Target(Watched(program, heard, on_end), program.kill)
     if server.url is not None:
         client = await stack.enter_async_context(http_client(server, heard))
         limit = server.max_result_bytes
@@ -71,19 +83,15 @@ async def target_of(
 
 
 class Watched:
-    """A transport that tells when it is open, when it hears, and when it has ended."""
+    """A transport that tells when it hears, and when it has ended."""
 
-    def __init__(
-        self, transport: Any, heard: Notify, on_end: Notify, on_open: Notify = _nothing
-    ) -> None:
+    def __init__(self, transport: Any, heard: Notify, on_end: Notify) -> None:
         self._transport = transport
         self._heard = heard
         self._on_end = on_end
-        self._on_open = on_open
 
     async def __aenter__(self) -> tuple[Any, Any]:
         read, write = await self._transport.__aenter__()
-        self._on_open()
         return _WatchedStream(read, self._heard, self._on_end), _PromptStream(write)
 
     async def __aexit__(

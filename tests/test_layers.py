@@ -41,6 +41,7 @@ LAYERS = [
         "elicitation",
         "clients",
         "connection",
+        "loading",
         "keeper",
         "pool",
     },
