@@ -24,6 +24,7 @@ from orchestrator.events import (
     RunStarted,
     TaskSettled,
 )
+from orchestrator.gate import Gate
 from orchestrator.jobs import Job, RunState
 from orchestrator.limits import Slots
 from orchestrator.locks import Locks
@@ -72,6 +73,7 @@ class Run:
         servers: What the configuration says about calls, by server.
         locks: The names that tasks hold; shared by runs that may get in each other's way.
         listen: Tells of what happens to the servers while it is entered.
+        gate: Holds calls back, and the end of the run; None if nothing has to wait.
         random: Gives numbers from 0 to 1 for the jitter of retries; by default there is none.
         observers: Who is told the events.
         schedule: Instead of the workflow's.
@@ -90,6 +92,7 @@ class Run:
         servers: Mapping[str, ServerPolicy] = NO_POLICIES,
         locks: Locks | None = None,
         listen: Listen | None = None,
+        gate: Gate | None = None,
         random: Random = no_jitter,
         observers: Iterable[Observer] = (),
         schedule: Schedule | None = None,
@@ -106,6 +109,7 @@ class Run:
         self._limit = limit if limit < len(self.plan.tasks) or self.plan.fans_out else 0
         self._tools = tools
         self._listen = listen
+        self._gate = gate
         self._started_at = started_at
         self._announce = Announcer(observers)
         self._report = Reporter(self._announce, self.plan)
@@ -120,6 +124,7 @@ class Run:
             servers=servers,
             limit=self._limit,
             reporter=self._report,
+            gate=gate,
         )
         self._results: dict[str, TaskResult] = {}
         self._jobs: dict[str, Job] = {}
@@ -227,6 +232,8 @@ class Run:
             if limit is not None:
                 scope.deadline = self._zero + limit
             await SCHEDULES[self.schedule](self.plan, self._run_task, self._on_generation)
+            while self._gate is not None and self._gate.waiting_for():
+                await self._gate.changed()
         if scope.cancelled_caught:
             self._note_end()
 
@@ -249,7 +256,12 @@ class Run:
         self._jobs[task_id] = job
         priority = self._priorities.get(task_id, 0.0), job.task.index
         try:
-            outcome = await self._performer.perform(job, decision, priority)
+            if self._gate is not None:
+                decision = await self._pass_gate(job, decision)
+            if _is_final(decision, job.task):
+                outcome: Outcome = decision
+            else:
+                outcome = await self._performer.perform(job, decision, priority)
         except BaseException:
             # Cancelled: which outcome that is, only the reason of the stop can tell; see _finish.
             del self._jobs[task_id]
@@ -260,6 +272,19 @@ class Run:
         if job.reason is not None and isinstance(outcome, Failure):
             outcome = _cancelled(job, job.reason, self._zero)
         self._settle(job, outcome)
+
+    async def _pass_gate(
+        self, job: Job, decision: Start | StartEach | Failure
+    ) -> Start | StartEach | Failure:
+        """The decision when the call may go out: by then it is known what its tool wants."""
+        if isinstance(decision, Failure):
+            return decision
+        await self._performer.pass_gate(job, job.task)
+        if job.reason is not None:
+            return Failure(TaskError("cancelled", job.reason, retryable=False))
+        decided = self._decide(job.task)
+        assert not isinstance(decided, Skipped), "what it depends on settled before"
+        return decided
 
     def _decide(self, task: TaskPlan) -> Start | StartEach | Skipped | Failure:
         tool = self._tools.get(task.target)
