@@ -19,6 +19,8 @@ from orchestrator.preflight import check_online
 from orchestrator.workflow import Workflow
 
 CHECK = "all servers, to check the plan"
+NOTHING = "nothing was called"
+READS = "nothing was called but tools that are read-only"
 
 
 class Opening:
@@ -43,7 +45,7 @@ class Opening:
         self._workflow = workflow
         self._plan = workflow.plan
         self._pool = pool
-        self._tell = tell
+        self._tell: Observer | None = tell
         self._tools = pool.catalogue(self._plan.servers)
         self._pending = set(self._plan.servers)
         self._checked = False
@@ -95,7 +97,7 @@ class Opening:
     @contextmanager
     def listen(self, tell: Observer) -> Iterator[None]:
         """Have a run told what happens to the servers, while the block runs, instead of `tell`."""
-        self._tell = lambda _: None
+        self._tell = None
         with self._pool.subscribe(tell, self._plan.servers):
             yield
 
@@ -118,11 +120,13 @@ class Opening:
         self._note()
 
     def _announce(self, event: Event) -> None:
-        self._tell(event)
+        if self._tell is not None:
+            self._tell(event)
 
     def _check(self) -> None:
+        so_far = NOTHING if self._tell else READS
         try:
-            check_online(self._workflow, self._pool)
+            check_online(self._workflow, self._pool, so_far)
         except Exception as error:
             self._fail(error)
         else:
@@ -131,7 +135,7 @@ class Opening:
     def _fail(self, problem: Exception) -> None:
         self.problem = problem
         self._note()
-        self.on_problem(f"the plan or its servers are wrong: {problem}")
+        self.on_problem("the plan or its servers are wrong")
 
     def _note(self) -> None:
         self._changed.set()
