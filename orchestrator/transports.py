@@ -13,13 +13,11 @@ from types import TracebackType
 from typing import Any, Self
 
 import anyio
-from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCRequest, JSONRPCResponse
 
 from orchestrator import receipts
 from orchestrator.config import Server
-from orchestrator.http import http_client
 from orchestrator.processes import Started, kept, start
 from orchestrator.stderr import StderrTail
 from orchestrator.stdio import Program
@@ -73,6 +71,10 @@ async def target_of(
         program = Program(server, its, heard)
         return Target(Watched(program, heard, on_end), program.kill)
     if server.url is not None:
+        from mcp.client.streamable_http import streamable_http_client
+
+        from orchestrator.http import http_client
+
         client = await stack.enter_async_context(http_client(server, heard))
         limit = server.max_result_bytes
         transport = streamable_http_client(server.url, http_client=client, max_sse_event_size=limit)
