@@ -44,7 +44,7 @@ SCENARIOS = {
     "five-tools": Scenario("delays", "a job of 5 tools on 3 servers that are open"),
     "gather": Scenario("bare_sdk", "the same calls by hand, on a session of the bare SDK"),
     "ready": Scenario("bare_sdk", "5 Python servers over stdio, from nothing to listed tools"),
-    "cold": Scenario("cold", "from the start of a fresh process to its exit"),
+    "cold": Scenario("cold", "from the start of a fresh process to its exit, or to its first call"),
     "engine": Scenario(
         "engine_alone", "the engine with a caller that returns at once, beside bare anyio"
     ),

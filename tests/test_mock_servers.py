@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from importlib import import_module
 from pathlib import Path
@@ -139,6 +140,17 @@ async def test_a_tool_that_cannot_answer_says_why(
     result = await call(SERVERS[server], tool, **arguments)
     assert result.is_error
     assert message in text_of(result)
+
+
+async def test_two_servers_share_the_clock_that_says_when_a_call_arrived() -> None:
+    began_at = time.monotonic_ns()
+    first = (await call(delay.server, "now")).structured_content
+    with anyio.fail_after(TIMEOUT_S):
+        async with Client(faulty(), mode="legacy") as client:
+            second = (await client.call_tool("now")).structured_content
+    assert first is not None
+    assert second is not None
+    assert began_at <= first["ns"] <= second["ns"] <= time.monotonic_ns()
 
 
 async def test_news_are_ranked_and_the_same_each_time() -> None:
