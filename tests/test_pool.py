@@ -165,7 +165,7 @@ async def test_a_server_that_only_knows_the_handshake_is_started_afresh_in_legac
     assert result.status == "success"
     [ready] = [event for event in watch.events if isinstance(event, ServerReady)]
     assert ready.protocol < "2026"
-    assert ready.tools == 23
+    assert ready.tools == 24
 
 
 @pytest.mark.parametrize("protocol", ["legacy", "2026-07-28"])
