@@ -26,7 +26,7 @@ from orchestrator.events import (
 )
 from orchestrator.gate import Gate
 from orchestrator.jobs import Job, RunState
-from orchestrator.limits import Slots
+from orchestrator.limits import Priority, Slots
 from orchestrator.locks import Locks
 from orchestrator.outcomes import (
     Cancelled,
@@ -256,12 +256,8 @@ class Run:
         self._jobs[task_id] = job
         priority = self._priorities.get(task_id, 0.0), job.task.index
         try:
-            if self._gate is not None:
-                decision = await self._pass_gate(job, decision)
-            if _is_final(decision, job.task):
-                outcome: Outcome = decision
-            else:
-                outcome = await self._performer.perform(job, decision, priority)
+            perform = self._performer.perform if self._gate is None else self._perform_behind_gate
+            outcome = await perform(job, decision, priority)
         except BaseException:
             # Cancelled: which outcome that is, only the reason of the stop can tell; see _finish.
             del self._jobs[task_id]
@@ -273,18 +269,18 @@ class Run:
             outcome = _cancelled(job, job.reason, self._zero)
         self._settle(job, outcome)
 
-    async def _pass_gate(
-        self, job: Job, decision: Start | StartEach | Failure
-    ) -> Start | StartEach | Failure:
-        """The decision when the call may go out: by then it is known what its tool wants."""
-        if isinstance(decision, Failure):
-            return decision
-        await self._performer.pass_gate(job, job.task)
-        if job.reason is not None:
-            return Failure(TaskError("cancelled", job.reason, retryable=False))
-        decided = self._decide(job.task)
-        assert not isinstance(decided, Skipped), "what it depends on settled before"
-        return decided
+    async def _perform_behind_gate(
+        self, job: Job, decision: Start | StartEach | Failure, priority: Priority
+    ) -> Outcome:
+        """The same where a call may have to wait; then it is decided again: its tool is known."""
+        if not isinstance(decision, Failure) and await self._performer.pass_gate(job, job.task):
+            if job.reason is not None:
+                return Failure(TaskError("cancelled", job.reason, retryable=False))
+            again = self._decide(job.task)
+            if isinstance(again, Skipped) or _is_final(again, job.task):
+                return again
+            decision = again
+        return await self._performer.perform(job, decision, priority)
 
     def _decide(self, task: TaskPlan) -> Start | StartEach | Skipped | Failure:
         tool = self._tools.get(task.target)

@@ -82,10 +82,10 @@ class Performer:
         self._reporter = reporter
         self._gate = gate
 
-    async def pass_gate(self, job: Job, target: Target) -> None:
-        """Wait until a call may go out or its task is cancelled; without a gate, for nothing."""
+    async def pass_gate(self, job: Job, target: Target) -> bool:
+        """Wait until a call may go out, or its task is cancelled; whether it had to wait."""
         if self._gate is None or not self._gate.waiting_for(target):
-            return
+            return False
         asked_at, job.held = anyio.current_time(), target
         with anyio.CancelScope() as job.scope:
             while what := self._gate.waiting_for(target):
@@ -95,6 +95,7 @@ class Performer:
                 await self._gate.changed()
         job.waited_s += anyio.current_time() - asked_at
         job.held, job.note, job.scope = None, "", None
+        return True
 
     def perform(
         self, job: Job, decision: Start | StartEach | Failure, priority: Priority

@@ -29,6 +29,8 @@ from orchestrator.events import (
     TaskWaiting,
 )
 from orchestrator.opening import CHECK, waves
+from orchestrator.outcomes import decide
+from orchestrator.planning import TaskPlan
 from orchestrator.workflow import Workflow
 from tests.servers import TIMEOUT_S, Watch
 
@@ -404,6 +406,24 @@ async def test_items_wait_together(stage: Stage) -> None:
     assert result["b"].output == [{"n": 1}, {"n": 2}]
     assert sum(isinstance(e, TaskWaiting) for e in it.watch.events) == 1
     assert [item.waited_ms > 0 for item in result["b"].items] == [True, False]
+
+
+async def test_what_a_tool_wants_is_known_when_its_server_is_ready_and_may_be_amiss(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decided(plan: TaskPlan, scope: Any, schema: Any) -> Any:
+        if plan.server == "slow" and schema is not None:
+            raise ZeroDivisionError("a bug")
+        return decide(plan, scope, schema)
+
+    monkeypatch.setattr("orchestrator.engine.decide", decided)
+    workflow = document(task("a", "good:read"), task("b", "slow:read"))
+    async with playing(workflow, "good", "slow") as it:
+        stage.ready["good"].set()
+        await it.waits("b", "server 'slow'")
+        stage.ready["slow"].set()
+    assert result_of(it)["a"].status == "success"
+    assert result_of(it)["b"].error.kind == "internal"
 
 
 Act = Callable[[Run], object]
