@@ -59,6 +59,9 @@ class Opening:
                 await self._open_all()
             except Exception as bug:
                 self._fail(bug)
+            finally:  # cancelled, too: then whoever waits hears from the pool that it was closed
+                self._checked = self.problem is None
+                self._note()
 
     def cancel(self) -> None:
         """Start nothing more, and give up what is being started."""

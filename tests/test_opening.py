@@ -539,6 +539,26 @@ async def test_leaving_before_the_run_has_begun_gives_its_servers_up(stage: Stag
             assert (await orchestrator.run(document(task("a", "it:read")))).status == "success"
 
 
+async def test_a_run_whose_orchestrator_is_left_while_servers_start_ends_with_it(
+    stage: Stage,
+) -> None:
+    workflow = document(task("a", "good:read"), task("b", "slow:read"), task("c", "good:write"))
+    stage.ready["good"].set()
+    servers = {name: Server(command="x") for name in ("good", "slow")}
+    with anyio.fail_after(TIMEOUT_S):
+        async with anyio.create_task_group() as group:
+            async with Orchestrator(servers) as orchestrator:
+                played = Playing(orchestrator)
+                group.start_soon(played.play, workflow)
+                await played.waits("c", CHECK)
+                await played.waits("b", "server 'slow'")
+            await played.over.wait()
+    result = result_of(played)
+    assert [result[name].status for name in "abc"] == ["success", "error", "error"]
+    assert "was closed" in result["b"].error.message
+    assert stage.calls == ["good:read"]
+
+
 async def test_a_stream_raises_what_is_found_later_after_its_last_event(stage: Stage) -> None:
     workflow = document(task("a", "good:read"), task("b", "slow:reed"))
     stage.ready["good"].set()
