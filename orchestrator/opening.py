@@ -127,7 +127,7 @@ class Opening:
             self._tell(event)
 
     def _check(self) -> None:
-        so_far = NOTHING if self._tell else READS
+        so_far = READS if self._tell is None else NOTHING
         try:
             check_online(self._workflow, self._pool, so_far)
         except Exception as error:

@@ -28,6 +28,7 @@ from orchestrator.events import (
     TaskStarted,
     TaskWaiting,
 )
+from orchestrator.limits import Slots
 from orchestrator.opening import CHECK, waves
 from orchestrator.outcomes import decide
 from orchestrator.planning import TaskPlan
@@ -43,6 +44,7 @@ class Stage:
     Attributes:
         ready: By server, when it is ready.
         fails: The servers that fail then.
+        started: The servers in the order in which they were started.
         calls: The tools that were called, as `server:tool`.
         let_go: When calls of `stay` end.
     """
@@ -50,6 +52,7 @@ class Stage:
     def __init__(self) -> None:
         self.ready: dict[str, anyio.Event] = defaultdict(anyio.Event)
         self.fails: set[str] = set()
+        self.started: list[str] = []
         self.calls: list[str] = []
         self.let_go = anyio.Event()
 
@@ -85,6 +88,7 @@ class FakeSession:
             group.cancel_scope.cancel()
 
     async def _start(self) -> None:
+        self.stage.started.append(self.server.name)
         await self.stage.ready[self.server.name].wait()
         if self.server.name in self.stage.fails:
             self._fail("did not start")
@@ -338,6 +342,29 @@ async def test_later_servers_do_not_wait_for_a_first_one_that_takes_long(
         stage.ready["b"].set()
         stage.ready["a"].set()
     assert result_of(it).status == "success"
+
+
+async def test_where_few_may_start_at_a_time_earlier_generations_go_first(stage: Stage) -> None:
+    chain = [task("t0", "s0:read")]
+    chain += [task(f"t{n}", f"s{n}:read", f"t{n - 1}") for n in range(1, 6)]
+    servers = {f"s{n}": Server(command="x") for n in range(6)}
+    for server in servers:
+        stage.ready[server].set()
+    with anyio.fail_after(TIMEOUT_S):
+        async with Orchestrator(servers) as orchestrator:
+            orchestrator._pool._starting = Slots(1)
+            assert (await orchestrator.run(document(*reversed(chain)))).status == "success"
+    assert stage.started == list(servers)
+
+
+async def test_it_is_said_that_nothing_was_called_whether_anybody_watches_or_not(
+    stage: Stage,
+) -> None:
+    stage.ready["one"].set()
+    with anyio.fail_after(TIMEOUT_S):
+        async with Orchestrator({"one": Server(command="x")}) as orchestrator:
+            with pytest.raises(WorkflowError, match="1 error, nothing was called\n"):
+                await orchestrator.run(document(task("a", "one:reed")))
 
 
 def test_a_server_belongs_to_the_first_generation_that_calls_it() -> None:
