@@ -6,7 +6,7 @@
     delays        many slow calls: speedup, schedules, the way to the critical path
     bare_sdk      the same work by hand on the bare SDK: calls, and servers made ready
     sessions      tools that compute on many sessions, thousands of calls on one
-    cold          a fresh process each time; by_hand is the program it is compared with
+    cold          a fresh process each time; by_hand, first_by_hand: what it is compared with
     engine_alone  the engine without servers, next to bare anyio
     measure       rounds, percentiles, paired ratios
     targets       what has to hold, as data

@@ -14,6 +14,9 @@ from itertools import chain
 from statistics import median
 from typing import Any
 
+Timer = Callable[[Callable[[], Awaitable[Any]]], Awaitable[float]]
+"""Runs something once and gives its time, milliseconds."""
+
 Rounds = list[list[float]]
 """The times of one side, milliseconds: a list for each round."""
 
@@ -153,7 +156,11 @@ def flat(rounds: Rounds) -> list[float]:
 
 
 async def take_turns(
-    sides: Mapping[str, Side], rounds: int, *, warm_up: bool = True
+    sides: Mapping[str, Side],
+    rounds: int,
+    *,
+    warm_up: bool = True,
+    timer: Timer | None = None,
 ) -> dict[str, Rounds]:
     """Run all sides in each round, every second time in the opposite order.
 
@@ -161,6 +168,7 @@ async def take_turns(
         sides: What is compared, by name.
         rounds: How many rounds count.
         warm_up: Whether each side runs once before, without counting.
+        timer: Runs a side and says what counts as its time, milliseconds; `timed` by default.
 
     Returns:
         The times of each side.
@@ -171,7 +179,8 @@ async def take_turns(
     times: dict[str, Rounds] = {name: [] for name in sides}
     for number in range(rounds):
         for name in list(sides)[:: -1 if number % 2 else 1]:
-            times[name].append([await timed(sides[name].run) for _ in range(sides[name].times)])
+            side = sides[name]
+            times[name].append([await (timer or timed)(side.run) for _ in range(side.times)])
     return times
 
 

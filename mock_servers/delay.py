@@ -1,4 +1,4 @@
-"""Tools that take time: waiting, waiting at random, computing, and none at all (`echo`).
+"""Tools that take time: waiting, at random too, computing, and none at all (`echo`, `now`).
 
 How many calls wait at the same time is counted: `peak` tells it.
 """
@@ -48,6 +48,12 @@ class Echo(BaseModel):
     """The value that came in."""
 
     value: Any
+
+
+class Now(BaseModel):
+    """When a call arrived, nanoseconds on the monotonic clock, which all processes share."""
+
+    ns: int
 
 
 class Busy(BaseModel):
@@ -104,6 +110,12 @@ async def progress(context: Context, steps: int = 3, ms: int = 0) -> Steps:
 async def echo(value: Any) -> Echo:
     """Return a JSON value (the SDK parses a text that is a JSON array, object or null)."""
     return Echo(value=value)
+
+
+@server.tool(annotations=READ_ONLY)
+async def now() -> Now:
+    """Tell when the call arrived."""
+    return Now(ns=time.monotonic_ns())
 
 
 @server.tool(annotations=READ_ONLY)

@@ -54,6 +54,7 @@ class Faulty:
         return [
             Tool(self.echo),
             Tool(self.delay),
+            Tool(self.now),
             Tool(self.fail),
             Tool(self.flaky),
             Tool(self.crash),
@@ -107,6 +108,10 @@ class Faulty:
         """Wait for a number of milliseconds, then return it with the label."""
         await asyncio.sleep(ms / 1000)
         return structured({"slept_ms": ms, "label": label})
+
+    async def now(self) -> Json:
+        """Tell when the call arrived, nanoseconds on the monotonic clock."""
+        return structured({"ns": time.monotonic_ns()})
 
     async def fail(self, message: str = "failed as asked") -> Json:
         """Fail with a message (isError)."""

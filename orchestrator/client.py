@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from orchestrator.errors import (
 )
 from orchestrator.events import Announcer, Event, Observer
 from orchestrator.locks import Locks
+from orchestrator.opening import Opening
 from orchestrator.planning import unknown_server
 from orchestrator.pool import ServerPool
 from orchestrator.preflight import (
@@ -105,6 +106,10 @@ class Orchestrator:
     ) -> RunResult:
         """Run a workflow.
 
+        Servers that are not ready yet are started meanwhile: a task waits for its own server only.
+        Until all are there or have failed and the plan is found right, only tools are called that
+        declare that they are read-only.
+
         Args:
             workflow: A path of a JSON or YAML file, a dict, or a `Workflow`.
             inputs: Values for its inputs.
@@ -120,17 +125,63 @@ class Orchestrator:
 
         Raises:
             WorkflowError: The workflow, its inputs, its servers or the estimates are wrong; nothing
-                was called.
+                was called but tools that are read-only.
         """
-        run = await self.prepare(
+        async with self.begin(
             workflow,
             inputs,
             schedule=schedule,
             max_concurrency=max_concurrency,
             estimates=estimates,
             observers=observers,
-        )
-        return await run.execute()
+        ) as run:
+            await run.execute()
+        assert run.result is not None
+        return run.result
+
+    @asynccontextmanager
+    async def begin(
+        self,
+        workflow: WorkflowSource,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        schedule: Schedule | None = None,
+        max_concurrency: int | None = None,
+        estimates: Mapping[str, float] | None = None,
+        observers: Iterable[Observer] = (),
+    ) -> AsyncIterator[Run]:
+        """The `Run` that `run` executes, to be executed in the block: so it can be cancelled, too.
+
+        Takes what `run` takes. The block begins when the first call can be made. Under the limit of
+        the whole run, `timeout_s` of the workflow, it begins when everything is ready, so that the
+        limit is not spent on starting programs.
+
+        Raises:
+            WorkflowError: As `run`, when the block begins, or when it ends.
+        """
+        watching = (*self._observers, *observers)
+        settings: dict[str, Any] = {
+            "schedule": schedule,
+            "max_concurrency": max_concurrency,
+            "estimates": estimates,
+            "observers": watching,
+        }
+        loaded, values = self._checked(workflow, inputs, schedule, max_concurrency, estimates)
+        if loaded.timeout_s is not None or all(map(self._pool.usable, loaded.plan.servers)):
+            yield await self._ready_run(loaded, values, **settings)
+            return
+        opening = Opening(loaded, self._pool, Announcer(watching))
+        self._pool.start_soon(opening.open)
+        try:
+            await opening.until_a_call_may_go_out()
+            settings |= {"gate": opening, "listen": opening.listen}
+            run = self._new_run(loaded, values, **settings)
+            opening.on_problem = run.cancel
+            yield run
+        finally:
+            opening.cancel()
+        if opening.problem is not None:
+            raise opening.problem
 
     async def prepare(
         self,
@@ -147,30 +198,54 @@ class Orchestrator:
         Takes what `run` takes. The `Run` it returns can be executed once, and cancelled.
 
         Raises:
-            WorkflowError: As `run`.
+            WorkflowError: The workflow, its inputs or its servers are wrong; nothing was called.
         """
-        if not self._entered:
-            raise RuntimeError("use 'async with Orchestrator(...) as orchestrator'")
         watching = (*self._observers, *observers)
-        loaded = Workflow.load(workflow)
-        servers = loaded.plan.servers
-        check_overrides(loaded, schedule, max_concurrency, estimates)
-        values = check_offline(loaded, self._pool, inputs or {})
-        await self._pool.open(servers, Announcer(watching))
-        check_online(loaded, self._pool)
-        return new_run(
+        loaded, values = self._checked(workflow, inputs, schedule, max_concurrency, estimates)
+        return await self._ready_run(
             loaded,
-            self._pool.call,
-            inputs=values,
-            tools=self._pool.catalogue(servers),
-            servers=self._pool.policies,
-            locks=self._locks,
-            listen=partial(self._pool.subscribe, servers=servers),
-            random=random.random,
-            observers=watching,
+            values,
             schedule=schedule,
             max_concurrency=max_concurrency,
             estimates=estimates,
+            observers=watching,
+        )
+
+    def _checked(
+        self,
+        workflow: WorkflowSource,
+        inputs: Mapping[str, Any] | None,
+        schedule: Schedule | None,
+        max_concurrency: int | None,
+        estimates: Mapping[str, float] | None,
+    ) -> tuple[Workflow, dict[str, Any]]:
+        """A workflow and its complete inputs, in which nothing is wrong that shows offline."""
+        if not self._entered:
+            raise RuntimeError("use 'async with Orchestrator(...) as orchestrator'")
+        loaded = Workflow.load(workflow)
+        check_overrides(loaded, schedule, max_concurrency, estimates)
+        return loaded, check_offline(loaded, self._pool, inputs or {})
+
+    async def _ready_run(
+        self, workflow: Workflow, inputs: Mapping[str, Any], **settings: Any
+    ) -> Run:
+        """A run whose servers are all there or have failed, and that was checked against them."""
+        await self._pool.open(workflow.plan.servers, Announcer(settings["observers"]))
+        check_online(workflow, self._pool)
+        return self._new_run(workflow, inputs, **settings)
+
+    def _new_run(self, workflow: Workflow, inputs: Mapping[str, Any], **settings: Any) -> Run:
+        servers = workflow.plan.servers
+        defaults = {"listen": partial(self._pool.subscribe, servers=servers)}
+        return new_run(
+            workflow,
+            self._pool.call,
+            inputs=inputs,
+            tools=self._pool.catalogue(servers),
+            servers=self._pool.policies,
+            locks=self._locks,
+            random=random.random,
+            **(defaults | settings),
         )
 
     async def check(self, workflow: WorkflowSource) -> list[Problem]:
@@ -207,7 +282,7 @@ class Orchestrator:
         Takes what `run` takes. Leaving the loop early cancels the run.
 
         Raises:
-            WorkflowError: As `run`, before the first event.
+            WorkflowError: As `run`: before the first event, or after the last.
         """
         send, receive = anyio.create_memory_object_stream[Event](float("inf"))
 
@@ -215,25 +290,25 @@ class Orchestrator:
             with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
                 send.send_nowait(event)
 
-        async def execute() -> None:
+        async def execute(run: Run) -> None:
             with send:
                 await run.execute()
 
         with receive, send:
-            run = await self.prepare(
+            async with self.begin(
                 workflow,
                 inputs,
                 schedule=schedule,
                 max_concurrency=max_concurrency,
                 estimates=estimates,
                 observers=(tell,),
-            )
-            self._pool.start_soon(execute)
-            try:
-                async for event in receive:
-                    yield event
-            finally:
-                run.cancel("nobody listens to the run any more")
+            ) as run:
+                self._pool.start_soon(partial(execute, run))
+                try:
+                    async for event in receive:
+                        yield event
+                finally:
+                    run.cancel("nobody listens to the run any more")
 
     def kill(self) -> None:
         """End the programs of all servers at once, and wait for nothing: for when there is no time.

@@ -7,6 +7,7 @@ which server, what it was started with, and its last words.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import anyio
@@ -39,6 +40,7 @@ from orchestrator.faults import (
 )
 from orchestrator.listener import NOBODY, Listener
 from orchestrator.listing import list_tools
+from orchestrator.processes import Started, kept, kill
 from orchestrator.progress import Progress
 from orchestrator.receipts import NotExecutedError, Receipt
 from orchestrator.requests import not_json, tool_request
@@ -60,6 +62,7 @@ class Connection:
     Args:
         server: Its server.
         listener: Is told what happens to it.
+        started: Its program, if that was started already; it ends with the session.
         http: The client that the sessions of its server share; by default one of its own.
 
     Attributes:
@@ -74,10 +77,15 @@ class Connection:
     """
 
     def __init__(
-        self, server: Server, listener: Listener = NOBODY, http: HttpClient | None = None
+        self,
+        server: Server,
+        listener: Listener = NOBODY,
+        started: Started | None = None,
+        http: HttpClient | None = None,
     ) -> None:
         self.server = server
         self._listener = listener
+        self._launched = started
         self._http = http or HttpClient(server)
         self.tools: list[Tool] = []
         self.protocol = ""
@@ -87,7 +95,9 @@ class Connection:
         self.served = False
         self.began_at = 0.0
         self._heard = 0
-        self._target = Target(None)
+        self._target = (
+            Target(None) if started is None else Target(None, partial(kill, started.process))
+        )
         self._attendant: Attendant | None = None
         self._tools_changed = False
         self._scope = anyio.CancelScope()
@@ -124,6 +134,9 @@ class Connection:
             fault = self._broken(error)
         finally:
             self._fail(fault)
+            if self._launched is not None:
+                async with kept(self._launched):  # nobody wanted it any more
+                    pass
 
     async def started_within(self, seconds: float) -> bool:
         """Wait until it is usable or has failed, but no longer than that."""
@@ -168,8 +181,9 @@ class Connection:
 
     async def _open(self, mode: str, stack: AsyncExitStack) -> None:
         name, over = self.server.name, self._over
+        launched, self._launched = self._launched, None
         self._target = await target_of(
-            self.server, stack, self._tail, self._http, self._hear, over.set
+            self.server, stack, self._tail, self._http, self._hear, over.set, launched
         )
         client = client_of(self._target.server, self.server, mode, self._on_log, self._on_message)
         session = (await stack.enter_async_context(client)).session

@@ -26,6 +26,7 @@ from orchestrator.events import (
     RunStarted,
     TaskSettled,
 )
+from orchestrator.gate import Gate
 from orchestrator.jobs import Job, RunState
 from orchestrator.limits import Priority
 from orchestrator.locks import Locks
@@ -79,6 +80,7 @@ class Run:
         servers: What the configuration says about calls, by server.
         locks: The names that tasks hold; shared by runs that may get in each other's way.
         listen: Tells of what happens to the servers while it is entered.
+        gate: Holds calls back, and the end of the run; None if nothing has to wait.
         random: Gives numbers from 0 to 1 for the jitter of retries; by default there is none.
         observers: Who is told the events.
         schedule: Instead of the workflow's.
@@ -99,6 +101,7 @@ class Run:
         servers: Mapping[str, ServerPolicy] = NO_POLICIES,
         locks: Locks | None = None,
         listen: Listen | None = None,
+        gate: Gate | None = None,
         random: Random = no_jitter,
         observers: Iterable[Observer] = (),
         schedule: Schedule | None = None,
@@ -116,6 +119,7 @@ class Run:
         self._limit = limit if limit < len(self.plan.tasks) or self.plan.fans_out else 0
         self._tools = tools
         self._listen = listen
+        self._gate = gate
         self._started_at = started_at
         self._announce = Announcer(observers)
         self._report = Reporter(self._announce, self.plan)
@@ -132,6 +136,7 @@ class Run:
             servers=servers,
             limit=self._limit,
             reporter=self._report,
+            gate=gate,
         )
         self._results: dict[str, TaskResult] = {}
         self._jobs: dict[str, Job] = {}
@@ -163,7 +168,8 @@ class Run:
             return None
         named = [servers[name] for name in self.plan.servers if name in servers]
         limited = any(policy.is_limited or policy.writers is not None for policy in named)
-        moment = 1 if self.plan.is_plain and not limited else MOMENT
+        alone = self.plan.is_plain and not limited and self._gate is None
+        moment = 1 if alone else MOMENT
         return Crew(self._limit, "a slot of the run", moment)
 
     def __repr__(self) -> str:
@@ -248,6 +254,8 @@ class Run:
             if limit is not None:
                 scope.deadline = self._zero + limit
             await SCHEDULES[self.schedule](self.plan, self._start, self._on_generation)
+            while self._gate is not None and self._gate.waiting_for():
+                await self._gate.changed()
         if scope.cancelled_caught:
             self._note_end()
 
@@ -267,7 +275,7 @@ class Run:
             return
         self._jobs[task_id] = job
         priority = self._priorities.get(task_id, 0.0), job.task.index
-        free = self._performer.prepare(job, decision, priority)
+        free = None if self._gate else self._performer.prepare(job, decision, priority)
         if free is None or self._crew is None:
             tasks.start_soon(self._carry_out, job, decision, priority, then)
         else:
@@ -290,7 +298,8 @@ class Run:
             return
         task_id = job.task.id
         try:
-            outcome = await self._performer.perform(job, decision, priority)
+            perform = self._performer.perform if self._gate is None else self._perform_behind_gate
+            outcome = await perform(job, decision, priority)
         except BaseException:
             # Cancelled: which outcome that is, only the reason of the stop can tell; see _finish.
             del self._jobs[task_id]
@@ -302,6 +311,19 @@ class Run:
             outcome = _cancelled(job, job.reason, self._zero)
         self._settle(job, outcome)
         then(task_id)
+
+    async def _perform_behind_gate(
+        self, job: Job, decision: Decision, priority: Priority
+    ) -> Outcome:
+        """The same where a call may have to wait; then it is decided again: its tool is known."""
+        if not isinstance(decision, Failure) and await self._performer.pass_gate(job, job.task):
+            if job.reason is not None:
+                return Failure(TaskError("cancelled", job.reason, retryable=False))
+            again = self._decide(job.task)
+            if isinstance(again, Skipped | Cancelled) or _is_final(again, job.task):
+                return again
+            decision = again
+        return await self._performer.perform(job, decision, priority)
 
     def _decide(self, task: TaskPlan) -> Start | StartEach | Skipped | Failure | Cancelled:
         if task.id in self._unwanted:

@@ -82,20 +82,27 @@ class Problem:
 class WorkflowError(OrchestratorError):
     """A workflow, its inputs or its configuration is wrong, and nothing was called.
 
+    If servers of the workflow were still starting, read-only tools of the others may have been.
+
+    Args:
+        so_far: What was called, as the message says it.
+
     Attributes:
         source: The file or thing that is wrong, as the user knows it.
         problems: All mistakes that were found, in the order of the file. The message shows the
             first `MAX_SHOWN` of them.
     """
 
-    def __init__(self, source: str, problems: Iterable[Problem]) -> None:
+    def __init__(
+        self, source: str, problems: Iterable[Problem], so_far: str = "nothing was called"
+    ) -> None:
         self.source = source
         self.problems = tuple(problems)
         lines = [f"  {problem}" for problem in self.problems[:MAX_SHOWN]]
         count = f"{len(self.problems):,} error{'s' if len(self.problems) != 1 else ''}"
         if (more := len(self.problems) - MAX_SHOWN) > 0:
             lines.append(f"  and {more:,} more; as JSON there are all of them")
-        super().__init__("\n".join([f"{source}: {count}, nothing was called", *lines]))
+        super().__init__("\n".join([f"{source}: {count}, {so_far}", *lines]))
 
 
 class ConfigError(WorkflowError):
@@ -103,7 +110,7 @@ class ConfigError(WorkflowError):
 
 
 class ServerStartError(WorkflowError):
-    """A server that is marked `required = true` did not start, so nothing was called."""
+    """A server that is marked `required = true` did not start, so that there is no run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted(Event):
-    """The run begins: every server is there or has failed, and nothing was called yet."""
+    """The run begins: its first call can be made; servers that it needs later may be starting."""
 
     name: ClassVar[str] = "run_started"
     run_id: str
@@ -73,7 +73,7 @@ class GenerationStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class TaskWaiting(Event):
-    """A call of a task waits for a lock, a slot, its turn among writers or the rate of a server."""
+    """A call of a task waits: for its server, for the check of the plan, for a lock or a limit."""
 
     name: ClassVar[str] = "task_waiting"
     task: str

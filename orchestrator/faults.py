@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from orchestrator import framing
 from orchestrator.errors import ErrorKind
-from orchestrator.http import HTTP_ERROR, HTTP_FACTS
+from orchestrator.framing import HTTP_ERROR, HTTP_FACTS
 
 INVALID_REQUEST = -32600
 CONNECTION_CLOSED = -32000

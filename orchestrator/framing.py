@@ -14,6 +14,9 @@ from typing import Any
 
 # Under this name a JSON-RPC error of ours says what a message measured, and what the limit is.
 TOO_LARGE = "orchestrator.too_large"
+# The same for what happened over HTTP; and the code of those errors that are ours altogether.
+HTTP_FACTS = "orchestrator.http"
+HTTP_ERROR = -32000
 # How much of a message that is too long is kept at either end: enough to see what it answers.
 KEPT_BYTES = 4096
 

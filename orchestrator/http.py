@@ -18,14 +18,12 @@ from typing import Any, Self
 import anyio
 import httpx2
 
-from orchestrator.framing import too_large
+from orchestrator.framing import HTTP_ERROR, HTTP_FACTS, too_large
 
 logger = logging.getLogger("orchestrator.http")
 
-HTTP_ERROR = -32000
 # What came before the request was written: nothing was executed.
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
-HTTP_FACTS = "orchestrator.http"
 MAX_ERROR_BODY = 2000
 MAX_ERROR_BYTES = 1_000_000
 LONGEST_RETRY_AFTER_S = 86_400.0

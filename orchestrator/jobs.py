@@ -12,7 +12,7 @@ import anyio
 
 from orchestrator.calls import Call
 from orchestrator.outcomes import Cancelled, ItemResult, Outcome
-from orchestrator.planning import TaskPlan
+from orchestrator.planning import Target, TaskPlan
 from orchestrator.results import TaskResult
 
 
@@ -25,7 +25,7 @@ class Activity:
         target: `server:tool`.
         attempt: The number of the attempt, from 1; 0 before the first.
         since_ms: When its first attempt began, milliseconds since the run did; None before that.
-        waiting_for: The lock, slot or rate that it waits for; empty if it is being made.
+        waiting_for: The lock, slot, rate or server that it waits for; empty if it is being made.
     """
 
     task: str
@@ -60,7 +60,10 @@ class Job:
         call: Its call, and `fallback` that of its fallback.
         items: How each item of a `for_each` ended, None where it has not.
         in_flight: The calls of items that have not ended, by their position.
-        scope: Cancels all items.
+        scope: Cancels all items, or the wait for a gate.
+        held: What it is going to call when the gate lets it; None if it does not wait for one.
+        note: What the gate waits for.
+        waited_s: How long it waited for gates, seconds; the first call after that takes it over.
     """
 
     task: TaskPlan
@@ -70,6 +73,9 @@ class Job:
     items: list[ItemResult | None] | None = None
     in_flight: Mapping[int, Call] | None = None
     scope: anyio.CancelScope | None = None
+    held: Target | None = None
+    note: str = ""
+    waited_s: float = 0.0
 
     @property
     def calls(self) -> list[Call]:
@@ -94,6 +100,9 @@ class Job:
 
     def activities(self, zero: float) -> Iterator[Activity]:
         """Its calls under way. `zero` is when the run began, on anyio's clock."""
+        if self.held is not None:
+            yield Activity(self.task.id, None, self.held.target, 0, None, self.note)
+            return
         calls = self.calls if self.fallback is None else [self.fallback]
         for call in calls:
             began = call.started_at

@@ -23,13 +23,14 @@ from orchestrator.events import (
     ServerStarting,
     ServerToolsChanged,
 )
+from orchestrator.limits import FIRST, Priority
+from orchestrator.listener import Listener
 
 if TYPE_CHECKING:
     from orchestrator.connection import Connection
-    from orchestrator.sharing import HttpClient
 
 Announce = Callable[[Event], None]
-Start = Callable[["Connection"], Coroutine[Any, Any, None]]
+Start = Callable[[Server, Listener, Priority], Coroutine[Any, Any, "Connection"]]
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -39,7 +40,7 @@ class Keeper:
     Args:
         server: The server.
         catalogue: Where its tools are listed.
-        start: Starts a session and returns when it is usable or has failed.
+        start: Starts a session and returns it when it is usable or has failed.
         spawn: Runs something in the background until the pool is closed.
         tell: Is told what happens to the server.
     """
@@ -60,7 +61,6 @@ class Keeper:
         self._sessions: list[Connection] = []
         self._wanted: set[Connection] = set()
         self._latest: Connection | None = None
-        self._http: HttpClient | None = None
         self._breaker = Breaker()
         self._opening = anyio.Lock()
         self._changed = anyio.Event()
@@ -98,18 +98,19 @@ class Keeper:
         self._changed.set()
         self._changed = anyio.Event()
 
-    async def open(self, announce: Announce) -> None:
+    async def open(self, announce: Announce, priority: Priority = FIRST) -> None:
         """Have all sessions open before a run, whatever the circuit says.
 
         Args:
             announce: Is told, besides the others.
+            priority: The smaller goes first where programs wait to be started.
         """
         async with self._opening:
             if self._is_spent():
                 return
             doubtful = [session for session in self._usable() if not _is_good(session)]
             if self._missing() + len(doubtful):
-                await self._start_missing(doubtful, announce, first=True)
+                await self._start_missing(doubtful, announce, priority, first=True)
             self._wanted.update(self._sessions)
 
     async def session(self) -> Connection:
@@ -171,17 +172,19 @@ class Keeper:
                 async with self._opening:
                     if self._missing() and self._breaker.state(anyio.current_time()) != "open":
                         self._breaker.note_start()
-                        await self._start_missing((), lambda _: None, first=False)
+                        await self._start_missing((), lambda _: None, FIRST, first=False)
         finally:
             self._reviving = False
             self._note()
 
     async def _start_missing(
-        self, doubtful: Iterable[Connection], announce: Announce, *, first: bool
+        self,
+        doubtful: Iterable[Connection],
+        announce: Announce,
+        priority: Priority,
+        *,
+        first: bool,
     ) -> None:
-        from orchestrator.connection import Connection
-        from orchestrator.sharing import HttpClient
-
         def tell(event: Event) -> None:
             announce(event)
             self._tell(event)
@@ -189,15 +192,23 @@ class Keeper:
         old = set(doubtful)
         tell(ServerStarting(0.0, self.server.name))
         began_at = anyio.current_time()
-        http = self._http = self._http or HttpClient(self.server)
-        fresh = [Connection(self.server, self, http) for _ in range(self._missing() + len(old))]
-        async with anyio.create_task_group() as group:
-            for session in fresh:
-                group.start_soon(self._start, session)
+        fresh = await self._started(self._missing() + len(old), priority)
         self._take(fresh, old, first=first)
         took_ms = (anyio.current_time() - began_at) * 1000
         tell(self._outcome(round(took_ms, 3)))
         self._note()
+
+    async def _started(self, count: int, priority: Priority) -> list[Connection]:
+        """So many new sessions, each of which is usable or has failed."""
+        fresh: list[Connection] = []
+
+        async def start() -> None:
+            fresh.append(await self._start(self.server, self, priority))
+
+        async with anyio.create_task_group() as group:
+            for _ in range(count):
+                group.start_soon(start)
+        return fresh
 
     def _take(self, fresh: list[Connection], old: set[Connection], *, first: bool) -> None:
         """Use the sessions that have started, in the place of the old ones."""

@@ -21,6 +21,7 @@ from orchestrator.calls import (
     Tool,
 )
 from orchestrator.errors import CallError, TaskError
+from orchestrator.gate import Gate
 from orchestrator.jobs import Job, ended
 from orchestrator.limits import Priority
 from orchestrator.outcomes import (
@@ -62,6 +63,7 @@ class Performer:
         servers: What the configuration says about calls, by server.
         limit: How many calls the run has in flight at most; 0 = no limit.
         reporter: Is told of the items that end.
+        gate: Holds calls back; None if all may go out.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Performer:
         servers: Mapping[str, ServerPolicy],
         limit: int,
         reporter: Reporter,
+        gate: Gate | None = None,
     ) -> None:
         self._call = call
         self._scope = scope
@@ -80,6 +83,22 @@ class Performer:
         self._servers = servers
         self._limit = limit
         self._reporter = reporter
+        self._gate = gate
+
+    async def pass_gate(self, job: Job, target: Target) -> bool:
+        """Wait until a call may go out, or its task is cancelled; whether it had to wait."""
+        if self._gate is None or not self._gate.waiting_for(target):
+            return False
+        asked_at, job.held = anyio.current_time(), target
+        with anyio.CancelScope() as job.scope:
+            while what := self._gate.waiting_for(target):
+                if what != job.note:
+                    job.note = what
+                    self._reporter.held(job.task.id, what)
+                await self._gate.changed()
+        job.waited_s += anyio.current_time() - asked_at
+        job.held, job.note, job.scope = None, "", None
+        return True
 
     def prepare(self, job: Job, decision: Decision, priority: Priority) -> Call | None:
         """The call of a task, if it waits for nothing but a slot of the run."""
@@ -136,6 +155,8 @@ class Performer:
             group=self,
         )
         call.on_progress = self._reporter.progress_of(call)
+        if job.waited_s:
+            call.waited_s, job.waited_s = job.waited_s, 0.0
         return call
 
     def _timeout_of(self, timeout_s: float | None, server: str) -> float:
@@ -218,6 +239,9 @@ class Performer:
         scope = replace(self._scope, error=error.to_dict())
         if not isinstance(fallback, Target):
             return fallback.resolve(scope)
+        await self.pass_gate(job, fallback)
+        if job.reason is not None:
+            raise CallError("cancelled", job.reason)
         tool = self._tools.get(fallback.target)
         held = tuple(lock for lock in job.task.policies.locks if not lock.of_item)
         decision = start(fallback, scope, tool.input_schema if tool else None, held)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -23,11 +23,15 @@ from orchestrator.config import Server
 from orchestrator.errors import CallError, TaskError
 from orchestrator.events import Event, ServerEvent
 from orchestrator.keeper import Announce, Keeper, Work
-from orchestrator.limits import Rate, Slots
+from orchestrator.limits import FIRST, Priority, Rate, Slots
+from orchestrator.listener import Listener
+from orchestrator.loading import connection_class, is_loaded
+from orchestrator.processes import Started, start
 from orchestrator.receipts import NotExecutedError
 
 if TYPE_CHECKING:
     from orchestrator.connection import Connection
+    from orchestrator.sharing import HttpClient
 
 __all__ = ["ServerPool", "is_allowed"]
 
@@ -57,6 +61,7 @@ class ServerPool:
         self._group: TaskGroup | None = None
         self._closing = False
         self._live: set[Connection] = set()
+        self._https: dict[str, HttpClient] = {}
         self._working: set[anyio.CancelScope] = set()
         self._subscribers: list[tuple[Announce, frozenset[str]]] = []
         self._starting = Slots(STARTS_PER_CORE * (os.cpu_count() or 1))
@@ -111,16 +116,22 @@ class ServerPool:
         """Whether a session with the server is open."""
         return self._keepers[server].usable
 
-    async def open(self, names: Iterable[str], announce: Announce = lambda _: None) -> None:
+    async def open(
+        self,
+        names: Iterable[str],
+        announce: Announce = lambda _: None,
+        priority: Priority = FIRST,
+    ) -> None:
         """See to it that these servers are open, all at once; a server that fails is not an error.
 
         Args:
             names: The servers.
             announce: Is told which start, which are ready and which failed; subscribers are, too.
+            priority: The smaller goes first where programs wait to be started.
         """
         async with anyio.create_task_group() as group:
             for name in names:
-                group.start_soon(self._keepers[name].open, announce)
+                group.start_soon(self._keepers[name].open, announce, priority)
 
     @contextmanager
     def subscribe(self, tell: Callable[[Event], None], servers: Iterable[str]) -> Iterator[None]:
@@ -150,28 +161,42 @@ class ServerPool:
                     self._subscribers.remove(subscriber)
                     logger.exception("subscriber %r failed and is told nothing more", tell)
 
-    async def _start(self, connection: Connection) -> None:
+    async def _start(self, server: Server, listener: Listener, priority: Priority) -> Connection:
         """Start a session; so many programs at a time as the cores can take, each for a while."""
-        limit_s = connection.server.start_timeout_s
+        limit_s = server.start_timeout_s
         gated_s = min(STARTING_S, limit_s)
+        connection: Connection | None = None
         try:
             async with AsyncExitStack() as gate:
-                if connection.server.command is not None:
-                    await gate.enter_async_context(self._starting.slot())
-                self._own(connection)
+                if server.command is not None:
+                    await gate.enter_async_context(self._starting.slot(priority))
+                connection = self._own(server, listener, await _head_start(server))
                 await connection.started_within(gated_s)
             if not await connection.started_within(limit_s - gated_s):
                 connection.give_up()
         except BaseException:
-            connection.close()
+            if connection is not None:
+                connection.close()
             raise
+        return connection
 
-    def _own(self, connection: Connection) -> None:
+    def _own(self, server: Server, listener: Listener, started: Started | None) -> Connection:
+        """A session that is being opened. Nothing is awaited, so that no program is left behind."""
         assert self._group is not None
+        connection = connection_class()(server, listener, started, self._http_of(server))
         self._live.add(connection)
         self._group.start_soon(self._owned, connection)
         if self._closing:
             connection.close()
+        return connection
+
+    def _http_of(self, server: Server) -> HttpClient | None:
+        """The client that all sessions of a server share, if it is a URL."""
+        if server.url is None:
+            return None
+        from orchestrator.sharing import HttpClient
+
+        return self._https.setdefault(server.name, HttpClient(server))
 
     async def _owned(self, connection: Connection) -> None:
         try:
@@ -229,6 +254,19 @@ class ServerPool:
         except NotExecutedError:
             pass
         return await (await keeper.session()).call(call)
+
+
+async def _head_start(server: Server) -> Started | None:
+    """The program of a server, started before the SDK is loaded, so that it boots meanwhile.
+
+    None if there is nothing to be gained. One that cannot be started is left to the session, which
+    says so.
+    """
+    if server.command is None or is_loaded():
+        return None
+    with suppress(OSError):
+        return await start(server)
+    return None
 
 
 def _policy(server: Server) -> ServerPolicy:

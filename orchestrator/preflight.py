@@ -71,11 +71,17 @@ def _unknown_servers(workflow: Workflow, pool: ServerPool) -> list[Problem]:
     ]
 
 
-def check_online(workflow: Workflow, pool: ServerPool) -> None:
+def check_online(workflow: Workflow, pool: ServerPool, so_far: str = "nothing was called") -> None:
     """Check that the servers that are there have the tools, and those that must be are there.
 
+    Args:
+        workflow: The workflow.
+        pool: The servers.
+        so_far: What was called until now, for the message.
+
     Raises:
-        ServerStartError: A server that is marked `required = true` is not.
+        ServerStartError: A server that is marked `required = true` is not there.
+        WorkflowError: A server does not have a tool.
     """
     failures = {server: pool.failure(server) for server in workflow.plan.servers}
     missing = [
@@ -84,7 +90,7 @@ def check_online(workflow: Workflow, pool: ServerPool) -> None:
         if failure is not None and pool.servers[server].required
     ]
     if missing:
-        raise ServerStartError(workflow.name, missing)
+        raise ServerStartError(workflow.name, missing, so_far)
     known = {server: pool.tools(server) for server in workflow.plan.servers if pool.usable(server)}
     targets = workflow.plan.targets.values()
     if all(target.tool in known.get(target.server, (target.tool,)) for target in targets):
@@ -94,7 +100,7 @@ def check_online(workflow: Workflow, pool: ServerPool) -> None:
         for task, target, at in workflow.plan.calls
         if target.server in known and target.tool not in known[target.server]
     ]
-    raise WorkflowError(workflow.name, problems)
+    raise WorkflowError(workflow.name, problems, so_far)
 
 
 def unknown_tool(

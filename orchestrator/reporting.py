@@ -46,6 +46,11 @@ class Reporter:
         """A call has to wait."""
         self.announce(TaskWaiting(self.now_ms(), call.task, call.item, call.waiting_for))
 
+    def held(self, task: str, waiting_for: str) -> None:
+        """A task has to wait before its call is made up."""
+        if self.announce:
+            self.announce(TaskWaiting(self.now_ms(), task, None, waiting_for))
+
     def started(self, call: Call, now: float) -> None:
         """An attempt begins."""
         self.announce(

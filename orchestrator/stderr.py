@@ -10,7 +10,6 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import TextIO
 
 import anyio
 
@@ -32,7 +31,6 @@ class StderrTail:
     def __init__(self) -> None:
         self._chunks: deque[bytes] = deque()
         self._size = 0
-        self._write_end: TextIO | None = None
         self._drained = anyio.Event()
         self._drained.set()
 
@@ -54,38 +52,26 @@ class StderrTail:
             await self._drained.wait()
 
     @asynccontextmanager
-    async def pipe(self) -> AsyncIterator[TextIO]:
-        """A file for a program's stderr; it is drained until the block ends."""
+    async def reading(self, pipe: int) -> AsyncIterator[None]:
+        """Drain a pipe until the block ends, and a moment longer if it has not ended by then."""
         self._chunks.clear()
         self._size = 0
         self._drained = anyio.Event()
-        read_end, write_end = os.pipe()
-        os.set_blocking(read_end, False)
-        self._write_end = os.fdopen(write_end, "w")
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._drain, read_end)
-                try:
-                    yield self._write_end
-                finally:
-                    self.release()
-                    await self.finish()
-                    group.cancel_scope.cancel()
-        finally:
-            self._write_end.close()
-            os.close(read_end)
+        os.set_blocking(pipe, False)
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._drain, pipe)
+            try:
+                yield
+            finally:
+                await self.finish()
+                group.cancel_scope.cancel()
 
-    def release(self) -> None:
-        """Close our copy of the writing end: from now on its end is the end of the program."""
-        if self._write_end is not None:
-            self._write_end.close()
-
-    async def _drain(self, read_end: int) -> None:
+    async def _drain(self, pipe: int) -> None:
         try:
             while True:
-                await anyio.wait_readable(read_end)
+                await anyio.wait_readable(pipe)
                 with suppress(BlockingIOError):
-                    chunk = os.read(read_end, 65536)
+                    chunk = os.read(pipe, 65536)
                     if not chunk:
                         return
                     self._keep(chunk)

@@ -11,7 +11,6 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from types import TracebackType
-from typing import TextIO
 
 import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream, Process
@@ -27,7 +26,7 @@ from mcp.types import (
 from orchestrator.config import Server
 from orchestrator.framing import Lines, TooLong, too_large
 from orchestrator.outbox import Id, Outbox
-from orchestrator.processes import GONE, drain, end, kill, spawn
+from orchestrator.processes import GONE, Started, drain, end, kill
 
 logger = logging.getLogger("orchestrator.stdio")
 
@@ -44,17 +43,16 @@ class Program:
     """A transport for `mcp.Client`.
 
     Args:
-        server: What to start, and how long its messages may be.
-        errlog: Takes its stderr; a real file.
+        server: Whose program it is, and how long its messages may be.
+        started: The program, which is taken when the transport is entered.
         heard: Is told whenever it says anything at all.
     """
 
-    def __init__(self, server: Server, errlog: TextIO, heard: Notify) -> None:
+    def __init__(self, server: Server, started: Started, heard: Notify) -> None:
         self._server = server
-        self._errlog = errlog
+        self._started = started
         self._heard = heard
         self._running: AbstractAsyncContextManager[Streams] | None = None
-        self._process: Process | None = None
         self._asked: set[Id] = set()
 
     async def __aenter__(self) -> Streams:
@@ -72,14 +70,13 @@ class Program:
 
     def kill(self) -> None:
         """End it and its children at once."""
-        if self._process is not None:
-            kill(self._process)
+        kill(self._started.process)
 
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[Streams]:
-        process, stdin = await spawn(self._server, self._errlog)
+        process, stdin = self._started.process, self._started.stdin
         # No await until the group is entered: a cancellation would leave the process behind.
-        self._process = process
+        self._started.is_taken = True
         writing = anyio.CancelScope()
         say, said = anyio.create_memory_object_stream[SessionMessage | Exception](READ_AHEAD)
         outbox = Outbox(stdin, self._asked)

@@ -1,7 +1,7 @@
 """How to reach a server: what `mcp.Client` is given for a program, a URL or a server in memory.
 
-The rule of this file: it opens nothing by itself; a transport tells when anything has come from the
-server, and when the server's side of it has ended.
+The rule of this file: a program is started, and nothing else is opened; a transport tells when
+anything has come from the server, and when the server's side of it has ended.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import anyio
-from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCRequest, JSONRPCResponse
 
 from orchestrator import receipts
 from orchestrator.config import Server
+from orchestrator.processes import Started, kept, start
 from orchestrator.sharing import HttpClient
 from orchestrator.stderr import StderrTail
 from orchestrator.stdio import Program
@@ -52,6 +52,7 @@ async def target_of(
     http: HttpClient,
     heard: Notify,
     on_end: Notify,
+    started: Started | None = None,
 ) -> Target:
     """How to reach a server.
 
@@ -62,11 +63,19 @@ async def target_of(
         http: The client for it, if it is a URL.
         heard: Is told whenever anything comes from the server.
         on_end: Is told when the server has ended the connection.
+        started: Its program, if that was started already.
+
+    Raises:
+        OSError: Its program cannot be started.
     """
     if server.command is not None:
-        program = Program(server, await stack.enter_async_context(tail.pipe()), heard)
-        return Target(Watched(program, heard, on_end, tail.release), program.kill)
+        its = await stack.enter_async_context(kept(started or await start(server)))
+        await stack.enter_async_context(tail.reading(its.stderr))
+        program = Program(server, its, heard)
+        return Target(Watched(program, heard, on_end), program.kill)
     if server.url is not None:
+        from mcp.client.streamable_http import streamable_http_client
+
         client = await stack.enter_async_context(http.session(heard))
         limit = server.max_result_bytes
         transport = streamable_http_client(server.url, http_client=client, max_sse_event_size=limit)
@@ -77,19 +86,15 @@ async def target_of(
 
 
 class Watched:
-    """A transport that tells when it is open, when it hears, and when it has ended."""
+    """A transport that tells when it hears, and when it has ended."""
 
-    def __init__(
-        self, transport: Any, heard: Notify, on_end: Notify, on_open: Notify = _nothing
-    ) -> None:
+    def __init__(self, transport: Any, heard: Notify, on_end: Notify) -> None:
         self._transport = transport
         self._heard = heard
         self._on_end = on_end
-        self._on_open = on_open
 
     async def __aenter__(self) -> tuple[Any, Any]:
         read, write = await self._transport.__aenter__()
-        self._on_open()
         return _WatchedStream(read, self._heard, self._on_end), _PromptStream(write)
 
     async def __aexit__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import time
 import tomllib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -420,6 +421,22 @@ def test_the_servers_file_of_a_cold_start_can_be_read(tmp_path: Path) -> None:
     path = cold.write_servers(tmp_path / "servers.toml", "delay", "text")
     document = tomllib.loads(path.read_text(encoding="utf-8"))
     assert document["servers"]["text"]["args"] == ["-m", "mock_servers.text"]
+
+
+def test_the_workflow_of_a_first_call_needs_all_but_one_server_later(tmp_path: Path) -> None:
+    cold.first_call(tmp_path, "faulty", 3)
+    plan = Workflow.load(tmp_path / "first.json").plan
+    assert plan.generations == [["server0"], ["server1", "server2"]]
+    document = tomllib.loads((tmp_path / "first.toml").read_text(encoding="utf-8"))
+    assert document["servers"]["server2"]["args"] == ["-m", "mock_servers.faulty"]
+
+
+@pytest.mark.anyio
+async def test_a_first_call_is_timed_to_its_arrival(tmp_path: Path) -> None:
+    by_hand = cold.first_call(tmp_path, "faulty", 2)["by hand"]
+    began_at = time.monotonic_ns()
+    time_ms = await cold.until_the_first_call(by_hand)
+    assert 0 < time_ms < (time.monotonic_ns() - began_at) / 1e6
 
 
 @pytest.mark.parametrize(

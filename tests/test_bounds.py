@@ -17,6 +17,7 @@ PACKAGE = Path(orchestrator.__file__).parent
 LASTING = {
     "acquire",
     "anext",
+    "changed",
     "__anext__",
     "receive",
     "send",
@@ -30,6 +31,7 @@ LASTING = {
 CALLER = "the limit of the attempt, around the caller"
 HOLDERS = "those who hold it: their attempts have limits, and so have the waits between them"
 SESSION = "the session: its end cancels it"
+STARTS = "start_timeout_s of each server, one or a few after the other"
 CLOSING = "the program: it is killed after 4 s, and its pipes are closed"
 
 BOUNDS = {
@@ -44,6 +46,7 @@ BOUNDS = {
     ("connection", "Connection._ended", "self._failed.wait"): "LAST_WORDS_S: see Connection._end",
     ("connection", "Connection._translated", "self._over.wait"): "END_S",
     ("elicitation", "call_tool", "session.send_request"): CALLER,
+    ("engine", "Run._run_tasks", "self._gate.changed"): STARTS,
     ("http", "_ContainedStream.__anext__", "anext"): CALLER + "; the end of the session",
     ("http", "_ContainedStream.aclose", "async for self"): "DRAIN_S",
     ("http", "_read", "async for chunks"): CALLER + "; for notifications NOTIFICATION_TIMEOUT_S",
@@ -54,6 +57,10 @@ BOUNDS = {
     ("limits", "Rate.acquire", "self._turn.acquire"): "the window of those before it",
     ("limits", "Slots.acquire", "waiter.woken.wait"): HOLDERS,
     ("limits", "Slots.slot", "self.acquire"): HOLDERS,
+    ("opening", "Opening._open_all", "self.changed"): STARTS,
+    ("opening", "Opening.changed", "self._changed.wait"): STARTS,
+    ("opening", "Opening.until_a_call_may_go_out", "self.changed"): STARTS,
+    ("performing", "Performer.pass_gate", "self._gate.changed"): STARTS,
     ("stderr", "StderrTail._drain", "anyio.wait_readable"): "LAST_WORDS_S after the session",
     ("stderr", "StderrTail.finish", "self._drained.wait"): "LAST_WORDS_S",
     ("stdio", "Program._read", "process.stdout.receive"): CLOSING,

@@ -469,6 +469,51 @@ def test_an_interrupt_while_servers_start_ends_the_run_before_it_began(
     assert document["started_at"] > "2026"
 
 
+@pytest.fixture
+def half_started(tmp_path: Path) -> str:
+    """A configuration of `faulty`, and of `slow`, which serves when the file `come` is there."""
+    wait = f"while [ ! -e {tmp_path}/come ]; do sleep 0.05; done"
+    faulty = f"{sys.executable} -m mock_servers.faulty"
+    lines: list[str] = []
+    for name, script in (("faulty", f"exec {faulty}"), ("slow", f"{wait}; exec {faulty}")):
+        lines += [f"[servers.{name}]", 'command = "sh"', f"cwd = {json.dumps(str(ROOT))}"]
+        lines.append(f"args = {json.dumps(['-c', script])}")
+    config = tmp_path / "half.toml"
+    config.write_text("\n".join(lines))
+    return str(config)
+
+
+def test_an_interrupt_while_a_later_server_starts_gives_the_partial_result(
+    write: Write, half_started: str, tmp_path: Path
+) -> None:
+    output = tmp_path / "result.json"
+    path = write(echo("a", 1), {"id": "b", "tool": "slow:pid"})
+    arguments = [path, "--servers", half_started, "--output", str(output)]
+    with started(arguments, "task_settled") as process:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert process.returncode == 130
+    tasks = json.loads(output.read_text())["tasks"]
+    assert (tasks["a"]["status"], tasks["b"]["status"]) == ("success", "cancelled")
+
+
+def test_a_tool_that_a_slow_server_does_not_have_is_exit_code_2_and_no_result(
+    write: Write, half_started: str, tmp_path: Path
+) -> None:
+    output = tmp_path / "result.json"
+    append = {"id": "c", "tool": "faulty:append", "arguments": {"value": 1}}
+    path = write(echo("a", 1), append, {"id": "b", "tool": "slow:pidd"})
+    arguments = [path, "--servers", half_started, "--output", str(output)]
+    with started(arguments, "task_settled") as process:
+        (tmp_path / "come").touch()
+        told, err = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert "1 error, nothing was called but tools that are read-only" in err
+    assert "server 'slow' has no tool 'pidd'; did you mean 'pid'?" in err
+    assert "task_started" not in told
+    assert not output.exists()
+
+
 def test_a_closed_pipe_and_a_full_disk_are_no_tracebacks(write: Write, servers: str) -> None:
     path = write(echo("a", "x" * 200_000))
     command = [sys.executable, "-m", "orchestrator", "run", path, "--servers", servers, "--quiet"]

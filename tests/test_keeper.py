@@ -57,7 +57,7 @@ class FakeSession:
 
     script = Script()
 
-    def __init__(self, server: Server, listener: Any, http: object) -> None:  # noqa: ARG002
+    def __init__(self, server: Server, listener: Any, *_: object) -> None:
         self.server = server
         self.listener = listener
         self.tools = [Tool(server.name, name, {}) for name in self.script.tools]

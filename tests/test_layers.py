@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ LAYERS = [
     {"outcomes", "workflow"},
     {"results", "limits", "retries"},
     {"adaptive", "crew", "locks"},
-    {"events", "schedules", "calls", "summary"},
+    {"events", "schedules", "calls", "summary", "gate"},
     {"wrappers"},
     {"jobs", "reporting"},
     {"performing"},
@@ -42,10 +43,11 @@ LAYERS = [
         "elicitation",
         "clients",
         "connection",
+        "loading",
         "keeper",
         "pool",
     },
-    {"advice", "preflight", "statistics", "targets"},
+    {"advice", "preflight", "statistics", "targets", "opening"},
     {"client", "diagrams"},
     {"observers"},
     {"cli"},
@@ -138,9 +140,11 @@ def test_every_public_name_is_there_and_listed() -> None:
     ("command", "absent"),
     [
         ("--help", {"mcp", "networkx", "pydantic", "rich", "anyio"}),
+        ("--version", {"mcp", "networkx", "pydantic", "rich", "anyio"}),
         ("schema", {"mcp", "rich"}),
-        ("validate --offline examples/fan_out.json", {"mcp", "rich"}),
+        ("validate --offline examples/fan_out.json", {"mcp", "rich", "jsonschema"}),
         ("plan --offline examples/fan_out.json", {"mcp"}),
+        ("plan --offline --json examples/fan_out.json", {"mcp", "rich"}),
     ],
 )
 def test_a_command_that_calls_no_tool_does_not_import_the_sdk(
@@ -160,3 +164,44 @@ def test_a_command_that_calls_no_tool_does_not_import_the_sdk(
     )
     loaded = set(done.stdout.splitlines()[-1].split())
     assert not loaded & absent
+
+
+# Prints what was imported when a program was started, and what in the end.
+NOTING = """
+import json, subprocess, sys
+from orchestrator.cli import main
+
+noted = []
+
+class Popen(subprocess.Popen):
+    def __init__(self, *arguments, **settings):
+        noted.append(sorted(sys.modules))
+        super().__init__(*arguments, **settings)
+
+subprocess.Popen = Popen
+code = main(sys.argv[1:])
+print(json.dumps([code, *noted, sorted(sys.modules)]))
+"""
+
+
+def test_the_program_of_a_server_is_started_before_the_sdk_is_imported(tmp_path: Path) -> None:
+    workflow = {"tasks": [{"id": "a", "tool": "it:echo", "arguments": {"value": 1}}]}
+    (tmp_path / "workflow.json").write_text(json.dumps(workflow))
+    arguments = json.dumps(["-m", "mock_servers.faulty"])
+    server = f"command = {json.dumps(sys.executable)}\nargs = {arguments}\n"
+    (tmp_path / "servers.toml").write_text(f"[servers.it]\n{server}cwd = '{PACKAGE.parent}'\n")
+    files = ["--servers", str(tmp_path / "servers.toml"), str(tmp_path / "workflow.json")]
+    done = subprocess.run(
+        [sys.executable, "-c", NOTING, "run", "--quiet", *files],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=PACKAGE.parent,
+    )
+    code, before, after = json.loads(done.stdout.splitlines()[-1])
+    assert code == 0, done.stderr
+    unwanted = {"rich", "jsonschema", "yaml", "trio", "orchestrator.http"}
+    assert not {"mcp", "mcp_types", "httpx2", *unwanted} & set(before)
+    assert "mcp" in after
+    # The SDK itself imports httpx2, starlette and uvicorn, whatever a session is made of.
+    assert not unwanted & set(after)

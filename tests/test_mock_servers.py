@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from importlib import import_module
 from pathlib import Path
@@ -159,6 +160,17 @@ async def test_the_delays_that_wait_at_once_are_counted_from_one_question_to_the
             group.cancel_scope.cancel()
     assert first.structured_content == {"most": 3}
     assert delay.waiting.now == 0
+
+
+async def test_two_servers_share_the_clock_that_says_when_a_call_arrived() -> None:
+    began_at = time.monotonic_ns()
+    first = (await call(delay.server, "now")).structured_content
+    with anyio.fail_after(TIMEOUT_S):
+        async with Client(faulty(), mode="legacy") as client:
+            second = (await client.call_tool("now")).structured_content
+    assert first is not None
+    assert second is not None
+    assert began_at <= first["ns"] <= second["ns"] <= time.monotonic_ns()
 
 
 async def test_news_are_ranked_and_the_same_each_time() -> None:

@@ -165,7 +165,7 @@ async def test_a_server_that_only_knows_the_handshake_is_started_afresh_in_legac
     assert result.status == "success"
     [ready] = [event for event in watch.events if isinstance(event, ServerReady)]
     assert ready.protocol < "2026"
-    assert ready.tools == 24
+    assert ready.tools == 25
 
 
 @pytest.mark.parametrize("protocol", ["legacy", "2026-07-28"])
@@ -410,14 +410,20 @@ def test_deny_is_stronger_than_allow(
     assert is_allowed(Server(allow=allow, deny=deny), "fetch_all") is allowed
 
 
-async def test_a_server_that_is_required_fails_the_run_before_anything_is_called() -> None:
+async def test_a_server_that_is_required_fails_the_run_before_anything_is_changed() -> None:
     watch = Watch()
     servers = {"good": faulty(), "bad": faulty("--exit-on-start", "3", required=True)}
+    writes = ("good:append", {"value": 1})
     with anyio.fail_after(TIMEOUT_S):
         async with Orchestrator(servers, observers=[watch]) as orchestrator:
             with pytest.raises(ServerStartError, match=r"server 'bad' did not start") as caught:
-                await orchestrator.run(plan(ECHO, ("bad:echo", {"value": 1})))
-    assert "nothing was called" in str(caught.value)
+                await orchestrator.run(plan(ECHO, writes, ("bad:echo", {"value": 1})))
+            assert "nothing was called" in str(caught.value)
+            started = [event for event in watch.events if isinstance(event, TaskStarted)]
+            assert {event.tool for event in started} <= {"echo"}
+            watch.events.clear()
+            with pytest.raises(ServerStartError, match=r"1 error, nothing was called\n"):
+                await orchestrator.prepare(plan(ECHO, ("bad:echo", {"value": 1})))
     assert not any(isinstance(event, TaskStarted) for event in watch.events)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import anyio
 import pytest
@@ -13,12 +15,24 @@ from tests.servers import TIMEOUT_S
 pytestmark = pytest.mark.anyio
 
 
+@asynccontextmanager
+async def read_by(tail: StderrTail) -> AsyncIterator[int]:
+    """The end of a pipe to write to, which is closed with the block; the tail reads the other."""
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end):
+        async with tail.reading(read_end):
+            try:
+                yield write_end
+            finally:
+                os.close(write_end)
+
+
 async def tail_of(*chunks: bytes) -> list[str]:
     tail = StderrTail()
     with anyio.fail_after(TIMEOUT_S):
-        async with tail.pipe() as file:
+        async with read_by(tail) as pipe:
             for chunk in chunks:
-                os.write(file.fileno(), chunk)
+                os.write(pipe, chunk)
                 await anyio.wait_all_tasks_blocked()
     return tail.lines()
 
@@ -31,9 +45,9 @@ async def test_the_last_lines_are_kept() -> None:
 async def test_a_flood_costs_no_memory() -> None:
     tail = StderrTail()
     with anyio.fail_after(TIMEOUT_S):
-        async with tail.pipe() as file:
+        async with read_by(tail) as pipe:
             for _ in range(8):
-                os.write(file.fileno(), b"x" * TAIL_BYTES)
+                os.write(pipe, b"x" * TAIL_BYTES)
                 await anyio.wait_all_tasks_blocked()
             assert sum(map(len, tail._chunks)) <= 2 * TAIL_BYTES
     assert tail.lines() == ["x" * MAX_LINE]
@@ -49,8 +63,8 @@ async def test_control_characters_and_broken_text_are_made_harmless() -> None:
 async def test_a_program_that_keeps_its_stderr_open_is_not_waited_for_long() -> None:
     tail = StderrTail()
     with anyio.fail_after(TIMEOUT_S):
-        async with tail.pipe() as file:
-            kept = os.dup(file.fileno())
+        async with read_by(tail) as pipe:
+            kept = os.dup(pipe)
             os.write(kept, b"still here\n")
     os.close(kept)
     assert tail.lines() == ["still here"]
@@ -58,13 +72,10 @@ async def test_a_program_that_keeps_its_stderr_open_is_not_waited_for_long() -> 
 
 async def test_the_lines_of_an_earlier_program_are_forgotten() -> None:
     tail = StderrTail()
-    tail.release()
     with anyio.fail_after(TIMEOUT_S):
         for text in (b"first\n", b"second\n"):
-            async with tail.pipe() as file:
-                os.write(file.fileno(), text)
-                tail.release()
-                await tail.finish()
+            async with read_by(tail) as pipe:
+                os.write(pipe, text)
     assert tail.lines() == ["second"]
 
 
@@ -83,7 +94,7 @@ async def test_the_lines_of_an_earlier_program_are_forgotten() -> None:
 async def test_the_line_that_names_an_error_says_most(lines: list[str], telling: str) -> None:
     tail = StderrTail()
     with anyio.fail_after(TIMEOUT_S):
-        async with tail.pipe() as file:
-            os.write(file.fileno(), "\n".join(lines).encode())
+        async with read_by(tail) as pipe:
+            os.write(pipe, "\n".join(lines).encode())
     assert tail.telling().startswith(telling)
     assert bool(tail.telling()) is bool(telling)

@@ -10,10 +10,12 @@ from typing import Any
 
 import anyio
 import pytest
+from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCNotification, JSONRPCRequest
 
 from orchestrator import Orchestrator, Server
+from orchestrator.processes import Started, kept, kill, start
 from orchestrator.stdio import Program, Streams
 from tests.servers import TIMEOUT_S, alive, faulty, pid_of, plan
 
@@ -21,17 +23,15 @@ pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def running(source: str, **settings: Any) -> AsyncIterator[tuple[Program, Streams]]:
+async def running(source: str, **settings: Any) -> AsyncIterator[tuple[Started, Streams]]:
     """A Python program, and the two streams to it."""
     server = Server(name="it", command=sys.executable, args=["-c", source], **settings)
-    program = Program(server, LOG, lambda: None)
     with anyio.fail_after(TIMEOUT_S):
-        async with program as streams:
-            yield program, streams
-
-
-assert sys.__stderr__ is not None
-LOG = sys.__stderr__  # a real file, which pytest's is not
+        async with (
+            kept(await start(server)) as started,
+            Program(server, started, lambda: None) as streams,
+        ):
+            yield started, streams
 
 
 def request(number: int) -> SessionMessage:
@@ -142,16 +142,16 @@ async def test_a_program_is_killed_with_its_children() -> None:
         'print(\'{"jsonrpc":"2.0","method":"m","params":{"pid":%d}}\' % child.pid,\n'
         "  flush=True); child.wait()"
     )
-    async with running(source) as (program, (said, _)):
+    async with running(source) as (started, (said, _)):
         item = await said.receive()
         assert isinstance(item, SessionMessage)
         assert isinstance(item.message, JSONRPCNotification)
         pid = (item.message.params or {})["pid"]
         assert alive(pid)
-        program.kill()
+        kill(started.process)
         with pytest.raises(anyio.EndOfStream):
             await said.receive()
-        program.kill()  # again: nothing
+        kill(started.process)  # again: nothing
     while alive(pid):
         await anyio.sleep(0.001)
 
@@ -162,19 +162,38 @@ async def test_a_program_that_outlives_its_end_is_left_behind_in_time(
     async def nothing(*_: object) -> None:
         pass
 
-    monkeypatch.setattr("orchestrator.processes.terminate_posix_process_tree", nothing)
+    monkeypatch.setattr("mcp.os.posix.utilities.terminate_posix_process_tree", nothing)
     monkeypatch.setattr("orchestrator.processes.GRACE_S", 0.05)
-    async with running("import time; time.sleep(60)") as (program, _):
-        process = program._process
+    async with running("import time; time.sleep(60)") as (started, _):
+        process = started.process
     assert "outlived SIGKILL and is left behind" in caplog.text
-    program.kill()
-    assert process is not None
+    kill(process)
     while process.returncode is None:
         await anyio.sleep(0.001)
 
 
-async def test_a_program_that_was_never_started_is_not_killed() -> None:
-    Program(Server(command="x"), LOG, lambda: None).kill()
+async def test_a_program_that_nobody_speaks_to_is_ended_with_the_block() -> None:
+    server = Server(command=sys.executable, args=["-c", "import time; time.sleep(60)"])
+    with anyio.fail_after(TIMEOUT_S):
+        async with kept(await start(server)) as started:
+            assert alive(started.process.pid)
+    assert not alive(started.process.pid)
+
+
+async def test_a_program_gets_the_variables_that_the_sdk_would_give_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SHELL", "() { :; }")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("UNHEARD_OF", "1")
+    source = "import json, os; print(json.dumps(dict(os.environ)))"
+    server = Server(command=sys.executable, args=["-c", source], env={"OWN": "2"})
+    with anyio.fail_after(TIMEOUT_S):
+        async with kept(await start(server)) as started:
+            assert started.process.stdout is not None
+            has = json.loads(await started.process.stdout.receive())
+    assert has.items() >= (get_default_environment() | {"OWN": "2"}).items()
+    assert not has.keys() & {"SHELL", "UNHEARD_OF"}
 
 
 async def test_fifty_megabytes_arrive_in_linear_time() -> None:

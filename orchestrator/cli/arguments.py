@@ -14,7 +14,8 @@ EPILOG = """\
 exit codes:
   0    success
   1    at least one task failed
-  2    the file, the configuration or the usage is wrong, and nothing was called
+  2    the file, the configuration, a tool or the usage is wrong, and nothing was called that is
+       not read-only
   130  interrupted; what had finished is in the result
 
 a workflow in its shortest form:

@@ -18,6 +18,7 @@ from orchestrator.errors import (
     Problem,
     WorkflowError,
 )
+from orchestrator.loading import uncollected
 
 if TYPE_CHECKING:
     from orchestrator.config import Server
@@ -28,17 +29,19 @@ DEFAULT_SERVERS = Path("servers.toml")
 
 def run(options: argparse.Namespace) -> int:
     """`orchestrator run`."""
-    from orchestrator.cli.running import run_workflow
-    from orchestrator.config import load_config
-    from orchestrator.workflow import Workflow
-
     if options.json and options.events == "-":
         message = "--json and --events - both want stdout: give the events a file"
         raise WorkflowError("usage", [Problem("usage", message)])
-    workflow, servers = _both(
-        lambda: Workflow.load(options.file), lambda: load_config(options.servers or DEFAULT_SERVERS)
-    )
-    inputs = _inputs(options, workflow)
+    with uncollected():  # until the first server is started, every moment counts
+        from orchestrator.cli.running import run_workflow
+        from orchestrator.config import load_config
+        from orchestrator.workflow import Workflow
+
+        workflow, servers = _both(
+            lambda: Workflow.load(options.file),
+            lambda: load_config(options.servers or DEFAULT_SERVERS),
+        )
+        inputs = _inputs(options, workflow)
     return run_workflow(options, workflow, servers, inputs)
 
 

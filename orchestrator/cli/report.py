@@ -21,6 +21,7 @@ MAX_ROWS = 60
 WIDE = 110
 LOG = 160
 MAX_ERROR = 300
+NOTABLE_MS = 1
 STYLES = {
     "success": "green",
     "partial": "yellow",
@@ -112,6 +113,9 @@ def _summary(result: RunResult) -> list[Text]:
             f"{_duration(other['duration_ms'])}"
         )
     )
+    if (waited_ms := max(task.waited_ms for task in result.tasks.values())) >= NOTABLE_MS:
+        what = "for its server, a slot, a rate or a lock"
+        lines.append(Text(f"a task waited up to {_duration(waited_ms)} {what}", style="dim"))
     if result.error is not None:
         lines.append(Text(f"{result.error.kind}: {result.error.message}", style="red"))
     return lines

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -116,21 +116,22 @@ class _Session:
 
     async def _run(self, orchestrator: Orchestrator) -> int:
         options = self.options
-        known = None if self.statistics is None else self.statistics.estimates(self.workflow)
-        with self._preparing:
-            self.current = await orchestrator.prepare(
-                self.workflow,
-                self.inputs,
-                schedule=options.schedule,
-                max_concurrency=options.max_concurrency,
-                estimates=known,
-                observers=self.observers,
-            )
-        if self.current is None:
-            self.current = new_run(self.workflow, _never, observers=self.observers)
-        if self.signal_name:
-            self.current.cancel(f"interrupted by {self.signal_name}")
-        result = await self.current.execute()
+        begun = orchestrator.begin(
+            self.workflow,
+            self.inputs,
+            schedule=options.schedule,
+            max_concurrency=options.max_concurrency,
+            estimates=None if self.statistics is None else self.statistics.estimates(self.workflow),
+            observers=self.observers,
+        )
+        async with AsyncExitStack() as stack:
+            with self._preparing:
+                self.current = await stack.enter_async_context(begun)
+            if self.current is None:
+                self.current = new_run(self.workflow, _never, observers=self.observers)
+            if self.signal_name:
+                self.current.cancel(f"interrupted by {self.signal_name}")
+            result = await self.current.execute()
         written = self._write(result)
         self._remember(result)
         if self.signal_name:
