@@ -17,6 +17,11 @@ A command of its own, which measures little and checks much: `python -m benchmar
     hits          one such run: the workflow, the hit, and what is watched
     processes     which processes there are, as Linux tells it
 
+And one that measures others: `python -m benchmarks peers`.
+
+    peers          the same work with what people use instead, in turns
+    peer_programs  their programs, each run in an environment of its own
+
 The rule of this package: no result is written down. Whatever is compared was run by the same
 process, in the same minutes, in turns.
 """

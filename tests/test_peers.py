@@ -12,6 +12,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import anyio
 import pytest
@@ -93,6 +94,8 @@ def test_the_layered_job_is_ten_by_three_and_each_call_needs_two_above() -> None
     layers = conversation.layers(JOBS["layers"].calls)
     assert [len(layer) for layer in layers] == [10, 10, 10]
     assert {len(call.needs) for layer in layers[1:] for call in layer} == {2}
+    slowest = sum(max(call.arguments["ms"] for call in layer) for layer in layers)
+    assert slowest == jobs.by_layers_ms(jobs.LAYERS) > jobs.LAYERS.critical_path_ms
     delays = [call.arguments["ms"] for call in JOBS["layers"].calls]
     assert jobs.MIN_DELAY_MS <= min(delays) < max(delays) <= jobs.MAX_DELAY_MS
 
@@ -110,6 +113,16 @@ async def test_the_five_servers_give_what_is_expected_of_them() -> None:
         async with Client(servers[call.server]) as client:
             given[call.id] = (await client.call_tool(call.tool, call.arguments)).structured_content
     conversation.check(JOBS["cold"].calls, given)
+
+
+def test_the_layered_job_favours_neither_layers_nor_a_flow_of_data() -> None:
+    def gain(seed: int) -> float:
+        graph = jobs.uneven_layers(seed)
+        return 1 - graph.critical_path_ms / jobs.by_layers_ms(graph)
+
+    typical = median(gain(seed) for seed in range(301))
+    assert gain(jobs.SEED) == pytest.approx(typical, abs=0.001)
+    assert jobs.uneven_layers() == jobs.LAYERS
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -143,7 +156,9 @@ def test_each_peer_has_a_program_and_exact_versions() -> None:
         pinned = [part for part in peer.requirements if not part.startswith(("-", "/"))]
         assert pinned
         assert all("==" in part for part in pinned)
+        assert peer.path.replace("-", "").isalnum()
         assert peer.most_rounds.keys() <= JOBS.keys()
+    assert len({peer.path for peer in PEERS.values()}) == len(PEERS)
 
 
 def side(name: str, ran: list[str], *fail_at: int) -> Callable[[], Awaitable[Sample]]:

@@ -5,6 +5,7 @@ The rule of this file: data. Versions are exact, and were the newest that worked
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -37,6 +38,11 @@ class Peer:
     by_command: bool = False
     variables: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def path(self) -> str:
+        """Its name, as that of a file."""
+        return re.sub(r"\W+", "-", self.name.lower())
+
 
 OURS = "orchestrator"
 
@@ -45,7 +51,12 @@ LANGGRAPH = ("langgraph==1.2.22", "langchain-mcp-adapters==0.3.2", "mcp==1.30.0"
 LANGGRAPH_SHOWN = ("langgraph", "langchain-mcp-adapters", "mcp")
 PREFECT = ("prefect==3.8.8", "fastapi==0.149.0", MCP)
 """FastAPI is held back: the server of this Prefect does not start with one that is newer."""
-UNTRACKED = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+PREFECT_VARIABLES = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+}
+"""Nothing is sent to anybody; and the temporary server may take its time on a busy machine."""
 
 _ALL = (
     Peer(
@@ -118,7 +129,7 @@ _ALL = (
         requirements=PREFECT,
         packages=("prefect", "mcp"),
         note="@task.submit on threads, its temporary local server; CPU without that server's",
-        variables=UNTRACKED,
+        variables=PREFECT_VARIABLES,
     ),
     Peer(
         "Prefect, async tasks",
@@ -128,7 +139,7 @@ _ALL = (
         requirements=PREFECT,
         packages=("prefect", "mcp"),
         note="async tasks in asyncio tasks, its temporary local server; CPU without that server's",
-        variables=UNTRACKED,
+        variables=PREFECT_VARIABLES,
     ),
 )
 

@@ -11,10 +11,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks import scenarios
+from benchmarks.peer_programs import conversation
 from benchmarks.peer_programs.conversation import Call
 from benchmarks.scenarios import Graph
 
-SEED = 2026
+SEED = 23
+"""What a flow of data gains over layers depends on the delays: here 8 %, the median of the seeds 0
+to 300, whose 10th and 90th percentiles are 1 and 16 %."""
 INSTANT_CALLS = 200
 MIN_DELAY_MS, MAX_DELAY_MS = 20, 200
 
@@ -55,11 +58,17 @@ def delays(graph: Graph) -> tuple[Call, ...]:
     )
 
 
-def uneven_layers() -> Graph:
+def uneven_layers(seed: int = SEED) -> Graph:
     """3 layers of 10 tasks, each of which needs two of the layer above; delays by chance."""
     needs = scenarios.levels((10, 10, 10), delay_ms=0).needs
-    chance = random.Random(SEED)
+    chance = random.Random(seed)
     return Graph(needs, {task: chance.randint(MIN_DELAY_MS, MAX_DELAY_MS) for task in needs})
+
+
+def by_layers_ms(graph: Graph) -> int:
+    """What the slowest calls of each layer take together."""
+    layers = conversation.layers(delays(graph))
+    return sum(max(graph.delays_ms[call.id] for call in layer) for layer in layers)
 
 
 def echoes() -> tuple[Call, ...]:
@@ -100,7 +109,7 @@ JOBS = {
         Job(
             "layers",
             f"3 layers of 10 calls of {MIN_DELAY_MS} to {MAX_DELAY_MS} ms, each needs two; "
-            f"critical path {LAYERS.critical_path_ms} ms",
+            f"critical path {LAYERS.critical_path_ms} ms, layer by layer {by_layers_ms(LAYERS)} ms",
             delays(LAYERS),
         ),
         Job("instant", f"{INSTANT_CALLS} independent calls that come back at once", echoes()),

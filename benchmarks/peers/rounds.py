@@ -111,7 +111,7 @@ async def _warm(
         for peer in (peer for peer in request.peers if peer.name in pythons):
             plan = write_plan(folder, peer, warm)
             opened = talks.opened(
-                talks.command(pythons[peer.name], peer, plan), talks.variables(peer, str(folder))
+                talks.command(pythons[peer.name], peer, plan), talks.variables(peer, folder)
             )
             try:
                 open_talks[peer.name] = await stack.enter_async_context(opened)
@@ -124,7 +124,7 @@ async def _warm(
 
 def write_plan(folder: Path, peer: Peer, planned: Sequence[Job]) -> Path:
     """The file that a peer's program is started with."""
-    path = folder / f"{peer.program}-{peer.way}-{planned[0].name}.json"
+    path = folder / f"{peer.path}-{planned[0].name}.json"
     path.write_text(json.dumps(jobs.plan(planned, peer.way)), encoding="utf-8")
     return path
 
@@ -139,7 +139,7 @@ async def _cold(
 ) -> None:
     sides: dict[str, Side] = {}
     for peer in (peer for peer in request.peers if peer.name in pythons):
-        python, variables = pythons[peer.name], talks.variables(peer, str(folder))
+        python, variables = pythons[peer.name], talks.variables(peer, folder)
         if peer.by_command:
             command = _orchestrator(python, folder, job)
         else:

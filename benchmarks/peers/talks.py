@@ -120,10 +120,10 @@ def last_line(said: IO[bytes]) -> str:
     return lines[-1].strip()[:300] if lines else "without a word"
 
 
-def variables(peer: Peer, home: str) -> dict[str, str]:
+def variables(peer: Peer, folder: Path) -> dict[str, str]:
     """The environment of a peer's process: no other packages, and a Prefect of its own."""
     kept = {name: value for name, value in os.environ.items() if name not in NOT_HANDED_DOWN}
-    return {**kept, "PREFECT_HOME": home, **peer.variables}
+    return {**kept, "PREFECT_HOME": str(folder / peer.path), **peer.variables}
 
 
 def command(python: str, peer: Peer, plan: Path) -> list[str]:
