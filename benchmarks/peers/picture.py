@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from benchmarks.measure import Measurement, percentile
@@ -19,6 +20,7 @@ from benchmarks.plot import BLUE, GREY
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+TITLE_WIDTH = 58
 LOG_FROM = 8
 """The axis of a panel is logarithmic if its slowest peer takes so many times the fastest."""
 
@@ -59,17 +61,23 @@ def bars(axes: Axes, job: Job, measurements: Sequence[Measurement]) -> None:
         )
     axes.set_yticks(range(len(times)), [each.variant for each in measurements], fontsize=8)
     axes.invert_yaxis()
-    title = f"{job.name}: {job.title}"
-    if times and max(times) >= LOG_FROM * min(times):
-        axes.set_xscale("log")
-        axes.set_xlim(left=min(times) / 2)
-        title += " (log)"
-    axes.margins(x=0.16)
-    axes.set_title(_wrapped(title), fontsize=9, loc="left")
+    logarithmic = bool(times) and max(times) >= LOG_FROM * min(times)
+    scale(axes, times, logarithmic=logarithmic)
+    title = f"{job.name}: {job.title}{' (log)' if logarithmic else ''}"
+    axes.set_title(fill(title, TITLE_WIDTH), fontsize=9, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _wrapped(title: str) -> str:
-    from textwrap import fill
+def scale(axes: Axes, times: Sequence[float], *, logarithmic: bool) -> None:
+    """The axis of the times, in plain numbers, with room for those at the ends of the bars."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    return fill(title, 58)
+    if logarithmic:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(numticks=6, subs=(1.0, 3.0)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlim(min(times) / 2, max(times) * 4)
+    else:
+        axes.margins(x=0.16)
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.tick_params(axis="x", labelsize=8)
