@@ -17,14 +17,15 @@ from typing import Any
 
 import anyio
 
-from benchmarks import report
 from benchmarks.cold import write_servers, write_workflow
 from benchmarks.measure import Measurement, Settings
+from benchmarks.peer_programs.orchestrator_runs import document
 from benchmarks.peers import jobs, talks
 from benchmarks.peers.catalogue import OURS, Peer
 from benchmarks.peers.environments import Environments, InstallError, versions
 from benchmarks.peers.jobs import Job
 from benchmarks.peers.talks import PeerFailedError, Sample, Talk
+from benchmarks.report import machine
 
 Tell = Callable[[str], None]
 Side = Callable[[], Awaitable[Sample]]
@@ -69,57 +70,97 @@ class Report:
 
 async def measure(request: Request, tell: Tell) -> Report:
     """Measure what was asked for."""
-    report_ = Report(report.machine(Settings()), request.peers, request.jobs)
-    pythons = await _pythons(request, report_, tell)
+    report = Report(machine(Settings()), request.peers, request.jobs)
+    pythons = await _pythons(request, report, tell)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        warm = [job for job in request.jobs if not job.cold]
-        if warm:
-            await _warm(request, warm, pythons, folder, report_, tell)
+        series = _Series(request, report, tell, pythons, Path(name))
+        if warm := [job for job in request.jobs if not job.cold]:
+            await series.warm(warm)
         for job in request.jobs:
             if job.cold:
-                await _cold(request, job, pythons, folder, report_, tell)
-    return report_
+                await series.cold(job)
+    return report
 
 
-async def _pythons(request: Request, report_: Report, tell: Tell) -> dict[str, str]:
+async def _pythons(request: Request, report: Report, tell: Tell) -> dict[str, str]:
     """The interpreter of each peer that can be had."""
     pythons: dict[str, str] = {}
     for peer in request.peers:
         try:
             tell(f"environment of {peer.name}")
             python = await anyio.to_thread.run_sync(request.environments.python, peer)
-            report_.versions[peer.name] = versions(python, peer.packages)
+            report.versions[peer.name] = versions(python, peer.packages)
             pythons[peer.name] = python
         except InstallError as error:
             tell(f"  {error}")
-            report_.fail(peer, request.jobs, f"not installed: {error}")
+            report.fail(peer, request.jobs, f"not installed: {error}")
     return pythons
 
 
-async def _warm(
-    request: Request,
-    warm: Sequence[Job],
-    pythons: Mapping[str, str],
-    folder: Path,
-    report_: Report,
-    tell: Tell,
-) -> None:
-    """All programs are open at once, and idle but for the one whose turn it is."""
-    async with AsyncExitStack() as stack:
-        open_talks: dict[str, Talk] = {}
-        for peer in (peer for peer in request.peers if peer.name in pythons):
-            plan = write_plan(folder, peer, warm)
-            opened = talks.opened(
-                talks.command(pythons[peer.name], peer, plan), talks.variables(peer, folder)
-            )
-            try:
-                open_talks[peer.name] = await stack.enter_async_context(opened)
-            except PeerFailedError as error:
-                report_.fail(peer, warm, str(error))
-        for job in warm:
-            sides = {name: partial(talk.do, job) for name, talk in open_talks.items()}
-            await _take_turns(request, job, sides, request.warm_rounds, report_, tell)
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """What the measurements of all jobs share."""
+
+    request: Request
+    report: Report
+    tell: Tell
+    pythons: Mapping[str, str]
+    folder: Path
+
+    @property
+    def peers(self) -> dict[str, Peer]:
+        """Those that can be had, by name."""
+        return {peer.name: peer for peer in self.request.peers if peer.name in self.pythons}
+
+    async def warm(self, warm: Sequence[Job]) -> None:
+        """All programs are open at once, and idle but for the one whose turn it is."""
+        async with AsyncExitStack() as stack:
+            open_talks: dict[str, Talk] = {}
+            for peer in self.peers.values():
+                command = self._program(peer, warm)
+                opened = talks.opened(command, talks.variables(peer, self.folder))
+                try:
+                    open_talks[peer.name] = await stack.enter_async_context(opened)
+                except PeerFailedError as error:
+                    self.report.fail(peer, warm, str(error))
+            for job in warm:
+                sides = {name: partial(talk.do, job) for name, talk in open_talks.items()}
+                await self._measure(job, sides, self.request.warm_rounds)
+
+    async def cold(self, job: Job) -> None:
+        """A fresh process for each repetition."""
+        sides: dict[str, Side] = {}
+        for peer in self.peers.values():
+            python, variables = self.pythons[peer.name], talks.variables(peer, self.folder)
+            if peer.by_command:
+                command = self._orchestrator(python, job)
+            else:
+                command = [*self._program(peer, [job]), "--once", job.name]
+            sides[peer.name] = partial(talks.cold, command, python, variables, job)
+        await self._measure(job, sides, self.request.cold_rounds)
+
+    def _program(self, peer: Peer, planned: Sequence[Job]) -> list[str]:
+        return talks.command(self.pythons[peer.name], peer, write_plan(self.folder, peer, planned))
+
+    def _orchestrator(self, python: str, job: Job) -> list[str]:
+        """What a user would type."""
+        servers = write_servers(self.folder / "servers.toml", *job.servers)
+        workflow = write_workflow(self.folder, job.name, document(job.name, job.calls))
+        run = ["run", "--servers", str(servers), "--json", str(workflow)]
+        return [python, "-m", "orchestrator", *run]
+
+    async def _measure(self, job: Job, sides: Mapping[str, Side], rounds: int) -> None:
+        """Measure a job with all peers, and note the measurements and the failures."""
+        peers = self.peers
+        most = {name: peers[name].most_rounds.get(job.name, rounds) for name in sides}
+        samples, failed = await take_turns(sides, rounds, most)
+        for name, mine in samples.items():
+            made = measurement(job, peers[name], mine, samples.get(OURS, {}))
+            self.report.measurements.append(made)
+            self.tell(f"{job.name}, {name}: {made.quantity('p50_ms'):.1f} ms")
+        for name, reason in failed.items():
+            self.report.fail(peers[name], [job], reason)
+            self.tell(f"{job.name}, {name}: {reason}")
 
 
 def write_plan(folder: Path, peer: Peer, planned: Sequence[Job]) -> Path:
@@ -127,58 +168,6 @@ def write_plan(folder: Path, peer: Peer, planned: Sequence[Job]) -> Path:
     path = folder / f"{peer.path}-{planned[0].name}.json"
     path.write_text(json.dumps(jobs.plan(planned, peer.way)), encoding="utf-8")
     return path
-
-
-async def _cold(
-    request: Request,
-    job: Job,
-    pythons: Mapping[str, str],
-    folder: Path,
-    report_: Report,
-    tell: Tell,
-) -> None:
-    sides: dict[str, Side] = {}
-    for peer in (peer for peer in request.peers if peer.name in pythons):
-        python, variables = pythons[peer.name], talks.variables(peer, folder)
-        if peer.by_command:
-            command = _orchestrator(python, folder, job)
-        else:
-            command = [*talks.command(python, peer, write_plan(folder, peer, [job]))]
-            command += ["--once", job.name]
-        sides[peer.name] = partial(talks.cold, command, python, variables, job)
-    await _take_turns(request, job, sides, request.cold_rounds, report_, tell)
-
-
-def _orchestrator(python: str, folder: Path, job: Job) -> list[str]:
-    """What a user would type."""
-    from benchmarks.peer_programs.orchestrator_runs import document
-
-    servers = write_servers(folder / "servers.toml", *job.servers)
-    workflow = write_workflow(folder, job.name, document(job.name, job.calls))
-    run = ["run", "--servers", str(servers), "--json", str(workflow)]
-    return [python, "-m", "orchestrator", *run]
-
-
-async def _take_turns(
-    request: Request,
-    job: Job,
-    sides: Mapping[str, Side],
-    rounds: int,
-    report_: Report,
-    tell: Tell,
-) -> None:
-    """Measure a job with all peers, and note the measurements."""
-    peers = {peer.name: peer for peer in request.peers}
-    most = {name: peers[name].most_rounds.get(job.name, rounds) for name in sides}
-    samples, failed = await take_turns(sides, rounds, most)
-    for name, reason in failed.items():
-        report_.fail(peers[name], [job], reason)
-    for name in samples:
-        made = measurement(job, peers[name], samples[name], samples.get(OURS, {}))
-        report_.measurements.append(made)
-        tell(f"{job.name}, {name}: {made.quantity('p50_ms'):.1f} ms")
-    for name, reason in failed.items():
-        tell(f"{job.name}, {name}: {reason}")
 
 
 async def take_turns(
@@ -211,8 +200,8 @@ async def take_turns(
 
     for number in range(-1, rounds):
         for name in list(sides)[:: -1 if number % 2 else 1]:
-            counts = most[name] >= rounds if number < 0 else number < most[name]
-            if counts and name not in failed:
+            takes_part = most[name] >= rounds if number < 0 else number < most[name]
+            if takes_part and name not in failed:
                 await turn(name, number)
         if number < 0:
             for found in samples.values():
