@@ -27,6 +27,9 @@ from benchmarks.peers.jobs import Job
 from benchmarks.peers.talks import PeerFailedError, Sample, Talk
 from benchmarks.report import machine
 
+SETTLE_S = 0.2
+"""Before each warm repetition: what the one before has left to its servers is done by then."""
+
 Tell = Callable[[str], None]
 Side = Callable[[], Awaitable[Sample]]
 Samples = dict[int, Sample]
@@ -153,7 +156,8 @@ class _Series:
         """Measure a job with all peers, and note the measurements and the failures."""
         peers = self.peers
         most = {name: peers[name].most_rounds.get(job.name, rounds) for name in sides}
-        samples, failed = await take_turns(sides, rounds, most)
+        pause_s = 0.0 if job.cold else SETTLE_S
+        samples, failed = await take_turns(sides, rounds, most, pause_s)
         for name, mine in samples.items():
             made = measurement(job, peers[name], mine, samples.get(OURS, {}))
             self.report.measurements.append(made)
@@ -171,7 +175,7 @@ def write_plan(folder: Path, peer: Peer, planned: Sequence[Job]) -> Path:
 
 
 async def take_turns(
-    sides: Mapping[str, Side], rounds: int, most: Mapping[str, int]
+    sides: Mapping[str, Side], rounds: int, most: Mapping[str, int], pause_s: float = 0.0
 ) -> tuple[dict[str, Samples], dict[str, str]]:
     """Run all sides in each round, every second time in the opposite order.
 
@@ -182,6 +186,7 @@ async def take_turns(
         sides: What is compared, by name.
         rounds: How many rounds count.
         most: By name, after how many rounds a side leaves.
+        pause_s: How long to wait before each repetition.
 
     Returns:
         The samples of each side by round, and why a side has none.
@@ -190,6 +195,7 @@ async def take_turns(
     failed: dict[str, str] = {}
 
     async def turn(name: str, number: int) -> None:
+        await anyio.sleep(pause_s)
         try:
             sample = await sides[name]()
         except PeerFailedError as error:
