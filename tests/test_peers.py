@@ -18,7 +18,7 @@ import anyio
 import pytest
 from mcp import Client
 
-from benchmarks import peers, plot
+from benchmarks import peers, plot, processes
 from benchmarks.measure import Measurement
 from benchmarks.peer_programs import conversation
 from benchmarks.peer_programs.conversation import Call, Plan, WrongResultError
@@ -315,6 +315,25 @@ async def test_a_peer_that_does_not_leave_is_killed(monkeypatch: pytest.MonkeyPa
     with anyio.fail_after(30):
         async with talks.opened(script(READY + "import time; time.sleep(60)"), os.environ):
             pass
+
+
+@pytest.mark.skipif(not processes.AVAILABLE, reason="processes are found in /proc")
+async def test_what_a_killed_peer_has_started_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(talks, "CLOSE_LIMIT_S", 0.05)
+    mark = f"started-by-a-peer-{os.getpid()}"
+    sleeper = f"[sys.executable, '-c', 'import time; time.sleep(60)', '{mark}']"
+    program = f"import subprocess, sys, time; subprocess.Popen({sleeper}); {READY} time.sleep(60)"
+    with anyio.fail_after(30):
+        async with talks.opened(script(program), os.environ):
+            assert processes.marked(mark)
+        while processes.marked(mark):
+            await anyio.sleep(0.01)
+
+
+async def test_a_cold_start_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(talks, "LIMIT_S", 1)
+    with anyio.fail_after(30), pytest.raises(PeerFailedError, match="exit code -9"):
+        await talks.cold(script("import time; time.sleep(60)"), sys.executable, os.environ, SMALL)
 
 
 def small(expected: dict[str, object]) -> Job:

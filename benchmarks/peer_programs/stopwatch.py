@@ -26,7 +26,9 @@ def main(limit_s: int, command: list[str]) -> None:
     with tempfile.TemporaryFile("w+b") as printed:
         to_file = (os.POSIX_SPAWN_DUP2, printed.fileno(), 1)
         began_at = time.perf_counter()
-        child = os.posix_spawnp(command[0], command, os.environ, file_actions=[to_file])
+        child = os.posix_spawnp(
+            command[0], command, os.environ, file_actions=[to_file], setpgroup=0
+        )
         signal.signal(signal.SIGALRM, partial(_kill, child))
         signal.alarm(limit_s)
         _, status, used = os.wait4(child, 0)
@@ -39,7 +41,7 @@ def main(limit_s: int, command: list[str]) -> None:
 
 
 def _kill(child: int, *_signal: Any) -> None:
-    os.kill(child, signal.SIGKILL)
+    os.killpg(child, signal.SIGKILL)
 
 
 if __name__ == "__main__":

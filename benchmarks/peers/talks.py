@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -26,7 +27,7 @@ from benchmarks.peers.jobs import Job
 
 LIMIT_S = 600.0
 """What says nothing for so long has failed."""
-CLOSE_LIMIT_S = 15.0
+CLOSE_LIMIT_S = 30.0
 LONGEST_LINE = 1 << 20
 NOT_HANDED_DOWN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 
@@ -94,7 +95,7 @@ class Talk:
             with anyio.fail_after(LIMIT_S):
                 line = await self._lines.receive_until(b"\n", LONGEST_LINE)
         except TimeoutError:
-            self._process.kill()  # else its answer would be taken for that to the next job
+            _kill(self._process)  # else its answer would be taken for that to the next job
             raise PeerFailedError(f"it said nothing for {LIMIT_S:g} s") from None
         except (anyio.IncompleteRead, anyio.DelimiterNotFound, anyio.EndOfStream):
             raise PeerFailedError(f"it has ended: {last_line(self._said)}") from None
@@ -140,7 +141,11 @@ async def opened(started: Sequence[str], environment: Mapping[str, str]) -> Asyn
     """
     with tempfile.TemporaryFile("w+b") as said:
         process = await anyio.open_process(
-            started, stderr=said, cwd=scenarios.HERE, env=dict(environment)
+            started,
+            stderr=said,
+            cwd=scenarios.HERE,
+            env=dict(environment),
+            start_new_session=True,
         )
         try:
             talk = Talk(process, said)
@@ -157,8 +162,14 @@ async def _close(process: Process) -> None:
     with anyio.move_on_after(CLOSE_LIMIT_S):
         await process.wait()
     if process.returncode is None:
-        process.kill()
+        _kill(process)
     await process.aclose()
+
+
+def _kill(process: Process) -> None:
+    """End a program and what it has started itself, such as a server of Prefect."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 async def cold(
