@@ -26,6 +26,11 @@ Graphs that were recorded from real systems: `python -m benchmarks traces`.
     traced        what they took: ratios, verdicts; traces_report and traces_plot show them
     one_call      what a call costs, with and without the client
 
+And one that measures others: `python -m benchmarks peers`.
+
+    peers          the same work with what people use instead, in turns
+    peer_programs  their programs, each run in an environment of its own
+
 The rule of this package: no result is written down. Whatever is compared was run by the same
 process, in the same minutes, in turns.
 """

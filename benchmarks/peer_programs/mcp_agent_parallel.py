@@ -1,0 +1,70 @@
+"""The fan-out of mcp-agent's parallel workflow, over functions: no model is asked.
+
+Its `ParallelLLM` has a model at its end; `FanOut`, the part of it that works in parallel, also
+takes functions, and these call tools through an `MCPAggregator` with persistent connections.
+
+The rule of this file: app, settings, aggregator and fan-out as mcp-agent's own examples have them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from mcp_agent.app import MCPApp
+from mcp_agent.config import LoggerSettings, MCPServerSettings, MCPSettings, Settings
+from mcp_agent.mcp.mcp_aggregator import MCPAggregator
+from mcp_agent.workflows.parallel.fan_out import FanOut
+
+from benchmarks.peer_programs.conversation import Call, Plan, Run, layers, main
+
+
+@asynccontextmanager
+async def opened(plan: Plan) -> AsyncIterator[Mapping[str, Run]]:
+    """The jobs as a fan-out for each layer."""
+    servers = {name: MCPServerSettings(**given) for name, given in plan.servers.items()}
+    settings = Settings(
+        execution_engine="asyncio",
+        logger=LoggerSettings(type="none"),
+        mcp=MCPSettings(servers=servers),
+    )
+    async with (
+        MCPApp(name="peers", settings=settings).run() as app,
+        MCPAggregator(list(servers), connection_persistence=True, context=app.context) as tools,
+    ):
+        yield {
+            name: partial(_run, [_fan_out(layer, tools, app.context) for layer in layers(job)])
+            for name, job in plan.jobs.items()
+        }
+
+
+def _fan_out(calls: Sequence[Call], tools: Any, context: Any) -> Any:
+    return FanOut(functions=[_function(call, tools) for call in calls], context=context)
+
+
+def _function(call: Call, tools: Any) -> Callable[[str], Awaitable[Any]]:
+    async def function(_message: str) -> Any:
+        return await tools.call_tool(f"{call.server}_{call.tool}", call.arguments)
+
+    function.__name__ = call.id
+    return function
+
+
+async def _run(fan_outs: Sequence[Any]) -> Mapping[str, Any]:
+    results: dict[str, Any] = {}
+    for fan_out in fan_outs:
+        results |= await fan_out.generate("go")
+    return results
+
+
+def value(result: Any) -> Any:
+    """The structured content; a function that failed gives its exception."""
+    if isinstance(result, BaseException):
+        raise result
+    return result.structuredContent
+
+
+if __name__ == "__main__":
+    main(opened, value)

@@ -1,0 +1,141 @@
+"""What is measured: calls, what they need, and what they give.
+
+The rule of this file: data, and nothing of who does the work or how it is timed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from benchmarks import scenarios
+from benchmarks.peer_programs import conversation
+from benchmarks.peer_programs.conversation import Call
+from benchmarks.scenarios import Graph
+
+SEED = 23
+"""What a flow of data gains over layers depends on the delays: here 8 %, the median of the seeds 0
+to 300, whose 10th and 90th percentiles are 1 and 16 %."""
+INSTANT_CALLS = 200
+MIN_DELAY_MS, MAX_DELAY_MS = 20, 200
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A workload.
+
+    Attributes:
+        name: What it is asked for by, and `title` what it is, for people.
+        calls: The calls, each after those that it needs.
+        cold: Whether it is a fresh process each time; else sessions are open and warm.
+    """
+
+    name: str
+    title: str
+    calls: tuple[Call, ...]
+    cold: bool = False
+
+    @property
+    def servers(self) -> list[str]:
+        """The mock servers that it needs."""
+        return list(dict.fromkeys(call.server for call in self.calls))
+
+
+def delays(graph: Graph) -> tuple[Call, ...]:
+    """The calls of a graph of tasks that only wait."""
+    return tuple(
+        Call(
+            id=task,
+            server="delay",
+            tool="delay",
+            arguments={"ms": graph.delays_ms[task], "label": task},
+            needs=tuple(needs),
+            expected={"slept_ms": graph.delays_ms[task], "label": task},
+        )
+        for task, needs in graph.needs.items()
+    )
+
+
+def uneven_layers(seed: int = SEED) -> Graph:
+    """3 layers of 10 tasks, each of which needs two of the layer above; delays by chance."""
+    needs = scenarios.levels((10, 10, 10), delay_ms=0).needs
+    chance = random.Random(seed)
+    return Graph(needs, {task: chance.randint(MIN_DELAY_MS, MAX_DELAY_MS) for task in needs})
+
+
+def by_layers_ms(graph: Graph) -> int:
+    """What the slowest calls of each layer take together."""
+    layers = conversation.layers(delays(graph))
+    return sum(max(graph.delays_ms[call.id] for call in layer) for layer in layers)
+
+
+def echoes() -> tuple[Call, ...]:
+    """Calls that need nothing and come back at once."""
+    return tuple(
+        Call(f"echo{number}", "delay", "echo", {"value": number}, (), {"value": number})
+        for number in range(INSTANT_CALLS)
+    )
+
+
+def five_servers() -> tuple[Call, ...]:
+    """One call to each of five servers; what they give is made from what they are given."""
+    forecast = {"city": "Oslo", "temperature_c": -7, "conditions": "partly cloudy", "wind_kmh": 25}
+    size = {"words": 5, "characters": 18, "reading_minutes": 1}
+    article = {
+        "title": "Why tea matters more than it seems",
+        "url": "https://news.example/why-tea-matters-more-than-it-seems",
+        "score": 0.88,
+    }
+    return (
+        Call("forecast", "weather", "forecast", {"city": "Oslo"}, (), forecast),
+        Call("news", "news", "search", {"query": "tea", "limit": 1}, (), {"items": [article]}),
+        Call("sum", "numbers", "add", {"a": 2, "b": 3}, (), {"sum": 5.0}),
+        Call("size", "text", "words", {"text": "as plain as can be"}, (), size),
+        Call(
+            "put", "keyvalue", "put", {"key": "k", "value": 1}, (), {"key": "k", "replaced": False}
+        ),
+    )
+
+
+LAYERS = uneven_layers()
+
+JOBS = {
+    job.name: job
+    for job in (
+        Job("five", "5 independent calls of 100 ms", delays(scenarios.FIVE)),
+        Job("diamond", "a -> [b, c] -> d, 100 ms each", delays(scenarios.DIAMOND)),
+        Job(
+            "layers",
+            f"3 layers of 10 calls of {MIN_DELAY_MS} to {MAX_DELAY_MS} ms, each needs two; "
+            f"critical path {LAYERS.critical_path_ms} ms, layer by layer {by_layers_ms(LAYERS)} ms",
+            delays(LAYERS),
+        ),
+        Job("instant", f"{INSTANT_CALLS} independent calls that come back at once", echoes()),
+        Job(
+            "cold",
+            "a fresh process: 5 servers, one call to each, from its start to its exit",
+            five_servers(),
+            cold=True,
+        ),
+    )
+}
+
+
+def programs(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Mock servers as programs, run by the Python that runs this."""
+    return {
+        name: {"command": server.command, "args": list(server.args), "cwd": server.cwd}
+        for name, server in scenarios.servers(*names).items()
+    }
+
+
+def plan(jobs: Sequence[Job], way: str) -> Mapping[str, Any]:
+    """The plan that a peer's program is given, as JSON."""
+    servers = list(dict.fromkeys(server for job in jobs for server in job.servers))
+    return {
+        "way": way,
+        "servers": programs(servers),
+        "jobs": {job.name: [asdict(call) for call in job.calls] for job in jobs},
+    }
