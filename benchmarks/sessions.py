@@ -202,5 +202,5 @@ def check_answers(result: RunResult, wait_ms: int) -> None:
     """Raise `RunFailedError` unless each call succeeded, and was given its own answer."""
     check(result)
     for task in result.tasks.values():
-        if task.output != {"slept_ms": wait_ms, "label": task.id}:
+        if (task.output["slept_ms"], task.output["label"]) != (wait_ms, task.id):
             raise RunFailedError(f"{task.id} was given {task.output!r}")
