@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from mcp import MCPError
@@ -44,9 +44,11 @@ from orchestrator.processes import Started, kept, kill
 from orchestrator.progress import Progress
 from orchestrator.receipts import NotExecutedError, Receipt
 from orchestrator.requests import not_json, tool_request
-from orchestrator.sharing import HttpClient
 from orchestrator.stderr import StderrTail
 from orchestrator.transports import Target, target_of
+
+if TYPE_CHECKING:
+    from orchestrator.sharing import HttpClient
 
 # For a session to say goodbye. Programs get their own time: see `orchestrator.stdio`.
 CLOSE_S = 3.0
@@ -86,7 +88,7 @@ class Connection:
         self.server = server
         self._listener = listener
         self._launched = started
-        self._http = http or HttpClient(server)
+        self._http = http
         self.tools: list[Tool] = []
         self.protocol = ""
         self.in_flight = 0

@@ -144,7 +144,7 @@ class Run:
         self._stop: Stop | None = None
         self._cancel_scope = anyio.CancelScope()
         self._began = False
-        self._zero = 0.0
+        self._held = 0
         self._estimates = estimates or {}
         self._priorities: Mapping[str, float] = {}
 
@@ -210,7 +210,9 @@ class Run:
     def status(self) -> RunState:
         """What it does now: how many tasks have settled, and every call that is under way."""
         running = [
-            activity for job in self._jobs.values() for activity in job.activities(self._zero)
+            activity
+            for job in self._jobs.values()
+            for activity in job.activities(self._report.zero)
         ]
         return RunState(len(self._results), len(self.plan.tasks), tuple(running))
 
@@ -226,7 +228,7 @@ class Run:
         if self._began:
             raise RuntimeError("a run can be executed once: make another")
         self._began = True
-        self._zero = self._report.zero = anyio.current_time()
+        self._report.clock.start()
         if self._may_wait:
             self._priorities = priorities(self.plan, self.schedule, self._estimates)
         if self._announce:
@@ -252,9 +254,10 @@ class Run:
         limit = self.workflow.timeout_s
         with self._cancel_scope as scope:
             if limit is not None:
-                scope.deadline = self._zero + limit
+                scope.deadline = self._report.zero + limit
             await SCHEDULES[self.schedule](self.plan, self._start, self._on_generation)
             while self._gate is not None and self._gate.waiting_for():
+                self._count_held(0)
                 await self._gate.changed()
         if scope.cancelled_caught:
             self._note_end()
@@ -274,6 +277,7 @@ class Run:
             then(task_id)
             return
         self._jobs[task_id] = job
+        self._count_held(0)
         priority = self._priorities.get(task_id, 0.0), job.task.index
         free = None if self._gate else self._performer.prepare(job, decision, priority)
         if free is None or self._crew is None:
@@ -296,27 +300,40 @@ class Run:
         """Carry a task out until it has settled. Raises nothing but cancellation."""
         if self._stop is not None:  # its slot came together with the end of the run
             return
-        task_id = job.task.id
         try:
             perform = self._performer.perform if self._gate is None else self._perform_behind_gate
             outcome = await perform(job, decision, priority)
         except BaseException:
             # Cancelled: which outcome that is, only the reason of the stop can tell; see _finish.
-            del self._jobs[task_id]
+            self._forget(job)
             if job.has_begun:
-                self._settle(job, _cancelled(job, self._note_end().not_begun.reason, self._zero))
+                self._settle(
+                    job, _cancelled(job, self._note_end().not_begun.reason, self._report.zero)
+                )
             raise
-        del self._jobs[task_id]
+        self._forget(job)
         if job.reason is not None and isinstance(outcome, Failure):
-            outcome = _cancelled(job, job.reason, self._zero)
+            outcome = _cancelled(job, job.reason, self._report.zero)
         self._settle(job, outcome)
-        then(task_id)
+        then(job.task.id)
+
+    def _forget(self, job: Job) -> None:
+        del self._jobs[job.task.id]
+        self._count_held(0)
+
+    def _count_held(self, more: int) -> None:
+        """Have the clock stand still while all tasks under way wait for the gate."""
+        self._held += more
+        if self._gate is not None and self._held == len(self._jobs):
+            self._report.clock.stand_still()
+        elif self._gate is not None:
+            self._report.clock.go_on()
 
     async def _perform_behind_gate(
         self, job: Job, decision: Decision, priority: Priority
     ) -> Outcome:
         """The same where a call may have to wait; then it is decided again: its tool is known."""
-        if not isinstance(decision, Failure) and await self._performer.pass_gate(job, job.task):
+        if not isinstance(decision, Failure) and await self._pass_gate(job):
             if job.reason is not None:
                 return Failure(TaskError("cancelled", job.reason, retryable=False))
             again = self._decide(job.task)
@@ -324,6 +341,13 @@ class Run:
                 return again
             decision = again
         return await self._performer.perform(job, decision, priority)
+
+    async def _pass_gate(self, job: Job) -> bool:
+        self._count_held(1)
+        try:
+            return await self._performer.pass_gate(job, job.task)
+        finally:
+            self._count_held(-1)
 
     def _decide(self, task: TaskPlan) -> Start | StartEach | Skipped | Failure | Cancelled:
         if task.id in self._unwanted:
@@ -353,7 +377,7 @@ class Run:
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
         task = job.task
-        result = job.result(outcome, self._zero)
+        result = job.result(outcome, self._report.zero)
         self._results[task.id] = result
         self._statuses[task.id] = outcome.status
         match outcome:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import anyio
-
 from orchestrator.calls import Call, OnProgress
+from orchestrator.clock import Clock
 from orchestrator.errors import TaskError
 from orchestrator.events import (
     Announcer,
@@ -29,18 +28,23 @@ class Reporter:
     """Makes events of what happens to calls.
 
     Attributes:
-        zero: When the run began, on anyio's clock.
+        clock: The time of the run.
         announce: Tells the observers.
     """
 
     def __init__(self, announce: Announcer, plan: Plan) -> None:
-        self.zero = 0.0
+        self.clock = Clock()
         self.announce = announce
         self._plan = plan
 
+    @property
+    def zero(self) -> float:
+        """When the run began, on anyio's clock."""
+        return self.clock.zero
+
     def now_ms(self) -> float:
         """Milliseconds since the run began."""
-        return (anyio.current_time() - self.zero) * 1000
+        return self.clock.now_ms()
 
     def waiting(self, call: Call) -> None:
         """A call has to wait."""

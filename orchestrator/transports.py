@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 from mcp.shared.message import SessionMessage
@@ -19,11 +19,13 @@ from mcp.types import JSONRPCRequest, JSONRPCResponse
 from orchestrator import receipts
 from orchestrator.config import Server
 from orchestrator.processes import Started, kept, start
-from orchestrator.sharing import HttpClient
 from orchestrator.stderr import StderrTail
 from orchestrator.stdio import Program
 
 COURTESY_S = 1.0
+
+if TYPE_CHECKING:
+    from orchestrator.sharing import HttpClient
 
 Notify = Callable[[], None]
 
@@ -49,7 +51,7 @@ async def target_of(
     server: Server,
     stack: AsyncExitStack,
     tail: StderrTail,
-    http: HttpClient,
+    http: HttpClient | None,
     heard: Notify,
     on_end: Notify,
     started: Started | None = None,
@@ -60,7 +62,7 @@ async def target_of(
         server: The server.
         stack: Closes what has to outlive the session.
         tail: Takes what a program says on its stderr.
-        http: The client for it, if it is a URL.
+        http: The client for it, if it is a URL; None makes one.
         heard: Is told whenever anything comes from the server.
         on_end: Is told when the server has ended the connection.
         started: Its program, if that was started already.
@@ -76,7 +78,9 @@ async def target_of(
     if server.url is not None:
         from mcp.client.streamable_http import streamable_http_client
 
-        client = await stack.enter_async_context(http.session(heard))
+        from orchestrator.sharing import HttpClient
+
+        client = await stack.enter_async_context((http or HttpClient(server)).session(heard))
         limit = server.max_result_bytes
         transport = streamable_http_client(server.url, http_client=client, max_sse_event_size=limit)
         return Target(Watched(transport, heard, on_end))

@@ -16,7 +16,7 @@ import orchestrator
 PACKAGE = Path(orchestrator.__file__).parent
 # From the ground up: a module may import those of its own row and of the rows above it.
 LAYERS = [
-    {"errors", "encoding", "breaker", "framing"},
+    {"errors", "encoding", "breaker", "clock", "framing"},
     {"paths", "documents", "tokens", "scope"},
     {"expressions", "canonical"},
     {"templates", "references", "conversion", "contents", "graph", "inputs"},
