@@ -65,15 +65,14 @@ class Verdict:
 
 def _engine(size: str, *, full_only: bool) -> list[Target]:
     targets: list[Target] = []
-    # Under a limit, how often the garbage collector walks the workflow decides: a wider margin.
-    for limit, ratio, growth in (("unlimited", 5.0, 1.5), ("default limit", 6.5, 1.9)):
+    for limit in ("unlimited", "default limit"):
         variant = f"{size} {limit}"
         targets += [
-            Target("engine", variant, "bare_anyio", "<=", ratio, 4.0, full_only),
+            Target("engine", variant, "bare_anyio", "<=", 3.3, 2.5, full_only),
             Target("engine", variant, "bytes_per_task", "<", 6144, 6144, full_only),
         ]
         if size != "1,000":
-            targets.append(Target("engine", variant, "growth", "<=", growth, 1.3, full_only))
+            targets.append(Target("engine", variant, "growth", "<=", 1.6, 1.3, full_only))
     return targets
 
 
@@ -105,7 +104,7 @@ TARGETS = (
     Target("cold", "first call of 5 servers: run", "by_hand", "<=", 1.3, 1.15, full_only=True),
     Target("cold", "first call, quick server: run", "by_hand", "<=", 1.4, 1.15, full_only=True),
     Target("gather", "5 x 100 ms: orchestrator", "by_hand", "<=", 1.10, 1.05),
-    Target("gather", "instant: orchestrator", "by_hand", "<=", 1.35, 1.25),
+    Target("gather", "instant: orchestrator", "by_hand", "<=", 1.25, 1.10),
     Target("sessions", "2 sessions", "of_ideal", ">=", 0.55, 0.9),
     Target("sessions", "4 sessions", "of_ideal", ">=", 0.55, 0.9, full_only=True),
     Target("inflight", "100", "at_once", ">=", 100, 100),

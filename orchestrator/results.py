@@ -115,8 +115,8 @@ class RunResult:
             none succeeded or the first failure ended the run; `cancelled` if the user or the limit
             of the run did; else `partial`.
         started_at: When it began, in UTC, ISO 8601.
-        duration_ms: From the first task's start to the last one's end, milliseconds. The start of
-            servers does not count.
+        duration_ms: From the first task's start to the last one's end, milliseconds. Time in which
+            all tasks wait for servers to start does not count.
         schedule: `generations` or `dataflow`.
         generations: The topological generations, each in alphabetical order.
         sequential_ms: The sum of the task times, milliseconds. An estimate of a sequential run, not
