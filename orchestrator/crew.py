@@ -15,7 +15,7 @@ from anyio.abc import TaskGroup
 
 from orchestrator.limits import FIRST, Entry, Priority, Slots
 
-Work = Callable[[], Coroutine[Any, Any, None]]
+Work = Callable[..., Coroutine[Any, Any, None]]
 
 
 class Crew(Slots):
@@ -36,17 +36,23 @@ class Crew(Slots):
         self._coming = 0
 
     def start_soon(
-        self, tasks: TaskGroup, work: Work, priority: Priority = FIRST, who: object = None
+        self,
+        tasks: TaskGroup,
+        work: Work,
+        *arguments: Any,
+        priority: Priority = FIRST,
+        who: object = None,
     ) -> None:
         """Have some work done with a slot held, when its turn has come.
 
         Args:
             tasks: Where it is done.
             work: What is to be done. If it is abandoned, it is done at once and without a slot.
+            arguments: What it is given.
             priority: The smaller goes first.
             who: By whom `abandon` knows it.
         """
-        self._queue(_Job(1, self, tasks, work, who), priority, who, None)
+        self._queue(_Job(1, self, tasks, work, arguments, who), priority, who, None)
 
     def _queue(self, entry: Entry, priority: Priority, who: object, _group: object) -> None:
         super()._queue(entry, priority, who, None)  # they are all of one run
@@ -63,7 +69,7 @@ class Crew(Slots):
         """Do a job that was given a slot, and then one after the other from the queue."""
         while job is not None or (job := await self._next_job()) is not None:
             try:
-                await job.work()
+                await job.work(*job.arguments)
             except BaseException:
                 self.release()
                 raise
@@ -90,7 +96,7 @@ class Crew(Slots):
         self._forget(job)
         if job.is_gone:
             self._wanted -= job.weight
-            job.tasks.start_soon(job.work)
+            job.tasks.start_soon(job.work, *job.arguments)
         else:
             job.tasks.start_soon(self._carry_out, job)
 
@@ -104,6 +110,7 @@ class _Job(Entry):
     crew: Crew
     tasks: TaskGroup
     work: Work
+    arguments: tuple[Any, ...]
     who: object
 
     def wake(self) -> None:

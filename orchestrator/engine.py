@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from typing import Any, TypeGuard
 
 import anyio
 from anyio.abc import TaskGroup
 
-from orchestrator.calls import Call, Caller, ServerPolicy, Tool
-from orchestrator.crew import Crew, Work
+from orchestrator.calls import Caller, ServerPolicy, Tool
+from orchestrator.crew import Crew
 from orchestrator.errors import TaskError, nearest
 from orchestrator.events import (
     Announcer,
@@ -28,7 +27,6 @@ from orchestrator.events import (
 )
 from orchestrator.gate import Gate
 from orchestrator.jobs import Job, RunState
-from orchestrator.limits import Priority
 from orchestrator.locks import Locks
 from orchestrator.outcomes import (
     Cancelled,
@@ -40,13 +38,13 @@ from orchestrator.outcomes import (
     Success,
     decide,
 )
-from orchestrator.performing import Decision, Performer, internal
+from orchestrator.performing import Performer, internal
 from orchestrator.planning import TaskPlan
 from orchestrator.priorities import priorities
 from orchestrator.references import Scope
 from orchestrator.reporting import Reporter
 from orchestrator.results import RunResult, TaskResult
-from orchestrator.schedules import SCHEDULES, Then
+from orchestrator.schedules import BATCH, SCHEDULES, Then
 from orchestrator.summary import Stop, summarize
 from orchestrator.workflow import Schedule, Workflow
 from orchestrator.wrappers import (
@@ -123,6 +121,7 @@ class Run:
         self._started_at = started_at
         self._announce = Announcer(observers)
         self._report = Reporter(self._announce, self.plan)
+        self._clock = self._report.clock
         self._may_wait = bool(self._limit) or any(each.is_limited for each in servers.values())
         self._crew = self._new_crew(servers)
         self._outputs: dict[str, Any] = {}
@@ -210,9 +209,7 @@ class Run:
     def status(self) -> RunState:
         """What it does now: how many tasks have settled, and every call that is under way."""
         running = [
-            activity
-            for job in self._jobs.values()
-            for activity in job.activities(self._report.zero)
+            activity for job in self._jobs.values() for activity in job.activities(self._clock.zero)
         ]
         return RunState(len(self._results), len(self.plan.tasks), tuple(running))
 
@@ -228,7 +225,7 @@ class Run:
         if self._began:
             raise RuntimeError("a run can be executed once: make another")
         self._began = True
-        self._report.clock.start()
+        self._clock.start()
         if self._may_wait:
             self._priorities = priorities(self.plan, self.schedule, self._estimates)
         if self._announce:
@@ -254,8 +251,10 @@ class Run:
         limit = self.workflow.timeout_s
         with self._cancel_scope as scope:
             if limit is not None:
-                scope.deadline = self._report.zero + limit
-            await SCHEDULES[self.schedule](self.plan, self._start, self._on_generation)
+                scope.deadline = self._clock.zero + limit
+            # Where calls wait for slots, who goes first is decided among all that are ready.
+            batch = 0 if self._may_wait else BATCH
+            await SCHEDULES[self.schedule](self.plan, self._start, self._on_generation, batch)
             while self._gate is not None and self._gate.waiting_for():
                 self._count_held(0)
                 await self._gate.changed()
@@ -277,70 +276,63 @@ class Run:
             then(task_id)
             return
         self._jobs[task_id] = job
-        self._count_held(0)
-        priority = self._priorities.get(task_id, 0.0), job.task.index
-        free = None if self._gate else self._performer.prepare(job, decision, priority)
+        if self._gate is not None:
+            self._count_held(0)
+        job.decision = decision
+        job.priority = self._priorities.get(task_id, 0.0), job.task.index
+        free = self._performer.prepare(job) if self._gate is None else None
         if free is None or self._crew is None:
-            tasks.start_soon(self._carry_out, job, decision, priority, then)
-        else:
-            work = partial(self._carry_out, job, decision, priority, then)
-            self._queue(tasks, self._crew, free, work)
+            tasks.start_soon(self._carry_out, job, then)
+            return
+        free.queued_at = anyio.current_time()
+        free.end_by = self._crew
+        if self._announce and self._crew.is_busy():
+            self._report.waiting(free)
+        self._crew.start_soon(tasks, self._carry_out, job, then, priority=job.priority, who=free)
 
-    def _queue(self, tasks: TaskGroup, crew: Crew, call: Call, work: Work) -> None:
-        """Have a call that waits for nothing else made in a slot of the run."""
-        call.queued_at = anyio.current_time()
-        call.end_by = crew
-        if self._announce and crew.is_busy():
-            self._report.waiting(call)
-        crew.start_soon(tasks, work, call.priority, call)
-
-    async def _carry_out(
-        self, job: Job, decision: Decision, priority: Priority, then: Then
-    ) -> None:
+    async def _carry_out(self, job: Job, then: Then) -> None:
         """Carry a task out until it has settled. Raises nothing but cancellation."""
         if self._stop is not None:  # its slot came together with the end of the run
             return
         try:
             perform = self._performer.perform if self._gate is None else self._perform_behind_gate
-            outcome = await perform(job, decision, priority)
+            outcome = await perform(job)
         except BaseException:
             # Cancelled: which outcome that is, only the reason of the stop can tell; see _finish.
             self._forget(job)
             if job.has_begun:
-                self._settle(
-                    job, _cancelled(job, self._note_end().not_begun.reason, self._report.zero)
-                )
+                reason = self._note_end().not_begun.reason
+                self._settle(job, _cancelled(job, reason, self._clock.zero))
             raise
         self._forget(job)
         if job.reason is not None and isinstance(outcome, Failure):
-            outcome = _cancelled(job, job.reason, self._report.zero)
+            outcome = _cancelled(job, job.reason, self._clock.zero)
         self._settle(job, outcome)
         then(job.task.id)
 
     def _forget(self, job: Job) -> None:
         del self._jobs[job.task.id]
-        self._count_held(0)
+        if self._gate is not None:
+            self._count_held(0)
 
     def _count_held(self, more: int) -> None:
         """Have the clock stand still while all tasks under way wait for the gate."""
         self._held += more
-        if self._gate is not None and self._held == len(self._jobs):
-            self._report.clock.stand_still()
-        elif self._gate is not None:
-            self._report.clock.go_on()
+        if self._held == len(self._jobs):
+            self._clock.stand_still()
+        else:
+            self._clock.go_on()
 
-    async def _perform_behind_gate(
-        self, job: Job, decision: Decision, priority: Priority
-    ) -> Outcome:
+    async def _perform_behind_gate(self, job: Job) -> Outcome:
         """The same where a call may have to wait; then it is decided again: its tool is known."""
-        if not isinstance(decision, Failure) and await self._pass_gate(job):
+        if not isinstance(job.decision, Failure) and await self._pass_gate(job):
             if job.reason is not None:
                 return Failure(TaskError("cancelled", job.reason, retryable=False))
             again = self._decide(job.task)
             if isinstance(again, Skipped | Cancelled) or _is_final(again, job.task):
                 return again
-            decision = again
-        return await self._performer.perform(job, decision, priority)
+            job.decision = again
+        return await self._performer.perform(job)
 
     async def _pass_gate(self, job: Job) -> bool:
         self._count_held(1)
@@ -377,7 +369,7 @@ class Run:
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
         task = job.task
-        result = job.result(outcome, self._report.zero)
+        result = job.result(outcome, self._clock.zero)
         self._results[task.id] = result
         self._statuses[task.id] = outcome.status
         match outcome:

@@ -11,9 +11,13 @@ from dataclasses import dataclass
 import anyio
 
 from orchestrator.calls import Call
-from orchestrator.outcomes import Cancelled, ItemResult, Outcome
+from orchestrator.limits import FIRST, Priority
+from orchestrator.outcomes import Cancelled, Failure, ItemResult, Outcome, Start, StartEach
 from orchestrator.planning import Target, TaskPlan
 from orchestrator.results import TaskResult
+
+Decision = Start | StartEach | Failure
+"""What is to be carried out: of a failure, the fallback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class Job:
 
     Attributes:
         task: The task.
+        decision: What is to be done; None once its call is made up.
+        priority: Of its calls, where they wait for slots.
         reason: Why it was cancelled by itself; None if it was not.
         call: Its call, and `fallback` that of its fallback.
         items: How each item of a `for_each` ended, None where it has not.
@@ -67,6 +73,8 @@ class Job:
     """
 
     task: TaskPlan
+    decision: Decision | None = None
+    priority: Priority = FIRST
     reason: str | None = None
     call: Call | None = None
     fallback: Call | None = None

@@ -23,7 +23,6 @@ from orchestrator.calls import (
 from orchestrator.errors import CallError, TaskError
 from orchestrator.gate import Gate
 from orchestrator.jobs import Job, ended
-from orchestrator.limits import Priority
 from orchestrator.outcomes import (
     Failure,
     ItemResult,
@@ -48,9 +47,6 @@ logger = logging.getLogger("orchestrator")
 # of any length.
 ITEMS_PER_SLOT = 10
 MIN_ITEMS = 100
-
-Decision = Start | StartEach | Failure
-"""What is to be carried out."""
 
 
 class Performer:
@@ -100,43 +96,37 @@ class Performer:
         job.held, job.note, job.scope = None, "", None
         return True
 
-    def prepare(self, job: Job, decision: Decision, priority: Priority) -> Call | None:
+    def prepare(self, job: Job) -> Call | None:
         """The call of a task, if it waits for nothing but a slot of the run."""
-        task = job.task
+        task, decision = job.task, job.decision
         if task.policies is not PLAIN or not isinstance(decision, Start):
             return None
-        call = job.call = self._new_call(job, task, decision, priority)
+        call = job.call = self._new_call(job, task, decision)
+        job.decision = None
         call.is_free = not self._servers.get(task.server, FREE).limits_of(call)
         return call if call.is_free else None
 
-    def perform(self, job: Job, decision: Decision, priority: Priority) -> Awaitable[Outcome]:
-        """Carry a decision out. Raises nothing but cancellation.
+    def perform(self, job: Job) -> Awaitable[Outcome]:
+        """Carry out what was decided. Raises nothing but cancellation."""
+        return self._perform(job) if job.call is None else self._outcome(job.call)
 
-        Args:
-            job: The task, which is told of the calls.
-            decision: What to do; of a failure, only the fallback is left.
-            priority: Of its calls, where they wait for slots.
-        """
-        if job.call is not None:
-            return self._outcome(job.call)
-        return self._perform(job, decision, priority)
-
-    async def _perform(self, job: Job, decision: Decision, priority: Priority) -> Outcome:
+    async def _perform(self, job: Job) -> Outcome:
         outcome: Outcome
-        match decision:
-            case Start():
-                call = job.call = self._new_call(job, job.task, decision, priority)
+        match job.decision:
+            case Start() as decision:
+                call = job.call = self._new_call(job, job.task, decision)
                 outcome = await self._outcome(call)
             case StartEach(items):
-                outcome = await self._each(job, items, priority)
-            case Failure():
-                outcome = decision
+                outcome = await self._each(job, items)
+            case failure:
+                assert failure is not None
+                outcome = failure
         has_fallback = job.task.policies.fallback is not None and job.reason is None
         if isinstance(outcome, Failure) and has_fallback:
-            return await self._fall_back(job, outcome, priority)
+            return await self._fall_back(job, outcome)
         return outcome
 
-    def _new_call(self, job: Job, target: Target, decision: Start, priority: Priority) -> Call:
+    def _new_call(self, job: Job, target: Target, decision: Start) -> Call:
         task, policies = job.task, job.task.policies
         tool = self._tools.get(target.target)
         call = Call(
@@ -145,7 +135,7 @@ class Performer:
             target.tool,
             decision.arguments,
             self._timeout_of(task.timeout_s, target.server),
-            priority,
+            job.priority,
             tool is not None and tool.read_only is False,
             decision.conversions,
             locks=decision.locks,
@@ -178,7 +168,7 @@ class Performer:
             decision = decide_retry(error, call.attempts, None, call.safe, 0.0)
             self._reporter.failed(call, error, decision)
 
-    async def _each(self, job: Job, items: list[Any], priority: Priority) -> Outcome:
+    async def _each(self, job: Job, items: list[Any]) -> Outcome:
         """One call for each item, by as many workers as there may be calls at a time."""
         results: list[ItemResult | None] = [None] * len(items)
         in_flight: dict[int, Call] = {}
@@ -187,7 +177,7 @@ class Performer:
 
         async def work() -> None:
             for index, item in numbered:
-                result = await self._item(job, in_flight, (index, item), priority)
+                result = await self._item(job, in_flight, (index, item))
                 results[index] = result
                 self._reporter.item_settled(job.task.id, result)
 
@@ -202,7 +192,7 @@ class Performer:
         return _joined([result for result in results if result is not None])
 
     async def _item(
-        self, job: Job, in_flight: dict[int, Call], numbered: tuple[int, Any], priority: Priority
+        self, job: Job, in_flight: dict[int, Call], numbered: tuple[int, Any]
     ) -> ItemResult:
         index, item = numbered
         task = job.task
@@ -213,17 +203,17 @@ class Performer:
             decision = start(task, scope, schema, task.policies.locks)
         except CallError as failure:
             return ItemResult(index, Failure(failure.error))
-        call = self._new_call(job, task, decision, (*priority, index))
-        call.item = index
+        call = self._new_call(job, task, decision)
+        call.item, call.priority = index, (*job.priority, index)
         in_flight[index] = call
         outcome = await self._outcome(call)
         del in_flight[index]
         return ended(call, outcome, self._reporter.zero)
 
-    async def _fall_back(self, job: Job, failure: Failure, priority: Priority) -> Outcome:
+    async def _fall_back(self, job: Job, failure: Failure) -> Outcome:
         """What stands in for a task that failed; if that fails too, both errors are told."""
         try:
-            output = await self._stand_in(job, failure.error, priority)
+            output = await self._stand_in(job, failure.error)
         except CallError as second:
             error = with_fallback_error(failure.error, second.error)
         except Exception as bug:
@@ -233,7 +223,7 @@ class Performer:
             return Success(output, failure.error)
         return replace(failure, error=error)
 
-    async def _stand_in(self, job: Job, error: TaskError, priority: Priority) -> Any:
+    async def _stand_in(self, job: Job, error: TaskError) -> Any:
         fallback = job.task.policies.fallback
         assert fallback is not None
         scope = replace(self._scope, error=error.to_dict())
@@ -245,7 +235,7 @@ class Performer:
         tool = self._tools.get(fallback.target)
         held = tuple(lock for lock in job.task.policies.locks if not lock.of_item)
         decision = start(fallback, scope, tool.input_schema if tool else None, held)
-        call = self._new_call(job, fallback, decision, priority)
+        call = self._new_call(job, fallback, decision)
         call.retry, call.is_fallback = None, True
         job.fallback = call
         return await self._call(call)

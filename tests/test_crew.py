@@ -48,7 +48,7 @@ async def test_the_queue_is_served_by_priority_and_by_as_many_tasks_as_there_are
     crew, log = Crew(2, "a slot of the run"), Log()
     async with anyio.create_task_group() as tasks:
         for number in reversed(range(6)):
-            crew.start_soon(tasks, log.work(str(number)), (number,))
+            crew.start_soon(tasks, log.work(str(number)), priority=(number,))
         assert crew.is_busy()
     began = [("0", 0), ("1", 0), ("2", 1), ("3", 1), ("4", 2), ("5", 2)]
     assert sorted(log.began) == began
@@ -63,10 +63,10 @@ async def test_what_becomes_ready_at_the_same_moment_takes_part() -> None:
 
         async def first() -> None:
             await log.work("first")()
-            crew.start_soon(tasks, log.work("urgent"), (0,))
+            crew.start_soon(tasks, log.work("urgent"), priority=(0,))
 
-        crew.start_soon(tasks, first, (1,))
-        crew.start_soon(tasks, log.work("patient"), (2,))
+        crew.start_soon(tasks, first, priority=(1,))
+        crew.start_soon(tasks, log.work("patient"), priority=(2,))
     assert log.began == [("first", 0), ("urgent", 1), ("patient", 2)]
 
 
@@ -79,11 +79,11 @@ async def test_those_who_wait_by_themselves_share_the_slots_with_the_queue() -> 
         crew.release()
 
     async with anyio.create_task_group() as tasks:
-        crew.start_soon(tasks, log.work("b"), (2,))
-        crew.start_soon(tasks, log.work("d"), (4,))
+        crew.start_soon(tasks, log.work("b"), priority=(2,))
+        crew.start_soon(tasks, log.work("d"), priority=(4,))
         tasks.start_soon(alone, "c", 3)
         tasks.start_soon(alone, "a", 1)
-        crew.start_soon(tasks, log.work("e"), (5,))
+        crew.start_soon(tasks, log.work("e"), priority=(5,))
     assert log.began == [("a", 0), ("b", 1), ("c", 2), ("d", 3), ("e", 4)]
     assert log.most == 1
     assert crew.idle
@@ -92,9 +92,9 @@ async def test_those_who_wait_by_themselves_share_the_slots_with_the_queue() -> 
 async def test_what_is_abandoned_in_the_queue_is_done_at_once_and_without_a_slot() -> None:
     crew, log = Crew(1), Log()
     async with anyio.create_task_group() as tasks:
-        crew.start_soon(tasks, log.work("long", 3), (1,), who="long")
-        crew.start_soon(tasks, log.work("abandoned", 0), (2,), who="abandoned")
-        crew.start_soon(tasks, log.work("next"), (3,), who="next")
+        crew.start_soon(tasks, log.work("long", 3), priority=(1,), who="long")
+        crew.start_soon(tasks, log.work("abandoned", 0), priority=(2,), who="abandoned")
+        crew.start_soon(tasks, log.work("next"), priority=(3,), who="next")
         await anyio.sleep(1)
         crew.abandon("abandoned")
         crew.abandon("abandoned")
@@ -123,9 +123,9 @@ async def test_one_who_waits_by_himself_can_be_abandoned_too() -> None:
 async def test_what_is_cancelled_leaves_its_slot_to_others() -> None:
     crew, log = Crew(1), Log()
     async with anyio.create_task_group() as others, anyio.create_task_group() as tasks:
-        crew.start_soon(tasks, log.work("cancelled", 9), (1,))
-        crew.start_soon(tasks, log.work("never"), (2,), who="never")
-        crew.start_soon(others, log.work("other"), (3,))
+        crew.start_soon(tasks, log.work("cancelled", 9), priority=(1,))
+        crew.start_soon(tasks, log.work("never"), priority=(2,), who="never")
+        crew.start_soon(others, log.work("other"), priority=(3,))
         await anyio.sleep(1)
         crew.abandon("never")
         await anyio.sleep(1)

@@ -358,3 +358,19 @@ async def test_a_run_shows_how_far_it_is() -> None:
     assert repr(run) == "Run('shown', 0 of 2 tasks settled)"
     await run.execute()
     assert repr(run) == "Run('shown', 2 of 2 tasks settled)"
+
+
+async def test_the_first_calls_of_many_go_out_while_the_others_are_started(
+    schedule: Schedule,
+) -> None:
+    tasks = [f"t{number}" for number in range(100)]
+    started: list[int] = []
+
+    async def call(_: Call) -> None:
+        started.append(len(run.status().running))
+
+    run = Run(workflow(*tasks), call, schedule=schedule, max_concurrency=0)
+    result = await run.execute()
+    assert result.status == "success"
+    assert len(started) == 100
+    assert 1 <= started[0] < 100
