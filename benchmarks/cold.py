@@ -51,9 +51,8 @@ async def measure(wanted: frozenset[str], settings: Settings, tell: Tell) -> Non
         five_tools = write_workflow(folder, "five-tools", scenarios.FIVE_TOOLS)
         five = write_workflow(folder, "five", scenarios.FIVE.workflow("five"))
         command = ("orchestrator", "run", "--servers", str(servers), "--json")
-        ways = {"run": process(*command, str(five_tools))}
+        ways = {"run": process(*command, str(five_tools)), "by hand": process("benchmarks.by_hand")}
         if not settings.quick:
-            ways["by hand"] = process("benchmarks.by_hand")
             ways["sequential"] = process(*command, *SEQUENTIAL, str(five_tools))
         await _compare("five-tools", ways, settings, tell)
         if not settings.quick:
