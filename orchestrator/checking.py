@@ -12,6 +12,7 @@ from typing import Any
 
 from orchestrator import graph as graphs
 from orchestrator.canonical import task_of
+from orchestrator.codes import Code
 from orchestrator.errors import Problem, nearest, pointer
 from orchestrator.expressions import Place
 from orchestrator.paths import Path
@@ -219,7 +220,7 @@ class _Checker:
 
     def _unknown(
         self,
-        code: str,
+        code: Code,
         message: str,
         name: str,
         known: Mapping[str, Any],

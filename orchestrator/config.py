@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator.canonical import problems_of
+from orchestrator.codes import Code
 from orchestrator.documents import DocumentError, parse_json
 from orchestrator.errors import ConfigError, Problem, nearest, pointer
 from orchestrator.redaction import describe, hideable, redact, secrets_of
@@ -305,5 +306,5 @@ class _Reader:
             self.problems.append(problem)
         return value or default or ""
 
-    def _wrong(self, message: str, at: Location, code: str = "wrong_value") -> None:
+    def _wrong(self, message: str, at: Location, code: Code = "wrong_value") -> None:
         self.problems.append(Problem(code, message, pointer(*at)))

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.codes import Code
 from orchestrator.errors import Problem, WorkflowError, nearest
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def read_document(path: Path, error: type[WorkflowError] = WorkflowError) -> Any
     Raises:
         WorkflowError: (or the class given) The file is not there, not readable or not well-formed.
     """
-    code = "unreadable_file"
+    code: Code = "unreadable_file"
     try:
         text = path.read_text(encoding="utf-8-sig")
         return parse_yaml(text) if is_yaml(path) else parse_json(text)

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
+from orchestrator.codes import Code, Severity
+
 ErrorKind = Literal[
     "tool_error",
     "timeout",
@@ -41,23 +43,33 @@ class OrchestratorError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in a file, found before anything was called.
+    """One finding in a file, made before anything was called.
 
     Attributes:
-        code: A stable name of the kind of mistake, such as `unknown_task`.
+        code: A stable name of the kind of finding, such as `unknown_task`.
         message: What is wrong.
         path: Where, as a JSON Pointer (RFC 6901) into the file; empty for the whole file.
         task: The id of the task it is in, if it is in one.
         alternatives: The nearest valid names or values, best first.
         hint: How to mend it, as a sentence; empty if the message says enough.
+        severity: `error`: it would fail; `warning`: it may fail, or is most likely not meant;
+            `note`: it cannot be known.
+        text: The part of the value at `path` that is meant, as it is written; empty for all of it.
+        replacement: What mends it for certain, as the operations of a JSON Patch (RFC 6902).
+        line: The line in the file, from 1, and `column` the character in it; None if unknown.
     """
 
-    code: str
+    code: Code
     message: str
     path: str = ""
     task: str | None = None
     alternatives: tuple[str, ...] = ()
     hint: str = ""
+    severity: Severity = "error"
+    text: str = ""
+    replacement: tuple[Mapping[str, Any], ...] = ()
+    line: int | None = None
+    column: int | None = None
 
     def __str__(self) -> str:
         place = f"task {self.task!r}, " if self.task is not None else ""
@@ -71,11 +83,15 @@ class Problem:
         """The problem as a JSON object, its fields as in the class."""
         return {
             "code": self.code,
+            "severity": self.severity,
             "message": self.message,
             "path": self.path,
             "task": self.task,
+            "line": self.line,
+            "column": self.column,
             "alternatives": list(self.alternatives),
             "hint": self.hint,
+            "replacement": [dict(operation) for operation in self.replacement],
         }
 
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from orchestrator.codes import Code
 from orchestrator.expressions import ROOTS, ExpressionSyntaxError, compile_expression
 from orchestrator.paths import Path, PathSyntaxError, describe, parse_path
 from orchestrator.scope import MISSING, Missing, Reference, Scope
@@ -75,7 +76,7 @@ class Fault:
 
     path: Path
     message: str
-    code: str = "malformed_reference"
+    code: Code = "malformed_reference"
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator.canonical import problems_of
+from orchestrator.codes import Code
 from orchestrator.documents import DocumentError, parse_json
 from orchestrator.encoding import to_json
 from orchestrator.errors import Problem, WorkflowError
@@ -207,6 +208,6 @@ def _read(path: Path) -> _Document:
         raise _broken(path, "malformed_document", message) from None
 
 
-def _broken(path: Path, code: str, message: str) -> WorkflowError:
+def _broken(path: Path, code: Code, message: str) -> WorkflowError:
     hint = "" if code == "unwritable_file" else _MEND
     return WorkflowError(str(path), [Problem(code, message, hint=hint)])

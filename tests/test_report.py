@@ -8,6 +8,7 @@ from orchestrator.calls import Tool
 from orchestrator.cli import report
 from orchestrator.engine import Run
 from orchestrator.errors import CallError
+from orchestrator.signatures import signature
 from tests.fakes import ScriptedCaller, failing, workflow
 
 
@@ -91,6 +92,4 @@ def test_the_signature_of_a_tool_says_what_is_optional() -> None:
         "required": ["city"],
     }
     tool = Tool("weather", "forecast", schema)
-    assert (
-        report.signature(tool) == "city: string, days: integer = 3, what?: string|null, any?: any"
-    )
+    assert signature(tool) == "city: string, days: integer = 3, what?: string|null, any?: any"

@@ -379,9 +379,9 @@ def test_mistakes_among_many_names_are_all_said() -> None:
 
 
 def test_what_is_wrong_with_the_whole_file_comes_last_and_nothing_comes_twice() -> None:
-    whole, part = Problem("x", "whole"), Problem("x", "part", "/tasks/0/arguments/y")
+    whole, part = Problem("cycle", "whole"), Problem("cycle", "part", "/tasks/0/arguments/y")
     assert as_written([whole, part, whole], {"tasks": [T | {"params": {"y": 1}}]}) == [
-        Problem("x", "part", "/tasks/0/params/y"),
+        Problem("cycle", "part", "/tasks/0/params/y"),
         whole,
     ]
 
@@ -400,11 +400,15 @@ def test_a_problem_is_a_json_object_too() -> None:
     problem = refused({"tasks": [T], "nam": "x"})[0]
     assert problem.to_dict() == {
         "code": "unknown_field",
+        "severity": "error",
         "message": "there is no field 'nam'",
         "path": "/nam",
         "task": None,
+        "line": None,
+        "column": None,
         "alternatives": ["name"],
         "hint": "",
+        "replacement": [],
     }
 
 

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from orchestrator.calls import Tool
 from orchestrator.results import RunResult, TaskResult
+from orchestrator.signatures import signature
 from orchestrator.workflow import Workflow
 
 MAX_ROWS = 60
@@ -165,24 +166,6 @@ def print_tools(tools: list[Tool]) -> None:
         first_line = tool.description.strip().partition("\n")[0]
         table.add_row(Text(tool.target), Text(signature(tool), style="dim"), Text(first_line))
     _console().print(table)
-
-
-def signature(tool: Tool) -> str:
-    """The arguments of a tool in short: `city: string, days: integer = 3`."""
-    required = tool.input_schema.get("required", ())
-    properties = tool.input_schema.get("properties", {})
-    return ", ".join(
-        _argument(name, schema, name in required) for name, schema in properties.items()
-    )
-
-
-def _argument(name: str, schema: Any, required: bool) -> str:
-    described = schema if isinstance(schema, dict) else {}
-    kind = described.get("type", "any")
-    kind = "|".join(kind) if isinstance(kind, list) else kind
-    if "default" in described:
-        return f"{name}: {kind} = {described['default']!r}"
-    return f"{name}: {kind}" if required else f"{name}?: {kind}"
 
 
 def tool_document(tool: Tool) -> dict[str, Any]:

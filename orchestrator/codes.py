@@ -1,0 +1,48 @@
+"""The stable names of everything that can be found wrong, or worth a second look, before a run.
+
+The rule of this file: each code is here, and has its paragraph in docs/findings.md; a code that was
+published never changes its meaning.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Severity = Literal["error", "warning", "note"]
+
+Code = Literal[
+    "cycle",
+    "denied_tool",
+    "doubled_field",
+    "duplicate_id",
+    "malformed_document",
+    "malformed_reference",
+    "malformed_variable",
+    "means_nothing",
+    "missing_field",
+    "missing_input",
+    "missing_variable",
+    "never_retried",
+    "never_runs",
+    "no_error_here",
+    "no_item_here",
+    "no_servers",
+    "not_json",
+    "retry_of_a_writer",
+    "self_reference",
+    "server_unavailable",
+    "unannotated_tools",
+    "unknown_field",
+    "unknown_input",
+    "unknown_server",
+    "unknown_task",
+    "unknown_tool",
+    "unreadable_file",
+    "unwritable_file",
+    "usage",
+    "wrong_input",
+    "wrong_schema",
+    "wrong_type",
+    "wrong_value",
+]
+CODES: tuple[Code, ...] = get_args(Code)
