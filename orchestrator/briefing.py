@@ -108,13 +108,12 @@ def _marks(tool: Tool) -> list[str]:
 
 def _summary(description: str) -> str:
     """The first sentences of a description, as many as there is room for."""
-    first, *more = filter(None, map(_one_line, _SENTENCES.split(description))) or [""]
-    said = cut(first, MAX_DESCRIPTION)
-    for sentence in more:
-        if len(said) + len(sentence) >= MAX_DESCRIPTION:
+    said = ""
+    for sentence in filter(None, map(_one_line, _SENTENCES.split(description))):
+        if said and len(said) + len(sentence) >= MAX_DESCRIPTION:
             break
-        said = f"{said} {sentence}"
-    return said
+        said = f"{said} {sentence}".lstrip()
+    return cut(said, MAX_DESCRIPTION)
 
 
 def _arguments(tool: Tool) -> dict[str, str]:

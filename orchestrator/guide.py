@@ -61,11 +61,12 @@ all of it. `[-1]` is the last item, `["odd key"]` any name. `"$INPUT.city"`: an 
 `"${OUTPUT[search].items[?score > 0.5].url}"`, `"${length(OUTPUT[search].items)}"`, \
 `"${join(', ', OUTPUT[search].items[*].title)}"`, of numbers \
 `"${join(', ', map(&to_string(@), OUTPUT[search].items[*].score))}"`, \
-`"${max_by(OUTPUT[search].items, &score).title}"`, `"${OUTPUT[search].items[:3]}"`; of what a `for_each` returned, `"${OUTPUT[searches][].items[].url}"`, `[]` makes one list of lists.
+`"${max_by(OUTPUT[search].items, &score).title}"`, `"${OUTPUT[search].items[:3]}"`; of what a \
+`for_each` returned, `"${OUTPUT[searches][].items[].url}"`, `[]` makes one list of lists.
 - Texts stand in single quotes in it. There are `&&`, `||`, `!`, comparisons and the functions of \
-JMESPath (`contains`, `join`, `length`, `map`, `max_by`, `not_null`, `sort_by`, `sum`, `to_string`), \
-and no arithmetic, no `+` of texts, no `? :`. Wildcards, filters, slices and functions work in \
-`${...}` and `when` only.
+JMESPath (`contains`, `join`, `length`, `map`, `max_by`, `not_null`, `sort_by`, `sum`, \
+`to_string`), and no arithmetic, no `+` of texts, no `? :`. Wildcards, filters, \
+slices and functions work in `${...}` and `when` only.
 - What is not there, and the output of a task that failed or was skipped, is an error in \
 `$OUTPUT[...]`, and null in an expression. So, after two tasks of which one is skipped, a task \
 with `"run_if": "any_success"` takes `"${not_null(OUTPUT[search], OUTPUT[forecast])}"`.

@@ -20,6 +20,7 @@ _MAX_PIECES = 1000  # schemas and values in one text: a few references may stand
 _MAX_LEVEL = 40  # of nesting that is no object's, such as lists of lists
 _FEW_VALUES = 8
 _LEAST_ROOM = 60
+_ROOM_AROUND = len("{, ...}")
 _SIMPLE = frozenset({"string", "integer", "number", "boolean", "null"})
 _OF_OBJECTS = ("properties", "patternProperties", "additionalProperties")
 _OF_ARRAYS = ("items", "prefixItems")
@@ -184,25 +185,25 @@ class Writer:
 
     def _members(
         self, schema: Mapping[str, Any], depth: int, write: Callable[[Any, Any, bool, int], str]
-    ) -> Iterator[str]:
+    ) -> list[str]:
         required = [name for name in _list(schema.get("required")) if isinstance(name, str)]
         listed, needed = _mapping(schema, "properties"), frozenset(required)
-        length, is_complete = 0, True
-        for name in _in_order(listed, required):
+        names = list(islice(_in_order(listed, required), _MAX_PIECES))
+        written: dict[Any, str] = {}
+        room = self.limit - _ROOM_AROUND if self.limit is not None else None
+        for name in names if room is None else sorted(names, key=lambda name: name not in needed):
             if self._pieces >= _MAX_PIECES:
-                is_complete = False
                 break
-            if self.limit is not None and length > self.limit and name not in needed:
-                is_complete = False
-                continue
             self._pieces += 1
             member = write(name, listed.get(name, True), name in needed, depth - 1)
-            length += len(member) + 2
-            yield member
+            if room is not None and name not in needed and len(member) > room:
+                continue
+            written[name] = member
+            room = room if room is None else room - len(member) - len(", ")
+        members = [written[name] for name in names if name in written]
         if others := _others(schema):
-            yield f"[name]: {' | '.join(self._union(others, depth - 1))}"
-        if not is_complete:
-            yield "..."
+            members.append(f"[name]: {' | '.join(self._union(others, depth - 1))}")
+        return members if len(written) == len(names) else [*members, "..."]
 
     def _field(self, name: Any, schema: Any, needed: bool, depth: int) -> str:
         text = self.type(schema, depth)
