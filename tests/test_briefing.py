@@ -251,7 +251,7 @@ async def test_the_example_and_a_plan_made_from_the_catalog_run_on_the_servers()
     assert shown.output["calls"] == 2
     assert made.status == "success"
     assert made.output["hottest"] == "Lima"
-    assert made.output["report"].startswith("3 cities, the hottest is Lima\nIn F: 19.4, 77, 24.8")
+    assert made.output["report"].startswith("3 cities, the hottest is Lima\nIn F: 19.4, 77.0, 24.8")
 
 
 # Written with nothing at hand but the output of `orchestrator catalog`.
