@@ -18,6 +18,7 @@ from orchestrator.errors import nearest
 from orchestrator.paths import Path, follow
 from orchestrator.schemas import Mismatch, Validator
 from orchestrator.shapes import (
+    SILENT_NULL,
     Either,
     Exactly,
     Known,
@@ -36,7 +37,7 @@ from orchestrator.shapes import (
     words,
 )
 
-MAX_DEPTH = 20
+MAX_DEPTH = 12
 _NOT_TEXT = ALL_TYPES - {"string", "null"}
 
 
@@ -73,6 +74,7 @@ class Fitter:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._validators: dict[int, tuple[Any, Validator]] = {}
+        self._comparing: set[tuple[int, int]] = set()
 
     def validator(self, root: Any) -> Validator:
         """The validator of a whole schema, made once."""
@@ -105,7 +107,7 @@ class Fitter:
         return all(map(is_closed, self._reader.variants(wanted)))
 
     def _fit(self, given: Shape, wanted: Known, path: Path) -> Iterator[Misfit]:
-        if wanted.schema is True or wanted.schema == {} or len(path) > MAX_DEPTH:
+        if wanted.schema is True or wanted.schema == {}:
             return
         match given:
             case Sourced(shape, text):
@@ -186,6 +188,9 @@ class Fitter:
             kinds: The types of the shape that count.
         """
         accepted = self._reader.kinds(wanted)
+        if given == SILENT_NULL and "null" not in accepted:
+            yield Misfit(path, "wrong_argument", "error", "")
+            return
         if kinds == ALL_TYPES:
             yield Misfit(path, "unknown_type", "note", "its schema does not say what it is")
             return
@@ -212,8 +217,19 @@ class Fitter:
         else:
             yield Misfit(path, "may_not_fit", "warning", f"may be {shown}, which does not fit")
 
-    def _inside(self, given: Shape, wanted: Known, path: Path) -> Iterator[Misfit]:
-        """What is inside of an object or a list, for the way to fit that is nearest."""
+    def _inside(self, given: Shape, wanted: Known, path: Path) -> list[Misfit]:
+        """What is inside of an object or a list; nothing new, where schemas lead in circles."""
+        pair = (id(given.schema) if isinstance(given, Known) else id(given), id(wanted.schema))
+        if pair in self._comparing or len(self._comparing) > MAX_DEPTH:
+            return []
+        self._comparing.add(pair)
+        try:
+            return self._nearest_way(given, wanted, path)
+        finally:
+            self._comparing.discard(pair)
+
+    def _nearest_way(self, given: Shape, wanted: Known, path: Path) -> list[Misfit]:
+        """What is amiss for the one of several ways to fit that is nearest."""
         ways = []
         for variant in self._reader.variants(wanted):
             found: list[Misfit] = []
@@ -224,7 +240,7 @@ class Fitter:
                 found += self._array(given, variant, wanted.root, path)
             if kinds:
                 ways.append(found)
-        yield from min(ways, key=_badness, default=[])
+        return min(ways, key=_badness, default=[])
 
     def _object(self, given: Shape, variant: Variant, root: Any, path: Path) -> Iterator[Misfit]:
         names = tuple(dict.fromkeys(declared(variant)))
@@ -327,10 +343,8 @@ def _merged(ways: list[list[Misfit]], each: bool) -> Iterator[Misfit]:
     """What is wrong with a value that is one of several; `each`: that is all of them in turn."""
     seen: set[tuple[Path, str]] = set()
     failing = [any(misfit.severity == "error" for misfit in way) for way in ways]
-    for way in ways:
-        for misfit in way:
-            if (misfit.path, misfit.message) in seen:
-                continue
+    for misfit in (misfit for way in ways for misfit in way):
+        if (misfit.path, misfit.message) not in seen and misfit.message:
             seen.add((misfit.path, misfit.message))
             if misfit.severity == "error" and not each and not all(failing):
                 yield replace(misfit, severity="warning", code="may_not_fit")

@@ -94,6 +94,9 @@ BOOLEAN = schema_shape({"type": "boolean"})
 OBJECT = schema_shape({"type": "object"})
 ARRAY = schema_shape({"type": "array"})
 NULL = Exactly(None)
+# Null that an expression gives where a list is too short or a name is missing, of which the schema
+# does not say that it may be: it is no reason for a warning.
+SILENT_NULL = schema_shape({"type": "null"})
 
 
 def either(options: Iterable[Shape]) -> Shape:
