@@ -51,7 +51,7 @@ LAYERS = [
         "keeper",
         "pool",
     },
-    {"advice", "proof", "preflight", "statistics", "targets", "opening"},
+    {"advice", "contradictions", "proof", "preflight", "statistics", "targets", "opening"},
     {"client", "diagrams"},
     {"observers"},
     {"cli"},
