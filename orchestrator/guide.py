@@ -69,7 +69,8 @@ JMESPath (`contains`, `join`, `length`, `map`, `max_by`, `not_null`, `sort_by`, 
 slices and functions work in `${...}` and `when` only.
 - What is not there, and the output of a task that failed or was skipped, is an error in \
 `$OUTPUT[...]`, and null in an expression. So, after two tasks of which one is skipped, a task \
-with `"run_if": "any_success"` takes `"${not_null(OUTPUT[search], OUTPUT[forecast])}"`.
+with `"run_if": "any_success"` takes \
+`"${not_null(OUTPUT[search].items[0].title, OUTPUT[forecast].conditions, 'none')}"`.
 - Without `->` the output of a tool is text, or the JSON in it: take all of it, \
 `"$OUTPUT[keywords]"`.
 - `$$` is a dollar sign. `"$ERROR.message"`, in a `fallback`: why the task failed.

@@ -16,6 +16,7 @@ from orchestrator.calls import Tool
 from orchestrator.config import load_config
 from orchestrator.errors import WorkflowError
 from orchestrator.guide import CHECK, EXAMPLE, GUIDE
+from orchestrator.proof import prove
 from orchestrator.samples import example_of, workflow_text
 from orchestrator.workflow import Task, Workflow
 
@@ -239,13 +240,15 @@ async def test_the_example_and_a_plan_made_from_the_catalog_run_on_the_servers()
     servers = {name: load_config(ROOT / "servers.toml")[name] for name in names}
     with anyio.fail_after(60):
         async with Orchestrator(servers) as orchestrator:
-            text = catalog_text(await orchestrator.tools())
+            tools = await orchestrator.tools()
+            text = catalog_text(tools)
             (block,) = re.findall(r"^```json\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-            assert await orchestrator.check(json.loads(block)) == []
-            cities = {"city_list": ["Oslo", "Rome"]}
-            shown = await orchestrator.run(json.loads(block), cities)
-            plan = json.loads(PLAN)
-            assert await orchestrator.check(plan) == []
+            example, plan = Workflow.load(json.loads(block)), Workflow.load(json.loads(PLAN))
+            assert await orchestrator.check(example) == []
+            for workflow in (example, plan):
+                found = prove(workflow, {tool.target: tool for tool in tools})
+                assert [problem for problem in found if problem.severity == "error"] == []
+            shown = await orchestrator.run(example, {"city_list": ["Oslo", "Rome"]})
             made = await orchestrator.run(plan)
     assert shown.status == "success"
     assert shown.output["calls"] == 2
@@ -257,7 +260,7 @@ async def test_the_example_and_a_plan_made_from_the_catalog_run_on_the_servers()
 # Written with nothing at hand but the output of `orchestrator catalog`.
 PLAN = """
 {
-  "inputs": {"cities": {"type": "array", "default": ["Oslo", "Lima", "Rome"]}},
+  "inputs": {"cities": {"type": "array", "items": {"type": "string"}, "default": ["Oslo", "Lima", "Rome"]}},
   "tasks": [
     {"id": "forecasts", "tool": "weather:forecast", "for_each": "$INPUT.cities",
      "arguments": {"city": "$ITEM"}, "retry": 2},
@@ -271,7 +274,7 @@ PLAN = """
      "fallback": {"value": {"conditions": "no such city: $ERROR.message"}}},
     {"id": "titles", "tool": "text:title", "arguments": {"text": "$ITEM.title"},
      "run_if": "any_success",
-     "for_each": "${sort_by(not_null(OUTPUT[warm], OUTPUT[cold]).items, &score)[-2:]}"},
+     "for_each": "${sort_by(not_null(OUTPUT[warm].items, OUTPUT[cold].items, `[]`), &score)[-2:]}"},
     {"id": "report", "tool": "text:join", "arguments": {"parts": [
       "${length(INPUT.cities)} cities, the hottest is ${max_by(OUTPUT[forecasts], &temperature_c).city}",
       "In F: ${join(', ', map(&to_string(@), OUTPUT[fahrenheit][*].value))}",
