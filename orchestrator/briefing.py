@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from orchestrator.calls import Tool
+from orchestrator.example_plan import example_of, workflow_text
 from orchestrator.guide import CHECK, GUIDE
 from orchestrator.literals import cut, named
 from orchestrator.notation import resolve
-from orchestrator.samples import example_of, workflow_text
 from orchestrator.signatures import tool_text
 
 MAX_DESCRIPTION = 200

@@ -94,6 +94,8 @@ BOOLEAN = schema_shape({"type": "boolean"})
 OBJECT = schema_shape({"type": "object"})
 ARRAY = schema_shape({"type": "array"})
 NULL = Exactly(None)
+# The item of a list that has none: whatever is said of it holds.
+NOTHING = Unknown("")
 # Null that an expression gives where a list is too short or a name is missing, of which the schema
 # does not say that it may be: it is no reason for a warning.
 SILENT_NULL = schema_shape({"type": "null"})
@@ -258,6 +260,8 @@ class Reader:
                 return shape
             case Sourced(whole):
                 return self.element(whole)
+            case Exactly([]) | ListOf(()):
+                return NOTHING
             case Exactly(list() as values):
                 return Either(tuple(map(Exactly, values)), each=True)
             case ListOf(items):
@@ -267,7 +271,8 @@ class Reader:
             case Either(options):
                 elements = [self.element(option) for option in options]
                 lists = [element for element in elements if element is not None]
-                return either(lists) if lists else None
+                telling = [element for element in lists if element is not NOTHING]
+                return either(telling or lists[:1]) if lists else None
             case Known() if "array" in self.kinds(shape):
                 variants = [v for v in self.variants(shape) if "array" in types_of(v)]
                 return either(_any_item(variant, shape.root) for variant in variants)

@@ -15,9 +15,9 @@ from orchestrator.briefing import catalog_document, guide_text
 from orchestrator.calls import Tool
 from orchestrator.config import load_config
 from orchestrator.errors import WorkflowError
+from orchestrator.example_plan import example_of, workflow_text
 from orchestrator.guide import CHECK, EXAMPLE, GUIDE
 from orchestrator.proof import prove
-from orchestrator.samples import example_of, workflow_text
 from orchestrator.workflow import Task, Workflow
 
 ROOT = Path(__file__).parents[1]

@@ -39,7 +39,7 @@ LAYERS = [
         "signatures",
         "notation",
         "guide",
-        "samples",
+        "example_plan",
         "briefing",
     },
     {"wrappers"},
