@@ -21,7 +21,7 @@ LAYERS = [
     {"expressions", "canonical"},
     {"templates", "references", "conversion", "contents", "graph", "inputs", "schemas"},
     {"shapes"},
-    {"surroundings", "fitting"},
+    {"surroundings", "comparison"},
     {"expression_shapes"},
     {"inference"},
     {"policies"},

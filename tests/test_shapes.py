@@ -12,11 +12,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from orchestrator.comparison import Comparison
 from orchestrator.conversion import json_type
 from orchestrator.errors import CallError
 from orchestrator.expression_shapes import ExpressionShapes
 from orchestrator.expressions import compile_expression
-from orchestrator.fitting import Fitter
 from orchestrator.schemas import Validator
 from orchestrator.scope import Scope
 from orchestrator.shapes import (
@@ -139,10 +139,10 @@ def test_a_value_that_fits_both_schemas_is_never_called_an_error(first: Any, sec
     made, wanted = whole(first), whole(second)
     validator = Validator(wanted)
     both = [value for value in fitting(made) if validator.fits(value)]
-    found = Fitter(Reader()).arguments(schema_shape(made), wanted)
+    found = Comparison(Reader()).arguments(schema_shape(made), wanted)
     if both:
         assert [m for m in found if m.severity == "error"] == [], both[0]
-        sourced = Fitter(Reader()).arguments(Sourced(schema_shape(made), "$X"), wanted)
+        sourced = Comparison(Reader()).arguments(Sourced(schema_shape(made), "$X"), wanted)
         assert [m for m in sourced if m.severity == "error"] == [], both[0]
 
 
@@ -150,7 +150,7 @@ def test_a_value_that_fits_both_schemas_is_never_called_an_error(first: Any, sec
 @given(schemas, st.sampled_from(POOL))
 def test_a_literal_is_an_error_if_and_only_if_it_does_not_fit(schema: Any, value: Any) -> None:
     wanted = whole(schema)
-    found = Fitter(Reader()).arguments(Exactly(value), wanted)
+    found = Comparison(Reader()).arguments(Exactly(value), wanted)
     assert any(m.severity == "error" for m in found) is not Validator(wanted).fits(value)
 
 
