@@ -22,6 +22,7 @@ from orchestrator.shapes import (
     NULL,
     NUMBER,
     OBJECT,
+    SILENT_NULL,
     TEXT,
     ArrayOf,
     Either,
@@ -122,11 +123,11 @@ class ExpressionShapes:
                 self._value(children[0], here)
                 return BOOLEAN
             case "multi_select_list":
-                return ListOf(tuple(self._value(child, here) for child in children))
+                items = tuple(self._value(child, here) for child in children)
+                return self._unless_null(here, ListOf(items))
             case "multi_select_dict":
-                return Members(
-                    {pair["value"]: self._value(pair["children"][0], here) for pair in children}
-                )
+                pairs = {pair["value"]: self._value(pair["children"][0], here) for pair in children}
+                return self._unless_null(here, Members(pairs))
             case "function_expression":
                 return self._function(node["value"], children, here)
         return _UNKNOWN
@@ -175,7 +176,9 @@ class ExpressionShapes:
                 near = nearest(str(segment), found.names)
                 self._report("always_null", "warning", message, near)
             return NULL
-        return either([found.shape, NULL]) if found.presence == "maybe" else found.shape
+        if found.presence == "yes" or isinstance(found.shape, Unknown):
+            return found.shape
+        return either([found.shape, NULL if found.presence == "maybe" else SILENT_NULL])
 
     def _list(self, shape: Shape) -> Shape:
         """The same as a list; null if it is none."""
@@ -189,10 +192,10 @@ class ExpressionShapes:
 
     def _values(self, shape: Shape) -> Shape:
         """The values of an object, as a list."""
-        if "object" not in self._reader.kinds(shape):
-            return self._list(NULL)
-        names = self._reader.names(shape)
-        return ArrayOf(either(self._reader.step(shape, n).shape for n in names)) if names else ARRAY
+        kinds = self._reader.kinds(shape)
+        if "object" not in kinds:
+            return NULL
+        return ARRAY if kinds == {"object"} else either([ARRAY, SILENT_NULL])
 
     def _item(self, shape: Shape) -> Shape:
         element = self._reader.element(shape)
@@ -202,10 +205,21 @@ class ExpressionShapes:
         if shape == NULL:
             return NULL
         item = self._value(right, self._item(shape))
-        if item == NULL:  # a projection leaves out what is null
-            return Exactly([])
-        made = ArrayOf(_not_null(item))
-        return made if self._reader.kinds(shape) == {"array"} else either([made, NULL])
+        # A projection leaves out what is null.
+        made = Exactly([]) if item == NULL else ArrayOf(_not_null(item))
+        return self._if_list(shape, made)
+
+    def _if_list(self, shape: Shape, made: Shape) -> Shape:
+        """What was made of a list; null, if it was none."""
+        if self._reader.kinds(shape) == {"array"}:
+            return made
+        surely = "null" in self._reader.kinds(_told(shape)) and not isinstance(shape, Unknown)
+        return either([made, NULL if surely else SILENT_NULL])
+
+    def _unless_null(self, here: _Here, made: Shape) -> Shape:
+        if isinstance(here, _Root) or "null" not in self._reader.kinds(here):
+            return made
+        return NULL if here == NULL else either([made, SILENT_NULL])
 
     def _filtered(self, children: list[Any], here: _Here) -> Shape:
         left, right, condition = children
@@ -221,8 +235,8 @@ class ExpressionShapes:
         item = self._item(shape)
         kinds = self._reader.kinds(item)
         if kinds == {"array"}:
-            return ArrayOf(self._item(item))
-        return ARRAY if "array" in kinds else ArrayOf(item)
+            return self._if_list(shape, ArrayOf(self._item(item)))
+        return self._if_list(shape, ARRAY if "array" in kinds else ArrayOf(item))
 
     def _compared(self, operator: str, left: Shape, right: Shape) -> Shape:
         one, other = self._reader.kinds(left), self._reader.kinds(right)
@@ -247,8 +261,9 @@ class ExpressionShapes:
     def _function(self, name: str, nodes: list[Any], here: _Here) -> Shape:
         signature = Functions.FUNCTION_TABLE[name]["signature"]
         arguments = [_UNKNOWN if n["type"] == "expref" else self._value(n, here) for n in nodes]
-        for index, argument in enumerate(arguments):
-            types = signature[min(index, len(signature) - 1)]["types"]
+        # Further arguments of a function that takes any number are not checked by the library.
+        for index, argument in enumerate(arguments[: len(signature)]):
+            types = signature[index]["types"]
             if types and "expref" not in types:
                 self._check_argument(name, index, argument, types)
         inner = [self._by_item(node, arguments) for node in nodes if node["type"] == "expref"]
@@ -261,7 +276,7 @@ class ExpressionShapes:
         return self._value(node["children"][0], item)
 
     def _check_argument(self, name: str, index: int, given: Shape, types: list[str]) -> None:
-        kinds = self._reader.kinds(given)
+        kinds = self._reader.kinds(_told(given))
         if kinds == ALL_TYPES or not kinds:
             return
         wanted = _as_kinds(kind.partition("-")[0] for kind in types)
@@ -287,8 +302,13 @@ class ExpressionShapes:
                 return INTEGER
             case "not_null":
                 return either([*map(_not_null, arguments[:-1]), arguments[-1]])
-            case "sort" | "sort_by" | "reverse":
-                return arguments[0]
+            case "sort" | "sort_by":
+                return ArrayOf(self._item(arguments[0]))
+            case "reverse":
+                if "array" not in self._reader.kinds(arguments[0]):
+                    return TEXT
+                made = ArrayOf(self._item(arguments[0]))
+                return made if self._reader.kinds(arguments[0]) == {"array"} else _UNKNOWN
             case "max" | "min" | "max_by" | "min_by":
                 return either([self._item(arguments[0]), NULL])
             case "map":
@@ -339,7 +359,15 @@ def _one(shape: Shape) -> Shape:
 
 
 def _not_null(shape: Shape) -> Shape:
+    return _without(shape, (NULL, SILENT_NULL))
+
+
+def _told(shape: Shape) -> Shape:
+    return _without(shape, (SILENT_NULL,))
+
+
+def _without(shape: Shape, options: tuple[Shape, ...]) -> Shape:
     if isinstance(shape, Either):
-        left = [option for option in shape.options if option != NULL]
+        left = [option for option in shape.options if option not in options]
         return either(left) if left else shape
     return shape

@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterator
 
 from orchestrator.codes import Code, Severity
+from orchestrator.comparison import Finding
 from orchestrator.errors import certain, nearest
 from orchestrator.expression_shapes import ExpressionShapes
-from orchestrator.fitting import Misfit
 from orchestrator.paths import Path, format_path
 from orchestrator.references import (
     Computed,
@@ -57,7 +57,7 @@ class Inference:
     def __init__(self, reader: Reader, around: Surroundings) -> None:
         self._reader = reader
         self._around = around
-        self.found: list[Misfit] = []
+        self.found: list[Finding] = []
 
     def shape_of(self, template: Template, path: Path = ()) -> Shape:
         """The shape of what a template gives, a place of which is at `path` of the value."""
@@ -96,7 +96,7 @@ class Inference:
         def report(
             code: Code, severity: Severity, message: str, near: tuple[str, ...] = ()
         ) -> None:
-            self.found.append(Misfit(path, code, severity, message, text, near))
+            self.found.append(Finding(path, code, severity, message, text, near))
 
         return ExpressionShapes(self._reader, self._around, report).shape_of(
             template.expression.tree
@@ -116,7 +116,7 @@ class Inference:
                 self._maybe_absent(reference, index, path)
             shape = found.shape
         if reference.path and isinstance(shape, Unknown) and shape.why:
-            self.found.append(Misfit(path, "unknown_type", "note", shape.why, reference.text))
+            self.found.append(Finding(path, "unknown_type", "note", shape.why, reference.text))
             return _SAID_ALREADY
         if reference.or_null and self._around.may_lack:
             return either([shape, NULL])
@@ -144,13 +144,13 @@ class Inference:
         meant = certain(str(segment), near)
         value = json.dumps(_with_step(reference, index, meant)) if meant is not None else ""
         self.found.append(
-            Misfit(path, "unknown_place", "error", message, reference.text, near, value)
+            Finding(path, "unknown_place", "error", message, reference.text, near, value)
         )
 
     def _maybe_absent(self, reference: Reference, index: int, path: Path) -> None:
         missing = format_path(reference.path[index : index + 1])
         message = f"{missing} may be absent: its schema does not require it, or allows null"
-        self.found.append(Misfit(path, "maybe_absent", "warning", message, reference.text))
+        self.found.append(Finding(path, "maybe_absent", "warning", message, reference.text))
 
 
 def _with_step(reference: Reference, index: int, step: str) -> str:

@@ -12,8 +12,8 @@ from contextlib import suppress
 from typing import Any
 
 from orchestrator.calls import Tool
+from orchestrator.comparison import Comparison, Finding
 from orchestrator.errors import Problem, certain, pointer
-from orchestrator.fitting import Fitter, Misfit
 from orchestrator.inference import Inference, references_in
 from orchestrator.paths import Path, PlaceMissingError, follow, format_path
 from orchestrator.planning import Plan, Target, TaskPlan
@@ -55,7 +55,7 @@ class _Prover:
         self._plan: Plan = workflow.plan
         self._tools = tools
         self._reader = Reader()
-        self._fitter = Fitter(self._reader)
+        self._comparison = Comparison(self._reader)
         self._inputs = {name: _input(schema) for name, schema in workflow.inputs.items()}
         self._outputs: dict[str, Shape] = {}
         self._document: dict[str, Any] | None = None
@@ -125,15 +125,15 @@ class _Prover:
         text = each.text if isinstance(each, Sourced) else ""
         if "array" not in kinds:
             message = f"for_each wants a list, and {text or 'it'} is {self._reader.describe(each)}"
-            self._add([Misfit((), "not_a_list", "error", message, text)], task, ("for_each",))
+            self._add([Finding((), "not_a_list", "error", message, text)], task, ("for_each",))
             return Unknown("")
         if not isinstance(_plain(each), Unknown) and kinds != {"array"} and len(kinds) < 7:
             rest = words(kinds - {"array"})
             message = f"for_each wants a list, and {text or 'it'} may be {rest}"
-            self._add([Misfit((), "may_not_fit", "warning", message, text)], task, ("for_each",))
+            self._add([Finding((), "may_not_fit", "warning", message, text)], task, ("for_each",))
         if _plain(each) == Exactly([]):
             message = "for_each has no items, so nothing is called"
-            self._add([Misfit((), "no_calls", "warning", message)], task, ("for_each",))
+            self._add([Finding((), "no_calls", "warning", message)], task, ("for_each",))
         element = self._reader.element(each)
         return Unknown("") if element is None else element
 
@@ -143,7 +143,7 @@ class _Prover:
             return Unknown(f"the tools of server {target.server!r} are not known")
         if tool.output_schema is None:
             return Unknown(f"{target.target} declares no outputSchema")
-        if self._fitter.validator(tool.output_schema).unusable:
+        if self._comparison.validator(tool.output_schema).unusable:
             return Unknown(f"the outputSchema of {target.target} cannot be used")
         return schema_shape(tool.output_schema)
 
@@ -151,8 +151,8 @@ class _Prover:
         given = self._shape(target.arguments, around, task, at)
         tool = self._tools.get(target.target)
         if tool is not None:
-            misfits = self._fitter.arguments(given, tool.input_schema)
-            self._add(misfits, task, at, tool)
+            findings = self._comparison.arguments(given, tool.input_schema)
+            self._add(findings, task, at, tool)
 
     def _check_schema(self, target: Target) -> None:
         tool = self._tools.get(target.target)
@@ -160,7 +160,7 @@ class _Prover:
             return
         schemas = {"inputSchema": tool.input_schema, "outputSchema": tool.output_schema}
         for name, schema in schemas.items():
-            if schema is not None and (why := self._fitter.validator(schema).unusable):
+            if schema is not None and (why := self._comparison.validator(schema).unusable):
                 message = f"the {name} of {target.target} cannot be used, so nothing is checked"
                 key = (-1, "", "unusable_schema", message)
                 self._found[key] = Problem(
@@ -220,48 +220,50 @@ class _Prover:
             yield fallback.arguments if isinstance(fallback, Target) else fallback
 
     def _add(
-        self, misfits: Iterable[Misfit], task: TaskPlan | None, at: Path, tool: Tool | None = None
+        self, findings: Iterable[Finding], task: TaskPlan | None, at: Path, tool: Tool | None = None
     ) -> None:
-        for misfit in misfits:
+        for finding in findings:
             index = len(self._plan.tasks) if task is None else task.index
             base: Path = at if task is None else ("tasks", index, *at)
-            problem = self._problem(misfit, base, task.id if task else None, tool)
-            self._keep(index, problem, misfit.text)
+            problem = self._problem(finding, base, task.id if task else None, tool)
+            self._keep(index, problem, finding.text)
 
     def _keep(self, index: int, problem: Problem, text: str = "") -> None:
         key = (index, problem.path, text, f"{problem.code} {problem.message}")
         self._found.setdefault(key, problem)
 
-    def _problem(self, misfit: Misfit, base: Path, task: str | None, tool: Tool | None) -> Problem:
-        where = (*base, *misfit.path)
+    def _problem(
+        self, finding: Finding, base: Path, task: str | None, tool: Tool | None
+    ) -> Problem:
+        where = (*base, *finding.path)
         return Problem(
-            misfit.code,
-            _message(misfit, tool),
+            finding.code,
+            _message(finding, tool),
             pointer(*where),
             task,
-            misfit.alternatives,
-            _hint(misfit, tool),
-            misfit.severity,
-            misfit.text,
-            self._replacement(misfit, where),
+            finding.alternatives,
+            _hint(finding, tool),
+            finding.severity,
+            finding.text,
+            self._replacement(finding, where),
         )
 
-    def _replacement(self, misfit: Misfit, where: Path) -> tuple[Mapping[str, Any], ...]:
+    def _replacement(self, finding: Finding, where: Path) -> tuple[Mapping[str, Any], ...]:
         """What mends it for certain, as a JSON Patch."""
-        if misfit.code == "unexpected_argument" and len(misfit.path) == 1:
-            name = certain(str(where[-1]), misfit.alternatives)
+        if finding.code == "unexpected_argument" and len(finding.path) == 1:
+            name = certain(str(where[-1]), finding.alternatives)
             if name is None or self._value_at((*where[:-1], name)) is not None:
                 return ()
             to = pointer(*where[:-1], name)
             return ({"op": "move", "from": pointer(*where), "path": to},)
-        if not misfit.value:
+        if not finding.value:
             return ()
-        value = json.loads(misfit.value)
-        if misfit.text:
+        value = json.loads(finding.value)
+        if finding.text:
             whole = self._value_at(where)
-            if not isinstance(whole, str) or whole.count(misfit.text) != 1:
+            if not isinstance(whole, str) or whole.count(finding.text) != 1:
                 return ()
-            value = whole.replace(misfit.text, value)
+            value = whole.replace(finding.text, value)
         return ({"op": "replace", "path": pointer(*where), "value": value},)
 
     def _value_at(self, where: Path) -> Any:
@@ -282,26 +284,30 @@ def _plain(shape: Shape) -> Shape:
     return _plain(shape.shape) if isinstance(shape, Sourced) else shape
 
 
-def _message(misfit: Misfit, tool: Tool | None) -> str:
-    if tool is None or misfit.code == "unknown_type":
-        return f"{misfit.text}: {misfit.message}" if _is_of_reference(misfit) else misfit.message
-    if misfit.code == "unexpected_argument" and len(misfit.path) == 1:
-        return f"{tool.target}: {misfit.message}"
-    if misfit.code == "missing_argument" and not misfit.path:
-        return f"{tool.target}: the arguments {misfit.message.replace('lacks', 'lack')}"
-    place = format_path(misfit.path).lstrip(".") or "the arguments"
-    return f"{tool.target}: {place}: {misfit.text or 'it'} {misfit.message}"
+def _message(finding: Finding, tool: Tool | None) -> str:
+    if tool is None or finding.code == "unknown_type":
+        return (
+            f"{finding.text}: {finding.message}" if _is_of_reference(finding) else finding.message
+        )
+    if finding.code == "unexpected_argument" and len(finding.path) == 1:
+        return f"{tool.target}: {finding.message}"
+    if finding.code == "missing_argument" and not finding.path:
+        return f"{tool.target}: the arguments {finding.message.replace('lacks', 'lack')}"
+    place = format_path(finding.path).lstrip(".") or "the arguments"
+    return f"{tool.target}: {place}: {finding.text or 'it'} {finding.message}"
 
 
-def _is_of_reference(misfit: Misfit) -> bool:
-    return bool(misfit.text) and misfit.code != "not_a_list" and misfit.text not in misfit.message
+def _is_of_reference(finding: Finding) -> bool:
+    return (
+        bool(finding.text) and finding.code != "not_a_list" and finding.text not in finding.message
+    )
 
 
-def _hint(misfit: Misfit, tool: Tool | None) -> str:
+def _hint(finding: Finding, tool: Tool | None) -> str:
     """How to mend it."""
-    if misfit.code == "maybe_absent" and misfit.text.startswith("$OUTPUT"):
-        return f"${{not_null({misfit.text[1:]}, ...)}} gives something else in its place"
-    if tool is None or misfit.code in ("unknown_type", "may_not_fit"):
+    if finding.code == "maybe_absent" and finding.text.startswith("$OUTPUT"):
+        return f"${{not_null({finding.text[1:]}, ...)}} gives something else in its place"
+    if tool is None or finding.code in ("unknown_type", "may_not_fit"):
         return ""
     shown = f"{tool.target}({signature(tool)})"
     return shown if len(shown) <= MAX_SIGNATURE else shown[: MAX_SIGNATURE - 3] + "..."

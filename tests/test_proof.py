@@ -332,6 +332,15 @@ def test_the_list_of_a_for_each_has_its_tools_outputs() -> None:
     assert told(each, using("mean", of="${OUTPUT[a][].total}")) == []
 
 
+def test_a_list_without_items_says_nothing_about_items() -> None:
+    fallback = SEARCH | {"fallback": {"value": {"items": [], "total": 0}}}
+    each = using("search", query="$ITEM.title") | {"for_each": "$OUTPUT[a].items"}
+    assert told(fallback, each) == []
+    other = "${OUTPUT[a].items || `[]`}"
+    assert told(SEARCH, each | {"for_each": other}) == []
+    assert told(SEARCH, each | {"for_each": []}) == [("warning", "no_calls", "/tasks/1/for_each")]
+
+
 def test_inputs_have_types_too_and_one_that_is_used_nowhere_is_told_of() -> None:
     inputs = {"n": {"type": "integer"}, "names": {"type": "array"}, "free": True, "no": {}}
     tasks = [

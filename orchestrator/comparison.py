@@ -18,6 +18,7 @@ from orchestrator.errors import nearest
 from orchestrator.paths import Path, follow
 from orchestrator.schemas import Mismatch, Validator
 from orchestrator.shapes import (
+    SILENT_NULL,
     Either,
     Exactly,
     Known,
@@ -36,12 +37,12 @@ from orchestrator.shapes import (
     words,
 )
 
-MAX_DEPTH = 20
+MAX_DEPTH = 12
 _NOT_TEXT = ALL_TYPES - {"string", "null"}
 
 
 @dataclass(frozen=True, slots=True)
-class Misfit:
+class Finding:
     """One place where a value does not fit, may not fit, or nobody knows.
 
     Attributes:
@@ -63,7 +64,7 @@ class Misfit:
     value: str = ""
 
 
-class Fitter:
+class Comparison:
     """Compares shapes with schemas.
 
     Args:
@@ -73,6 +74,7 @@ class Fitter:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._validators: dict[int, tuple[Any, Validator]] = {}
+        self._comparing: set[tuple[int, int]] = set()
 
     def validator(self, root: Any) -> Validator:
         """The validator of a whole schema, made once."""
@@ -80,7 +82,7 @@ class Fitter:
             self._validators[id(root)] = root, Validator(root)
         return self._validators[id(root)][1]
 
-    def arguments(self, given: Shape, schema: Any) -> list[Misfit]:
+    def arguments(self, given: Shape, schema: Any) -> list[Finding]:
         """What is wrong with the arguments of a call, for the `inputSchema` of its tool."""
         wanted = Known(schema, schema)
         if self.validator(schema).unusable:
@@ -89,7 +91,7 @@ class Fitter:
         names = self._reader.names(given)
         return [*found, *self._not_declared(names, wanted)]
 
-    def _not_declared(self, names: tuple[str, ...], wanted: Known) -> Iterator[Misfit]:
+    def _not_declared(self, names: tuple[str, ...], wanted: Known) -> Iterator[Finding]:
         """Arguments that the schema neither declares nor forbids: most servers ignore them."""
         known = self._reader.names(wanted)
         if not known or set(names) <= set(known):
@@ -99,19 +101,19 @@ class Fitter:
             if found.presence == "no" and not self._is_closed(wanted):
                 message = f"there is no argument {name!r}, and most servers would ignore it"
                 near = nearest(name, known)
-                yield Misfit((name,), "unexpected_argument", "warning", message, "", near)
+                yield Finding((name,), "unexpected_argument", "warning", message, "", near)
 
     def _is_closed(self, wanted: Known) -> bool:
         return all(map(is_closed, self._reader.variants(wanted)))
 
-    def _fit(self, given: Shape, wanted: Known, path: Path) -> Iterator[Misfit]:
-        if wanted.schema is True or wanted.schema == {} or len(path) > MAX_DEPTH:
+    def _fit(self, given: Shape, wanted: Known, path: Path) -> Iterator[Finding]:
+        if wanted.schema is True or wanted.schema == {}:
             return
         match given:
             case Sourced(shape, text):
                 yield from (
-                    misfit if misfit.text else replace(misfit, text=text)
-                    for misfit in self._sourced(shape, wanted, path)
+                    finding if finding.text else replace(finding, text=text)
+                    for finding in self._sourced(shape, wanted, path)
                 )
             case Exactly(value):
                 yield from self._literal(value, wanted, path)
@@ -119,11 +121,11 @@ class Fitter:
                 yield from _merged([list(self._fit(o, wanted, path)) for o in options], each)
             case Unknown(why):
                 if why:
-                    yield Misfit(path, "unknown_type", "note", why)
+                    yield Finding(path, "unknown_type", "note", why)
             case _:
                 yield from self._typed(given, wanted, path, self._reader.kinds(given))
 
-    def _sourced(self, shape: Shape, wanted: Known, path: Path) -> Iterator[Misfit]:
+    def _sourced(self, shape: Shape, wanted: Known, path: Path) -> Iterator[Finding]:
         """What stands alone is converted where that is possible; see `orchestrator.conversion`."""
         match shape:
             case Either(options, each):
@@ -143,25 +145,25 @@ class Fitter:
         kinds, accepted = self._reader.kinds(shape), self._reader.kinds(wanted)
         if "string" in kinds and "string" not in accepted and accepted & _NOT_TEXT:
             message = f"is text, and {words(accepted)} is wanted: it depends on the text"
-            yield Misfit(path, "unknown_type", "note", message)
+            yield Finding(path, "unknown_type", "note", message)
             kinds -= {"string"}
         if "string" in accepted and accepted <= {"string", "null"}:
             kinds -= {"number", "integer", "boolean"}
         if kinds:
             yield from self._typed(shape, wanted, path, kinds)
 
-    def _literal(self, value: Any, wanted: Known, path: Path) -> Iterator[Misfit]:
+    def _literal(self, value: Any, wanted: Known, path: Path) -> Iterator[Finding]:
         mismatches = list(self.validator(wanted.root).mismatches(value, wanted.schema))
         if not mismatches:
             return
         inside = list(self._inside_literal(value, wanted, path))
-        if any(misfit.severity == "error" for misfit in inside):
+        if any(finding.severity == "error" for finding in inside):
             yield from inside
             return
         for mismatch in mismatches:
             yield _of_mismatch(mismatch, value, path)
 
-    def _inside_literal(self, value: Any, wanted: Known, path: Path) -> Iterator[Misfit]:
+    def _inside_literal(self, value: Any, wanted: Known, path: Path) -> Iterator[Finding]:
         """The same by its parts, which tells more of objects and lists."""
         match value:
             case dict():
@@ -176,7 +178,7 @@ class Fitter:
                 return
         yield from self._typed(given, wanted, path, self._reader.kinds(given))
 
-    def _typed(self, given: Shape, wanted: Known, path: Path, kinds: Types) -> Iterator[Misfit]:
+    def _typed(self, given: Shape, wanted: Known, path: Path, kinds: Types) -> Iterator[Finding]:
         """Compare types, then what is inside of objects and lists.
 
         Args:
@@ -186,21 +188,24 @@ class Fitter:
             kinds: The types of the shape that count.
         """
         accepted = self._reader.kinds(wanted)
+        if given == SILENT_NULL and "null" not in accepted:
+            yield Finding(path, "wrong_argument", "error", "")
+            return
         if kinds == ALL_TYPES:
-            yield Misfit(path, "unknown_type", "note", "its schema does not say what it is")
+            yield Finding(path, "unknown_type", "note", "its schema does not say what it is")
             return
         if not kinds & accepted:
             yield _wrong_type(path, self._reader.describe(given), accepted)
             return
         if kinds - accepted:
             message = f"may be {words(kinds - accepted)}, and {words(accepted)} is wanted"
-            yield Misfit(path, "may_not_fit", "warning", message)
+            yield Finding(path, "may_not_fit", "warning", message)
         if (values := self._reader.finite(given)) is not None:
             yield from self._values(values, wanted, path)
         elif kinds & accepted & {"object", "array"}:
             yield from self._inside(given, wanted, path)
 
-    def _values(self, values: list[Any], wanted: Known, path: Path) -> Iterator[Misfit]:
+    def _values(self, values: list[Any], wanted: Known, path: Path) -> Iterator[Finding]:
         validator = self.validator(wanted.root)
         bad = [v for v in values if next(validator.mismatches(v, wanted.schema), None) is not None]
         if not bad:
@@ -208,15 +213,26 @@ class Fitter:
         shown = ", ".join(json.dumps(value, ensure_ascii=False) for value in bad[:5])
         if len(bad) == len(values):
             message = f"is one of {shown}, and none of them fits"
-            yield Misfit(path, "wrong_argument", "error", message)
+            yield Finding(path, "wrong_argument", "error", message)
         else:
-            yield Misfit(path, "may_not_fit", "warning", f"may be {shown}, which does not fit")
+            yield Finding(path, "may_not_fit", "warning", f"may be {shown}, which does not fit")
 
-    def _inside(self, given: Shape, wanted: Known, path: Path) -> Iterator[Misfit]:
-        """What is inside of an object or a list, for the way to fit that is nearest."""
+    def _inside(self, given: Shape, wanted: Known, path: Path) -> list[Finding]:
+        """What is inside of an object or a list; nothing new, where schemas lead in circles."""
+        pair = (id(given.schema) if isinstance(given, Known) else id(given), id(wanted.schema))
+        if pair in self._comparing or len(self._comparing) > MAX_DEPTH:
+            return []
+        self._comparing.add(pair)
+        try:
+            return self._nearest_way(given, wanted, path)
+        finally:
+            self._comparing.discard(pair)
+
+    def _nearest_way(self, given: Shape, wanted: Known, path: Path) -> list[Finding]:
+        """What is amiss for the one of several ways to fit that is nearest."""
         ways = []
         for variant in self._reader.variants(wanted):
-            found: list[Misfit] = []
+            found: list[Finding] = []
             kinds = types_of(variant) & self._reader.kinds(given)
             if "object" in kinds:
                 found += self._object(given, variant, wanted.root, path)
@@ -224,9 +240,9 @@ class Fitter:
                 found += self._array(given, variant, wanted.root, path)
             if kinds:
                 ways.append(found)
-        yield from min(ways, key=_badness, default=[])
+        return min(ways, key=_badness, default=[])
 
-    def _object(self, given: Shape, variant: Variant, root: Any, path: Path) -> Iterator[Misfit]:
+    def _object(self, given: Shape, variant: Variant, root: Any, path: Path) -> Iterator[Finding]:
         names = tuple(dict.fromkeys(declared(variant)))
         given_names = self._reader.names(given)
         required = dict.fromkeys(name for part in variant for name in listed(part, "required"))
@@ -245,7 +261,7 @@ class Fitter:
 
     def _unexpected(
         self, given: Shape, names: tuple[str, ...], variant: Variant, root: Any, path: Path
-    ) -> Iterator[Misfit]:
+    ) -> Iterator[Finding]:
         known = tuple(dict.fromkeys(declared(variant)))
         for name in names:
             certainly = self._reader.step(given, name).presence == "yes"
@@ -253,15 +269,15 @@ class Fitter:
                 near = nearest(name, known)
                 message = f"there is no argument {name!r}" if not path else f"has {name!r} too much"
                 place = (*path, name) if isinstance(given, Members) else path
-                yield Misfit(place, "unexpected_argument", "error", message, "", near)
+                yield Finding(place, "unexpected_argument", "error", message, "", near)
 
-    def _array(self, given: Shape, variant: Variant, root: Any, path: Path) -> Iterator[Misfit]:
+    def _array(self, given: Shape, variant: Variant, root: Any, path: Path) -> Iterator[Finding]:
         if isinstance(given, ListOf):
             for index, item in enumerate(given.items):
                 inner = item_of(variant, index, root)
                 if inner.presence == "no":
                     message = f"has {len(given.items)} items, which is too many"
-                    yield Misfit(path, "wrong_argument", "error", message)
+                    yield Finding(path, "wrong_argument", "error", message)
                     return
                 if isinstance(inner.shape, Known):
                     yield from self._fit(item, inner.shape, (*path, index))
@@ -269,21 +285,21 @@ class Fitter:
         each, inner = self._reader.element(given), item_of(variant, 0, root)
         if each is None or not isinstance(inner.shape, Known):
             return
-        for misfit in self._fit(each, inner.shape, path):  # a list that is empty would fit
-            severity: Severity = "warning" if misfit.severity == "error" else misfit.severity
-            code: Code = "may_not_fit" if misfit.severity == "error" else misfit.code
+        for finding in self._fit(each, inner.shape, path):  # a list that is empty would fit
+            severity: Severity = "warning" if finding.severity == "error" else finding.severity
+            code: Code = "may_not_fit" if finding.severity == "error" else finding.code
             yield replace(
-                misfit, severity=severity, code=code, message=f"its items: {misfit.message}"
+                finding, severity=severity, code=code, message=f"its items: {finding.message}"
             )
 
 
-def _lacking(name: str, certain: bool, path: Path) -> Misfit:
+def _lacking(name: str, certain: bool, path: Path) -> Finding:
     if certain:
-        return Misfit(path, "missing_argument", "error", f"lacks {name!r}")
-    return Misfit(path, "may_not_fit", "warning", f"may lack {name!r}, which is required")
+        return Finding(path, "missing_argument", "error", f"lacks {name!r}")
+    return Finding(path, "may_not_fit", "warning", f"may lack {name!r}, which is required")
 
 
-def _of_mismatch(mismatch: Mismatch, value: Any, path: Path) -> Misfit:
+def _of_mismatch(mismatch: Mismatch, value: Any, path: Path) -> Finding:
     near: tuple[str, ...] = ()
     certain = ""
     if mismatch.keyword == "enum" and isinstance(mismatch.expected, list):
@@ -295,17 +311,17 @@ def _of_mismatch(mismatch: Mismatch, value: Any, path: Path) -> Misfit:
     shown = mismatch.message if len(mismatch.message) < 200 else mismatch.message[:197] + "..."
     message = f"does not fit: {shown}"
     place = (*path, *mismatch.path)
-    return Misfit(place, "wrong_argument", "error", message, "", near, certain)
+    return Finding(place, "wrong_argument", "error", message, "", near, certain)
 
 
-def _wrong_type(path: Path, described: str, accepted: Types, value: Any = None) -> Misfit:
+def _wrong_type(path: Path, described: str, accepted: Types, value: Any = None) -> Finding:
     message = f"is {described}, and {words(accepted)} is wanted"
     certain = ""
     if isinstance(value, str) and "string" not in accepted:
         certain = _as_json(value, accepted)
     elif isinstance(value, int | float) and accepted <= {"string", "null"}:
         certain = json.dumps(json.dumps(value))
-    return Misfit(path, "wrong_argument", "error", message, "", (), certain)
+    return Finding(path, "wrong_argument", "error", message, "", (), certain)
 
 
 def _as_json(text: str, accepted: Types) -> str:
@@ -318,21 +334,19 @@ def _as_json(text: str, accepted: Types) -> str:
     return text if fits in accepted and text == json.dumps(value) else ""
 
 
-def _badness(found: list[Misfit]) -> tuple[int, int]:
-    errors = [misfit for misfit in found if misfit.severity == "error"]
+def _badness(found: list[Finding]) -> tuple[int, int]:
+    errors = [finding for finding in found if finding.severity == "error"]
     return len(errors), len(found)
 
 
-def _merged(ways: list[list[Misfit]], each: bool) -> Iterator[Misfit]:
+def _merged(ways: list[list[Finding]], each: bool) -> Iterator[Finding]:
     """What is wrong with a value that is one of several; `each`: that is all of them in turn."""
     seen: set[tuple[Path, str]] = set()
-    failing = [any(misfit.severity == "error" for misfit in way) for way in ways]
-    for way in ways:
-        for misfit in way:
-            if (misfit.path, misfit.message) in seen:
-                continue
-            seen.add((misfit.path, misfit.message))
-            if misfit.severity == "error" and not each and not all(failing):
-                yield replace(misfit, severity="warning", code="may_not_fit")
+    failing = [any(finding.severity == "error" for finding in way) for way in ways]
+    for finding in (finding for way in ways for finding in way):
+        if (finding.path, finding.message) not in seen and finding.message:
+            seen.add((finding.path, finding.message))
+            if finding.severity == "error" and not each and not all(failing):
+                yield replace(finding, severity="warning", code="may_not_fit")
             else:
-                yield misfit
+                yield finding
