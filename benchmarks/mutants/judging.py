@@ -92,12 +92,13 @@ def judge(mistake: Mistake, outcome: Outcome, findings: Sequence[Problem]) -> Ve
     sights = {failure.sight for failure in outcome.failures}
     told = [finding for finding in findings if finding.severity != "note"]
     there = [finding for finding in told if mistake.is_there(finding.path)]
+    noted = any(mistake.is_there(finding.path) for finding in findings)
     if sights & {"certain", "undeclared"}:
         if not there:
             return "misplaced" if told else "missed"
         return "too mild" if "certain" in sights and not errors_of(there) else "caught"
     if "possible" in sights:
-        return "may fail, told" if there else "may fail, untold"
+        return "may fail, told" if noted else "may fail, untold"
     if sights:
         return "fails unseen"
     if not _reached(mistake, outcome):

@@ -12,9 +12,9 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from benchmarks.mutants.originals import Original
 from benchmarks.mutants.sight import Looker, Sight
 from benchmarks.mutants.sites import Document
-from benchmarks.mutants.worlds import World
 from orchestrator.calls import Call
 from orchestrator.client import new_run
 from orchestrator.errors import CallError, TaskError, WorkflowError
@@ -53,14 +53,17 @@ class Outcome:
     refused: bool = False
 
 
-async def observe(document: Document, world: World, in_expressions: Sight = "unseen") -> Outcome:
+async def observe(
+    document: Document, original: Original, in_expressions: Sight = "unseen"
+) -> Outcome:
     """Run a workflow, and look at what fails.
 
     Args:
         document: The workflow file, however wrong.
-        world: The tools that it calls.
+        original: What it was made of: it has the tools, and what they answered.
         in_expressions: See `Looker`.
     """
+    world = original.world
     try:
         workflow = Workflow.load(document)
     except WorkflowError as error:
@@ -68,7 +71,7 @@ async def observe(document: Document, world: World, in_expressions: Sight = "uns
     called = [target.target for _, target, _ in workflow.plan.calls]
     if missing := [target for target in called if target not in world.tools]:
         return _refused(f"there is no tool {missing[0]}")
-    watch = _Watch(world, Looker(document, world.tools, in_expressions))
+    watch = _Watch(original, Looker(document, world.tools, in_expressions))
     inputs = complete_inputs(workflow.inputs, {}, workflow.name)
     run = new_run(workflow, watch.call, inputs=inputs, tools=world.tools)
     await run.execute()
@@ -83,9 +86,9 @@ def _refused(reason: str) -> Outcome:
 class _Watch:
     """The caller of one run, and what it saw."""
 
-    def __init__(self, world: World, looker: Looker) -> None:
-        self._tools = world.tools
-        self._answer = world.answers()
+    def __init__(self, original: Original, looker: Looker) -> None:
+        self._tools = original.world.tools
+        self._answer = original.world.answers(original.results)
         self._looker = looker
         self._misfits: list[Failed] = []
 

@@ -6,12 +6,12 @@ The rule of this file: files in, workflows with their worlds out; nothing is cha
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks.mutants.sites import Document
-from benchmarks.mutants.worlds import World, mock, recorded
+from benchmarks.mutants.worlds import Results, World, mock, recorded
 from benchmarks.scenarios import HERE
 from orchestrator.documents import read_document
 
@@ -28,11 +28,13 @@ class Original:
         name: Its name.
         document: The workflow file.
         world: The tools that it calls.
+        results: What was recorded of its tasks.
     """
 
     name: str
     document: Document
     world: World
+    results: Results = field(default_factory=dict)
 
 
 async def originals(plans: Path = PLANS) -> list[Original]:
@@ -41,14 +43,25 @@ async def originals(plans: Path = PLANS) -> list[Original]:
     Args:
         plans: The folder of recorded plans, files of JSON lines; it may be missing.
     """
-    examples = [_example(path) for path in sorted(EXAMPLES.iterdir())]
-    cases = [case for path in sorted(plans.glob("*.jsonl")) for case in _cases(path)]
-    plan_documents = [{name: case[name] for name in _FIELDS if name in case} for case in cases]
     found: list[Original] = []
-    for documents, world in ((examples, await mock()), (plan_documents, recorded(cases))):
-        for variant in (world, world.closed()):
-            found += [Original(each["name"], each, variant) for each in documents]
+    examples = [_example(path) for path in sorted(EXAMPLES.iterdir())]
+    for world in _both(await mock()):
+        found += [Original(each["name"], each, world) for each in examples]
+    cases = [case for path in sorted(plans.glob("*.jsonl")) for case in _cases(path)]
+    for world in _both(recorded(cases)):
+        found += [_recorded(case, world) for case in cases]
     return found
+
+
+def _both(world: World) -> tuple[World, World]:
+    return world, world.closed()
+
+
+def _recorded(case: dict[str, Any], world: World) -> Original:
+    document = {name: case[name] for name in _FIELDS if name in case}
+    results = case["expected"]["results"]
+    own = {task["id"]: (task["tool"], results[task["id"]]) for task in case["tasks"]}
+    return Original(case["name"], document, world, own)
 
 
 def _example(path: Path) -> Document:

@@ -115,7 +115,7 @@ class Looker:
                 extra = set(error.instance) - set(error.schema.get("properties", ()))
                 sure = any(read(source, (*path, name))[0] == "declared" for name in extra)
                 return "certain" if sure else "possible"
-            case "type" | "anyOf":
+            case "type" | "anyOf" if _is_always_there(source, site.path, rest):
                 types = types_at(source, path)
                 return _of_types(types, types_of(error.schema, tool.input_schema), not rest)
         return "possible"
@@ -130,6 +130,12 @@ def source_of(task: Mapping[str, Any], tools: Mapping[str, Tool]) -> Any:
     if task.get("for_each") is not None:
         return {"$defs": schema.get("$defs", {}), "type": "array", "items": schema}
     return schema
+
+
+def _is_always_there(source: Any, path: Path, rest: Path) -> bool:
+    """Whether what is further below a value is there in all that fit: lists may be empty."""
+    certain = not any(isinstance(step, int) for step in rest)
+    return not rest or (certain and read(source, path + rest)[0] != "may be absent")
 
 
 def _written(arguments: Any, path: Path) -> tuple[Path, Path]:

@@ -24,6 +24,8 @@ from benchmarks.mutants.sites import Document
 from benchmarks.mutants.worlds import World
 from orchestrator import Orchestrator, WorkflowError
 from orchestrator.errors import Problem
+from orchestrator.proof import prove
+from orchestrator.workflow import Workflow
 from tests.virtual_asyncio import VirtualLoop
 
 MAKES: dict[Kind, tuple[Make, ...]] = {
@@ -89,10 +91,10 @@ async def trial(count: int, seed: int, plans: Path = PLANS) -> Trial:
         for original in found:
             findings = await check(original.world, original.document)
             made.findings += [(original, finding) for finding in findings]
-            known[id(original)] = findings, await observe(original.document, original.world)
+            known[id(original)] = findings, await observe(original.document, original)
         for original, kind, make, mistake in mistakes(found, count, random.Random(seed)):
             findings, fails = known[id(original)]
-            outcome = await observe(mistake.document, original.world, mistake.in_expressions)
+            outcome = await observe(mistake.document, original, mistake.in_expressions)
             outcome.failures = [each for each in outcome.failures if each not in fails.failures]
             new = news(await check(original.world, mistake.document), findings)
             verdict = judge(mistake, outcome, new)
@@ -115,9 +117,11 @@ async def _checkers(found: Sequence[Original]) -> AsyncIterator[Check]:
 
         async def check(world: World, document: Document) -> list[Problem]:
             try:
-                return await asked[world.name].check(document)
+                found = await asked[world.name].check(document)
             except WorkflowError as error:
                 return list(error.problems)
+            proof = prove(Workflow.load(document), world.tools)
+            return [*found, *(finding for finding in proof if finding not in found)]
 
         yield check
 

@@ -26,6 +26,8 @@ from orchestrator.contents import output_of
 from orchestrator.errors import CallError
 
 Answer = Callable[[Call], Awaitable[Any]]
+Results = Mapping[str, tuple[str, Any]]
+"""By task, the tool that was called and what it answered."""
 Case = Mapping[str, Any]
 
 # The tools of `faulty` that answer in this process; the others would end or stop it.
@@ -39,13 +41,14 @@ class World:
     Attributes:
         name: For the tables.
         tools: The tools by `server:tool`.
-        answers: Makes what answers the calls of one run: it may remember them.
+        answers: Makes what answers the calls of one run, of the recorded results of its workflow
+            by task; what it makes may remember the calls.
         is_closed: Whether its schemas forbid what they do not declare.
     """
 
     name: str
     tools: Mapping[str, Tool]
-    answers: Callable[[], Answer]
+    answers: Callable[[Results], Answer]
     is_closed: bool = False
 
     def closed(self) -> World:
@@ -102,11 +105,18 @@ def recorded(cases: Iterable[Case]) -> World:
     exact = {(target, _key(a)): result for target, made in calls.items() for a, result in made}
     first = {target: made[0][1] for target, made in calls.items()}
 
-    async def answer(call: Call) -> Any:
-        target = f"{call.server}:{call.tool}"
-        return exact.get((target, _key(call.arguments)), first[target])
+    def answers(own: Results) -> Answer:
+        by_tool = dict(own.values())
 
-    return World("recorded plans", tools, lambda: answer)
+        async def answer(call: Call) -> Any:
+            target = f"{call.server}:{call.tool}"
+            tool, result = own.get(call.task, ("", None))
+            made_up = result if tool == target else by_tool.get(target, first[target])
+            return exact.get((target, _key(call.arguments)), made_up)
+
+        return answer
+
+    return World("recorded plans", tools, answers)
 
 
 def _key(arguments: Any) -> str:
@@ -163,7 +173,7 @@ def _tool(server: str, listed: McpTool) -> Tool:
     )
 
 
-def _mock_answers() -> Answer:
+def _mock_answers(_own: Results) -> Answer:
     servers, faulty = _mcp_servers(), Faulty()
     functions = {each.name: each for each in faulty.tools if each.name in _HARMLESS}
 
