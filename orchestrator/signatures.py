@@ -5,9 +5,10 @@ The rule of this file: text out of a JSON Schema; nothing is checked here.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from orchestrator.calls import Tool
+if TYPE_CHECKING:
+    from orchestrator.calls import Tool
 
 
 def signature(tool: Tool) -> str:

@@ -16,17 +16,17 @@ import orchestrator
 PACKAGE = Path(orchestrator.__file__).parent
 # From the ground up: a module may import those of its own row and of the rows above it.
 LAYERS = [
-    {"codes", "errors", "encoding", "breaker", "clock", "framing"},
+    {"codes", "errors", "encoding", "breaker", "clock", "framing", "certainty", "signatures"},
     {"paths", "documents", "tokens", "scope"},
     {"expressions", "canonical"},
     {"templates", "references", "conversion", "contents", "graph", "inputs", "schemas"},
-    {"policies"},
+    {"misfits", "fitting", "policies"},
     {"planning"},
     {"checking", "priorities"},
     {"outcomes", "workflow"},
     {"results", "limits", "retries"},
     {"adaptive", "crew", "locks"},
-    {"events", "schedules", "calls", "summary", "gate", "signatures"},
+    {"events", "schedules", "calls", "summary", "gate"},
     {"wrappers"},
     {"jobs", "reporting"},
     {"performing"},
