@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import CallError, MisfitError
 from orchestrator.misfits import Misfit, misfits
-from orchestrator.paths import describe, follow, format_path
+from orchestrator.paths import describe, format_path
 from orchestrator.signatures import signature
 from orchestrator.templates import made_by
 
@@ -45,7 +45,7 @@ def check_arguments(tool: Tool, arguments: Any, template: Template | None = None
     if found := misfits(tool.accepts, arguments, MAX_ERRORS + 1):
         of_members = any(each.is_member and len(each.path) == 1 for each in found)
         called = f"{tool.target}({_signature(tool)})" if of_members else tool.target
-        errors = [_error(each, arguments, template) for each in found]
+        errors = [_error(each, template) for each in found]
         message = f"the arguments do not fit {called}: {_joined(errors)}"
         raise MisfitError(message, tool=tool.target, errors=errors[:MAX_ERRORS])
 
@@ -64,7 +64,7 @@ def check_output(tool: Tool, output: Any, redact: Callable[[Any], Any] = _as_it_
     """
     gives = tool.gives
     if gives is not None and (found := misfits(gives, output, MAX_ERRORS + 1)):
-        errors = redact([_error(each, output) for each in found])
+        errors = redact([_error(each) for each in found])
         message = f"the output of {tool.target} does not fit its outputSchema: {_joined(errors)}"
         shown = errors[:MAX_ERRORS]
         raise CallError("output_invalid", message, tool=tool.target, errors=shown, output=output)
@@ -80,18 +80,18 @@ def _joined(errors: list[dict[str, Any]]) -> str:
     return "; ".join([*sentences, *(["and more"] if len(errors) > MAX_ERRORS else [])])
 
 
-def _error(misfit: Misfit, value: Any, template: Template | None = None) -> dict[str, Any]:
+def _error(misfit: Misfit, template: Template | None = None) -> dict[str, Any]:
     return {
         "path": format_path(misfit.path),
-        "message": misfit.sentence("" if misfit.is_member else _given(misfit, value, template)),
+        "message": misfit.sentence("" if misfit.is_member else _given(misfit, template)),
         "keyword": misfit.keyword,
         "expected": _if_short(misfit.expected),
     }
 
 
-def _given(misfit: Misfit, value: Any, template: Template | None) -> str:
+def _given(misfit: Misfit, template: Template | None) -> str:
     """What stands at the place, and which reference gave it."""
-    found = describe(follow(value, misfit.path))
+    found = describe(misfit.value)
     source = None if template is None else made_by(template, misfit.path)
     if source is None:
         return f", not {found}"

@@ -20,6 +20,7 @@ from orchestrator.schemas import Mismatch, Validator
 
 MAX_CHOICES = 10
 MAX_SHOWN = 60
+MAX_PLACE = 200
 _ARTICLES = {"integer": "an", "array": "an", "object": "an", "null": ""}
 
 
@@ -30,6 +31,7 @@ class Misfit:
     Attributes:
         path: The place; of a member that is missing, where it should be.
         keyword: The keyword of JSON Schema that is not met, and `expected` its value.
+        value: What stands there.
         wanted: What has to be there, as it continues "has to"; empty if `is_member`.
         advice: What may have been meant, as it ends the sentence.
         is_member: Whether a member is missing, or there is one too many.
@@ -38,13 +40,14 @@ class Misfit:
     path: Path
     keyword: str
     expected: Any
+    value: Any = None
     wanted: str = ""
     advice: str = ""
     is_member: bool = False
 
     def sentence(self, given: str) -> str:
         """What is wrong; `given` is what stands there, as it continues what has to be."""
-        place = format_path(self.path) or "the whole"
+        place = _cut(format_path(self.path), MAX_PLACE) or "the whole"
         if self.is_member:
             state = "missing" if self.keyword == "required" else "unknown"
             return f"{place} is {state}{self.advice}"
@@ -70,7 +73,14 @@ def _all(mismatches: Iterable[Mismatch]) -> Iterator[Misfit]:
                 yield from _unknown(mismatch)
             case keyword:
                 advice = _nearest_choice(mismatch) if keyword == "enum" else ""
-                yield Misfit(mismatch.path, keyword, mismatch.expected, _wanted(mismatch), advice)
+                yield Misfit(
+                    mismatch.path,
+                    keyword,
+                    mismatch.expected,
+                    mismatch.value,
+                    _wanted(mismatch),
+                    advice,
+                )
 
 
 def _missing(mismatch: Mismatch) -> Iterator[Misfit]:
@@ -131,8 +141,11 @@ def _choices(expected: list[Any]) -> str:
 
 
 def _json(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
+    return _cut(json.dumps(value, ensure_ascii=False), MAX_SHOWN)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def _at(bound: str, unit: str = "") -> Callable[[Any], str]:
@@ -156,5 +169,5 @@ _WORDS: Mapping[str, Callable[[Any], str]] = {
     "minProperties": _at("have at least", " members"),
     "maxProperties": _at("have at most", " members"),
     "uniqueItems": lambda _: "have no two items that are alike",
-    "None": lambda _: "be left out",  # its schema is `false`
+    "None": lambda _: "hold nothing that its schema forbids",  # a part of it is `false`
 }

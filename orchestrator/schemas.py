@@ -130,8 +130,11 @@ class Validator:
             for error in self._validator.iter_errors(value):
                 found = map(_mismatch, _telling(error))
                 yield from (mismatch for mismatch in found if mismatch.is_meant)
-        except (Unresolvable, RecursionError, ValueError) as failure:  # a $ref
+        except (Unresolvable, ValueError) as failure:  # a $ref
             self._unusable = f"{type(failure).__name__}: {failure}"
+        except RecursionError:  # a $ref in circles, or the value is nested deep
+            if not isinstance(value, dict | list):
+                self._unusable = "a $ref leads in circles"
         except (TypeError, OverflowError):  # the value is no JSON: who sends it says so
             return
 
@@ -163,7 +166,9 @@ def _telling(error: ValidationError) -> Iterator[ValidationError]:
     if error.validator in ("anyOf", "oneOf"):
         for inner in error.context or ():
             forms[inner.relative_schema_path[0]].append(inner)
-    meant = [errors for errors in forms.values() if not any(map(_is_of_another_form, errors))]
+    meant = list(forms.values())
+    if len(meant) > 1:
+        meant = [errors for errors in meant if not any(map(_is_of_another_form, errors))]
     if len(meant) != 1:
         yield error
         return
