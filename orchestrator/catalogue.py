@@ -38,7 +38,9 @@ class Catalogue:
     def replace(self, server: str, tools: Iterable[Tool]) -> Change:
         """Take the list that a server gives, in the place of the one before."""
         settings, before = self._servers[server], self._allowed.get(server, {})
-        self._listed[server] = {tool.name: tool for tool in tools}
+        listed = {tool.name: tool for tool in tools}
+        same = {name: tool for name, tool in before.items() if listed.get(name) == tool}
+        self._listed[server] = listed | same  # with what was found out about them
         after = self._allowed[server] = {
             name: tool for name, tool in self._listed[server].items() if is_allowed(settings, name)
         }

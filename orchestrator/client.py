@@ -29,6 +29,7 @@ from orchestrator.errors import (
     WorkflowError,
 )
 from orchestrator.events import Announcer, Event, Observer
+from orchestrator.fitting import check_arguments
 from orchestrator.locks import Locks
 from orchestrator.opening import Opening
 from orchestrator.planning import unknown_server
@@ -347,7 +348,8 @@ class Orchestrator:
 
         Raises:
             WorkflowError: There is no such server or tool.
-            CallError: The call failed.
+            CallError: The call failed; a `MisfitError`, if the arguments do not fit the schema of
+                the tool, so that it was not made.
         """
         server, _, name = target.partition(":")
         tools = {tool.name: tool for tool in await self.tools(server)}
@@ -358,6 +360,7 @@ class Orchestrator:
         policy = self._pool.policies[server]
         limit = policy.timeout_s if timeout_s is None else timeout_s
         tool = tools[name]
+        check_arguments(tool, dict(arguments or {}))
         call = Call(
             "call",
             server,

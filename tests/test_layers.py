@@ -16,15 +16,15 @@ import orchestrator
 PACKAGE = Path(orchestrator.__file__).parent
 # From the ground up: a module may import those of its own row and of the rows above it.
 LAYERS = [
-    {"codes", "errors", "encoding", "breaker", "clock", "framing"},
+    {"codes", "errors", "encoding", "breaker", "clock", "framing", "certainty"},
     {"paths", "documents", "tokens", "scope", "literals"},
     {"expressions", "canonical"},
     {"templates", "references", "conversion", "contents", "graph", "inputs", "schemas"},
-    {"shapes"},
+    {"shapes", "notation", "signatures"},
     {"surroundings", "comparison"},
     {"expression_shapes"},
     {"inference"},
-    {"policies"},
+    {"misfits", "fitting", "policies"},
     {"planning"},
     {"checking", "priorities"},
     {"outcomes", "workflow"},
@@ -36,8 +36,6 @@ LAYERS = [
         "calls",
         "summary",
         "gate",
-        "signatures",
-        "notation",
         "guide",
         "example_plan",
         "briefing",

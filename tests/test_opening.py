@@ -438,10 +438,10 @@ async def test_items_wait_together(stage: Stage) -> None:
 async def test_what_a_tool_wants_is_known_when_its_server_is_ready_and_may_be_amiss(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def decided(plan: TaskPlan, scope: Any, schema: Any) -> Any:
-        if plan.server == "slow" and schema is not None:
+    def decided(plan: TaskPlan, scope: Any, tool: Any) -> Any:
+        if plan.server == "slow" and tool is not None:
             raise ZeroDivisionError("a bug")
-        return decide(plan, scope, schema)
+        return decide(plan, scope, tool)
 
     monkeypatch.setattr("orchestrator.engine.decide", decided)
     workflow = document(task("a", "good:read"), task("b", "slow:read"))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -224,9 +224,9 @@ def call(options: argparse.Namespace) -> int:
     async def ask() -> Any:
         async with Orchestrator(servers) as orchestrator:
             known = {tool.name: tool.input_schema for tool in await orchestrator.tools(server)}
-            properties = known.get(name, {}).get("properties", {})
+            schema = known.get(name, {})
             arguments = {
-                argument: parse_input(value, properties.get(argument))
+                argument: parse_input(value, _schema_of(argument, schema))
                 for argument, value in options.arguments
             }
             return await orchestrator.call(options.target, arguments, options.timeout)
@@ -234,6 +234,13 @@ def call(options: argparse.Namespace) -> int:
     output = in_event_loop(ask)
     print(output if isinstance(output, str) and not options.json else to_json(output, indent=2))
     return 0
+
+
+def _schema_of(argument: str, schema: Mapping[str, Any]) -> Any:
+    """The schema of one argument, with the definitions that it may refer to."""
+    found = schema.get("properties", {}).get(argument)
+    shared = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
+    return {**shared, **found} if isinstance(found, dict) else found
 
 
 def schema(_: argparse.Namespace) -> int:
