@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     )
     from orchestrator.events import Event
     from orchestrator.jobs import Activity, RunState
+    from orchestrator.lockfile import Lock
     from orchestrator.outcomes import ItemResult
     from orchestrator.results import RunResult, TaskResult
     from orchestrator.statistics import Statistics
@@ -51,6 +52,7 @@ __all__ = [
     "ConfigError",
     "Event",
     "ItemResult",
+    "Lock",
     "Orchestrator",
     "OrchestratorError",
     "Problem",
@@ -85,6 +87,7 @@ _HOMES = {
     ),
     "events": ("Event",),
     "jobs": ("Activity", "RunState"),
+    "lockfile": ("Lock",),
     "outcomes": ("ItemResult",),
     "results": ("RunResult", "TaskResult"),
     "statistics": ("Statistics",),

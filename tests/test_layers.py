@@ -27,10 +27,12 @@ LAYERS = [
     {"results", "limits", "retries"},
     {"adaptive", "crew", "locks"},
     {"events", "schedules", "calls", "summary", "gate", "signatures"},
-    {"wrappers"},
+    {"wrappers", "definitions"},
+    {"differences"},
     {"jobs", "reporting"},
     {"performing"},
     {"engine", "config", "redaction", "stderr"},
+    {"lockfile"},
     {"receipts", "progress", "catalogue", "processes", "outbox", "stdio", "http"},
     {"sharing"},
     {
