@@ -91,7 +91,12 @@ class Difference:
     changes: tuple[Change, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.kind}: {in_short(self.changes)}" if self.changes else self.kind
+        match self.kind:
+            case "added":
+                return "it is not there"
+            case "removed":
+                return "it is there alone"
+        return in_short(self.changes)
 
     def lines(self) -> list[str]:
         """The difference on several lines, for people."""
@@ -148,10 +153,11 @@ class Lock:
         data = _read(path)
         try:
             _Document.model_validate(data)
+            made, problems = _definitions(data)
         except ValidationError as error:
-            found = problems_of(error, data, _FIELDS)
-            raise _broken(path, found) from None
-        made, problems = _definitions(data)
+            raise _broken(path, problems_of(error, data, _FIELDS)) from None
+        except RecursionError:
+            raise _broken(path, [Problem("malformed_lock", "is nested too deep")]) from None
         if problems:
             raise _broken(path, problems)
         return cls(made, str(path))
@@ -173,9 +179,9 @@ class Lock:
             problems = [replace(problem, hint=hint) for problem in error.problems]
             raise WorkflowError(error.source, problems) from None
 
-    def accepted_by(self, server: str) -> str:
-        """How to accept what a server lists now, as a hint."""
-        return f"accept it with: {lock_command(self.servers_file, '--update', server)}"
+    def update_command(self, server: str) -> str:
+        """The command that accepts what a server lists now."""
+        return lock_command(self.servers_file, "--update", server)
 
     def __contains__(self, server: object) -> bool:
         return server in self.definitions
@@ -262,7 +268,8 @@ def _count(number: int, what: str) -> str:
 
 def lock_path(servers: str | Path) -> Path:
     """Where the lock of a file of servers is: beside it, `servers.lock` of `servers.toml`."""
-    return Path(servers).with_suffix(".lock")
+    path = Path(servers)
+    return path.with_name(f"{path.name if path.suffix == '.lock' else path.stem}.lock")
 
 
 def lock_command(servers_file: str = "", *words: str) -> str:

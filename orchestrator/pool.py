@@ -287,7 +287,7 @@ class ServerPool:
         raise CallError(
             "protocol_error",
             f"server {server!r} has another {tool!r} than {self.lock.source}: {difference}; "
-            f"{self.lock.accepted_by(server)}",
+            f"if that is meant: {self.lock.update_command(server)}",
             retryable=False,
             server=server,
             difference=difference,

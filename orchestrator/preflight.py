@@ -128,7 +128,7 @@ def locked_problems(workflow: Workflow, servers: Mapping[str, Server], lock: Loc
 def not_locked(lock: Lock, server: str, at: str = "", task: str | None = None) -> Problem:
     """The problem of a server that is not in the lock."""
     message = f"server {server!r} is not in {lock.source}, so that its tools are not known"
-    hint = lock.accepted_by(server)
+    hint = f"lock it with: {lock.update_command(server)}"
     return Problem("server_not_locked", message, at, task, hint=hint)
 
 
@@ -231,7 +231,8 @@ def tool_changed(
     assert pool.lock is not None
     difference = pool.difference(server, tool)
     message = f"{server}:{tool} is not what {pool.lock.source} says: {difference}"
-    return Problem("tool_changed", message, at, task, hint=pool.lock.accepted_by(server))
+    hint = f"if that is meant: {pool.lock.update_command(server)}"
+    return Problem("tool_changed", message, at, task, hint=hint)
 
 
 def unknown_tool(
@@ -263,6 +264,6 @@ def unknown_tool(
     message = f"server {server.name!r} has no tool {tool!r}"
     if lock is not None:
         message += f" in {lock.source}"
-        new = f"if it is new, {lock.accepted_by(server.name)}"
+        new = f"if it is new: {lock.update_command(server.name)}"
         hint = f"{hint}; {new}" if hint else new
     return Problem("unknown_tool", message, at, task, near, hint)
