@@ -136,9 +136,14 @@ def test_a_file_that_is_no_lock_is_an_error_with_everything_that_is_wrong(tmp_pa
     for problem in error.problems:
         assert problem.code == "malformed_lock"
         assert problem.hint == "write it anew: orchestrator lock --update"
-    deep = '{"version": 1, "servers": {"a": {"tools": {"t": {"inputSchema": '
-    deep += '{"a":' * 900 + "1" + "}" * 900 + ', "hash": "sha256:' + "0" * 64 + '"}}}}}'
-    assert [problem.code for problem in broken(path, deep).problems] == ["malformed_lock"]
+
+
+def test_a_file_that_is_nested_too_deep_is_an_error_wherever_that_shows(tmp_path: Path) -> None:
+    head = '{"version": 1, "servers": {"a": {"tools": {"t": {"inputSchema": {"a": '
+    tail = '}, "hash": "sha256:' + "0" * 64 + '"}}}}}'
+    for depth in range(850, 1000):
+        error = broken(tmp_path / "servers.lock", f"{head}{'[' * depth}{']' * depth}{tail}")
+        assert [problem.code for problem in error.problems] == ["malformed_lock"]
 
 
 def test_a_definition_that_was_edited_by_hand_does_not_fit_its_hash(tmp_path: Path) -> None:
