@@ -292,7 +292,10 @@ class Orchestrator:
         failures = filter(None, map(self._pool.failure, servers))
         unasked = [Problem("server_unavailable", failure.message) for failure in failures]
         listed = {name: self._pool.listed(name) for name in servers if self._pool.usable(name)}
-        return [*unasked, *findings(loaded, self._pool.servers, listed)]
+        found = findings(loaded, self._pool.servers, listed)
+        if errors := [problem for problem in found if problem.severity == "error"]:
+            raise WorkflowError(loaded.name, errors)
+        return [*unasked, *found]
 
     async def stream(
         self,

@@ -33,6 +33,7 @@ ErrorKind = Literal[
 ]
 ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
 _SHORT_LIST = 200
+_CERTAIN = 0.8
 MAX_SHOWN = 200
 RETRYABLE_KINDS = frozenset({"tool_error", "timeout", "server_unavailable", "protocol_error"})
 
@@ -190,6 +191,20 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> tuple[str, ...]:
     likely = folded if len(folded) <= _SHORT_LIST else _sharing_most_pairs(wanted, folded)
     close = difflib.get_close_matches(wanted, likely, n=count, cutoff=0.6)
     return tuple(folded[match] for match in close)
+
+
+def certain(name: str, alternatives: Iterable[str]) -> str | None:
+    """The one name that is surely meant: it is alone, and like enough (ratio 0.8), or it differs in
+    nothing but case; None if there is no such.
+    """
+    names = list(alternatives)
+    alike = [other for other in names if other.casefold() == name.casefold()]
+    if len(alike) == 1:
+        return alike[0]
+    if len(names) != 1:
+        return None
+    ratio = difflib.SequenceMatcher(None, name.casefold(), names[0].casefold()).ratio()
+    return names[0] if ratio >= _CERTAIN else None
 
 
 def _sharing_most_pairs(name: str, known: Iterable[str]) -> list[str]:

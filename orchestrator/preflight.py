@@ -94,16 +94,14 @@ def check_against(
 
     A server that is not in the lock is a warning: nothing is known of its tools.
     """
-    found = locked_problems(workflow, servers, lock)
-    problems = [problem for problem in found if problem.code != "server_not_locked"]
-    unknown = [
-        replace(problem, severity="warning")
-        for problem in found
-        if problem.code == "server_not_locked"
-    ]
     known = [server for server in workflow.plan.servers if server in servers and server in lock]
-    warnings = findings(workflow, servers, {server: lock.of(server) for server in known})
-    return [*unknown, *warnings], problems
+    found = [
+        replace(problem, severity="warning") if problem.code == "server_not_locked" else problem
+        for problem in locked_problems(workflow, servers, lock)
+    ]
+    found += findings(workflow, servers, {server: lock.of(server) for server in known})
+    warnings = [problem for problem in found if problem.severity != "error"]
+    return warnings, [problem for problem in found if problem.severity == "error"]
 
 
 def locked_problems(workflow: Workflow, servers: Mapping[str, Server], lock: Lock) -> list[Problem]:
@@ -133,9 +131,14 @@ def not_locked(lock: Lock, server: str, at: str = "", task: str | None = None) -
 
 
 def findings(workflow: Workflow, servers: Mapping[str, Server], listed: Listed) -> list[Problem]:
-    """What shows in a workflow only beside the tools that it calls; errors are not in it.
+    """Everything that shows in a workflow only beside the tools that it calls.
 
-    The one place for tools of servers that are open and for those of a lock.
+    The one place for the tools of servers that are open and for those of a lock.
+
+    Args:
+        workflow: The workflow.
+        servers: The settings of the servers.
+        listed: The tools that are known; may be empty.
     """
     serial = {name for name, server in servers.items() if server.max_concurrency == 1}
     return warnings_of(workflow, allowed_tools(servers, listed), serial)
