@@ -78,7 +78,9 @@ class Catalogue:
     def difference(self, server: str, tool: str) -> Difference | None:
         """What is different between a tool and the lock; None if nothing is, or there is none."""
         strange = self._strange.get(server, {}).get(tool)
-        return None if self._lock is None or strange is None else self._lock.difference(strange)
+        if self._lock is None or strange is None:
+            return None
+        return self._lock.difference(strange, self._servers[server].redact)
 
     def knows(self, server: str) -> bool:
         """Whether a server has ever listed its tools."""

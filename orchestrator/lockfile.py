@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,8 +29,10 @@ VERSION = 1
 MAX_CHANGES = 50
 DEFAULT_SERVERS = "servers.toml"
 MEND = "write it anew: orchestrator lock --update"
+HIDDEN = "only what is not to be shown is different"
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 Definition = dict[str, Any]
+Redact = Callable[[Any], Any]
 
 
 # The form of the file. What is read is the data itself, in which what is left out is not there.
@@ -76,6 +78,10 @@ _FIELDS = {
 }
 
 
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """What is different between a tool and its definition in the lock file.
@@ -96,13 +102,15 @@ class Difference:
                 return "it is not there"
             case "removed":
                 return "it is there alone"
-        return in_short(self.changes)
+        return in_short(self.changes) or HIDDEN
 
     def lines(self) -> list[str]:
         """The difference on several lines, for people."""
         shown = [line for change in self.changes[:MAX_CHANGES] for line in change.lines()]
         more = len(self.changes) - MAX_CHANGES
         left_out = [f"  and {more:,} more places"] if more > 0 else []
+        if self.kind == "changed" and not shown:
+            shown = [f"  {HIDDEN}"]
         return [f"{visible(self.target)}: {self.kind}", *shown, *left_out]
 
 
@@ -156,8 +164,6 @@ class Lock:
             made, problems = _definitions(data)
         except ValidationError as error:
             raise _broken(path, problems_of(error, data, _FIELDS)) from None
-        except RecursionError:
-            raise _broken(path, [Problem("malformed_lock", "is nested too deep")]) from None
         if problems:
             raise _broken(path, problems)
         return cls(made, str(path))
@@ -211,25 +217,33 @@ class Lock:
         known = self._hashes.get((tool.server, tool.name))
         return known is not None and known == hash_of(tool.name, definition_of(tool))
 
-    def difference(self, tool: Tool) -> Difference | None:
-        """What is different between a tool and its definition here; None if nothing is."""
+    def difference(self, tool: Tool, redact: Redact = _as_it_is) -> Difference | None:
+        """What is different between a tool and its definition here; None if nothing is.
+
+        Args:
+            tool: The tool.
+            redact: Gives a JSON value without what is not to be shown.
+        """
         before = self.definitions.get(tool.server, {}).get(tool.name)
         if before is None:
             return Difference(tool.target, "added")
         if self.accepts(tool):
             return None
-        changes = changes_between(before, definition_of(tool))
+        changes = changes_between(redact(before), redact(definition_of(tool)))
         return Difference(tool.target, "changed", tuple(changes))
 
-    def differences(self, server: str, tools: Iterable[Tool]) -> list[Difference]:
+    def differences(
+        self, server: str, tools: Iterable[Tool], redact: Redact = _as_it_is
+    ) -> list[Difference]:
         """What is different between all the tools of a server and those here; none if nothing is.
 
         Args:
             server: The server.
             tools: All tools that it lists.
+            redact: Gives a JSON value without what is not to be shown.
         """
         listed = {tool.name: tool for tool in tools}
-        found = (self.difference(tool) for tool in listed.values())
+        found = (self.difference(tool, redact) for tool in listed.values())
         gone = [name for name in self.definitions.get(server, {}) if name not in listed]
         removed = (Difference(f"{server}:{name}", "removed") for name in gone)
         return [*(difference for difference in found if difference is not None), *removed]

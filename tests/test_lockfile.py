@@ -733,6 +733,17 @@ def test_a_definition_with_a_secret_is_warned_of(
     err = capsys.readouterr().err
     assert '"Greet with ***, twice."' in err
     assert "s3cret" not in err
+    changing.say("Greet with s3cret-greeting s3cret-greeting.")
+    assert main(["lock", "--update", *changing.servers]) == 0
+    monkeypatch.setenv("GREETING_KEY", "another-greeting")
+    changing.say("Greet with another-greeting s3cret-greeting.")
+    changing.configure("env = { KEY = '${GREETING_KEY}', OLD_TOKEN = 's3cret-greeting' }\n")
+    capsys.readouterr()
+    assert main(["lock", *changing.servers]) == 2
+    hidden = "  only what is not to be shown is different\n"
+    assert capsys.readouterr().out.startswith(f"it:greet: changed\n{hidden}\n")
+    assert main(["run", changing.workflow(), *changing.servers]) == 2
+    assert "only what is not to be shown is different" in capsys.readouterr().err
 
 
 def test_run_and_call_refuse_a_tool_that_has_changed_unless_they_are_told_not_to_look(

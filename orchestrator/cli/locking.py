@@ -1,7 +1,7 @@
 """`orchestrator lock`: what the tools of the servers are, written down and compared.
 
 The rule of this file: the lock file changes only where the user has said so, and never without
-showing what is different.
+showing what is different, or that it cannot be compared.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def lock_servers(options: argparse.Namespace, servers_file: Path) -> int:
         print(f"orchestrator: {failure}", file=sys.stderr)
     if before is None:
         return _write_first(servers, path, answers)
-    found = _compare(before, answers.listed, [] if options.server else servers)
-    _show(found, before, answers.listed, servers)
+    found = _compare(before, answers.listed, servers, of_all=not options.server)
+    _show(found, before, answers.listed)
     if found and not options.update:
         accept = lock_command(str(servers_file), "--update", *options.server)
         print(f"{path}: {found}; nothing was written; accept it with: {accept}")
@@ -136,24 +136,23 @@ def _write_first(servers: Servers, path: Path, answers: _Answers) -> int:
     return 0
 
 
-def _compare(before: Lock, listed: Lock, servers: Servers | list[str]) -> _Found:
-    """What is different; servers that are gone are those of the lock that are not in `servers`."""
+def _compare(before: Lock, listed: Lock, servers: Servers, *, of_all: bool) -> _Found:
+    """What is different; which servers are gone is asked only where all of them are meant."""
     both = [name for name in listed.definitions if name in before]
     tools = [
         difference
         for name in both
-        for difference in before.differences(name, listed.of(name).values())
+        for difference in before.differences(name, listed.of(name).values(), servers[name].redact)
     ]
     new = [name for name in listed.definitions if name not in before]
-    gone = [name for name in before.definitions if servers and name not in servers]
+    gone = [name for name in before.definitions if of_all and name not in servers]
     return _Found(tools, new, gone)
 
 
-def _show(found: _Found, before: Lock, listed: Lock, servers: Servers) -> None:
+def _show(found: _Found, before: Lock, listed: Lock) -> None:
     """Everything that is different, on stdout."""
     for difference in found.tools:
-        server = servers[difference.target.partition(":")[0]]
-        print("\n".join([*(server.redact(line) for line in difference.lines()), ""]))
+        print("\n".join([*difference.lines(), ""]))
     for name in found.new:
         print(f"{name}: a new server{_with_tools(listed.definitions[name])}\n")
     for name in found.gone:
