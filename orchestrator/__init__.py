@@ -4,6 +4,7 @@ The map, from the edges to the core; imports point one way, downwards:
 
     cli, observers   the command line, and who watches a run
     client           Orchestrator, the front door   opening   servers that start while tasks run
+    briefing         what a model is told           guide, samples   how to write a workflow
     pool, keeper, breaker, config   the servers     connection, stdio, http   one session, its bytes
     lockfile         what tools have to be like     definitions, differences   as JSON; between two
     engine           Run: decisions, calls and events, to a result
@@ -26,6 +27,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from orchestrator.briefing import catalog_text
     from orchestrator.calls import Tool
     from orchestrator.client import Orchestrator
     from orchestrator.config import Server
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from orchestrator.outcomes import ItemResult
     from orchestrator.results import RunResult, TaskResult
     from orchestrator.statistics import Statistics
-    from orchestrator.workflow import Task, Workflow
+    from orchestrator.workflow import Task, Workflow, workflow_schema
 
 __all__ = [
     "Activity",
@@ -69,10 +71,13 @@ __all__ = [
     "Tool",
     "Workflow",
     "WorkflowError",
+    "catalog_text",
+    "workflow_schema",
 ]
 
 # Imported when first asked for: a command that needs only the standard library loads nothing else.
 _HOMES = {
+    "briefing": ("catalog_text",),
     "calls": ("Tool",),
     "client": ("Orchestrator",),
     "config": ("Server",),
@@ -92,7 +97,7 @@ _HOMES = {
     "outcomes": ("ItemResult",),
     "results": ("RunResult", "TaskResult"),
     "statistics": ("Statistics",),
-    "workflow": ("Task", "Workflow"),
+    "workflow": ("Task", "Workflow", "workflow_schema"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

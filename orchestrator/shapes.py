@@ -278,6 +278,20 @@ MAX_NAMES = 12
 _SILENT = "its schema does not say what is in it"
 
 
+# Stands for what a schema says that is not read here: it may declare more members.
+_OPEN: Variant = ({"additionalProperties": True},)
+_CONDITIONAL = frozenset(
+    {
+        "if",
+        "dependentSchemas",
+        "dependencies",
+        "$dynamicRef",
+        "$recursiveRef",
+        "unevaluatedProperties",
+    }
+)
+
+
 def _unfold(schema: Any, root: Any, depth: int) -> list[Variant]:
     if schema is False:
         return []
@@ -285,7 +299,8 @@ def _unfold(schema: Any, root: Any, depth: int) -> list[Variant]:
         return [()]
     found: list[Variant] = [(schema,)]
     if "$ref" in schema:
-        found = _both(found, _unfold(referred(schema["$ref"], root), root, depth + 1))
+        target = referred(schema["$ref"], root)
+        found = _both(found, [_OPEN] if target is True else _unfold(target, root, depth + 1))
     for part in listed(schema, "allOf"):
         found = _both(found, _unfold(part, root, depth + 1))
     for keyword in ("anyOf", "oneOf"):
@@ -334,15 +349,19 @@ def member_of(variant: Variant, name: str, root: Any) -> Found:
     further = [schema["additionalProperties"] for schema in variant if _has_further(schema)]
     if further:
         return Found(_of_parts(further, root), "unknown", _object(names), names)
-    if names:  # declared, and not this one: the SDKs' servers answer nothing else
+    conditional = any(not _CONDITIONAL.isdisjoint(schema) for schema in variant)
+    if names and not conditional:  # the servers of the SDKs answer nothing that is not declared
         return Found(NULL, "no", _object(names), names)
     return Found(Unknown(_SILENT), "unknown")
 
 
 def is_closed(variant: Variant) -> bool:
     """Whether an object has no other members than those that are declared."""
-    closing = ("additionalProperties", "unevaluatedProperties")
-    return any(schema.get(keyword) is False for schema in variant for keyword in closing)
+    if any(schema.get("additionalProperties") is False for schema in variant):
+        return True
+    closed = any(schema.get("unevaluatedProperties") is False for schema in variant)
+    other = _CONDITIONAL - {"unevaluatedProperties"}
+    return closed and all(other.isdisjoint(schema) for schema in variant)
 
 
 def _has_further(schema: Mapping[str, Any]) -> bool:

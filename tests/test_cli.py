@@ -328,6 +328,30 @@ def test_tools_lists_what_there_is_and_names_what_failed(
     assert "did you mean 'faulty'?" in capsys.readouterr().err
 
 
+def test_catalog_prints_tools_and_a_guide_and_names_what_failed(
+    servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog = ["catalog", "--servers", servers]
+    assert main([*catalog, "faulty"]) == 0
+    out, err = capsys.readouterr()
+    assert "\n- faulty:echo(value: any) [read-only]\n  Return the value as it came.\n" in out
+    assert "\n# How to write a workflow\n" in out
+    assert err == ""
+    assert main([*catalog, "--no-guide"]) == 1
+    out, err = capsys.readouterr()
+    assert "faulty:echo" in out
+    assert "# How to write a workflow" not in out
+    assert "no-such-program" in err
+    assert main([*catalog, "--json", "faulty"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert {"tools", "guide"} == set(document)
+    assert "faulty:echo(value: any)" in [tool["signature"] for tool in document["tools"]]
+    assert main([*catalog, "fauly", "none", "faulty"]) == 2
+    err = capsys.readouterr().err
+    assert "did you mean 'faulty'?" in err
+    assert "'none'" in err
+
+
 def test_call_makes_one_call_and_prints_its_output(
     servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -376,7 +400,7 @@ def test_version_and_help_say_what_they_should(capsys: pytest.CaptureFixture[str
     assert ended.value.code == 0
     assert capsys.readouterr().out.startswith("orchestrator 0.")
     text = build_parser().format_help()
-    for command in ("run", "validate", "plan", "tools", "call", "schema"):
+    for command in ("run", "validate", "plan", "tools", "catalog", "call", "schema"):
         assert f"    {command}" in text
 
 

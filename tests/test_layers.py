@@ -17,7 +17,7 @@ PACKAGE = Path(orchestrator.__file__).parent
 # From the ground up: a module may import those of its own row and of the rows above it.
 LAYERS = [
     {"codes", "errors", "encoding", "breaker", "clock", "framing"},
-    {"paths", "documents", "tokens", "scope"},
+    {"paths", "documents", "tokens", "scope", "literals"},
     {"expressions", "canonical"},
     {"templates", "references", "conversion", "contents", "graph", "inputs", "schemas"},
     {"shapes"},
@@ -30,7 +30,18 @@ LAYERS = [
     {"outcomes", "workflow"},
     {"results", "limits", "retries"},
     {"adaptive", "crew", "locks"},
-    {"events", "schedules", "calls", "summary", "gate", "signatures"},
+    {
+        "events",
+        "schedules",
+        "calls",
+        "summary",
+        "gate",
+        "signatures",
+        "notation",
+        "guide",
+        "samples",
+        "briefing",
+    },
     {"wrappers", "definitions"},
     {"differences"},
     {"jobs", "reporting"},

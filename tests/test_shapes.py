@@ -60,7 +60,15 @@ DEFINED = {
         "required": ["a"],
         "additionalProperties": True,
     },
+    "anchored": {"$anchor": "anchor", "properties": {"b": True}, "required": ["b"]},
     "loop": {"anyOf": [{"type": "array", "items": {"$ref": "#/$defs/loop"}}, {"type": "integer"}]},
+}
+CONDITIONAL = {
+    "type": "object",
+    "properties": {"a": {"type": "integer"}},
+    "if": {"required": ["a"]},
+    "then": {"properties": {"b": {"type": "string"}}},
+    "unevaluatedProperties": False,
 }
 names = st.sampled_from(["a", "b", "c"])
 
@@ -102,6 +110,7 @@ leaf_schemas = st.one_of(
     st.sampled_from([{"type": kind} for kind in TYPES]),
     st.sampled_from([{}, True, False, {"type": ["string", "null"]}, {"const": 3}]),
     st.sampled_from([{"enum": ["3", "text"]}, {"enum": [3, None, {"a": 3}]}, {"minimum": 2}]),
+    st.sampled_from([CONDITIONAL, {"$ref": "#anchor", "properties": {"a": {}}}]),
     st.sampled_from([{"$ref": "#/$defs/d"}, {"$ref": "#/$defs/loop"}, {"minLength": 2}]),
 )
 schemas = st.recursive(

@@ -44,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_plan(commands)
     _add_tools(commands)
     _add_lock(commands)
+    _add_catalog(commands)
     _add_call(commands)
     commands.add_parser(
         "schema",
@@ -166,6 +167,21 @@ def _add_lock(commands: _Commands) -> None:  # type: ignore[valid-type]
     form = lock.add_mutually_exclusive_group()
     form.add_argument("--update", action="store_true", help="accept what is different")
     form.add_argument("--check", action="store_true", help="write nothing, not even a first file")
+
+
+def _add_catalog(commands: _Commands) -> None:  # type: ignore[valid-type]
+    catalog = commands.add_parser(  # type: ignore[attr-defined]
+        "catalog",
+        help="print the tools and a guide to the workflow format, for a model",
+        description="Start the servers and print their tools with their types, and a short guide "
+        "to the workflow format: with `orchestrator schema`, all that a model needs to write one.",
+    )
+    catalog.add_argument("server", nargs="*", metavar="SERVER", help="only these servers")
+    _add_servers(catalog)
+    catalog.add_argument("--json", action="store_true", help="print tools and guide as JSON")
+    catalog.add_argument(
+        "--no-guide", dest="guide", action="store_false", help="print nothing but the tools"
+    )
 
 
 def _add_call(commands: _Commands) -> None:  # type: ignore[valid-type]

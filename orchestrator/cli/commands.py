@@ -11,13 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cli.catalog import catalog, found_tools
 from orchestrator.encoding import to_json
-from orchestrator.errors import (
-    ConfigError,
-    OrchestratorError,
-    Problem,
-    WorkflowError,
-)
+from orchestrator.errors import ConfigError, Problem, WorkflowError
 from orchestrator.loading import uncollected
 
 if TYPE_CHECKING:
@@ -212,19 +208,10 @@ def plan(options: argparse.Namespace) -> int:
 
 def tools(options: argparse.Namespace) -> int:
     """`orchestrator tools`."""
-    from orchestrator.cli.running import in_event_loop
-    from orchestrator.client import Orchestrator
     from orchestrator.config import load_config
 
     servers = load_config(options.servers or DEFAULT_SERVERS)
-
-    async def ask() -> tuple[list[Any], list[OrchestratorError]]:
-        async with Orchestrator(servers) as orchestrator:
-            found = await orchestrator.tools(options.server)
-            failures = [orchestrator.failure(name) for name in servers]
-            return found, [failure for failure in failures if failure is not None]
-
-    found, failures = in_event_loop(ask)
+    found, failures = found_tools(servers, [] if options.server is None else [options.server])
     if options.json:
         from orchestrator.cli.report import tool_document
 
@@ -288,6 +275,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "plan": plan,
     "tools": tools,
     "lock": lock,
+    "catalog": catalog,
     "call": call,
     "schema": schema,
 }
