@@ -40,10 +40,12 @@ LAYERS = [
         "example_plan",
         "briefing",
     },
-    {"wrappers"},
+    {"wrappers", "definitions"},
+    {"differences"},
     {"jobs", "reporting"},
     {"performing"},
     {"engine", "config", "redaction", "stderr"},
+    {"lockfile"},
     {"receipts", "progress", "catalogue", "processes", "outbox", "stdio", "http"},
     {"sharing"},
     {
