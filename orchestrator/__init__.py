@@ -6,6 +6,7 @@ The map, from the edges to the core; imports point one way, downwards:
     client           Orchestrator, the front door   opening   servers that start while tasks run
     briefing         what a model is told           guide, example_plan   how to write a workflow
     pool, keeper, breaker, config   the servers     connection, stdio, http   one session, its bytes
+    lockfile         what tools have to be like     definitions, differences   as JSON; between two
     engine           Run: decisions, calls and events, to a result
     performing       one task: its call, one for each item, and the fallback's
     schedules        when each task starts          calls     a call, and the policies around it
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     )
     from orchestrator.events import Event
     from orchestrator.jobs import Activity, RunState
+    from orchestrator.lockfile import Lock
     from orchestrator.outcomes import ItemResult
     from orchestrator.results import RunResult, TaskResult
     from orchestrator.statistics import Statistics
@@ -53,6 +55,7 @@ __all__ = [
     "ConfigError",
     "Event",
     "ItemResult",
+    "Lock",
     "Orchestrator",
     "OrchestratorError",
     "Problem",
@@ -90,6 +93,7 @@ _HOMES = {
     ),
     "events": ("Event",),
     "jobs": ("Activity", "RunState"),
+    "lockfile": ("Lock",),
     "outcomes": ("ItemResult",),
     "results": ("RunResult", "TaskResult"),
     "statistics": ("Statistics",),

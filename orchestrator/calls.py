@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
@@ -17,6 +17,7 @@ from orchestrator.conversion import Conversion
 from orchestrator.errors import CallError
 from orchestrator.limits import FIRST, Priority, Rate, Slots
 from orchestrator.policies import Retry
+from orchestrator.schemas import Validator
 
 DEFAULT_TIMEOUT_S = 60.0
 
@@ -125,6 +126,7 @@ class Tool:
         output_schema: The JSON Schema of its structured output, or None.
         read_only: Whether it declares that it changes nothing; None if it does not say. Likewise
             `idempotent`, `destructive` and `open_world`.
+        annotated_title: The title that its annotations give it; empty if they give none.
     """
 
     server: str
@@ -137,6 +139,26 @@ class Tool:
     idempotent: bool | None = None
     destructive: bool | None = None
     open_world: bool | None = None
+    annotated_title: str = ""
+    _validators: dict[str, Validator] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @property
+    def accepts(self) -> Validator:
+        """Checks arguments against `input_schema`."""
+        return self._validator("arguments", self.input_schema)
+
+    @property
+    def gives(self) -> Validator | None:
+        """Checks outputs against `output_schema`; None if it declares none."""
+        return None if self.output_schema is None else self._validator("output", self.output_schema)
+
+    def _validator(self, of: str, schema: Mapping[str, Any]) -> Validator:
+        """Made when it is first needed, and gone with the tool: a new list has new ones."""
+        if of not in self._validators:
+            self._validators[of] = Validator(schema)
+        return self._validators[of]
 
     @property
     def target(self) -> str:

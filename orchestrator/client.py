@@ -18,7 +18,6 @@ from typing import Any, Self
 
 import anyio
 
-from orchestrator.advice import warnings_of
 from orchestrator.calls import Call, Caller, Tool
 from orchestrator.config import load_config
 from orchestrator.engine import Run
@@ -29,6 +28,8 @@ from orchestrator.errors import (
     WorkflowError,
 )
 from orchestrator.events import Announcer, Event, Observer
+from orchestrator.fitting import check_arguments
+from orchestrator.lockfile import Lock
 from orchestrator.locks import Locks
 from orchestrator.opening import Opening
 from orchestrator.planning import unknown_server
@@ -38,6 +39,9 @@ from orchestrator.preflight import (
     check_online,
     check_overrides,
     check_servers,
+    findings,
+    not_locked,
+    tool_changed,
     unknown_tool,
 )
 from orchestrator.results import RunResult
@@ -56,26 +60,50 @@ class Orchestrator:
     Args:
         servers: The servers by name. Each is a `Server`, a URL of streamable HTTP, a
             `StdioServerParameters`, or an MCP server object, to be spoken to in memory.
+        lock: What the tools have to be like; one that is not is never called. None: whatever the
+            servers say.
         observers: Who is told the events of every run.
 
     Raises:
         ConfigError: A server is of no known kind.
     """
 
-    def __init__(self, servers: Mapping[str, Any], *, observers: Iterable[Observer] = ()) -> None:
-        self._pool = ServerPool(servers_of(servers))
+    def __init__(
+        self,
+        servers: Mapping[str, Any],
+        lock: Lock | None = None,
+        *,
+        observers: Iterable[Observer] = (),
+    ) -> None:
+        self._pool = ServerPool(servers_of(servers), lock)
         self._observers = tuple(observers)
         self._locks = Locks()
         self._entered = False
 
     @classmethod
-    def from_config(cls, path: str | Path, *, observers: Iterable[Observer] = ()) -> Self:
+    def from_config(
+        cls,
+        path: str | Path,
+        *,
+        lock: bool | str | Path = True,
+        observers: Iterable[Observer] = (),
+    ) -> Self:
         """An orchestrator for the servers of a servers.toml or a `mcpServers` JSON file.
+
+        Args:
+            path: The file.
+            lock: Whether to use the lock file beside it, if there is one; or the path of another,
+                which has to be there.
+            observers: Who is told the events of every run.
 
         Raises:
             ConfigError: The file cannot be read, or is wrong; with every mistake in it.
+            WorkflowError: The lock file cannot be read, or is not as it was written.
         """
-        return cls(load_config(path), observers=observers)
+        servers = load_config(path)
+        if isinstance(lock, bool):
+            return cls(servers, Lock.beside(path) if lock else None, observers=observers)
+        return cls(servers, Lock.load(lock), observers=observers)
 
     def __repr__(self) -> str:
         return f"Orchestrator({self._pool!r})"
@@ -264,9 +292,11 @@ class Orchestrator:
         check_online(loaded, self._pool)
         failures = filter(None, map(self._pool.failure, servers))
         unasked = [Problem("server_unavailable", failure.message) for failure in failures]
-        settings = self._pool.servers.items()
-        serial = {name for name, server in settings if server.max_concurrency == 1}
-        return [*unasked, *warnings_of(loaded, self._pool.catalogue(servers), serial)]
+        listed = {name: self._pool.listed(name) for name in servers if self._pool.usable(name)}
+        found = findings(loaded, self._pool.servers, listed)
+        if errors := [problem for problem in found if problem.severity == "error"]:
+            raise WorkflowError(loaded.name, errors)
+        return [*unasked, *found]
 
     async def stream(
         self,
@@ -318,14 +348,20 @@ class Orchestrator:
         """
         self._pool.kill()
 
-    async def tools(self, server: str | None = None) -> list[Tool]:
+    async def tools(self, server: str | None = None, *, denied: bool = False) -> list[Tool]:
         """The tools of a server, or of all of them; servers that do not start have none.
+
+        Args:
+            server: The server; None for all.
+            denied: Whether those are wanted, too, that the configuration does not allow.
 
         Raises:
             ConfigError: There is no such server.
         """
         names = list(self._pool.servers) if server is None else [self._known(server)]
         await self._pool.open(names)
+        if denied:
+            return [tool for name in names for tool in self._pool.listed(name).values()]
         return list(self._pool.catalogue(names).values())
 
     def failure(self, server: str) -> CallError | None:
@@ -347,17 +383,14 @@ class Orchestrator:
 
         Raises:
             WorkflowError: There is no such server or tool.
-            CallError: The call failed.
+            CallError: The call failed; a `MisfitError`, if the arguments do not fit the schema of
+                the tool, so that it was not made.
         """
         server, _, name = target.partition(":")
-        tools = {tool.name: tool for tool in await self.tools(server)}
-        if (failure := self.failure(server)) is not None:
-            raise failure
-        if name not in tools:
-            raise WorkflowError(target, [unknown_tool(self._pool, server, name)])
+        tool = await self._tool(server, name)
         policy = self._pool.policies[server]
         limit = policy.timeout_s if timeout_s is None else timeout_s
-        tool = tools[name]
+        check_arguments(tool, dict(arguments or {}))
         call = Call(
             "call",
             server,
@@ -369,6 +402,23 @@ class Orchestrator:
         )
         attempt = with_slots(with_timeout(self._pool.call), self._pool.policies, None)
         return await with_retry(attempt)(call)
+
+    async def _tool(self, server: str, name: str) -> Tool:
+        """A tool that may be called, of a server that is ready."""
+        settings, lock = self._pool.servers[self._known(server)], self._pool.lock
+        target = f"{server}:{name}"
+        if lock is not None and server not in lock:
+            raise WorkflowError(target, [not_locked(lock, server)])
+        if lock is not None and name not in (listed := lock.of(server)):
+            raise WorkflowError(target, [unknown_tool(settings, listed, name, lock)])
+        tools = {tool.name: tool for tool in await self.tools(server)}
+        if (failure := self.failure(server)) is not None:
+            raise failure
+        if name not in tools:
+            raise WorkflowError(target, [unknown_tool(settings, self._pool.listed(server), name)])
+        if self._pool.is_strange(server, name):
+            raise WorkflowError(target, [tool_changed(self._pool, server, name)])
+        return tools[name]
 
     def _known(self, server: str) -> str:
         if server not in self._pool.servers:

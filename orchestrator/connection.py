@@ -38,6 +38,7 @@ from orchestrator.faults import (
     fault_of_session,
     is_closed,
 )
+from orchestrator.fitting import check_output
 from orchestrator.listener import NOBODY, Listener
 from orchestrator.listing import list_tools
 from orchestrator.processes import Started, kept, kill
@@ -90,6 +91,7 @@ class Connection:
         self._launched = started
         self._http = http
         self.tools: list[Tool] = []
+        self._by_name: dict[str, Tool] = {}
         self.protocol = ""
         self.in_flight = 0
         self.failure: TaskError | None = None
@@ -189,7 +191,7 @@ class Connection:
         )
         client = client_of(self._target.server, self.server, mode, self._on_log, self._on_message)
         session = (await stack.enter_async_context(client)).session
-        self.tools = await list_tools(session, name)
+        self._take(await list_tools(session, name))
         self.protocol = client.protocol_version
         self._attendant = Attendant(
             session,
@@ -222,8 +224,12 @@ class Connection:
                 self._attendant.relist_soon()
 
     def _on_tools(self, tools: list[Tool]) -> None:
-        self.tools = tools
+        self._take(tools)
         self._listener.on_tools(self)
+
+    def _take(self, tools: list[Tool]) -> None:
+        self.tools = tools
+        self._by_name = {tool.name: tool for tool in tools}
 
     def _on_silence(self) -> None:
         self._fail(SILENT)
@@ -281,7 +287,7 @@ class Connection:
                 # Not client.call_tool: it would check the output schema by itself, and lose the
                 # result if it does not fit.
                 result = await call_tool(session, request, self.server, progress.callback)
-                return output_of(result, f"{self.server.name}:{tool}")
+                output = output_of(result, f"{self.server.name}:{tool}")
             except MCPError as error:
                 raise await self._translated(error, tool, sent.written) from None
             except ValidationError as error:
@@ -290,6 +296,14 @@ class Connection:
                 raise not_json(tool, error) from None
             except CallError as error:
                 raise self._redacted(error.error) from None
+        return self._fitting(tool, output)
+
+    def _fitting(self, tool: str, output: Any) -> Any:
+        """The output, if it fits the tool as the server describes it now."""
+        described = self._by_name.get(tool)
+        if described is not None:
+            check_output(described, output, self.server.redact)
+        return output
 
     def unavailable(self) -> CallError:
         """The error of a call that cannot be made."""

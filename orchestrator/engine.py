@@ -346,7 +346,7 @@ class Run:
             return Cancelled(self._unwanted[task.id])
         tool = self._tools.get(task.target)
         try:
-            return decide(task, self._scope, tool.input_schema if tool else None)
+            return decide(task, self._scope, tool)
         except Exception as bug:
             logger.exception("task %r: a bug in the engine", task.id)
             return Failure(internal(bug))

@@ -5,6 +5,7 @@
     │   ├── ConfigError     the same for servers.toml and the like
     │   └── ServerStartError  a server marked `required = true` did not start
     └── CallError           the world's fault, while a task ran: what an outcome's error is made of
+        └── MisfitError     its arguments do not fit their schema, so that it was not made
 
 The rule of this file: an error carries facts, and builds its own message from them.
 """
@@ -177,6 +178,18 @@ class CallError(OrchestratorError):
     def kind(self) -> ErrorKind:
         """The kind of the error."""
         return self.error.kind
+
+
+class MisfitError(CallError):
+    """The arguments of a call do not fit the `inputSchema` of its tool: it was not made.
+
+    Args:
+        message: A sentence for people.
+        details: Facts for programs; they must be JSON.
+    """
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__("invalid_arguments", message, **details)
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> tuple[str, ...]:

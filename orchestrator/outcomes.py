@@ -2,7 +2,8 @@
 
     pending ── decide() ──▶ Start(arguments) ── the call ──▶ Success | Failure | Cancelled
                       ├──▶ StartEach(items) ── one call each ──▶ the same, with items
-                      └──▶ Skipped | Failure (a reference that leads nowhere)
+                      └──▶ Skipped | Failure (a reference that leads nowhere, arguments that
+                                              do not fit the schema of the tool)
 
     Failure ── a fallback ──▶ Success, recovered
 
@@ -14,15 +15,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from orchestrator.conversion import Conversion, convert
 from orchestrator.errors import CallError, TaskError
+from orchestrator.fitting import check_arguments
 from orchestrator.paths import describe
 from orchestrator.planning import PLAIN, LockPlan, Target, TaskPlan
 from orchestrator.references import Literal as LiteralTemplate
 from orchestrator.references import Scope, Template
 from orchestrator.templates import Computed, to_text
+
+if TYPE_CHECKING:
+    from orchestrator.calls import Tool
 
 Status = Literal["success", "error", "skipped", "cancelled"]
 MAX_LOCK_NAME = 1000
@@ -125,30 +130,27 @@ class StartEach:
     items: list[Any]
 
 
-Schema = Mapping[str, Any]
-
-
 def decide(
-    task: TaskPlan, scope: Scope, schema: Schema | None = None
+    task: TaskPlan, scope: Scope, tool: Tool | None = None
 ) -> Start | StartEach | Skipped | Failure:
     """Whether a task starts, and with which arguments.
 
     Args:
         task: The task. Everything it depends on has settled.
         scope: The outcomes so far and the inputs.
-        schema: The `inputSchema` of its tool, if it is known.
+        tool: Its tool, if it is known.
     """
     policies = task.policies
     if (held_back := _held_back(task, scope.statuses)) is not None:
         return held_back
     try:
         if policies is PLAIN:
-            return start(task, scope, schema)
+            return start(task, scope, tool)
         if policies.when is not None and _is_false(policies.when.resolve(scope)):
             return Skipped(f"its condition is false: {_text(policies.when)}", by_condition=True)
         if policies.for_each is not None:
             return StartEach(_items(policies.for_each, scope))
-        return start(task, scope, schema, policies.locks)
+        return start(task, scope, tool, policies.locks)
     except CallError as failure:
         return Failure(failure.error)
 
@@ -156,19 +158,24 @@ def decide(
 def start(
     target: Target,
     scope: Scope,
-    schema: Schema | None = None,
+    tool: Tool | None = None,
     locks: tuple[LockPlan, ...] = (),
 ) -> Start:
     """The arguments of a call, as its tool wants them, and the names of its locks.
 
     Raises:
-        CallError: A `reference_error`.
+        CallError: A `reference_error`; or an `invalid_arguments`, if the tool is known and they do
+            not fit its `inputSchema`.
     """
     arguments = cast("dict[str, Any]", target.arguments.resolve(scope))
     held = _lock_names(locks, scope) if locks else ()
-    if not target.whole or schema is None or isinstance(target.arguments, LiteralTemplate):
+    if tool is None:
         return Start(arguments, (), held)
-    return Start(arguments, convert(arguments, target.whole, schema), held)
+    conversions: tuple[Conversion, ...] = ()
+    if target.whole and not isinstance(target.arguments, LiteralTemplate):
+        conversions = convert(arguments, target.whole, tool.input_schema)
+    check_arguments(tool, arguments, target.arguments)
+    return Start(arguments, conversions, held)
 
 
 def _held_back(task: TaskPlan, statuses: Mapping[str, str]) -> Skipped | None:

@@ -199,8 +199,7 @@ class Performer:
         tool = self._tools.get(task.target)
         scope = replace(self._scope, item=item, index=index)
         try:
-            schema = tool.input_schema if tool else None
-            decision = start(task, scope, schema, task.policies.locks)
+            decision = start(task, scope, tool, task.policies.locks)
         except CallError as failure:
             return ItemResult(index, Failure(failure.error))
         call = self._new_call(job, task, decision)
@@ -234,7 +233,7 @@ class Performer:
             raise CallError("cancelled", job.reason)
         tool = self._tools.get(fallback.target)
         held = tuple(lock for lock in job.task.policies.locks if not lock.of_item)
-        decision = start(fallback, scope, tool.input_schema if tool else None, held)
+        decision = start(fallback, scope, tool, held)
         call = self._new_call(job, fallback, decision)
         call.retry, call.is_fallback = None, True
         job.fallback = call

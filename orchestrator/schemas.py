@@ -1,16 +1,24 @@
 """JSON Schemas of tools: does a value fit, and where not.
 
 The rule of this file: JSON Schema is the `jsonschema` library's business, imported when the first
-value is checked; nothing is fetched. A schema that cannot be used says nothing about any value.
+value is checked that does not fit for certain; nothing is fetched. A schema that cannot be used
+says nothing about any value, and where servers mean more than the letter says, they are understood.
 """
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
+from orchestrator.certainty import fits_for_certain
 from orchestrator.paths import Path
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
 
 Schema = Mapping[str, Any] | bool
 
@@ -21,15 +29,50 @@ class Mismatch:
 
     Attributes:
         path: Where in the value.
-        message: What is wrong there.
+        message: What is wrong there, as the library says it; it may be as long as the value.
         keyword: The keyword of JSON Schema that is not met, such as `type` or `required`.
         expected: The value of that keyword.
+        value: What stands there.
+        schema: The part of the schema that the keyword is of.
     """
 
     path: Path
     message: str
     keyword: str
     expected: Any
+    value: Any = None
+    schema: Any = None
+
+    @property
+    def missing(self) -> list[str]:
+        """Of the keyword `required`: the members that are missing, and have no default."""
+        properties = self.schema.get("properties", {})
+        return [
+            name
+            for name in self.expected
+            if name not in self.value and not _has_default(properties.get(name))
+        ]
+
+    @property
+    def is_meant(self) -> bool:
+        """Whether the server means it, too.
+
+        Not so for members with a default, which some libraries list as required (zod 4 does, of
+        what a schema gives), for OpenAPI's `nullable`, and for errors of rounding: 19.99 is a
+        multiple of 0.01, and 19.99 / 0.01 is no integer.
+        """
+        if self.keyword == "required":
+            return bool(self.missing)
+        if self.value is None and isinstance(self.schema, Mapping):
+            return self.schema.get("nullable") is not True
+        if self.keyword == "multipleOf":
+            steps = self.value / self.expected
+            return not math.isclose(steps, round(steps), rel_tol=1e-9)
+        return True
+
+
+def _has_default(schema: Any) -> bool:
+    return isinstance(schema, Mapping) and "default" in schema
 
 
 class Validator:
@@ -37,25 +80,38 @@ class Validator:
 
     Args:
         schema: The schema; it may be wrong in any way.
-
-    Attributes:
-        unusable: Why the schema cannot be used; empty if it can. Then every value fits.
     """
 
     def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._fits_for_certain = fits_for_certain(schema)
+        self._unusable: str | None = None
+        self._validator: Any = None
+
+    @property
+    def unusable(self) -> str:
+        """Why the schema cannot be used; empty if it can. If it cannot, every value fits."""
+        if self._unusable is None:
+            self._unusable = self._load()
+        return self._unusable
+
+    def _load(self) -> str:
+        """Make the library's validator; gives what is wrong with the schema."""
         from jsonschema import Draft202012Validator, SchemaError
         from jsonschema.validators import validator_for
         from referencing.jsonschema import EMPTY_REGISTRY
 
-        kind = validator_for(schema, default=Draft202012Validator)
-        self.unusable = ""
         try:
-            kind.check_schema(schema)  # type: ignore[arg-type]
+            kind = validator_for(self._schema, default=Draft202012Validator)
+            kind.check_schema(self._schema)  # type: ignore[arg-type]
         except SchemaError as error:
-            self.unusable = error.message
+            return error.message
+        except (AttributeError, TypeError, ValueError) as error:  # a "$schema" that is no text
+            return f"{type(error).__name__}: {error}"
         except RecursionError:
-            self.unusable = "it is nested too deep"
-        self._validator: Any = kind(schema, registry=EMPTY_REGISTRY)
+            return "it is nested too deep"
+        self._validator = _taking_tuples(kind)(self._schema, registry=EMPTY_REGISTRY)
+        return ""
 
     def fits(self, value: Any) -> bool:
         """Whether a value fits."""
@@ -64,18 +120,71 @@ class Validator:
     def mismatches(self, value: Any, part: Schema | None = None) -> Iterator[Mismatch]:
         """Every place where a value does not fit.
 
+        Of a value that may have one of several forms, what is wrong with the one that is meant.
+
         Args:
             value: A JSON value.
             part: Instead of the whole schema, a part of it; a `$ref` in it leads into the whole.
         """
-        if self.unusable:
+        if (part is None and self._fits_for_certain(value)) or self.unusable:
             return
         from referencing.exceptions import Unresolvable
 
         validator = self._validator if part is None else self._validator.evolve(schema=part)
         try:
             for error in validator.iter_errors(value):
-                path = tuple(error.absolute_path)
-                yield Mismatch(path, error.message, str(error.validator), error.validator_value)
-        except (Unresolvable, RecursionError, ValueError, OverflowError) as failure:
-            self.unusable = f"{type(failure).__name__}: {failure}"  # a $ref or a pattern
+                found = map(_mismatch, _telling(error))
+                yield from (mismatch for mismatch in found if mismatch.is_meant)
+        except (Unresolvable, ValueError) as failure:  # a $ref
+            self._unusable = f"{type(failure).__name__}: {failure}"
+        except RecursionError:  # a $ref in circles, or the value is nested deep
+            if not isinstance(value, dict | list):
+                self._unusable = "a $ref leads in circles"
+        except (TypeError, OverflowError):  # the value is no JSON: who sends it says so
+            return
+
+
+@cache
+def _taking_tuples(kind: Any) -> Any:
+    """The library's validator of a dialect, for values from Python: tuples become JSON arrays."""
+    from jsonschema import validators
+
+    extend: Any = validators.extend  # it has no types
+    types = kind.TYPE_CHECKER.redefine("array", lambda _, value: isinstance(value, list | tuple))
+    return extend(kind, type_checker=types)
+
+
+def _mismatch(error: ValidationError) -> Mismatch:
+    return Mismatch(
+        tuple(error.absolute_path),
+        error.message,
+        str(error.validator),
+        error.validator_value,
+        error.instance,
+        error.schema,
+    )
+
+
+def _telling(error: ValidationError) -> Iterator[ValidationError]:
+    """What is wrong with the one form of several that the value is meant to have, if it is one."""
+    forms: dict[Any, list[ValidationError]] = defaultdict(list)
+    if error.validator in ("anyOf", "oneOf"):
+        for number, inner in enumerate(error.context or ()):
+            path = inner.relative_schema_path  # empty for a form that is `false`
+            forms[path[0] if path else -1 - number].append(inner)
+    meant = list(forms.values())
+    if len(meant) > 1:
+        meant = [errors for errors in meant if not any(map(_is_of_another_form, errors))]
+    if len(meant) != 1:
+        yield error
+        return
+    for inner in meant[0]:
+        yield from _telling(inner)
+
+
+def _is_of_another_form(error: ValidationError) -> bool:
+    """Whether a value is of another type than this form, or a member says that it is of another."""
+    depth = len(error.relative_path)
+    return (error.validator == "type" and not depth) or (
+        error.validator in ("const", "enum") and depth <= 1
+    )

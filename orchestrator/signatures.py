@@ -5,11 +5,13 @@ The rule of this file: text out of a JSON Schema; nothing is checked here.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from orchestrator.calls import Tool
 from orchestrator.literals import visible
 from orchestrator.notation import DEPTH, LIMIT, Writer, fitted
+
+if TYPE_CHECKING:
+    from orchestrator.calls import Tool
 
 __all__ = ["signature", "tool_text", "type_text"]
 

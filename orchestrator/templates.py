@@ -12,6 +12,7 @@ from typing import Any
 
 from orchestrator.errors import CallError
 from orchestrator.expressions import Expression
+from orchestrator.paths import Path
 from orchestrator.scope import Place, Reference, Scope
 
 
@@ -96,8 +97,40 @@ class ObjectTemplate:
         return resolved
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What gave a value: a reference or an expression, and the place in what it stands for."""
+
+    text: str
+    below: Path
+
+
 Template = Literal | Reference | Computed | Text | ListTemplate | ObjectTemplate
 EMPTY = Literal({})
+
+
+def made_by(template: Template, path: Path) -> Source | None:
+    """Which reference gave what stands at a place; None if none did, or one inside of a text."""
+    here = template
+    for depth, step in enumerate(path):
+        match here:
+            case ObjectTemplate(members):
+                named = {
+                    name.value: member for name, member in members if isinstance(name, Literal)
+                }
+                here = named.get(step, EMPTY)
+            case ListTemplate(items) if isinstance(step, int):
+                here = items[step]
+            case _:
+                return _source(here, path[depth:])
+    return _source(here, ())
+
+
+def _source(template: Template, below: Path) -> Source | None:
+    match template:
+        case Reference(text=text) | Computed(text=text):
+            return Source(text, below)
+    return None
 
 
 def to_text(value: Any) -> str:

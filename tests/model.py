@@ -61,7 +61,8 @@ class Task:
     """A task, and how its tool will behave: `rows` by item, then by attempt, the last for ever.
 
     A fallback is either `fallback_value` or `fallback_arguments` with `fallback_rows`.
-    `repeatable` is whether the tool declares that it may be called again.
+    `repeatable` is whether the tool declares that it may be called again, and `refuses` the type
+    that the schemas of its tool and of its fallback's do not let an argument have.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Task:
     depends_on: tuple[str, ...] = ()
     server: str = "s0"
     repeatable: bool = False
+    refuses: str | None = None
     run_if: str = "all_success"
     when: Term | None = None
     for_each: Term | None = None
@@ -334,6 +336,8 @@ def call(task: Task, view: View, unit: Unit) -> Played:
         locks = [(lock.name.value(view), lock.shared) for lock in task.locks]
     except UnresolvedError:
         return Played(Fault("reference_error", retryable=False))
+    if any(is_of(value, task.refuses) for value in arguments.values()):
+        return Played(Fault("invalid_arguments", retryable=False))
     played = Played(None, arguments=arguments, locks=locks)
     for after, answer in attempts_of(task, unit):
         played.answer = answer
@@ -345,6 +349,18 @@ def call(task: Task, view: View, unit: Unit) -> Played:
         played.waits.append(wait)
         played.took_s += wait[1]
     return played
+
+
+def is_of(value: Any, kind: str | None) -> bool:
+    """Whether a value has a type of JSON Schema; of numbers, only those without a fraction."""
+    match kind:
+        case "string":
+            return isinstance(value, str)
+        case "integer":
+            return isinstance(value, int) and not isinstance(value, bool)
+        case "array":
+            return isinstance(value, list)
+    return False
 
 
 def attempts_of(task: Task, unit: Unit) -> Iterator[Row]:
@@ -400,6 +416,8 @@ def play_fallback(task: Task, view: View) -> Played:
     arguments = {name: term.value(view) for name, term in task.fallback_arguments.items()}
     kept = [lock for lock in task.locks if not lock.name.of_item]
     locks = [(lock.name.value(view), lock.shared) for lock in kept]
+    if any(is_of(value, task.refuses) for value in arguments.values()):
+        return Played(Fault("invalid_arguments", retryable=False))
     after, answer = next(attempts_of(task, "fallback"))
     return Played(answer, 1, after, [], arguments, locks)
 

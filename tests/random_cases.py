@@ -29,6 +29,7 @@ FAULT_KINDS = (
     "output_invalid",
     "internal",
 )
+REFUSED = ("string", "integer", "array")
 LOCK_NAMES = ("x", "y")
 
 
@@ -104,6 +105,7 @@ def random_task(
         depends_on=tuple(other for other in near if dice.random() < 0.4),
         server=dice.choice(("s0", "s1")),
         repeatable=dice.random() < 0.5,
+        refuses=dice.choice((None,) * 6 + REFUSED),
         run_if=dice.choice(RUN_IF),
         when=random_condition(dice, near) if dice.random() < 0.2 else None,
         for_each=each,

@@ -6,6 +6,7 @@ The rule of this file: what is seen is written down as it happens; `tests.rules`
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -136,11 +137,7 @@ def lock_in_file(lock: Lock) -> Any:
 async def play(case: Case, workflow: Workflow, schedule: Schedule) -> tuple[Stage, RunResult]:
     """Run a case. Never waits for ever: on a virtual clock a deadlock is a `TimeoutError`."""
     stage = Stage(case)
-    tools = {
-        f"{task.server}:{task.id}": Tool(task.server, task.id, {}, idempotent=True)
-        for task in case.tasks
-        if task.repeatable
-    }
+    tools = {tool.target: tool for task in case.tasks for tool in tools_of(task)}
     servers = {
         name: ServerPolicy(
             SERVER_TIMEOUT_S, Slots(case.slots[name]) if name in case.slots else None
@@ -166,6 +163,16 @@ async def play(case: Case, workflow: Workflow, schedule: Schedule) -> tuple[Stag
             result = await run.execute()
             user.cancel_scope.cancel()
     return stage, result
+
+
+def tools_of(task: Task) -> Iterator[Tool]:
+    """What is known of the tools of a task: nothing, where they declare nothing."""
+    schema: dict[str, Any] = {}
+    if task.refuses is not None:
+        schema = {"type": "object", "additionalProperties": {"not": {"type": task.refuses}}}
+        yield Tool(task.server, f"{task.id}.fallback", schema)
+    if task.repeatable or schema:
+        yield Tool(task.server, task.id, schema, idempotent=task.repeatable or None)
 
 
 async def cancel_after(seconds: float, run: Run, task: str | None = None) -> None:

@@ -366,6 +366,12 @@ def test_call_makes_one_call_and_prints_its_output(
     assert "it is written server:tool" in capsys.readouterr().err
     assert main([*call, "faulty:ecko"]) == 2
     assert "did you mean 'echo'?" in capsys.readouterr().err
+    assert main([*call, "faulty:delay", "ms=soon"]) == 2
+    assert "invalid_arguments: the arguments do not fit faulty:delay: .ms has to be" in (
+        capsys.readouterr().err
+    )
+    assert main([*call, "faulty:echo", "value=1", "wrong=1"]) == 1
+    assert "invalid_arguments: server 'faulty' does not accept" in capsys.readouterr().err
     assert main([*call, "faulty:hang", "--timeout", "0.2"]) == 1
     assert "did not answer within 0.2 s" in capsys.readouterr().err
 

@@ -46,3 +46,78 @@ def test_the_dialect_is_the_one_that_the_schema_names() -> None:
     assert not Validator(older | {"minimum": 3}).fits(3)
     assert Validator({"exclusiveMinimum": True, "minimum": 3}).unusable
     assert not Validator({"exclusiveMinimum": 3}).fits(3)
+
+
+def test_a_schema_that_names_no_dialect_is_not_one() -> None:
+    broken: Any
+    for broken in ({"$schema": 5}, {"$schema": []}, None, 5):
+        assert Validator(broken).fits({"a": 1})
+        assert Validator(broken).unusable
+
+
+def test_of_several_forms_the_one_that_is_meant_is_looked_at() -> None:
+    text_or_point = {
+        "anyOf": [
+            {"type": "string"},
+            {"type": "object", "properties": {"x": {"anyOf": [{"type": "integer"}]}}},
+        ]
+    }
+    found = list(Validator({"properties": {"at": text_or_point}}).mismatches({"at": {"x": "1"}}))
+    assert [(m.path, m.keyword) for m in found] == [(("at", "x"), "type")]
+    by_kind = {
+        "oneOf": [
+            {"properties": {"kind": {"const": name}, "n": {"type": "integer"}}, "required": ["n"]}
+            for name in ("a", "b")
+        ]
+    }
+    found = list(Validator(by_kind).mismatches({"kind": "b"}))
+    assert [(m.path, m.keyword, m.missing) for m in found] == [((), "required", ["n"])]
+    assert [m.keyword for m in Validator(by_kind).mismatches({"kind": "c"})] == ["oneOf"]
+    assert [m.keyword for m in Validator({"oneOf": [{}, {}]}).mismatches(5)] == ["oneOf"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "string", "nullable": True}, None),
+        ({"enum": ["a"], "nullable": True}, None),
+        ({"multipleOf": 0.01}, 19.99),
+        ({"properties": {"a": {"default": 1}}, "required": ["a"]}, {}),
+        ({"type": "array", "items": {"type": "integer"}, "maxItems": 2}, (1, 2)),
+    ],
+)
+def test_what_the_server_means_fits_where_the_letter_says_no(schema: Any, value: Any) -> None:
+    assert Validator(schema).fits(value)
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "string", "nullable": False}, None),
+        ({"type": "string"}, None),
+        ({"multipleOf": 0.01}, 19.995),
+        ({"properties": {"a": {"default": 1}}, "required": ["a", "b"]}, {}),
+        ({"properties": {"a": True}, "required": ["a"]}, {}),
+        ({"type": "array", "items": {"type": "integer"}}, (1, "2")),
+        (False, 1),
+    ],
+)
+def test_what_is_like_that_and_wrong_does_not_fit(schema: Any, value: Any) -> None:
+    assert not Validator(schema).fits(value)
+
+
+def test_a_value_that_is_no_json_or_nested_too_deep_spoils_no_schema() -> None:
+    schema: Any = {
+        "additionalProperties": {"$ref": "#"},
+        "patternProperties": {"^x": {}},
+        "type": "object",
+    }
+    validator = Validator(schema)
+    deep: Any = 5
+    for _ in range(900):
+        deep = {"a": deep}
+    assert validator.fits(deep)
+    assert validator.fits({1: 2})
+    assert not validator.unusable
+    assert not validator.fits({"a": {"a": 5}})
+    assert Validator({"multipleOf": 0.5}).fits(1e400)

@@ -37,7 +37,7 @@ START = {
     "when": ("true", "false", "fails"),
 }
 CALLS = {
-    "no": ("answer", "answer on retry", "all fail", "not resolved"),
+    "no": ("answer", "answer on retry", "all fail", "not resolved", "not accepted"),
     "yes": ("answer", "answer on retry", "some fail", "all fail", "none to make", "not resolved"),
 }
 FALLBACKS = ("none", "value", "tool", "broken value", "failing tool")
@@ -171,7 +171,8 @@ class Combination:
     @property
     def fails_at_once(self) -> bool:
         """Whether it fails in the very moment in which it is judged."""
-        called = self.started == "starts" and self.result["its calls"] != "not resolved"
+        not_made = ("not resolved", "not accepted")
+        called = self.started == "starts" and self.result["its calls"] not in not_made
         return not called and self.result["fallback"] in ("none", "broken value")
 
     @property
@@ -207,6 +208,7 @@ ROWS: Mapping[str, tuple[tuple[Row, ...], ...]] = {
     "some fail": (((1, "a0"),), ((2, FIRST_NO),), ((1, NO),)),
     "all fail": (((2, FIRST_NO),), ((1, NO),), ((1, NO),)),
 }
+ARGUMENTS = {"not resolved": {"x": BROKEN}, "not accepted": {"x": literal("text")}}
 WHEN = {"true": literal(True), "false": literal(False), "fails": replace(BROKEN, text="length(5)")}
 
 
@@ -220,7 +222,8 @@ def subject(name: str, chosen: Combination) -> Task:
     task = Task(
         name,
         rows=ROWS.get(calls, ROWS["answer"]),
-        arguments={"x": BROKEN} if calls == "not resolved" and not each else {},
+        arguments={} if each else ARGUMENTS.get(calls, {}),
+        refuses="string",
         depends_on=chosen.needs,
         run_if=chosen.start["run_if"],
         when=WHEN[chosen.start["when"]],
@@ -294,6 +297,7 @@ ERRORS: Mapping[str, Any] = {
     "the call's": lambda _: "protocol_error",
     "the first failed item's": lambda _: "protocol_error",
     "reference_error": lambda _: "reference_error",
+    "invalid_arguments": lambda _: "invalid_arguments",
 }
 
 
@@ -333,7 +337,7 @@ async def test_every_combination_does_what_its_rows_say(caplog: pytest.LogCaptur
     for chosen in in_workflows():
         await check(chosen, "generations")
         seen += len(chosen)
-    assert seen == len(ALL) == 14_400
+    assert seen == len(ALL) == 15_840
 
 
 async def test_combinations_alone_do_what_their_rows_say() -> None:

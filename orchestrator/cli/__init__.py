@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from orchestrator.cli.commands import COMMANDS
-    from orchestrator.errors import CallError, WorkflowError
+    from orchestrator.errors import CallError, MisfitError, WorkflowError
 
     try:
         code = COMMANDS[options.command](options)
@@ -50,4 +50,4 @@ def _run(options: argparse.Namespace) -> int:
         return WRONG
     except CallError as error:
         print(f"orchestrator: {error.kind}: {error}", file=sys.stderr)
-        return FAILED
+        return WRONG if isinstance(error, MisfitError) else FAILED

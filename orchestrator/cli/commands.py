@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from orchestrator.loading import uncollected
 
 if TYPE_CHECKING:
     from orchestrator.config import Server
+    from orchestrator.lockfile import Lock
     from orchestrator.workflow import Workflow
 
 DEFAULT_SERVERS = Path("servers.toml")
@@ -38,7 +39,17 @@ def run(options: argparse.Namespace) -> int:
             lambda: load_config(options.servers or DEFAULT_SERVERS),
         )
         inputs = _inputs(options, workflow)
-    return run_workflow(options, workflow, servers, inputs)
+        lock = _lock(options)
+    return run_workflow(options, workflow, servers, inputs, lock)
+
+
+def _lock(options: argparse.Namespace) -> Lock | None:
+    """The lock file beside the servers' file, if there is one and it is wanted."""
+    if options.no_lock:
+        return None
+    from orchestrator.lockfile import Lock
+
+    return Lock.beside(options.servers or DEFAULT_SERVERS)
 
 
 def _both(
@@ -108,17 +119,23 @@ def validate(options: argparse.Namespace) -> int:
 def _ask_servers(
     options: argparse.Namespace, workflow: Workflow
 ) -> tuple[list[Problem], list[Problem]]:
-    """Warnings and problems that show only against the servers' tools, if they may be asked."""
-    from orchestrator.advice import warnings_of
+    """Warnings and problems that show only against the servers' tools.
+
+    The tools are those of the lock if there is one; else the servers are asked, if they may be.
+    """
+    from orchestrator.config import load_config
+    from orchestrator.preflight import check_against, findings
 
     path = options.servers or DEFAULT_SERVERS
-    if options.offline or (options.servers is None and not path.exists()):
-        return warnings_of(workflow, {}), []
+    if options.servers is None and not path.exists():
+        return findings(workflow, {}, {}), []
+    servers = load_config(path)
+    if (lock := _lock(options)) is not None:
+        return check_against(workflow, servers, lock)
+    if options.offline:
+        return findings(workflow, servers, {}), []
     from orchestrator.cli.running import in_event_loop
     from orchestrator.client import Orchestrator
-    from orchestrator.config import load_config
-
-    servers = load_config(path)
 
     async def ask() -> tuple[list[Problem], list[Problem]]:
         async with Orchestrator(servers) as orchestrator:
@@ -208,6 +225,13 @@ def tools(options: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
+def lock(options: argparse.Namespace) -> int:
+    """`orchestrator lock`."""
+    from orchestrator.cli.locking import lock_servers
+
+    return lock_servers(options, options.servers or DEFAULT_SERVERS)
+
+
 def call(options: argparse.Namespace) -> int:
     """`orchestrator call`."""
     from orchestrator.cli.running import in_event_loop
@@ -220,13 +244,14 @@ def call(options: argparse.Namespace) -> int:
         problem = Problem("usage", f"{options.target!r} names no tool: it is written server:tool")
         raise WorkflowError("usage", [problem])
     servers = load_config(options.servers or DEFAULT_SERVERS)
+    lock = _lock(options)
 
     async def ask() -> Any:
-        async with Orchestrator(servers) as orchestrator:
+        async with Orchestrator(servers, lock) as orchestrator:
             known = {tool.name: tool.input_schema for tool in await orchestrator.tools(server)}
-            properties = known.get(name, {}).get("properties", {})
+            schema = known.get(name, {})
             arguments = {
-                argument: parse_input(value, properties.get(argument))
+                argument: parse_input(value, _schema_of(argument, schema))
                 for argument, value in options.arguments
             }
             return await orchestrator.call(options.target, arguments, options.timeout)
@@ -234,6 +259,13 @@ def call(options: argparse.Namespace) -> int:
     output = in_event_loop(ask)
     print(output if isinstance(output, str) and not options.json else to_json(output, indent=2))
     return 0
+
+
+def _schema_of(argument: str, schema: Mapping[str, Any]) -> Any:
+    """The schema of one argument, with the definitions that it may refer to."""
+    found = schema.get("properties", {}).get(argument)
+    shared = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
+    return {**shared, **found} if isinstance(found, dict) else found
 
 
 def schema(_: argparse.Namespace) -> int:
@@ -249,6 +281,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "validate": validate,
     "plan": plan,
     "tools": tools,
+    "lock": lock,
     "catalog": catalog,
     "call": call,
     "schema": schema,
