@@ -16,7 +16,7 @@ MAX_DEPTH = 4
 
 
 def json_type(value: Any) -> str:
-    """The JSON Schema type of a value; a number that is written without a fraction is an integer."""
+    """The JSON Schema type of a value; a number without a fraction of its own is an integer."""
     match value:
         case None:
             return "null"

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from benchmarks.mutants.mistakes import Kind, Mistake
 from benchmarks.mutants.oracle import Outcome
 from benchmarks.mutants.originals import Original
-from benchmarks.mutants.sites import Document, get, ids
+from benchmarks.mutants.sites import Document, get, ids, leads_somewhere
 from orchestrator.errors import Problem
 
 Verdict = Literal[
@@ -69,10 +69,20 @@ class Judged:
         """The errors that stand in no place of the mistake."""
         return [e for e in errors_of(self.findings) if not self.mistake.is_there(e.path)]
 
+    @property
+    def lost(self) -> list[Problem]:
+        """The findings that stand nowhere in the file."""
+        return nowhere(self.mistake.document, self.findings)
+
 
 def errors_of(findings: Iterable[Problem]) -> list[Problem]:
     """The findings that say that it will fail."""
     return [finding for finding in findings if finding.severity == "error"]
+
+
+def nowhere(document: Document, findings: Iterable[Problem]) -> list[Problem]:
+    """The findings whose path leads nowhere in the file."""
+    return [each for each in findings if not leads_somewhere(document, each.path)]
 
 
 def news(findings: Sequence[Problem], known: Sequence[Problem]) -> tuple[Problem, ...]:

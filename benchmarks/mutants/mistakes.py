@@ -1,8 +1,8 @@
 """A mistake in a workflow, and what the mistakes have in common: misspelling, and picking a place.
 
 The rule of this file: values and small functions; the mistakes themselves are in `names`, `values`,
-`shapes`, `writing` and `harmless`. Each takes a workflow and a source of chance, and gives a mistake, or None
-where it finds no place for itself.
+`shapes` and `writing`, and changes that are none in `harmless`. Each takes a workflow and a source
+of chance, and gives a mistake, or None where it finds no place for itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 
 from benchmarks.mutants.originals import Original
 from benchmarks.mutants.sight import Sight
-from benchmarks.mutants.sites import Document, Path, Site, pointer, sites
+from benchmarks.mutants.sites import Document, Path, Site, leads_somewhere, pointer, sites
 
 Kind = Literal[
     "wrong id",
@@ -50,8 +50,9 @@ class Mistake:
     in_expressions: Sight = "unseen"
 
     def is_there(self, path: str) -> bool:
-        """Whether a finding with this JSON Pointer stands in the right place."""
-        return path in self.at or any(f"{path}/".startswith(f"{top}/") for top in self.within)
+        """Whether a finding with this JSON Pointer stands in the right place, and in any at all."""
+        right = path in self.at or any(f"{path}/".startswith(f"{top}/") for top in self.within)
+        return right and leads_somewhere(self.document, path)
 
 
 Make = Callable[[Original, Chance], Mistake | None]
@@ -82,9 +83,7 @@ def misspelled(name: str, chance: Chance, known: Collection[str] = ()) -> str:
 def to_tasks(document: Document, *, whole: bool = False) -> list[Site]:
     """The references to tasks; `whole`: those that are a text of their own, without braces."""
     return [
-        site
-        for site in sites(document)
-        if site.root == "OUTPUT" and (site.is_whole or not whole)
+        site for site in sites(document) if site.root == "OUTPUT" and (site.is_whole or not whole)
     ]
 
 

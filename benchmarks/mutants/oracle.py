@@ -1,12 +1,14 @@
 """What a workflow with a mistake really does: it is run, with arguments checked before each call.
 
-The rule of this file: it never asks the checker. A run is one of the engine, with a caller in this
-process that checks arguments with the `jsonschema` library before it answers.
+The rule of this file: it never asks the checker. A run is one of the engine, which is told of no
+tools, so that it checks no arguments itself; the caller in this process converts them as it would,
+and checks them with the `jsonschema` library and nothing else before it answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +19,10 @@ from benchmarks.mutants.sight import Looker, Sight
 from benchmarks.mutants.sites import Document
 from orchestrator.calls import Call
 from orchestrator.client import new_run
+from orchestrator.conversion import convert
 from orchestrator.errors import CallError, TaskError, WorkflowError
 from orchestrator.inputs import complete_inputs
+from orchestrator.planning import Target
 from orchestrator.results import RunResult
 from orchestrator.workflow import Workflow
 
@@ -71,9 +75,9 @@ async def observe(
     called = [target.target for _, target, _ in workflow.plan.calls]
     if missing := [target for target in called if target not in world.tools]:
         return _refused(f"there is no tool {missing[0]}")
-    watch = _Watch(original, Looker(document, world.tools, in_expressions))
+    watch = _Watch(workflow, original, Looker(document, world.tools, in_expressions))
     inputs = complete_inputs(workflow.inputs, {}, workflow.name)
-    run = new_run(workflow, watch.call, inputs=inputs, tools=world.tools)
+    run = new_run(workflow, watch.call, inputs=inputs)
     await run.execute()
     assert run.result is not None
     return watch.outcome(run.result)
@@ -86,7 +90,8 @@ def _refused(reason: str) -> Outcome:
 class _Watch:
     """The caller of one run, and what it saw."""
 
-    def __init__(self, original: Original, looker: Looker) -> None:
+    def __init__(self, workflow: Workflow, original: Original, looker: Looker) -> None:
+        self._plan = workflow.plan
         self._tools = original.world.tools
         self._answer = original.world.answers(original.results)
         self._looker = looker
@@ -95,6 +100,7 @@ class _Watch:
     async def call(self, call: Call) -> Any:
         """Answer a call, if its arguments fit."""
         tool = self._tools[f"{call.server}:{call.tool}"]
+        call.arguments = self._converted(call, tool.input_schema)
         errors = list(Draft202012Validator(tool.input_schema).iter_errors(call.arguments))
         if not errors:
             return await self._answer(call)
@@ -102,6 +108,16 @@ class _Watch:
             sight = self._looker.of_misfit(error, call, tool)
             self._misfits.append(Failed(call.task, sight, f"arguments: {error.message[:200]}"))
         raise CallError("invalid_arguments", errors[0].message)
+
+    def _converted(self, call: Call, schema: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments as the engine would convert them, if it knew the tool."""
+        target: object = self._plan.tasks[call.task]
+        if call.is_fallback:
+            target = self._plan.tasks[call.task].policies.fallback
+        arguments = copy.deepcopy(call.arguments)
+        if isinstance(target, Target):
+            convert(arguments, target.whole, schema)
+        return arguments
 
     def outcome(self, result: RunResult) -> Outcome:
         """What failed, and what was begun."""

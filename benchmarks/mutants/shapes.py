@@ -17,7 +17,6 @@ from benchmarks.mutants.sites import (
     leaves,
     pointer,
     replaced,
-    waits,
     without,
 )
 
@@ -52,7 +51,9 @@ def _refer_to(
 ) -> tuple[Document, Path] | None:
     """The document with a reference in the place of some argument of a task, and its place."""
     start: Path = ("tasks", index, "arguments")
-    path = one_of(chance, [path for path, _ in leaves(get(document, start), start) if len(path) > 3])
+    path = one_of(
+        chance, [path for path, _ in leaves(get(document, start), start) if len(path) > 3]
+    )
     if path is None:
         return None
     return replaced(document, path, f"$OUTPUT[{name}].result"), path

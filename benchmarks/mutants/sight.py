@@ -62,7 +62,7 @@ class Looker:
         return "unseen"
 
     def _of_expression(self, text: str) -> Sight:
-        """Of an expression that fails, or gives what does not fit: a name of it may not be there."""
+        """Of an expression that fails or gives what does not fit: by the names it reads."""
         found = sites_of(f"${{{text}}}")
         sights = {_OF_READING[read(self._source(site), site.path)[0]] for site in found}
         seen = (each for each in (CERTAIN, UNDECLARED) if each in sights)
@@ -105,19 +105,21 @@ class Looker:
     def _of_value(self, site: Site, rest: Path, error: ValidationError, tool: Tool) -> Sight:
         """Of what a reference gives, whole."""
         source, path = self._source(site), site.path + rest
+        schema: Any = error.schema
+        given: Any = error.instance
         match error.validator:
             case "required":
-                wanted = (name for name in error.validator_value if name not in error.instance)
-                sights = {_OF_READING[read(source, (*path, name))[0]] for name in wanted}
+                missing = [name for name in schema["required"] if name not in given]
+                sights = {_OF_READING[read(source, (*path, name))[0]] for name in missing}
                 seen = (each for each in (CERTAIN, UNDECLARED) if each in sights)
                 return next(seen, "possible")
             case "additionalProperties":
-                extra = set(error.instance) - set(error.schema.get("properties", ()))
+                extra = set(given) - set(schema["properties"])
                 sure = any(read(source, (*path, name))[0] == "declared" for name in extra)
                 return "certain" if sure else "possible"
             case "type" | "anyOf" if _is_always_there(source, site.path, rest):
                 types = types_at(source, path)
-                return _of_types(types, types_of(error.schema, tool.input_schema), not rest)
+                return _of_types(types, types_of(schema, tool.input_schema), not rest)
         return "possible"
 
 
@@ -139,7 +141,7 @@ def _is_always_there(source: Any, path: Path, rest: Path) -> bool:
 
 
 def _written(arguments: Any, path: Path) -> tuple[Path, Path]:
-    """A path as far as the document has it, and what is left of it, below what a text stands for."""
+    """A path as far as the document has it, and the rest of it, below what a text stands for."""
     for depth in range(len(path)):
         if not isinstance(get(arguments, path[:depth]), dict | list):
             return path[:depth], path[depth:]
@@ -147,7 +149,7 @@ def _written(arguments: Any, path: Path) -> tuple[Path, Path]:
 
 
 def _of_types(given: frozenset[str] | None, wanted: frozenset[str], is_whole: bool) -> Sight:
-    """Of a value of given types where others are wanted; a text may be converted, if it is whole."""
+    """Of a value of given types where others are wanted; a text that is whole may be converted."""
     if given is None:
         return "unseen"
     converts = is_whole and "string" in given and "string" not in wanted and wanted - {"null"}

@@ -99,6 +99,20 @@ def pointer(path: Path) -> str:
     return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
 
 
+def leads_somewhere(document: Any, place: str) -> bool:
+    """Whether there is anything at a JSON Pointer."""
+    here = document
+    for step in place.split("/")[1:]:
+        name = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(here, dict) and name in here:
+            here = here[name]
+        elif isinstance(here, list) and name.isdecimal() and int(name) < len(here):
+            here = here[int(name)]
+        else:
+            return False
+    return True
+
+
 def get(document: Any, path: Path) -> Any:
     """The value at a path."""
     for step in path:

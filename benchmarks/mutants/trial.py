@@ -16,7 +16,7 @@ from pathlib import Path
 import anyio
 
 from benchmarks.mutants import harmless, names, shapes, values, writing
-from benchmarks.mutants.judging import Judged, errors_of, judge, mends, news
+from benchmarks.mutants.judging import FAULTS, Judged, errors_of, judge, mends, news, nowhere
 from benchmarks.mutants.mistakes import Kind, Make, Mistake
 from benchmarks.mutants.oracle import Outcome, observe
 from benchmarks.mutants.originals import PLANS, Original, originals
@@ -68,6 +68,24 @@ class Trial:
     def errors(self) -> list[tuple[Original, Problem]]:
         """The findings in originals that say that they will fail: false alarms."""
         return [(each, finding) for each, finding in self.findings if errors_of([finding])]
+
+    @property
+    def lost(self) -> list[tuple[Original, Problem]]:
+        """The findings, in originals and mistakes, that stand nowhere in the file."""
+        made = [
+            (each, finding) for each, finding in self.findings if nowhere(each.document, [finding])
+        ]
+        return made + [(each.original, finding) for each in self.judged for finding in each.lost]
+
+    @property
+    def faults(self) -> list[Judged]:
+        """The mistakes of which the checker said the wrong thing."""
+        return [judged for judged in self.judged if judged.verdict in FAULTS]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the checker has said nothing wrong and left nothing out."""
+        return not (self.faults or self.errors or self.lost)
 
 
 def run(count: int, seed: int, plans: Path = PLANS) -> Trial:

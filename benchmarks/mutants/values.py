@@ -113,7 +113,9 @@ def misspelled_field(original: Original, chance: Chance) -> Mistake | None:
     site = one_of(chance, named)
     if site is None:
         return None
-    places = [n for n, step in enumerate(site.path) if isinstance(step, str) and step.isidentifier()]
+    places = [
+        n for n, step in enumerate(site.path) if isinstance(step, str) and step.isidentifier()
+    ]
     place = one_of(chance, places)
     if place is None:
         return None
@@ -144,7 +146,9 @@ def index_into_an_object(original: Original, chance: Chance) -> Mistake | None:
 
 def name_in_a_list(original: Original, chance: Chance) -> Mistake | None:
     """A name where the value has indexes."""
-    found = [(site, where) for site in to_tasks(original.document) if (where := _lists(original, site))]
+    found = [
+        (site, where) for site in to_tasks(original.document) if (where := _lists(original, site))
+    ]
     picked = one_of(chance, found)
     if picked is None:
         return None
@@ -159,13 +163,18 @@ def _lists(original: Original, site: Site) -> list[int]:
     task = next(task for task in original.document["tasks"] if task["id"] == site.id)
     source = source_of(task, original.world.tools)
     depths = range(len(site.path) + 1)
-    return [depth for depth in depths if types_at(source, site.path[:depth]) == {"array"}]
+    return [
+        depth for depth in depths if types_at(source, site.path[:depth]) == frozenset({"array"})
+    ]
 
 
 def index_beyond_the_end(original: Original, chance: Chance) -> Mistake | None:
     """An index that the list does not have: no schema shows it."""
     found = [
-        (site, n) for site in to_tasks(original.document) for n, step in enumerate(site.path) if step == 0
+        (site, n)
+        for site in to_tasks(original.document)
+        for n, step in enumerate(site.path)
+        if step == 0
     ]
     picked = one_of(chance, found)
     if picked is None:

@@ -17,7 +17,13 @@ from benchmarks.mutants.sites import Site, ids, replaced, texts
 FUNCTIONS = ("${lenght(REF)}", "${joinn(', ', REF)}", "${not_nul(REF, 'x')}", "${upper(REF)}")
 ARITY = ("${length(REF, REF)}", "${length()}", "${join(REF)}", "${starts_with(REF)}", "${keys()}")
 UNBALANCED = ("${length(REF}", "${REF", "${(REF}", "${[REF}", "${REF[?a}", "${not_null(REF, 'x)}")
-ROOTS = ("${OUTPUTS[ID]PATH}", "${output.ID}", "${RESULT[ID]PATH}", "${$outputs[ID]}", "${tasks.ID}")
+ROOTS = (
+    "${OUTPUTS[ID]PATH}",
+    "${output.ID}",
+    "${RESULT[ID]PATH}",
+    "${$outputs[ID]}",
+    "${tasks.ID}",
+)
 SYNTAX = ("${REF + 1}", "${REF = 1}", "${REF ||}", "${}", "${REF REF}", "${REF..x}", "${|REF}")
 CONDITIONS = ("REF >", "lenght(REF) > 1", "STATUS[nobody] == 'success'", "REF = 1", "OUTPUTS[ID]")
 MALFORMED = (
