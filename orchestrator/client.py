@@ -41,6 +41,7 @@ from orchestrator.preflight import (
     unknown_tool,
 )
 from orchestrator.results import RunResult
+from orchestrator.sources import located
 from orchestrator.targets import servers_of
 from orchestrator.workflow import Schedule, Workflow
 from orchestrator.wrappers import with_retry, with_slots, with_timeout
@@ -266,7 +267,8 @@ class Orchestrator:
         unasked = [Problem("server_unavailable", failure.message) for failure in failures]
         settings = self._pool.servers.items()
         serial = {name for name, server in settings if server.max_concurrency == 1}
-        return [*unasked, *warnings_of(loaded, self._pool.catalogue(servers), serial)]
+        found = [*unasked, *warnings_of(loaded, self._pool.catalogue(servers), serial)]
+        return found if loaded.source is None else located(found, loaded.source)
 
     async def stream(
         self,

@@ -5,15 +5,23 @@ The rule of this file: it raises a `WorkflowError` with everything that is wrong
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.errors import Problem, ServerStartError, WorkflowError, nearest
+from orchestrator.errors import (
+    Problem,
+    ServerStartError,
+    WorkflowError,
+    certain,
+    nearest,
+    replace_op,
+)
 from orchestrator.inputs import complete_inputs
 from orchestrator.planning import unknown_server
 from orchestrator.pool import ServerPool
 from orchestrator.priorities import problems_of_estimates
 from orchestrator.schedules import SCHEDULES
+from orchestrator.sources import located
 from orchestrator.workflow import Workflow
 
 MAX_LISTED = 10
@@ -51,21 +59,21 @@ def check_offline(
         problems += error.problems
     problems += _unknown_servers(workflow, pool)
     if problems:
-        raise WorkflowError(workflow.name, problems)
+        raise refused(workflow, problems)
     return values
 
 
 def check_servers(workflow: Workflow, pool: ServerPool) -> None:
     """Check the servers' names alone."""
     if problems := _unknown_servers(workflow, pool):
-        raise WorkflowError(workflow.name, problems)
+        raise refused(workflow, problems)
 
 
 def _unknown_servers(workflow: Workflow, pool: ServerPool) -> list[Problem]:
     if all(server in pool.servers for server in workflow.plan.servers):
         return []
     return [
-        unknown_server(target.server, pool.servers, task=task, at=at)
+        unknown_server(target.server, pool.servers, task=task, at=at, tool=target.tool)
         for task, target, at in workflow.plan.calls
         if target.server not in pool.servers
     ]
@@ -90,7 +98,7 @@ def check_online(workflow: Workflow, pool: ServerPool, so_far: str = "nothing wa
         if failure is not None and pool.servers[server].required
     ]
     if missing:
-        raise ServerStartError(workflow.name, missing, so_far)
+        raise refused(workflow, missing, so_far, ServerStartError)
     known = {server: pool.tools(server) for server in workflow.plan.servers if pool.usable(server)}
     targets = workflow.plan.targets.values()
     if all(target.tool in known.get(target.server, (target.tool,)) for target in targets):
@@ -100,7 +108,7 @@ def check_online(workflow: Workflow, pool: ServerPool, so_far: str = "nothing wa
         for task, target, at in workflow.plan.calls
         if target.server in known and target.tool not in known[target.server]
     ]
-    raise WorkflowError(workflow.name, problems, so_far)
+    raise refused(workflow, problems, so_far)
 
 
 def unknown_tool(
@@ -117,10 +125,24 @@ def unknown_tool(
     if pool.is_denied(server, tool):
         message = f"the configuration does not allow {server}:{tool}"
         hint = f"see allow and deny of server {server!r}"
-        return Problem("denied_tool", message, at, task, (), hint)
+        return Problem("denied_tool", message, at, task, (), hint, text=tool)
     tools = pool.tools(server)
     near = nearest(tool, tools)
     listed = ", ".join(list(tools)[:MAX_LISTED]) + (", ..." if len(tools) > MAX_LISTED else "")
     hint = "" if near else f"its tools: {listed}" if tools else "it has no tools"
     message = f"server {server!r} has no tool {tool!r}"
-    return Problem("unknown_tool", message, at, task, near, hint)
+    meant = certain(tool, near)
+    operations = (replace_op(at, f"{server}:{meant}"),) if meant and at else ()
+    return Problem("unknown_tool", message, at, task, near, hint, text=tool, replacement=operations)
+
+
+def refused(
+    workflow: Workflow,
+    problems: Sequence[Problem],
+    so_far: str = "nothing was called",
+    kind: type[WorkflowError] = WorkflowError,
+) -> WorkflowError:
+    """The error of a workflow in which these are wrong, with their places if it has a file."""
+    if workflow.source is None:
+        return kind(workflow.name, problems, so_far)
+    return kind(str(workflow.source), located(problems, workflow.source), so_far)

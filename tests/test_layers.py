@@ -16,9 +16,10 @@ import orchestrator
 PACKAGE = Path(orchestrator.__file__).parent
 # From the ground up: a module may import those of its own row and of the rows above it.
 LAYERS = [
-    {"codes", "errors", "encoding", "breaker", "clock", "framing"},
-    {"paths", "documents", "tokens", "scope"},
+    {"codes", "errors", "encoding", "breaker", "clock", "framing", "spans"},
+    {"paths", "documents", "tokens", "scope", "mending"},
     {"expressions", "canonical"},
+    {"sources"},
     {"templates", "references", "conversion", "contents", "graph", "inputs", "schemas"},
     {"policies"},
     {"planning"},
