@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 from orchestrator import graph as graphs
 from orchestrator.calls import Tool
@@ -37,7 +38,8 @@ def warnings_of(
         for task in workflow.plan.tasks.values()
         for problem in (*_of_policies(task), *_of_retry(task, tools))
     ]
-    return [*found, *_unannotated(workflow, tools, serial)]
+    found += _unannotated(workflow, tools, serial)
+    return [replace(problem, severity="warning") for problem in found]
 
 
 def _of_policies(task: TaskPlan) -> Iterator[Problem]:

@@ -264,7 +264,10 @@ class Orchestrator:
         await self._pool.open(servers)
         check_online(loaded, self._pool)
         failures = filter(None, map(self._pool.failure, servers))
-        unasked = [Problem("server_unavailable", failure.message) for failure in failures]
+        unasked = [
+            Problem("server_unavailable", failure.message, severity="warning")
+            for failure in failures
+        ]
         settings = self._pool.servers.items()
         serial = {name for name, server in settings if server.max_concurrency == 1}
         found = [*unasked, *warnings_of(loaded, self._pool.catalogue(servers), serial)]

@@ -15,10 +15,10 @@ from typing import Self
 from orchestrator.canonical import with_written_names
 from orchestrator.documents import is_yaml
 from orchestrator.errors import Problem, steps
-from orchestrator.spans import Lines, Node, Span, json_tree, lookup, within, yaml_tree
+from orchestrator.spans import Lines, Node, Span, json_tree, lookup, token_at, within, yaml_tree
 
 # What is meant is the name of a member, and not its value.
-_OF_NAMES = frozenset({"unknown_field", "doubled_field", "unexpected_argument"})
+_OF_NAMES = frozenset({"unknown_field", "doubled_field", "missing_input", "unexpected_argument"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,8 @@ class Source:
             return self._placed(self._span(self._root, problem))
         if problem.line is None or problem.column is None:
             return None
-        return Place(problem.line, problem.column, 1)
+        offset = self._lines.offset(problem.line, problem.column)
+        return self._placed(token_at(self._text, offset))
 
     def located(self, problem: Problem) -> Problem:
         """A problem with its line and column, at the names that the file has."""

@@ -183,6 +183,12 @@ def tokens(text: str) -> Iterator[re.Match[str]]:
     return _TOKEN.finditer(text)
 
 
+def token_at(text: str, offset: int) -> Span:
+    """The token that begins at an offset, of JSON, or of YAML as far as it is alike."""
+    token = _TOKEN.match(text, offset)
+    return Span(offset, token.end() if token else offset + 1)
+
+
 def second_name(text: str, name: str) -> int:
     """The offset of the second member of that name in one object of a JSON document, or 0."""
     seen: list[bool | None] = []  # for each open container: whether the name was there
@@ -214,6 +220,12 @@ class Lines:
         """The line and the column of a character, both from 1."""
         line = bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
+
+    def offset(self, line: int, column: int) -> int:
+        """The offset of a character; the end of the text for one that is not there."""
+        if line > len(self._starts):
+            return len(self._text)
+        return self._starts[line - 1] + column - 1
 
     def line(self, number: int) -> str:
         """A line, from 1, without its end; empty if there is none of that number."""

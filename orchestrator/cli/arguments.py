@@ -117,6 +117,7 @@ def _add_validate(commands: _Commands) -> None:  # type: ignore[valid-type]
     _add_file(validate)
     _add_servers(validate)
     _add_offline(validate)
+    _add_verbose(validate)
     validate.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
@@ -130,6 +131,7 @@ def _add_plan(commands: _Commands) -> None:  # type: ignore[valid-type]
     _add_file(plan)
     _add_servers(plan)
     _add_offline(plan)
+    _add_verbose(plan)
     form = plan.add_mutually_exclusive_group()
     form.add_argument("--mermaid", action="store_true", help="print the graph as Mermaid")
     form.add_argument("--dot", action="store_true", help="print the graph as DOT (Graphviz)")
@@ -181,6 +183,12 @@ def _add_servers(parser: argparse.ArgumentParser) -> None:
 
 def _add_offline(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="start no server")
+
+
+def _add_verbose(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--verbose", action="store_true", help="show each note with its line, and not their number"
+    )
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
