@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import difflib
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal, get_args
@@ -34,6 +35,7 @@ ErrorKind = Literal[
 ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
 _SHORT_LIST = 200
 _VERY_CLOSE = 0.8
+_WORD = re.compile(r"[0-9]+|[^\W\d_]+")
 MAX_SHOWN = 200
 RETRYABLE_KINDS = frozenset({"tool_error", "timeout", "server_unavailable", "protocol_error"})
 
@@ -207,21 +209,29 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> tuple[str, ...]:
     return tuple(folded[match] for match in close)
 
 
-def certain(name: str, alternatives: Sequence[str]) -> str | None:
+def certain(name: str, alternatives: Iterable[str]) -> str | None:
     """The one alternative that `name` is a slip of the hand for; None if that is not certain.
 
-    It is the same but for its case, or the only alternative and very close (`difflib` ratio 0.8 and
-    above).
+    It is the same but for its case; or the only one that is very close (`difflib` ratio 0.8 and
+    above), and no number and no single letter in it is another: `day_2` is no slip for `day_1`.
     """
     folded = name.casefold()
-    same = [other for other in alternatives if other.casefold() == folded]
-    if len(same) == 1:
-        return same[0]
-    if same or len(alternatives) != 1:
+    known = list(alternatives)
+    same = [other for other in known if other.casefold() == folded]
+    close = same or [other for other in known if _is_very_close(folded, other.casefold())]
+    if len(close) != 1:
         return None
-    (only,) = alternatives
-    close = difflib.SequenceMatcher(None, folded, only.casefold()).ratio() >= _VERY_CLOSE
-    return only if close else None
+    (only,) = close
+    return only if same or _marks(folded) == _marks(only.casefold()) else None
+
+
+def _is_very_close(name: str, other: str) -> bool:
+    return difflib.SequenceMatcher(None, name, other).ratio() >= _VERY_CLOSE
+
+
+def _marks(name: str) -> list[str]:
+    """The numbers and the single letters in a name, which tell names of one kind apart."""
+    return [word for word in _WORD.findall(name) if len(word) == 1 or word.isdecimal()]
 
 
 def replace_op(path: str, value: Any) -> dict[str, Any]:

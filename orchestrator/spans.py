@@ -157,10 +157,10 @@ def within(text: str, string: Span, piece: str) -> Span | None:
         piece: What is looked for in the value of the string.
     """
     raw = text[string.start : string.end]
-    if (offset := raw.find(piece)) >= 0:
-        return Span(string.start + offset, string.start + offset + len(piece))
     if not raw.startswith('"') or "\\" not in raw:
-        return None
+        offset = raw.find(piece)
+        begin = string.start + offset
+        return Span(begin, begin + len(piece)) if offset >= 0 else None
     units = list(_UNIT.finditer(raw, 1, len(raw) - 1))
     offset = "".join(map(_meant, units)).find(piece)
     if offset < 0:

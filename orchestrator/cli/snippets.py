@@ -55,7 +55,8 @@ def rendered(
         yield from page.finding(finding)
         yield Text()
     if more := len(single) - len(shown):
-        yield Text(f"and {more:,} more; as JSON there are all of them\n")
+        yield Text(f"and {more:,} more; as JSON there are all of them")
+        yield Text()
     if not verbose:
         yield from _notes([finding for finding in findings if finding.severity == "note"])
     wrong = any(finding.severity == "error" for finding in findings)
@@ -92,7 +93,8 @@ def _notes(notes: Sequence[Problem]) -> Iterator[Text]:
         more = f", and {len(alike) - 1:,} more like it" if len(told) > 1 else ""
         yield _head(alike[0], f"{told[0]}{more}{times}")
     if notes:
-        yield Text("  = help: --verbose shows where\n")
+        yield Text("  = help: --verbose shows where")
+        yield Text()
 
 
 def _head(finding: Problem, sentence: str) -> Text:
