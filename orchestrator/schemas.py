@@ -61,14 +61,20 @@ class Validator:
         """Whether a value fits."""
         return next(self.mismatches(value), None) is None
 
-    def mismatches(self, value: Any) -> Iterator[Mismatch]:
-        """Every place where a value does not fit."""
+    def mismatches(self, value: Any, part: Schema | None = None) -> Iterator[Mismatch]:
+        """Every place where a value does not fit.
+
+        Args:
+            value: A JSON value.
+            part: Instead of the whole schema, a part of it; a `$ref` in it leads into the whole.
+        """
         if self.unusable:
             return
         from referencing.exceptions import Unresolvable
 
+        validator = self._validator if part is None else self._validator.evolve(schema=part)
         try:
-            for error in self._validator.iter_errors(value):
+            for error in validator.iter_errors(value):
                 path = tuple(error.absolute_path)
                 yield Mismatch(path, error.message, str(error.validator), error.validator_value)
         except (Unresolvable, RecursionError, ValueError, OverflowError) as failure:

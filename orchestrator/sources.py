@@ -18,7 +18,9 @@ from orchestrator.errors import Problem, steps
 from orchestrator.spans import Lines, Node, Span, json_tree, lookup, token_at, within, yaml_tree
 
 # What is meant is the name of a member, and not its value.
-_OF_NAMES = frozenset({"unknown_field", "doubled_field", "missing_input", "unexpected_argument"})
+_OF_NAMES = frozenset(
+    {"unknown_field", "doubled_field", "missing_input", "unused_input", "unexpected_argument"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,7 +158,7 @@ def test_every_operation_of_a_replacement_is_a_line(tmp_path: Path) -> None:
         {"op": "remove", "path": "/a/f"},
         replace_op("/a", "x" * 200),
     )
-    finding = Problem("usage", "wrong", hint="not shown beside them", replacement=operations)
+    finding = Problem("wrong_type", "wrong", hint="not beside them", replacement=operations)
     assert shown(tmp_path / "x", [finding], 40).splitlines()[1:6] == [
         '  = replace with: {"x": ["天"]}',
         '  = rename to: "c/d"',

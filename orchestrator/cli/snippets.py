@@ -117,7 +117,8 @@ class _Page:
             yield Text.assemble((f"{edge}--> ", _EDGE), visible(self._where(finding, place)))
         if place and self._source:
             yield from self._snippet(finding, self._source.line(place.line), place)
-        if finding.hint and not finding.replacement:  # which says it better
+        mended = finding.code == "wrong_type" and finding.replacement  # which says it better
+        if finding.hint and not mended:
             yield self._help(edge, "help", finding.hint)
         for operation in finding.replacement:
             what, value = _mend(operation)
