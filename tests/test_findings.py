@@ -114,14 +114,18 @@ def test_notes_are_summed_up_unless_each_is_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     path.write_text('{"tasks": [1, 2, 3]}')
     alike = [Problem("cycle", "nothing is known", f"/tasks/{n}", severity="note") for n in range(3)]
-    others = [Problem("usage", f"odd {n}", "/tasks", severity="note") for n in range(2)]
+    others = [
+        Problem("usage", f"$X{n}: {why}", "/tasks", severity="note", text=f"$X{n}")
+        for n, why in enumerate(["odd", "even", "odd"])
+    ]
     assert shown(path, [*alike, *others]) == (
         """\
 note[cycle]: nothing is known (3 times)
-note[usage]: odd 0, and 1 more like it
+note[usage]: odd (2 times)
+note[usage]: even
   = help: --verbose shows where
 
-FILE: 5 notes"""
+FILE: 6 notes"""
     )
     assert shown(path, alike[1:2], verbose=True) == (
         """\
@@ -134,6 +138,8 @@ note[cycle]: nothing is known
 FILE: 1 note"""
     )
     assert "note[cycle]: nothing is known\n" in shown(path, alike[:1])
+    many = [Problem("usage", f"odd {n}", severity="note") for n in range(12)]
+    assert "note[usage]: odd 9\nand 2 more kinds of note\n  = help" in shown(path, many)
 
 
 def test_of_very_many_findings_the_errors_are_shown_first(tmp_path: Path) -> None:

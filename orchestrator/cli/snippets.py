@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from orchestrator.sources import Place, Source
 
 WIDE = 120  # cells, where no terminal says otherwise
 NARROW = 40
+MAX_KINDS = 10
 TAB = "    "
 CUT = "..."
 STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
@@ -84,14 +86,13 @@ def count(findings: Sequence[Problem]) -> str:
 
 def _notes(notes: Sequence[Problem]) -> Iterator[Text]:
     """A line for each kind of note: there may be one for every reference."""
-    kinds: dict[str, list[Problem]] = defaultdict(list)
+    kinds: dict[tuple[str, str], list[Problem]] = defaultdict(list)
     for note in notes:
-        kinds[note.code].append(note)
-    for alike in kinds.values():
-        told = list(dict.fromkeys(note.message for note in alike))
-        times = f" ({len(alike):,} times)" if len(alike) > 1 and len(told) == 1 else ""
-        more = f", and {len(alike) - 1:,} more like it" if len(told) > 1 else ""
-        yield _head(alike[0], f"{told[0]}{more}{times}")
+        kinds[note.code, note.message.removeprefix(f"{note.text}: ")].append(note)
+    for (_, why), alike in islice(kinds.items(), MAX_KINDS):
+        yield _head(alike[0], f"{why} ({len(alike):,} times)" if len(alike) > 1 else why)
+    if (more := len(kinds) - MAX_KINDS) > 0:
+        yield Text(f"and {more:,} more kinds of note")
     if notes:
         yield Text("  = help: --verbose shows where")
         yield Text()
