@@ -35,16 +35,19 @@ from orchestrator.opening import Opening
 from orchestrator.planning import unknown_server
 from orchestrator.pool import ServerPool
 from orchestrator.preflight import (
+    check_against,
     check_offline,
     check_online,
+    check_open,
     check_overrides,
-    check_servers,
-    findings,
     not_locked,
+    refused,
     tool_changed,
+    unknown_servers,
     unknown_tool,
 )
 from orchestrator.results import RunResult
+from orchestrator.sources import located
 from orchestrator.targets import servers_of
 from orchestrator.workflow import Schedule, Workflow
 from orchestrator.wrappers import with_retry, with_slots, with_timeout
@@ -277,26 +280,38 @@ class Orchestrator:
         )
 
     async def check(self, workflow: WorkflowSource) -> list[Problem]:
-        """Check a workflow against its servers, which are started; no tool is called.
+        """Check a workflow against its servers, or their lock; no tool is called.
 
         Returns:
-            Warnings: what is allowed, and most likely not meant.
+            Warnings, and notes: what is allowed and most likely not meant, and what cannot be
+            known.
 
         Raises:
             WorkflowError: The workflow or its servers are wrong; with every mistake.
         """
         loaded = Workflow.load(workflow)
-        servers = loaded.plan.servers
-        check_servers(loaded, self._pool)
-        await self._pool.open(servers)
-        check_online(loaded, self._pool)
-        failures = filter(None, map(self._pool.failure, servers))
-        unasked = [Problem("server_unavailable", failure.message) for failure in failures]
-        listed = {name: self._pool.listed(name) for name in servers if self._pool.usable(name)}
-        found = findings(loaded, self._pool.servers, listed)
+        found = await self.findings(loaded)
         if errors := [problem for problem in found if problem.severity == "error"]:
-            raise WorkflowError(loaded.name, errors)
-        return [*unasked, *found]
+            raise refused(loaded, errors)
+        return found
+
+    async def findings(self, workflow: WorkflowSource) -> list[Problem]:
+        """What `check` finds: errors, warnings and notes, in the order of the file.
+
+        With a lock, no server is started.
+
+        Raises:
+            WorkflowError: The workflow is wrong in itself, so that nothing more can be said of it.
+        """
+        loaded = Workflow.load(workflow)
+        lock, servers = self._pool.lock, self._pool.servers
+        found = unknown_servers(loaded, servers)
+        if lock is not None:
+            found += check_against(loaded, servers, lock)
+        else:
+            await self._pool.open(name for name in loaded.plan.servers if name in servers)
+            found += check_open(loaded, self._pool)
+        return found if loaded.source is None else located(found, loaded.source)
 
     async def stream(
         self,

@@ -16,9 +16,10 @@ import orchestrator
 PACKAGE = Path(orchestrator.__file__).parent
 # From the ground up: a module may import those of its own row and of the rows above it.
 LAYERS = [
-    {"codes", "errors", "encoding", "breaker", "clock", "framing", "certainty"},
-    {"paths", "documents", "tokens", "scope", "literals"},
+    {"codes", "errors", "encoding", "breaker", "clock", "framing", "certainty", "spans"},
+    {"paths", "documents", "tokens", "scope", "literals", "mending"},
     {"expressions", "canonical"},
+    {"sources"},
     {"templates", "references", "conversion", "contents", "graph", "inputs", "schemas"},
     {"shapes", "notation", "signatures"},
     {"surroundings", "comparison"},

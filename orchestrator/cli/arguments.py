@@ -122,6 +122,7 @@ def _add_validate(commands: _Commands) -> None:  # type: ignore[valid-type]
     _add_servers(validate)
     _add_no_lock(validate)
     _add_offline(validate)
+    _add_verbose(validate)
     validate.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
@@ -137,6 +138,7 @@ def _add_plan(commands: _Commands) -> None:  # type: ignore[valid-type]
     _add_servers(plan)
     _add_no_lock(plan)
     _add_offline(plan)
+    _add_verbose(plan)
     form = plan.add_mutually_exclusive_group()
     form.add_argument("--mermaid", action="store_true", help="print the graph as Mermaid")
     form.add_argument("--dot", action="store_true", help="print the graph as DOT (Graphviz)")
@@ -227,6 +229,12 @@ def _add_no_lock(parser: argparse.ArgumentParser) -> None:
 
 def _add_offline(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="start no server")
+
+
+def _add_verbose(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--verbose", action="store_true", help="show each note with its line, and not their number"
+    )
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:

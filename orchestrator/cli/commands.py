@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.catalog import catalog, found_tools
+from orchestrator.cli.findings import document, of_servers, show
 from orchestrator.encoding import to_json
 from orchestrator.errors import ConfigError, Problem, WorkflowError
 from orchestrator.loading import uncollected
+from orchestrator.sources import located
 
 if TYPE_CHECKING:
     from orchestrator.config import Server
@@ -62,7 +64,8 @@ def _both(
         try:
             load_servers()
         except ConfigError as other:
-            print(f"orchestrator: {other}", file=sys.stderr)
+            problems = [*error.problems, *of_servers(Path(other.source), other)]
+            raise WorkflowError(error.source, problems) from None
         raise error from None
     return workflow, load_servers()
 
@@ -96,17 +99,13 @@ def validate(options: argparse.Namespace) -> int:
     problems += _server_problems(options, workflow)
     if workflow is not None and not problems:
         warnings, problems = _ask_servers(options, workflow)
+    findings = located([*problems, *warnings], options.file)
     if options.json:
-        findings = {
-            "valid": not problems,
-            "problems": [problem.to_dict() for problem in problems],
-            "warnings": [warning.to_dict() for warning in warnings],
-        }
-        print(to_json(findings, indent=2))
+        print(to_json(document(str(options.file), findings), indent=2))
         return 2 if problems else 0
-    _print_warnings(warnings)
+    show(str(options.file), findings, verbose=options.verbose)
     if problems:
-        raise WorkflowError(str(options.file), problems)
+        return 2
     assert workflow is not None
     plan = workflow.plan
     print(
@@ -128,28 +127,26 @@ def _ask_servers(
 
     path = options.servers or DEFAULT_SERVERS
     if options.servers is None and not path.exists():
-        return findings(workflow, {}, {}), []
+        return _split(findings(workflow, {}, {}))
     servers = load_config(path)
     if (lock := _lock(options)) is not None:
-        return check_against(workflow, servers, lock)
+        return _split(check_against(workflow, servers, lock))
     if options.offline:
-        return findings(workflow, servers, {}), []
+        return _split(findings(workflow, servers, {}))
     from orchestrator.cli.running import in_event_loop
     from orchestrator.client import Orchestrator
 
     async def ask() -> tuple[list[Problem], list[Problem]]:
         async with Orchestrator(servers) as orchestrator:
-            try:
-                return await orchestrator.check(workflow), []
-            except WorkflowError as error:
-                return [], list(error.problems)
+            return _split(await orchestrator.findings(workflow))
 
     return in_event_loop(ask)
 
 
-def _print_warnings(warnings: list[Problem]) -> None:
-    for warning in warnings:
-        print(f"orchestrator: warning: {warning}", file=sys.stderr)
+def _split(found: list[Problem]) -> tuple[list[Problem], list[Problem]]:
+    """What is no error, and what is."""
+    errors = [problem for problem in found if problem.severity == "error"]
+    return [problem for problem in found if problem.severity != "error"], errors
 
 
 def _count(number: int, what: str) -> str:
@@ -167,12 +164,9 @@ def _server_problems(options: argparse.Namespace, workflow: Workflow | None) -> 
     try:
         servers = load_config(path)
     except ConfigError as error:
-        return [
-            Problem(p.code, f"{path}{p.path}: {p.message}", "", None, p.alternatives, p.hint)
-            for p in error.problems
-        ]
+        return of_servers(path, error)
     return [
-        unknown_server(target.server, servers, f" in {path}", task, at)
+        unknown_server(target.server, servers, f" in {path}", task, at, target.tool)
         for task, target, at in (workflow.plan.calls if workflow else ())
         if target.server not in servers
     ]
@@ -196,13 +190,13 @@ def plan(options: argparse.Namespace) -> int:
         print_plan(workflow)
         sys.stdout.flush()  # before the servers are asked, which takes a while
     warnings, problems = _ask_servers(options, workflow)
-    warnings = [*problems, *warnings]  # a plan can be looked at without its servers
+    # A plan can be looked at without its servers, so nothing makes it fail here.
+    findings = located([*problems, *warnings], options.file)
     if options.json:
-        document = diagrams.plan_document(workflow)
-        found = [warning.to_dict() for warning in warnings]
-        print(to_json({**document, "warnings": found}, indent=2))
+        found = [finding.to_dict() for finding in findings]
+        print(to_json({**diagrams.plan_document(workflow), "warnings": found}, indent=2))
     else:
-        _print_warnings(warnings)
+        show(str(options.file), findings, verbose=options.verbose)
     return 0
 
 
