@@ -143,7 +143,7 @@ class _Reader:
     def _read(self, schema: Mapping[str, Any], place: Path) -> Types:
         types = self._below(schema, place) if place else _own_types(schema)
         if "$ref" in schema:
-            types &= self.types(_referred(schema["$ref"], self._root), place)
+            types &= self.types(referred(schema["$ref"], self._root), place)
         for option in _list(schema, "allOf"):
             types &= self.types(option, place)
         for keyword in ("anyOf", "oneOf"):
@@ -196,7 +196,7 @@ def _list(schema: Mapping[str, Any], keyword: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _referred(reference: Any, root: Any) -> Any:
+def referred(reference: Any, root: Any) -> Any:
     """What a `$ref` within the same document names; True (anything) for any other."""
     if reference == "#":
         return root
