@@ -27,6 +27,7 @@ LAYERS = [
     {"results", "limits", "retries"},
     {"adaptive", "crew", "locks"},
     {"events", "schedules", "calls", "summary", "gate", "signatures"},
+    {"effects", "subschemas", "counting", "capacity"},
     {"wrappers"},
     {"jobs", "reporting"},
     {"performing"},
@@ -48,7 +49,8 @@ LAYERS = [
         "pool",
     },
     {"advice", "preflight", "statistics", "targets", "opening"},
-    {"client", "diagrams"},
+    {"client", "forecast", "telling"},
+    {"diagrams", "layout", "svg"},
     {"observers"},
     {"cli"},
 ]

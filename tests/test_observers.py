@@ -28,6 +28,7 @@ from orchestrator.events import (
     TaskStarted,
     TaskWaiting,
 )
+from orchestrator.forecast import forecast
 from orchestrator.observers.journal import Journal
 from orchestrator.observers.terminal import MAX_ROWS, Progress
 from orchestrator.outcomes import ItemResult, Success
@@ -157,11 +158,13 @@ async def test_an_error_that_no_document_can_hold_is_in_the_result_and_in_the_jo
 
 def test_diagrams_quote_what_their_languages_want_quoted() -> None:
     tool = 's:say "<hi>" & bye'
-    plan = workflow({"id": "a", "tool": tool}, {"id": "b", "tool": tool, "depends_on": ["a"]}).plan
-    drawn = mermaid(plan)
+    plan = workflow(
+        {"id": "a", "tool": tool}, {"id": "b", "tool": tool, "depends_on": ["a"]}, name='the "plan"'
+    )
+    drawn = mermaid(forecast(plan))
     assert '["a<br/>s:say #quot;#lt;hi#gt;#quot; #amp; bye"]' in drawn
-    assert "    t0 --> t1" in drawn
+    assert "    t0 ==> t1" in drawn
     assert 'subgraph g1["generation 1"]' in drawn
-    drawn = dot(plan, 'the "plan"')
+    drawn = dot(forecast(plan))
     assert drawn.startswith('digraph "the \\"plan\\"" {')
-    assert r'"a" [label="a\ns:say \"<hi>\" & bye"];' in drawn
+    assert r'"a" [label="a\ns:say \"<hi>\" & bye", penwidth=3];' in drawn

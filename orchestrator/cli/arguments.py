@@ -123,16 +123,26 @@ def _add_validate(commands: _Commands) -> None:  # type: ignore[valid-type]
 def _add_plan(commands: _Commands) -> None:  # type: ignore[valid-type]
     plan = commands.add_parser(  # type: ignore[attr-defined]
         "plan",
-        help="show in which generations a workflow runs",
-        description="Show the generations of a workflow, what each task waits for, and what is "
-        "worth a second look. Calls no tool; a table starts the servers to ask for their tools.",
+        help="show what a workflow will do",
+        description="Show the generations of a workflow, its critical path, the servers it starts, "
+        "what its tools do, how many calls it makes and how long that takes, and what is worth a "
+        "second look. Calls no tool; starts the servers to ask for their tools.",
     )
     _add_file(plan)
     _add_servers(plan)
     _add_offline(plan)
+    _add_inputs(plan)
+    plan.add_argument(
+        "--statistics",
+        type=Path,
+        metavar="FILE",
+        help="what calls took in earlier runs, as `run --statistics` writes it: for the critical "
+        "path and the expected time",
+    )
     form = plan.add_mutually_exclusive_group()
     form.add_argument("--mermaid", action="store_true", help="print the graph as Mermaid")
     form.add_argument("--dot", action="store_true", help="print the graph as DOT (Graphviz)")
+    form.add_argument("--svg", action="store_true", help="print the graph as a picture, in SVG")
     form.add_argument("--json", action="store_true", help="print the plan as JSON")
 
 

@@ -22,6 +22,7 @@ from orchestrator.loading import uncollected
 
 if TYPE_CHECKING:
     from orchestrator.config import Server
+    from orchestrator.forecast import Forecast
     from orchestrator.workflow import Workflow
 
 DEFAULT_SERVERS = Path("servers.toml")
@@ -113,25 +114,10 @@ def _ask_servers(
     options: argparse.Namespace, workflow: Workflow
 ) -> tuple[list[Problem], list[Problem]]:
     """Warnings and problems that show only against the servers' tools, if they may be asked."""
-    from orchestrator.advice import warnings_of
+    from orchestrator.cli.knowing import known_of
 
-    path = options.servers or DEFAULT_SERVERS
-    if options.offline or (options.servers is None and not path.exists()):
-        return warnings_of(workflow, {}), []
-    from orchestrator.cli.running import in_event_loop
-    from orchestrator.client import Orchestrator
-    from orchestrator.config import load_config
-
-    servers = load_config(path)
-
-    async def ask() -> tuple[list[Problem], list[Problem]]:
-        async with Orchestrator(servers) as orchestrator:
-            try:
-                return await orchestrator.check(workflow), []
-            except WorkflowError as error:
-                return [], list(error.problems)
-
-    return in_event_loop(ask)
+    known = known_of(options, workflow)
+    return known.warnings, known.problems
 
 
 def _print_warnings(warnings: list[Problem]) -> None:
@@ -167,30 +153,71 @@ def _server_problems(options: argparse.Namespace, workflow: Workflow | None) -> 
 
 def plan(options: argparse.Namespace) -> int:
     """`orchestrator plan`."""
-    from orchestrator import diagrams
+    from orchestrator.cli.knowing import known_of
+    from orchestrator.forecast import forecast
     from orchestrator.workflow import Workflow
 
     workflow = Workflow.load(options.file)
-    if options.mermaid:
-        print(diagrams.mermaid(workflow.plan))
-        return 0
-    if options.dot:
-        print(diagrams.dot(workflow.plan, workflow.name))
-        return 0
+    inputs, estimates = _given_inputs(options, workflow), _estimates(options, workflow)
+    if sys.stderr.isatty() and not options.offline:
+        print("orchestrator: asking the servers for their tools ...", file=sys.stderr)
+    known = known_of(options, workflow)
+    foreseen = forecast(workflow, known.tools, known.servers, inputs, estimates)
+    warnings = [*known.problems, *known.warnings]  # a plan can be looked at without its servers
+    _print_forecast(options, foreseen, warnings)
     if not options.json:
-        from orchestrator.cli.report import print_plan
-
-        print_plan(workflow)
-        sys.stdout.flush()  # before the servers are asked, which takes a while
-    warnings, problems = _ask_servers(options, workflow)
-    warnings = [*problems, *warnings]  # a plan can be looked at without its servers
-    if options.json:
-        document = diagrams.plan_document(workflow)
-        found = [warning.to_dict() for warning in warnings]
-        print(to_json({**document, "warnings": found}, indent=2))
-    else:
         _print_warnings(warnings)
     return 0
+
+
+def _print_forecast(
+    options: argparse.Namespace, foreseen: Forecast, warnings: list[Problem]
+) -> None:
+    """The plan on stdout, in the form that is asked for."""
+    if options.svg:
+        from orchestrator.svg import svg
+
+        print(svg(foreseen))
+    elif options.mermaid or options.dot:
+        from orchestrator import diagrams
+
+        print(diagrams.mermaid(foreseen) if options.mermaid else diagrams.dot(foreseen))
+    elif options.json:
+        from orchestrator.diagrams import plan_document
+
+        found = [warning.to_dict() for warning in warnings]
+        print(to_json({**plan_document(foreseen), "warnings": found}, indent=2))
+    else:
+        from orchestrator.cli.plan_report import print_plan
+
+        print_plan(foreseen)
+    sys.stdout.flush()
+
+
+def _given_inputs(options: argparse.Namespace, workflow: Workflow) -> dict[str, Any]:
+    """The inputs that were given, which have to fit; a plan can do without the others."""
+    given = _inputs(options, workflow)
+    if not given:
+        return {}
+    from orchestrator.inputs import complete_inputs
+
+    declared = {
+        name: schema
+        for name, schema in workflow.inputs.items()
+        if name in given or (isinstance(schema, dict) and "default" in schema)
+    }
+    return complete_inputs(declared, given, str(options.file))
+
+
+def _estimates(options: argparse.Namespace, workflow: Workflow) -> dict[str, float]:
+    if options.statistics is None:
+        return {}
+    from orchestrator.statistics import Statistics
+
+    if not options.statistics.exists():
+        message = f"{options.statistics} is not there yet: no times are known"
+        print(f"orchestrator: warning: {message}", file=sys.stderr)
+    return Statistics.load(options.statistics).estimates(workflow)
 
 
 def tools(options: argparse.Namespace) -> int:

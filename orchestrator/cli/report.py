@@ -1,6 +1,6 @@
 """Tables for people.
 
-The rule of this file: it shows what a result or a plan holds, and computes nothing of its own.
+The rule of this file: it shows what a result or a tool holds, and computes nothing of its own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ STYLES = {
 }
 
 
-def _console(*, stderr: bool = False) -> Console:
+def new_console(*, stderr: bool = False) -> Console:
     """A console; where no terminal limits it, wide enough that tables are not squeezed."""
     console = Console(stderr=stderr, highlight=False)
     return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=LOG)
@@ -41,7 +41,7 @@ def _console(*, stderr: bool = False) -> Console:
 
 def print_result(result: RunResult, workflow: Workflow) -> None:
     """The tasks of a run, and what it came to, on stderr."""
-    console = _console(stderr=True)
+    console = new_console(stderr=True)
     wide = console.width >= WIDE
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("task", "tool", "status"):
@@ -128,34 +128,6 @@ def _duration(milliseconds: float) -> str:
     return f"{milliseconds / 1000:.2f} s"
 
 
-def print_plan(workflow: Workflow) -> None:
-    """The generations of a workflow, on stdout."""
-    plan = workflow.plan
-    console = _console()
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("gen", justify="right", no_wrap=True)
-    for heading in ("task", "tool", "waits for"):
-        table.add_column(heading, overflow="fold")
-    for number, generation in enumerate(plan.generations):
-        for index, name in enumerate(generation):
-            task = plan.tasks[name]
-            table.add_row(
-                str(number) if not index else "",
-                Text(name),
-                Text(task.target, style="dim"),
-                Text(", ".join(task.dependencies)),
-                end_section=index == len(generation) - 1,
-            )
-    console.print(table)
-    widest = max(map(len, plan.generations))
-    console.print(
-        f"{workflow.name}: {len(plan.tasks)} tasks in {len(plan.generations)} generations, at most "
-        f"{widest} at once; servers: {', '.join(plan.servers)}",
-        soft_wrap=True,
-        markup=False,
-    )
-
-
 def print_tools(tools: list[Tool]) -> None:
     """The tools of servers, on stdout."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -165,7 +137,7 @@ def print_tools(tools: list[Tool]) -> None:
     for tool in tools:
         first_line = tool.description.strip().partition("\n")[0]
         table.add_row(Text(tool.target), Text(signature(tool), style="dim"), Text(first_line))
-    _console().print(table)
+    new_console().print(table)
 
 
 def tool_document(tool: Tool) -> dict[str, Any]:
