@@ -21,6 +21,10 @@ TOP = 66.0
 LEGEND_HEIGHT = 44.0
 LETTER = 7.3
 """How wide a letter of 12 px is taken to be in a monospaced font."""
+HEADING_LETTER = 9.3
+"""The same of 15 px."""
+SMALL_LETTER = 6.7
+"""The same of 11 px."""
 MAX_LETTERS = 30
 MIN_WIDTH = 110.0
 PADDING = 12.0
@@ -38,6 +42,7 @@ KINDS = {
     "may": ("may be destructive: it does not say", "#fbeee6", "#b3261e", "#33231c", "#f28b82"),
     "unknown": ("tool not known", "#eceef1", "#6b7280", "#2a2e35", "#9aa3b0"),
 }
+WORSE = ("reads", "unknown", "writes", "may", "destroys")
 _KINDS = tuple(KINDS.items())
 LIGHT = """\
 text { font-family: ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace; fill: #16181d }
@@ -52,6 +57,7 @@ text { font-family: ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace
 .box { stroke-width: 1.2 }
 .box.path { stroke-width: 3 }
 .may { stroke-dasharray: 5 3 }
+.open { fill: #1f5fbf }
 """
 DARK = """\
 text { fill: #eceef1 }
@@ -61,6 +67,7 @@ text { fill: #eceef1 }
 .tip { fill: #6b7280 }
 .edge.path { stroke: #ffffff }
 .tip.path { fill: #ffffff }
+.open { fill: #7fb0ff }
 """
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -73,8 +80,8 @@ def svg(forecast: Forecast) -> str:
     widths = {name: _width(task, flat) for name, task in forecast.tasks.items()}
     layout = lay_out(plan.graph, plan.generations, widths, height)
     legend = list(_legend(forecast))
-    heading = [plan_name := _shorten(forecast.workflow.name, 80), in_brief(forecast)]
-    widest = max(LETTER * 1.2 * _letters(line) for line in heading)
+    name, brief = _shorten(forecast.workflow.name, 80), in_brief(forecast)
+    widest = max(HEADING_LETTER * _letters(name), SMALL_LETTER * _letters(brief))
     width = max(layout.width, widest, _legend_width(legend)) + 2 * MARGIN
     below = TOP + layout.height + LEGEND_HEIGHT
     return "\n".join(
@@ -84,11 +91,11 @@ def svg(forecast: Forecast) -> str:
             f"<title>{_xml(forecast.workflow.name)}</title>",
             _style(),
             f'<rect class="paper" width="{width:.0f}" height="{below:.0f}"/>',
-            f'<text class="name" x="{MARGIN:g}" y="26">{_xml(plan_name)}</text>',
-            f'<text class="small" x="{MARGIN:g}" y="45">{_xml(heading[1])}</text>',
+            f'<text class="name" x="{MARGIN:g}" y="26">{_xml(name)}</text>',
+            f'<text class="small" x="{MARGIN:g}" y="45">{_xml(brief)}</text>',
             f'<g transform="translate({MARGIN:g} {TOP:g})">',
             *_edges(forecast, layout),
-            *(_task(task, layout.boxes[name], flat) for name, task in forecast.tasks.items()),
+            *(_task(task, layout.boxes[task.task.id], flat) for task in forecast.tasks.values()),
             "</g>",
             *_legend_lines(legend, TOP + layout.height + LEGEND_HEIGHT / 2 + 8),
             "</svg>",
@@ -105,6 +112,11 @@ def _style() -> str:
     )
     rules = f"{LIGHT}{light}\n@media (prefers-color-scheme: dark) {{\n{DARK}{dark}\n}}"
     return f"<style>\n{rules}\n</style>"
+
+
+def _kind_of(task: TaskForecast) -> str:
+    """The worst that a task may do, by its own tool or by its fallback's."""
+    return max((_kind(effects) for _, effects in task.tools), key=WORSE.index)
 
 
 def _kind(effects: Effects) -> str:
@@ -143,13 +155,15 @@ def _curve(points: tuple[Point, ...]) -> str:
 
 
 def _task(task: TaskForecast, box: Box, flat: bool) -> str:
-    kind = _kind(task.effects) + (" path" if task.critical else "")
+    kind = _kind_of(task) + (" path" if task.critical else "")
     pieces = [f"<g><title>{_xml(_whole(task))}</title>"]
     if task.task.policies.for_each is not None:  # a stack of boxes: a call for each item
-        pieces += [_rect(box, kind, shift) for shift in (6.0, 3.0)]
+        pieces += [_rect(box, _kind_of(task), shift) for shift in (6.0, 3.0)]
     pieces.append(_rect(box, kind, 0.0))
+    if _is_open(task):
+        pieces.append(_dot(box.x + box.width - 9, box.y + 9))
     left, shown = box.x + PADDING, _shorten(task.task.id, MAX_LETTERS)
-    times = f'<tspan class="small"> {_xml(_times(task))}</tspan>' if _times(task) else ""
+    times = f'<tspan class="small" dx="7">{_xml(_times(task))}</tspan>' if _times(task) else ""
     line = box.middle + 4 if flat else box.y + 19
     pieces.append(f'<text class="id" x="{left:.1f}" y="{line:.1f}">{_xml(shown)}{times}</text>')
     if not flat:
@@ -163,6 +177,14 @@ def _rect(box: Box, kind: str, shift: float) -> str:
         f'<rect class="box {kind}" x="{box.x + shift:.1f}" y="{box.y - shift:.1f}" '
         f'width="{box.width:.1f}" height="{box.height:.1f}" rx="6"/>'
     )
+
+
+def _is_open(task: TaskForecast) -> bool:
+    return any(effects.open_world for _, effects in task.tools)
+
+
+def _dot(x: float, y: float) -> str:
+    return f'<circle class="open" cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
 
 
 def _times(task: TaskForecast) -> str:
@@ -188,20 +210,22 @@ def _width(task: TaskForecast, flat: bool) -> float:
     first = _shorten(task.task.id, MAX_LETTERS) + times
     second = "" if flat else _shorten(task.task.target, MAX_LETTERS)
     letters = max(_letters(first), _letters(second))
-    return max(MIN_WIDTH, letters * LETTER + 2 * PADDING)
+    return max(MIN_WIDTH, letters * LETTER + 2 * PADDING + (10 if _is_open(task) else 0))
 
 
 def _legend(forecast: Forecast) -> Iterator[tuple[str, str]]:
     """What is in the picture: a class, and what it means."""
-    there = {_kind(task.effects) for task in forecast.tasks.values()}
+    there = {_kind_of(task) for task in forecast.tasks.values()}
     yield from ((kind, text) for kind, (text, *_) in _KINDS if kind in there)
     if any(task.task.policies.for_each is not None for task in forecast.tasks.values()):
         yield "stack", "a call for each item"
+    if any(map(_is_open, forecast.tasks.values())):
+        yield "open", "open-world"
     yield "path", "critical path"
 
 
 def _legend_width(legend: Iterable[tuple[str, str]]) -> float:
-    return sum(44 + LETTER * len(text) for _, text in legend)
+    return sum(46 + SMALL_LETTER * len(text) for _, text in legend)
 
 
 def _legend_lines(legend: Iterable[tuple[str, str]], y: float) -> Iterator[str]:
@@ -211,12 +235,14 @@ def _legend_lines(legend: Iterable[tuple[str, str]], y: float) -> Iterator[str]:
         match kind:
             case "path":
                 yield f'<path class="edge path" d="M{x:.1f} {y - 4:.1f}h18"/>'
+            case "open":
+                yield _dot(x + 9, y - 5)
             case "stack":
                 yield from (_rect(sign, "unknown", shift) for shift in (4.0, 2.0, 0.0))
             case _:
                 yield _rect(sign, kind, 0.0)
         yield f'<text class="small" x="{x + 26:.1f}" y="{y:.1f}">{_xml(text)}</text>'
-        x += 44 + LETTER * len(text)
+        x += 46 + SMALL_LETTER * len(text)
 
 
 def _letters(text: str) -> int:

@@ -58,7 +58,7 @@ def _critical_path(forecast: Forecast) -> str:
         long = f"{_number(len(path), 'task')}, no times are known"
     else:
         long = _seconds(forecast.length)
-    return f"critical path ({long}): {_listed(path, ' > ')}"
+    return f"critical path, marked * ({long}): {_listed(path, ' > ')}"
 
 
 def _time(forecast: Forecast) -> str:
@@ -103,7 +103,7 @@ def _server(server: ServerForecast) -> str:
 _SAYING: tuple[tuple[str, Callable[[Effects], bool]], ...] = (
     ("destructive", lambda effects: effects.may_write and effects.destructive is True),
     (
-        "may be destructive (they do not say)",
+        "may be destructive (undeclared)",
         lambda effects: effects.may_write and effects.destructive is None,
     ),
     (
@@ -112,7 +112,7 @@ _SAYING: tuple[tuple[str, Callable[[Effects], bool]], ...] = (
     ),
     ("open-world", lambda effects: effects.known and effects.open_world is True),
     (
-        "may be open-world (they do not say)",
+        "may be open-world (undeclared)",
         lambda effects: effects.known and effects.open_world is None,
     ),
     ("not known: their servers did not say", lambda effects: not effects.known),
@@ -151,8 +151,16 @@ def _limits(forecast: Forecast) -> Iterator[str]:
     yield f"{_number(slots, 'call')} at a time" if slots else "any number of calls at a time"
     if workflow.timeout_s is not None:
         yield f"{workflow.timeout_s:g} s for the run"
+    writing = {
+        target.partition(":")[0]
+        for target, (effects, _) in uses(forecast).items()
+        if effects.read_only is False
+    }
     for server in forecast.servers:
         yield from _limits_of(server)
+        settings = server.settings
+        if server.name in writing and settings is not None and settings.writes == "serial":
+            yield f"writers take turns on {server.name}"
 
 
 def _limits_of(server: ServerForecast) -> Iterator[str]:

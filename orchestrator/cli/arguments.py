@@ -104,6 +104,12 @@ def _add_run(commands: _Commands) -> None:  # type: ignore[valid-type]
         help="what calls took in earlier runs: read before the run, so that under a limit the "
         "longest path goes first, and brought up to date after it",
     )
+    run.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="call no tool: go through the whole run with outputs that are made up to fit the "
+        "schemas of the tools, which the servers are asked for",
+    )
     run.add_argument("--quiet", action="store_true", help="no progress and no table on stderr")
 
 

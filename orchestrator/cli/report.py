@@ -22,7 +22,9 @@ MAX_ROWS = 60
 WIDE = 110
 LOG = 160
 MAX_ERROR = 300
+MAX_ASSUMED = 8
 NOTABLE_MS = 1
+DRY_RUN = "DRY RUN: nothing was called, outputs are made up"
 STYLES = {
     "success": "green",
     "partial": "yellow",
@@ -50,9 +52,11 @@ def print_result(result: RunResult, workflow: Workflow) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     if wide:
         table.add_column("why", overflow="fold", ratio=1)
+    if result.dry_run:
+        console.print(Text(DRY_RUN, style="bold magenta"), soft_wrap=True)
     shown = _most_telling(list(result.tasks.values()))
     for task in shown:
-        cells = _row(task, workflow.plan.tasks[task.id].target)
+        cells = _row(task, workflow.plan.tasks[task.id].target, timed=not result.dry_run)
         table.add_row(*cells, *([Text(_why(task))] if wide else []))
     console.print(table)
     for task in shown:
@@ -72,13 +76,13 @@ def _most_telling(tasks: list[TaskResult]) -> list[TaskResult]:
     return sorted(tasks, key=lambda task: (task.status == "success", not task.recovered))[:MAX_ROWS]
 
 
-def _row(task: TaskResult, target: str) -> list[Text | str]:
+def _row(task: TaskResult, target: str, *, timed: bool) -> list[Text | str]:
     return [
         Text(task.id),
         Text(target, style="dim"),
         _status(task),
         str(task.generation),
-        _duration(task.duration_ms) if task.attempts else "",
+        _duration(task.duration_ms) if task.attempts and timed else "",
         str(task.attempts or ""),
     ]
 
@@ -95,30 +99,46 @@ def _why(task: TaskResult) -> str:
     return why if len(why) <= MAX_ERROR else why[: MAX_ERROR - 3] + "..."
 
 
+def _assumed(result: RunResult) -> list[Text]:
+    """Which outputs of a dry run were assumed, by reason."""
+    by_note: dict[str, list[str]] = {}
+    for task, origin in (result.made_up or {}).items():
+        if origin.source == "assumed":
+            by_note.setdefault(origin.note, []).append(task)
+    lines = []
+    for note, tasks in list(by_note.items())[:MAX_ASSUMED]:
+        more = f" and {len(tasks) - MAX_ASSUMED:,} more" if len(tasks) > MAX_ASSUMED else ""
+        lines.append(Text(f"assumed for {', '.join(tasks[:MAX_ASSUMED])}{more}: {note}"))
+    if len(by_note) > MAX_ASSUMED:
+        lines.append(Text(f"and {len(by_note) - MAX_ASSUMED:,} more; --json has them all"))
+    return lines
+
+
 def _summary(result: RunResult) -> list[Text]:
     counts = Counter(task.status for task in result.tasks.values())
     told = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     style = STYLES.get(result.status, "")
-    lines = [
-        Text.assemble(
-            (result.status, style),
-            f": {told}, in {_duration(result.duration_ms)} by {result.schedule}",
-        )
-    ]
+    took = "" if result.dry_run else f", in {_duration(result.duration_ms)}"
+    lines = [Text.assemble((result.status, style), f": {told}{took} by {result.schedule}")]
+    lines += _assumed(result) if result.dry_run else _times(result)
+    if result.error is not None:
+        lines.append(Text(f"{result.error.kind}: {result.error.message}", style="red"))
+    return lines
+
+
+def _times(result: RunResult) -> list[Text]:
     other = result.other_schedule
-    lines.append(
+    lines = [
         Text(
             f"speedup {result.speedup:.2f}x over the sum of the task times "
             f"({_duration(result.sequential_ms)}); critical path "
             f"{_duration(result.critical_path_ms)}; {other['schedule']} would have taken "
             f"{_duration(other['duration_ms'])}"
         )
-    )
+    ]
     if (waited_ms := max(task.waited_ms for task in result.tasks.values())) >= NOTABLE_MS:
         what = "for its server, a slot, a rate or a lock"
         lines.append(Text(f"a task waited up to {_duration(waited_ms)} {what}", style="dim"))
-    if result.error is not None:
-        lines.append(Text(f"{result.error.kind}: {result.error.message}", style="red"))
     return lines
 
 
