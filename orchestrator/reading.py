@@ -17,6 +17,13 @@ from orchestrator.paths import Path
 from orchestrator.tokens import marked_root
 
 _TYPES = {"string", "number", "boolean", "array", "object"}
+_BOUNDS = {
+    "gt": "exclusiveMinimum",
+    "gte": "minimum",
+    "lt": "exclusiveMaximum",
+    "lte": "maximum",
+}
+_TURNED = {"gt": "lt", "gte": "lte", "lt": "gt", "lte": "gte", "eq": "eq", "ne": "ne"}
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -28,11 +35,13 @@ class Read:
         task: The task whose output it is in.
         path: The place; of a projection, in the first item.
         schema: What the function or the comparison around it wants, a JSON Schema.
+        projected: Whether the place stands for one of many, and a list of such is read.
     """
 
     task: str
     path: Path
     schema: Mapping[str, Any]
+    projected: bool = False
 
 
 def reads_of(expression: Expression) -> list[Read]:
@@ -54,8 +63,9 @@ class _Reader:
         """Note what a part of an expression reads, `base` being what it is applied to."""
         place = self._place(node, base)
         if place is not None and place[0] is not None:
-            wanted = schema.get("items", _NOTHING) if _is_projected(node) else schema
-            self.found.append(Read(place[0], place[1], wanted))
+            projected = _is_projected(node)
+            wanted = schema.get("items", _NOTHING) if projected else schema
+            self.found.append(Read(place[0], place[1], wanted, projected))
         elif place is None:
             self._below(node, base)
 
@@ -67,8 +77,9 @@ class _Reader:
                 for child, wanted in zip(children, _wanted(node["value"]), strict=False):
                     self.visit(child, base, wanted)
             case "comparator":
-                for child, other in zip(children, reversed(children), strict=True):
-                    self.visit(child, base, _compared(node["value"], other))
+                left, right = children
+                self.visit(left, base, _compared(node["value"], right))
+                self.visit(right, base, _compared(_TURNED.get(node["value"], ""), left))
             case "pipe" | "subexpression" | "index_expression" | "expref":
                 for child in children[:1]:
                     self.visit(child, base, _NOTHING)
@@ -162,9 +173,12 @@ def _schema_of(types: list[str]) -> Mapping[str, Any]:
 
 
 def _compared(comparator: str, other: Any) -> Mapping[str, Any]:
-    """What stands on the one side of a comparison, by the other."""
-    if other["type"] == "literal":
-        for kind, made in (("boolean", bool), ("number", int | float), ("string", str)):
-            if isinstance(other["value"], made):
-                return {"type": kind}
-    return {"type": "number"} if comparator not in ("eq", "ne") else _NOTHING
+    """What makes a comparison with a literal true; with anything else what can be ordered."""
+    ordered = {"type": "number"} if comparator in _BOUNDS else _NOTHING
+    if other["type"] != "literal" or other["value"] is None:
+        return ordered
+    value = other["value"]
+    if comparator == "eq":
+        return {"const": value}
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return {**ordered, _BOUNDS[comparator]: value} if ordered and is_number else ordered

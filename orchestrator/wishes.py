@@ -57,14 +57,14 @@ class _Collector:
 
     def add(self, task: TaskPlan) -> None:
         policies = task.policies
-        items = None if policies.for_each is None else self._place_of(policies.for_each)
+        item = None if policies.for_each is None else self._item_of(policies.for_each)
         if policies.for_each is not None:
             self.read(policies.for_each, _LIST)
         if policies.when is not None:
             self.read(policies.when, ANYTHING)
         for lock in policies.locks:
-            self.read(lock.name, _TEXT, items)
-        self._arguments(task, items)
+            self.read(lock.name, _TEXT, item)
+        self._arguments(task, item)
         match policies.fallback:
             case Target() as target:
                 self._arguments(target, None)
@@ -73,21 +73,24 @@ class _Collector:
             case template:
                 self.read(template, ANYTHING)
 
-    def _arguments(self, target: Target, items: tuple[str, Path] | None) -> None:
+    def _arguments(self, target: Target, item: tuple[str, Path] | None) -> None:
         tool = self._tools.get(target.target)
-        self.read(target.arguments, ANYTHING if tool is None else tool.input_schema, items)
+        self.read(target.arguments, ANYTHING if tool is None else tool.input_schema, item)
 
-    def _place_of(self, each: Template) -> tuple[str, Path] | None:
-        """The task and the place in its output whose items a `for_each` goes through."""
+    def _item_of(self, each: Template) -> tuple[str, Path] | None:
+        """The task and the place in its output of the first item that a `for_each` goes through."""
         if isinstance(each, Computed):
-            read = next(iter(reads_of(each.expression)), None)
-            return None if read is None else (read.task, read.path)
+            reads = reads_of(each.expression)
+            if not reads:
+                return None
+            last = reads[-1]
+            return last.task, last.path if last.projected else (*last.path, 0)
         if isinstance(each, Reference) and each.root == "OUTPUT":
-            return str(each.name), each.path
+            return str(each.name), (*each.path, 0)
         return None
 
     def read(
-        self, template: Template, schema: Mapping[str, Any], items: tuple[str, Path] | None = None
+        self, template: Template, schema: Mapping[str, Any], item: tuple[str, Path] | None = None
     ) -> None:
         """Note what a template refers to, where a value of this schema is wanted."""
         for part, path in _parts(template):
@@ -98,8 +101,8 @@ class _Collector:
             elif part.root == "OUTPUT":
                 path = part.path[:-1] if part.or_length else part.path
                 self._note(str(part.name), path, ANYTHING if part.or_length else wanted)
-            elif part.root == "ITEM" and items is not None:
-                self._note(items[0], (*items[1], 0, *part.path), wanted)
+            elif part.root == "ITEM" and item is not None:
+                self._note(item[0], (*item[1], *part.path), wanted)
 
     def _schema_at(self, schema: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
         """What a schema says of a place: the same object whenever it is asked for the same."""
