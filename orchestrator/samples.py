@@ -60,6 +60,7 @@ _BOUNDS: Mapping[str, Callable[[Any, Any], bool]] = {
 # those as long as it says itself.
 _REPEATED: re.Pattern[str] = re.compile(r"\{(\d{1,4})")
 _MAX_REPEATED = 256
+_WORDS: re.Pattern[str] = re.compile(r"\w+")
 _ATTEMPTED: tuple[str, ...] = (
     "text",
     "Text",
@@ -400,7 +401,8 @@ def _matching(pattern: str, least: int, most: int) -> str:
         {*range(1, 17), *(length for length in named if length <= _MAX_REPEATED)}
     )
     repeated = (letter * length for letter in "aA1" for length in lengths)
-    for text in (*_ATTEMPTED, *_FORMATS.values(), *repeated, "a" * least):
+    words: list[str] = _WORDS.findall(pattern)
+    for text in (*words, *_ATTEMPTED, *_FORMATS.values(), *repeated, "a" * least):
         if least <= len(text) <= most and _searches(pattern, text):
             return text
     raise _NoSampleError(f"no text is found for the pattern {pattern!r}")

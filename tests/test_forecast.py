@@ -1,4 +1,4 @@
-"""What a plan will do: its calls, critical path, effects, limits and time; or that it is not known."""
+"""What a plan will do: calls, critical path, effects, limits and time, or that it is not known."""
 
 from __future__ import annotations
 
