@@ -107,7 +107,7 @@ def test_a_picture_shows_effects_lists_the_critical_path_and_a_legend_of_these()
     assert kinds.count("box destroys path") == 1
     edges = [edge.get("class") for edge in picture.iter(f"{SVG}path")]
     assert edges.count("tip path") == 2
-    assert edges.count("tip") == 2
+    assert edges.count("tip") == 3
     assert texts(picture)[-8:] == [
         "reads only",
         "writes",
