@@ -102,17 +102,12 @@ class _Counter:
         items = self._items[task.id] = self._items_of(task)
         runs, why = self._runs_of(task)
         self._runs[task.id] = runs
-        match runs:
-            case _ if why == _NO_CONDITION:
-                self.calls[task.id] = Count(0, 0, why)
-            case "never":
-                self.calls[task.id] = Count(0, 0, why)
-            case "maybe":
-                self.calls[task.id] = Count(
-                    0, items.most, "; ".join(filter(None, (items.why, why)))
-                )
-            case "surely":
-                self.calls[task.id] = items
+        if why == _NO_CONDITION or runs == "never":
+            self.calls[task.id] = Count(0, 0, why)
+        elif runs == "maybe":
+            self.calls[task.id] = Count(0, items.most, "; ".join(filter(None, (items.why, why))))
+        else:
+            self.calls[task.id] = items
 
     def _runs_of(self, task: TaskPlan) -> tuple[Runs, str]:
         """Whether the task runs if no task fails, and why it may not."""
@@ -148,8 +143,7 @@ class _Counter:
         """The value of a template that reads nothing but known inputs, or the error; or MISSING."""
         if isinstance(template, LiteralTemplate):
             return template.value
-        if not isinstance(template, Reference | Computed):
-            return MISSING
+        assert isinstance(template, Reference | Computed)  # no text is a list or a condition
         if any(
             place.root != "INPUT" or place.name not in self._inputs for place in template.places
         ):
@@ -170,13 +164,11 @@ class _Counter:
             return _exactly(len(value), "" if isinstance(template, LiteralTemplate) else template)
         if value is not MISSING:
             return Count(0, 0, _NO_LIST)
-        if isinstance(template, Reference):
-            match template.root:
-                case "INPUT":
-                    declared = self._declared.get(str(template.name))
-                    return _within(subschema(declared, template.path), template)
-                case "OUTPUT" if not template.or_length:
-                    return self._items_of_output(template)
+        if isinstance(template, Reference) and template.root == "INPUT":
+            declared = self._declared.get(str(template.name))
+            return _within(subschema(declared, template.path), template)
+        if isinstance(template, Reference) and template.root == "OUTPUT" and not template.or_length:
+            return self._items_of_output(template)
         return Count(0, None, _each(template))
 
     def _items_of_output(self, reference: Reference) -> Count:

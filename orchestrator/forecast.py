@@ -71,9 +71,9 @@ class TaskForecast:
 
     @property
     def tools(self) -> Iterator[tuple[str, Effects]]:
-        """The tools that it may call, with what they declare."""
+        """The tools that it may call, with what they declare, each once."""
         yield self.task.target, self.effects
-        if self.fallback is not None and self.fallback_effects is not None:
+        if self.fallback_effects is not None and self.fallback not in (None, self.task.target):
             yield self.fallback, self.fallback_effects
 
 

@@ -50,6 +50,8 @@ _KEYWORDS = {
     "string": ("pattern", "format", "minLength", "maxLength", "contentEncoding"),
     "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
 }
+_LEAST = frozenset({"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"})
+_MOST = frozenset({"maximum", "exclusiveMaximum", "maxLength", "maxItems"})
 _BOUNDS: Mapping[str, Callable[[Any, Any], bool]] = {
     "minimum": operator.ge,
     "maximum": operator.le,
@@ -113,6 +115,8 @@ def sample(schema: Schema) -> Sample:
             fault = fault or f"its schema is out of all bounds: {error}"
             continue
         mismatch = next(validator.mismatches(value), None)
+        if validator.unusable:
+            return Sample(None, f"its schema cannot be used: {validator.unusable}")
         if mismatch is None:
             return Sample(value)
         fault = fault or f"nothing was found that fits {mismatch.keyword!r}"
@@ -226,13 +230,11 @@ class _Maker:
                     raise
         others = schema.get("additionalProperties", True)
         fewest = _whole(schema, "minProperties", 0)
-        more = (f"name-{number}" for number in range(1, min(fewest, MAX_VALUES) + 1))
-        for name in required:
+        missing = max(0, min(fewest, MAX_VALUES) - len({*made, *required}))
+        more = [f"name-{number}" for number in range(1, missing + 1)]
+        for name in (*required, *more):
             if name not in made:
                 made[name] = self.make(_by_pattern(schema, name, others), depth + 1)
-        for name in more:
-            if len(made) < fewest:
-                made[name] = self.make(others, depth + 1)
         return made
 
     def _array(self, schema: Mapping[str, Any], depth: int) -> list[Any]:
@@ -306,11 +308,9 @@ def _both(key: str, one: Any, other: Any, root: Any) -> Any:
             both = [kind for kind in kinds[0] if kind in kinds[1]]
             whole = ["integer"] if "integer" in kinds[0] + kinds[1] else []
             return both or whole
-        case "minimum" | "exclusiveMinimum" | "minLength" | "minItems" | "minProperties":
-            return max(one, other)
-        case "maximum" | "exclusiveMaximum" | "maxLength" | "maxItems":
-            return min(one, other)
-    return other
+    if key in _LEAST:
+        return max(one, other)
+    return min(one, other) if key in _MOST else other
 
 
 def _definitions(root: Mapping[str, Any]) -> dict[str, Any]:
@@ -318,11 +318,9 @@ def _definitions(root: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_pattern(schema: Mapping[str, Any], name: str, others: Any) -> Any:
-    patterns = schema.get("patternProperties")
-    for pattern, inner in patterns.items() if isinstance(patterns, Mapping) else ():
-        if _searches(pattern, name):
-            return inner
-    return others
+    patterns = schema.get("patternProperties", {})
+    fitting = (inner for pattern, inner in patterns.items() if _searches(pattern, name))
+    return next(fitting, others)
 
 
 def _whole(schema: Mapping[str, Any], keyword: str, default: int) -> int:
@@ -411,5 +409,5 @@ def _matching(pattern: str, least: int, most: int) -> str:
 def _searches(pattern: str, text: str) -> bool:
     try:
         return re.search(pattern, text) is not None
-    except re.error:
+    except re.error:  # a pattern of another dialect
         return False

@@ -6,6 +6,7 @@ value is checked; nothing is fetched. A schema that cannot be used says nothing 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -71,5 +72,5 @@ class Validator:
             for error in self._validator.iter_errors(value):
                 path = tuple(error.absolute_path)
                 yield Mismatch(path, error.message, str(error.validator), error.validator_value)
-        except (Unresolvable, RecursionError, ValueError, OverflowError) as failure:
+        except (Unresolvable, RecursionError, ValueError, OverflowError, re.error) as failure:
             self.unusable = f"{type(failure).__name__}: {failure}"  # a $ref or a pattern

@@ -12,7 +12,6 @@ from orchestrator.conversion import referred
 from orchestrator.paths import Path
 
 _DEFINITIONS = ("$defs", "definitions")
-_MAX_HOPS = 50
 
 
 def subschema(schema: Any, path: Path) -> Mapping[str, Any] | None:
@@ -22,7 +21,7 @@ def subschema(schema: Any, path: Path) -> Mapping[str, Any] | None:
     `allOf`) it is the first one that does.
     """
     try:
-        found = _at(schema, path, schema, 0)
+        found = _at(schema, path, schema, set())
     except RecursionError:
         return None
     if not isinstance(found, Mapping) or not isinstance(schema, Mapping):
@@ -30,19 +29,22 @@ def subschema(schema: Any, path: Path) -> Mapping[str, Any] | None:
     return {name: schema[name] for name in _DEFINITIONS if name in schema} | dict(found)
 
 
-def _at(schema: Any, path: Path, root: Any, hops: int) -> Any:
-    if not isinstance(schema, Mapping) or hops > _MAX_HOPS:
+def _at(schema: Any, path: Path, root: Any, seen: set[tuple[int, int]]) -> Any:
+    """The same; `seen` are the parts that were looked into: a `$ref` may lead in circles."""
+    key = id(schema), len(path)
+    if not isinstance(schema, Mapping) or key in seen:
         return None
+    seen.add(key)
     if "$ref" in schema:
-        found = _at(referred(schema["$ref"], root), path, root, hops + 1)
+        found = _at(referred(schema["$ref"], root), path, root, seen)
         if found is not None:
             return found
     if not path:
         return schema
     inner = _item(schema, path[0]) if isinstance(path[0], int) else _member(schema, path[0])
-    found = _at(inner, path[1:], root, hops + 1)
+    found = _at(inner, path[1:], root, seen)
     options = (
-        _at(option, path, root, hops + 1)
+        _at(option, path, root, seen)
         for keyword in ("allOf", "anyOf", "oneOf")
         for option in as_list(schema.get(keyword))
     )

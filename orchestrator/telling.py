@@ -46,9 +46,7 @@ def uses(forecast: Forecast) -> ToolUses:
     found: ToolUses = {}
     for name, task in forecast.tasks.items():
         for target, effects in task.tools:
-            tasks = found.setdefault(target, (effects, []))[1]
-            if name not in tasks[-1:]:
-                tasks.append(name)
+            found.setdefault(target, (effects, []))[1].append(name)
     return found
 
 

@@ -30,7 +30,7 @@ def marked() -> Workflow:
         {"id": "a", "tool": "s:read"},
         {"id": "b", "tool": "s:write", "depends_on": ["a"], "for_each": [1, 2, 3]},
         {"id": "c", "tool": "s:drop", "depends_on": ["b"], "locks": ["x"]},
-        {"id": "d", "tool": "s:odd", "depends_on": ["a"], "fallback": {"tool": "s:write"}},
+        {"id": "d", "tool": "s:odd", "depends_on": ["a"], "fallback": {"tool": "s:odd"}},
         {"id": "e", "tool": "s:write", "depends_on": ["d"], "fallback": {"tool": "s:gone"}},
         {"id": "f", "tool": "s:gone", "when": "OUTPUT[a].x"},
         name="marked",

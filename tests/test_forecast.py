@@ -333,8 +333,18 @@ def test_a_schema_of_any_sort_is_taken() -> None:
     assert most({"properties": {"items": {"items": short}}}, "items[-1]") == 3
     assert most({"properties": {"items": {"items": [short]}}}, "items[4]") is None
     assert most({"$ref": "#"}) is None
+    assert most({"allOf": [{"$ref": "#"}, {"$ref": "#"}]}) is None
+    deep: Any = {}
+    for _ in range(5000):
+        deep = {"anyOf": [deep]}
+    assert most(deep) is None
     assert most({"properties": {"items": {"maxItems": True}}}) is None
     assert most({"properties": {"items": 3}}) is None
+
+
+def test_a_length_in_the_older_form_is_no_list() -> None:
+    calls = counted({"id": "l", "tool": "s:list"}, each("${l.result.items.length}"))
+    assert calls["each"].most is None
 
 
 def test_a_long_plan_is_foreseen_in_one_pass() -> None:

@@ -260,6 +260,8 @@ async def test_the_servers_are_asked_for_their_tools_and_one_that_is_gone_fails_
         ("OUTPUT[a].b[].{t: c}", [(("b", 0, "c"), {}), (("b",), {})]),
         ("INPUT.b.c[0] && STATUS[a] == 'success'", []),
         ("INPUT.b[*].c", []),
+        ("keys(OUTPUT[a].b)[*].c", [(("b",), {"type": "object"})]),
+        ("sort_by(OUTPUT[a].b, &[0])", [(("b",), {"type": "array"})]),
     ],
 )
 def test_what_an_expression_reads_is_read_off_its_tree(

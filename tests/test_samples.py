@@ -84,6 +84,9 @@ PERSON = {
         ({"oneOf": [{"type": "number"}, {"type": "integer"}, {"type": "string"}]}, "text"),
         ({"allOf": [{"minimum": 3}, {"maximum": 9}, {"type": "number"}]}, 3),
         ({"allOf": [{"type": "number"}, {"type": "integer"}, True]}, 1),
+        ({"allOf": [{"maximum": -5}, {"maximum": -7}]}, -7),
+        ({"allOf": [{"title": "a"}, {"title": "b"}]}, "text"),
+        ({"type": "number", "multipleOf": 0.5, "maximum": -0.2}, -0.5),
         ({"allOf": [{"enum": [1, 2]}, {"enum": [2, 3]}]}, 2),
         ({"allOf": [{"minLength": 5}, {"minLength": 6}, {"maxLength": 9}]}, "textxx"),
         (
@@ -121,6 +124,14 @@ def test_a_schema_that_leads_in_circles_ends_where_it_may() -> None:
     ("schema", "fault"),
     [
         (False, "allows no value"),
+        (
+            {
+                "$schema": "http://json-schema.org/draft-04/schema#",
+                "required": ["y"],
+                "patternProperties": {"[": {}},
+            },
+            "cannot be used",
+        ),
         ({"type": 3}, "cannot be used"),
         ({"$ref": "#"}, "leads in circles"),
         ({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}, "leads in circles"),
@@ -134,6 +145,8 @@ def test_a_schema_that_leads_in_circles_ends_where_it_may() -> None:
         ({"type": "string", "pattern": "^x[0-9] y$"}, "the pattern"),
         ({"type": "string", "minLength": 10**6}, "too long"),
         ({"not": {}}, "'not'"),
+        ({"type": "string", "pattern": "\\p{Lu}"}, "cannot be used"),
+        ({"allOf": [{"type": "string"}, {"type": ["null", "array"]}]}, "'type'"),
         ({"type": "array", "minItems": 10**6}, "very large"),
         ({"type": "number", "minimum": 10**400}, "out of all bounds"),
         ({"items": {"const": 1}, "uniqueItems": True, "minItems": 2}, "'const'"),
