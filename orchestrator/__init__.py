@@ -4,6 +4,7 @@ The map, from the edges to the core; imports point one way, downwards:
 
     cli, observers   the command line, and who watches a run
     client           Orchestrator, the front door   opening   servers that start while tasks run
+    forecast, svg    what a plan will do            rehearsal a caller for dry runs, samples
     pool, keeper, breaker, config   the servers     connection, stdio, http   one session, its bytes
     engine           Run: decisions, calls and events, to a result
     performing       one task: its call, one for each item, and the fallback's
