@@ -15,6 +15,7 @@ from orchestrator.client import Orchestrator
 from orchestrator.errors import WorkflowError
 from orchestrator.events import Event, RunSettled
 from orchestrator.expressions import compile_expression
+from orchestrator.forecast import forecast
 from orchestrator.reading import reads_of
 from orchestrator.rehearsal import Workshop
 from orchestrator.results import RunResult
@@ -22,6 +23,8 @@ from orchestrator.statistics import Statistics
 from orchestrator.wishes import wishes
 from orchestrator.workflow import Workflow
 from tests.fakes import workflow
+from tests.random_cases import Profile, random_case
+from tests.stage import as_file
 
 NOWHERE = {"s": "http://127.0.0.1:1/mcp"}
 ANY = {"type": "object"}
@@ -298,3 +301,20 @@ def test_what_is_far_on_in_a_list_or_holds_something_else_is_left() -> None:
     tools = {"s:n": tool("n", taking(n={"type": "integer"}))}
     output, _ = Workshop().output(tool("t"), tuple(wishes(plan, tools)["a"]))
     assert output["list"] == ["text", "text"]
+
+
+@pytest.mark.anyio
+async def test_random_workflows_make_as_many_calls_as_was_foreseen() -> None:
+    for number in range(100):
+        plan = Workflow.load(as_file(random_case(number, Profile())))
+        targets = plan.plan.targets.values()
+        known = {each.target: Tool(each.server, each.tool, ANY) for each in targets}
+        async with Orchestrator(dict.fromkeys(plan.plan.servers, NOWHERE["s"])) as orchestrator:
+            result = await orchestrator.dry_run(plan, tools=known)
+        foreseen = forecast(plan, known)
+        clean = not any(each.error for each in result.tasks.values())
+        for name, each in result.tasks.items():
+            calls = foreseen.tasks[name].calls
+            assert calls.most is None or each.attempts <= calls.most, (number, name)
+            assert not clean or each.attempts >= calls.least, (number, name)
+            assert each.error is None or each.error.kind != "internal", (number, name)
