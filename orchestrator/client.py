@@ -35,6 +35,7 @@ from orchestrator.opening import Opening
 from orchestrator.planning import unknown_server
 from orchestrator.pool import ServerPool
 from orchestrator.preflight import (
+    allowed_tools,
     check_against,
     check_offline,
     check_online,
@@ -242,6 +243,77 @@ class Orchestrator:
             observers=watching,
         )
 
+    async def dry_run(
+        self,
+        workflow: WorkflowSource,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        schedule: Schedule | None = None,
+        max_concurrency: int | None = None,
+        tools: Mapping[str, Tool] | None = None,
+        observers: Iterable[Observer] = (),
+    ) -> RunResult:
+        """Go through a whole run with outputs that are made up, and call no tool.
+
+        All else is as in a run: references, conditions, `for_each`, conversions, and arguments that
+        are checked with the schemas of their tools. No call fails by itself, and none waits.
+
+        Args:
+            workflow: As for `run`, and so are `inputs`, `schedule` and `max_concurrency`.
+            tools: Each tool by `server:tool`. By default those of the lock, or else the servers are
+                started and asked for theirs; one that does not start fails its tasks, as in a run.
+            observers: Who is told the events.
+
+        Returns:
+            The result; its `made_up` says where the outputs came from.
+
+        Raises:
+            WorkflowError: The workflow, its inputs, its servers or its tools are wrong.
+        """
+        run = await self.prepare_dry_run(
+            workflow,
+            inputs,
+            schedule=schedule,
+            max_concurrency=max_concurrency,
+            tools=tools,
+            observers=observers,
+        )
+        return await run.execute()
+
+    async def prepare_dry_run(
+        self,
+        workflow: WorkflowSource,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        schedule: Schedule | None = None,
+        max_concurrency: int | None = None,
+        tools: Mapping[str, Tool] | None = None,
+        observers: Iterable[Observer] = (),
+    ) -> Run:
+        """The `Run` that `dry_run` executes; takes and raises what that does."""
+        from orchestrator.rehearsal import Rehearsal, missing_tools
+
+        watching = (*self._observers, *observers)
+        loaded, values = self._checked(workflow, inputs, schedule, max_concurrency, None)
+        tools = self._locked_tools(loaded) if tools is None else tools
+        if tools is None:
+            await self._pool.open(loaded.plan.servers, Announcer(watching))
+            check_online(loaded, self._pool)
+            tools = self._pool.catalogue(loaded.plan.servers)
+        elif problems := missing_tools(loaded, tools):
+            raise WorkflowError(loaded.name, problems)
+        rehearsal = Rehearsal(loaded, tools, self.failure)
+        return new_run(
+            loaded,
+            rehearsal,
+            inputs=values,
+            tools=tools,
+            observers=watching,
+            schedule=schedule,
+            max_concurrency=max_concurrency,
+            made_up=rehearsal.made_up,
+        )
+
     def _checked(
         self,
         workflow: WorkflowSource,
@@ -387,6 +459,13 @@ class Orchestrator:
         return CallError(
             failure.kind, failure.message, retryable=failure.retryable, **failure.details
         )
+
+    def _locked_tools(self, workflow: Workflow) -> dict[str, Tool] | None:
+        """The tools of a workflow's servers, if all of these are in the lock."""
+        lock, named = self._pool.lock, workflow.plan.servers
+        if lock is None or not all(server in lock for server in named):
+            return None
+        return allowed_tools(self._pool.servers, {server: lock.of(server) for server in named})
 
     async def call(
         self,

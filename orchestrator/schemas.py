@@ -8,6 +8,7 @@ says nothing about any value, and where servers mean more than the letter says, 
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -135,7 +136,7 @@ class Validator:
             for error in validator.iter_errors(value):
                 found = map(_mismatch, _telling(error))
                 yield from (mismatch for mismatch in found if mismatch.is_meant)
-        except (Unresolvable, ValueError) as failure:  # a $ref
+        except (Unresolvable, ValueError, re.error) as failure:  # a $ref or a pattern
             self._unusable = f"{type(failure).__name__}: {failure}"
         except RecursionError:  # a $ref in circles, or the value is nested deep
             if not isinstance(value, dict | list):

@@ -309,9 +309,9 @@ def test_plan_shows_the_generations_in_four_forms(
     assert document["generations"] == [["a"], ["b", "c"]]
     assert document["tasks"]["b"]["depends_on"] == ["a"]
     assert main(["plan", path, "--mermaid"]) == 0
-    assert "t0 --> t1" in capsys.readouterr().out
+    assert "t0 ==> t1" in capsys.readouterr().out
     assert main(["plan", path, "--dot"]) == 0
-    assert '"a" -> "b";' in capsys.readouterr().out
+    assert '"a" -> "c";' in capsys.readouterr().out
 
 
 def test_a_servers_file_that_is_named_has_to_be_there(

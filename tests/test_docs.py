@@ -10,14 +10,20 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import orchestrator
+from mock_servers import keyvalue, news, numbers, weather
+from mock_servers import text as texts
 from orchestrator.cli import main
 from orchestrator.cli.arguments import build_parser
+from orchestrator.client import Orchestrator
 from orchestrator.codes import CODES
 from orchestrator.config import FIELDS as SERVER_FIELDS
-from orchestrator.config import load_config
+from orchestrator.config import Server, load_config
+from orchestrator.diagrams import plan_document
 from orchestrator.documents import read_document
 from orchestrator.errors import ERROR_KINDS
 from orchestrator.events import Event, ServerEvent
+from orchestrator.forecast import forecast
+from orchestrator.svg import svg
 from orchestrator.workflow import Task, Workflow, workflow_schema
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +33,7 @@ WORKFLOW = (ROOT / "docs" / "workflow.md").read_text()
 SERVERS = (ROOT / "docs" / "servers.md").read_text()
 PYTHON = (ROOT / "docs" / "python.md").read_text()
 FINDINGS = (ROOT / "docs" / "findings.md").read_text()
+PLAN = (ROOT / "docs" / "plan.md").read_text()
 FAULTS = (ROOT / "docs" / "faults.md").read_text()
 
 
@@ -70,6 +77,26 @@ def test_every_command_is_in_the_readme_and_every_option_is_explained() -> None:
     for name, parser in dict(choices).items():
         assert f"orchestrator {name}" in README + WORKFLOW, name
         assert all(action.help for action in parser._actions), name
+
+
+@pytest.mark.anyio
+async def test_the_picture_of_a_plan_is_the_one_that_is_drawn() -> None:
+    modules = (weather, news, numbers, texts)
+    servers = {module.server.name: module.server for module in modules}
+    async with Orchestrator({**servers, "keyvalue": keyvalue.make_server()}) as orchestrator:
+        tools = {tool.target: tool for tool in await orchestrator.tools()}
+    plan = Workflow.load(ROOT / "examples" / "city_brief.json")
+    assert svg(forecast(plan, tools)) + "\n" == (ROOT / "docs" / "plan.svg").read_text()
+
+
+def test_every_field_of_the_document_of_a_plan_is_documented() -> None:
+    plan = Workflow.load({"tasks": [{"id": "a", "tool": "s:t"}]})
+    servers = {"s": Server(command="x")}
+    document = plan_document(forecast(plan, {}, servers, {}, {"a": 1.0}))
+    parts = [document, document["critical_path"], document["calls"], document["expected"]]
+    parts += [document["starts"][0], document["tools"]["s:t"], document["tasks"]["a"]]
+    for name in {name for part in parts for name in part}:
+        assert f"`{name}`" in PLAN, name
 
 
 def test_the_published_schema_is_the_one_that_is_printed() -> None:

@@ -41,6 +41,8 @@ LAYERS = [
         "example_plan",
         "briefing",
     },
+    {"effects", "subschemas", "counting", "capacity", "reading", "wishes", "samples"},
+    {"rehearsal"},
     {"wrappers", "definitions"},
     {"differences"},
     {"jobs", "reporting"},
@@ -64,7 +66,8 @@ LAYERS = [
         "pool",
     },
     {"advice", "contradictions", "proof", "preflight", "statistics", "targets", "opening"},
-    {"client", "diagrams"},
+    {"client", "forecast", "telling"},
+    {"diagrams", "layout", "svg"},
     {"observers"},
     {"cli"},
 ]

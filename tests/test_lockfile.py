@@ -87,8 +87,9 @@ def test_what_was_saved_is_loaded_and_the_same_lock_is_the_same_text(tmp_path: P
     assert "weather" in loaded
     assert "news" not in loaded
     assert repr(loaded) == "Lock(1 server, 2 tools)"
+    assert Lock.made_of([ALERTS, FORECAST]).to_json() == path.read_text()
     other = replace(FORECAST, input_schema=dict(reversed(CITY.items())))
-    assert Lock.made_of([ALERTS, other]).to_json() == path.read_text()
+    assert loaded.accepts(other)  # the order of names in an object is no difference
     assert path.read_text().endswith("}\n")
     assert [file.name for file in tmp_path.iterdir()] == ["servers.lock"]
 
