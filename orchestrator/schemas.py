@@ -11,10 +11,9 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.certainty import fits_for_certain
+from orchestrator.certainty import Certainty
 from orchestrator.paths import Path
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ class Validator:
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
-        self._fits_for_certain = fits_for_certain(schema)
+        self._certainty = Certainty(schema)
         self._unusable: str | None = None
         self._validator: Any = None
 
@@ -110,7 +109,8 @@ class Validator:
             return f"{type(error).__name__}: {error}"
         except RecursionError:
             return "it is nested too deep"
-        self._validator = _taking_tuples(kind)(self._schema, registry=EMPTY_REGISTRY)
+        ours = _dialect(kind, self._certainty)
+        self._validator = ours(self._schema, registry=EMPTY_REGISTRY)
         return ""
 
     def fits(self, value: Any) -> bool:
@@ -122,7 +122,7 @@ class Validator:
 
         Of a value that may have one of several forms, what is wrong with the one that is meant.
         """
-        if self._fits_for_certain(value) or self.unusable:
+        if self._certainty.fits(value) or self.unusable:
             return
         from referencing.exceptions import Unresolvable
 
@@ -139,14 +139,26 @@ class Validator:
             return
 
 
-@cache
-def _taking_tuples(kind: Any) -> Any:
-    """The library's validator of a dialect, for values from Python: tuples become JSON arrays."""
+def _dialect(kind: Any, certainty: Certainty) -> Any:
+    """The library's validator of a dialect, for values from Python, and for large ones.
+
+    Tuples are arrays, and of the items of an array it looks at those alone that may not fit: with a
+    million numbers it would be busy for seconds, and nothing else would go on.
+    """
     from jsonschema import validators
 
     extend: Any = validators.extend  # it has no types
+    items_of_kind = kind.VALIDATORS["items"]
+
+    def items(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+        if not isinstance(wanted, dict) or "prefixItems" in schema:
+            yield from items_of_kind(validator, wanted, value, schema)
+        elif validator.is_type(value, "array"):
+            for number, item in certainty.doubtful(value, wanted):
+                yield from validator.descend(item, wanted, path=number)
+
     types = kind.TYPE_CHECKER.redefine("array", lambda _, value: isinstance(value, list | tuple))
-    return extend(kind, type_checker=types)
+    return extend(kind, {"items": items}, type_checker=types)
 
 
 def _mismatch(error: ValidationError) -> Mismatch:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from jsonschema import Draft202012Validator
+from referencing.exceptions import Unresolvable
 
 from orchestrator.schemas import Validator
+from tests.test_certainty import SCHEMAS, VALUES
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
@@ -121,3 +125,27 @@ def test_a_value_that_is_no_json_or_nested_too_deep_spoils_no_schema() -> None:
     assert not validator.unusable
     assert not validator.fits({"a": {"a": 5}})
     assert Validator({"multipleOf": 0.5}).fits(1e400)
+
+
+@settings(deadline=None, max_examples=300)
+@given(SCHEMAS, VALUES)
+def test_a_value_fits_where_the_library_says_so(schema: Any, value: Any) -> None:
+    validator = Validator(schema)
+    fits = validator.fits(value)
+    if validator.unusable:
+        return
+    try:
+        assert fits == Draft202012Validator(schema).is_valid(value)
+    except (Unresolvable, RecursionError):
+        assert fits
+
+
+def test_of_many_items_only_those_that_may_be_wrong_are_looked_at() -> None:
+    schema = {"items": {"type": "number"}}
+    found = list(Validator(schema).mismatches([*range(100_000), "x", 1.5, None]))
+    assert [m.path for m in found] == [(100_000,), (100_002,)]
+    deep: Any = 5
+    for _ in range(900):
+        deep = [deep]
+    circular: Any = {"items": {"$ref": "#"}, "type": "array"}
+    assert Validator(circular).fits([deep])
