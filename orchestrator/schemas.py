@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,8 @@ class Validator:
 
         try:
             kind = validator_for(self._schema, default=Draft202012Validator)
-            kind.check_schema(self._schema)  # type: ignore[arg-type]
+            with panics_as_recursion():
+                kind.check_schema(self._schema)  # type: ignore[arg-type]
         except SchemaError as error:
             return error.message
         except (AttributeError, TypeError, ValueError) as error:  # a "$schema" that is no text
@@ -127,9 +129,10 @@ class Validator:
         from referencing.exceptions import Unresolvable
 
         try:
-            for error in self._validator.iter_errors(value):
-                found = map(_mismatch, _telling(error))
-                yield from (mismatch for mismatch in found if mismatch.is_meant)
+            with panics_as_recursion():
+                for error in self._validator.iter_errors(value):
+                    found = map(_mismatch, _telling(error))
+                    yield from (mismatch for mismatch in found if mismatch.is_meant)
         except (Unresolvable, ValueError) as failure:  # a $ref
             self._unusable = f"{type(failure).__name__}: {failure}"
         except RecursionError:  # a $ref in circles, or the value is nested deep
@@ -137,6 +140,23 @@ class Validator:
                 self._unusable = "a $ref leads in circles"
         except (TypeError, OverflowError):  # the value is no JSON: who sends it says so
             return
+
+
+@contextmanager
+def panics_as_recursion() -> Iterator[None]:
+    """Where a schema leads in circles, what the library is built on may panic; no `Exception`.
+
+    Raises:
+        RecursionError: It did.
+    """
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as panic:
+        if type(panic).__module__ == "pyo3_runtime":
+            raise RecursionError(str(panic)) from None
+        raise
 
 
 def _dialect(kind: Any, certainty: Certainty) -> Any:

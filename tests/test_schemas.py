@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 from referencing.exceptions import Unresolvable
 
-from orchestrator.schemas import Validator
+from orchestrator.schemas import Validator, panics_as_recursion
 from tests.test_certainty import SCHEMAS, VALUES
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -135,9 +135,29 @@ def test_a_value_fits_where_the_library_says_so(schema: Any, value: Any) -> None
     if validator.unusable:
         return
     try:
-        assert fits == Draft202012Validator(schema).is_valid(value)
+        with panics_as_recursion():
+            assert fits == Draft202012Validator(schema).is_valid(value)
     except (Unresolvable, RecursionError):
         assert fits
+
+
+@pytest.mark.parametrize("stack", range(12))
+@pytest.mark.parametrize("schema", [{"not": {"$ref": "#"}}, {"oneOf": [{"not": {"$ref": "#"}}]}])
+def test_a_panic_of_what_the_library_is_built_on_is_a_schema_in_circles(
+    schema: Any, stack: int
+) -> None:
+    validator = Validator(schema)
+
+    def fits(below: int) -> bool:  # it depends on where the end of the stack is reached
+        return fits(below - 1) if below else validator.fits("text")
+
+    assert fits(stack)
+    assert validator.unusable == "a $ref leads in circles"
+
+
+def test_an_interrupt_is_no_panic() -> None:
+    with pytest.raises(KeyboardInterrupt), panics_as_recursion():
+        raise KeyboardInterrupt
 
 
 def test_of_many_items_only_those_that_may_be_wrong_are_looked_at() -> None:
