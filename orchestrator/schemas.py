@@ -197,7 +197,8 @@ def _telling(error: ValidationError) -> Iterator[ValidationError]:
     forms: dict[Any, list[ValidationError]] = defaultdict(list)
     if error.validator in ("anyOf", "oneOf"):
         for inner in error.context or ():
-            forms[inner.relative_schema_path[0]].append(inner)
+            if inner.relative_schema_path:  # a form that is `false` is nobody's
+                forms[inner.relative_schema_path[0]].append(inner)
     meant = list(forms.values())
     if len(meant) > 1:
         meant = [errors for errors in meant if not any(map(_is_of_another_form, errors))]

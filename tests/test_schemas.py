@@ -77,6 +77,9 @@ def test_of_several_forms_the_one_that_is_meant_is_looked_at() -> None:
     found = list(Validator(by_kind).mismatches({"kind": "b"}))
     assert [(m.path, m.keyword, m.missing) for m in found] == [((), "required", ["n"])]
     assert [m.keyword for m in Validator(by_kind).mismatches({"kind": "c"})] == ["oneOf"]
+    assert [m.keyword for m in Validator({"anyOf": [False]}).mismatches(5)] == ["anyOf"]
+    or_none: Any = {"anyOf": [False, {"type": "string"}]}
+    assert [m.expected for m in Validator(or_none).mismatches(5)] == ["string"]
     assert [m.keyword for m in Validator({"oneOf": [{}, {}]}).mismatches(5)] == ["oneOf"]
 
 
