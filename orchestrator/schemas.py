@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.certainty import Certainty
+from orchestrator.conversion import json_type
 from orchestrator.paths import Path
 
 if TYPE_CHECKING:
@@ -177,8 +178,17 @@ def _dialect(kind: Any, certainty: Certainty) -> Any:
             for number, item in certainty.doubtful(value, wanted):
                 yield from validator.descend(item, wanted, path=number)
 
-    types = kind.TYPE_CHECKER.redefine("array", lambda _, value: isinstance(value, list | tuple))
+    types = kind.TYPE_CHECKER.redefine_many({"array": _is_array, "integer": _is_integer})
     return extend(kind, {"items": items}, type_checker=types)
+
+
+def _is_array(_: Any, value: Any) -> bool:
+    return isinstance(value, list | tuple)
+
+
+def _is_integer(_: Any, value: Any) -> bool:
+    """In every dialect, 2.0 is an integer: in draft 4 it was none, and to JavaScript it is 2."""
+    return json_type(value) == "integer" or (isinstance(value, float) and value.is_integer())
 
 
 def _mismatch(error: ValidationError) -> Mismatch:

@@ -89,6 +89,7 @@ def test_of_several_forms_the_one_that_is_meant_is_looked_at() -> None:
         ({"type": "string", "nullable": True}, None),
         ({"enum": ["a"], "nullable": True}, None),
         ({"multipleOf": 0.01}, 19.99),
+        ({"$schema": "http://json-schema.org/draft-04/schema#", "type": "integer"}, 2.0),
         ({"properties": {"a": {"default": 1}}, "required": ["a"]}, {}),
         ({"type": "array", "items": {"type": "integer"}, "maxItems": 2}, (1, 2)),
     ],
@@ -103,6 +104,8 @@ def test_what_the_server_means_fits_where_the_letter_says_no(schema: Any, value:
         ({"type": "string", "nullable": False}, None),
         ({"type": "string"}, None),
         ({"multipleOf": 0.01}, 19.995),
+        ({"$schema": "http://json-schema.org/draft-04/schema#", "type": "integer"}, 2.5),
+        ({"type": "integer"}, True),
         ({"properties": {"a": {"default": 1}}, "required": ["a", "b"]}, {}),
         ({"properties": {"a": True}, "required": ["a"]}, {}),
         ({"type": "array", "items": {"type": "integer"}}, (1, "2")),
@@ -172,3 +175,12 @@ def test_of_many_items_only_those_that_may_be_wrong_are_looked_at() -> None:
         deep = [deep]
     circular: Any = {"items": {"$ref": "#"}, "type": "array"}
     assert Validator(circular).fits([deep])
+
+
+def test_a_schema_that_is_nested_too_deep_cannot_be_used() -> None:
+    schema: Any = {"type": "string"}
+    for _ in range(2000):
+        schema = {"not": schema}
+    validator = Validator(schema)
+    assert validator.fits("text")
+    assert validator.unusable == "it is nested too deep"
