@@ -4,7 +4,9 @@ The map, from the edges to the core; imports point one way, downwards:
 
     cli, observers   the command line, and who watches a run
     client           Orchestrator, the front door   opening   servers that start while tasks run
+    briefing         what a model is told           guide, example_plan   how to write a workflow
     pool, keeper, breaker, config   the servers     connection, stdio, http   one session, its bytes
+    lockfile         what tools have to be like     definitions, differences   as JSON; between two
     engine           Run: decisions, calls and events, to a result
     performing       one task: its call, one for each item, and the fallback's
     schedules        when each task starts          calls     a call, and the policies around it
@@ -25,6 +27,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from orchestrator.briefing import catalog_text
     from orchestrator.calls import Tool
     from orchestrator.client import Orchestrator
     from orchestrator.config import Server
@@ -40,10 +43,11 @@ if TYPE_CHECKING:
     )
     from orchestrator.events import Event
     from orchestrator.jobs import Activity, RunState
+    from orchestrator.lockfile import Lock
     from orchestrator.outcomes import ItemResult
     from orchestrator.results import RunResult, TaskResult
     from orchestrator.statistics import Statistics
-    from orchestrator.workflow import Task, Workflow
+    from orchestrator.workflow import Task, Workflow, workflow_schema
 
 __all__ = [
     "Activity",
@@ -51,6 +55,7 @@ __all__ = [
     "ConfigError",
     "Event",
     "ItemResult",
+    "Lock",
     "Orchestrator",
     "OrchestratorError",
     "Problem",
@@ -66,10 +71,13 @@ __all__ = [
     "Tool",
     "Workflow",
     "WorkflowError",
+    "catalog_text",
+    "workflow_schema",
 ]
 
 # Imported when first asked for: a command that needs only the standard library loads nothing else.
 _HOMES = {
+    "briefing": ("catalog_text",),
     "calls": ("Tool",),
     "client": ("Orchestrator",),
     "config": ("Server",),
@@ -85,10 +93,11 @@ _HOMES = {
     ),
     "events": ("Event",),
     "jobs": ("Activity", "RunState"),
+    "lockfile": ("Lock",),
     "outcomes": ("ItemResult",),
     "results": ("RunResult", "TaskResult"),
     "statistics": ("Statistics",),
-    "workflow": ("Task", "Workflow"),
+    "workflow": ("Task", "Workflow", "workflow_schema"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

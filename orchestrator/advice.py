@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 from orchestrator import graph as graphs
 from orchestrator.calls import Tool
+from orchestrator.contradictions import contradictions, tasks_that_never_run
 from orchestrator.errors import RETRYABLE_KINDS, Problem, pointer
 from orchestrator.planning import TaskPlan
 from orchestrator.templates import Literal
@@ -33,22 +35,12 @@ def warnings_of(
         serial: The servers that take one call at a time.
     """
     found = [
-        problem
-        for task in workflow.plan.tasks.values()
-        for problem in (*_of_policies(task), *_of_retry(task, tools))
+        *tasks_that_never_run(workflow),
+        *contradictions(workflow),
+        *(problem for task in workflow.plan.tasks.values() for problem in _of_retry(task, tools)),
+        *_unannotated(workflow, tools, serial),
     ]
-    return [*found, *_unannotated(workflow, tools, serial)]
-
-
-def _of_policies(task: TaskPlan) -> Iterator[Problem]:
-    policies = task.policies
-    if policies.run_if in ("any_success", "any_failed") and not task.dependencies:
-        message = f"run_if is {policies.run_if}, and the task depends on nothing: it never runs"
-        hint = "name what it depends on, or leave run_if out"
-        yield Problem("never_runs", message, _at(task, "run_if"), task.id, (), hint)
-    if policies.max_parallel is not None and policies.for_each is None:
-        message = "max_parallel means nothing without for_each"
-        yield Problem("means_nothing", message, _at(task, "max_parallel"), task.id)
+    return [replace(problem, severity="warning") for problem in found]
 
 
 def _of_retry(task: TaskPlan, tools: Mapping[str, Tool]) -> Iterator[Problem]:

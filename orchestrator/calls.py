@@ -126,6 +126,7 @@ class Tool:
         output_schema: The JSON Schema of its structured output, or None.
         read_only: Whether it declares that it changes nothing; None if it does not say. Likewise
             `idempotent`, `destructive` and `open_world`.
+        annotated_title: The title that its annotations give it; empty if they give none.
     """
 
     server: str
@@ -138,6 +139,7 @@ class Tool:
     idempotent: bool | None = None
     destructive: bool | None = None
     open_world: bool | None = None
+    annotated_title: str = ""
     _validators: dict[str, Validator] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 from orchestrator.calls import Tool
 from orchestrator.config import Server
+from orchestrator.lockfile import Difference, Lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +28,29 @@ class Change:
 
 
 class Catalogue:
-    """The tools by `server:tool`; those that the configuration does not allow are not in it."""
+    """The tools by `server:tool`; those that the configuration does not allow are not in it.
 
-    def __init__(self, servers: Mapping[str, Server]) -> None:
+    Args:
+        servers: The servers by name.
+        lock: What their tools have to be like; None if nobody has said so.
+    """
+
+    def __init__(self, servers: Mapping[str, Server], lock: Lock | None = None) -> None:
         self._servers = servers
+        self._lock = lock
+        self._strange: dict[str, dict[str, Tool]] = {}
         self._listed: dict[str, dict[str, Tool]] = {}
         self._allowed: dict[str, dict[str, Tool]] = {}
         self._by_target: dict[str, Tool] = {}
 
-    def replace(self, server: str, tools: Iterable[Tool]) -> Change:
-        """Take the list that a server gives, in the place of the one before."""
+    def replace(self, server: str, tools: Iterable[Tool], others: Iterable[Tool] = ()) -> Change:
+        """Take the list that a server gives, in the place of the one before.
+
+        Args:
+            server: The server.
+            tools: Its tools.
+            others: What its other sessions have listed: these are compared with the lock, too.
+        """
         settings, before = self._servers[server], self._allowed.get(server, {})
         listed = {tool.name: tool for tool in tools}
         same = {name: tool for name, tool in before.items() if listed.get(name) == tool}
@@ -44,6 +58,10 @@ class Catalogue:
         after = self._allowed[server] = {
             name: tool for name, tool in self._listed[server].items() if is_allowed(settings, name)
         }
+        if self._lock is not None:
+            all_listed = (*self._listed[server].values(), *others)
+            strange = {tool.name: tool for tool in all_listed if not self._lock.accepts(tool)}
+            self._strange[server] = strange
         for tool in before.values():
             del self._by_target[tool.target]
         self._by_target.update({tool.target: tool for tool in after.values()})
@@ -54,6 +72,18 @@ class Catalogue:
             tuple(sorted(name for name in kept if before[name] != after[name])),
         )
 
+    def is_strange(self, server: str, tool: str) -> bool:
+        """Whether a tool is not what the lock says, so that it must not be called."""
+        strange = self._strange.get(server)
+        return strange is not None and tool in strange
+
+    def difference(self, server: str, tool: str) -> Difference | None:
+        """What is different between a tool and the lock; None if nothing is, or there is none."""
+        strange = self._strange.get(server, {}).get(tool)
+        if self._lock is None or strange is None:
+            return None
+        return self._lock.difference(strange, self._servers[server].redact)
+
     def knows(self, server: str) -> bool:
         """Whether a server has ever listed its tools."""
         return server in self._listed
@@ -61,6 +91,10 @@ class Catalogue:
     def tools(self, server: str) -> dict[str, Tool]:
         """The tools of a server that its configuration allows, by name."""
         return dict(self._allowed.get(server, {}))
+
+    def listed(self, server: str) -> dict[str, Tool]:
+        """All tools of a server by name, those too that its configuration does not allow."""
+        return dict(self._listed.get(server, {}))
 
     def is_denied(self, server: str, tool: str) -> bool:
         """Whether a server has a tool that its configuration does not allow."""

@@ -90,6 +90,7 @@ class _Reader:
     def __init__(self, root: Any) -> None:
         self._root = root
         self._known: dict[int, Check] = {}
+        self._kept: list[Any] = []  # so that no other schema has the same identity
 
     def check(self, schema: Any) -> Check:
         if schema is True:
@@ -98,6 +99,7 @@ class _Reader:
             return _not_certain
         key = id(schema)
         if key not in self._known:
+            self._kept.append(schema)
             self._known[key] = lambda value: self._known[key](value)
             try:
                 self._known[key] = self._read(schema)

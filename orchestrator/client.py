@@ -18,7 +18,6 @@ from typing import Any, Self
 
 import anyio
 
-from orchestrator.advice import warnings_of
 from orchestrator.calls import Call, Caller, Tool
 from orchestrator.config import load_config
 from orchestrator.engine import Run
@@ -30,18 +29,25 @@ from orchestrator.errors import (
 )
 from orchestrator.events import Announcer, Event, Observer
 from orchestrator.fitting import check_arguments
+from orchestrator.lockfile import Lock
 from orchestrator.locks import Locks
 from orchestrator.opening import Opening
 from orchestrator.planning import unknown_server
 from orchestrator.pool import ServerPool
 from orchestrator.preflight import (
+    check_against,
     check_offline,
     check_online,
+    check_open,
     check_overrides,
-    check_servers,
+    not_locked,
+    refused,
+    tool_changed,
+    unknown_servers,
     unknown_tool,
 )
 from orchestrator.results import RunResult
+from orchestrator.sources import located
 from orchestrator.targets import servers_of
 from orchestrator.workflow import Schedule, Workflow
 from orchestrator.wrappers import with_retry, with_slots, with_timeout
@@ -57,26 +63,50 @@ class Orchestrator:
     Args:
         servers: The servers by name. Each is a `Server`, a URL of streamable HTTP, a
             `StdioServerParameters`, or an MCP server object, to be spoken to in memory.
+        lock: What the tools have to be like; one that is not is never called. None: whatever the
+            servers say.
         observers: Who is told the events of every run.
 
     Raises:
         ConfigError: A server is of no known kind.
     """
 
-    def __init__(self, servers: Mapping[str, Any], *, observers: Iterable[Observer] = ()) -> None:
-        self._pool = ServerPool(servers_of(servers))
+    def __init__(
+        self,
+        servers: Mapping[str, Any],
+        lock: Lock | None = None,
+        *,
+        observers: Iterable[Observer] = (),
+    ) -> None:
+        self._pool = ServerPool(servers_of(servers), lock)
         self._observers = tuple(observers)
         self._locks = Locks()
         self._entered = False
 
     @classmethod
-    def from_config(cls, path: str | Path, *, observers: Iterable[Observer] = ()) -> Self:
+    def from_config(
+        cls,
+        path: str | Path,
+        *,
+        lock: bool | str | Path = True,
+        observers: Iterable[Observer] = (),
+    ) -> Self:
         """An orchestrator for the servers of a servers.toml or a `mcpServers` JSON file.
+
+        Args:
+            path: The file.
+            lock: Whether to use the lock file beside it, if there is one; or the path of another,
+                which has to be there.
+            observers: Who is told the events of every run.
 
         Raises:
             ConfigError: The file cannot be read, or is wrong; with every mistake in it.
+            WorkflowError: The lock file cannot be read, or is not as it was written.
         """
-        return cls(load_config(path), observers=observers)
+        servers = load_config(path)
+        if isinstance(lock, bool):
+            return cls(servers, Lock.beside(path) if lock else None, observers=observers)
+        return cls(servers, Lock.load(lock), observers=observers)
 
     def __repr__(self) -> str:
         return f"Orchestrator({self._pool!r})"
@@ -250,24 +280,38 @@ class Orchestrator:
         )
 
     async def check(self, workflow: WorkflowSource) -> list[Problem]:
-        """Check a workflow against its servers, which are started; no tool is called.
+        """Check a workflow against its servers, or their lock; no tool is called.
 
         Returns:
-            Warnings: what is allowed, and most likely not meant.
+            Warnings, and notes: what is allowed and most likely not meant, and what cannot be
+            known.
 
         Raises:
             WorkflowError: The workflow or its servers are wrong; with every mistake.
         """
         loaded = Workflow.load(workflow)
-        servers = loaded.plan.servers
-        check_servers(loaded, self._pool)
-        await self._pool.open(servers)
-        check_online(loaded, self._pool)
-        failures = filter(None, map(self._pool.failure, servers))
-        unasked = [Problem("server_unavailable", failure.message) for failure in failures]
-        settings = self._pool.servers.items()
-        serial = {name for name, server in settings if server.max_concurrency == 1}
-        return [*unasked, *warnings_of(loaded, self._pool.catalogue(servers), serial)]
+        found = await self.findings(loaded)
+        if errors := [problem for problem in found if problem.severity == "error"]:
+            raise refused(loaded, errors)
+        return found
+
+    async def findings(self, workflow: WorkflowSource) -> list[Problem]:
+        """What `check` finds: errors, warnings and notes, in the order of the file.
+
+        With a lock, no server is started.
+
+        Raises:
+            WorkflowError: The workflow is wrong in itself, so that nothing more can be said of it.
+        """
+        loaded = Workflow.load(workflow)
+        lock, servers = self._pool.lock, self._pool.servers
+        found = unknown_servers(loaded, servers)
+        if lock is not None:
+            found += check_against(loaded, servers, lock)
+        else:
+            await self._pool.open(name for name in loaded.plan.servers if name in servers)
+            found += check_open(loaded, self._pool)
+        return found if loaded.source is None else located(found, loaded.source)
 
     async def stream(
         self,
@@ -319,14 +363,20 @@ class Orchestrator:
         """
         self._pool.kill()
 
-    async def tools(self, server: str | None = None) -> list[Tool]:
+    async def tools(self, server: str | None = None, *, denied: bool = False) -> list[Tool]:
         """The tools of a server, or of all of them; servers that do not start have none.
+
+        Args:
+            server: The server; None for all.
+            denied: Whether those are wanted, too, that the configuration does not allow.
 
         Raises:
             ConfigError: There is no such server.
         """
         names = list(self._pool.servers) if server is None else [self._known(server)]
         await self._pool.open(names)
+        if denied:
+            return [tool for name in names for tool in self._pool.listed(name).values()]
         return list(self._pool.catalogue(names).values())
 
     def failure(self, server: str) -> CallError | None:
@@ -352,14 +402,9 @@ class Orchestrator:
                 the tool, so that it was not made.
         """
         server, _, name = target.partition(":")
-        tools = {tool.name: tool for tool in await self.tools(server)}
-        if (failure := self.failure(server)) is not None:
-            raise failure
-        if name not in tools:
-            raise WorkflowError(target, [unknown_tool(self._pool, server, name)])
+        tool = await self._tool(server, name)
         policy = self._pool.policies[server]
         limit = policy.timeout_s if timeout_s is None else timeout_s
-        tool = tools[name]
         check_arguments(tool, dict(arguments or {}))
         call = Call(
             "call",
@@ -372,6 +417,23 @@ class Orchestrator:
         )
         attempt = with_slots(with_timeout(self._pool.call), self._pool.policies, None)
         return await with_retry(attempt)(call)
+
+    async def _tool(self, server: str, name: str) -> Tool:
+        """A tool that may be called, of a server that is ready."""
+        settings, lock = self._pool.servers[self._known(server)], self._pool.lock
+        target = f"{server}:{name}"
+        if lock is not None and server not in lock:
+            raise WorkflowError(target, [not_locked(lock, server)])
+        if lock is not None and name not in (listed := lock.of(server)):
+            raise WorkflowError(target, [unknown_tool(settings, listed, name, lock)])
+        tools = {tool.name: tool for tool in await self.tools(server)}
+        if (failure := self.failure(server)) is not None:
+            raise failure
+        if name not in tools:
+            raise WorkflowError(target, [unknown_tool(settings, self._pool.listed(server), name)])
+        if self._pool.is_strange(server, name):
+            raise WorkflowError(target, [tool_changed(self._pool, server, name)])
+        return tools[name]
 
     def _known(self, server: str) -> str:
         if server not in self._pool.servers:

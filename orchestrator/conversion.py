@@ -56,11 +56,16 @@ def convert(
         if not isinstance(value, str | int | float):  # a bool is an int
             continue
         wanted = wanted_types(schema, place)
-        converted = _from_text(value, wanted) if isinstance(value, str) else _to_text(value, wanted)
-        if converted is not value:
-            holder[place[-1]] = converted
-            made.append(Conversion(format_path(place), json_type(value), json_type(converted)))
+        new = converted(value, wanted)
+        if new is not value:
+            holder[place[-1]] = new
+            made.append(Conversion(format_path(place), json_type(value), json_type(new)))
     return tuple(made)
+
+
+def converted(value: str | float, wanted: Types) -> Any:
+    """What a text, a number or a boolean becomes where these types are wanted; else itself."""
+    return _from_text(value, wanted) if isinstance(value, str) else _to_text(value, wanted)
 
 
 def _holder(arguments: Any, place: Path) -> Any:
@@ -141,13 +146,13 @@ class _Reader:
         return self._known[key]
 
     def _read(self, schema: Mapping[str, Any], place: Path) -> Types:
-        types = self._below(schema, place) if place else _own_types(schema)
+        types = self._below(schema, place) if place else own_types(schema)
         if "$ref" in schema:
-            types &= self.types(_referred(schema["$ref"], self._root), place)
-        for option in _list(schema, "allOf"):
+            types &= self.types(referred(schema["$ref"], self._root), place)
+        for option in listed(schema, "allOf"):
             types &= self.types(option, place)
         for keyword in ("anyOf", "oneOf"):
-            if options := _list(schema, keyword):
+            if options := listed(schema, keyword):
                 types &= NO_TYPES.union(*(self.types(option, place) for option in options))
         return types
 
@@ -155,29 +160,30 @@ class _Reader:
         """The types at a place below a value; none if the value cannot hold anything there."""
         step = place[0]
         holder = "array" if isinstance(step, int) else "object"
-        if holder not in _own_types(schema):
+        if holder not in own_types(schema):
             return NO_TYPES
         inner = _item(schema, step) if isinstance(step, int) else _member(schema, step)
         return self.types(inner, place[1:])
 
 
-def _own_types(schema: Mapping[str, Any]) -> Types:
+def own_types(schema: Mapping[str, Any]) -> Types:
+    """The types that `type`, `const` and `enum` of a schema allow, whatever else it says."""
     types = ALL_TYPES
     named = schema.get("type")
     if isinstance(named, str):
         types &= {named}
-    elif named := _list(schema, "type"):
+    elif named := listed(schema, "type"):
         types &= frozenset(name for name in named if isinstance(name, str))
     if "const" in schema:
         types &= {json_type(schema["const"])}
-    if values := _list(schema, "enum"):
+    if values := listed(schema, "enum"):
         types &= frozenset(map(json_type, values))
     return types
 
 
 def _item(schema: Mapping[str, Any], index: int) -> Any:
     items = schema.get("items", True)
-    first = _list(schema, "prefixItems") or (items if isinstance(items, list) else [])
+    first = listed(schema, "prefixItems") or (items if isinstance(items, list) else [])
     if index < len(first):
         return first[index]
     return True if isinstance(items, list) else items
@@ -190,13 +196,13 @@ def _member(schema: Mapping[str, Any], name: str) -> Any:
     return True if "patternProperties" in schema else schema.get("additionalProperties", True)
 
 
-def _list(schema: Mapping[str, Any], keyword: str) -> list[Any]:
+def listed(schema: Mapping[str, Any], keyword: str) -> list[Any]:
     """What a keyword lists; servers send schemas of every sort."""
     value = schema.get(keyword)
     return value if isinstance(value, list) else []
 
 
-def _referred(reference: Any, root: Any) -> Any:
+def referred(reference: Any, root: Any) -> Any:
     """What a `$ref` within the same document names; True (anything) for any other."""
     if reference == "#":
         return root

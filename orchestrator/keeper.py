@@ -238,7 +238,8 @@ class Keeper:
         """Take the tools that a session has listed; tell what is different from those before."""
         name = self.server.name
         known = self._catalogue.knows(name)
-        change = self._catalogue.replace(name, session.tools)
+        others = (tool for other in self._sessions if other is not session for tool in other.tools)
+        change = self._catalogue.replace(name, session.tools, others)
         if known and change:
             self._tell(ServerToolsChanged(0.0, name, change.added, change.removed, change.changed))
 

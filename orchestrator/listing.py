@@ -52,4 +52,5 @@ def _tool(server: str, tool: McpTool) -> Tool:
         idempotent=notes.idempotent_hint if notes else None,
         destructive=notes.destructive_hint if notes else None,
         open_world=notes.open_world_hint if notes else None,
+        annotated_title=(notes.title or "") if notes else "",
     )

@@ -91,7 +91,9 @@ class Opening:
         if target.server in self._pending:
             return f"server {target.server!r}"
         tool = self._tools.get(target.target)
-        return "" if tool is not None and tool.read_only else CHECK
+        if tool is None or not tool.read_only:
+            return CHECK
+        return CHECK if self._pool.is_strange(target.server, target.tool) else ""
 
     async def changed(self) -> None:
         """Wait until a server is ready or has failed, or the plan is checked."""

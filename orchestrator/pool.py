@@ -26,6 +26,7 @@ from orchestrator.keeper import Announce, Keeper, Work
 from orchestrator.limits import FIRST, Priority, Rate, Slots
 from orchestrator.listener import Listener
 from orchestrator.loading import connection_class, is_loaded
+from orchestrator.lockfile import Lock
 from orchestrator.processes import Started, start
 from orchestrator.receipts import NotExecutedError
 
@@ -49,15 +50,18 @@ class ServerPool:
 
     Args:
         servers: The servers by name.
+        lock: What their tools have to be like; a call of another is refused. None if nobody has
+            said so.
     """
 
-    def __init__(self, servers: Mapping[str, Server]) -> None:
+    def __init__(self, servers: Mapping[str, Server], lock: Lock | None = None) -> None:
         self.servers = {
             name: server if server.name == name else server.model_copy(update={"name": name})
             for name, server in servers.items()
         }
         self.policies = {name: _policy(server) for name, server in self.servers.items()}
-        self._catalogue = Catalogue(self.servers)
+        self.lock = lock
+        self._catalogue = Catalogue(self.servers, lock)
         self._group: TaskGroup | None = None
         self._closing = False
         self._live: set[Connection] = set()
@@ -233,6 +237,19 @@ class ServerPool:
         """Whether a server has a tool that its configuration does not allow."""
         return self._catalogue.is_denied(server, tool)
 
+    def listed(self, server: str) -> dict[str, Tool]:
+        """All tools of an open server, those too that its configuration does not allow."""
+        return self._catalogue.listed(server)
+
+    def is_strange(self, server: str, tool: str) -> bool:
+        """Whether a tool of an open server is not what the lock says; calls of it are refused."""
+        return self._catalogue.is_strange(server, tool)
+
+    def difference(self, server: str, tool: str) -> str:
+        """What is different between a tool and the lock, in one line; empty if nothing is."""
+        difference = self._catalogue.difference(server, tool)
+        return str(difference or "")
+
     def catalogue(self, servers: Iterable[str]) -> Mapping[str, Tool]:
         """The tools of these servers, by `server:tool`: a view that changes when they do."""
         return self._catalogue.of(servers)
@@ -250,10 +267,30 @@ class ServerPool:
         if keeper is None:
             raise CallError("server_unavailable", f"there is no server {call.server!r}")
         try:
-            return await (await keeper.session()).call(call)
+            return await (await self._session(keeper, call)).call(call)
         except NotExecutedError:
             pass
-        return await (await keeper.session()).call(call)
+        return await (await self._session(keeper, call)).call(call)
+
+    async def _session(self, keeper: Keeper, call: Call) -> Connection:
+        """A session for a call; what it has listed by then is what the lock says of the tool."""
+        session = await keeper.session()
+        self._refuse_if_strange(call)
+        return session
+
+    def _refuse_if_strange(self, call: Call) -> None:
+        server, tool = call.server, call.tool
+        if self.lock is None or not self._catalogue.is_strange(server, tool):
+            return
+        difference = self.difference(server, tool)
+        raise CallError(
+            "protocol_error",
+            f"server {server!r} has another {tool!r} than {self.lock.source}: {difference}; "
+            f"if that is meant: {self.lock.update_command(server)}",
+            retryable=False,
+            server=server,
+            difference=difference,
+        )
 
 
 async def _head_start(server: Server) -> Started | None:

@@ -5,16 +5,36 @@ The rule of this file: it raises a `WorkflowError` with everything that is wrong
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import Problem, ServerStartError, WorkflowError, nearest
+from orchestrator.advice import warnings_of
+from orchestrator.calls import Tool
+from orchestrator.catalogue import is_allowed
+from orchestrator.config import Server
+from orchestrator.errors import (
+    Problem,
+    ServerStartError,
+    WorkflowError,
+    certain,
+    nearest,
+    replace_op,
+)
 from orchestrator.inputs import complete_inputs
+from orchestrator.lockfile import Lock
 from orchestrator.planning import unknown_server
-from orchestrator.pool import ServerPool
 from orchestrator.priorities import problems_of_estimates
+from orchestrator.proof import prove
 from orchestrator.schedules import SCHEDULES
+from orchestrator.sources import located
 from orchestrator.workflow import Workflow
+
+if TYPE_CHECKING:
+    from orchestrator.pool import ServerPool
+
+Listed = Mapping[str, Mapping[str, Tool]]
+"""All tools that servers list, by server and name; a server that is not in it is not known."""
 
 MAX_LISTED = 10
 
@@ -42,33 +62,131 @@ def check_overrides(
 def check_offline(
     workflow: Workflow, pool: ServerPool, inputs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The complete inputs, if they and the servers' names are right."""
+    """The complete inputs, if they, the servers' names and what the lock can tell are right."""
     problems: list[Problem] = []
     values: dict[str, Any] = {}
     try:
         values = complete_inputs(workflow.inputs, inputs, workflow.name)
     except WorkflowError as error:
         problems += error.problems
-    problems += _unknown_servers(workflow, pool)
+    problems += unknown_servers(workflow, pool.servers)
+    problems += _locked_problems(workflow, pool)
     if problems:
-        raise WorkflowError(workflow.name, problems)
+        raise refused(workflow, problems)
     return values
 
 
-def check_servers(workflow: Workflow, pool: ServerPool) -> None:
-    """Check the servers' names alone."""
-    if problems := _unknown_servers(workflow, pool):
-        raise WorkflowError(workflow.name, problems)
-
-
-def _unknown_servers(workflow: Workflow, pool: ServerPool) -> list[Problem]:
-    if all(server in pool.servers for server in workflow.plan.servers):
+def unknown_servers(workflow: Workflow, servers: Mapping[str, Server]) -> list[Problem]:
+    """The servers that a workflow names and that are not there."""
+    if all(server in servers for server in workflow.plan.servers):
         return []
     return [
-        unknown_server(target.server, pool.servers, task=task, at=at)
+        unknown_server(target.server, servers, task=task, at=at, tool=target.tool)
         for task, target, at in workflow.plan.calls
-        if target.server not in pool.servers
+        if target.server not in servers
     ]
+
+
+def _locked_problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
+    """What is wrong beside the tools of the lock, if there is one: with it a plan is proved first.
+
+    Without one, arguments that do not fit are an error of their task.
+    """
+    lock = pool.lock
+    if lock is None:
+        return []
+    proved = prove(workflow, allowed_tools(pool.servers, _locked(workflow, pool.servers, lock)))
+    errors = [problem for problem in proved if problem.severity == "error"]
+    return [*locked_problems(workflow, pool.servers, lock), *errors]
+
+
+def _locked(workflow: Workflow, servers: Mapping[str, Server], lock: Lock) -> Listed:
+    """The tools of the servers that a workflow names, as far as they are in the lock."""
+    named = [server for server in workflow.plan.servers if server in servers and server in lock]
+    return {server: lock.of(server) for server in named}
+
+
+def check_against(workflow: Workflow, servers: Mapping[str, Server], lock: Lock) -> list[Problem]:
+    """Everything that shows in a workflow beside the tools of a lock, without any server.
+
+    A server that is not in the lock is a warning: nothing is known of its tools.
+    """
+    found = [
+        replace(problem, severity="warning") if problem.code == "server_not_locked" else problem
+        for problem in locked_problems(workflow, servers, lock)
+    ]
+    return [*found, *findings(workflow, servers, _locked(workflow, servers, lock))]
+
+
+def check_open(workflow: Workflow, pool: ServerPool) -> list[Problem]:
+    """The same beside the tools of the servers, all of which were to be opened."""
+    known = [server for server in workflow.plan.servers if server in pool.servers]
+    found = [
+        Problem(
+            "server_unavailable",
+            failure.message,
+            severity="error" if pool.servers[server].required else "warning",
+        )
+        for server in known
+        if (failure := pool.failure(server)) is not None
+    ]
+    listed = {server: pool.listed(server) for server in known if pool.usable(server)}
+    found += tool_problems(workflow, pool.servers, listed)
+    return [*found, *findings(workflow, pool.servers, listed)]
+
+
+def locked_problems(workflow: Workflow, servers: Mapping[str, Server], lock: Lock) -> list[Problem]:
+    """What is wrong with the tools that a workflow names, as far as the lock can tell.
+
+    Args:
+        workflow: The workflow.
+        servers: The settings of the servers; what is not in them is left to others.
+        lock: The definitions of their tools.
+    """
+    named = [server for server in workflow.plan.servers if server in servers]
+    listed = {server: lock.of(server) for server in named if server in lock}
+    unlocked = {server for server in named if server not in lock}
+    found = tool_problems(workflow, servers, listed, lock)
+    for task, target, at in workflow.plan.calls if unlocked else ():
+        if target.server in unlocked:
+            unlocked.discard(target.server)
+            found.append(not_locked(lock, target.server, at, task.id))
+    return found
+
+
+def not_locked(lock: Lock, server: str, at: str = "", task: str | None = None) -> Problem:
+    """The problem of a server that is not in the lock."""
+    message = f"server {server!r} is not in {lock.source}, so that its tools are not known"
+    hint = f"lock it with: {lock.update_command(server)}"
+    return Problem("server_not_locked", message, at, task, hint=hint)
+
+
+def findings(workflow: Workflow, servers: Mapping[str, Server], listed: Listed) -> list[Problem]:
+    """Everything that shows in a workflow only beside the tools that it calls.
+
+    The one place for the tools of servers that are open and for those of a lock.
+
+    Args:
+        workflow: The workflow.
+        servers: The settings of the servers.
+        listed: The tools that are known; may be empty.
+    """
+    serial = {name for name, server in servers.items() if server.max_concurrency == 1}
+    tools = allowed_tools(servers, listed)
+    proved = prove(workflow, tools)
+    if not listed:  # where nobody was asked, everything is unknown
+        proved = [problem for problem in proved if problem.severity != "note"]
+    return [*proved, *warnings_of(workflow, tools, serial)]
+
+
+def allowed_tools(servers: Mapping[str, Server], listed: Listed) -> dict[str, Tool]:
+    """The tools that the servers' settings let be called, by `server:tool`."""
+    return {
+        tool.target: tool
+        for server, tools in listed.items()
+        for tool in tools.values()
+        if is_allowed(servers[server], tool.name)
+    }
 
 
 def check_online(workflow: Workflow, pool: ServerPool, so_far: str = "nothing was called") -> None:
@@ -81,7 +199,7 @@ def check_online(workflow: Workflow, pool: ServerPool, so_far: str = "nothing wa
 
     Raises:
         ServerStartError: A server that is marked `required = true` is not there.
-        WorkflowError: A server does not have a tool.
+        WorkflowError: A server does not have a tool, or has another one than the lock.
     """
     failures = {server: pool.failure(server) for server in workflow.plan.servers}
     missing = [
@@ -90,37 +208,115 @@ def check_online(workflow: Workflow, pool: ServerPool, so_far: str = "nothing wa
         if failure is not None and pool.servers[server].required
     ]
     if missing:
-        raise ServerStartError(workflow.name, missing, so_far)
-    known = {server: pool.tools(server) for server in workflow.plan.servers if pool.usable(server)}
-    targets = workflow.plan.targets.values()
-    if all(target.tool in known.get(target.server, (target.tool,)) for target in targets):
-        return
-    problems = [
-        unknown_tool(pool, target.server, target.tool, at, task.id)
+        raise refused(workflow, missing, so_far, ServerStartError)
+    listed = {
+        server: pool.listed(server) for server in workflow.plan.servers if pool.usable(server)
+    }
+    problems = [*tool_problems(workflow, pool.servers, listed), *_changed_tools(workflow, pool)]
+    if problems:
+        raise refused(workflow, problems, so_far)
+
+
+def tool_problems(
+    workflow: Workflow, servers: Mapping[str, Server], listed: Listed, lock: Lock | None = None
+) -> list[Problem]:
+    """The tools that a workflow names, and their servers do not have, or that may not be called.
+
+    Args:
+        workflow: The workflow.
+        servers: The settings of the servers.
+        listed: The tools that are known.
+        lock: Where these come from, if it is a lock.
+    """
+    wrong = {
+        target.target
+        for target in workflow.plan.targets.values()
+        if (tools := listed.get(target.server)) is not None
+        and not (target.tool in tools and is_allowed(servers[target.server], target.tool))
+    }
+    if not wrong:
+        return []
+    return [
+        unknown_tool(servers[target.server], listed[target.server], target.tool, lock, at, task.id)
         for task, target, at in workflow.plan.calls
-        if target.server in known and target.tool not in known[target.server]
+        if target.target in wrong
     ]
-    raise WorkflowError(workflow.name, problems, so_far)
+
+
+def _changed_tools(workflow: Workflow, pool: ServerPool) -> Iterator[Problem]:
+    """The tools that a workflow names and that are not what the lock says; each of them once."""
+    strange = {
+        target.target
+        for target in workflow.plan.targets.values()
+        if pool.is_strange(target.server, target.tool)
+    }
+    for task, target, at in workflow.plan.calls if strange else ():
+        if target.target in strange:
+            strange.discard(target.target)
+            yield tool_changed(pool, target.server, target.tool, at, task.id)
+
+
+def tool_changed(
+    pool: ServerPool, server: str, tool: str, at: str = "", task: str | None = None
+) -> Problem:
+    """The problem of a tool that is not what the lock says.
+
+    Args:
+        pool: The servers, with a lock.
+        server: The server, and `tool` the name of the tool.
+        at: Where, as a JSON Pointer.
+        task: The task that names it, if one does.
+    """
+    assert pool.lock is not None
+    difference = pool.difference(server, tool)
+    message = f"{server}:{tool} is not what {pool.lock.source} says: {difference}"
+    hint = f"if that is meant: {pool.lock.update_command(server)}"
+    return Problem("tool_changed", message, at, task, hint=hint)
 
 
 def unknown_tool(
-    pool: ServerPool, server: str, tool: str, at: str = "", task: str | None = None
+    server: Server,
+    listed: Mapping[str, Tool],
+    tool: str,
+    lock: Lock | None = None,
+    at: str = "",
+    task: str | None = None,
 ) -> Problem:
     """The problem of a tool that its server does not have, or that may not be called.
 
     Args:
-        pool: The servers.
-        server: The server, and `tool` the name that is wrong.
+        server: The server.
+        listed: All tools that it lists.
+        tool: The name that is wrong.
+        lock: Where the list comes from, if it is a lock.
         at: Where, as a JSON Pointer.
         task: The task that names it, if one does.
     """
-    if pool.is_denied(server, tool):
-        message = f"the configuration does not allow {server}:{tool}"
-        hint = f"see allow and deny of server {server!r}"
-        return Problem("denied_tool", message, at, task, (), hint)
-    tools = pool.tools(server)
+    if tool in listed:
+        message = f"the configuration does not allow {server.name}:{tool}"
+        hint = f"see allow and deny of server {server.name!r}"
+        return Problem("denied_tool", message, at, task, (), hint, text=tool)
+    tools = [name for name in listed if is_allowed(server, name)]
     near = nearest(tool, tools)
-    listed = ", ".join(list(tools)[:MAX_LISTED]) + (", ..." if len(tools) > MAX_LISTED else "")
-    hint = "" if near else f"its tools: {listed}" if tools else "it has no tools"
-    message = f"server {server!r} has no tool {tool!r}"
-    return Problem("unknown_tool", message, at, task, near, hint)
+    listing = ", ".join(tools[:MAX_LISTED]) + (", ..." if len(tools) > MAX_LISTED else "")
+    hint = "" if near else f"its tools: {listing}" if tools else "it has no tools"
+    message = f"server {server.name!r} has no tool {tool!r}"
+    if lock is not None:
+        message += f" in {lock.source}"
+        new = f"if it is new: {lock.update_command(server.name)}"
+        hint = f"{hint}; {new}" if hint else new
+    meant = certain(tool, near)
+    operations = (replace_op(at, f"{server.name}:{meant}"),) if meant and at else ()
+    return Problem("unknown_tool", message, at, task, near, hint, text=tool, replacement=operations)
+
+
+def refused(
+    workflow: Workflow,
+    problems: Sequence[Problem],
+    so_far: str = "nothing was called",
+    kind: type[WorkflowError] = WorkflowError,
+) -> WorkflowError:
+    """The error of a workflow in which these are wrong, with their places if it has a file."""
+    if workflow.source is None:
+        return kind(workflow.name, problems, so_far)
+    return kind(str(workflow.source), located(problems, workflow.source), so_far)

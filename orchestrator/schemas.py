@@ -120,18 +120,23 @@ class Validator:
         """Whether a value fits."""
         return next(self.mismatches(value), None) is None
 
-    def mismatches(self, value: Any) -> Iterator[Mismatch]:
+    def mismatches(self, value: Any, part: Schema | None = None) -> Iterator[Mismatch]:
         """Every place where a value does not fit.
 
         Of a value that may have one of several forms, what is wrong with the one that is meant.
+
+        Args:
+            value: A JSON value.
+            part: Instead of the whole schema, a part of it; a `$ref` in it leads into the whole.
         """
-        if self._certainty.fits(value) or self.unusable:
+        if (part is None and self._certainty.fits(value)) or self.unusable:
             return
         from referencing.exceptions import Unresolvable
 
+        validator = self._validator if part is None else self._validator.evolve(schema=part)
         try:
             with panics_as_recursion():
-                for error in self._validator.iter_errors(value):
+                for error in validator.iter_errors(value):
                     found = map(_mismatch, _telling(error))
                     yield from (mismatch for mismatch in found if mismatch.is_meant)
         except (Unresolvable, ValueError) as failure:  # a $ref

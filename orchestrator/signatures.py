@@ -7,23 +7,48 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.literals import visible
+from orchestrator.notation import DEPTH, LIMIT, Writer, fitted
+
 if TYPE_CHECKING:
     from orchestrator.calls import Tool
 
-
-def signature(tool: Tool) -> str:
-    """The arguments of a tool in short: `city: string, days: integer = 3`."""
-    required = tool.input_schema.get("required", ())
-    properties = tool.input_schema.get("properties", {})
-    return ", ".join(
-        _argument(name, schema, name in required) for name, schema in properties.items()
-    )
+__all__ = ["signature", "tool_text", "type_text"]
 
 
-def _argument(name: str, schema: Any, required: bool) -> str:
-    described = schema if isinstance(schema, dict) else {}
-    kind = described.get("type", "any")
-    kind = "|".join(kind) if isinstance(kind, list) else kind
-    if "default" in described:
-        return f"{name}: {kind} = {described['default']!r}"
-    return f"{name}: {kind}" if required else f"{name}?: {kind}"
+def type_text(schema: Any, root: Any = None, depth: int = DEPTH, limit: int = LIMIT) -> str:
+    """A JSON Schema as a type: `{title: string, url: string, score?: number}[]`.
+
+    Args:
+        schema: The schema; it may be wrong in any way, and what it does not say is `any`.
+        root: The document that references lead into, if the schema is a part of it.
+        depth: The levels of objects that are shown; what is below is `{...}`.
+        limit: The length, characters: what is longer is shown to fewer levels, and then cut.
+    """
+    document = schema if root is None else root
+    return fitted(lambda writer, level: writer.type(schema, level), document, depth, limit)
+
+
+def signature(tool: Tool, limit: int = LIMIT) -> str:
+    """The arguments of a tool in short: `city: string, days: integer = 3`.
+
+    What has a default or a question mark may be left out. `limit` is the length, characters.
+    """
+    schema = tool.input_schema
+
+    def write(writer: Writer, level: int) -> str:
+        return writer.arguments(schema, level)
+
+    return fitted(write, schema, DEPTH, limit)
+
+
+def tool_text(tool: Tool, limit: int = LIMIT) -> str:
+    """A tool in one line: `weather:forecast(city: string) -> {city: string, wind_kmh: integer}`.
+
+    A tool that does not describe its output has no arrow. `limit` is the length of the arguments
+    and that of the output, characters.
+    """
+    called = f"{visible(tool.target)}({signature(tool, limit)})"
+    if tool.output_schema is None:
+        return called
+    return f"{called} -> {type_text(tool.output_schema, limit=limit)}"

@@ -54,6 +54,80 @@ def test_advice_that_was_followed_is_not_given_again() -> None:
     assert warnings_of(workflow("a", "b"), SILENT, serial={"fake"}) == []
 
 
+VALUE = {"value": 1}
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "path"),
+    [
+        ({"when": False}, "never_runs", "/tasks/0/when"),
+        ({"run_if": "any_failed"}, "never_runs", "/tasks/0/run_if"),
+        ({"retry": {"max_attempts": 1, "factor": 3}}, "means_nothing", "/tasks/0/retry"),
+        ({"retry": {"initial_s": 60}}, "contradiction", "/tasks/0/retry"),
+        ({"timeout_s": 9}, "contradiction", "/tasks/0/timeout_s"),
+        ({"max_parallel": 2}, "means_nothing", "/tasks/0/max_parallel"),
+        ({"max_parallel": 20, "for_each": [1]}, "means_nothing", "/tasks/0/max_parallel"),
+        ({"critical": True, "fallback": VALUE}, "means_nothing", "/tasks/0/critical"),
+        ({"locks": ["x", {"name": "x", "mode": "shared"}]}, "contradiction", "/tasks/0/locks"),
+        (
+            {"locks": ["$INPUT.y", "x"], "for_each": [1], "max_parallel": 2},
+            "contradiction",
+            "/tasks/0/max_parallel",
+        ),
+    ],
+)
+def test_policies_that_contradict_each_other(fields: dict[str, Any], code: str, path: str) -> None:
+    plan = workflow(task("a", **fields), timeout_s=5, inputs={"y": {"default": "z"}})
+    found = warnings_of(plan, {})
+    assert [(p.severity, p.code, p.path) for p in found] == [("warning", code, path)]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"retry": 1},
+        {"retry": {"max_attempts": 3, "initial_s": 1, "max_s": 1}},
+        {"timeout_s": 5},
+        {"max_parallel": 2, "for_each": [1]},
+        {"critical": True, "fallback": {"tool": "fake:b"}},
+        {"locks": ["x", "y", "$INPUT.y"]},
+        {"locks": ["x:$ITEM"], "for_each": [1], "max_parallel": 2},
+        {"locks": [{"name": "x", "mode": "shared"}], "for_each": [1], "max_parallel": 2},
+    ],
+)
+def test_policies_that_go_together(fields: dict[str, Any]) -> None:
+    plan = workflow(task("a", **fields), timeout_s=5, inputs={"y": {"default": "z"}})
+    assert warnings_of(plan, {}) == []
+
+
+def test_a_task_behind_one_that_never_runs_never_runs() -> None:
+    found = warnings_of(
+        workflow(
+            task("off", when=False),
+            task("b", depends_on=["off"]),
+            task("c", depends_on=["b"]),
+            task("d", depends_on=["b"], run_if="all_done"),
+            task("e", depends_on=["b", "off"], run_if="any_success"),
+            task("f", depends_on=["b", "d"], run_if="any_success"),
+        ),
+        {},
+    )
+    assert [(p.task, p.path) for p in found] == [
+        ("off", "/tasks/0/when"),
+        ("b", "/tasks/1"),
+        ("c", "/tasks/2"),
+        ("e", "/tasks/4/run_if"),
+    ]
+    assert found[1].message == "the task never runs: its dependency 'off' never does"
+
+
+def test_a_task_that_waits_for_a_failure_which_ends_the_run_never_runs() -> None:
+    waiting = task("b", run_if="any_failed", depends_on=["a"])
+    assert codes("a", waiting, on_error="fail_fast") == ["never_runs"]
+    assert codes(task("a", critical=True), waiting) == ["never_runs"]
+    assert codes(task("a", critical=True), "c", waiting | {"depends_on": ["a", "c"]}) == []
+
+
 def test_policies_that_mean_nothing() -> None:
     assert codes(task("a", run_if="any_success")) == ["never_runs"]
     assert codes(task("a", run_if="all_done")) == []

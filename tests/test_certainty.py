@@ -114,6 +114,13 @@ def test_a_schema_or_a_value_that_is_nested_too_deep_makes_nothing_certain() -> 
     assert Certainty({"items": {"$ref": "#"}, "type": "array"}).fits([[[]], []])
 
 
+def test_parts_of_other_schemas_are_not_mistaken_for_each_other() -> None:
+    certainty = Certainty({"$defs": {"text": {"type": "string"}}})
+    for _ in range(100):
+        assert list(certainty.doubtful(["a", 1], {"$ref": "#/$defs/text"})) == [(1, 1)]
+        assert list(certainty.doubtful(["a", 1], {"type": "integer"})) == [(0, "a")]
+
+
 NAMES = st.sampled_from(["a", "b", "id"])
 NUMBERS = st.sampled_from([0, 1, 2, 1.0, 2.5, -1])
 VALUES = st.recursive(

@@ -176,8 +176,10 @@ def test_what_is_wrong_with_both_files_is_said_at_once(
     path = write({"id": "a", "tool": "nothing"})
     assert main(["run", path, "--servers", str(tmp_path / "none.toml")]) == 2
     err = capsys.readouterr().err
-    assert "none.toml" in err
+    assert "error[unreadable_file]: " in err
+    assert "none.toml: cannot be read" in err
     assert "names no tool" in err
+    assert "2 errors, nothing was called" in err
 
 
 def test_a_file_that_is_not_there_is_a_message(capsys: pytest.CaptureFixture[str]) -> None:
@@ -238,9 +240,10 @@ def test_validate_says_valid_or_everything_that_is_wrong(
         "unknown_field",
         "duplicate_id",
     ]
-    assert main(["validate", write(echo("a", 1)), "--servers", servers, "--json"]) == 0
+    path = write(echo("a", 1))
+    assert main(["validate", path, "--servers", servers, "--json"]) == 0
     findings = json.loads(capsys.readouterr().out)
-    assert findings == {"valid": True, "problems": [], "warnings": []}
+    assert findings == {"valid": True, "file": path, "problems": [], "warnings": [], "notes": []}
 
 
 def test_validate_asks_the_servers_for_their_tools_unless_it_is_told_not_to(
@@ -250,15 +253,19 @@ def test_validate_asks_the_servers_for_their_tools_unless_it_is_told_not_to(
     assert main(["validate", path, "--servers", servers]) == 2
     assert "did you mean 'echo'?" in capsys.readouterr().err
     assert main(["validate", path, "--servers", servers, "--offline"]) == 0
-    path = write({"id": "a", "tool": "faulty:append", "retry": 2, "max_parallel": 2})
+    arguments = {"arguments": {"value": 1}}
+    path = write(arguments | {"id": "a", "tool": "faulty:append", "retry": 2, "max_parallel": 2})
     assert main(["validate", path, "--servers", servers]) == 0
     out, err = capsys.readouterr()
-    assert "orchestrator: warning: task 'a', /tasks/0/retry: faulty:append declares" in err
-    assert "max_parallel means nothing without for_each" in err
+    assert "warning[retry_of_a_writer]: faulty:append declares" in err
+    assert "warning[means_nothing]: max_parallel means nothing without for_each" in err
+    assert err.endswith("flow.json: 2 warnings\n")
     assert "valid: 1 task" in out
     assert main(["plan", path, "--servers", servers, "--json"]) == 0
     warnings = json.loads(capsys.readouterr().out)["warnings"]
-    assert [warning["code"] for warning in warnings] == ["means_nothing", "retry_of_a_writer"]
+    assert [warning["code"] for warning in warnings] == ["retry_of_a_writer", "means_nothing"]
+    assert {warning["severity"] for warning in warnings} == {"warning"}
+    assert {warning["line"] for warning in warnings} == {1}
 
 
 def test_of_very_many_errors_the_first_are_shown_and_json_has_all(
@@ -328,6 +335,30 @@ def test_tools_lists_what_there_is_and_names_what_failed(
     assert "did you mean 'faulty'?" in capsys.readouterr().err
 
 
+def test_catalog_prints_tools_and_a_guide_and_names_what_failed(
+    servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog = ["catalog", "--servers", servers]
+    assert main([*catalog, "faulty"]) == 0
+    out, err = capsys.readouterr()
+    assert "\n- faulty:echo(value: any) [read-only]\n  Return the value as it came.\n" in out
+    assert "\n# How to write a workflow\n" in out
+    assert err == ""
+    assert main([*catalog, "--no-guide"]) == 1
+    out, err = capsys.readouterr()
+    assert "faulty:echo" in out
+    assert "# How to write a workflow" not in out
+    assert "no-such-program" in err
+    assert main([*catalog, "--json", "faulty"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert {"tools", "guide"} == set(document)
+    assert "faulty:echo(value: any)" in [tool["signature"] for tool in document["tools"]]
+    assert main([*catalog, "fauly", "none", "faulty"]) == 2
+    err = capsys.readouterr().err
+    assert "did you mean 'faulty'?" in err
+    assert "'none'" in err
+
+
 def test_call_makes_one_call_and_prints_its_output(
     servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -382,7 +413,7 @@ def test_version_and_help_say_what_they_should(capsys: pytest.CaptureFixture[str
     assert ended.value.code == 0
     assert capsys.readouterr().out.startswith("orchestrator 0.")
     text = build_parser().format_help()
-    for command in ("run", "validate", "plan", "tools", "call", "schema"):
+    for command in ("run", "validate", "plan", "tools", "catalog", "call", "schema"):
         assert f"    {command}" in text
 
 

@@ -10,7 +10,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import orchestrator
+from orchestrator.cli import main
 from orchestrator.cli.arguments import build_parser
+from orchestrator.codes import CODES
 from orchestrator.config import FIELDS as SERVER_FIELDS
 from orchestrator.config import load_config
 from orchestrator.documents import read_document
@@ -24,6 +26,7 @@ README = (ROOT / "README.md").read_text()
 WORKFLOW = (ROOT / "docs" / "workflow.md").read_text()
 SERVERS = (ROOT / "docs" / "servers.md").read_text()
 PYTHON = (ROOT / "docs" / "python.md").read_text()
+FINDINGS = (ROOT / "docs" / "findings.md").read_text()
 FAULTS = (ROOT / "docs" / "faults.md").read_text()
 
 
@@ -104,6 +107,30 @@ def test_servers_in_the_documentation_are_valid(tmp_path: Path) -> None:
     assert load_config(path)["time"].args == ["mcp-server-time"]
 
 
+def test_every_code_of_a_finding_has_its_paragraph_and_no_other_has() -> None:
+    paragraphs = re.findall(r"^### `(\w+)`\n\n(\S.{40,})", FINDINGS, re.MULTILINE)
+    assert [code for code, _ in paragraphs] == sorted(CODES)
+    assert FINDINGS.count("\n### ") == len(CODES)
+
+
+def test_the_findings_that_are_shown_are_those_that_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workflow, finding = blocks(FINDINGS, "json")
+    monkeypatch.chdir(tmp_path)
+    Path("broken.json").write_text(workflow)
+    assert main(["validate", "broken.json"]) == 2
+    command = "$ orchestrator validate broken.json\n"
+    shown = command + capsys.readouterr().err
+    assert [shown] == blocks(FINDINGS, "console")
+    assert shown in blocks(README, "console")
+    assert main(["validate", "broken.json", "--json"]) == 2
+    document = json.loads(capsys.readouterr().out)
+    assert document["problems"][-1] == json.loads(finding)
+    for name in (*document, *json.loads(finding)):
+        assert f"`{name}`" in FINDINGS, name
+
+
 def test_every_fault_in_the_documentation_has_a_test() -> None:
     rows = re.findall(r"^\| .*\| (.+?) \|$", FAULTS, re.MULTILINE)
     named = {row.strip("`") for row in rows if row.startswith("`test_")}
@@ -114,7 +141,7 @@ def test_every_fault_in_the_documentation_has_a_test() -> None:
 
 def test_python_in_the_documentation_compiles() -> None:
     shown = blocks(README, "python") + blocks(PYTHON, "python")
-    assert len(shown) == 5
+    assert len(shown) == 7
     for block in shown:
         indented = "".join(f"    {line}\n" for line in block.splitlines())
         compile(f"async def shown():\n{indented}", "docs", "exec")

@@ -163,11 +163,13 @@ def test_a_wrong_argument_is_named_with_its_path_and_what_was_given() -> None:
 
 def test_a_missing_or_unknown_argument_is_told_with_the_signature() -> None:
     assert str(refusal(FORECAST, {"citty": "Oslo"})) == (
-        "the arguments do not fit weather:forecast(city: string, days: integer = 3, unit?: any): "
+        "the arguments do not fit weather:forecast(city: string, days: integer = 3, "
+        'unit?: "celsius" | "fahrenheit"): '
         ".city is missing; is 'citty' meant for it?"
     )
     assert str(refusal(closed(FORECAST), {"city": "Oslo", "untl": 3})) == (
-        "the arguments do not fit weather:forecast(city: string, days: integer = 3, unit?: any): "
+        "the arguments do not fit weather:forecast(city: string, days: integer = 3, "
+        'unit?: "celsius" | "fahrenheit"): '
         ".untl is unknown; did you mean 'unit'?"
     )
 

@@ -9,6 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -29,6 +30,7 @@ from orchestrator.events import (
     TaskWaiting,
 )
 from orchestrator.limits import Slots
+from orchestrator.lockfile import Lock
 from orchestrator.opening import CHECK, waves
 from orchestrator.outcomes import decide
 from orchestrator.planning import TaskPlan
@@ -186,9 +188,10 @@ class Playing:
 async def playing(
     workflow: dict[str, Any], *servers: str, **settings: Any
 ) -> AsyncIterator[Playing]:
+    lock = settings.pop("lock", None)
     made = {name: Server(command="x", **settings.get(name, {})) for name in servers}
     with anyio.fail_after(TIMEOUT_S):
-        async with Orchestrator(made) as orchestrator, anyio.create_task_group() as group:
+        async with Orchestrator(made, lock) as orchestrator, anyio.create_task_group() as group:
             played = Playing(orchestrator)
             group.start_soon(played.play, workflow)
             yield played
@@ -613,3 +616,28 @@ async def test_a_bug_while_servers_start_is_raised_and_nothing_waits_for_ever(
         async with Orchestrator({"it": Server(command="x")}) as orchestrator:
             with pytest.raises(ZeroDivisionError, match=r"3\.14"):
                 await orchestrator.run(document(task("a", "it:read")))
+
+
+async def test_while_servers_start_a_tool_is_called_only_if_it_is_as_locked(stage: Stage) -> None:
+    tools = [
+        tool for name in ("a", "b") for tool in FakeSession(Server(name=name, command="x")).tools
+    ]
+    changed = [replace(tool, title="Old") if tool.target == "a:read" else tool for tool in tools]
+    for lock, early in ((Lock.made_of(tools), ["a:read"]), (Lock.made_of(changed), [])):
+        stage.ready.clear()
+        stage.calls.clear()
+        async with playing(
+            document(task("x", "a:read"), task("y", "b:read")), "a", "b", lock=lock
+        ) as played:
+            stage.ready["a"].set()
+            await played.told("server_ready", "a")
+            await anyio.wait_all_tasks_blocked()
+            assert stage.calls == early
+            stage.ready["b"].set()
+        if early:
+            assert result_of(played).status == "success"
+        else:
+            assert played.error is not None
+            assert [problem.code for problem in played.error.problems] == ["tool_changed"]
+            assert "nothing was called\n" in str(played.error)
+            assert stage.calls == []

@@ -92,4 +92,4 @@ def test_the_signature_of_a_tool_says_what_is_optional() -> None:
         "required": ["city"],
     }
     tool = Tool("weather", "forecast", schema)
-    assert signature(tool) == "city: string, days: integer = 3, what?: string|null, any?: any"
+    assert signature(tool) == "city: string, days: integer = 3, what?: string | null, any?: any"

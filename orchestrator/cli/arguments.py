@@ -43,6 +43,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_validate(commands)
     _add_plan(commands)
     _add_tools(commands)
+    _add_lock(commands)
+    _add_catalog(commands)
     _add_call(commands)
     commands.add_parser(
         "schema",
@@ -76,6 +78,7 @@ def _add_run(commands: _Commands) -> None:  # type: ignore[valid-type]
     )
     _add_file(run)
     _add_servers(run)
+    _add_no_lock(run)
     _add_inputs(run)
     run.add_argument(
         "--schedule",
@@ -112,11 +115,14 @@ def _add_validate(commands: _Commands) -> None:  # type: ignore[valid-type]
         "validate",
         help="check a workflow without calling anything",
         description="Check a workflow, its servers and their tools, and show every mistake at "
-        "once. Calls no tool; starts the servers if there are any, to ask for their tools.",
+        "once. Calls no tool. The tools are those of the lock file if there is one; else the "
+        "servers are started, if there are any, to ask for them.",
     )
     _add_file(validate)
     _add_servers(validate)
+    _add_no_lock(validate)
     _add_offline(validate)
+    _add_verbose(validate)
     validate.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
@@ -125,11 +131,14 @@ def _add_plan(commands: _Commands) -> None:  # type: ignore[valid-type]
         "plan",
         help="show in which generations a workflow runs",
         description="Show the generations of a workflow, what each task waits for, and what is "
-        "worth a second look. Calls no tool; a table starts the servers to ask for their tools.",
+        "worth a second look. Calls no tool; without a lock file, a table starts the servers to "
+        "ask for their tools.",
     )
     _add_file(plan)
     _add_servers(plan)
+    _add_no_lock(plan)
     _add_offline(plan)
+    _add_verbose(plan)
     form = plan.add_mutually_exclusive_group()
     form.add_argument("--mermaid", action="store_true", help="print the graph as Mermaid")
     form.add_argument("--dot", action="store_true", help="print the graph as DOT (Graphviz)")
@@ -147,6 +156,36 @@ def _add_tools(commands: _Commands) -> None:  # type: ignore[valid-type]
     tools.add_argument("--json", action="store_true", help="print the tools with their schemas")
 
 
+def _add_lock(commands: _Commands) -> None:  # type: ignore[valid-type]
+    lock = commands.add_parser(  # type: ignore[attr-defined]
+        "lock",
+        help="write down what the tools of the servers are",
+        description="Start the servers and write the definitions of their tools to the lock file "
+        "beside the servers' file: servers.lock. If there is one, show what is different, and "
+        "write nothing (exit code 2) unless --update says so.",
+    )
+    lock.add_argument("server", nargs="*", metavar="SERVER", help="only these servers")
+    _add_servers(lock)
+    form = lock.add_mutually_exclusive_group()
+    form.add_argument("--update", action="store_true", help="accept what is different")
+    form.add_argument("--check", action="store_true", help="write nothing, not even a first file")
+
+
+def _add_catalog(commands: _Commands) -> None:  # type: ignore[valid-type]
+    catalog = commands.add_parser(  # type: ignore[attr-defined]
+        "catalog",
+        help="print the tools and a guide to the workflow format, for a model",
+        description="Start the servers and print their tools with their types, and a short guide "
+        "to the workflow format: with `orchestrator schema`, all that a model needs to write one.",
+    )
+    catalog.add_argument("server", nargs="*", metavar="SERVER", help="only these servers")
+    _add_servers(catalog)
+    catalog.add_argument("--json", action="store_true", help="print tools and guide as JSON")
+    catalog.add_argument(
+        "--no-guide", dest="guide", action="store_false", help="print nothing but the tools"
+    )
+
+
 def _add_call(commands: _Commands) -> None:  # type: ignore[valid-type]
     call = commands.add_parser(  # type: ignore[attr-defined]
         "call",
@@ -162,6 +201,7 @@ def _add_call(commands: _Commands) -> None:  # type: ignore[valid-type]
         help="its arguments; a value is JSON, or text where the tool wants text",
     )
     _add_servers(call)
+    _add_no_lock(call)
     call.add_argument("--timeout", type=_seconds, metavar="S", help="limit of the call, seconds")
     call.add_argument("--json", action="store_true", help="print text as JSON too")
 
@@ -179,8 +219,22 @@ def _add_servers(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_no_lock(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-lock",
+        action="store_true",
+        help="take the tools as the servers list them now, whatever the lock file says",
+    )
+
+
 def _add_offline(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="start no server")
+
+
+def _add_verbose(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--verbose", action="store_true", help="show each note with its line, and not their number"
+    )
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:

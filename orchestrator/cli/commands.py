@@ -11,17 +11,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cli.catalog import catalog, found_tools
+from orchestrator.cli.findings import document, of_servers, show
 from orchestrator.encoding import to_json
-from orchestrator.errors import (
-    ConfigError,
-    OrchestratorError,
-    Problem,
-    WorkflowError,
-)
+from orchestrator.errors import ConfigError, Problem, WorkflowError
 from orchestrator.loading import uncollected
+from orchestrator.sources import located
 
 if TYPE_CHECKING:
     from orchestrator.config import Server
+    from orchestrator.lockfile import Lock
     from orchestrator.workflow import Workflow
 
 DEFAULT_SERVERS = Path("servers.toml")
@@ -42,7 +41,17 @@ def run(options: argparse.Namespace) -> int:
             lambda: load_config(options.servers or DEFAULT_SERVERS),
         )
         inputs = _inputs(options, workflow)
-    return run_workflow(options, workflow, servers, inputs)
+        lock = _lock(options)
+    return run_workflow(options, workflow, servers, inputs, lock)
+
+
+def _lock(options: argparse.Namespace) -> Lock | None:
+    """The lock file beside the servers' file, if there is one and it is wanted."""
+    if options.no_lock:
+        return None
+    from orchestrator.lockfile import Lock
+
+    return Lock.beside(options.servers or DEFAULT_SERVERS)
 
 
 def _both(
@@ -55,7 +64,8 @@ def _both(
         try:
             load_servers()
         except ConfigError as other:
-            print(f"orchestrator: {other}", file=sys.stderr)
+            problems = [*error.problems, *of_servers(Path(other.source), other)]
+            raise WorkflowError(error.source, problems) from None
         raise error from None
     return workflow, load_servers()
 
@@ -89,17 +99,13 @@ def validate(options: argparse.Namespace) -> int:
     problems += _server_problems(options, workflow)
     if workflow is not None and not problems:
         warnings, problems = _ask_servers(options, workflow)
+    findings = located([*problems, *warnings], options.file)
     if options.json:
-        findings = {
-            "valid": not problems,
-            "problems": [problem.to_dict() for problem in problems],
-            "warnings": [warning.to_dict() for warning in warnings],
-        }
-        print(to_json(findings, indent=2))
+        print(to_json(document(str(options.file), findings), indent=2))
         return 2 if problems else 0
-    _print_warnings(warnings)
+    show(str(options.file), findings, verbose=options.verbose)
     if problems:
-        raise WorkflowError(str(options.file), problems)
+        return 2
     assert workflow is not None
     plan = workflow.plan
     print(
@@ -112,31 +118,35 @@ def validate(options: argparse.Namespace) -> int:
 def _ask_servers(
     options: argparse.Namespace, workflow: Workflow
 ) -> tuple[list[Problem], list[Problem]]:
-    """Warnings and problems that show only against the servers' tools, if they may be asked."""
-    from orchestrator.advice import warnings_of
+    """Warnings and problems that show only against the servers' tools.
+
+    The tools are those of the lock if there is one; else the servers are asked, if they may be.
+    """
+    from orchestrator.config import load_config
+    from orchestrator.preflight import check_against, findings
 
     path = options.servers or DEFAULT_SERVERS
-    if options.offline or (options.servers is None and not path.exists()):
-        return warnings_of(workflow, {}), []
+    if options.servers is None and not path.exists():
+        return _split(findings(workflow, {}, {}))
+    servers = load_config(path)
+    if (lock := _lock(options)) is not None:
+        return _split(check_against(workflow, servers, lock))
+    if options.offline:
+        return _split(findings(workflow, servers, {}))
     from orchestrator.cli.running import in_event_loop
     from orchestrator.client import Orchestrator
-    from orchestrator.config import load_config
-
-    servers = load_config(path)
 
     async def ask() -> tuple[list[Problem], list[Problem]]:
         async with Orchestrator(servers) as orchestrator:
-            try:
-                return await orchestrator.check(workflow), []
-            except WorkflowError as error:
-                return [], list(error.problems)
+            return _split(await orchestrator.findings(workflow))
 
     return in_event_loop(ask)
 
 
-def _print_warnings(warnings: list[Problem]) -> None:
-    for warning in warnings:
-        print(f"orchestrator: warning: {warning}", file=sys.stderr)
+def _split(found: list[Problem]) -> tuple[list[Problem], list[Problem]]:
+    """What is no error, and what is."""
+    errors = [problem for problem in found if problem.severity == "error"]
+    return [problem for problem in found if problem.severity != "error"], errors
 
 
 def _count(number: int, what: str) -> str:
@@ -154,12 +164,9 @@ def _server_problems(options: argparse.Namespace, workflow: Workflow | None) -> 
     try:
         servers = load_config(path)
     except ConfigError as error:
-        return [
-            Problem(p.code, f"{path}{p.path}: {p.message}", "", None, p.alternatives, p.hint)
-            for p in error.problems
-        ]
+        return of_servers(path, error)
     return [
-        unknown_server(target.server, servers, f" in {path}", task, at)
+        unknown_server(target.server, servers, f" in {path}", task, at, target.tool)
         for task, target, at in (workflow.plan.calls if workflow else ())
         if target.server not in servers
     ]
@@ -183,31 +190,22 @@ def plan(options: argparse.Namespace) -> int:
         print_plan(workflow)
         sys.stdout.flush()  # before the servers are asked, which takes a while
     warnings, problems = _ask_servers(options, workflow)
-    warnings = [*problems, *warnings]  # a plan can be looked at without its servers
+    # A plan can be looked at without its servers, so nothing makes it fail here.
+    findings = located([*problems, *warnings], options.file)
     if options.json:
-        document = diagrams.plan_document(workflow)
-        found = [warning.to_dict() for warning in warnings]
-        print(to_json({**document, "warnings": found}, indent=2))
+        found = [finding.to_dict() for finding in findings]
+        print(to_json({**diagrams.plan_document(workflow), "warnings": found}, indent=2))
     else:
-        _print_warnings(warnings)
+        show(str(options.file), findings, verbose=options.verbose)
     return 0
 
 
 def tools(options: argparse.Namespace) -> int:
     """`orchestrator tools`."""
-    from orchestrator.cli.running import in_event_loop
-    from orchestrator.client import Orchestrator
     from orchestrator.config import load_config
 
     servers = load_config(options.servers or DEFAULT_SERVERS)
-
-    async def ask() -> tuple[list[Any], list[OrchestratorError]]:
-        async with Orchestrator(servers) as orchestrator:
-            found = await orchestrator.tools(options.server)
-            failures = [orchestrator.failure(name) for name in servers]
-            return found, [failure for failure in failures if failure is not None]
-
-    found, failures = in_event_loop(ask)
+    found, failures = found_tools(servers, [] if options.server is None else [options.server])
     if options.json:
         from orchestrator.cli.report import tool_document
 
@@ -219,6 +217,13 @@ def tools(options: argparse.Namespace) -> int:
     for failure in failures:
         print(f"orchestrator: {failure}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def lock(options: argparse.Namespace) -> int:
+    """`orchestrator lock`."""
+    from orchestrator.cli.locking import lock_servers
+
+    return lock_servers(options, options.servers or DEFAULT_SERVERS)
 
 
 def call(options: argparse.Namespace) -> int:
@@ -233,9 +238,10 @@ def call(options: argparse.Namespace) -> int:
         problem = Problem("usage", f"{options.target!r} names no tool: it is written server:tool")
         raise WorkflowError("usage", [problem])
     servers = load_config(options.servers or DEFAULT_SERVERS)
+    lock = _lock(options)
 
     async def ask() -> Any:
-        async with Orchestrator(servers) as orchestrator:
+        async with Orchestrator(servers, lock) as orchestrator:
             known = {tool.name: tool.input_schema for tool in await orchestrator.tools(server)}
             schema = known.get(name, {})
             arguments = {
@@ -269,6 +275,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "validate": validate,
     "plan": plan,
     "tools": tools,
+    "lock": lock,
+    "catalog": catalog,
     "call": call,
     "schema": schema,
 }

@@ -23,6 +23,7 @@ from orchestrator.encoding import to_json
 from orchestrator.engine import Run
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.events import Observer
+from orchestrator.lockfile import Lock
 from orchestrator.observers.journal import Journal
 from orchestrator.results import RunResult
 from orchestrator.statistics import Statistics
@@ -45,6 +46,7 @@ def run_workflow(
     workflow: Workflow,
     servers: Mapping[str, Server],
     inputs: Mapping[str, Any],
+    lock: Lock | None,
 ) -> int:
     """Run a workflow as the options say, write what is to be written, and give the exit code."""
     statistics = None if options.statistics is None else Statistics.load(options.statistics)
@@ -52,7 +54,8 @@ def run_workflow(
         observers = list(_observers(options, stack))
 
         async def session() -> int:
-            return await _Session(options, workflow, inputs, observers, statistics).run(servers)
+            running = _Session(options, workflow, inputs, observers, statistics)
+            return await running.run(servers, lock)
 
         return in_event_loop(session)
 
@@ -98,13 +101,13 @@ class _Session:
         self.signal_name = ""
         self._preparing = anyio.CancelScope()
 
-    async def run(self, servers: Mapping[str, Server]) -> int:
+    async def run(self, servers: Mapping[str, Server], lock: Lock | None) -> int:
         error: Exception | None = None
         code = INTERRUPTED
         async with anyio.create_task_group() as group:
             await group.start(self._watch_signals)
             try:
-                async with Orchestrator(servers) as orchestrator:
+                async with Orchestrator(servers, lock) as orchestrator:
                     self.orchestrator = orchestrator
                     code = await self._run(orchestrator)
             except Exception as failure:  # raised again where no group can wrap it

@@ -1,0 +1,352 @@
+"""Does a value of which only the shape is known fit a schema?
+
+The rule of this file: pure; an error is what cannot fit whatever the value is, a warning what the
+schemas themselves say may not fit, a note what they do not say. A value that is known is the
+`jsonschema` library's business.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from orchestrator.codes import Code, Severity
+from orchestrator.conversion import ALL_TYPES, Types, converted, listed
+from orchestrator.errors import nearest
+from orchestrator.paths import Path, follow
+from orchestrator.schemas import Mismatch, Validator
+from orchestrator.shapes import (
+    SILENT_NULL,
+    Either,
+    Exactly,
+    Known,
+    ListOf,
+    Members,
+    Reader,
+    Shape,
+    Sourced,
+    Unknown,
+    Variant,
+    declared,
+    is_closed,
+    item_of,
+    member_of,
+    types_of,
+    words,
+)
+
+MAX_DEPTH = 12
+_NOT_TEXT = ALL_TYPES - {"string", "null"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One place where a value does not fit, may not fit, or nobody knows.
+
+    Attributes:
+        path: Where in the value.
+        code: Its code, and `severity` how bad it is.
+        message: What is wrong, without the place.
+        text: The reference it comes from, as it is written; empty if it is a literal.
+        alternatives: The nearest valid names.
+        value: What would certainly do instead, of the text or else of the value, as a JSON text;
+            empty if that is not certain.
+    """
+
+    path: Path
+    code: Code
+    severity: Severity
+    message: str
+    text: str = ""
+    alternatives: tuple[str, ...] = ()
+    value: str = ""
+
+
+class Comparison:
+    """Compares shapes with schemas.
+
+    Args:
+        reader: Reads them.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._validators: dict[int, tuple[Any, Validator]] = {}
+        self._comparing: set[tuple[int, int]] = set()
+
+    def validator(self, root: Any) -> Validator:
+        """The validator of a whole schema, made once."""
+        if id(root) not in self._validators:
+            self._validators[id(root)] = root, Validator(root)
+        return self._validators[id(root)][1]
+
+    def arguments(self, given: Shape, schema: Any) -> list[Finding]:
+        """What is wrong with the arguments of a call, for the `inputSchema` of its tool."""
+        wanted = Known(schema, schema)
+        if self.validator(schema).unusable:
+            return []
+        found = list(self._fit(given, wanted, ()))
+        names = self._reader.names(given)
+        return [*found, *self._not_declared(names, wanted)]
+
+    def _not_declared(self, names: tuple[str, ...], wanted: Known) -> Iterator[Finding]:
+        """Arguments that the schema neither declares nor forbids: most servers ignore them."""
+        known = self._reader.names(wanted)
+        if not known or set(names) <= set(known):
+            return
+        for name in names:
+            found = self._reader.step(wanted, name)
+            if found.presence == "no" and not self._is_closed(wanted):
+                message = f"there is no argument {name!r}, and most servers would ignore it"
+                near = nearest(name, known)
+                yield Finding((name,), "unexpected_argument", "warning", message, "", near)
+
+    def _is_closed(self, wanted: Known) -> bool:
+        return all(map(is_closed, self._reader.variants(wanted)))
+
+    def _fit(self, given: Shape, wanted: Known, path: Path) -> Iterator[Finding]:
+        if wanted.schema is True or wanted.schema == {}:
+            return
+        match given:
+            case Sourced(shape, text):
+                yield from (
+                    finding if finding.text else replace(finding, text=text)
+                    for finding in self._sourced(shape, wanted, path)
+                )
+            case Exactly(value):
+                yield from self._literal(value, wanted, path)
+            case Either(options, each):
+                yield from _merged([list(self._fit(o, wanted, path)) for o in options], each)
+            case Unknown(why):
+                if why:
+                    yield Finding(path, "unknown_type", "note", why)
+            case _:
+                yield from self._typed(given, wanted, path, self._reader.kinds(given))
+
+    def _sourced(self, shape: Shape, wanted: Known, path: Path) -> Iterator[Finding]:
+        """What stands alone is converted where that is possible; see `orchestrator.conversion`."""
+        match shape:
+            case Either(options, each):
+                yield from _merged([list(self._sourced(o, wanted, path)) for o in options], each)
+                return
+            case Exactly(value):
+                if isinstance(value, str | int | float):
+                    value = converted(value, self._reader.kinds(wanted))
+                yield from self._literal(value, wanted, path)
+                return
+            case Sourced(inner):
+                yield from self._sourced(inner, wanted, path)
+                return
+            case Unknown():
+                yield from self._fit(shape, wanted, path)
+                return
+        kinds, accepted = self._reader.kinds(shape), self._reader.kinds(wanted)
+        if "string" in kinds and "string" not in accepted and accepted & _NOT_TEXT:
+            message = f"is text, and {words(accepted)} is wanted: it depends on the text"
+            yield Finding(path, "unknown_type", "note", message)
+            kinds -= {"string"}
+        if "string" in accepted and accepted <= {"string", "null"}:
+            kinds -= {"number", "integer", "boolean"}
+        if kinds:
+            yield from self._typed(shape, wanted, path, kinds)
+
+    def _literal(self, value: Any, wanted: Known, path: Path) -> Iterator[Finding]:
+        mismatches = list(self.validator(wanted.root).mismatches(value, wanted.schema))
+        if not mismatches:
+            return
+        inside = list(self._inside_literal(value, wanted, path))
+        if any(finding.severity == "error" for finding in inside):
+            yield from inside
+            return
+        for mismatch in mismatches:
+            yield _of_mismatch(mismatch, value, path)
+
+    def _inside_literal(self, value: Any, wanted: Known, path: Path) -> Iterator[Finding]:
+        """The same by its parts, which tells more of objects and lists."""
+        match value:
+            case dict():
+                given: Shape = Members({name: Exactly(item) for name, item in value.items()})
+            case list():
+                given = ListOf(tuple(map(Exactly, value)))
+            case _:
+                given = Exactly(value)
+                kinds, accepted = self._reader.kinds(given), self._reader.kinds(wanted)
+                if not kinds & accepted:
+                    yield _wrong_type(path, self._reader.describe(given), accepted, value)
+                return
+        yield from self._typed(given, wanted, path, self._reader.kinds(given))
+
+    def _typed(self, given: Shape, wanted: Known, path: Path, kinds: Types) -> Iterator[Finding]:
+        """Compare types, then what is inside of objects and lists.
+
+        Args:
+            given: The shape.
+            wanted: The schema.
+            path: Where in the whole value.
+            kinds: The types of the shape that count.
+        """
+        accepted = self._reader.kinds(wanted)
+        if given == SILENT_NULL and "null" not in accepted:
+            yield Finding(path, "wrong_argument", "error", "")
+            return
+        if kinds == ALL_TYPES:
+            yield Finding(path, "unknown_type", "note", "its schema does not say what it is")
+            return
+        if not kinds & accepted:
+            yield _wrong_type(path, self._reader.describe(given), accepted)
+            return
+        if kinds - accepted:
+            message = f"may be {words(kinds - accepted)}, and {words(accepted)} is wanted"
+            yield Finding(path, "may_not_fit", "warning", message)
+        if (values := self._reader.finite(given)) is not None:
+            yield from self._values(values, wanted, path)
+        elif kinds & accepted & {"object", "array"}:
+            yield from self._inside(given, wanted, path)
+
+    def _values(self, values: list[Any], wanted: Known, path: Path) -> Iterator[Finding]:
+        validator = self.validator(wanted.root)
+        bad = [v for v in values if next(validator.mismatches(v, wanted.schema), None) is not None]
+        if not bad:
+            return
+        shown = ", ".join(json.dumps(value, ensure_ascii=False) for value in bad[:5])
+        if len(bad) == len(values):
+            message = f"is one of {shown}, and none of them fits"
+            yield Finding(path, "wrong_argument", "error", message)
+        else:
+            yield Finding(path, "may_not_fit", "warning", f"may be {shown}, which does not fit")
+
+    def _inside(self, given: Shape, wanted: Known, path: Path) -> list[Finding]:
+        """What is inside of an object or a list; nothing new, where schemas lead in circles."""
+        pair = (id(given.schema) if isinstance(given, Known) else id(given), id(wanted.schema))
+        if pair in self._comparing or len(self._comparing) > MAX_DEPTH:
+            return []
+        self._comparing.add(pair)
+        try:
+            return self._nearest_way(given, wanted, path)
+        finally:
+            self._comparing.discard(pair)
+
+    def _nearest_way(self, given: Shape, wanted: Known, path: Path) -> list[Finding]:
+        """What is amiss for the one of several ways to fit that is nearest."""
+        ways = []
+        for variant in self._reader.variants(wanted):
+            found: list[Finding] = []
+            kinds = types_of(variant) & self._reader.kinds(given)
+            if "object" in kinds:
+                found += self._object(given, variant, wanted.root, path)
+            if "array" in kinds:
+                found += self._array(given, variant, wanted.root, path)
+            if kinds:
+                ways.append(found)
+        return min(ways, key=_badness, default=[])
+
+    def _object(self, given: Shape, variant: Variant, root: Any, path: Path) -> Iterator[Finding]:
+        names = tuple(dict.fromkeys(declared(variant)))
+        given_names = self._reader.names(given)
+        required = dict.fromkeys(name for part in variant for name in listed(part, "required"))
+        if is_closed(variant):
+            yield from self._unexpected(given, given_names, variant, root, path)
+        missing = [name for name in required if isinstance(name, str)]
+        for name in dict.fromkeys([*missing, *(n for n in names if n in given_names)]):
+            found = self._reader.step(given, name)
+            if found.presence == "no" or (found.presence == "maybe" and name in required):
+                if name in required:
+                    yield _lacking(name, found.presence == "no", path)
+            elif found.presence == "yes" or not isinstance(given, Known):
+                inner = member_of(variant, name, root).shape
+                if isinstance(inner, Known):
+                    yield from self._fit(found.shape, inner, (*path, name))
+
+    def _unexpected(
+        self, given: Shape, names: tuple[str, ...], variant: Variant, root: Any, path: Path
+    ) -> Iterator[Finding]:
+        known = tuple(dict.fromkeys(declared(variant)))
+        for name in names:
+            certainly = self._reader.step(given, name).presence == "yes"
+            if certainly and member_of(variant, name, root).presence == "no":
+                near = nearest(name, known)
+                message = f"there is no argument {name!r}" if not path else f"has {name!r} too much"
+                place = (*path, name) if isinstance(given, Members) else path
+                yield Finding(place, "unexpected_argument", "error", message, "", near)
+
+    def _array(self, given: Shape, variant: Variant, root: Any, path: Path) -> Iterator[Finding]:
+        if isinstance(given, ListOf):
+            for index, item in enumerate(given.items):
+                inner = item_of(variant, index, root)
+                if inner.presence == "no":
+                    message = f"has {len(given.items)} items, which is too many"
+                    yield Finding(path, "wrong_argument", "error", message)
+                    return
+                if isinstance(inner.shape, Known):
+                    yield from self._fit(item, inner.shape, (*path, index))
+            return
+        each, inner = self._reader.element(given), item_of(variant, 0, root)
+        if each is None or not isinstance(inner.shape, Known):
+            return
+        for finding in self._fit(each, inner.shape, path):  # a list that is empty would fit
+            severity: Severity = "warning" if finding.severity == "error" else finding.severity
+            code: Code = "may_not_fit" if finding.severity == "error" else finding.code
+            yield replace(
+                finding, severity=severity, code=code, message=f"its items: {finding.message}"
+            )
+
+
+def _lacking(name: str, certain: bool, path: Path) -> Finding:
+    if certain:
+        return Finding(path, "missing_argument", "error", f"lacks {name!r}")
+    return Finding(path, "may_not_fit", "warning", f"may lack {name!r}, which is required")
+
+
+def _of_mismatch(mismatch: Mismatch, value: Any, path: Path) -> Finding:
+    near: tuple[str, ...] = ()
+    certain = ""
+    if mismatch.keyword == "enum" and isinstance(mismatch.expected, list):
+        names = [choice for choice in mismatch.expected if isinstance(choice, str)]
+        given = str(follow(value, mismatch.path))
+        near = nearest(given, names)
+        alike = [name for name in names if name.casefold() == given.casefold()]
+        certain = json.dumps(alike[0]) if len(alike) == 1 else ""
+    shown = mismatch.message if len(mismatch.message) < 200 else mismatch.message[:197] + "..."
+    message = f"does not fit: {shown}"
+    place = (*path, *mismatch.path)
+    return Finding(place, "wrong_argument", "error", message, "", near, certain)
+
+
+def _wrong_type(path: Path, described: str, accepted: Types, value: Any = None) -> Finding:
+    message = f"is {described}, and {words(accepted)} is wanted"
+    certain = ""
+    if isinstance(value, str) and "string" not in accepted:
+        certain = _as_json(value, accepted)
+    elif isinstance(value, int | float) and accepted <= {"string", "null"}:
+        certain = json.dumps(json.dumps(value))
+    return Finding(path, "wrong_argument", "error", message, "", (), certain)
+
+
+def _as_json(text: str, accepted: Types) -> str:
+    """A text that is exactly the JSON of what is wanted, as that."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return ""
+    fits = {bool: "boolean", int: "integer", float: "number"}.get(type(value))
+    return text if fits in accepted and text == json.dumps(value) else ""
+
+
+def _badness(found: list[Finding]) -> tuple[int, int]:
+    errors = [finding for finding in found if finding.severity == "error"]
+    return len(errors), len(found)
+
+
+def _merged(ways: list[list[Finding]], each: bool) -> Iterator[Finding]:
+    """What is wrong with a value that is one of several; `each`: that is all of them in turn."""
+    seen: set[tuple[Path, str]] = set()
+    failing = [any(finding.severity == "error" for finding in way) for way in ways]
+    for finding in (finding for way in ways for finding in way):
+        if (finding.path, finding.message) not in seen and finding.message:
+            seen.add((finding.path, finding.message))
+            if finding.severity == "error" and not each and not all(failing):
+                yield replace(finding, severity="warning", code="may_not_fit")
+            else:
+                yield finding

@@ -1,0 +1,313 @@
+"""A plan against the tools that it names: everything that their schemas tell before the first call.
+
+The rule of this file: pure; it looks at every template of every task once. An error is what fails
+when it gets there, a warning what may fail or is most likely not meant, a note what nobody knows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from orchestrator.calls import Tool
+from orchestrator.comparison import Comparison, Finding
+from orchestrator.errors import Problem, certain, pointer
+from orchestrator.inference import Inference, references_in
+from orchestrator.paths import Path, PlaceMissingError, follow, format_path
+from orchestrator.planning import Plan, Target, TaskPlan
+from orchestrator.references import Reference, Template
+from orchestrator.shapes import (
+    ArrayOf,
+    Exactly,
+    Reader,
+    Shape,
+    Sourced,
+    Unknown,
+    either,
+    schema_shape,
+    words,
+)
+from orchestrator.signatures import signature
+from orchestrator.surroundings import Surroundings
+from orchestrator.workflow import Workflow
+
+MAX_SIGNATURE = 200
+
+
+def prove(workflow: Workflow, tools: Mapping[str, Tool]) -> list[Problem]:
+    """Everything that the schemas of the tools tell about a plan, in the order of the file.
+
+    Args:
+        workflow: What is to be run; it is valid in itself.
+        tools: Each tool that is known, by `server:tool`. Of others nothing is said but that.
+
+    Returns:
+        Errors, warnings and notes.
+    """
+    return _Prover(workflow, tools).prove()
+
+
+class _Prover:
+    def __init__(self, workflow: Workflow, tools: Mapping[str, Tool]) -> None:
+        self._workflow = workflow
+        self._plan: Plan = workflow.plan
+        self._tools = tools
+        self._reader = Reader()
+        self._comparison = Comparison(self._reader)
+        self._inputs = {name: _input(schema) for name, schema in workflow.inputs.items()}
+        self._outputs: dict[str, Shape] = {}
+        self._document: dict[str, Any] | None = None
+        self._found: dict[tuple[int, str, str, str], Problem] = {}
+        self._always_there: set[str] = set()
+        self._has_critical = any(task.policies.critical for task in self._plan.tasks.values())
+
+    def prove(self) -> list[Problem]:
+        for target in self._plan.targets.values():
+            self._check_schema(target)
+        for generation in self._plan.generations:
+            for task in generation:
+                self._task(self._plan.tasks[task])
+        if self._plan.output is not None:
+            inference = Inference(self._reader, Surroundings(self._outputs, self._inputs))
+            inference.shape_of(self._plan.output)
+            self._add(inference.found, None, ("output",))
+        self._unused_inputs()
+        return [self._found[key] for key in sorted(self._found)]
+
+    def _task(self, task: TaskPlan) -> None:
+        policies = task.policies
+        may_lack = policies.run_if != "all_success"
+        around = Surroundings(self._outputs, self._inputs, may_lack=may_lack)
+        if policies.when is not None:
+            self._shape(policies.when, around, task, ("when",))
+        inside = around
+        if policies.for_each is not None:
+            each = self._shape(policies.for_each, around, task, ("for_each",))
+            inside = Surroundings(
+                self._outputs, self._inputs, self._item(task, each), may_lack=may_lack
+            )
+        self._call(task, task, inside, ("arguments",))
+        for index, lock in enumerate(policies.locks):
+            self._shape(lock.name, inside, task, ("locks", index))
+        output = self._output_of(task)
+        if policies.for_each is not None:
+            output = ArrayOf(output)
+        self._outputs[task.id] = either([output, *self._fallback(task)])
+        if may_lack:
+            self._may_lack(task)
+        if self._always_succeeds(task):
+            self._always_there.add(task.id)
+
+    def _fallback(self, task: TaskPlan) -> Iterator[Shape]:
+        """What stands in for the output."""
+        fallback = task.policies.fallback
+        if fallback is None:
+            return
+        may_lack = task.policies.run_if != "all_success"
+        around = Surroundings(self._outputs, self._inputs, in_fallback=True, may_lack=may_lack)
+        if isinstance(fallback, Target):
+            self._call(fallback, task, around, ("fallback", "arguments"))
+            yield self._output_of(fallback)
+        else:
+            yield self._shape(fallback, around, task, ("fallback", "value"))
+
+    def _shape(self, template: Template, around: Surroundings, task: TaskPlan, at: Path) -> Shape:
+        inference = Inference(self._reader, around)
+        shape = inference.shape_of(template)
+        self._add(inference.found, task, at)
+        return shape
+
+    def _item(self, task: TaskPlan, each: Shape) -> Shape:
+        """The item of a `for_each`."""
+        kinds = self._reader.kinds(each)
+        text = each.text if isinstance(each, Sourced) else ""
+        if "array" not in kinds:
+            message = f"for_each wants a list, and {text or 'it'} is {self._reader.describe(each)}"
+            self._add([Finding((), "not_a_list", "error", message, text)], task, ("for_each",))
+            return Unknown("")
+        if not isinstance(_plain(each), Unknown) and kinds != {"array"} and len(kinds) < 7:
+            rest = words(kinds - {"array"})
+            message = f"for_each wants a list, and {text or 'it'} may be {rest}"
+            self._add([Finding((), "may_not_fit", "warning", message, text)], task, ("for_each",))
+        if _plain(each) == Exactly([]):
+            message = "for_each has no items, so nothing is called"
+            self._add([Finding((), "no_calls", "warning", message)], task, ("for_each",))
+        element = self._reader.element(each)
+        return Unknown("") if element is None else element
+
+    def _output_of(self, target: Target) -> Shape:
+        tool = self._tools.get(target.target)
+        if tool is None:
+            return Unknown(f"the tools of server {target.server!r} are not known")
+        if tool.output_schema is None:
+            return Unknown(f"{target.target} declares no outputSchema")
+        if self._comparison.validator(tool.output_schema).unusable:
+            return Unknown(f"the outputSchema of {target.target} cannot be used")
+        return schema_shape(tool.output_schema)
+
+    def _call(self, target: Target, task: TaskPlan, around: Surroundings, at: Path) -> None:
+        given = self._shape(target.arguments, around, task, at)
+        tool = self._tools.get(target.target)
+        if tool is not None:
+            findings = self._comparison.arguments(given, tool.input_schema)
+            self._add(findings, task, at, tool)
+
+    def _check_schema(self, target: Target) -> None:
+        tool = self._tools.get(target.target)
+        if tool is None:
+            return
+        schemas = {"inputSchema": tool.input_schema, "outputSchema": tool.output_schema}
+        for name, schema in schemas.items():
+            if schema is not None and (why := self._comparison.validator(schema).unusable):
+                message = f"the {name} of {target.target} cannot be used, so nothing is checked"
+                key = (-1, "", "unusable_schema", message)
+                self._found[key] = Problem(
+                    "unusable_schema", f"{message}: {why[:200]}", severity="warning"
+                )
+
+    def _always_succeeds(self, task: TaskPlan) -> bool:
+        """Whether a task has an output whatever happens, but for an interrupt."""
+        policies = task.policies
+        stands_in = policies.fallback is not None and not isinstance(policies.fallback, Target)
+        ends_early = self._workflow.on_error == "fail_fast" or self._workflow.timeout_s is not None
+        if not stands_in or policies.when is not None or ends_early or self._has_critical:
+            return False
+        needed = policies.run_if == "all_success"
+        return not needed or self._always_there.issuperset(task.dependencies)
+
+    def _may_lack(self, task: TaskPlan) -> None:
+        """References that are an error where a task has no output, under another `run_if`."""
+        alone = task.policies.run_if == "any_failed" and len(task.dependencies) == 1
+        for reference in references_in(task.arguments):
+            if not isinstance(reference, Reference) or reference.root != "OUTPUT":
+                continue
+            if reference.or_null or reference.name is None or reference.name in self._always_there:
+                continue
+            each = self._plan.tasks[reference.name].policies.for_each is not None
+            place = (pointer("tasks", task.index, "arguments"), reference.text)
+            braces = f"${{OUTPUT[{reference.name}]}} is null then"
+            if alone and not each:
+                message = f"task {reference.name!r} has failed when this one runs: no output"
+                problem = Problem("never_an_output", message, place[0], task.id, (), braces)
+            else:
+                message = f"task {reference.name!r} may have no output (run_if is "
+                message += f"{task.policies.run_if}): then this is an error"
+                problem = Problem("maybe_absent", message, place[0], task.id, (), braces, "warning")
+            self._keep(task.index, problem, reference.text)
+
+    def _unused_inputs(self) -> None:
+        used: set[str | None] = set()
+        for template in self._templates():
+            for found in references_in(template):
+                used |= {place.name for place in found.places if place.root == "INPUT"}
+        if None in used:
+            return
+        for name in self._inputs:
+            if name not in used:
+                message = f"the input {name!r} is used nowhere"
+                at = pointer("inputs", name)
+                self._keep(-1, Problem("unused_input", message, at, severity="warning"))
+
+    def _templates(self) -> Iterator[Template | None]:
+        yield self._plan.output
+        for task in self._plan.tasks.values():
+            policies = task.policies
+            yield from (task.arguments, policies.when, policies.for_each)
+            yield from (lock.name for lock in policies.locks)
+            fallback = policies.fallback
+            yield fallback.arguments if isinstance(fallback, Target) else fallback
+
+    def _add(
+        self, findings: Iterable[Finding], task: TaskPlan | None, at: Path, tool: Tool | None = None
+    ) -> None:
+        for finding in findings:
+            index = len(self._plan.tasks) if task is None else task.index
+            base: Path = at if task is None else ("tasks", index, *at)
+            problem = self._problem(finding, base, task.id if task else None, tool)
+            self._keep(index, problem, finding.text)
+
+    def _keep(self, index: int, problem: Problem, text: str = "") -> None:
+        key = (index, problem.path, text, f"{problem.code} {problem.message}")
+        self._found.setdefault(key, problem)
+
+    def _problem(
+        self, finding: Finding, base: Path, task: str | None, tool: Tool | None
+    ) -> Problem:
+        where = (*base, *finding.path)
+        return Problem(
+            finding.code,
+            _message(finding, tool),
+            pointer(*where),
+            task,
+            finding.alternatives,
+            _hint(finding, tool),
+            finding.severity,
+            finding.text,
+            self._replacement(finding, where),
+        )
+
+    def _replacement(self, finding: Finding, where: Path) -> tuple[Mapping[str, Any], ...]:
+        """What mends it for certain, as a JSON Patch."""
+        if finding.code == "unexpected_argument" and len(finding.path) == 1:
+            name = certain(str(where[-1]), finding.alternatives)
+            if name is None or self._value_at((*where[:-1], name)) is not None:
+                return ()
+            to = pointer(*where[:-1], name)
+            return ({"op": "move", "from": pointer(*where), "path": to},)
+        if not finding.value:
+            return ()
+        value = json.loads(finding.value)
+        if finding.text:
+            whole = self._value_at(where)
+            if not isinstance(whole, str) or whole.count(finding.text) != 1:
+                return ()
+            value = whole.replace(finding.text, value)
+        return ({"op": "replace", "path": pointer(*where), "value": value},)
+
+    def _value_at(self, where: Path) -> Any:
+        if self._document is None:
+            self._document = self._workflow.to_dict()
+        with suppress(PlaceMissingError):
+            return follow(self._document, where)
+        return None
+
+
+def _input(schema: Any) -> Shape:
+    if isinstance(schema, bool) or not schema:
+        return Unknown("its input has no schema")
+    return schema_shape(schema)
+
+
+def _plain(shape: Shape) -> Shape:
+    return _plain(shape.shape) if isinstance(shape, Sourced) else shape
+
+
+def _message(finding: Finding, tool: Tool | None) -> str:
+    if tool is None or finding.code == "unknown_type":
+        return (
+            f"{finding.text}: {finding.message}" if _is_of_reference(finding) else finding.message
+        )
+    if finding.code == "unexpected_argument" and len(finding.path) == 1:
+        return f"{tool.target}: {finding.message}"
+    if finding.code == "missing_argument" and not finding.path:
+        return f"{tool.target}: the arguments {finding.message.replace('lacks', 'lack')}"
+    place = format_path(finding.path).lstrip(".") or "the arguments"
+    return f"{tool.target}: {place}: {finding.text or 'it'} {finding.message}"
+
+
+def _is_of_reference(finding: Finding) -> bool:
+    return (
+        bool(finding.text) and finding.code != "not_a_list" and finding.text not in finding.message
+    )
+
+
+def _hint(finding: Finding, tool: Tool | None) -> str:
+    """How to mend it."""
+    if finding.code == "maybe_absent" and finding.text.startswith("$OUTPUT"):
+        return f"${{not_null({finding.text[1:]}, ...)}} gives something else in its place"
+    if tool is None or finding.code in ("unknown_type", "may_not_fit"):
+        return ""
+    shown = f"{tool.target}({signature(tool)})"
+    return shown if len(shown) <= MAX_SIGNATURE else shown[: MAX_SIGNATURE - 3] + "..."

@@ -1,0 +1,47 @@
+"""What stands around a template before the run: the shape of each thing that it may refer to.
+
+The rule of this file: values only; who reads them is in `inference` and `expression_shapes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from orchestrator.errors import ERROR_KINDS
+from orchestrator.shapes import Known, Shape, Unknown, schema_shape
+
+STATUS = schema_shape({"enum": ["success", "error", "skipped", "cancelled"]})
+ERROR: Known = schema_shape(
+    {
+        "type": "object",
+        "properties": {
+            "kind": {"enum": list(ERROR_KINDS)},
+            "message": {"type": "string"},
+            "retryable": {"type": "boolean"},
+            "details": {"type": "object"},
+        },
+        "required": ["kind", "message", "retryable", "details"],
+        "additionalProperties": False,
+    }
+)
+_NO_ITEM = Unknown("")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The shapes of what a template may refer to.
+
+    Attributes:
+        outputs: The output of each task, by its id.
+        inputs: Each input of the workflow.
+        item: The element of a `for_each`.
+        in_fallback: Whether `ERROR` is the error that a fallback stands in for.
+        may_lack: Whether a task it refers to may have no output, which is null in an expression.
+    """
+
+    outputs: Mapping[str, Shape]
+    inputs: Mapping[str, Shape] = field(default_factory=dict)
+    item: Shape = _NO_ITEM
+    in_fallback: bool = False
+    may_lack: bool = False

@@ -1,0 +1,362 @@
+"""A plan against the tools' schemas: every mistake at its place, and nothing that is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from orchestrator.calls import Tool
+from orchestrator.errors import Problem
+from orchestrator.proof import prove
+from orchestrator.workflow import Workflow
+
+
+def schema(required: str = "", optional: dict[str, Any] | None = None, **more: Any) -> Any:
+    """An object whose members are given as `name:type` words, and optional ones as schemas."""
+    pairs = [word.split(":") for word in required.split()]
+    properties: dict[str, Any] = {name: {"type": kind} for name, kind in pairs}
+    return {
+        "type": "object",
+        "properties": properties | (optional or {}),
+        "required": list(properties),
+        **more,
+    }
+
+
+ITEM = schema("title:string score:number")
+TOOLS = {
+    f"s:{name}": Tool("s", name, given, output_schema=made)
+    for name, given, made in [
+        (
+            "search",
+            schema("query:string", {"limit": {"type": "integer", "default": 5}}),
+            schema(
+                "total:integer",
+                {"items": {"type": "array", "items": ITEM}, "next": {"type": "string"}},
+            )
+            | {"required": ["items", "total"]},
+        ),
+        ("strict", schema("n:number", additionalProperties=False), schema("n:number")),
+        (
+            "mean",
+            {
+                "type": "object",
+                "properties": {"of": {"type": "array", "items": {"type": "number"}}},
+            },
+            schema("mean:number"),
+        ),
+        (
+            "kind",
+            schema("", {"of": {"enum": ["cat", "dog"]}}) | {"required": ["of"]},
+            schema("", {"is": {"enum": ["dog", "cow"]}}) | {"required": ["is"]},
+        ),
+        (
+            "save",
+            schema("", {"article": ITEM}),
+            {"type": "object", "additionalProperties": {"type": "integer"}},
+        ),
+        ("free", {"type": "object"}, None),
+        (
+            "maybe",
+            schema("", {"text": {"type": ["string", "null"]}}),
+            schema(
+                "",
+                {"text": {"type": ["string", "null"]}, "at": {"anyOf": [ITEM, {"type": "null"}]}},
+            )
+            | {"required": ["text", "at"]},
+        ),
+        ("broken", {"type": "objekt"}, {"$ref": "https://elsewhere"}),
+    ]
+}
+SEARCH = {"id": "a", "tool": "s:search", "arguments": {"query": "x"}}
+
+
+def findings(*tasks: dict[str, Any], **rest: Any) -> list[Problem]:
+    return prove(Workflow.load({"tasks": list(tasks), **rest}), TOOLS)
+
+
+def told(*tasks: dict[str, Any], **rest: Any) -> list[tuple[str, str, str]]:
+    return [(p.severity, p.code, p.path) for p in findings(*tasks, **rest) if p.severity != "note"]
+
+
+def using(tool: str, **arguments: Any) -> dict[str, Any]:
+    return {"id": "b", "tool": f"s:{tool}", "arguments": arguments}
+
+
+def test_a_plan_that_fits_has_no_findings() -> None:
+    tasks = [
+        SEARCH,
+        using("search", query="$OUTPUT[a].items[0].title", limit="$OUTPUT[a].total"),
+        using("mean", of="${OUTPUT[a].items[].score}") | {"id": "c"},
+        using("save", article="$ITEM") | {"id": "d", "for_each": "$OUTPUT[a].items"},
+        using("search", query="${join(', ', OUTPUT[a].items[?score > 0.5].title)}") | {"id": "e"},
+        using("strict", n="${length(OUTPUT[d])}") | {"id": "f", "when": "OUTPUT[a].total > 3"},
+        using("kind", of="dog") | {"id": "g", "fallback": {"value": {"is": "$ERROR.kind"}}},
+    ]
+    assert findings(*tasks, output={"n": "$OUTPUT[c].mean", "t": "$OUTPUT[d][0].x"}) == []
+
+
+B = "/tasks/1/arguments"
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        (using("search"), [("error", "missing_argument", B)]),
+        (
+            using("search", quer="x"),
+            [("error", "missing_argument", B), ("warning", "unexpected_argument", f"{B}/quer")],
+        ),
+        (using("strict", n=1, m=2), [("error", "unexpected_argument", f"{B}/m")]),
+        (using("strict", n="$OUTPUT[a].total", m=2), [("error", "unexpected_argument", f"{B}/m")]),
+        (using("search", query=5), [("error", "wrong_argument", f"{B}/query")]),
+        (using("search", query="x", limit=1.5), [("error", "wrong_argument", f"{B}/limit")]),
+        (using("mean", of=[1, "x"]), [("error", "wrong_argument", f"{B}/of/1")]),
+        (using("mean", of=["$OUTPUT[a].total", "x"]), [("error", "wrong_argument", f"{B}/of/1")]),
+        (using("kind", of="Cat"), [("error", "wrong_argument", f"{B}/of")]),
+        (using("save", article={"title": "x"}), [("error", "missing_argument", f"{B}/article")]),
+        (
+            using("save", article={"title": "$OUTPUT[a].total", "score": True}),
+            [("error", "wrong_argument", f"{B}/article/score")],
+        ),
+        (using("search", query="$OUTPUT[a].itms"), [("error", "unknown_place", f"{B}/query")]),
+        (using("search", query="$OUTPUT[a].total.x"), [("error", "unknown_place", f"{B}/query")]),
+        (
+            using("search", query="$OUTPUT[a].items.title"),
+            [("error", "unknown_place", f"{B}/query")],
+        ),
+        (using("search", query="$OUTPUT[a][0]"), [("error", "unknown_place", f"{B}/query")]),
+        (
+            using("search", query="see $OUTPUT[a].items[0].url"),
+            [("error", "unknown_place", f"{B}/query")],
+        ),
+        (using("search", query="$OUTPUT[a].items"), [("error", "wrong_argument", f"{B}/query")]),
+        (using("search", query="$OUTPUT[a].next"), [("warning", "maybe_absent", f"{B}/query")]),
+        (using("mean", of="$OUTPUT[a].items"), [("warning", "may_not_fit", f"{B}/of")]),
+        (using("mean", of="$OUTPUT[a]"), [("error", "wrong_argument", f"{B}/of")]),
+        (
+            using("search", query="${length(OUTPUT[a].total)}"),
+            [("error", "wrong_expression", f"{B}/query")],
+        ),
+        (
+            using("search", query="${OUTPUT[a].items[].titel}"),
+            [("warning", "always_null", f"{B}/query"), ("error", "wrong_argument", f"{B}/query")],
+        ),
+        (
+            using("search", query="$ITEM.x") | {"for_each": "$OUTPUT[a].items"},
+            [("error", "unknown_place", f"{B}/query")],
+        ),
+        (
+            using("search", query="$ITEM") | {"for_each": ["x", 5, ["y"]]},
+            [("error", "wrong_argument", f"{B}/query")],
+        ),
+        (
+            using("search", query="x") | {"for_each": "$OUTPUT[a].total"},
+            [("error", "not_a_list", "/tasks/1/for_each")],
+        ),
+        (
+            using("search", query="x") | {"for_each": "$OUTPUT[a]"},
+            [("error", "not_a_list", "/tasks/1/for_each")],
+        ),
+        (
+            using("search", query="x") | {"for_each": "${OUTPUT[a].total}"},
+            [("error", "not_a_list", "/tasks/1/for_each")],
+        ),
+        (
+            using("search", query="x") | {"for_each": []},
+            [("warning", "no_calls", "/tasks/1/for_each")],
+        ),
+        (
+            using("search", query="x") | {"when": "OUTPUT[a].totl > 3"},
+            [("warning", "always_null", "/tasks/1/when")],
+        ),
+        (
+            using("search", query="x") | {"when": "STATUS[a] == 'sucess'"},
+            [("warning", "never_true", "/tasks/1/when")],
+        ),
+        (
+            using("search", query="x") | {"when": "OUTPUT[a].total > '3'"},
+            [("error", "wrong_expression", "/tasks/1/when")],
+        ),
+        (
+            using("search", query="x") | {"locks": ["x:$OUTPUT[a].nam"]},
+            [("error", "unknown_place", "/tasks/1/locks/0")],
+        ),
+        (
+            using("search", query="x") | {"fallback": {"value": "$ERROR.kin"}},
+            [("error", "unknown_place", "/tasks/1/fallback/value")],
+        ),
+        (
+            using("search", query="x") | {"fallback": {"tool": "s:strict"}},
+            [("error", "missing_argument", "/tasks/1/fallback/arguments")],
+        ),
+        (using("free", x="$OUTPUT[a].itms"), [("error", "unknown_place", f"{B}/x")]),
+        (using("free", x={"$OUTPUT[a].itms": 1}), [("error", "unknown_place", f"{B}/x")]),
+        (
+            using("search", query="$OUTPUT[a].total") | {"run_if": "all_done"},
+            [("warning", "maybe_absent", B)],
+        ),
+        (
+            using("search", query="$OUTPUT[a].total") | {"run_if": "any_failed"},
+            [("error", "never_an_output", B)],
+        ),
+        (
+            using("search", query="${OUTPUT[a].total}") | {"run_if": "any_failed"},
+            [("warning", "may_not_fit", f"{B}/query")],
+        ),
+        (using("broken", x=1), [("warning", "unusable_schema", "")]),
+    ],
+)
+def test_each_mistake_stands_at_its_place(task: Any, expected: Any) -> None:
+    found = findings(SEARCH, task)
+    assert [(p.severity, p.code, p.path) for p in found if p.severity != "note"] == expected
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        using("search", query="x", limit="$OUTPUT[a].items[0].title"),  # text may be a number
+        using("search", query="$OUTPUT[a].total"),  # a number becomes text
+        using("free", anything=[1, {"x": "$OUTPUT[a].items"}]),
+        using("search", query="$OUTPUT[a].items[999].title"),
+        using("maybe", text="${OUTPUT[a].next}")
+        | {"run_if": "all_success", "when": "OUTPUT[a].next"},
+        using("search", query="${not_null(OUTPUT[a].next, 'x')}"),
+        using("search", query="${OUTPUT[a].total == 3 && 'x' || 'y'}"),
+        using("search", query="${a.result.items.length}"),
+        using("mean", of=[]),
+        using("search", query="$$OUTPUT[a].nothing"),
+    ],
+)
+def test_what_may_well_be_right_is_no_error(task: Any) -> None:
+    assert [p for p in findings(SEARCH, task) if p.severity == "error"] == []
+
+
+def test_what_cannot_be_known_is_said_once_and_with_the_reason() -> None:
+    free = {"id": "a", "tool": "s:free"}
+    gone = {"id": "c", "tool": "other:tool"}
+    task = using("search", query="$OUTPUT[a].x.y", limit="$OUTPUT[c].n")
+    found = findings(free, task, gone)
+    assert {(p.severity, p.code) for p in found} == {("note", "unknown_type")}
+    assert [p.message for p in found if p.path == f"{B}/query"] == [
+        "$OUTPUT[a].x.y: s:free declares no outputSchema"
+    ]
+    assert [p.message for p in found if p.path == f"{B}/limit"] == [
+        "$OUTPUT[c].n: the tools of server 'other' are not known"
+    ]
+
+
+def test_the_message_names_the_tool_the_argument_and_the_reference() -> None:
+    found = findings(SEARCH, using("search", query="$OUTPUT[a].items", limit="three"))
+    assert [str(problem) for problem in found] == [
+        "task 'b', /tasks/1/arguments/limit: s:search: limit: it is the text 'three', and a whole "
+        "number is wanted (s:search(query: string, limit: integer = 5))",
+        "task 'b', /tasks/1/arguments/query: s:search: query: $OUTPUT[a].items is a list, and text "
+        "is wanted (s:search(query: string, limit: integer = 5))",
+    ]
+    assert found[1].text == "$OUTPUT[a].items"
+
+
+def test_a_place_that_is_not_there_names_what_is() -> None:
+    problem = findings(SEARCH, using("search", query="see $OUTPUT[a].items[0].titel!"))[0]
+    assert problem.message == (
+        "$OUTPUT[a].items[0].titel: there is no .titel: "
+        "$OUTPUT[a].items[0] is an object with title, score"
+    )
+    assert problem.alternatives == ("title",)
+    assert problem.replacement == (
+        {"op": "replace", "path": f"{B}/query", "value": "see $OUTPUT[a].items[0].title!"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "operation"),
+    [
+        (using("search", qury="x"), {"op": "move", "from": f"{B}/qury", "path": f"{B}/query"}),
+        (using("search", query=5), {"op": "replace", "path": f"{B}/query", "value": "5"}),
+        (using("strict", n="5"), {"op": "replace", "path": f"{B}/n", "value": 5}),
+        (using("kind", of="CAT"), {"op": "replace", "path": f"{B}/of", "value": "cat"}),
+    ],
+)
+def test_what_is_certainly_meant_is_proposed(task: Any, operation: Any) -> None:
+    proposed = [found.replacement for found in findings(SEARCH, task) if found.replacement]
+    assert proposed == [(operation,)]
+
+
+def test_what_is_not_certain_is_not_proposed() -> None:
+    for task in (
+        using("search", query="x", limt=3, limit=4),
+        using("search", query="$OUTPUT[a].x"),
+        using("strict", n="five"),
+        using("search", query="$OUTPUT[a].totl and $OUTPUT[a].totl"),
+    ):
+        assert [p.replacement for p in findings(SEARCH, task) if p.replacement] == []
+
+
+def test_the_enumeration_of_one_tool_is_compared_with_that_of_another() -> None:
+    first = {"id": "a", "tool": "s:kind", "arguments": {"of": "cat"}}
+    found = findings(first, using("kind", of="$OUTPUT[a].is"))
+    assert [(p.severity, p.code) for p in found] == [("warning", "may_not_fit")]
+    assert found[0].message == 's:kind: of: $OUTPUT[a].is may be "cow", which does not fit'
+
+
+def test_null_is_told_of_where_it_may_come() -> None:
+    first = {"id": "a", "tool": "s:maybe"}
+    assert told(first, using("search", query="$OUTPUT[a].text")) == [
+        ("warning", "may_not_fit", f"{B}/query")
+    ]
+    assert told(first, using("search", query="$OUTPUT[a].at.title")) == [
+        ("warning", "maybe_absent", f"{B}/query")
+    ]
+    assert told(first, using("maybe", text="$OUTPUT[a].text")) == []
+
+
+def test_what_stands_in_counts_as_an_output_too() -> None:
+    fallback = SEARCH | {"fallback": {"value": {"total": 0}}}
+    assert told(fallback, using("strict", n="$OUTPUT[a].total")) == []
+    assert told(fallback, using("free", x="$OUTPUT[a].items")) == [
+        ("warning", "maybe_absent", f"{B}/x")
+    ]
+    other = SEARCH | {"fallback": {"tool": "s:strict", "arguments": {"n": 1}}}
+    assert told(other, using("free", x="$OUTPUT[a].q")) == [("error", "unknown_place", f"{B}/x")]
+    certain = using("free", x="$OUTPUT[a].total") | {"run_if": "all_done"}
+    assert told(fallback, certain) == []
+    assert told(fallback, certain, on_error="fail_fast") != []
+
+
+def test_the_list_of_a_for_each_has_its_tools_outputs() -> None:
+    each = SEARCH | {"for_each": ["x", "y"], "arguments": {"query": "$ITEM"}}
+    assert told(each, using("free", x="$OUTPUT[a][1].total")) == []
+    assert told(each, using("free", x="$OUTPUT[a].total")) == [("error", "unknown_place", f"{B}/x")]
+    assert told(each, using("mean", of="${OUTPUT[a][].total}")) == []
+
+
+def test_a_list_without_items_says_nothing_about_items() -> None:
+    fallback = SEARCH | {"fallback": {"value": {"items": [], "total": 0}}}
+    each = using("search", query="$ITEM.title") | {"for_each": "$OUTPUT[a].items"}
+    assert told(fallback, each) == []
+    other = "${OUTPUT[a].items || `[]`}"
+    assert told(SEARCH, each | {"for_each": other}) == []
+    assert told(SEARCH, each | {"for_each": []}) == [("warning", "no_calls", "/tasks/1/for_each")]
+
+
+def test_inputs_have_types_too_and_one_that_is_used_nowhere_is_told_of() -> None:
+    inputs = {"n": {"type": "integer"}, "names": {"type": "array"}, "free": True, "no": {}}
+    tasks = [
+        SEARCH,
+        using("search", query="$INPUT.names") | {"for_each": "$INPUT.n"},
+        using("search", query="${not_null(INPUT.free, 'x')}") | {"id": "c"},
+    ]
+    assert told(*tasks, inputs=inputs) == [
+        ("warning", "unused_input", "/inputs/no"),
+        ("error", "wrong_argument", f"{B}/query"),
+        ("error", "not_a_list", "/tasks/1/for_each"),
+    ]
+    whole = using("free", x="${INPUT}")
+    assert told(SEARCH, whole, inputs={"n": {"type": "integer"}}) == []
+
+
+def test_the_output_of_the_workflow_is_checked() -> None:
+    found = findings(SEARCH, output={"x": ["$OUTPUT[a].totl"]})
+    assert [(p.code, p.path, p.task) for p in found] == [("unknown_place", "/output/x/0", None)]
