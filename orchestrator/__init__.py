@@ -5,6 +5,7 @@ The map, from the edges to the core; imports point one way, downwards:
     cli, observers   the command line, and who watches a run
     client           Orchestrator, the front door   opening   servers that start while tasks run
     briefing         what a model is told           guide, example_plan   how to write a workflow
+    forecast, svg    what a plan will do            rehearsal a caller for dry runs, samples
     pool, keeper, breaker, config   the servers     connection, stdio, http   one session, its bytes
     lockfile         what tools have to be like     definitions, differences   as JSON; between two
     engine           Run: decisions, calls and events, to a result

@@ -6,13 +6,15 @@ The rule of this file: synonyms end here. Nothing behind it knows that `args` me
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
 
-from orchestrator.errors import Problem, nearest, pointer
+from orchestrator.errors import Problem, certain, move_op, nearest, pointer, replace_op, steps
+from orchestrator.mending import of_type
 from orchestrator.paths import describe
 
 WORKFLOW_SYNONYMS = {"maxConcurrent": "max_concurrency"}
@@ -25,6 +27,7 @@ TASK_SYNONYMS = {
 _FEW = 50
 
 Location = tuple[str | int, ...]
+Names = Callable[[Sequence[str]], Iterable[str]]
 
 
 def canonical_workflow(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
@@ -76,8 +79,8 @@ def as_written(problems: Iterable[Problem], data: Mapping[str, Any]) -> list[Pro
     """
     placed: dict[tuple[str, str], Problem] = {}
     for problem in problems:
-        path = _written(problem.path, data)
-        placed.setdefault((path, problem.message), replace(problem, path=path))
+        problem = with_written_names(problem, partial(_names, data))
+        placed.setdefault((problem.path, problem.message), problem)
     return sorted(placed.values(), key=lambda problem: _order(problem.path, data))
 
 
@@ -85,7 +88,7 @@ def _order(path: str, data: Any) -> tuple[float, ...]:
     """Where in the file a path is; what is wrong with the whole file comes last."""
     order: list[float] = [] if path else [math.inf]
     here = data
-    for step in _steps(path):
+    for step in steps(path):
         if isinstance(here, Mapping) and len(here) <= _FEW:
             order.append(list(here).index(step) if step in here else len(here))
             here = here.get(step)
@@ -97,22 +100,43 @@ def _order(path: str, data: Any) -> tuple[float, ...]:
     return tuple(order)
 
 
-def _steps(path: str) -> list[str]:
-    return [step.replace("~1", "/").replace("~0", "~") for step in path.split("/")[1:]]
+def _names(data: Any, steps: Sequence[str]) -> Iterable[str]:
+    """The names in the object that these steps lead to; none if it is no object."""
+    here = data
+    for step in steps:
+        here = here[int(step)] if isinstance(here, list) else here[step]
+    return here if isinstance(here, Mapping) else ()
 
 
-def _written(path: str, data: Any) -> str:
+def with_written_names(problem: Problem, names: Names) -> Problem:
+    """A problem of the canonical form, at the names that the file has.
+
+    Args:
+        problem: The problem; if it has the names of the file already, it stays as it is.
+        names: Gives the names of the members that the object at some place of the file has.
+    """
+    path = written(problem.path, names)
+    operations = tuple(
+        {
+            key: written(value, names) if key in ("path", "from") else value
+            for key, value in operation.items()
+        }
+        for operation in problem.replacement
+    )
+    return replace(problem, path=path, replacement=operations)
+
+
+def written(path: str, names: Names) -> str:
     """The path with the names that the file has: of two names of one field, the first counts."""
-    steps = _steps(path)
-    if len(steps) > 2 and steps[0] == "tasks":
-        steps[2] = _first_name(steps[2], data["tasks"][int(steps[1])], TASK_SYNONYMS)
-    elif steps:
-        steps[0] = _first_name(steps[0], data, WORKFLOW_SYNONYMS)
-    return pointer(*steps)
+    where = steps(path)
+    if len(where) > 2 and where[0] == "tasks":
+        where[2] = _first_name(where[2], names(where[:2]), TASK_SYNONYMS)
+    elif where:
+        where[0] = _first_name(where[0], names(()), WORKFLOW_SYNONYMS)
+    return pointer(*where)
 
 
-def _first_name(field: str, data: Any, synonyms: Mapping[str, str]) -> str:
-    names = data if isinstance(data, Mapping) else ()
+def _first_name(field: str, names: Iterable[str], synonyms: Mapping[str, str]) -> str:
     return next((name for name in names if synonyms.get(name, name) == field), field)
 
 
@@ -201,10 +225,12 @@ class _Translator:
         wanted = {_WANTED[d["type"]]: d for d in details if d["type"] in _WANTED}
         if wanted:
             given = next(iter(wanted.values()))["input"]
+            mended = of_type(frozenset(d["type"] for d in wanted.values()), given, where)
             choices = [d["ctx"]["expected"] for d in details if d["type"] == "literal_error"]
             message = f"has to be {' or '.join([*wanted, *choices])}, not {shown(given)}"
             hint = _hint([d["type"] for d in wanted.values()], given)
-            yield Problem("wrong_type", message, path, task, (), hint)
+            operations = () if mended is None else (replace_op(path, mended),)
+            yield Problem("wrong_type", message, path, task, (), hint, replacement=operations)
         for detail in details:
             if detail["type"] not in _WANTED and not (wanted and detail["type"] == "literal_error"):
                 yield self._other(detail, path, where, task)
@@ -238,7 +264,20 @@ class _Translator:
             self._near[name, holder] = nearest(name, known)
         near = self._near[name, holder]
         hint = "" if near else f"known are {', '.join(known)}"
-        return Problem("unknown_field", f"there is no field {name!r}", path, task, near, hint)
+        message = f"there is no field {name!r}"
+        moved = self._moved(name, near, where)
+        return Problem("unknown_field", message, path, task, near, hint, replacement=moved)
+
+    def _moved(
+        self, name: str, near: Sequence[str], where: Location
+    ) -> tuple[Mapping[str, Any], ...]:
+        """What gives a member its right name, if that is certain and no other member has it."""
+        field, holder = certain(name, near), self._data
+        for step in where[:-1]:
+            holder = holder[step]
+        if field is None or any(certain(other, (field,)) for other in holder if other != name):
+            return ()
+        return (move_op(pointer(*where), pointer(*where[:-1], field)),)
 
     def _task(self, where: Location) -> str | None:
         if len(where) < 2 or where[0] != "tasks":
@@ -254,8 +293,11 @@ def task_of(data: Any) -> str | None:
 
 def _wrong_choice(given: Any, allowed: str, path: str, task: str | None) -> Problem:
     values = [value.strip("'") for value in allowed.replace(" or ", ", ").split(", ")]
-    near = nearest(given, values, 1) if isinstance(given, str) else ()
-    return Problem("wrong_value", f"{shown(given)} is none of {allowed}", path, task, near)
+    near = nearest(given, values) if isinstance(given, str) else ()
+    meant = certain(given, near) if isinstance(given, str) else None
+    operations = () if meant is None else (replace_op(path, meant),)
+    message = f"{shown(given)} is none of {allowed}"
+    return Problem("wrong_value", message, path, task, near[:1], replacement=operations)
 
 
 def _hint(kinds: Iterable[str], given: Any) -> str:

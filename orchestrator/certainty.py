@@ -8,7 +8,7 @@ costs about a microsecond and no import, and a large output little more than rea
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import ge, gt, le, lt
 from typing import Any
 
@@ -46,21 +46,34 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 _PLAIN_NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_.-]*")
 
 
-def fits_for_certain(schema: Any) -> Check:
-    """A function that says of a value whether it fits a schema for certain.
+class Certainty:
+    """Says of values whether they fit a schema, or a part of it, for certain.
 
     Args:
         schema: The schema; it may be wrong in any way.
     """
-    certain = _Reader(schema).check(schema)
 
-    def check(value: Any) -> bool:
+    def __init__(self, schema: Any) -> None:
+        self._reader = _Reader(schema)
+        self._check = self._reader.check(schema)
+
+    def fits(self, value: Any) -> bool:
+        """Whether a value fits the schema for certain."""
         try:
-            return certain(value)
+            return self._check(value)
         except RecursionError:
             return False
 
-    return check
+    def doubtful(self, values: Iterable[Any], part: Any) -> Iterator[tuple[int, Any]]:
+        """Those of many values, with their numbers, that may not fit a part of the schema."""
+        check = self._reader.check(part)
+        for number, value in enumerate(values):
+            try:
+                if check(value):
+                    continue
+            except RecursionError:
+                pass
+            yield number, value
 
 
 def _yes(_: Any) -> bool:
@@ -77,6 +90,7 @@ class _Reader:
     def __init__(self, root: Any) -> None:
         self._root = root
         self._known: dict[int, Check] = {}
+        self._kept: list[Any] = []  # so that no other schema has the same identity
 
     def check(self, schema: Any) -> Check:
         if schema is True:
@@ -85,6 +99,7 @@ class _Reader:
             return _not_certain
         key = id(schema)
         if key not in self._known:
+            self._kept.append(schema)
             self._known[key] = lambda value: self._known[key](value)
             try:
                 self._known[key] = self._read(schema)

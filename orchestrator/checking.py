@@ -13,11 +13,21 @@ from typing import Any
 from orchestrator import graph as graphs
 from orchestrator.canonical import task_of
 from orchestrator.codes import Code
-from orchestrator.errors import Problem, nearest, pointer
+from orchestrator.errors import Problem, certain, nearest, pointer
 from orchestrator.expressions import Place
+from orchestrator.mending import Mends, piece_of, unquoted
 from orchestrator.paths import Path
 from orchestrator.planning import Checked, Compiled
-from orchestrator.references import EMPTY, Compiler, Computed, Reference, Template, Text
+from orchestrator.references import (
+    EMPTY,
+    Compiler,
+    Computed,
+    Reference,
+    ReferenceSyntaxError,
+    Template,
+    Text,
+    split,
+)
 from orchestrator.templates import Literal
 
 MAX_SUGGESTIONS = 25
@@ -44,6 +54,7 @@ class _Checker:
         self.problems: list[Problem] = []
         self.ids: dict[str, int] = {}
         self.suggestions = MAX_SUGGESTIONS
+        self.mends = Mends()
 
     def run(self) -> None:
         self._index_tasks()
@@ -55,6 +66,7 @@ class _Checker:
         for name in ("name", "description", "inputs"):
             self._must_be_json(self.workflow.get(name), (name,))
         self.problems += input_problems(self.inputs)
+        self.problems = self.mends.apply(self.problems, self.workflow)
         self.checked.graph = graphs.build(self.checked.dependencies)
         for cycle in graphs.cycles(self.checked.graph):
             where = pointer("tasks", self.ids[cycle[0]])
@@ -172,7 +184,10 @@ class _Checker:
         """Note what was found; `more` are the roots that mean something here beyond the usual."""
         for fault in compiler.faults:
             where = pointer(*at, *fault.path)
-            self.problems.append(Problem(fault.code, fault.message, where, task))
+            problem = Problem(fault.code, fault.message, where, task, text=fault.text)
+            self.problems.append(problem)
+            if (mended := unquoted(fault.text)) != fault.text and _is_right(mended):
+                self.mends.note(where, fault.text, mended)
         for path, found in compiler.found:
             for place in found.places:
                 if place.root not in more or place.name is not None:
@@ -190,49 +205,66 @@ class _Checker:
         self, place: Place, found: Reference | Computed | str, at: Path, task: str | None
     ) -> None:
         text = found if isinstance(found, str) else found.text
+        where = pointer(*at)
         match place.root:
             case "OUTPUT" | "STATUS" | "ERROR" if place.name is not None:
                 if place.name not in self.ids:
                     message = f"{text!r} names a task {place.name!r} that does not exist"
-                    self._unknown("unknown_task", message, place.name, self.ids, at, task)
+                    self._unknown("unknown_task", message, place, text, self.ids, where, task)
                 elif place.name == task:
                     message = f"{text!r} is a reference of the task to itself: {task} -> {task}"
-                    problem = Problem("self_reference", message, pointer(*at), task)
+                    problem = Problem("self_reference", message, where, task, text=text)
                     self.problems.append(problem)
                 elif task is not None:
                     self.checked.dependencies[task][place.name] = None
             case "INPUT" if place.name is not None and place.name not in self.inputs:
                 message = f"{text!r} names an input {place.name!r} that is not declared"
-                self._unknown("unknown_input", message, place.name, self.inputs, at, task)
+                self._unknown("unknown_input", message, place, text, self.inputs, where, task)
             case "ITEM" | "INDEX":
                 message = (
                     f"{text!r} means something only in the arguments and locks of a task with "
                     "for_each"
                 )
                 hint = "to leave items out, filter the list: ${OUTPUT[id][?field > `1`]}"
-                self.problems.append(Problem("no_item_here", message, pointer(*at), task, (), hint))
+                problem = Problem("no_item_here", message, where, task, (), hint, text=text)
+                self.problems.append(problem)
             case "ERROR" if place.name is None:
                 message = f"{text!r} without a task means something only in a fallback"
                 hint = "name a task: $ERROR[id]"
-                self.problems.append(
-                    Problem("no_error_here", message, pointer(*at), task, (), hint)
-                )
+                problem = Problem("no_error_here", message, where, task, (), hint, text=text)
+                self.problems.append(problem)
 
     def _unknown(
         self,
         code: Code,
         message: str,
-        name: str,
+        place: Place,
+        text: str,
         known: Mapping[str, Any],
-        at: Path,
+        where: str,
         task: str | None,
     ) -> None:
+        assert place.name is not None
+        name = place.name
         self.suggestions -= 1
         near = nearest(name, known) if self.suggestions >= 0 else ()
         kind = "tasks" if code == "unknown_task" else "inputs"
         listed = ", ".join(islice(known, 10)) + (", ..." if len(known) > 10 else "")
         hint = "" if near else f"{kind}: {listed}" if known else f"the workflow has no {kind}"
-        self.problems.append(Problem(code, message, pointer(*at), task, near, hint))
+        piece, form = (name, "{name}") if text == name else piece_of(text, place.root, name)
+        problem = Problem(code, message, where, task, near, hint, text=piece or text)
+        self.problems.append(problem)
+        if (meant := certain(name, near)) not in (None, task) and piece:
+            self.mends.note(where, piece, form.format(name=meant))
+
+
+def _is_right(text: str) -> bool:
+    """Whether every reference in a text is well-formed."""
+    try:
+        list(split(text))
+    except ReferenceSyntaxError:
+        return False
+    return True
 
 
 def input_problems(declared: Mapping[str, Any]) -> Iterator[Problem]:

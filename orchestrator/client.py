@@ -35,16 +35,20 @@ from orchestrator.opening import Opening
 from orchestrator.planning import unknown_server
 from orchestrator.pool import ServerPool
 from orchestrator.preflight import (
+    allowed_tools,
+    check_against,
     check_offline,
     check_online,
+    check_open,
     check_overrides,
-    check_servers,
-    findings,
     not_locked,
+    refused,
     tool_changed,
+    unknown_servers,
     unknown_tool,
 )
 from orchestrator.results import RunResult
+from orchestrator.sources import located
 from orchestrator.targets import servers_of
 from orchestrator.workflow import Schedule, Workflow
 from orchestrator.wrappers import with_retry, with_slots, with_timeout
@@ -239,6 +243,77 @@ class Orchestrator:
             observers=watching,
         )
 
+    async def dry_run(
+        self,
+        workflow: WorkflowSource,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        schedule: Schedule | None = None,
+        max_concurrency: int | None = None,
+        tools: Mapping[str, Tool] | None = None,
+        observers: Iterable[Observer] = (),
+    ) -> RunResult:
+        """Go through a whole run with outputs that are made up, and call no tool.
+
+        All else is as in a run: references, conditions, `for_each`, conversions, and arguments that
+        are checked with the schemas of their tools. No call fails by itself, and none waits.
+
+        Args:
+            workflow: As for `run`, and so are `inputs`, `schedule` and `max_concurrency`.
+            tools: Each tool by `server:tool`. By default those of the lock, or else the servers are
+                started and asked for theirs; one that does not start fails its tasks, as in a run.
+            observers: Who is told the events.
+
+        Returns:
+            The result; its `made_up` says where the outputs came from.
+
+        Raises:
+            WorkflowError: The workflow, its inputs, its servers or its tools are wrong.
+        """
+        run = await self.prepare_dry_run(
+            workflow,
+            inputs,
+            schedule=schedule,
+            max_concurrency=max_concurrency,
+            tools=tools,
+            observers=observers,
+        )
+        return await run.execute()
+
+    async def prepare_dry_run(
+        self,
+        workflow: WorkflowSource,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        schedule: Schedule | None = None,
+        max_concurrency: int | None = None,
+        tools: Mapping[str, Tool] | None = None,
+        observers: Iterable[Observer] = (),
+    ) -> Run:
+        """The `Run` that `dry_run` executes; takes and raises what that does."""
+        from orchestrator.rehearsal import Rehearsal, missing_tools
+
+        watching = (*self._observers, *observers)
+        loaded, values = self._checked(workflow, inputs, schedule, max_concurrency, None)
+        tools = self._locked_tools(loaded) if tools is None else tools
+        if tools is None:
+            await self._pool.open(loaded.plan.servers, Announcer(watching))
+            check_online(loaded, self._pool)
+            tools = self._pool.catalogue(loaded.plan.servers)
+        elif problems := missing_tools(loaded, tools):
+            raise WorkflowError(loaded.name, problems)
+        rehearsal = Rehearsal(loaded, tools, self.failure)
+        return new_run(
+            loaded,
+            rehearsal,
+            inputs=values,
+            tools=tools,
+            observers=watching,
+            schedule=schedule,
+            max_concurrency=max_concurrency,
+            made_up=rehearsal.made_up,
+        )
+
     def _checked(
         self,
         workflow: WorkflowSource,
@@ -277,26 +352,38 @@ class Orchestrator:
         )
 
     async def check(self, workflow: WorkflowSource) -> list[Problem]:
-        """Check a workflow against its servers, which are started; no tool is called.
+        """Check a workflow against its servers, or their lock; no tool is called.
 
         Returns:
-            Warnings: what is allowed, and most likely not meant.
+            Warnings, and notes: what is allowed and most likely not meant, and what cannot be
+            known.
 
         Raises:
             WorkflowError: The workflow or its servers are wrong; with every mistake.
         """
         loaded = Workflow.load(workflow)
-        servers = loaded.plan.servers
-        check_servers(loaded, self._pool)
-        await self._pool.open(servers)
-        check_online(loaded, self._pool)
-        failures = filter(None, map(self._pool.failure, servers))
-        unasked = [Problem("server_unavailable", failure.message) for failure in failures]
-        listed = {name: self._pool.listed(name) for name in servers if self._pool.usable(name)}
-        found = findings(loaded, self._pool.servers, listed)
+        found = await self.findings(loaded)
         if errors := [problem for problem in found if problem.severity == "error"]:
-            raise WorkflowError(loaded.name, errors)
-        return [*unasked, *found]
+            raise refused(loaded, errors)
+        return found
+
+    async def findings(self, workflow: WorkflowSource) -> list[Problem]:
+        """What `check` finds: errors, warnings and notes, in the order of the file.
+
+        With a lock, no server is started.
+
+        Raises:
+            WorkflowError: The workflow is wrong in itself, so that nothing more can be said of it.
+        """
+        loaded = Workflow.load(workflow)
+        lock, servers = self._pool.lock, self._pool.servers
+        found = unknown_servers(loaded, servers)
+        if lock is not None:
+            found += check_against(loaded, servers, lock)
+        else:
+            await self._pool.open(name for name in loaded.plan.servers if name in servers)
+            found += check_open(loaded, self._pool)
+        return found if loaded.source is None else located(found, loaded.source)
 
     async def stream(
         self,
@@ -372,6 +459,13 @@ class Orchestrator:
         return CallError(
             failure.kind, failure.message, retryable=failure.retryable, **failure.details
         )
+
+    def _locked_tools(self, workflow: Workflow) -> dict[str, Tool] | None:
+        """The tools of a workflow's servers, if all of these are in the lock."""
+        lock, named = self._pool.lock, workflow.plan.servers
+        if lock is None or not all(server in lock for server in named):
+            return None
+        return allowed_tools(self._pool.servers, {server: lock.of(server) for server in named})
 
     async def call(
         self,

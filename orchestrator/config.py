@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator.canonical import problems_of
 from orchestrator.codes import Code
-from orchestrator.documents import DocumentError, parse_json
+from orchestrator.documents import DocumentError, malformed, parse_json
 from orchestrator.errors import ConfigError, Problem, nearest, pointer
 from orchestrator.redaction import describe, hideable, redact, secrets_of
 
@@ -151,7 +151,7 @@ def _read(path: Path) -> Any:
     except UnicodeDecodeError as failure:
         problem = Problem("unreadable_file", f"is not UTF-8: byte {failure.start}")
     except DocumentError as failure:
-        problem = Problem("malformed_document", str(failure))
+        problem = malformed(failure)
     except RecursionError:
         problem = Problem("malformed_document", "is nested too deep")
     except ValueError as failure:  # of TOML, or an integer of more digits than Python takes
@@ -244,7 +244,8 @@ class _Reader:
             for problem in problems_of(error, data, {"": FIELDS, "tools": TOOL_FIELDS}):
                 message = redact(problem.message, hideable(secrets))
                 path = pointer(*at) + problem.path
-                self.problems.append(replace(problem, message=message, path=path))
+                found = replace(problem, message=message, path=path, replacement=())
+                self.problems.append(found)
             return None
 
     def _consistent(self, fields: Mapping[str, Any], at: Location) -> None:

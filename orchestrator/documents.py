@@ -14,24 +14,46 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.codes import Code
 from orchestrator.errors import Problem, WorkflowError, nearest
+from orchestrator.spans import Lines, second_name, tokens
 
 if TYPE_CHECKING:
     import yaml
 
 MAX_VALUES = 5_000_000
+MAX_DIGITS = 4300  # of an integer; what Python takes
 _SUFFIXES = (".json", ".yaml", ".yml")
 _ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class DocumentError(ValueError):
-    """Text that is no JSON or YAML document. Its message says where and why."""
+    """Text that is no JSON or YAML document. Its message says where and why.
+
+    Attributes:
+        reason: Why, without the place.
+        line: The line that is wrong, from 1, and `column` the character in it; None if unknown.
+    """
+
+    def __init__(
+        self, reason: str, line: int | None = None, column: int | None = None, message: str = ""
+    ) -> None:
+        self.reason = reason
+        self.line = line
+        self.column = column
+        super().__init__(message or reason)
 
 
 class NotJsonError(DocumentError):
     """Text that the grammar of JSON does not know."""
+
+
+class DoubledNameError(DocumentError):
+    """An object of JSON that has two members of one name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"the name {name!r} stands twice in one object")
 
 
 def read_document(path: Path, error: type[WorkflowError] = WorkflowError) -> Any:
@@ -40,7 +62,6 @@ def read_document(path: Path, error: type[WorkflowError] = WorkflowError) -> Any
     Raises:
         WorkflowError: (or the class given) The file is not there, not readable or not well-formed.
     """
-    code: Code = "unreadable_file"
     try:
         text = path.read_text(encoding="utf-8-sig")
         return parse_yaml(text) if is_yaml(path) else parse_json(text)
@@ -51,10 +72,16 @@ def read_document(path: Path, error: type[WorkflowError] = WorkflowError) -> Any
     except UnicodeDecodeError as failure:
         message = f"is not UTF-8: byte {failure.start} is {failure.object[failure.start]:#x}"
     except DocumentError as failure:
-        code, message = "malformed_document", str(failure)
+        raise error(str(path), [malformed(failure)]) from None
     except ValueError as failure:  # a NUL in the name
         message = f"cannot be read: {failure}"
-    raise error(str(path), [Problem(code, message)])
+    raise error(str(path), [Problem("unreadable_file", message)])
+
+
+def malformed(failure: DocumentError) -> Problem:
+    """The problem of a file that holds no document."""
+    line, column = failure.line, failure.column
+    return Problem("malformed_document", failure.reason, line=line, column=column)
 
 
 def is_yaml(path: Path) -> bool:
@@ -83,19 +110,38 @@ def parse_json(text: str) -> Any:
             text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=finite
         )
     except json.JSONDecodeError as failure:
-        line = text.split("\n")[failure.lineno - 1].strip()
-        shown = f": {line[:80]!r}" if line else ""
-        raise NotJsonError(
-            f"is no JSON: line {failure.lineno}, column {failure.colno}: {failure.msg}{shown}"
-        ) from None
+        line, column = failure.lineno, failure.colno
+        begin = text.split("\n")[line - 1].strip()
+        shown = f": {begin[:80]!r}" if begin else ""
+        message = f"is no JSON: line {line}, column {column}: {failure.msg}{shown}"
+        raise NotJsonError(f"is no JSON: {failure.msg}", line, column, message) from None
     except RecursionError:
         raise DocumentError("is nested too deep") from None
-    except DocumentError:
-        raise
+    except DocumentError as failure:
+        raise _placed(failure, text) from None
     except ValueError:  # an integer of more digits than Python takes
-        raise DocumentError("holds a whole number of more than 4,300 digits") from None
+        too_long = DocumentError(f"holds a whole number of more than {MAX_DIGITS:,} digits")
+        raise _placed(too_long, text) from None
     _refuse_half_pairs(text)
     return data
+
+
+def _placed(failure: DocumentError, text: str) -> DocumentError:
+    """The error of a document that has its grammar right, with the place of what is wrong."""
+    if isinstance(failure, DoubledNameError):
+        offset = second_name(text, failure.name)
+    else:
+        offset = next((t.start() for t in tokens(text) if _is_too_much(t[0])), 0)
+    return DocumentError(failure.reason, *Lines(text).place(offset))
+
+
+def _is_too_much(token: str) -> bool:
+    """Whether JSON, a double or Python does not have what a token stands for."""
+    if token in ("NaN", "Infinity", "-Infinity"):
+        return True
+    if token.lstrip("-").isdecimal():
+        return len(token) > MAX_DIGITS
+    return token[0] in "-0123456789" and math.isinf(float(token))
 
 
 def _refuse_half_pairs(text: str) -> None:
@@ -104,8 +150,11 @@ def _refuse_half_pairs(text: str) -> None:
         return
     joined = _ESCAPED.sub(_written_out, text).encode("utf-16", "surrogatepass")
     if broken := _SURROGATE.search(joined.decode("utf-16", "surrogatepass")):
-        line = text.count("\n", 0, text.lower().find(f"\\u{ord(broken[0]):04x}")) + 1
-        raise DocumentError(f"line {line}: \\u{ord(broken[0]):04x} is half of a surrogate pair")
+        escape = f"\\u{ord(broken[0]):04x}"
+        found = re.search(re.escape(escape), text, re.IGNORECASE)
+        line, column = Lines(text).place(found.start() if found else 0)
+        reason = f"{escape} is half of a surrogate pair"
+        raise DocumentError(reason, line, column, f"line {line}: {reason}")
 
 
 def _written_out(escape: re.Match[str]) -> str:
@@ -116,7 +165,7 @@ def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(members)
     if len(made) < len(members):
         twice = Counter(name for name, _ in members).most_common(1)[0][0]
-        raise DocumentError(f"the name {twice!r} stands twice in one object")
+        raise DoubledNameError(twice)
     return made
 
 
@@ -154,9 +203,7 @@ def parse_yaml(text: str) -> Any:
         _check(node, {}, ())
         return loader.construct_document(node)
     except yaml.MarkedYAMLError as failure:
-        mark = failure.problem_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise DocumentError(f"is no YAML: {where}{failure.problem or failure.context}") from None
+        raise _no_yaml(failure) from None
     except yaml.YAMLError as failure:
         reason = str(failure).strip().partition("\n")[0]
         raise DocumentError(f"is no YAML: {reason}") from None
@@ -166,6 +213,15 @@ def parse_yaml(text: str) -> Any:
         raise
     except (ValueError, OverflowError):  # an integer or an escape beyond what Python takes
         raise DocumentError("holds a number or an escape that is too large") from None
+
+
+def _no_yaml(failure: yaml.MarkedYAMLError) -> DocumentError:
+    reason, mark = failure.problem or failure.context, failure.problem_mark
+    if mark is None:
+        return DocumentError(f"is no YAML: {reason}")
+    line, column = mark.line + 1, mark.column + 1
+    message = f"is no YAML: line {line}, column {column}: {reason}"
+    return DocumentError(f"is no YAML: {reason}", line, column, message)
 
 
 _NUMBER = r"-?(?:0|[1-9][0-9]*)"
@@ -188,15 +244,19 @@ def _check(node: yaml.Node, sizes: dict[int, int], above: tuple[int, ...]) -> in
     if key in above:
         raise DocumentError("an alias stands inside of its own anchor")
     if key not in sizes:
-        where = f"line {node.start_mark.line + 1}: "
         if node.tag not in _TAGS:
-            raise DocumentError(f"{where}{node.tag} is nothing that JSON has")
+            raise _refused(node, f"{node.tag} is nothing that JSON has")
         if isinstance(node.value, str):
-            _check_scalar(node, where)
+            _check_scalar(node)
         sizes[key] = 1 + sum(_check(child, sizes, (*above, key)) for child in _children(node))
         if sizes[key] > MAX_VALUES:
             raise DocumentError(f"its aliases stand for more than {MAX_VALUES:,} values")
     return sizes[key]
+
+
+def _refused(node: yaml.Node, reason: str) -> DocumentError:
+    line, column = node.start_mark.line + 1, node.start_mark.column + 1
+    return DocumentError(reason, line, column, f"line {line}: {reason}")
 
 
 def _children(node: yaml.Node) -> list[yaml.Node]:
@@ -211,25 +271,24 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
 def _check_names(node: yaml.MappingNode) -> None:
     seen: set[str] = set()
     for name, _ in node.value:
-        where = f"line {name.start_mark.line + 1}: "
         if name.tag != _TEXT_TAG:
             shown = f" {name.value!r}" if isinstance(name.value, str) else ""
-            raise DocumentError(f"{where}the name{shown} has to be text, in quotes")
+            raise _refused(name, f"the name{shown} has to be text, in quotes")
         if name.value in seen:
-            raise DocumentError(f"{where}the name {name.value!r} stands twice in one object")
+            raise _refused(name, f"the name {name.value!r} stands twice in one object")
         seen.add(name.value)
 
 
-def _check_scalar(node: yaml.Node, where: str) -> None:
+def _check_scalar(node: yaml.Node) -> None:
     if node.tag in _SCALARS and not _SCALARS[node.tag][0].fullmatch(node.value):
-        raise DocumentError(f"{where}{node.value!r} is no {node.tag.rpartition(':')[2]} of JSON")
+        raise _refused(node, f"{node.value!r} is no {node.tag.rpartition(':')[2]} of JSON")
     if node.tag.endswith(":float"):
         finite(node.value)
     if _SURROGATE.search(node.value):
         joined = node.value.encode("utf-16", "surrogatepass")
         node.value = joined.decode("utf-16", "replace")
         if "\ufffd" in node.value:
-            raise DocumentError(f"{where}a text holds half of a surrogate pair")
+            raise _refused(node, "a text holds half of a surrogate pair")
 
 
 @cache

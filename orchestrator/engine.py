@@ -43,7 +43,7 @@ from orchestrator.planning import TaskPlan
 from orchestrator.priorities import priorities
 from orchestrator.references import Scope
 from orchestrator.reporting import Reporter
-from orchestrator.results import RunResult, TaskResult
+from orchestrator.results import MadeUp, RunResult, TaskResult
 from orchestrator.schedules import BATCH, SCHEDULES, Then
 from orchestrator.summary import Stop, summarize
 from orchestrator.workflow import Schedule, Workflow
@@ -87,6 +87,8 @@ class Run:
             `orchestrator.priorities`.
         run_id: A name for this run.
         started_at: The time of day, ISO 8601, for the document.
+        made_up: Of a dry run, where the outputs came from, as far as the caller has answered; None
+            if the caller calls.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class Run:
         estimates: Mapping[str, float] | None = None,
         run_id: str = "run",
         started_at: str = "1970-01-01T00:00:00Z",
+        made_up: Mapping[str, MadeUp] | None = None,
     ) -> None:
         self.workflow = workflow
         self.plan = workflow.plan
@@ -119,6 +122,7 @@ class Run:
         self._listen = listen
         self._gate = gate
         self._started_at = started_at
+        self._made_up = made_up
         self._announce = Announcer(observers)
         self._report = Reporter(self._announce, self.plan)
         self._clock = self._report.clock
@@ -422,6 +426,7 @@ class Run:
             stop=self._stop if self._was_cut_short() else None,
             run_id=self.run_id,
             started_at=self._started_at,
+            made_up=self._made_up,
         )
         if self._announce:
             self._announce(RunSettled(duration_ms, self.result))

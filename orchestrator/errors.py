@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 import heapq
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -34,7 +35,8 @@ ErrorKind = Literal[
 ]
 ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
 _SHORT_LIST = 200
-_CERTAIN = 0.8
+_VERY_CLOSE = 0.8
+_WORD = re.compile(r"[0-9]+|[^\W\d_]+")
 MAX_SHOWN = 200
 RETRYABLE_KINDS = frozenset({"tool_error", "timeout", "server_unavailable", "protocol_error"})
 
@@ -77,9 +79,15 @@ class Problem:
         place = f"task {self.task!r}, " if self.task is not None else ""
         where = f"{place}{self.path}".rstrip(", ")
         where = f"{where}: " if where else ""
-        maybe = f"; did you mean {' or '.join(map(repr, self.alternatives))}?"
         hint = f" ({self.hint})" if self.hint else ""
-        return f"{where}{self.message}{maybe if self.alternatives else ''}{hint}"
+        return f"{where}{self.sentence}{hint}"
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, with what may have been meant instead."""
+        if not self.alternatives:
+            return self.message
+        return f"{self.message}; did you mean {' or '.join(map(repr, self.alternatives))}?"
 
     def to_dict(self) -> dict[str, Any]:
         """The problem as a JSON object, its fields as in the class."""
@@ -109,6 +117,7 @@ class WorkflowError(OrchestratorError):
         source: The file or thing that is wrong, as the user knows it.
         problems: All mistakes that were found, in the order of the file. The message shows the
             first `MAX_SHOWN` of them.
+        so_far: What was called.
     """
 
     def __init__(
@@ -116,11 +125,18 @@ class WorkflowError(OrchestratorError):
     ) -> None:
         self.source = source
         self.problems = tuple(problems)
-        lines = [f"  {problem}" for problem in self.problems[:MAX_SHOWN]]
+        self.so_far = so_far
+        lines = [f"  {self._place(problem)}{problem}" for problem in self.problems[:MAX_SHOWN]]
         count = f"{len(self.problems):,} error{'s' if len(self.problems) != 1 else ''}"
         if (more := len(self.problems) - MAX_SHOWN) > 0:
             lines.append(f"  and {more:,} more; as JSON there are all of them")
         super().__init__("\n".join([f"{source}: {count}, {so_far}", *lines]))
+
+    def _place(self, problem: Problem) -> str:
+        """The file, line and column of a problem, as editors and terminals open them."""
+        if problem.line is None:
+            return ""
+        return f"{self.source}:{problem.line}:{problem.column}: "
 
 
 class ConfigError(WorkflowError):
@@ -207,17 +223,38 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> tuple[str, ...]:
 
 
 def certain(name: str, alternatives: Iterable[str]) -> str | None:
-    """The one name that is surely meant: it is alone, and like enough (ratio 0.8), or it differs in
-    nothing but case; None if there is no such.
+    """The one alternative that `name` is a slip of the hand for; None if that is not certain.
+
+    It is the same but for its case; or the only one that is very close (`difflib` ratio 0.8 and
+    above), and no number and no single letter in it is another: `day_2` is no slip for `day_1`.
     """
-    names = list(alternatives)
-    alike = [other for other in names if other.casefold() == name.casefold()]
-    if len(alike) == 1:
-        return alike[0]
-    if len(names) != 1:
+    folded = name.casefold()
+    known = list(alternatives)
+    same = [other for other in known if other.casefold() == folded]
+    close = same or [other for other in known if _is_very_close(folded, other.casefold())]
+    if len(close) != 1:
         return None
-    ratio = difflib.SequenceMatcher(None, name.casefold(), names[0].casefold()).ratio()
-    return names[0] if ratio >= _CERTAIN else None
+    (only,) = close
+    return only if same or _marks(folded) == _marks(only.casefold()) else None
+
+
+def _is_very_close(name: str, other: str) -> bool:
+    return difflib.SequenceMatcher(None, name, other).ratio() >= _VERY_CLOSE
+
+
+def _marks(name: str) -> list[str]:
+    """The numbers and the single letters in a name, which tell names of one kind apart."""
+    return [word for word in _WORD.findall(name) if len(word) == 1 or word.isdecimal()]
+
+
+def replace_op(path: str, value: Any) -> dict[str, Any]:
+    """The operation of a JSON Patch (RFC 6902) that puts `value` in the place of what is there."""
+    return {"op": "replace", "path": path, "value": value}
+
+
+def move_op(origin: str, path: str) -> dict[str, Any]:
+    """The operation of a JSON Patch (RFC 6902) that gives a member another name."""
+    return {"op": "move", "from": origin, "path": path}
 
 
 def _sharing_most_pairs(name: str, known: Iterable[str]) -> list[str]:
@@ -233,3 +270,8 @@ def _pairs(name: str) -> set[tuple[str, str]]:
 def pointer(*parts: str | int) -> str:
     """A JSON Pointer (RFC 6901) made of its reference tokens."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def steps(path: str) -> list[str]:
+    """The reference tokens of a JSON Pointer (RFC 6901)."""
+    return [step.replace("~1", "/").replace("~0", "~") for step in path.split("/")[1:]]

@@ -100,6 +100,25 @@ def lengths_below(
     return lengths
 
 
+def lengths_above(
+    graph: Graph, order: Iterable[Iterable[str]], weights: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """The longest path that ends at each task, its own weight (1 by default) left out.
+
+    Args:
+        graph: The graph.
+        order: Its generations.
+        weights: What each task takes, in any unit.
+    """
+    ends: dict[str, float] = {}
+    lengths: dict[str, float] = {}
+    for generation in order:
+        for task in generation:
+            lengths[task] = max((ends[needed] for needed in graph.predecessors(task)), default=0.0)
+            ends[task] = lengths[task] + (1.0 if weights is None else weights.get(task, 0.0))
+    return lengths
+
+
 def makespan(
     graph: Graph,
     order: list[list[str]],

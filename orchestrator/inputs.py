@@ -13,6 +13,7 @@ from orchestrator.conversion import ALL_TYPES, json_type, wanted_types
 from orchestrator.documents import DocumentError, parse_json
 from orchestrator.errors import Problem, WorkflowError, nearest, pointer
 from orchestrator.paths import format_path
+from orchestrator.schemas import panics_as_recursion
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -26,7 +27,8 @@ def check_schema(schema: Schema, at: tuple[str | int, ...]) -> Iterator[Problem]
     from jsonschema import Draft202012Validator, SchemaError
 
     try:
-        Draft202012Validator.check_schema(schema)
+        with panics_as_recursion():
+            Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         where = pointer(*at, *error.absolute_path)
         message = f"is no JSON Schema: {_shorten(error.message)}"
@@ -46,10 +48,11 @@ def _mismatches(
     from referencing.exceptions import Unresolvable
 
     try:
-        for error in _validator(schema).iter_errors(value):
-            place = format_path(tuple(error.absolute_path))
-            message = f"{what}{place} does not fit its schema: {_shorten(error.message)}"
-            yield Problem("wrong_input", message, pointer(*at, *error.absolute_path))
+        with panics_as_recursion():
+            for error in _validator(schema).iter_errors(value):
+                place = format_path(tuple(error.absolute_path))
+                message = f"{what}{place} does not fit its schema: {_shorten(error.message)}"
+                yield Problem("wrong_input", message, pointer(*at, *error.absolute_path))
     except Unresolvable as error:
         yield Problem("wrong_schema", f"a $ref leads nowhere: {error}", pointer(*at))
     except RecursionError:

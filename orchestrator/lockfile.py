@@ -249,7 +249,10 @@ class Lock:
         return [*(difference for difference in found if difference is not None), *removed]
 
     def to_json(self) -> str:
-        """The text of the file: names sorted, what no eye sees as an escape."""
+        """The text of the file: servers and tools by name, and what no eye sees as an escape.
+
+        Schemas are in the order of their servers, which is that of the arguments.
+        """
         servers = {
             server: {"tools": {name: self._entry(server, name) for name in sorted(tools)}}
             for server, tools in sorted(self.definitions.items())
@@ -258,7 +261,7 @@ class Lock:
 
     def _entry(self, server: str, name: str) -> Definition:
         definition = self.definitions[server][name]
-        parts = {part: _sorted(definition[part]) for part in _FIELDS["tools"] if part in definition}
+        parts = {part: definition[part] for part in _FIELDS["tools"] if part in definition}
         return parts | {"hash": self._hashes[server, name]}
 
     def save(self, path: str | Path) -> None:
@@ -290,15 +293,6 @@ def lock_command(servers_file: str = "", *words: str) -> str:
     """The command `orchestrator lock` for a file of servers, with these options and names."""
     named = ["--servers", servers_file] if servers_file not in ("", DEFAULT_SERVERS) else []
     return shlex.join(["orchestrator", "lock", *words, *named])
-
-
-def _sorted(value: Any) -> Any:
-    match value:
-        case dict():
-            return {name: _sorted(value[name]) for name in sorted(value)}
-        case list():
-            return [_sorted(item) for item in value]
-    return value
 
 
 def _read(path: Path) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestrator import graph as graphs
-from orchestrator.errors import Problem, nearest, pointer
+from orchestrator.errors import Problem, certain, nearest, pointer, replace_op
 from orchestrator.paths import Path
 from orchestrator.references import EMPTY, Template
 
@@ -161,7 +161,12 @@ class Plan:
 
 
 def unknown_server(
-    server: str, known: Iterable[str], place: str = "", task: TaskPlan | None = None, at: str = ""
+    server: str,
+    known: Iterable[str],
+    place: str = "",
+    task: TaskPlan | None = None,
+    at: str = "",
+    tool: str = "",
 ) -> Problem:
     """The problem of a server that is not among those that are known.
 
@@ -171,12 +176,18 @@ def unknown_server(
         place: Where they are listed, as it continues the message.
         task: The task that names it, if one does.
         at: Where, as a JSON Pointer.
+        tool: The tool that is named with it, so that the name can be mended.
     """
     names = list(known)
     near = nearest(server, names)
     hint = "" if near else f"servers: {', '.join(names)}"
     message = f"there is no server {server!r}{place}"
-    return Problem("unknown_server", message, at, task.id if task else None, near, hint)
+    meant = certain(server, near)
+    operations = (replace_op(at, f"{meant}:{tool}"),) if meant and tool else ()
+    name = task.id if task else None
+    return Problem(
+        "unknown_server", message, at, name, near, hint, text=server, replacement=operations
+    )
 
 
 @dataclass(slots=True)

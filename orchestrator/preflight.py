@@ -5,7 +5,7 @@ The rule of this file: it raises a `WorkflowError` with everything that is wrong
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,21 @@ from orchestrator.advice import warnings_of
 from orchestrator.calls import Tool
 from orchestrator.catalogue import is_allowed
 from orchestrator.config import Server
-from orchestrator.errors import Problem, ServerStartError, WorkflowError, nearest
+from orchestrator.errors import (
+    Problem,
+    ServerStartError,
+    WorkflowError,
+    certain,
+    nearest,
+    replace_op,
+)
 from orchestrator.inputs import complete_inputs
 from orchestrator.lockfile import Lock
 from orchestrator.planning import unknown_server
 from orchestrator.priorities import problems_of_estimates
+from orchestrator.proof import prove
 from orchestrator.schedules import SCHEDULES
+from orchestrator.sources import located
 from orchestrator.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -60,48 +69,70 @@ def check_offline(
         values = complete_inputs(workflow.inputs, inputs, workflow.name)
     except WorkflowError as error:
         problems += error.problems
-    problems += _unknown_servers(workflow, pool)
+    problems += unknown_servers(workflow, pool.servers)
     problems += _locked_problems(workflow, pool)
     if problems:
-        raise WorkflowError(workflow.name, problems)
+        raise refused(workflow, problems)
     return values
 
 
-def check_servers(workflow: Workflow, pool: ServerPool) -> None:
-    """Check the servers' names, and what the lock can tell."""
-    if problems := [*_unknown_servers(workflow, pool), *_locked_problems(workflow, pool)]:
-        raise WorkflowError(workflow.name, problems)
-
-
-def _unknown_servers(workflow: Workflow, pool: ServerPool) -> list[Problem]:
-    if all(server in pool.servers for server in workflow.plan.servers):
+def unknown_servers(workflow: Workflow, servers: Mapping[str, Server]) -> list[Problem]:
+    """The servers that a workflow names and that are not there."""
+    if all(server in servers for server in workflow.plan.servers):
         return []
     return [
-        unknown_server(target.server, pool.servers, task=task, at=at)
+        unknown_server(target.server, servers, task=task, at=at, tool=target.tool)
         for task, target, at in workflow.plan.calls
-        if target.server not in pool.servers
+        if target.server not in servers
     ]
 
 
 def _locked_problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
-    return [] if pool.lock is None else locked_problems(workflow, pool.servers, pool.lock)
+    """What is wrong beside the tools of the lock, if there is one: with it a plan is proved first.
+
+    Without one, arguments that do not fit are an error of their task.
+    """
+    lock = pool.lock
+    if lock is None:
+        return []
+    proved = prove(workflow, allowed_tools(pool.servers, _locked(workflow, pool.servers, lock)))
+    errors = [problem for problem in proved if problem.severity == "error"]
+    return [*locked_problems(workflow, pool.servers, lock), *errors]
 
 
-def check_against(
-    workflow: Workflow, servers: Mapping[str, Server], lock: Lock
-) -> tuple[list[Problem], list[Problem]]:
-    """Warnings and problems that show beside the tools of a lock, without any server.
+def _locked(workflow: Workflow, servers: Mapping[str, Server], lock: Lock) -> Listed:
+    """The tools of the servers that a workflow names, as far as they are in the lock."""
+    named = [server for server in workflow.plan.servers if server in servers and server in lock]
+    return {server: lock.of(server) for server in named}
+
+
+def check_against(workflow: Workflow, servers: Mapping[str, Server], lock: Lock) -> list[Problem]:
+    """Everything that shows in a workflow beside the tools of a lock, without any server.
 
     A server that is not in the lock is a warning: nothing is known of its tools.
     """
-    known = [server for server in workflow.plan.servers if server in servers and server in lock]
     found = [
         replace(problem, severity="warning") if problem.code == "server_not_locked" else problem
         for problem in locked_problems(workflow, servers, lock)
     ]
-    found += findings(workflow, servers, {server: lock.of(server) for server in known})
-    warnings = [problem for problem in found if problem.severity != "error"]
-    return warnings, [problem for problem in found if problem.severity == "error"]
+    return [*found, *findings(workflow, servers, _locked(workflow, servers, lock))]
+
+
+def check_open(workflow: Workflow, pool: ServerPool) -> list[Problem]:
+    """The same beside the tools of the servers, all of which were to be opened."""
+    known = [server for server in workflow.plan.servers if server in pool.servers]
+    found = [
+        Problem(
+            "server_unavailable",
+            failure.message,
+            severity="error" if pool.servers[server].required else "warning",
+        )
+        for server in known
+        if (failure := pool.failure(server)) is not None
+    ]
+    listed = {server: pool.listed(server) for server in known if pool.usable(server)}
+    found += tool_problems(workflow, pool.servers, listed)
+    return [*found, *findings(workflow, pool.servers, listed)]
 
 
 def locked_problems(workflow: Workflow, servers: Mapping[str, Server], lock: Lock) -> list[Problem]:
@@ -141,7 +172,11 @@ def findings(workflow: Workflow, servers: Mapping[str, Server], listed: Listed) 
         listed: The tools that are known; may be empty.
     """
     serial = {name for name, server in servers.items() if server.max_concurrency == 1}
-    return warnings_of(workflow, allowed_tools(servers, listed), serial)
+    tools = allowed_tools(servers, listed)
+    proved = prove(workflow, tools)
+    if not listed:  # where nobody was asked, everything is unknown
+        proved = [problem for problem in proved if problem.severity != "note"]
+    return [*proved, *warnings_of(workflow, tools, serial)]
 
 
 def allowed_tools(servers: Mapping[str, Server], listed: Listed) -> dict[str, Tool]:
@@ -173,12 +208,13 @@ def check_online(workflow: Workflow, pool: ServerPool, so_far: str = "nothing wa
         if failure is not None and pool.servers[server].required
     ]
     if missing:
-        raise ServerStartError(workflow.name, missing, so_far)
-    known = {server: pool.listed(server) for server in workflow.plan.servers if pool.usable(server)}
-    problems = tool_problems(workflow, pool.servers, known)
-    problems += _changed_tools(workflow, pool)
+        raise refused(workflow, missing, so_far, ServerStartError)
+    listed = {
+        server: pool.listed(server) for server in workflow.plan.servers if pool.usable(server)
+    }
+    problems = [*tool_problems(workflow, pool.servers, listed), *_changed_tools(workflow, pool)]
     if problems:
-        raise WorkflowError(workflow.name, problems, so_far)
+        raise refused(workflow, problems, so_far)
 
 
 def tool_problems(
@@ -259,7 +295,7 @@ def unknown_tool(
     if tool in listed:
         message = f"the configuration does not allow {server.name}:{tool}"
         hint = f"see allow and deny of server {server.name!r}"
-        return Problem("denied_tool", message, at, task, (), hint)
+        return Problem("denied_tool", message, at, task, (), hint, text=tool)
     tools = [name for name in listed if is_allowed(server, name)]
     near = nearest(tool, tools)
     listing = ", ".join(tools[:MAX_LISTED]) + (", ..." if len(tools) > MAX_LISTED else "")
@@ -269,4 +305,18 @@ def unknown_tool(
         message += f" in {lock.source}"
         new = f"if it is new: {lock.update_command(server.name)}"
         hint = f"{hint}; {new}" if hint else new
-    return Problem("unknown_tool", message, at, task, near, hint)
+    meant = certain(tool, near)
+    operations = (replace_op(at, f"{server.name}:{meant}"),) if meant and at else ()
+    return Problem("unknown_tool", message, at, task, near, hint, text=tool, replacement=operations)
+
+
+def refused(
+    workflow: Workflow,
+    problems: Sequence[Problem],
+    so_far: str = "nothing was called",
+    kind: type[WorkflowError] = WorkflowError,
+) -> WorkflowError:
+    """The error of a workflow in which these are wrong, with their places if it has a file."""
+    if workflow.source is None:
+        return kind(workflow.name, problems, so_far)
+    return kind(str(workflow.source), located(problems, workflow.source), so_far)

@@ -49,14 +49,18 @@ def priorities(plan: Plan, schedule: str, estimates: Mapping[str, float]) -> dic
         estimates: What one call of a task is expected to take, seconds, by task. A task that is
             missing takes the median of the others; if none is known, each takes 1.
     """
-    weights = _weights(plan.tasks, estimates)
+    each = weights(plan.tasks, estimates)
     if schedule == "dataflow":
-        below = graphs.lengths_below(plan.graph, plan.generations, weights)
+        below = graphs.lengths_below(plan.graph, plan.generations, each)
         return {task: -length for task, length in below.items()}
-    return {task: -seconds for task, seconds in (weights or {}).items()}
+    return {task: -seconds for task, seconds in (each or {}).items()}
 
 
-def _weights(tasks: Iterable[str], estimates: Mapping[str, float]) -> dict[str, float] | None:
+def weights(tasks: Iterable[str], estimates: Mapping[str, float]) -> dict[str, float] | None:
+    """What one call of each task takes, seconds; the median of the others where that is not known.
+
+    None if it is known of no task.
+    """
     known = {task: float(estimates[task]) for task in tasks if task in estimates}
     if not known:
         return None

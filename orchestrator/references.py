@@ -57,11 +57,20 @@ _START = re.compile(
 )
 _ID = re.compile(rf"\[({TASK_ID})\]")
 _OLDER_FORM = re.compile(rf"\s*({TASK_ID}?)\.result(?![\w-])")
+_SHOWN = re.compile(r"\$\{[^}]*\}?|\S+")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class ReferenceSyntaxError(ValueError):
-    """Text that begins like a reference and is none."""
+    """Text that begins like a reference and is none.
+
+    Attributes:
+        text: What is meant of the text.
+    """
+
+    def __init__(self, message: str, text: str) -> None:
+        self.text = text
+        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +81,13 @@ class Fault:
         path: Where in the value.
         message: What is wrong, and how to mend it.
         code: `malformed_reference`, or `not_json` for what no JSON document can hold.
+        text: The part of the value that is meant; empty for all of it.
     """
 
     path: Path
     message: str
     code: Code = "malformed_reference"
+    text: str = ""
 
 
 @dataclass(slots=True)
@@ -145,7 +156,7 @@ class Compiler:
         try:
             parts = tuple(split(text))
         except ReferenceSyntaxError as fault:
-            self.faults.append(Fault(path, str(fault)))
+            self.faults.append(Fault(path, str(fault), text=fault.text))
             return Literal(text)
         self.found.extend((path, part) for part in parts if not isinstance(part, str))
         if len(parts) == 1 and not isinstance(parts[0], str):
@@ -205,7 +216,8 @@ def _reference(text: str, start: re.Match[str]) -> tuple[str | Reference | Compu
         begin = text[start.start() :]
         raise ReferenceSyntaxError(
             f"{_shorten(begin, 60)!r} is no reference: {fault} "
-            f"(to write it as text, double its dollar sign: {'$' + _shorten(begin, 20)!r})"
+            f"(to write it as text, double its dollar sign: {'$' + _shorten(begin, 20)!r})",
+            _SHOWN.findall(begin)[0],
         ) from None
 
 

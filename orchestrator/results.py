@@ -105,6 +105,23 @@ class TaskResult:
 
 
 @dataclass(frozen=True, slots=True)
+class MadeUp:
+    """Where the output of a task came from in a dry run.
+
+    Attributes:
+        source: `output_schema`, which its tool declares; or `assumed`, by what refers to it.
+        note: Why it was assumed; empty if it was not.
+    """
+
+    source: Literal["output_schema", "assumed"]
+    note: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as a JSON object."""
+        return {"from": self.source, "note": self.note}
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult:
     """How a run ended. `result["task"]` is the `TaskResult` of a task.
 
@@ -128,6 +145,8 @@ class RunResult:
         output: What the workflow's `output` gave, or the outputs of the last tasks by id.
         error: Why the run was ended early, or why `output` could not be made; else None.
         tasks: Every task, by id.
+        made_up: Of a dry run, where the output of each task came from, by its id; None for a run
+            that called its tools.
     """
 
     run_id: str
@@ -144,13 +163,19 @@ class RunResult:
     output: Any
     error: TaskError | None
     tasks: Mapping[str, TaskResult]
+    made_up: Mapping[str, MadeUp] | None = None
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing was called, and the outputs are made up."""
+        return self.made_up is not None
 
     def __getitem__(self, task: str) -> TaskResult:
         return self.tasks[task]
 
     def to_dict(self) -> dict[str, Any]:
         """The result document."""
-        return {
+        document = {
             "run_id": self.run_id,
             "workflow": self.workflow,
             "status": self.status,
@@ -166,6 +191,10 @@ class RunResult:
             "error": self.error.to_dict() if self.error else None,
             "tasks": {task: result.to_dict() for task, result in self.tasks.items()},
         }
+        if self.made_up is not None:
+            made_up = {task: origin.to_dict() for task, origin in self.made_up.items()}
+            document |= {"dry_run": True, "made_up": made_up}
+        return document
 
     def to_json(self, indent: int | None = 2) -> str:
         """The result document as JSON text."""

@@ -8,13 +8,15 @@ says nothing about any value, and where servers mean more than the letter says, 
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.certainty import fits_for_certain
+from orchestrator.certainty import Certainty
+from orchestrator.conversion import json_type
 from orchestrator.paths import Path
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ class Validator:
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
-        self._fits_for_certain = fits_for_certain(schema)
+        self._certainty = Certainty(schema)
         self._unusable: str | None = None
         self._validator: Any = None
 
@@ -103,14 +105,16 @@ class Validator:
 
         try:
             kind = validator_for(self._schema, default=Draft202012Validator)
-            kind.check_schema(self._schema)  # type: ignore[arg-type]
+            with panics_as_recursion():
+                kind.check_schema(self._schema)  # type: ignore[arg-type]
         except SchemaError as error:
             return error.message
         except (AttributeError, TypeError, ValueError) as error:  # a "$schema" that is no text
             return f"{type(error).__name__}: {error}"
         except RecursionError:
             return "it is nested too deep"
-        self._validator = _taking_tuples(kind)(self._schema, registry=EMPTY_REGISTRY)
+        ours = _dialect(kind, self._certainty)
+        self._validator = ours(self._schema, registry=EMPTY_REGISTRY)
         return ""
 
     def fits(self, value: Any) -> bool:
@@ -126,16 +130,17 @@ class Validator:
             value: A JSON value.
             part: Instead of the whole schema, a part of it; a `$ref` in it leads into the whole.
         """
-        if (part is None and self._fits_for_certain(value)) or self.unusable:
+        if (part is None and self._certainty.fits(value)) or self.unusable:
             return
         from referencing.exceptions import Unresolvable
 
         validator = self._validator if part is None else self._validator.evolve(schema=part)
         try:
-            for error in validator.iter_errors(value):
-                found = map(_mismatch, _telling(error))
-                yield from (mismatch for mismatch in found if mismatch.is_meant)
-        except (Unresolvable, ValueError) as failure:  # a $ref
+            with panics_as_recursion():
+                for error in validator.iter_errors(value):
+                    found = map(_mismatch, _telling(error))
+                    yield from (mismatch for mismatch in found if mismatch.is_meant)
+        except (Unresolvable, ValueError, re.error) as failure:  # a $ref or a pattern
             self._unusable = f"{type(failure).__name__}: {failure}"
         except RecursionError:  # a $ref in circles, or the value is nested deep
             if not isinstance(value, dict | list):
@@ -144,14 +149,52 @@ class Validator:
             return
 
 
-@cache
-def _taking_tuples(kind: Any) -> Any:
-    """The library's validator of a dialect, for values from Python: tuples become JSON arrays."""
+@contextmanager
+def panics_as_recursion() -> Iterator[None]:
+    """Where a schema leads in circles, what the library is built on may panic; no `Exception`.
+
+    Raises:
+        RecursionError: It did.
+    """
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as panic:
+        if type(panic).__module__ == "pyo3_runtime":
+            raise RecursionError(str(panic)) from None
+        raise
+
+
+def _dialect(kind: Any, certainty: Certainty) -> Any:
+    """The library's validator of a dialect, for values from Python, and for large ones.
+
+    Tuples are arrays, and of the items of an array it looks at those alone that may not fit: with a
+    million numbers it would be busy for seconds, and nothing else would go on.
+    """
     from jsonschema import validators
 
     extend: Any = validators.extend  # it has no types
-    types = kind.TYPE_CHECKER.redefine("array", lambda _, value: isinstance(value, list | tuple))
-    return extend(kind, type_checker=types)
+    items_of_kind = kind.VALIDATORS["items"]
+
+    def items(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+        if not isinstance(wanted, dict) or "prefixItems" in schema:
+            yield from items_of_kind(validator, wanted, value, schema)
+        elif validator.is_type(value, "array"):
+            for number, item in certainty.doubtful(value, wanted):
+                yield from validator.descend(item, wanted, path=number)
+
+    types = kind.TYPE_CHECKER.redefine_many({"array": _is_array, "integer": _is_integer})
+    return extend(kind, {"items": items}, type_checker=types)
+
+
+def _is_array(_: Any, value: Any) -> bool:
+    return isinstance(value, list | tuple)
+
+
+def _is_integer(_: Any, value: Any) -> bool:
+    """In every dialect, 2.0 is an integer: in draft 4 it was none, and to JavaScript it is 2."""
+    return json_type(value) == "integer" or (isinstance(value, float) and value.is_integer())
 
 
 def _mismatch(error: ValidationError) -> Mismatch:
@@ -169,9 +212,9 @@ def _telling(error: ValidationError) -> Iterator[ValidationError]:
     """What is wrong with the one form of several that the value is meant to have, if it is one."""
     forms: dict[Any, list[ValidationError]] = defaultdict(list)
     if error.validator in ("anyOf", "oneOf"):
-        for number, inner in enumerate(error.context or ()):
-            path = inner.relative_schema_path  # empty for a form that is `false`
-            forms[path[0] if path else -1 - number].append(inner)
+        for inner in error.context or ():
+            if inner.relative_schema_path:  # a form that is `false` is nobody's
+                forms[inner.relative_schema_path[0]].append(inner)
     meant = list(forms.values())
     if len(meant) > 1:
         meant = [errors for errors in meant if not any(map(_is_of_another_form, errors))]

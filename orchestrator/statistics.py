@@ -109,7 +109,7 @@ class Statistics:
         return found
 
     def update(self, workflow: Workflow, result: RunResult) -> int:
-        """Take in what the tasks of a run took.
+        """Take in what the tasks of a run took; a dry run took nothing that counts.
 
         Args:
             workflow: What was run; it says which tool each task called.
@@ -118,6 +118,8 @@ class Statistics:
         Returns:
             How many tasks there was something to learn of.
         """
+        if result.dry_run:
+            return 0
         tools: dict[str, list[float]] = {}
         mine = self._document.workflows.pop(workflow.name, {})
         for task in workflow.plan.tasks.values():

@@ -14,7 +14,7 @@ from orchestrator.errors import CallError, TaskError
 from orchestrator.outcomes import Cancelled, Outcome, Skipped, Success
 from orchestrator.planning import Plan
 from orchestrator.references import Scope
-from orchestrator.results import RunResult, RunStatus, TaskResult
+from orchestrator.results import MadeUp, RunResult, RunStatus, TaskResult
 from orchestrator.workflow import Schedule, Workflow
 
 
@@ -38,6 +38,7 @@ def summarize(
     stop: Stop | None,
     run_id: str,
     started_at: str,
+    made_up: Mapping[str, MadeUp] | None = None,
 ) -> RunResult:
     """The result of a run in which every task has settled.
 
@@ -51,6 +52,7 @@ def summarize(
         stop: Why it was ended early, if it was.
         run_id: Its name.
         started_at: When it began.
+        made_up: Of a dry run, where the outputs came from.
     """
     plan = workflow.plan
     durations = {task: result.duration_ms for task, result in results.items()}
@@ -72,6 +74,7 @@ def summarize(
         output=output,
         error=stop.error if stop else fault,
         tasks=results,
+        made_up=made_up,
     )
 
 

@@ -133,6 +133,19 @@ def _source(template: Template, below: Path) -> Source | None:
     return None
 
 
+def written(template: Template) -> str:
+    """A template as its author wrote it, or as compact JSON without its references."""
+    match template:
+        case Literal(value):
+            return to_text(value)
+        case Text(parts):
+            return "".join(part if isinstance(part, str) else part.text for part in parts)
+        case ListTemplate() | ObjectTemplate():
+            return "..."
+        case found:
+            return found.text
+
+
 def to_text(value: Any) -> str:
     """What stands for a value inside of a longer string: text as it is, else compact JSON."""
     if isinstance(value, str):

@@ -34,6 +34,7 @@ from orchestrator.paths import describe
 from orchestrator.planning import Plan, make_plan
 from orchestrator.policies import STRICT, TOOL, Fallback, Lock, LockField, Retry, RetryField, RunIf
 from orchestrator.references import TASK_ID
+from orchestrator.sources import located
 
 Schedule = Literal["generations", "dataflow"]
 OnError = Literal["continue", "fail_fast"]
@@ -116,6 +117,7 @@ class Workflow(BaseModel):
     timeout_s: Seconds | None = Field(None, description="Limit of the whole run, seconds.")
 
     _plan: Plan = PrivateAttr()
+    _source: Path | None = PrivateAttr(None)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -156,7 +158,12 @@ class Workflow(BaseModel):
         data = read_document(path)
         if isinstance(data, dict):
             data = {"name": path.name.partition(".")[0] or path.name, **data}
-        return cls.model_validate(data, context={"source": str(source)})
+        try:
+            workflow = cls.model_validate(data, context={"source": str(source)})
+        except WorkflowError as error:
+            raise WorkflowError(error.source, located(error.problems, path)) from None
+        workflow._source = path
+        return workflow
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Workflow) and self.to_dict() == other.to_dict()
@@ -165,6 +172,11 @@ class Workflow(BaseModel):
     def plan(self) -> Plan:
         """The compiled tasks, the graph and its generations."""
         return self._plan
+
+    @property
+    def source(self) -> Path | None:
+        """The file that it was loaded from; None if it was made of data."""
+        return self._source
 
     def to_dict(self) -> dict[str, Any]:
         """The workflow in its one canonical form, without what is at its default."""

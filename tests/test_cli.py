@@ -176,8 +176,10 @@ def test_what_is_wrong_with_both_files_is_said_at_once(
     path = write({"id": "a", "tool": "nothing"})
     assert main(["run", path, "--servers", str(tmp_path / "none.toml")]) == 2
     err = capsys.readouterr().err
-    assert "none.toml" in err
+    assert "error[unreadable_file]: " in err
+    assert "none.toml: cannot be read" in err
     assert "names no tool" in err
+    assert "2 errors, nothing was called" in err
 
 
 def test_a_file_that_is_not_there_is_a_message(capsys: pytest.CaptureFixture[str]) -> None:
@@ -238,9 +240,10 @@ def test_validate_says_valid_or_everything_that_is_wrong(
         "unknown_field",
         "duplicate_id",
     ]
-    assert main(["validate", write(echo("a", 1)), "--servers", servers, "--json"]) == 0
+    path = write(echo("a", 1))
+    assert main(["validate", path, "--servers", servers, "--json"]) == 0
     findings = json.loads(capsys.readouterr().out)
-    assert findings == {"valid": True, "problems": [], "warnings": []}
+    assert findings == {"valid": True, "file": path, "problems": [], "warnings": [], "notes": []}
 
 
 def test_validate_asks_the_servers_for_their_tools_unless_it_is_told_not_to(
@@ -250,15 +253,19 @@ def test_validate_asks_the_servers_for_their_tools_unless_it_is_told_not_to(
     assert main(["validate", path, "--servers", servers]) == 2
     assert "did you mean 'echo'?" in capsys.readouterr().err
     assert main(["validate", path, "--servers", servers, "--offline"]) == 0
-    path = write({"id": "a", "tool": "faulty:append", "retry": 2, "max_parallel": 2})
+    arguments = {"arguments": {"value": 1}}
+    path = write(arguments | {"id": "a", "tool": "faulty:append", "retry": 2, "max_parallel": 2})
     assert main(["validate", path, "--servers", servers]) == 0
     out, err = capsys.readouterr()
-    assert "orchestrator: warning: task 'a', /tasks/0/retry: faulty:append declares" in err
-    assert "max_parallel means nothing without for_each" in err
+    assert "warning[retry_of_a_writer]: faulty:append declares" in err
+    assert "warning[means_nothing]: max_parallel means nothing without for_each" in err
+    assert err.endswith("flow.json: 2 warnings\n")
     assert "valid: 1 task" in out
     assert main(["plan", path, "--servers", servers, "--json"]) == 0
     warnings = json.loads(capsys.readouterr().out)["warnings"]
-    assert [warning["code"] for warning in warnings] == ["means_nothing", "retry_of_a_writer"]
+    assert [warning["code"] for warning in warnings] == ["retry_of_a_writer", "means_nothing"]
+    assert {warning["severity"] for warning in warnings} == {"warning"}
+    assert {warning["line"] for warning in warnings} == {1}
 
 
 def test_of_very_many_errors_the_first_are_shown_and_json_has_all(
@@ -302,9 +309,9 @@ def test_plan_shows_the_generations_in_four_forms(
     assert document["generations"] == [["a"], ["b", "c"]]
     assert document["tasks"]["b"]["depends_on"] == ["a"]
     assert main(["plan", path, "--mermaid"]) == 0
-    assert "t0 --> t1" in capsys.readouterr().out
+    assert "t0 ==> t1" in capsys.readouterr().out
     assert main(["plan", path, "--dot"]) == 0
-    assert '"a" -> "b";' in capsys.readouterr().out
+    assert '"a" -> "c";' in capsys.readouterr().out
 
 
 def test_a_servers_file_that_is_named_has_to_be_there(

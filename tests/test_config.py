@@ -292,7 +292,7 @@ def test_a_url_has_to_be_one(write: Write, url: str) -> None:
         ("servers = 3", "servers.toml", "names no servers"),
         ("[]", "servers.json", "names no servers"),
         ('{"mcpServers": {}}', "servers.json", "names no servers"),
-        ("", "servers.json", "is no JSON: line 1"),
+        ("", "servers.json", "is no JSON: Expecting value"),
         ("[servers.a", "servers.toml", "is no TOML: "),
         ("a = " + "9" * 5000, "servers.toml", "is no TOML: "),
         ("a = " + "[" * 5000, "servers.toml", "is nested too deep"),

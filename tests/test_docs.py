@@ -10,12 +10,20 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import orchestrator
+from mock_servers import keyvalue, news, numbers, weather
+from mock_servers import text as texts
+from orchestrator.cli import main
 from orchestrator.cli.arguments import build_parser
+from orchestrator.client import Orchestrator
+from orchestrator.codes import CODES
 from orchestrator.config import FIELDS as SERVER_FIELDS
-from orchestrator.config import load_config
+from orchestrator.config import Server, load_config
+from orchestrator.diagrams import plan_document
 from orchestrator.documents import read_document
 from orchestrator.errors import ERROR_KINDS
 from orchestrator.events import Event, ServerEvent
+from orchestrator.forecast import forecast
+from orchestrator.svg import svg
 from orchestrator.workflow import Task, Workflow, workflow_schema
 
 ROOT = Path(__file__).parents[1]
@@ -24,6 +32,8 @@ README = (ROOT / "README.md").read_text()
 WORKFLOW = (ROOT / "docs" / "workflow.md").read_text()
 SERVERS = (ROOT / "docs" / "servers.md").read_text()
 PYTHON = (ROOT / "docs" / "python.md").read_text()
+FINDINGS = (ROOT / "docs" / "findings.md").read_text()
+PLAN = (ROOT / "docs" / "plan.md").read_text()
 FAULTS = (ROOT / "docs" / "faults.md").read_text()
 
 
@@ -69,6 +79,26 @@ def test_every_command_is_in_the_readme_and_every_option_is_explained() -> None:
         assert all(action.help for action in parser._actions), name
 
 
+@pytest.mark.anyio
+async def test_the_picture_of_a_plan_is_the_one_that_is_drawn() -> None:
+    modules = (weather, news, numbers, texts)
+    servers = {module.server.name: module.server for module in modules}
+    async with Orchestrator({**servers, "keyvalue": keyvalue.make_server()}) as orchestrator:
+        tools = {tool.target: tool for tool in await orchestrator.tools()}
+    plan = Workflow.load(ROOT / "examples" / "city_brief.json")
+    assert svg(forecast(plan, tools)) + "\n" == (ROOT / "docs" / "plan.svg").read_text()
+
+
+def test_every_field_of_the_document_of_a_plan_is_documented() -> None:
+    plan = Workflow.load({"tasks": [{"id": "a", "tool": "s:t"}]})
+    servers = {"s": Server(command="x")}
+    document = plan_document(forecast(plan, {}, servers, {}, {"a": 1.0}))
+    parts = [document, document["critical_path"], document["calls"], document["expected"]]
+    parts += [document["starts"][0], document["tools"]["s:t"], document["tasks"]["a"]]
+    for name in {name for part in parts for name in part}:
+        assert f"`{name}`" in PLAN, name
+
+
 def test_the_published_schema_is_the_one_that_is_printed() -> None:
     published = json.loads((ROOT / "docs" / "workflow.schema.json").read_text())
     assert published == workflow_schema()
@@ -102,6 +132,30 @@ def test_servers_in_the_documentation_are_valid(tmp_path: Path) -> None:
     path = path.with_suffix(".json")
     path.write_text(desktop)
     assert load_config(path)["time"].args == ["mcp-server-time"]
+
+
+def test_every_code_of_a_finding_has_its_paragraph_and_no_other_has() -> None:
+    paragraphs = re.findall(r"^### `(\w+)`\n\n(\S.{40,})", FINDINGS, re.MULTILINE)
+    assert [code for code, _ in paragraphs] == sorted(CODES)
+    assert FINDINGS.count("\n### ") == len(CODES)
+
+
+def test_the_findings_that_are_shown_are_those_that_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workflow, finding = blocks(FINDINGS, "json")
+    monkeypatch.chdir(tmp_path)
+    Path("broken.json").write_text(workflow)
+    assert main(["validate", "broken.json"]) == 2
+    command = "$ orchestrator validate broken.json\n"
+    shown = command + capsys.readouterr().err
+    assert [shown] == blocks(FINDINGS, "console")
+    assert shown in blocks(README, "console")
+    assert main(["validate", "broken.json", "--json"]) == 2
+    document = json.loads(capsys.readouterr().out)
+    assert document["problems"][-1] == json.loads(finding)
+    for name in (*document, *json.loads(finding)):
+        assert f"`{name}`" in FINDINGS, name
 
 
 def test_every_fault_in_the_documentation_has_a_test() -> None:

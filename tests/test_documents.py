@@ -229,4 +229,49 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("{")
     code, message = message_of(tmp_path / "bad.json")
     assert code == "malformed_document"
-    assert message.startswith("is no JSON: line 1, column 2")
+    assert message.startswith("is no JSON: Expecting property name")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('{\n  "a": 01}', (2, 9)),
+        ('{"a": {"x": 1, "b": "x"},\n "b": {"x": "a"}, "a": [3]}', (2, 19)),
+        ('[{"a": ["a", {"a": 1}], "\\u0061": 1}]', (1, 25)),
+        ('["NaN",\n NaN, 1e999]', (2, 2)),
+        ('["1e999", 1e308, 1e999]', (1, 18)),
+        ('["a", -1, ' + "9" * 5000 + "]", (1, 11)),
+        ('{"a":\n"x\\ud800"}', (2, 3)),
+        ("[" * 100_000, None),
+    ],
+)
+def test_what_is_wrong_with_a_json_document_has_a_line_and_a_column(
+    tmp_path: Path, text: str, place: tuple[int, int] | None
+) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(WorkflowError) as caught:
+        read_document(tmp_path / "a.json")
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.column) == (place or (None, None))
+    assert "line" not in problem.message
+    shown = f"{tmp_path / 'a.json'}:{place[0]}:{place[1]}: " if place else "  is nested"
+    assert shown in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("a: 1\nb:\n  c: 1\n  c: 3", (4, 3)),
+        ("a: [1", (1, 6)),
+        ("a:\n  b: !secret x", (2, 6)),
+        ("a: 1\n7: x", (2, 1)),
+        ("a: [1, !!int 0x1F]", (1, 8)),
+        ("[" * 5000, None),
+    ],
+)
+def test_what_is_wrong_with_a_yaml_document_has_a_line_and_a_column(
+    text: str, place: tuple[int, int] | None
+) -> None:
+    with pytest.raises(DocumentError) as caught:
+        parse_yaml(text)
+    assert (caught.value.line, caught.value.column) == (place or (None, None))

@@ -16,9 +16,10 @@ import orchestrator
 PACKAGE = Path(orchestrator.__file__).parent
 # From the ground up: a module may import those of its own row and of the rows above it.
 LAYERS = [
-    {"codes", "errors", "encoding", "breaker", "clock", "framing", "certainty"},
-    {"paths", "documents", "tokens", "scope", "literals"},
+    {"codes", "errors", "encoding", "breaker", "clock", "framing", "certainty", "spans"},
+    {"paths", "documents", "tokens", "scope", "literals", "mending"},
     {"expressions", "canonical"},
+    {"sources"},
     {"templates", "references", "conversion", "contents", "graph", "inputs", "schemas"},
     {"shapes", "notation", "signatures"},
     {"surroundings", "comparison"},
@@ -40,6 +41,8 @@ LAYERS = [
         "example_plan",
         "briefing",
     },
+    {"effects", "subschemas", "counting", "capacity", "reading", "wishes", "samples"},
+    {"rehearsal"},
     {"wrappers", "definitions"},
     {"differences"},
     {"jobs", "reporting"},
@@ -63,7 +66,8 @@ LAYERS = [
         "pool",
     },
     {"advice", "contradictions", "proof", "preflight", "statistics", "targets", "opening"},
-    {"client", "diagrams"},
+    {"client", "forecast", "telling"},
+    {"diagrams", "layout", "svg"},
     {"observers"},
     {"cli"},
 ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 
 from orchestrator.calls import Tool
 from orchestrator.errors import CallError, MisfitError
@@ -12,6 +14,8 @@ from orchestrator.fitting import MAX_ERRORS, MAX_EXPECTED, check_arguments, chec
 from orchestrator.misfits import misfits
 from orchestrator.references import Compiler
 from orchestrator.schemas import Validator
+from tests.test_certainty import SCHEMAS, VALUES
+from tests.test_conversion import anything
 
 FORECAST = Tool(
     "weather",
@@ -279,3 +283,16 @@ def test_a_tool_has_one_validator_for_each_of_its_schemas() -> None:
     assert same == FORECAST
     assert same.accepts is not FORECAST.accepts
     assert "validator" not in repr(same)
+
+
+@settings(deadline=None, max_examples=300)
+@given(SCHEMAS | anything, VALUES)
+def test_whatever_does_not_fit_whatever_schema_is_one_short_error(schema: Any, value: Any) -> None:
+    try:
+        check_output(Tool("s", "t", {}, output_schema=schema), value)
+    except CallError as failure:
+        error = failure.error
+        assert error.kind == "output_invalid"
+        assert error.details["output"] == value
+        assert len(error.message) < 3000
+        assert json.loads(json.dumps(error.to_dict())) == error.to_dict()

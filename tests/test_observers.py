@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from orchestrator.diagrams import dot, mermaid
 from orchestrator.encoding import to_json
 from orchestrator.engine import Run
 from orchestrator.errors import CallError, TaskError
@@ -153,15 +152,3 @@ async def test_an_error_that_no_document_can_hold_is_in_the_result_and_in_the_jo
     result = await Run(workflow("a", "b"), caller, observers=[Journal(stream)]).execute()
     assert json.loads(result.to_json())["tasks"]["a"]["error"]["details"] == {"data": "NaN"}
     assert '"run_settled"' in stream.getvalue().splitlines()[-1]
-
-
-def test_diagrams_quote_what_their_languages_want_quoted() -> None:
-    tool = 's:say "<hi>" & bye'
-    plan = workflow({"id": "a", "tool": tool}, {"id": "b", "tool": tool, "depends_on": ["a"]}).plan
-    drawn = mermaid(plan)
-    assert '["a<br/>s:say #quot;#lt;hi#gt;#quot; #amp; bye"]' in drawn
-    assert "    t0 --> t1" in drawn
-    assert 'subgraph g1["generation 1"]' in drawn
-    drawn = dot(plan, 'the "plan"')
-    assert drawn.startswith('digraph "the \\"plan\\"" {')
-    assert r'"a" [label="a\ns:say \"<hi>\" & bye"];' in drawn

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from jsonschema import Draft202012Validator
+from referencing.exceptions import Unresolvable
 
-from orchestrator.schemas import Validator
+from orchestrator.schemas import Validator, panics_as_recursion
+from tests.test_certainty import SCHEMAS, VALUES
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
@@ -73,6 +77,9 @@ def test_of_several_forms_the_one_that_is_meant_is_looked_at() -> None:
     found = list(Validator(by_kind).mismatches({"kind": "b"}))
     assert [(m.path, m.keyword, m.missing) for m in found] == [((), "required", ["n"])]
     assert [m.keyword for m in Validator(by_kind).mismatches({"kind": "c"})] == ["oneOf"]
+    assert [m.keyword for m in Validator({"anyOf": [False]}).mismatches(5)] == ["anyOf"]
+    or_none: Any = {"anyOf": [False, {"type": "string"}]}
+    assert [m.expected for m in Validator(or_none).mismatches(5)] == ["string"]
     assert [m.keyword for m in Validator({"oneOf": [{}, {}]}).mismatches(5)] == ["oneOf"]
 
 
@@ -82,6 +89,7 @@ def test_of_several_forms_the_one_that_is_meant_is_looked_at() -> None:
         ({"type": "string", "nullable": True}, None),
         ({"enum": ["a"], "nullable": True}, None),
         ({"multipleOf": 0.01}, 19.99),
+        ({"$schema": "http://json-schema.org/draft-04/schema#", "type": "integer"}, 2.0),
         ({"properties": {"a": {"default": 1}}, "required": ["a"]}, {}),
         ({"type": "array", "items": {"type": "integer"}, "maxItems": 2}, (1, 2)),
     ],
@@ -96,6 +104,8 @@ def test_what_the_server_means_fits_where_the_letter_says_no(schema: Any, value:
         ({"type": "string", "nullable": False}, None),
         ({"type": "string"}, None),
         ({"multipleOf": 0.01}, 19.995),
+        ({"$schema": "http://json-schema.org/draft-04/schema#", "type": "integer"}, 2.5),
+        ({"type": "integer"}, True),
         ({"properties": {"a": {"default": 1}}, "required": ["a", "b"]}, {}),
         ({"properties": {"a": True}, "required": ["a"]}, {}),
         ({"type": "array", "items": {"type": "integer"}}, (1, "2")),
@@ -121,3 +131,56 @@ def test_a_value_that_is_no_json_or_nested_too_deep_spoils_no_schema() -> None:
     assert not validator.unusable
     assert not validator.fits({"a": {"a": 5}})
     assert Validator({"multipleOf": 0.5}).fits(1e400)
+
+
+@settings(deadline=None, max_examples=300)
+@given(SCHEMAS, VALUES)
+def test_a_value_fits_where_the_library_says_so(schema: Any, value: Any) -> None:
+    validator = Validator(schema)
+    fits = validator.fits(value)
+    if validator.unusable:
+        return
+    try:
+        with panics_as_recursion():
+            assert fits == Draft202012Validator(schema).is_valid(value)
+    except (Unresolvable, RecursionError):
+        assert fits
+
+
+@pytest.mark.parametrize("stack", range(12))
+@pytest.mark.parametrize("schema", [{"not": {"$ref": "#"}}, {"oneOf": [{"not": {"$ref": "#"}}]}])
+def test_a_panic_of_what_the_library_is_built_on_is_a_schema_in_circles(
+    schema: Any, stack: int
+) -> None:
+    validator = Validator(schema)
+
+    def fits(below: int) -> bool:  # it depends on where the end of the stack is reached
+        return fits(below - 1) if below else validator.fits("text")
+
+    assert fits(stack)
+    assert validator.unusable == "a $ref leads in circles"
+
+
+def test_an_interrupt_is_no_panic() -> None:
+    with pytest.raises(KeyboardInterrupt), panics_as_recursion():
+        raise KeyboardInterrupt
+
+
+def test_of_many_items_only_those_that_may_be_wrong_are_looked_at() -> None:
+    schema = {"items": {"type": "number"}}
+    found = list(Validator(schema).mismatches([*range(100_000), "x", 1.5, None]))
+    assert [m.path for m in found] == [(100_000,), (100_002,)]
+    deep: Any = 5
+    for _ in range(900):
+        deep = [deep]
+    circular: Any = {"items": {"$ref": "#"}, "type": "array"}
+    assert Validator(circular).fits([deep])
+
+
+def test_a_schema_that_is_nested_too_deep_cannot_be_used() -> None:
+    schema: Any = {"type": "string"}
+    for _ in range(2000):
+        schema = {"not": schema}
+    validator = Validator(schema)
+    assert validator.fits("text")
+    assert validator.unusable == "it is nested too deep"

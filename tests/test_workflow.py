@@ -408,7 +408,7 @@ def test_a_problem_is_a_json_object_too() -> None:
         "column": None,
         "alternatives": ["name"],
         "hint": "",
-        "replacement": [],
+        "replacement": [{"op": "move", "from": "/nam", "path": "/name"}],
     }
 
 

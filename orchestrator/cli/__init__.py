@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from orchestrator.cli.commands import COMMANDS
+    from orchestrator.cli.findings import tell
     from orchestrator.errors import CallError, MisfitError, WorkflowError
 
     try:
@@ -46,7 +47,7 @@ def _run(options: argparse.Namespace) -> int:
         sys.stdout.flush()
         return code
     except WorkflowError as error:
-        print(f"orchestrator: {error}", file=sys.stderr)
+        tell(options, error)
         return WRONG
     except CallError as error:
         print(f"orchestrator: {error.kind}: {error}", file=sys.stderr)

@@ -107,6 +107,12 @@ def _add_run(commands: _Commands) -> None:  # type: ignore[valid-type]
         help="what calls took in earlier runs: read before the run, so that under a limit the "
         "longest path goes first, and brought up to date after it",
     )
+    run.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="call no tool: go through the whole run with outputs that are made up to fit the "
+        "schemas of the tools, which the servers are asked for",
+    )
     run.add_argument("--quiet", action="store_true", help="no progress and no table on stderr")
 
 
@@ -122,24 +128,35 @@ def _add_validate(commands: _Commands) -> None:  # type: ignore[valid-type]
     _add_servers(validate)
     _add_no_lock(validate)
     _add_offline(validate)
+    _add_verbose(validate)
     validate.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
 def _add_plan(commands: _Commands) -> None:  # type: ignore[valid-type]
     plan = commands.add_parser(  # type: ignore[attr-defined]
         "plan",
-        help="show in which generations a workflow runs",
-        description="Show the generations of a workflow, what each task waits for, and what is "
-        "worth a second look. Calls no tool; without a lock file, a table starts the servers to "
-        "ask for their tools.",
+        help="show what a workflow will do",
+        description="Show the generations of a workflow, its critical path, the servers it starts, "
+        "what its tools do, how many calls it makes and how long that takes, and what is worth a "
+        "second look. Calls no tool; without a lock file, it starts the servers to ask for theirs.",
     )
     _add_file(plan)
     _add_servers(plan)
     _add_no_lock(plan)
     _add_offline(plan)
+    _add_verbose(plan)
+    _add_inputs(plan)
+    plan.add_argument(
+        "--statistics",
+        type=Path,
+        metavar="FILE",
+        help="what calls took in earlier runs, as `run --statistics` writes it: for the critical "
+        "path and the expected time",
+    )
     form = plan.add_mutually_exclusive_group()
     form.add_argument("--mermaid", action="store_true", help="print the graph as Mermaid")
     form.add_argument("--dot", action="store_true", help="print the graph as DOT (Graphviz)")
+    form.add_argument("--svg", action="store_true", help="print the graph as a picture, in SVG")
     form.add_argument("--json", action="store_true", help="print the plan as JSON")
 
 
@@ -173,11 +190,13 @@ def _add_catalog(commands: _Commands) -> None:  # type: ignore[valid-type]
     catalog = commands.add_parser(  # type: ignore[attr-defined]
         "catalog",
         help="print the tools and a guide to the workflow format, for a model",
-        description="Start the servers and print their tools with their types, and a short guide "
-        "to the workflow format: with `orchestrator schema`, all that a model needs to write one.",
+        description="Print the tools of the servers with their types, and a short guide to the "
+        "workflow format: with `orchestrator schema`, all that a model needs to write one. Starts "
+        "the servers that are not in the lock file.",
     )
     catalog.add_argument("server", nargs="*", metavar="SERVER", help="only these servers")
     _add_servers(catalog)
+    _add_no_lock(catalog)
     catalog.add_argument("--json", action="store_true", help="print tools and guide as JSON")
     catalog.add_argument(
         "--no-guide", dest="guide", action="store_false", help="print nothing but the tools"
@@ -227,6 +246,12 @@ def _add_no_lock(parser: argparse.ArgumentParser) -> None:
 
 def _add_offline(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="start no server")
+
+
+def _add_verbose(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--verbose", action="store_true", help="show each note with its line, and not their number"
+    )
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:

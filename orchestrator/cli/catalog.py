@@ -16,27 +16,38 @@ from orchestrator.errors import ConfigError, OrchestratorError
 if TYPE_CHECKING:
     from orchestrator.calls import Tool
     from orchestrator.config import Server
+    from orchestrator.lockfile import Lock
 
 
 def found_tools(
-    servers: Mapping[str, Server], names: Sequence[str]
+    servers: Mapping[str, Server], names: Sequence[str], lock: Lock | None = None
 ) -> tuple[list[Tool], list[OrchestratorError]]:
     """The tools of these servers, of all of them if none is named, and why some have none.
+
+    Those that a lock has are taken from it; only the others are started.
 
     Raises:
         ConfigError: There is no such server; with all that there are not.
     """
-    from orchestrator.cli.running import in_event_loop
-    from orchestrator.client import Orchestrator
     from orchestrator.planning import unknown_server
 
     if problems := [unknown_server(name, servers) for name in names if name not in servers]:
         raise ConfigError("servers", problems)
-    wanted = {name: servers[name] for name in names or servers}
+    from orchestrator.preflight import allowed_tools
+
+    chosen = list(dict.fromkeys(names or servers))
+    locked = {name: lock.of(name) for name in chosen if lock is not None and name in lock}
+    known = list(allowed_tools(servers, locked).values())
+    wanted = {name: servers[name] for name in chosen if name not in locked}
+    if not wanted:
+        return known, []
+
+    from orchestrator.cli.running import in_event_loop
+    from orchestrator.client import Orchestrator
 
     async def ask() -> tuple[list[Tool], list[OrchestratorError]]:
         async with Orchestrator(wanted) as orchestrator:
-            tools = await orchestrator.tools()
+            tools = [*known, *await orchestrator.tools()]
             failures = map(orchestrator.failure, wanted)
             return tools, [failure for failure in failures if failure is not None]
 
@@ -46,11 +57,11 @@ def found_tools(
 def catalog(options: argparse.Namespace) -> int:
     """`orchestrator catalog`."""
     from orchestrator.briefing import catalog_document, catalog_text
-    from orchestrator.cli.commands import DEFAULT_SERVERS
+    from orchestrator.cli.knowing import DEFAULT_SERVERS, lock_of
     from orchestrator.config import load_config
 
     servers = load_config(options.servers or DEFAULT_SERVERS)
-    tools, failures = found_tools(servers, options.server)
+    tools, failures = found_tools(servers, options.server, lock_of(options))
     if options.json:
         print(to_json(catalog_document(tools, guide=options.guide), indent=2))
     else:

@@ -12,16 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.catalog import catalog, found_tools
+from orchestrator.cli.findings import document, of_servers, show
+from orchestrator.cli.knowing import (
+    DEFAULT_SERVERS,
+    asks_servers,
+    check_servers,
+    known_of,
+    lock_of,
+)
 from orchestrator.encoding import to_json
 from orchestrator.errors import ConfigError, Problem, WorkflowError
 from orchestrator.loading import uncollected
+from orchestrator.sources import located
 
 if TYPE_CHECKING:
     from orchestrator.config import Server
-    from orchestrator.lockfile import Lock
+    from orchestrator.forecast import Forecast
     from orchestrator.workflow import Workflow
-
-DEFAULT_SERVERS = Path("servers.toml")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -39,17 +46,8 @@ def run(options: argparse.Namespace) -> int:
             lambda: load_config(options.servers or DEFAULT_SERVERS),
         )
         inputs = _inputs(options, workflow)
-        lock = _lock(options)
+        lock = lock_of(options)
     return run_workflow(options, workflow, servers, inputs, lock)
-
-
-def _lock(options: argparse.Namespace) -> Lock | None:
-    """The lock file beside the servers' file, if there is one and it is wanted."""
-    if options.no_lock:
-        return None
-    from orchestrator.lockfile import Lock
-
-    return Lock.beside(options.servers or DEFAULT_SERVERS)
 
 
 def _both(
@@ -62,7 +60,8 @@ def _both(
         try:
             load_servers()
         except ConfigError as other:
-            print(f"orchestrator: {other}", file=sys.stderr)
+            problems = [*error.problems, *of_servers(Path(other.source), other)]
+            raise WorkflowError(error.source, problems) from None
         raise error from None
     return workflow, load_servers()
 
@@ -86,27 +85,27 @@ def validate(options: argparse.Namespace) -> int:
     """`orchestrator validate`."""
     from orchestrator.workflow import Workflow
 
-    problems: list[Problem] = []
-    warnings: list[Problem] = []
     workflow = None
+    found: list[Problem] = []
     try:
         workflow = Workflow.load(options.file)
     except WorkflowError as error:
-        problems += error.problems
-    problems += _server_problems(options, workflow)
-    if workflow is not None and not problems:
-        warnings, problems = _ask_servers(options, workflow)
+        found += error.problems
+    try:
+        if workflow is None:
+            check_servers(options)
+        else:
+            found += known_of(options, workflow).findings
+    except ConfigError as error:
+        found += of_servers(options.servers or DEFAULT_SERVERS, error)
+    findings = located(found, options.file)
+    is_wrong = any(finding.severity == "error" for finding in findings)
     if options.json:
-        findings = {
-            "valid": not problems,
-            "problems": [problem.to_dict() for problem in problems],
-            "warnings": [warning.to_dict() for warning in warnings],
-        }
-        print(to_json(findings, indent=2))
-        return 2 if problems else 0
-    _print_warnings(warnings)
-    if problems:
-        raise WorkflowError(str(options.file), problems)
+        print(to_json(document(str(options.file), findings), indent=2))
+        return 2 if is_wrong else 0
+    show(str(options.file), findings, verbose=options.verbose)
+    if is_wrong:
+        return 2
     assert workflow is not None
     plan = workflow.plan
     print(
@@ -116,94 +115,77 @@ def validate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _ask_servers(
-    options: argparse.Namespace, workflow: Workflow
-) -> tuple[list[Problem], list[Problem]]:
-    """Warnings and problems that show only against the servers' tools.
-
-    The tools are those of the lock if there is one; else the servers are asked, if they may be.
-    """
-    from orchestrator.config import load_config
-    from orchestrator.preflight import check_against, findings
-
-    path = options.servers or DEFAULT_SERVERS
-    if options.servers is None and not path.exists():
-        return findings(workflow, {}, {}), []
-    servers = load_config(path)
-    if (lock := _lock(options)) is not None:
-        return check_against(workflow, servers, lock)
-    if options.offline:
-        return findings(workflow, servers, {}), []
-    from orchestrator.cli.running import in_event_loop
-    from orchestrator.client import Orchestrator
-
-    async def ask() -> tuple[list[Problem], list[Problem]]:
-        async with Orchestrator(servers) as orchestrator:
-            try:
-                return await orchestrator.check(workflow), []
-            except WorkflowError as error:
-                return [], list(error.problems)
-
-    return in_event_loop(ask)
-
-
-def _print_warnings(warnings: list[Problem]) -> None:
-    for warning in warnings:
-        print(f"orchestrator: warning: {warning}", file=sys.stderr)
-
-
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _server_problems(options: argparse.Namespace, workflow: Workflow | None) -> list[Problem]:
-    """What is wrong with the servers' file, and with the servers that tasks name."""
-    from orchestrator.config import load_config
-    from orchestrator.planning import unknown_server
-
-    if options.servers is None and not DEFAULT_SERVERS.exists():
-        return []
-    path = options.servers or DEFAULT_SERVERS
-    try:
-        servers = load_config(path)
-    except ConfigError as error:
-        return [
-            Problem(p.code, f"{path}{p.path}: {p.message}", "", None, p.alternatives, p.hint)
-            for p in error.problems
-        ]
-    return [
-        unknown_server(target.server, servers, f" in {path}", task, at)
-        for task, target, at in (workflow.plan.calls if workflow else ())
-        if target.server not in servers
-    ]
-
-
 def plan(options: argparse.Namespace) -> int:
     """`orchestrator plan`."""
-    from orchestrator import diagrams
+    from orchestrator.forecast import forecast
     from orchestrator.workflow import Workflow
 
     workflow = Workflow.load(options.file)
-    if options.mermaid:
-        print(diagrams.mermaid(workflow.plan))
-        return 0
-    if options.dot:
-        print(diagrams.dot(workflow.plan, workflow.name))
-        return 0
+    inputs, estimates = _given_inputs(options, workflow), _estimates(options, workflow)
+    if sys.stderr.isatty() and asks_servers(options):
+        print("orchestrator: asking the servers for their tools ...", file=sys.stderr)
+    known = known_of(options, workflow)
+    foreseen = forecast(workflow, known.tools, known.servers, inputs, estimates)
+    # A plan can be looked at without its servers, so nothing makes it fail here.
+    findings = located(known.findings, options.file)
+    _print_forecast(options, foreseen, findings)
     if not options.json:
-        from orchestrator.cli.report import print_plan
-
-        print_plan(workflow)
-        sys.stdout.flush()  # before the servers are asked, which takes a while
-    warnings, problems = _ask_servers(options, workflow)
-    warnings = [*problems, *warnings]  # a plan can be looked at without its servers
-    if options.json:
-        document = diagrams.plan_document(workflow)
-        found = [warning.to_dict() for warning in warnings]
-        print(to_json({**document, "warnings": found}, indent=2))
-    else:
-        _print_warnings(warnings)
+        show(str(options.file), findings, verbose=options.verbose)
     return 0
+
+
+def _print_forecast(
+    options: argparse.Namespace, foreseen: Forecast, findings: list[Problem]
+) -> None:
+    """The plan on stdout, in the form that is asked for."""
+    if options.svg:
+        from orchestrator.svg import svg
+
+        print(svg(foreseen))
+    elif options.mermaid or options.dot:
+        from orchestrator import diagrams
+
+        print(diagrams.mermaid(foreseen) if options.mermaid else diagrams.dot(foreseen))
+    elif options.json:
+        from orchestrator.diagrams import plan_document
+
+        found = [finding.to_dict() for finding in findings]
+        print(to_json({**plan_document(foreseen), "warnings": found}, indent=2))
+    else:
+        from orchestrator.cli.plan_report import print_plan
+
+        print_plan(foreseen)
+    sys.stdout.flush()
+
+
+def _given_inputs(options: argparse.Namespace, workflow: Workflow) -> dict[str, Any]:
+    """The inputs that were given, which have to fit; a plan can do without the others."""
+    given = _inputs(options, workflow)
+    if not given:
+        return {}
+    from orchestrator.inputs import complete_inputs
+
+    declared = {
+        name: schema
+        for name, schema in workflow.inputs.items()
+        if name in given or (isinstance(schema, dict) and "default" in schema)
+    }
+    return complete_inputs(declared, given, str(options.file))
+
+
+def _estimates(options: argparse.Namespace, workflow: Workflow) -> dict[str, float]:
+    if options.statistics is None:
+        return {}
+    from orchestrator.statistics import Statistics
+
+    if not options.statistics.exists():
+        message = f"{options.statistics} is not there yet: no times are known"
+        print(f"orchestrator: warning: {message}", file=sys.stderr)
+    return Statistics.load(options.statistics).estimates(workflow)
 
 
 def tools(options: argparse.Namespace) -> int:
@@ -244,7 +226,7 @@ def call(options: argparse.Namespace) -> int:
         problem = Problem("usage", f"{options.target!r} names no tool: it is written server:tool")
         raise WorkflowError("usage", [problem])
     servers = load_config(options.servers or DEFAULT_SERVERS)
-    lock = _lock(options)
+    lock = lock_of(options)
 
     async def ask() -> Any:
         async with Orchestrator(servers, lock) as orchestrator:

@@ -1,6 +1,6 @@
 """Tables for people.
 
-The rule of this file: it shows what a result or a plan holds, and computes nothing of its own.
+The rule of this file: it shows what a result or a tool holds, and computes nothing of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ MAX_ROWS = 60
 WIDE = 110
 LOG = 160
 MAX_ERROR = 300
+MAX_ASSUMED = 8
 NOTABLE_MS = 1
+DRY_RUN = "DRY RUN: nothing was called, outputs are made up"
 STYLES = {
     "success": "green",
     "partial": "yellow",
@@ -33,7 +35,7 @@ STYLES = {
 }
 
 
-def _console(*, stderr: bool = False) -> Console:
+def new_console(*, stderr: bool = False) -> Console:
     """A console; where no terminal limits it, wide enough that tables are not squeezed."""
     console = Console(stderr=stderr, highlight=False)
     return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=LOG)
@@ -41,7 +43,7 @@ def _console(*, stderr: bool = False) -> Console:
 
 def print_result(result: RunResult, workflow: Workflow) -> None:
     """The tasks of a run, and what it came to, on stderr."""
-    console = _console(stderr=True)
+    console = new_console(stderr=True)
     wide = console.width >= WIDE
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("task", "tool", "status"):
@@ -50,9 +52,11 @@ def print_result(result: RunResult, workflow: Workflow) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     if wide:
         table.add_column("why", overflow="fold", ratio=1)
+    if result.dry_run:
+        console.print(Text(DRY_RUN, style="bold magenta"), soft_wrap=True)
     shown = _most_telling(list(result.tasks.values()))
     for task in shown:
-        cells = _row(task, workflow.plan.tasks[task.id].target)
+        cells = _row(task, workflow.plan.tasks[task.id].target, timed=not result.dry_run)
         table.add_row(*cells, *([Text(_why(task))] if wide else []))
     console.print(table)
     for task in shown:
@@ -72,13 +76,13 @@ def _most_telling(tasks: list[TaskResult]) -> list[TaskResult]:
     return sorted(tasks, key=lambda task: (task.status == "success", not task.recovered))[:MAX_ROWS]
 
 
-def _row(task: TaskResult, target: str) -> list[Text | str]:
+def _row(task: TaskResult, target: str, *, timed: bool) -> list[Text | str]:
     return [
         Text(task.id),
         Text(target, style="dim"),
         _status(task),
         str(task.generation),
-        _duration(task.duration_ms) if task.attempts else "",
+        _duration(task.duration_ms) if task.attempts and timed else "",
         str(task.attempts or ""),
     ]
 
@@ -95,30 +99,46 @@ def _why(task: TaskResult) -> str:
     return why if len(why) <= MAX_ERROR else why[: MAX_ERROR - 3] + "..."
 
 
+def _assumed(result: RunResult) -> list[Text]:
+    """Which outputs of a dry run were assumed, by reason."""
+    by_note: dict[str, list[str]] = {}
+    for task, origin in (result.made_up or {}).items():
+        if origin.source == "assumed":
+            by_note.setdefault(origin.note, []).append(task)
+    lines = []
+    for note, tasks in list(by_note.items())[:MAX_ASSUMED]:
+        more = f" and {len(tasks) - MAX_ASSUMED:,} more" if len(tasks) > MAX_ASSUMED else ""
+        lines.append(Text(f"assumed for {', '.join(tasks[:MAX_ASSUMED])}{more}: {note}"))
+    if len(by_note) > MAX_ASSUMED:
+        lines.append(Text(f"and {len(by_note) - MAX_ASSUMED:,} more; --json has them all"))
+    return lines
+
+
 def _summary(result: RunResult) -> list[Text]:
     counts = Counter(task.status for task in result.tasks.values())
     told = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     style = STYLES.get(result.status, "")
-    lines = [
-        Text.assemble(
-            (result.status, style),
-            f": {told}, in {_duration(result.duration_ms)} by {result.schedule}",
-        )
-    ]
+    took = "" if result.dry_run else f", in {_duration(result.duration_ms)}"
+    lines = [Text.assemble((result.status, style), f": {told}{took} by {result.schedule}")]
+    lines += _assumed(result) if result.dry_run else _times(result)
+    if result.error is not None:
+        lines.append(Text(f"{result.error.kind}: {result.error.message}", style="red"))
+    return lines
+
+
+def _times(result: RunResult) -> list[Text]:
     other = result.other_schedule
-    lines.append(
+    lines = [
         Text(
             f"speedup {result.speedup:.2f}x over the sum of the task times "
             f"({_duration(result.sequential_ms)}); critical path "
             f"{_duration(result.critical_path_ms)}; {other['schedule']} would have taken "
             f"{_duration(other['duration_ms'])}"
         )
-    )
+    ]
     if (waited_ms := max(task.waited_ms for task in result.tasks.values())) >= NOTABLE_MS:
         what = "for its server, a slot, a rate or a lock"
         lines.append(Text(f"a task waited up to {_duration(waited_ms)} {what}", style="dim"))
-    if result.error is not None:
-        lines.append(Text(f"{result.error.kind}: {result.error.message}", style="red"))
     return lines
 
 
@@ -126,34 +146,6 @@ def _duration(milliseconds: float) -> str:
     if milliseconds < 1000:
         return f"{milliseconds:.0f} ms" if milliseconds >= 10 else f"{milliseconds:.1f} ms"
     return f"{milliseconds / 1000:.2f} s"
-
-
-def print_plan(workflow: Workflow) -> None:
-    """The generations of a workflow, on stdout."""
-    plan = workflow.plan
-    console = _console()
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("gen", justify="right", no_wrap=True)
-    for heading in ("task", "tool", "waits for"):
-        table.add_column(heading, overflow="fold")
-    for number, generation in enumerate(plan.generations):
-        for index, name in enumerate(generation):
-            task = plan.tasks[name]
-            table.add_row(
-                str(number) if not index else "",
-                Text(name),
-                Text(task.target, style="dim"),
-                Text(", ".join(task.dependencies)),
-                end_section=index == len(generation) - 1,
-            )
-    console.print(table)
-    widest = max(map(len, plan.generations))
-    console.print(
-        f"{workflow.name}: {len(plan.tasks)} tasks in {len(plan.generations)} generations, at most "
-        f"{widest} at once; servers: {', '.join(plan.servers)}",
-        soft_wrap=True,
-        markup=False,
-    )
 
 
 def print_tools(tools: list[Tool]) -> None:
@@ -165,7 +157,7 @@ def print_tools(tools: list[Tool]) -> None:
     for tool in tools:
         first_line = tool.description.strip().partition("\n")[0]
         table.add_row(Text(tool.target), Text(signature(tool), style="dim"), Text(first_line))
-    _console().print(table)
+    new_console().print(table)
 
 
 def tool_document(tool: Tool) -> dict[str, Any]:

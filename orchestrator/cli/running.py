@@ -10,8 +10,13 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+)
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -25,7 +30,7 @@ from orchestrator.errors import Problem, WorkflowError
 from orchestrator.events import Observer
 from orchestrator.lockfile import Lock
 from orchestrator.observers.journal import Journal
-from orchestrator.results import RunResult
+from orchestrator.results import MadeUp, RunResult
 from orchestrator.statistics import Statistics
 from orchestrator.workflow import Workflow
 
@@ -118,20 +123,15 @@ class _Session:
         return code
 
     async def _run(self, orchestrator: Orchestrator) -> int:
-        options = self.options
-        begun = orchestrator.begin(
-            self.workflow,
-            self.inputs,
-            schedule=options.schedule,
-            max_concurrency=options.max_concurrency,
-            estimates=None if self.statistics is None else self.statistics.estimates(self.workflow),
-            observers=self.observers,
-        )
+        begun = self._rehearsed(orchestrator) if self.options.dry_run else self._begun(orchestrator)
         async with AsyncExitStack() as stack:
             with self._preparing:
                 self.current = await stack.enter_async_context(begun)
             if self.current is None:
-                self.current = new_run(self.workflow, _never, observers=self.observers)
+                nothing: dict[str, MadeUp] | None = {} if self.options.dry_run else None
+                self.current = new_run(
+                    self.workflow, _never, observers=self.observers, made_up=nothing
+                )
             if self.signal_name:
                 self.current.cancel(f"interrupted by {self.signal_name}")
             result = await self.current.execute()
@@ -140,6 +140,29 @@ class _Session:
         if self.signal_name:
             return INTERRUPTED
         return 0 if written and _went_well(result) else 1
+
+    def _begun(self, orchestrator: Orchestrator) -> AbstractAsyncContextManager[Run]:
+        options = self.options
+        return orchestrator.begin(
+            self.workflow,
+            self.inputs,
+            schedule=options.schedule,
+            max_concurrency=options.max_concurrency,
+            estimates=None if self.statistics is None else self.statistics.estimates(self.workflow),
+            observers=self.observers,
+        )
+
+    @asynccontextmanager
+    async def _rehearsed(self, orchestrator: Orchestrator) -> AsyncIterator[Run]:
+        """A run that calls nothing. Its tools are those that the servers list."""
+        options = self.options
+        yield await orchestrator.prepare_dry_run(
+            self.workflow,
+            self.inputs,
+            schedule=options.schedule,
+            max_concurrency=options.max_concurrency,
+            observers=self.observers,
+        )
 
     async def _watch_signals(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:

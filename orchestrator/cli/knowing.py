@@ -1,0 +1,123 @@
+"""What is known about a workflow's tools and servers, for the commands that call no tool.
+
+The rule of this file: the one place where `validate`, `plan` and a dry run learn of tools. It calls
+none; what cannot be asked is not known, and that is no error.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from orchestrator.calls import Tool
+    from orchestrator.config import Server
+    from orchestrator.lockfile import Lock
+    from orchestrator.workflow import Workflow
+
+DEFAULT_SERVERS = Path("servers.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known.
+
+    Attributes:
+        findings: What is wrong, what is most likely not meant, and what cannot be known.
+        tools: Each tool that is known, by `server:tool`.
+        servers: The settings of the servers, by name; empty if there are none to be had.
+    """
+
+    findings: list[Problem] = field(default_factory=list)
+    tools: Mapping[str, Tool] = field(default_factory=dict)
+    servers: Mapping[str, Server] = field(default_factory=dict)
+
+
+def known_of(options: argparse.Namespace, workflow: Workflow) -> Known:
+    """What is known of a workflow's tools: from the lock file, or from the servers if they may be
+    asked.
+
+    Raises:
+        ConfigError: The file of the servers is wrong, and is needed or was named.
+        WorkflowError: The lock file is wrong.
+    """
+    from orchestrator.preflight import findings, unknown_servers
+
+    path = options.servers or DEFAULT_SERVERS
+    if options.servers is None and not path.exists():
+        return Known(findings(workflow, {}, {}))
+    servers = _servers(options, path)
+    lock = lock_of(options)
+    if lock is None and not options.offline:
+        return _asked(workflow, servers)
+    unknown = unknown_servers(workflow, servers) if servers else []
+    if lock is None:
+        return Known([*unknown, *findings(workflow, servers, {})], servers=servers)
+    known = _locked(workflow, servers, lock)
+    return replace(known, findings=[*unknown, *known.findings])
+
+
+def check_servers(options: argparse.Namespace) -> None:
+    """See whether the servers' file can be read.
+
+    Raises:
+        ConfigError: It is wrong, and is needed or was named.
+    """
+    path = options.servers or DEFAULT_SERVERS
+    if options.servers is not None or path.exists():
+        _servers(options, path)
+
+
+def asks_servers(options: argparse.Namespace) -> bool:
+    """Whether `known_of` starts the servers."""
+    path = options.servers or DEFAULT_SERVERS
+    is_there = options.servers is not None or path.exists()
+    return is_there and not options.offline and lock_of(options) is None
+
+
+def lock_of(options: argparse.Namespace) -> Lock | None:
+    """The lock file beside the servers' file, if there is one and it is wanted."""
+    if options.no_lock:
+        return None
+    from orchestrator.lockfile import Lock
+
+    return Lock.beside(options.servers or DEFAULT_SERVERS)
+
+
+def _servers(options: argparse.Namespace, path: Path) -> dict[str, Server]:
+    """The servers' settings. Offline, a file that nobody named may be wrong."""
+    from orchestrator.config import load_config
+
+    try:
+        return load_config(path)
+    except ConfigError:
+        if options.servers is not None or not options.offline:
+            raise
+        return {}
+
+
+def _locked(workflow: Workflow, servers: Mapping[str, Server], lock: Lock) -> Known:
+    from orchestrator.preflight import allowed_tools, check_against
+
+    named = [name for name in workflow.plan.servers if name in servers and name in lock]
+    tools = allowed_tools(servers, {name: lock.of(name) for name in named})
+    return Known(check_against(workflow, servers, lock), tools, servers)
+
+
+def _asked(workflow: Workflow, servers: Mapping[str, Server]) -> Known:
+    from orchestrator.cli.running import in_event_loop
+    from orchestrator.client import Orchestrator
+
+    async def ask() -> Known:
+        async with Orchestrator(servers) as orchestrator:
+            found = await orchestrator.findings(workflow)
+            named = [name for name in workflow.plan.servers if name in servers]
+            tools = [tool for name in named for tool in await orchestrator.tools(name)]
+            return Known(found, {tool.target: tool for tool in tools}, servers)
+
+    return in_event_loop(ask)

@@ -1,0 +1,241 @@
+"""Where in the text of a JSON or YAML document each value stands.
+
+The rule of this file: offsets, and nothing of what a document means. A container is looked through
+when somebody asks for what is in it, and once; so a place in a big file costs little more than to
+skip what stands before it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import yaml
+
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)  # only to find where a value ends
+_SPACE = re.compile(r"[ \t\n\r]*")
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
+_UNIT = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....|\\.|.", re.DOTALL)
+
+
+class Span(NamedTuple):
+    """A piece of a text: the offsets of its first character and of the one after its last."""
+
+    start: int
+    end: int
+
+
+@dataclass
+class Node:
+    """A value in a document.
+
+    Attributes:
+        span: Where it stands.
+        name: Where the name stands that an object has for it, quotes included; else None.
+        scan: Finds what is in it.
+    """
+
+    span: Span
+    name: Span | None
+    scan: Callable[[], dict[str, Node]]
+
+    @cached_property
+    def children(self) -> dict[str, Node]:
+        """What is in it, by name, or by position as text."""
+        return self.scan()
+
+
+def lookup(root: Node, steps: Sequence[str]) -> tuple[Node, bool]:
+    """The value that these steps lead to, or the last one on the way; and whether it is the one."""
+    here = root
+    for step in steps:
+        if step not in here.children:
+            return here, False
+        here = here.children[step]
+    return here, True
+
+
+def json_tree(text: str) -> Node:
+    """The values of a JSON document, which has to be well-formed.
+
+    Raises:
+        ValueError: It is not; now, or when a container is looked through.
+    """
+    start = _skip(text, 0)
+    return _json_node(text, start, _end(text, start), None)
+
+
+def _json_node(text: str, start: int, end: int, name: Span | None) -> Node:
+    return Node(Span(start, end), name, lambda: dict(_json_children(text, start)))
+
+
+def _json_children(text: str, start: int) -> Iterator[tuple[str, Node]]:
+    opening, here, count = text[start], _skip(text, start + 1), 0
+    while opening in "{[" and text[here] not in "}]":
+        step, name = str(count), None
+        if opening == "{":
+            name = Span(here, _end(text, here))
+            step = json.loads(text[name.start : name.end])
+            here = _skip(text, _skip(text, name.end) + 1)  # past the colon
+        end = _end(text, here)
+        yield step, _json_node(text, here, end, name)
+        count += 1
+        here = _skip(text, end)
+        if text[here] == ",":
+            here = _skip(text, here + 1)
+
+
+def _skip(text: str, offset: int) -> int:
+    space = _SPACE.match(text, offset)
+    return space.end() if space else offset
+
+
+def _end(text: str, start: int) -> int:
+    try:
+        end: int = _DECODER.raw_decode(text, start)[1]
+    except RecursionError:
+        return _end_of_deep(text, start)
+    return end
+
+
+def _end_of_deep(text: str, start: int) -> int:
+    depth = 0
+    for token in _TOKEN.finditer(text, start):
+        depth += (token[0] in ("{", "[")) - (token[0] in ("}", "]"))
+        if not depth:
+            return token.end()
+    raise ValueError("a container has no end")
+
+
+def yaml_tree(text: str) -> Node | None:
+    """The values of a YAML document; None if it is empty.
+
+    Raises:
+        ValueError: It is not well-formed.
+        RecursionError: It is nested too deep.
+    """
+    import yaml
+
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as failure:
+        raise ValueError(str(failure)) from None
+    return None if root is None else _yaml_node(root, None)
+
+
+def _yaml_node(node: yaml.Node, name: Span | None) -> Node:
+    return Node(_marked(node), name, lambda: dict(_yaml_children(node)))
+
+
+def _marked(node: yaml.Node) -> Span:
+    return Span(node.start_mark.index, node.end_mark.index)
+
+
+def _yaml_children(node: yaml.Node) -> Iterator[tuple[str, Node]]:
+    import yaml
+
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            yield str(name.value), _yaml_node(value, _marked(name))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield str(index), _yaml_node(value, None)
+
+
+def within(text: str, string: Span, piece: str) -> Span | None:
+    """Where a piece of a string stands in a document, whatever its escapes; None if it does not.
+
+    Args:
+        text: The document.
+        string: Where the string stands in it, quotes included.
+        piece: What is looked for in the value of the string.
+    """
+    raw = text[string.start : string.end]
+    if not raw.startswith('"') or "\\" not in raw:
+        offset = raw.find(piece)
+        begin = string.start + offset
+        return Span(begin, begin + len(piece)) if offset >= 0 else None
+    units = list(_UNIT.finditer(raw, 1, len(raw) - 1))
+    offset = "".join(map(_meant, units)).find(piece)
+    if offset < 0:
+        return None
+    last = units[offset + len(piece) - 1]
+    return Span(string.start + units[offset].start(), string.start + last.end())
+
+
+def _meant(unit: re.Match[str]) -> str:
+    """The character that a character or an escape stands for; those of YAML alone for nothing."""
+    try:
+        meant: str = json.loads(f'"{unit[0]}"')
+    except ValueError:
+        return "\0"
+    return meant
+
+
+def tokens(text: str) -> Iterator[re.Match[str]]:
+    """The tokens of a JSON document, which need not be right."""
+    return _TOKEN.finditer(text)
+
+
+def token_at(text: str, offset: int) -> Span:
+    """The token that begins at an offset, of JSON, or of YAML as far as it is alike."""
+    token = _TOKEN.match(text, offset)
+    return Span(offset, token.end() if token else offset + 1)
+
+
+def second_name(text: str, name: str) -> int:
+    """The offset of the second member of that name in one object of a JSON document, or 0."""
+    seen: list[bool | None] = []  # for each open container: whether the name was there
+    before: re.Match[str] | None = None
+    for token in tokens(text):
+        match token[0]:
+            case "{":
+                seen.append(False)
+            case "[":
+                seen.append(None)
+            case "}" | "]":
+                seen.pop()
+            case ":" if before is not None and json.loads(before[0]) == name:
+                if seen[-1]:
+                    return before.start()
+                seen[-1] = True
+        before = token
+    return 0
+
+
+class Lines:
+    """The lines of a text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._starts = [0, *(found.end() for found in re.finditer("\n", text))]
+
+    def place(self, offset: int) -> tuple[int, int]:
+        """The line and the column of a character, both from 1."""
+        line = bisect_right(self._starts, offset)
+        return line, offset - self._starts[line - 1] + 1
+
+    def offset(self, line: int, column: int) -> int:
+        """The offset of a character; the end of the text for one that is not there."""
+        if line > len(self._starts):
+            return len(self._text)
+        return self._starts[line - 1] + column - 1
+
+    def line(self, number: int) -> str:
+        """A line, from 1, without its end; empty if there is none of that number."""
+        if number > len(self._starts):
+            return ""
+        start = self._starts[number - 1]
+        end = self._starts[number] - 1 if number < len(self._starts) else len(self._text)
+        return self._text[start:end]
+
+    def end(self, offset: int) -> int:
+        """Where the line of a character ends."""
+        line, column = self.place(offset)
+        return offset - column + 1 + len(self.line(line))
