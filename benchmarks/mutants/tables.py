@@ -96,7 +96,7 @@ def heading(trial: Trial) -> str:
 def table(trial: Trial) -> Table:
     """All counts."""
     made = Table(box=SIMPLE_HEAD, title="Mistakes, and what was said of them before the run")
-    made.add_column("kind")
+    made.add_column("kind", no_wrap=True)
     for column in COLUMNS:
         made.add_column(column, justify="right")
     for each in rows(trial):
