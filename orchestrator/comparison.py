@@ -15,7 +15,7 @@ from typing import Any
 from orchestrator.codes import Code, Severity
 from orchestrator.conversion import ALL_TYPES, Types, converted, listed
 from orchestrator.errors import nearest
-from orchestrator.paths import Path, follow
+from orchestrator.paths import Path, follow, format_path
 from orchestrator.schemas import Mismatch, Validator
 from orchestrator.shapes import (
     SILENT_NULL,
@@ -30,6 +30,7 @@ from orchestrator.shapes import (
     Unknown,
     Variant,
     declared,
+    has_default,
     is_closed,
     item_of,
     member_of,
@@ -111,10 +112,8 @@ class Comparison:
             return
         match given:
             case Sourced(shape, text):
-                yield from (
-                    finding if finding.text else replace(finding, text=text)
-                    for finding in self._sourced(shape, wanted, path)
-                )
+                for finding in self._sourced(shape, wanted, path):
+                    yield _at_reference(finding, path, text)
             case Exactly(value):
                 yield from self._literal(value, wanted, path)
             case Either(options, each):
@@ -130,27 +129,29 @@ class Comparison:
         match shape:
             case Either(options, each):
                 yield from _merged([list(self._sourced(o, wanted, path)) for o in options], each)
-                return
             case Exactly(value):
                 if isinstance(value, str | int | float):
                     value = converted(value, self._reader.kinds(wanted))
                 yield from self._literal(value, wanted, path)
-                return
             case Sourced(inner):
                 yield from self._sourced(inner, wanted, path)
-                return
             case Unknown():
                 yield from self._fit(shape, wanted, path)
-                return
+            case _:
+                yield from self._converted(shape, wanted, path)
+
+    def _converted(self, shape: Shape, wanted: Known, path: Path) -> Iterator[Finding]:
+        """The types that are left when what may be converted is taken out."""
         kinds, accepted = self._reader.kinds(shape), self._reader.kinds(wanted)
+        rest = kinds
         if "string" in kinds and "string" not in accepted and accepted & _NOT_TEXT:
             message = f"is text, and {words(accepted)} is wanted: it depends on the text"
             yield Finding(path, "unknown_type", "note", message)
-            kinds -= {"string"}
+            rest -= {"string"}
         if "string" in accepted and accepted <= {"string", "null"}:
-            kinds -= {"number", "integer", "boolean"}
-        if kinds:
-            yield from self._typed(shape, wanted, path, kinds)
+            rest -= {"number", "integer", "boolean"}
+        for finding in self._typed(shape, wanted, path, rest) if rest else ():
+            yield finding if rest == kinds else _milder(finding)
 
     def _literal(self, value: Any, wanted: Known, path: Path) -> Iterator[Finding]:
         mismatches = list(self.validator(wanted.root).mismatches(value, wanted.schema))
@@ -245,11 +246,15 @@ class Comparison:
     def _object(self, given: Shape, variant: Variant, root: Any, path: Path) -> Iterator[Finding]:
         names = tuple(dict.fromkeys(declared(variant)))
         given_names = self._reader.names(given)
-        required = dict.fromkeys(name for part in variant for name in listed(part, "required"))
+        # As at run time, what has a default may be missing: some libraries list it as required.
+        required = [
+            name
+            for name in dict.fromkeys(n for part in variant for n in listed(part, "required"))
+            if isinstance(name, str) and not has_default(variant, name)
+        ]
         if is_closed(variant):
             yield from self._unexpected(given, given_names, variant, root, path)
-        missing = [name for name in required if isinstance(name, str)]
-        for name in dict.fromkeys([*missing, *(n for n in names if n in given_names)]):
+        for name in dict.fromkeys([*required, *(n for n in names if n in given_names)]):
             found = self._reader.step(given, name)
             if found.presence == "no" or (found.presence == "maybe" and name in required):
                 if name in required:
@@ -286,11 +291,7 @@ class Comparison:
         if each is None or not isinstance(inner.shape, Known):
             return
         for finding in self._fit(each, inner.shape, path):  # a list that is empty would fit
-            severity: Severity = "warning" if finding.severity == "error" else finding.severity
-            code: Code = "may_not_fit" if finding.severity == "error" else finding.code
-            yield replace(
-                finding, severity=severity, code=code, message=f"its items: {finding.message}"
-            )
+            yield replace(_milder(finding), message=f"its items: {finding.message}")
 
 
 def _lacking(name: str, certain: bool, path: Path) -> Finding:
@@ -319,8 +320,6 @@ def _wrong_type(path: Path, described: str, accepted: Types, value: Any = None) 
     certain = ""
     if isinstance(value, str) and "string" not in accepted:
         certain = _as_json(value, accepted)
-    elif isinstance(value, int | float) and accepted <= {"string", "null"}:
-        certain = json.dumps(json.dumps(value))
     return Finding(path, "wrong_argument", "error", message, "", (), certain)
 
 
@@ -332,6 +331,20 @@ def _as_json(text: str, accepted: Types) -> str:
         return ""
     fits = {bool: "boolean", int: "integer", float: "number"}.get(type(value))
     return text if fits in accepted and text == json.dumps(value) else ""
+
+
+def _milder(finding: Finding) -> Finding:
+    """What is wrong with some of the values that there may be, and not with all."""
+    if finding.severity != "error":
+        return finding
+    return replace(finding, severity="warning", code="may_not_fit")
+
+
+def _at_reference(finding: Finding, path: Path, text: str) -> Finding:
+    """What is wrong inside of what a reference gives: the file has nothing but the reference."""
+    below = format_path(finding.path[len(path) :])
+    message = f"{finding.message} (at its {below})" if below else finding.message
+    return replace(finding, path=path, text=finding.text or text, message=message)
 
 
 def _badness(found: list[Finding]) -> tuple[int, int]:
@@ -346,7 +359,4 @@ def _merged(ways: list[list[Finding]], each: bool) -> Iterator[Finding]:
     for finding in (finding for way in ways for finding in way):
         if (finding.path, finding.message) not in seen and finding.message:
             seen.add((finding.path, finding.message))
-            if finding.severity == "error" and not each and not all(failing):
-                yield replace(finding, severity="warning", code="may_not_fit")
-            else:
-                yield finding
+            yield finding if each or all(failing) else _milder(finding)

@@ -301,7 +301,8 @@ class ExpressionShapes:
             case "length":
                 return INTEGER
             case "not_null":
-                return either([*map(_not_null, arguments[:-1]), arguments[-1]])
+                telling = [argument for argument in arguments[:-1] if argument != NULL]
+                return either([*map(_not_null, telling), arguments[-1]])
             case "sort" | "sort_by":
                 return ArrayOf(self._item(arguments[0]))
             case "reverse":

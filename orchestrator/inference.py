@@ -168,17 +168,20 @@ def _base(reference: Reference) -> str:
     return f"${reference.root}[{reference.name}]"
 
 
-def references_in(template: Template | None) -> Iterator[Reference | Computed]:
-    """Each reference and expression of a template."""
+def references_in(
+    template: Template | None, path: Path = ()
+) -> Iterator[tuple[Path, Reference | Computed]]:
+    """Each reference and expression of a template, with its place in the value."""
     match template:
         case Reference() | Computed():
-            yield template
+            yield path, template
         case Text(parts):
-            yield from (part for part in parts if not isinstance(part, str))
+            yield from ((path, part) for part in parts if not isinstance(part, str))
         case ListTemplate(items):
-            for item in items:
-                yield from references_in(item)
+            for index, item in enumerate(items):
+                yield from references_in(item, (*path, index))
         case ObjectTemplate(members):
             for name, member in members:
-                yield from references_in(name)
-                yield from references_in(member)
+                step = str(name.value) if isinstance(name, Literal) else ""
+                yield from references_in(name, path)
+                yield from references_in(member, (*path, step))

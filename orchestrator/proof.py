@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 from orchestrator.calls import Tool
 from orchestrator.comparison import Comparison, Finding
-from orchestrator.errors import Problem, certain, pointer
+from orchestrator.errors import Problem, certain, move_op, pointer, replace_op
 from orchestrator.inference import Inference, references_in
-from orchestrator.paths import Path, PlaceMissingError, follow, format_path
+from orchestrator.mending import Mends, value_at
+from orchestrator.paths import Path, format_path
 from orchestrator.planning import Plan, Target, TaskPlan
 from orchestrator.references import Reference, Template
 from orchestrator.shapes import (
@@ -58,7 +60,7 @@ class _Prover:
         self._comparison = Comparison(self._reader)
         self._inputs = {name: _input(schema) for name, schema in workflow.inputs.items()}
         self._outputs: dict[str, Shape] = {}
-        self._document: dict[str, Any] | None = None
+        self._mends = Mends()
         self._found: dict[tuple[int, str, str, str], Problem] = {}
         self._always_there: set[str] = set()
         self._has_critical = any(task.policies.critical for task in self._plan.tasks.values())
@@ -74,7 +76,8 @@ class _Prover:
             inference.shape_of(self._plan.output)
             self._add(inference.found, None, ("output",))
         self._unused_inputs()
-        return [self._found[key] for key in sorted(self._found)]
+        found = [self._found[key] for key in sorted(self._found)]
+        return self._mends.apply(found, self._document) if found else found
 
     def _task(self, task: TaskPlan) -> None:
         policies = task.policies
@@ -180,27 +183,29 @@ class _Prover:
     def _may_lack(self, task: TaskPlan) -> None:
         """References that are an error where a task has no output, under another `run_if`."""
         alone = task.policies.run_if == "any_failed" and len(task.dependencies) == 1
-        for reference in references_in(task.arguments):
+        for path, reference in references_in(task.arguments):
             if not isinstance(reference, Reference) or reference.root != "OUTPUT":
                 continue
             if reference.or_null or reference.name is None or reference.name in self._always_there:
                 continue
             each = self._plan.tasks[reference.name].policies.for_each is not None
-            place = (pointer("tasks", task.index, "arguments"), reference.text)
-            braces = f"${{OUTPUT[{reference.name}]}} is null then"
+            at = pointer("tasks", task.index, "arguments", *path)
+            hint, text = f"${{OUTPUT[{reference.name}]}} is null then", reference.text
             if alone and not each:
-                message = f"task {reference.name!r} has failed when this one runs: no output"
-                problem = Problem("never_an_output", message, place[0], task.id, (), braces)
+                message = (
+                    f"{text}: task {reference.name!r} has failed when this one runs: no output"
+                )
+                problem = Problem("never_an_output", message, at, task.id, (), hint, "error", text)
             else:
-                message = f"task {reference.name!r} may have no output (run_if is "
+                message = f"{text}: task {reference.name!r} may have no output (run_if is "
                 message += f"{task.policies.run_if}): then this is an error"
-                problem = Problem("maybe_absent", message, place[0], task.id, (), braces, "warning")
-            self._keep(task.index, problem, reference.text)
+                problem = Problem("maybe_absent", message, at, task.id, (), hint, "warning", text)
+            self._keep(task.index, problem, text)
 
     def _unused_inputs(self) -> None:
         used: set[str | None] = set()
         for template in self._templates():
-            for found in references_in(template):
+            for _, found in references_in(template):
                 used |= {place.name for place in found.places if place.root == "INPUT"}
         if None in used:
             return
@@ -252,26 +257,25 @@ class _Prover:
         """What mends it for certain, as a JSON Patch."""
         if finding.code == "unexpected_argument" and len(finding.path) == 1:
             name = certain(str(where[-1]), finding.alternatives)
-            if name is None or self._value_at((*where[:-1], name)) is not None:
+            if name is None or self._has(pointer(*where[:-1], name)):
                 return ()
-            to = pointer(*where[:-1], name)
-            return ({"op": "move", "from": pointer(*where), "path": to},)
+            return (move_op(pointer(*where), pointer(*where[:-1], name)),)
         if not finding.value:
             return ()
-        value = json.loads(finding.value)
         if finding.text:
-            whole = self._value_at(where)
-            if not isinstance(whole, str) or whole.count(finding.text) != 1:
-                return ()
-            value = whole.replace(finding.text, value)
-        return ({"op": "replace", "path": pointer(*where), "value": value},)
+            self._mends.note(pointer(*where), finding.text, json.loads(finding.value))
+            return ()
+        return (replace_op(pointer(*where), json.loads(finding.value)),)
 
-    def _value_at(self, where: Path) -> Any:
-        if self._document is None:
-            self._document = self._workflow.to_dict()
-        with suppress(PlaceMissingError):
-            return follow(self._document, where)
-        return None
+    def _has(self, path: str) -> bool:
+        with suppress(KeyError, IndexError):
+            value_at(self._document, path)
+            return True
+        return False
+
+    @cached_property
+    def _document(self) -> dict[str, Any]:
+        return self._workflow.to_dict()
 
 
 def _input(schema: Any) -> Shape:

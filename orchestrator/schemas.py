@@ -7,12 +7,14 @@ says nothing about any value, and where servers mean more than the letter says, 
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.certainty import Certainty
@@ -99,20 +101,19 @@ class Validator:
 
     def _load(self) -> str:
         """Make the library's validator; gives what is wrong with the schema."""
-        from jsonschema import Draft202012Validator, SchemaError
+        from jsonschema import Draft202012Validator
         from jsonschema.validators import validator_for
         from referencing.jsonschema import EMPTY_REGISTRY
 
         try:
             kind = validator_for(self._schema, default=Draft202012Validator)
-            with panics_as_recursion():
-                kind.check_schema(self._schema)  # type: ignore[arg-type]
-        except SchemaError as error:
-            return error.message
+            fault = _fault(kind, json.dumps(self._schema, sort_keys=True))
         except (AttributeError, TypeError, ValueError) as error:  # a "$schema" that is no text
             return f"{type(error).__name__}: {error}"
         except RecursionError:
             return "it is nested too deep"
+        if fault:
+            return fault
         ours = _dialect(kind, self._certainty)
         self._validator = ours(self._schema, registry=EMPTY_REGISTRY)
         return ""
@@ -147,6 +148,25 @@ class Validator:
                 self._unusable = "a $ref leads in circles"
         except (TypeError, OverflowError):  # the value is no JSON: who sends it says so
             return
+
+
+@lru_cache(maxsize=1000)
+def _fault(kind: Any, schema: str) -> str:
+    """What is wrong with a schema, as a JSON text; empty if nothing is.
+
+    It takes some ms, and the same tools are looked at for one workflow after the other.
+
+    Raises:
+        RecursionError: It is nested too deep.
+    """
+    from jsonschema import SchemaError
+
+    try:
+        with panics_as_recursion():
+            kind.check_schema(json.loads(schema))
+    except SchemaError as error:
+        return error.message
+    return ""
 
 
 @contextmanager

@@ -343,8 +343,8 @@ def member_of(variant: Variant, name: str, root: Any) -> Found:
     if parts:
         required = any(name in listed(schema, "required") for schema in variant)
         # Servers in Python declare what has a default as optional, and always send it.
-        has_default = any(isinstance(part, Mapping) and "default" in part for part in parts)
-        presence: Presence = "yes" if required else "unknown" if has_default else "maybe"
+        optional: Presence = "unknown" if has_default(variant, name) else "maybe"
+        presence: Presence = "yes" if required else optional
         shape = Known(parts[0] if len(parts) == 1 else {"allOf": parts}, root)
         if False in parts:
             presence = "no"
@@ -358,6 +358,12 @@ def member_of(variant: Variant, name: str, root: Any) -> Found:
     if names and not conditional:  # the servers of the SDKs answer nothing that is not declared
         return Found(NULL, "no", _object(names), names)
     return Found(Unknown(_SILENT), "unknown")
+
+
+def has_default(variant: Variant, name: str) -> bool:
+    """Whether a property is declared with a default."""
+    parts = (part for schema in variant for part in _declared_parts(schema, name))
+    return any(isinstance(part, Mapping) and "default" in part for part in parts)
 
 
 def is_closed(variant: Variant) -> bool:

@@ -195,11 +195,11 @@ B = "/tasks/1/arguments"
         (using("free", x={"$OUTPUT[a].itms": 1}), [("error", "unknown_place", f"{B}/x")]),
         (
             using("search", query="$OUTPUT[a].total") | {"run_if": "all_done"},
-            [("warning", "maybe_absent", B)],
+            [("warning", "maybe_absent", f"{B}/query")],
         ),
         (
             using("search", query="$OUTPUT[a].total") | {"run_if": "any_failed"},
-            [("error", "never_an_output", B)],
+            [("error", "never_an_output", f"{B}/query")],
         ),
         (
             using("search", query="${OUTPUT[a].total}") | {"run_if": "any_failed"},
@@ -274,7 +274,6 @@ def test_a_place_that_is_not_there_names_what_is() -> None:
     ("task", "operation"),
     [
         (using("search", qury="x"), {"op": "move", "from": f"{B}/qury", "path": f"{B}/query"}),
-        (using("search", query=5), {"op": "replace", "path": f"{B}/query", "value": "5"}),
         (using("strict", n="5"), {"op": "replace", "path": f"{B}/n", "value": 5}),
         (using("kind", of="CAT"), {"op": "replace", "path": f"{B}/of", "value": "cat"}),
     ],
@@ -284,12 +283,49 @@ def test_what_is_certainly_meant_is_proposed(task: Any, operation: Any) -> None:
     assert proposed == [(operation,)]
 
 
+def test_all_that_is_certain_in_one_text_is_mended_at_once() -> None:
+    task = using("search", query="$OUTPUT[a].totl and $OUTPUT[a].itms")
+    mended = {
+        "op": "replace",
+        "path": f"{B}/query",
+        "value": "$OUTPUT[a].total and $OUTPUT[a].items",
+    }
+    assert [p.replacement for p in findings(SEARCH, task)] == [(mended,), (mended,)]
+
+
+def test_what_a_reference_gives_is_told_of_at_the_reference() -> None:
+    task = using("save", article="$OUTPUT[a]")
+    assert told(SEARCH, task) == [("error", "missing_argument", f"{B}/article")] * 2
+    each = SEARCH | {"for_each": ["x"]}
+    found = findings(each, using("save", article="$OUTPUT[a][0].items[0]", x={"y": "$OUTPUT[a]"}))
+    assert [p.path for p in found] == [f"{B}/x"]
+
+
+def test_an_argument_with_a_default_is_not_missing_even_if_it_is_listed_as_required() -> None:
+    given = schema("q:string", {"n": {"type": "integer", "default": 3}}) | {"required": ["q", "n"]}
+    tools = TOOLS | {"s:zod": Tool("s", "zod", given)}
+    tasks = [SEARCH, using("zod", q="$OUTPUT[a].items[0].title")]
+    assert prove(Workflow.load({"tasks": tasks}), tools) == []
+
+
+def test_a_union_of_which_a_part_becomes_text_may_fit() -> None:
+    union = {
+        "type": "object",
+        "properties": {"x": {"type": ["array", "number"]}},
+        "required": ["x"],
+    }
+    tools = TOOLS | {"s:union": Tool("s", "union", {}, output_schema=union)}
+    tasks = [{"id": "a", "tool": "s:union"}, using("search", query="$OUTPUT[a].x")]
+    found = prove(Workflow.load({"tasks": tasks}), tools)
+    assert [(p.severity, p.code) for p in found] == [("warning", "may_not_fit")]
+
+
 def test_what_is_not_certain_is_not_proposed() -> None:
     for task in (
         using("search", query="x", limt=3, limit=4),
         using("search", query="$OUTPUT[a].x"),
         using("strict", n="five"),
-        using("search", query="$OUTPUT[a].totl and $OUTPUT[a].totl"),
+        using("search", query=5),
     ):
         assert [p.replacement for p in findings(SEARCH, task) if p.replacement] == []
 
