@@ -18,7 +18,7 @@ from benchmarks import mutants
 from benchmarks.__main__ import main
 from benchmarks.mutants import tables, trial
 from benchmarks.mutants.derived import closed, derive
-from benchmarks.mutants.judging import Judged, Verdict, judge, mends, news, patched
+from benchmarks.mutants.judging import Judged, Verdict, judge, judge_mend, mend, news, patched
 from benchmarks.mutants.mistakes import Mistake, misspelled
 from benchmarks.mutants.oracle import Failed, Outcome, observe
 from benchmarks.mutants.originals import PLANS, Original, originals
@@ -308,7 +308,7 @@ def test_what_is_found_in_the_original_is_no_news() -> None:
     assert news([known, other], [known]) == (other,)
 
 
-def test_a_mend_is_applied_and_compared_with_the_original() -> None:
+def test_a_patch_is_applied_to_a_copy() -> None:
     document: dict[str, Any] = {"a": {"b~/c": 1}, "list": [1, 3]}
     operations: list[dict[str, Any]] = [
         {"op": "test", "path": "/list/0", "value": 1},
@@ -320,12 +320,18 @@ def test_a_mend_is_applied_and_compared_with_the_original() -> None:
     ]
     assert patched(document, operations) == {"list": [2, 3, 4], "moved": {"b~/c": 2}}
     assert document == {"a": {"b~/c": 1}, "list": [1, 3]}
-    mend = {"op": "replace", "path": HERE, "value": "$OUTPUT[a].n"}
-    wrong = {"op": "replace", "path": HERE, "value": 0}
-    mistake = Mistake(plan("$OUTPUT[a].m"))
-    for replacement, mended in ((mend, True), (wrong, False), (None, None)):
-        offered = Problem("wrong_type", "", HERE, replacement=(replacement,) if replacement else ())
-        assert mends(mistake, [offered], plan()) is mended
+
+
+def test_a_mend_is_worth_what_is_found_after_it() -> None:
+    replacement = ({"op": "replace", "path": HERE, "value": "$OUTPUT[a].n"},)
+    offered = Problem("wrong_type", "", HERE, replacement=replacement)
+    mended = mend(plan("$OUTPUT[a].m"), [finding(THERE), offered, offered])
+    assert mended == plan()
+    assert mend(plan(), [finding(HERE)]) is None
+    assert judge_mend(plan(), None, []) is None
+    assert judge_mend(plan(), mended, []) == "gives the original back"
+    assert judge_mend(plan("7"), mended, [finding(HERE, "warning")]) == "leaves no error"
+    assert judge_mend(plan("7"), mended, [finding(HERE)]) == "leaves errors"
 
 
 def test_a_misspelled_name_is_another_one_that_nobody_has() -> None:

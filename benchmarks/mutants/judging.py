@@ -36,6 +36,7 @@ only a warning where the schemas leave no doubt. `misplaced`: findings stand els
 it fails, and no schema shows it. `not reached`: its task was never begun. `false alarm`: it does
 not fail, and was reported as an error. `survives`: it does not fail, and was not.
 """
+Mend = Literal["gives the original back", "leaves no error", "leaves errors"]
 FAULTS: tuple[Verdict, ...] = ("too mild", "misplaced", "missed", "false alarm")
 SEEN: tuple[Verdict, ...] = ("caught", "too mild", "misplaced", "missed")
 
@@ -52,7 +53,7 @@ class Judged:
         outcome: What the run came to.
         findings: What the checker found, without what it finds in the original.
         verdict: What is to be made of it.
-        mends: Whether a replacement of a finding gave the original back; None if none was offered.
+        mends: What the replacements of the findings are worth; None if none was offered.
     """
 
     original: Original
@@ -62,7 +63,7 @@ class Judged:
     outcome: Outcome
     findings: tuple[Problem, ...]
     verdict: Verdict
-    mends: bool | None
+    mends: Mend | None
 
     @property
     def strays(self) -> list[Problem]:
@@ -124,12 +125,22 @@ def _reached(mistake: Mistake, outcome: Outcome) -> bool:
     return not tasks or any(task in outcome.reached for task in tasks)
 
 
-def mends(mistake: Mistake, findings: Iterable[Problem], original: Document) -> bool | None:
-    """Whether the replacement of a finding gives the original back; None if none has one."""
-    offered = [finding.replacement for finding in findings if finding.replacement]
-    if not offered:
+def mend(mistaken: Document, findings: Iterable[Problem]) -> Document | None:
+    """The workflow after the replacements of all findings; None if none has one."""
+    offered: list[Sequence[Mapping[str, Any]]] = []
+    for finding in findings:
+        if finding.replacement and finding.replacement not in offered:
+            offered.append(finding.replacement)
+    return patched(mistaken, [each for one in offered for each in one]) if offered else None
+
+
+def judge_mend(original: Document, mended: Document | None, left: Iterable[Problem]) -> Mend | None:
+    """What a mend is worth, by what is found after it; None if none was offered."""
+    if mended is None:
         return None
-    return any(patched(mistake.document, each) == original for each in offered)
+    if mended == original:
+        return "gives the original back"
+    return "leaves errors" if errors_of(left) else "leaves no error"
 
 
 def patched(document: Document, operations: Iterable[Mapping[str, Any]]) -> Document:

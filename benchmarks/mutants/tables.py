@@ -31,7 +31,8 @@ COLUMNS = (
     "survive (told)",
     "not reached",
     "mends offered",
-    "mended",
+    "original back",
+    "leave no error",
 )
 MAX_SHOWN = 20
 
@@ -47,7 +48,7 @@ class Row:
 def row(name: str, judged: Sequence[Judged]) -> Row:
     """Count some mistakes."""
     verdicts = Counter(each.verdict for each in judged)
-    offered = [each for each in judged if each.mends is not None]
+    mends = Counter(each.mends for each in judged if each.mends is not None)
     may_fail = verdicts["may fail, told"] + verdicts["may fail, untold"]
     return Row(
         name,
@@ -59,8 +60,9 @@ def row(name: str, judged: Sequence[Judged]) -> Row:
             _told(verdicts["fails unseen"], _findings(judged, "fails unseen")),
             _told(verdicts["survives"], _findings(judged, "survives")),
             verdicts["not reached"],
-            len(offered),
-            sum(bool(each.mends) for each in offered),
+            sum(mends.values()),
+            mends["gives the original back"],
+            mends["leaves no error"],
         ),
     )
 

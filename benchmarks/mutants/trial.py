@@ -16,7 +16,16 @@ from pathlib import Path
 import anyio
 
 from benchmarks.mutants import harmless, names, shapes, values, writing
-from benchmarks.mutants.judging import FAULTS, Judged, errors_of, judge, mends, news, nowhere
+from benchmarks.mutants.judging import (
+    FAULTS,
+    Judged,
+    errors_of,
+    judge,
+    judge_mend,
+    mend,
+    news,
+    nowhere,
+)
 from benchmarks.mutants.mistakes import Kind, Make, Mistake
 from benchmarks.mutants.oracle import Outcome, observe
 from benchmarks.mutants.originals import PLANS, Original, originals
@@ -24,8 +33,6 @@ from benchmarks.mutants.sites import Document
 from benchmarks.mutants.worlds import World
 from orchestrator import Orchestrator, WorkflowError
 from orchestrator.errors import Problem
-from orchestrator.proof import prove
-from orchestrator.workflow import Workflow
 from tests.virtual_asyncio import VirtualLoop
 
 MAKES: dict[Kind, tuple[Make, ...]] = {
@@ -116,10 +123,11 @@ async def trial(count: int, seed: int, plans: Path = PLANS) -> Trial:
             outcome.failures = [each for each in outcome.failures if each not in fails.failures]
             new = news(await check(original.world, mistake.document), findings)
             verdict = judge(mistake, outcome, new)
-            mended = mends(mistake, new, original.document)
+            mended = mend(mistake.document, new)
+            left = news(await check(original.world, mended), findings) if mended else ()
+            mends = judge_mend(original.document, mended, left)
             name = make.__name__.replace("_", " ")
-            judged = Judged(original, kind, name, mistake, outcome, new, verdict, mended)
-            made.judged.append(judged)
+            made.judged.append(Judged(original, kind, name, mistake, outcome, new, verdict, mends))
     return made
 
 
@@ -135,11 +143,9 @@ async def _checkers(found: Sequence[Original]) -> AsyncIterator[Check]:
 
         async def check(world: World, document: Document) -> list[Problem]:
             try:
-                found = await asked[world.name].check(document)
+                return await asked[world.name].findings(document)
             except WorkflowError as error:
                 return list(error.problems)
-            proof = prove(Workflow.load(document), world.tools)
-            return [*found, *(finding for finding in proof if finding not in found)]
 
         yield check
 

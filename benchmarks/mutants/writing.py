@@ -128,7 +128,7 @@ def misspelled_id_in_an_expression(original: Original, chance: Chance) -> Mistak
     if site is None:
         return None
     name = misspelled(site.id, chance, ids(original.document))
-    text = _filled(chance.choice(("${length(REF)}", "${not_null(REF, 'x')}")), site)
+    text = _filled(chance.choice(("${not_null(REF)}", "${REF || null}")), site)
     text = text.replace(f"[{site.id}]", f"[{name}]")
     return Mistake(replaced(original.document, site.at, text), at(site.at))
 
