@@ -51,9 +51,10 @@ class Finding:
         code: Its code, and `severity` how bad it is.
         message: What is wrong, without the place.
         text: The reference it comes from, as it is written; empty if it is a literal.
+        piece: The part of the text that is meant; empty if it is all of it.
         alternatives: The nearest valid names.
-        value: What would certainly do instead, of the text or else of the value, as a JSON text;
-            empty if that is not certain.
+        value: What would certainly do instead, of the piece, the text or else the value, as a JSON
+            text; empty if that is not certain.
     """
 
     path: Path
@@ -63,6 +64,7 @@ class Finding:
     text: str = ""
     alternatives: tuple[str, ...] = ()
     value: str = ""
+    piece: str = ""
 
 
 class Comparison:
