@@ -55,6 +55,7 @@ class Report(Protocol):
         message: str,
         near: tuple[str, ...] = (),
         piece: str = "",
+        /,
     ) -> None: ...
 
 
