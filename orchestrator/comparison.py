@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.codes import Code, Severity
-from orchestrator.conversion import ALL_TYPES, Types, converted, listed
+from orchestrator.conversion import ALL_TYPES, Types, converted
 from orchestrator.errors import nearest
 from orchestrator.paths import Path, follow, format_path
 from orchestrator.schemas import Mismatch, Validator
@@ -29,11 +29,7 @@ from orchestrator.shapes import (
     Sourced,
     Unknown,
     Variant,
-    declared,
-    has_default,
-    is_closed,
     item_of,
-    member_of,
     types_of,
     words,
 )
@@ -51,9 +47,10 @@ class Finding:
         code: Its code, and `severity` how bad it is.
         message: What is wrong, without the place.
         text: The reference it comes from, as it is written; empty if it is a literal.
+        piece: The part of the text that is meant; empty if it is all of it.
         alternatives: The nearest valid names.
-        value: What would certainly do instead, of the text or else of the value, as a JSON text;
-            empty if that is not certain.
+        value: What would certainly do instead, of the piece, the text or else the value, as a JSON
+            text; empty if that is not certain.
     """
 
     path: Path
@@ -63,6 +60,7 @@ class Finding:
     text: str = ""
     alternatives: tuple[str, ...] = ()
     value: str = ""
+    piece: str = ""
 
 
 class Comparison:
@@ -105,7 +103,8 @@ class Comparison:
                 yield Finding((name,), "unexpected_argument", "warning", message, "", near)
 
     def _is_closed(self, wanted: Known) -> bool:
-        return all(map(is_closed, self._reader.variants(wanted)))
+        variants = self._reader.variants(wanted)
+        return all(self._reader.layout(variant).is_closed for variant in variants)
 
     def _fit(self, given: Shape, wanted: Known, path: Path) -> Iterator[Finding]:
         if wanted.schema is True or wanted.schema == {}:
@@ -244,33 +243,27 @@ class Comparison:
         return min(ways, key=_badness, default=[])
 
     def _object(self, given: Shape, variant: Variant, root: Any, path: Path) -> Iterator[Finding]:
-        names = tuple(dict.fromkeys(declared(variant)))
-        given_names = self._reader.names(given)
-        # As at run time, what has a default may be missing: some libraries list it as required.
-        required = [
-            name
-            for name in dict.fromkeys(n for part in variant for n in listed(part, "required"))
-            if isinstance(name, str) and not has_default(variant, name)
-        ]
-        if is_closed(variant):
+        layout, given_names = self._reader.layout(variant), self._reader.names(given)
+        required = layout.required
+        if layout.is_closed:
             yield from self._unexpected(given, given_names, variant, root, path)
-        for name in dict.fromkeys([*required, *(n for n in names if n in given_names)]):
+        for name in dict.fromkeys([*required, *(n for n in layout.names if n in given_names)]):
             found = self._reader.step(given, name)
             if found.presence == "no" or (found.presence == "maybe" and name in required):
                 if name in required:
                     yield _lacking(name, found.presence == "no", path)
             elif found.presence == "yes" or not isinstance(given, Known):
-                inner = member_of(variant, name, root).shape
+                inner = self._reader.member(variant, name, root).shape
                 if isinstance(inner, Known):
                     yield from self._fit(found.shape, inner, (*path, name))
 
     def _unexpected(
         self, given: Shape, names: tuple[str, ...], variant: Variant, root: Any, path: Path
     ) -> Iterator[Finding]:
-        known = tuple(dict.fromkeys(declared(variant)))
+        known = self._reader.layout(variant).names
         for name in names:
             certainly = self._reader.step(given, name).presence == "yes"
-            if certainly and member_of(variant, name, root).presence == "no":
+            if certainly and self._reader.member(variant, name, root).presence == "no":
                 near = nearest(name, known)
                 message = f"there is no argument {name!r}" if not path else f"has {name!r} too much"
                 place = (*path, name) if isinstance(given, Members) else path

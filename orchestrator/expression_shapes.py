@@ -46,10 +46,16 @@ _UNKNOWN = Unknown("")
 
 
 class Report(Protocol):
-    """Takes what is found."""
+    """Takes what is found; `piece` is the part of the expression that is meant, if it is one."""
 
     def __call__(
-        self, code: Code, severity: Severity, message: str, near: tuple[str, ...] = ()
+        self,
+        code: Code,
+        severity: Severity,
+        message: str,
+        near: tuple[str, ...] = (),
+        piece: str = "",
+        /,
     ) -> None: ...
 
 
@@ -174,7 +180,8 @@ class ExpressionShapes:
                 step = f"{segment!r}" if isinstance(segment, str) else f"[{segment}]"
                 message = f"there is no {step} in {found.holder}, so it is always null"
                 near = nearest(str(segment), found.names)
-                self._report("always_null", "warning", message, near)
+                piece = segment if isinstance(segment, str) else ""
+                self._report("always_null", "warning", message, near, piece)
             return NULL
         if found.presence == "yes" or isinstance(found.shape, Unknown):
             return found.shape
@@ -255,7 +262,7 @@ class ExpressionShapes:
             listed = tuple(v for v in values or () if isinstance(v, str))
             wrong = next((v for v in known or () if isinstance(v, str)), "")
             message = f"to compare {shown} is always {always}"
-            self._report("never_true", "warning", message, nearest(wrong, listed))
+            self._report("never_true", "warning", message, nearest(wrong, listed), wrong)
         return BOOLEAN
 
     def _function(self, name: str, nodes: list[Any], here: _Here) -> Shape:

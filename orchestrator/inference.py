@@ -7,6 +7,7 @@ go, and what is found stands at its place in the value.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 from orchestrator.codes import Code, Severity
@@ -94,9 +95,20 @@ class Inference:
         text = template.expression.text
 
         def report(
-            code: Code, severity: Severity, message: str, near: tuple[str, ...] = ()
+            code: Code,
+            severity: Severity,
+            message: str,
+            near: tuple[str, ...] = (),
+            piece: str = "",
         ) -> None:
-            self.found.append(Finding(path, code, severity, message, text, near))
+            piece = (
+                piece
+                if len(re.findall(rf"(?<![\w-]){re.escape(piece)}(?![\w-])", text)) == 1
+                else ""
+            )
+            meant = certain(piece, near) if piece else None
+            value = "" if meant is None else json.dumps(meant)
+            self.found.append(Finding(path, code, severity, message, text, near, value, piece))
 
         return ExpressionShapes(self._reader, self._around, report).shape_of(
             template.expression.tree

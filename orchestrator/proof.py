@@ -7,6 +7,7 @@ when it gets there, a warning what may fail or is most likely not meant, a note 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -249,7 +250,7 @@ class _Prover:
             finding.alternatives,
             _hint(finding, tool),
             finding.severity,
-            finding.text,
+            finding.piece or finding.text,
             self._replacement(finding, where),
         )
 
@@ -263,9 +264,16 @@ class _Prover:
         if not finding.value:
             return ()
         if finding.text:
-            self._mends.note(pointer(*where), finding.text, json.loads(finding.value))
+            piece = finding.piece or finding.text
+            if not finding.piece or self._is_alone(piece, where):
+                self._mends.note(pointer(*where), piece, json.loads(finding.value))
             return ()
         return (replace_op(pointer(*where), json.loads(finding.value)),)
+
+    def _is_alone(self, name: str, where: Path) -> bool:
+        """Whether a name stands once in a text."""
+        text = value_at(self._document, pointer(*where))
+        return isinstance(text, str) and len(re.findall(rf"\b{re.escape(name)}\b", text)) == 1
 
     def _has(self, path: str) -> bool:
         with suppress(KeyError, IndexError):
@@ -303,7 +311,10 @@ def _message(finding: Finding, tool: Tool | None) -> str:
 
 def _is_of_reference(finding: Finding) -> bool:
     return (
-        bool(finding.text) and finding.code != "not_a_list" and finding.text not in finding.message
+        bool(finding.text)
+        and not finding.piece
+        and finding.code != "not_a_list"
+        and finding.text not in finding.message
     )
 
 

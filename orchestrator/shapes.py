@@ -131,10 +131,27 @@ class Found:
 Variant = tuple[Mapping[str, Any], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a variant says of the members of an object.
+
+    Attributes:
+        names: Those that are declared.
+        required: Those that have to be there.
+        is_closed: Whether there are no others.
+    """
+
+    names: tuple[str, ...]
+    required: tuple[str, ...]
+    is_closed: bool
+
+
 class Reader:
     """Reads shapes; each schema is unfolded once."""
 
     def __init__(self) -> None:
+        self._layouts: dict[int, tuple[Variant, Layout]] = {}
+        self._members: dict[tuple[int, str], tuple[Variant, Found]] = {}
         self._unfolded: dict[tuple[int, int], tuple[Known, tuple[Variant, ...]]] = {}
         self._found: dict[tuple[int, int, str | int], tuple[Known, Found]] = {}
 
@@ -148,6 +165,25 @@ class Reader:
             found = tuple(v for v in _unfold(known.schema, known.root, 0) if types_of(v))
             self._unfolded[key] = known, found
         return self._unfolded[key][1]
+
+    def layout(self, variant: Variant) -> Layout:
+        """What a variant says of members. As at run time, what has a default may be missing: some
+        libraries list it as required.
+        """
+        if id(variant) not in self._layouts:
+            listing = dict.fromkeys(name for part in variant for name in listed(part, "required"))
+            names = tuple(dict.fromkeys(declared(variant)))
+            required = (name for name in listing if isinstance(name, str))
+            needed = tuple(name for name in required if not has_default(variant, name))
+            self._layouts[id(variant)] = variant, Layout(names, needed, is_closed(variant))
+        return self._layouts[id(variant)][1]
+
+    def member(self, variant: Variant, name: str, root: Any) -> Found:
+        """What an object of a variant has under a name."""
+        key = id(variant), name
+        if key not in self._members:
+            self._members[key] = variant, member_of(variant, name, root)
+        return self._members[key][1]
 
     def kinds(self, shape: Shape) -> Types:
         """The JSON types that a value can have; a `number` may be an `integer` too."""

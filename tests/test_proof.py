@@ -293,6 +293,24 @@ def test_all_that_is_certain_in_one_text_is_mended_at_once() -> None:
     assert [p.replacement for p in findings(SEARCH, task)] == [(mended,), (mended,)]
 
 
+def test_a_name_in_an_expression_is_pointed_at_and_mended_where_it_stands_once() -> None:
+    found = findings(SEARCH, using("search", query="${join('-', OUTPUT[a].items[].titel)}"))
+    assert [(p.code, p.text, p.message) for p in found if p.severity == "warning"] == [
+        (
+            "always_null",
+            "titel",
+            "there is no 'titel' in an object with title, score, so it is always null",
+        )
+    ]
+    mended = "${join('-', OUTPUT[a].items[].title)}"
+    assert found[0].replacement == ({"op": "replace", "path": f"{B}/query", "value": mended},)
+    when = using("search", query="x") | {"when": "STATUS[a] == 'sucess'"}
+    assert [(p.text, len(p.replacement)) for p in findings(SEARCH, when)] == [("sucess", 1)]
+    for twice in ("titel: ${OUTPUT[a].items[].titel}", "${OUTPUT[a].items[?titel == 'x'].titel}"):
+        found = findings(SEARCH, using("search", query=twice))
+        assert [p.replacement for p in found if p.code == "always_null"] == [()]
+
+
 def test_what_a_reference_gives_is_told_of_at_the_reference() -> None:
     task = using("save", article="$OUTPUT[a]")
     assert told(SEARCH, task) == [("error", "missing_argument", f"{B}/article")] * 2

@@ -260,7 +260,7 @@ def test_an_expression_gives_what_its_shape_says(text: str, schema: Any) -> None
     expression, made = compile_expression(text), whole(schema)
     reader, errors = Reader(), []
 
-    def report(code: str, severity: str, message: str, near: tuple[str, ...] = ()) -> None:  # noqa: ARG001
+    def report(_: str, severity: str, message: str, *rest: object) -> None:  # noqa: ARG001
         errors.extend([message] if severity == "error" else [])
 
     around = Surroundings({"t": schema_shape(made)})

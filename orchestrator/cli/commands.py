@@ -83,6 +83,26 @@ def _inputs(options: argparse.Namespace, workflow: Workflow) -> dict[str, Any]:
 
 def validate(options: argparse.Namespace) -> int:
     """`orchestrator validate`."""
+    with uncollected():  # all that is made is kept until the end
+        workflow, findings = _found_in(options)
+    is_wrong = any(finding.severity == "error" for finding in findings)
+    if options.json:
+        print(to_json(document(str(options.file), findings), indent=2))
+        return 2 if is_wrong else 0
+    show(str(options.file), findings, verbose=options.verbose)
+    if is_wrong:
+        return 2
+    assert workflow is not None
+    plan = workflow.plan
+    print(
+        f"{options.file}: valid: {_count(len(plan.tasks), 'task')} in "
+        f"{_count(len(plan.generations), 'generation')} on {_count(len(plan.servers), 'server')}"
+    )
+    return 0
+
+
+def _found_in(options: argparse.Namespace) -> tuple[Workflow | None, list[Problem]]:
+    """The workflow, if it is one, and everything that is found in it."""
     from orchestrator.workflow import Workflow
 
     workflow = None
@@ -98,21 +118,7 @@ def validate(options: argparse.Namespace) -> int:
             found += known_of(options, workflow).findings
     except ConfigError as error:
         found += of_servers(options.servers or DEFAULT_SERVERS, error)
-    findings = located(found, options.file)
-    is_wrong = any(finding.severity == "error" for finding in findings)
-    if options.json:
-        print(to_json(document(str(options.file), findings), indent=2))
-        return 2 if is_wrong else 0
-    show(str(options.file), findings, verbose=options.verbose)
-    if is_wrong:
-        return 2
-    assert workflow is not None
-    plan = workflow.plan
-    print(
-        f"{options.file}: valid: {_count(len(plan.tasks), 'task')} in "
-        f"{_count(len(plan.generations), 'generation')} on {_count(len(plan.servers), 'server')}"
-    )
-    return 0
+    return workflow, located(found, options.file)
 
 
 def _count(number: int, what: str) -> str:
