@@ -89,10 +89,9 @@ def rows(trial: Trial) -> list[Row]:
 def heading(trial: Trial) -> str:
     """What was tried."""
     worlds = Counter(judged.original.world.name for judged in trial.judged)
-    parts = ", ".join(f"{count} in {name}" for name, count in sorted(worlds.items()))
-    return (
-        f"{len(trial.judged)} changes of {trial.originals} workflows, seed {trial.seed}: {parts}\n"
-    )
+    parts = ", ".join(f"{count:,} in {name}" for name, count in sorted(worlds.items()))
+    count = f"{len(trial.judged):,} changes of {trial.originals:,} workflows"
+    return f"{count}, seed {trial.seed}: {parts}\n"
 
 
 def table(trial: Trial) -> Table:

@@ -62,7 +62,7 @@ class Trial:
     Attributes:
         seed: What chance began with.
         findings: What the checker found in each original that it found something in.
-        originals: How many originals there are.
+        originals: How many workflows there are; each is taken with open and with closed schemas.
         judged: Each mistake, and what became of it.
     """
 
@@ -110,7 +110,7 @@ async def trial(count: int, seed: int, plans: Path = PLANS) -> Trial:
         plans: The folder of recorded plans; it may be missing.
     """
     found = await originals(plans)
-    made = Trial(seed, len(found))
+    made = Trial(seed, len(found) // 2)
     async with _checkers(found) as check:
         known: dict[int, tuple[list[Problem], Outcome]] = {}
         for original in found:
