@@ -16,6 +16,7 @@ from orchestrator.codes import Code, Severity
 from orchestrator.conversion import ALL_TYPES, Types, converted
 from orchestrator.errors import nearest
 from orchestrator.paths import Path, follow, format_path
+from orchestrator.reader import Reader
 from orchestrator.schemas import Mismatch, Validator
 from orchestrator.shapes import (
     SILENT_NULL,
@@ -24,15 +25,12 @@ from orchestrator.shapes import (
     Known,
     ListOf,
     Members,
-    Reader,
     Shape,
     Sourced,
     Unknown,
-    Variant,
-    item_of,
-    types_of,
     words,
 )
+from orchestrator.unfolding import Variant, item_of, types_of
 
 MAX_DEPTH = 12
 _NOT_TEXT = ALL_TYPES - {"string", "null"}

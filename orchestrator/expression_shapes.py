@@ -15,6 +15,7 @@ from jmespath.functions import Functions
 from orchestrator.codes import Code, Severity
 from orchestrator.conversion import ALL_TYPES, Types
 from orchestrator.errors import nearest
+from orchestrator.reader import Reader
 from orchestrator.shapes import (
     ARRAY,
     BOOLEAN,
@@ -29,7 +30,6 @@ from orchestrator.shapes import (
     Exactly,
     ListOf,
     Members,
-    Reader,
     Shape,
     Sourced,
     Unknown,

@@ -20,11 +20,11 @@ from orchestrator.inference import Inference, references_in
 from orchestrator.mending import Mends, value_at
 from orchestrator.paths import Path, format_path
 from orchestrator.planning import Plan, Target, TaskPlan
+from orchestrator.reader import Reader
 from orchestrator.references import Reference, Template
 from orchestrator.shapes import (
     ArrayOf,
     Exactly,
-    Reader,
     Shape,
     Sourced,
     Unknown,

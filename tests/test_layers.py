@@ -22,6 +22,8 @@ LAYERS = [
     {"sources"},
     {"templates", "references", "conversion", "contents", "graph", "inputs", "schemas"},
     {"shapes", "notation", "signatures"},
+    {"unfolding"},
+    {"reader"},
     {"surroundings", "comparison"},
     {"expression_shapes"},
     {"inference"},
