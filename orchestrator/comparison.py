@@ -9,14 +9,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from orchestrator.codes import Code, Severity
 from orchestrator.conversion import ALL_TYPES, Types, converted
 from orchestrator.errors import nearest
-from orchestrator.paths import Path, follow, format_path
-from orchestrator.schemas import Mismatch, Validator
+from orchestrator.finding import (
+    Finding,
+    at_reference,
+    badness,
+    lacking,
+    merged,
+    milder,
+    of_mismatch,
+    wrong_type,
+)
+from orchestrator.paths import Path
+from orchestrator.reader import Reader
+from orchestrator.schemas import Validator
 from orchestrator.shapes import (
     SILENT_NULL,
     Either,
@@ -24,43 +34,15 @@ from orchestrator.shapes import (
     Known,
     ListOf,
     Members,
-    Reader,
     Shape,
     Sourced,
     Unknown,
-    Variant,
-    item_of,
-    types_of,
     words,
 )
+from orchestrator.unfolding import Variant, item_of, types_of
 
 MAX_DEPTH = 12
 _NOT_TEXT = ALL_TYPES - {"string", "null"}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One place where a value does not fit, may not fit, or nobody knows.
-
-    Attributes:
-        path: Where in the value.
-        code: Its code, and `severity` how bad it is.
-        message: What is wrong, without the place.
-        text: The reference it comes from, as it is written; empty if it is a literal.
-        piece: The part of the text that is meant; empty if it is all of it.
-        alternatives: The nearest valid names.
-        value: What would certainly do instead, of the piece, the text or else the value, as a JSON
-            text; empty if that is not certain.
-    """
-
-    path: Path
-    code: Code
-    severity: Severity
-    message: str
-    text: str = ""
-    alternatives: tuple[str, ...] = ()
-    value: str = ""
-    piece: str = ""
 
 
 class Comparison:
@@ -112,11 +94,11 @@ class Comparison:
         match given:
             case Sourced(shape, text):
                 for finding in self._sourced(shape, wanted, path):
-                    yield _at_reference(finding, path, text)
+                    yield at_reference(finding, path, text)
             case Exactly(value):
                 yield from self._literal(value, wanted, path)
             case Either(options, each):
-                yield from _merged([list(self._fit(o, wanted, path)) for o in options], each)
+                yield from merged([list(self._fit(o, wanted, path)) for o in options], each)
             case Unknown(why):
                 if why:
                     yield Finding(path, "unknown_type", "note", why)
@@ -127,7 +109,7 @@ class Comparison:
         """What stands alone is converted where that is possible; see `orchestrator.conversion`."""
         match shape:
             case Either(options, each):
-                yield from _merged([list(self._sourced(o, wanted, path)) for o in options], each)
+                yield from merged([list(self._sourced(o, wanted, path)) for o in options], each)
             case Exactly(value):
                 if isinstance(value, str | int | float):
                     value = converted(value, self._reader.kinds(wanted))
@@ -150,7 +132,7 @@ class Comparison:
         if "string" in accepted and accepted <= {"string", "null"}:
             rest -= {"number", "integer", "boolean"}
         for finding in self._typed(shape, wanted, path, rest) if rest else ():
-            yield finding if rest == kinds else _milder(finding)
+            yield finding if rest == kinds else milder(finding)
 
     def _literal(self, value: Any, wanted: Known, path: Path) -> Iterator[Finding]:
         mismatches = list(self.validator(wanted.root).mismatches(value, wanted.schema))
@@ -161,7 +143,7 @@ class Comparison:
             yield from inside
             return
         for mismatch in mismatches:
-            yield _of_mismatch(mismatch, value, path)
+            yield of_mismatch(mismatch, value, path)
 
     def _inside_literal(self, value: Any, wanted: Known, path: Path) -> Iterator[Finding]:
         """The same by its parts, which tells more of objects and lists."""
@@ -174,7 +156,7 @@ class Comparison:
                 given = Exactly(value)
                 kinds, accepted = self._reader.kinds(given), self._reader.kinds(wanted)
                 if not kinds & accepted:
-                    yield _wrong_type(path, self._reader.describe(given), accepted, value)
+                    yield wrong_type(path, self._reader.describe(given), accepted, value)
                 return
         yield from self._typed(given, wanted, path, self._reader.kinds(given))
 
@@ -195,7 +177,7 @@ class Comparison:
             yield Finding(path, "unknown_type", "note", "its schema does not say what it is")
             return
         if not kinds & accepted:
-            yield _wrong_type(path, self._reader.describe(given), accepted)
+            yield wrong_type(path, self._reader.describe(given), accepted)
             return
         if kinds - accepted:
             message = f"may be {words(kinds - accepted)}, and {words(accepted)} is wanted"
@@ -240,7 +222,7 @@ class Comparison:
                 found += self._array(given, variant, wanted.root, path)
             if kinds:
                 ways.append(found)
-        return min(ways, key=_badness, default=[])
+        return min(ways, key=badness, default=[])
 
     def _object(self, given: Shape, variant: Variant, root: Any, path: Path) -> Iterator[Finding]:
         layout, given_names = self._reader.layout(variant), self._reader.names(given)
@@ -251,7 +233,7 @@ class Comparison:
             found = self._reader.step(given, name)
             if found.presence == "no" or (found.presence == "maybe" and name in required):
                 if name in required:
-                    yield _lacking(name, found.presence == "no", path)
+                    yield lacking(name, found.presence == "no", path)
             elif found.presence == "yes" or not isinstance(given, Known):
                 inner = self._reader.member(variant, name, root).shape
                 if isinstance(inner, Known):
@@ -284,72 +266,4 @@ class Comparison:
         if each is None or not isinstance(inner.shape, Known):
             return
         for finding in self._fit(each, inner.shape, path):  # a list that is empty would fit
-            yield replace(_milder(finding), message=f"its items: {finding.message}")
-
-
-def _lacking(name: str, certain: bool, path: Path) -> Finding:
-    if certain:
-        return Finding(path, "missing_argument", "error", f"lacks {name!r}")
-    return Finding(path, "may_not_fit", "warning", f"may lack {name!r}, which is required")
-
-
-def _of_mismatch(mismatch: Mismatch, value: Any, path: Path) -> Finding:
-    near: tuple[str, ...] = ()
-    certain = ""
-    if mismatch.keyword == "enum" and isinstance(mismatch.expected, list):
-        names = [choice for choice in mismatch.expected if isinstance(choice, str)]
-        given = str(follow(value, mismatch.path))
-        near = nearest(given, names)
-        alike = [name for name in names if name.casefold() == given.casefold()]
-        certain = json.dumps(alike[0]) if len(alike) == 1 else ""
-    shown = mismatch.message if len(mismatch.message) < 200 else mismatch.message[:197] + "..."
-    message = f"does not fit: {shown}"
-    place = (*path, *mismatch.path)
-    return Finding(place, "wrong_argument", "error", message, "", near, certain)
-
-
-def _wrong_type(path: Path, described: str, accepted: Types, value: Any = None) -> Finding:
-    message = f"is {described}, and {words(accepted)} is wanted"
-    certain = ""
-    if isinstance(value, str) and "string" not in accepted:
-        certain = _as_json(value, accepted)
-    return Finding(path, "wrong_argument", "error", message, "", (), certain)
-
-
-def _as_json(text: str, accepted: Types) -> str:
-    """A text that is exactly the JSON of what is wanted, as that."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return ""
-    fits = {bool: "boolean", int: "integer", float: "number"}.get(type(value))
-    return text if fits in accepted and text == json.dumps(value) else ""
-
-
-def _milder(finding: Finding) -> Finding:
-    """What is wrong with some of the values that there may be, and not with all."""
-    if finding.severity != "error":
-        return finding
-    return replace(finding, severity="warning", code="may_not_fit")
-
-
-def _at_reference(finding: Finding, path: Path, text: str) -> Finding:
-    """What is wrong inside of what a reference gives: the file has nothing but the reference."""
-    below = format_path(finding.path[len(path) :])
-    message = f"{finding.message} (at its {below})" if below else finding.message
-    return replace(finding, path=path, text=finding.text or text, message=message)
-
-
-def _badness(found: list[Finding]) -> tuple[int, int]:
-    errors = [finding for finding in found if finding.severity == "error"]
-    return len(errors), len(found)
-
-
-def _merged(ways: list[list[Finding]], each: bool) -> Iterator[Finding]:
-    """What is wrong with a value that is one of several; `each`: that is all of them in turn."""
-    seen: set[tuple[Path, str]] = set()
-    failing = [any(finding.severity == "error" for finding in way) for way in ways]
-    for finding in (finding for way in ways for finding in way):
-        if (finding.path, finding.message) not in seen and finding.message:
-            seen.add((finding.path, finding.message))
-            yield finding if each or all(failing) else _milder(finding)
+            yield replace(milder(finding), message=f"its items: {finding.message}")

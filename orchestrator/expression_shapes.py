@@ -6,32 +6,35 @@ JMESPath gives null it gives null; an error is only what fails whatever the valu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from jmespath.functions import Functions
-
-from orchestrator.codes import Code, Severity
 from orchestrator.conversion import ALL_TYPES, Types
 from orchestrator.errors import nearest
+from orchestrator.function_shapes import (
+    NUMBERS,
+    Report,
+    alike,
+    check_arguments,
+    item_of,
+    not_null,
+    one_of,
+    overlap,
+    result_of,
+    told,
+)
+from orchestrator.reader import Reader
 from orchestrator.shapes import (
     ARRAY,
     BOOLEAN,
     INTEGER,
     NULL,
-    NUMBER,
-    OBJECT,
     SILENT_NULL,
-    TEXT,
     ArrayOf,
-    Either,
     Exactly,
     ListOf,
     Members,
-    Reader,
     Shape,
-    Sourced,
     Unknown,
     either,
     words,
@@ -39,24 +42,9 @@ from orchestrator.shapes import (
 from orchestrator.surroundings import ERROR, STATUS, Surroundings
 from orchestrator.tokens import ROOTS, marked_root, names_an_id
 
-NUMBERS: Types = frozenset({"number", "integer"})
 _ORDERED: Types = NUMBERS | {"string"}
 _ORDERINGS = frozenset({"lt", "lte", "gt", "gte"})
 _UNKNOWN = Unknown("")
-
-
-class Report(Protocol):
-    """Takes what is found; `piece` is the part of the expression that is meant, if it is one."""
-
-    def __call__(
-        self,
-        code: Code,
-        severity: Severity,
-        message: str,
-        near: tuple[str, ...] = (),
-        piece: str = "",
-        /,
-    ) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +110,7 @@ class ExpressionShapes:
                 return self._compared(node["value"], left, right)
             case "or_expression":
                 left, right = (self._value(child, here) for child in children)
-                return either([_not_null(left), right])
+                return either([not_null(left), right])
             case "and_expression":
                 return either(self._value(child, here) for child in children)
             case "not_expression":
@@ -150,7 +138,7 @@ class ExpressionShapes:
     def _root(self, root: str, by_id: bool) -> _Here:
         match root:
             case "ITEM":
-                return _one(self._around.item)
+                return one_of(self._around.item)
             case "INDEX":
                 return INTEGER
             case "ERROR" if self._around.in_fallback and not by_id:
@@ -204,23 +192,19 @@ class ExpressionShapes:
             return NULL
         return ARRAY if kinds == {"object"} else either([ARRAY, SILENT_NULL])
 
-    def _item(self, shape: Shape) -> Shape:
-        element = self._reader.element(shape)
-        return _UNKNOWN if element is None else _one(element)
-
     def _projection(self, shape: Shape, right: Any) -> Shape:
         if shape == NULL:
             return NULL
-        item = self._value(right, self._item(shape))
+        item = self._value(right, item_of(shape, self._reader))
         # A projection leaves out what is null.
-        made = Exactly([]) if item == NULL else ArrayOf(_not_null(item))
+        made = Exactly([]) if item == NULL else ArrayOf(not_null(item))
         return self._if_list(shape, made)
 
     def _if_list(self, shape: Shape, made: Shape) -> Shape:
         """What was made of a list; null, if it was none."""
         if self._reader.kinds(shape) == {"array"}:
             return made
-        surely = "null" in self._reader.kinds(_told(shape)) and not isinstance(shape, Unknown)
+        surely = "null" in self._reader.kinds(told(shape)) and not isinstance(shape, Unknown)
         return either([made, NULL if surely else SILENT_NULL])
 
     def _unless_null(self, here: _Here, made: Shape) -> Shape:
@@ -232,30 +216,30 @@ class ExpressionShapes:
         left, right, condition = children
         shape = self._list(self._value(left, here))
         if shape != NULL:
-            self._value(condition, self._item(shape))
+            self._value(condition, item_of(shape, self._reader))
         return self._projection(shape, right)
 
     def _flattened(self, shape: Shape) -> Shape:
         shape = self._list(shape)
         if shape == NULL:
             return NULL
-        item = self._item(shape)
+        item = item_of(shape, self._reader)
         kinds = self._reader.kinds(item)
         if kinds == {"array"}:
-            return self._if_list(shape, ArrayOf(self._item(item)))
+            return self._if_list(shape, ArrayOf(item_of(item, self._reader)))
         return self._if_list(shape, ARRAY if "array" in kinds else ArrayOf(item))
 
     def _compared(self, operator: str, left: Shape, right: Shape) -> Shape:
         one, other = self._reader.kinds(left), self._reader.kinds(right)
         if operator in _ORDERINGS:
-            if one and other and one <= _ORDERED and other <= _ORDERED and not _alike(one, other):
+            if one and other and one <= _ORDERED and other <= _ORDERED and not alike(one, other):
                 shown = f"{words(one)} and {words(other)} cannot be compared"
                 message = f"{shown}: to_number() makes a number of a text"
                 self._report("wrong_expression", "error", message)
             return either([BOOLEAN, NULL])
         values, known = self._reader.finite(left), self._reader.finite(right)
-        apart = ALL_TYPES not in (one, other) and one and other and not _alike(one, other)
-        distinct = values is not None and known is not None and not _overlap(values, known)
+        apart = ALL_TYPES not in (one, other) and one and other and not alike(one, other)
+        distinct = values is not None and known is not None and not overlap(values, known)
         if apart or distinct:
             always = "true" if operator == "ne" else "false"
             shown = f"{self._reader.describe(left)} with {self._reader.describe(right)}"
@@ -266,116 +250,13 @@ class ExpressionShapes:
         return BOOLEAN
 
     def _function(self, name: str, nodes: list[Any], here: _Here) -> Shape:
-        signature = Functions.FUNCTION_TABLE[name]["signature"]
         arguments = [_UNKNOWN if n["type"] == "expref" else self._value(n, here) for n in nodes]
-        # Further arguments of a function that takes any number are not checked by the library.
-        for index, argument in enumerate(arguments[: len(signature)]):
-            types = signature[index]["types"]
-            if types and "expref" not in types:
-                self._check_argument(name, index, argument, types)
+        check_arguments(name, arguments, self._reader, self._report)
         inner = [self._by_item(node, arguments) for node in nodes if node["type"] == "expref"]
-        return self._given(name, arguments, inner)
+        return result_of(name, arguments, inner, self._reader)
 
     def _by_item(self, node: Any, arguments: list[Shape]) -> Shape:
         """What `&name` gives for the items of the list beside it."""
         lists = [argument for argument in arguments if argument is not _UNKNOWN]
-        item = self._item(lists[0]) if lists else _UNKNOWN
+        item = item_of(lists[0], self._reader) if lists else _UNKNOWN
         return self._value(node["children"][0], item)
-
-    def _check_argument(self, name: str, index: int, given: Shape, types: list[str]) -> None:
-        kinds = self._reader.kinds(_told(given))
-        if kinds == ALL_TYPES or not kinds:
-            return
-        wanted = _as_kinds(kind.partition("-")[0] for kind in types)
-        place = f"{name}() takes {words(wanted)}"
-        if not kinds & wanted:
-            message = f"{place}, and argument {index + 1} is {self._reader.describe(given)}"
-            self._report("wrong_expression", "error", message)
-        elif kinds - wanted:
-            message = f"{place}, and argument {index + 1} may be {words(kinds - wanted)}"
-            self._report("may_not_fit", "warning", message)
-        elif any("-" in kind for kind in types) and kinds == {"array"}:
-            items = self._reader.kinds(self._item(given))
-            inner = _as_kinds(kind.partition("-")[2] for kind in types)
-            if items and items != ALL_TYPES and not items & inner:
-                message = (
-                    f"{name}() takes a list of {words(inner)}, and its items are {words(items)}"
-                )
-                self._report("may_not_fit", "warning", message)
-
-    def _given(self, name: str, arguments: list[Shape], inner: list[Shape]) -> Shape:
-        match name:
-            case "length":
-                return INTEGER
-            case "not_null":
-                telling = [argument for argument in arguments[:-1] if argument != NULL]
-                return either([*map(_not_null, telling), arguments[-1]])
-            case "sort" | "sort_by":
-                return ArrayOf(self._item(arguments[0]))
-            case "reverse":
-                if "array" not in self._reader.kinds(arguments[0]):
-                    return TEXT
-                made = ArrayOf(self._item(arguments[0]))
-                return made if self._reader.kinds(arguments[0]) == {"array"} else _UNKNOWN
-            case "max" | "min" | "max_by" | "min_by":
-                return either([self._item(arguments[0]), NULL])
-            case "map":
-                return ArrayOf(inner[0]) if inner else ARRAY
-            case "to_array":
-                return arguments[0] if self._reader.kinds(arguments[0]) == {"array"} else ARRAY
-            case "avg" | "to_number":
-                return either([NUMBER, NULL])
-        return _RESULTS.get(name, _UNKNOWN)
-
-
-_RESULTS: dict[str, Shape] = {
-    "abs": NUMBER,
-    "ceil": INTEGER,
-    "floor": INTEGER,
-    "sum": NUMBER,
-    "contains": BOOLEAN,
-    "starts_with": BOOLEAN,
-    "ends_with": BOOLEAN,
-    "join": TEXT,
-    "to_string": TEXT,
-    "type": TEXT,
-    "keys": ArrayOf(TEXT),
-    "values": ARRAY,
-    "merge": OBJECT,
-}
-
-
-def _as_kinds(kinds: Iterable[str]) -> Types:
-    found = frozenset(kinds)
-    return found | NUMBERS if "number" in found else found
-
-
-def _alike(one: Types, other: Types) -> bool:
-    """Whether values of these types may be equal, or compared; all numbers are alike."""
-    return bool((one | NUMBERS if one & NUMBERS else one) & other)
-
-
-def _overlap(values: list[Any], others: list[Any]) -> bool:
-    return any(value == other for value in values for other in others)
-
-
-def _one(shape: Shape) -> Shape:
-    """The items of a list that is known, as one of them."""
-    if isinstance(shape, Sourced):
-        return _one(shape.shape)
-    return either(shape.options) if isinstance(shape, Either) and shape.options else shape
-
-
-def _not_null(shape: Shape) -> Shape:
-    return _without(shape, (NULL, SILENT_NULL))
-
-
-def _told(shape: Shape) -> Shape:
-    return _without(shape, (SILENT_NULL,))
-
-
-def _without(shape: Shape, options: tuple[Shape, ...]) -> Shape:
-    if isinstance(shape, Either):
-        left = [option for option in shape.options if option not in options]
-        return either(left) if left else shape
-    return shape

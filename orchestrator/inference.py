@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterator
 
 from orchestrator.codes import Code, Severity
-from orchestrator.comparison import Finding
 from orchestrator.errors import certain, nearest
 from orchestrator.expression_shapes import ExpressionShapes
+from orchestrator.finding import Finding
 from orchestrator.paths import Path, format_path
+from orchestrator.reader import Reader
 from orchestrator.references import (
     Computed,
     ListTemplate,
@@ -33,7 +34,6 @@ from orchestrator.shapes import (
     Found,
     ListOf,
     Members,
-    Reader,
     Shape,
     Sourced,
     Unknown,

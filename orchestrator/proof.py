@@ -6,25 +6,22 @@ when it gets there, a warning what may fail or is most likely not meant, a note 
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
-from functools import cached_property
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestrator.calls import Tool
-from orchestrator.comparison import Comparison, Finding
-from orchestrator.errors import Problem, certain, move_op, pointer, replace_op
+from orchestrator.comparison import Comparison
+from orchestrator.errors import Problem, pointer
+from orchestrator.finding import Finding
 from orchestrator.inference import Inference, references_in
-from orchestrator.mending import Mends, value_at
-from orchestrator.paths import Path, format_path
+from orchestrator.paths import Path
 from orchestrator.planning import Plan, Target, TaskPlan
+from orchestrator.problems import Problems
+from orchestrator.reader import Reader
 from orchestrator.references import Reference, Template
 from orchestrator.shapes import (
     ArrayOf,
     Exactly,
-    Reader,
     Shape,
     Sourced,
     Unknown,
@@ -32,11 +29,8 @@ from orchestrator.shapes import (
     schema_shape,
     words,
 )
-from orchestrator.signatures import signature
 from orchestrator.surroundings import Surroundings
 from orchestrator.workflow import Workflow
-
-MAX_SIGNATURE = 200
 
 
 def prove(workflow: Workflow, tools: Mapping[str, Tool]) -> list[Problem]:
@@ -61,8 +55,7 @@ class _Prover:
         self._comparison = Comparison(self._reader)
         self._inputs = {name: _input(schema) for name, schema in workflow.inputs.items()}
         self._outputs: dict[str, Shape] = {}
-        self._mends = Mends()
-        self._found: dict[tuple[int, str, str, str], Problem] = {}
+        self._problems = Problems(workflow)
         self._always_there: set[str] = set()
         self._has_critical = any(task.policies.critical for task in self._plan.tasks.values())
 
@@ -75,10 +68,9 @@ class _Prover:
         if self._plan.output is not None:
             inference = Inference(self._reader, Surroundings(self._outputs, self._inputs))
             inference.shape_of(self._plan.output)
-            self._add(inference.found, None, ("output",))
+            self._problems.add(inference.found, None, ("output",))
         self._unused_inputs()
-        found = [self._found[key] for key in sorted(self._found)]
-        return self._mends.apply(found, self._document) if found else found
+        return self._problems.all()
 
     def _task(self, task: TaskPlan) -> None:
         policies = task.policies
@@ -120,7 +112,7 @@ class _Prover:
     def _shape(self, template: Template, around: Surroundings, task: TaskPlan, at: Path) -> Shape:
         inference = Inference(self._reader, around)
         shape = inference.shape_of(template)
-        self._add(inference.found, task, at)
+        self._problems.add(inference.found, task, at)
         return shape
 
     def _item(self, task: TaskPlan, each: Shape) -> Shape:
@@ -129,15 +121,19 @@ class _Prover:
         text = each.text if isinstance(each, Sourced) else ""
         if "array" not in kinds:
             message = f"for_each wants a list, and {text or 'it'} is {self._reader.describe(each)}"
-            self._add([Finding((), "not_a_list", "error", message, text)], task, ("for_each",))
+            self._problems.add(
+                [Finding((), "not_a_list", "error", message, text)], task, ("for_each",)
+            )
             return Unknown("")
         if not isinstance(_plain(each), Unknown) and kinds != {"array"} and len(kinds) < 7:
             rest = words(kinds - {"array"})
             message = f"for_each wants a list, and {text or 'it'} may be {rest}"
-            self._add([Finding((), "may_not_fit", "warning", message, text)], task, ("for_each",))
+            self._problems.add(
+                [Finding((), "may_not_fit", "warning", message, text)], task, ("for_each",)
+            )
         if _plain(each) == Exactly([]):
             message = "for_each has no items, so nothing is called"
-            self._add([Finding((), "no_calls", "warning", message)], task, ("for_each",))
+            self._problems.add([Finding((), "no_calls", "warning", message)], task, ("for_each",))
         element = self._reader.element(each)
         return Unknown("") if element is None else element
 
@@ -156,7 +152,7 @@ class _Prover:
         tool = self._tools.get(target.target)
         if tool is not None:
             findings = self._comparison.arguments(given, tool.input_schema)
-            self._add(findings, task, at, tool)
+            self._problems.add(findings, task, at, tool)
 
     def _check_schema(self, target: Target) -> None:
         tool = self._tools.get(target.target)
@@ -166,10 +162,8 @@ class _Prover:
         for name, schema in schemas.items():
             if schema is not None and (why := self._comparison.validator(schema).unusable):
                 message = f"the {name} of {target.target} cannot be used, so nothing is checked"
-                key = (-1, "", "unusable_schema", message)
-                self._found[key] = Problem(
-                    "unusable_schema", f"{message}: {why[:200]}", severity="warning"
-                )
+                message = f"{message}: {why[:200]}"
+                self._problems.keep(-1, Problem("unusable_schema", message, severity="warning"))
 
     def _always_succeeds(self, task: TaskPlan) -> bool:
         """Whether a task has an output whatever happens, but for an interrupt."""
@@ -201,7 +195,7 @@ class _Prover:
                 message = f"{text}: task {reference.name!r} may have no output (run_if is "
                 message += f"{task.policies.run_if}): then this is an error"
                 problem = Problem("maybe_absent", message, at, task.id, (), hint, "warning", text)
-            self._keep(task.index, problem, text)
+            self._problems.keep(task.index, problem, text)
 
     def _unused_inputs(self) -> None:
         used: set[str | None] = set()
@@ -214,7 +208,7 @@ class _Prover:
             if name not in used:
                 message = f"the input {name!r} is used nowhere"
                 at = pointer("inputs", name)
-                self._keep(-1, Problem("unused_input", message, at, severity="warning"))
+                self._problems.keep(-1, Problem("unused_input", message, at, severity="warning"))
 
     def _templates(self) -> Iterator[Template | None]:
         yield self._plan.output
@@ -225,66 +219,6 @@ class _Prover:
             fallback = policies.fallback
             yield fallback.arguments if isinstance(fallback, Target) else fallback
 
-    def _add(
-        self, findings: Iterable[Finding], task: TaskPlan | None, at: Path, tool: Tool | None = None
-    ) -> None:
-        for finding in findings:
-            index = len(self._plan.tasks) if task is None else task.index
-            base: Path = at if task is None else ("tasks", index, *at)
-            problem = self._problem(finding, base, task.id if task else None, tool)
-            self._keep(index, problem, finding.text)
-
-    def _keep(self, index: int, problem: Problem, text: str = "") -> None:
-        key = (index, problem.path, text, f"{problem.code} {problem.message}")
-        self._found.setdefault(key, problem)
-
-    def _problem(
-        self, finding: Finding, base: Path, task: str | None, tool: Tool | None
-    ) -> Problem:
-        where = (*base, *finding.path)
-        return Problem(
-            finding.code,
-            _message(finding, tool),
-            pointer(*where),
-            task,
-            finding.alternatives,
-            _hint(finding, tool),
-            finding.severity,
-            finding.piece or finding.text,
-            self._replacement(finding, where),
-        )
-
-    def _replacement(self, finding: Finding, where: Path) -> tuple[Mapping[str, Any], ...]:
-        """What mends it for certain, as a JSON Patch."""
-        if finding.code == "unexpected_argument" and len(finding.path) == 1:
-            name = certain(str(where[-1]), finding.alternatives)
-            if name is None or self._has(pointer(*where[:-1], name)):
-                return ()
-            return (move_op(pointer(*where), pointer(*where[:-1], name)),)
-        if not finding.value:
-            return ()
-        if finding.text:
-            piece = finding.piece or finding.text
-            if not finding.piece or self._is_alone(piece, where):
-                self._mends.note(pointer(*where), piece, json.loads(finding.value))
-            return ()
-        return (replace_op(pointer(*where), json.loads(finding.value)),)
-
-    def _is_alone(self, name: str, where: Path) -> bool:
-        """Whether a name stands once in a text."""
-        text = value_at(self._document, pointer(*where))
-        return isinstance(text, str) and len(re.findall(rf"\b{re.escape(name)}\b", text)) == 1
-
-    def _has(self, path: str) -> bool:
-        with suppress(KeyError, IndexError):
-            value_at(self._document, path)
-            return True
-        return False
-
-    @cached_property
-    def _document(self) -> dict[str, Any]:
-        return self._workflow.to_dict()
-
 
 def _input(schema: Any) -> Shape:
     if isinstance(schema, bool) or not schema:
@@ -294,35 +228,3 @@ def _input(schema: Any) -> Shape:
 
 def _plain(shape: Shape) -> Shape:
     return _plain(shape.shape) if isinstance(shape, Sourced) else shape
-
-
-def _message(finding: Finding, tool: Tool | None) -> str:
-    if tool is None or finding.code == "unknown_type":
-        return (
-            f"{finding.text}: {finding.message}" if _is_of_reference(finding) else finding.message
-        )
-    if finding.code == "unexpected_argument" and len(finding.path) == 1:
-        return f"{tool.target}: {finding.message}"
-    if finding.code == "missing_argument" and not finding.path:
-        return f"{tool.target}: the arguments {finding.message.replace('lacks', 'lack')}"
-    place = format_path(finding.path).lstrip(".") or "the arguments"
-    return f"{tool.target}: {place}: {finding.text or 'it'} {finding.message}"
-
-
-def _is_of_reference(finding: Finding) -> bool:
-    return (
-        bool(finding.text)
-        and not finding.piece
-        and finding.code != "not_a_list"
-        and finding.text not in finding.message
-    )
-
-
-def _hint(finding: Finding, tool: Tool | None) -> str:
-    """How to mend it."""
-    if finding.code == "maybe_absent" and finding.text.startswith("$OUTPUT"):
-        return f"${{not_null({finding.text[1:]}, ...)}} gives something else in its place"
-    if tool is None or finding.code in ("unknown_type", "may_not_fit"):
-        return ""
-    shown = f"{tool.target}({signature(tool)})"
-    return shown if len(shown) <= MAX_SIGNATURE else shown[: MAX_SIGNATURE - 3] + "..."

@@ -17,6 +17,7 @@ from orchestrator.conversion import json_type
 from orchestrator.errors import CallError
 from orchestrator.expression_shapes import ExpressionShapes
 from orchestrator.expressions import compile_expression
+from orchestrator.reader import Reader
 from orchestrator.schemas import Validator
 from orchestrator.scope import Scope
 from orchestrator.shapes import (
@@ -27,7 +28,6 @@ from orchestrator.shapes import (
     Known,
     ListOf,
     Members,
-    Reader,
     Shape,
     Sourced,
     Unknown,

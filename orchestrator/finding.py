@@ -1,0 +1,115 @@
+"""One thing that is found in a value of which the shape is known, and what several of them come to.
+
+The rule of this file: facts at a path in a value; where that is in a file, `problems` knows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from orchestrator.codes import Code, Severity
+from orchestrator.conversion import Types
+from orchestrator.errors import nearest
+from orchestrator.paths import Path, follow, format_path
+from orchestrator.schemas import Mismatch
+from orchestrator.shapes import words
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One place where a value does not fit, may not fit, or nobody knows.
+
+    Attributes:
+        path: Where in the value.
+        code: Its code, and `severity` how bad it is.
+        message: What is wrong, without the place.
+        text: The reference it comes from, as it is written; empty if it is a literal.
+        piece: The part of the text that is meant; empty if it is all of it.
+        alternatives: The nearest valid names.
+        value: What would certainly do instead, of the piece, the text or else the value, as a JSON
+            text; empty if that is not certain.
+    """
+
+    path: Path
+    code: Code
+    severity: Severity
+    message: str
+    text: str = ""
+    alternatives: tuple[str, ...] = ()
+    value: str = ""
+    piece: str = ""
+
+
+def lacking(name: str, certain: bool, path: Path) -> Finding:
+    """A member that an object has to have, and does not; or may not."""
+    if certain:
+        return Finding(path, "missing_argument", "error", f"lacks {name!r}")
+    return Finding(path, "may_not_fit", "warning", f"may lack {name!r}, which is required")
+
+
+def of_mismatch(mismatch: Mismatch, value: Any, path: Path) -> Finding:
+    """What the `jsonschema` library says of a value that is known."""
+    near: tuple[str, ...] = ()
+    certain = ""
+    if mismatch.keyword == "enum" and isinstance(mismatch.expected, list):
+        names = [choice for choice in mismatch.expected if isinstance(choice, str)]
+        given = str(follow(value, mismatch.path))
+        near = nearest(given, names)
+        alike = [name for name in names if name.casefold() == given.casefold()]
+        certain = json.dumps(alike[0]) if len(alike) == 1 else ""
+    shown = mismatch.message if len(mismatch.message) < 200 else mismatch.message[:197] + "..."
+    message = f"does not fit: {shown}"
+    place = (*path, *mismatch.path)
+    return Finding(place, "wrong_argument", "error", message, "", near, certain)
+
+
+def wrong_type(path: Path, described: str, accepted: Types, value: Any = None) -> Finding:
+    """A value whose type does not fit, with the value that was surely meant instead."""
+    message = f"is {described}, and {words(accepted)} is wanted"
+    certain = ""
+    if isinstance(value, str) and "string" not in accepted:
+        certain = _as_json(value, accepted)
+    return Finding(path, "wrong_argument", "error", message, "", (), certain)
+
+
+def _as_json(text: str, accepted: Types) -> str:
+    """A text that is exactly the JSON of what is wanted, as that."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return ""
+    fits = {bool: "boolean", int: "integer", float: "number"}.get(type(value))
+    return text if fits in accepted and text == json.dumps(value) else ""
+
+
+def milder(finding: Finding) -> Finding:
+    """What is wrong with some of the values that there may be, and not with all."""
+    if finding.severity != "error":
+        return finding
+    return replace(finding, severity="warning", code="may_not_fit")
+
+
+def at_reference(finding: Finding, path: Path, text: str) -> Finding:
+    """What is wrong inside of what a reference gives: the file has nothing but the reference."""
+    below = format_path(finding.path[len(path) :])
+    message = f"{finding.message} (at its {below})" if below else finding.message
+    return replace(finding, path=path, text=finding.text or text, message=message)
+
+
+def badness(found: list[Finding]) -> tuple[int, int]:
+    """How far a value is from one way to fit."""
+    errors = [finding for finding in found if finding.severity == "error"]
+    return len(errors), len(found)
+
+
+def merged(ways: list[list[Finding]], each: bool) -> Iterator[Finding]:
+    """What is wrong with a value that is one of several; `each`: that is all of them in turn."""
+    seen: set[tuple[Path, str]] = set()
+    failing = [any(finding.severity == "error" for finding in way) for way in ways]
+    for finding in (finding for way in ways for finding in way):
+        if (finding.path, finding.message) not in seen and finding.message:
+            seen.add((finding.path, finding.message))
+            yield finding if each or all(failing) else milder(finding)

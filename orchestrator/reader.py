@@ -1,0 +1,241 @@
+"""Reads shapes: which types a value can have, and what is at a place of it.
+
+The rule of this file: every question is answered for all values that a shape allows; a schema is
+unfolded once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.conversion import ALL_TYPES, Types, json_type, listed
+from orchestrator.paths import describe
+from orchestrator.shapes import (
+    MAX_NAMES,
+    NOTHING,
+    NULL,
+    ArrayOf,
+    Either,
+    Exactly,
+    Found,
+    Known,
+    ListOf,
+    Members,
+    Presence,
+    Shape,
+    Sourced,
+    Unknown,
+    either,
+    words,
+)
+from orchestrator.unfolding import (
+    Layout,
+    Variant,
+    any_item,
+    declared,
+    has_default,
+    is_closed,
+    item_of,
+    member_of,
+    types_of,
+    unfold,
+)
+
+
+class Reader:
+    """Reads shapes; each schema is unfolded once."""
+
+    def __init__(self) -> None:
+        self._layouts: dict[int, tuple[Variant, Layout]] = {}
+        self._members: dict[tuple[int, str], tuple[Variant, Found]] = {}
+        self._unfolded: dict[tuple[int, int], tuple[Known, tuple[Variant, ...]]] = {}
+        self._found: dict[tuple[int, int, str | int], tuple[Known, Found]] = {}
+
+    def variants(self, known: Known) -> tuple[Variant, ...]:
+        """The ways to fit a schema, with `$ref`, `allOf`, `anyOf` and `oneOf` written out.
+
+        None at all, if nothing fits it. `()` fits anything.
+        """
+        key = id(known.schema), id(known.root)
+        if key not in self._unfolded:
+            found = tuple(v for v in unfold(known.schema, known.root) if types_of(v))
+            self._unfolded[key] = known, found
+        return self._unfolded[key][1]
+
+    def layout(self, variant: Variant) -> Layout:
+        """What a variant says of members. As at run time, what has a default may be missing: some
+        libraries list it as required.
+        """
+        if id(variant) not in self._layouts:
+            listing = dict.fromkeys(name for part in variant for name in listed(part, "required"))
+            names = tuple(dict.fromkeys(declared(variant)))
+            required = (name for name in listing if isinstance(name, str))
+            needed = tuple(name for name in required if not has_default(variant, name))
+            self._layouts[id(variant)] = variant, Layout(names, needed, is_closed(variant))
+        return self._layouts[id(variant)][1]
+
+    def member(self, variant: Variant, name: str, root: Any) -> Found:
+        """What an object of a variant has under a name."""
+        key = id(variant), name
+        if key not in self._members:
+            self._members[key] = variant, member_of(variant, name, root)
+        return self._members[key][1]
+
+    def kinds(self, shape: Shape) -> Types:
+        """The JSON types that a value can have; a `number` may be an `integer` too."""
+        match shape:
+            case Unknown():
+                return ALL_TYPES
+            case Exactly(value):
+                return frozenset({json_type(value)})
+            case Known():
+                return frozenset().union(*map(types_of, self.variants(shape)))
+            case ListOf() | ArrayOf():
+                return frozenset({"array"})
+            case Members():
+                return frozenset({"object"})
+            case Either(options):
+                return frozenset().union(*map(self.kinds, options))
+            case Sourced(inner):
+                return self.kinds(inner)
+
+    def describe(self, shape: Shape) -> str:
+        """A shape in a few words, for messages."""
+        match shape:
+            case Exactly(value):
+                return describe(value)
+            case Sourced(inner):
+                return self.describe(inner)
+        if isinstance(shape, Known) and (values := self.finite(shape)) is not None:
+            return f"one of {', '.join(map(repr, values[:MAX_NAMES]))}"
+        kinds = self.kinds(shape)
+        if kinds == {"object"} and (names := self.names(shape)):
+            more = ", ..." if len(names) > MAX_NAMES else ""
+            return f"an object with {', '.join(names[:MAX_NAMES])}{more}"
+        return words(kinds)
+
+    def names(self, shape: Shape) -> tuple[str, ...]:
+        """The names that an object declares."""
+        match shape:
+            case Exactly(dict() as value):
+                return tuple(value)
+            case Members(members):
+                return tuple(members)
+            case Known():
+                return tuple(dict.fromkeys(n for v in self.variants(shape) for n in declared(v)))
+            case Either(options):
+                return tuple(dict.fromkeys(n for option in options for n in self.names(option)))
+            case Sourced(inner):
+                return self.names(inner)
+        return ()
+
+    def finite(self, shape: Shape) -> list[Any] | None:
+        """The values of a literal, an `enum` or a `const`; None if there is no such list."""
+        match shape:
+            case Exactly(value):
+                return [value]
+            case Sourced(inner):
+                return self.finite(inner)
+            case Known() if len(variants := self.variants(shape)) == 1:
+                for schema in variants[0]:
+                    if "const" in schema:
+                        return [schema["const"]]
+                    if values := listed(schema, "enum"):
+                        return values
+        return None
+
+    def step(self, shape: Shape, segment: str | int) -> Found:
+        """What is at a name or an index of a value."""
+        match shape:
+            case Unknown():
+                return Found(shape, "unknown")
+            case Sourced(inner):
+                return self.step(inner, segment)
+            case Either(options):
+                return _joined([self.step(option, segment) for option in options])
+            case Known():
+                return self._step_known(shape, segment)
+            case ArrayOf(item) if isinstance(segment, int):
+                return Found(item, "unknown")
+        there = _member(shape, segment)
+        if there is not None:
+            return Found(there, "yes")
+        return Found(NULL, "no", self.describe(shape), self.names(shape))
+
+    def _step_known(self, known: Known, segment: str | int) -> Found:
+        key = id(known.schema), id(known.root), segment
+        if key not in self._found:
+            variants = self.variants(known)
+            steps = [self._step_variant(v, known, segment) for v in variants]
+            found = _joined(steps) if steps else Found(NULL, "no", "nothing")
+            self._found[key] = known, found
+        return self._found[key][1]
+
+    def _step_variant(self, variant: Variant, known: Known, segment: str | int) -> Found:
+        kinds = types_of(variant)
+        holder = "array" if isinstance(segment, int) else "object"
+        if holder not in kinds:
+            return Found(NULL, "no", words(kinds))
+        found = (
+            item_of(variant, segment, known.root)
+            if isinstance(segment, int)
+            else member_of(variant, segment, known.root)
+        )
+        if len(kinds) > 1 and found.presence in ("yes", "maybe"):  # it may be no object at all
+            return Found(found.shape, "unknown", found.holder, found.names)
+        return found
+
+    def element(self, shape: Shape) -> Shape | None:
+        """What the items of a list are, taken together; None if it is certainly no list."""
+        match shape:
+            case Unknown():
+                return shape
+            case Sourced(whole):
+                return self.element(whole)
+            case Exactly([]) | ListOf(()):
+                return NOTHING
+            case Exactly(list() as values):
+                return Either(tuple(map(Exactly, values)), each=True)
+            case ListOf(items):
+                return Either(items, each=True)
+            case ArrayOf(item):
+                return item
+            case Either(options):
+                elements = [self.element(option) for option in options]
+                lists = [element for element in elements if element is not None]
+                telling = [element for element in lists if element is not NOTHING]
+                return either(telling or lists[:1]) if lists else None
+            case Known() if "array" in self.kinds(shape):
+                variants = [v for v in self.variants(shape) if "array" in types_of(v)]
+                return either(any_item(variant, shape.root) for variant in variants)
+        return None
+
+
+def _member(shape: Shape, segment: str | int) -> Shape | None:
+    """What is at a place of a value that is there to its last step."""
+    match shape, segment:
+        case Exactly(dict() as value), str() if segment in value:
+            return Exactly(value[segment])
+        case Exactly(list() as value), int() if -len(value) <= segment < len(value):
+            return Exactly(value[segment])
+        case ListOf(items), int() if -len(items) <= segment < len(items):
+            return items[segment]
+        case Members(members), str() if segment in members:
+            return members[segment]
+    return None
+
+
+def _joined(steps: list[Found]) -> Found:
+    """What is there, if one of several values is it."""
+    if len(steps) == 1:
+        return steps[0]
+    there = [found for found in steps if found.presence != "no"]
+    names = tuple(dict.fromkeys(name for found in steps for name in found.names))
+    holder = " or ".join(dict.fromkeys(found.holder for found in steps if found.holder))
+    if not there:
+        return Found(NULL, "no", holder, names)
+    presences = {found.presence for found in steps}
+    presence: Presence = (
+        "maybe" if presences & {"no", "maybe"} else "unknown" if "unknown" in presences else "yes"
+    )
+    return Found(either(found.shape for found in there), presence, holder, names)
