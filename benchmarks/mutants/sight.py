@@ -30,6 +30,7 @@ _OF_READING: Mapping[str, Sight] = {
     "not declared": "undeclared",
     "ruled out": "certain",
 }
+_AS_TEXT = frozenset({"integer", "number", "boolean"})
 _DECORATION = re.compile(r"[${}\s]")
 
 
@@ -149,8 +150,9 @@ def _written(arguments: Any, path: Path) -> tuple[Path, Path]:
 
 
 def _of_types(given: frozenset[str] | None, wanted: frozenset[str], is_whole: bool) -> Sight:
-    """Of a value of given types where others are wanted; a text that is whole may be converted."""
+    """Of a value of given types where others are wanted; one that is whole may be converted."""
     if given is None:
         return "unseen"
-    converts = is_whole and "string" in given and "string" not in wanted and wanted - {"null"}
-    return "possible" if given & wanted or converts else "certain"
+    from_text = "string" in given and "string" not in wanted and wanted - {"null"}
+    to_text = given & _AS_TEXT and {"string"} <= wanted <= {"string", "null"}
+    return "possible" if given & wanted or (is_whole and (from_text or to_text)) else "certain"

@@ -96,6 +96,17 @@ def reference_for_a_literal(original: Original, chance: Chance) -> Mistake | Non
     return Mistake(replaced(original.document, path, text), at(path))
 
 
+def for_each_of_no_list(original: Original, chance: Chance) -> Mistake | None:
+    """A task that is to be made for each of what is no list."""
+    whole = to_tasks(original.document, whole=True)
+    site = one_of(chance, [site for site in whole if site.at[2:3] == ("arguments",)])
+    types = _types(original, site, site.path) if site is not None else None
+    if site is None or types is None or "array" in types:
+        return None
+    place = (*site.at[:2], "for_each")
+    return Mistake(replaced(original.document, place, site.text), at(place))
+
+
 # Paths.
 
 
@@ -160,12 +171,15 @@ def name_in_a_list(original: Original, chance: Chance) -> Mistake | None:
 
 def _lists(original: Original, site: Site) -> list[int]:
     """The depths at which a path passes an array."""
-    task = next(task for task in original.document["tasks"] if task["id"] == site.id)
-    source = source_of(task, original.world.tools)
     depths = range(len(site.path) + 1)
-    return [
-        depth for depth in depths if types_at(source, site.path[:depth]) == frozenset({"array"})
-    ]
+    only = frozenset({"array"})
+    return [depth for depth in depths if _types(original, site, site.path[:depth]) == only]
+
+
+def _types(original: Original, site: Site, path: Path) -> frozenset[str] | None:
+    """The types that the output that a reference names may have at a path; None if unknown."""
+    task = next(task for task in original.document["tasks"] if task["id"] == site.id)
+    return types_at(source_of(task, original.world.tools), path)
 
 
 def index_beyond_the_end(original: Original, chance: Chance) -> Mistake | None:
@@ -193,6 +207,7 @@ TYPES: tuple[Make, ...] = (
     reference_in_list,
     whole_output,
     reference_for_a_literal,
+    for_each_of_no_list,
 )
 PATHS: tuple[Make, ...] = (
     misspelled_field,
