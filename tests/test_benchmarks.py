@@ -519,3 +519,17 @@ def test_a_benchmark_of_its_own_kind_is_a_command(
     monkeypatch.setattr(importlib.import_module(f"benchmarks.{name}"), "main", main)
     assert command.main([name, "--seed", "1"]) == 7
     assert given == [["--seed", "1"]]
+
+
+@pytest.mark.anyio
+async def test_the_plan_whose_check_is_measured_is_right(tmp_path: Path) -> None:
+    from benchmarks import checking
+    from orchestrator.proof import prove
+    from orchestrator.workflow import Workflow
+
+    plan = Workflow.load(checking.plan(60))
+    assert prove(plan, checking.TOOLS) == []
+    assert {task.policies.for_each is None for task in plan.plan.tasks.values()} == {True, False}
+    wrong = checking.plan(60)
+    wrong["tasks"][51]["arguments"]["query"] = "$OUTPUT[t46].itms"
+    assert [p.code for p in prove(Workflow.load(wrong), checking.TOOLS)] == ["unknown_place"]
