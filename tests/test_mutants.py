@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,19 @@ def test_of_2500_changes_every_visible_failure_is_reported_in_its_place_and_noth
     assert len(made.judged) == 2500
     assert {judged.kind for judged in made.judged} == set(trial.MAKES)
     assert made.holds, complaints(made)
+
+
+@needs_plans
+def test_the_documented_counts_are_those_of_the_trial() -> None:
+    documented = (Path(__file__).parents[1] / "docs" / "mutants.md").read_text()
+    shown = re.search("<!-- mutants -->\n\n(.*?)\n\n<!-- /mutants -->", documented, re.DOTALL)
+    assert shown is not None
+    until = tables.COLUMNS.index("false alarms") + 3  # before it stand the bar and the kind
+    counted, written = (
+        [line.split("|")[:until] for line in text.splitlines()]
+        for text in (tables.markdown(tried(2500, PLANS)), shown[1])
+    )
+    assert counted == written, "run python -m benchmarks mutants --markdown"
 
 
 def test_mistakes_in_the_examples_are_reported_in_their_place_and_nothing_else() -> None:
