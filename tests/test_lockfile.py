@@ -644,6 +644,20 @@ def test_lock_shows_what_has_changed_and_writes_it_only_if_told_so(
     assert main(["lock", *changing.servers, "--check"]) == 0
 
 
+def test_lock_says_of_which_servers_nothing_has_changed(
+    changing: Changing, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["lock", *changing.servers]) == 0
+    changing.configure("[servers.gone]\ncommand = 'no-such-program'\n")
+    capsys.readouterr()
+    for options in (["it"], ["--check", "it"], ["--update", "it"]):
+        assert main(["lock", *changing.servers, *options]) == 0
+        said = f"{changing.lock}: nothing has changed in it (1 of 2 servers asked)\n"
+        assert capsys.readouterr().out == said
+    assert main(["lock", *changing.servers, "gone"]) == 1
+    assert capsys.readouterr().out == f"{changing.lock}: no server could be asked\n"
+
+
 def test_lock_check_wants_a_file(changing: Changing, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lock", *changing.servers, "--check"]) == 2
     assert "there is no lock file (write it with: orchestrator lock" in capsys.readouterr().err

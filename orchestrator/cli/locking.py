@@ -78,7 +78,9 @@ def lock_servers(options: argparse.Namespace, servers_file: Path) -> int:
     after = Lock({**kept, **answers.listed.definitions})
     if found:
         _save(after, path, servers)
-    print(f"{path}: {f'{found}, accepted' if found else 'nothing has changed'}: {after.counted()}")
+        print(f"{path}: {found}, accepted: {after.counted()}")
+    else:
+        print(f"{path}: {_unchanged(servers, answers.listed)}")
     return FAILED if answers.failures else 0
 
 
@@ -147,6 +149,17 @@ def _compare(before: Lock, listed: Lock, servers: Servers, *, of_all: bool) -> _
     new = [name for name in listed.definitions if name not in before]
     gone = [name for name in before.definitions if of_all and name not in servers]
     return _Found(tools, new, gone)
+
+
+def _unchanged(servers: Servers, listed: Lock) -> str:
+    """That nothing has changed, of those who were asked and did answer."""
+    if len(listed.definitions) == len(servers):
+        return f"nothing has changed: {listed.counted()}"
+    asked = list(listed.definitions)
+    if not asked:
+        return "no server could be asked"
+    names = ", ".join(asked[:MAX_NAMES]) + (", ..." if len(asked) > MAX_NAMES else "")
+    return f"nothing has changed in {names} ({len(asked):,} of {len(servers):,} servers asked)"
 
 
 def _show(found: _Found, before: Lock, listed: Lock) -> None:
