@@ -367,6 +367,8 @@ def test_call_makes_one_call_and_prints_its_output(
     assert json.loads(capsys.readouterr().out) == {"value": [1, 2]}
     assert main([*call, "faulty:fail", "message=broken"]) == 1
     assert "tool_error: broken" in capsys.readouterr().err
+    assert main([*call, "faulty:fail", "message=\x1b[31mred"]) == 1
+    assert "tool_error: \\u001b[31mred" in capsys.readouterr().err
     assert main([*call, "gone:anything"]) == 1
     assert "no-such-program" in capsys.readouterr().err
     assert main([*call, "faulty"]) == 2

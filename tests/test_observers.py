@@ -46,6 +46,7 @@ def test_the_terminal_shows_what_starts_what_runs_and_what_has_settled() -> None
     with Progress(console) as progress:
         assert screen(progress).strip() == ""
         progress(ServerStarting(0, "weather"))
+        assert screen(progress).splitlines()[0].rstrip() == "starting 1 server"
         progress(ServerStarting(0, "news"))
         assert "starting 2 servers" in screen(progress)
         progress(ServerReady(0, "weather", "2025-11-25", 3, 12.0))
@@ -55,7 +56,7 @@ def test_the_terminal_shows_what_starts_what_runs_and_what_has_settled() -> None
         progress(GenerationStarted(0, 0, ["a", "b"]))
         progress(TaskStarted(0, "a", "weather", "[forecast]", 0, 1, 0.0))
         shown = screen(progress)
-        assert "generation 1 of 2, 0 of 3 tasks settled" in shown
+        assert "generation 0 (last: 1), 0 of 3 tasks settled" in shown
         assert "weather:[forecast]" in shown
         progress(TaskSettled(0, "a", TaskResult("a", Success(1), 0)))
         shown = screen(progress)
@@ -79,6 +80,8 @@ def test_the_terminal_shows_what_a_call_waits_for_how_far_it_is_and_its_items() 
     assert "waiting" not in screen(progress)
     progress(TaskProgress(0, "a", None, 3, 10, "pages"))
     assert "3 of 10 pages" in screen(progress)
+    progress(TaskProgress(0, "a", None, 3, None, "\x1b[31mred \u202e"))
+    assert "3 \\u001b[31mred \\u202e" in screen(progress)
     progress(TaskProgress(0, "a", None, 4, None, ""))
     assert "4" in screen(progress)
     error = TaskError("timeout", "late", True)

@@ -93,3 +93,31 @@ def test_the_signature_of_a_tool_says_what_is_optional() -> None:
     }
     tool = Tool("weather", "forecast", schema)
     assert signature(tool) == "city: string, days: integer = 3, what?: string | null, any?: any"
+
+
+HOSTILE = "\x1b[31mRED\x1b]0;pwned\x07 \u202eesrever"
+HARMLESS = "\\u001b[31mRED\\u001b]0;pwned\\u0007 \\u202eesrever"
+
+
+def test_what_a_server_says_of_its_tools_is_shown_and_not_obeyed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report.print_tools([Tool("s", "t", {}, "", HOSTILE), Tool("s", "\x1b[2J", {})])
+    out = capsys.readouterr().out
+    assert HARMLESS in out
+    assert "s:\\u001b[2J" in out
+    assert "\x1b" not in out
+
+
+@pytest.mark.anyio
+async def test_what_a_server_says_of_an_error_is_shown_and_not_obeyed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plan = workflow("a", on_error="fail_fast")
+    caller = ScriptedCaller({"a": [(0, CallError("tool_error", HOSTILE + "\nmore"))]})
+    report.print_result(await Run(plan, caller).execute(), plan)
+    err = capsys.readouterr().err
+    assert f"tool_error: {HARMLESS}" in err
+    assert "more" in err
+    assert "\x1b" not in err
+    assert "\\u000a" not in err

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from orchestrator.cli.commands import COMMANDS
-    from orchestrator.cli.findings import tell
+    from orchestrator.cli.findings import complain, tell
     from orchestrator.errors import CallError, MisfitError, WorkflowError
 
     try:
@@ -50,5 +50,5 @@ def _run(options: argparse.Namespace) -> int:
         tell(options, error)
         return WRONG
     except CallError as error:
-        print(f"orchestrator: {error.kind}: {error}", file=sys.stderr)
+        complain(f"{error.kind}: {error}")
         return WRONG if isinstance(error, MisfitError) else FAILED

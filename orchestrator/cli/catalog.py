@@ -6,10 +6,10 @@ The rule of this file: `found_tools` is the one place that is asked for tools to
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from orchestrator.cli.findings import complain
 from orchestrator.encoding import to_json
 from orchestrator.errors import ConfigError, OrchestratorError
 
@@ -67,5 +67,5 @@ def catalog(options: argparse.Namespace) -> int:
     else:
         print(catalog_text(tools, guide=options.guide), end="")
     for failure in failures:
-        print(f"orchestrator: {failure}", file=sys.stderr)
+        complain(failure)
     return 1 if failures else 0

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.catalog import catalog, found_tools
-from orchestrator.cli.findings import document, of_servers, show
+from orchestrator.cli.findings import complain, document, of_servers, show
 from orchestrator.cli.knowing import (
     DEFAULT_SERVERS,
     asks_servers,
@@ -209,7 +209,7 @@ def tools(options: argparse.Namespace) -> int:
 
         print_tools(found)
     for failure in failures:
-        print(f"orchestrator: {failure}", file=sys.stderr)
+        complain(failure)
     return 1 if failures else 0
 
 

@@ -65,7 +65,14 @@ def tell(options: argparse.Namespace, error: WorkflowError) -> None:
     if error.source in files and not isinstance(error, ConfigError):
         show(error.source, error.problems, so_far=error.so_far)
     else:
-        print(f"orchestrator: {error}", file=sys.stderr)
+        complain(error)
+
+
+def complain(what: object) -> None:
+    """Say on stderr what went wrong. A server may have had a say in it, so nothing is obeyed."""
+    from orchestrator.differences import visible
+
+    print(f"orchestrator: {visible(str(what))}", file=sys.stderr)
 
 
 def of_servers(path: Path, error: ConfigError) -> list[Problem]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import anyio
 
 from orchestrator.calls import Tool
+from orchestrator.cli.findings import complain
 from orchestrator.cli.running import in_event_loop
 from orchestrator.client import Orchestrator
 from orchestrator.config import Server, load_config
@@ -65,7 +66,7 @@ def lock_servers(options: argparse.Namespace, servers_file: Path) -> int:
     before = _before(options, servers_file)
     answers = _ask(servers, names)
     for failure in answers.failures:
-        print(f"orchestrator: {failure}", file=sys.stderr)
+        complain(failure)
     if before is None:
         return _write_first(servers, path, answers)
     found = _compare(before, answers.listed, servers, of_all=not options.server)

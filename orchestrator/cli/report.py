@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.calls import Tool
+from orchestrator.differences import visible
 from orchestrator.results import RunResult, TaskResult
 from orchestrator.signatures import signature
 from orchestrator.workflow import Workflow
@@ -95,7 +96,7 @@ def _status(task: TaskResult) -> Text:
 
 def _why(task: TaskResult) -> str:
     error = task.error
-    why = f"{error.kind}: {error.message}" if error else task.reason or ""
+    why = visible(f"{error.kind}: {error.message}" if error else task.reason or "")
     return why if len(why) <= MAX_ERROR else why[: MAX_ERROR - 3] + "..."
 
 
@@ -122,7 +123,8 @@ def _summary(result: RunResult) -> list[Text]:
     lines = [Text.assemble((result.status, style), f": {told}{took} by {result.schedule}")]
     lines += _assumed(result) if result.dry_run else _times(result)
     if result.error is not None:
-        lines.append(Text(f"{result.error.kind}: {result.error.message}", style="red"))
+        why = visible(f"{result.error.kind}: {result.error.message}")
+        lines.append(Text(why, style="red"))
     return lines
 
 
@@ -155,8 +157,9 @@ def print_tools(tools: list[Tool]) -> None:
     table.add_column("arguments", overflow="fold")
     table.add_column("what it does", overflow="fold", ratio=1)
     for tool in tools:
-        first_line = tool.description.strip().partition("\n")[0]
-        table.add_row(Text(tool.target), Text(signature(tool), style="dim"), Text(first_line))
+        first_line = visible(tool.description.strip().partition("\n")[0])
+        name = Text(visible(tool.target))
+        table.add_row(name, Text(signature(tool), style="dim"), Text(first_line))
     new_console().print(table)
 
 

@@ -33,6 +33,7 @@ from orchestrator.events import (
     TaskStarted,
     TaskWaiting,
 )
+from orchestrator.literals import visible
 
 MAX_ROWS = 15
 
@@ -122,7 +123,7 @@ class Progress:
                 row.since = time.monotonic() if attempt == 1 else row.since
             case TaskProgress(task=task, item=item, progress=done, total=total, message=message):
                 of = f" of {total:g}" if total is not None else ""
-                self._row(task, item).note = f"{done:g}{of} {message}".rstrip()
+                self._row(task, item).note = visible(f"{done:g}{of} {message}".rstrip())
             case RetryDecided(task=task, item=item, wait_ms=wait_ms, error=error) if wait_ms:
                 note = f"{error.kind}, again in {wait_ms / 1000:.1f} s"
                 self._row(task, item).note = note
@@ -136,13 +137,18 @@ class Progress:
 
     def _headline(self) -> RenderableType:
         if not self._generations:
-            return Text(f"starting {len(self._servers)} servers" if self._servers else "")
+            return Text(self._starting())
         tasks = sum(map(len, self._generations))
         done = ", ".join(f"{count} {status}" for status, count in self._settled.items())
         place = f"{sum(self._settled.values())} of {tasks} tasks settled"
         if self._generation is not None:
-            place = f"generation {self._generation + 1} of {len(self._generations)}, {place}"
+            last = len(self._generations) - 1  # they are counted from 0 wherever they are shown
+            place = f"generation {self._generation} (last: {last}), {place}"
         return Text(f"{place}{f' ({done})' if done else ''}", style="bold")
+
+    def _starting(self) -> str:
+        number = len(self._servers)
+        return f"starting {number} server{'' if number == 1 else 's'}" if number else ""
 
     def _rows(self) -> Table:
         table = Table.grid(padding=(0, 1))
