@@ -72,9 +72,19 @@ def _shorten(message: str) -> str:
 
 
 def complete_inputs(
-    declared: Mapping[str, Schema], given: Mapping[str, Any], source: str
+    declared: Mapping[str, Schema],
+    given: Mapping[str, Any],
+    source: str,
+    *,
+    may_miss: bool = False,
 ) -> dict[str, Any]:
     """The inputs of a run: what was given, and the defaults of the others.
+
+    Args:
+        declared: The schema of each input.
+        given: The values that were given.
+        source: The file, as messages name it.
+        may_miss: Whether those without a value and a default are left out, and no mistake.
 
     Raises:
         WorkflowError: One is missing, unknown, or does not fit its schema; with all such.
@@ -87,7 +97,7 @@ def complete_inputs(
             problems += _mismatches(given[name], schema, ("inputs", name), f"the value of {name!r}")
         elif isinstance(schema, Mapping) and "default" in schema:
             values[name] = schema["default"]
-        else:
+        elif not may_miss:
             problems.append(_missing(name))
     if problems:
         raise WorkflowError(source, problems)

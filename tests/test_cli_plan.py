@@ -66,6 +66,9 @@ def test_plan_shows_effects_calls_and_the_critical_path(
     assert "may be destructive (undeclared): faulty:append in b" in out
     assert "1/min on faulty" in out
     assert main(["plan", path, "--servers", servers, "--input", "xs=1"]) == 2
+    capsys.readouterr()
+    assert main(["plan", path, "--servers", servers, "--input", "ys=1"]) == 2
+    assert "inputs: xs" in capsys.readouterr().err
     assert main(["plan", path, "--servers", servers, "--input", "ys=1", "--json"]) == 2
 
 

@@ -100,6 +100,14 @@ def test_all_that_is_wrong_with_the_inputs_is_said_at_once() -> None:
     assert "give it, as in: --input city=..." in text
 
 
+def test_a_plan_can_do_without_inputs_but_not_with_unknown_ones() -> None:
+    assert complete_inputs(DECLARED, {"any": 1}, "plan", may_miss=True) == {"any": 1, "count": 3}
+    with pytest.raises(WorkflowError) as caught:
+        complete_inputs(DECLARED, {"cty": 4}, "plan.json", may_miss=True)
+    [problem] = caught.value.problems
+    assert (problem.code, problem.alternatives) == ("unknown_input", ("city",))
+
+
 def test_an_input_for_a_workflow_without_any_is_unknown() -> None:
     with pytest.raises(WorkflowError, match="the workflow has no inputs"):
         complete_inputs({}, {"x": 1}, "plan")

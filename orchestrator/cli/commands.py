@@ -175,12 +175,7 @@ def _given_inputs(options: argparse.Namespace, workflow: Workflow) -> dict[str, 
         return {}
     from orchestrator.inputs import complete_inputs
 
-    declared = {
-        name: schema
-        for name, schema in workflow.inputs.items()
-        if name in given or (isinstance(schema, dict) and "default" in schema)
-    }
-    return complete_inputs(declared, given, str(options.file))
+    return complete_inputs(workflow.inputs, given, str(options.file), may_miss=True)
 
 
 def _estimates(options: argparse.Namespace, workflow: Workflow) -> dict[str, float]:
