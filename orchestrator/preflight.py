@@ -110,10 +110,7 @@ def check_against(workflow: Workflow, servers: Mapping[str, Server], lock: Lock)
 
     A server that is not in the lock is a warning: nothing is known of its tools.
     """
-    found = [
-        replace(problem, severity="warning") if problem.code == "server_not_locked" else problem
-        for problem in locked_problems(workflow, servers, lock)
-    ]
+    found = map(_only_warned, locked_problems(workflow, servers, lock))
     return [*found, *findings(workflow, servers, _locked(workflow, servers, lock))]
 
 
@@ -153,6 +150,14 @@ def locked_problems(workflow: Workflow, servers: Mapping[str, Server], lock: Loc
     return found
 
 
+def _only_warned(problem: Problem) -> Problem:
+    """A server that is not in the lock, as a warning for whoever only looks."""
+    if problem.code != "server_not_locked":
+        return problem
+    message = f"{problem.message}, and run and call refuse it"
+    return replace(problem, severity="warning", message=message)
+
+
 def not_locked(lock: Lock, server: str, at: str = "", task: str | None = None) -> Problem:
     """The problem of a server that is not in the lock."""
     message = f"server {server!r} is not in {lock.source}, so that its tools are not known"
@@ -175,6 +180,9 @@ def findings(workflow: Workflow, servers: Mapping[str, Server], listed: Listed) 
     proved = prove(workflow, tools)
     if not listed:  # where nobody was asked, everything is unknown
         proved = [problem for problem in proved if problem.severity != "note"]
+    unsaid = tuple(f"the tools of server {name!r} are not known" for name in workflow.plan.servers)
+    # Why they are not is a finding of its own, on the server or on the tool.
+    proved = [problem for problem in proved if not problem.message.endswith(unsaid)]
     return [*proved, *warnings_of(workflow, tools, serial)]
 
 

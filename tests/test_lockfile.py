@@ -336,8 +336,20 @@ def test_a_workflow_is_checked_against_the_lock_alone() -> None:
         ("server_not_locked", "warning"),
         ("means_nothing", "warning"),
     ]
+    assert warnings[0].message.endswith("are not known, and run and call refuse it")
     assert warnings[0].path == "/tasks/2/tool"
     assert warnings[0].hint == "lock it with: orchestrator lock --update news"
+
+
+def test_where_a_tool_is_an_error_no_note_says_that_it_is_not_known() -> None:
+    servers = {name: Server(name=name, command="x") for name in ("weather", "news")}
+    lost = ("weather:forcast", "news:search", "elsewhere:tool")
+    tasks: list[Any] = [{"id": f"t{index}", "tool": tool} for index, tool in enumerate(lost)]
+    city = {"id": "last", "tool": "weather:forecast", "arguments": {"city": "$OUTPUT[t0].x"}}
+    lost_too = [{**city, "id": f"u{i}", "arguments": {"city": f"$OUTPUT[t{i}]"}} for i in (1, 2)]
+    workflow = Workflow.load({"tasks": [*tasks, city, *lost_too]})
+    codes = [problem.code for problem in check_against(workflow, servers, LOCK)]
+    assert codes == ["unknown_tool", "server_not_locked"]
 
 
 # With servers.
