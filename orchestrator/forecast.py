@@ -70,6 +70,11 @@ class TaskForecast:
     critical: bool
 
     @property
+    def calls_something(self) -> bool:
+        """Whether it may make any call, or that of its fallback."""
+        return _calls_something(self.calls)
+
+    @property
     def tools(self) -> Iterator[tuple[str, Effects]]:
         """The tools that it may call, with what they declare, each once."""
         yield self.task.target, self.effects
@@ -163,8 +168,11 @@ class _Forecaster:
         self.seconds = self._seconds()
 
     def made(self) -> Forecast:
-        below = graphs.lengths_below(self.plan.graph, self.plan.generations, self.seconds)
-        above = graphs.lengths_above(self.plan.graph, self.plan.generations, self.seconds)
+        lengths = self.seconds or {
+            name: float(_calls_something(calls)) for name, calls in self.calls.items()
+        }
+        below = graphs.lengths_below(self.plan.graph, self.plan.generations, lengths)
+        above = graphs.lengths_above(self.plan.graph, self.plan.generations, lengths)
         longest = max(below.values())
         path = self._path(below)
         on_path = frozenset(path)
@@ -187,14 +195,17 @@ class _Forecaster:
         )
 
     def _path(self, below: Mapping[str, float]) -> tuple[str, ...]:
-        """The longest path; where two are as long, the task that stands first in the file."""
+        """The longest path; where two are as long, the task that stands first in the file.
+
+        Tasks that call nothing are left out of it.
+        """
         index = {task: number for number, task in enumerate(self.plan.tasks)}
         ready = [task for names in self.plan.generations[:1] for task in names]
         path: list[str] = []
         while ready:
             path.append(min(ready, key=lambda task: (-below[task], index[task])))
             ready = list(self.plan.graph.successors(path[-1]))
-        return tuple(path)
+        return tuple(task for task in path if _calls_something(self.calls[task]))
 
     def _task(self, task: TaskPlan, slack: float, critical: bool) -> TaskForecast:
         policies = task.policies
@@ -218,10 +229,9 @@ class _Forecaster:
 
     def _servers(self) -> Iterator[ServerForecast]:
         first, later = waves(self.plan)
-        for name in first:
-            yield ServerForecast(name, True, 0, self.servers.get(name))
-        for name, generation in later.items():
-            yield ServerForecast(name, False, generation, self.servers.get(name))
+        for name, generation in [*((name, 0) for name in first), *later.items()]:
+            if not self.servers or name in self.servers:  # one that is not there does not start
+                yield ServerForecast(name, name in first, generation, self.servers.get(name))
 
     def _seconds(self) -> dict[str, float] | None:
         """What each task takes: its calls, as many at a time as its limits let."""
@@ -260,6 +270,10 @@ class _Forecaster:
 def _slack(longest: float, through: float) -> float:
     slack = longest - through
     return 0.0 if slack <= longest * _ROUNDING else slack
+
+
+def _calls_something(calls: Count) -> bool:
+    return calls.most != 0 or calls.why in FAILING
 
 
 def _likely(calls: Count) -> int:

@@ -26,7 +26,8 @@ def in_brief(forecast: Forecast) -> str:
     time = _time(forecast)
     return (
         f"{_number(len(plan.tasks), 'task')} in {_number(len(plan.generations), 'generation')}, "
-        f"at most {widest:,} at once; {_calls(forecast.calls)}" + (f"; {time}" if time else "")
+        f"at most {_number(widest, 'task')} at once; {_calls(forecast.calls)}"
+        + (f"; {time}" if time else "")
     )
 
 
@@ -45,13 +46,15 @@ def uses(forecast: Forecast) -> ToolUses:
     """Each tool that may be called, with what it declares and the tasks that may call it."""
     found: ToolUses = {}
     for name, task in forecast.tasks.items():
-        for target, effects in task.tools:
+        for target, effects in task.tools if task.calls_something else ():
             found.setdefault(target, (effects, []))[1].append(name)
     return found
 
 
 def _critical_path(forecast: Forecast) -> str:
     path = forecast.critical_path
+    if not path:
+        return "critical path: none, nothing is called"
     if forecast.seconds is None:
         long = f"{_number(len(path), 'task')}, no times are known"
     else:
@@ -81,7 +84,7 @@ def _servers(servers: Iterable[ServerForecast]) -> Iterator[str]:
         for server in servers
         if not server.first
     ]
-    yield f"servers started at once: {_listed(now)}"
+    yield f"servers started at once: {_listed(now) or 'none'}"
     if later:
         yield f"servers started while these tasks run: {_listed(later)}"
 
@@ -113,15 +116,15 @@ _SAYING: tuple[tuple[str, Callable[[Effects], bool]], ...] = (
         "may be open-world (undeclared)",
         lambda effects: effects.known and effects.open_world is None,
     ),
-    ("not known: their servers did not say", lambda effects: not effects.known),
+    ("not known", lambda effects: not effects.known),
 )
 
 
 def _effects(forecast: Forecast) -> Iterator[str]:
     """Each effect with the tools that have it, and the tasks that call them."""
     tools = uses(forecast)
-    if not any(effects.known for effects, _ in tools.values()):
-        yield "effects: not known, no server was asked"
+    if tools and not any(effects.known for effects, _ in tools.values()):
+        yield "effects: not known"
         return
     for text, has in _SAYING:
         named = [
@@ -195,7 +198,8 @@ def _bound(task: TaskForecast) -> str:
 
 def _calls(calls: Count) -> str:
     if calls.most is None:
-        return f"at least {_number(calls.least, 'call')}"
+        least = _number(calls.least, "call")
+        return f"at least {least}" if calls.least else "any number of calls"
     if calls.is_exact:
         return _number(calls.least, "call")
     return f"{calls.least:,} to {_number(calls.most, 'call')}"

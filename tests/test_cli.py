@@ -303,7 +303,7 @@ def test_plan_shows_the_generations_in_four_forms(
 ) -> None:
     path = write(echo("a", 1), echo("b", "$OUTPUT[a]"), echo("c", "$OUTPUT[a]"), name="shown")
     assert main(["plan", path]) == 0
-    assert "3 tasks in 2 generations, at most 2 at once" in capsys.readouterr().out
+    assert "3 tasks in 2 generations, at most 2 tasks at once" in capsys.readouterr().out
     assert main(["plan", path, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["generations"] == [["a"], ["b", "c"]]

@@ -266,7 +266,8 @@ def test_servers_start_in_two_waves_and_tell_their_limits() -> None:
         "timeout_s": 7.0,
     }
     tools = {"one:t": Tool("one", "t", {}, read_only=False, destructive=False)}
-    foreseen = forecast(plan, tools, {"one": Server.model_validate(settings)})
+    bare = {name: Server(command="x") for name in ("two", "x")}
+    foreseen = forecast(plan, tools, {"one": Server.model_validate(settings), **bare})
     assert [(each.name, each.first, each.generation) for each in foreseen.servers] == [
         ("one", True, 0),
         ("two", False, 1),
@@ -280,7 +281,29 @@ def test_servers_start_in_two_waves_and_tell_their_limits() -> None:
     assert "limits: 10 calls at a time, 30 s for the run, 3 at a time on one, 5/s on one" in told
     assert "1 at a time of one:t, writers take turns on one" in told
     assert "write, and are not destructive: one:t in a" in told
-    assert "not known: their servers did not say: two:t in b, x:y in b" in told
+    assert "not known: two:t in b, x:y in b" in told
+
+
+def test_a_server_that_is_not_there_is_not_started() -> None:
+    plan = workflow({"id": "a", "tool": "wether:t"}, {"id": "b", "tool": "one:t"})
+    servers = {"one": Server(command="x"), "other": Server(command="x")}
+    assert "servers started at once: one" in lines_of(forecast(plan, {}, servers))
+    assert "servers started at once: wether, one" in lines_of(forecast(plan))
+    lost = workflow({"id": "a", "tool": "wether:t"})
+    assert "servers started at once: none" in lines_of(forecast(lost, {}, servers))
+
+
+def test_a_task_that_calls_nothing_is_not_on_the_critical_path_and_has_no_effects() -> None:
+    tools = {"s:one": Tool("s", "one", {}, read_only=False, destructive=True)}
+    foreseen = forecast(workflow("a", each([], depends_on=["a"])), tools)
+    assert (foreseen.critical_path, foreseen.length) == (("a",), 1.0)
+    assert not foreseen.tasks["each"].critical
+    assert not [line for line in lines_of(foreseen) if line.startswith("destructive")]
+    nothing = forecast(workflow(each([])), tools)
+    assert (nothing.critical_path, nothing.length) == ((), 0.0)
+    assert "critical path: none, nothing is called" in lines_of(nothing)
+    unbounded = forecast(workflow(each("$INPUT.xs"), inputs={"xs": {}}))
+    assert "at most 1 task at once; any number of calls" in in_brief(unbounded)
 
 
 def test_what_is_told_has_a_bound() -> None:
@@ -289,7 +312,7 @@ def test_what_is_told_has_a_bound() -> None:
     plan = workflow(*tasks, max_concurrency=0)
     foreseen = forecast(plan, estimates={"t0": 0.002, "t1": 300.0})
     told = list(lines_of(foreseen))
-    assert "effects: not known, no server was asked" in told
+    assert "effects: not known" in told
     assert "and 4 more tasks like these" in told
     assert "any number of calls at a time" in told[-8]
     assert "from the times of 2 of 50" in told[0]
