@@ -16,7 +16,7 @@ from typing import Any, Literal
 from orchestrator.definitions import canonical_json
 from orchestrator.encoding import to_json
 
-MAX_IN_SHORT = 160
+MAX_IN_SHORT = 80
 MAX_LINE = 1000
 MAX_LINES = 40
 MAX_CHANGES = 8

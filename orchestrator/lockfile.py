@@ -24,11 +24,13 @@ from orchestrator.differences import Change, changes_between, in_short, visible
 from orchestrator.documents import DocumentError, parse_json
 from orchestrator.encoding import to_json
 from orchestrator.errors import Problem, WorkflowError, pointer
+from orchestrator.signatures import tool_text
 
 VERSION = 1
 MAX_CHANGES = 50
 DEFAULT_SERVERS = "servers.toml"
 MEND = "write it anew: orchestrator lock --update"
+NEWER = "upgrade: a newer mcp-orchestrator wrote it"
 HIDDEN = "only what is not to be shown is different"
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 Definition = dict[str, Any]
@@ -89,12 +91,15 @@ class Difference:
     Attributes:
         target: `server:tool`.
         kind: `changed`, `added` if only the server has it, `removed` if only the lock file has.
-        changes: The places that are different, of a tool that has changed.
+        changes: The places that are different, of a tool that has changed; of one that was added
+            its description.
+        signature: The types of a tool that was added.
     """
 
     target: str
     kind: Literal["changed", "added", "removed"]
     changes: tuple[Change, ...] = ()
+    signature: str = ""
 
     def __str__(self) -> str:
         match self.kind:
@@ -111,7 +116,8 @@ class Difference:
         left_out = [f"  and {more:,} more places"] if more > 0 else []
         if self.kind == "changed" and not shown:
             shown = [f"  {HIDDEN}"]
-        return [f"{visible(self.target)}: {self.kind}", *shown, *left_out]
+        signature = [f"  {visible(self.signature)}"] if self.signature else []
+        return [f"{visible(self.target)}: {self.kind}", *signature, *shown, *left_out]
 
 
 @dataclass(frozen=True)
@@ -159,6 +165,7 @@ class Lock:
         """
         path = Path(path)
         data = _read(path)
+        _check_version(path, data)
         try:
             _Document.model_validate(data)
             made, problems = _definitions(data)
@@ -182,8 +189,15 @@ class Lock:
             return replace(cls.load(path), servers_file=str(servers))
         except WorkflowError as error:
             hint = f"write it anew: {lock_command(str(servers), '--update')}"
-            problems = [replace(problem, hint=hint) for problem in error.problems]
+            problems = [
+                replace(problem, hint=problem.hint.replace(MEND, hint))
+                for problem in error.problems
+            ]
             raise WorkflowError(error.source, problems) from None
+
+    def check_command(self, server: str) -> str:
+        """The command that shows all that is different in the tools of a server."""
+        return lock_command(self.servers_file, "--check", server)
 
     def update_command(self, server: str) -> str:
         """The command that accepts what a server lists now."""
@@ -226,7 +240,7 @@ class Lock:
         """
         before = self.definitions.get(tool.server, {}).get(tool.name)
         if before is None:
-            return Difference(tool.target, "added")
+            return _added(tool_of(tool.server, tool.name, redact(definition_of(tool))))
         if self.accepts(tool):
             return None
         changes = changes_between(redact(before), redact(definition_of(tool)))
@@ -279,6 +293,11 @@ class Lock:
             beside.unlink(missing_ok=True)
 
 
+def _added(tool: Tool) -> Difference:
+    described = (Change("description", None, tool.description, "added"),)
+    return Difference(tool.target, "added", described if tool.description else (), tool_text(tool))
+
+
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
@@ -306,6 +325,13 @@ def _read(path: Path) -> Any:
     except DocumentError as failure:
         message = str(failure)
     raise WorkflowError(str(path), [Problem(code, message, hint=MEND)])
+
+
+def _check_version(path: Path, data: Any) -> None:
+    version = data.get("version") if isinstance(data, dict) else None
+    if isinstance(version, int) and not isinstance(version, bool) and version > VERSION:
+        message = f"is of version {version}, and this orchestrator reads version {VERSION}"
+        raise WorkflowError(str(path), [Problem("malformed_lock", message, "/version", hint=NEWER)])
 
 
 def _definitions(data: Any) -> tuple[dict[str, dict[str, Definition]], list[Problem]]:

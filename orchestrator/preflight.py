@@ -277,7 +277,8 @@ def tool_changed(
     assert pool.lock is not None
     difference = pool.difference(server, tool)
     message = f"{server}:{tool} is not what {pool.lock.source} says: {difference}"
-    hint = f"if that is meant: {pool.lock.update_command(server)}"
+    lock = pool.lock
+    hint = f"all of it: {lock.check_command(server)}; accept it: {lock.update_command(server)}"
     return Problem("tool_changed", message, at, task, hint=hint)
 
 

@@ -23,7 +23,7 @@ from orchestrator.client import Orchestrator
 from orchestrator.config import Server, load_config
 from orchestrator.differences import visible
 from orchestrator.errors import CallError, ConfigError, Problem, WorkflowError
-from orchestrator.lockfile import Difference, Lock, lock_command, lock_path
+from orchestrator.lockfile import NEWER, Difference, Lock, lock_command, lock_path
 from orchestrator.planning import unknown_server
 
 FAILED, WRONG = 1, 2
@@ -63,12 +63,12 @@ def lock_servers(options: argparse.Namespace, servers_file: Path) -> int:
     """Do what the options say, and give the exit code."""
     servers, path = load_config(servers_file), lock_path(servers_file)
     names = _names(options, servers)
-    before = _before(options, servers_file)
+    before, broken = _before(options, servers_file)
     answers = _ask(servers, names)
     for failure in answers.failures:
         complain(failure)
     if before is None:
-        return _write_first(servers, path, answers)
+        return _write_first(servers, path, answers, broken)
     found = _compare(before, answers.listed, servers, of_all=not options.server)
     _show(found, before, answers.listed)
     if found and not options.update:
@@ -93,20 +93,25 @@ def _names(options: argparse.Namespace, servers: Servers) -> list[str]:
     return list(dict.fromkeys(options.server)) or list(servers)
 
 
-def _before(options: argparse.Namespace, servers_file: Path) -> Lock | None:
-    """The lock as it is; None if there is none, or one that is to be written anew as a whole."""
+def _before(options: argparse.Namespace, servers_file: Path) -> tuple[Lock | None, str]:
+    """The lock as it is; None if there is none, or one that is to be written anew as a whole.
+
+    Of that one, what is wrong with it.
+    """
     try:
         before = Lock.beside(servers_file)
     except WorkflowError as error:
-        if not options.update or options.server:
+        newer = any(problem.hint == NEWER for problem in error.problems)
+        if not options.update or options.server or newer:
             raise
-        print(f"orchestrator: {error}", file=sys.stderr)
-        return None
+        more = f"; and {len(error.problems) - 1:,} more" if len(error.problems) > 1 else ""
+        first = error.problems[0]
+        return None, f"{first.path}: {first.message}{more}".removeprefix(": ")
     if before is None and options.check:
         hint = f"write it with: {lock_command(str(servers_file))}"
         problem = Problem("unreadable_file", "there is no lock file", hint=hint)
         raise WorkflowError(str(lock_path(servers_file)), [problem])
-    return before
+    return before, ""
 
 
 def _ask(servers: Servers, names: Sequence[str]) -> _Answers:
@@ -130,12 +135,16 @@ def _ask(servers: Servers, names: Sequence[str]) -> _Answers:
     return in_event_loop(ask)
 
 
-def _write_first(servers: Servers, path: Path, answers: _Answers) -> int:
+def _write_first(servers: Servers, path: Path, answers: _Answers, broken: str) -> int:
+    """Write the file as a whole; `broken` is why one that was there could not be read."""
+    was = f"was unreadable ({visible(broken)})" if broken else ""
     if answers.failures:
-        print(f"{path}: nothing was written: not every server could be asked")
+        what = f"{was}, and nothing was written" if was else "nothing was written"
+        print(f"{path}: {what}: not every server could be asked")
         return FAILED
     _save(answers.listed, path, servers)
-    print(f"{path}: written: {answers.listed.counted()}")
+    written = f"{was}, written anew" if was else "written"
+    print(f"{path}: {written}: {answers.listed.counted()}")
     return 0
 
 
