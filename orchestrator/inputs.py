@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.conversion import ALL_TYPES, json_type, wanted_types
 from orchestrator.documents import DocumentError, parse_json
-from orchestrator.errors import Problem, WorkflowError, nearest, pointer
+from orchestrator.errors import Problem, WorkflowError, certain, nearest, pointer, replace_op
 from orchestrator.paths import format_path
 from orchestrator.schemas import panics_as_recursion
 
@@ -34,7 +34,9 @@ def check_schema(schema: Schema, at: tuple[str | int, ...]) -> Iterator[Problem]
         message = f"is no JSON Schema: {_shorten(error.message)}"
         types = sorted(ALL_TYPES) if list(error.absolute_path)[-1:] == ["type"] else []
         near = nearest(str(error.instance), types)
-        yield Problem("wrong_schema", message, where, None, near)
+        meant = certain(str(error.instance), near)
+        operations = (replace_op(where, meant),) if meant else ()
+        yield Problem("wrong_schema", message, where, None, near, replacement=operations)
     except RecursionError:
         yield Problem("wrong_schema", "is no JSON Schema: it is nested too deep", pointer(*at))
     else:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import Problem, WorkflowError
+from orchestrator.errors import Problem, WorkflowError, replace_op
 from orchestrator.inputs import check_schema, complete_inputs, parse_input
 
 
@@ -68,7 +68,10 @@ def test_a_bad_schema_or_default_is_a_problem(schema: Any, path: str, message: s
 
 
 def test_a_misspelt_type_is_answered_with_the_nearest() -> None:
-    assert problems({"type": "strin"})[0].alternatives == ("string",)
+    [problem] = problems({"type": "strin"})
+    assert problem.alternatives == ("string",)
+    assert problem.replacement == (replace_op("/inputs/x/type", "string"),)
+    assert problems({"type": "txt"})[0].replacement == ()
     assert problems({"minimum": "number"})[0].alternatives == ()
 
 
