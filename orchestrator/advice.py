@@ -59,7 +59,7 @@ def _of_retry(task: TaskPlan, tools: Mapping[str, Tool]) -> Iterator[Problem]:
             f"{task.target} declares that it writes and is not idempotent: an attempt whose "
             "outcome is unknown (a timeout, a lost connection) may be carried out twice"
         )
-        hint = "leave retry out, or narrow it: 'on': ['tool_error']"
+        hint = 'leave retry out, or narrow it: "on": ["tool_error"]'
         yield Problem("retry_of_a_writer", message, _at(task, "retry"), task.id, (), hint)
 
 

@@ -13,7 +13,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from orchestrator.encoding import to_json
 from orchestrator.errors import Problem, certain, move_op, nearest, pointer, replace_op, steps
+from orchestrator.literals import cut
 from orchestrator.mending import of_type
 from orchestrator.paths import describe
 
@@ -228,7 +230,7 @@ class _Translator:
             mended = of_type(frozenset(d["type"] for d in wanted.values()), given, where)
             choices = [d["ctx"]["expected"] for d in details if d["type"] == "literal_error"]
             message = f"has to be {' or '.join([*wanted, *choices])}, not {shown(given)}"
-            hint = _hint([d["type"] for d in wanted.values()], given)
+            hint = _hint([d["type"] for d in wanted.values()], given, where[-1:] == ("args",))
             operations = () if mended is None else (replace_op(path, mended),)
             yield Problem("wrong_type", message, path, task, (), hint, replacement=operations)
         for detail in details:
@@ -300,9 +302,11 @@ def _wrong_choice(given: Any, allowed: str, path: str, task: str | None) -> Prob
     return Problem("wrong_value", message, path, task, near[:1], replacement=operations)
 
 
-def _hint(kinds: Iterable[str], given: Any) -> str:
+def _hint(kinds: Iterable[str], given: Any, of_command: bool) -> str:
     kinds = set(kinds)
     if "list_type" in kinds and isinstance(given, str):
+        if of_command:  # each word is an argument, as a shell would have it
+            return f"write {cut(to_json(given.split()), 80)}"
         return f'write ["{shown(given)[1:-1]}"]'
     if kinds & {"int_type", "float_type"} and isinstance(given, str):
         return "without the quotes" if given.replace(".", "", 1).isdecimal() else ""

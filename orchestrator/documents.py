@@ -113,8 +113,9 @@ def parse_json(text: str) -> Any:
         line, column = failure.lineno, failure.colno
         begin = text.split("\n")[line - 1].strip()
         shown = f": {begin[:80]!r}" if begin else ""
-        message = f"is no JSON: line {line}, column {column}: {failure.msg}{shown}"
-        raise NotJsonError(f"is no JSON: {failure.msg}", line, column, message) from None
+        why = _why(text, failure)
+        message = f"is no JSON: line {line}, column {column}: {why}{shown}"
+        raise NotJsonError(f"is no JSON: {why}", line, column, message) from None
     except RecursionError:
         raise DocumentError("is nested too deep") from None
     except DocumentError as failure:
@@ -124,6 +125,16 @@ def parse_json(text: str) -> Any:
         raise _placed(too_long, text) from None
     _refuse_half_pairs(text)
     return data
+
+
+def _why(text: str, failure: json.JSONDecodeError) -> str:
+    """Why reading broke off, where the library's words do not say it."""
+    before = text[: failure.pos].rstrip()
+    if not text.strip():
+        return "it is empty"
+    if before.endswith(",") and text[failure.pos : failure.pos + 1] in ("]", "}"):
+        return "a comma stands before it, and nothing between them"
+    return failure.msg
 
 
 def _placed(failure: DocumentError, text: str) -> DocumentError:

@@ -117,9 +117,23 @@ def compile_expression(text: str) -> Expression:
         places = tuple(dict.fromkeys(_places(tree, at_root=True)))
     except exceptions.JMESPathError as error:
         raise ExpressionSyntaxError(_explain(text, error)) from None
+    except _UnknownRootError as error:
+        raise ExpressionSyntaxError(_of_root(text, error.name)) from None
     except RecursionError:
         raise ExpressionSyntaxError("it is nested too deep") from None
     return Expression(text, tree, places)
+
+
+class _UnknownRootError(ExpressionSyntaxError):
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(name)
+
+
+def _of_root(text: str, name: str) -> str:
+    if f'"{name}"' in text:
+        return f"\"{name}\" is a name and no text: texts stand in single quotes, '{name}'"
+    return _unknown_root(name)
 
 
 def _check_depth(tree: Any) -> None:
@@ -208,7 +222,7 @@ def _root(node: Any, at_root: bool) -> str | None:
     if (root := marked_root(name)) is not None:
         return root
     if at_root and name not in ROOTS:
-        raise ExpressionSyntaxError(_unknown_root(name))
+        raise _UnknownRootError(name)
     return name if at_root else None
 
 
@@ -263,10 +277,12 @@ def _explain(text: str, error: exceptions.JMESPathError) -> str:
             return f"{error.message}{hint}"
         case exceptions.ParseError() if error.token_type not in (None, "EOF"):
             shown = str(error.token_value).lstrip("\x00").rstrip("[")
-            return f"{shown[:40]!r} cannot stand where it does"
+            instead = f": write {_OPERATORS[shown]}" if shown in _OPERATORS else ""
+            return f"{shown[:40]!r} cannot stand where it does{instead}"
     return "it ends too early"
 
 
+_OPERATORS = {"and": "&&", "or": "||"}
 _HINTS = {"=": " (to compare is ==)", **dict.fromkeys("+-*/%", " (there is no arithmetic)")}
 
 

@@ -258,6 +258,7 @@ def test_validate_asks_the_servers_for_their_tools_unless_it_is_told_not_to(
     assert main(["validate", path, "--servers", servers]) == 0
     out, err = capsys.readouterr()
     assert "warning[retry_of_a_writer]: faulty:append declares" in err
+    assert 'narrow it: "on": ["tool_error"]' in err
     assert "warning[means_nothing]: max_parallel means nothing without for_each" in err
     assert err.endswith("flow.json: 2 warnings\n")
     assert "valid: 1 task" in out

@@ -292,7 +292,7 @@ def test_a_url_has_to_be_one(write: Write, url: str) -> None:
         ("servers = 3", "servers.toml", "names no servers"),
         ("[]", "servers.json", "names no servers"),
         ('{"mcpServers": {}}', "servers.json", "names no servers"),
-        ("", "servers.json", "is no JSON: Expecting value"),
+        ("", "servers.json", "is no JSON: it is empty"),
         ("[servers.a", "servers.toml", "is no TOML: "),
         ("a = " + "9" * 5000, "servers.toml", "is no TOML: "),
         ("a = " + "[" * 5000, "servers.toml", "is nested too deep"),
@@ -306,6 +306,13 @@ def test_a_file_that_is_no_configuration_says_so(
 ) -> None:
     [(_, message)] = problems(write(text, name))
     assert message.startswith(said)
+
+
+def test_arguments_in_one_text_are_to_be_one_item_for_each_word(write: Write) -> None:
+    path = write("[servers.a]\ncommand = 'python'\nargs = '-m x'", "servers.toml")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, {})
+    assert [problem.hint for problem in caught.value.problems] == ['write ["-m", "x"]']
 
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:

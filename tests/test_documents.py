@@ -233,6 +233,23 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "it is empty"),
+        (" \n", "it is empty"),
+        ("[1, ]", "a comma stands before it, and nothing between them"),
+        ('{"a": [1],\n}', "a comma stands before it, and nothing between them"),
+        ("[1,, 2]", "Expecting value"),
+        ("[1, 2", "Expecting ',' delimiter"),
+    ],
+)
+def test_why_a_text_is_no_json_is_said_in_plain_words(text: str, why: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        parse_json(text)
+    assert caught.value.reason == f"is no JSON: {why}"
+
+
+@pytest.mark.parametrize(
     ("text", "place"),
     [
         ('{\n  "a": 01}', (2, 9)),
