@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from orchestrator.jobs import Activity, RunState
     from orchestrator.lockfile import Lock
     from orchestrator.outcomes import ItemResult
+    from orchestrator.proof import prove
     from orchestrator.results import RunResult, TaskResult
     from orchestrator.statistics import Statistics
     from orchestrator.workflow import Task, Workflow, workflow_schema
@@ -73,6 +74,7 @@ __all__ = [
     "Workflow",
     "WorkflowError",
     "catalog_text",
+    "prove",
     "workflow_schema",
 ]
 
@@ -96,6 +98,7 @@ _HOMES = {
     "jobs": ("Activity", "RunState"),
     "lockfile": ("Lock",),
     "outcomes": ("ItemResult",),
+    "proof": ("prove",),
     "results": ("RunResult", "TaskResult"),
     "statistics": ("Statistics",),
     "workflow": ("Task", "Workflow", "workflow_schema"),

@@ -15,7 +15,16 @@ import pytest
 from mcp.server.mcpserver import MCPServer
 from mcp.types import ToolAnnotations
 
-from orchestrator import CallError, Lock, Orchestrator, Server, Tool, Workflow, WorkflowError
+from orchestrator import (
+    CallError,
+    Lock,
+    Orchestrator,
+    Server,
+    Tool,
+    Workflow,
+    WorkflowError,
+    prove,
+)
 from orchestrator.calls import Call
 from orchestrator.catalogue import Catalogue
 from orchestrator.cli import main
@@ -358,6 +367,7 @@ def test_where_a_tool_is_an_error_no_note_says_that_it_is_not_known() -> None:
     workflow = Workflow.load({"tasks": [*tasks, city, *lost_too]})
     codes = [problem.code for problem in check_against(workflow, servers, LOCK)]
     assert codes == ["unknown_tool", "server_not_locked"]
+    assert {problem.severity for problem in prove(workflow, LOCK.tools)} == {"note"}
 
 
 # With servers.

@@ -4,8 +4,9 @@ The rule of this package: results go to stdout, what is for people's eyes only t
 mistake is a message and exit code 2, never a traceback. A command imports what it needs when it
 runs, so that `--help` is instant and only what calls a server loads the SDK.
 
-Exit codes: 0 success; 1 at least one task failed; 2 the file, the configuration or the usage is
-wrong and nothing was called that may change anything; 130 interrupted.
+Exit codes: 0 success; 1 at least one task failed, or a server did not start; 2 the file, the
+configuration or the usage is wrong and nothing was called that may change anything; 130
+interrupted.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ from typing import Any
 EPILOG = """\
 exit codes:
   0    success
-  1    at least one task failed
+  1    at least one task failed; for lock, catalog and tools: a server did not start
   2    the file, the configuration, a tool or the usage is wrong, and nothing was called that is
-       not read-only
+       not read-only; for lock: there is a difference that was not accepted
   130  interrupted; what had finished is in the result
 
 a workflow in its shortest form:
@@ -111,7 +111,8 @@ def _add_run(commands: _Commands) -> None:  # type: ignore[valid-type]
         "--dry-run",
         action="store_true",
         help="call no tool: go through the whole run with outputs that are made up to fit the "
-        "schemas of the tools, which the servers are asked for",
+        "schemas of the tools: those of the lock file if all servers of the workflow are in it, "
+        "or else those that the servers list",
     )
     run.add_argument("--quiet", action="store_true", help="no progress and no table on stderr")
 
