@@ -332,8 +332,32 @@ def test_tools_lists_what_there_is_and_names_what_failed(
     out, err = capsys.readouterr()
     assert "faulty:echo" in [tool["tool"] for tool in json.loads(out)]
     assert "no-such-program" in err
-    assert main(["tools", "fauly", "--servers", servers]) == 2
-    assert "did you mean 'faulty'?" in capsys.readouterr().err
+    assert main(["tools", "gone", "faulty", "--servers", servers]) == 1
+    out, err = capsys.readouterr()
+    assert "faulty:echo" in out
+    assert "no-such-program" in err
+    assert main(["tools", "fauly", "faulty", "none", "--servers", servers]) == 2
+    err = capsys.readouterr().err
+    assert "did you mean 'faulty'?" in err
+    assert "'none'" in err
+
+
+@pytest.mark.parametrize("command", ["validate", "plan", "lock", "catalog", "tools"])
+def test_who_sits_at_a_terminal_is_told_that_the_servers_are_asked(
+    command: str,
+    write: Write,
+    servers: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    workflow = write({"id": "a", "tool": "gone:tool"})
+    what = [workflow] if command in ("validate", "plan") else ["gone"]
+    told = "orchestrator: asking the servers for their tools ...\n"
+    main([command, *what, "--servers", servers])
+    assert told not in capsys.readouterr().err
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    main([command, *what, "--servers", servers])
+    assert capsys.readouterr().err.startswith(told)
 
 
 def test_catalog_prints_tools_and_a_guide_and_names_what_failed(

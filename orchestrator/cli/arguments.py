@@ -167,7 +167,7 @@ def _add_tools(commands: _Commands) -> None:  # type: ignore[valid-type]
         help="list the tools of the servers",
         description="Start the servers and list their tools.",
     )
-    tools.add_argument("server", nargs="?", metavar="SERVER", help="only this server")
+    tools.add_argument("server", nargs="*", metavar="SERVER", help="only these servers")
     _add_servers(tools)
     tools.add_argument("--json", action="store_true", help="print the tools with their schemas")
 

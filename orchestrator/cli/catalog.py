@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from orchestrator.cli.findings import complain
+from orchestrator.cli.findings import complain, say_asking
 from orchestrator.encoding import to_json
 from orchestrator.errors import ConfigError, OrchestratorError
 
@@ -42,6 +42,7 @@ def found_tools(
     if not wanted:
         return known, []
 
+    say_asking()
     from orchestrator.cli.running import in_event_loop
     from orchestrator.client import Orchestrator
 

@@ -15,7 +15,6 @@ from orchestrator.cli.catalog import catalog, found_tools
 from orchestrator.cli.findings import complain, document, of_servers, show
 from orchestrator.cli.knowing import (
     DEFAULT_SERVERS,
-    asks_servers,
     check_servers,
     known_of,
     lock_of,
@@ -132,8 +131,6 @@ def plan(options: argparse.Namespace) -> int:
 
     workflow = Workflow.load(options.file)
     inputs, estimates = _given_inputs(options, workflow), _estimates(options, workflow)
-    if sys.stderr.isatty() and asks_servers(options):
-        print("orchestrator: asking the servers for their tools ...", file=sys.stderr)
     known = known_of(options, workflow)
     foreseen = forecast(workflow, known.tools, known.servers, inputs, estimates)
     # A plan can be looked at without its servers, so nothing makes it fail here.
@@ -194,7 +191,7 @@ def tools(options: argparse.Namespace) -> int:
     from orchestrator.config import load_config
 
     servers = load_config(options.servers or DEFAULT_SERVERS)
-    found, failures = found_tools(servers, [] if options.server is None else [options.server])
+    found, failures = found_tools(servers, options.server)
     if options.json:
         from orchestrator.cli.report import tool_document
 

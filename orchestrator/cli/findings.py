@@ -75,6 +75,12 @@ def complain(what: object) -> None:
     print(f"orchestrator: {visible(str(what))}", file=sys.stderr)
 
 
+def say_asking() -> None:
+    """Say to who sits at a terminal why nothing happens for a while."""
+    if sys.stderr.isatty():
+        print("orchestrator: asking the servers for their tools ...", file=sys.stderr)
+
+
 def of_servers(path: Path, error: ConfigError) -> list[Problem]:
     """What is wrong with the servers' file, as findings beside those of a workflow."""
     return [

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.cli.findings import say_asking
 from orchestrator.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -73,13 +74,6 @@ def check_servers(options: argparse.Namespace) -> None:
         _servers(options, path)
 
 
-def asks_servers(options: argparse.Namespace) -> bool:
-    """Whether `known_of` starts the servers."""
-    path = options.servers or DEFAULT_SERVERS
-    is_there = options.servers is not None or path.exists()
-    return is_there and not options.offline and lock_of(options) is None
-
-
 def lock_of(options: argparse.Namespace) -> Lock | None:
     """The lock file beside the servers' file, if there is one and it is wanted."""
     if options.no_lock:
@@ -110,6 +104,7 @@ def _locked(workflow: Workflow, servers: Mapping[str, Server], lock: Lock) -> Kn
 
 
 def _asked(workflow: Workflow, servers: Mapping[str, Server]) -> Known:
+    say_asking()
     from orchestrator.cli.running import in_event_loop
     from orchestrator.client import Orchestrator
 

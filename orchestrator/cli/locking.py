@@ -17,7 +17,7 @@ from pathlib import Path
 import anyio
 
 from orchestrator.calls import Tool
-from orchestrator.cli.findings import complain
+from orchestrator.cli.findings import complain, say_asking
 from orchestrator.cli.running import in_event_loop
 from orchestrator.client import Orchestrator
 from orchestrator.config import Server, load_config
@@ -132,6 +132,7 @@ def _ask(servers: Servers, names: Sequence[str]) -> _Answers:
         failures = [failure for failure in failed.values() if failure is not None]
         return _Answers(Lock.made_of(tools, ready), failures)
 
+    say_asking()
     return in_event_loop(ask)
 
 
