@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from orchestrator.cli.plan_report import MAX_ROWS, _shares, print_plan
 from orchestrator.cli.report import DRY_RUN, print_result
 from orchestrator.forecast import forecast
 from orchestrator.results import MadeUp
+from orchestrator.workflow import Workflow
 from tests.fakes import workflow
 
 ROOT = Path(__file__).parents[1]
@@ -70,6 +72,18 @@ def test_plan_shows_effects_calls_and_the_critical_path(
     assert main(["plan", path, "--servers", servers, "--input", "ys=1"]) == 2
     assert "inputs: xs" in capsys.readouterr().err
     assert main(["plan", path, "--servers", servers, "--input", "ys=1", "--json"]) == 2
+
+
+def test_on_a_narrow_terminal_names_of_tools_stay_in_one_piece(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    plan = Workflow.load(ROOT / "examples" / "city_brief.json")
+    print_plan(forecast(plan))
+    out = capsys.readouterr().out
+    assert all(target in out for target in plan.plan.targets)
+    assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in out.splitlines()) <= 80
 
 
 def test_plan_takes_the_times_of_earlier_runs(

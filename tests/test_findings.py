@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from orchestrator.cli import main
 from orchestrator.cli.findings import document
-from orchestrator.cli.snippets import excerpt, rendered
+from orchestrator.cli.snippets import excerpt, print_findings, rendered
 from orchestrator.errors import (
     MAX_SHOWN,
     Problem,
@@ -455,3 +456,18 @@ def test_the_piece_of_a_reference_that_names_something_is_found() -> None:
     assert unquoted("$OUTPUT['a'] $ERROR[\"b\"] $OUTPUT['c d']") == (
         "$OUTPUT[a] $ERROR[b] $OUTPUT['c d']"
     )
+
+
+def test_on_a_terminal_sentences_break_between_words_and_places_nowhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": "40"}.items():
+        monkeypatch.setenv(name, value)
+    file = str(tmp_path / "a-file-with-a-name-that-is-longer-than-the-screen.json")
+    words = [f"word{number}" for number in range(30)]
+    finding = Problem("wrong_value", " ".join(words), "/tasks", line=1, column=1)
+    print_findings(file, [finding], "nothing was called", verbose=False)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().err).splitlines()
+    assert set(words) <= {word for line in lines for word in line.split()}
+    assert len(lines[0]) <= 40
+    assert any(line.endswith(f"--> {file} (/tasks)") for line in lines)

@@ -19,6 +19,8 @@ from orchestrator.telling import lines_of
 MAX_ROWS = 200
 """Rich lays out some 3,000 rows a second."""
 MAX_WAITS = 6
+TOOLS_SHARE = 0.25
+"""Of the width of the screen: names of tools that are no longer stand there in one piece."""
 STYLES = {"reads": "green", "destructive": "red", "writes": "yellow"}
 CRITICAL = "*"
 
@@ -29,8 +31,9 @@ def print_plan(forecast: Forecast) -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("gen", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for heading in ("task", "tool"):
-        table.add_column(heading, overflow="fold")
+    table.add_column("task", overflow="fold")
+    longest = max(len(task.task.target) for task in forecast.tasks.values())
+    table.add_column("tool", overflow="fold", no_wrap=longest <= console.width * TOOLS_SHARE)
     table.add_column("calls", justify="right", no_wrap=True)
     table.add_column("effects", no_wrap=True)
     table.add_column("waits for", overflow="fold")

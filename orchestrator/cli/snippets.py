@@ -43,7 +43,8 @@ def print_findings(file: str, findings: Sequence[Problem], so_far: str, *, verbo
     console = Console(stderr=True, highlight=False)
     width = console.width if console.is_terminal else WIDE
     for line in rendered(file, findings, so_far, max(width, NARROW), verbose=verbose):
-        console.print(line, soft_wrap=True)
+        in_one_piece = bool(line.no_wrap) or not console.is_terminal
+        console.print(line, soft_wrap=in_one_piece, crop=False)
 
 
 def rendered(
@@ -115,7 +116,8 @@ class _Page:
         edge = " " * (len(str(place.line)) if place else 1)
         yield _head(finding, finding.sentence)
         if place or finding.path:
-            yield Text.assemble((f"{edge}--> ", _EDGE), visible(self._where(finding, place)))
+            where = visible(self._where(finding, place))  # in one piece, to be clicked on
+            yield Text.assemble((f"{edge}--> ", _EDGE), where, no_wrap=True)
         if place and self._source:
             yield from self._snippet(finding, self._source.line(place.line), place)
         mended = finding.code == "wrong_type" and finding.replacement  # which says it better
