@@ -121,3 +121,13 @@ async def test_what_a_server_says_of_an_error_is_shown_and_not_obeyed(
     assert "more" in err
     assert "\x1b" not in err
     assert "\\u000a" not in err
+
+
+@pytest.mark.anyio
+async def test_only_where_more_than_one_task_called_something_is_there_a_speedup(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "speedup" in await shown(capsys, ScriptedCaller(), "a", "b")
+    assert "speedup" not in await shown(capsys, ScriptedCaller(), "a")
+    caller = ScriptedCaller({"a": [(0, failing())]})
+    assert "speedup" not in await shown(capsys, caller, "a", "b: a")

@@ -129,19 +129,22 @@ def _summary(result: RunResult) -> list[Text]:
 
 
 def _times(result: RunResult) -> list[Text]:
-    other = result.other_schedule
-    lines = [
-        Text(
-            f"speedup {result.speedup:.2f}x over the sum of the task times "
-            f"({_duration(result.sequential_ms)}); critical path "
-            f"{_duration(result.critical_path_ms)}; {other['schedule']} would have taken "
-            f"{_duration(other['duration_ms'])}"
-        )
-    ]
+    called = sum(task.attempts > 0 for task in result.tasks.values())
+    lines = [_speedup(result)] if called > 1 else []
     if (waited_ms := max(task.waited_ms for task in result.tasks.values())) >= NOTABLE_MS:
         what = "for its server, a slot, a rate or a lock"
         lines.append(Text(f"a task waited up to {_duration(waited_ms)} {what}", style="dim"))
     return lines
+
+
+def _speedup(result: RunResult) -> Text:
+    other = result.other_schedule
+    return Text(
+        f"speedup {result.speedup:.2f}x over the sum of the task times "
+        f"({_duration(result.sequential_ms)}); critical path "
+        f"{_duration(result.critical_path_ms)}; {other['schedule']} would have taken "
+        f"{_duration(other['duration_ms'])}"
+    )
 
 
 def _duration(milliseconds: float) -> str:
