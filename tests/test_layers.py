@@ -71,6 +71,7 @@ LAYERS = [
     {
         "advice",
         "contradictions",
+        "lookalikes",
         "problems",
         "proof",
         "preflight",
