@@ -72,6 +72,7 @@ LAYERS = [
         "advice",
         "contradictions",
         "lookalikes",
+        "recovery",
         "problems",
         "proof",
         "preflight",

@@ -105,17 +105,22 @@ def _found_in(options: argparse.Namespace) -> tuple[Workflow | None, list[Proble
     """The workflow, if it is one, and everything that is found in it."""
     from orchestrator.workflow import Workflow
 
-    workflow = None
+    workflow = left = None
     found: list[Problem] = []
     try:
         workflow = Workflow.load(options.file)
     except WorkflowError as error:
+        from orchestrator.recovery import read_again, recover
+
         found += error.problems
+        left = recover(read_again(options.file), found)
     try:
-        if workflow is None:
-            check_servers(options)
-        else:
+        if workflow is not None:
             found += known_of(options, workflow).findings
+        elif left is not None:
+            found += left.telling(known_of(options, left.workflow).findings)
+        else:
+            check_servers(options)
     except ConfigError as error:
         found += of_servers(options.servers or DEFAULT_SERVERS, error)
     return workflow, located(found, options.file)
