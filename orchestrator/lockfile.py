@@ -20,10 +20,11 @@ from orchestrator.calls import Tool
 from orchestrator.canonical import problems_of
 from orchestrator.codes import Code
 from orchestrator.definitions import HINTS, definition_of, hash_of, tool_of
-from orchestrator.differences import Change, changes_between, in_short, visible
+from orchestrator.differences import Change, changes_between, in_short
 from orchestrator.documents import DocumentError, parse_json
 from orchestrator.encoding import to_json
 from orchestrator.errors import Problem, WorkflowError, pointer
+from orchestrator.literals import visible
 
 VERSION = 1
 MAX_CHANGES = 50
@@ -257,7 +258,9 @@ class Lock:
             server: {"tools": {name: self._entry(server, name) for name in sorted(tools)}}
             for server, tools in sorted(self.definitions.items())
         }
-        return visible(to_json({"version": VERSION, "servers": servers}, indent=2)) + "\n"
+        return (
+            visible(to_json({"version": VERSION, "servers": servers}, indent=2), keep="\n") + "\n"
+        )
 
     def _entry(self, server: str, name: str) -> Definition:
         definition = self.definitions[server][name]

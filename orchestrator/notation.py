@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
-from urllib.parse import unquote
 
+from orchestrator.conversion import referred
 from orchestrator.literals import bounds, cut, details, literal, named, size
 
 LIMIT = 400
@@ -46,23 +46,6 @@ def fitted(write: Callable[[Writer, int], str], root: Any, depth: int, limit: in
     if len(text) > limit:
         text = write(Writer(root, _FEW_VALUES, limit), min(depth, 1))
     return cut(text, limit)
-
-
-def resolve(root: Any, reference: str) -> Any:
-    """The schema that `#/...` means in a document; True, which allows anything, if it is none."""
-    elsewhere, _, pointer = reference.partition("#")
-    if elsewhere or (pointer and not pointer.startswith("/")):
-        return True
-    target = root
-    for part in unquote(pointer).split("/")[1:]:
-        target = _child(target, part.replace("~1", "/").replace("~0", "~"))
-    return True if target is None else target
-
-
-def _child(value: Any, name: str) -> Any:
-    if isinstance(value, list):
-        return next((item for index, item in enumerate(value) if str(index) == name), None)
-    return value.get(name) if isinstance(value, Mapping) else None
 
 
 @dataclass(slots=True)
@@ -101,7 +84,7 @@ class Writer:
         for _ in range(_MAX_LEVEL):
             if not isinstance(schema, Mapping) or not isinstance(schema.get("$ref"), str):
                 break
-            schema = resolve(self.root, schema["$ref"])
+            schema = referred(schema["$ref"], self.root)
         return schema
 
     def _alternatives(self, schema: Any, depth: int) -> list[str]:
@@ -149,7 +132,7 @@ class Writer:
         return _unique(text for schema in schemas for text in self._alternatives(schema, depth))
 
     def _referred(self, reference: str, depth: int) -> list[str]:
-        target = resolve(self.root, reference)
+        target = referred(reference, self.root)
         if reference in self._open:  # a type that contains itself: its name
             title = target.get("title") if isinstance(target, Mapping) else None
             return [named(reference.rpartition("/")[2] if "/" in reference else title or "self")]

@@ -20,8 +20,8 @@ from orchestrator.calls import Tool
 from orchestrator.cli.running import in_event_loop
 from orchestrator.client import Orchestrator
 from orchestrator.config import Server, load_config
-from orchestrator.differences import visible
 from orchestrator.errors import CallError, ConfigError, Problem, WorkflowError
+from orchestrator.literals import visible
 from orchestrator.lockfile import Difference, Lock, lock_command, lock_path
 from orchestrator.planning import unknown_server
 
