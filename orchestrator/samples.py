@@ -16,7 +16,7 @@ from orchestrator.conversion import listed
 from orchestrator.reader import Reader
 from orchestrator.schemas import Schema, Validator
 from orchestrator.shapes import Found, Known
-from orchestrator.unfolding import Variant, item_of, types_of
+from orchestrator.unfolding import Variant, item_of, lengths, numbers, types_of
 
 TEXT = "text"
 MAX_VALUES = 10_000
@@ -161,7 +161,7 @@ class _Maker:
         return made
 
     def _array(self, variant: Variant, root: Any) -> list[Any]:
-        least = int(max(_numbers_of(variant, "minItems"), default=0))
+        least, _ = lengths(variant)
         first = max((len(listed(schema, "prefixItems")) for schema in variant), default=0)
         made: list[Any] = []
         for index in range(max(least, first, 1)):
@@ -201,16 +201,11 @@ def _kind_of(variant: Variant) -> str:
     return next((kind for kind in _KEYWORDS if keywords & {*_KEYWORDS[kind]}), "string")
 
 
-def _numbers_of(variant: Variant, *keywords: str) -> list[float]:
-    values = [schema.get(keyword) for schema in variant for keyword in keywords]
-    return [n for n in values if isinstance(n, int | float) and not isinstance(n, bool)]
-
-
 def _numbers(variant: Variant, *, whole: bool) -> Iterator[float]:
-    low = _numbers_of(variant, "minimum", "exclusiveMinimum")
-    high = _numbers_of(variant, "maximum", "exclusiveMaximum")
+    low = numbers(variant, "minimum", "exclusiveMinimum")
+    high = numbers(variant, "maximum", "exclusiveMaximum")
     found: list[float] = [1, 0]
-    for step in filter(None, _numbers_of(variant, "multipleOf")):
+    for step in filter(None, numbers(variant, "multipleOf")):
         start = math.ceil(max(low, default=0) / step)
         found += [number * step for number in (start, start + 1)]
         found += [math.floor(value / step) * step for value in high]
@@ -226,8 +221,8 @@ def _numbers(variant: Variant, *, whole: bool) -> Iterator[float]:
 
 
 def _texts(variant: Variant) -> Iterator[str]:
-    least = int(max(_numbers_of(variant, "minLength"), default=0))
-    most = int(min(_numbers_of(variant, "maxLength"), default=_MAX_LENGTH))
+    least = int(max(numbers(variant, "minLength"), default=0))
+    most = int(min(numbers(variant, "maxLength"), default=_MAX_LENGTH))
     if least > _MAX_LENGTH:
         raise _NoSampleError(f"a text of {least} characters is too long to be made up")
     for schema in variant:

@@ -17,6 +17,7 @@ from orchestrator.shapes import NULL, Found, Known, Presence, Shape, Unknown, ob
 
 MAX_VARIANTS = 64
 MAX_DEPTH = 40
+NO_LIMIT = 2**60
 _SILENT = "its schema does not say what is in it"
 
 # Plain schemas that all hold at once.
@@ -160,8 +161,7 @@ def _matches(pattern: str, name: str) -> bool:
 
 def item_of(variant: Variant, index: int, root: Any) -> Found:
     """What an array has at an index, from its end if that is negative."""
-    least = max((_number(schema, "minItems", 0) for schema in variant), default=0)
-    most = min((_number(schema, "maxItems", 2**60) for schema in variant), default=2**60)
+    least, most = lengths(variant)
     needed = index + 1 if index >= 0 else -index
     parts = [_item_schema(schema, index) for schema in variant]
     if needed > most or False in parts:
@@ -189,9 +189,17 @@ def any_item(variant: Variant, root: Any) -> Shape:
     return _of_parts([schema.get("items", True) for schema in variant], root)
 
 
-def _number(schema: Mapping[str, Any], keyword: str, default: int) -> int:
-    value = schema.get(keyword)
-    return value if isinstance(value, int) else default
+def lengths(variant: Variant) -> tuple[int, int]:
+    """How many items an array has at least, and at most."""
+    least = max(map(int, numbers(variant, "minItems")), default=0)
+    closed = [len(listed(s, "prefixItems")) for s in variant if s.get("items") is False]
+    return least, min([*map(int, numbers(variant, "maxItems")), *closed], default=NO_LIMIT)
+
+
+def numbers(variant: Variant, *keywords: str) -> list[float]:
+    """The numbers that any of these keywords give."""
+    values = [schema.get(keyword) for schema in variant for keyword in keywords]
+    return [n for n in values if isinstance(n, int | float) and not isinstance(n, bool)]
 
 
 def _mapping(schema: Mapping[str, Any], keyword: str) -> Mapping[str, Any]:

@@ -44,7 +44,7 @@ LAYERS = [
         "example_plan",
         "briefing",
     },
-    {"effects", "subschemas", "counting", "capacity", "reading", "wishes", "samples"},
+    {"effects", "counting", "capacity", "wishes", "samples"},
     {"rehearsal"},
     {"wrappers", "definitions"},
     {"differences"},
