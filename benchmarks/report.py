@@ -32,6 +32,7 @@ COLUMNS = {
     "of_generations": "x generations",
     "by_hand": "x by hand",
     "bare_anyio": "x bare anyio",
+    "bare_jsonschema": "x bare jsonschema",
     "growth": "x 1,000 tasks",
     "per_task_us": "us/task",
     "load_per_task_us": "us to load",

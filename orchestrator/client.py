@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypedDict, Unpack
 
 import anyio
 
@@ -54,6 +54,14 @@ from orchestrator.workflow import Schedule, Workflow
 from orchestrator.wrappers import with_retry, with_slots, with_timeout
 
 WorkflowSource = str | Path | Mapping[str, Any] | Workflow
+
+
+class RunSettings(TypedDict, total=False):
+    """How a run goes, instead of what its workflow says; see `Orchestrator.run`."""
+
+    schedule: Schedule | None
+    max_concurrency: int | None
+    estimates: Mapping[str, float] | None
 
 
 class Orchestrator:
@@ -177,10 +185,8 @@ class Orchestrator:
         workflow: WorkflowSource,
         inputs: Mapping[str, Any] | None = None,
         *,
-        schedule: Schedule | None = None,
-        max_concurrency: int | None = None,
-        estimates: Mapping[str, float] | None = None,
         observers: Iterable[Observer] = (),
+        **settings: Unpack[RunSettings],
     ) -> AsyncIterator[Run]:
         """The `Run` that `run` executes, to be executed in the block: so it can be cancelled, too.
 
@@ -192,22 +198,16 @@ class Orchestrator:
             WorkflowError: As `run`, when the block begins, or when it ends.
         """
         watching = (*self._observers, *observers)
-        settings: dict[str, Any] = {
-            "schedule": schedule,
-            "max_concurrency": max_concurrency,
-            "estimates": estimates,
-            "observers": watching,
-        }
-        loaded, values = self._checked(workflow, inputs, schedule, max_concurrency, estimates)
+        loaded, values = self._checked(workflow, inputs, settings)
         if loaded.timeout_s is not None or all(map(self._pool.usable, loaded.plan.servers)):
-            yield await self._ready_run(loaded, values, **settings)
+            yield await self._ready_run(loaded, values, watching, settings)
             return
         opening = Opening(loaded, self._pool, Announcer(watching))
         self._pool.start_soon(opening.open)
         try:
             await opening.until_a_call_may_go_out()
-            settings |= {"gate": opening, "listen": opening.listen}
-            run = self._new_run(loaded, values, **settings)
+            gate = {"gate": opening, "listen": opening.listen}
+            run = self._new_run(loaded, values, observers=watching, **gate, **settings)
             opening.on_problem = run.cancel
             yield run
         finally:
@@ -220,10 +220,8 @@ class Orchestrator:
         workflow: WorkflowSource,
         inputs: Mapping[str, Any] | None = None,
         *,
-        schedule: Schedule | None = None,
-        max_concurrency: int | None = None,
-        estimates: Mapping[str, float] | None = None,
         observers: Iterable[Observer] = (),
+        **settings: Unpack[RunSettings],
     ) -> Run:
         """Everything that comes before the first call: check, start the servers, check again.
 
@@ -233,25 +231,17 @@ class Orchestrator:
             WorkflowError: The workflow, its inputs or its servers are wrong; nothing was called.
         """
         watching = (*self._observers, *observers)
-        loaded, values = self._checked(workflow, inputs, schedule, max_concurrency, estimates)
-        return await self._ready_run(
-            loaded,
-            values,
-            schedule=schedule,
-            max_concurrency=max_concurrency,
-            estimates=estimates,
-            observers=watching,
-        )
+        loaded, values = self._checked(workflow, inputs, settings)
+        return await self._ready_run(loaded, values, watching, settings)
 
     async def dry_run(
         self,
         workflow: WorkflowSource,
         inputs: Mapping[str, Any] | None = None,
         *,
-        schedule: Schedule | None = None,
-        max_concurrency: int | None = None,
         tools: Mapping[str, Tool] | None = None,
         observers: Iterable[Observer] = (),
+        **settings: Unpack[RunSettings],
     ) -> RunResult:
         """Go through a whole run with outputs that are made up, and call no tool.
 
@@ -259,7 +249,7 @@ class Orchestrator:
         are checked with the schemas of their tools. No call fails by itself, and none waits.
 
         Args:
-            workflow: As for `run`, and so are `inputs`, `schedule` and `max_concurrency`.
+            workflow: As for `run`, and so are `inputs` and the settings.
             tools: Each tool by `server:tool`. By default those of the lock, or else the servers are
                 started and asked for theirs; one that does not start fails its tasks, as in a run.
             observers: Who is told the events.
@@ -273,10 +263,9 @@ class Orchestrator:
         run = await self.prepare_dry_run(
             workflow,
             inputs,
-            schedule=schedule,
-            max_concurrency=max_concurrency,
             tools=tools,
             observers=observers,
+            **settings,
         )
         return await run.execute()
 
@@ -285,16 +274,15 @@ class Orchestrator:
         workflow: WorkflowSource,
         inputs: Mapping[str, Any] | None = None,
         *,
-        schedule: Schedule | None = None,
-        max_concurrency: int | None = None,
         tools: Mapping[str, Tool] | None = None,
         observers: Iterable[Observer] = (),
+        **settings: Unpack[RunSettings],
     ) -> Run:
         """The `Run` that `dry_run` executes; takes and raises what that does."""
         from orchestrator.rehearsal import Rehearsal, missing_tools
 
         watching = (*self._observers, *observers)
-        loaded, values = self._checked(workflow, inputs, schedule, max_concurrency, None)
+        loaded, values = self._checked(workflow, inputs, settings)
         tools = self._locked_tools(loaded) if tools is None else tools
         if tools is None:
             await self._pool.open(loaded.plan.servers, Announcer(watching))
@@ -309,33 +297,34 @@ class Orchestrator:
             inputs=values,
             tools=tools,
             observers=watching,
-            schedule=schedule,
-            max_concurrency=max_concurrency,
             made_up=rehearsal.made_up,
+            **settings,
         )
 
     def _checked(
         self,
         workflow: WorkflowSource,
         inputs: Mapping[str, Any] | None,
-        schedule: Schedule | None,
-        max_concurrency: int | None,
-        estimates: Mapping[str, float] | None,
+        settings: RunSettings,
     ) -> tuple[Workflow, dict[str, Any]]:
         """A workflow and its complete inputs, in which nothing is wrong that shows offline."""
         if not self._entered:
             raise RuntimeError("use 'async with Orchestrator(...) as orchestrator'")
         loaded = Workflow.load(workflow)
-        check_overrides(loaded, schedule, max_concurrency, estimates)
+        check_overrides(loaded, **settings)
         return loaded, check_offline(loaded, self._pool, inputs or {})
 
     async def _ready_run(
-        self, workflow: Workflow, inputs: Mapping[str, Any], **settings: Any
+        self,
+        workflow: Workflow,
+        inputs: Mapping[str, Any],
+        observers: tuple[Observer, ...],
+        settings: RunSettings,
     ) -> Run:
         """A run whose servers are all there or have failed, and that was checked against them."""
-        await self._pool.open(workflow.plan.servers, Announcer(settings["observers"]))
+        await self._pool.open(workflow.plan.servers, Announcer(observers))
         check_online(workflow, self._pool)
-        return self._new_run(workflow, inputs, **settings)
+        return self._new_run(workflow, inputs, observers=observers, **settings)
 
     def _new_run(self, workflow: Workflow, inputs: Mapping[str, Any], **settings: Any) -> Run:
         servers = workflow.plan.servers
@@ -389,10 +378,7 @@ class Orchestrator:
         self,
         workflow: WorkflowSource,
         inputs: Mapping[str, Any] | None = None,
-        *,
-        schedule: Schedule | None = None,
-        max_concurrency: int | None = None,
-        estimates: Mapping[str, float] | None = None,
+        **settings: Unpack[RunSettings],
     ) -> AsyncGenerator[Event]:
         """Run a workflow, and give its events as they happen; the last is `RunSettled`.
 
@@ -412,14 +398,7 @@ class Orchestrator:
                 await run.execute()
 
         with receive, send:
-            async with self.begin(
-                workflow,
-                inputs,
-                schedule=schedule,
-                max_concurrency=max_concurrency,
-                estimates=estimates,
-                observers=(tell,),
-            ) as run:
+            async with self.begin(workflow, inputs, observers=(tell,), **settings) as run:
                 self._pool.start_soon(partial(execute, run))
                 try:
                     async for event in receive:

@@ -57,6 +57,10 @@ class Comparison:
         self._validators: dict[int, tuple[Any, Validator]] = {}
         self._comparing: set[tuple[int, int]] = set()
 
+    def know(self, schema: Any, validator: Validator) -> None:
+        """Use a validator that was made before."""
+        self._validators[id(schema)] = schema, validator
+
     def validator(self, root: Any) -> Validator:
         """The validator of a whole schema, made once."""
         if id(root) not in self._validators:

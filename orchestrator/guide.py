@@ -12,8 +12,8 @@ GUIDE = """\
 # How to write a workflow
 
 A workflow is one JSON object: tasks, each of which calls one tool, and references by which a task \
-gets what other tasks returned. The engine finds the order in the references, runs whatever can \
-run at the X
+gets what other tasks returned. The engine finds the order in the references and runs at the same \
+time whatever can run.
 
 ## Fields of the workflow
 
@@ -30,22 +30,26 @@ skips the tasks that need it, and no others.
 ## Fields of a task
 
 - `id`: required; letters, digits, `_ - . :`; no two alike. Name it after what it gives, `search`; \
-numbers are mixed up.
+ids such as `task1`, `task2` are easily mixed up.
 - `tool`: required; `server:tool`, exactly as it is listed.
 - `arguments`: an object by the signature of the tool; references anywhere inside.
-- `depends_on`: `"depends_on": ["search"]`, for an order that no reference says.
+- `depends_on`: `"depends_on": ["search"]`, for an order that no reference says, as when a task \
+reads what another one has stored.
 - `for_each`: `"for_each": "$OUTPUT[search].items"`, one call for each item of a list. In \
 `arguments`, `$ITEM` is the item, `$ITEM.title` a field of it, and `$INDEX` its position. \
 The output of the task is the list of what each call returned, in the order of the items.
 - `when`: `"when": "OUTPUT[forecast].temperature_c > 20 && INPUT.city != 'Oslo'"`, an expression. \
 If it is false, the task is skipped, and the tasks that need it too. It has no `$ITEM`: filter the \
-list of `for_each` instead.
+list of `for_each` instead. Either-or is two tasks, one with a condition and one with `!(...)` of \
+it.
 - `run_if`: by how the tasks ended that it needs: `all_success` (if not said), `all_done`, \
 `any_success`, `any_failed`.
-- `retry`: `"retry": 3`, attempts in all. `timeout_s`: of an attempt, seconds.
+- `retry`: `"retry": 3`, attempts in all, the first included. `timeout_s`: of an attempt, seconds.
 - `fallback`: `"fallback": {"value": {"items": []}}`, or another call, \
 `"fallback": {"tool": "news:search", "arguments": {"query": "$INPUT.city"}}`: stands in for the \
-output if the task fails (of a `for_each`: for the whole list), so give it the shape of that.
+output if the task fails (of a `for_each`: for the whole list), so give it the shape of that. The \
+task then \
+counts as `success`.
 - Seldom needed: `max_parallel` (items at a time), `critical`, `locks`, \
 `timeout_resets_on_progress`.
 
@@ -57,10 +61,12 @@ all of it. `[-1]` is the last item, `["odd key"]` any name. `"$INPUT.city"`: an 
 `"$OUTPUT[search].items"` is a list. In a longer string it becomes text: \
 `"Top story in $INPUT.city: $OUTPUT[search].items[0].title"`.
 - `${...}` is an expression in JMESPath, over `OUTPUT[id]`, `STATUS[id]` (`success`, `error`, \
-`skipped`), `INPUT.name` and `ITEM`: `"${OUTPUT[search].items[*].title}"`, \
+`skipped`; it waits for the task), `INPUT.name` and `ITEM`: `"${OUTPUT[search].items[*].title}"`, \
 `"${OUTPUT[search].items[?score > 0.5].url}"`, `"${length(OUTPUT[search].items)}"`, \
 `"${join(', ', OUTPUT[search].items[*].title)}"`, of numbers \
 `"${join(', ', map(&to_string(@), OUTPUT[search].items[*].score))}"`, \
+two fields of each item \
+`"${map(&join(': ', [title, url]), OUTPUT[search].items)}"`, \
 `"${max_by(OUTPUT[search].items, &score).title}"`, `"${OUTPUT[search].items[:3]}"`; of what a \
 `for_each` returned, `"${OUTPUT[searches][].items[].url}"`, `[]` makes one list of lists.
 - Texts stand in single quotes in it. There are `&&`, `||`, `!`, comparisons and the functions of \

@@ -41,8 +41,8 @@ MAX_LISTED = 10
 
 def check_overrides(
     workflow: Workflow,
-    schedule: str | None,
-    max_concurrency: int | None,
+    schedule: str | None = None,
+    max_concurrency: int | None = None,
     estimates: Mapping[str, float] | None = None,
 ) -> None:
     """Check what is to be used instead of the workflow's own."""

@@ -137,6 +137,8 @@ def _hint(finding: Finding, tool: Tool | None) -> str:
     """How to mend it."""
     if finding.code == "maybe_absent" and finding.text.startswith("$OUTPUT"):
         return f"${{not_null({finding.text[1:]}, ...)}} gives something else in its place"
+    if finding.code == "may_not_fit" and finding.message.endswith("and text is wanted"):
+        return f"${{to_string({finding.text.removeprefix('$')})}} makes text of whatever it is"
     if tool is None or finding.code in ("unknown_type", "may_not_fit"):
         return ""
     shown = f"{tool.target}({signature(tool)})"

@@ -158,9 +158,15 @@ class _Prover:
         tool = self._tools.get(target.target)
         if tool is None:
             return
-        schemas = {"inputSchema": tool.input_schema, "outputSchema": tool.output_schema}
-        for name, schema in schemas.items():
-            if schema is not None and (why := self._comparison.validator(schema).unusable):
+        schemas = {
+            "inputSchema": (tool.input_schema, tool.accepts),
+            "outputSchema": (tool.output_schema, tool.gives),
+        }
+        for name, (schema, validator) in schemas.items():
+            if validator is None:
+                continue
+            self._comparison.know(schema, validator)
+            if why := validator.unusable:
                 message = f"the {name} of {target.target} cannot be used, so nothing is checked"
                 message = f"{message}: {why[:200]}"
                 self._problems.keep(-1, Problem("unusable_schema", message, severity="warning"))

@@ -18,7 +18,7 @@ import trio.testing
 from rich.console import Console
 
 from benchmarks import __main__ as command
-from benchmarks import cold, measure, panels, plot, report, scenarios, suite, targets
+from benchmarks import checking, cold, measure, panels, plot, report, scenarios, suite, targets
 from benchmarks import sessions as many
 from benchmarks.delays import GRAPHS, drawn
 from benchmarks.measure import (
@@ -33,6 +33,7 @@ from benchmarks.measure import (
 from benchmarks.targets import TARGETS, Target, Verdict, judge
 from orchestrator import Orchestrator, RunResult, Workflow
 from orchestrator.engine import Run
+from orchestrator.proof import prove
 from tests.fakes import ScriptedCaller, workflow
 from tests.servers import TIMEOUT_S
 
@@ -519,3 +520,12 @@ def test_a_benchmark_of_its_own_kind_is_a_command(
     monkeypatch.setattr(importlib.import_module(f"benchmarks.{name}"), "main", main)
     assert command.main([name, "--seed", "1"]) == 7
     assert given == [["--seed", "1"]]
+
+
+def test_the_plan_whose_check_is_measured_is_right() -> None:
+    plan = Workflow.load(checking.plan(60))
+    assert prove(plan, checking.TOOLS) == []
+    assert {task.policies.for_each is None for task in plan.plan.tasks.values()} == {True, False}
+    wrong = checking.plan(60)
+    wrong["tasks"][51]["arguments"]["query"] = "$OUTPUT[t46].itms"
+    assert [p.code for p in prove(Workflow.load(wrong), checking.TOOLS)] == ["unknown_place"]

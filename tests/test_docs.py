@@ -23,6 +23,7 @@ from orchestrator.documents import read_document
 from orchestrator.errors import ERROR_KINDS
 from orchestrator.events import Event, ServerEvent
 from orchestrator.forecast import forecast
+from orchestrator.lockfile import Lock
 from orchestrator.svg import svg
 from orchestrator.workflow import Task, Workflow, workflow_schema
 
@@ -114,10 +115,9 @@ def test_every_example_is_valid_and_fits_the_schema(path: Path) -> None:
 
 
 def test_workflows_in_the_readme_are_valid() -> None:
-    shown = [json.loads(block) for block in blocks(README, "json")]
-    assert shown
-    for workflow in shown:
-        assert Workflow.load(workflow).plan.generations == [["weather", "news"], ["brief"]]
+    first, mistyped = (Workflow.load(json.loads(block)) for block in blocks(README, "json"))
+    assert first.plan.generations == [["weather", "news"], ["brief"]]
+    assert mistyped.plan.generations == [["weather"], ["news"], ["summary"]]
 
 
 def test_servers_in_the_documentation_are_valid(tmp_path: Path) -> None:
@@ -156,6 +156,25 @@ def test_the_findings_that_are_shown_are_those_that_are_made(
     assert document["problems"][-1] == json.loads(finding)
     for name in (*document, *json.loads(finding)):
         assert f"`{name}`" in FINDINGS, name
+
+
+@pytest.mark.anyio
+async def test_the_types_that_are_shown_are_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console = next(block for block in blocks(README, "console") if "types.json" in block)
+    workflow = next(block for block in blocks(README, "json") if 'condition"' in block)
+    servers = {"weather": weather.server, "news": news.server, "text": texts.server}
+    async with Orchestrator(servers) as orchestrator:
+        lock = Lock.made_of(await orchestrator.tools())
+    monkeypatch.chdir(tmp_path)
+    Path("types.json").write_text(workflow)
+    Path("servers.toml").write_text(
+        "".join(f"[servers.{name}]\nurl = 'http://x/mcp'\n" for name in servers)
+    )
+    lock.save("servers.lock")
+    assert main(["validate", "types.json"]) == 2
+    assert console == "$ orchestrator validate types.json\n" + capsys.readouterr().err
 
 
 def test_every_fault_in_the_documentation_has_a_test() -> None:
