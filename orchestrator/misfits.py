@@ -56,18 +56,19 @@ class Misfit:
 
 def misfits(validator: Validator, value: Any, most: int) -> list[Misfit]:
     """The first places where a value does not fit; none if the schema turns out to be unusable."""
-    found = list(islice(_all(validator.mismatches(value)), most))
+    found = list(islice(told(validator.mismatches(value)), most))
     return [] if found and validator.unusable else found
 
 
-def _all(mismatches: Iterable[Mismatch]) -> Iterator[Misfit]:
-    told: set[Path] = set()
+def told(mismatches: Iterable[Mismatch]) -> Iterator[Misfit]:
+    """Mismatches in words."""
+    lacking: set[Path] = set()
     for mismatch in mismatches:
         match mismatch.keyword:
-            case "required" if mismatch.path in told:  # the library tells it for each member
+            case "required" if mismatch.path in lacking:  # the library tells it for each member
                 pass
             case "required":
-                told.add(mismatch.path)
+                lacking.add(mismatch.path)
                 yield from _missing(mismatch)
             case "additionalProperties":
                 yield from _unknown(mismatch)

@@ -53,29 +53,50 @@ _CONDITIONAL = frozenset(
 )
 
 
-def unfold(schema: Any, root: Any, depth: int = 0) -> list[Variant]:
+def unfold(schema: Any, root: Any) -> list[Variant]:
     """The ways to fit a schema; none, if nothing fits it."""
-    if schema is False:
-        return []
-    if not isinstance(schema, Mapping) or not schema or depth > MAX_DEPTH:
-        return [()]
-    found: list[Variant] = [(schema,)]
-    if "$ref" in schema:
-        target = referred(schema["$ref"], root)
-        found = _both(found, [_OPEN] if target is True else unfold(target, root, depth + 1))
-    for part in listed(schema, "allOf"):
-        found = _both(found, unfold(part, root, depth + 1))
-    for keyword in ("anyOf", "oneOf"):
-        if options := listed(schema, keyword):
-            each = [variant for part in options for variant in unfold(part, root, depth + 1)]
-            found = _both(found, each)
-    return found if len(found) <= MAX_VARIANTS else [()]
+    return _Unfolding(root).ways(schema, 0)
+
+
+class _Unfolding:
+    """Unfolds each part of a document once: a `$ref` may lead in circles, or to ever more."""
+
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        self._known: dict[int, list[Variant]] = {}
+
+    def ways(self, schema: Any, depth: int) -> list[Variant]:
+        if schema is False:
+            return []
+        if not isinstance(schema, Mapping) or not schema or depth > MAX_DEPTH:
+            return [()]
+        key = id(schema)
+        if key not in self._known:
+            self._known[key] = [()]  # what leads back to itself says nothing more
+            self._known[key] = self._read(schema, depth + 1)
+        return self._known[key]
+
+    def _read(self, schema: Mapping[str, Any], depth: int) -> list[Variant]:
+        found: list[Variant] = [(schema,)]
+        if "$ref" in schema:
+            target = referred(schema["$ref"], self._root)
+            found = _both(found, [_OPEN] if target is True else self.ways(target, depth))
+        for part in listed(schema, "allOf"):
+            found = _both(found, self.ways(part, depth))
+        for keyword in ("anyOf", "oneOf"):
+            if options := listed(schema, keyword):
+                each = [variant for part in options for variant in self.ways(part, depth)]
+                found = _both(found, each)
+        return found if len(found) <= MAX_VARIANTS else [()]
 
 
 def _both(first: list[Variant], second: list[Variant]) -> list[Variant]:
     if len(first) * len(second) > MAX_VARIANTS * MAX_VARIANTS:
         return [()]
-    return [one + other for one, other in product(first, second)]
+    return [
+        one + tuple(part for part in other if all(part is not known for known in one))
+        for one, other in product(first, second)
+    ]
 
 
 def types_of(variant: Variant) -> Types:
