@@ -15,8 +15,9 @@ from orchestrator.calls import Tool
 from orchestrator.conversion import referred
 from orchestrator.example_plan import example_of, workflow_text
 from orchestrator.guide import CHECK, GUIDE
-from orchestrator.literals import cut, named
+from orchestrator.literals import named
 from orchestrator.signatures import tool_text
+from orchestrator.wording import cut
 
 MAX_DESCRIPTION = 200
 MAX_ARGUMENT = 100

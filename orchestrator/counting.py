@@ -20,6 +20,7 @@ from orchestrator.references import Literal as LiteralTemplate
 from orchestrator.shapes import Either, Exactly, Known, Shape, Unknown, schema_shape
 from orchestrator.templates import written
 from orchestrator.unfolding import NO_LIMIT, lengths, types_of
+from orchestrator.wording import cut
 from orchestrator.workflow import Workflow
 
 Runs = Literal["never", "maybe", "surely"]
@@ -49,10 +50,6 @@ class Count:
     def is_exact(self) -> bool:
         """Whether it can be only one number."""
         return self.least == self.most
-
-    def to_dict(self) -> dict[str, Any]:
-        """The count as a JSON object, its fields as in the class."""
-        return {"least": self.least, "most": self.most, "why": self.why}
 
 
 ONE = Count(1, 1)
@@ -237,7 +234,7 @@ def _each(template: Template | str) -> str:
 
 def _short(template: Template | str) -> str:
     text = template if isinstance(template, str) else written(template)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+    return cut(text, _SHOWN)
 
 
 def total(counts: list[Count]) -> Count:

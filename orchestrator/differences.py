@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from orchestrator.definitions import canonical_json
 from orchestrator.encoding import to_json
-from orchestrator.literals import escaped, visible
+from orchestrator.wording import escaped, visible
 
 MAX_IN_SHORT = 160
 MAX_LINE = 1000

@@ -7,47 +7,15 @@ what cannot be seen is escaped, so that text from a server stays where it is put
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.encoding import to_json
+from orchestrator.wording import cut, visible
 
 MAX_LITERAL = 60
 _MAX_PATTERN = 30
 _BEYOND_ANY_BOUND = 2**53 - 1
-# What Unicode calls default-ignorable, or shows as nothing, and Python nevertheless as printable.
-_UNSEEN = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
-    "\U000e0100-\U000e01ef]"
-)
-
-
-def cut(text: str, limit: int) -> str:
-    """A text of at most `limit` characters, which ends in `...` if something is missing."""
-    return text if len(text) <= limit else text[: max(limit - 3, 0)] + "..."
-
-
-def visible(text: str, keep: str = "") -> str:
-    """A text in which everything can be seen: what no eye sees is an escape as in JSON, `\\u200b`.
-
-    That is all that is not printable by Unicode (control characters, what only formats, such as
-    zero-width characters and marks of direction, blanks other than the space, what is not assigned)
-    and what is printed as nothing. The characters of `keep` stay.
-    """
-    if text.isprintable() and not _UNSEEN.search(text):
-        return text
-    return "".join(c if c in keep or _is_seen(c) else escaped(c) for c in text)
-
-
-def _is_seen(character: str) -> bool:
-    return character.isprintable() and not _UNSEEN.match(character)
-
-
-def escaped(character: str) -> str:
-    """A character as JSON escapes it."""
-    units = character.encode("utf-16-be", "surrogatepass").hex()
-    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
 
 
 def literal(value: Any) -> str:

@@ -24,7 +24,7 @@ from orchestrator.differences import Change, changes_between, in_short
 from orchestrator.documents import DocumentError, parse_json
 from orchestrator.encoding import to_json
 from orchestrator.errors import Problem, WorkflowError, pointer
-from orchestrator.literals import visible
+from orchestrator.wording import counted, visible
 
 VERSION = 1
 MAX_CHANGES = 50
@@ -136,7 +136,7 @@ class Lock:
     def counted(self) -> str:
         """How many servers and tools are in it, for people."""
         servers, tools = len(self.definitions), sum(map(len, self.definitions.values()))
-        return f"{_count(servers, 'server')}, {_count(tools, 'tool')}"
+        return f"{counted(servers, 'server')}, {counted(tools, 'tool')}"
 
     @classmethod
     def made_of(cls, tools: Iterable[Tool], servers: Iterable[str] = ()) -> Self:
@@ -280,10 +280,6 @@ class Lock:
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def lock_path(servers: str | Path) -> Path:

@@ -17,6 +17,7 @@ from orchestrator.conversion import json_type, wanted_types
 from orchestrator.errors import nearest
 from orchestrator.paths import Path, format_path
 from orchestrator.schemas import Mismatch, Validator
+from orchestrator.wording import cut
 
 MAX_CHOICES = 10
 MAX_SHOWN = 60
@@ -47,7 +48,7 @@ class Misfit:
 
     def sentence(self, given: str) -> str:
         """What is wrong; `given` is what stands there, as it continues what has to be."""
-        place = _cut(format_path(self.path), MAX_PLACE) or "the whole"
+        place = cut(format_path(self.path), MAX_PLACE) or "the whole"
         if self.is_member:
             state = "missing" if self.keyword == "required" else "unknown"
             return f"{place} is {state}{self.advice}"
@@ -142,11 +143,7 @@ def _choices(expected: list[Any]) -> str:
 
 
 def _json(value: Any) -> str:
-    return _cut(json.dumps(value, ensure_ascii=False), MAX_SHOWN)
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 3] + "..."
+    return cut(json.dumps(value, ensure_ascii=False), MAX_SHOWN)
 
 
 def _at(bound: str, unit: str = "") -> Callable[[Any], str]:

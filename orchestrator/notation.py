@@ -12,7 +12,8 @@ from itertools import islice
 from typing import Any
 
 from orchestrator.conversion import referred
-from orchestrator.literals import bounds, cut, details, literal, named, size
+from orchestrator.literals import bounds, details, literal, named, size
+from orchestrator.wording import cut
 
 LIMIT = 400
 DEPTH = 8
@@ -26,7 +27,7 @@ _OF_OBJECTS = ("properties", "patternProperties", "additionalProperties")
 _OF_ARRAYS = ("items", "prefixItems")
 
 
-def fitted(write: Callable[[Writer, int], str], root: Any, depth: int, limit: int) -> str:
+def fitted(write: Callable[[Writer, int], str], root: Any, limit: int) -> str:
     """A text of at most `limit` characters, which says as much as there is room for.
 
     What is too long is written with few values of each `enum`, to fewer levels of objects, and in
@@ -35,16 +36,15 @@ def fitted(write: Callable[[Writer, int], str], root: Any, depth: int, limit: in
     Args:
         write: Writes it to a depth of objects.
         root: The document, in which references lead.
-        depth: The levels of objects at most.
         limit: The length, characters.
     """
-    text = write(Writer(root), depth)
-    for level in range(depth, 0, -1):
+    text = write(Writer(root), DEPTH)
+    for level in range(DEPTH, 0, -1):
         if len(text) <= limit:
             return text
         text = write(Writer(root, _FEW_VALUES), level)
     if len(text) > limit:
-        text = write(Writer(root, _FEW_VALUES, limit), min(depth, 1))
+        text = write(Writer(root, _FEW_VALUES, limit), 1)
     return cut(text, limit)
 
 

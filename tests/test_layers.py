@@ -16,7 +16,7 @@ import orchestrator
 PACKAGE = Path(orchestrator.__file__).parent
 # From the ground up: a module may import those of its own row and of the rows above it.
 LAYERS = [
-    {"codes", "errors", "encoding", "breaker", "clock", "framing", "certainty", "spans"},
+    {"codes", "errors", "encoding", "breaker", "clock", "framing", "certainty", "spans", "wording"},
     {"paths", "documents", "tokens", "scope", "literals", "mending"},
     {"expressions", "canonical"},
     {"sources"},

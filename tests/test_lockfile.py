@@ -22,10 +22,10 @@ from orchestrator.cli import main
 from orchestrator.definitions import definition_of, tool_of
 from orchestrator.differences import changes_between, in_short
 from orchestrator.events import Event, ServerToolsChanged
-from orchestrator.literals import visible
 from orchestrator.lockfile import Difference, lock_command, lock_path
 from orchestrator.pool import ServerPool
 from orchestrator.preflight import check_against
+from orchestrator.wording import visible
 from tests.servers import ROOT, TIMEOUT_S, Watch, faulty
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

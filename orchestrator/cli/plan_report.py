@@ -15,6 +15,7 @@ from rich.text import Text
 from orchestrator.cli.report import new_console
 from orchestrator.forecast import Forecast, TaskForecast
 from orchestrator.telling import lines_of
+from orchestrator.wording import listed
 
 MAX_ROWS = 200
 """Rich lays out some 3,000 rows a second."""
@@ -80,6 +81,4 @@ def _cells(task: TaskForecast) -> Iterator[Text]:
     word = task.effects.word
     style = next((style for start, style in STYLES.items() if word.startswith(start)), "dim")
     yield Text(word, style=style)
-    needs = task.task.dependencies
-    more = f" and {len(needs) - MAX_WAITS:,} more" if len(needs) > MAX_WAITS else ""
-    yield Text(", ".join(needs[:MAX_WAITS]) + more)
+    yield Text(listed(task.task.dependencies, MAX_WAITS))
