@@ -71,8 +71,6 @@ class Comparison:
     def arguments(self, given: Shape, schema: Any) -> list[Finding]:
         """What is wrong with the arguments of a call, for the `inputSchema` of its tool."""
         wanted = Known(schema, schema)
-        if self.validator(schema).unusable:
-            return []
         found = list(self._fit(given, wanted, ()))
         names = self._reader.names(given)
         return [*found, *self._not_declared(names, wanted)]

@@ -25,7 +25,7 @@ from orchestrator.inputs import complete_inputs
 from orchestrator.lockfile import Lock
 from orchestrator.planning import unknown_server
 from orchestrator.priorities import problems_of_estimates
-from orchestrator.proof import prove
+from orchestrator.proof import errors_in, prove
 from orchestrator.schedules import SCHEDULES
 from orchestrator.sources import located
 from orchestrator.workflow import Workflow
@@ -95,9 +95,8 @@ def _locked_problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
     lock = pool.lock
     if lock is None:
         return []
-    proved = prove(workflow, allowed_tools(pool.servers, _locked(workflow, pool.servers, lock)))
-    errors = [problem for problem in proved if problem.severity == "error"]
-    return [*locked_problems(workflow, pool.servers, lock), *errors]
+    tools = allowed_tools(pool.servers, _locked(workflow, pool.servers, lock))
+    return [*locked_problems(workflow, pool.servers, lock), *errors_in(workflow, tools)]
 
 
 def _locked(workflow: Workflow, servers: Mapping[str, Server], lock: Lock) -> Listed:

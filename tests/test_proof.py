@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.calls import Tool
 from orchestrator.errors import Problem
-from orchestrator.proof import prove
+from orchestrator.proof import errors_in, prove
 from orchestrator.workflow import Workflow
 
 
@@ -414,3 +414,13 @@ def test_inputs_have_types_too_and_one_that_is_used_nowhere_is_told_of() -> None
 def test_the_output_of_the_workflow_is_checked() -> None:
     found = findings(SEARCH, output={"x": ["$OUTPUT[a].totl"]})
     assert [(p.code, p.path, p.task) for p in found] == [("unknown_place", "/output/x/0", None)]
+
+
+def test_errors_alone_are_those_of_the_proof_and_a_broken_schema_makes_none() -> None:
+    wrong = Workflow.load({"tasks": [SEARCH, using("search", query="$OUTPUT[a].itms", limt=3)]})
+    assert [p.code for p in errors_in(wrong, TOOLS)] == ["unknown_place"]
+    broken = Workflow.load({"tasks": [SEARCH, using("broken", x=1)]})
+    assert errors_in(broken, TOOLS) == []
+    tools = TOOLS | {"s:odd": Tool("s", "odd", {"type": "object", "required": ["x"], "enum": 5})}
+    odd = Workflow.load({"tasks": [using("odd")]})
+    assert (errors_in(odd, tools), len(prove(odd, tools))) == ([], 1)
