@@ -327,6 +327,8 @@ def test_a_schema_of_any_sort_is_taken() -> None:
     short = {"type": "array", "maxItems": 3}
     assert most({"$ref": "#/$defs/r", "$defs": {"r": {"properties": {"items": short}}}}) == 3
     assert most({"anyOf": [{"type": "null"}, {"properties": {"items": short}}]}) == 3
+    longer = {"properties": {"items": {"type": "array", "maxItems": 5}}}
+    assert most({"anyOf": [{"properties": {"items": short}}, longer]}) == 5
     assert most({"additionalProperties": short}) == 3
     assert most({"properties": {"items": {"prefixItems": [{}, {}], "items": False}}}) == 2
     assert most({"properties": {"items": {"prefixItems": [short, {}]}}}, "items[0]") == 3

@@ -113,6 +113,7 @@ async def test_a_name_that_the_schema_does_not_have_is_an_error_and_an_open_one_
         task("news", "search"),
         task("open", "open"),
         task("wrong", "takes", arguments={"text": "$OUTPUT[news].entries"}),
+        task("below", "takes", arguments={"text": "$OUTPUT[news].items[0].name"}),
         task("right", "takes", arguments={"text": "$OUTPUT[open].entries[0].name"}),
     )
     takes = tool("takes", taking(text={"type": "string"}))
@@ -121,6 +122,7 @@ async def test_a_name_that_the_schema_does_not_have_is_an_error_and_an_open_one_
     error = result["wrong"].error
     assert error is not None
     assert error.kind == "reference_error"
+    assert result["below"].status == "error"
     assert result["right"].status == "success"
     assert result.made_up is not None
     note = "the outputSchema of s:open leaves open: .entries[0].name"

@@ -315,6 +315,8 @@ def test_too_many_ways_to_fit_are_as_good_as_unknown() -> None:
     options = [{"type": "object", "properties": {"a": {"const": n}}} for n in range(9)]
     wide = {"allOf": [{"anyOf": options}, {"anyOf": options}, {"anyOf": options}]}
     assert Reader().step(schema_shape(wide), "zzz").presence == "unknown"
+    wider = {"allOf": [{"anyOf": [{"type": "object"}] * 64}, *[{"anyOf": options}] * 2]}
+    assert Reader().step(schema_shape(wider), "zzz").presence == "unknown"
 
 
 @pytest.mark.parametrize(

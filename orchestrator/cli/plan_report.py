@@ -60,17 +60,11 @@ def _add_generation(
 
 
 def _shares(sizes: list[int]) -> list[int]:
-    """How many rows each generation gets, `MAX_ROWS` in all: as many for each as there may be."""
+    """How many rows each generation gets, `MAX_ROWS` in all."""
     if sum(sizes) <= MAX_ROWS:
         return sizes
-    sizes = sizes[:MAX_ROWS]
-    share, left, open_ = 0, MAX_ROWS, len(sizes)
-    for size in sorted(sizes):
-        share = left // open_
-        if size > share:
-            break
-        left, open_ = left - size, open_ - 1
-    return [min(size, max(share, 1)) for size in sizes]
+    share = max(MAX_ROWS // len(sizes), 1)
+    return [min(size, share) for size in sizes[:MAX_ROWS]]
 
 
 def _cells(task: TaskForecast) -> Iterator[Text]:
