@@ -21,9 +21,10 @@ from orchestrator.finding import (
     lacking,
     merged,
     milder,
-    of_mismatch,
+    of_misfit,
     wrong_type,
 )
+from orchestrator.misfits import told
 from orchestrator.paths import Path
 from orchestrator.reader import Reader
 from orchestrator.schemas import Validator
@@ -144,8 +145,8 @@ class Comparison:
         if any(finding.severity == "error" for finding in inside):
             yield from inside
             return
-        for mismatch in mismatches:
-            yield of_mismatch(mismatch, value, path)
+        for misfit in told(mismatches):
+            yield of_misfit(misfit, path)
 
     def _inside_literal(self, value: Any, wanted: Known, path: Path) -> Iterator[Finding]:
         """The same by its parts, which tells more of objects and lists."""

@@ -227,9 +227,11 @@ class ExpressionShapes:
         kinds = self._reader.kinds(item)
         if kinds == {"array"}:
             return self._if_list(shape, ArrayOf(item_of(item, self._reader)))
-        return self._if_list(shape, ARRAY if "array" in kinds else ArrayOf(item))
+        plain = "array" not in kinds or isinstance(item, Unknown)
+        return self._if_list(shape, ArrayOf(item) if plain else ARRAY)
 
     def _compared(self, operator: str, left: Shape, right: Shape) -> Shape:
+        self._reader.compares(operator, left, right)
         one, other = self._reader.kinds(left), self._reader.kinds(right)
         if operator in _ORDERINGS:
             if one and other and one <= _ORDERED and other <= _ORDERED and not alike(one, other):

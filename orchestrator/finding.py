@@ -13,8 +13,8 @@ from typing import Any
 from orchestrator.codes import Code, Severity
 from orchestrator.conversion import Types
 from orchestrator.errors import nearest
-from orchestrator.paths import Path, follow, format_path
-from orchestrator.schemas import Mismatch
+from orchestrator.misfits import Misfit
+from orchestrator.paths import Path, describe, format_path
 from orchestrator.shapes import words
 
 
@@ -50,19 +50,22 @@ def lacking(name: str, certain: bool, path: Path) -> Finding:
     return Finding(path, "may_not_fit", "warning", f"may lack {name!r}, which is required")
 
 
-def of_mismatch(mismatch: Mismatch, value: Any, path: Path) -> Finding:
-    """What the `jsonschema` library says of a value that is known."""
+def of_misfit(misfit: Misfit, path: Path) -> Finding:
+    """What the `jsonschema` library says of a value that is known, in the words of a run."""
+    place = (*path, *misfit.path)
+    if misfit.is_member:
+        name = str(misfit.path[-1])
+        if misfit.keyword == "required":
+            return lacking(name, True, place[:-1])
+        return Finding(place, "unexpected_argument", "error", f"has {name!r} too much")
     near: tuple[str, ...] = ()
     certain = ""
-    if mismatch.keyword == "enum" and isinstance(mismatch.expected, list):
-        names = [choice for choice in mismatch.expected if isinstance(choice, str)]
-        given = str(follow(value, mismatch.path))
-        near = nearest(given, names)
-        alike = [name for name in names if name.casefold() == given.casefold()]
+    if misfit.keyword == "enum":
+        names = [choice for choice in misfit.expected if isinstance(choice, str)]
+        near = nearest(str(misfit.value), names)
+        alike = [name for name in names if name.casefold() == str(misfit.value).casefold()]
         certain = json.dumps(alike[0]) if len(alike) == 1 else ""
-    shown = mismatch.message if len(mismatch.message) < 200 else mismatch.message[:197] + "..."
-    message = f"does not fit: {shown}"
-    place = (*path, *mismatch.path)
+    message = f"has to {misfit.wanted}, not {describe(misfit.value)}"
     return Finding(place, "wrong_argument", "error", message, "", near, certain)
 
 

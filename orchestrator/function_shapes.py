@@ -58,6 +58,7 @@ def check_arguments(name: str, arguments: list[Shape], reader: Reader, report: R
     for index, argument in enumerate(arguments[: len(signature)]):
         types = signature[index]["types"]
         if types and "expref" not in types:
+            reader.takes(argument, types)
             _check_argument((name, index), argument, types, reader, report)
 
 

@@ -141,5 +141,4 @@ def _hint(finding: Finding, tool: Tool | None) -> str:
         return f"${{to_string({finding.text.removeprefix('$')})}} makes text of whatever it is"
     if tool is None or finding.code in ("unknown_type", "may_not_fit"):
         return ""
-    shown = f"{tool.target}({signature(tool)})"
-    return shown if len(shown) <= MAX_SIGNATURE else shown[: MAX_SIGNATURE - 3] + "..."
+    return f"{tool.target}({signature(tool, MAX_SIGNATURE)})"

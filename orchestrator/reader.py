@@ -210,6 +210,12 @@ class Reader:
                 return either(any_item(variant, shape.root) for variant in variants)
         return None
 
+    def takes(self, shape: Shape, types: list[str]) -> None:
+        """Is told of which types of JMESPath a function takes a value."""
+
+    def compares(self, operator: str, left: Shape, right: Shape) -> None:
+        """Is told that two values are compared."""
+
 
 def _member(shape: Shape, segment: str | int) -> Shape | None:
     """What is at a place of a value that is there to its last step."""

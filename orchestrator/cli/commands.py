@@ -24,6 +24,7 @@ from orchestrator.encoding import to_json
 from orchestrator.errors import ConfigError, Problem, WorkflowError
 from orchestrator.loading import uncollected
 from orchestrator.sources import located
+from orchestrator.wording import counted
 
 if TYPE_CHECKING:
     from orchestrator.config import Server
@@ -95,8 +96,8 @@ def validate(options: argparse.Namespace) -> int:
     assert workflow is not None
     plan = workflow.plan
     print(
-        f"{options.file}: valid: {_count(len(plan.tasks), 'task')} in "
-        f"{_count(len(plan.generations), 'generation')} on {_count(len(plan.servers), 'server')}"
+        f"{options.file}: valid: {counted(len(plan.tasks), 'task')} in "
+        f"{counted(len(plan.generations), 'generation')} on {counted(len(plan.servers), 'server')}"
     )
     return 0
 
@@ -124,10 +125,6 @@ def _found_in(options: argparse.Namespace) -> tuple[Workflow | None, list[Proble
     except ConfigError as error:
         found += of_servers(options.servers or DEFAULT_SERVERS, error)
     return workflow, located(found, options.file)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def plan(options: argparse.Namespace) -> int:
