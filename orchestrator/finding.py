@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.codes import Code, Severity
-from orchestrator.conversion import Types
+from orchestrator.conversion import Types, json_type
 from orchestrator.errors import nearest
 from orchestrator.misfits import Misfit
 from orchestrator.paths import Path, describe, format_path
 from orchestrator.shapes import words
+
+MAX_CHOICES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,20 @@ def of_misfit(misfit: Misfit, path: Path) -> Finding:
     return Finding(place, "wrong_argument", "error", message, "", near, certain)
 
 
-def wrong_type(path: Path, described: str, accepted: Types, value: Any = None) -> Finding:
+def kind_of_text(text: Any) -> str:
+    """The JSON type of what is written in a text, of which a number may have become it."""
+    try:
+        return json_type(json.loads(text)) if isinstance(text, str) else ""
+    except ValueError:
+        return "string"
+
+
+def wrong_type(
+    path: Path, described: str, accepted: Types, value: Any = None, choices: list[Any] | None = None
+) -> Finding:
     """A value whose type does not fit, with the value that was surely meant instead."""
-    message = f"is {described}, and {words(accepted)} is wanted"
+    one_of = f"one of {', '.join(map(repr, choices[:MAX_CHOICES]))}" if choices else ""
+    message = f"is {described}, and {one_of or words(accepted)} is wanted"
     certain = ""
     if isinstance(value, str) and "string" not in accepted:
         certain = _as_json(value, accepted)
@@ -92,7 +105,11 @@ def milder(finding: Finding) -> Finding:
     """What is wrong with some of the values that there may be, and not with all."""
     if finding.severity != "error":
         return finding
-    return replace(finding, severity="warning", code="may_not_fit")
+    message = finding.message
+    for certainly, perhaps in (("is ", "may be "), ("lacks ", "may lack ")):
+        if message.startswith(certainly):
+            message = perhaps + message.removeprefix(certainly)
+    return replace(finding, severity="warning", code="may_not_fit", message=message)
 
 
 def at_reference(finding: Finding, path: Path, text: str) -> Finding:

@@ -166,5 +166,5 @@ def told(shape: Shape) -> Shape:
 def _without(shape: Shape, options: tuple[Shape, ...]) -> Shape:
     if isinstance(shape, Either):
         left = [option for option in shape.options if option not in options]
-        return either(left) if left else shape
+        return either(left) if 0 < len(left) < len(shape.options) else shape
     return shape

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,12 +79,13 @@ def recover(data: Any, problems: Iterable[Problem]) -> Recovered | None:
 
 def _mended(data: dict[str, Any], problem: Problem) -> list[str]:
     """Make a name of a field right, where there is no doubt; gives where it stood and stands."""
-    for operation in problem.replacement:
-        *above, name = steps(problem.path)
+    moves = [operation for operation in problem.replacement if operation["op"] == "move"]
+    *above, name = steps(problem.path) or [""]
+    with suppress(KeyError, IndexError, TypeError):  # another mistake has taken it away
         holder = value_at(data, pointer(*above))
-        if operation["op"] == "move" and name in holder:
-            holder[steps(operation["path"])[-1]] = holder.pop(name)
-            return [problem.path, operation["path"]]
+        for move in moves:
+            holder[steps(move["path"])[-1]] = holder.pop(name)
+            return [problem.path, move["path"]]
     return []
 
 

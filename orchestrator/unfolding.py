@@ -118,8 +118,8 @@ def member_of(variant: Variant, name: str, root: Any) -> Found:
     """What an object has under a name."""
     parts = [part for schema in variant for part in _declared_parts(schema, name)]
     names = tuple(dict.fromkeys(declared(variant)))
+    required = any(name in listed(schema, "required") for schema in variant)
     if parts:
-        required = any(name in listed(schema, "required") for schema in variant)
         # Servers in Python declare what has a default as optional, and always send it.
         optional: Presence = "unknown" if has_default(variant, name) else "maybe"
         presence: Presence = "yes" if required else optional
@@ -130,8 +130,9 @@ def member_of(variant: Variant, name: str, root: Any) -> Found:
     if is_closed(variant):
         return Found(NULL, "no", object_with(names), names)
     further = [schema["additionalProperties"] for schema in variant if _has_further(schema)]
-    if further:
-        return Found(_of_parts(further, root), "unknown", object_with(names), names)
+    if further or required:  # `required` may name what nothing else describes
+        others = _of_parts(further, root)
+        return Found(others, "yes" if required else "unknown", object_with(names), names)
     conditional = any(not _CONDITIONAL.isdisjoint(schema) for schema in variant)
     if names and not conditional:  # the servers of the SDKs answer nothing that is not declared
         return Found(NULL, "no", object_with(names), names)

@@ -93,6 +93,15 @@ async def test_behind_any_mistake_the_other_tasks_are_checked(mistake: dict[str,
     assert all("?" not in p.message.replace("?:", "") or p.code == "unknown_field" for p in found)
 
 
+def test_any_two_mistakes_are_survived() -> None:
+    for first in MISTAKES:
+        for second in MISTAKES:
+            data = {"tasks": [SEARCH, first, second | {"args": 5}, WRONG], "output": "${"}
+            left = recover(data, problems(data))
+            assert left is not None
+            assert left.workflow.tasks[0].tool == "news:search"
+
+
 def test_mistakes_in_inputs_and_at_the_top_are_cut_out() -> None:
     inputs = {"n": {"type": "strin"}, "m": {"type": "integer", "default": "x"}}
     data = {"tasks": [SEARCH], "inputs": inputs, "nam": 1, "max_concurrency": -1}
