@@ -30,6 +30,7 @@ from orchestrator.shapes import (
     Unknown,
     Variant,
     item_of,
+    least_items,
     types_of,
     words,
 )
@@ -74,6 +75,7 @@ class Comparison:
         self._reader = reader
         self._validators: dict[int, tuple[Any, Validator]] = {}
         self._comparing: set[tuple[int, int]] = set()
+        self._compared: dict[tuple[int, int], tuple[Shape, Path, list[Finding]]] = {}
 
     def validator(self, root: Any) -> Validator:
         """The validator of a whole schema, made once."""
@@ -222,11 +224,17 @@ class Comparison:
         pair = (id(given.schema) if isinstance(given, Known) else id(given), id(wanted.schema))
         if pair in self._comparing or len(self._comparing) > MAX_DEPTH:
             return []
+        if pair in self._compared:
+            _, before, found = self._compared[pair]
+            return [replace(f, path=(*path, *f.path[len(before) :])) for f in found]
         self._comparing.add(pair)
         try:
-            return self._nearest_way(given, wanted, path)
+            found = self._nearest_way(given, wanted, path)
         finally:
             self._comparing.discard(pair)
+        if isinstance(given, Known):  # schemas in circles lead to the same pair many times
+            self._compared[pair] = given, path, found
+        return found
 
     def _nearest_way(self, given: Shape, wanted: Known, path: Path) -> list[Finding]:
         """What is amiss for the one of several ways to fit that is nearest."""
@@ -238,6 +246,8 @@ class Comparison:
                 found += self._object(given, variant, wanted.root, path)
             if "array" in kinds:
                 found += self._array(given, variant, wanted.root, path)
+            if not kinds <= {"object"} and not kinds <= {"array"}:  # it may be neither
+                found = [_milder(finding) for finding in found]
             if kinds:
                 ways.append(found)
         return min(ways, key=_badness, default=[])
@@ -271,6 +281,10 @@ class Comparison:
 
     def _array(self, given: Shape, variant: Variant, root: Any, path: Path) -> Iterator[Finding]:
         if isinstance(given, ListOf):
+            least = least_items(variant)
+            if len(given.items) < least:
+                message = f"has {len(given.items)} items, and at least {least} are wanted"
+                yield Finding(path, "wrong_argument", "error", message)
             for index, item in enumerate(given.items):
                 inner = item_of(variant, index, root)
                 if inner.presence == "no":

@@ -6,7 +6,7 @@ JMESPath gives null it gives null; an error is only what fails whatever the valu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -82,15 +82,36 @@ class ExpressionShapes:
     def __init__(self, reader: Reader, around: Surroundings, report: Report) -> None:
         self._reader = reader
         self._around = around
-        self._report = report
+        self._tell = report
+        self._is_certain = True
 
     def shape_of(self, tree: Any) -> Shape:
         """The shape of what the tree of an expression gives."""
         return self._value(tree, _DOCUMENT)
 
+    def _report(
+        self,
+        code: Code,
+        severity: Severity,
+        message: str,
+        near: tuple[str, ...] = (),
+        piece: str = "",
+    ) -> None:
+        if severity == "error" and not self._is_certain:
+            severity = "warning"
+        self._tell(code, severity, message, near, piece)
+
     def _value(self, node: Any, here: _Here) -> Shape:
         found = self._visit(node, here)
         return _UNKNOWN if isinstance(found, _Root) else found
+
+    def _perhaps(self, node: Any, here: _Here) -> Shape:
+        """The value of a part that need not be evaluated at all, as for the items of a list."""
+        before, self._is_certain = self._is_certain, False
+        try:
+            return self._value(node, here)
+        finally:
+            self._is_certain = before
 
     def _visit(self, node: Any, here: _Here) -> _Here:
         kind, children = node["type"], node["children"]
@@ -121,18 +142,20 @@ class ExpressionShapes:
                 left, right = (self._value(child, here) for child in children)
                 return self._compared(node["value"], left, right)
             case "or_expression":
-                left, right = (self._value(child, here) for child in children)
+                left, right = self._value(children[0], here), self._perhaps(children[1], here)
                 return either([_not_null(left), right])
             case "and_expression":
-                return either(self._value(child, here) for child in children)
+                return either([self._value(children[0], here), self._perhaps(children[1], here)])
             case "not_expression":
                 self._value(children[0], here)
                 return BOOLEAN
             case "multi_select_list":
-                items = tuple(self._value(child, here) for child in children)
+                inside = self._inside(here)
+                items = tuple(inside(child, here) for child in children)
                 return self._unless_null(here, ListOf(items))
             case "multi_select_dict":
-                pairs = {pair["value"]: self._value(pair["children"][0], here) for pair in children}
+                inside = self._inside(here)
+                pairs = {pair["value"]: inside(pair["children"][0], here) for pair in children}
                 return self._unless_null(here, Members(pairs))
             case "function_expression":
                 return self._function(node["value"], children, here)
@@ -211,7 +234,7 @@ class ExpressionShapes:
     def _projection(self, shape: Shape, right: Any) -> Shape:
         if shape == NULL:
             return NULL
-        item = self._value(right, self._item(shape))
+        item = self._perhaps(right, self._item(shape))
         # A projection leaves out what is null.
         made = Exactly([]) if item == NULL else ArrayOf(_not_null(item))
         return self._if_list(shape, made)
@@ -223,8 +246,15 @@ class ExpressionShapes:
         surely = "null" in self._reader.kinds(_told(shape)) and not isinstance(shape, Unknown)
         return either([made, NULL if surely else SILENT_NULL])
 
+    def _may_be_null(self, here: _Here) -> bool:
+        return not isinstance(here, _Root) and "null" in self._reader.kinds(here)
+
+    def _inside(self, here: _Here) -> Callable[[Any, _Here], Shape]:
+        """How the parts of a selection are valued: of null, none is looked at."""
+        return self._perhaps if self._may_be_null(here) else self._value
+
     def _unless_null(self, here: _Here, made: Shape) -> Shape:
-        if isinstance(here, _Root) or "null" not in self._reader.kinds(here):
+        if not self._may_be_null(here):
             return made
         return NULL if here == NULL else either([made, SILENT_NULL])
 
@@ -232,7 +262,7 @@ class ExpressionShapes:
         left, right, condition = children
         shape = self._list(self._value(left, here))
         if shape != NULL:
-            self._value(condition, self._item(shape))
+            self._perhaps(condition, self._item(shape))
         return self._projection(shape, right)
 
     def _flattened(self, shape: Shape) -> Shape:
@@ -280,7 +310,7 @@ class ExpressionShapes:
         """What `&name` gives for the items of the list beside it."""
         lists = [argument for argument in arguments if argument is not _UNKNOWN]
         item = self._item(lists[0]) if lists else _UNKNOWN
-        return self._value(node["children"][0], item)
+        return self._perhaps(node["children"][0], item)
 
     def _check_argument(self, name: str, index: int, given: Shape, types: list[str]) -> None:
         kinds = self._reader.kinds(_told(given))

@@ -28,7 +28,7 @@ from orchestrator.shapes import (
     Shape,
     Sourced,
     Unknown,
-    either,
+    one_of,
     schema_shape,
     words,
 )
@@ -62,6 +62,7 @@ class _Prover:
         self._inputs = {name: _input(schema) for name, schema in workflow.inputs.items()}
         self._outputs: dict[str, Shape] = {}
         self._mends = Mends()
+        self._signatures: dict[str, str] = {}
         self._found: dict[tuple[int, str, str, str], Problem] = {}
         self._always_there: set[str] = set()
         self._has_critical = any(task.policies.critical for task in self._plan.tasks.values())
@@ -98,7 +99,7 @@ class _Prover:
         output = self._output_of(task)
         if policies.for_each is not None:
             output = ArrayOf(output)
-        self._outputs[task.id] = either([output, *self._fallback(task)])
+        self._outputs[task.id] = one_of([output, *self._fallback(task)])
         if may_lack:
             self._may_lack(task)
         if self._always_succeeds(task):
@@ -248,11 +249,23 @@ class _Prover:
             pointer(*where),
             task,
             finding.alternatives,
-            _hint(finding, tool),
+            self._hint(finding, tool),
             finding.severity,
             finding.piece or finding.text,
             self._replacement(finding, where),
         )
+
+    def _hint(self, finding: Finding, tool: Tool | None) -> str:
+        """How to mend it."""
+        if finding.code == "maybe_absent" and finding.text.startswith("$OUTPUT"):
+            return f"${{not_null({finding.text[1:]}, ...)}} gives something else in its place"
+        if tool is None or finding.code in ("unknown_type", "may_not_fit"):
+            return ""
+        if tool.target not in self._signatures:  # it may be long, and so may the list of findings
+            shown = f"{tool.target}({signature(tool)})"
+            short = shown if len(shown) <= MAX_SIGNATURE else shown[: MAX_SIGNATURE - 3] + "..."
+            self._signatures[tool.target] = short
+        return self._signatures[tool.target]
 
     def _replacement(self, finding: Finding, where: Path) -> tuple[Mapping[str, Any], ...]:
         """What mends it for certain, as a JSON Patch."""
@@ -316,13 +329,3 @@ def _is_of_reference(finding: Finding) -> bool:
         and finding.code != "not_a_list"
         and finding.text not in finding.message
     )
-
-
-def _hint(finding: Finding, tool: Tool | None) -> str:
-    """How to mend it."""
-    if finding.code == "maybe_absent" and finding.text.startswith("$OUTPUT"):
-        return f"${{not_null({finding.text[1:]}, ...)}} gives something else in its place"
-    if tool is None or finding.code in ("unknown_type", "may_not_fit"):
-        return ""
-    shown = f"{tool.target}({signature(tool)})"
-    return shown if len(shown) <= MAX_SIGNATURE else shown[: MAX_SIGNATURE - 3] + "..."

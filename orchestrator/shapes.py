@@ -17,6 +17,7 @@ from orchestrator.paths import describe
 
 MAX_VARIANTS = 64
 MAX_DEPTH = 40
+MAX_PARTS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,51 @@ def either(options: Iterable[Shape]) -> Shape:
     return flat[0] if len(flat) == 1 else Either(tuple(flat))
 
 
+def one_of(options: Iterable[Shape]) -> Shape:
+    """The same for what others will be made of: each option once, and nothing that grows on."""
+    flat: list[Shape] = []
+    for option in map(_unsourced, options):
+        flat += option.options if isinstance(option, Either) and not option.each else [option]
+    shape = either({_mark(option): option for option in flat}.values())
+    return Unknown("it may be too many things") if _is_large(shape) else shape
+
+
+def _mark(shape: Shape) -> int | str:
+    """What is the same for shapes that are known to be alike."""
+    match shape:
+        case Exactly(value):
+            return repr(value)
+        case Known(schema):
+            return id(schema)
+    return id(shape)
+
+
+def _unsourced(shape: Shape) -> Shape:
+    return _unsourced(shape.shape) if isinstance(shape, Sourced) else shape
+
+
+def _is_large(shape: Shape) -> bool:
+    """Whether a shape, written out, has too many parts or levels to be looked through."""
+    level, seen = [shape], 0
+    for _ in range(MAX_DEPTH):
+        seen += len(level)
+        if seen > MAX_PARTS:
+            return True
+        level = [part for each in level for part in _parts(each)]
+    return bool(level)
+
+
+def _parts(shape: Shape) -> Iterable[Shape]:
+    match shape:
+        case ListOf(parts) | Either(parts):
+            return parts
+        case Members(members):
+            return members.values()
+        case ArrayOf(part) | Sourced(part):
+            return (part,)
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """What is one step below a value.
@@ -162,7 +208,7 @@ class Reader:
         """
         key = id(known.schema), id(known.root)
         if key not in self._unfolded:
-            found = tuple(v for v in _unfold(known.schema, known.root, 0) if types_of(v))
+            found = tuple(v for v in _unfold(known.schema, known.root, 0, {}) if types_of(v))
             self._unfolded[key] = known, found
         return self._unfolded[key][1]
 
@@ -255,8 +301,10 @@ class Reader:
                 return Found(shape, "unknown")
             case Sourced(inner):
                 return self.step(inner, segment)
-            case Either(options):
-                return _joined([self.step(option, segment) for option in options])
+            case Either(options, each):
+                steps = [self.step(option, segment) for option in options]
+                lacking = (found for found in steps if each and found.presence == "no")
+                return next(lacking, None) or _joined(steps)
             case Known():
                 return self._step_known(shape, segment)
             case ArrayOf(item) if isinstance(segment, int):
@@ -333,22 +381,35 @@ _CONDITIONAL = frozenset(
 )
 
 
-def _unfold(schema: Any, root: Any, depth: int) -> list[Variant]:
+# What a `$ref` leads to, by the id of it: in a circle it says nothing.
+_Referred = dict[int, list[Variant]]
+
+
+def _unfold(schema: Any, root: Any, depth: int, referred_to: _Referred) -> list[Variant]:
     if schema is False:
         return []
     if not isinstance(schema, Mapping) or not schema or depth > MAX_DEPTH:
         return [()]
     found: list[Variant] = [(schema,)]
     if "$ref" in schema:
-        target = referred(schema["$ref"], root)
-        found = _both(found, [_OPEN] if target is True else _unfold(target, root, depth + 1))
+        found = _both(found, _unfold_ref(schema["$ref"], root, depth, referred_to))
     for part in listed(schema, "allOf"):
-        found = _both(found, _unfold(part, root, depth + 1))
+        found = _both(found, _unfold(part, root, depth + 1, referred_to))
     for keyword in ("anyOf", "oneOf"):
         if options := listed(schema, keyword):
-            each = [variant for part in options for variant in _unfold(part, root, depth + 1)]
+            each = [v for part in options for v in _unfold(part, root, depth + 1, referred_to)]
             found = _both(found, each)
     return found if len(found) <= MAX_VARIANTS else [()]
+
+
+def _unfold_ref(reference: Any, root: Any, depth: int, referred_to: _Referred) -> list[Variant]:
+    target = referred(reference, root)
+    if target is True:
+        return [_OPEN]
+    if id(target) not in referred_to:
+        referred_to[id(target)] = [()]
+        referred_to[id(target)] = _unfold(target, root, depth + 1, referred_to)
+    return referred_to[id(target)]
 
 
 def _both(first: list[Variant], second: list[Variant]) -> list[Variant]:
@@ -376,8 +437,8 @@ def member_of(variant: Variant, name: str, root: Any) -> Found:
     """What an object has under a name."""
     parts = [part for schema in variant for part in _declared_parts(schema, name)]
     names = tuple(dict.fromkeys(declared(variant)))
+    required = any(name in listed(schema, "required") for schema in variant)
     if parts:
-        required = any(name in listed(schema, "required") for schema in variant)
         # Servers in Python declare what has a default as optional, and always send it.
         optional: Presence = "unknown" if has_default(variant, name) else "maybe"
         presence: Presence = "yes" if required else optional
@@ -388,8 +449,9 @@ def member_of(variant: Variant, name: str, root: Any) -> Found:
     if is_closed(variant):
         return Found(NULL, "no", _object(names), names)
     further = [schema["additionalProperties"] for schema in variant if _has_further(schema)]
-    if further:
-        return Found(_of_parts(further, root), "unknown", _object(names), names)
+    if further or required:  # `required` may name what nothing else describes
+        others = _of_parts(further, root)
+        return Found(others, "yes" if required else "unknown", _object(names), names)
     conditional = any(not _CONDITIONAL.isdisjoint(schema) for schema in variant)
     if names and not conditional:  # the servers of the SDKs answer nothing that is not declared
         return Found(NULL, "no", _object(names), names)
@@ -440,7 +502,7 @@ def _matches(pattern: str, name: str) -> bool:
 
 def item_of(variant: Variant, index: int, root: Any) -> Found:
     """What an array has at an index, from its end if that is negative."""
-    least = max((_number(schema, "minItems", 0) for schema in variant), default=0)
+    least = least_items(variant)
     most = min((_number(schema, "maxItems", 2**60) for schema in variant), default=2**60)
     needed = index + 1 if index >= 0 else -index
     parts = [_item_schema(schema, index) for schema in variant]
@@ -448,6 +510,11 @@ def item_of(variant: Variant, index: int, root: Any) -> Found:
         return Found(NULL, "no", f"a list of at most {most}" if needed > most else "a list")
     presence: Presence = "yes" if needed <= least else "unknown"
     return Found(_of_parts(parts, root), presence, "a list")
+
+
+def least_items(variant: Variant) -> int:
+    """How many items an array has at least."""
+    return max((_number(schema, "minItems", 0) for schema in variant), default=0)
 
 
 def _item_schema(schema: Mapping[str, Any], index: int) -> Any:
