@@ -184,19 +184,22 @@ class ExpressionShapes:
         match root:
             case "OUTPUT":
                 output = self._around.outputs.get(name, _UNKNOWN)
-                return either([output, NULL]) if self._around.may_lack else output
+                null = SILENT_NULL if self._around.at_end else NULL
+                return either([output, null]) if self._around.may_lack else output
             case "INPUT":
                 return self._around.inputs.get(name, _UNKNOWN)
             case "STATUS":
                 return STATUS
             case "ERROR":
-                return either([ERROR, NULL])
+                return self._around.error
         return _UNKNOWN
 
     def _at(self, shape: Shape, segment: str | int) -> Shape:
         """What is at a name or an index; null, where JMESPath gives null."""
         if shape == NULL:
             return NULL
+        if (told := _told(shape)) is not shape:
+            return either([self._at(told, segment), SILENT_NULL])
         found = self._reader.step(shape, segment)
         if found.presence == "no":
             if isinstance(segment, str) or "array" not in self._reader.kinds(shape):
@@ -278,10 +281,7 @@ class ExpressionShapes:
     def _compared(self, operator: str, left: Shape, right: Shape) -> Shape:
         one, other = self._reader.kinds(left), self._reader.kinds(right)
         if operator in _ORDERINGS:
-            if one and other and one <= _ORDERED and other <= _ORDERED and not _alike(one, other):
-                shown = f"{words(one)} and {words(other)} cannot be compared"
-                message = f"{shown}: to_number() makes a number of a text"
-                self._report("wrong_expression", "error", message)
+            self._ordered(one, other)
             return either([BOOLEAN, NULL])
         values, known = self._reader.finite(left), self._reader.finite(right)
         apart = ALL_TYPES not in (one, other) and one and other and not _alike(one, other)
@@ -294,6 +294,15 @@ class ExpressionShapes:
             message = f"to compare {shown} is always {always}"
             self._report("never_true", "warning", message, nearest(wrong, listed), wrong)
         return BOOLEAN
+
+    def _ordered(self, left: Types, right: Types) -> None:
+        """Null compares with everything, and gives null."""
+        one, other = left - {"null"}, right - {"null"}
+        if one and other and one <= _ORDERED and other <= _ORDERED and not _alike(one, other):
+            shown = f"{words(one)} and {words(other)} cannot be compared"
+            message = f"{shown}: to_number() makes a number of a text"
+            severity: Severity = "warning" if "null" in left | right else "error"
+            self._report("wrong_expression", severity, message)
 
     def _function(self, name: str, nodes: list[Any], here: _Here) -> Shape:
         signature = Functions.FUNCTION_TABLE[name]["signature"]
@@ -407,5 +416,5 @@ def _told(shape: Shape) -> Shape:
 def _without(shape: Shape, options: tuple[Shape, ...]) -> Shape:
     if isinstance(shape, Either):
         left = [option for option in shape.options if option not in options]
-        return either(left) if left else shape
+        return either(left) if 0 < len(left) < len(shape.options) else shape
     return shape

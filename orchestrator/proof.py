@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +23,7 @@ from orchestrator.paths import Path, format_path
 from orchestrator.planning import Plan, Target, TaskPlan
 from orchestrator.references import Reference, Template
 from orchestrator.shapes import (
+    NULL,
     ArrayOf,
     Exactly,
     Reader,
@@ -33,7 +35,7 @@ from orchestrator.shapes import (
     words,
 )
 from orchestrator.signatures import signature
-from orchestrator.surroundings import Surroundings
+from orchestrator.surroundings import ERROR, MAYBE_ERROR, Surroundings
 from orchestrator.workflow import Workflow
 
 MAX_SIGNATURE = 200
@@ -74,7 +76,10 @@ class _Prover:
             for task in generation:
                 self._task(self._plan.tasks[task])
         if self._plan.output is not None:
-            inference = Inference(self._reader, Surroundings(self._outputs, self._inputs))
+            around = Surroundings(
+                self._outputs, self._inputs, may_lack=True, at_end=True, error=MAYBE_ERROR
+            )
+            inference = Inference(self._reader, around)
             inference.shape_of(self._plan.output)
             self._add(inference.found, None, ("output",))
         self._unused_inputs()
@@ -84,15 +89,13 @@ class _Prover:
     def _task(self, task: TaskPlan) -> None:
         policies = task.policies
         may_lack = policies.run_if != "all_success"
-        around = Surroundings(self._outputs, self._inputs, may_lack=may_lack)
+        around = self._around(task)
         if policies.when is not None:
             self._shape(policies.when, around, task, ("when",))
         inside = around
         if policies.for_each is not None:
             each = self._shape(policies.for_each, around, task, ("for_each",))
-            inside = Surroundings(
-                self._outputs, self._inputs, self._item(task, each), may_lack=may_lack
-            )
+            inside = replace(around, item=self._item(task, each))
         self._call(task, task, inside, ("arguments",))
         for index, lock in enumerate(policies.locks):
             self._shape(lock.name, inside, task, ("locks", index))
@@ -105,13 +108,20 @@ class _Prover:
         if self._always_succeeds(task):
             self._always_there.add(task.id)
 
+    def _around(self, task: TaskPlan) -> Surroundings:
+        """What a task may refer to, but for its item."""
+        run_if = task.policies.run_if
+        has_failed = run_if == "any_failed" and len(task.dependencies) == 1
+        error = NULL if run_if == "all_success" else ERROR if has_failed else MAYBE_ERROR
+        may_lack = run_if != "all_success"
+        return Surroundings(self._outputs, self._inputs, may_lack=may_lack, error=error)
+
     def _fallback(self, task: TaskPlan) -> Iterator[Shape]:
         """What stands in for the output."""
         fallback = task.policies.fallback
         if fallback is None:
             return
-        may_lack = task.policies.run_if != "all_success"
-        around = Surroundings(self._outputs, self._inputs, in_fallback=True, may_lack=may_lack)
+        around = replace(self._around(task), in_fallback=True)
         if isinstance(fallback, Target):
             self._call(fallback, task, around, ("fallback", "arguments"))
             yield self._output_of(fallback)

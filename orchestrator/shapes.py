@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Literal
 
@@ -303,8 +303,9 @@ class Reader:
                 return self.step(inner, segment)
             case Either(options, each):
                 steps = [self.step(option, segment) for option in options]
-                lacking = (found for found in steps if each and found.presence == "no")
-                return next(lacking, None) or _joined(steps)
+                lacking = [found for found in steps if each and found.presence == "no"]
+                # Another name that this one has may be lacking in the next.
+                return replace(lacking[0], names=()) if lacking else _joined(steps)
             case Known():
                 return self._step_known(shape, segment)
             case ArrayOf(item) if isinstance(segment, int):
@@ -336,6 +337,16 @@ class Reader:
         if len(kinds) > 1 and found.presence in ("yes", "maybe"):  # it may be no object at all
             return Found(found.shape, "unknown", found.holder, found.names)
         return found
+
+    def is_open(self, shape: Shape) -> bool:
+        """Whether an object may have other members than those that are declared."""
+        match shape:
+            case Known():
+                objects = (v for v in self.variants(shape) if "object" in types_of(v))
+                return not all(self.layout(variant).is_closed for variant in objects)
+            case Either(options):
+                return any(map(self.is_open, options))
+        return False
 
     def element(self, shape: Shape) -> Shape | None:
         """What the items of a list are, taken together; None if it is certainly no list."""
