@@ -257,7 +257,7 @@ class Comparison:
         required = layout.required
         if layout.is_closed:
             yield from self._unexpected(given, given_names, variant, root, path)
-        for name in dict.fromkeys([*required, *(n for n in layout.names if n in given_names)]):
+        for name in dict.fromkeys([*required, *given_names]):
             found = self._reader.step(given, name)
             if found.presence == "no" or (found.presence == "maybe" and name in required):
                 if name in required:
@@ -344,7 +344,11 @@ def _milder(finding: Finding) -> Finding:
     """What is wrong with some of the values that there may be, and not with all."""
     if finding.severity != "error":
         return finding
-    return replace(finding, severity="warning", code="may_not_fit")
+    message = finding.message
+    for certainly, perhaps in (("is ", "may be "), ("lacks ", "may lack ")):
+        if message.startswith(certainly):
+            message = perhaps + message.removeprefix(certainly)
+    return replace(finding, severity="warning", code="may_not_fit", message=message)
 
 
 def _at_reference(finding: Finding, path: Path, text: str) -> Finding:

@@ -282,7 +282,7 @@ class ExpressionShapes:
         one, other = self._reader.kinds(left), self._reader.kinds(right)
         if operator in _ORDERINGS:
             self._ordered(one, other)
-            return either([BOOLEAN, NULL])
+            return BOOLEAN if one <= _ORDERED and other <= _ORDERED else either([BOOLEAN, NULL])
         values, known = self._reader.finite(left), self._reader.finite(right)
         apart = ALL_TYPES not in (one, other) and one and other and not _alike(one, other)
         distinct = values is not None and known is not None and not _overlap(values, known)
