@@ -201,7 +201,7 @@ class _Prover:
             if reference.or_null or reference.name is None or reference.name in self._always_there:
                 continue
             each = self._plan.tasks[reference.name].policies.for_each is not None
-            at = pointer("tasks", task.index, "arguments", *path)
+            at = pointer(*self._in_file(("tasks", task.index, "arguments", *path)))
             hint, text = f"${{OUTPUT[{reference.name}]}} is null then", reference.text
             if alone and not each:
                 message = (
@@ -252,7 +252,7 @@ class _Prover:
     def _problem(
         self, finding: Finding, base: Path, task: str | None, tool: Tool | None
     ) -> Problem:
-        where = (*base, *finding.path)
+        where = self._in_file((*base, *finding.path))
         return Problem(
             finding.code,
             _message(finding, tool),
@@ -264,6 +264,23 @@ class _Prover:
             finding.piece or finding.text,
             self._replacement(finding, where),
         )
+
+    def _in_file(self, where: Path) -> Path:
+        """A place of the values as it is in the file, where `$$` stands for a dollar sign in names.
+
+        What has a name that is a reference is not found: it stands where its object does.
+        """
+        if not any(step == "" or "$" in str(step) for step in where):
+            return where
+        here: Any = self._document
+        found: list[str | int] = []
+        for step in where:
+            name = _spelt(here, step)
+            if name is None:
+                break
+            found.append(name)
+            here = here[name]
+        return tuple(found)
 
     def _hint(self, finding: Finding, tool: Tool | None) -> str:
         """How to mend it."""
@@ -313,6 +330,13 @@ def _input(schema: Any) -> Shape:
     if isinstance(schema, bool) or not schema:
         return Unknown("its input has no schema")
     return schema_shape(schema)
+
+
+def _spelt(holder: Any, step: str | int) -> str | int | None:
+    """A step as the file has it; None if it has none like it."""
+    if isinstance(holder, list) or step in holder:
+        return step
+    return next((name for name in holder if name.replace("$$", "$") == step), None)
 
 
 def _plain(shape: Shape) -> Shape:

@@ -611,3 +611,19 @@ def test_two_schemas_in_many_circles_are_compared_once() -> None:
     found = prove(Workflow.load(document), tools)
     assert {p.severity for p in found} <= {"warning", "note"}
     assert len(found) < 2000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [
+        ({"x$$": "$OUTPUT[a].itms"}, "/x$$"),
+        ({"x": {"y$$": "${length(OUTPUT[a].itms)}"}}, "/x/y$$"),
+        ({"$$": [5, "$OUTPUT[a].itms"]}, "/$$/1"),
+        ({"x": {"$OUTPUT[a].total": "$OUTPUT[a].itms"}}, "/x"),
+        ({"$5": "$OUTPUT[a].itms"}, "/$5"),
+        ({"": "$OUTPUT[a].itms"}, "/"),
+    ],
+)
+def test_a_finding_stands_where_the_file_has_its_name(arguments: Any, path: str) -> None:
+    told = findings(SEARCH, {"id": "b", "tool": "s:free", "arguments": arguments})
+    assert {p.path for p in told} == {f"/tasks/1/arguments{path}"}
