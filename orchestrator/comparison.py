@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.codes import Code, Severity
-from orchestrator.conversion import ALL_TYPES, Types, converted
+from orchestrator.conversion import ALL_TYPES, Types, converted, json_type
 from orchestrator.errors import nearest
 from orchestrator.paths import Path, follow, format_path
 from orchestrator.schemas import Mismatch, Validator
@@ -36,6 +36,7 @@ from orchestrator.shapes import (
 )
 
 MAX_DEPTH = 12
+MAX_CHOICES = 5
 _NOT_TEXT = ALL_TYPES - {"string", "null"}
 
 
@@ -151,6 +152,9 @@ class Comparison:
             rest -= {"string"}
         if "string" in accepted and accepted <= {"string", "null"}:
             rest -= {"number", "integer", "boolean"}
+            choices = self._reader.finite(wanted)
+            if not rest and choices is not None and kinds.isdisjoint(map(_kind_of_text, choices)):
+                yield _wrong_type(path, words(kinds), accepted, choices=choices)
         for finding in self._typed(shape, wanted, path, rest) if rest else ():
             yield finding if rest == kinds else _milder(finding)
 
@@ -322,8 +326,19 @@ def _of_mismatch(mismatch: Mismatch, value: Any, path: Path) -> Finding:
     return Finding(place, "wrong_argument", "error", message, "", near, certain)
 
 
-def _wrong_type(path: Path, described: str, accepted: Types, value: Any = None) -> Finding:
-    message = f"is {described}, and {words(accepted)} is wanted"
+def _kind_of_text(text: Any) -> str:
+    """The JSON type of what is written in a text, of which a number may have become it."""
+    try:
+        return json_type(json.loads(text)) if isinstance(text, str) else ""
+    except ValueError:
+        return "string"
+
+
+def _wrong_type(
+    path: Path, described: str, accepted: Types, value: Any = None, choices: list[Any] | None = None
+) -> Finding:
+    one_of = f"one of {', '.join(map(repr, choices[:MAX_CHOICES]))}" if choices else ""
+    message = f"is {described}, and {one_of or words(accepted)} is wanted"
     certain = ""
     if isinstance(value, str) and "string" not in accepted:
         certain = _as_json(value, accepted)

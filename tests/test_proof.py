@@ -627,3 +627,13 @@ def test_two_schemas_in_many_circles_are_compared_once() -> None:
 def test_a_finding_stands_where_the_file_has_its_name(arguments: Any, path: str) -> None:
     told = findings(SEARCH, {"id": "b", "tool": "s:free", "arguments": arguments})
     assert {p.path for p in told} == {f"/tasks/1/arguments{path}"}
+
+
+def test_a_number_is_none_of_the_texts_that_are_wanted() -> None:
+    words = {"type": "string", "enum": ["a", "b"]}
+    assert [p.message for p in handed_on({"type": "number"}, words)] == [
+        "s:in: v: $OUTPUT[a].v is a number, and one of 'a', 'b' is wanted"
+    ]
+    assert handed_on({"type": "number"}, {"enum": ["a", "1"]}) == []
+    assert handed_on({"type": "boolean"}, {"const": "true"}) == []
+    assert handed_on({"type": ["integer", "string"]}, words) == []

@@ -309,3 +309,11 @@ def test_too_many_ways_to_fit_are_as_good_as_unknown() -> None:
 )
 def test_a_shape_in_words(shape: Shape, words: str) -> None:
     assert Reader().describe(shape) == words
+
+
+def test_an_object_is_open_if_one_that_it_may_be_is() -> None:
+    reader = Reader()
+    open_one = schema_shape({"type": "object", "properties": {"a": {}}})
+    closed = schema_shape({"type": "object", "additionalProperties": False})
+    assert reader.is_open(Either((closed, open_one)))
+    assert not reader.is_open(Either((closed, Exactly({"a": 1}))))
