@@ -131,7 +131,7 @@ class Comparison:
         kinds, accepted = self._reader.kinds(shape), self._reader.kinds(wanted)
         rest = kinds
         if "string" in kinds and "string" not in accepted and accepted & _NOT_TEXT:
-            message = f"is text, and {words(accepted)} is wanted: it depends on the text"
+            message = f"text where {words(accepted)} is wanted: it depends on the text"
             yield Finding(path, "unknown_type", "note", message)
             rest -= {"string"}
         if "string" in accepted and accepted <= {"string", "null"}:
