@@ -46,9 +46,7 @@ from orchestrator.preflight import (
     unknown_servers,
     unknown_tool,
 )
-from orchestrator.recovery import read_again, recover
 from orchestrator.results import RunResult
-from orchestrator.sources import located
 from orchestrator.targets import servers_of
 from orchestrator.workflow import Schedule, Workflow
 from orchestrator.wrappers import with_retry, with_slots, with_timeout
@@ -363,6 +361,9 @@ class Orchestrator:
         Raises:
             WorkflowError: The workflow is so wrong in itself that nothing more can be said of it.
         """
+        from orchestrator.recovery import read_again, recover
+        from orchestrator.sources import located
+
         try:
             loaded = Workflow.load(workflow)
         except WorkflowError as error:
