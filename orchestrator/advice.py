@@ -14,6 +14,7 @@ from orchestrator import graph as graphs
 from orchestrator.calls import Tool
 from orchestrator.contradictions import contradictions, tasks_that_never_run
 from orchestrator.errors import RETRYABLE_KINDS, Problem, pointer
+from orchestrator.lookalikes import lookalikes
 from orchestrator.planning import TaskPlan
 from orchestrator.templates import Literal
 from orchestrator.workflow import Workflow
@@ -37,6 +38,7 @@ def warnings_of(
     found = [
         *tasks_that_never_run(workflow),
         *contradictions(workflow),
+        *lookalikes(workflow),
         *(problem for task in workflow.plan.tasks.values() for problem in _of_retry(task, tools)),
         *_unannotated(workflow, tools, serial),
     ]

@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from orchestrator.calls import Tool
+from orchestrator.conversion import referred
 from orchestrator.example_plan import example_of, workflow_text
 from orchestrator.guide import CHECK, GUIDE
-from orchestrator.literals import cut, named
-from orchestrator.notation import resolve
+from orchestrator.literals import named
 from orchestrator.signatures import tool_text
+from orchestrator.wording import cut
 
 MAX_DESCRIPTION = 200
 MAX_ARGUMENT = 100
@@ -141,7 +142,7 @@ def _with_referred(schema: Any, root: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(schema, Mapping):
         yield schema
         if isinstance(reference := schema.get("$ref"), str):
-            target = resolve(root, reference)
+            target = referred(reference, root)
             yield from [target] if isinstance(target, Mapping) else []
 
 

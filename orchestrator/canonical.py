@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from orchestrator.encoding import to_json
 from orchestrator.errors import Problem, certain, move_op, nearest, pointer, replace_op, steps
-from orchestrator.literals import cut
 from orchestrator.mending import of_type
 from orchestrator.paths import describe
+from orchestrator.wording import cut
 
 WORKFLOW_SYNONYMS = {"maxConcurrent": "max_concurrency"}
 TASK_SYNONYMS = {
@@ -316,5 +316,5 @@ def _hint(kinds: Iterable[str], given: Any, of_command: bool) -> str:
 def shown(value: Any) -> str:
     """A value as it may stand in a message: never long, and never deep."""
     if isinstance(value, str):
-        return repr(value if len(value) <= 60 else value[:57] + "...")
+        return repr(cut(value, 60))
     return describe(value).removeprefix("the number ")[:60]

@@ -15,7 +15,7 @@ from orchestrator.canonical import task_of
 from orchestrator.codes import Code
 from orchestrator.errors import Problem, certain, nearest, pointer
 from orchestrator.expressions import Place
-from orchestrator.mending import Mends, piece_of, unquoted
+from orchestrator.mending import Mends, as_expression, piece_of, unquoted
 from orchestrator.paths import Path
 from orchestrator.planning import Checked, Compiled
 from orchestrator.references import (
@@ -186,8 +186,9 @@ class _Checker:
             where = pointer(*at, *fault.path)
             problem = Problem(fault.code, fault.message, where, task, text=fault.text)
             self.problems.append(problem)
-            if (mended := unquoted(fault.text)) != fault.text and _is_right(mended):
-                self.mends.note(where, fault.text, mended)
+            for mended in (unquoted(fault.text), as_expression(unquoted(fault.text))):
+                if mended != fault.text and _is_right(mended):
+                    self.mends.note(where, fault.text, mended)
         for path, found in compiler.found:
             for place in found.places:
                 if place.root not in more or place.name is not None:

@@ -42,13 +42,11 @@ from orchestrator.preflight import (
     check_open,
     check_overrides,
     not_locked,
-    refused,
     tool_changed,
     unknown_servers,
     unknown_tool,
 )
 from orchestrator.results import RunResult
-from orchestrator.sources import located
 from orchestrator.targets import servers_of
 from orchestrator.workflow import Schedule, Workflow
 from orchestrator.wrappers import with_retry, with_slots, with_timeout
@@ -350,10 +348,9 @@ class Orchestrator:
         Raises:
             WorkflowError: The workflow or its servers are wrong; with every mistake.
         """
-        loaded = Workflow.load(workflow)
-        found = await self.findings(loaded)
+        found = await self.findings(workflow)
         if errors := [problem for problem in found if problem.severity == "error"]:
-            raise refused(loaded, errors)
+            raise WorkflowError(source_of(workflow), errors)
         return found
 
     async def findings(self, workflow: WorkflowSource) -> list[Problem]:
@@ -362,17 +359,30 @@ class Orchestrator:
         With a lock, no server is started.
 
         Raises:
-            WorkflowError: The workflow is wrong in itself, so that nothing more can be said of it.
+            WorkflowError: The workflow is so wrong in itself that nothing more can be said of it.
         """
-        loaded = Workflow.load(workflow)
-        lock, servers = self._pool.lock, self._pool.servers
-        found = unknown_servers(loaded, servers)
-        if lock is not None:
-            found += check_against(loaded, servers, lock)
-        else:
-            await self._pool.open(name for name in loaded.plan.servers if name in servers)
-            found += check_open(loaded, self._pool)
+        from orchestrator.recovery import read_again, recover
+        from orchestrator.sources import located
+
+        try:
+            loaded = Workflow.load(workflow)
+        except WorkflowError as error:
+            left = recover(read_again(workflow), error.problems)
+            if left is None:
+                raise
+            more = left.telling(await self._findings(left.workflow))
+            found = [*error.problems, *more]
+            return found if isinstance(workflow, Mapping) else located(found, Path(str(workflow)))
+        found = await self._findings(loaded)
         return found if loaded.source is None else located(found, loaded.source)
+
+    async def _findings(self, workflow: Workflow) -> list[Problem]:
+        lock, servers = self._pool.lock, self._pool.servers
+        found = unknown_servers(workflow, servers)
+        if lock is not None:
+            return [*found, *check_against(workflow, servers, lock)]
+        await self._pool.open(name for name in workflow.plan.servers if name in servers)
+        return [*found, *check_open(workflow, self._pool)]
 
     async def stream(
         self,
@@ -497,6 +507,17 @@ class Orchestrator:
         if server not in self._pool.servers:
             raise ConfigError("servers", [unknown_server(server, self._pool.servers)])
         return server
+
+
+def source_of(workflow: WorkflowSource) -> str:
+    """What a workflow comes from, as its errors name it."""
+    match workflow:
+        case Workflow():
+            return workflow.name if workflow.source is None else str(workflow.source)
+        case Mapping():
+            name = workflow.get("name")
+            return name if isinstance(name, str) else "workflow"
+    return str(workflow)
 
 
 def new_run(workflow: Workflow, caller: Caller, **settings: Any) -> Run:

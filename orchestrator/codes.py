@@ -17,6 +17,7 @@ Code = Literal[
     "denied_tool",
     "doubled_field",
     "duplicate_id",
+    "likely_reference",
     "malformed_document",
     "malformed_lock",
     "malformed_reference",

@@ -18,12 +18,14 @@ from orchestrator.finding import (
     Finding,
     at_reference,
     badness,
+    kind_of_text,
     lacking,
     merged,
     milder,
-    of_mismatch,
+    of_misfit,
     wrong_type,
 )
+from orchestrator.misfits import told
 from orchestrator.paths import Path
 from orchestrator.reader import Reader
 from orchestrator.schemas import Validator
@@ -39,7 +41,7 @@ from orchestrator.shapes import (
     Unknown,
     words,
 )
-from orchestrator.unfolding import Variant, item_of, types_of
+from orchestrator.unfolding import Variant, item_of, lengths, types_of
 
 MAX_DEPTH = 12
 _NOT_TEXT = ALL_TYPES - {"string", "null"}
@@ -56,6 +58,7 @@ class Comparison:
         self._reader = reader
         self._validators: dict[int, tuple[Any, Validator]] = {}
         self._comparing: set[tuple[int, int]] = set()
+        self._compared: dict[tuple[int, int], tuple[Shape, Path, list[Finding]]] = {}
 
     def know(self, schema: Any, validator: Validator) -> None:
         """Use a validator that was made before."""
@@ -128,11 +131,14 @@ class Comparison:
         kinds, accepted = self._reader.kinds(shape), self._reader.kinds(wanted)
         rest = kinds
         if "string" in kinds and "string" not in accepted and accepted & _NOT_TEXT:
-            message = f"is text, and {words(accepted)} is wanted: it depends on the text"
+            message = f"text where {words(accepted)} is wanted: it depends on the text"
             yield Finding(path, "unknown_type", "note", message)
             rest -= {"string"}
         if "string" in accepted and accepted <= {"string", "null"}:
             rest -= {"number", "integer", "boolean"}
+            choices = self._reader.finite(wanted)
+            if not rest and choices is not None and kinds.isdisjoint(map(kind_of_text, choices)):
+                yield wrong_type(path, words(kinds), accepted, choices=choices)
         for finding in self._typed(shape, wanted, path, rest) if rest else ():
             yield finding if rest == kinds else milder(finding)
 
@@ -144,8 +150,8 @@ class Comparison:
         if any(finding.severity == "error" for finding in inside):
             yield from inside
             return
-        for mismatch in mismatches:
-            yield of_mismatch(mismatch, value, path)
+        for misfit in told(mismatches):
+            yield of_misfit(misfit, path)
 
     def _inside_literal(self, value: Any, wanted: Known, path: Path) -> Iterator[Finding]:
         """The same by its parts, which tells more of objects and lists."""
@@ -206,11 +212,17 @@ class Comparison:
         pair = (id(given.schema) if isinstance(given, Known) else id(given), id(wanted.schema))
         if pair in self._comparing or len(self._comparing) > MAX_DEPTH:
             return []
+        if pair in self._compared:
+            _, before, found = self._compared[pair]
+            return [replace(f, path=(*path, *f.path[len(before) :])) for f in found]
         self._comparing.add(pair)
         try:
-            return self._nearest_way(given, wanted, path)
+            found = self._nearest_way(given, wanted, path)
         finally:
             self._comparing.discard(pair)
+        if isinstance(given, Known):  # schemas in circles lead to the same pair many times
+            self._compared[pair] = given, path, found
+        return found
 
     def _nearest_way(self, given: Shape, wanted: Known, path: Path) -> list[Finding]:
         """What is amiss for the one of several ways to fit that is nearest."""
@@ -222,6 +234,8 @@ class Comparison:
                 found += self._object(given, variant, wanted.root, path)
             if "array" in kinds:
                 found += self._array(given, variant, wanted.root, path)
+            if not kinds <= {"object"} and not kinds <= {"array"}:  # it may be neither
+                found = [milder(finding) for finding in found]
             if kinds:
                 ways.append(found)
         return min(ways, key=badness, default=[])
@@ -231,7 +245,7 @@ class Comparison:
         required = layout.required
         if layout.is_closed:
             yield from self._unexpected(given, given_names, variant, root, path)
-        for name in dict.fromkeys([*required, *(n for n in layout.names if n in given_names)]):
+        for name in dict.fromkeys([*required, *given_names]):
             found = self._reader.step(given, name)
             if found.presence == "no" or (found.presence == "maybe" and name in required):
                 if name in required:
@@ -255,6 +269,10 @@ class Comparison:
 
     def _array(self, given: Shape, variant: Variant, root: Any, path: Path) -> Iterator[Finding]:
         if isinstance(given, ListOf):
+            least, _ = lengths(variant)
+            if len(given.items) < least:
+                message = f"has {len(given.items)} items, and at least {least} are wanted"
+                yield Finding(path, "wrong_argument", "error", message)
             for index, item in enumerate(given.items):
                 inner = item_of(variant, index, root)
                 if inner.presence == "no":

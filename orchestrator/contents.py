@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.documents import DocumentError, finite
 from orchestrator.errors import CallError
+from orchestrator.wording import cut
 
 if TYPE_CHECKING:
     from mcp.types import CallToolResult
@@ -41,7 +42,7 @@ def output_of(result: CallToolResult, target: str) -> Any:
 
 def _failure(result: CallToolResult, target: str) -> CallError:
     message = _text(result.content) or f"{target} failed and gave no reason"
-    shown = message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 3] + "..."
+    shown = cut(message, MAX_MESSAGE)
     try:
         output = _value(result)
     except RecursionError:

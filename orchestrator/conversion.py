@@ -167,7 +167,7 @@ class _Reader:
 
 
 def own_types(schema: Mapping[str, Any]) -> Types:
-    """The types that `type`, `const` and `enum` of a schema allow, whatever else it says."""
+    """The types that `type`, `const` and `enum` of a schema allow, and OpenAPI's `nullable`."""
     types = ALL_TYPES
     named = schema.get("type")
     if isinstance(named, str):
@@ -175,10 +175,20 @@ def own_types(schema: Mapping[str, Any]) -> Types:
     elif named := listed(schema, "type"):
         types &= frozenset(name for name in named if isinstance(name, str))
     if "const" in schema:
-        types &= {json_type(schema["const"])}
+        types = _of_values(types, [schema["const"]])
     if values := listed(schema, "enum"):
-        types &= frozenset(map(json_type, values))
-    return types
+        types = _of_values(types, values)
+    return types | {"null"} if schema.get("nullable") is True else types
+
+
+def _of_values(types: Types, values: Iterable[Any]) -> Types:
+    """Those of the types that one of the values has; 1 is a `number` too, and 1.0 an `integer`."""
+    kinds = set(map(json_type, values))
+    if "number" in types:
+        types |= {"integer"}
+    if any(isinstance(value, float) and value.is_integer() for value in values):
+        kinds |= {"integer"}
+    return types & kinds
 
 
 def _item(schema: Mapping[str, Any], index: int) -> Any:

@@ -12,12 +12,15 @@ from typing import Any, Literal
 
 from orchestrator.calls import Tool
 from orchestrator.errors import CallError
-from orchestrator.paths import PlaceMissingError, follow
+from orchestrator.paths import Path
 from orchestrator.planning import Plan, Target, TaskPlan
+from orchestrator.reader import Reader
 from orchestrator.references import MISSING, Computed, ListTemplate, Reference, Scope, Template
 from orchestrator.references import Literal as LiteralTemplate
-from orchestrator.subschemas import lengths, subschema
+from orchestrator.shapes import Either, Exactly, Known, Shape, Unknown, schema_shape
 from orchestrator.templates import written
+from orchestrator.unfolding import NO_LIMIT, lengths, types_of
+from orchestrator.wording import cut
 from orchestrator.workflow import Workflow
 
 Runs = Literal["never", "maybe", "surely"]
@@ -47,10 +50,6 @@ class Count:
     def is_exact(self) -> bool:
         """Whether it can be only one number."""
         return self.least == self.most
-
-    def to_dict(self) -> dict[str, Any]:
-        """The count as a JSON object, its fields as in the class."""
-        return {"least": self.least, "most": self.most, "why": self.why}
 
 
 ONE = Count(1, 1)
@@ -95,6 +94,7 @@ class _Counter:
         }
         self._inputs = defaults | dict(inputs)
         self._scope = Scope(inputs=self._inputs)
+        self._reader = Reader()
         self._items: dict[str, Count] = {}
         self._runs: dict[str, Runs] = {}
 
@@ -164,60 +164,68 @@ class _Counter:
             return _exactly(len(value), "" if isinstance(template, LiteralTemplate) else template)
         if value is not MISSING:
             return Count(0, 0, _NO_LIST)
-        if isinstance(template, Reference) and template.root == "INPUT":
-            declared = self._declared.get(str(template.name))
-            return _within(subschema(declared, template.path), template)
-        if isinstance(template, Reference) and template.root == "OUTPUT" and not template.or_length:
-            return self._items_of_output(template)
+        if isinstance(template, Reference) and not template.or_length:
+            if template.root == "INPUT":
+                declared = self._declared.get(str(template.name), True)
+                return self._within(schema_shape(declared), template.path, template)
+            if template.root == "OUTPUT":
+                return self._items_of_output(template)
         return Count(0, None, _each(template))
 
     def _items_of_output(self, reference: Reference) -> Count:
         """How many items there are at a place in the output of a task, or of its fallback."""
-        producer = self._plan.tasks[str(reference.name)]
-        own = self._items_of_call(producer, reference)
+        producer, path = self._plan.tasks[str(reference.name)], reference.path
         fallback = producer.policies.fallback
-        if fallback is None:
-            return own
-        other = self._items_of_fallback(fallback, reference)
-        most = None if own.most is None or other.most is None else max(own.most, other.most)
-        return Count(min(own.least, other.least), most, own.why)
-
-    def _items_of_call(self, producer: TaskPlan, reference: Reference) -> Count:
-        path = reference.path
         if producer.policies.for_each is not None:
             if not path:
                 items = self._items[producer.id]
                 return Count(items.least, items.most, _each(reference))
             path = path[1:] if isinstance(path[0], int) else path
-        return self._items_of_tool(producer, path, reference)
+        own = self._within(self._output_of(producer), path, reference)
+        if fallback is None:
+            return own
+        other = self._within(self._output_of(fallback), reference.path, reference)
+        return _between([own, other], own.why)
 
-    def _items_of_fallback(self, fallback: Template | Target, reference: Reference) -> Count:
-        if isinstance(fallback, Target):
-            return self._items_of_tool(fallback, reference.path, reference)
-        if not isinstance(fallback, LiteralTemplate):
-            return Count(0, None)
-        try:
-            value = follow(fallback.value, reference.path)
-        except PlaceMissingError:
-            return Count(0, 0)
-        return _exactly(len(value)) if isinstance(value, list) else Count(0, 0)
-
-    def _items_of_tool(
-        self, target: Target, path: tuple[str | int, ...], reference: Reference
-    ) -> Count:
-        tool = self._tools.get(target.target)
+    def _output_of(self, source: Target | Template) -> Shape:
+        if isinstance(source, LiteralTemplate):
+            return Exactly(source.value)
+        tool = self._tools.get(source.target) if isinstance(source, Target) else None
         declared = None if tool is None else tool.output_schema
-        return _within(subschema(declared, path), reference)
+        return Unknown("") if declared is None else schema_shape(declared)
+
+    def _within(self, shape: Shape, path: Path, reference: Reference) -> Count:
+        """How many items there are at a place of a value."""
+        for step in path:
+            found = self._reader.step(shape, step)
+            is_open = found.presence == "no" and not isinstance(shape, Exactly)
+            shape = Unknown("") if is_open else found.shape
+        return self._length(shape, _each(reference))
+
+    def _length(self, shape: Shape, why: str) -> Count:
+        match shape:
+            case Exactly(value):
+                number = len(value) if isinstance(value, list) else 0
+                return Count(number, number, why)
+            case Known():
+                ways = [lengths(v) for v in self._reader.variants(shape) if "array" in types_of(v)]
+                counts = [Count(low, None if high == NO_LIMIT else high) for low, high in ways]
+                return _between(counts, why)
+            case Either(options):
+                return _between([self._length(option, why) for option in options], why)
+        return Count(0, None, why)
+
+
+def _between(counts: list[Count], why: str) -> Count:
+    """What the number is, if it is one of several."""
+    least = min((count.least for count in counts), default=0)
+    most = [count.most for count in counts if count.most is not None]
+    return Count(least, max(most) if counts and len(most) == len(counts) else None, why)
 
 
 def _exactly(number: int, template: Template | str = "") -> Count:
     why = "" if number == 1 else "one for each item" if template == "" else _each(template)
     return Count(number, number, why)
-
-
-def _within(schema: Any, reference: Reference) -> Count:
-    least, most = lengths(schema)
-    return Count(least, most, _each(reference))
 
 
 def _each(template: Template | str) -> str:
@@ -226,7 +234,7 @@ def _each(template: Template | str) -> str:
 
 def _short(template: Template | str) -> str:
     text = template if isinstance(template, str) else written(template)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+    return cut(text, _SHOWN)
 
 
 def total(counts: list[Count]) -> Count:

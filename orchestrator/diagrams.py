@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +20,7 @@ _MERMAID_CLASSES = """\
     classDef destructive fill:#fbdedb,stroke:#b3261e,color:#16181d
     classDef maybe fill:#fbeee6,stroke:#b3261e,color:#16181d,stroke-dasharray:5 3
     classDef open stroke:#1f5fbf,stroke-width:3px"""
+_MARKS = {"destroys": "destructive", "may": "maybe"}
 _DOT_COLOURS = {"destructive": "#fbdedb", "maybe": "#fbeee6"}
 
 
@@ -52,7 +54,7 @@ def mermaid(forecast: Forecast) -> str:
 
 
 def _mermaid_node(task: TaskForecast, number: str) -> str:
-    label = f"{_entities(task.task.id)}{_times(task)}<br/>{_entities(task.task.target)}"
+    label = f"{_entities(task.task.id)}{task.times}<br/>{_entities(task.task.target)}"
     if task.task.policies.for_each is None:
         return f'{number}["{label}"]'
     return f'{number}[["{label}"]]'
@@ -60,18 +62,10 @@ def _mermaid_node(task: TaskForecast, number: str) -> str:
 
 def _marks(task: TaskForecast) -> Iterator[str]:
     """The classes of a task: what its tool declares, or that of its fallback."""
-    effects = [effects for _, effects in task.tools]
-    if any(each.may_destroy and each.destructive for each in effects):
-        yield "destructive"
-    elif any(each.may_destroy for each in effects):
-        yield "maybe"
-    if any(each.open_world for each in effects):
+    if task.risk in _MARKS:
+        yield _MARKS[task.risk]
+    if task.is_open:
         yield "open"
-
-
-def _times(task: TaskForecast) -> str:
-    """How many calls a task makes, where that is not one."""
-    return "" if task.calls.least == task.calls.most == 1 else f" x {task.calls}"
 
 
 def _entities(text: str) -> str:
@@ -104,7 +98,7 @@ def dot(forecast: Forecast) -> str:
 
 def _dot_node(task: TaskForecast) -> str:
     marks = list(_marks(task))
-    label = _quoted(f"{task.task.id}{_times(task)}\n{task.task.target}")
+    label = _quoted(f"{task.task.id}{task.times}\n{task.task.target}")
     attributes = [f"label={label}"]
     attributes += [f'fillcolor="{_DOT_COLOURS[mark]}"' for mark in marks if mark in _DOT_COLOURS]
     attributes += ['color="#1f5fbf"'] if "open" in marks else []
@@ -134,11 +128,11 @@ def plan_document(forecast: Forecast) -> dict[str, Any]:
             "length": round(forecast.length, 6),
             "unit": "tasks" if forecast.seconds is None else "s",
         },
-        "calls": forecast.calls.to_dict() | {"ceiling": forecast.ceiling},
+        "calls": asdict(forecast.calls) | {"ceiling": forecast.ceiling},
         "expected": _expected(forecast),
         "starts": [_start(server) for server in forecast.servers],
         "tools": {
-            target: effects.to_dict() | {"tasks": tasks}
+            target: asdict(effects) | {"tasks": tasks}
             for target, (effects, tasks) in uses(forecast).items()
         },
         "tasks": {name: _task(task) for name, task in forecast.tasks.items()},
@@ -180,7 +174,7 @@ def _task(task: TaskForecast) -> dict[str, Any]:
         "generation": plan.generation,
         "critical": task.critical,
         "slack": round(task.slack, 6),
-        "calls": task.calls.to_dict(),
+        "calls": asdict(task.calls),
         "for_each": plan.policies.for_each is not None,
         "max_attempts": task.attempts,
         "timeout_s": task.timeout_s,

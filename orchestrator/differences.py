@@ -15,16 +15,12 @@ from typing import Any, Literal
 
 from orchestrator.definitions import canonical_json
 from orchestrator.encoding import to_json
+from orchestrator.wording import escaped, visible
 
 MAX_IN_SHORT = 80
 MAX_LINE = 1000
 MAX_LINES = 40
 MAX_CHANGES = 8
-# What Unicode calls default-ignorable, or shows as nothing, and Python nevertheless as printable.
-_UNSEEN = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
-    "\U000e0100-\U000e01ef]"
-)
 _PLAIN_NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$-]*")
 _ABSENT = object()
 
@@ -79,29 +75,6 @@ def in_short(changes: Sequence[Change]) -> str:
     return f"{shown}; and {more:,} more" if more > 0 else shown
 
 
-def visible(text: str) -> str:
-    """A text in which everything can be seen: what no eye sees is an escape as in JSON, `\\u200b`.
-
-    That is all that is not printable by Unicode (control characters but line breaks, what only
-    formats, such as zero-width characters and marks of direction, blanks other than the space, what
-    is not assigned) and what is printed as nothing.
-    """
-    if text.isprintable() and not _UNSEEN.search(text):
-        return text
-    return "".join(map(_visible, text))
-
-
-def _visible(character: str) -> str:
-    if character == "\n" or (character.isprintable() and not _UNSEEN.match(character)):
-        return character
-    return _escaped(character)
-
-
-def _escaped(character: str) -> str:
-    units = character.encode("utf-16-be", "surrogatepass").hex()
-    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
-
-
 def _changes(before: Any, after: Any, at: str) -> Iterator[Change]:
     if isinstance(before, dict) and isinstance(after, dict):
         for name in [*before, *(name for name in after if name not in before)]:
@@ -136,13 +109,13 @@ def _cut(text: str, same: int, limit: int) -> str:
 
 
 def _lines_of_json(value: Any) -> list[str]:
-    return visible(to_json(value, indent=2)).split("\n")
+    return visible(to_json(value, indent=2), keep="\n").split("\n")
 
 
 def _lines_of_text(text: str) -> list[str]:
     """The lines of a text; a blank at the end of one is an escape, what looks like one is not."""
-    lines = visible(text.replace("\\u", "\\\\u")).split("\n")
-    return [line[:-1] + _escaped(" ") if line.endswith(" ") else line for line in lines]
+    lines = visible(text.replace("\\u", "\\\\u"), keep="\n").split("\n")
+    return [line[:-1] + escaped(" ") if line.endswith(" ") else line for line in lines]
 
 
 def _marked(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:

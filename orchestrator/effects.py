@@ -6,9 +6,13 @@ The rule of this file: it says what a tool declares, and that it does not say; i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 from orchestrator.calls import Tool
+
+Risk = Literal["reads", "unknown", "writes", "may", "destroys"]
+RISKS: tuple[Risk, ...] = ("reads", "unknown", "writes", "may", "destroys")
+"""From the best to the worst; `may`: it does not say whether it is destructive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +38,15 @@ class Effects:
     open_world: bool | None = None
 
     @property
-    def may_write(self) -> bool:
-        """Whether it is known, and does not declare that it changes nothing."""
-        return self.known and not self.read_only
-
-    @property
-    def may_destroy(self) -> bool:
-        """Whether it declares that it is destructive, or MCP has it taken for that."""
-        return self.may_write and self.destructive is not False
+    def risk(self) -> Risk:
+        """What it may do to its server: what MCP has it taken for, if it does not say."""
+        if not self.known:
+            return "unknown"
+        if self.read_only:
+            return "reads"
+        if self.destructive is None:
+            return "may"
+        return "destroys" if self.destructive else "writes"
 
     @property
     def word(self) -> str:
@@ -59,16 +64,6 @@ class Effects:
             does = "destructive" if self.destructive else "writes"
             return does if self.destructive or self.read_only is not None else f"{does}?"
         return "destructive?" if self.read_only is False else "?"
-
-    def to_dict(self) -> dict[str, Any]:
-        """The effects as a JSON object, its fields as in the class."""
-        return {
-            "known": self.known,
-            "read_only": self.read_only,
-            "destructive": self.destructive,
-            "idempotent": self.idempotent,
-            "open_world": self.open_world,
-        }
 
 
 UNKNOWN = Effects(known=False)

@@ -6,9 +6,11 @@ JMESPath gives null it gives null; an error is only what fails whatever the valu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.codes import Code, Severity
 from orchestrator.conversion import ALL_TYPES, Types
 from orchestrator.errors import nearest
 from orchestrator.function_shapes import (
@@ -70,15 +72,37 @@ class ExpressionShapes:
     def __init__(self, reader: Reader, around: Surroundings, report: Report) -> None:
         self._reader = reader
         self._around = around
-        self._report = report
+        self._tell = report
+        self._is_certain = True
 
     def shape_of(self, tree: Any) -> Shape:
         """The shape of what the tree of an expression gives."""
         return self._value(tree, _DOCUMENT)
 
+    def _report(
+        self,
+        code: Code,
+        severity: Severity,
+        message: str,
+        near: tuple[str, ...] = (),
+        piece: str = "",
+        /,
+    ) -> None:
+        if severity == "error" and not self._is_certain:
+            severity = "warning"
+        self._tell(code, severity, message, near, piece)
+
     def _value(self, node: Any, here: _Here) -> Shape:
         found = self._visit(node, here)
         return _UNKNOWN if isinstance(found, _Root) else found
+
+    def _perhaps(self, node: Any, here: _Here) -> Shape:
+        """The value of a part that need not be evaluated at all, as for the items of a list."""
+        before, self._is_certain = self._is_certain, False
+        try:
+            return self._value(node, here)
+        finally:
+            self._is_certain = before
 
     def _visit(self, node: Any, here: _Here) -> _Here:
         kind, children = node["type"], node["children"]
@@ -109,18 +133,20 @@ class ExpressionShapes:
                 left, right = (self._value(child, here) for child in children)
                 return self._compared(node["value"], left, right)
             case "or_expression":
-                left, right = (self._value(child, here) for child in children)
+                left, right = self._value(children[0], here), self._perhaps(children[1], here)
                 return either([not_null(left), right])
             case "and_expression":
-                return either(self._value(child, here) for child in children)
+                return either([self._value(children[0], here), self._perhaps(children[1], here)])
             case "not_expression":
                 self._value(children[0], here)
                 return BOOLEAN
             case "multi_select_list":
-                items = tuple(self._value(child, here) for child in children)
+                inside = self._inside(here)
+                items = tuple(inside(child, here) for child in children)
                 return self._unless_null(here, ListOf(items))
             case "multi_select_dict":
-                pairs = {pair["value"]: self._value(pair["children"][0], here) for pair in children}
+                inside = self._inside(here)
+                pairs = {pair["value"]: inside(pair["children"][0], here) for pair in children}
                 return self._unless_null(here, Members(pairs))
             case "function_expression":
                 return self._function(node["value"], children, here)
@@ -149,19 +175,22 @@ class ExpressionShapes:
         match root:
             case "OUTPUT":
                 output = self._around.outputs.get(name, _UNKNOWN)
-                return either([output, NULL]) if self._around.may_lack else output
+                null = SILENT_NULL if self._around.at_end else NULL
+                return either([output, null]) if self._around.may_lack else output
             case "INPUT":
                 return self._around.inputs.get(name, _UNKNOWN)
             case "STATUS":
                 return STATUS
             case "ERROR":
-                return either([ERROR, NULL])
+                return self._around.error
         return _UNKNOWN
 
     def _at(self, shape: Shape, segment: str | int) -> Shape:
         """What is at a name or an index; null, where JMESPath gives null."""
         if shape == NULL:
             return NULL
+        if (strict := told(shape)) is not shape:
+            return either([self._at(strict, segment), SILENT_NULL])
         found = self._reader.step(shape, segment)
         if found.presence == "no":
             if isinstance(segment, str) or "array" not in self._reader.kinds(shape):
@@ -195,7 +224,7 @@ class ExpressionShapes:
     def _projection(self, shape: Shape, right: Any) -> Shape:
         if shape == NULL:
             return NULL
-        item = self._value(right, item_of(shape, self._reader))
+        item = self._perhaps(right, item_of(shape, self._reader))
         # A projection leaves out what is null.
         made = Exactly([]) if item == NULL else ArrayOf(not_null(item))
         return self._if_list(shape, made)
@@ -207,8 +236,15 @@ class ExpressionShapes:
         surely = "null" in self._reader.kinds(told(shape)) and not isinstance(shape, Unknown)
         return either([made, NULL if surely else SILENT_NULL])
 
+    def _may_be_null(self, here: _Here) -> bool:
+        return not isinstance(here, _Root) and "null" in self._reader.kinds(here)
+
+    def _inside(self, here: _Here) -> Callable[[Any, _Here], Shape]:
+        """How the parts of a selection are valued: of null, none is looked at."""
+        return self._perhaps if self._may_be_null(here) else self._value
+
     def _unless_null(self, here: _Here, made: Shape) -> Shape:
-        if isinstance(here, _Root) or "null" not in self._reader.kinds(here):
+        if not self._may_be_null(here):
             return made
         return NULL if here == NULL else either([made, SILENT_NULL])
 
@@ -216,7 +252,7 @@ class ExpressionShapes:
         left, right, condition = children
         shape = self._list(self._value(left, here))
         if shape != NULL:
-            self._value(condition, item_of(shape, self._reader))
+            self._perhaps(condition, item_of(shape, self._reader))
         return self._projection(shape, right)
 
     def _flattened(self, shape: Shape) -> Shape:
@@ -227,16 +263,15 @@ class ExpressionShapes:
         kinds = self._reader.kinds(item)
         if kinds == {"array"}:
             return self._if_list(shape, ArrayOf(item_of(item, self._reader)))
-        return self._if_list(shape, ARRAY if "array" in kinds else ArrayOf(item))
+        plain = "array" not in kinds or isinstance(item, Unknown)
+        return self._if_list(shape, ArrayOf(item) if plain else ARRAY)
 
     def _compared(self, operator: str, left: Shape, right: Shape) -> Shape:
+        self._reader.compares(operator, left, right)
         one, other = self._reader.kinds(left), self._reader.kinds(right)
         if operator in _ORDERINGS:
-            if one and other and one <= _ORDERED and other <= _ORDERED and not alike(one, other):
-                shown = f"{words(one)} and {words(other)} cannot be compared"
-                message = f"{shown}: to_number() makes a number of a text"
-                self._report("wrong_expression", "error", message)
-            return either([BOOLEAN, NULL])
+            self._ordered(one, other)
+            return BOOLEAN if one <= _ORDERED and other <= _ORDERED else either([BOOLEAN, NULL])
         values, known = self._reader.finite(left), self._reader.finite(right)
         apart = ALL_TYPES not in (one, other) and one and other and not alike(one, other)
         distinct = values is not None and known is not None and not overlap(values, known)
@@ -249,6 +284,15 @@ class ExpressionShapes:
             self._report("never_true", "warning", message, nearest(wrong, listed), wrong)
         return BOOLEAN
 
+    def _ordered(self, left: Types, right: Types) -> None:
+        """Null compares with everything, and gives null."""
+        one, other = left - {"null"}, right - {"null"}
+        if one and other and one <= _ORDERED and other <= _ORDERED and not alike(one, other):
+            shown = f"{words(one)} and {words(other)} cannot be compared"
+            message = f"{shown}: to_number() makes a number of a text"
+            severity: Severity = "warning" if "null" in left | right else "error"
+            self._report("wrong_expression", severity, message)
+
     def _function(self, name: str, nodes: list[Any], here: _Here) -> Shape:
         arguments = [_UNKNOWN if n["type"] == "expref" else self._value(n, here) for n in nodes]
         check_arguments(name, arguments, self._reader, self._report)
@@ -259,4 +303,4 @@ class ExpressionShapes:
         """What `&name` gives for the items of the list beside it."""
         lists = [argument for argument in arguments if argument is not _UNKNOWN]
         item = item_of(lists[0], self._reader) if lists else _UNKNOWN
-        return self._value(node["children"][0], item)
+        return self._perhaps(node["children"][0], item)

@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.codes import Code, Severity
-from orchestrator.conversion import Types
+from orchestrator.conversion import Types, json_type
 from orchestrator.errors import nearest
-from orchestrator.paths import Path, follow, format_path
-from orchestrator.schemas import Mismatch
+from orchestrator.misfits import Misfit
+from orchestrator.paths import Path, describe, format_path
 from orchestrator.shapes import words
+
+MAX_CHOICES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +52,39 @@ def lacking(name: str, certain: bool, path: Path) -> Finding:
     return Finding(path, "may_not_fit", "warning", f"may lack {name!r}, which is required")
 
 
-def of_mismatch(mismatch: Mismatch, value: Any, path: Path) -> Finding:
-    """What the `jsonschema` library says of a value that is known."""
+def of_misfit(misfit: Misfit, path: Path) -> Finding:
+    """What the `jsonschema` library says of a value that is known, in the words of a run."""
+    place = (*path, *misfit.path)
+    if misfit.is_member:
+        name = str(misfit.path[-1])
+        if misfit.keyword == "required":
+            return lacking(name, True, place[:-1])
+        return Finding(place, "unexpected_argument", "error", f"has {name!r} too much")
     near: tuple[str, ...] = ()
     certain = ""
-    if mismatch.keyword == "enum" and isinstance(mismatch.expected, list):
-        names = [choice for choice in mismatch.expected if isinstance(choice, str)]
-        given = str(follow(value, mismatch.path))
-        near = nearest(given, names)
-        alike = [name for name in names if name.casefold() == given.casefold()]
+    if misfit.keyword == "enum":
+        names = [choice for choice in misfit.expected if isinstance(choice, str)]
+        near = nearest(str(misfit.value), names)
+        alike = [name for name in names if name.casefold() == str(misfit.value).casefold()]
         certain = json.dumps(alike[0]) if len(alike) == 1 else ""
-    shown = mismatch.message if len(mismatch.message) < 200 else mismatch.message[:197] + "..."
-    message = f"does not fit: {shown}"
-    place = (*path, *mismatch.path)
+    message = f"has to {misfit.wanted}, not {describe(misfit.value)}"
     return Finding(place, "wrong_argument", "error", message, "", near, certain)
 
 
-def wrong_type(path: Path, described: str, accepted: Types, value: Any = None) -> Finding:
+def kind_of_text(text: Any) -> str:
+    """The JSON type of what is written in a text, of which a number may have become it."""
+    try:
+        return json_type(json.loads(text)) if isinstance(text, str) else ""
+    except ValueError:
+        return "string"
+
+
+def wrong_type(
+    path: Path, described: str, accepted: Types, value: Any = None, choices: list[Any] | None = None
+) -> Finding:
     """A value whose type does not fit, with the value that was surely meant instead."""
-    message = f"is {described}, and {words(accepted)} is wanted"
+    one_of = f"one of {', '.join(map(repr, choices[:MAX_CHOICES]))}" if choices else ""
+    message = f"is {described}, and {one_of or words(accepted)} is wanted"
     certain = ""
     if isinstance(value, str) and "string" not in accepted:
         certain = _as_json(value, accepted)
@@ -89,7 +105,11 @@ def milder(finding: Finding) -> Finding:
     """What is wrong with some of the values that there may be, and not with all."""
     if finding.severity != "error":
         return finding
-    return replace(finding, severity="warning", code="may_not_fit")
+    message = finding.message
+    for certainly, perhaps in (("is ", "may be "), ("lacks ", "may lack ")):
+        if message.startswith(certainly):
+            message = perhaps + message.removeprefix(certainly)
+    return replace(finding, severity="warning", code="may_not_fit", message=message)
 
 
 def at_reference(finding: Finding, path: Path, text: str) -> Finding:

@@ -44,7 +44,7 @@ def check_arguments(tool: Tool, arguments: Any, template: Template | None = None
     """
     if found := misfits(tool.accepts, arguments, MAX_ERRORS + 1):
         of_members = any(each.is_member and len(each.path) == 1 for each in found)
-        called = f"{tool.target}({_signature(tool)})" if of_members else tool.target
+        called = f"{tool.target}({signature(tool, MAX_SIGNATURE)})" if of_members else tool.target
         errors = [_error(each, template) for each in found]
         message = f"the arguments do not fit {called}: {_joined(errors)}"
         raise MisfitError(message, tool=tool.target, errors=errors[:MAX_ERRORS])
@@ -68,11 +68,6 @@ def check_output(tool: Tool, output: Any, redact: Callable[[Any], Any] = _as_it_
         message = f"the output of {tool.target} does not fit its outputSchema: {_joined(errors)}"
         shown = errors[:MAX_ERRORS]
         raise CallError("output_invalid", message, tool=tool.target, errors=shown, output=output)
-
-
-def _signature(tool: Tool) -> str:
-    text = signature(tool)
-    return text if len(text) <= MAX_SIGNATURE else text[: MAX_SIGNATURE - 3] + "..."
 
 
 def _joined(errors: list[dict[str, Any]]) -> str:

@@ -15,7 +15,7 @@ from orchestrator import graph as graphs
 from orchestrator.calls import Tool
 from orchestrator.capacity import Capacity
 from orchestrator.counting import FAILING, Count, count_calls, total
-from orchestrator.effects import Effects, effects_of
+from orchestrator.effects import RISKS, Effects, Risk, effects_of
 from orchestrator.opening import waves
 from orchestrator.planning import Target, TaskPlan
 from orchestrator.priorities import weights
@@ -49,7 +49,6 @@ class TaskForecast:
         fallback_effects: What that declares; None if there is none.
         locks: What each call holds.
         timeout_s: The limit of one attempt, seconds; None if its server is not known.
-        call_s: What one call is expected to take, seconds; None if nothing is known.
         seconds: What the task is expected to take, with all its calls; None if nothing is known.
         slack: How much longer it could take without the longest path getting longer, in the unit of
             `Forecast.length`.
@@ -64,7 +63,6 @@ class TaskForecast:
     fallback_effects: Effects | None
     locks: tuple[LockForecast, ...]
     timeout_s: float | None
-    call_s: float | None
     seconds: float | None
     slack: float
     critical: bool
@@ -80,6 +78,21 @@ class TaskForecast:
         yield self.task.target, self.effects
         if self.fallback_effects is not None and self.fallback not in (None, self.task.target):
             yield self.fallback, self.fallback_effects
+
+    @property
+    def risk(self) -> Risk:
+        """The worst that it may do, by its own tool or by its fallback's."""
+        return max((effects.risk for _, effects in self.tools), key=RISKS.index)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may call a tool that reaches outside of its server."""
+        return any(effects.open_world for _, effects in self.tools)
+
+    @property
+    def times(self) -> str:
+        """How many calls it makes, where that is not one: ` x 3`."""
+        return "" if self.calls.least == self.calls.most == 1 else f" x {self.calls}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +234,6 @@ class _Forecaster:
             None if fallback is None else effects_of(self.tools.get(fallback)),
             tuple(LockForecast(written(lock.name), lock.shared) for lock in policies.locks),
             default_s if task.timeout_s is None else task.timeout_s,
-            None if self.call_s is None else self.call_s[task.id],
             None if self.seconds is None else self.seconds[task.id],
             slack,
             critical,

@@ -58,6 +58,7 @@ def check_arguments(name: str, arguments: list[Shape], reader: Reader, report: R
     for index, argument in enumerate(arguments[: len(signature)]):
         types = signature[index]["types"]
         if types and "expref" not in types:
+            reader.takes(argument, types)
             _check_argument((name, index), argument, types, reader, report)
 
 
@@ -165,5 +166,5 @@ def told(shape: Shape) -> Shape:
 def _without(shape: Shape, options: tuple[Shape, ...]) -> Shape:
     if isinstance(shape, Either):
         left = [option for option in shape.options if option not in options]
-        return either(left) if left else shape
+        return either(left) if 0 < len(left) < len(shape.options) else shape
     return shape

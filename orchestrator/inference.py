@@ -142,7 +142,7 @@ class Inference:
             case "INPUT":
                 return around.inputs.get(name, _SAID_ALREADY)
             case "ERROR":
-                return ERROR
+                return ERROR if reference.name is None else around.error
             case "ITEM":
                 return around.item
         return INTEGER
@@ -155,9 +155,20 @@ class Inference:
         near = nearest(segment, found.names) if isinstance(segment, str) else ()
         meant = certain(str(segment), near)
         value = json.dumps(_with_step(reference, index, meant)) if meant is not None else ""
+        severity: Severity = "error"
+        if reference.root == "INPUT" and self._is_open(reference, index):
+            message += ", and its schema allows others"
+            severity = "warning"
         self.found.append(
-            Finding(path, "unknown_place", "error", message, reference.text, near, value)
+            Finding(path, "unknown_place", severity, message, reference.text, near, value)
         )
+
+    def _is_open(self, reference: Reference, index: int) -> bool:
+        """Whether somebody may give an input a name that its schema does not declare."""
+        shape = self._root(reference)
+        for segment in reference.path[:index]:
+            shape = self._reader.step(shape, segment).shape
+        return isinstance(reference.path[index], str) and self._reader.is_open(shape)
 
     def _maybe_absent(self, reference: Reference, index: int, path: Path) -> None:
         missing = format_path(reference.path[index : index + 1])

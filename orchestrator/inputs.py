@@ -14,6 +14,7 @@ from orchestrator.documents import DocumentError, parse_json
 from orchestrator.errors import Problem, WorkflowError, certain, nearest, pointer, replace_op
 from orchestrator.paths import format_path
 from orchestrator.schemas import panics_as_recursion
+from orchestrator.wording import cut
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -31,7 +32,7 @@ def check_schema(schema: Schema, at: tuple[str | int, ...]) -> Iterator[Problem]
             Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         where = pointer(*at, *error.absolute_path)
-        message = f"is no JSON Schema: {_shorten(error.message)}"
+        message = f"is no JSON Schema: {cut(error.message, _LONGEST)}"
         types = sorted(ALL_TYPES) if list(error.absolute_path)[-1:] == ["type"] else []
         near = nearest(str(error.instance), types)
         meant = certain(str(error.instance), near)
@@ -53,7 +54,7 @@ def _mismatches(
         with panics_as_recursion():
             for error in _validator(schema).iter_errors(value):
                 place = format_path(tuple(error.absolute_path))
-                message = f"{what}{place} does not fit its schema: {_shorten(error.message)}"
+                message = f"{what}{place} does not fit its schema: {cut(error.message, _LONGEST)}"
                 yield Problem("wrong_input", message, pointer(*at, *error.absolute_path))
     except Unresolvable as error:
         yield Problem("wrong_schema", f"a $ref leads nowhere: {error}", pointer(*at))
@@ -67,10 +68,6 @@ def _validator(schema: Schema) -> Draft202012Validator:
     from referencing.jsonschema import EMPTY_REGISTRY
 
     return Draft202012Validator(schema, registry=EMPTY_REGISTRY)
-
-
-def _shorten(message: str) -> str:
-    return message if len(message) <= _LONGEST else message[: _LONGEST - 3] + "..."
 
 
 def complete_inputs(

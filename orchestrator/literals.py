@@ -11,27 +11,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.encoding import to_json
+from orchestrator.wording import cut, visible
 
 MAX_LITERAL = 60
 _MAX_PATTERN = 30
 _BEYOND_ANY_BOUND = 2**53 - 1
-
-
-def cut(text: str, limit: int) -> str:
-    """A text of at most `limit` characters, which ends in `...` if something is missing."""
-    return text if len(text) <= limit else text[: max(limit - 3, 0)] + "..."
-
-
-def visible(text: str) -> str:
-    """A text in which each character that cannot be seen is written as JSON escapes it."""
-    return text if text.isprintable() else "".join(map(_escaped, text))
-
-
-def _escaped(character: str) -> str:
-    if character.isprintable():
-        return character
-    units = character.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 def literal(value: Any) -> str:

@@ -20,11 +20,12 @@ from orchestrator.calls import Tool
 from orchestrator.canonical import problems_of
 from orchestrator.codes import Code
 from orchestrator.definitions import HINTS, definition_of, hash_of, tool_of
-from orchestrator.differences import Change, changes_between, in_short, visible
+from orchestrator.differences import Change, changes_between, in_short
 from orchestrator.documents import DocumentError, parse_json
 from orchestrator.encoding import to_json
 from orchestrator.errors import Problem, WorkflowError, pointer
 from orchestrator.signatures import tool_text
+from orchestrator.wording import counted, visible
 
 VERSION = 1
 MAX_CHANGES = 50
@@ -141,7 +142,7 @@ class Lock:
     def counted(self) -> str:
         """How many servers and tools are in it, for people."""
         servers, tools = len(self.definitions), sum(map(len, self.definitions.values()))
-        return f"{_count(servers, 'server')}, {_count(tools, 'tool')}"
+        return f"{counted(servers, 'server')}, {counted(tools, 'tool')}"
 
     @classmethod
     def made_of(cls, tools: Iterable[Tool], servers: Iterable[str] = ()) -> Self:
@@ -271,7 +272,9 @@ class Lock:
             server: {"tools": {name: self._entry(server, name) for name in sorted(tools)}}
             for server, tools in sorted(self.definitions.items())
         }
-        return visible(to_json({"version": VERSION, "servers": servers}, indent=2)) + "\n"
+        return (
+            visible(to_json({"version": VERSION, "servers": servers}, indent=2), keep="\n") + "\n"
+        )
 
     def _entry(self, server: str, name: str) -> Definition:
         definition = self.definitions[server][name]
@@ -296,10 +299,6 @@ class Lock:
 def _added(tool: Tool) -> Difference:
     described = (Change("description", None, tool.description, "added"),)
     return Difference(tool.target, "added", described if tool.description else (), tool_text(tool))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def lock_path(servers: str | Path) -> Path:

@@ -17,6 +17,7 @@ _NAME = re.compile(r"[^\s,;]+")
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,14})")
 _NUMBER = re.compile(rf"{_WHOLE.pattern}(?:\.[0-9]{{1,14}})?")
 _QUOTED = re.compile(r"\$(OUTPUT|ERROR)\[(['\"])([A-Za-z0-9_.:-]+)\2\]")
+_MANY = re.compile(r"\[(?:\*|-?\d*:-?\d*(?::-?\d*)?)?\]")
 _FORMS = ("${root}[{name}]", "{root}[{name}]", "${root}.{name}", "{root}.{name}", "{name}.result")
 
 
@@ -47,6 +48,14 @@ def of_type(kinds: frozenset[str], given: Any, where: tuple[str | int, ...]) -> 
 def unquoted(text: str) -> str:
     """The text with `$OUTPUT["id"]` as it is written: `$OUTPUT[id]`."""
     return _QUOTED.sub(r"$\1[\3]", text)
+
+
+def as_expression(text: str) -> str:
+    """The text of a reference that has a wildcard or a slice, as an expression: `${...[*]...}`."""
+    if _MANY.search(text) is None:
+        return text
+    core = text.rstrip(".,;:!?")
+    return f"${{{core[1:]}}}{text[len(core) :]}"
 
 
 def piece_of(text: str, root: str, name: str) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from orchestrator.conversion import json_type, wanted_types
 from orchestrator.errors import nearest
 from orchestrator.paths import Path, format_path
 from orchestrator.schemas import Mismatch, Validator
+from orchestrator.wording import cut
 
 MAX_CHOICES = 10
 MAX_SHOWN = 60
@@ -47,7 +48,7 @@ class Misfit:
 
     def sentence(self, given: str) -> str:
         """What is wrong; `given` is what stands there, as it continues what has to be."""
-        place = _cut(format_path(self.path), MAX_PLACE) or "the whole"
+        place = cut(format_path(self.path), MAX_PLACE) or "the whole"
         if self.is_member:
             state = "missing" if self.keyword == "required" else "unknown"
             return f"{place} is {state}{self.advice}"
@@ -56,18 +57,19 @@ class Misfit:
 
 def misfits(validator: Validator, value: Any, most: int) -> list[Misfit]:
     """The first places where a value does not fit; none if the schema turns out to be unusable."""
-    found = list(islice(_all(validator.mismatches(value)), most))
+    found = list(islice(told(validator.mismatches(value)), most))
     return [] if found and validator.unusable else found
 
 
-def _all(mismatches: Iterable[Mismatch]) -> Iterator[Misfit]:
-    told: set[Path] = set()
+def told(mismatches: Iterable[Mismatch]) -> Iterator[Misfit]:
+    """Mismatches in words."""
+    lacking: set[Path] = set()
     for mismatch in mismatches:
         match mismatch.keyword:
-            case "required" if mismatch.path in told:  # the library tells it for each member
+            case "required" if mismatch.path in lacking:  # the library tells it for each member
                 pass
             case "required":
-                told.add(mismatch.path)
+                lacking.add(mismatch.path)
                 yield from _missing(mismatch)
             case "additionalProperties":
                 yield from _unknown(mismatch)
@@ -141,11 +143,7 @@ def _choices(expected: list[Any]) -> str:
 
 
 def _json(value: Any) -> str:
-    return _cut(json.dumps(value, ensure_ascii=False), MAX_SHOWN)
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 3] + "..."
+    return cut(json.dumps(value, ensure_ascii=False), MAX_SHOWN)
 
 
 def _at(bound: str, unit: str = "") -> Callable[[Any], str]:

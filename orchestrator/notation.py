@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
-from urllib.parse import unquote
 
-from orchestrator.literals import bounds, cut, details, literal, named, size
+from orchestrator.conversion import referred
+from orchestrator.literals import bounds, details, literal, named, size
+from orchestrator.wording import cut
 
 LIMIT = 400
 DEPTH = 8
@@ -26,7 +27,7 @@ _OF_OBJECTS = ("properties", "patternProperties", "additionalProperties")
 _OF_ARRAYS = ("items", "prefixItems")
 
 
-def fitted(write: Callable[[Writer, int], str], root: Any, depth: int, limit: int) -> str:
+def fitted(write: Callable[[Writer, int], str], root: Any, limit: int) -> str:
     """A text of at most `limit` characters, which says as much as there is room for.
 
     What is too long is written with few values of each `enum`, to fewer levels of objects, and in
@@ -35,34 +36,16 @@ def fitted(write: Callable[[Writer, int], str], root: Any, depth: int, limit: in
     Args:
         write: Writes it to a depth of objects.
         root: The document, in which references lead.
-        depth: The levels of objects at most.
         limit: The length, characters.
     """
-    text = write(Writer(root), depth)
-    for level in range(depth, 0, -1):
+    text = write(Writer(root), DEPTH)
+    for level in range(DEPTH, 0, -1):
         if len(text) <= limit:
             return text
         text = write(Writer(root, _FEW_VALUES), level)
     if len(text) > limit:
-        text = write(Writer(root, _FEW_VALUES, limit), min(depth, 1))
+        text = write(Writer(root, _FEW_VALUES, limit), 1)
     return cut(text, limit)
-
-
-def resolve(root: Any, reference: str) -> Any:
-    """The schema that `#/...` means in a document; True, which allows anything, if it is none."""
-    elsewhere, _, pointer = reference.partition("#")
-    if elsewhere or (pointer and not pointer.startswith("/")):
-        return True
-    target = root
-    for part in unquote(pointer).split("/")[1:]:
-        target = _child(target, part.replace("~1", "/").replace("~0", "~"))
-    return True if target is None else target
-
-
-def _child(value: Any, name: str) -> Any:
-    if isinstance(value, list):
-        return next((item for index, item in enumerate(value) if str(index) == name), None)
-    return value.get(name) if isinstance(value, Mapping) else None
 
 
 @dataclass(slots=True)
@@ -101,7 +84,7 @@ class Writer:
         for _ in range(_MAX_LEVEL):
             if not isinstance(schema, Mapping) or not isinstance(schema.get("$ref"), str):
                 break
-            schema = resolve(self.root, schema["$ref"])
+            schema = referred(schema["$ref"], self.root)
         return schema
 
     def _alternatives(self, schema: Any, depth: int) -> list[str]:
@@ -149,7 +132,7 @@ class Writer:
         return _unique(text for schema in schemas for text in self._alternatives(schema, depth))
 
     def _referred(self, reference: str, depth: int) -> list[str]:
-        target = resolve(self.root, reference)
+        target = referred(reference, self.root)
         if reference in self._open:  # a type that contains itself: its name
             title = target.get("title") if isinstance(target, Mapping) else None
             return [named(reference.rpartition("/")[2] if "/" in reference else title or "self")]

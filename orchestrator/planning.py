@@ -163,7 +163,6 @@ class Plan:
 def unknown_server(
     server: str,
     known: Iterable[str],
-    place: str = "",
     task: TaskPlan | None = None,
     at: str = "",
     tool: str = "",
@@ -173,7 +172,6 @@ def unknown_server(
     Args:
         server: The name that is wrong.
         known: The names of all servers.
-        place: Where they are listed, as it continues the message.
         task: The task that names it, if one does.
         at: Where, as a JSON Pointer.
         tool: The tool that is named with it, so that the name can be mended.
@@ -181,7 +179,7 @@ def unknown_server(
     names = list(known)
     near = nearest(server, names)
     hint = "" if near else f"servers: {', '.join(names)}"
-    message = f"there is no server {server!r}{place}"
+    message = f"there is no server {server!r}"
     meant = certain(server, near)
     operations = (replace_op(at, f"{meant}:{tool}"),) if meant and tool else ()
     name = task.id if task else None

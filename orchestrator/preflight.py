@@ -1,6 +1,8 @@
 """What is checked between a workflow that is valid and its first call: inputs, servers, tools.
 
 The rule of this file: it raises a `WorkflowError` with everything that is wrong, and does nothing.
+What only some commands need is imported when they do: until the first program is started, every
+moment counts.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.advice import warnings_of
 from orchestrator.calls import Tool
 from orchestrator.catalogue import is_allowed
 from orchestrator.config import Server
@@ -25,9 +26,7 @@ from orchestrator.inputs import complete_inputs
 from orchestrator.lockfile import Lock
 from orchestrator.planning import unknown_server
 from orchestrator.priorities import problems_of_estimates
-from orchestrator.proof import errors_in, prove
 from orchestrator.schedules import SCHEDULES
-from orchestrator.sources import located
 from orchestrator.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -95,6 +94,8 @@ def _locked_problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
     lock = pool.lock
     if lock is None:
         return []
+    from orchestrator.proof import errors_in
+
     tools = allowed_tools(pool.servers, _locked(workflow, pool.servers, lock))
     return [*locked_problems(workflow, pool.servers, lock), *errors_in(workflow, tools)]
 
@@ -175,6 +176,9 @@ def findings(workflow: Workflow, servers: Mapping[str, Server], listed: Listed) 
         servers: The settings of the servers.
         listed: The tools that are known; may be empty.
     """
+    from orchestrator.advice import warnings_of
+    from orchestrator.proof import prove
+
     serial = {name for name, server in servers.items() if server.max_concurrency == 1}
     tools = allowed_tools(servers, listed)
     proved = prove(workflow, tools)
@@ -327,4 +331,6 @@ def refused(
     """The error of a workflow in which these are wrong, with their places if it has a file."""
     if workflow.source is None:
         return kind(workflow.name, problems, so_far)
+    from orchestrator.sources import located
+
     return kind(str(workflow.source), located(problems, workflow.source), so_far)

@@ -34,6 +34,7 @@ class Problems:
     def __init__(self, workflow: Workflow) -> None:
         self._workflow = workflow
         self._mends = Mends()
+        self._signatures: dict[str, str] = {}
         self._found: dict[tuple[int, str, str, str], Problem] = {}
 
     def all(self) -> list[Problem]:
@@ -66,18 +67,47 @@ class Problems:
     def _problem(
         self, finding: Finding, base: Path, task: str | None, tool: Tool | None
     ) -> Problem:
-        where = (*base, *finding.path)
+        where = self.in_file((*base, *finding.path))
         return Problem(
             finding.code,
             _message(finding, tool),
             pointer(*where),
             task,
             finding.alternatives,
-            _hint(finding, tool),
+            self._hint(finding, tool),
             finding.severity,
             finding.piece or finding.text,
             self._replacement(finding, where),
         )
+
+    def in_file(self, where: Path) -> Path:
+        """A place of the values as it is in the file, where `$$` stands for a dollar sign in names.
+
+        What has a name that is a reference is not found: it stands where its object does.
+        """
+        if not any(step == "" or "$" in str(step) for step in where):
+            return where
+        here: Any = self._document
+        found: list[str | int] = []
+        for step in where:
+            name = _spelt(here, step)
+            if name is None:
+                break
+            found.append(name)
+            here = here[name]
+        return tuple(found)
+
+    def _hint(self, finding: Finding, tool: Tool | None) -> str:
+        """How to mend it."""
+        if finding.code == "maybe_absent" and finding.text.startswith("$OUTPUT"):
+            return f"${{not_null({finding.text[1:]}, ...)}} gives something else in its place"
+        if finding.code == "may_not_fit" and finding.message.endswith("and text is wanted"):
+            return f"${{to_string({finding.text.removeprefix('$')})}} makes text of whatever it is"
+        if tool is None or finding.code in ("unknown_type", "may_not_fit"):
+            return ""
+        if tool.target not in self._signatures:  # it may be long, and so may the list of findings
+            self._signatures[tool.target] = f"{tool.target}({signature(tool, MAX_SIGNATURE)})"
+        return self._signatures[tool.target]
 
     def _replacement(self, finding: Finding, where: Path) -> tuple[Mapping[str, Any], ...]:
         """What mends it for certain, as a JSON Patch."""
@@ -133,13 +163,8 @@ def _is_of_reference(finding: Finding) -> bool:
     )
 
 
-def _hint(finding: Finding, tool: Tool | None) -> str:
-    """How to mend it."""
-    if finding.code == "maybe_absent" and finding.text.startswith("$OUTPUT"):
-        return f"${{not_null({finding.text[1:]}, ...)}} gives something else in its place"
-    if finding.code == "may_not_fit" and finding.message.endswith("and text is wanted"):
-        return f"${{to_string({finding.text.removeprefix('$')})}} makes text of whatever it is"
-    if tool is None or finding.code in ("unknown_type", "may_not_fit"):
-        return ""
-    shown = f"{tool.target}({signature(tool)})"
-    return shown if len(shown) <= MAX_SIGNATURE else shown[: MAX_SIGNATURE - 3] + "..."
+def _spelt(holder: Any, step: str | int) -> str | int | None:
+    """A step as the file has it; None if it has none like it."""
+    if isinstance(holder, list) or step in holder:
+        return step
+    return next((name for name in holder if name.replace("$$", "$") == step), None)

@@ -7,6 +7,7 @@ when it gets there, a warning what may fail or is most likely not meant, a note 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,16 +22,17 @@ from orchestrator.problems import Problems
 from orchestrator.reader import Reader
 from orchestrator.references import Reference, Template
 from orchestrator.shapes import (
+    NULL,
     ArrayOf,
     Exactly,
     Shape,
     Sourced,
     Unknown,
-    either,
+    any_of,
     schema_shape,
     words,
 )
-from orchestrator.surroundings import Surroundings
+from orchestrator.surroundings import ERROR, MAYBE_ERROR, Surroundings
 from orchestrator.workflow import Workflow
 
 
@@ -87,7 +89,10 @@ class _Prover:
             for task in generation:
                 self._task(self._plan.tasks[task])
         if self._plan.output is not None:
-            inference = Inference(self._reader, Surroundings(self._outputs, self._inputs))
+            around = Surroundings(
+                self._outputs, self._inputs, may_lack=True, at_end=True, error=MAYBE_ERROR
+            )
+            inference = Inference(self._reader, around)
             inference.shape_of(self._plan.output)
             self._problems.add(inference.found, None, ("output",))
         self._unused_inputs()
@@ -96,34 +101,39 @@ class _Prover:
     def _task(self, task: TaskPlan) -> None:
         policies = task.policies
         may_lack = policies.run_if != "all_success"
-        around = Surroundings(self._outputs, self._inputs, may_lack=may_lack)
+        around = self._around(task)
         if policies.when is not None:
             self._shape(policies.when, around, task, ("when",))
         inside = around
         if policies.for_each is not None:
             each = self._shape(policies.for_each, around, task, ("for_each",))
-            inside = Surroundings(
-                self._outputs, self._inputs, self._item(task, each), may_lack=may_lack
-            )
+            inside = replace(around, item=self._item(task, each))
         self._call(task, task, inside, ("arguments",))
         for index, lock in enumerate(policies.locks):
             self._shape(lock.name, inside, task, ("locks", index))
         output = self._output_of(task)
         if policies.for_each is not None:
             output = ArrayOf(output)
-        self._outputs[task.id] = either([output, *self._fallback(task)])
+        self._outputs[task.id] = any_of([output, *self._fallback(task)])
         if may_lack:
             self._may_lack(task)
         if self._always_succeeds(task):
             self._always_there.add(task.id)
+
+    def _around(self, task: TaskPlan) -> Surroundings:
+        """What a task may refer to, but for its item."""
+        run_if = task.policies.run_if
+        has_failed = run_if == "any_failed" and len(task.dependencies) == 1
+        error = NULL if run_if == "all_success" else ERROR if has_failed else MAYBE_ERROR
+        may_lack = run_if != "all_success"
+        return Surroundings(self._outputs, self._inputs, may_lack=may_lack, error=error)
 
     def _fallback(self, task: TaskPlan) -> Iterator[Shape]:
         """What stands in for the output."""
         fallback = task.policies.fallback
         if fallback is None:
             return
-        may_lack = task.policies.run_if != "all_success"
-        around = Surroundings(self._outputs, self._inputs, in_fallback=True, may_lack=may_lack)
+        around = replace(self._around(task), in_fallback=True)
         if isinstance(fallback, Target):
             self._call(fallback, task, around, ("fallback", "arguments"))
             yield self._output_of(fallback)
@@ -212,7 +222,7 @@ class _Prover:
             if reference.or_null or reference.name is None or reference.name in self._always_there:
                 continue
             each = self._plan.tasks[reference.name].policies.for_each is not None
-            at = pointer("tasks", task.index, "arguments", *path)
+            at = pointer(*self._problems.in_file(("tasks", task.index, "arguments", *path)))
             hint, text = f"${{OUTPUT[{reference.name}]}} is null then", reference.text
             if alone and not each:
                 message = (
@@ -252,6 +262,13 @@ def _input(schema: Any) -> Shape:
     if isinstance(schema, bool) or not schema:
         return Unknown("its input has no schema")
     return schema_shape(schema)
+
+
+def _spelt(holder: Any, step: str | int) -> str | int | None:
+    """A step as the file has it; None if it has none like it."""
+    if isinstance(holder, list) or step in holder:
+        return step
+    return next((name for name in holder if name.replace("$$", "$") == step), None)
 
 
 def _plain(shape: Shape) -> Shape:

@@ -6,6 +6,7 @@ unfolded once.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.conversion import ALL_TYPES, Types, json_type, listed
@@ -151,8 +152,11 @@ class Reader:
                 return Found(shape, "unknown")
             case Sourced(inner):
                 return self.step(inner, segment)
-            case Either(options):
-                return _joined([self.step(option, segment) for option in options])
+            case Either(options, each):
+                steps = [self.step(option, segment) for option in options]
+                lacking = [found for found in steps if each and found.presence == "no"]
+                # Another name that this one has may be lacking in the next.
+                return replace(lacking[0], names=()) if lacking else _joined(steps)
             case Known():
                 return self._step_known(shape, segment)
             case ArrayOf(item) if isinstance(segment, int):
@@ -185,6 +189,16 @@ class Reader:
             return Found(found.shape, "unknown", found.holder, found.names)
         return found
 
+    def is_open(self, shape: Shape) -> bool:
+        """Whether an object may have other members than those that are declared."""
+        match shape:
+            case Known():
+                objects = (v for v in self.variants(shape) if "object" in types_of(v))
+                return not all(self.layout(variant).is_closed for variant in objects)
+            case Either(options):
+                return any(map(self.is_open, options))
+        return False
+
     def element(self, shape: Shape) -> Shape | None:
         """What the items of a list are, taken together; None if it is certainly no list."""
         match shape:
@@ -209,6 +223,12 @@ class Reader:
                 variants = [v for v in self.variants(shape) if "array" in types_of(v)]
                 return either(any_item(variant, shape.root) for variant in variants)
         return None
+
+    def takes(self, shape: Shape, types: list[str]) -> None:
+        """Is told of which types of JMESPath a function takes a value."""
+
+    def compares(self, operator: str, left: Shape, right: Shape) -> None:
+        """Is told that two values are compared."""
 
 
 def _member(shape: Shape, segment: str | int) -> Shape | None:

@@ -28,6 +28,7 @@ from orchestrator.templates import (
     to_text,
 )
 from orchestrator.tokens import closing_brace
+from orchestrator.wording import cut
 
 __all__ = [
     "EMPTY",
@@ -215,14 +216,10 @@ def _reference(text: str, start: re.Match[str]) -> tuple[str | Reference | Compu
     except (PathSyntaxError, ExpressionSyntaxError) as fault:
         begin = text[start.start() :]
         raise ReferenceSyntaxError(
-            f"{_shorten(begin, 60)!r} is no reference: {fault} "
-            f"(to write it as text, double its dollar sign: {'$' + _shorten(begin, 20)!r})",
+            f"{cut(begin, 60)!r} is no reference: {fault} "
+            f"(to write it as text, double its dollar sign: {'$' + cut(begin, 20)!r})",
             _SHOWN.findall(begin)[0],
         ) from None
-
-
-def _shorten(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def _rooted(text: str, start: re.Match[str]) -> tuple[Reference, int]:

@@ -6,7 +6,7 @@ none it is what the workflow refers to, and that this was assumed is said.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from anyio.lowlevel import checkpoint
@@ -14,16 +14,16 @@ from anyio.lowlevel import checkpoint
 from orchestrator.calls import Call, Tool
 from orchestrator.errors import CallError, Problem, nearest
 from orchestrator.paths import Path, format_path
+from orchestrator.reader import Reader
 from orchestrator.results import MadeUp
 from orchestrator.samples import TEXT, Sample, sample
 from orchestrator.schemas import Validator
-from orchestrator.subschemas import subschema
+from orchestrator.shapes import Known, Shape, schema_shape
 from orchestrator.wishes import ANYTHING, Wish, wishes
 from orchestrator.workflow import Workflow
 
 MAX_ITEMS = 1_000
 """So many items a list is made up with at most, however far on one is referred to."""
-MAX_TOLD = 5
 
 
 class Rehearsal:
@@ -49,6 +49,7 @@ class Rehearsal:
         self._failure = failure
         self._wishes = wishes(workflow, tools)
         self._workshop = Workshop()
+        self._outputs: dict[tuple[str, str], tuple[Any, MadeUp]] = {}
 
     async def __call__(self, call: Call) -> Any:
         """The made-up output of a call.
@@ -63,9 +64,10 @@ class Rehearsal:
             raise self._failure(call.server) or CallError(
                 "server_unavailable", f"{target} is not known"
             )
-        output, self.made_up[call.task] = self._workshop.output(
-            tool, tuple(self._wishes.get(call.task, ()))
-        )
+        key = call.task, target  # a fallback may be of another tool
+        if key not in self._outputs:
+            self._outputs[key] = self._workshop.output(tool, self._wishes[call.task])
+        output, self.made_up[call.task] = self._outputs[key]
         return output
 
 
@@ -85,62 +87,57 @@ def missing_tools(workflow: Workflow, tools: Mapping[str, Tool]) -> list[Problem
 
 
 class Workshop:
-    """Makes outputs up; what was made once for the same tool and the same wishes is kept."""
+    """Makes outputs up."""
 
     def __init__(self) -> None:
         self._samples: dict[str, Sample] = {}
-        self._outputs: dict[tuple[str, tuple[tuple[Path, int], ...]], tuple[Any, MadeUp]] = {}
-        self._validators: dict[int, Validator] = {}
-        self._kept: list[object] = []  # what validators are kept for: their ids stay theirs
+        self._validators: dict[int, tuple[Known, Validator]] = {}
 
-    def output(self, tool: Tool, wanted: tuple[Wish, ...]) -> tuple[Any, MadeUp]:
+    def output(self, tool: Tool, wanted: Sequence[Wish]) -> tuple[Any, MadeUp]:
         """An output of a tool of which these places are referred to, and where it came from."""
-        key = tool.target, tuple((wish.path, id(wish.schema)) for wish in wanted)
-        if key not in self._outputs:
-            self._kept.append(wanted)
-            self._outputs[key] = self._made(tool, wanted)
-        return self._outputs[key]
+        made, declared = self._sample(tool), tool.output_schema
+        if made.fault or declared is None:
+            value, _ = self._fulfilled(TEXT, wanted, None)
+            return value, MadeUp("assumed", made.fault)
+        value, assumed = self._fulfilled(made.value, wanted, schema_shape(declared))
+        if not assumed:
+            return value, MadeUp("output_schema")
+        note = f"the outputSchema of {tool.target} leaves open: {', '.join(assumed)}"
+        return value, MadeUp("assumed", note)
 
-    def _made(self, tool: Tool, wanted: tuple[Wish, ...]) -> tuple[Any, MadeUp]:
-        declared = tool.output_schema
-        if declared is None:
-            value, _ = self._fulfilled(TEXT, wanted, None)
-            return value, MadeUp("assumed", f"{tool.target} declares no outputSchema")
+    def _sample(self, tool: Tool) -> Sample:
+        """What fits the schema of a tool, or why there is nothing."""
+        if tool.output_schema is None:
+            return Sample(None, f"{tool.target} declares no outputSchema")
         if tool.target not in self._samples:
-            self._samples[tool.target] = sample(declared)
-        made = self._samples[tool.target]
-        if made.fault:
-            value, _ = self._fulfilled(TEXT, wanted, None)
-            note = f"no sample fits the outputSchema of {tool.target}: {made.fault}"
-            return value, MadeUp("assumed", note)
-        value, assumed = self._fulfilled(made.value, wanted, declared)
-        if assumed:
-            note = f"the outputSchema of {tool.target} leaves open: {', '.join(assumed)}"
-            return value, MadeUp("assumed", note)
-        return value, MadeUp("output_schema")
+            made = sample(tool.output_schema)
+            fault = f"no sample fits the outputSchema of {tool.target}: {made.fault}"
+            self._samples[tool.target] = Sample(None, fault) if made.fault else made
+        return self._samples[tool.target]
 
     def _fulfilled(
-        self, value: Any, wanted: tuple[Wish, ...], declared: Mapping[str, Any] | None
+        self, value: Any, wanted: Sequence[Wish], declared: Known | None
     ) -> tuple[Any, list[str]]:
         """The value with what is wanted of it, as far as its schema lets; and what was assumed."""
         assumed: list[str] = []
         for wish in wanted:
             fitting = _Fitting(declared, wish, self._fits)
             changed = fitting.at(value, wish.path)
-            if changed is value or (declared is not None and not self._fits(declared, changed)):
+            if changed is value or (declared and not self._fits(declared, changed)):
                 continue
             value = changed
             if fitting.added:
                 assumed.append(format_path(wish.path))
         return value, assumed
 
-    def _fits(self, schema: Mapping[str, Any], value: Any) -> bool:
-        if schema is ANYTHING:
+    def _fits(self, wanted: Known, value: Any) -> bool:
+        if wanted is ANYTHING:
             return True
-        if id(schema) not in self._validators:
-            self._validators[id(schema)] = Validator(schema)
-            self._kept.append(schema)
-        return self._validators[id(schema)].fits(value)
+        key = id(wanted.root)
+        if key not in self._validators:
+            self._validators[key] = wanted, Validator(wanted.root)
+        part = None if wanted.schema is wanted.root else wanted.schema
+        return next(self._validators[key][1].mismatches(value, part), None) is None
 
 
 class _Fitting:
@@ -152,9 +149,9 @@ class _Fitting:
 
     def __init__(
         self,
-        declared: Mapping[str, Any] | None,
+        declared: Known | None,
         wish: Wish,
-        fits: Callable[[Mapping[str, Any], Any], bool],
+        fits: Callable[[Known, Any], bool],
     ) -> None:
         self.added = False
         self._declared = declared
@@ -169,9 +166,10 @@ class _Fitting:
         return self._item(value, step, path) if isinstance(step, int) else self._member(value, path)
 
     def _leaf(self, value: Any) -> Any:
-        if self._fits(self._wish.schema, value):
+        wanted = self._wish.wanted
+        if self._fits(wanted, value):
             return value
-        made = sample(self._wish.schema)
+        made = sample(wanted.schema, wanted.root)
         holds = isinstance(value, dict | list) and value
         return (
             value if made.fault or (holds and type(made.value) is not type(value)) else made.value
@@ -184,6 +182,8 @@ class _Fitting:
             return value if inner is value[name] else {**value, name: inner}
         if isinstance(value, dict) and value and self._declares(path):
             return value  # a name that is not declared: whoever refers to it is to hear of that
+        if isinstance(value, list) and name == "length":
+            return value
         self.added = True
         holder = value if isinstance(value, dict) else {}
         return {**holder, name: self.at(TEXT, path[1:])}
@@ -192,8 +192,11 @@ class _Fitting:
         """Whether the schema names the members of the object that the path leads through."""
         if self._declared is None:
             return False
-        above = self._wish.path[: len(self._wish.path) - len(path)]
-        return bool((subschema(self._declared, above) or {}).get("properties"))
+        reader = Reader()
+        here: Shape = self._declared
+        for step in self._wish.path[: len(self._wish.path) - len(path)]:
+            here = reader.step(here, step).shape
+        return bool(reader.names(here))
 
     def _item(self, value: Any, index: int, path: Path) -> Any:
         items = value if isinstance(value, list) else []
@@ -201,11 +204,9 @@ class _Fitting:
         if needed > MAX_ITEMS:
             return value
         self.added |= not isinstance(value, list)
-        missing = needed - len(items)
-        filled = [*items, *[items[-1] if items else TEXT] * missing] if missing > 0 else items
+        filled = [*items, *[items[-1] if items else TEXT] * (needed - len(items))]
         inner = self.at(filled[index], path[1:])
-        if filled is value and inner is filled[index]:
+        if inner is filled[index] and len(filled) == len(items):
             return value
-        changed = list(filled)
-        changed[index] = inner
-        return changed
+        filled[index] = inner
+        return filled

@@ -13,6 +13,8 @@ from typing import Any, Literal
 from orchestrator.conversion import ALL_TYPES, Types
 
 MAX_NAMES = 12
+MAX_LEVELS = 40
+MAX_PARTS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,51 @@ def either(options: Iterable[Shape]) -> Shape:
     for option in options:
         flat += option.options if isinstance(option, Either) and not option.each else [option]
     return flat[0] if len(flat) == 1 else Either(tuple(flat))
+
+
+def any_of(options: Iterable[Shape]) -> Shape:
+    """The same for what others will be made of: each option once, and nothing that grows on."""
+    flat: list[Shape] = []
+    for option in map(_unsourced, options):
+        flat += option.options if isinstance(option, Either) and not option.each else [option]
+    shape = either({_mark(option): option for option in flat}.values())
+    return Unknown("it may be too many things") if _is_large(shape) else shape
+
+
+def _mark(shape: Shape) -> int | str:
+    """What is the same for shapes that are known to be alike."""
+    match shape:
+        case Exactly(value):
+            return repr(value)
+        case Known(schema):
+            return id(schema)
+    return id(shape)
+
+
+def _unsourced(shape: Shape) -> Shape:
+    return _unsourced(shape.shape) if isinstance(shape, Sourced) else shape
+
+
+def _is_large(shape: Shape) -> bool:
+    """Whether a shape, written out, has too many parts or levels to be looked through."""
+    level, seen = [shape], 0
+    for _ in range(MAX_LEVELS):
+        seen += len(level)
+        if seen > MAX_PARTS:
+            return True
+        level = [part for each in level for part in _parts(each)]
+    return bool(level)
+
+
+def _parts(shape: Shape) -> Iterable[Shape]:
+    match shape:
+        case ListOf(parts) | Either(parts):
+            return parts
+        case Members(members):
+            return members.values()
+        case ArrayOf(part) | Sourced(part):
+            return (part,)
+    return ()
 
 
 @dataclass(frozen=True, slots=True)

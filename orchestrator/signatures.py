@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.literals import visible
-from orchestrator.notation import DEPTH, LIMIT, Writer, fitted
+from orchestrator.notation import LIMIT, Writer, fitted
+from orchestrator.wording import visible
 
 if TYPE_CHECKING:
     from orchestrator.calls import Tool
@@ -16,17 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["signature", "tool_text", "type_text"]
 
 
-def type_text(schema: Any, root: Any = None, depth: int = DEPTH, limit: int = LIMIT) -> str:
+def type_text(schema: Any, limit: int = LIMIT) -> str:
     """A JSON Schema as a type: `{title: string, url: string, score?: number}[]`.
 
     Args:
         schema: The schema; it may be wrong in any way, and what it does not say is `any`.
-        root: The document that references lead into, if the schema is a part of it.
-        depth: The levels of objects that are shown; what is below is `{...}`.
         limit: The length, characters: what is longer is shown to fewer levels, and then cut.
     """
-    document = schema if root is None else root
-    return fitted(lambda writer, level: writer.type(schema, level), document, depth, limit)
+    return fitted(lambda writer, level: writer.type(schema, level), schema, limit)
 
 
 def signature(tool: Tool, limit: int = LIMIT) -> str:
@@ -39,16 +36,15 @@ def signature(tool: Tool, limit: int = LIMIT) -> str:
     def write(writer: Writer, level: int) -> str:
         return writer.arguments(schema, level)
 
-    return fitted(write, schema, DEPTH, limit)
+    return fitted(write, schema, limit)
 
 
-def tool_text(tool: Tool, limit: int = LIMIT) -> str:
+def tool_text(tool: Tool) -> str:
     """A tool in one line: `weather:forecast(city: string) -> {city: string, wind_kmh: integer}`.
 
-    A tool that does not describe its output has no arrow. `limit` is the length of the arguments
-    and that of the output, characters.
+    A tool that does not describe its output has no arrow.
     """
-    called = f"{visible(tool.target)}({signature(tool, limit)})"
+    called = f"{visible(tool.target)}({signature(tool)})"
     if tool.output_schema is None:
         return called
-    return f"{called} -> {type_text(tool.output_schema, limit=limit)}"
+    return f"{called} -> {type_text(tool.output_schema)}"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.errors import ERROR_KINDS
-from orchestrator.shapes import Known, Shape, Unknown, schema_shape
+from orchestrator.shapes import NULL, Known, Shape, Unknown, either, schema_shape
 
 STATUS = schema_shape({"enum": ["success", "error", "skipped", "cancelled"]})
 ERROR: Known = schema_shape(
@@ -25,6 +25,7 @@ ERROR: Known = schema_shape(
         "additionalProperties": False,
     }
 )
+MAYBE_ERROR = either([ERROR, NULL])
 _NO_ITEM = Unknown("")
 
 
@@ -38,6 +39,8 @@ class Surroundings:
         item: The element of a `for_each`.
         in_fallback: Whether `ERROR` is the error that a fallback stands in for.
         may_lack: Whether a task it refers to may have no output, which is null in an expression.
+        at_end: Whether it is the output of the run, for which a task that failed is no surprise.
+        error: What `$ERROR[id]` is: null, where every task it refers to has succeeded.
     """
 
     outputs: Mapping[str, Shape]
@@ -45,3 +48,5 @@ class Surroundings:
     item: Shape = _NO_ITEM
     in_fallback: bool = False
     may_lack: bool = False
+    at_end: bool = False
+    error: Shape = NULL

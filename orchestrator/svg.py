@@ -11,7 +11,6 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from html import escape
 
-from orchestrator.effects import Effects
 from orchestrator.forecast import Forecast, TaskForecast
 from orchestrator.layout import Box, Layout, Point, lay_out
 from orchestrator.telling import in_brief
@@ -42,7 +41,6 @@ KINDS = {
     "may": ("may be destructive: it does not say", "#fbeee6", "#b3261e", "#33231c", "#f28b82"),
     "unknown": ("tool not known", "#eceef1", "#6b7280", "#2a2e35", "#9aa3b0"),
 }
-WORSE = ("reads", "unknown", "writes", "may", "destroys")
 _KINDS = tuple(KINDS.items())
 LIGHT = """\
 text { font-family: ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace; fill: #16181d }
@@ -114,21 +112,6 @@ def _style() -> str:
     return f"<style>\n{rules}\n</style>"
 
 
-def _kind_of(task: TaskForecast) -> str:
-    """The worst that a task may do, by its own tool or by its fallback's."""
-    return max((_kind(effects) for _, effects in task.tools), key=WORSE.index)
-
-
-def _kind(effects: Effects) -> str:
-    if not effects.known:
-        return "unknown"
-    if not effects.may_write:
-        return "reads"
-    if effects.destructive is None:
-        return "may"
-    return "destroys" if effects.destructive else "writes"
-
-
 def _edges(forecast: Forecast, layout: Layout) -> Iterator[str]:
     path = set(zip(forecast.critical_path, forecast.critical_path[1:], strict=False))
     # What is on the critical path is drawn last, above all others.
@@ -155,15 +138,15 @@ def _curve(points: tuple[Point, ...]) -> str:
 
 
 def _task(task: TaskForecast, box: Box, flat: bool) -> str:
-    kind = _kind_of(task) + (" path" if task.critical else "")
+    kind = task.risk + (" path" if task.critical else "")
     pieces = [f"<g><title>{_xml(_whole(task))}</title>"]
     if task.task.policies.for_each is not None:  # a stack of boxes: a call for each item
-        pieces += [_rect(box, _kind_of(task), shift) for shift in (6.0, 3.0)]
+        pieces += [_rect(box, task.risk, shift) for shift in (6.0, 3.0)]
     pieces.append(_rect(box, kind, 0.0))
-    if _is_open(task):
+    if task.is_open:
         pieces.append(_dot(box.x + box.width - 9, box.y + 9))
     left, shown = box.x + PADDING, _shorten(task.task.id, MAX_LETTERS)
-    times = f'<tspan class="small" dx="7">{_xml(_times(task))}</tspan>' if _times(task) else ""
+    times = f'<tspan class="small" dx="7">{_xml(task.times.strip())}</tspan>' if task.times else ""
     line = box.middle + 4 if flat else box.y + 19
     pieces.append(f'<text class="id" x="{left:.1f}" y="{line:.1f}">{_xml(shown)}{times}</text>')
     if not flat:
@@ -179,17 +162,8 @@ def _rect(box: Box, kind: str, shift: float) -> str:
     )
 
 
-def _is_open(task: TaskForecast) -> bool:
-    return any(effects.open_world for _, effects in task.tools)
-
-
 def _dot(x: float, y: float) -> str:
     return f'<circle class="open" cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
-
-
-def _times(task: TaskForecast) -> str:
-    """How many calls a task makes, where that is not one."""
-    return "" if task.calls.least == task.calls.most == 1 else f"x {task.calls}"
 
 
 def _whole(task: TaskForecast) -> str:
@@ -206,20 +180,19 @@ def _whole(task: TaskForecast) -> str:
 
 
 def _width(task: TaskForecast, flat: bool) -> float:
-    times = f" {_times(task)}" if _times(task) else ""
-    first = _shorten(task.task.id, MAX_LETTERS) + times
+    first = _shorten(task.task.id, MAX_LETTERS) + task.times
     second = "" if flat else _shorten(task.task.target, MAX_LETTERS)
     letters = max(_letters(first), _letters(second))
-    return max(MIN_WIDTH, letters * LETTER + 2 * PADDING + (10 if _is_open(task) else 0))
+    return max(MIN_WIDTH, letters * LETTER + 2 * PADDING + (10 if task.is_open else 0))
 
 
 def _legend(forecast: Forecast) -> Iterator[tuple[str, str]]:
     """What is in the picture: a class, and what it means."""
-    there = {_kind_of(task) for task in forecast.tasks.values()}
+    there = {task.risk for task in forecast.tasks.values()}
     yield from ((kind, text) for kind, (text, *_) in _KINDS if kind in there)
     if any(task.task.policies.for_each is not None for task in forecast.tasks.values()):
         yield "stack", "a call for each item"
-    if any(map(_is_open, forecast.tasks.values())):
+    if any(task.is_open for task in forecast.tasks.values()):
         yield "open", "open-world"
     yield "path", "critical path"
 

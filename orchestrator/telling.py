@@ -6,11 +6,12 @@ The rule of this file: text for people out of a forecast; every list in it has a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from orchestrator.counting import Count
-from orchestrator.effects import Effects
+from orchestrator.effects import Effects, Risk
 from orchestrator.forecast import Forecast, ServerForecast, TaskForecast
+from orchestrator.wording import counted, duration, listed
 from orchestrator.workflow import Schedule
 
 MAX_NAMED = 8
@@ -25,8 +26,8 @@ def in_brief(forecast: Forecast) -> str:
     widest = max(map(len, plan.generations))
     time = _time(forecast)
     return (
-        f"{_number(len(plan.tasks), 'task')} in {_number(len(plan.generations), 'generation')}, "
-        f"at most {_number(widest, 'task')} at once; {_calls(forecast.calls)}"
+        f"{counted(len(plan.tasks), 'task')} in {counted(len(plan.generations), 'generation')}, "
+        f"at most {counted(widest, 'task')} at once; {_calls(forecast.calls)}"
         + (f"; {time}" if time else "")
     )
 
@@ -56,10 +57,10 @@ def _critical_path(forecast: Forecast) -> str:
     if not path:
         return "critical path: none, nothing is called"
     if forecast.seconds is None:
-        long = f"{_number(len(path), 'task')}, no times are known"
+        long = f"{counted(len(path), 'task')}, no times are known"
     else:
         long = _seconds(forecast.length)
-    return f"critical path, marked * ({long}): {_listed(path, ' > ')}"
+    return f"critical path, marked * ({long}): {listed(path, MAX_NAMED, ' > ')}"
 
 
 def _time(forecast: Forecast) -> str:
@@ -84,9 +85,9 @@ def _servers(servers: Iterable[ServerForecast]) -> Iterator[str]:
         for server in servers
         if not server.first
     ]
-    yield f"servers started at once: {_listed(now) or 'none'}"
+    yield f"servers started at once: {listed(now, MAX_NAMED) or 'none'}"
     if later:
-        yield f"servers started while these tasks run: {_listed(later)}"
+        yield f"servers started while these tasks run: {listed(later, MAX_NAMED)}"
 
 
 def _server(server: ServerForecast) -> str:
@@ -101,23 +102,14 @@ def _server(server: ServerForecast) -> str:
     return f"{server.name} ({told})" if told else server.name
 
 
-_SAYING: tuple[tuple[str, Callable[[Effects], bool]], ...] = (
-    ("destructive", lambda effects: effects.may_write and effects.destructive is True),
-    (
-        "may be destructive (undeclared)",
-        lambda effects: effects.may_write and effects.destructive is None,
-    ),
-    (
-        "write, and are not destructive",
-        lambda effects: effects.may_write and effects.destructive is False,
-    ),
-    ("open-world", lambda effects: effects.known and effects.open_world is True),
-    (
-        "may be open-world (undeclared)",
-        lambda effects: effects.known and effects.open_world is None,
-    ),
-    ("not known", lambda effects: not effects.known),
-)
+_SAID: Mapping[Risk | bool | None, str] = {
+    "destroys": "destructive",
+    "may": "may be destructive (undeclared)",
+    "writes": "write, and are not destructive",
+    True: "open-world",
+    None: "may be open-world (undeclared)",
+    "unknown": "not known",
+}
 
 
 def _effects(forecast: Forecast) -> Iterator[str]:
@@ -126,14 +118,14 @@ def _effects(forecast: Forecast) -> Iterator[str]:
     if tools and not any(effects.known for effects, _ in tools.values()):
         yield "effects: not known"
         return
-    for text, has in _SAYING:
-        named = [
-            f"{target} in {_listed(tasks, most=3)}"
-            for target, (effects, tasks) in tools.items()
-            if has(effects)
-        ]
-        if named:
-            yield f"{text}: {_listed(named)}"
+    named: dict[Risk | bool | None, list[str]] = defaultdict(list)
+    for target, (effects, tasks) in tools.items():
+        named[effects.risk].append(f"{target} in {listed(tasks, 3)}")
+        if effects.known:
+            named[effects.open_world].append(f"{target} in {listed(tasks, 3)}")
+    for said, text in _SAID.items():
+        if said in named:
+            yield f"{text}: {listed(named[said], MAX_NAMED)}"
 
 
 def _locks(forecast: Forecast) -> Iterator[str]:
@@ -142,14 +134,14 @@ def _locks(forecast: Forecast) -> Iterator[str]:
         for lock in task.locks:
             held[f"{lock.name}{' (shared)' if lock.shared else ''}"].append(name)
     if held:
-        named = [f"{lock} in {_listed(tasks, most=3)}" for lock, tasks in held.items()]
-        yield f"locks: {_listed(named)}"
+        named = [f"{lock} in {listed(tasks, 3)}" for lock, tasks in held.items()]
+        yield f"locks: {listed(named, MAX_NAMED)}"
 
 
 def _limits(forecast: Forecast) -> Iterator[str]:
     workflow = forecast.workflow
     slots = workflow.max_concurrency
-    yield f"{_number(slots, 'call')} at a time" if slots else "any number of calls at a time"
+    yield f"{counted(slots, 'call')} at a time" if slots else "any number of calls at a time"
     if workflow.timeout_s is not None:
         yield f"{workflow.timeout_s:g} s for the run"
     writing = {
@@ -198,27 +190,12 @@ def _bound(task: TaskForecast) -> str:
 
 def _calls(calls: Count) -> str:
     if calls.most is None:
-        least = _number(calls.least, "call")
+        least = counted(calls.least, "call")
         return f"at least {least}" if calls.least else "any number of calls"
     if calls.is_exact:
-        return _number(calls.least, "call")
-    return f"{calls.least:,} to {_number(calls.most, 'call')}"
-
-
-def _listed(names: Iterable[str], between: str = ", ", most: int = MAX_NAMED) -> str:
-    """Names in a line; of very many the first ones."""
-    all_names = list(names)
-    shown = between.join(all_names[:most])
-    more = len(all_names) - most
-    return f"{shown} and {more:,} more" if more > 0 else shown
-
-
-def _number(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+        return counted(calls.least, "call")
+    return f"{calls.least:,} to {counted(calls.most, 'call')}"
 
 
 def _seconds(seconds: float) -> str:
-    if seconds < 1:
-        milliseconds = seconds * 1000
-        return f"{milliseconds:.0f} ms" if milliseconds >= 10 else f"{milliseconds:.1f} ms"
-    return f"{seconds:.2f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    return duration(seconds * 1000) if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -17,6 +17,7 @@ from orchestrator.shapes import NULL, Found, Known, Presence, Shape, Unknown, ob
 
 MAX_VARIANTS = 64
 MAX_DEPTH = 40
+NO_LIMIT = 2**60
 _SILENT = "its schema does not say what is in it"
 
 # Plain schemas that all hold at once.
@@ -52,29 +53,50 @@ _CONDITIONAL = frozenset(
 )
 
 
-def unfold(schema: Any, root: Any, depth: int = 0) -> list[Variant]:
+def unfold(schema: Any, root: Any) -> list[Variant]:
     """The ways to fit a schema; none, if nothing fits it."""
-    if schema is False:
-        return []
-    if not isinstance(schema, Mapping) or not schema or depth > MAX_DEPTH:
-        return [()]
-    found: list[Variant] = [(schema,)]
-    if "$ref" in schema:
-        target = referred(schema["$ref"], root)
-        found = _both(found, [_OPEN] if target is True else unfold(target, root, depth + 1))
-    for part in listed(schema, "allOf"):
-        found = _both(found, unfold(part, root, depth + 1))
-    for keyword in ("anyOf", "oneOf"):
-        if options := listed(schema, keyword):
-            each = [variant for part in options for variant in unfold(part, root, depth + 1)]
-            found = _both(found, each)
-    return found if len(found) <= MAX_VARIANTS else [()]
+    return _Unfolding(root).ways(schema, 0)
+
+
+class _Unfolding:
+    """Unfolds each part of a document once: a `$ref` may lead in circles, or to ever more."""
+
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        self._known: dict[int, list[Variant]] = {}
+
+    def ways(self, schema: Any, depth: int) -> list[Variant]:
+        if schema is False:
+            return []
+        if not isinstance(schema, Mapping) or not schema or depth > MAX_DEPTH:
+            return [()]
+        key = id(schema)
+        if key not in self._known:
+            self._known[key] = [()]  # what leads back to itself says nothing more
+            self._known[key] = self._read(schema, depth + 1)
+        return self._known[key]
+
+    def _read(self, schema: Mapping[str, Any], depth: int) -> list[Variant]:
+        found: list[Variant] = [(schema,)]
+        if "$ref" in schema:
+            target = referred(schema["$ref"], self._root)
+            found = _both(found, [_OPEN] if target is True else self.ways(target, depth))
+        for part in listed(schema, "allOf"):
+            found = _both(found, self.ways(part, depth))
+        for keyword in ("anyOf", "oneOf"):
+            if options := listed(schema, keyword):
+                each = [variant for part in options for variant in self.ways(part, depth)]
+                found = _both(found, each)
+        return found if len(found) <= MAX_VARIANTS else [()]
 
 
 def _both(first: list[Variant], second: list[Variant]) -> list[Variant]:
     if len(first) * len(second) > MAX_VARIANTS * MAX_VARIANTS:
         return [()]
-    return [one + other for one, other in product(first, second)]
+    return [
+        one + tuple(part for part in other if all(part is not known for known in one))
+        for one, other in product(first, second)
+    ]
 
 
 def types_of(variant: Variant) -> Types:
@@ -96,8 +118,8 @@ def member_of(variant: Variant, name: str, root: Any) -> Found:
     """What an object has under a name."""
     parts = [part for schema in variant for part in _declared_parts(schema, name)]
     names = tuple(dict.fromkeys(declared(variant)))
+    required = any(name in listed(schema, "required") for schema in variant)
     if parts:
-        required = any(name in listed(schema, "required") for schema in variant)
         # Servers in Python declare what has a default as optional, and always send it.
         optional: Presence = "unknown" if has_default(variant, name) else "maybe"
         presence: Presence = "yes" if required else optional
@@ -108,8 +130,9 @@ def member_of(variant: Variant, name: str, root: Any) -> Found:
     if is_closed(variant):
         return Found(NULL, "no", object_with(names), names)
     further = [schema["additionalProperties"] for schema in variant if _has_further(schema)]
-    if further:
-        return Found(_of_parts(further, root), "unknown", object_with(names), names)
+    if further or required:  # `required` may name what nothing else describes
+        others = _of_parts(further, root)
+        return Found(others, "yes" if required else "unknown", object_with(names), names)
     conditional = any(not _CONDITIONAL.isdisjoint(schema) for schema in variant)
     if names and not conditional:  # the servers of the SDKs answer nothing that is not declared
         return Found(NULL, "no", object_with(names), names)
@@ -160,8 +183,7 @@ def _matches(pattern: str, name: str) -> bool:
 
 def item_of(variant: Variant, index: int, root: Any) -> Found:
     """What an array has at an index, from its end if that is negative."""
-    least = max((_number(schema, "minItems", 0) for schema in variant), default=0)
-    most = min((_number(schema, "maxItems", 2**60) for schema in variant), default=2**60)
+    least, most = lengths(variant)
     needed = index + 1 if index >= 0 else -index
     parts = [_item_schema(schema, index) for schema in variant]
     if needed > most or False in parts:
@@ -189,9 +211,17 @@ def any_item(variant: Variant, root: Any) -> Shape:
     return _of_parts([schema.get("items", True) for schema in variant], root)
 
 
-def _number(schema: Mapping[str, Any], keyword: str, default: int) -> int:
-    value = schema.get(keyword)
-    return value if isinstance(value, int) else default
+def lengths(variant: Variant) -> tuple[int, int]:
+    """How many items an array has at least, and at most."""
+    least = max(map(int, numbers(variant, "minItems")), default=0)
+    closed = [len(listed(s, "prefixItems")) for s in variant if s.get("items") is False]
+    return least, min([*map(int, numbers(variant, "maxItems")), *closed], default=NO_LIMIT)
+
+
+def numbers(variant: Variant, *keywords: str) -> list[float]:
+    """The numbers that any of these keywords give."""
+    values = [schema.get(keyword) for schema in variant for keyword in keywords]
+    return [n for n in values if isinstance(n, int | float) and not isinstance(n, bool)]
 
 
 def _mapping(schema: Mapping[str, Any], keyword: str) -> Mapping[str, Any]:

@@ -1,28 +1,47 @@
 """What a workflow expects of the outputs that it refers to: which places, and of what type.
 
-The rule of this file: pure functions of the compiled templates and of the tools that take what they
-give; it says what is referred to, not whether it will be there.
+The rule of this file: templates are followed as before a run, with outputs of which nothing is
+known but their place; it says what is referred to, not whether it will be there.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from orchestrator.calls import Tool
+from orchestrator.inference import Inference
 from orchestrator.paths import Path
 from orchestrator.planning import Target, TaskPlan
-from orchestrator.reading import reads_of
-from orchestrator.references import ListTemplate, Literal, ObjectTemplate, Reference, Template, Text
-from orchestrator.subschemas import subschema
-from orchestrator.templates import Computed
+from orchestrator.reader import Reader
+from orchestrator.references import Template
+from orchestrator.shapes import (
+    ARRAY,
+    TEXT,
+    ArrayOf,
+    Either,
+    Exactly,
+    Found,
+    Known,
+    ListOf,
+    Members,
+    Shape,
+    Sourced,
+    Unknown,
+    schema_shape,
+)
+from orchestrator.surroundings import Surroundings
 from orchestrator.workflow import Workflow
 
-ANYTHING: Mapping[str, Any] = {}
-_LIST: Mapping[str, Any] = {"type": "array"}
-_TEXT: Mapping[str, Any] = {"type": "string"}
+ANYTHING = schema_shape({})
+_TYPES = {"string", "number", "boolean", "array", "object"}
+_BOUNDS = {
+    "gt": "exclusiveMinimum",
+    "gte": "minimum",
+    "lt": "exclusiveMaximum",
+    "lte": "maximum",
+}
+_TURNED = {"gt": "lt", "gte": "lte", "lt": "gt", "lte": "gte"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +49,12 @@ class Wish:
     """A place in an output that is referred to.
 
     Attributes:
-        path: The place.
-        schema: What is wanted there, a JSON Schema; `ANYTHING` if that is not known.
+        path: The place; in the output of each item, if the task has a `for_each`.
+        wanted: What is wanted there; `ANYTHING` if that is not known.
     """
 
     path: Path
-    schema: Mapping[str, Any]
+    wanted: Known
 
 
 def wishes(workflow: Workflow, tools: Mapping[str, Tool]) -> dict[str, list[Wish]]:
@@ -44,99 +63,123 @@ def wishes(workflow: Workflow, tools: Mapping[str, Tool]) -> dict[str, list[Wish
     for task in workflow.plan.tasks.values():
         collector.add(task)
     if workflow.plan.output is not None:
-        collector.read(workflow.plan.output, ANYTHING)
-    return collector.found
+        collector.want(workflow.plan.output, ANYTHING)
+    return {task: _telling(found) for task, found in collector.found.items()}
 
 
-class _Collector:
+def _telling(wishes: list[Wish]) -> list[Wish]:
+    """Each wish once; for anything at all only where no other wish says more."""
+    said = {wish.path[:length] for wish in wishes for length in range(len(wish.path))}
+    said |= {wish.path for wish in wishes if wish.wanted is not ANYTHING}
+    different = {(wish.path, id(wish.wanted.schema)): wish for wish in wishes}
+    return [w for w in different.values() if w.wanted is not ANYTHING or w.path not in said]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place(Unknown):
+    """A value of which only the place in the output of a task is known."""
+
+    task: str
+    path: Path
+
+
+class _Collector(Reader):
+    """Reads shapes, and notes each place that is stepped to, or taken for something."""
+
     def __init__(self, workflow: Workflow, tools: Mapping[str, Tool]) -> None:
-        self.found: dict[str, list[Wish]] = defaultdict(list)
-        self._tasks = workflow.plan.tasks
+        super().__init__()
         self._tools = tools
-        self._schemas: dict[tuple[int, Path], Mapping[str, Any]] = {}
+        outputs: dict[str, Shape] = {}
+        for name, task in workflow.plan.tasks.items():
+            place = _Place("", name, ())
+            outputs[name] = place if task.policies.for_each is None else ArrayOf(place)
+        self._outputs = outputs
+        self._around = Surroundings(outputs)
+        self.found: dict[str, list[Wish]] = {name: [] for name in outputs}
 
     def add(self, task: TaskPlan) -> None:
-        policies = task.policies
-        item = None if policies.for_each is None else self._item_of(policies.for_each)
-        if policies.for_each is not None:
-            self.read(policies.for_each, _LIST)
+        policies, inside = task.policies, self._around
         if policies.when is not None:
-            self.read(policies.when, ANYTHING)
+            self.want(policies.when, ANYTHING)
+        if policies.for_each is not None:
+            item = self.element(self.want(policies.for_each, ARRAY))
+            inside = Surroundings(self._outputs, item=Unknown("") if item is None else item)
         for lock in policies.locks:
-            self.read(lock.name, _TEXT, item)
-        self._arguments(task, item)
-        match policies.fallback:
-            case Target() as target:
-                self._arguments(target, None)
-            case None:
-                pass
-            case template:
-                self.read(template, ANYTHING)
+            self.want(lock.name, TEXT, inside)
+        self._arguments(task, inside)
+        if isinstance(policies.fallback, Target):
+            self._arguments(policies.fallback, self._around)
+        elif policies.fallback is not None:
+            self.want(policies.fallback, ANYTHING)
 
-    def _arguments(self, target: Target, item: tuple[str, Path] | None) -> None:
+    def _arguments(self, target: Target, around: Surroundings) -> None:
         tool = self._tools.get(target.target)
-        self.read(target.arguments, ANYTHING if tool is None else tool.input_schema, item)
+        wanted = ANYTHING if tool is None else schema_shape(tool.input_schema)
+        self.want(target.arguments, wanted, around)
 
-    def _item_of(self, each: Template) -> tuple[str, Path] | None:
-        """The task and the place in its output of the first item that a `for_each` goes through."""
-        if isinstance(each, Computed):
-            reads = reads_of(each.expression)
-            if not reads:
-                return None
-            last = reads[-1]
-            return last.task, last.path if last.projected else (*last.path, 0)
-        if isinstance(each, Reference) and each.root == "OUTPUT":
-            return str(each.name), (*each.path, 0)
-        return None
+    def want(self, template: Template, wanted: Known, around: Surroundings | None = None) -> Shape:
+        """The shape of a template; what it refers to is noted, where this is wanted."""
+        shape = Inference(self, around or self._around).shape_of(template)
+        self._note(shape, wanted)
+        return shape
 
-    def read(
-        self, template: Template, schema: Mapping[str, Any], item: tuple[str, Path] | None = None
-    ) -> None:
-        """Note what a template refers to, where a value of this schema is wanted."""
-        for part, path in _parts(template):
-            wanted = ANYTHING if path is None else self._schema_at(schema, path)
-            if isinstance(part, Computed):
-                for read in reads_of(part.expression):
-                    self._note(read.task, read.path, read.schema)
-            elif part.root == "OUTPUT":
-                path = part.path[:-1] if part.or_length else part.path
-                self._note(str(part.name), path, ANYTHING if part.or_length else wanted)
-            elif part.root == "ITEM" and item is not None:
-                self._note(item[0], (*item[1], *part.path), wanted)
+    def _note(self, shape: Shape, wanted: Shape) -> None:
+        match shape:
+            case _Place(task=task, path=path):
+                self.found[task].append(Wish(path, _known(wanted)))
+            case Sourced(inner):
+                self._note(inner, wanted)
+            case Either(options):
+                for option in options:
+                    self._note(option, wanted)
+            case ArrayOf(item):
+                self._note(item, super().step(wanted, 0).shape)
+            case ListOf(items):
+                for index, item in enumerate(items):
+                    self._note(item, super().step(wanted, index).shape)
+            case Members(members):
+                for name, member in members.items():
+                    self._note(member, super().step(wanted, name).shape)
 
-    def _schema_at(self, schema: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
-        """What a schema says of a place: the same object whenever it is asked for the same."""
-        key = id(schema), path
-        if key not in self._schemas:
-            self._schemas[key] = subschema(schema, path) or ANYTHING
-        return self._schemas[key]
+    def step(self, shape: Shape, segment: str | int) -> Found:
+        """What is below a place is another place."""
+        if not isinstance(shape, _Place):
+            return super().step(shape, segment)
+        below = _Place("", shape.task, (*shape.path, segment))
+        self._note(below, ANYTHING)
+        return Found(below, "unknown")
 
-    def _note(self, task: str, path: Path, schema: Mapping[str, Any]) -> None:
-        """Note a place. Of a `for_each` it is one in the output of each item."""
-        producer = self._tasks.get(task)
-        if producer is not None and producer.policies.for_each is not None:
-            if not path or not isinstance(path[0], int):
+    def element(self, shape: Shape) -> Shape | None:
+        """The items of a list at a place are known by the first one."""
+        return self.step(shape, 0).shape if isinstance(shape, _Place) else super().element(shape)
+
+    def takes(self, shape: Shape, types: list[str]) -> None:
+        """Note what a function takes it for."""
+        for name in types:
+            kind, _, inner = name.partition("-")
+            if kind in _TYPES:
+                items = {"items": {"type": inner}} if inner else {}
+                self._note(shape, schema_shape({"type": kind, **items}))
                 return
-            path = path[1:]
-        self.found[task].append(Wish(path, schema))
+
+    def compares(self, operator: str, left: Shape, right: Shape) -> None:
+        """Note what makes a comparison with a literal true, or can be compared."""
+        self._note(left, _compared(operator, right))
+        self._note(right, _compared(_TURNED.get(operator, operator), left))
 
 
-def _parts(template: Template) -> Iterator[tuple[Reference | Computed, Path | None]]:
-    """Each reference of a template with the place where it stands alone; None within a text."""
-    pending: list[tuple[Template, Path]] = [(template, ())]
-    while pending:
-        here, path = pending.pop()
-        match here:
-            case Reference() | Computed():
-                yield here, path
-            case Text(parts):
-                yield from ((part, None) for part in parts if not isinstance(part, str))
-            case ListTemplate(items):
-                pending += [(item, (*path, index)) for index, item in enumerate(items)]
-            case ObjectTemplate(members):
-                pending += [(member, (*path, _name(name))) for name, member in members]
-                pending += [(name, ()) for name, _ in members if isinstance(name, Text)]
+def _known(shape: Shape) -> Known:
+    """What is wanted; of several ways the first."""
+    options = shape.options if isinstance(shape, Either) else (shape,)
+    return next((option for option in options if isinstance(option, Known)), ANYTHING)
 
 
-def _name(name: Literal | Text) -> str:
-    return name.value if isinstance(name, Literal) else ""
+def _compared(operator: str, other: Shape) -> Known:
+    value = other.value if isinstance(other, Exactly) else None
+    if operator == "eq" and value is not None:
+        return schema_shape({"const": value})
+    if operator not in _BOUNDS:
+        return ANYTHING
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    bound = {_BOUNDS[operator]: value} if is_number else {}
+    return schema_shape({"type": "number", **bound})

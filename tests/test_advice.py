@@ -173,3 +173,51 @@ def test_of_very_many_tasks_it_is_assumed_that_they_may_overlap() -> None:
         chain.append(task(f"t{n}", tool="fake:a", depends_on=[f"t{n - 1}"]))
     assert codes(*chain, tools=SILENT, schedule="dataflow") == ["unannotated_tools"]
     assert codes(*chain[:-1], tools=SILENT, schedule="dataflow") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("$output[a].title", "$OUTPUT[a].title"),
+        ("$Output[a]", "$OUTPUT[a]"),
+        ("$OUTPUTS[a][0]", "$OUTPUT[a][0]"),
+        ("see $input.city!", "$INPUT.city"),
+        ("$inputs.city", "$INPUT.city"),
+        ("$item.title", "$ITEM.title"),
+        ("$item", "$ITEM"),
+        ("$a.title", "$OUTPUT[a].title"),
+        ("$a.output.title", "$OUTPUT[a].title"),
+        ("$city", "$INPUT.city"),
+        ("{{a.title}}", "$OUTPUT[a].title"),
+        ("{{ a }}", "$OUTPUT[a]"),
+        ("{{ city }}", "$INPUT.city"),
+        ("{{INPUT.city}}", "$INPUT.city"),
+        ("$error[a].kind", "$ERROR[a].kind"),
+    ],
+)
+def test_text_that_looks_like_a_reference_is_told_of(text: str, meant: str) -> None:
+    plan = workflow("a", task("b", arguments={"x": [text]}), inputs={"city": {"default": "Oslo"}})
+    found = warnings_of(plan, {})
+    assert [(p.code, p.path, p.alternatives) for p in found] == [
+        ("likely_reference", "/tasks/1/arguments/x/0", (meant,))
+    ]
+    assert found[0].text in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "$5",
+        "$$a.title",
+        "$b2",
+        "costs $a",
+        "$HOME/x",
+        "{{#if}}",
+        "${OUTPUT[a]}",
+        "$ITEM",
+        "a.title",
+    ],
+)
+def test_other_text_is_left_alone(text: str) -> None:
+    each = {"for_each": [1], "arguments": {"x": text}}
+    assert warnings_of(workflow("a", task("b", **each)), {}) == []

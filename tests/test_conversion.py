@@ -246,3 +246,11 @@ anything = st.recursive(
 @given(anything, st.sampled_from([(), ("x",), ("x", 0), (0, "x")]))
 def test_no_schema_breaks_the_reading(schema: Any, place: tuple[str | int, ...]) -> None:
     assert wanted_types(schema, place) is not None
+
+
+@pytest.mark.parametrize("values", [{"const": 2}, {"enum": [1, 2]}, {"const": 2.0}])
+def test_text_becomes_a_number_beside_the_values_of_it(values: dict[str, Any]) -> None:
+    arguments: dict[str, Any] = {"a": "2"}
+    schema = {"properties": {"a": {"type": "number", **values}}}
+    assert convert(arguments, [("a",)], schema)
+    assert arguments == {"a": 2}

@@ -24,7 +24,7 @@ from orchestrator.errors import (
     replace_op,
     steps,
 )
-from orchestrator.mending import piece_of, unquoted
+from orchestrator.mending import as_expression, piece_of, unquoted
 from orchestrator.planning import unknown_server
 from orchestrator.sources import Place
 from orchestrator.workflow import Workflow
@@ -471,3 +471,27 @@ def test_on_a_terminal_sentences_break_between_words_and_places_nowhere(
     assert set(words) <= {word for line in lines for word in line.split()}
     assert len(lines[0]) <= 40
     assert any(line.endswith(f"--> {file} (/tasks)") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "mended"),
+    [
+        ("$OUTPUT[a].items[*].title", "${OUTPUT[a].items[*].title}"),
+        ("$OUTPUT[a][0:2],", "${OUTPUT[a][0:2]},"),
+        ("$ITEM[].x", "${ITEM[].x}"),
+        ("$OUTPUT[a].items[0].title", "$OUTPUT[a].items[0].title"),
+    ],
+)
+def test_a_reference_to_many_places_is_an_expression(text: str, mended: str) -> None:
+    assert as_expression(text) == mended
+
+
+def test_a_wildcard_outside_of_braces_is_put_into_braces() -> None:
+    first = {"id": "a", "tool": "x:y"}
+    second = {"id": "b", "tool": "x:y", "arguments": {"q": "see $OUTPUT[a].items[*].title, then"}}
+    with pytest.raises(WorkflowError) as caught:
+        Workflow.load({"tasks": [first, second]})
+    mended = "see ${OUTPUT[a].items[*].title}, then"
+    assert caught.value.problems[0].replacement == (
+        {"op": "replace", "path": "/tasks/1/arguments/q", "value": mended},
+    )

@@ -29,11 +29,12 @@ from orchestrator.calls import Call
 from orchestrator.catalogue import Catalogue
 from orchestrator.cli import main
 from orchestrator.definitions import definition_of, tool_of
-from orchestrator.differences import changes_between, in_short, visible
+from orchestrator.differences import changes_between, in_short
 from orchestrator.events import Event, ServerToolsChanged
 from orchestrator.lockfile import Difference, lock_command, lock_path
 from orchestrator.pool import ServerPool
 from orchestrator.preflight import check_against
+from orchestrator.wording import visible
 from tests.servers import ROOT, TIMEOUT_S, Watch, faulty
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -308,7 +309,7 @@ def test_of_very_many_differences_the_first_are_shown_and_the_rest_counted() -> 
 
 def test_visible_leaves_what_can_be_seen_as_it_is() -> None:
     for text in ("plain", "Zürich, 天気, 😀", "two\nlines"):
-        assert visible(text) == text
+        assert visible(text, keep="\n") == text
 
 
 # Without any server.

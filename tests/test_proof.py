@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -414,6 +415,228 @@ def test_inputs_have_types_too_and_one_that_is_used_nowhere_is_told_of() -> None
 def test_the_output_of_the_workflow_is_checked() -> None:
     found = findings(SEARCH, output={"x": ["$OUTPUT[a].totl"]})
     assert [(p.code, p.path, p.task) for p in found] == [("unknown_place", "/output/x/0", None)]
+
+
+OBJECT_OF_N = schema("n:integer")
+LIST_OF_N = {"type": "array", "items": OBJECT_OF_N}
+NULLABLE_N = {"anyOf": [OBJECT_OF_N, {"type": "null"}]}
+
+
+def only_v(inner: Any) -> Any:
+    return schema("", {"v": inner}) | {"required": ["v"]}
+
+
+def handed_on(made: Any, wanted: Any, value: Any = "$OUTPUT[a].v", **task: Any) -> list[Problem]:
+    """What is found where the output `v` of one tool is the argument `v` of another."""
+    tools = {
+        "s:out": Tool("s", "out", {}, output_schema=only_v(made)),
+        "s:in": Tool("s", "in", only_v(wanted)),
+    }
+    output = task.pop("output", None)
+    first = {"id": "a", "tool": "s:out"}
+    second = {"id": "b", "tool": "s:in", "arguments": {"v": value}, **task}
+    inputs = {"o": schema("a:string"), "c": schema("a:string", additionalProperties=False)}
+    document = {"tasks": [first, second], "inputs": inputs, "output": output}
+    found = prove(Workflow.load(document), tools)
+    return [p for p in found if p.severity != "note" and p.code != "unused_input"]
+
+
+@pytest.mark.parametrize(
+    ("made", "wanted"),
+    [
+        ({"type": "integer"}, {"type": "number", "enum": [1, 2]}),
+        ({"type": "number", "const": 1}, {"type": "integer"}),
+        ({"type": "integer"}, {"type": "integer", "const": 1.0}),
+        ({"type": "null"}, {"type": "string", "nullable": True}),
+        ({"type": ["string", "null"]}, {"type": "string", "enum": ["a"], "nullable": True}),
+    ],
+)
+def test_a_type_and_values_go_together(made: Any, wanted: Any) -> None:
+    assert handed_on(made, wanted) == []
+
+
+def test_what_may_be_text_or_an_object_may_be_the_text() -> None:
+    made = {"type": ["string", "object"], "additionalProperties": False}
+    found = handed_on(made, {"type": ["string", "object"], "required": ["a"]})
+    assert [(p.severity, p.message) for p in found] == [
+        ("warning", "s:in: v: $OUTPUT[a].v may lack 'a'")
+    ]
+
+
+def test_a_name_that_is_required_alone_is_there() -> None:
+    made = schema("a:string") | {"required": ["a", "b"]}
+    assert handed_on(made, {"type": "string"}, "$OUTPUT[a].v.b") == []
+    assert [p.severity for p in handed_on(made, {"type": "string"}, "$OUTPUT[a].v.c")] == ["error"]
+
+
+@pytest.mark.parametrize(
+    ("made", "expression"),
+    [
+        ({"type": "integer"}, "OUTPUT[a].v > 5 && length(OUTPUT[a].v)"),
+        ({"type": "integer"}, "OUTPUT[a].v || length(OUTPUT[a].v)"),
+        (LIST_OF_N, "OUTPUT[a].v[].length(n)"),
+        (LIST_OF_N, "OUTPUT[a].v[?n > 'x']"),
+        (LIST_OF_N, "map(&length(n), OUTPUT[a].v)"),
+        (LIST_OF_N, "OUTPUT[a].v[0].n > 'x'"),
+        (NULLABLE_N, "OUTPUT[a].v.[length(n)]"),
+        (NULLABLE_N, "OUTPUT[a].v.{x: length(n)}"),
+    ],
+)
+def test_a_part_of_an_expression_that_need_not_be_reached_is_no_error(
+    made: Any, expression: str
+) -> None:
+    found = handed_on(made, {}, f"${{{expression}}}")
+    assert ("wrong_expression", "warning") in [(p.code, p.severity) for p in found]
+    assert "error" not in [p.severity for p in found]
+
+
+def test_numbers_compare_to_true_or_false() -> None:
+    assert handed_on({"type": "integer"}, {"type": "boolean"}, "${OUTPUT[a].v > 1}") == []
+    found = handed_on({"type": "integer"}, {"type": "boolean"}, "${to_number(OUTPUT[a].v) > 1}")
+    assert [p.message.partition(": v: ")[2] for p in found] == [
+        "to_number(OUTPUT[a].v) > 1 may be null, and true or false is wanted"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "run_if", "expected"),
+    [
+        ("$ERROR[a]", "all_done", [("may_not_fit", "warning")]),
+        ("$ERROR[a]", "any_failed", [("wrong_argument", "error")]),
+        ("$ERROR[a]", "all_success", []),
+        ("$ERROR[a].message", "all_done", [("maybe_absent", "warning")]),
+        ("$ERROR[a].message", "any_failed", []),
+        ("$ERROR[a].message", "all_success", [("unknown_place", "error")]),
+    ],
+)
+def test_an_error_is_null_where_nothing_failed(
+    value: str, run_if: str, expected: list[tuple[str, str]]
+) -> None:
+    found = handed_on({}, {"type": ["string", "null"]}, value, run_if=run_if)
+    assert [(p.code, p.severity) for p in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("${OUTPUT[a] == null}", []),
+        ("${length(OUTPUT[a].v)}", []),
+        ("${OUTPUT[a].v > 'x'}", []),
+        ("${OUTPUT[a].v > 3}", ["warning"]),
+        ("$ERROR[a].message", ["warning"]),
+        ("${OUTPUT[a].w}", ["error"]),
+    ],
+)
+def test_the_output_of_a_run_may_be_made_after_a_failure(output: str, expected: list[str]) -> None:
+    found = handed_on({"type": "string"}, {"type": "string"}, output=output)
+    assert [p.severity for p in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("$INPUT.o.b", ["warning"]),
+        ("$INPUT.c.b", ["error"]),
+        ("$INPUT.o.a.b", ["error"]),
+        ("$INPUT.o[0]", ["error"]),
+    ],
+)
+def test_an_input_may_have_names_that_its_schema_leaves_open(
+    value: str, expected: list[str]
+) -> None:
+    assert [p.severity for p in handed_on({}, {}, value)] == expected
+
+
+def test_each_item_has_to_have_the_place() -> None:
+    found = handed_on({}, {}, "$ITEM.name", for_each=[{"name": "x"}, {"nam": "y"}])
+    assert [(p.code, p.severity, p.replacement) for p in found] == [("unknown_place", "error", ())]
+
+
+def test_a_list_that_is_written_out_is_counted() -> None:
+    found = handed_on({}, {"type": "array", "minItems": 3}, ["$OUTPUT[a].v", "x"])
+    assert [p.message for p in found] == ["s:in: v: it has 2 items, and at least 3 are wanted"]
+
+
+def test_members_of_an_object_that_declares_none_are_compared() -> None:
+    made = {"type": "object"}
+    wanted = {"type": "object", "additionalProperties": {"type": "integer"}}
+    found = handed_on(made, wanted, {"x": "$OUTPUT[a].v"})
+    assert [(p.severity, p.path) for p in found] == [("error", "/tasks/1/arguments/v/x")]
+
+
+@pytest.mark.parametrize(
+    "value", ["$OUTPUT[{}]", {"l": "$OUTPUT[{}]", "r": "$OUTPUT[{}]"}, ["${{OUTPUT[{}] || 'x'}}"]]
+)
+def test_fallbacks_that_are_made_of_each_other_do_not_grow(value: Any) -> None:
+    tasks: list[Any] = [{"id": "t0", "tool": "s:save"}]
+    for number in range(1, 1500):
+        text = json.loads(json.dumps(value).replace("{}", f"t{number - 1}"))
+        fallback = json.loads(json.dumps(text).replace("{{", "{").replace("}}", "}"))
+        call = {"id": f"t{number}", "tool": "s:save", "fallback": {"value": fallback}}
+        tasks.append(call)
+    last = {"id": "last", "tool": "s:save", "arguments": {"article": "$OUTPUT[t1499]"}}
+    assert "error" not in [p.severity for p in findings(*tasks, last)]
+
+
+def test_a_schema_in_a_circle_that_doubles_is_read_once() -> None:
+    levels = {
+        f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}, {"$ref": f"#/$defs/d{n + 1}"}]}
+        for n in range(30)
+    }
+    last = {"d30": {"anyOf": [{"$ref": "#/$defs/d30"}, {"type": "string"}]}}
+    wanted = schema("", {"v": {"$ref": "#/$defs/d0"}}) | {"$defs": {**levels, **last}}
+    made = schema("v:integer")
+    tools = {"s:t": Tool("s", "t", wanted, output_schema=made)}
+    first = {"id": "a", "tool": "s:t"}
+    second = {"id": "b", "tool": "s:t", "arguments": {"v": "$OUTPUT[a].v"}}
+    found = prove(Workflow.load({"tasks": [first, second]}), tools)
+    assert "error" not in [p.severity for p in found]
+
+
+def test_two_schemas_in_many_circles_are_compared_once() -> None:
+    names = [f"n{number}" for number in range(10)]
+    node = {"type": "object", "properties": {name: {"$ref": "#/$defs/n"} for name in names}}
+    whole = only_v({"$ref": "#/$defs/n"})
+    tools = {
+        "s:t": Tool(
+            "s",
+            "t",
+            whole | {"$defs": {"n": {**node, "required": names}}},
+            output_schema=whole | {"$defs": {"n": {**node, "required": names[1:]}}},
+        )
+    }
+    first = {"id": "a", "tool": "s:t", "arguments": {"v": "$INPUT.x"}}
+    second = {"id": "b", "tool": "s:t", "arguments": {"v": "$OUTPUT[a].v"}}
+    document = {"tasks": [first, second], "inputs": {"x": {}}}
+    found = prove(Workflow.load(document), tools)
+    assert {p.severity for p in found} <= {"warning", "note"}
+    assert len(found) < 2000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [
+        ({"x$$": "$OUTPUT[a].itms"}, "/x$$"),
+        ({"x": {"y$$": "${length(OUTPUT[a].itms)}"}}, "/x/y$$"),
+        ({"$$": [5, "$OUTPUT[a].itms"]}, "/$$/1"),
+        ({"x": {"$OUTPUT[a].total": "$OUTPUT[a].itms"}}, "/x"),
+        ({"$5": "$OUTPUT[a].itms"}, "/$5"),
+        ({"": "$OUTPUT[a].itms"}, "/"),
+    ],
+)
+def test_a_finding_stands_where_the_file_has_its_name(arguments: Any, path: str) -> None:
+    told = findings(SEARCH, {"id": "b", "tool": "s:free", "arguments": arguments})
+    assert {p.path for p in told} == {f"/tasks/1/arguments{path}"}
+
+
+def test_a_number_is_none_of_the_texts_that_are_wanted() -> None:
+    words = {"type": "string", "enum": ["a", "b"]}
+    assert [p.message for p in handed_on({"type": "number"}, words)] == [
+        "s:in: v: $OUTPUT[a].v is a number, and one of 'a', 'b' is wanted"
+    ]
+    assert handed_on({"type": "number"}, {"enum": ["a", "1"]}) == []
+    assert handed_on({"type": "boolean"}, {"const": "true"}) == []
+    assert handed_on({"type": ["integer", "string"]}, words) == []
 
 
 def test_errors_alone_are_those_of_the_proof_and_a_broken_schema_makes_none() -> None:

@@ -9,6 +9,7 @@ from orchestrator.cli import report
 from orchestrator.engine import Run
 from orchestrator.errors import CallError
 from orchestrator.signatures import signature
+from orchestrator.wording import duration
 from tests.fakes import ScriptedCaller, failing, workflow
 
 
@@ -78,7 +79,7 @@ async def test_an_output_that_could_not_be_made_is_told(
     ("milliseconds", "text"), [(1.25, "1.2 ms"), (12.5, "12 ms"), (1234.5, "1.23 s")]
 )
 def test_durations_are_short(milliseconds: float, text: str) -> None:
-    assert report._duration(milliseconds) == text
+    assert duration(milliseconds) == text
 
 
 def test_the_signature_of_a_tool_says_what_is_optional() -> None:

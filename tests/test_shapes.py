@@ -287,10 +287,36 @@ def test_a_schema_in_a_circle_is_read() -> None:
     assert reader.step(shape, "other").presence == "no"
 
 
+def test_a_schema_that_doubles_at_each_step_is_read() -> None:
+    assert Reader().step(schema_shape({"allOf": [{"$ref": "#"}, {"$ref": "#"}]}), "a")
+    steps = {f"s{n}": {"allOf": [{"$ref": f"#/$defs/s{n + 1}"}] * 2} for n in range(18)}
+    doubling = {"$ref": "#/$defs/s0", "$defs": {**steps, "s18": {"type": "string"}}}
+    assert Reader().kinds(schema_shape(doubling)) == {"string"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "code", "message"),
+    [
+        ({"required": ["b"]}, "missing_argument", "lacks 'b'"),
+        ({"additionalProperties": False}, "unexpected_argument", "has 'a' too much"),
+        ({"maxProperties": 0}, "wrong_argument", "has to have at most 0 members, not an object"),
+    ],
+)
+def test_what_only_the_library_sees_in_a_literal_is_told_in_words(
+    rule: Any, code: str, message: str
+) -> None:
+    given = Exactly({"a": 1})
+    found = Comparison(Reader()).arguments(given, {"if": {}, "then": rule})
+    assert [each.code for each in found] == [code]
+    assert found[0].message.startswith(message)
+
+
 def test_too_many_ways_to_fit_are_as_good_as_unknown() -> None:
     options = [{"type": "object", "properties": {"a": {"const": n}}} for n in range(9)]
     wide = {"allOf": [{"anyOf": options}, {"anyOf": options}, {"anyOf": options}]}
     assert Reader().step(schema_shape(wide), "zzz").presence == "unknown"
+    wider = {"allOf": [{"anyOf": [{"type": "object"}] * 64}, *[{"anyOf": options}] * 2]}
+    assert Reader().step(schema_shape(wider), "zzz").presence == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -309,3 +335,11 @@ def test_too_many_ways_to_fit_are_as_good_as_unknown() -> None:
 )
 def test_a_shape_in_words(shape: Shape, words: str) -> None:
     assert Reader().describe(shape) == words
+
+
+def test_an_object_is_open_if_one_that_it_may_be_is() -> None:
+    reader = Reader()
+    open_one = schema_shape({"type": "object", "properties": {"a": {}}})
+    closed = schema_shape({"type": "object", "additionalProperties": False})
+    assert reader.is_open(Either((closed, open_one)))
+    assert not reader.is_open(Either((closed, Exactly({"a": 1}))))

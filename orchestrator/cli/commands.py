@@ -23,6 +23,7 @@ from orchestrator.encoding import to_json
 from orchestrator.errors import ConfigError, Problem, WorkflowError
 from orchestrator.loading import uncollected
 from orchestrator.sources import located
+from orchestrator.wording import counted
 
 if TYPE_CHECKING:
     from orchestrator.config import Server
@@ -94,8 +95,8 @@ def validate(options: argparse.Namespace) -> int:
     assert workflow is not None
     plan = workflow.plan
     print(
-        f"{options.file}: valid: {_count(len(plan.tasks), 'task')} in "
-        f"{_count(len(plan.generations), 'generation')} on {_count(len(plan.servers), 'server')}"
+        f"{options.file}: valid: {counted(len(plan.tasks), 'task')} in "
+        f"{counted(len(plan.generations), 'generation')} on {counted(len(plan.servers), 'server')}"
     )
     return 0
 
@@ -104,24 +105,25 @@ def _found_in(options: argparse.Namespace) -> tuple[Workflow | None, list[Proble
     """The workflow, if it is one, and everything that is found in it."""
     from orchestrator.workflow import Workflow
 
-    workflow = None
+    workflow = left = None
     found: list[Problem] = []
     try:
         workflow = Workflow.load(options.file)
     except WorkflowError as error:
+        from orchestrator.recovery import read_again, recover
+
         found += error.problems
+        left = recover(read_again(options.file), found)
     try:
-        if workflow is None:
-            check_servers(options)
-        else:
+        if workflow is not None:
             found += known_of(options, workflow).findings
+        elif left is not None:
+            found += left.telling(known_of(options, left.workflow).findings)
+        else:
+            check_servers(options)
     except ConfigError as error:
         found += of_servers(options.servers or DEFAULT_SERVERS, error)
     return workflow, located(found, options.file)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def plan(options: argparse.Namespace) -> int:

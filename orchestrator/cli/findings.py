@@ -70,9 +70,9 @@ def tell(options: argparse.Namespace, error: WorkflowError) -> None:
 
 def complain(what: object) -> None:
     """Say on stderr what went wrong. A server may have had a say in it, so nothing is obeyed."""
-    from orchestrator.differences import visible
+    from orchestrator.wording import visible
 
-    print(f"orchestrator: {visible(str(what))}", file=sys.stderr)
+    print("orchestrator:", visible(str(what), keep="\n"), file=sys.stderr)
 
 
 def say_asking() -> None:

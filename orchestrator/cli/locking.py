@@ -21,10 +21,10 @@ from orchestrator.cli.findings import complain, say_asking
 from orchestrator.cli.running import in_event_loop
 from orchestrator.client import Orchestrator
 from orchestrator.config import Server, load_config
-from orchestrator.differences import visible
 from orchestrator.errors import CallError, ConfigError, Problem, WorkflowError
 from orchestrator.lockfile import NEWER, Difference, Lock, lock_command, lock_path
 from orchestrator.planning import unknown_server
+from orchestrator.wording import counted, visible
 
 FAILED, WRONG = 1, 2
 MAX_NAMES = 10
@@ -54,9 +54,10 @@ class _Found:
 
     def __str__(self) -> str:
         kinds = Counter[str](difference.kind for difference in self.tools)
-        told = [f"{_count(kinds[kind], 'tool')} {kind}" for kind in KINDS if kinds[kind]]
+        told = [f"{counted(kinds[kind], 'tool')} {kind}" for kind in KINDS if kinds[kind]]
         servers = (("added", self.new), ("removed", self.gone))
-        return ", ".join([*told, *(f"{_count(len(n), 'server')} {how}" for how, n in servers if n)])
+        told += [f"{counted(len(names), 'server')} {how}" for how, names in servers if names]
+        return ", ".join(told)
 
 
 def lock_servers(options: argparse.Namespace, servers_file: Path) -> int:
@@ -186,7 +187,7 @@ def _show(found: _Found, before: Lock, listed: Lock) -> None:
 def _with_tools(tools: Mapping[str, object]) -> str:
     shown = ", ".join(visible(name) for name in list(tools)[:MAX_NAMES])
     more = ", ..." if len(tools) > MAX_NAMES else ""
-    return f", {_count(len(tools), 'tool')}: {shown}{more}" if tools else ", no tools"
+    return f", {counted(len(tools), 'tool')}: {shown}{more}" if tools else ", no tools"
 
 
 def _save(lock: Lock, path: Path, servers: Servers) -> None:
@@ -205,7 +206,3 @@ def _with_secrets(lock: Lock, servers: Servers) -> Iterator[str]:
         for name, definition in tools.items():
             if server in servers and servers[server].redact(definition) != definition:
                 yield f"{server}:{name}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

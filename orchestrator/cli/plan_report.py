@@ -15,6 +15,7 @@ from rich.text import Text
 from orchestrator.cli.report import new_console
 from orchestrator.forecast import Forecast, TaskForecast
 from orchestrator.telling import lines_of
+from orchestrator.wording import listed
 
 MAX_ROWS = 200
 """Rich lays out some 3,000 rows a second."""
@@ -62,17 +63,11 @@ def _add_generation(
 
 
 def _shares(sizes: list[int]) -> list[int]:
-    """How many rows each generation gets, `MAX_ROWS` in all: as many for each as there may be."""
+    """How many rows each generation gets, `MAX_ROWS` in all."""
     if sum(sizes) <= MAX_ROWS:
         return sizes
-    sizes = sizes[:MAX_ROWS]
-    share, left, open_ = 0, MAX_ROWS, len(sizes)
-    for size in sorted(sizes):
-        share = left // open_
-        if size > share:
-            break
-        left, open_ = left - size, open_ - 1
-    return [min(size, max(share, 1)) for size in sizes]
+    share = max(MAX_ROWS // len(sizes), 1)
+    return [min(size, share) for size in sizes[:MAX_ROWS]]
 
 
 def _cells(task: TaskForecast) -> Iterator[Text]:
@@ -83,6 +78,4 @@ def _cells(task: TaskForecast) -> Iterator[Text]:
     word = task.effects.word
     style = next((style for start, style in STYLES.items() if word.startswith(start)), "dim")
     yield Text(word, style=style)
-    needs = task.task.dependencies
-    more = f" and {len(needs) - MAX_WAITS:,} more" if len(needs) > MAX_WAITS else ""
-    yield Text(", ".join(needs[:MAX_WAITS]) + more)
+    yield Text(listed(task.task.dependencies, MAX_WAITS))

@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.calls import Tool
-from orchestrator.differences import visible
 from orchestrator.results import RunResult, TaskResult
 from orchestrator.signatures import signature
+from orchestrator.wording import cut, duration, listed, visible
 from orchestrator.workflow import Workflow
 
 MAX_ROWS = 60
@@ -83,7 +83,7 @@ def _row(task: TaskResult, target: str, *, timed: bool) -> list[Text | str]:
         Text(target, style="dim"),
         _status(task),
         str(task.generation),
-        _duration(task.duration_ms) if task.attempts and timed else "",
+        duration(task.duration_ms) if task.attempts and timed else "",
         str(task.attempts or ""),
     ]
 
@@ -96,8 +96,8 @@ def _status(task: TaskResult) -> Text:
 
 def _why(task: TaskResult) -> str:
     error = task.error
-    why = visible(f"{error.kind}: {error.message}" if error else task.reason or "")
-    return why if len(why) <= MAX_ERROR else why[: MAX_ERROR - 3] + "..."
+    why = f"{error.kind}: {error.message}" if error else task.reason or ""
+    return cut(visible(why, keep="\n"), MAX_ERROR)
 
 
 def _assumed(result: RunResult) -> list[Text]:
@@ -108,8 +108,7 @@ def _assumed(result: RunResult) -> list[Text]:
             by_note.setdefault(origin.note, []).append(task)
     lines = []
     for note, tasks in list(by_note.items())[:MAX_ASSUMED]:
-        more = f" and {len(tasks) - MAX_ASSUMED:,} more" if len(tasks) > MAX_ASSUMED else ""
-        lines.append(Text(f"assumed for {', '.join(tasks[:MAX_ASSUMED])}{more}: {note}"))
+        lines.append(Text(f"assumed for {listed(tasks, MAX_ASSUMED)}: {note}"))
     if len(by_note) > MAX_ASSUMED:
         lines.append(Text(f"and {len(by_note) - MAX_ASSUMED:,} more; --json has them all"))
     return lines
@@ -119,11 +118,11 @@ def _summary(result: RunResult) -> list[Text]:
     counts = Counter(task.status for task in result.tasks.values())
     told = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     style = STYLES.get(result.status, "")
-    took = "" if result.dry_run else f", in {_duration(result.duration_ms)}"
+    took = "" if result.dry_run else f", in {duration(result.duration_ms)}"
     lines = [Text.assemble((result.status, style), f": {told}{took} by {result.schedule}")]
     lines += _assumed(result) if result.dry_run else _times(result)
     if result.error is not None:
-        why = visible(f"{result.error.kind}: {result.error.message}")
+        why = visible(f"{result.error.kind}: {result.error.message}", keep="\n")
         lines.append(Text(why, style="red"))
     return lines
 
@@ -133,7 +132,7 @@ def _times(result: RunResult) -> list[Text]:
     lines = [_speedup(result)] if called > 1 else []
     if (waited_ms := max(task.waited_ms for task in result.tasks.values())) >= NOTABLE_MS:
         what = "for its server, a slot, a rate or a lock"
-        lines.append(Text(f"a task waited up to {_duration(waited_ms)} {what}", style="dim"))
+        lines.append(Text(f"a task waited up to {duration(waited_ms)} {what}", style="dim"))
     return lines
 
 
@@ -141,16 +140,10 @@ def _speedup(result: RunResult) -> Text:
     other = result.other_schedule
     return Text(
         f"speedup {result.speedup:.2f}x over the sum of the task times "
-        f"({_duration(result.sequential_ms)}); critical path "
-        f"{_duration(result.critical_path_ms)}; {other['schedule']} would have taken "
-        f"{_duration(other['duration_ms'])}"
+        f"({duration(result.sequential_ms)}); critical path "
+        f"{duration(result.critical_path_ms)}; {other['schedule']} would have taken "
+        f"{duration(other['duration_ms'])}"
     )
-
-
-def _duration(milliseconds: float) -> str:
-    if milliseconds < 1000:
-        return f"{milliseconds:.0f} ms" if milliseconds >= 10 else f"{milliseconds:.1f} ms"
-    return f"{milliseconds / 1000:.2f} s"
 
 
 def print_tools(tools: list[Tool]) -> None:

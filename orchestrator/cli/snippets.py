@@ -19,6 +19,7 @@ from rich.text import Text
 from orchestrator.encoding import to_json
 from orchestrator.errors import MAX_SHOWN, Problem, steps
 from orchestrator.sources import Place, Source
+from orchestrator.wording import counted
 
 WIDE = 120  # cells, where no terminal says otherwise
 NARROW = 40
@@ -79,9 +80,7 @@ def count(findings: Sequence[Problem]) -> str:
     for finding in findings:
         numbers[finding.severity] += 1
     return ", ".join(
-        f"{numbers[severity]:,} {severity}{'' if numbers[severity] == 1 else 's'}"
-        for severity in STYLES
-        if numbers[severity]
+        counted(numbers[severity], severity) for severity in STYLES if numbers[severity]
     )
 
 

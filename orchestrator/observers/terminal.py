@@ -33,7 +33,7 @@ from orchestrator.events import (
     TaskStarted,
     TaskWaiting,
 )
-from orchestrator.literals import visible
+from orchestrator.wording import counted, visible
 
 MAX_ROWS = 15
 
@@ -147,8 +147,7 @@ class Progress:
         return Text(f"{place}{f' ({done})' if done else ''}", style="bold")
 
     def _starting(self) -> str:
-        number = len(self._servers)
-        return f"starting {number} server{'' if number == 1 else 's'}" if number else ""
+        return f"starting {counted(len(self._servers), 'server')}" if self._servers else ""
 
     def _rows(self) -> Table:
         table = Table.grid(padding=(0, 1))

@@ -1,0 +1,61 @@
+"""Pieces of sentences for people: short, visible, and with the right number.
+
+The rule of this file: text in, text out, of a bounded length; it knows nothing of what is said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+# What Unicode calls default-ignorable, or shows as nothing, and Python nevertheless as printable.
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef]"
+)
+
+
+def cut(text: str, limit: int) -> str:
+    """A text of at most `limit` characters, which ends in `...` if something is missing."""
+    return text if len(text) <= limit else text[: max(limit - 3, 0)] + "..."
+
+
+def counted(number: int, what: str) -> str:
+    """How many of something: `1 task`, `2,000 tasks`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def listed(names: Iterable[str], most: int, between: str = ", ") -> str:
+    """Names in a line; of very many the first ones, and how many more there are."""
+    all_names = list(names)
+    more = f" and {len(all_names) - most:,} more" if len(all_names) > most else ""
+    return between.join(all_names[:most]) + more
+
+
+def duration(milliseconds: float) -> str:
+    """A time: `1.2 ms`, `12 ms`, `1.20 s`."""
+    if milliseconds < 1000:
+        return f"{milliseconds:.0f} ms" if milliseconds >= 10 else f"{milliseconds:.1f} ms"
+    return f"{milliseconds / 1000:.2f} s"
+
+
+def visible(text: str, keep: str = "") -> str:
+    """A text in which everything can be seen: what no eye sees is an escape as in JSON, `\\u200b`.
+
+    That is all that is not printable by Unicode (control characters, what only formats, such as
+    zero-width characters and marks of direction, blanks other than the space, what is not assigned)
+    and what is printed as nothing. The characters of `keep` stay.
+    """
+    if text.isprintable() and not _UNSEEN.search(text):
+        return text
+    return "".join(c if c in keep or _is_seen(c) else escaped(c) for c in text)
+
+
+def _is_seen(character: str) -> bool:
+    return character.isprintable() and not _UNSEEN.match(character)
+
+
+def escaped(character: str) -> str:
+    """A character as JSON escapes it."""
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
