@@ -226,7 +226,7 @@ class _Checker:
                     f"{text!r} means something only in the arguments and locks of a task with "
                     "for_each"
                 )
-                hint = "to leave items out, filter the list: ${OUTPUT[id][?field > `1`]}"
+                hint = "to leave items out, filter the list: ${OUTPUT[id][?field > 1]}"
                 problem = Problem("no_item_here", message, where, task, (), hint, text=text)
                 self.problems.append(problem)
             case "ERROR" if place.name is None:
