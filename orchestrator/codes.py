@@ -44,6 +44,7 @@ Code = Literal[
     "server_not_locked",
     "server_unavailable",
     "tool_changed",
+    "tools_not_checked",
     "unannotated_tools",
     "unexpected_argument",
     "unknown_field",

@@ -223,6 +223,26 @@ def test_a_result_that_cannot_be_written_goes_to_stdout(
     assert "cannot be written" in capsys.readouterr().err
 
 
+def test_validate_says_where_no_tool_was_checked(
+    write: Write,
+    servers: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = write(echo("a", 1))
+    assert main(["validate", path, "--servers", servers, "--offline"]) == 0
+    told = capsys.readouterr()
+    assert "valid in itself (no tool was checked: no server was asked (--offline)" in told.out
+    assert told.err == ""
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert main(["validate", path, "--json"]) == 0
+    findings = json.loads(capsys.readouterr().out)
+    assert findings["valid"] is True
+    assert [note["code"] for note in findings["notes"]] == ["tools_not_checked"]
+
+
 def test_validate_says_valid_or_everything_that_is_wrong(
     write: Write, servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -51,16 +51,21 @@ def known_of(options: argparse.Namespace, workflow: Workflow) -> Known:
 
     path = options.servers or DEFAULT_SERVERS
     if options.servers is None and not path.exists():
-        return Known(findings(workflow, {}, {}))
+        return Known([_unchecked(f"there is no {path} here"), *findings(workflow, {}, {})])
     servers = _servers(options, path)
     lock = lock_of(options)
     if lock is None and not options.offline:
         return _asked(workflow, servers)
     unknown = unknown_servers(workflow, servers) if servers else []
     if lock is None:
-        return Known([*unknown, *findings(workflow, servers, {})], servers=servers)
+        unchecked = _unchecked("no server was asked (--offline), and there is no lock file")
+        return Known([unchecked, *unknown, *findings(workflow, servers, {})], servers=servers)
     known = _locked(workflow, servers, lock)
     return replace(known, findings=[*unknown, *known.findings])
+
+
+def _unchecked(why: str) -> Problem:
+    return Problem("tools_not_checked", f"no tool was checked: {why}", severity="note")
 
 
 def check_servers(options: argparse.Namespace) -> None:
