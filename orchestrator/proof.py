@@ -114,7 +114,9 @@ class _Prover:
         output = self._output_of(task)
         if policies.for_each is not None:
             output = ArrayOf(output)
-        self._outputs[task.id] = any_of([output, *self._fallback(task)])
+        if policies.fallback is not None:
+            output = any_of([output, *self._fallback(task)])
+        self._outputs[task.id] = output
         if may_lack:
             self._may_lack(task)
         if self._always_succeeds(task):
@@ -131,8 +133,7 @@ class _Prover:
     def _fallback(self, task: TaskPlan) -> Iterator[Shape]:
         """What stands in for the output."""
         fallback = task.policies.fallback
-        if fallback is None:
-            return
+        assert fallback is not None
         around = replace(self._around(task), in_fallback=True)
         if isinstance(fallback, Target):
             self._call(fallback, task, around, ("fallback", "arguments"))

@@ -47,6 +47,7 @@ class Reader:
     """Reads shapes; each schema is unfolded once."""
 
     def __init__(self) -> None:
+        self._kinds: dict[tuple[int, int], Types] = {}
         self._layouts: dict[int, tuple[Variant, Layout]] = {}
         self._members: dict[tuple[int, str], tuple[Variant, Found]] = {}
         self._unfolded: dict[tuple[int, int], tuple[Known, tuple[Variant, ...]]] = {}
@@ -90,7 +91,11 @@ class Reader:
             case Exactly(value):
                 return frozenset({json_type(value)})
             case Known():
-                return frozenset().union(*map(types_of, self.variants(shape)))
+                key = id(shape.schema), id(shape.root)
+                if key not in self._kinds:
+                    found = frozenset().union(*map(types_of, self.variants(shape)))
+                    self._kinds[key] = found  # `variants` keeps the schema
+                return self._kinds[key]
             case ListOf() | ArrayOf():
                 return frozenset({"array"})
             case Members():

@@ -135,8 +135,8 @@ def _is_large(shape: Shape) -> bool:
     level, seen = [shape], 0
     for _ in range(MAX_LEVELS):
         seen += len(level)
-        if seen > MAX_PARTS:
-            return True
+        if not level or seen > MAX_PARTS:
+            return bool(level)
         level = [part for each in level for part in _parts(each)]
     return bool(level)
 
