@@ -122,7 +122,7 @@ class Inference:
                 is_length = reference.or_length and index == len(reference.path) - 1
                 if is_length and self._reader.kinds(shape) & {"array", "string"}:
                     return INTEGER
-                self._no_such_place(reference, index, found, path)
+                self._no_such_place(reference, index, shape, found, path)
                 return _SAID_ALREADY
             if found.presence == "maybe":
                 self._maybe_absent(reference, index, path)
@@ -147,7 +147,10 @@ class Inference:
                 return around.item
         return INTEGER
 
-    def _no_such_place(self, reference: Reference, index: int, found: Found, path: Path) -> None:
+    def _no_such_place(
+        self, reference: Reference, index: int, shape: Shape, found: Found, path: Path
+    ) -> None:
+        """Tell of a step that leads nowhere from a shape."""
         segment = reference.path[index]
         missing = format_path((segment,))
         holder = f"{_base(reference)}{format_path(reference.path[:index])}"
@@ -156,19 +159,13 @@ class Inference:
         meant = certain(str(segment), near)
         value = json.dumps(_with_step(reference, index, meant)) if meant is not None else ""
         severity: Severity = "error"
-        if reference.root == "INPUT" and self._is_open(reference, index):
+        if reference.root == "INPUT" and isinstance(segment, str) and self._reader.is_open(shape):
+            # Whoever gives the input may give it names that its schema does not declare.
             message += ", and its schema allows others"
             severity = "warning"
         self.found.append(
             Finding(path, "unknown_place", severity, message, reference.text, near, value)
         )
-
-    def _is_open(self, reference: Reference, index: int) -> bool:
-        """Whether somebody may give an input a name that its schema does not declare."""
-        shape = self._root(reference)
-        for segment in reference.path[:index]:
-            shape = self._reader.step(shape, segment).shape
-        return isinstance(reference.path[index], str) and self._reader.is_open(shape)
 
     def _maybe_absent(self, reference: Reference, index: int, path: Path) -> None:
         missing = format_path(reference.path[index : index + 1])

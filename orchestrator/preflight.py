@@ -140,9 +140,8 @@ def locked_problems(workflow: Workflow, servers: Mapping[str, Server], lock: Loc
         servers: The settings of the servers; what is not in them is left to others.
         lock: The definitions of their tools.
     """
-    named = [server for server in workflow.plan.servers if server in servers]
-    listed = {server: lock.of(server) for server in named if server in lock}
-    unlocked = {server for server in named if server not in lock}
+    listed = _locked(workflow, servers, lock)
+    unlocked = {name for name in workflow.plan.servers if name in servers and name not in lock}
     found = tool_problems(workflow, servers, listed, lock)
     for task, target, at in workflow.plan.calls if unlocked else ():
         if target.server in unlocked:

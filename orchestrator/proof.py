@@ -13,6 +13,7 @@ from typing import Any
 
 from orchestrator.calls import Tool
 from orchestrator.comparison import Comparison
+from orchestrator.conversion import ALL_TYPES
 from orchestrator.errors import Problem, pointer
 from orchestrator.finding import Finding
 from orchestrator.inference import Inference, references_in
@@ -151,23 +152,19 @@ class _Prover:
         """The item of a `for_each`."""
         kinds = self._reader.kinds(each)
         text = each.text if isinstance(each, Sourced) else ""
+        wants = f"for_each wants a list, and {text or 'it'}"
+        found: list[Finding] = []
         if "array" not in kinds:
-            message = f"for_each wants a list, and {text or 'it'} is {self._reader.describe(each)}"
-            self._problems.add(
-                [Finding((), "not_a_list", "error", message, text)], task, ("for_each",)
-            )
-            return Unknown("")
-        if not isinstance(_plain(each), Unknown) and kinds != {"array"} and len(kinds) < 7:
-            rest = words(kinds - {"array"})
-            message = f"for_each wants a list, and {text or 'it'} may be {rest}"
-            self._problems.add(
-                [Finding((), "may_not_fit", "warning", message, text)], task, ("for_each",)
-            )
+            message = f"{wants} is {self._reader.describe(each)}"
+            found.append(Finding((), "not_a_list", "error", message, text))
+        elif kinds not in ({"array"}, ALL_TYPES):
+            message = f"{wants} may be {words(kinds - {'array'})}"
+            found.append(Finding((), "may_not_fit", "warning", message, text))
         if _plain(each) == Exactly([]):
             message = "for_each has no items, so nothing is called"
-            self._problems.add([Finding((), "no_calls", "warning", message)], task, ("for_each",))
-        element = self._reader.element(each)
-        return Unknown("") if element is None else element
+            found.append(Finding((), "no_calls", "warning", message))
+        self._problems.add(found, task, ("for_each",))
+        return self._reader.element(each) or Unknown("")
 
     def _output_of(self, target: Target) -> Shape:
         tool = self._tools.get(target.target)

@@ -22,6 +22,8 @@ from orchestrator.workflow import Workflow
 MAX_ROUNDS = 8
 _STANDS_IN = "?"
 _UNKNOWN = f'$INPUT["{_STANDS_IN}"]'
+# Behind a mistake in the file these say nothing that matters yet.
+_OF_NO_WEIGHT = frozenset({"unused_input", "tools_not_checked"})
 _OF_THE_WHOLE_TASK = frozenset({"id", "tool"})
 _TAKING_ANYTHING = frozenset({"arguments", "args", "params", "for_each", "fallback"})
 
@@ -43,11 +45,12 @@ class Recovered:
         return [finding for finding in findings if not self._is_ours(finding)]
 
     def _is_ours(self, finding: Problem) -> bool:
-        if finding.code == "unused_input" or repr(_STANDS_IN) in finding.message:
+        if finding.code in _OF_NO_WEIGHT or repr(_STANDS_IN) in finding.message:
             return True
         if _UNKNOWN in finding.text or _UNKNOWN in finding.message:
             return True
-        return any(_overlap(finding.path, cut) for cut in self.cut)
+        # What is said of the whole file, as of a server that did not start, has no place in it.
+        return bool(finding.path) and any(_overlap(finding.path, cut) for cut in self.cut)
 
 
 def _overlap(path: str, cut: str) -> bool:

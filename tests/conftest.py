@@ -1,8 +1,15 @@
-"""Every async test runs on every backend."""
+"""Every async test runs on every backend; what several files of tests write."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
+
+Write = Callable[..., str]
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -10,3 +17,15 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     """The event loop that a test runs on."""
     backend: str = request.param
     return backend
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a workflow of these tasks to a file."""
+
+    def write_file(*tasks: dict[str, Any], **fields: Any) -> str:
+        path = tmp_path / "flow.json"
+        path.write_text(json.dumps({"tasks": list(tasks), **fields}))
+        return str(path)
+
+    return write_file

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,10 @@ import pytest
 
 from orchestrator.cli import main
 from orchestrator.cli.arguments import build_parser
+from tests.conftest import Write
 from tests.servers import alive
 
 ROOT = Path(__file__).parents[1]
-
-Write = Callable[..., str]
 
 
 @pytest.fixture
@@ -33,18 +31,6 @@ def servers(tmp_path: Path) -> str:
         "[servers.gone]\ncommand = 'no-such-program'\n"
     )
     return str(path)
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    """Write a workflow of these tasks to a file."""
-
-    def write_file(*tasks: dict[str, Any], **fields: Any) -> str:
-        path = tmp_path / "flow.json"
-        path.write_text(json.dumps({"tasks": list(tasks), **fields}))
-        return str(path)
-
-    return write_file
 
 
 def echo(name: str, value: Any) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import json
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,10 @@ from orchestrator.cli.report import DRY_RUN, print_result
 from orchestrator.forecast import forecast
 from orchestrator.results import MadeUp
 from orchestrator.workflow import Workflow
+from tests.conftest import Write
 from tests.fakes import workflow
 
 ROOT = Path(__file__).parents[1]
-Write = Callable[..., str]
 
 
 @pytest.fixture
@@ -34,18 +33,6 @@ def servers(tmp_path: Path) -> str:
         "[servers.gone]\ncommand = 'no-such-program'\n"
     )
     return str(path)
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    """Write a workflow of these tasks to a file."""
-
-    def write_file(*tasks: dict[str, Any], **fields: Any) -> str:
-        path = tmp_path / "flow.json"
-        path.write_text(json.dumps({"tasks": list(tasks), **fields}))
-        return str(path)
-
-    return write_file
 
 
 def append(name: str, value: Any, **more: Any) -> dict[str, Any]:

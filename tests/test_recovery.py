@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mock_servers import news, weather
-from orchestrator import Orchestrator, WorkflowError
+from orchestrator import Orchestrator, Server, WorkflowError
 from orchestrator.recovery import read_again, recover
 from orchestrator.workflow import Workflow
 
@@ -91,6 +91,14 @@ async def test_behind_any_mistake_the_other_tasks_are_checked(mistake: dict[str,
             ("unknown_place", "/tasks/2/arguments/limit"),
         }
     assert all("?" not in p.message.replace("?:", "") or p.code == "unknown_field" for p in found)
+
+
+@pytest.mark.anyio
+async def test_a_server_that_did_not_start_is_told_of_behind_a_mistake_too() -> None:
+    task = {"id": "b", "tool": "gone:tool", "timeout": 5}
+    async with Orchestrator({"gone": Server(command="no-such-program")}) as orchestrator:
+        found = await orchestrator.findings({"tasks": [task]})
+    assert [p.code for p in found] == ["unknown_field", "server_unavailable"]
 
 
 def test_any_two_mistakes_are_survived() -> None:
