@@ -34,7 +34,7 @@ from benchmarks.measure import (
 )
 from benchmarks.scenarios import Document
 from orchestrator import Orchestrator
-from orchestrator.pool import ServerPool
+from orchestrator.servers.pool import ServerPool
 
 LIMIT = 10
 """The calls in flight where both sides are limited; the default of a workflow."""

@@ -28,11 +28,11 @@ from benchmarks.measure import (
     paired,
     take_turns,
 )
-from orchestrator.calls import Tool
-from orchestrator.loading import uncollected
-from orchestrator.lockfile import Lock
-from orchestrator.proof import prove
-from orchestrator.workflow import Workflow
+from orchestrator.check.checker import prove
+from orchestrator.schema.tool import Tool
+from orchestrator.servers.loading import uncollected
+from orchestrator.servers.lockfile import Lockfile
+from orchestrator.workflow.model import Workflow
 
 SIZES = (1_000, 10_000)
 BARE = "bare jsonschema"
@@ -68,7 +68,7 @@ async def measure(wanted: frozenset[str], settings: Settings, tell: Tell) -> Non
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "servers.toml").write_text('[servers.news]\ncommand = "is-never-started"\n')
-        Lock.made_of([SEARCH]).save(folder / "servers.lock")
+        Lockfile.made_of([SEARCH]).save(folder / "servers.lock")
         for size in SIZES:
             path = folder / f"plan-{size}.json"
             path.write_text(json.dumps(plan(size)), encoding="utf-8")

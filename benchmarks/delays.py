@@ -26,7 +26,7 @@ from benchmarks.measure import (
 from benchmarks.panels import longest_path
 from benchmarks.scenarios import Document, Graph
 from orchestrator import Orchestrator, RunResult, Workflow
-from orchestrator.planning import Plan
+from orchestrator.workflow.plan import Plan
 
 Variants = Mapping[str, Mapping[str, Any]]
 

@@ -28,7 +28,7 @@ from benchmarks.measure import (
 )
 from benchmarks.scenarios import nothing
 from orchestrator import Run, Workflow
-from orchestrator.calls import Call
+from orchestrator.calls.call import Call
 
 WIDTH = 100
 """The tasks of each generation."""

@@ -23,12 +23,12 @@ import anyio
 from anyio.abc import SocketStream
 
 from orchestrator import CallError, Server
-from orchestrator.calls import Call
-from orchestrator.events import Event, ServerFailed, ServerReady, ServerToolsChanged
-from orchestrator.pool import ServerPool
-from orchestrator.wrappers import with_timeout
+from orchestrator.calls.call import Call
+from orchestrator.calls.middleware import with_timeout
+from orchestrator.engine.events import Event, ServerFailed, ServerReady, ServerToolsChanged
+from orchestrator.servers.pool import ServerPool
 from tests.http_server import HttpServer, Json, answer
-from tests.servers import faulty
+from tests.real_servers import faulty
 
 LIMIT_S = 60.0
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from benchmarks.processes import Process
 from benchmarks.scenarios import Document
-from orchestrator.results import TaskResult
+from orchestrator.engine.result import TaskResult
 
 Schedule = Literal["generations", "dataflow"]
 

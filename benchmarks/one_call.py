@@ -17,9 +17,9 @@ from typing import Any
 from benchmarks import scenarios
 from benchmarks.delays import check
 from orchestrator import Workflow
-from orchestrator.config import Server
-from orchestrator.engine import Run
-from orchestrator.pool import ServerPool
+from orchestrator.engine.run import Run
+from orchestrator.servers.config import Server
+from orchestrator.servers.pool import ServerPool
 
 BURST = 200
 

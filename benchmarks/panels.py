@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.measure import Bar, Measurement, percentile
-from orchestrator.graph import lengths_below
-from orchestrator.planning import Plan
+from orchestrator.workflow.graph import lengths_below
+from orchestrator.workflow.plan import Plan
 
 SEQUENTIAL = "sequential"
 # With more tasks than that, their groups are named and not each of them.

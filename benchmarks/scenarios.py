@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.config import Server
+from orchestrator.servers.config import Server
 
 HERE = Path(__file__).resolve().parent.parent
 DELAY_MS = 100

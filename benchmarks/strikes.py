@@ -22,8 +22,8 @@ from benchmarks.hits import HITS, SERVERS, Outcome, Schedule, Strike
 from benchmarks.processes import Process
 from benchmarks.scenarios import HERE
 from orchestrator import Orchestrator, Server
-from orchestrator.engine import Run
-from orchestrator.events import Event, ServerFailed, ServerStarting, TaskSettled
+from orchestrator.engine.events import Event, ServerFailed, ServerStarting, TaskSettled
+from orchestrator.engine.run import Run
 
 LIMIT_S = 60.0
 """A run that is not over by then, with all its processes gone, hangs."""

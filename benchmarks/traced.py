@@ -11,7 +11,7 @@ from statistics import median
 from typing import Literal
 
 from benchmarks.recorded import Order, Trace
-from orchestrator.workflow import Schedule
+from orchestrator.workflow.model import Schedule
 
 SLOTS = (0, 8, 32)
 AIM, AIM_WHERE_SLOTS_BIND = 1.03, 1.10

@@ -28,9 +28,9 @@ from benchmarks.one_call import call_cost_ms, opened, server_cost_ms
 from benchmarks.recorded import NoTracesError, Trace, load_all
 from benchmarks.traced import Measured, Variant, variants
 from orchestrator import RunResult, Statistics, Workflow
-from orchestrator.calls import Call, Caller
-from orchestrator.engine import Run
-from orchestrator.pool import ServerPool
+from orchestrator.calls.call import Call, Caller
+from orchestrator.engine.run import Run
+from orchestrator.servers.pool import ServerPool
 
 FOLDER = Path("../shared/cases/traces")
 QUICK = ("bacass", "hic", "srasearch-10a-003")

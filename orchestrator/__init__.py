@@ -1,25 +1,24 @@
 """Runs a plan of tool calls over many MCP servers at once.
 
-The map, from the edges to the core; imports point one way, downwards:
-
-    cli, observers   the command line, and who watches a run
-    client           Orchestrator, the front door   opening   servers that start while tasks run
-    briefing         what a model is told           guide, example_plan   how to write a workflow
-    forecast, svg    what a plan will do            rehearsal a caller for dry runs, samples
-    pool, keeper, breaker, config   the servers     connection, stdio, http   one session, its bytes
-    lockfile         what tools have to be like     definitions, differences   as JSON; between two
-    engine           Run: decisions, calls and events, to a result
-    performing       one task: its call, one for each item, and the fallback's
-    schedules        when each task starts          calls     a call, and the policies around it
-    priorities       which goes first under a limit statistics   what calls took in earlier runs
-    limits, retries  slots, locks, rates; whether a call is made again
-    outcomes         how a task ends; decide()      events, results   what a run tells and returns
-    workflow         the file as a model            checking, planning, graph   compiled, ordered
-    references       $OUTPUT[id], $INPUT.x          expressions, paths   ${...}, and places in JSON
-    errors           every exception, as a tree
-
 A schedule decides when each task starts, a pure function decides whether and with what, a caller
-makes the call on one of many MCP servers, and observers are told.
+makes the call on one of many MCP servers, and observers receive the events.
+
+The rooms, from the edges to the ground; a room imports only rooms below it:
+
+    cli            arguments in, exit code out
+    client         Orchestrator, the front door: wires the rooms together
+    observers      receive events: terminal, JSON Lines, statistics
+    report         text and pictures of a plan
+    servers        sessions: which servers are alive, what they list
+    transport      bytes to and from one server
+    engine         when, whether and with what: from a Plan to a RunResult
+    calls          one call and the middleware around it
+    check          static analysis against the tools' schemas
+    workflow       the file as a valid Workflow with its Plan
+    schema         JSON Schemas and tool definitions
+    expressions    $OUTPUT[...] and ${...}
+    documents      JSON and YAML as text, values and places in them
+    errors         every exception, as a tree
 """
 
 from __future__ import annotations
@@ -28,11 +27,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestrator.briefing import catalog_text
-    from orchestrator.calls import Tool
+    from orchestrator.check.checker import prove
     from orchestrator.client import Orchestrator
-    from orchestrator.config import Server
-    from orchestrator.engine import Run
+    from orchestrator.engine.decide import ItemResult
+    from orchestrator.engine.events import Event
+    from orchestrator.engine.result import RunResult, TaskResult
+    from orchestrator.engine.run import Run
+    from orchestrator.engine.task_state import Activity, RunState
     from orchestrator.errors import (
         CallError,
         ConfigError,
@@ -42,14 +43,12 @@ if TYPE_CHECKING:
         TaskError,
         WorkflowError,
     )
-    from orchestrator.events import Event
-    from orchestrator.jobs import Activity, RunState
-    from orchestrator.lockfile import Lock
-    from orchestrator.outcomes import ItemResult
-    from orchestrator.proof import prove
-    from orchestrator.results import RunResult, TaskResult
-    from orchestrator.statistics import Statistics
-    from orchestrator.workflow import Task, Workflow, workflow_schema
+    from orchestrator.observers.statistics import Statistics
+    from orchestrator.report.prompt import catalog_text
+    from orchestrator.schema.tool import Tool
+    from orchestrator.servers.config import Server
+    from orchestrator.servers.lockfile import Lockfile
+    from orchestrator.workflow.model import Task, Workflow, workflow_schema
 
 __all__ = [
     "Activity",
@@ -57,7 +56,7 @@ __all__ = [
     "ConfigError",
     "Event",
     "ItemResult",
-    "Lock",
+    "Lockfile",
     "Orchestrator",
     "OrchestratorError",
     "Problem",
@@ -80,11 +79,13 @@ __all__ = [
 
 # Imported when first asked for: a command that needs only the standard library loads nothing else.
 _HOMES = {
-    "briefing": ("catalog_text",),
-    "calls": ("Tool",),
     "client": ("Orchestrator",),
-    "config": ("Server",),
-    "engine": ("Run",),
+    "check.checker": ("prove",),
+    "engine.decide": ("ItemResult",),
+    "engine.events": ("Event",),
+    "engine.result": ("RunResult", "TaskResult"),
+    "engine.run": ("Run",),
+    "engine.task_state": ("Activity", "RunState"),
     "errors": (
         "CallError",
         "ConfigError",
@@ -94,14 +95,12 @@ _HOMES = {
         "TaskError",
         "WorkflowError",
     ),
-    "events": ("Event",),
-    "jobs": ("Activity", "RunState"),
-    "lockfile": ("Lock",),
-    "outcomes": ("ItemResult",),
-    "proof": ("prove",),
-    "results": ("RunResult", "TaskResult"),
-    "statistics": ("Statistics",),
-    "workflow": ("Task", "Workflow", "workflow_schema"),
+    "observers.statistics": ("Statistics",),
+    "report.prompt": ("catalog_text",),
+    "schema.tool": ("Tool",),
+    "servers.config": ("Server",),
+    "servers.lockfile": ("Lockfile",),
+    "workflow.model": ("Task", "Workflow", "workflow_schema"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -18,22 +18,14 @@ from typing import Any, Self, TypedDict, Unpack
 
 import anyio
 
-from orchestrator.calls import Call, Caller, Tool
-from orchestrator.config import load_config
-from orchestrator.engine import Run
-from orchestrator.errors import (
-    CallError,
-    ConfigError,
-    Problem,
-    WorkflowError,
-)
-from orchestrator.events import Announcer, Event, Observer
-from orchestrator.fitting import check_arguments
-from orchestrator.lockfile import Lock
-from orchestrator.locks import Locks
-from orchestrator.opening import Opening
-from orchestrator.planning import unknown_server
-from orchestrator.pool import ServerPool
+from orchestrator.calls.call import Call, Caller
+from orchestrator.calls.limits import Locks
+from orchestrator.calls.middleware import with_retry, with_slots, with_timeout
+from orchestrator.engine.decide import check_arguments
+from orchestrator.engine.events import Announcer, Event, Observer
+from orchestrator.engine.result import RunResult
+from orchestrator.engine.run import Run
+from orchestrator.errors import CallError, ConfigError, Problem, WorkflowError
 from orchestrator.preflight import (
     allowed_tools,
     check_against,
@@ -43,13 +35,16 @@ from orchestrator.preflight import (
     check_overrides,
     not_locked,
     tool_changed,
+    unknown_server,
     unknown_servers,
     unknown_tool,
 )
-from orchestrator.results import RunResult
-from orchestrator.targets import servers_of
-from orchestrator.workflow import Schedule, Workflow
-from orchestrator.wrappers import with_retry, with_slots, with_timeout
+from orchestrator.schema.tool import Tool
+from orchestrator.servers.config import load_config, servers_of
+from orchestrator.servers.lockfile import Lockfile
+from orchestrator.servers.pool import ServerPool
+from orchestrator.startup import Startup
+from orchestrator.workflow.model import Schedule, Workflow
 
 WorkflowSource = str | Path | Mapping[str, Any] | Workflow
 
@@ -81,7 +76,7 @@ class Orchestrator:
     def __init__(
         self,
         servers: Mapping[str, Any],
-        lock: Lock | None = None,
+        lock: Lockfile | None = None,
         *,
         observers: Iterable[Observer] = (),
     ) -> None:
@@ -112,8 +107,8 @@ class Orchestrator:
         """
         servers = load_config(path)
         if isinstance(lock, bool):
-            return cls(servers, Lock.beside(path) if lock else None, observers=observers)
-        return cls(servers, Lock.load(lock), observers=observers)
+            return cls(servers, Lockfile.beside(path) if lock else None, observers=observers)
+        return cls(servers, Lockfile.load(lock), observers=observers)
 
     def __repr__(self) -> str:
         return f"Orchestrator({self._pool!r})"
@@ -200,7 +195,7 @@ class Orchestrator:
         if loaded.timeout_s is not None or all(map(self._pool.usable, loaded.plan.servers)):
             yield await self._ready_run(loaded, values, watching, settings)
             return
-        opening = Opening(loaded, self._pool, Announcer(watching))
+        opening = Startup(loaded, self._pool, Announcer(watching))
         self._pool.start_soon(opening.open)
         try:
             await opening.until_a_call_may_go_out()
@@ -277,7 +272,7 @@ class Orchestrator:
         **settings: Unpack[RunSettings],
     ) -> Run:
         """The `Run` that `dry_run` executes; takes and raises what that does."""
-        from orchestrator.rehearsal import Rehearsal, missing_tools
+        from orchestrator.dry_run import DryRunCaller, missing_tools
 
         watching = (*self._observers, *observers)
         loaded, values = self._checked(workflow, inputs, settings)
@@ -288,7 +283,7 @@ class Orchestrator:
             tools = self._pool.catalogue(loaded.plan.servers)
         elif problems := missing_tools(loaded, tools):
             raise WorkflowError(loaded.name, problems)
-        rehearsal = Rehearsal(loaded, tools, self.failure)
+        rehearsal = DryRunCaller(loaded, tools, self.failure)
         return new_run(
             loaded,
             rehearsal,
@@ -361,8 +356,8 @@ class Orchestrator:
         Raises:
             WorkflowError: The workflow is so wrong in itself that nothing more can be said of it.
         """
-        from orchestrator.recovery import read_again, recover
-        from orchestrator.sources import located
+        from orchestrator.workflow.recovery import read_again, recover
+        from orchestrator.workflow.source_map import located
 
         try:
             loaded = Workflow.load(workflow)
@@ -466,8 +461,8 @@ class Orchestrator:
 
         Raises:
             WorkflowError: There is no such server or tool.
-            CallError: The call failed; a `MisfitError`, if the arguments do not fit the schema of
-                the tool, so that it was not made.
+            CallError: The call failed; an `InvalidArgumentsError` if the arguments do not fit the
+                tool's schema, so that no call was made.
         """
         server, _, name = target.partition(":")
         tool = await self._tool(server, name)

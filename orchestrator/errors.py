@@ -5,22 +5,16 @@
     │   ├── ConfigError     the same for servers.toml and the like
     │   └── ServerStartError  a server marked `required = true` did not start
     └── CallError           the world's fault, while a task ran: what an outcome's error is made of
-        └── MisfitError     its arguments do not fit their schema, so that it was not made
+        └── InvalidArgumentsError     its arguments do not fit their schema, so that it was not made
 
 The rule of this file: an error carries facts, and builds its own message from them.
 """
 
 from __future__ import annotations
 
-import difflib
-import heapq
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any, Literal, get_args
-
-from orchestrator.codes import Code, Severity
 
 ErrorKind = Literal[
     "tool_error",
@@ -34,9 +28,6 @@ ErrorKind = Literal[
     "internal",
 ]
 ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
-_SHORT_LIST = 200
-_VERY_CLOSE = 0.8
-_WORD = re.compile(r"[0-9]+|[^\W\d_]+")
 MAX_SHOWN = 200
 RETRYABLE_KINDS = frozenset({"tool_error", "timeout", "server_unavailable", "protocol_error"})
 
@@ -196,7 +187,7 @@ class CallError(OrchestratorError):
         return self.error.kind
 
 
-class MisfitError(CallError):
+class InvalidArgumentsError(CallError):
     """The arguments of a call do not fit the `inputSchema` of its tool: it was not made.
 
     Args:
@@ -208,70 +199,62 @@ class MisfitError(CallError):
         super().__init__("invalid_arguments", message, **details)
 
 
-def nearest(name: str, known: Iterable[str], count: int = 3) -> tuple[str, ...]:
-    """The names in `known` that look most like `name`, best first.
+Severity = Literal["error", "warning", "note"]
 
-    Compared without regard to case, with `difflib.get_close_matches` (ratio 0.6 and above).
-    """
-    folded: dict[str, str] = {}
-    for candidate in known:
-        folded.setdefault(candidate.casefold(), candidate)
-    wanted = name.casefold()
-    likely = folded if len(folded) <= _SHORT_LIST else _sharing_most_pairs(wanted, folded)
-    close = difflib.get_close_matches(wanted, likely, n=count, cutoff=0.6)
-    return tuple(folded[match] for match in close)
-
-
-def certain(name: str, alternatives: Iterable[str]) -> str | None:
-    """The one alternative that `name` is a slip of the hand for; None if that is not certain.
-
-    It is the same but for its case; or the only one that is very close (`difflib` ratio 0.8 and
-    above), and no number and no single letter in it is another: `day_2` is no slip for `day_1`.
-    """
-    folded = name.casefold()
-    known = list(alternatives)
-    same = [other for other in known if other.casefold() == folded]
-    close = same or [other for other in known if _is_very_close(folded, other.casefold())]
-    if len(close) != 1:
-        return None
-    (only,) = close
-    return only if same or _marks(folded) == _marks(only.casefold()) else None
-
-
-def _is_very_close(name: str, other: str) -> bool:
-    return difflib.SequenceMatcher(None, name, other).ratio() >= _VERY_CLOSE
-
-
-def _marks(name: str) -> list[str]:
-    """The numbers and the single letters in a name, which tell names of one kind apart."""
-    return [word for word in _WORD.findall(name) if len(word) == 1 or word.isdecimal()]
-
-
-def replace_op(path: str, value: Any) -> dict[str, Any]:
-    """The operation of a JSON Patch (RFC 6902) that puts `value` in the place of what is there."""
-    return {"op": "replace", "path": path, "value": value}
-
-
-def move_op(origin: str, path: str) -> dict[str, Any]:
-    """The operation of a JSON Patch (RFC 6902) that gives a member another name."""
-    return {"op": "move", "from": origin, "path": path}
-
-
-def _sharing_most_pairs(name: str, known: Iterable[str]) -> list[str]:
-    """The names that share most pairs of letters with `name`: `difflib` is slow on thousands."""
-    pairs = _pairs(name)
-    return heapq.nlargest(_SHORT_LIST, known, key=lambda other: len(pairs & _pairs(other)))
-
-
-def _pairs(name: str) -> set[tuple[str, str]]:
-    return set(pairwise(name))
-
-
-def pointer(*parts: str | int) -> str:
-    """A JSON Pointer (RFC 6901) made of its reference tokens."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
-
-
-def steps(path: str) -> list[str]:
-    """The reference tokens of a JSON Pointer (RFC 6901)."""
-    return [step.replace("~1", "/").replace("~0", "~") for step in path.split("/")[1:]]
+Code = Literal[
+    "always_null",
+    "contradiction",
+    "cycle",
+    "denied_tool",
+    "doubled_field",
+    "duplicate_id",
+    "likely_reference",
+    "malformed_document",
+    "malformed_lock",
+    "malformed_reference",
+    "malformed_variable",
+    "may_not_fit",
+    "maybe_absent",
+    "means_nothing",
+    "missing_argument",
+    "missing_field",
+    "missing_input",
+    "missing_variable",
+    "never_an_output",
+    "never_retried",
+    "never_runs",
+    "never_true",
+    "no_calls",
+    "no_error_here",
+    "no_item_here",
+    "no_servers",
+    "not_a_list",
+    "not_json",
+    "retry_of_a_writer",
+    "self_reference",
+    "server_not_locked",
+    "server_unavailable",
+    "tool_changed",
+    "tools_not_checked",
+    "unannotated_tools",
+    "unexpected_argument",
+    "unknown_field",
+    "unknown_input",
+    "unknown_place",
+    "unknown_server",
+    "unknown_task",
+    "unknown_tool",
+    "unknown_type",
+    "unreadable_file",
+    "unusable_schema",
+    "unused_input",
+    "unwritable_file",
+    "usage",
+    "wrong_argument",
+    "wrong_expression",
+    "wrong_input",
+    "wrong_schema",
+    "wrong_type",
+    "wrong_value",
+]
+CODES: tuple[Code, ...] = get_args(Code)

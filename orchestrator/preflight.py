@@ -7,30 +7,27 @@ moment counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.calls import Tool
-from orchestrator.catalogue import is_allowed
-from orchestrator.config import Server
-from orchestrator.errors import (
-    Problem,
-    ServerStartError,
-    WorkflowError,
-    certain,
-    nearest,
-    replace_op,
+from orchestrator.documents.pointer import pointer, replace_op
+from orchestrator.documents.suggest import certain, nearest
+from orchestrator.engine.schedules import SCHEDULES
+from orchestrator.errors import Problem, ServerStartError, WorkflowError
+from orchestrator.schema.tool import Tool
+from orchestrator.servers.catalog import is_allowed
+from orchestrator.servers.config import Server
+from orchestrator.servers.lockfile import Lockfile
+from orchestrator.workflow.inputs import complete_inputs
+from orchestrator.workflow.model import Workflow
+from orchestrator.workflow.plan import (
+    TaskPlan,
 )
-from orchestrator.inputs import complete_inputs
-from orchestrator.lockfile import Lock
-from orchestrator.planning import unknown_server
-from orchestrator.priorities import problems_of_estimates
-from orchestrator.schedules import SCHEDULES
-from orchestrator.workflow import Workflow
 
 if TYPE_CHECKING:
-    from orchestrator.pool import ServerPool
+    from orchestrator.servers.pool import ServerPool
 
 Listed = Mapping[str, Mapping[str, Tool]]
 """All tools that servers list, by server and name; a server that is not in it is not known."""
@@ -94,19 +91,21 @@ def _locked_problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
     lock = pool.lock
     if lock is None:
         return []
-    from orchestrator.proof import errors_in
+    from orchestrator.check.checker import errors_in
 
     tools = allowed_tools(pool.servers, _locked(workflow, pool.servers, lock))
     return [*locked_problems(workflow, pool.servers, lock), *errors_in(workflow, tools)]
 
 
-def _locked(workflow: Workflow, servers: Mapping[str, Server], lock: Lock) -> Listed:
+def _locked(workflow: Workflow, servers: Mapping[str, Server], lock: Lockfile) -> Listed:
     """The tools of the servers that a workflow names, as far as they are in the lock."""
     named = [server for server in workflow.plan.servers if server in servers and server in lock]
     return {server: lock.of(server) for server in named}
 
 
-def check_against(workflow: Workflow, servers: Mapping[str, Server], lock: Lock) -> list[Problem]:
+def check_against(
+    workflow: Workflow, servers: Mapping[str, Server], lock: Lockfile
+) -> list[Problem]:
     """Everything that shows in a workflow beside the tools of a lock, without any server.
 
     A server that is not in the lock is a warning: nothing is known of its tools.
@@ -132,7 +131,9 @@ def check_open(workflow: Workflow, pool: ServerPool) -> list[Problem]:
     return [*found, *findings(workflow, pool.servers, listed)]
 
 
-def locked_problems(workflow: Workflow, servers: Mapping[str, Server], lock: Lock) -> list[Problem]:
+def locked_problems(
+    workflow: Workflow, servers: Mapping[str, Server], lock: Lockfile
+) -> list[Problem]:
     """What is wrong with the tools that a workflow names, as far as the lock can tell.
 
     Args:
@@ -158,7 +159,7 @@ def _only_warned(problem: Problem) -> Problem:
     return replace(problem, severity="warning", message=message)
 
 
-def not_locked(lock: Lock, server: str, at: str = "", task: str | None = None) -> Problem:
+def not_locked(lock: Lockfile, server: str, at: str = "", task: str | None = None) -> Problem:
     """The problem of a server that is not in the lock."""
     message = f"server {server!r} is not in {lock.source}, so that its tools are not known"
     hint = f"lock it with: {lock.update_command(server)}"
@@ -175,8 +176,8 @@ def findings(workflow: Workflow, servers: Mapping[str, Server], listed: Listed) 
         servers: The settings of the servers.
         listed: The tools that are known; may be empty.
     """
-    from orchestrator.advice import warnings_of
-    from orchestrator.proof import prove
+    from orchestrator.check.checker import prove
+    from orchestrator.check.lint import warnings_of
 
     serial = {name for name, server in servers.items() if server.max_concurrency == 1}
     tools = allowed_tools(servers, listed)
@@ -228,7 +229,7 @@ def check_online(workflow: Workflow, pool: ServerPool, so_far: str = "nothing wa
 
 
 def tool_problems(
-    workflow: Workflow, servers: Mapping[str, Server], listed: Listed, lock: Lock | None = None
+    workflow: Workflow, servers: Mapping[str, Server], listed: Listed, lock: Lockfile | None = None
 ) -> list[Problem]:
     """The tools that a workflow names, and their servers do not have, or that may not be called.
 
@@ -289,7 +290,7 @@ def unknown_tool(
     server: Server,
     listed: Mapping[str, Tool],
     tool: str,
-    lock: Lock | None = None,
+    lock: Lockfile | None = None,
     at: str = "",
     task: str | None = None,
 ) -> Problem:
@@ -330,6 +331,56 @@ def refused(
     """The error of a workflow in which these are wrong, with their places if it has a file."""
     if workflow.source is None:
         return kind(workflow.name, problems, so_far)
-    from orchestrator.sources import located
+    from orchestrator.workflow.source_map import located
 
     return kind(str(workflow.source), located(problems, workflow.source), so_far)
+
+
+def unknown_server(
+    server: str,
+    known: Iterable[str],
+    task: TaskPlan | None = None,
+    at: str = "",
+    tool: str = "",
+) -> Problem:
+    """The problem of a server that is not among those that are known.
+
+    Args:
+        server: The name that is wrong.
+        known: The names of all servers.
+        task: The task that names it, if one does.
+        at: Where, as a JSON Pointer.
+        tool: The tool that is named with it, so that the name can be mended.
+    """
+    names = list(known)
+    near = nearest(server, names)
+    hint = "" if near else f"servers: {', '.join(names)}"
+    message = f"there is no server {server!r}"
+    meant = certain(server, near)
+    operations = (replace_op(at, f"{meant}:{tool}"),) if meant and tool else ()
+    name = task.id if task else None
+    return Problem(
+        "unknown_server", message, at, name, near, hint, text=server, replacement=operations
+    )
+
+
+def problems_of_estimates(tasks: Iterable[str], estimates: Mapping[str, float]) -> list[Problem]:
+    """What is wrong with a caller's estimates: tasks that are not there, times that are none."""
+    return list(_problems(list(tasks), estimates)) if estimates else []
+
+
+def _problems(tasks: list[str], estimates: Mapping[str, float]) -> Iterator[Problem]:
+    known = set(tasks)
+    for task, seconds in estimates.items():
+        path = pointer("estimates", task)
+        if task not in known:
+            near = nearest(str(task), tasks)
+            yield Problem("unknown_task", f"there is no task {task!r}", path, None, near)
+        elif not _is_a_time(seconds):
+            message = f"an estimate has to be a number of seconds from 0 on, not {seconds!r}"
+            yield Problem("wrong_value", message, path, task)
+
+
+def _is_a_time(seconds: object) -> bool:
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    return is_number and 0 <= seconds <= sys.float_info.max  # type: ignore[operator]

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from orchestrator.events import ItemSettled, TaskSettled, TaskStarted
-from orchestrator.results import RunResult, TaskResult
-from orchestrator.workflow import Schedule, Workflow
+from orchestrator.engine.events import ItemSettled, TaskSettled, TaskStarted
+from orchestrator.engine.result import RunResult, TaskResult
+from orchestrator.workflow.model import Schedule, Workflow
 from tests.model import Case, Settled, ends_the_run, generations, run_output, run_status, settle_all
 from tests.rules import Expected, broken_rules, is_exact
 from tests.stage import Stage, as_file, play

@@ -8,9 +8,9 @@ from typing import Any
 
 import anyio
 
-from orchestrator.calls import Call
+from orchestrator.calls.call import Call
 from orchestrator.errors import CallError
-from orchestrator.workflow import Workflow
+from orchestrator.workflow.model import Workflow
 
 Row = tuple[float, Any]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
-from orchestrator.events import RunSettled, TaskSettled
+from orchestrator.engine.events import RunSettled, TaskSettled
 from tests.model import Case, Settled, Task, Unit, generations, turn
 from tests.stage import Entry, Stage
 

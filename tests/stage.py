@@ -12,13 +12,14 @@ from typing import Any, Literal
 
 import anyio
 
-from orchestrator.calls import Call, ServerPolicy, Tool
-from orchestrator.engine import Run
+from orchestrator.calls.call import Call, ServerPolicy
+from orchestrator.calls.limits import Slots
+from orchestrator.engine.events import Event, TaskSettled
+from orchestrator.engine.result import RunResult
+from orchestrator.engine.run import Run
 from orchestrator.errors import CallError
-from orchestrator.events import Event, TaskSettled
-from orchestrator.limits import Slots
-from orchestrator.results import RunResult
-from orchestrator.workflow import Schedule, Workflow
+from orchestrator.schema.tool import Tool
+from orchestrator.workflow.model import Schedule, Workflow
 from tests.model import SERVER_TIMEOUT_S, Case, Fault, Lock, Retry, Task, Unit
 
 FOREVER_S = 1e6

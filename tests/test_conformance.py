@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator import Orchestrator, Tool, Workflow
 from tests.conformance.client import SERVER, plan
-from tests.servers import ROOT, program
+from tests.real_servers import ROOT, program
 
 SCRIPT = runpy.run_path(str(ROOT / "scripts" / "conformance"))
 LISTING = """Client scenarios (test against a client):

@@ -15,17 +15,16 @@ from mock_servers import text as texts
 from orchestrator.cli import main
 from orchestrator.cli.arguments import build_parser
 from orchestrator.client import Orchestrator
-from orchestrator.codes import CODES
-from orchestrator.config import FIELDS as SERVER_FIELDS
-from orchestrator.config import Server, load_config
-from orchestrator.diagrams import plan_document
-from orchestrator.documents import read_document
-from orchestrator.errors import ERROR_KINDS
-from orchestrator.events import Event, ServerEvent
-from orchestrator.forecast import forecast
-from orchestrator.lockfile import Lock
-from orchestrator.svg import svg
-from orchestrator.workflow import Task, Workflow, workflow_schema
+from orchestrator.documents.parse import read_document
+from orchestrator.engine.events import Event, ServerEvent
+from orchestrator.errors import CODES, ERROR_KINDS
+from orchestrator.report.diagrams import plan_document
+from orchestrator.report.forecast import forecast
+from orchestrator.report.svg import svg
+from orchestrator.servers.config import FIELDS as SERVER_FIELDS
+from orchestrator.servers.config import Server, load_config
+from orchestrator.servers.lockfile import Lockfile
+from orchestrator.workflow.model import Task, Workflow, workflow_schema
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").iterdir())
@@ -166,7 +165,7 @@ async def test_the_types_that_are_shown_are_checked(
     workflow = next(block for block in blocks(README, "json") if 'condition"' in block)
     servers = {"weather": weather.server, "news": news.server, "text": texts.server}
     async with Orchestrator(servers) as orchestrator:
-        lock = Lock.made_of(await orchestrator.tools())
+        lock = Lockfile.made_of(await orchestrator.tools())
     monkeypatch.chdir(tmp_path)
     Path("types.json").write_text(workflow)
     Path("servers.toml").write_text(
@@ -180,7 +179,7 @@ async def test_the_types_that_are_shown_are_checked(
 def test_every_fault_in_the_documentation_has_a_test() -> None:
     rows = re.findall(r"^\| .*\| (.+?) \|$", FAULTS, re.MULTILINE)
     named = {row.strip("`") for row in rows if row.startswith("`test_")}
-    written = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    written = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     assert len(named) > 20
     assert [name for name in sorted(named) if f"def {name}(" not in written] == []
 

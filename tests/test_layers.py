@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import subprocess
 import sys
@@ -14,151 +15,65 @@ import pytest
 import orchestrator
 
 PACKAGE = Path(orchestrator.__file__).parent
-# From the ground up: a module may import those of its own row and of the rows above it.
-LAYERS = [
-    {"codes", "errors", "encoding", "breaker", "clock", "framing", "certainty", "spans", "wording"},
-    {"paths", "documents", "tokens", "scope", "literals", "mending"},
-    {"expressions", "canonical"},
-    {"sources"},
-    {"templates", "references", "conversion", "contents", "graph", "inputs", "schemas"},
-    {"shapes", "notation", "signatures", "misfits"},
-    {"unfolding"},
-    {"reader"},
-    {"surroundings", "finding", "function_shapes"},
-    {"comparison"},
-    {"expression_shapes"},
-    {"inference"},
-    {"fitting", "policies"},
-    {"planning"},
-    {"checking", "priorities"},
-    {"outcomes", "workflow"},
-    {"results", "limits", "retries"},
-    {"adaptive", "crew", "locks"},
-    {
-        "events",
-        "schedules",
-        "calls",
-        "summary",
-        "gate",
-        "guide",
-        "example_plan",
-        "briefing",
-    },
-    {"effects", "counting", "capacity", "wishes", "samples"},
-    {"rehearsal"},
-    {"wrappers", "definitions"},
-    {"differences"},
-    {"jobs", "reporting"},
-    {"performing"},
-    {"engine", "config", "redaction", "stderr"},
-    {"lockfile"},
-    {"receipts", "progress", "catalogue", "processes", "outbox", "stdio", "http"},
-    {"sharing"},
-    {
-        "transports",
-        "faults",
-        "listing",
-        "requests",
-        "listener",
-        "attendant",
-        "elicitation",
-        "clients",
-        "connection",
-        "loading",
-        "keeper",
-        "pool",
-    },
-    {
-        "advice",
-        "contradictions",
-        "lookalikes",
-        "recovery",
-        "problems",
-        "proof",
-        "preflight",
-        "statistics",
-        "targets",
-        "opening",
-    },
-    {"client", "forecast", "telling"},
-    {"diagrams", "layout", "svg"},
-    {"observers"},
-    {"cli"},
-]
-CORE_ENDS_BEFORE = next(n for n, layer in enumerate(LAYERS) if "config" in layer)
-KNOWS_MCP = {
-    "connection",
-    "transports",
-    "http",
-    "sharing",
-    "processes",
-    "outbox",
-    "stdio",
-    "requests",
-    "clients",
-    "faults",
-    "listing",
-    "attendant",
-    "elicitation",
-}
+ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
+KNOW_MCP = ("servers", "transport")
+KNOW_RICH = ("cli", "observers")
+# Rooms that run under a virtual clock: they read no clock but anyio's.
+CORE = ("documents", "expressions", "schema", "workflow", "check", "calls", "engine")
 
 
 def modules() -> Iterator[tuple[str, Path]]:
+    """Each module with its room, empty for the ground."""
     for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        yield parts[0], path
+        parts = path.relative_to(PACKAGE).parts
+        yield parts[0] if len(parts) > 1 else "", path
 
 
 def imports(path: Path) -> Iterator[str]:
-    """The modules that a file imports when it runs; those for type checking do not count."""
-    tree = ast.parse(path.read_text())
-    typing_only = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if id(node) in typing_only:
-            continue
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield node.module or ""
 
 
-def layer_of(module: str) -> int:
-    found = [number for number, layer in enumerate(LAYERS) if module in layer]
-    assert found, f"{module!r} has no layer: give it one"
-    return found[0]
+def tops(path: Path) -> set[str]:
+    return {imported.partition(".")[0] for imported in imports(path)}
 
 
-def test_imports_point_one_way() -> None:
-    for module, path in modules():
-        if module in ("__init__", "__main__"):
-            continue
-        for imported in imports(path):
-            top, _, rest = imported.partition(".")
-            if top == "orchestrator" and rest:
-                below = rest.partition(".")[0]
-                assert layer_of(below) <= layer_of(module), f"{path.name} imports {imported}"
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_has_a_face_that_states_its_rule_and_lists_its_modules(room: str) -> None:
+    face = importlib.import_module(f"orchestrator.{room}")
+    assert "Rule: " in (face.__doc__ or ""), f"{room}: state the room's one rule"
+    listed = set(face.__all__)
+    assert list(face.__all__) == sorted(listed)
+    there = {path.stem for path in (PACKAGE / room).glob("*.py")} - {"__init__"}
+    missing = {name for name in listed - there if not hasattr(face, name)}
+    assert not missing, f"{room}: {missing} do not exist"
 
 
-def test_only_the_connection_knows_mcp_and_only_the_edges_know_rich() -> None:
-    for module, path in modules():
-        tops = {imported.partition(".")[0] for imported in imports(path)}
-        if tops & {"mcp", "httpx2"}:
-            assert module in KNOWS_MCP, f"{path.name} imports {tops & {'mcp', 'httpx2'}}"
-        if "rich" in tops:
-            assert module in ("cli", "observers"), path.name
+@pytest.mark.parametrize("room", ROOMS)
+def test_other_rooms_import_only_what_a_room_shows(room: str) -> None:
+    listed = set(importlib.import_module(f"orchestrator.{room}").__all__)
+    for other, path in modules():
+        if other != room:
+            start = f"orchestrator.{room}."
+            used = {name.removeprefix(start) for name in imports(path) if name.startswith(start)}
+            assert used <= listed, f"{path.name} imports {used - listed}, private to {room}"
+
+
+def test_only_the_edges_know_the_sdk_and_the_terminal() -> None:
+    for room, path in modules():
+        if tops(path) & {"mcp", "mcp_types", "httpx2"}:
+            assert room in KNOW_MCP, path
+        if "rich" in tops(path):
+            assert room in KNOW_RICH, path
 
 
 def test_the_core_reads_no_clock_but_anyios() -> None:
-    core = set().union(*LAYERS[:CORE_ENDS_BEFORE], {"engine"})
-    for module, path in modules():
-        if module in core:
-            tops = {imported.partition(".")[0] for imported in imports(path)}
-            assert not tops & {"time", "datetime", "asyncio", "trio", "random"}, path.name
+    for room, path in modules():
+        if room in CORE:
+            assert not tops(path) & {"time", "datetime", "asyncio", "trio", "random"}, path
 
 
 def test_every_public_name_is_there_and_listed() -> None:
@@ -233,7 +148,7 @@ def test_the_program_of_a_server_is_started_before_the_sdk_is_imported(tmp_path:
     )
     code, before, after = json.loads(done.stdout.splitlines()[-1])
     assert code == 0, done.stderr
-    unwanted = {"rich", "jsonschema", "yaml", "trio", "orchestrator.http"}
+    unwanted = {"rich", "jsonschema", "yaml", "trio", "orchestrator.transport.http"}
     assert not {"mcp", "mcp_types", "httpx2", *unwanted} & set(before)
     assert "mcp" in after
     # The SDK itself imports httpx2, starlette and uvicorn, whatever a session is made of.

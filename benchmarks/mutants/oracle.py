@@ -17,14 +17,14 @@ from jsonschema import Draft202012Validator
 from benchmarks.mutants.originals import Original
 from benchmarks.mutants.sight import Looker, Sight
 from benchmarks.mutants.sites import Document
-from orchestrator.calls import Call
+from orchestrator.calls.call import Call
 from orchestrator.client import new_run
-from orchestrator.conversion import convert
+from orchestrator.engine.result import RunResult
 from orchestrator.errors import CallError, TaskError, WorkflowError
-from orchestrator.inputs import complete_inputs
-from orchestrator.planning import Target
-from orchestrator.results import RunResult
-from orchestrator.workflow import Workflow
+from orchestrator.schema.coercion import convert
+from orchestrator.workflow.inputs import complete_inputs
+from orchestrator.workflow.model import Workflow
+from orchestrator.workflow.plan import CallTemplate
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class _Watch:
         if call.is_fallback:
             target = self._plan.tasks[call.task].policies.fallback
         arguments = copy.deepcopy(call.arguments)
-        if isinstance(target, Target):
+        if isinstance(target, CallTemplate):
             convert(arguments, target.whole, schema)
         return arguments
 

@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.mutants.sites import Document
 from benchmarks.mutants.worlds import Results, World, mock, recorded
 from benchmarks.scenarios import HERE
-from orchestrator.documents import read_document
+from orchestrator.documents.parse import read_document
 
 EXAMPLES = HERE / "examples"
 PLANS = HERE.parent / "shared" / "cases" / "plans"

@@ -14,7 +14,8 @@ from jsonschema import ValidationError
 
 from benchmarks.mutants.reading import read, types_at, types_of
 from benchmarks.mutants.sites import Document, Path, Site, get, sites_of, texts
-from orchestrator.calls import Call, Tool
+from orchestrator.calls.call import Call
+from orchestrator.schema.tool import Tool
 
 Sight = Literal["certain", "undeclared", "possible", "unseen"]
 """How far the schemas show a failure. `certain`: they leave no value that would do; `undeclared`: a

@@ -21,9 +21,10 @@ from benchmarks.mutants.derived import closed, derive
 from mock_servers import delay, keyvalue, news, numbers, text, weather
 from mock_servers.faulty import Faulty
 from mock_servers.wire import RpcError
-from orchestrator.calls import Call, Tool
-from orchestrator.contents import output_of
+from orchestrator.calls.call import Call
 from orchestrator.errors import CallError
+from orchestrator.schema.tool import Tool
+from orchestrator.servers.sdk_results import output_of
 
 Answer = Callable[[Call], Awaitable[Any]]
 Results = Mapping[str, tuple[str, Any]]

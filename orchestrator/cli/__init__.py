@@ -1,8 +1,10 @@
-"""The command line.
+"""The command line: arguments in, exit code out.
 
-The rule of this package: results go to stdout, what is for people's eyes only to stderr; a user's
-mistake is a message and exit code 2, never a traceback. A command imports what it needs when it
-runs, so that `--help` is instant and only what calls a server loads the SDK.
+Rule: results go to stdout, anything only for people to stderr, and a user's mistake is a message
+and exit code 2, never a traceback.
+
+A command imports what it needs when it runs, so that `--help` is instant and only a command that
+calls a server loads the SDK.
 
 Exit codes: 0 success; 1 at least one task failed, or a server did not start; 2 the file, the
 configuration or the usage is wrong and nothing was called that may change anything; 130
@@ -40,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from orchestrator.cli.commands import COMMANDS
-    from orchestrator.cli.findings import complain, tell
-    from orchestrator.errors import CallError, MisfitError, WorkflowError
+    from orchestrator.cli.diagnostics import complain, tell
+    from orchestrator.errors import CallError, InvalidArgumentsError, WorkflowError
 
     try:
         code = COMMANDS[options.command](options)
@@ -52,4 +54,4 @@ def _run(options: argparse.Namespace) -> int:
         return WRONG
     except CallError as error:
         complain(f"{error.kind}: {error}")
-        return WRONG if isinstance(error, MisfitError) else FAILED
+        return WRONG if isinstance(error, InvalidArgumentsError) else FAILED

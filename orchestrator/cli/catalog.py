@@ -9,18 +9,18 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from orchestrator.cli.findings import complain, say_asking
-from orchestrator.encoding import to_json
+from orchestrator.cli.diagnostics import complain, say_asking
+from orchestrator.documents.encode import to_json
 from orchestrator.errors import ConfigError, OrchestratorError
 
 if TYPE_CHECKING:
-    from orchestrator.calls import Tool
-    from orchestrator.config import Server
-    from orchestrator.lockfile import Lock
+    from orchestrator.schema.tool import Tool
+    from orchestrator.servers.config import Server
+    from orchestrator.servers.lockfile import Lockfile
 
 
 def found_tools(
-    servers: Mapping[str, Server], names: Sequence[str], lock: Lock | None = None
+    servers: Mapping[str, Server], names: Sequence[str], lock: Lockfile | None = None
 ) -> tuple[list[Tool], list[OrchestratorError]]:
     """The tools of these servers, of all of them if none is named, and why some have none.
 
@@ -29,7 +29,7 @@ def found_tools(
     Raises:
         ConfigError: There is no such server; with all that there are not.
     """
-    from orchestrator.planning import unknown_server
+    from orchestrator.preflight import unknown_server
 
     if problems := [unknown_server(name, servers) for name in names if name not in servers]:
         raise ConfigError("servers", problems)
@@ -43,7 +43,7 @@ def found_tools(
         return known, []
 
     say_asking()
-    from orchestrator.cli.running import in_event_loop
+    from orchestrator.cli.run import in_event_loop
     from orchestrator.client import Orchestrator
 
     async def ask() -> tuple[list[Tool], list[OrchestratorError]]:
@@ -57,9 +57,9 @@ def found_tools(
 
 def catalog(options: argparse.Namespace) -> int:
     """`orchestrator catalog`."""
-    from orchestrator.briefing import catalog_document, catalog_text
-    from orchestrator.cli.knowing import DEFAULT_SERVERS, lock_of
-    from orchestrator.config import load_config
+    from orchestrator.cli.tool_sources import DEFAULT_SERVERS, lock_of
+    from orchestrator.report.prompt import catalog_document, catalog_text
+    from orchestrator.servers.config import load_config
 
     servers = load_config(options.servers or DEFAULT_SERVERS)
     tools, failures = found_tools(servers, options.server, lock_of(options))

@@ -12,23 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.catalog import catalog, found_tools
-from orchestrator.cli.findings import complain, document, of_servers, show
-from orchestrator.cli.knowing import (
-    DEFAULT_SERVERS,
-    check_servers,
-    known_of,
-    lock_of,
-)
-from orchestrator.encoding import to_json
+from orchestrator.cli.diagnostics import complain, document, of_servers, show
+from orchestrator.cli.tool_sources import DEFAULT_SERVERS, check_servers, known_of, lock_of
+from orchestrator.documents.encode import to_json
+from orchestrator.documents.text import counted
 from orchestrator.errors import ConfigError, Problem, WorkflowError
-from orchestrator.loading import uncollected
-from orchestrator.sources import located
-from orchestrator.wording import counted
+from orchestrator.servers.loading import uncollected
+from orchestrator.workflow.source_map import located
 
 if TYPE_CHECKING:
-    from orchestrator.config import Server
-    from orchestrator.forecast import Forecast
-    from orchestrator.workflow import Workflow
+    from orchestrator.report.forecast import Forecast
+    from orchestrator.servers.config import Server
+    from orchestrator.workflow.model import Workflow
 
 
 def run(options: argparse.Namespace) -> int:
@@ -37,9 +32,9 @@ def run(options: argparse.Namespace) -> int:
         message = "--json and --events - both want stdout: give the events a file"
         raise WorkflowError("usage", [Problem("usage", message)])
     with uncollected():  # until the first server is started, every moment counts
-        from orchestrator.cli.running import run_workflow
-        from orchestrator.config import load_config
-        from orchestrator.workflow import Workflow
+        from orchestrator.cli.run import run_workflow
+        from orchestrator.servers.config import load_config
+        from orchestrator.workflow.model import Workflow
 
         workflow, servers = _both(
             lambda: Workflow.load(options.file),
@@ -67,8 +62,8 @@ def _both(
 
 
 def _inputs(options: argparse.Namespace, workflow: Workflow) -> dict[str, Any]:
-    from orchestrator.documents import read_document
-    from orchestrator.inputs import parse_input
+    from orchestrator.documents.parse import read_document
+    from orchestrator.workflow.inputs import parse_input
 
     inputs: dict[str, Any] = {}
     if options.inputs is not None:
@@ -107,14 +102,14 @@ def validate(options: argparse.Namespace) -> int:
 
 def _found_in(options: argparse.Namespace) -> tuple[Workflow | None, list[Problem]]:
     """The workflow, if it is one, and everything that is found in it."""
-    from orchestrator.workflow import Workflow
+    from orchestrator.workflow.model import Workflow
 
     workflow = left = None
     found: list[Problem] = []
     try:
         workflow = Workflow.load(options.file)
     except WorkflowError as error:
-        from orchestrator.recovery import read_again, recover
+        from orchestrator.workflow.recovery import read_again, recover
 
         found += error.problems
         left = recover(read_again(options.file), found)
@@ -132,8 +127,8 @@ def _found_in(options: argparse.Namespace) -> tuple[Workflow | None, list[Proble
 
 def plan(options: argparse.Namespace) -> int:
     """`orchestrator plan`."""
-    from orchestrator.forecast import forecast
-    from orchestrator.workflow import Workflow
+    from orchestrator.report.forecast import forecast
+    from orchestrator.workflow.model import Workflow
 
     workflow = Workflow.load(options.file)
     inputs, estimates = _given_inputs(options, workflow), _estimates(options, workflow)
@@ -152,20 +147,20 @@ def _print_forecast(
 ) -> None:
     """The plan on stdout, in the form that is asked for."""
     if options.svg:
-        from orchestrator.svg import svg
+        from orchestrator.report.svg import svg
 
         print(svg(foreseen))
     elif options.mermaid or options.dot:
-        from orchestrator import diagrams
+        from orchestrator.report import diagrams
 
         print(diagrams.mermaid(foreseen) if options.mermaid else diagrams.dot(foreseen))
     elif options.json:
-        from orchestrator.diagrams import plan_document
+        from orchestrator.report.diagrams import plan_document
 
         found = [finding.to_dict() for finding in findings]
         print(to_json({**plan_document(foreseen), "warnings": found}, indent=2))
     else:
-        from orchestrator.cli.plan_report import print_plan
+        from orchestrator.cli.tables import print_plan
 
         print_plan(foreseen)
     sys.stdout.flush()
@@ -176,7 +171,7 @@ def _given_inputs(options: argparse.Namespace, workflow: Workflow) -> dict[str, 
     given = _inputs(options, workflow)
     if not given:
         return {}
-    from orchestrator.inputs import complete_inputs
+    from orchestrator.workflow.inputs import complete_inputs
 
     return complete_inputs(workflow.inputs, given, str(options.file), may_miss=True)
 
@@ -184,7 +179,7 @@ def _given_inputs(options: argparse.Namespace, workflow: Workflow) -> dict[str, 
 def _estimates(options: argparse.Namespace, workflow: Workflow) -> dict[str, float]:
     if options.statistics is None:
         return {}
-    from orchestrator.statistics import Statistics
+    from orchestrator.observers.statistics import Statistics
 
     if not options.statistics.exists():
         message = f"{options.statistics} is not there yet: no times are known"
@@ -194,16 +189,16 @@ def _estimates(options: argparse.Namespace, workflow: Workflow) -> dict[str, flo
 
 def tools(options: argparse.Namespace) -> int:
     """`orchestrator tools`."""
-    from orchestrator.config import load_config
+    from orchestrator.servers.config import load_config
 
     servers = load_config(options.servers or DEFAULT_SERVERS)
     found, failures = found_tools(servers, options.server)
     if options.json:
-        from orchestrator.cli.report import tool_document
+        from orchestrator.cli.tables import tool_document
 
         print(to_json([tool_document(tool) for tool in found], indent=2))
     else:
-        from orchestrator.cli.report import print_tools
+        from orchestrator.cli.tables import print_tools
 
         print_tools(found)
     for failure in failures:
@@ -213,17 +208,17 @@ def tools(options: argparse.Namespace) -> int:
 
 def lock(options: argparse.Namespace) -> int:
     """`orchestrator lock`."""
-    from orchestrator.cli.locking import lock_servers
+    from orchestrator.cli.lock import lock_servers
 
     return lock_servers(options, options.servers or DEFAULT_SERVERS)
 
 
 def call(options: argparse.Namespace) -> int:
     """`orchestrator call`."""
-    from orchestrator.cli.running import in_event_loop
+    from orchestrator.cli.run import in_event_loop
     from orchestrator.client import Orchestrator
-    from orchestrator.config import load_config
-    from orchestrator.inputs import parse_input
+    from orchestrator.servers.config import load_config
+    from orchestrator.workflow.inputs import parse_input
 
     server, colon, name = options.target.partition(":")
     if not colon or not server or not name:
@@ -256,7 +251,7 @@ def _schema_of(argument: str, schema: Mapping[str, Any]) -> Any:
 
 def schema(_: argparse.Namespace) -> int:
     """`orchestrator schema`."""
-    from orchestrator.workflow import workflow_schema
+    from orchestrator.workflow.model import workflow_schema
 
     print(to_json(workflow_schema(), indent=2))
     return 0

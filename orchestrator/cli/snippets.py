@@ -16,10 +16,11 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from orchestrator.encoding import to_json
-from orchestrator.errors import MAX_SHOWN, Problem, steps
-from orchestrator.sources import Place, Source
-from orchestrator.wording import counted
+from orchestrator.documents.encode import to_json
+from orchestrator.documents.pointer import steps
+from orchestrator.documents.text import counted
+from orchestrator.errors import MAX_SHOWN, Problem
+from orchestrator.workflow.source_map import LineSpan, Source
 
 WIDE = 120  # cells, where no terminal says otherwise
 NARROW = 40
@@ -129,14 +130,14 @@ class _Page:
     def _help(self, edge: str, what: str, how: str) -> Text:
         return Text.assemble((f"{edge} = ", _EDGE), (what, "bold"), f": {visible(how)}")
 
-    def _where(self, finding: Problem, place: Place | None) -> str:
+    def _where(self, finding: Problem, place: LineSpan | None) -> str:
         at = f":{place.line}:{place.column}" if place else ""
         task = f"task {finding.task!r}" if finding.task is not None else ""
         path = "" if place else finding.path
         inside = ", ".join(filter(None, (task, path)))
         return f"{self._file}{at}{f' ({inside})' if inside else ''}"
 
-    def _snippet(self, finding: Problem, line: str, place: Place) -> Iterator[Text]:
+    def _snippet(self, finding: Problem, line: str, place: LineSpan) -> Iterator[Text]:
         number = str(place.line)
         edge = " " * len(number)
         shown, before, below = excerpt(line, place, self._width - len(number) - len(" | "))
@@ -170,7 +171,7 @@ def _symbol(found: re.Match[str]) -> str:
     return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else "\ufffd"
 
 
-def excerpt(line: str, place: Place, room: int) -> tuple[str, int, int]:
+def excerpt(line: str, place: LineSpan, room: int) -> tuple[str, int, int]:
     """As much of a line as fits, what is to be underlined in it in any case.
 
     Args:

@@ -18,7 +18,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.events import (
+from orchestrator.documents.text import counted, visible
+from orchestrator.engine.events import (
     Event,
     GenerationStarted,
     ItemSettled,
@@ -33,7 +34,6 @@ from orchestrator.events import (
     TaskStarted,
     TaskWaiting,
 )
-from orchestrator.wording import counted, visible
 
 MAX_ROWS = 15
 
@@ -50,7 +50,7 @@ class _Row:
     waits: bool = False
 
 
-class Progress:
+class ProgressDisplay:
     """An observer that shows each running task of the current generation.
 
     Args:

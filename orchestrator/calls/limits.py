@@ -1,0 +1,305 @@
+"""How many at a time, and how many in a span of time: slots and rates.
+
+The rule of this file: nobody who waits is passed over for ever; nothing here knows what is being
+called.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+import anyio.lowlevel
+
+Priority = tuple[float, ...]
+FIRST: Priority = (0.0,)
+
+
+class AbandonedError(Exception):
+    """Who waited was told to give up."""
+
+
+class Slots:
+    """So many calls at a time. Who waits is served by priority, then in the order of asking.
+
+    Groups, such as runs that share a server, take turns, so that none waits for all of another. A
+    slot is given away a moment after it is free: what could start at the same moment, such as the
+    followers of the task that held it, has asked by then. So the order does not depend on the event
+    loop's.
+
+    Args:
+        limit: How many slots there are.
+        name: What one waits for, for people.
+    """
+
+    def __init__(self, limit: int, name: str = "a slot") -> None:
+        self.limit = limit
+        self.name = name
+        self._held = 0
+        self._wanted = 0
+        self._queues: dict[object, list[tuple[Priority, int, Entry]]] = {}
+        self._waiters: dict[object, Entry] = {}
+        self._asked = 0
+        self._giver: Entry | None = None
+
+    def __repr__(self) -> str:
+        free = self.limit - self._held
+        return f"{type(self).__name__}({free} of {self.limit} free, {self._wanted} wanted)"
+
+    def is_busy(self, weight: int = 1) -> bool:
+        """Whether who asks now has to wait."""
+        return self._held + self._wanted + weight > self.limit
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody holds a slot or waits for one."""
+        return not self._held and not self._wanted
+
+    @asynccontextmanager
+    async def slot(self, priority: Priority = FIRST) -> AsyncIterator[None]:
+        """Hold a slot; wait for one if none is free."""
+        await self.acquire(priority)
+        try:
+            yield
+        finally:
+            self.release()
+
+    def release(self, weight: int = 1) -> None:
+        """Give slots back."""
+        self._held -= weight
+        self._appoint_giver()
+
+    async def acquire(
+        self,
+        priority: Priority = FIRST,
+        weight: int = 1,
+        who: object = None,
+        group: object = None,
+    ) -> None:
+        """Take `weight` slots at once, which have to be released; wait until they are free.
+
+        Who waits for many is not overtaken by those behind it who want few.
+
+        Args:
+            priority: The smaller goes first in its group.
+            weight: How many slots.
+            who: By whom `abandon` knows it.
+            group: Groups take turns.
+
+        Raises:
+            AbandonedError: `abandon` was called for `who`.
+        """
+        waiter = _Waiter(weight)
+        self._queue(waiter, priority, who, group)
+        try:
+            while not waiter.is_served:
+                await waiter.woken.wait()
+                if waiter is self._giver:
+                    await anyio.lowlevel.checkpoint()
+                    if not waiter.is_gone:
+                        waiter.woken = anyio.Event()
+                        self._give()
+                if waiter.is_gone:
+                    raise AbandonedError
+        except BaseException:
+            if waiter.is_served:
+                self._held -= weight
+            else:
+                self._wanted -= weight
+            waiter.is_gone = True
+            if waiter is self._giver:
+                self._giver = None
+            self._appoint_giver()
+            raise
+        finally:
+            if who is not None:
+                del self._waiters[who]
+
+    def _queue(self, entry: Entry, priority: Priority, who: object, group: object) -> None:
+        self._asked += 1
+        heapq.heappush(self._queues.setdefault(group, []), (priority, self._asked, entry))
+        self._wanted += entry.weight
+        if who is not None:
+            self._waiters[who] = entry
+        self._appoint_giver()
+
+    def abandon(self, who: object) -> None:
+        """Have whoever waits as `who` give up. Cheaper for those who wait than a cancel scope."""
+        entry = self._waiters.get(who)
+        if entry is not None and not entry.is_served:
+            entry.is_gone = True
+            entry.wake()
+
+    def _first(self) -> Entry | None:
+        """Whose turn it is."""
+        while self._queues:
+            group, queue = next(iter(self._queues.items()))
+            while queue and queue[0][-1].is_gone:
+                heapq.heappop(queue)
+            if queue:
+                return queue[0][-1]
+            del self._queues[group]
+        return None
+
+    def _appoint_giver(self) -> None:
+        """Wake the first in the queue, if it can be served and nobody is about to do that."""
+        if self._giver is None and self._queues:
+            first = self._first()
+            if first is not None and self._held + first.weight <= self.limit:
+                self._giver = first
+                first.wake()
+
+    def _give(self) -> None:
+        self._giver = None
+        while (entry := self._serve_first()) is not None:
+            entry.wake()
+
+    def _serve_first(self) -> Entry | None:
+        """Give the first in the queue what it wants, if there is as much."""
+        first = self._first()
+        if first is None or self._held + first.weight > self.limit:
+            return None
+        group, queue = next(iter(self._queues.items()))
+        heapq.heappop(queue)
+        if len(self._queues) > 1:  # it is another group's turn
+            self._queues[group] = self._queues.pop(group)
+        self._held += first.weight
+        self._wanted -= first.weight
+        first.is_served = True
+        return first
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """Somebody in the queue of `Slots`, who wants `weight` of them."""
+
+    weight: int
+    is_served: bool = field(default=False, init=False)
+    is_gone: bool = field(default=False, init=False)
+
+    def wake(self) -> None:
+        """Be served, or gone, or the one who gives."""
+        raise NotImplementedError
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter(Entry):
+    woken: anyio.Event = field(default_factory=anyio.Event)
+
+    def wake(self) -> None:
+        self.woken.set()
+
+
+class Rate:
+    """So many starts in any span of so many seconds: a sliding window, exact.
+
+    A token bucket lets twice as many through in the first span, and the limiters that are published
+    (aiolimiter, pyrate-limiter, limits) read asyncio's clock or the time of day, so that they run
+    neither on trio nor on a virtual clock.
+
+    Args:
+        count: How many starts.
+        per_s: In how many seconds.
+        name: What one waits for, for people.
+    """
+
+    def __init__(self, count: int, per_s: float, name: str = "the rate") -> None:
+        self.count = count
+        self.per_s = per_s
+        self.name = name
+        self._turn = Slots(1)
+        self._first: object = None
+        self._sleep: anyio.CancelScope | None = None
+        self._starts: deque[float] = deque(maxlen=count)
+
+    def __repr__(self) -> str:
+        return f"Rate({self.count} in {self.per_s:g} s)"
+
+    def is_busy(self) -> bool:
+        """Whether who asks now has to wait."""
+        return self._turn.is_busy() or self._wait_s() > 0
+
+    async def acquire(
+        self, priority: Priority = FIRST, *, who: object = None, group: object = None
+    ) -> None:
+        """Wait until a start is allowed, and keep all others from starting until `release`.
+
+        Raises:
+            AbandonedError: `abandon` was called for `who`.
+        """
+        await self._turn.acquire(priority, who=who, group=group)
+        self._first = who
+        try:
+            with anyio.CancelScope() as self._sleep:
+                while (wait_s := self._wait_s()) > 0:
+                    await anyio.sleep(wait_s)
+                return
+            raise AbandonedError
+        except BaseException:
+            self._turn.release()
+            raise
+        finally:
+            self._first = None
+
+    def abandon(self, who: object) -> None:
+        """Have whoever waits as `who` give up."""
+        self._turn.abandon(who)
+        if self._first is who and self._sleep is not None:
+            self._sleep.cancel()
+
+    def release(self) -> None:
+        """Let the others have their turn."""
+        self._turn.release()
+
+    def note_start(self) -> None:
+        """Note that it starts now."""
+        self._starts.append(anyio.current_time())
+
+    def _wait_s(self) -> float:
+        if len(self._starts) < self.count:
+            return 0.0
+        return self._starts[0] + self.per_s - anyio.current_time()
+
+
+class Locks:
+    """Names that are held, each by one exclusively or by any number shared.
+
+    Who waits is served in the order of asking; a shared lock does not overtake an exclusive one.
+    Taken in the order of their names, so that two can never wait for each other.
+    """
+
+    _ALL = 1 << 30
+
+    def __init__(self) -> None:
+        self._named: dict[str, Slots] = {}
+
+    def __repr__(self) -> str:
+        return f"Locks({sorted(self._named)})"
+
+    def is_busy(self, name: str, *, shared: bool) -> bool:
+        """Whether who asks now has to wait."""
+        return name in self._named and self._named[name].is_busy(self._weight(shared))
+
+    async def acquire(self, name: str, *, shared: bool) -> None:
+        """Take a name, which has to be released in the same mode; wait until it is free."""
+        slots = self._named.setdefault(name, Slots(self._ALL))
+        try:
+            await slots.acquire(weight=self._weight(shared))
+        finally:
+            self._forget(name)
+
+    def release(self, name: str, *, shared: bool) -> None:
+        """Give a name back."""
+        self._named[name].release(self._weight(shared))
+        self._forget(name)
+
+    def _weight(self, shared: bool) -> int:
+        return 1 if shared else self._ALL
+
+    def _forget(self, name: str) -> None:
+        if self._named[name].idle:
+            del self._named[name]

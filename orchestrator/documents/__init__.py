@@ -1,0 +1,22 @@
+"""JSON and YAML as text, values and places in them.
+
+Rule: nothing here knows of workflows, tools or servers.
+
+- `parse` reads a file strictly; `encode` writes JSON that is always valid.
+- `jsonpath` names a place in a value (RFC 9535), `pointer` a place in a file (RFC 6901).
+- `positions` finds the line and column of a place.
+- `validation` turns pydantic's errors into problems; `suggest` finds the nearest valid names.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "encode",
+    "jsonpath",
+    "parse",
+    "pointer",
+    "positions",
+    "suggest",
+    "text",
+    "validation",
+]

@@ -1,0 +1,20 @@
+"""When each task starts, whether it runs and with what: from a `Plan` to a `RunResult`.
+
+Rule: only `run` keeps the state of a run, each task settles exactly once, and no module knows a
+server.
+
+- `schedules` decide when, `decide` whether and with what, `executor` carries a task out.
+- `events` are what a run reports, `emitter` makes them; `result` and `summary` are what it returns.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "decide",
+    "events",
+    "priorities",
+    "result",
+    "run",
+    "schedules",
+    "task_state",
+]

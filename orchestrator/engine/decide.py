@@ -1,0 +1,285 @@
+"""How a task ends, and the decision that begins it.
+
+    pending ── decide() ──▶ Start(arguments) ── the call ──▶ Success | Failure | Cancelled
+                      ├──▶ StartEach(items) ── one call each ──▶ the same, with items
+                      └──▶ Skipped | Failure (a reference that leads nowhere, arguments that
+                                              do not fit the schema of the tool)
+
+    Failure ── a fallback ──▶ Success, recovered
+
+The rule of this file: outcomes are frozen values, and `decide` is a pure function of the outcomes
+before it. It neither waits nor calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from orchestrator.documents.jsonpath import describe, format_path
+from orchestrator.errors import CallError, InvalidArgumentsError, TaskError
+from orchestrator.expressions.scope import Scope
+from orchestrator.expressions.templates import Computed, Template, made_by, to_text
+from orchestrator.expressions.templates import Literal as LiteralTemplate
+from orchestrator.schema.coercion import Conversion, convert
+from orchestrator.schema.notation import signature
+from orchestrator.schema.violations import (
+    MAX_ERRORS,
+    MAX_SIGNATURE,
+    Violation,
+    error_of,
+    joined,
+    violations,
+)
+from orchestrator.workflow.plan import PLAIN, CallTemplate, LockPlan, TaskPlan
+
+if TYPE_CHECKING:
+    from orchestrator.schema.tool import Tool
+
+Status = Literal["success", "error", "skipped", "cancelled"]
+MAX_LOCK_NAME = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Success:
+    """The call gave an output, or a fallback did after the error `recovered`."""
+
+    output: Any
+    recovered: TaskError | None = None
+    status: Status = "success"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The call, or what had to come before it, failed. A `for_each` has its list all the same."""
+
+    error: TaskError
+    output: list[Any] | None = None
+    status: Status = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """The task was not started, and why; `by_condition` if its own `when` said so."""
+
+    reason: str
+    by_condition: bool = False
+    status: Status = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The task was ended before it had settled, and why. A `for_each` keeps what it had."""
+
+    reason: str
+    output: list[Any] | None = None
+    status: Status = "cancelled"
+
+
+Outcome = Success | Failure | Skipped | Cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    """How one item of a `for_each` ended; its fields are those of a `TaskResult`."""
+
+    index: int
+    outcome: Outcome
+    attempts: int = 0
+    started_ms: float | None = None
+    duration_ms: float = 0.0
+    waited_ms: float = 0.0
+
+    @property
+    def status(self) -> Status:
+        """`success`, `error` or `cancelled`."""
+        return self.outcome.status
+
+    @property
+    def output(self) -> Any:
+        """The output, or None if there is none."""
+        return self.outcome.output if isinstance(self.outcome, Success) else None
+
+    @property
+    def error(self) -> TaskError | None:
+        """Why it failed, or None."""
+        return self.outcome.error if isinstance(self.outcome, Failure) else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The item as the result document has it; its output is in the list of the task."""
+        return {
+            "index": self.index,
+            "status": self.status,
+            "error": self.error.to_dict() if self.error else None,
+            "attempts": self.attempts,
+            "started_ms": None if self.started_ms is None else round(self.started_ms, 3),
+            "duration_ms": round(self.duration_ms, 3),
+            "waited_ms": round(self.waited_ms, 3),
+        }
+
+
+LockName = tuple[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The decision to call, with what, and the locks to hold: names in order, and if shared."""
+
+    arguments: dict[str, Any]
+    conversions: tuple[Conversion, ...] = ()
+    locks: tuple[LockName, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StartEach:
+    """The decision to call once for each item."""
+
+    items: list[Any]
+
+
+def decide(
+    task: TaskPlan, scope: Scope, tool: Tool | None = None
+) -> Start | StartEach | Skipped | Failure:
+    """Whether a task starts, and with which arguments.
+
+    Args:
+        task: The task. Everything it depends on has settled.
+        scope: The outcomes so far and the inputs.
+        tool: Its tool, if it is known.
+    """
+    policies = task.policies
+    if (held_back := _held_back(task, scope.statuses)) is not None:
+        return held_back
+    try:
+        if policies is PLAIN:
+            return start(task, scope, tool)
+        if policies.when is not None and _is_false(policies.when.resolve(scope)):
+            return Skipped(f"its condition is false: {_text(policies.when)}", by_condition=True)
+        if policies.for_each is not None:
+            return StartEach(_items(policies.for_each, scope))
+        return start(task, scope, tool, policies.locks)
+    except CallError as failure:
+        return Failure(failure.error)
+
+
+def start(
+    target: CallTemplate,
+    scope: Scope,
+    tool: Tool | None = None,
+    locks: tuple[LockPlan, ...] = (),
+) -> Start:
+    """The arguments of a call, as its tool wants them, and the names of its locks.
+
+    Raises:
+        CallError: A `reference_error`; or an `invalid_arguments`, if the tool is known and they do
+            not fit its `inputSchema`.
+    """
+    arguments = cast("dict[str, Any]", target.arguments.resolve(scope))
+    held = _lock_names(locks, scope) if locks else ()
+    if tool is None:
+        return Start(arguments, (), held)
+    conversions: tuple[Conversion, ...] = ()
+    if target.whole and not isinstance(target.arguments, LiteralTemplate):
+        conversions = convert(arguments, target.whole, tool.input_schema)
+    check_arguments(tool, arguments, target.arguments)
+    return Start(arguments, conversions, held)
+
+
+def _held_back(task: TaskPlan, statuses: Mapping[str, str]) -> Skipped | None:
+    """The outcome of a task whose dependencies do not let it run."""
+    match task.policies.run_if:
+        case "all_success":
+            for needed in task.dependencies:
+                if statuses[needed] != "success":
+                    return Skipped(f"its dependency {needed!r} {_ended(statuses[needed])}")
+        case "any_success":
+            if all(statuses[needed] != "success" for needed in task.dependencies):
+                return Skipped("none of its dependencies succeeded (run_if is any_success)")
+        case "any_failed":
+            if all(statuses[needed] != "error" for needed in task.dependencies):
+                return Skipped("none of its dependencies failed (run_if is any_failed)")
+    return None
+
+
+def _ended(status: str) -> str:
+    return "failed" if status == "error" else f"was {status}"
+
+
+def _is_false(value: Any) -> bool:
+    """What is false in JMESPath: null, false, and empty text, lists and objects; 0 is not."""
+    return value is None or value is False or value in ("", [], {})
+
+
+def _text(when: Template) -> str:
+    return when.expression.text if isinstance(when, Computed) else "false"
+
+
+def _items(template: Template, scope: Scope) -> list[Any]:
+    items = template.resolve(scope)
+    if isinstance(items, list):
+        return items
+    source = getattr(template, "text", "for_each")
+    message = f"for_each wants a list, and {source} is {describe(items)}"
+    raise CallError("reference_error", message, reference=source)
+
+
+def _lock_names(locks: tuple[LockPlan, ...], scope: Scope) -> tuple[LockName, ...]:
+    """The names in the order in which all tasks take them; of two modes the stronger counts."""
+    shared: dict[str, bool] = {}
+    for lock in locks:
+        name = to_text(lock.name.resolve(scope))
+        if not 0 < len(name) <= MAX_LOCK_NAME:
+            message = f"the name of a lock has 1 to {MAX_LOCK_NAME} characters, not {len(name)}"
+            raise CallError("reference_error", message)
+        shared[name] = lock.shared and shared.get(name, True)
+    return tuple(sorted(shared.items()))
+
+
+def first_failure(items: list[ItemResult]) -> TaskError | None:
+    """The error of a `for_each`: that of the first item that failed; None if none did."""
+    failed = [item for item in items if item.error is not None]
+    if not failed:
+        return None
+    first = failed[0].error
+    assert first is not None
+    message = f"{len(failed)} of {len(items)} items failed; item {failed[0].index}: {first.message}"
+    counts = {"first": failed[0].index, "failed": len(failed), "of": len(items)}
+    details = {**first.details, "items": counts}
+    return TaskError(first.kind, message, first.retryable, details)
+
+
+def with_fallback_error(error: TaskError, second: TaskError) -> TaskError:
+    """The error of a task whose fallback failed too."""
+    message = f"{error.message}; and its fallback failed: {second.message}"
+    details = {**error.details, "fallback_error": second.to_dict()}
+    return TaskError(error.kind, message, error.retryable, details)
+
+
+def check_arguments(tool: Tool, arguments: Any, template: Template | None = None) -> None:
+    """See that arguments fit the `inputSchema` of their tool.
+
+    Args:
+        tool: The tool.
+        arguments: The arguments, resolved and converted.
+        template: What they were made of, so that the message can name the references.
+
+    Raises:
+        InvalidArgumentsError: They do not fit. `details` has `tool` and `errors`, the first
+            `MAX_ERRORS`, each with its `path`, `message`, `keyword` and what that `expected`.
+    """
+    if found := violations(tool.accepts, arguments, MAX_ERRORS + 1):
+        of_members = any(each.is_member and len(each.path) == 1 for each in found)
+        called = f"{tool.target}({signature(tool, MAX_SIGNATURE)})" if of_members else tool.target
+        errors = [error_of(each, _given(each, template)) for each in found]
+        message = f"the arguments do not fit {called}: {joined(errors)}"
+        raise InvalidArgumentsError(message, tool=tool.target, errors=errors[:MAX_ERRORS])
+
+
+def _given(violation: Violation, template: Template | None) -> str | None:
+    """What the reference that a value came from gave; None if it came from no reference."""
+    source = None if template is None else made_by(template, violation.path)
+    if source is None:
+        return None
+    place = f" at {format_path(source.below)}" if source.below else ""
+    return f", and {source.text} gave {describe(violation.value)}{place}"

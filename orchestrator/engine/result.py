@@ -1,0 +1,201 @@
+"""The result document: what a run returns, in Python and as JSON.
+
+The rule of this file: it holds what a run came to, and computes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from orchestrator.documents.encode import to_json
+from orchestrator.engine.decide import (
+    Cancelled,
+    Failure,
+    ItemResult,
+    Outcome,
+    Skipped,
+    Status,
+    Success,
+)
+from orchestrator.errors import TaskError
+
+RunStatus = Literal["success", "partial", "failed", "cancelled", "paused"]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """How one task ended.
+
+    Attributes:
+        id: The task.
+        outcome: How it ended.
+        generation: The number of its topological generation, from 0.
+        attempts: How often its tool was called, over all items of a `for_each`.
+        started_ms: When its first attempt began, milliseconds since the run did; None if none was.
+        duration_ms: From then until it settled, milliseconds, with all that lies between attempts;
+            0 if it was not started.
+        waited_ms: How long its calls waited for locks, slots and rates, milliseconds; of a
+            `for_each`, how long until the first item began.
+        items: How each item of a `for_each` ended, in order; None without.
+    """
+
+    id: str
+    outcome: Outcome
+    generation: int
+    attempts: int = 0
+    started_ms: float | None = None
+    duration_ms: float = 0.0
+    waited_ms: float = 0.0
+    items: tuple[ItemResult, ...] | None = None
+
+    @property
+    def status(self) -> Status:
+        """`success`, `error`, `skipped` or `cancelled`."""
+        return self.outcome.status
+
+    @property
+    def output(self) -> Any:
+        """The output, or None if there is none. A `for_each` that failed has its list."""
+        return None if isinstance(self.outcome, Skipped) else self.outcome.output
+
+    @property
+    def recovered(self) -> bool:
+        """Whether a fallback stands in for it; `error` is then what it stands in for."""
+        return isinstance(self.outcome, Success) and self.outcome.recovered is not None
+
+    @property
+    def error(self) -> TaskError | None:
+        """Why it failed or was cancelled, or what it was recovered from; else None."""
+        match self.outcome:
+            case Success(_, recovered):
+                return recovered
+            case Failure(error):
+                return error
+            case Cancelled(reason, _):
+                return TaskError("cancelled", reason, retryable=False)
+        return None
+
+    @property
+    def reason(self) -> str | None:
+        """Why it was skipped or cancelled, or None."""
+        return self.outcome.reason if isinstance(self.outcome, Skipped | Cancelled) else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The task as the result document has it."""
+        error = self.error
+        document: dict[str, Any] = {
+            "status": self.status,
+            "output": self.output,
+            "error": error.to_dict() if error else None,
+            "generation": self.generation,
+            "attempts": self.attempts,
+            "started_ms": None if self.started_ms is None else round(self.started_ms, 3),
+            "duration_ms": round(self.duration_ms, 3),
+            "waited_ms": round(self.waited_ms, 3),
+        }
+        if self.reason:
+            document["reason"] = self.reason
+        if self.recovered:
+            document["recovered"] = True
+        if self.items is not None:
+            document["items"] = [item.to_dict() for item in self.items]
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class MadeUp:
+    """Where the output of a task came from in a dry run.
+
+    Attributes:
+        source: `output_schema`, which its tool declares; or `assumed`, by what refers to it.
+        note: Why it was assumed; empty if it was not.
+    """
+
+    source: Literal["output_schema", "assumed"]
+    note: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as a JSON object."""
+        return {"from": self.source, "note": self.note}
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended. `result["task"]` is the `TaskResult` of a task.
+
+    Attributes:
+        run_id: A name of this run that no other has.
+        workflow: The name of the workflow.
+        status: `success` if every task succeeded or was skipped by its own condition; `failed` if
+            none succeeded or the first failure ended the run; `cancelled` if the user or the limit
+            of the run did; else `partial`.
+        started_at: When it began, in UTC, ISO 8601.
+        duration_ms: From the first task's start to the last one's end, milliseconds. Time in which
+            all tasks wait for servers to start does not count.
+        schedule: `generations` or `dataflow`.
+        generations: The topological generations, each in alphabetical order.
+        sequential_ms: The sum of the task times, milliseconds. An estimate of a sequential run, not
+            the time of one that was made.
+        critical_path_ms: The longest path through the graph by task times, milliseconds.
+        speedup: `sequential_ms` over `duration_ms`.
+        other_schedule: What the other schedule would have taken by these task times:
+            `{"schedule": ..., "duration_ms": ...}`, by simulation under the same limit.
+        output: What the workflow's `output` gave, or the outputs of the last tasks by id.
+        error: Why the run was ended early, or why `output` could not be made; else None.
+        tasks: Every task, by id.
+        made_up: Of a dry run, where the output of each task came from, by its id; None for a run
+            that called its tools.
+    """
+
+    run_id: str
+    workflow: str
+    status: RunStatus
+    started_at: str
+    duration_ms: float
+    schedule: str
+    generations: list[list[str]]
+    sequential_ms: float
+    critical_path_ms: float
+    speedup: float
+    other_schedule: Mapping[str, Any]
+    output: Any
+    error: TaskError | None
+    tasks: Mapping[str, TaskResult]
+    made_up: Mapping[str, MadeUp] | None = None
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing was called, and the outputs are made up."""
+        return self.made_up is not None
+
+    def __getitem__(self, task: str) -> TaskResult:
+        return self.tasks[task]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result document."""
+        document = {
+            "run_id": self.run_id,
+            "workflow": self.workflow,
+            "status": self.status,
+            "started_at": self.started_at,
+            "duration_ms": round(self.duration_ms, 3),
+            "schedule": self.schedule,
+            "generations": self.generations,
+            "sequential_ms": round(self.sequential_ms, 3),
+            "critical_path_ms": round(self.critical_path_ms, 3),
+            "speedup": round(self.speedup, 3),
+            "other_schedule": dict(self.other_schedule),
+            "output": self.output,
+            "error": self.error.to_dict() if self.error else None,
+            "tasks": {task: result.to_dict() for task, result in self.tasks.items()},
+        }
+        if self.made_up is not None:
+            made_up = {task: origin.to_dict() for task, origin in self.made_up.items()}
+            document |= {"dry_run": True, "made_up": made_up}
+        return document
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """The result document as JSON text."""
+        return to_json(self.to_dict(), indent)

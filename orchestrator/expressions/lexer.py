@@ -1,0 +1,178 @@
+"""The text of a `${...}`: cut into tokens, and rewritten into plain JMESPath.
+
+The rule of this file: it knows how things are spelled and not what they mean. Rewritten are
+`OUTPUT[id]` (also with a `$`), bare numbers, bare `true`, `false` and `null`, `["odd key"]` behind
+a value, names outside of ASCII, and the older way to write a text, in backticks.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+from orchestrator.documents.jsonpath import PathSyntaxError, parse_path
+from orchestrator.documents.parse import DocumentError, NotJsonError, parse_json
+
+ROOTS = ("OUTPUT", "STATUS", "ERROR", "INPUT", "ITEM", "INDEX")
+# Marks a root that was written with a `$` or an id, so that it means the run's document even inside
+# of a filter, where JMESPath looks at the element.
+_MARK = "\x00"
+_BY_ID = "["
+_CONSTANTS = frozenset({"true", "false", "null"})
+_LARGEST_INDEX = 2**53 - 1
+_QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+_TOKEN = re.compile(
+    rf"""
+    (?P<blank>\s+)
+  | (?P<task>\$?(?:OUTPUT|STATUS|ERROR)\[[A-Za-z0-9_.:-]+\])
+  | (?P<root>\$(?:{"|".join(ROOTS)})(?!\w))
+  | (?P<key>\[\s*(?:{_QUOTED})\s*\])
+  | (?P<quoted>{_QUOTED})
+  | (?P<literal>`(?:[^`\\]|\\.)*`)
+  | (?P<number>-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)
+  | (?P<name>[^\W\d]\w*)
+  | (?P<open>\[\?|[\[({{])
+  | (?P<close>[\])}}])
+  | (?P<other>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_OPERAND_KINDS = frozenset({"task", "root", "key", "quoted", "literal", "name"})
+
+Token = re.Match[str]
+
+
+class ExpressionSyntaxError(ValueError):
+    """Text that is no expression."""
+
+
+def tokenize(text: str, start: int = 0) -> Iterator[Token]:
+    """The tokens of an expression from `start` on.
+
+    Raises:
+        ExpressionSyntaxError: A quote that is not closed.
+    """
+    position = start
+    while token := _TOKEN.match(text, position):
+        if token["other"] in ("'", '"', "`"):
+            raise ExpressionSyntaxError(f"the {token[0]} is not closed")
+        yield token
+        position = token.end()
+
+
+def closing_brace(text: str, start: int) -> int:
+    """The position of the `}` that closes an expression which begins at `start`.
+
+    Raises:
+        ExpressionSyntaxError: There is none.
+    """
+    depth = 0
+    for token in tokenize(text, start):
+        if token["open"] == "{":
+            depth += 1
+        elif token["close"] == "}":
+            if not depth:
+                return token.start()
+            depth -= 1
+    raise ExpressionSyntaxError("the closing '}' is missing")
+
+
+def marked_root(name: str) -> str | None:
+    """The root that a name stands for in a rewritten expression, if it was marked as one."""
+    root = name[1:].rstrip(_BY_ID)
+    return root if name.startswith(_MARK) and root in ROOTS else None
+
+
+def names_an_id(name: str) -> bool:
+    """Whether a marked root was written with an id behind it, as in `ERROR[id]`."""
+    return name.endswith(_BY_ID)
+
+
+def rewrite(text: str) -> str:
+    """The text in plain JMESPath.
+
+    Raises:
+        ExpressionSyntaxError: A quote that is not closed, or a number or a name that is none.
+    """
+    solid = [token for token in tokenize(text) if token.lastgroup != "blank"]
+    brackets: list[str] = []
+    rewritten: list[str] = []
+    position = 0
+    for index, token in enumerate(solid):
+        before = solid[index - 1] if index else None
+        after = solid[index + 1][0] if index + 1 < len(solid) else ""
+        rewritten.append(" " * (token.start() > position))
+        rewritten.append(_rewrite_token(token, before, after, brackets))
+        position = token.end()
+        if token["open"]:
+            brackets.append(token[0])
+        elif token["close"] and brackets:
+            brackets.pop()
+    return "".join(rewritten)
+
+
+def _rewrite_token(token: Token, before: Token | None, after: str, brackets: list[str]) -> str:
+    text = token[0]
+    previous = before[0] if before else ""
+    match token.lastgroup:
+        case "task" if previous != ".":
+            root, _, name = text.lstrip("$").rstrip("]").partition("[")
+            return f"{json.dumps(_MARK + root + _BY_ID)}.{json.dumps(name)}"
+        case "root":
+            return json.dumps(_MARK + text[1:])
+        case "key" if before and (before.lastgroup in _OPERAND_KINDS or before["close"]):
+            return "." + json.dumps(_key(text))
+        case "literal":
+            return _as_literal(_literal(text))
+        case "number" if brackets[-1:] == ["["] and previous in ("[", ":") and after in ("]", ":"):
+            return _index(text)
+        case "number":
+            return _as_literal(_number(text))
+        case "name":
+            return _rewrite_name(text, previous, is_key=after == ":" and brackets[-1:] == ["{"])
+    return text
+
+
+def _rewrite_name(text: str, previous: str, *, is_key: bool) -> str:
+    if text in _CONSTANTS and previous != "." and not is_key:
+        return f"`{text}`"
+    return text if text.isascii() else json.dumps(text)
+
+
+def _as_literal(value: object) -> str:
+    return "`" + json.dumps(value).replace("`", "\\u0060") + "`"
+
+
+def _key(text: str) -> str:
+    try:
+        return str(parse_path(text)[0][0])
+    except PathSyntaxError as fault:
+        raise ExpressionSyntaxError(str(fault)) from None
+
+
+def _index(text: str) -> str:
+    digits = text.lstrip("-")
+    if digits.isdigit() and (len(digits) > 16 or int(digits) > _LARGEST_INDEX):
+        raise ExpressionSyntaxError(f"the index {text[:20]} is beyond 2^53 - 1")
+    return text
+
+
+def _number(text: str) -> object:
+    try:
+        return parse_json(text)
+    except DocumentError:
+        raise ExpressionSyntaxError(f"{text[:20]} is no JSON number") from None
+
+
+def _literal(text: str) -> object:
+    """The value in backticks. As in the library, what is no JSON at all stands for a text."""
+    inner = text[1:-1].replace("\\`", "`")
+    for candidate in (inner, f'"{inner.lstrip()}"'):
+        try:
+            return parse_json(candidate)
+        except NotJsonError:
+            continue
+        except DocumentError:
+            break
+    raise ExpressionSyntaxError(f"{text[:40]} holds no JSON")

@@ -1,0 +1,269 @@
+"""`$OUTPUT[id]`, `$INPUT.x` and `${...}`: found once in a JSON value, resolved many times.
+
+The rule of this file: a value is compiled into a template before anything is called, so that what
+is malformed is found then; a template without references gives back the very value it was made of.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from orchestrator.documents.jsonpath import Path, PathSyntaxError, describe, parse_path
+from orchestrator.documents.text import cut
+from orchestrator.errors import Code
+from orchestrator.expressions.jmespath import compile_expression
+from orchestrator.expressions.lexer import ROOTS, ExpressionSyntaxError, closing_brace
+from orchestrator.expressions.scope import MISSING, Missing, Reference, Scope
+from orchestrator.expressions.templates import (
+    EMPTY,
+    Computed,
+    ListTemplate,
+    Literal,
+    ObjectTemplate,
+    Template,
+    Text,
+    to_text,
+)
+
+__all__ = [
+    "EMPTY",
+    "MAX_DEPTH",
+    "MISSING",
+    "TASK_ID",
+    "Compiler",
+    "Computed",
+    "ListTemplate",
+    "Literal",
+    "Missing",
+    "ObjectTemplate",
+    "Reference",
+    "ReferenceSyntaxError",
+    "Scope",
+    "Template",
+    "TemplateProblem",
+    "Text",
+    "split",
+    "to_text",
+]
+
+TASK_ID = r"[A-Za-z0-9_.:-]+"
+MAX_DEPTH = 100
+_START = re.compile(
+    r"\$(?:\$|\{|(?P<root>OUTPUT|ERROR|INPUT|ITEM|INDEX)(?!\w)|(?P<status>STATUS\[))"
+)
+_ID = re.compile(rf"\[({TASK_ID})\]")
+_OLDER_FORM = re.compile(rf"\s*({TASK_ID}?)\.result(?![\w-])")
+_SHOWN = re.compile(r"\$\{[^}]*\}?|\S+")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+class ReferenceSyntaxError(ValueError):
+    """Text that begins like a reference and is none.
+
+    Attributes:
+        text: What is meant of the text.
+    """
+
+    def __init__(self, message: str, text: str) -> None:
+        self.text = text
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateProblem:
+    """What is wrong at one place of a value.
+
+    Attributes:
+        path: Where in the value.
+        message: What is wrong, and how to mend it.
+        code: `malformed_reference`, or `not_json` for what no JSON document can hold.
+        text: The part of the value that is meant; empty for all of it.
+    """
+
+    path: Path
+    message: str
+    code: Code = "malformed_reference"
+    text: str = ""
+
+
+@dataclass(slots=True)
+class Compiler:
+    """Compiles values into templates, and keeps what it found on the way.
+
+    Attributes:
+        found: Each reference and expression with its path in the value.
+        faults: Each malformed one.
+        whole: Where a string is one reference and nothing else, so that the value keeps its type.
+    """
+
+    found: list[tuple[Path, Reference | Computed]] = field(default_factory=list)
+    faults: list[TemplateProblem] = field(default_factory=list)
+    whole: list[Path] = field(default_factory=list)
+
+    def compile(self, value: Any, path: Path = ()) -> Template:
+        """The template of a JSON value. Faults are collected, not raised."""
+        match value:
+            case str():
+                return self._text(value, path)
+            case dict() | list() if len(path) >= MAX_DEPTH:
+                self._not_json(path[:8], f"it is nested deeper than {MAX_DEPTH} levels")
+            case dict():
+                return self._object(value, path)
+            case list():
+                return self._list(value, path)
+            case float() if not math.isfinite(value):
+                self._not_json(path, f"{value} is no JSON")
+            case None | int() | float():
+                pass
+            case _:
+                self._not_json(path, f"{describe(value)} is no JSON")
+        return Literal(value)
+
+    def _list(self, value: list[Any], path: Path) -> Literal | ListTemplate:
+        items = tuple(self.compile(item, (*path, index)) for index, item in enumerate(value))
+        same = all(_unchanged(item, made) for item, made in zip(value, items, strict=True))
+        return Literal(value) if same else ListTemplate(items)
+
+    def _object(self, value: dict[str, Any], path: Path) -> Literal | ObjectTemplate:
+        members = tuple(
+            (self._name(name, path), self.compile(member, (*path, name)))
+            for name, member in value.items()
+        )
+        same = all(
+            _unchanged(name, made_name) and _unchanged(member, made)
+            for (name, member), (made_name, made) in zip(value.items(), members, strict=True)
+        )
+        return Literal(value) if same else ObjectTemplate(members)
+
+    def _name(self, name: Any, path: Path) -> Literal | Text:
+        if not isinstance(name, str):
+            self._not_json(path, f"the name {name!r} has to be text")
+            return Literal(name)
+        template = self._text(name, (*path, name), keeps_type=False)
+        return Text((template,)) if isinstance(template, Reference | Computed) else template
+
+    def _text(
+        self, text: str, path: Path, *, keeps_type: bool = True
+    ) -> Literal | Text | Reference | Computed:
+        if not text.isascii() and _SURROGATE.search(text):
+            self._not_json(path, "it holds half of a surrogate pair")
+        if "$" not in text:
+            return Literal(text)
+        try:
+            parts = tuple(split(text))
+        except ReferenceSyntaxError as fault:
+            self.faults.append(TemplateProblem(path, str(fault), text=fault.text))
+            return Literal(text)
+        self.found.extend((path, part) for part in parts if not isinstance(part, str))
+        if len(parts) == 1 and not isinstance(parts[0], str):
+            if keeps_type:
+                self.whole.append(path)
+            return parts[0]
+        if all(isinstance(part, str) for part in parts):
+            return Literal("".join(map(str, parts)))
+        return Text(parts)
+
+    def _not_json(self, path: Path, message: str) -> None:
+        self.faults.append(TemplateProblem(path, message, "not_json"))
+
+    def condition(self, text: str, path: Path = ()) -> Computed | Literal:
+        """The template of a `when`: an expression, with or without its braces."""
+        stripped = text.strip()
+        if stripped.startswith("${") and stripped.endswith("}"):
+            stripped = stripped[2:-1]
+        try:
+            computed = Computed(compile_expression(stripped))
+        except ExpressionSyntaxError as fault:
+            hint = " (it is one expression: leave the inner ${ } out)" if "${" in stripped else ""
+            self.faults.append(
+                TemplateProblem(path, f"{text[:60]!r} is no expression: {fault}{hint}")
+            )
+            return Literal(True)
+        self.found.append((path, computed))
+        return computed
+
+
+def _unchanged(value: Any, template: Template) -> bool:
+    return isinstance(template, Literal) and template.value is value
+
+
+def split(text: str) -> Iterator[str | Reference | Computed]:
+    """Cut a string into plain text and references; neighbouring texts are not joined.
+
+    Raises:
+        ReferenceSyntaxError: Something begins like a reference and is malformed.
+    """
+    position = 0
+    while start := _START.search(text, position):
+        if start.start() > position:
+            yield text[position : start.start()]
+        part, position = _reference(text, start)
+        yield part
+    if position < len(text):
+        yield text[position:]
+
+
+def _reference(text: str, start: re.Match[str]) -> tuple[str | Reference | Computed, int]:
+    if start[0] == "$$":
+        return "$", start.end()
+    try:
+        if start[0] == "${":
+            return _braces(text, start)
+        return _rooted(text, start)
+    except (PathSyntaxError, ExpressionSyntaxError) as fault:
+        begin = text[start.start() :]
+        raise ReferenceSyntaxError(
+            f"{cut(begin, 60)!r} is no reference: {fault} "
+            f"(to write it as text, double its dollar sign: {'$' + cut(begin, 20)!r})",
+            _SHOWN.findall(begin)[0],
+        ) from None
+
+
+def _rooted(text: str, start: re.Match[str]) -> tuple[Reference, int]:
+    root, position = start["root"], start.end()
+    name: str | None = None
+    if start["status"]:
+        raise PathSyntaxError("the status of a task is read in braces: ${STATUS[id]}")
+    if root in ("OUTPUT", "ERROR"):
+        if identifier := _ID.match(text, position):
+            name, position = identifier[1], identifier.end()
+        elif root == "OUTPUT" or text.startswith("[", position):
+            quoted = text[position + 1 : position + 2] in ("'", '"')
+            how = ", without quotes" if quoted else ""
+            raise PathSyntaxError(f"it has to name a task: ${root}[id]{how}")
+    path, end = parse_path(text, position)
+    if root == "INPUT":
+        if not path or not isinstance(path[0], str):
+            raise PathSyntaxError("it has to name an input: $INPUT.name")
+        name, path = path[0], path[1:]
+    return Reference(root, name, path, text[start.start() : end]), end
+
+
+def _braces(text: str, start: re.Match[str]) -> tuple[Reference | Computed, int]:
+    close = closing_brace(text, start.end())
+    inner, end = text[start.end() : close], close + 1
+    if older := _OLDER_FORM.match(inner):
+        path, after = parse_path(inner, older.end())
+        if older[1].partition(".")[0] not in ROOTS and not inner[after:].strip():
+            whole = text[start.start() : end]
+            return Reference("OUTPUT", older[1], path, whole, path[-1:] == ("length",)), end
+    plain = _plain_path(inner.strip(), text[start.start() : end])
+    return plain or Computed(compile_expression(inner)), end
+
+
+def _plain_path(inner: str, whole: str) -> Reference | None:
+    """Braces around nothing but a path only delimit it: a place that is not there is an error."""
+    text = inner if inner.startswith("$") else f"${inner}"
+    start = _START.match(text)
+    if start is None or start["root"] not in ("OUTPUT", "INPUT", "ITEM"):
+        return None
+    with suppress(PathSyntaxError):
+        reference, end = _rooted(text, start)
+        if end == len(text):
+            return replace(reference, text=whole, or_null=reference.root == "OUTPUT")
+    return None

@@ -1,0 +1,176 @@
+"""The document of a run, and references: places in it.
+
+The rule of this file: resolving copies nothing and changes nothing; a place that is not there is a
+`reference_error` that says what is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.documents.jsonpath import Path, PlaceMissingError, describe, follow, format_path
+from orchestrator.errors import CallError
+
+
+class Missing:
+    """The type of `MISSING`, which stands where there is no value."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING = Missing()
+
+
+@dataclass(slots=True)
+class Scope:
+    """What references are resolved against. Shared by all tasks of a run, so nothing is copied.
+
+    Attributes:
+        outputs: The output of each task that has one.
+        statuses: The status of each task that has settled.
+        errors: The error of each task that failed, as JSON.
+        inputs: The inputs of the run.
+        item: The element of a `for_each`, and `index` its position.
+        error: The error that a `fallback` stands in for.
+    """
+
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    statuses: Mapping[str, str] = field(default_factory=dict)
+    errors: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    item: Any = MISSING
+    index: Any = MISSING
+    error: Any = MISSING
+
+    def get(self, root: str, /) -> Any:
+        """The part of the document that a root of an expression names.
+
+        In a fallback `ERROR` is the error it stands in for, and `ERROR[id]` that of a task.
+        """
+        match root:
+            case "OUTPUT":
+                return self.outputs
+            case "STATUS":
+                return self.statuses
+            case "ERROR":
+                return self.errors if self.error is MISSING else self.error
+            case "ERROR[":
+                return self.errors
+            case "INPUT":
+                return self.inputs
+            case "ITEM" if self.item is not MISSING:
+                return self.item
+            case "INDEX" if self.index is not MISSING:
+                return self.index
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeKey:
+    """A place in the document that an expression reads.
+
+    Attributes:
+        root: One of `ROOTS`.
+        name: The task or the input below it, if it names one.
+    """
+
+    root: str
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One place in the run: a root, the task or input it names, and a path below that.
+
+    Attributes:
+        root: `OUTPUT`, `ERROR`, `INPUT`, `ITEM` or `INDEX`.
+        name: The task, for `OUTPUT` and `ERROR[id]`; the input, for `INPUT`.
+        path: What follows.
+        text: As the author wrote it.
+        or_length: The older form `${id.result.path.length}`: a length, where no name `length` is.
+        or_null: It stands in braces: null, and no error, where a task has no output at all.
+    """
+
+    root: str
+    name: str | None
+    path: Path
+    text: str
+    or_length: bool = False
+    or_null: bool = False
+
+    @property
+    def places(self) -> tuple[ScopeKey, ...]:
+        """What it reads, in the terms of an expression."""
+        return (ScopeKey(self.root, self.name),)
+
+    def resolve(self, scope: Scope) -> Any:
+        """The value it stands for.
+
+        Raises:
+            CallError: A `reference_error`: there is no such place, or the task has no output.
+        """
+        if self.or_null and self.name not in scope.outputs:
+            return None
+        value = self._root(scope)
+        try:
+            return follow(value, self.path)
+        except PlaceMissingError as missing:
+            if self.or_length and missing.found == len(self.path) - 1:
+                holder = follow(value, self.path[:-1])
+                if isinstance(holder, list | str):
+                    return len(holder)
+            raise self._missing(value, missing) from None
+
+    def _root(self, scope: Scope) -> Any:
+        match self.root:
+            case "OUTPUT":
+                output = scope.outputs.get(str(self.name), MISSING)
+                if output is MISSING:
+                    raise self._no_output(scope)
+                return output
+            case "ERROR" if self.name is None:
+                return scope.error
+            case "ERROR":
+                return scope.errors.get(str(self.name))
+            case "INPUT":
+                return scope.inputs[str(self.name)]
+            case "ITEM":
+                return scope.item
+            case _:
+                return scope.index
+
+    def _no_output(self, scope: Scope) -> CallError:
+        status = scope.statuses.get(str(self.name), "pending")
+        state = {"error": "failed", "pending": "has not run"}.get(status, f"was {status}")
+        return CallError(
+            "reference_error",
+            f"{self.text}: task {self.name!r} {state}, so it has no output "
+            f"(${{OUTPUT[{self.name}]}} would be null)",
+            reference=self.text,
+            task=self.name,
+            status=status,
+        )
+
+    def _missing(self, value: Any, missing: PlaceMissingError) -> CallError:
+        part = format_path(self.path[: missing.found])
+        wanted = format_path(self.path[missing.found : missing.found + 1])
+        found = describe(follow(value, self.path[: missing.found]))
+        return CallError(
+            "reference_error",
+            f"{self.text}: there is no {wanted}, {self._base()}{part} is {found}",
+            reference=self.text,
+            path=format_path(self.path),
+            exists=part,
+            missing=wanted,
+            keys=missing.keys,
+        )
+
+    def _base(self) -> str:
+        if self.name is None:
+            return f"${self.root}"
+        if self.root == "INPUT":
+            return f"$INPUT{format_path((self.name,))}"
+        return f"${self.root}[{self.name}]"

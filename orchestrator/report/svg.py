@@ -1,0 +1,237 @@
+"""A plan as a picture: SVG that needs nothing beside it.
+
+The rule of this file: text out of a forecast and a layout; every name is escaped, and whatever is
+cut in the picture is whole in the title that a pointer shows.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from html import escape
+
+from orchestrator.report.forecast import Forecast, TaskForecast
+from orchestrator.report.layout import Box, Layout, Point, lay_out
+from orchestrator.report.plan_text import in_brief
+
+MARGIN = 24.0
+TOP = 66.0
+LEGEND_HEIGHT = 44.0
+LETTER = 7.3
+"""How wide a letter of 12 px is taken to be in a monospaced font."""
+HEADING_LETTER = 9.3
+"""The same of 15 px."""
+SMALL_LETTER = 6.7
+"""The same of 11 px."""
+MAX_LETTERS = 30
+MIN_WIDTH = 110.0
+PADDING = 12.0
+BOX_HEIGHT = 46.0
+FLAT_HEIGHT = 24.0
+MANY = 40
+"""With more tasks than that in a generation, a box is one line high."""
+
+# By what the tool of a task does: the class, and what the legend says. Fill, line, for light and
+# for dark backgrounds; the contrast of the text on each is above 7 to 1.
+KINDS = {
+    "reads": ("reads only", "#e3f1e5", "#3f7d4e", "#1d3324", "#7fbf8e"),
+    "writes": ("writes", "#fdf0cf", "#9a6b00", "#3a2f12", "#e0b656"),
+    "destroys": ("destructive", "#fbdedb", "#b3261e", "#441c1a", "#f28b82"),
+    "may": ("may be destructive: it does not say", "#fbeee6", "#b3261e", "#33231c", "#f28b82"),
+    "unknown": ("tool not known", "#eceef1", "#6b7280", "#2a2e35", "#9aa3b0"),
+}
+_KINDS = tuple(KINDS.items())
+LIGHT = """\
+text { font-family: ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace; fill: #16181d }
+.name { font-size: 15px; font-weight: bold }
+.id { font-weight: bold }
+.small { font-size: 11px; font-weight: normal; fill: #4a505c }
+.paper { fill: #ffffff }
+.edge { fill: none; stroke: #9aa1ad; stroke-width: 1.2 }
+.tip { fill: #9aa1ad }
+.edge.path { stroke: #16181d; stroke-width: 2.6 }
+.tip.path { fill: #16181d }
+.box { stroke-width: 1.2 }
+.box.path { stroke-width: 3 }
+.may { stroke-dasharray: 5 3 }
+.open { fill: #1f5fbf }
+"""
+DARK = """\
+text { fill: #eceef1 }
+.small { fill: #b9c0cb }
+.paper { fill: #14161a }
+.edge { stroke: #6b7280 }
+.tip { fill: #6b7280 }
+.edge.path { stroke: #ffffff }
+.tip.path { fill: #ffffff }
+.open { fill: #7fb0ff }
+"""
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def svg(forecast: Forecast) -> str:
+    """The plan as an SVG document, each generation a column."""
+    plan = forecast.workflow.plan
+    flat = max(map(len, plan.generations)) > MANY
+    height = FLAT_HEIGHT if flat else BOX_HEIGHT
+    widths = {name: _width(task, flat) for name, task in forecast.tasks.items()}
+    layout = lay_out(plan.graph, plan.generations, widths, height)
+    legend = list(_legend(forecast))
+    name, brief = _shorten(forecast.workflow.name, 80), in_brief(forecast)
+    widest = max(HEADING_LETTER * _letters(name), SMALL_LETTER * _letters(brief))
+    width = max(layout.width, widest, _legend_width(legend)) + 2 * MARGIN
+    below = TOP + layout.height + LEGEND_HEIGHT
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{below:.0f}" '
+            f'viewBox="0 0 {width:.0f} {below:.0f}" role="img" font-size="12">',
+            f"<title>{_xml(forecast.workflow.name)}</title>",
+            _style(),
+            f'<rect class="paper" width="{width:.0f}" height="{below:.0f}"/>',
+            f'<text class="name" x="{MARGIN:g}" y="26">{_xml(name)}</text>',
+            f'<text class="small" x="{MARGIN:g}" y="45">{_xml(brief)}</text>',
+            f'<g transform="translate({MARGIN:g} {TOP:g})">',
+            *_edges(forecast, layout),
+            *(_task(task, layout.boxes[task.task.id], flat) for task in forecast.tasks.values()),
+            "</g>",
+            *_legend_lines(legend, TOP + layout.height + LEGEND_HEIGHT / 2 + 8),
+            "</svg>",
+        ]
+    )
+
+
+def _style() -> str:
+    light = "\n".join(
+        f".{kind} {{ fill: {fill}; stroke: {line} }}" for kind, (_, fill, line, *_) in _KINDS
+    )
+    dark = "\n".join(
+        f".{kind} {{ fill: {fill}; stroke: {line} }}" for kind, (*_, fill, line) in _KINDS
+    )
+    rules = f"{LIGHT}{light}\n@media (prefers-color-scheme: dark) {{\n{DARK}{dark}\n}}"
+    return f"<style>\n{rules}\n</style>"
+
+
+def _edges(forecast: Forecast, layout: Layout) -> Iterator[str]:
+    path = set(zip(forecast.critical_path, forecast.critical_path[1:], strict=False))
+    # What is on the critical path is drawn last, above all others.
+    for needed, task, points in sorted(layout.edges, key=lambda edge: edge[:2] in path):
+        kind = " path" if (needed, task) in path else ""
+        x, y = points[-1]
+        tip = f"M{x:.1f} {y:.1f}l-8 -4v8z"
+        yield f'<path class="edge{kind}" d="{_curve(points)}"/><path class="tip{kind}" d="{tip}"/>'
+
+
+def _curve(points: tuple[Point, ...]) -> str:
+    """Curves between columns, straight lines through them, to just before the last point."""
+    (x, y), *rest = points
+    steps = [f"M{x:.1f} {y:.1f}"]
+    for number, (to_x, to_y) in enumerate(rest):
+        end = to_x - 7 if number == len(rest) - 1 else to_x
+        if number % 2:
+            steps.append(f"L{end:.1f} {to_y:.1f}")
+        else:
+            half = (x + to_x) / 2
+            steps.append(f"C{half:.1f} {y:.1f} {half:.1f} {to_y:.1f} {end:.1f} {to_y:.1f}")
+        x, y = to_x, to_y
+    return "".join(steps)
+
+
+def _task(task: TaskForecast, box: Box, flat: bool) -> str:
+    kind = task.risk + (" path" if task.critical else "")
+    pieces = [f"<g><title>{_xml(_whole(task))}</title>"]
+    if task.task.policies.for_each is not None:  # a stack of boxes: a call for each item
+        pieces += [_rect(box, task.risk, shift) for shift in (6.0, 3.0)]
+    pieces.append(_rect(box, kind, 0.0))
+    if task.is_open:
+        pieces.append(_dot(box.x + box.width - 9, box.y + 9))
+    left, shown = box.x + PADDING, _shorten(task.task.id, MAX_LETTERS)
+    times = f'<tspan class="small" dx="7">{_xml(task.times.strip())}</tspan>' if task.times else ""
+    line = box.middle + 4 if flat else box.y + 19
+    pieces.append(f'<text class="id" x="{left:.1f}" y="{line:.1f}">{_xml(shown)}{times}</text>')
+    if not flat:
+        target = _xml(_shorten(task.task.target, MAX_LETTERS))
+        pieces.append(f'<text class="small" x="{left:.1f}" y="{box.y + 35:.1f}">{target}</text>')
+    return "".join([*pieces, "</g>"])
+
+
+def _rect(box: Box, kind: str, shift: float) -> str:
+    return (
+        f'<rect class="box {kind}" x="{box.x + shift:.1f}" y="{box.y - shift:.1f}" '
+        f'width="{box.width:.1f}" height="{box.height:.1f}" rx="6"/>'
+    )
+
+
+def _dot(x: float, y: float) -> str:
+    return f'<circle class="open" cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
+
+
+def _whole(task: TaskForecast) -> str:
+    lines = [
+        task.task.id,
+        task.task.target,
+        f"effects: {task.effects.word}",
+        f"calls: {task.calls}" + (f" ({task.calls.why})" if task.calls.why else ""),
+        f"waits for: {', '.join(task.task.dependencies)}" if task.task.dependencies else "",
+        f"fallback: {task.fallback}" if task.fallback else "",
+        f"locks: {', '.join(lock.name for lock in task.locks)}" if task.locks else "",
+    ]
+    return "\n".join(filter(None, lines))
+
+
+def _width(task: TaskForecast, flat: bool) -> float:
+    first = _shorten(task.task.id, MAX_LETTERS) + task.times
+    second = "" if flat else _shorten(task.task.target, MAX_LETTERS)
+    letters = max(_letters(first), _letters(second))
+    return max(MIN_WIDTH, letters * LETTER + 2 * PADDING + (10 if task.is_open else 0))
+
+
+def _legend(forecast: Forecast) -> Iterator[tuple[str, str]]:
+    """What is in the picture: a class, and what it means."""
+    there = {task.risk for task in forecast.tasks.values()}
+    yield from ((kind, text) for kind, (text, *_) in _KINDS if kind in there)
+    if any(task.task.policies.for_each is not None for task in forecast.tasks.values()):
+        yield "stack", "a call for each item"
+    if any(task.is_open for task in forecast.tasks.values()):
+        yield "open", "open-world"
+    yield "path", "critical path"
+
+
+def _legend_width(legend: Iterable[tuple[str, str]]) -> float:
+    return sum(46 + SMALL_LETTER * len(text) for _, text in legend)
+
+
+def _legend_lines(legend: Iterable[tuple[str, str]], y: float) -> Iterator[str]:
+    x = MARGIN
+    for kind, text in legend:
+        sign = Box(x, y - 11, 18, 12)
+        match kind:
+            case "path":
+                yield f'<path class="edge path" d="M{x:.1f} {y - 4:.1f}h18"/>'
+            case "open":
+                yield _dot(x + 9, y - 5)
+            case "stack":
+                yield from (_rect(sign, "unknown", shift) for shift in (4.0, 2.0, 0.0))
+            case _:
+                yield _rect(sign, kind, 0.0)
+        yield f'<text class="small" x="{x + 26:.1f}" y="{y:.1f}">{_xml(text)}</text>'
+        x += 46 + SMALL_LETTER * len(text)
+
+
+def _letters(text: str) -> int:
+    """How many places text takes: letters of East Asia take two."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def _shorten(text: str, letters: int) -> str:
+    if _letters(text) <= letters:
+        return text
+    kept = text[: letters - 3]
+    while _letters(kept) > letters - 3:
+        kept = kept[:-1]
+    return f"{kept}..."
+
+
+def _xml(text: str) -> str:
+    """Text as XML 1.0 takes it; a character that it cannot hold at all is replaced."""
+    return escape(_NOT_XML.sub("\ufffd", text))

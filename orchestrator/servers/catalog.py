@@ -1,0 +1,145 @@
+"""The tools of all servers, kept up to date while runs go on.
+
+The rule of this file: there is one catalogue, and whoever looks at it sees it as it is now.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.schema.tool import Tool
+from orchestrator.servers.config import Server
+from orchestrator.servers.lockfile import Lockfile, ToolDifference
+
+
+@dataclass(frozen=True, slots=True)
+class ToolListChange:
+    """What is different in a new list of a server's tools: their names, sorted."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+
+class Catalog:
+    """The tools by `server:tool`; those that the configuration does not allow are not in it.
+
+    Args:
+        servers: The servers by name.
+        lock: What their tools have to be like; None if nobody has said so.
+    """
+
+    def __init__(self, servers: Mapping[str, Server], lock: Lockfile | None = None) -> None:
+        self._servers = servers
+        self._lock = lock
+        self._strange: dict[str, dict[str, Tool]] = {}
+        self._listed: dict[str, dict[str, Tool]] = {}
+        self._allowed: dict[str, dict[str, Tool]] = {}
+        self._by_target: dict[str, Tool] = {}
+
+    def replace(
+        self, server: str, tools: Iterable[Tool], others: Iterable[Tool] = ()
+    ) -> ToolListChange:
+        """Take the list that a server gives, in the place of the one before.
+
+        Args:
+            server: The server.
+            tools: Its tools.
+            others: What its other sessions have listed: these are compared with the lock, too.
+        """
+        settings, before = self._servers[server], self._allowed.get(server, {})
+        listed = {tool.name: tool for tool in tools}
+        same = {name: tool for name, tool in before.items() if listed.get(name) == tool}
+        self._listed[server] = listed | same  # with what was found out about them
+        after = self._allowed[server] = {
+            name: tool for name, tool in self._listed[server].items() if is_allowed(settings, name)
+        }
+        if self._lock is not None:
+            all_listed = (*self._listed[server].values(), *others)
+            strange = {tool.name: tool for tool in all_listed if not self._lock.accepts(tool)}
+            self._strange[server] = strange
+        for tool in before.values():
+            del self._by_target[tool.target]
+        self._by_target.update({tool.target: tool for tool in after.values()})
+        kept = before.keys() & after.keys()
+        return ToolListChange(
+            tuple(sorted(after.keys() - before.keys())),
+            tuple(sorted(before.keys() - after.keys())),
+            tuple(sorted(name for name in kept if before[name] != after[name])),
+        )
+
+    def is_strange(self, server: str, tool: str) -> bool:
+        """Whether a tool is not what the lock says, so that it must not be called."""
+        strange = self._strange.get(server)
+        return strange is not None and tool in strange
+
+    def difference(self, server: str, tool: str) -> ToolDifference | None:
+        """What is different between a tool and the lock; None if nothing is, or there is none."""
+        strange = self._strange.get(server, {}).get(tool)
+        if self._lock is None or strange is None:
+            return None
+        return self._lock.difference(strange, self._servers[server].redact)
+
+    def knows(self, server: str) -> bool:
+        """Whether a server has ever listed its tools."""
+        return server in self._listed
+
+    def tools(self, server: str) -> dict[str, Tool]:
+        """The tools of a server that its configuration allows, by name."""
+        return dict(self._allowed.get(server, {}))
+
+    def listed(self, server: str) -> dict[str, Tool]:
+        """All tools of a server by name, those too that its configuration does not allow."""
+        return dict(self._listed.get(server, {}))
+
+    def is_denied(self, server: str, tool: str) -> bool:
+        """Whether a server has a tool that its configuration does not allow."""
+        return tool in self._listed.get(server, {}) and tool not in self._allowed[server]
+
+    def of(self, servers: Iterable[str]) -> Mapping[str, Tool]:
+        """A live view of the tools of these servers."""
+        return _View(self._allowed, self._by_target, tuple(servers))
+
+
+class _View(Mapping[str, Tool]):
+    def __init__(
+        self,
+        by_server: Mapping[str, Mapping[str, Tool]],
+        by_target: Mapping[str, Tool],
+        servers: tuple[str, ...],
+    ) -> None:
+        self._by_server = by_server
+        self._by_target = by_target
+        self._servers = servers
+        self._wanted = frozenset(servers)
+
+    def __getitem__(self, target: str) -> Tool:
+        tool = self._by_target[target]
+        if tool.server not in self._wanted:
+            raise KeyError(target)
+        return tool
+
+    def get(self, target: str, default: Any = None) -> Any:
+        """As of any mapping; asked for each call, and quicker than by an exception."""
+        tool = self._by_target.get(target)
+        return default if tool is None or tool.server not in self._wanted else tool
+
+    def __iter__(self) -> Iterator[str]:
+        for server in self._servers:
+            for tool in tuple(self._by_server.get(server, {}).values()):
+                yield tool.target
+
+    def __len__(self) -> int:
+        return sum(len(self._by_server.get(server, {})) for server in self._servers)
+
+
+def is_allowed(server: Server, tool: str) -> bool:
+    """Whether `allow` and `deny` of a server let a tool be called; `deny` is the stronger."""
+    allowed = server.allow is None or any(fnmatch.fnmatchcase(tool, p) for p in server.allow)
+    return allowed and not any(fnmatch.fnmatchcase(tool, pattern) for pattern in server.deny)

@@ -1,0 +1,107 @@
+"""From what a tool answered to the output of a task.
+
+The rule of this file: structured content as it is, else the text (parsed if it is a JSON object or
+array), else the list of content objects; an `isError` is a failure. What comes out is always JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.documents.parse import DocumentError, finite
+from orchestrator.documents.text import cut
+from orchestrator.errors import CallError
+
+if TYPE_CHECKING:
+    from mcp.types import CallToolResult
+
+MAX_MESSAGE = 2000
+MAX_DEPTH = 200
+_BRACKETS = re.compile(r"[\[{]")
+
+
+def output_of(result: CallToolResult, target: str) -> Any:
+    """The output of a call.
+
+    Raises:
+        CallError: A `tool_error`, if the tool says that it failed; an `output_invalid`, if the
+            output is nested too deep.
+    """
+    if result.is_error:
+        raise _failure(result, target)
+    try:
+        return _value(result)
+    except RecursionError:
+        message = f"the output of {target} is nested deeper than {MAX_DEPTH} levels"
+        raise CallError("output_invalid", message) from None
+
+
+def _failure(result: CallToolResult, target: str) -> CallError:
+    message = _text(result.content) or f"{target} failed and gave no reason"
+    shown = cut(message, MAX_MESSAGE)
+    try:
+        output = _value(result)
+    except RecursionError:
+        output = ""
+    details = {} if output in (shown, "") else {"output": output}
+    return CallError("tool_error", shown, **details)
+
+
+def _value(result: CallToolResult) -> Any:
+    if result.structured_content is not None:
+        return json_value(result.structured_content)
+    if all(item.type == "text" for item in result.content):
+        return parse_text(_text(result.content))
+    return [
+        json_value(item.model_dump(mode="json", by_alias=True, exclude_none=True))
+        for item in result.content
+    ]
+
+
+def _text(content: Sequence[Any]) -> str:
+    return "\n".join(item.text for item in content if item.type == "text")
+
+
+def parse_text(text: str) -> Any:
+    """A text that is a JSON object or array as that; any other text as it is."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return text
+    try:
+        value = json.loads(text, parse_constant=_no_json, parse_float=finite)
+        if len(_BRACKETS.findall(text)) > MAX_DEPTH:
+            json_value(value)
+        return value
+    except (ValueError, RecursionError):
+        return text
+
+
+def _no_json(name: str) -> Any:
+    raise DocumentError(name)
+
+
+def json_value(value: Any, depth: int = 0) -> Any:
+    """The value, with `Infinity` and `NaN`, which JSON does not have, as these texts.
+
+    Servers written in Python send them, and the SDK lets them through. As in protobuf's JSON form.
+
+    Raises:
+        RecursionError: It is nested deeper than `MAX_DEPTH` levels.
+    """
+    if depth > MAX_DEPTH:
+        raise RecursionError
+    match value:
+        case float() if not math.isfinite(value):
+            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        case dict():
+            members = {name: json_value(item, depth + 1) for name, item in value.items()}
+            changed = any(members[name] is not item for name, item in value.items())
+            return members if changed else value
+        case list():
+            items = [json_value(item, depth + 1) for item in value]
+            changed = any(new is not old for new, old in zip(items, value, strict=True))
+            return items if changed else value
+    return value

@@ -1,0 +1,267 @@
+"""The sessions of one server: opened before a run, replaced when they end within one.
+
+The rule of this file: one start at a time, in the pool's own task, so that a call that gives up
+waiting for it takes nothing with it; how soon to try, the breaker decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from orchestrator.calls.limits import FIRST, Priority
+from orchestrator.engine.events import (
+    Event,
+    ServerFailed,
+    ServerLog,
+    ServerReady,
+    ServerStarting,
+    ServerToolsChanged,
+)
+from orchestrator.errors import CallError, TaskError
+from orchestrator.servers.catalog import Catalog
+from orchestrator.servers.circuit_breaker import CircuitBreaker
+from orchestrator.servers.config import Server
+
+if TYPE_CHECKING:
+    from orchestrator.servers.listener import Listener
+    from orchestrator.servers.session import Session
+
+Announce = Callable[[Event], None]
+Start = Callable[[Server, "Listener", Priority], Coroutine[Any, Any, "Session"]]
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Supervisor:
+    """Keeps the sessions of a server.
+
+    Args:
+        server: The server.
+        catalogue: Where its tools are listed.
+        start: Starts a session and returns it when it is usable or has failed.
+        spawn: Runs something in the background until the pool is closed.
+        tell: Is told what happens to the server.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        catalogue: Catalog,
+        start: Start,
+        spawn: Callable[[Work], None],
+        tell: Announce,
+    ) -> None:
+        self.server = server
+        self._catalogue = catalogue
+        self._start = start
+        self._spawn = spawn
+        self._tell = tell
+        self._sessions: list[Session] = []
+        self._wanted: set[Session] = set()
+        self._latest: Session | None = None
+        self._breaker = CircuitBreaker()
+        self._opening = anyio.Lock()
+        self._changed = anyio.Event()
+        self._reviving = False
+        self._waiting = 0
+        self._closing = False
+
+    def __repr__(self) -> str:
+        count, state = len(self._usable()), self._breaker.state(anyio.current_time())
+        return f"Keeper({self.server.name!r}, {count} of {self.server.sessions} usable, {state})"
+
+    @property
+    def usable(self) -> bool:
+        """Whether a session is open."""
+        return any(session.usable for session in self._sessions)
+
+    @property
+    def failure(self) -> TaskError | None:
+        """Why no session is open; None if one is, or none was asked for."""
+        return None if self.usable or self._latest is None else self._latest.failure
+
+    def _usable(self) -> list[Session]:
+        return [session for session in self._sessions if session.usable]
+
+    def _missing(self) -> int:
+        return self.server.sessions - len(self._usable())
+
+    def close(self) -> None:
+        """Start nothing any more; who waits for a session is told so."""
+        self._closing = True
+        self._note()
+
+    def _note(self) -> None:
+        """Wake those who wait for a session: something is different."""
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def open(self, announce: Announce, priority: Priority = FIRST) -> None:
+        """Have all sessions open before a run, whatever the circuit says.
+
+        Args:
+            announce: Is told, besides the others.
+            priority: The smaller goes first where programs wait to be started.
+        """
+        async with self._opening:
+            if self._is_spent():
+                return
+            doubtful = [session for session in self._usable() if not _is_good(session)]
+            if self._missing() + len(doubtful):
+                await self._start_missing(doubtful, announce, priority, first=True)
+            self._wanted.update(self._sessions)
+
+    async def session(self) -> Session:
+        """The least busy session; if they have ended, the one that is started in their place.
+
+        Raises:
+            CallError: There is none, and none will be for a while.
+        """
+        while True:
+            usable = self._usable()
+            if len(usable) < self.server.sessions:
+                self._revive_soon()
+            if usable:
+                return min(usable, key=lambda session: session.in_flight)
+            if (refusal := self._refusal()) is not None:
+                raise refusal
+            self._waiting += 1
+            try:
+                await self._changed.wait()
+            finally:
+                self._waiting -= 1
+
+    def _is_spent(self) -> bool:
+        """Whether it was started, and cannot be started again."""
+        return self.server.is_single_use and self._latest is not None
+
+    def _refusal(self) -> CallError | None:
+        name, now = self.server.name, anyio.current_time()
+        if self._closing:
+            return CallError("server_unavailable", f"server {name!r} was closed", server=name)
+        if self._latest is None:
+            return CallError("server_unavailable", f"server {name!r} was never opened", server=name)
+        if self._is_spent():
+            return self._latest.unavailable()
+        if self._breaker.state(now) != "open":
+            return None
+        error, cools_s = self._latest.unavailable().error, round(self._breaker.cools_s(now), 3)
+        failures = self._breaker.failures
+        times = f"{failures} times in a row" if failures > 1 else "once"
+        message = f"{error.message}; it has failed {times}, and is tried again in {cools_s:.1f} s"
+        wait_s = max(cools_s, error.details.get("retry_after_s", 0.0))
+        details = {**error.details, "failures": failures, "retry_after_s": wait_s}
+        return CallError(error.kind, message, retryable=error.retryable, **details)
+
+    def _revive_soon(self) -> None:
+        """Start what is missing in the background, unless that is done or given up already."""
+        may_start = not self._is_spent() and self._breaker.state(anyio.current_time()) != "open"
+        if may_start and self._latest is not None and not (self._reviving or self._closing):
+            self._reviving = True
+            self._spawn(self._revive)
+
+    async def _revive(self) -> None:
+        try:
+            while self._missing():
+                wait_s = self._breaker.wait_s(anyio.current_time())
+                if wait_s is None:
+                    break
+                await anyio.sleep(wait_s)
+                async with self._opening:
+                    if self._missing() and self._breaker.state(anyio.current_time()) != "open":
+                        self._breaker.note_start()
+                        await self._start_missing((), lambda _: None, FIRST, first=False)
+        finally:
+            self._reviving = False
+            self._note()
+
+    async def _start_missing(
+        self,
+        doubtful: Iterable[Session],
+        announce: Announce,
+        priority: Priority,
+        *,
+        first: bool,
+    ) -> None:
+        def tell(event: Event) -> None:
+            announce(event)
+            self._tell(event)
+
+        old = set(doubtful)
+        tell(ServerStarting(0.0, self.server.name))
+        began_at = anyio.current_time()
+        fresh = await self._started(self._missing() + len(old), priority)
+        self._take(fresh, old, first=first)
+        took_ms = (anyio.current_time() - began_at) * 1000
+        tell(self._outcome(round(took_ms, 3)))
+        self._note()
+
+    async def _started(self, count: int, priority: Priority) -> list[Session]:
+        """So many new sessions, each of which is usable or has failed."""
+        fresh: list[Session] = []
+
+        async def start() -> None:
+            fresh.append(await self._start(self.server, self, priority))
+
+        async with anyio.create_task_group() as group:
+            for _ in range(count):
+                group.start_soon(start)
+        return fresh
+
+    def _take(self, fresh: list[Session], old: set[Session], *, first: bool) -> None:
+        """Use the sessions that have started, in the place of the old ones."""
+        for session in old:
+            session.close()
+        started = [session for session in fresh if session.usable]
+        failed = [session for session in fresh if not session.usable]
+        self._sessions = [*(kept for kept in self._usable() if kept not in old), *started]
+        self._wanted.intersection_update(self._sessions)
+        self._latest = (failed or started)[0]
+        if started:
+            self._list(started[0])
+        if failed:
+            self._breaker.note_failure(anyio.current_time(), first=first and not self._sessions)
+        else:
+            self._breaker.note_success()
+
+    def _outcome(self, took_ms: float) -> Event:
+        usable, name = self._usable(), self.server.name
+        if not usable:
+            assert self._latest is not None
+            return ServerFailed(0.0, name, self._latest.unavailable().error)
+        tools = len(self._catalogue.tools(name))
+        return ServerReady(0.0, name, usable[-1].protocol, tools, took_ms)
+
+    def _list(self, session: Session) -> None:
+        """Take the tools that a session has listed; tell what is different from those before."""
+        name = self.server.name
+        known = self._catalogue.knows(name)
+        others = (tool for other in self._sessions if other is not session for tool in other.tools)
+        change = self._catalogue.replace(name, session.tools, others)
+        if known and change:
+            self._tell(ServerToolsChanged(0.0, name, change.added, change.removed, change.changed))
+
+    def on_end(self, connection: Session) -> None:
+        """A session has ended unasked; it is replaced if it was of use to anybody."""
+        assert connection.failure is not None
+        self._latest = connection
+        self._breaker.note_end(connection.began_at, anyio.current_time())
+        self._tell(ServerFailed(0.0, self.server.name, connection.failure))
+        if connection.served or connection in self._wanted or self._waiting:
+            self._revive_soon()
+        self._note()
+
+    def on_tools(self, connection: Session) -> None:
+        """A server has changed its tools."""
+        self._list(connection)
+
+    def on_log(self, level: str, logger: str, data: Any) -> None:
+        """A server has sent a log message."""
+        self._tell(ServerLog(0.0, self.server.name, level, logger, data))
+
+
+def _is_good(session: Session) -> bool:
+    """Whether it can serve another run; one that is in use is not taken away."""
+    return not (session.doubtful and session.in_flight == 0)

@@ -1,0 +1,20 @@
+"""Bytes to and from one server.
+
+Rule: plain parameters in, message streams out; linear time, and a bound on every message and every
+wait.
+
+- `base` opens any transport; `stdio`, `process`, `stdin_writer`, `stderr` and `framing` are for
+  programs, `http` and `http_client` for URLs.
+- `delivery` tells whether a request was written.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "base",
+    "delivery",
+    "framing",
+    "http_client",
+    "process",
+    "stderr",
+]

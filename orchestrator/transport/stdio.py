@@ -1,0 +1,168 @@
+"""A program that is spoken to over its stdin and stdout: what it says and is told, in messages.
+
+The rule of this file: a message costs time in proportion to its length.
+
+The SDK's transport has no limit for a message, and takes quadratic time for a long one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from types import TracebackType
+
+import anyio
+from anyio.abc import ObjectReceiveStream, ObjectSendStream, Process
+from mcp.shared.message import SessionMessage
+from mcp.types import (
+    ErrorData,
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCResponse,
+    jsonrpc_message_adapter,
+)
+
+from orchestrator.servers.config import Server
+from orchestrator.transport.framing import Lines, TooLong, too_large
+from orchestrator.transport.process import GONE, Started, drain, end, kill
+from orchestrator.transport.stdin_writer import Id, StdinWriter
+
+logger = logging.getLogger("orchestrator.stdio")
+
+Notify = Callable[[], None]
+
+# How many messages are read ahead of whoever takes them: enough that one that brings many is read
+# in one go.
+READ_AHEAD = 16
+# For messages that were accepted to be written, before stdin is closed.
+FLUSH_S = 0.5
+
+
+class Program:
+    """A transport for `mcp.Client`.
+
+    Args:
+        server: Whose program it is, and how long its messages may be.
+        started: The program, which is taken when the transport is entered.
+        heard: Is told whenever it says anything at all.
+    """
+
+    def __init__(self, server: Server, started: Started, heard: Notify) -> None:
+        self._server = server
+        self._started = started
+        self._heard = heard
+        self._running: AbstractAsyncContextManager[Streams] | None = None
+        self._asked: set[Id] = set()
+
+    async def __aenter__(self) -> Streams:
+        self._running = self._run()
+        return await self._running.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        assert self._running is not None
+        return await self._running.__aexit__(kind, error, trace)
+
+    def kill(self) -> None:
+        """End it and its children at once."""
+        kill(self._started.process)
+
+    @asynccontextmanager
+    async def _run(self) -> AsyncIterator[Streams]:
+        process, stdin = self._started.process, self._started.stdin
+        # No await until the group is entered: a cancellation would leave the process behind.
+        self._started.is_taken = True
+        writing = anyio.CancelScope()
+        say, said = anyio.create_memory_object_stream[SessionMessage | Exception](READ_AHEAD)
+        outbox = StdinWriter(stdin, self._asked)
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._read, process, say)
+            group.start_soon(self._write, outbox, say, writing)
+            try:
+                yield said, outbox
+            finally:
+                with anyio.CancelScope(shield=True):  # every wait in it is bounded
+                    said.close()
+                    outbox.close()
+                    with anyio.move_on_after(FLUSH_S):
+                        await outbox.ended()
+                    writing.cancel()  # which closes its stdin, in any case
+                    await outbox.ended()
+                    await end(process)
+                group.cancel_scope.cancel()
+
+    async def _read(
+        self, process: Process, say: ObjectSendStream[SessionMessage | Exception]
+    ) -> None:
+        assert process.stdout is not None
+        lines = Lines(self._server.max_result_bytes)
+        try:
+            with suppress(*GONE):
+                async with say:
+                    while True:
+                        chunk = await process.stdout.receive()
+                        self._heard()
+                        for line in lines.feed(chunk):
+                            for message in self._messages(line):
+                                await say.send(SessionMessage(message))
+        finally:
+            await drain(process)
+
+    def _messages(self, line: bytes | TooLong) -> Iterator[JSONRPCMessage]:
+        """What a line says: a message, or nothing; one that is too long, errors in its place."""
+        if isinstance(line, TooLong):
+            yield from self._errors(line)
+        elif line.strip():
+            message = _parsed(line)
+            if message is None:
+                logger.debug("server %r: %d bytes are no message", self._server.name, len(line))
+                return
+            if isinstance(message, JSONRPCResponse | JSONRPCError) and message.id is not None:
+                self._asked.discard(message.id)
+            yield message
+
+    def _errors(self, line: TooLong) -> Iterator[JSONRPCError]:
+        """An error for the request that it answers; if that cannot be seen, for all of them."""
+        limit = self._server.max_result_bytes
+        logger.warning(
+            "server %r: skipped a message of %d bytes; the limit is %d",
+            self._server.name,
+            line.size,
+            limit,
+        )
+        if line.asks:
+            return
+        answers = line.answers
+        error = ErrorData(**too_large(line.size, limit))
+        for request in tuple(self._asked) if answers is None else (answers,):
+            self._asked.discard(request)
+            yield JSONRPCError(jsonrpc="2.0", id=request, error=error)
+
+    async def _write(
+        self,
+        outbox: StdinWriter,
+        say: ObjectSendStream[SessionMessage | Exception],
+        writing: anyio.CancelScope,
+    ) -> None:
+        try:
+            with writing:
+                await outbox.write()
+        except OSError:  # it may live on, but nobody can speak to it: the session has ended
+            await say.aclose()
+
+
+Streams = tuple[ObjectReceiveStream[SessionMessage | Exception], StdinWriter]
+
+
+def _parsed(line: bytes) -> JSONRPCMessage | None:
+    """The message; bytes that are no UTF-8 are replaced. None if it is no message."""
+    for text in (line, line.decode(errors="replace")):
+        with suppress(ValueError):
+            message: JSONRPCMessage = jsonrpc_message_adapter.validate_json(text, by_name=False)
+            return message
+    return None

@@ -1,0 +1,21 @@
+"""A workflow file as a valid, frozen `Workflow` with its `Plan`.
+
+Rule: a `Workflow` that exists is valid; making one is O(n + e) in tasks and dependencies.
+
+- `normalize` ends synonyms, `model` is the file, `compile` checks it, `plan` is what a run follows.
+- `graph` holds the algorithms on the dependency graph.
+- `source_map` and `fixes` place a problem in its file and propose a patch.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "fixes",
+    "graph",
+    "inputs",
+    "model",
+    "plan",
+    "policies",
+    "recovery",
+    "source_map",
+]

@@ -1,0 +1,255 @@
+"""What a run follows: the tasks compiled, the graph, its generations.
+
+The rule of this file: frozen values, made once for a workflow and shared by all its runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from orchestrator.documents.jsonpath import Path
+from orchestrator.documents.pointer import pointer
+from orchestrator.expressions.templates import EMPTY, Template
+from orchestrator.workflow import graph as graphs
+
+if TYPE_CHECKING:
+    from orchestrator.workflow.graph import Graph
+    from orchestrator.workflow.model import Task
+    from orchestrator.workflow.policies import Fallback, Retry, RunIf
+
+
+@dataclass(frozen=True, slots=True)
+class CallTemplate:
+    """A tool to call, and the template of its arguments.
+
+    Attributes:
+        target: `server:tool`.
+        server: The server, and `tool` the name of the tool there.
+        arguments: The template of the arguments.
+        whole: The places in the arguments where a reference stands alone.
+    """
+
+    target: str
+    server: str
+    tool: str
+    arguments: Template
+    whole: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LockPlan:
+    """A lock.
+
+    Attributes:
+        name: The template of its name.
+        shared: Whether others may hold it at the same time.
+        of_item: Whether its name reads the item of a `for_each`, so that only items can hold it.
+    """
+
+    name: Template
+    shared: bool
+    of_item: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """What a task asks for beyond its call. `PLAIN` asks for nothing.
+
+    Attributes:
+        run_if: Which outcomes of its dependencies let it run.
+        when: The condition; None if there is none.
+        for_each: The template of the list; None if there is none.
+        max_parallel: How many items are in flight at a time; None = as the run allows.
+        fallback: What stands in if it failed: the template of a value, or a tool; or None.
+        critical: Whether its failure ends the run.
+        locks: What it holds while it runs.
+        retry: How it is repeated; None = not without need.
+        timeout_resets_on_progress: Whether progress starts the timeout anew.
+    """
+
+    run_if: RunIf = "all_success"
+    when: Template | None = None
+    for_each: Template | None = None
+    max_parallel: int | None = None
+    fallback: Template | CallTemplate | None = None
+    critical: bool = False
+    locks: tuple[LockPlan, ...] = ()
+    retry: Retry | None = None
+    timeout_resets_on_progress: bool = False
+
+
+PLAIN = Policies()
+_FIELDS = frozenset(Policies.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPlan(CallTemplate):
+    """A task, ready to be decided on.
+
+    Attributes:
+        id: Its id.
+        index: Its position in the file.
+        dependencies: The tasks it waits for, those that references imply included.
+        timeout_s: The limit of one attempt, or None for the server's.
+        generation: The number of its topological generation, from 0.
+        policies: What else it asks for.
+    """
+
+    id: str
+    index: int
+    dependencies: tuple[str, ...]
+    timeout_s: float | None
+    generation: int
+    policies: Policies = PLAIN
+
+    @property
+    def targets(self) -> tuple[CallTemplate, ...]:
+        """What it may call: its tool, and that of its fallback."""
+        fallback = self.policies.fallback
+        return (self, fallback) if isinstance(fallback, CallTemplate) else (self,)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run follows. Made once for a workflow, shared by all its runs.
+
+    Attributes:
+        tasks: The tasks by id, in the order of the file.
+        graph: Their graph.
+        generations: Its topological generations.
+        output: The template of what the run returns, or None for the default.
+        targets: Each tool that may be called, by `server:tool`, where it is named first.
+        servers: The servers of these, in the order of the file.
+    """
+
+    tasks: Mapping[str, TaskPlan]
+    graph: Graph
+    generations: list[list[str]]
+    output: Template | None
+    targets: Mapping[str, CallTemplate]
+    servers: list[str]
+
+    @property
+    def fans_out(self) -> bool:
+        """Whether any task may make more than one call at a time."""
+        return any(task.policies.for_each is not None for task in self.tasks.values())
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether no task asks for any policy."""
+        return all(task.policies is PLAIN for task in self.tasks.values())
+
+    @property
+    def calls(self) -> Iterator[tuple[TaskPlan, CallTemplate, str]]:
+        """Each task with each target that it may call, and where the file names it."""
+        for task in self.tasks.values():
+            for target in task.targets:
+                below = () if target is task else ("fallback",)
+                yield task, target, pointer("tasks", task.index, *below, "tool")
+
+    @property
+    def sorted_generations(self) -> list[list[str]]:
+        """The generations as documents have them: each in alphabetical order."""
+        return [sorted(generation) for generation in self.generations]
+
+    @property
+    def sinks(self) -> list[str]:
+        """The tasks that nothing depends on."""
+        return [task for task, degree in self.graph.out_degree() if not degree]
+
+
+@dataclass(slots=True)
+class CompiledTask:
+    """The templates of one task."""
+
+    arguments: Template = EMPTY
+    whole: tuple[Path, ...] = ()
+    when: Template | None = None
+    for_each: Template | None = None
+    locks: list[tuple[Template, bool]] = field(default_factory=list)
+    fallback_value: Template = EMPTY
+    fallback_arguments: Template = EMPTY
+    fallback_whole: tuple[Path, ...] = ()
+
+
+@dataclass(slots=True)
+class Checked:
+    """What checking a workflow left behind for its plan."""
+
+    compiled: dict[str, CompiledTask] = field(default_factory=dict)
+    dependencies: dict[str, dict[str, None]] = field(default_factory=dict)
+    output: Template | None = None
+    graph: Graph | None = None
+
+
+def make_plan(tasks: Iterable[Task], checked: Checked) -> Plan:
+    """The plan of a workflow in which `check` found nothing wrong."""
+    assert checked.graph is not None
+    generations = graphs.generations(checked.graph)
+    number = {task: index for index, names in enumerate(generations) for task in names}
+    plans: dict[str, TaskPlan] = {}
+    for index, task in enumerate(tasks):
+        server, _, tool = task.tool.partition(":")
+        compiled = checked.compiled.pop(task.id)
+        plans[task.id] = TaskPlan(
+            task.tool,
+            server,
+            tool,
+            compiled.arguments,
+            compiled.whole,
+            task.id,
+            index,
+            tuple(checked.dependencies[task.id]),
+            task.timeout_s,
+            number[task.id],
+            PLAIN if _FIELDS.isdisjoint(task.model_fields_set) else _policies(task, compiled),
+        )
+    targets: dict[str, CallTemplate] = {}
+    for plan in plans.values():
+        for target in plan.targets:
+            targets.setdefault(target.target, target)
+    servers = list(dict.fromkeys(target.server for target in targets.values()))
+    return Plan(plans, checked.graph, generations, checked.output, targets, servers)
+
+
+def _policies(task: Task, compiled: CompiledTask) -> Policies:
+    return Policies(
+        task.run_if,
+        compiled.when,
+        compiled.for_each,
+        task.max_parallel,
+        _fallback(task.fallback, compiled),
+        task.critical,
+        tuple(
+            LockPlan(name, lock.mode == "shared", of_item)
+            for (name, of_item), lock in zip(compiled.locks, task.locks, strict=True)
+        ),
+        task.retry,
+        task.timeout_resets_on_progress,
+    )
+
+
+def _fallback(fallback: Fallback | None, compiled: CompiledTask) -> Template | CallTemplate | None:
+    if fallback is None:
+        return None
+    if fallback.tool is None:
+        return compiled.fallback_value
+    server, _, tool = fallback.tool.partition(":")
+    arguments, whole = compiled.fallback_arguments, compiled.fallback_whole
+    return CallTemplate(fallback.tool, server, tool, arguments, whole)
+
+
+def waves(plan: Plan) -> tuple[list[str], dict[str, int]]:
+    """The servers of the tasks that need nothing; and the others, with the generation of each.
+
+    A fallback's server is not among the first: it is needed only if its task has failed.
+    """
+    tasks = plan.tasks.values()
+    first = list(dict.fromkeys(task.server for task in tasks if not task.generation))
+    later: dict[str, int] = {}
+    for task, target, _ in sorted(plan.calls, key=lambda call: call[0].generation):
+        if target.server not in first:
+            later.setdefault(target.server, task.generation)
+    return first, later

@@ -1,0 +1,531 @@
+"""The benchmarks' own arithmetic, and that their check can fail. Nothing here measures anything."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import time
+import tomllib
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import anyio
+import pytest
+import trio.testing
+from rich.console import Console
+
+from benchmarks import __main__ as command
+from benchmarks import checking, cold, measure, panels, plot, report, scenarios, suite, targets
+from benchmarks import sessions as many
+from benchmarks.delays import GRAPHS, drawn
+from benchmarks.measure import (
+    Measurement,
+    RunFailedError,
+    Settings,
+    Side,
+    paired,
+    percentile,
+    take_turns,
+)
+from benchmarks.targets import TARGETS, Target, Verdict, judge
+from orchestrator import Orchestrator, RunResult, Workflow
+from orchestrator.check.checker import prove
+from orchestrator.engine.run import Run
+from tests.fakes import ScriptedCaller, workflow
+from tests.real_servers import TIMEOUT_S
+
+FAST = Measurement(
+    "five",
+    "generations",
+    [100.0, 104.0, 102.0],
+    {"speedup": [4.7, 4.9, 4.8]},
+    {"tasks": 5.0, "ideal_speedup": 5.0},
+    timeline=[("a", 0.0, 100.0), ("b", 1.0, 101.0)],
+)
+SLOW = Measurement("five", "generations", [170.0], {"speedup": [2.9, 2.8, 3.4]})
+
+
+@pytest.mark.parametrize(
+    ("percent", "expected"), [(0, 1.0), (25, 1.75), (50, 2.5), (95, 3.85), (100, 4.0)]
+)
+def test_a_percentile_lies_between_the_nearest_ranks(percent: float, expected: float) -> None:
+    assert percentile([4.0, 1.0, 3.0, 2.0], percent) == pytest.approx(expected)
+
+
+def test_every_percentile_of_one_value_is_that_value() -> None:
+    assert [percentile([7.0], percent) for percent in (0, 50, 99)] == [7.0, 7.0, 7.0]
+
+
+@pytest.mark.parametrize(("values", "percent"), [([], 50), ([1.0], -1), ([1.0], 101)])
+def test_there_is_no_percentile_of_nothing_or_beyond_the_ends(
+    values: list[float], percent: float
+) -> None:
+    with pytest.raises(ValueError, match="no percentile"):
+        percentile(values, percent)
+
+
+def test_ratios_are_paired_by_round_so_that_a_slow_round_cancels_out() -> None:
+    quiet_then_noisy = paired([[500.0], [1500.0]], [[90.0, 100.0, 110.0], [300.0, 300.0, 300.0]])
+    assert quiet_then_noisy == [5.0, 5.0]
+
+
+@pytest.mark.anyio
+async def test_sides_run_in_turns_and_every_second_round_in_the_opposite_order() -> None:
+    ran: list[str] = []
+
+    def side(name: str, times: int = 1) -> Side:
+        async def run() -> None:
+            ran.append(name)
+
+        return Side(run, times)
+
+    times = await take_turns({"a": side("a"), "b": side("b", times=2)}, 2)
+    assert ran == ["a", "b", *"abb", *"bba"]
+    assert [[len(of_round) for of_round in rounds] for rounds in times.values()] == [[1, 1], [2, 2]]
+
+
+def test_a_quantity_is_a_value_the_median_of_a_ratio_or_a_percentile() -> None:
+    assert FAST.quantity("tasks") == 5.0
+    assert FAST.quantity("speedup") == 4.8
+    assert FAST.quantity("p50_ms") == 102.0
+    assert FAST.quantity("p95_ms") == pytest.approx(103.8)
+    assert FAST.quantity("unheard_of") is None
+    assert Measurement("five", "none").quantity("p50_ms") is None
+
+
+def test_a_target_holds_only_if_what_was_measured_keeps_its_limit() -> None:
+    target = Target("five", "generations", "p50_ms", "<", limit=150, aim=110)
+    assert Verdict(target, 102.0).holds
+    assert Verdict(target, 149.9).holds
+    assert not Verdict(target, 149.9).meets_aim
+    assert not Verdict(target, 150.0).holds
+    assert not Verdict(target, None).holds
+
+
+def test_a_scenario_that_did_not_run_is_not_judged_and_one_without_numbers_is_missed() -> None:
+    assert judge([FAST], []) == []
+    assert all(verdict.holds for verdict in judge([FAST], ["five"]))
+    assert not any(verdict.holds for verdict in judge([], ["five"]))
+
+
+def test_a_quick_run_is_not_held_to_what_only_a_full_one_measures() -> None:
+    full = {verdict.target.variant for verdict in judge([], ["engine"])}
+    quick = {verdict.target.variant for verdict in judge([], ["engine"], quick=True)}
+    assert full - quick == {"100,000 unlimited", "100,000 default limit"}
+
+
+def test_every_target_names_a_scenario_and_aims_at_no_less_than_its_limit() -> None:
+    for target in TARGETS:
+        assert target.scenario in suite.SCENARIOS
+        assert targets.COMPARE["<=" if target.compare == "<" else target.compare](
+            target.aim, target.limit
+        )
+
+
+def _measured(monkeypatch: pytest.MonkeyPatch, *measurements: Measurement) -> None:
+    def run(wanted: object, settings: object) -> list[Measurement]:  # noqa: ARG001
+        return list(measurements)
+
+    monkeypatch.setattr(command, "_measure", run)
+
+
+def test_check_exits_with_0_when_every_target_holds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _measured(monkeypatch, FAST)
+    assert command.main(["--only", "five", "--check"]) == 0
+    assert "missed" not in capsys.readouterr().out
+
+
+def test_check_exits_with_1_and_says_what_was_missed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _measured(monkeypatch, SLOW)
+    assert command.main(["--only", "five", "--check"]) == 1
+    printed = capsys.readouterr().out
+    assert "2 of 2 missed" in printed
+    assert "speedup" in printed
+    assert "170.00" in printed
+
+
+def test_a_scenario_that_misses_is_measured_again_and_counts_as_it_came_out_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[list[str]] = []
+    answers = [SLOW, FAST]
+
+    def run(wanted: list[str], settings: object) -> list[Measurement]:  # noqa: ARG001
+        asked.append(wanted)
+        return [answers[min(len(asked), len(answers)) - 1]]
+
+    monkeypatch.setattr(command, "_measure", run)
+    assert command.main(["--only", "five", "--check"]) == 0
+    assert asked == [["five"], ["five"]]
+    asked.clear()
+    answers[1] = SLOW
+    assert command.main(["--only", "five", "--check"]) == 1
+    assert len(asked) == 1 + command.SECOND_LOOKS
+
+
+def test_check_exits_with_1_when_a_number_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    _measured(monkeypatch)
+    assert command.main(["--only", "five", "--check"]) == 1
+
+
+def test_without_check_a_missed_target_is_only_shown_in_the_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _measured(monkeypatch, SLOW)
+    assert command.main(["--only", "five"]) == 0
+
+
+def test_a_run_that_fails_is_an_error_in_one_line_and_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(wanted: object, settings: object) -> list[Measurement]:  # noqa: ARG001
+        raise ExceptionGroup("of a client", [RunFailedError("five ended as failed")])
+
+    monkeypatch.setattr(command, "_measure", run)
+    assert command.main(["--only", "five"]) == 1
+    assert "five ended as failed" in capsys.readouterr().err
+
+
+def test_the_numbers_are_saved_with_the_machine_and_every_single_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _measured(monkeypatch, FAST)
+    saved = tmp_path / "numbers.json"
+    command.main(["--only", "five", "--quick", "--json", str(saved)])
+    document = json.loads(saved.read_text(encoding="utf-8"))
+    assert document["machine"]["quick"] is True
+    assert document["machine"]["packages"]["mcp"]
+    assert document["measurements"][0]["times_ms"] == [100.0, 104.0, 102.0]
+    assert document["measurements"][0]["ratios"]["speedup"]["median"] == 4.8
+    assert [target["holds"] for target in document["targets"]] == [True, True]
+
+
+def test_a_picture_without_matplotlib_is_refused_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(plot, "find_spec", lambda name: None)  # noqa: ARG005
+    assert command.main(["--plot", "picture.png"]) == 2
+    assert "mcp-orchestrator[plot]" in capsys.readouterr().err
+
+
+FLOW = Measurement(
+    "uneven",
+    "dataflow",
+    [300.0],
+    {"speedup": [2.6]},
+    {"sequential_ms": 800.0},
+    timeline=[("fetch.x", 20.0, 160.0), ("report", 180.0, 40.0)],
+    groups={"fetch.x": "generation 1", "report": "generation 2"},
+    critical=["fetch.x", "report"],
+    waited_ms={"fetch.x": 15.0},
+)
+BARRED = replace(FLOW, variant="generations", timeline=[("fetch.x", 0.0, 500.0)], groups={})
+HAND = Measurement("gather", "instant: orchestrator", [1.0], {"by_hand": [0.9, 1.0, 1.1]})
+PICTURES = [
+    FAST,
+    FLOW,
+    BARRED,
+    HAND,
+    *(replace(FAST, scenario="branches", variant=n) for n in "14"),
+]
+
+
+def test_two_pictures_are_drawn_and_an_empty_one_is_not(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    path, facts = tmp_path / "picture.svg", report.machine(Settings())
+    assert plot.draw(PICTURES, facts, path) == [path, tmp_path / "picture-timelines.svg"]
+    assert path.stat().st_size > 1000
+    assert plot.timelines_at(path).stat().st_size > 1000
+    path.unlink()
+    assert plot.draw([replace(FAST, ratios={})], facts, path) == [plot.timelines_at(path)]
+    assert plot.draw([Measurement("cold", "run", [1.0])], facts, path) == []
+    assert not path.exists()
+
+
+def test_the_pictures_that_were_drawn_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(plot, "missing", lambda: "")
+    monkeypatch.setattr(plot, "draw", lambda measured, facts, path: [path] * len(measured))  # noqa: ARG005
+    _measured(monkeypatch, FAST)
+    assert command.main(["--only", "five", "--plot", str(tmp_path / "it.png")]) == 0
+    assert f"drawn: {tmp_path / 'it.png'}" in capsys.readouterr().err
+
+
+def test_a_bar_has_the_spread_of_its_ratios_and_the_ideal() -> None:
+    [speedups, by_hand] = panels.charts(PICTURES)
+    assert [bar.label for bar in speedups.bars] == [
+        "five",
+        "uneven, dataflow",
+        "uneven, generations",
+        "1 branch",
+        "4 branches",
+    ]
+    five = speedups.bars[0]
+    assert (five.low, five.middle, five.high) == pytest.approx((4.71, 4.8, 4.89))
+    assert five.ideal == 5.0
+    assert speedups.bars[1].ideal is None
+    assert [(bar.label, bar.middle, bar.ideal) for bar in by_hand.bars] == [("instant", 1.0, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "variant", "label"),
+    [
+        ("sessions", "http: 4 sessions", "http: 4 sessions"),
+        ("ready", "pool", "ready, pool"),
+        ("cold", "five-tools: run", "cold, five-tools"),
+        ("five-tools", "warm", "five-tools, warm"),
+    ],
+)
+def test_a_measurement_is_named_in_a_picture_by_what_differs(
+    scenario: str, variant: str, label: str
+) -> None:
+    assert panels.label(Measurement(scenario, variant)) == label
+
+
+def test_there_is_a_panel_for_each_run_but_sequential_ones() -> None:
+    sequential = replace(FAST, variant="sequential"), replace(FAST, variant="warm sequential")
+    found = panels.panels([*sequential, *PICTURES])
+    assert [panel.title for panel in found] == [
+        "five: 102 ms",
+        "uneven, dataflow: 220 ms (one at a time: 800 ms)",
+        "uneven, generations: 500 ms (one at a time: 800 ms)",
+        "branches: 2 runs, the longest 102 ms",
+    ]
+    assert [panel.end_ms for panel in found] == [102.0, 500.0, 500.0, 102.0]
+    assert found[1].critical == frozenset({"fetch.x", "report"})
+    assert found[1].waited_ms == {"fetch.x": 15.0}
+
+
+def test_the_runs_of_all_branches_are_one_panel_and_only_the_runs_are_named() -> None:
+    *_, branches = panels.panels(PICTURES)
+    assert [task for task, _, _ in branches.bars] == [
+        "1 branch: a",
+        "1 branch: b",
+        "4 branches: a",
+        "4 branches: b",
+    ]
+    assert set(branches.groups.values()) == {"1 branch", "4 branches"}
+    assert branches.by_group
+
+
+def test_of_many_tasks_only_the_groups_are_named() -> None:
+    many = replace(FAST, timeline=[(f"t{n}", 0.0, 1.0) for n in range(panels.MOST_NAMES + 1)])
+    assert [panel.by_group for panel in panels.panels([FAST, many])] == [False, True]
+    assert plot._middles(["x", "x", "x", "y"]) == {1.0: "x", 3.0: "y"}
+
+
+def test_panels_of_one_scenario_stay_together_in_columns_of_about_the_same_height() -> None:
+    found = panels.panels(PICTURES)
+    columns = plot._columns(found)
+    assert [[panel.scenario for panel in column] for column in columns] == [
+        ["uneven", "uneven"],
+        ["five", "branches"],
+    ]
+    assert plot._columns(found[:1]) == [found[:1]]
+
+
+VIRTUAL = ("trio", {"clock": trio.testing.MockClock(autojump_threshold=0)})
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", [VIRTUAL], ids=["virtual time"])
+async def test_a_run_is_kept_with_its_longest_path_and_what_it_waited() -> None:
+    graph = workflow("a", "b", "c: a b", "d: c", "e: c", max_concurrency=1)
+    waits = {"a": 0.01, "b": 0.02, "c": 0.01, "d": 0.02, "e": 0.01}
+    caller = ScriptedCaller({task: [(after_s, task)] for task, after_s in waits.items()})
+    kept = drawn(await Run(graph, caller).execute(), graph.plan)
+    assert kept["critical"] == ("b", "c", "d")
+    assert kept["groups"]["c"] == "generation 2"
+    assert len(kept["waited_ms"]) == 2
+    assert [task for task, _, _ in kept["timeline"]] == ["a", "b", "c", "d", "e"]
+
+
+def test_the_longest_path_is_that_of_the_times() -> None:
+    plan = workflow("a", "b", "c: a", "d: b c").plan
+    assert panels.longest_path(plan, dict.fromkeys("abcd", 1.0)) == ("a", "c", "d")
+    assert panels.longest_path(plan, {"a": 1.0, "b": 9.0, "c": 1.0, "d": 1.0}) == ("b", "d")
+
+
+@pytest.mark.anyio
+async def test_tasks_of_several_servers_are_coloured_by_server() -> None:
+    tasks = [{"id": name, "tool": f"{name}:x"} for name in ("one", "two")]
+    graph = workflow(*tasks)
+    kept = drawn(await Run(graph, ScriptedCaller()).execute(), graph.plan)
+    assert kept["groups"] == {"one": "one", "two": "two"}
+
+
+def test_scenarios_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--list"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in listed] == list(suite.SCENARIOS)
+
+
+def test_an_unknown_scenario_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        command.main(["--only", "nonsense"])
+    assert left.value.code == 2
+    assert "nonsense" in capsys.readouterr().err
+
+
+def test_tables_show_titles_with_brackets_and_the_spread_of_a_ratio() -> None:
+    out = io.StringIO()
+    pattern = Measurement("pattern", "generations", [310.0], {"speedup": [1.6, 1.7, 1.8]})
+    for table in report.tables([pattern, FAST]):
+        Console(file=out, width=140).print(table)
+    assert "[a, b] -> c -> [d, e]" in out.getvalue()
+    assert "1.70 (1.61..1.79)" in out.getvalue()
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_graph_of_delays_is_a_valid_workflow(name: str) -> None:
+    graph = GRAPHS[name]
+    workflow = Workflow.load(graph.workflow(name))
+    assert len(workflow.tasks) == len(graph.delays_ms)
+    assert graph.critical_path_ms <= graph.sequential_ms
+
+
+def test_the_graphs_have_the_shape_that_their_titles_say() -> None:
+    shapes = {
+        name: [len(tasks) for tasks in Workflow.load(graph.workflow(name)).plan.generations]
+        for name, graph in GRAPHS.items()
+    }
+    assert shapes == {
+        "five": [5],
+        "pattern": [2, 1, 2],
+        "chain": [1, 1, 1, 1, 1],
+        "diamond": [1, 2, 1],
+        "multi-level": [6, 10, 10, 8],
+        "uneven": [3, 3, 3, 1],
+    }
+    assert GRAPHS["uneven"].critical_path_ms == 280
+
+
+def test_the_job_of_five_tools_uses_five_servers() -> None:
+    workflow = Workflow.load(scenarios.FIVE_TOOLS)
+    assert sorted(workflow.plan.servers) == sorted(scenarios.TOOL_SERVERS)
+
+
+def test_tasks_that_do_nothing_come_in_generations_of_one_width() -> None:
+    workflow = Workflow.load(scenarios.nothing(300, 100))
+    assert [len(tasks) for tasks in workflow.plan.generations] == [100, 100, 100]
+
+
+def test_the_servers_file_of_a_cold_start_can_be_read(tmp_path: Path) -> None:
+    path = cold.write_servers(tmp_path / "servers.toml", "delay", "text")
+    document = tomllib.loads(path.read_text(encoding="utf-8"))
+    assert document["servers"]["text"]["args"] == ["-m", "mock_servers.text"]
+
+
+def test_the_workflow_of_a_first_call_needs_all_but_one_server_later(tmp_path: Path) -> None:
+    cold.first_call(tmp_path, "faulty", 3)
+    plan = Workflow.load(tmp_path / "first.json").plan
+    assert plan.generations == [["server0"], ["server1", "server2"]]
+    document = tomllib.loads((tmp_path / "first.toml").read_text(encoding="utf-8"))
+    assert document["servers"]["server2"]["args"] == ["-m", "mock_servers.faulty"]
+
+
+@pytest.mark.anyio
+async def test_a_first_call_is_timed_to_its_arrival(tmp_path: Path) -> None:
+    by_hand = cold.first_call(tmp_path, "faulty", 2)["by hand"]
+    began_at = time.monotonic_ns()
+    time_ms = await cold.until_the_first_call(by_hand)
+    assert 0 < time_ms < (time.monotonic_ns() - began_at) / 1e6
+
+
+@pytest.mark.parametrize(
+    ("code", "printed"), [(1, b""), (0, b'{"status": "partial"}'), (0, b'{"status": "failed"}')]
+)
+def test_a_process_that_did_not_do_its_job_is_not_timed(code: int, printed: bytes) -> None:
+    with pytest.raises(RunFailedError, match="ended with"):
+        cold.check(("python",), code, printed, b"some words")
+
+
+@pytest.mark.anyio
+async def test_a_suite_gives_what_its_groups_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Group:
+        @staticmethod
+        async def measure(wanted: frozenset[str], settings: Settings, tell: measure.Tell) -> None:
+            assert (wanted, settings.quick) == (frozenset({"five"}), True)
+            tell(FAST)
+
+    imported: list[str] = []
+
+    def import_module(name: str) -> type[Group]:
+        imported.append(name)
+        return Group
+
+    monkeypatch.setattr(suite, "import_module", import_module)
+    told: list[Measurement] = []
+    run: Callable[..., Awaitable[list[Measurement]]] = suite.run
+    assert await run(["five"], Settings(quick=True), told.append, lambda _: None) == [FAST] == told
+    assert imported == ["benchmarks.delays"]
+
+
+async def answered(*outputs: object) -> RunResult:
+    """A run whose tasks `t0`, `t1`, ... gave these outputs."""
+    caller = ScriptedCaller({f"t{n}": [(0, output)] for n, output in enumerate(outputs)})
+    return await Run(workflow(*[f"t{n}" for n in range(len(outputs))]), caller).execute()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("pids", [[1, 1, 1], [1, 1, 1, 2], [1, 2, 3]])
+async def test_calls_that_are_not_shared_evenly_are_not_timed(pids: list[int]) -> None:
+    many.check_spread(await answered({"pid": 1}, {"pid": 2}, {"pid": 1}), 2)
+    result = await answered(*[{"pid": pid} for pid in pids])
+    with pytest.raises(RunFailedError, match="2 processes were to share"):
+        many.check_spread(result, 2)
+
+
+@pytest.mark.anyio
+async def test_calls_that_are_given_the_answer_of_others_are_not_timed() -> None:
+    right, wrong = {"slept_ms": 5, "label": "t0"}, {"slept_ms": 5, "label": "t1"}
+    many.check_answers(await answered(right), 5)
+    with pytest.raises(RunFailedError, match="t0 was given"):
+        many.check_answers(await answered(wrong), 5)
+
+
+@pytest.mark.anyio
+async def test_a_mock_server_over_http_is_there_while_it_is_needed() -> None:
+    with anyio.fail_after(3 * TIMEOUT_S):
+        async with many.serving("delay") as url, Orchestrator({"it": url}) as orchestrator:
+            assert await orchestrator.call("it:echo", {"value": 1}) == {"value": 1}
+        with pytest.raises(OSError, match="connect"):
+            await anyio.connect_tcp("127.0.0.1", urlsplit(url).port or 0)
+
+
+def test_what_a_call_costs_leaves_out_its_waiting() -> None:
+    assert many._costs([[450.0], [500.0]], 100, 400) == [[500.0], [1000.0]]
+    values = many._throughput(40, [[400.0]], [1.0], processes=1)
+    assert values == {"calls_per_s": 100, "processes": 1, "ideal_speedup": 1, "of_ideal": 1}
+
+
+@pytest.mark.parametrize("name", command.COMMANDS)
+def test_a_benchmark_of_its_own_kind_is_a_command(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    given: list[list[str]] = []
+
+    def main(arguments: list[str]) -> int:
+        given.append(arguments)
+        return 7
+
+    monkeypatch.setattr(importlib.import_module(f"benchmarks.{name}"), "main", main)
+    assert command.main([name, "--seed", "1"]) == 7
+    assert given == [["--seed", "1"]]
+
+
+def test_the_plan_whose_check_is_measured_is_right() -> None:
+    plan = Workflow.load(checking.plan(60))
+    assert prove(plan, checking.TOOLS) == []
+    assert {task.policies.for_each is None for task in plan.plan.tasks.values()} == {True, False}
+    wrong = checking.plan(60)
+    wrong["tasks"][51]["arguments"]["query"] = "$OUTPUT[t46].itms"
+    assert [p.code for p in prove(Workflow.load(wrong), checking.TOOLS)] == ["unknown_place"]

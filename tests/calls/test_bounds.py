@@ -1,0 +1,122 @@
+"""Nothing waits without a bound: each await that might last for ever is in a table, with its bound.
+
+A wait that is not in the table fails the test: give it a bound, and say here what it is.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import orchestrator
+
+PACKAGE = Path(orchestrator.__file__).parent
+
+# What may last for ever, by the name of the method or function that is awaited.
+LASTING = {
+    "acquire",
+    "anext",
+    "changed",
+    "__anext__",
+    "receive",
+    "send",
+    "send_request",
+    "sleep_forever",
+    "wait",
+    "wait_readable",
+    "wait_writable",
+}
+
+CALLER = "the limit of the attempt, around the caller"
+HOLDERS = "those who hold it: their attempts have limits, and so have the waits between them"
+SESSION = "the session: its end cancels it"
+STARTS = "start_timeout_s of each server, one or a few after the other"
+CLOSING = "the program: it is killed after 4 s, and its pipes are closed"
+
+BOUNDS = {
+    ("health", "HealthMonitor.attend", "until.wait"): SESSION,
+    ("health", "HealthMonitor._listen", "async for changes"): SESSION,
+    ("health", "HealthMonitor._probe", "self._session.send_request"): "PROBE_S",
+    ("middleware", "with_locks.call_holding", "locks.acquire"): HOLDERS,
+    ("middleware", "with_slots.call_in_slots", "limit.acquire"): HOLDERS,
+    ("run", "_Session._watch_signals", "async for signals"): "the run, which cancels it",
+    ("client", "Orchestrator.stream", "async for receive"): "the run, which closes the stream",
+    ("session", "Session.started_within", "self._started.wait"): "its argument",
+    ("session", "Session._ended", "self._failed.wait"): "LAST_WORDS_S: see Session._end",
+    ("session", "Session._translated", "self._over.wait"): "END_S",
+    ("elicitation", "call_tool", "session.send_request"): CALLER,
+    ("run", "Run._run_tasks", "self._gate.changed"): STARTS,
+    ("http", "_ContainedStream.__anext__", "anext"): CALLER + "; the end of the session",
+    ("http", "_ContainedStream.aclose", "async for self"): "DRAIN_S",
+    ("http", "_read", "async for chunks"): CALLER + "; for notifications NOTIFICATION_TIMEOUT_S",
+    (
+        "servers/supervisor",
+        "Supervisor.open",
+        "async with self._opening",
+    ): "start_timeout_s of the start before it",
+    ("supervisor", "Supervisor._revive", "async with self._opening"): "the same",
+    ("supervisor", "Supervisor.session", "self._changed.wait"): CALLER
+    + "; starts have limits, too",
+    ("limits", "Locks.acquire", "slots.acquire"): HOLDERS,
+    ("limits", "Rate.acquire", "self._turn.acquire"): "the window of those before it",
+    ("limits", "Slots.acquire", "waiter.woken.wait"): HOLDERS,
+    ("limits", "Slots.slot", "self.acquire"): HOLDERS,
+    ("startup", "Startup._open_all", "self.changed"): STARTS,
+    ("startup", "Startup.changed", "self._changed.wait"): STARTS,
+    ("startup", "Startup.until_a_call_may_go_out", "self.changed"): STARTS,
+    ("executor", "Executor.pass_gate", "self._gate.changed"): STARTS,
+    (
+        "transport/stderr",
+        "StderrTail._drain",
+        "anyio.wait_readable",
+    ): "LAST_WORDS_S after the session",
+    ("stderr", "StderrTail.finish", "self._drained.wait"): "LAST_WORDS_S",
+    ("stdio", "Program._read", "process.stdout.receive"): CLOSING,
+    ("stdio", "Program._read", "say.send"): "the session takes it, or closes the stream",
+    (
+        "transport/stdin_writer",
+        "StdinWriter.ended",
+        "self._ended.wait",
+    ): "FLUSH_S, and then a moment: it was cancelled",
+    ("stdin_writer", "StdinWriter.write", "self._more.wait"): SESSION,
+    ("stdin_writer", "StdinWriter._write_rest", "rest.done.wait"): CALLER
+    + "; the end of the writer",
+    ("process", "drain", "process.stdout.receive"): CLOSING,
+    (
+        "transport/stdin_writer",
+        "StdinWriter._write_first",
+        "anyio.wait_writable",
+    ): "FLUSH_S after the session",
+    ("base", "_PromptStream.send", "self._stream.send"): CALLER + "; COURTESY_S",
+    ("base", "_WatchedStream.__anext__", "self._stream.__anext__"): SESSION,
+}
+
+
+def waits(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Module, function and what is waited for, of each await in a file that may last for ever."""
+    module = path.stem
+
+    def visit(node: ast.AST, scope: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            scope = (*scope, node.name)
+        if isinstance(node, ast.Await) and isinstance(node.value, ast.Call):
+            name = ast.unparse(node.value.func)
+            if name.rpartition(".")[2] in LASTING:
+                yield module, ".".join(scope), name
+        if isinstance(node, ast.AsyncFor):
+            yield module, ".".join(scope), f"async for {ast.unparse(node.iter)}"
+        if isinstance(node, ast.AsyncWith):  # a lock, where it is not a call that makes something
+            held = (item.context_expr for item in node.items)
+            for lock in (each for each in held if isinstance(each, ast.Attribute)):
+                yield module, ".".join(scope), f"async with {ast.unparse(lock)}"
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, scope)
+
+    yield from visit(ast.parse(path.read_text()), ())
+
+
+def test_every_wait_that_might_last_for_ever_has_a_bound() -> None:
+    found = {wait for path in PACKAGE.rglob("*.py") for wait in waits(path)}
+    assert found - BOUNDS.keys() == set(), "give it a bound, and put it into the table"
+    assert BOUNDS.keys() - found == set(), "it is not there any more: take it out of the table"

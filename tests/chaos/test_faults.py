@@ -1,0 +1,75 @@
+"""What can go wrong with a server, told apart. (What HTTP says is tested over HTTP.)"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from mcp import MCPError
+from mcp.types import CallToolResult, Tool
+from pydantic import ValidationError
+
+from orchestrator.servers.sdk_errors import fault_of, fault_of_result, fault_of_session, is_closed
+
+CLOSED = MCPError(code=-32000, message="Connection closed")
+
+
+def invalid(model: Any, data: Any) -> ValidationError:
+    with pytest.raises(ValidationError) as caught:
+        model.model_validate(data)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "data", "kind", "retryable"),
+    [
+        (-32602, "no", None, "invalid_arguments", None),
+        (-32001, "slow", None, "timeout", None),
+        (-32601, "what?", None, "protocol_error", False),
+        (-32000, "refused", None, "protocol_error", None),
+        (-32000, "SSE stream ended without a response", None, "server_unavailable", None),
+        (-32050, "no", {"orchestrator.transport.http": "not ours"}, "protocol_error", None),
+    ],
+)
+def test_an_error_of_the_protocol_is_of_a_kind(
+    code: int, message: str, data: Any, kind: str, retryable: bool | None
+) -> None:
+    fault = fault_of(MCPError(code=code, message=message, data=data), "tool")
+    assert fault.kind == kind
+    assert message in fault.what
+    assert fault.retryable is retryable
+    if kind != "server_unavailable":
+        assert fault.details["code"] == code
+        assert fault.details.get("data") == data
+
+
+def test_only_the_sdk_closes_a_connection() -> None:
+    assert is_closed(CLOSED)
+    assert not is_closed(MCPError(code=-32000, message="Connection closed", data={"by": "me"}))
+    assert not is_closed(MCPError(code=-32000, message="refused"))
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (FileNotFoundError(2, "No such file", "tool"), "there is no program or directory 'tool'"),
+        (PermissionError(13, "no", "tool"), "'tool' may not be executed"),
+        (OSError(8, "Exec format error"), "OSError: [Errno 8] Exec format error"),
+        (ValueError(), "ValueError"),
+        (CLOSED, "it closed the connection"),
+        (MCPError(code=-32603, message="oops"), "it answered with error -32603: oops"),
+        (ExceptionGroup("g", [ExceptionGroup("g", [CLOSED])]), "it closed the connection"),
+        (ExceptionGroup("g", [CLOSED, OSError("x")]), "OSError: x"),
+        (invalid(Tool, {"name": "a"}), "what it said is not valid: inputSchema is missing"),
+        (invalid(Tool, 3), "what it said is not valid: the whole is not what the protocol says"),
+    ],
+)
+def test_a_session_fails_for_a_reason(failure: Exception, said: str) -> None:
+    fault = fault_of_session(failure, "did not start")
+    assert (fault.kind, fault.what) == ("server_unavailable", f"did not start: {said}")
+
+
+def test_a_result_that_does_not_conform_is_told_by_its_place() -> None:
+    fault = fault_of_result(invalid(CallToolResult, {"content": 3}), "tool")
+    assert fault.kind == "protocol_error"
+    assert fault.what == "gave no valid result of 'tool': content is not what the protocol says"

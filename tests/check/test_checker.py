@@ -1,0 +1,649 @@
+"""A plan against the tools' schemas: every mistake at its place, and nothing that is none."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from orchestrator.check.checker import errors_in, prove
+from orchestrator.errors import Problem
+from orchestrator.schema.tool import Tool
+from orchestrator.workflow.model import Workflow
+
+
+def schema(required: str = "", optional: dict[str, Any] | None = None, **more: Any) -> Any:
+    """An object whose members are given as `name:type` words, and optional ones as schemas."""
+    pairs = [word.split(":") for word in required.split()]
+    properties: dict[str, Any] = {name: {"type": kind} for name, kind in pairs}
+    return {
+        "type": "object",
+        "properties": properties | (optional or {}),
+        "required": list(properties),
+        **more,
+    }
+
+
+ITEM = schema("title:string score:number")
+TOOLS = {
+    f"s:{name}": Tool("s", name, given, output_schema=made)
+    for name, given, made in [
+        (
+            "search",
+            schema("query:string", {"limit": {"type": "integer", "default": 5}}),
+            schema(
+                "total:integer",
+                {"items": {"type": "array", "items": ITEM}, "next": {"type": "string"}},
+            )
+            | {"required": ["items", "total"]},
+        ),
+        ("strict", schema("n:number", additionalProperties=False), schema("n:number")),
+        (
+            "mean",
+            {
+                "type": "object",
+                "properties": {"of": {"type": "array", "items": {"type": "number"}}},
+            },
+            schema("mean:number"),
+        ),
+        (
+            "kind",
+            schema("", {"of": {"enum": ["cat", "dog"]}}) | {"required": ["of"]},
+            schema("", {"is": {"enum": ["dog", "cow"]}}) | {"required": ["is"]},
+        ),
+        (
+            "save",
+            schema("", {"article": ITEM}),
+            {"type": "object", "additionalProperties": {"type": "integer"}},
+        ),
+        ("free", {"type": "object"}, None),
+        (
+            "maybe",
+            schema("", {"text": {"type": ["string", "null"]}}),
+            schema(
+                "",
+                {"text": {"type": ["string", "null"]}, "at": {"anyOf": [ITEM, {"type": "null"}]}},
+            )
+            | {"required": ["text", "at"]},
+        ),
+        ("broken", {"type": "objekt"}, {"$ref": "https://elsewhere"}),
+    ]
+}
+SEARCH = {"id": "a", "tool": "s:search", "arguments": {"query": "x"}}
+
+
+def findings(*tasks: dict[str, Any], **rest: Any) -> list[Problem]:
+    return prove(Workflow.load({"tasks": list(tasks), **rest}), TOOLS)
+
+
+def told(*tasks: dict[str, Any], **rest: Any) -> list[tuple[str, str, str]]:
+    return [(p.severity, p.code, p.path) for p in findings(*tasks, **rest) if p.severity != "note"]
+
+
+def using(tool: str, **arguments: Any) -> dict[str, Any]:
+    return {"id": "b", "tool": f"s:{tool}", "arguments": arguments}
+
+
+def test_a_plan_that_fits_has_no_findings() -> None:
+    tasks = [
+        SEARCH,
+        using("search", query="$OUTPUT[a].items[0].title", limit="$OUTPUT[a].total"),
+        using("mean", of="${OUTPUT[a].items[].score}") | {"id": "c"},
+        using("save", article="$ITEM") | {"id": "d", "for_each": "$OUTPUT[a].items"},
+        using("search", query="${join(', ', OUTPUT[a].items[?score > 0.5].title)}") | {"id": "e"},
+        using("strict", n="${length(OUTPUT[d])}") | {"id": "f", "when": "OUTPUT[a].total > 3"},
+        using("kind", of="dog") | {"id": "g", "fallback": {"value": {"is": "$ERROR.kind"}}},
+    ]
+    assert findings(*tasks, output={"n": "$OUTPUT[c].mean", "t": "$OUTPUT[d][0].x"}) == []
+
+
+B = "/tasks/1/arguments"
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        (using("search"), [("error", "missing_argument", B)]),
+        (
+            using("search", quer="x"),
+            [("error", "missing_argument", B), ("warning", "unexpected_argument", f"{B}/quer")],
+        ),
+        (using("strict", n=1, m=2), [("error", "unexpected_argument", f"{B}/m")]),
+        (using("strict", n="$OUTPUT[a].total", m=2), [("error", "unexpected_argument", f"{B}/m")]),
+        (using("search", query=5), [("error", "wrong_argument", f"{B}/query")]),
+        (using("search", query="x", limit=1.5), [("error", "wrong_argument", f"{B}/limit")]),
+        (using("mean", of=[1, "x"]), [("error", "wrong_argument", f"{B}/of/1")]),
+        (using("mean", of=["$OUTPUT[a].total", "x"]), [("error", "wrong_argument", f"{B}/of/1")]),
+        (using("kind", of="Cat"), [("error", "wrong_argument", f"{B}/of")]),
+        (using("save", article={"title": "x"}), [("error", "missing_argument", f"{B}/article")]),
+        (
+            using("save", article={"title": "$OUTPUT[a].total", "score": True}),
+            [("error", "wrong_argument", f"{B}/article/score")],
+        ),
+        (using("search", query="$OUTPUT[a].itms"), [("error", "unknown_place", f"{B}/query")]),
+        (using("search", query="$OUTPUT[a].total.x"), [("error", "unknown_place", f"{B}/query")]),
+        (
+            using("search", query="$OUTPUT[a].items.title"),
+            [("error", "unknown_place", f"{B}/query")],
+        ),
+        (using("search", query="$OUTPUT[a][0]"), [("error", "unknown_place", f"{B}/query")]),
+        (
+            using("search", query="see $OUTPUT[a].items[0].url"),
+            [("error", "unknown_place", f"{B}/query")],
+        ),
+        (using("search", query="$OUTPUT[a].items"), [("error", "wrong_argument", f"{B}/query")]),
+        (using("search", query="$OUTPUT[a].next"), [("warning", "maybe_absent", f"{B}/query")]),
+        (using("mean", of="$OUTPUT[a].items"), [("warning", "may_not_fit", f"{B}/of")]),
+        (using("mean", of="$OUTPUT[a]"), [("error", "wrong_argument", f"{B}/of")]),
+        (
+            using("search", query="${length(OUTPUT[a].total)}"),
+            [("error", "wrong_expression", f"{B}/query")],
+        ),
+        (
+            using("search", query="${OUTPUT[a].items[].titel}"),
+            [("warning", "always_null", f"{B}/query"), ("error", "wrong_argument", f"{B}/query")],
+        ),
+        (
+            using("search", query="$ITEM.x") | {"for_each": "$OUTPUT[a].items"},
+            [("error", "unknown_place", f"{B}/query")],
+        ),
+        (
+            using("search", query="$ITEM") | {"for_each": ["x", 5, ["y"]]},
+            [("error", "wrong_argument", f"{B}/query")],
+        ),
+        (
+            using("search", query="x") | {"for_each": "$OUTPUT[a].total"},
+            [("error", "not_a_list", "/tasks/1/for_each")],
+        ),
+        (
+            using("search", query="x") | {"for_each": "$OUTPUT[a]"},
+            [("error", "not_a_list", "/tasks/1/for_each")],
+        ),
+        (
+            using("search", query="x") | {"for_each": "${OUTPUT[a].total}"},
+            [("error", "not_a_list", "/tasks/1/for_each")],
+        ),
+        (
+            using("search", query="x") | {"for_each": []},
+            [("warning", "no_calls", "/tasks/1/for_each")],
+        ),
+        (
+            using("search", query="x") | {"when": "OUTPUT[a].totl > 3"},
+            [("warning", "always_null", "/tasks/1/when")],
+        ),
+        (
+            using("search", query="x") | {"when": "STATUS[a] == 'sucess'"},
+            [("warning", "never_true", "/tasks/1/when")],
+        ),
+        (
+            using("search", query="x") | {"when": "OUTPUT[a].total > '3'"},
+            [("error", "wrong_expression", "/tasks/1/when")],
+        ),
+        (
+            using("search", query="x") | {"locks": ["x:$OUTPUT[a].nam"]},
+            [("error", "unknown_place", "/tasks/1/locks/0")],
+        ),
+        (
+            using("search", query="x") | {"fallback": {"value": "$ERROR.kin"}},
+            [("error", "unknown_place", "/tasks/1/fallback/value")],
+        ),
+        (
+            using("search", query="x") | {"fallback": {"tool": "s:strict"}},
+            [("error", "missing_argument", "/tasks/1/fallback/arguments")],
+        ),
+        (using("free", x="$OUTPUT[a].itms"), [("error", "unknown_place", f"{B}/x")]),
+        (using("free", x={"$OUTPUT[a].itms": 1}), [("error", "unknown_place", f"{B}/x")]),
+        (
+            using("search", query="$OUTPUT[a].total") | {"run_if": "all_done"},
+            [("warning", "maybe_absent", f"{B}/query")],
+        ),
+        (
+            using("search", query="$OUTPUT[a].total") | {"run_if": "any_failed"},
+            [("error", "never_an_output", f"{B}/query")],
+        ),
+        (
+            using("search", query="${OUTPUT[a].total}") | {"run_if": "any_failed"},
+            [("warning", "may_not_fit", f"{B}/query")],
+        ),
+        (using("broken", x=1), [("warning", "unusable_schema", "")]),
+    ],
+)
+def test_each_mistake_stands_at_its_place(task: Any, expected: Any) -> None:
+    found = findings(SEARCH, task)
+    assert [(p.severity, p.code, p.path) for p in found if p.severity != "note"] == expected
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        using("search", query="x", limit="$OUTPUT[a].items[0].title"),  # text may be a number
+        using("search", query="$OUTPUT[a].total"),  # a number becomes text
+        using("free", anything=[1, {"x": "$OUTPUT[a].items"}]),
+        using("search", query="$OUTPUT[a].items[999].title"),
+        using("maybe", text="${OUTPUT[a].next}")
+        | {"run_if": "all_success", "when": "OUTPUT[a].next"},
+        using("search", query="${not_null(OUTPUT[a].next, 'x')}"),
+        using("search", query="${OUTPUT[a].total == 3 && 'x' || 'y'}"),
+        using("search", query="${a.result.items.length}"),
+        using("mean", of=[]),
+        using("search", query="$$OUTPUT[a].nothing"),
+    ],
+)
+def test_what_may_well_be_right_is_no_error(task: Any) -> None:
+    assert [p for p in findings(SEARCH, task) if p.severity == "error"] == []
+
+
+def test_what_cannot_be_known_is_said_once_and_with_the_reason() -> None:
+    free = {"id": "a", "tool": "s:free"}
+    gone = {"id": "c", "tool": "other:tool"}
+    task = using("search", query="$OUTPUT[a].x.y", limit="$OUTPUT[c].n")
+    found = findings(free, task, gone)
+    assert {(p.severity, p.code) for p in found} == {("note", "unknown_type")}
+    assert [p.message for p in found if p.path == f"{B}/query"] == [
+        "$OUTPUT[a].x.y: s:free declares no outputSchema"
+    ]
+    assert [p.message for p in found if p.path == f"{B}/limit"] == [
+        "$OUTPUT[c].n: the tools of server 'other' are not known"
+    ]
+
+
+def test_the_message_names_the_tool_the_argument_and_the_reference() -> None:
+    found = findings(SEARCH, using("search", query="$OUTPUT[a].items", limit="three"))
+    assert [str(problem) for problem in found] == [
+        "task 'b', /tasks/1/arguments/limit: s:search: limit: it is the text 'three', and a whole "
+        "number is wanted (s:search(query: string, limit: integer = 5))",
+        "task 'b', /tasks/1/arguments/query: s:search: query: $OUTPUT[a].items is a list, and text "
+        "is wanted (s:search(query: string, limit: integer = 5))",
+    ]
+    assert found[1].text == "$OUTPUT[a].items"
+
+
+def test_a_place_that_is_not_there_names_what_is() -> None:
+    problem = findings(SEARCH, using("search", query="see $OUTPUT[a].items[0].titel!"))[0]
+    assert problem.message == (
+        "$OUTPUT[a].items[0].titel: there is no .titel: "
+        "$OUTPUT[a].items[0] is an object with title, score"
+    )
+    assert problem.alternatives == ("title",)
+    assert problem.replacement == (
+        {"op": "replace", "path": f"{B}/query", "value": "see $OUTPUT[a].items[0].title!"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "operation"),
+    [
+        (using("search", qury="x"), {"op": "move", "from": f"{B}/qury", "path": f"{B}/query"}),
+        (using("strict", n="5"), {"op": "replace", "path": f"{B}/n", "value": 5}),
+        (using("kind", of="CAT"), {"op": "replace", "path": f"{B}/of", "value": "cat"}),
+    ],
+)
+def test_what_is_certainly_meant_is_proposed(task: Any, operation: Any) -> None:
+    proposed = [found.replacement for found in findings(SEARCH, task) if found.replacement]
+    assert proposed == [(operation,)]
+
+
+def test_all_that_is_certain_in_one_text_is_mended_at_once() -> None:
+    task = using("search", query="$OUTPUT[a].totl and $OUTPUT[a].itms")
+    mended = {
+        "op": "replace",
+        "path": f"{B}/query",
+        "value": "$OUTPUT[a].total and $OUTPUT[a].items",
+    }
+    assert [p.replacement for p in findings(SEARCH, task)] == [(mended,), (mended,)]
+
+
+def test_a_name_in_an_expression_is_pointed_at_and_mended_where_it_stands_once() -> None:
+    found = findings(SEARCH, using("search", query="${join('-', OUTPUT[a].items[].titel)}"))
+    assert [(p.code, p.text, p.message) for p in found if p.severity == "warning"] == [
+        (
+            "always_null",
+            "titel",
+            "there is no 'titel' in an object with title, score, so it is always null",
+        )
+    ]
+    mended = "${join('-', OUTPUT[a].items[].title)}"
+    assert found[0].replacement == ({"op": "replace", "path": f"{B}/query", "value": mended},)
+    when = using("search", query="x") | {"when": "STATUS[a] == 'sucess'"}
+    assert [(p.text, len(p.replacement)) for p in findings(SEARCH, when)] == [("sucess", 1)]
+    for twice in ("titel: ${OUTPUT[a].items[].titel}", "${OUTPUT[a].items[?titel == 'x'].titel}"):
+        found = findings(SEARCH, using("search", query=twice))
+        assert [p.replacement for p in found if p.code == "always_null"] == [()]
+
+
+def test_what_a_reference_gives_is_told_of_at_the_reference() -> None:
+    task = using("save", article="$OUTPUT[a]")
+    assert told(SEARCH, task) == [("error", "missing_argument", f"{B}/article")] * 2
+    each = SEARCH | {"for_each": ["x"]}
+    found = findings(each, using("save", article="$OUTPUT[a][0].items[0]", x={"y": "$OUTPUT[a]"}))
+    assert [p.path for p in found] == [f"{B}/x"]
+
+
+def test_an_argument_with_a_default_is_not_missing_even_if_it_is_listed_as_required() -> None:
+    given = schema("q:string", {"n": {"type": "integer", "default": 3}}) | {"required": ["q", "n"]}
+    tools = TOOLS | {"s:zod": Tool("s", "zod", given)}
+    tasks = [SEARCH, using("zod", q="$OUTPUT[a].items[0].title")]
+    assert prove(Workflow.load({"tasks": tasks}), tools) == []
+
+
+def test_a_union_of_which_a_part_becomes_text_may_fit() -> None:
+    union = {
+        "type": "object",
+        "properties": {"x": {"type": ["array", "number"]}},
+        "required": ["x"],
+    }
+    tools = TOOLS | {"s:union": Tool("s", "union", {}, output_schema=union)}
+    tasks = [{"id": "a", "tool": "s:union"}, using("search", query="$OUTPUT[a].x")]
+    found = prove(Workflow.load({"tasks": tasks}), tools)
+    assert [(p.severity, p.code) for p in found] == [("warning", "may_not_fit")]
+
+
+def test_what_is_not_certain_is_not_proposed() -> None:
+    for task in (
+        using("search", query="x", limt=3, limit=4),
+        using("search", query="$OUTPUT[a].x"),
+        using("strict", n="five"),
+        using("search", query=5),
+    ):
+        assert [p.replacement for p in findings(SEARCH, task) if p.replacement] == []
+
+
+def test_the_enumeration_of_one_tool_is_compared_with_that_of_another() -> None:
+    first = {"id": "a", "tool": "s:kind", "arguments": {"of": "cat"}}
+    found = findings(first, using("kind", of="$OUTPUT[a].is"))
+    assert [(p.severity, p.code) for p in found] == [("warning", "may_not_fit")]
+    assert found[0].message == 's:kind: of: $OUTPUT[a].is may be "cow", which does not fit'
+
+
+def test_null_is_told_of_where_it_may_come() -> None:
+    first = {"id": "a", "tool": "s:maybe"}
+    assert told(first, using("search", query="$OUTPUT[a].text")) == [
+        ("warning", "may_not_fit", f"{B}/query")
+    ]
+    assert told(first, using("search", query="$OUTPUT[a].at.title")) == [
+        ("warning", "maybe_absent", f"{B}/query")
+    ]
+    assert told(first, using("maybe", text="$OUTPUT[a].text")) == []
+
+
+def test_what_stands_in_counts_as_an_output_too() -> None:
+    fallback = SEARCH | {"fallback": {"value": {"total": 0}}}
+    assert told(fallback, using("strict", n="$OUTPUT[a].total")) == []
+    assert told(fallback, using("free", x="$OUTPUT[a].items")) == [
+        ("warning", "maybe_absent", f"{B}/x")
+    ]
+    other = SEARCH | {"fallback": {"tool": "s:strict", "arguments": {"n": 1}}}
+    assert told(other, using("free", x="$OUTPUT[a].q")) == [("error", "unknown_place", f"{B}/x")]
+    certain = using("free", x="$OUTPUT[a].total") | {"run_if": "all_done"}
+    assert told(fallback, certain) == []
+    assert told(fallback, certain, on_error="fail_fast") != []
+
+
+def test_the_list_of_a_for_each_has_its_tools_outputs() -> None:
+    each = SEARCH | {"for_each": ["x", "y"], "arguments": {"query": "$ITEM"}}
+    assert told(each, using("free", x="$OUTPUT[a][1].total")) == []
+    assert told(each, using("free", x="$OUTPUT[a].total")) == [("error", "unknown_place", f"{B}/x")]
+    assert told(each, using("mean", of="${OUTPUT[a][].total}")) == []
+
+
+def test_a_list_without_items_says_nothing_about_items() -> None:
+    fallback = SEARCH | {"fallback": {"value": {"items": [], "total": 0}}}
+    each = using("search", query="$ITEM.title") | {"for_each": "$OUTPUT[a].items"}
+    assert told(fallback, each) == []
+    other = "${OUTPUT[a].items || `[]`}"
+    assert told(SEARCH, each | {"for_each": other}) == []
+    assert told(SEARCH, each | {"for_each": []}) == [("warning", "no_calls", "/tasks/1/for_each")]
+
+
+def test_inputs_have_types_too_and_one_that_is_used_nowhere_is_told_of() -> None:
+    inputs = {"n": {"type": "integer"}, "names": {"type": "array"}, "free": True, "no": {}}
+    tasks = [
+        SEARCH,
+        using("search", query="$INPUT.names") | {"for_each": "$INPUT.n"},
+        using("search", query="${not_null(INPUT.free, 'x')}") | {"id": "c"},
+    ]
+    assert told(*tasks, inputs=inputs) == [
+        ("warning", "unused_input", "/inputs/no"),
+        ("error", "wrong_argument", f"{B}/query"),
+        ("error", "not_a_list", "/tasks/1/for_each"),
+    ]
+    whole = using("free", x="${INPUT}")
+    assert told(SEARCH, whole, inputs={"n": {"type": "integer"}}) == []
+
+
+def test_the_output_of_the_workflow_is_checked() -> None:
+    found = findings(SEARCH, output={"x": ["$OUTPUT[a].totl"]})
+    assert [(p.code, p.path, p.task) for p in found] == [("unknown_place", "/output/x/0", None)]
+
+
+OBJECT_OF_N = schema("n:integer")
+LIST_OF_N = {"type": "array", "items": OBJECT_OF_N}
+NULLABLE_N = {"anyOf": [OBJECT_OF_N, {"type": "null"}]}
+
+
+def only_v(inner: Any) -> Any:
+    return schema("", {"v": inner}) | {"required": ["v"]}
+
+
+def handed_on(made: Any, wanted: Any, value: Any = "$OUTPUT[a].v", **task: Any) -> list[Problem]:
+    """What is found where the output `v` of one tool is the argument `v` of another."""
+    tools = {
+        "s:out": Tool("s", "out", {}, output_schema=only_v(made)),
+        "s:in": Tool("s", "in", only_v(wanted)),
+    }
+    output = task.pop("output", None)
+    first = {"id": "a", "tool": "s:out"}
+    second = {"id": "b", "tool": "s:in", "arguments": {"v": value}, **task}
+    inputs = {"o": schema("a:string"), "c": schema("a:string", additionalProperties=False)}
+    document = {"tasks": [first, second], "inputs": inputs, "output": output}
+    found = prove(Workflow.load(document), tools)
+    return [p for p in found if p.severity != "note" and p.code != "unused_input"]
+
+
+@pytest.mark.parametrize(
+    ("made", "wanted"),
+    [
+        ({"type": "integer"}, {"type": "number", "enum": [1, 2]}),
+        ({"type": "number", "const": 1}, {"type": "integer"}),
+        ({"type": "integer"}, {"type": "integer", "const": 1.0}),
+        ({"type": "null"}, {"type": "string", "nullable": True}),
+        ({"type": ["string", "null"]}, {"type": "string", "enum": ["a"], "nullable": True}),
+    ],
+)
+def test_a_type_and_values_go_together(made: Any, wanted: Any) -> None:
+    assert handed_on(made, wanted) == []
+
+
+def test_what_may_be_text_or_an_object_may_be_the_text() -> None:
+    made = {"type": ["string", "object"], "additionalProperties": False}
+    found = handed_on(made, {"type": ["string", "object"], "required": ["a"]})
+    assert [(p.severity, p.message) for p in found] == [
+        ("warning", "s:in: v: $OUTPUT[a].v may lack 'a'")
+    ]
+
+
+def test_a_name_that_is_required_alone_is_there() -> None:
+    made = schema("a:string") | {"required": ["a", "b"]}
+    assert handed_on(made, {"type": "string"}, "$OUTPUT[a].v.b") == []
+    assert [p.severity for p in handed_on(made, {"type": "string"}, "$OUTPUT[a].v.c")] == ["error"]
+
+
+@pytest.mark.parametrize(
+    ("made", "expression"),
+    [
+        ({"type": "integer"}, "OUTPUT[a].v > 5 && length(OUTPUT[a].v)"),
+        ({"type": "integer"}, "OUTPUT[a].v || length(OUTPUT[a].v)"),
+        (LIST_OF_N, "OUTPUT[a].v[].length(n)"),
+        (LIST_OF_N, "OUTPUT[a].v[?n > 'x']"),
+        (LIST_OF_N, "map(&length(n), OUTPUT[a].v)"),
+        (LIST_OF_N, "OUTPUT[a].v[0].n > 'x'"),
+        (NULLABLE_N, "OUTPUT[a].v.[length(n)]"),
+        (NULLABLE_N, "OUTPUT[a].v.{x: length(n)}"),
+    ],
+)
+def test_a_part_of_an_expression_that_need_not_be_reached_is_no_error(
+    made: Any, expression: str
+) -> None:
+    found = handed_on(made, {}, f"${{{expression}}}")
+    assert ("wrong_expression", "warning") in [(p.code, p.severity) for p in found]
+    assert "error" not in [p.severity for p in found]
+
+
+def test_numbers_compare_to_true_or_false() -> None:
+    assert handed_on({"type": "integer"}, {"type": "boolean"}, "${OUTPUT[a].v > 1}") == []
+    found = handed_on({"type": "integer"}, {"type": "boolean"}, "${to_number(OUTPUT[a].v) > 1}")
+    assert [p.message.partition(": v: ")[2] for p in found] == [
+        "to_number(OUTPUT[a].v) > 1 may be null, and true or false is wanted"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "run_if", "expected"),
+    [
+        ("$ERROR[a]", "all_done", [("may_not_fit", "warning")]),
+        ("$ERROR[a]", "any_failed", [("wrong_argument", "error")]),
+        ("$ERROR[a]", "all_success", []),
+        ("$ERROR[a].message", "all_done", [("maybe_absent", "warning")]),
+        ("$ERROR[a].message", "any_failed", []),
+        ("$ERROR[a].message", "all_success", [("unknown_place", "error")]),
+    ],
+)
+def test_an_error_is_null_where_nothing_failed(
+    value: str, run_if: str, expected: list[tuple[str, str]]
+) -> None:
+    found = handed_on({}, {"type": ["string", "null"]}, value, run_if=run_if)
+    assert [(p.code, p.severity) for p in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("${OUTPUT[a] == null}", []),
+        ("${length(OUTPUT[a].v)}", []),
+        ("${OUTPUT[a].v > 'x'}", []),
+        ("${OUTPUT[a].v > 3}", ["warning"]),
+        ("$ERROR[a].message", ["warning"]),
+        ("${OUTPUT[a].w}", ["error"]),
+    ],
+)
+def test_the_output_of_a_run_may_be_made_after_a_failure(output: str, expected: list[str]) -> None:
+    found = handed_on({"type": "string"}, {"type": "string"}, output=output)
+    assert [p.severity for p in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("$INPUT.o.b", ["warning"]),
+        ("$INPUT.c.b", ["error"]),
+        ("$INPUT.o.a.b", ["error"]),
+        ("$INPUT.o[0]", ["error"]),
+    ],
+)
+def test_an_input_may_have_names_that_its_schema_leaves_open(
+    value: str, expected: list[str]
+) -> None:
+    assert [p.severity for p in handed_on({}, {}, value)] == expected
+
+
+def test_each_item_has_to_have_the_place() -> None:
+    found = handed_on({}, {}, "$ITEM.name", for_each=[{"name": "x"}, {"nam": "y"}])
+    assert [(p.code, p.severity, p.replacement) for p in found] == [("unknown_place", "error", ())]
+
+
+def test_a_list_that_is_written_out_is_counted() -> None:
+    found = handed_on({}, {"type": "array", "minItems": 3}, ["$OUTPUT[a].v", "x"])
+    assert [p.message for p in found] == ["s:in: v: it has 2 items, and at least 3 are wanted"]
+
+
+def test_members_of_an_object_that_declares_none_are_compared() -> None:
+    made = {"type": "object"}
+    wanted = {"type": "object", "additionalProperties": {"type": "integer"}}
+    found = handed_on(made, wanted, {"x": "$OUTPUT[a].v"})
+    assert [(p.severity, p.path) for p in found] == [("error", "/tasks/1/arguments/v/x")]
+
+
+@pytest.mark.parametrize(
+    "value", ["$OUTPUT[{}]", {"l": "$OUTPUT[{}]", "r": "$OUTPUT[{}]"}, ["${{OUTPUT[{}] || 'x'}}"]]
+)
+def test_fallbacks_that_are_made_of_each_other_do_not_grow(value: Any) -> None:
+    tasks: list[Any] = [{"id": "t0", "tool": "s:save"}]
+    for number in range(1, 1500):
+        text = json.loads(json.dumps(value).replace("{}", f"t{number - 1}"))
+        fallback = json.loads(json.dumps(text).replace("{{", "{").replace("}}", "}"))
+        call = {"id": f"t{number}", "tool": "s:save", "fallback": {"value": fallback}}
+        tasks.append(call)
+    last = {"id": "last", "tool": "s:save", "arguments": {"article": "$OUTPUT[t1499]"}}
+    assert "error" not in [p.severity for p in findings(*tasks, last)]
+
+
+def test_a_schema_in_a_circle_that_doubles_is_read_once() -> None:
+    levels = {
+        f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}, {"$ref": f"#/$defs/d{n + 1}"}]}
+        for n in range(30)
+    }
+    last = {"d30": {"anyOf": [{"$ref": "#/$defs/d30"}, {"type": "string"}]}}
+    wanted = schema("", {"v": {"$ref": "#/$defs/d0"}}) | {"$defs": {**levels, **last}}
+    made = schema("v:integer")
+    tools = {"s:t": Tool("s", "t", wanted, output_schema=made)}
+    first = {"id": "a", "tool": "s:t"}
+    second = {"id": "b", "tool": "s:t", "arguments": {"v": "$OUTPUT[a].v"}}
+    found = prove(Workflow.load({"tasks": [first, second]}), tools)
+    assert "error" not in [p.severity for p in found]
+
+
+def test_two_schemas_in_many_circles_are_compared_once() -> None:
+    names = [f"n{number}" for number in range(10)]
+    node = {"type": "object", "properties": {name: {"$ref": "#/$defs/n"} for name in names}}
+    whole = only_v({"$ref": "#/$defs/n"})
+    tools = {
+        "s:t": Tool(
+            "s",
+            "t",
+            whole | {"$defs": {"n": {**node, "required": names}}},
+            output_schema=whole | {"$defs": {"n": {**node, "required": names[1:]}}},
+        )
+    }
+    first = {"id": "a", "tool": "s:t", "arguments": {"v": "$INPUT.x"}}
+    second = {"id": "b", "tool": "s:t", "arguments": {"v": "$OUTPUT[a].v"}}
+    document = {"tasks": [first, second], "inputs": {"x": {}}}
+    found = prove(Workflow.load(document), tools)
+    assert {p.severity for p in found} <= {"warning", "note"}
+    assert len(found) < 2000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [
+        ({"x$$": "$OUTPUT[a].itms"}, "/x$$"),
+        ({"x": {"y$$": "${length(OUTPUT[a].itms)}"}}, "/x/y$$"),
+        ({"$$": [5, "$OUTPUT[a].itms"]}, "/$$/1"),
+        ({"x": {"$OUTPUT[a].total": "$OUTPUT[a].itms"}}, "/x"),
+        ({"$5": "$OUTPUT[a].itms"}, "/$5"),
+        ({"": "$OUTPUT[a].itms"}, "/"),
+    ],
+)
+def test_a_finding_stands_where_the_file_has_its_name(arguments: Any, path: str) -> None:
+    told = findings(SEARCH, {"id": "b", "tool": "s:free", "arguments": arguments})
+    assert {p.path for p in told} == {f"/tasks/1/arguments{path}"}
+
+
+def test_a_number_is_none_of_the_texts_that_are_wanted() -> None:
+    words = {"type": "string", "enum": ["a", "b"]}
+    assert [p.message for p in handed_on({"type": "number"}, words)] == [
+        "s:in: v: $OUTPUT[a].v is a number, and one of 'a', 'b' is wanted"
+    ]
+    assert handed_on({"type": "number"}, {"enum": ["a", "1"]}) == []
+    assert handed_on({"type": "boolean"}, {"const": "true"}) == []
+    assert handed_on({"type": ["integer", "string"]}, words) == []
+
+
+def test_errors_alone_are_those_of_the_proof_and_a_broken_schema_makes_none() -> None:
+    wrong = Workflow.load({"tasks": [SEARCH, using("search", query="$OUTPUT[a].itms", limt=3)]})
+    assert [p.code for p in errors_in(wrong, TOOLS)] == ["unknown_place"]
+    broken = Workflow.load({"tasks": [SEARCH, using("broken", x=1)]})
+    assert errors_in(broken, TOOLS) == []
+    tools = TOOLS | {"s:odd": Tool("s", "odd", {"type": "object", "required": ["x"], "enum": 5})}
+    odd = Workflow.load({"tasks": [using("odd")]})
+    assert (errors_in(odd, tools), len(prove(odd, tools))) == ([], 1)

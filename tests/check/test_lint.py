@@ -1,0 +1,223 @@
+"""What is allowed and most likely not meant is said, with what to write instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from orchestrator.check.lint import MAX_LOOKUPS, warnings_of
+from orchestrator.schema.tool import Tool
+from tests.fakes import workflow
+
+
+def tool(name: str, **hints: Any) -> dict[str, Tool]:
+    return {f"fake:{name}": Tool("fake", name, {}, **hints)}
+
+
+def codes(
+    *tasks: dict[str, Any] | str, tools: dict[str, Tool] | None = None, **fields: Any
+) -> list[str]:
+    return [problem.code for problem in warnings_of(workflow(*tasks, **fields), tools or {})]
+
+
+def task(name: str, **fields: Any) -> dict[str, Any]:
+    return {"id": name, "tool": f"fake:{name}", **fields}
+
+
+@pytest.mark.parametrize(
+    ("hints", "warned"),
+    [
+        ({"read_only": False}, True),
+        ({"read_only": False, "idempotent": False}, True),
+        ({"read_only": False, "idempotent": True}, False),
+        ({"read_only": True}, False),
+        ({}, False),
+    ],
+)
+def test_a_retry_of_a_tool_that_declares_that_it_writes(
+    hints: dict[str, Any], warned: bool
+) -> None:
+    found = warnings_of(workflow(task("a", retry=2)), tool("a", **hints))
+    assert ["retry_of_a_writer" in problem.code for problem in found] == [True] * warned
+    assert codes("a", tools=tool("a", **hints)) == []
+
+
+def test_advice_that_was_followed_is_not_given_again() -> None:
+    writer = tool("a", read_only=False)
+    assert codes(task("a", retry={"on": ["tool_error"]}), tools=writer) == []
+    assert codes(task("a", retry=1), tools=writer) == []
+    lock = {"locks": ["x"]}
+    assert codes(task("a", **lock), task("b", **lock), tools=SILENT) == []
+    shared = {"locks": [{"name": "x", "mode": "shared"}]}
+    assert codes(task("a", **shared), task("b", **shared), tools=SILENT) == ["unannotated_tools"]
+    assert warnings_of(workflow("a", "b"), SILENT, serial={"fake"}) == []
+
+
+VALUE = {"value": 1}
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "path"),
+    [
+        ({"when": False}, "never_runs", "/tasks/0/when"),
+        ({"run_if": "any_failed"}, "never_runs", "/tasks/0/run_if"),
+        ({"retry": {"max_attempts": 1, "factor": 3}}, "means_nothing", "/tasks/0/retry"),
+        ({"retry": {"initial_s": 60}}, "contradiction", "/tasks/0/retry"),
+        ({"timeout_s": 9}, "contradiction", "/tasks/0/timeout_s"),
+        ({"max_parallel": 2}, "means_nothing", "/tasks/0/max_parallel"),
+        ({"max_parallel": 20, "for_each": [1]}, "means_nothing", "/tasks/0/max_parallel"),
+        ({"critical": True, "fallback": VALUE}, "means_nothing", "/tasks/0/critical"),
+        ({"locks": ["x", {"name": "x", "mode": "shared"}]}, "contradiction", "/tasks/0/locks"),
+        (
+            {"locks": ["$INPUT.y", "x"], "for_each": [1], "max_parallel": 2},
+            "contradiction",
+            "/tasks/0/max_parallel",
+        ),
+    ],
+)
+def test_policies_that_contradict_each_other(fields: dict[str, Any], code: str, path: str) -> None:
+    plan = workflow(task("a", **fields), timeout_s=5, inputs={"y": {"default": "z"}})
+    found = warnings_of(plan, {})
+    assert [(p.severity, p.code, p.path) for p in found] == [("warning", code, path)]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"retry": 1},
+        {"retry": {"max_attempts": 3, "initial_s": 1, "max_s": 1}},
+        {"timeout_s": 5},
+        {"max_parallel": 2, "for_each": [1]},
+        {"critical": True, "fallback": {"tool": "fake:b"}},
+        {"locks": ["x", "y", "$INPUT.y"]},
+        {"locks": ["x:$ITEM"], "for_each": [1], "max_parallel": 2},
+        {"locks": [{"name": "x", "mode": "shared"}], "for_each": [1], "max_parallel": 2},
+    ],
+)
+def test_policies_that_go_together(fields: dict[str, Any]) -> None:
+    plan = workflow(task("a", **fields), timeout_s=5, inputs={"y": {"default": "z"}})
+    assert warnings_of(plan, {}) == []
+
+
+def test_a_task_behind_one_that_never_runs_never_runs() -> None:
+    found = warnings_of(
+        workflow(
+            task("off", when=False),
+            task("b", depends_on=["off"]),
+            task("c", depends_on=["b"]),
+            task("d", depends_on=["b"], run_if="all_done"),
+            task("e", depends_on=["b", "off"], run_if="any_success"),
+            task("f", depends_on=["b", "d"], run_if="any_success"),
+        ),
+        {},
+    )
+    assert [(p.task, p.path) for p in found] == [
+        ("off", "/tasks/0/when"),
+        ("b", "/tasks/1"),
+        ("c", "/tasks/2"),
+        ("e", "/tasks/4/run_if"),
+    ]
+    assert found[1].message == "the task never runs: its dependency 'off' never does"
+
+
+def test_a_task_that_waits_for_a_failure_which_ends_the_run_never_runs() -> None:
+    waiting = task("b", run_if="any_failed", depends_on=["a"])
+    assert codes("a", waiting, on_error="fail_fast") == ["never_runs"]
+    assert codes(task("a", critical=True), waiting) == ["never_runs"]
+    assert codes(task("a", critical=True), "c", waiting | {"depends_on": ["a", "c"]}) == []
+
+
+def test_policies_that_mean_nothing() -> None:
+    assert codes(task("a", run_if="any_success")) == ["never_runs"]
+    assert codes(task("a", run_if="all_done")) == []
+    assert codes("a", task("b", run_if="any_failed", depends_on=["a"])) == []
+    assert codes(task("a", max_parallel=2)) == ["means_nothing"]
+    assert codes(task("a", max_parallel=2, for_each=[1])) == []
+    on = {"on": ["timeout", "reference_error"]}
+    assert codes(task("a", retry=on)) == ["never_retried"]
+
+
+SILENT = {**tool("a"), **tool("b")}
+
+
+def test_tools_without_annotations_that_may_run_at_the_same_time_are_named() -> None:
+    (problem,) = warnings_of(workflow("a", "b"), SILENT)
+    assert "on server 'fake' calls of fake:a, fake:b may run at the same time" in problem.message
+    assert "[servers.fake]" in problem.hint
+
+
+@pytest.mark.parametrize(
+    ("tasks", "fields", "warned"),
+    [
+        (["a", "b: a"], {}, False),
+        (["a", "b: a"], {"schedule": "dataflow"}, False),
+        (["a", "c", "b: c"], {}, False),
+        (["a", "c", "b: c"], {"schedule": "dataflow"}, True),
+        (["a", "b"], {"max_concurrency": 1}, False),
+        ([task("a", for_each=[1, 2])], {}, True),
+        (["c", "d"], {}, False),
+        ([task("c", fallback={"tool": "fake:a"}), "b"], {}, True),
+    ],
+)
+def test_what_cannot_overlap_is_not_named(
+    tasks: list[Any], fields: dict[str, Any], warned: bool
+) -> None:
+    found = codes(*tasks, tools=SILENT | tool("d", read_only=True), **fields)
+    assert found == ["unannotated_tools"] * warned
+
+
+def test_of_very_many_tasks_it_is_assumed_that_they_may_overlap() -> None:
+    chain = [task("t0", tool="fake:a")]
+    for n in range(1, MAX_LOOKUPS + 1):
+        chain.append(task(f"t{n}", tool="fake:a", depends_on=[f"t{n - 1}"]))
+    assert codes(*chain, tools=SILENT, schedule="dataflow") == ["unannotated_tools"]
+    assert codes(*chain[:-1], tools=SILENT, schedule="dataflow") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("$output[a].title", "$OUTPUT[a].title"),
+        ("$Output[a]", "$OUTPUT[a]"),
+        ("$OUTPUTS[a][0]", "$OUTPUT[a][0]"),
+        ("see $input.city!", "$INPUT.city"),
+        ("$inputs.city", "$INPUT.city"),
+        ("$item.title", "$ITEM.title"),
+        ("$item", "$ITEM"),
+        ("$a.title", "$OUTPUT[a].title"),
+        ("$a.output.title", "$OUTPUT[a].title"),
+        ("$city", "$INPUT.city"),
+        ("{{a.title}}", "$OUTPUT[a].title"),
+        ("{{ a }}", "$OUTPUT[a]"),
+        ("{{ city }}", "$INPUT.city"),
+        ("{{INPUT.city}}", "$INPUT.city"),
+        ("$error[a].kind", "$ERROR[a].kind"),
+    ],
+)
+def test_text_that_looks_like_a_reference_is_told_of(text: str, meant: str) -> None:
+    plan = workflow("a", task("b", arguments={"x": [text]}), inputs={"city": {"default": "Oslo"}})
+    found = warnings_of(plan, {})
+    assert [(p.code, p.path, p.alternatives) for p in found] == [
+        ("likely_reference", "/tasks/1/arguments/x/0", (meant,))
+    ]
+    assert found[0].text in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "$5",
+        "$$a.title",
+        "$b2",
+        "costs $a",
+        "$HOME/x",
+        "{{#if}}",
+        "${OUTPUT[a]}",
+        "$ITEM",
+        "a.title",
+    ],
+)
+def test_other_text_is_left_alone(text: str) -> None:
+    each = {"for_each": [1], "arguments": {"x": text}}
+    assert warnings_of(workflow("a", task("b", **each)), {}) == []

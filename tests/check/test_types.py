@@ -1,0 +1,345 @@
+"""What is said of values that nobody has seen yet must hold for every value that comes.
+
+Random schemas, and every value of a pool that fits them: an error, a `no` or a type that is ruled
+out is a false alarm if one single value says otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from orchestrator.check.assignable import Assignability
+from orchestrator.check.environment import Environment
+from orchestrator.check.infer_jmespath import ExpressionInference
+from orchestrator.errors import CallError
+from orchestrator.expressions.jmespath import compile_expression
+from orchestrator.expressions.scope import Scope
+from orchestrator.schema.coercion import json_type
+from orchestrator.schema.type_query import TypeQuery
+from orchestrator.schema.types import (
+    NULL,
+    ArrayType,
+    LiteralType,
+    ObjectType,
+    SchemaType,
+    SourcedType,
+    StaticType,
+    TupleType,
+    UnionType,
+    UnknownType,
+    schema_type,
+)
+from orchestrator.schema.validator import Validator
+
+LEAVES: list[Any] = [None, True, 0, 3, -1.5, 2.0, "", "3", "text", [], {}]
+FLAT = [
+    *LEAVES,
+    *([leaf] for leaf in LEAVES),
+    [1, 2],
+    ["x", 1, None],
+    *({"a": leaf} for leaf in LEAVES),
+    *({"a": 3, "b": leaf} for leaf in LEAVES),
+    {"c": "text"},
+]
+POOL = [
+    *FLAT,
+    *({"a": value, "b": "x"} for value in FLAT[11:24]),
+    *([value] for value in FLAT[:8]),
+    {"a": [{"b": 1}, {"b": 2}], "b": 1},
+    {"a": [{"a": "x", "b": 3}], "c": [[1], [2]]},
+]
+TYPES = ["null", "boolean", "integer", "number", "string", "array", "object"]
+DEFINED = {
+    "d": {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}},
+        "required": ["a"],
+        "additionalProperties": True,
+    },
+    "anchored": {"$anchor": "anchor", "properties": {"b": True}, "required": ["b"]},
+    "loop": {"anyOf": [{"type": "array", "items": {"$ref": "#/$defs/loop"}}, {"type": "integer"}]},
+}
+CONDITIONAL = {
+    "type": "object",
+    "properties": {"a": {"type": "integer"}},
+    "if": {"required": ["a"]},
+    "then": {"properties": {"b": {"type": "string"}}},
+    "unevaluatedProperties": False,
+}
+names = st.sampled_from(["a", "b", "c"])
+
+
+def _object(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.builds(
+        lambda properties, required, further: {
+            "type": "object",
+            "properties": properties,
+            "required": sorted(required),
+            "additionalProperties": further,
+        },
+        st.dictionaries(names, inner, max_size=3),
+        st.sets(names, max_size=2),
+        st.sampled_from([True, False, {"type": "integer"}]),
+    )
+
+
+def _array(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.builds(
+        lambda items, least, more: {"type": "array", "items": items, "minItems": least} | more,
+        inner,
+        st.integers(0, 2),
+        st.sampled_from([{}, {"maxItems": 1}, {"prefixItems": [{"type": "integer"}, True]}]),
+    )
+
+
+def _combined(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    keyword = st.sampled_from(["anyOf", "oneOf", "allOf"])
+    return st.builds(
+        lambda key, parts, own: {key: parts} | own,
+        keyword,
+        st.lists(inner, min_size=1, max_size=3),
+        st.sampled_from([{}, {"type": "object"}, {"type": ["array", "string"]}]),
+    )
+
+
+leaf_schemas = st.one_of(
+    st.sampled_from([{"type": kind} for kind in TYPES]),
+    st.sampled_from([{}, True, False, {"type": ["string", "null"]}, {"const": 3}]),
+    st.sampled_from([{"enum": ["3", "text"]}, {"enum": [3, None, {"a": 3}]}, {"minimum": 2}]),
+    st.sampled_from([CONDITIONAL, {"$ref": "#anchor", "properties": {"a": {}}}]),
+    st.sampled_from([{"$ref": "#/$defs/d"}, {"$ref": "#/$defs/loop"}, {"minLength": 2}]),
+)
+schemas = st.recursive(
+    leaf_schemas,
+    lambda inner: st.one_of(_object(inner), _array(inner), _combined(inner)),
+    max_leaves=8,
+)
+
+
+def whole(schema: Any) -> Any:
+    """A schema with the definitions that its parts may refer to."""
+    return {"allOf": [schema], "$defs": DEFINED}
+
+
+def fitting(schema: Any) -> list[Any]:
+    validator = Validator(schema)
+    values = [value for value in POOL if validator.fits(value)]
+    assert not validator.unusable
+    return values
+
+
+@settings(max_examples=150, deadline=None)
+@given(schemas, schemas)
+@example({"enum": [3, None]}, {"type": "integer"})
+def test_a_value_that_fits_both_schemas_is_never_called_an_error(first: Any, second: Any) -> None:
+    made, wanted = whole(first), whole(second)
+    validator = Validator(wanted)
+    both = [value for value in fitting(made) if validator.fits(value)]
+    found = Assignability(TypeQuery()).arguments(schema_type(made), wanted)
+    if both:
+        assert [m for m in found if m.severity == "error"] == [], both[0]
+        sourced = Assignability(TypeQuery()).arguments(SourcedType(schema_type(made), "$X"), wanted)
+        assert [m for m in sourced if m.severity == "error"] == [], both[0]
+
+
+@settings(max_examples=100, deadline=None)
+@given(schemas, st.sampled_from(POOL))
+def test_a_literal_is_an_error_if_and_only_if_it_does_not_fit(schema: Any, value: Any) -> None:
+    wanted = whole(schema)
+    found = Assignability(TypeQuery()).arguments(LiteralType(value), wanted)
+    assert any(m.severity == "error" for m in found) is not Validator(wanted).fits(value)
+
+
+@settings(max_examples=100, deadline=None)
+@given(schemas, st.sampled_from(["a", "b", "c", 0, 1, -1]))
+def test_a_place_is_there_or_not_as_the_schema_says(schema: Any, segment: str | int) -> None:
+    reader, shape = TypeQuery(), schema_type(whole(schema))
+    found = reader.step(shape, segment)
+    for value in fitting(shape.root):
+        holder = list if isinstance(segment, int) else dict
+        there = isinstance(value, holder) and (
+            segment in value if isinstance(segment, str) else -len(value) <= segment < len(value)
+        )
+        if found.presence in ("yes", "no"):
+            assert there is (found.presence == "yes"), (value, found)
+        if there:
+            assert admits(reader, found.shape, value[segment])
+
+
+def admits(reader: TypeQuery, shape: StaticType, value: Any) -> bool:
+    """Whether a shape allows a value."""
+    match shape:
+        case UnknownType():
+            return True
+        case LiteralType(only):
+            return bool(only == value)
+        case SourcedType(inner):
+            return admits(reader, inner, value)
+        case UnionType(options):
+            return any(admits(reader, option, value) for option in options)
+        case TupleType(items):
+            return (
+                isinstance(value, list)
+                and len(value) == len(items)
+                and all(admits(reader, item, part) for item, part in zip(items, value, strict=True))
+            )
+        case ArrayType(item):
+            return isinstance(value, list) and all(admits(reader, item, part) for part in value)
+        case ObjectType(members):
+            return (
+                isinstance(value, dict)
+                and value.keys() == members.keys()
+                and all(admits(reader, member, value[name]) for name, member in members.items())
+            )
+        case SchemaType(schema, root):
+            kind = json_type(
+                int(value) if isinstance(value, float) and value == int(value) else value
+            )
+            return kind in reader.kinds(shape) and not list(
+                Validator(root).mismatches(value, schema)
+            )
+
+
+EXPRESSIONS = [
+    "OUTPUT[t]",
+    "OUTPUT[t].a",
+    "OUTPUT[t].a.b",
+    "OUTPUT[t][0]",
+    "OUTPUT[t].a[-1].b",
+    "OUTPUT[t].a[].b",
+    "OUTPUT[t][].a",
+    "OUTPUT[t][*].a",
+    "OUTPUT[t].*",
+    "OUTPUT[t].a[?b > `1`].b",
+    "OUTPUT[t].a[0:1]",
+    "OUTPUT[t].{x: a, y: [b, c]}",
+    "OUTPUT[t].[a, b]",
+    "OUTPUT[t] | a",
+    "OUTPUT[t].a || 'x'",
+    "OUTPUT[t].a && 'x'",
+    "!OUTPUT[t].a",
+    "OUTPUT[t].a == `3`",
+    "OUTPUT[t].a > `1`",
+    "OUTPUT[t].a > 'x'",
+    "OUTPUT[t].a != OUTPUT[t].b",
+    "length(OUTPUT[t].a)",
+    "length(OUTPUT[t])",
+    "not_null(OUTPUT[t].a, OUTPUT[t].b, 'x')",
+    "sort(OUTPUT[t])",
+    "sort_by(OUTPUT[t], &b)",
+    "max(OUTPUT[t])",
+    "max_by(OUTPUT[t].a, &b)",
+    "map(&a, OUTPUT[t])",
+    "join(',', OUTPUT[t])",
+    "join(',', OUTPUT[t].a[].b)",
+    "keys(OUTPUT[t])",
+    "values(OUTPUT[t])",
+    "to_array(OUTPUT[t].a)",
+    "to_number(OUTPUT[t].a)",
+    "to_string(OUTPUT[t].a)",
+    "type(OUTPUT[t].a)",
+    "avg(OUTPUT[t])",
+    "sum(OUTPUT[t])",
+    "abs(OUTPUT[t].a)",
+    "ceil(OUTPUT[t].a)",
+    "reverse(OUTPUT[t].a)",
+    "merge(OUTPUT[t], OUTPUT[t].a)",
+    "contains(OUTPUT[t].a, 'x')",
+    "starts_with(OUTPUT[t].a, 'x')",
+]
+
+
+@pytest.mark.parametrize("text", EXPRESSIONS)
+@settings(max_examples=15, deadline=None)
+@given(schema=schemas)
+def test_an_expression_gives_what_its_shape_says(text: str, schema: Any) -> None:
+    expression, made = compile_expression(text), whole(schema)
+    reader, errors = TypeQuery(), []
+
+    def report(_: str, severity: str, message: str, *rest: object) -> None:  # noqa: ARG001
+        errors.extend([message] if severity == "error" else [])
+
+    around = Environment({"t": schema_type(made)})
+    shape = ExpressionInference(reader, around, report).shape_of(expression.tree)
+    for value in fitting(made):
+        try:
+            given = expression.evaluate(Scope(outputs={"t": value}))
+        except CallError:
+            continue
+        assert errors == [], value
+        assert admits(reader, shape, given), (value, given, shape)
+
+
+def test_a_schema_in_a_circle_is_read() -> None:
+    reader = TypeQuery()
+    circle = schema_type({"$ref": "#"})
+    assert reader.step(circle, "a").presence == "unknown"
+    tree = {"type": "object", "properties": {"next": {"$ref": "#"}}, "required": ["next"]}
+    shape: StaticType = schema_type(tree)
+    for _ in range(50):
+        found = reader.step(shape, "next")
+        assert found.presence == "yes"
+        shape = found.shape
+    assert reader.step(shape, "other").presence == "no"
+
+
+def test_a_schema_that_doubles_at_each_step_is_read() -> None:
+    assert TypeQuery().step(schema_type({"allOf": [{"$ref": "#"}, {"$ref": "#"}]}), "a")
+    steps = {f"s{n}": {"allOf": [{"$ref": f"#/$defs/s{n + 1}"}] * 2} for n in range(18)}
+    doubling = {"$ref": "#/$defs/s0", "$defs": {**steps, "s18": {"type": "string"}}}
+    assert TypeQuery().kinds(schema_type(doubling)) == {"string"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "code", "message"),
+    [
+        ({"required": ["b"]}, "missing_argument", "lacks 'b'"),
+        ({"additionalProperties": False}, "unexpected_argument", "has 'a' too much"),
+        ({"maxProperties": 0}, "wrong_argument", "has to have at most 0 members, not an object"),
+    ],
+)
+def test_what_only_the_library_sees_in_a_literal_is_told_in_words(
+    rule: Any, code: str, message: str
+) -> None:
+    given = LiteralType({"a": 1})
+    found = Assignability(TypeQuery()).arguments(given, {"if": {}, "then": rule})
+    assert [each.code for each in found] == [code]
+    assert found[0].message.startswith(message)
+
+
+def test_too_many_ways_to_fit_are_as_good_as_unknown() -> None:
+    options = [{"type": "object", "properties": {"a": {"const": n}}} for n in range(9)]
+    wide = {"allOf": [{"anyOf": options}, {"anyOf": options}, {"anyOf": options}]}
+    assert TypeQuery().step(schema_type(wide), "zzz").presence == "unknown"
+    wider = {"allOf": [{"anyOf": [{"type": "object"}] * 64}, *[{"anyOf": options}] * 2]}
+    assert TypeQuery().step(schema_type(wider), "zzz").presence == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        (schema_type({"type": ["string", "null"]}), "text or null"),
+        (schema_type({}), "anything"),
+        (schema_type(False), "nothing"),
+        (schema_type({"enum": ["a", 1]}), "one of 'a', 1"),
+        (schema_type({"type": "object"}), "an object"),
+        (schema_type({"type": "object", "properties": {"a": {}}}), "an object with a"),
+        (ObjectType({"a": NULL}), "an object with a"),
+        (UnionType((LiteralType("x"), NULL)), "text or null"),
+        (SourcedType(LiteralType(5), "$ITEM"), "the number 5"),
+    ],
+)
+def test_a_shape_in_words(shape: StaticType, words: str) -> None:
+    assert TypeQuery().describe(shape) == words
+
+
+def test_an_object_is_open_if_one_that_it_may_be_is() -> None:
+    reader = TypeQuery()
+    open_one = schema_type({"type": "object", "properties": {"a": {}}})
+    closed = schema_type({"type": "object", "additionalProperties": False})
+    assert reader.is_open(UnionType((closed, open_one)))
+    assert not reader.is_open(UnionType((closed, LiteralType({"a": 1}))))

@@ -1,0 +1,208 @@
+"""`orchestrator plan` and `orchestrator run --dry-run`, with a real server."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.cli import main
+from orchestrator.cli.tables import DRY_RUN, MAX_PLAN_ROWS, _shares, print_plan, print_result
+from orchestrator.engine.result import MadeUp
+from orchestrator.report.forecast import forecast
+from orchestrator.workflow.model import Workflow
+from tests.conftest import Write
+from tests.fakes import workflow
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> str:
+    """A servers.toml with `faulty`, and `gone`, which does not start."""
+    path = tmp_path / "servers.toml"
+    path.write_text(
+        f"[servers.faulty]\ncommand = {json.dumps(sys.executable)}\n"
+        f'args = ["-m", "mock_servers.faulty"]\ncwd = {json.dumps(str(ROOT))}\nrate = "1/min"\n'
+        "[servers.gone]\ncommand = 'no-such-program'\n"
+    )
+    return str(path)
+
+
+def append(name: str, value: Any, **more: Any) -> dict[str, Any]:
+    return {"id": name, "tool": "faulty:append", "arguments": {"value": value}, **more}
+
+
+def test_plan_shows_effects_calls_and_the_critical_path(
+    write: Write, servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = {"xs": {"type": "array", "default": [1]}}
+    tasks = [{"id": "a", "tool": "faulty:echo", "arguments": {"value": 1}}]
+    tasks.append(append("b", "$ITEM", for_each="$INPUT.xs", depends_on=["a"]))
+    path = write(*tasks, inputs=inputs)
+    assert main(["plan", path, "--servers", servers, "--input", "xs=[1,2,3]"]) == 0
+    out, err = capsys.readouterr()
+    assert "asking the servers" not in err  # stderr is no terminal
+    row = next(line for line in out.splitlines() if "faulty:append" in line)
+    assert row.split() == ["1", "*", "b", "faulty:append", "3", "destructive?", "a"]
+    assert "critical path, marked * (2 tasks, no times are known): a > b" in out
+    assert "may be destructive (undeclared): faulty:append in b" in out
+    assert "1/min on faulty" in out
+    assert main(["plan", path, "--servers", servers, "--input", "xs=1"]) == 2
+    capsys.readouterr()
+    assert main(["plan", path, "--servers", servers, "--input", "ys=1"]) == 2
+    assert "inputs: xs" in capsys.readouterr().err
+    assert main(["plan", path, "--servers", servers, "--input", "ys=1", "--json"]) == 2
+
+
+def test_on_a_narrow_terminal_names_of_tools_stay_in_one_piece(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    plan = Workflow.load(ROOT / "examples" / "city_brief.json")
+    print_plan(forecast(plan))
+    out = capsys.readouterr().out
+    assert all(target in out for target in plan.plan.targets)
+    assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in out.splitlines()) <= 80
+
+
+def test_plan_takes_the_times_of_earlier_runs(
+    write: Write, servers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = {"mean_ms": 2500.0, "runs": 1}
+    times = tmp_path / "times.json"
+    plan = ["plan", write(append("a", 1)), "--servers", servers, "--offline", "--statistics"]
+    assert main([*plan, str(times)]) == 0
+    out, err = capsys.readouterr()
+    assert "times.json is not there yet: no times are known" in err
+    assert "no times are known" in out
+    times.write_text(json.dumps({"version": 1, "tools": {"faulty:append": measured}}))
+    assert main([*plan, str(times), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["expected"] == {
+        "generations_s": 2.5,
+        "dataflow_s": 2.5,
+        "measured_tasks": 1,
+    }
+    assert document["tools"]["faulty:append"]["known"] is False
+
+
+def test_plan_draws_a_picture(
+    write: Write, servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(append("a", 1), {"id": "b", "tool": "gone:t"})
+    assert main(["plan", path, "--servers", servers, "--svg"]) == 0
+    out, err = capsys.readouterr()
+    assert ElementTree.fromstring(out).tag == "{http://www.w3.org/2000/svg}svg"
+    assert "may be destructive" in out
+    assert "tool not known" in out
+    assert "no-such-program" in err
+
+
+def test_plan_says_that_it_asks_where_somebody_waits(
+    write: Write,
+    servers: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert main(["plan", write(append("a", 1)), "--servers", servers, "--dot"]) == 0
+    assert "asking the servers for their tools" in capsys.readouterr().err
+
+
+def test_a_broken_servers_file_does_not_matter_offline_unless_it_is_named(
+    write: Write,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "servers.toml").write_text("[servers.x]\n")
+    path = write(append("a", 1))
+    assert main(["plan", path, "--offline"]) == 0
+    assert "servers started at once: faulty" in capsys.readouterr().out
+    assert main(["plan", path, "--offline", "--servers", "servers.toml"]) == 2
+
+
+def test_of_very_many_tasks_the_first_of_each_generation_are_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = [f"t{number}" for number in range(500)]
+    print_plan(forecast(workflow(*names, f"last: {' '.join(names)}")))
+    out = capsys.readouterr().out
+    assert "and 400 more; --json has them all" in out
+    assert " last " in out
+    assert "t0, t1, t2, t3, t4, t5 and 494 more" in out
+    chain = [f"t{number}: {f't{number - 1}' if number else ''}" for number in range(300)]
+    print_plan(forecast(workflow(*chain)))
+    assert "and 100 more generations; --json has them all" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shares"),
+    [
+        ([3, 4], [3, 4]),
+        ([500, 1], [100, 1]),
+        ([300, 300], [100, 100]),
+        ([10, 300, 400], [10, 66, 66]),
+        ([2] * 300, [1] * MAX_PLAN_ROWS),
+    ],
+)
+def test_rows_are_shared_out_among_the_generations(sizes: list[int], shares: list[int]) -> None:
+    assert _shares(sizes) == shares
+
+
+def test_a_dry_run_calls_nothing_and_says_so(
+    write: Write, servers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = tmp_path / "times.json"
+    tasks = [append("a", 1), append("b", "$OUTPUT[a].entries[0]"), append("c", 2, when=False)]
+    path = write(*tasks, output={"a": "$OUTPUT[b]"})
+    run = ["run", path, "--servers", servers, "--dry-run"]  # at "1/min", which would take minutes
+    assert main([*run, "--statistics", str(times)]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"a": "text"}
+    assert err.startswith(DRY_RUN)
+    assert "success: 2 success, 1 skipped by generations" in err
+    assert "assumed for a, b: faulty:append declares no outputSchema" in err
+    assert "speedup" not in err
+    assert not times.exists()
+    assert main([*run, "--json", "--quiet"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["dry_run"] is True
+    assert document["tasks"]["a"]["output"] == {"entries": ["text"]}
+
+
+def test_a_dry_run_ends_like_a_run(
+    write: Write, servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = ["--servers", servers, "--dry-run"]
+    assert main(["run", write(append("a", 1), {"id": "b", "tool": "gone:t"}), *run]) == 1
+    assert "server_unavailable" in capsys.readouterr().err
+    assert main(["run", write({"id": "a", "tool": "faulty:ecko"}), *run]) == 2
+    assert "did you mean 'echo'?" in capsys.readouterr().err
+
+
+@pytest.mark.anyio
+async def test_of_many_assumed_outputs_the_first_are_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from dataclasses import replace
+
+    from orchestrator.engine.run import Run
+    from tests.fakes import ScriptedCaller
+
+    plan = workflow(*[f"t{number}" for number in range(30)])
+    result = await Run(plan, ScriptedCaller()).execute()
+    notes = {f"t{number}": MadeUp("assumed", f"note {number % 15}") for number in range(20)}
+    notes |= {f"t{number}": MadeUp("assumed", "note 0") for number in range(20, 30)}
+    print_result(replace(result, made_up=notes), plan)
+    err = capsys.readouterr().err
+    assert "assumed for t0, t15, t20, t21, t22, t23, t24, t25 and 4 more: note 0" in err
+    assert "and 7 more; --json has them all" in err

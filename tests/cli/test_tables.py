@@ -1,0 +1,134 @@
+"""Tables for people: what is shown, and what is left out."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.cli import tables as report
+from orchestrator.documents.text import duration
+from orchestrator.engine.run import Run
+from orchestrator.errors import CallError
+from orchestrator.schema.notation import signature
+from orchestrator.schema.tool import Tool
+from tests.fakes import ScriptedCaller, failing, workflow
+
+
+async def shown(
+    capsys: pytest.CaptureFixture[str], caller: ScriptedCaller, *tasks: str, output: object = None
+) -> str:
+    plan = workflow(*tasks, output=output)
+    report.print_result(await Run(plan, caller).execute(), plan)
+    return capsys.readouterr().err
+
+
+@pytest.mark.anyio
+async def test_of_many_tasks_those_that_did_not_succeed_are_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tasks = [f"t{number}" for number in range(100)]
+    caller = ScriptedCaller({"t99": [(0, failing("the last one"))]})
+    text = await shown(capsys, caller, *tasks)
+    assert "the last one" in text
+    assert "and 40 more tasks" in text
+
+
+@pytest.mark.anyio
+async def test_a_task_that_a_fallback_stands_in_for_says_so_and_why(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plan = workflow({"id": "a", "tool": "fake:a", "fallback": {"value": 1}})
+    caller = ScriptedCaller({"a": [(0, failing("broken"))]})
+    report.print_result(await Run(plan, caller).execute(), plan)
+    err = capsys.readouterr().err
+    assert "recovered" in err
+    assert "tool_error: broken" in err
+
+
+@pytest.mark.anyio
+async def test_a_long_reason_is_cut_and_markup_in_it_is_text(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    caller = ScriptedCaller({"a": [(0, CallError("internal", "[bold]x[/bold]" + "y" * 1000))]})
+    text = await shown(capsys, caller, "a")
+    assert "[bold]x[/bold]" in text
+    assert "..." in text
+    assert "y" * 301 not in text.replace("\n", "").replace(" ", "")
+
+
+@pytest.mark.anyio
+async def test_on_a_narrow_terminal_the_reasons_stand_below_the_table(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "LOG", 80)
+    caller = ScriptedCaller({"a": [(0, failing("because"))]})
+    text = await shown(capsys, caller, "a", "b: a", "c")
+    assert "\na: tool_error: because\n" in text
+    assert "\nb: its dependency 'a' failed\n" in text
+    assert " why" not in text
+
+
+@pytest.mark.anyio
+async def test_an_output_that_could_not_be_made_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = await shown(capsys, ScriptedCaller(), "a", output="$OUTPUT[a].nothing")
+    assert "reference_error: the workflow's output could not be made" in text
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"), [(1.25, "1.2 ms"), (12.5, "12 ms"), (1234.5, "1.23 s")]
+)
+def test_durations_are_short(milliseconds: float, text: str) -> None:
+    assert duration(milliseconds) == text
+
+
+def test_the_signature_of_a_tool_says_what_is_optional() -> None:
+    schema = {
+        "properties": {
+            "city": {"type": "string"},
+            "days": {"type": "integer", "default": 3},
+            "what": {"type": ["string", "null"]},
+            "any": True,
+        },
+        "required": ["city"],
+    }
+    tool = Tool("weather", "forecast", schema)
+    assert signature(tool) == "city: string, days: integer = 3, what?: string | null, any?: any"
+
+
+HOSTILE = "\x1b[31mRED\x1b]0;pwned\x07 \u202eesrever"
+HARMLESS = "\\u001b[31mRED\\u001b]0;pwned\\u0007 \\u202eesrever"
+
+
+def test_what_a_server_says_of_its_tools_is_shown_and_not_obeyed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report.print_tools([Tool("s", "t", {}, "", HOSTILE), Tool("s", "\x1b[2J", {})])
+    out = capsys.readouterr().out
+    assert HARMLESS in out
+    assert "s:\\u001b[2J" in out
+    assert "\x1b" not in out
+
+
+@pytest.mark.anyio
+async def test_what_a_server_says_of_an_error_is_shown_and_not_obeyed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plan = workflow("a", on_error="fail_fast")
+    caller = ScriptedCaller({"a": [(0, CallError("tool_error", HOSTILE + "\nmore"))]})
+    report.print_result(await Run(plan, caller).execute(), plan)
+    err = capsys.readouterr().err
+    assert f"tool_error: {HARMLESS}" in err
+    assert "more" in err
+    assert "\x1b" not in err
+    assert "\\u000a" not in err
+
+
+@pytest.mark.anyio
+async def test_only_where_more_than_one_task_called_something_is_there_a_speedup(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "speedup" in await shown(capsys, ScriptedCaller(), "a", "b")
+    assert "speedup" not in await shown(capsys, ScriptedCaller(), "a")
+    caller = ScriptedCaller({"a": [(0, failing())]})
+    assert "speedup" not in await shown(capsys, caller, "a", "b: a")

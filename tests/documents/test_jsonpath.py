@@ -1,0 +1,245 @@
+"""Singular paths: every spelling of RFC 9535 leads to the place, and nothing else does."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from pathlib import Path as File
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.documents.jsonpath import (
+    PathSyntaxError,
+    PlaceMissingError,
+    describe,
+    follow,
+    format_path,
+    parse_path,
+)
+
+CASES = File(__file__).parents[3] / "shared" / "cases" / "paths"
+names = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@st.composite
+def places(draw: st.DrawFn) -> tuple[Any, tuple[str | int, ...], Any]:
+    """A JSON value, a path into it, and what plain indexing finds there."""
+    value = draw(values)
+    here, path = value, []
+    while isinstance(here, dict | list) and here and draw(st.integers(0, 4)):
+        step: Any
+        if isinstance(here, dict):
+            step = draw(st.sampled_from(sorted(here)))
+        else:
+            step = draw(st.integers(-len(here), len(here) - 1))
+        path.append(step)
+        here = here[step]
+    return value, tuple(path), here
+
+
+@st.composite
+def spellings(draw: st.DrawFn, path: tuple[str | int, ...]) -> str:
+    """One of the ways in which RFC 9535 lets a path be written."""
+    return "".join(draw(_segment(step)) for step in path)
+
+
+@st.composite
+def _segment(draw: st.DrawFn, step: str | int) -> str:
+    before, after = (draw(st.text(" \t\n\r", max_size=2)) for _ in range(2))
+    if isinstance(step, int):
+        return f"[{before}{step}{after}]"
+    if draw(st.booleans()) and format_path((step,)).startswith("."):
+        return f".{step}"
+    quote = draw(st.sampled_from("'\""))
+    return f"[{before}{quote}{''.join(draw(_spelled(c, quote)) for c in step)}{quote}{after}]"
+
+
+@st.composite
+def _spelled(draw: st.DrawFn, character: str, quote: str) -> str:
+    units = character.encode("utf-16-be").hex()
+    escaped = "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
+    short = {"\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "/": "\\/"}
+    ways = [escaped, escaped.replace("\\U", "\\u").upper().replace("\\U", "\\u")]
+    if character in "\\" + quote:
+        ways.append("\\" + character)
+    elif character in short:
+        ways.append(short[character])
+    elif character >= " ":
+        ways.append(character)
+    return draw(st.sampled_from(ways))
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_every_spelling_of_a_path_leads_where_plain_indexing_does(data: st.DataObject) -> None:
+    value, path, there = data.draw(places())
+    text = data.draw(spellings(path))
+    parsed, end = parse_path(text)
+    assert (parsed, end) == (path, len(text))
+    assert follow(value, parsed) is there
+
+
+@settings(deadline=None)
+@given(st.lists(names | st.integers(-(2**53) + 1, 2**53 - 1), max_size=6).map(tuple))
+def test_a_formatted_path_parses_to_itself(path: tuple[str | int, ...]) -> None:
+    text = format_path(path)
+    assert parse_path(text) == (path, len(text))
+
+
+def test_a_path_is_formatted_in_its_shortest_spelling() -> None:
+    path = ("items", 0, "odd key", 'a"b\\', "line\n", "ü", -1)
+    assert format_path(path) == r""".items[0]["odd key"]["a\"b\\"]["line\u000a"].ü[-1]"""
+
+
+@settings(deadline=None)
+@given(st.text("[].'\"\\u0019adé -*?:\ud800\x00", max_size=20))
+def test_any_text_is_a_path_or_a_syntax_error(text: str) -> None:
+    with contextlib.suppress(PathSyntaxError):
+        path, end = parse_path(text)
+        assert 0 <= end <= len(text)
+        assert parse_path(text[:end])[0] == path
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "rest"),
+    [
+        ("", (), ""),
+        (".a.b", ("a", "b"), ""),
+        (".a. Next sentence", ("a",), ". Next sentence"),
+        (".a.", ("a",), "."),
+        (".a...", ("a",), "..."),
+        (".a..5", ("a",), "..5"),
+        (".a-b", ("a",), "-b"),
+        (".größe_2x", ("größe_2x",), ""),
+        (".☺", ("☺",), ""),
+        ("[0][-1]", (0, -1), ""),
+        ("[ 0 ]", (0,), ""),
+        ("['a b'][\"c.d\"]", ("a b", "c.d"), ""),
+        (r"['\'\\\/\b\f\n\r\t']", ("'\\/\b\f\n\r\t",), ""),
+        (r'["\u0041\ud83d\ude00"]', ("A😀",), ""),
+        ("['']", ("",), ""),
+        ("[9007199254740991]", (2**53 - 1,), ""),
+        (".a [1]", ("a",), " [1]"),
+        (".a.*", ("a",), ".*"),
+    ],
+)
+def test_a_path_takes_as_much_as_it_can(text: str, path: tuple[str | int, ...], rest: str) -> None:
+    assert parse_path(text) == (path, len(text) - len(rest))
+    assert parse_path("xx" + text, 2) == (path, 2 + len(text) - len(rest))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[", "has to open an index"),
+        ("[]", "has to open an index"),
+        ("[a]", "has to open an index"),
+        ("[*]", "wildcards, slices and filters"),
+        ("[?a]", "wildcards, slices and filters"),
+        ("[1:2]", "wildcards, slices and filters"),
+        ("[0,1]", "wildcards, slices and filters"),
+        ("[-0]", "has to open an index"),
+        ("[01]", "']' is missing after '[0'"),
+        ("[1", "']' is missing after '[1'"),
+        ("[1.0]", "']' is missing"),
+        ("['a'", "']' is missing"),
+        ("['a", "no closing '"),
+        ('["a', 'no closing "'),
+        ('["a\nb"]', "has to be escaped"),
+        ("['\ud800']", "has to be escaped"),
+        (r"['\"']", "no escape of a name"),
+        (r'["\'"]', "no escape of a name"),
+        (r"['\x41']", "no escape of a name"),
+        ("['\\", "no escape of a name"),
+        (r"['\u004']", "four hexadecimal digits"),
+        (r"['\ud800']", "half of a surrogate pair"),
+        (r"['\ud800x']", "half of a surrogate pair"),
+        (r"['\ud800\u0041']", "half of a surrogate pair"),
+        (r"['\ude00\ud83d']", "half of a surrogate pair"),
+        ("[9007199254740992]", "beyond 2^53 - 1"),
+        ("[-9007199254740992]", "beyond 2^53 - 1"),
+        (f"[{'9' * 5000}]", "beyond 2^53 - 1"),
+        (".a..b", "no step of a path"),
+        (".a..[0]", "no step of a path"),
+        (".items.0", "an index is written [0]"),
+    ],
+)
+def test_what_begins_like_a_path_and_is_none_is_an_error(text: str, message: str) -> None:
+    with pytest.raises(PathSyntaxError, match=re.escape(message)):
+        parse_path(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "path", "found", "keys"),
+    [
+        ({"a": {"b": 1}}, ("a", "c"), 1, ["b"]),
+        ({"a": [1]}, ("a", 1), 1, None),
+        ({"a": [1]}, ("a", -2), 1, None),
+        ({"a": [1]}, ("a", "length"), 1, None),
+        ({"0": 1}, (0,), 0, ["0"]),
+        ("text", (0,), 0, None),
+        (None, ("a",), 0, None),
+    ],
+)
+def test_a_missing_place_is_an_error_that_says_what_is_there(
+    value: Any, path: tuple[str | int, ...], found: int, keys: list[str] | None
+) -> None:
+    with pytest.raises(PlaceMissingError) as caught:
+        follow(value, path)
+    assert (caught.value.found, caught.value.keys) == (found, keys)
+    assert describe(follow(value, path[:found])) in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({}, "an empty object"),
+        ({"b": 1, "a": 2}, "an object with a, b"),
+        ({"x" * 50: 1}, f"an object with {'x' * 37}..."),
+        ({f"k{i:02}": 0 for i in range(14)}, "and 2 more"),
+        ([], "an empty array"),
+        ([1, 2], "an array of 2"),
+        ("hi", "the text 'hi'"),
+        ("x" * 50, f"the text '{'x' * 37}...'"),
+        (None, "null"),
+        (True, "true"),
+        (False, "false"),
+        (1.5, "the number 1.5"),
+        ((1,), "a Python tuple"),
+    ],
+)
+def test_a_value_is_described_in_a_few_words(value: Any, words: str) -> None:
+    assert words in describe(value)
+
+
+def rows(name: str) -> list[dict[str, Any]]:
+    if not CASES.is_dir():
+        pytest.skip(f"the shared cases are not at {CASES}")
+    return [json.loads(line) for line in (CASES / name).read_text().splitlines()]
+
+
+def test_the_places_of_the_compliance_suite_are_found() -> None:
+    for case in rows("valid.jsonl"):
+        text = case["jsonpath"][1:]
+        path, end = parse_path(text)
+        assert end == len(text), case["name"]
+        if case.get("expect") == "missing":
+            with pytest.raises(PlaceMissingError):
+                follow(case["document"], path)
+        else:
+            assert follow(case["document"], path) == case["expect_value"], case["name"]
+
+
+def test_the_malformed_paths_of_the_compliance_suite_are_refused() -> None:
+    for case in rows("invalid.jsonl"):
+        with pytest.raises(PathSyntaxError):
+            parse_path(case["path"])

@@ -1,0 +1,294 @@
+"""JSON and YAML files: nothing is dropped, and nothing becomes what JSON does not have."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.documents.parse import (
+    DocumentError,
+    NotJsonError,
+    finite,
+    is_yaml,
+    parse_json,
+    parse_yaml,
+    read_document,
+)
+from orchestrator.errors import ConfigError, WorkflowError
+from tests.documents.test_jsonpath import values
+
+
+@settings(deadline=None)
+@given(values)
+def test_what_json_writes_is_read_back(value: Any) -> None:
+    assert parse_json(json.dumps(value)) == value
+    assert parse_json(json.dumps(value, ensure_ascii=False, indent=1)) == value
+
+
+printable = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=6),
+    lambda inner: st.lists(inner, max_size=4)
+    | st.dictionaries(st.text("abc:#-", max_size=4), inner, max_size=4),
+    max_leaves=10,
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(printable)
+def test_json_is_yaml_that_means_the_same(value: Any) -> None:
+    assert parse_yaml(json.dumps(value)) == value
+
+
+@settings(deadline=None)
+@given(st.text("{}[],:\"'\\ \nabu0d8-1.eNI&*!|>#?%@`\t", max_size=24))
+def test_any_text_is_a_document_or_a_document_error(text: str) -> None:
+    for parse in (parse_json, parse_yaml):
+        with contextlib.suppress(DocumentError):
+            json.dumps(parse(text), allow_nan=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is no JSON: line 1, column 1"),
+        ("{'a': 1}", "property name enclosed in double quotes: \"{'a': 1}\""),
+        ('{\n  "a": 01}', "line 2, column 9"),
+        ('{"a": 1, "b": 2, "a": 3}', "the name 'a' stands twice"),
+        ('[{"a": {"b": 1, "b": 1}}]', "the name 'b' stands twice"),
+        ("[NaN]", "NaN is no JSON"),
+        ("[-Infinity]", "-Infinity is no JSON"),
+        ("[1e999]", "the number 1e999 is too large"),
+        ("9" * 5000, "more than 4,300 digits"),
+        ("[" * 100_000, "nested too deep"),
+        ('{"a":\n"\\ud800"}', "line 2: \\ud800 is half of a surrogate pair"),
+        ('"\\uDE00\\ud83d"', "\\ude00 is half of a surrogate pair"),
+    ],
+)
+def test_json_that_would_lose_something_is_refused(text: str, message: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        parse_json(text)
+    assert message in str(caught.value)
+    assert isinstance(caught.value, NotJsonError) == str(caught.value).startswith("is no JSON")
+
+
+def test_a_surrogate_pair_is_a_character_and_an_escaped_backslash_is_none() -> None:
+    assert parse_json('"\\ud83d\\ude00"') == "😀"
+    assert parse_json('"\\\\ud800"') == "\\ud800"
+    assert parse_json('"\\u00e9 \\ud83d\\ude00"') == "é 😀"
+
+
+def test_many_names_of_which_the_last_stands_twice_are_checked_in_one_pass() -> None:
+    members = [f'"k{index}": 0' for index in range(50_000)]
+    with pytest.raises(DocumentError, match="'k49999' stands twice"):
+        parse_json("{" + ",".join([*members, members[-1]]) + "}")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a: yes", "yes"),
+        ("a: no", "no"),
+        ("a: on", "on"),
+        ("a: Off", "Off"),
+        ("a: TRUE", "TRUE"),
+        ("a: true", True),
+        ("a: false", False),
+        ("a: Null", "Null"),
+        ("a: null", None),
+        ("a: ~", None),
+        ("a:", None),
+        ("a: 5", 5),
+        ("a: -5", -5),
+        ("a: 1.5e3", 1500.0),
+        ("a: 1e5", 100000.0),
+        ("a: 007", "007"),
+        ("a: 0o17", "0o17"),
+        ("a: 0x1F", "0x1F"),
+        ("a: 1_000", "1_000"),
+        ("a: +1", "+1"),
+        ("a: .5", ".5"),
+        ("a: 5.", "5."),
+        ("a: 12:30:45", "12:30:45"),
+        ("a: 2001-01-01", "2001-01-01"),
+        ("a: .nan", ".nan"),
+        ("a: .inf", ".inf"),
+        ("a: 1٣", "1٣"),
+        ("a: '5'", "5"),
+        ("a: !!str 5", "5"),
+        ("a: !!int 5", 5),
+        ("a: <<", "<<"),
+        ("a: =", "="),
+        ("a: $OUTPUT[x].y", "$OUTPUT[x].y"),
+        ('a: "\\ud83d\\ude00"', "😀"),
+        ("a: |\n  x\n  y\n", "x\ny\n"),
+        ("x: &x [1]\na: *x", [1]),
+        ("a: {<<: {b: 1}}", {"<<": {"b": 1}}),
+    ],
+)
+def test_yaml_is_read_as_json_would_be(text: str, value: Any) -> None:
+    found = parse_yaml(text)["a"]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_an_empty_yaml_document_is_null() -> None:
+    assert parse_yaml("# nothing\n") is None
+
+
+LAUGHS = "\n".join(
+    ["- &a0 [x,x]"] + [f"- &a{n} [{','.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: 2\na: 3", "line 3: the name 'a' stands twice"),
+        ("1: x", "line 1: the name '1' has to be text, in quotes"),
+        ("true: x", "the name 'true' has to be text"),
+        ("~: x", "the name '~' has to be text"),
+        ("? [a]\n: b", "the name has to be text"),
+        ("a: &x [*x]", "an alias stands inside of its own anchor"),
+        ("a: *x", "undefined alias"),
+        (LAUGHS, "stand for more than 5,000,000 values"),
+        ("\na: !!python/object:os.system x", "line 2: tag:yaml.org,2002:python/object:os.system"),
+        ("a: !secret x", "!secret is nothing that JSON has"),
+        ("a: !!binary aGk=", "is nothing that JSON has"),
+        ("a: !!timestamp 2001-01-01", "is nothing that JSON has"),
+        ("a: !!set {b}", "is nothing that JSON has"),
+        ("a: !!int 0x1F", "'0x1F' is no int of JSON"),
+        ("a: !!float .inf", "'.inf' is no float of JSON"),
+        ("a: !!null x", "'x' is no null of JSON"),
+        ("a: !!bool maybe", "'maybe' is no bool of JSON"),
+        ("a: !!map x", "expected a mapping node"),
+        ("a: 1e999", "the number 1e999 is too large"),
+        (f"a: {'9' * 5000}", "too large"),
+        ('a: "\\UFFFFFFFF"', "too large"),
+        ('a: "\\ud800"', "half of a surrogate pair"),
+        ("a: [1", "line 1, column"),
+        ("a:\n\tb: 1", "line 2, column 1"),
+        ("a: 1\n---\nb: 2", "another document"),
+        ("\x01", "unacceptable character"),
+        ("[" * 5000, "nested too deep"),
+    ],
+)
+def test_yaml_that_json_does_not_have_is_refused(text: str, message: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        parse_yaml(text)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_number_beyond_a_double_is_an_error() -> None:
+    assert finite("1e308") == 1e308
+    with pytest.raises(DocumentError, match="-1e999 is too large"):
+        finite("-1e999")
+
+
+def test_a_file_is_yaml_if_its_name_says_so(tmp_path: Path) -> None:
+    assert is_yaml(Path("a.YML"))
+    assert not is_yaml(Path("a.json"))
+    (tmp_path / "a.yaml").write_text("a: yes")
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"a": "yes"}')
+    assert read_document(tmp_path / "a.yaml") == read_document(tmp_path / "a.json") == {"a": "yes"}
+
+
+def message_of(path: Path, error: type[WorkflowError] = WorkflowError) -> tuple[str, str]:
+    with pytest.raises(error) as caught:
+        read_document(path, error)
+    (problem,) = caught.value.problems
+    assert caught.value.source == str(path)
+    return problem.code, problem.message
+
+
+def test_a_file_that_is_not_there_is_an_error_with_what_is(tmp_path: Path) -> None:
+    code, message = message_of(tmp_path / "plan.json")
+    assert (code, message) == ("unreadable_file", "cannot be read: No such file or directory")
+    for name in ("plam.json", "other.yaml", "notes.txt"):
+        (tmp_path / name).write_text("{}")
+    assert message_of(tmp_path / "plan.json")[1].endswith(
+        f"; in {str(tmp_path)!r} there is plam.json"
+    )
+    assert message_of(tmp_path / "zzz")[1].endswith("there is other.yaml, plam.json")
+    message = message_of(tmp_path / "no" / "plan.json", ConfigError)[1]
+    assert message.endswith(f"there is no directory {str(tmp_path / 'no')!r}")
+
+
+def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    assert message_of(tmp_path) == ("unreadable_file", "cannot be read: Is a directory")
+    assert message_of(tmp_path / "a\0b")[0] == "unreadable_file"
+    (tmp_path / "utf16.json").write_bytes("{}".encode("utf-16"))
+    assert message_of(tmp_path / "utf16.json")[1] == "is not UTF-8: byte 0 is 0xff"
+    (tmp_path / "bad.json").write_text("{")
+    code, message = message_of(tmp_path / "bad.json")
+    assert code == "malformed_document"
+    assert message.startswith("is no JSON: Expecting property name")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "it is empty"),
+        (" \n", "it is empty"),
+        ("[1, ]", "a comma stands before it, and nothing between them"),
+        ('{"a": [1],\n}', "a comma stands before it, and nothing between them"),
+        ("[1,, 2]", "Expecting value"),
+        ("[1, 2", "Expecting ',' delimiter"),
+    ],
+)
+def test_why_a_text_is_no_json_is_said_in_plain_words(text: str, why: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        parse_json(text)
+    assert caught.value.reason == f"is no JSON: {why}"
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('{\n  "a": 01}', (2, 9)),
+        ('{"a": {"x": 1, "b": "x"},\n "b": {"x": "a"}, "a": [3]}', (2, 19)),
+        ('[{"a": ["a", {"a": 1}], "\\u0061": 1}]', (1, 25)),
+        ('["NaN",\n NaN, 1e999]', (2, 2)),
+        ('["1e999", 1e308, 1e999]', (1, 18)),
+        ('["a", -1, ' + "9" * 5000 + "]", (1, 11)),
+        ('{"a":\n"x\\ud800"}', (2, 3)),
+        ("[" * 100_000, None),
+    ],
+)
+def test_what_is_wrong_with_a_json_document_has_a_line_and_a_column(
+    tmp_path: Path, text: str, place: tuple[int, int] | None
+) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(WorkflowError) as caught:
+        read_document(tmp_path / "a.json")
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.column) == (place or (None, None))
+    assert "line" not in problem.message
+    shown = f"{tmp_path / 'a.json'}:{place[0]}:{place[1]}: " if place else "  is nested"
+    assert shown in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("a: 1\nb:\n  c: 1\n  c: 3", (4, 3)),
+        ("a: [1", (1, 6)),
+        ("a:\n  b: !secret x", (2, 6)),
+        ("a: 1\n7: x", (2, 1)),
+        ("a: [1, !!int 0x1F]", (1, 8)),
+        ("[" * 5000, None),
+    ],
+)
+def test_what_is_wrong_with_a_yaml_document_has_a_line_and_a_column(
+    text: str, place: tuple[int, int] | None
+) -> None:
+    with pytest.raises(DocumentError) as caught:
+        parse_yaml(text)
+    assert (caught.value.line, caught.value.column) == (place or (None, None))

@@ -1,0 +1,71 @@
+"""Random workflows with random faults come to what the naive model says, under both schedules.
+
+`RANDOM_CASES=5000 pytest tests/engine/test_random_runs.py` makes more; `FIRST_CASE=1000` others.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from typing import Any
+
+import pytest
+import trio.testing
+
+from orchestrator.workflow.model import Schedule
+from tests.agreement import complaints
+from tests.model import Case
+from tests.random_cases import Profile, random_case, simplest
+from tests.stage import as_file
+from tests.virtual_asyncio import VirtualLoop
+
+pytestmark = pytest.mark.anyio
+
+CASES = int(os.environ.get("RANDOM_CASES", "200"))
+FIRST = int(os.environ.get("FIRST_CASE", "0"))
+SCHEDULES: tuple[Schedule, ...] = ("generations", "dataflow")
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Each event loop, with a clock that jumps to the next deadline whenever all tasks wait."""
+    if request.param == "asyncio":
+        return "asyncio", {"loop_factory": VirtualLoop}
+    return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+
+
+PROFILES = {
+    "unlimited runs take exactly the time of the model": Profile(),
+    "runs that end early stop at the very moment": Profile(ends=True),
+    "runs in which single tasks are cancelled": Profile(cancels=True),
+    "runs under limits": Profile(limits=True),
+    "runs with random waits": Profile(jitter=True),
+    "runs under limits that end early": Profile(ends=True, limits=True, jitter=True),
+}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+async def test_every_random_run_agrees_with_the_model(
+    profile: Profile, schedule: Schedule, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, "orchestrator")
+    for number in range(FIRST, FIRST + CASES):
+        case = random_case(number, profile)
+        if await complaints(case, schedule):
+
+            async def shows(simpler: Case) -> bool:
+                return bool(await complaints(simpler, schedule))
+
+            least = await simplest(case, shows)
+            pytest.fail(report(number, least, await complaints(least, schedule)))
+
+
+def report(number: int, case: Case, found: list[str]) -> str:
+    """A disagreement, as somebody wants to see it who has to find out who is wrong."""
+    lines = [f"case {number}, in its simplest form:", json.dumps(as_file(case), indent=1)]
+    lines.append(f"cancelled: the run at {case.cancelled_s}, tasks at {case.cancelled_tasks}")
+    for task in case.tasks:
+        lines.append(f"{task.id} answers {task.rows}, its fallback {task.fallback_rows}")
+    return "\n".join([*lines, *found])

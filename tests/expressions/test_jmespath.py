@@ -1,0 +1,334 @@
+"""`${...}` and conditions: what JMESPath says, plus the conveniences, and clear errors before."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import jmespath
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.errors import CallError
+from orchestrator.expressions.jmespath import compile_expression
+from orchestrator.expressions.lexer import ExpressionSyntaxError, closing_brace
+from orchestrator.expressions.scope import ScopeKey
+
+DOCUMENT: dict[str, Any] = {
+    "OUTPUT": {
+        "a": {
+            "count": 5,
+            "text": "5",
+            "größe": 3,
+            "odd key": {"x y": [1, 2]},
+            "A'B": 7,
+            "items": [
+                {"name": "one", "score": 0.5, "id": 0, "ok": True},
+                {"name": "two", "score": 0.9, "id": 1, "ok": False},
+            ],
+            "pairs": [[0, "x"], [1, "y"]],
+            "true": "a key",
+            "tags": ["x", "y"],
+        },
+        "b.c:d-e": [1, 2, 3],
+        "0": "zero",
+        "message": "a task of that name",
+    },
+    "STATUS": {"a": "success", "b": "error"},
+    "ERROR": {"kind": "of the fallback"},
+    "ERROR[": {"b": {"kind": "timeout"}},
+    "INPUT": {"min": 0.7, "odd key": 1, "list": [1]},
+    "ITEM": {"x": 1},
+    "INDEX": 4,
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        # the forms of the references
+        ("OUTPUT[a].count", 5),
+        ("$OUTPUT[a].count", 5),
+        ("OUTPUT.a.count", 5),
+        ("OUTPUT[b.c:d-e][1]", 2),
+        ("OUTPUT[0]", "zero"),
+        ("STATUS[b]", "error"),
+        ("$STATUS[a] == 'success'", True),
+        ("ERROR[b].kind", "timeout"),
+        ("ERROR.kind", "of the fallback"),
+        ("INPUT.min", 0.7),
+        ("$INPUT.min", 0.7),
+        ('INPUT["odd key"]', 1),
+        ("ITEM.x", 1),
+        ("$INDEX", 4),
+        ("keys(INPUT)", ["min", "odd key", "list"]),
+        # odd keys, in the spelling of a path and in that of JMESPath
+        ('OUTPUT[a]["odd key"]["x y"][-1]', 2),
+        ("OUTPUT[a]['odd key'] [ 'x y' ][0]", 1),
+        (r"OUTPUT[a]['A\'B']", 7),
+        (r"OUTPUT[a]['odd\u0020key']['x y'][0]", 1),
+        ('OUTPUT[a]."odd key"."x y"', [1, 2]),
+        ("OUTPUT[a].größe", 3),
+        ("OUTPUT[a].items[?ok]['name']", ["one"]),
+        ("OUTPUT[a].items[].['name']", [["name"], ["name"]]),
+        ("(OUTPUT[a])['count']", 5),
+        ("contains(['x'], 'x')", True),
+        # a marked root means the run wherever it stands, a bare one where JMESPath has it
+        ("OUTPUT[a].items[?score > $INPUT.min].name", ["two"]),
+        ("OUTPUT[a].items[?score > INPUT.min].name", []),
+        ("OUTPUT[a].items[?id == OUTPUT[b.c:d-e][0]].name", ["two"]),
+        ("OUTPUT[a].items | [0].name", "one"),
+        # bare numbers and constants
+        ("OUTPUT[a].count == 5", True),
+        ("OUTPUT[a].count > -1", True),
+        ("OUTPUT[a].items[?score > 0.5].name", ["two"]),
+        ("OUTPUT[a].items[?id == 0].name", ["one"]),
+        ("OUTPUT[a].items[?ok == true].name", ["one"]),
+        ("OUTPUT[a].nothing == null", True),
+        ("OUTPUT[a].true", "a key"),
+        ("[1, 2]", [1, 2]),
+        ("[1, -2.5e1]", [1, -25.0]),
+        ("{a: 1, true: false, größe: 2}", {"a": 1, "true": False, "größe": 2}),
+        ("1", 1),
+        ("-1", -1),
+        ("true", True),
+        ("null", None),
+        ("'a text'", "a text"),
+        ('`{"a": [1]}`', {"a": [1]}),
+        ("`a text`", "a text"),
+        ("`a\\`b`", "a`b"),
+        ("`2020-01-01`", "2020-01-01"),
+        # bare numbers that are indexes
+        ("OUTPUT[a].items[0].name", "one"),
+        ("OUTPUT[a].items[-1].name", "two"),
+        ("OUTPUT[b.c:d-e][1:]", [2, 3]),
+        ("OUTPUT[b.c:d-e][:-1]", [1, 2]),
+        ("OUTPUT[b.c:d-e][::-1]", [3, 2, 1]),
+        ("OUTPUT[b.c:d-e][0:2:1]", [1, 2]),
+        ("OUTPUT[a].pairs[?[0] == 1]", [[1, "y"]]),
+        ("OUTPUT[b.c:d-e][99999]", None),
+        # not
+        ("!OUTPUT[a].nothing", True),
+        ("!OUTPUT[a].items[0].ok", False),
+        ("!OUTPUT[a].items[].name", False),
+        ("!OUTPUT[a].items[?score > 1]", True),
+        ("!OUTPUT[a].*", False),
+        ("!!OUTPUT[a].count", True),
+        ("!OUTPUT[a].nothing && OUTPUT[a].count", 5),
+        ("!contains(OUTPUT[a].tags, 'z')", True),
+        # functions
+        ("length(OUTPUT[a].items)", 2),
+        ("join(' OR ', OUTPUT[a].tags)", "x OR y"),
+        ("not_null(OUTPUT[nobody], 'none')", "none"),
+        ("OUTPUT[nobody].a.b[0]", None),
+        ("sort_by(OUTPUT[a].items, &score)[-1].name", "two"),
+        ("max_by(OUTPUT[a].items, &score).name", "two"),
+        ("map(&name, OUTPUT[a].items)", ["one", "two"]),
+        ("sum(OUTPUT[a].items[].score)", 1.4),
+        ("to_number(OUTPUT[a].text)", 5),
+        ("merge({a: 1}, {b: 2})", {"a": 1, "b": 2}),
+        ("OUTPUT[a].items[0].{n: name, m: $INPUT.min}", {"n": "one", "m": 0.7}),
+    ],
+)
+def test_an_expression_gives(text: str, value: Any) -> None:
+    assert compile_expression(text).evaluate(DOCUMENT) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("OUTPUT[a].b[0]", [("OUTPUT", "a")]),
+        ("OUTPUT.a", [("OUTPUT", "a")]),
+        ("INPUT.x || 'x'", [("INPUT", "x")]),
+        ("OUTPUT[a] == STATUS[b] && INDEX", [("OUTPUT", "a"), ("STATUS", "b"), ("INDEX", None)]),
+        ("OUTPUT[a].x[?y == $OUTPUT[b].z]", [("OUTPUT", "a"), ("OUTPUT", "b")]),
+        ("INPUT.x.y", [("INPUT", "x")]),
+        ("INPUT", [("INPUT", None)]),
+        ("INPUT.*", [("INPUT", None)]),
+        ("INPUT | x", [("INPUT", "x")]),
+        ("ITEM.x", [("ITEM", None)]),
+        ("INDEX", [("INDEX", None)]),
+        ("ERROR[a]", [("ERROR", "a")]),
+        ("ERROR[message]", [("ERROR", "message")]),
+        ("ERROR.message", [("ERROR", None)]),
+        ("$ERROR.kind", [("ERROR", None)]),
+        ("length(ERROR)", [("ERROR", None)]),
+        ("join(INPUT.s, OUTPUT[a][*].b)", [("INPUT", "s"), ("OUTPUT", "a")]),
+        ("[OUTPUT[a], {b: OUTPUT[b]}]", [("OUTPUT", "a"), ("OUTPUT", "b")]),
+        ("map(&x, OUTPUT[a])", [("OUTPUT", "a")]),
+        ("map(&merge(@, $INPUT.x), OUTPUT[a])", [("INPUT", "x"), ("OUTPUT", "a")]),
+        ("OUTPUT[a][]", [("OUTPUT", "a")]),
+        ("OUTPUT[a] | @", [("OUTPUT", "a")]),
+        ("!OUTPUT[a].b", [("OUTPUT", "a")]),
+        ("OUTPUT[a] || OUTPUT[a]", [("OUTPUT", "a")]),
+        ("1", []),
+    ],
+)
+def test_an_expression_knows_what_it_reads(text: str, places: list[tuple[str, str | None]]) -> None:
+    assert compile_expression(text).places == tuple(ScopeKey(*place) for place in places)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "it is empty"),
+        ("  ", "it is empty"),
+        ("OUTPUT", r"has to name a task: OUTPUT\[id\]"),
+        ("OUTPUT.*", "has to name a task"),
+        ("STATUS", "has to name a task"),
+        ("@", "name one of OUTPUT, STATUS, ERROR, INPUT, ITEM, INDEX"),
+        ("*", "name one of OUTPUT"),
+        ("[0]", "name one of OUTPUT"),
+        ("[?a]", "name one of OUTPUT"),
+        ("inputs.x", "unknown root 'inputs': did you mean INPUT"),
+        ("output[a].x", "unknown root 'output': did you mean OUTPUT"),
+        ("$INPUTS.x", "unknown root 'INPUTS': did you mean INPUT"),
+        ("steps.a.b", r"the output of a task is OUTPUT\[id\], an input INPUT.name"),
+        ('OUTPUT[a] == "red"', "\"red\" is a name and no text: .* single quotes, 'red'"),
+        ("OUTPUT[a].x and OUTPUT[a].y", "'and' cannot stand where it does: write &&"),
+        ("OUTPUT[a].x or OUTPUT[a].y", r"'or' cannot stand where it does: write \|\|"),
+        ("foo[bar]", "unknown root 'foo'"),
+        ('"\\u0000OTHER".x', "unknown root"),
+        ("OUTPUT[a].x +1", r"Unknown token \+ \(there is no arithmetic\)"),
+        ("OUTPUT[a].x = 1", "to compare is =="),
+        ("OUTPUT[a].x ]", "'\\]' cannot stand where it does"),
+        ("OUTPUT[a].x 0", "'0' cannot stand where it does"),
+        ("OUTPUT[a] OUTPUT[b]", "'OUTPUT' cannot stand where it does"),
+        ("(OUTPUT[a]", "it ends too early"),
+        ("OUTPUT[a] &&", "it ends too early"),
+        ("OUTPUT[a].", "it ends too early"),
+        ("OUTPUT[a].x.1", "cannot stand"),
+        ("OUTPUT[a][1.5]", "cannot stand|ends too early"),
+        ("'abc", "the ' is not closed"),
+        ('"abc', 'the " is not closed'),
+        ("`abc", "the ` is not closed"),
+        (r"OUTPUT[a]['\x']", "no escape of a name"),
+        ("007", "007 is no JSON number"),
+        ("1e999", "no JSON number"),
+        ("9" * 5000, "no JSON number"),
+        ("٣", "Unknown token ٣"),
+        ("`NaN`", "holds no JSON"),
+        ("`1e999`", "holds no JSON"),
+        ('`{"a": 1, "a": 2}`', "holds no JSON"),
+        ('`a"b`', "holds no JSON"),
+        (f"`{'9' * 5000}`", "holds no JSON"),
+        (f"OUTPUT[a][{'9' * 5000}]", r"beyond 2\^53 - 1"),
+        ("OUTPUT[a][-9007199254740992]", r"beyond 2\^53 - 1"),
+        ("OUTPUT[a][::0]", "the step of a slice cannot be 0"),
+        ("lenght(OUTPUT[a])", "no function 'lenght': did you mean 'length'"),
+        ("frobnicate(OUTPUT[a])", "no function 'frobnicate': known are abs, avg"),
+        ("length()", "takes 1 argument, not 0"),
+        ("join(OUTPUT[a])", "takes 2 arguments, not 1"),
+        ("not_null()", "takes at least 1 argument, not 0"),
+        ("length(OUTPUT[a], 1)", "takes 1 argument, not 2"),
+        ("&OUTPUT[a]", "only before an argument"),
+        ("[&OUTPUT[a]]", "only before an argument"),
+        ("{a: &OUTPUT[a]}", "only before an argument"),
+        ("not_null(&OUTPUT[a])", "only before an argument"),
+        ("OUTPUT[a].x | &y", "only before an argument"),
+        ("(" * 100_000, "nested too deep"),
+        ("!" * 5_000 + "OUTPUT[a]", "nested too deep"),
+        ("[" * 300 + "1" + "]" * 300, "nested too deep"),
+        (" || ".join(["OUTPUT[a]"] * 300), "nested too deep"),
+    ],
+)
+def test_what_is_no_expression_is_an_error_in_plain_words(text: str, message: str) -> None:
+    with pytest.raises(ExpressionSyntaxError, match=message) as caught:
+        compile_expression(text)
+    assert "\x00" not in str(caught.value)
+    assert "jmespath" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("length(OUTPUT[a].count)", r"In function length\(\), invalid type"),
+        ("OUTPUT[a].text > 3", r"to_number\(\) makes a number of a text"),
+        ("to_number('Infinity')", "which JSON does not have"),
+        ("[to_number('nan')]", "which JSON does not have"),
+        ("sum([1e308, 1e308])", "which JSON does not have"),
+        ("avg([1e308, 1e308])", "which JSON does not have"),
+        ("join(',', `[\"%s\", 1]`)" % ("x" * 1000), "invalid type"),
+    ],
+)
+def test_a_failing_expression_is_a_reference_error(text: str, message: str) -> None:
+    with pytest.raises(CallError, match=message) as caught:
+        compile_expression(text).evaluate(DOCUMENT)
+    assert caught.value.kind == "reference_error"
+    assert not caught.value.error.retryable
+    assert caught.value.error.details == {"expression": text}
+    assert len(str(caught.value)) < 300 + len(text) + 10
+
+
+def test_a_number_that_only_a_filter_sees_may_be_anything() -> None:
+    expression = compile_expression("OUTPUT[a].items[?to_number('nan') != score].name")
+    assert expression.evaluate(DOCUMENT) == ["one", "two"]
+
+
+def test_pythons_own_errors_are_translated() -> None:
+    class Broken:
+        def get(self, name: str, /) -> Any:
+            raise RecursionError if name == "ITEM" else KeyError(name)
+
+    with pytest.raises(CallError, match="it goes too deep"):
+        compile_expression("ITEM").evaluate(Broken())
+    with pytest.raises(CallError, match="INDEX"):
+        compile_expression("INDEX").evaluate(Broken())
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [
+        ("a}", 1),
+        ("'}'}", 3),
+        ('"}"}', 3),
+        ("`}`}", 3),
+        ("{a: {b: c}}}", 11),
+        ("a['}']} and }", 6),
+        (r"'\'}'} it's", 5),
+    ],
+)
+def test_braces_inside_of_quotes_do_not_close(text: str, position: int) -> None:
+    assert closing_brace(text, 0) == position
+
+
+@pytest.mark.parametrize("text", ["", "a", "{a}", "'}"])
+def test_a_brace_that_is_never_closed_is_an_error(text: str) -> None:
+    with pytest.raises(ExpressionSyntaxError):
+        closing_brace(text, 0)
+
+
+scalars = st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from(["x", "y", ""])
+data_values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("xyz"), inner, max_size=3)
+    ),
+    max_leaves=10,
+)
+steps = st.sampled_from(
+    [".x", ".y", "[0]", "[-1]", "[*]", "[]", ".*", "[?x]", "[?x == 'y']", "[1:]", " | @", ".{a: x}"]
+)
+
+
+@settings(deadline=None)
+@given(data_values, st.lists(steps, max_size=5).map("".join))
+def test_behind_the_root_it_is_the_library(value: Any, path: str) -> None:
+    expected = jmespath.search(f"OUTPUT.a{path}", {"OUTPUT": {"a": value}})
+    for root in ("OUTPUT[a]", "$OUTPUT[a]", "OUTPUT.a", 'OUTPUT["a"]'):
+        found = compile_expression(root + path).evaluate({"OUTPUT": {"a": value}})
+        assert found == expected
+
+
+fragments = st.sampled_from(
+    [*"$&|!=<>[](){}.,:*?@-`'\"\\+ \n\x00é٣0", "OUTPUT", "[a]", "INPUT.x", "length", "1e5", "true"]
+)
+
+
+@settings(deadline=None)
+@given(st.lists(fragments, max_size=12).map("".join))
+def test_any_text_is_an_expression_or_a_syntax_error(text: str) -> None:
+    with contextlib.suppress(ExpressionSyntaxError, CallError):
+        json.dumps(compile_expression(text).evaluate(DOCUMENT), allow_nan=False)

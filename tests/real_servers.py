@@ -1,0 +1,78 @@
+"""Servers for the tests of the pool: programs that misbehave, and whether they are gone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from orchestrator import Orchestrator, Server
+from orchestrator.engine.events import Event
+
+ROOT = Path(__file__).parent.parent
+TIMEOUT_S = 20
+
+
+def program(module: str, *options: str, **settings: Any) -> Server:
+    """A mock server over stdio."""
+    return Server(
+        command=sys.executable,
+        args=["-m", f"mock_servers.{module}", *options],
+        cwd=str(ROOT),
+        **settings,
+    )
+
+
+def faulty(*options: str, **settings: Any) -> Server:
+    """The mock server that misbehaves as its options and its tools say."""
+    return program("faulty", *options, **settings)
+
+
+def plan(*calls: tuple[str, dict[str, Any]], **settings: Any) -> dict[str, Any]:
+    """A workflow of independent calls; the ids of its tasks are `t0`, `t1`, ..."""
+    tasks = [
+        {"id": f"t{number}", "tool": tool, "arguments": arguments}
+        for number, (tool, arguments) in enumerate(calls)
+    ]
+    return {"name": "test", "tasks": tasks, "max_concurrency": 0, **settings}
+
+
+async def pid_of(orchestrator: Orchestrator, server: str) -> int:
+    """The process id of a `faulty` server."""
+    answer = await orchestrator.call(f"{server}:pid")
+    pid: int = answer["pid"]
+    return pid
+
+
+def alive(pid: int) -> bool:
+    """Whether a process lives; one that nobody has buried does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with suppress(FileNotFoundError):
+        return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
+    return Path("/proc").exists() is False
+
+
+class Watch:
+    """An observer that lets a test wait for an event."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self._changed = anyio.Event()
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def until(self, wanted: Callable[[Event], bool]) -> None:
+        """Wait until such an event was told."""
+        while not any(map(wanted, self.events)):
+            await self._changed.wait()

@@ -1,0 +1,378 @@
+"""What a plan will do: calls, critical path, effects, limits and time, or that it is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from orchestrator.report.call_counts import Count, count_calls
+from orchestrator.report.effects import effects_of
+from orchestrator.report.forecast import forecast
+from orchestrator.report.plan_text import in_brief, lines_of
+from orchestrator.schema.tool import Tool
+from orchestrator.servers.config import Server
+from orchestrator.workflow.model import Workflow
+from tests.fakes import workflow
+
+LIST = {"type": "array", "items": {"type": "string"}}
+
+
+def listing(**bounds: int) -> dict[str, Tool]:
+    """A tool `s:list` whose output has `items`, and `s:one`."""
+    schema = {"type": "object", "properties": {"items": {**LIST, **bounds}}}
+    return {"s:list": Tool("s", "list", {}, output_schema=schema), "s:one": Tool("s", "one", {})}
+
+
+def each(over: Any, **more: Any) -> dict[str, Any]:
+    return {"id": "each", "tool": "s:one", "for_each": over, "arguments": {"x": "$ITEM"}, **more}
+
+
+def counted(
+    *tasks: Mapping[str, Any],
+    tools: Mapping[str, Tool] | None = None,
+    given: Mapping[str, Any] | None = None,
+    **fields: Any,
+) -> dict[str, Count]:
+    return count_calls(workflow(*tasks, **fields), tools or {}, given or {})
+
+
+def test_a_task_makes_one_call_and_a_list_in_the_file_one_for_each_item() -> None:
+    calls = counted(
+        {"id": "a", "tool": "s:one"},
+        each([1, 2, 3]),
+        {"id": "made", "tool": "s:one", "for_each": ["$OUTPUT[a]", 2]},
+    )
+    assert calls["a"] == Count(1, 1)
+    assert calls["each"] == Count(3, 3, "one for each item")
+    assert str(calls["made"]) == "2"
+
+
+def test_items_of_an_input_are_those_that_were_given_or_else_of_its_default() -> None:
+    inputs = {"xs": {**LIST, "default": ["a", "b"]}}
+    assert counted(each("$INPUT.xs"), inputs=inputs)["each"].most == 2
+    assert counted(each("$INPUT.xs"), inputs=inputs, given={"xs": ["c"]})["each"].most == 1
+    filtered = "${INPUT.xs[?@ != 'a']}"
+    assert counted(each(filtered), inputs=inputs)["each"] == Count(1, 1)
+
+
+def test_items_of_an_input_that_is_not_known_are_within_its_schema() -> None:
+    inputs = {"xs": {**LIST, "minItems": 1, "maxItems": 5}}
+    count = counted(each("$INPUT.xs"), inputs=inputs)["each"]
+    assert count == Count(1, 5, "one for each item of $INPUT.xs")
+    assert str(count) == "1-5"
+
+
+def test_items_of_an_output_are_within_the_schema_of_its_tool_or_without_bound() -> None:
+    tasks = ({"id": "l", "tool": "s:list"}, each("$OUTPUT[l].items"))
+    why = "one for each item of $OUTPUT[l].items"
+    assert counted(*tasks, tools=listing(maxItems=7))["each"] == Count(0, 7, why)
+    assert counted(*tasks, tools=listing())["each"] == Count(0, None, why)
+    assert counted(*tasks)["each"] == Count(0, None, why)
+    assert str(counted(*tasks)["each"]) == "0+"
+    computed = counted(tasks[0], each("${OUTPUT[l].items[*].x}"), tools=listing(maxItems=7))
+    assert computed["each"].most is None
+
+
+def test_a_list_of_outputs_is_as_long_as_the_list_it_was_made_of() -> None:
+    first = {"id": "f", "tool": "s:list", "for_each": [1, 2, 3]}
+    assert counted(first, each("$OUTPUT[f]"))["each"].most == 3
+    within = counted(first, each("$OUTPUT[f][0].items"), tools=listing(maxItems=4))
+    assert within["each"].most == 4
+
+
+def test_a_fallback_may_be_longer_than_what_it_stands_in_for() -> None:
+    def most(fallback: dict[str, Any]) -> int | None:
+        task = {"id": "l", "tool": "s:list", "fallback": fallback}
+        return counted(task, each("$OUTPUT[l].items"), tools=listing(maxItems=2))["each"].most
+
+    assert most({"value": {"items": [1, 2, 3]}}) == 3
+    assert most({"value": {"items": "no list"}}) == 2
+    assert most({"value": {}}) == 2
+    assert most({"tool": "s:list"}) == 2
+    assert most({"tool": "s:one"}) is None
+    assert most({"value": {"items": ["$ERROR.message"]}}) is None
+
+
+def test_what_never_runs_makes_no_call_and_neither_does_what_needs_it() -> None:
+    calls = counted(
+        {"id": "no", "tool": "s:one", "when": False},
+        {"id": "after", "tool": "s:one", "depends_on": ["no"]},
+        {"id": "any", "tool": "s:one", "depends_on": ["no"], "run_if": "any_success"},
+        {"id": "anyway", "tool": "s:one", "depends_on": ["no"], "run_if": "all_done"},
+        {"id": "failed", "tool": "s:one", "run_if": "any_failed"},
+    )
+    assert {name: count.most for name, count in calls.items()} == {
+        "no": 0,
+        "after": 0,
+        "any": 0,
+        "anyway": 1,
+        "failed": 0,
+    }
+    assert calls["no"].why == "its condition is false"
+
+
+def test_a_condition_over_known_inputs_is_decided_and_any_other_is_open() -> None:
+    inputs = {"n": {"type": "integer", "default": 1}}
+    ask = {"id": "ask", "tool": "s:one", "when": "INPUT.n > 2"}
+    after = {"id": "after", "tool": "s:one", "depends_on": ["ask"]}
+    assert counted(ask, after, inputs=inputs)["after"].most == 0
+    assert counted(ask, after, inputs=inputs, given={"n": 3})["after"] == Count(1, 1)
+    calls = counted(
+        {"id": "a", "tool": "s:one"},
+        {"id": "ask", "tool": "s:one", "when": "OUTPUT[a].x"},
+        after,
+        {"id": "any", "tool": "s:one", "depends_on": ["ask"], "run_if": "any_success"},
+        {"id": "sure", "tool": "s:one", "depends_on": ["ask", "a"], "run_if": "any_success"},
+        {"id": "mend", "tool": "s:one", "depends_on": ["a"], "run_if": "any_failed"},
+    )
+    assert calls["ask"] == Count(0, 1, "if ${OUTPUT[a].x}")
+    assert calls["after"] == Count(0, 1, "if what it depends on runs")
+    assert calls["any"].least == 0
+    assert calls["sure"] == Count(1, 1)
+    assert calls["mend"] == Count(0, 1, "if any that it depends on fails")
+
+
+def test_a_list_or_a_condition_that_cannot_be_had_makes_no_call() -> None:
+    inputs = {"n": {"default": 3}}
+    fallback = {"tool": "s:one"}
+    plan = workflow(
+        each("$INPUT.n", fallback=fallback),
+        {"id": "c", "tool": "s:one", "when": "length(INPUT.n) > 1", "fallback": fallback},
+        {"id": "path", "tool": "s:one", "for_each": "$INPUT.n.x"},
+        inputs=inputs,
+    )
+    foreseen = forecast(plan)
+    assert foreseen.tasks["each"].calls == Count(0, 0, "its for_each is no list")
+    assert foreseen.tasks["path"].calls.most == 0
+    assert foreseen.tasks["c"].calls == Count(0, 0, "its condition cannot be read")
+    assert foreseen.ceiling == 2  # the two fallbacks
+
+
+def test_the_ceiling_counts_every_attempt_and_every_fallback() -> None:
+    plan = workflow(each([1, 2], retry=3, fallback={"tool": "s:two"}), {"id": "a", "tool": "s:one"})
+    foreseen = forecast(plan)
+    assert foreseen.calls == Count(3, 3)
+    assert foreseen.ceiling == 2 * 3 + 1 + 1
+    unbounded = forecast(workflow({"id": "l", "tool": "s:list"}, each("$OUTPUT[l]")))
+    assert unbounded.calls.most is None
+    assert unbounded.ceiling is None
+    assert "at least 1 call" in in_brief(unbounded)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "word", "may_destroy"),
+    [
+        ({"read_only": True, "destructive": True}, "reads", False),
+        ({"read_only": True, "open_world": True}, "reads, open", False),
+        ({"read_only": False, "destructive": True}, "destructive", True),
+        ({"destructive": True}, "destructive", True),
+        ({"read_only": False, "destructive": False}, "writes", False),
+        ({"destructive": False}, "writes?", False),
+        ({"read_only": False}, "destructive?", True),
+        ({}, "?", True),
+    ],
+)
+def test_effects_are_what_a_tool_declares_and_what_mcp_makes_of_silence(
+    annotations: dict[str, bool], word: str, may_destroy: bool
+) -> None:
+    effects = effects_of(Tool("s", "t", {}, **annotations))  # type: ignore[arg-type]
+    assert effects.word == word
+    assert (effects.risk in ("may", "destroys")) is may_destroy
+    assert effects_of(None).word == "unknown"
+    assert effects_of(None).risk == "unknown"
+
+
+def test_without_times_the_critical_path_is_the_deepest() -> None:
+    foreseen = forecast(workflow("a", "b", "c: b", "d: c"))
+    assert foreseen.critical_path == ("b", "c", "d")
+    assert foreseen.length == 3
+    assert foreseen.seconds is None
+    assert [task.slack for task in foreseen.tasks.values()] == [2, 0, 0, 0]
+    assert [task.critical for task in foreseen.tasks.values()] == [False, True, True, True]
+
+
+def test_with_times_it_is_the_longest_and_both_schedules_are_foreseen() -> None:
+    plan = workflow("a", "b", "c: a", "d: b", max_concurrency=0)
+    foreseen = forecast(plan, estimates={"a": 1.0, "b": 2.0, "c": 4.0, "d": 1.0})
+    assert foreseen.critical_path == ("a", "c")
+    assert foreseen.length == 5.0
+    assert foreseen.seconds == {"generations": 6.0, "dataflow": 5.0}
+    assert foreseen.tasks["d"].slack == 2.0
+    assert foreseen.measured == 4
+    one_by_one = workflow("a", "b", max_concurrency=1)
+    assert forecast(one_by_one, estimates={"a": 1.0}).seconds == {
+        "generations": 2.0,
+        "dataflow": 2.0,
+    }
+
+
+def test_a_task_takes_as_many_rounds_as_its_limits_want() -> None:
+    def seconds(server: Server, **more: Any) -> float | None:
+        plan = workflow(each([1] * 12, **more), max_concurrency=6)
+        tools = {"s:one": Tool("s", "one", {}, read_only=False)}
+        return forecast(plan, tools, {"s": server}, {}, {"each": 1.0}).tasks["each"].seconds
+
+    free = Server(command="x", writes="parallel")
+    assert seconds(free) == 2.0
+    assert seconds(free, max_parallel=3) == 4.0
+    assert seconds(free, locks=["name"]) == 12.0
+    assert seconds(free, locks=["$ITEM"]) == 2.0
+    assert seconds(free.model_copy(update={"max_concurrency": 4})) == 3.0
+    assert seconds(Server(command="x")) == 12.0  # writers take turns
+    limited = Server.model_validate({"command": "x", "tools": {"o*": {"max_concurrency": 2}}})
+    assert seconds(limited.model_copy(update={"writes": "parallel"})) == 6.0
+    plan = workflow(each([1] * 12), max_concurrency=0)
+    assert forecast(plan, estimates={"each": 1.0}).tasks["each"].seconds == 1.0
+
+
+def test_the_time_is_no_less_than_what_the_servers_limits_want() -> None:
+    tasks = [{"id": f"t{number}", "tool": "s:one"} for number in range(10)]
+    estimates = {f"t{number}": 1.0 for number in range(10)}
+    plan = workflow(*tasks, max_concurrency=0)
+
+    def by_dataflow(**settings: Any) -> float:
+        server = Server.model_validate({"command": "x", **settings})
+        seconds = forecast(plan, {}, {"s": server}, {}, estimates).seconds
+        assert seconds is not None
+        return seconds["dataflow"]
+
+    assert by_dataflow() == 1.0
+    assert by_dataflow(max_concurrency=2) == 5.0
+    assert by_dataflow(max_concurrency="auto") == 1.0
+    assert by_dataflow(rate="1/min") == 9 * 60.0
+
+
+def test_servers_start_in_two_waves_and_tell_their_limits() -> None:
+    plan = workflow(
+        {"id": "a", "tool": "one:t", "locks": ["file", {"name": "cache", "mode": "shared"}]},
+        {
+            "id": "b",
+            "tool": "two:t",
+            "depends_on": ["a"],
+            "timeout_s": 5,
+            "fallback": {"tool": "x:y"},
+        },
+        timeout_s=30,
+    )
+    settings = {
+        "command": "x",
+        "sessions": 2,
+        "rate": "5/s",
+        "required": True,
+        "tools": {"t": {"max_concurrency": 1}},
+        "max_concurrency": 3,
+        "timeout_s": 7.0,
+    }
+    tools = {"one:t": Tool("one", "t", {}, read_only=False, destructive=False)}
+    bare = {name: Server(command="x") for name in ("two", "x")}
+    foreseen = forecast(plan, tools, {"one": Server.model_validate(settings), **bare})
+    assert [(each.name, each.first, each.generation) for each in foreseen.servers] == [
+        ("one", True, 0),
+        ("two", False, 1),
+        ("x", False, 1),
+    ]
+    assert [task.timeout_s for task in foreseen.tasks.values()] == [7.0, 5.0]
+    told = "\n".join(lines_of(foreseen))
+    assert "started at once: one (2 sessions, required)" in told
+    assert "while these tasks run: two for generation 1, x for generation 1" in told
+    assert "locks: file in a, cache (shared) in a" in told
+    assert "limits: 10 calls at a time, 30 s for the run, 3 at a time on one, 5/s on one" in told
+    assert "1 at a time of one:t, writers take turns on one" in told
+    assert "write, and are not destructive: one:t in a" in told
+    assert "not known: two:t in b, x:y in b" in told
+
+
+def test_a_server_that_is_not_there_is_not_started() -> None:
+    plan = workflow({"id": "a", "tool": "wether:t"}, {"id": "b", "tool": "one:t"})
+    servers = {"one": Server(command="x"), "other": Server(command="x")}
+    assert "servers started at once: one" in lines_of(forecast(plan, {}, servers))
+    assert "servers started at once: wether, one" in lines_of(forecast(plan))
+    lost = workflow({"id": "a", "tool": "wether:t"})
+    assert "servers started at once: none" in lines_of(forecast(lost, {}, servers))
+
+
+def test_a_task_that_calls_nothing_is_not_on_the_critical_path_and_has_no_effects() -> None:
+    tools = {"s:one": Tool("s", "one", {}, read_only=False, destructive=True)}
+    foreseen = forecast(workflow("a", each([], depends_on=["a"])), tools)
+    assert (foreseen.critical_path, foreseen.length) == (("a",), 1.0)
+    assert not foreseen.tasks["each"].critical
+    assert not [line for line in lines_of(foreseen) if line.startswith("destructive")]
+    nothing = forecast(workflow(each([])), tools)
+    assert (nothing.critical_path, nothing.length) == ((), 0.0)
+    assert "critical path: none, nothing is called" in lines_of(nothing)
+    unbounded = forecast(workflow(each("$INPUT.xs"), inputs={"xs": {}}))
+    assert "at most 1 task at once; any number of calls" in in_brief(unbounded)
+
+
+def test_what_is_told_has_a_bound() -> None:
+    tasks: list[Any] = [f"t{number}" for number in range(40)]
+    tasks += [{"id": f"e{number}", "tool": "s:t", "for_each": [1, 2]} for number in range(10)]
+    plan = workflow(*tasks, max_concurrency=0)
+    foreseen = forecast(plan, estimates={"t0": 0.002, "t1": 300.0})
+    told = list(lines_of(foreseen))
+    assert "effects: not known" in told
+    assert "and 4 more tasks like these" in told
+    assert "any number of calls at a time" in told[-8]
+    assert "from the times of 2 of 50" in told[0]
+    assert "expected: 5 min by generations" in told[0]
+
+
+def test_open_and_silent_tools_are_told_apart() -> None:
+    plan = workflow({"id": "a", "tool": "s:web"}, {"id": "b", "tool": "s:odd"}, each("$OUTPUT[a]"))
+    tools = {
+        "s:web": Tool("s", "web", {}, read_only=True, open_world=True),
+        "s:odd": Tool("s", "odd", {}),
+        "s:one": Tool("s", "one", {}, destructive=True, open_world=False),
+    }
+    told = list(lines_of(forecast(plan, tools, estimates={"a": 0.005})))
+    assert "destructive: s:one in each" in told
+    assert "may be destructive (undeclared): s:odd in b" in told
+    assert "open-world: s:web in a" in told
+    assert "may be open-world (undeclared): s:odd in b" in told
+    assert "calls of each: not known (one for each item of $OUTPUT[a])" in told
+    assert "expected: at least 10 ms by generations" in told[0]
+
+
+def test_a_bound_with_a_least_is_told_with_both() -> None:
+    inputs = {"xs": {**LIST, "minItems": 2}}
+    told = "\n".join(lines_of(forecast(workflow(each("$INPUT.xs"), inputs=inputs))))
+    assert "calls of each: not known (one for each item of $INPUT.xs), 2 at least" in told
+
+
+def test_a_schema_of_any_sort_is_taken() -> None:
+    def most(schema: Any, path: str = "items") -> int | None:
+        tool = Tool("s", "list", {}, output_schema=schema)
+        tasks = ({"id": "l", "tool": "s:list"}, each(f"$OUTPUT[l].{path}"))
+        return counted(*tasks, tools={"s:list": tool})["each"].most
+
+    short = {"type": "array", "maxItems": 3}
+    assert most({"$ref": "#/$defs/r", "$defs": {"r": {"properties": {"items": short}}}}) == 3
+    assert most({"anyOf": [{"type": "null"}, {"properties": {"items": short}}]}) == 3
+    longer = {"properties": {"items": {"type": "array", "maxItems": 5}}}
+    assert most({"anyOf": [{"properties": {"items": short}}, longer]}) == 5
+    assert most({"additionalProperties": short}) == 3
+    assert most({"properties": {"items": {"prefixItems": [{}, {}], "items": False}}}) == 2
+    assert most({"properties": {"items": {"prefixItems": [short, {}]}}}, "items[0]") == 3
+    assert most({"properties": {"items": {"items": short}}}, "items[-1]") == 3
+    assert most({"properties": {"items": {"items": [short]}}}, "items[4]") is None
+    assert most({"$ref": "#"}) is None
+    assert most({"allOf": [{"$ref": "#"}, {"$ref": "#"}]}) is None
+    deep: Any = {}
+    for _ in range(5000):
+        deep = {"anyOf": [deep]}
+    assert most(deep) is None
+    assert most({"properties": {"items": {"maxItems": True}}}) is None
+    assert most({"properties": {"items": 3}}) is None
+
+
+def test_a_length_in_the_older_form_is_no_list() -> None:
+    calls = counted({"id": "l", "tool": "s:list"}, each("${l.result.items.length}"))
+    assert calls["each"].most is None
+
+
+def test_a_long_plan_is_foreseen_in_one_pass() -> None:
+    tasks = [f"t{number}: {f't{number - 1}' if number else ''}" for number in range(3000)]
+    foreseen = forecast(Workflow.load(workflow(*tasks)))
+    assert len(foreseen.critical_path) == 3000

@@ -1,0 +1,381 @@
+"""servers.toml and `mcpServers` JSON: what is read, and everything that is wrong, at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator import ConfigError, Server
+from orchestrator.servers.config import DEFAULTS, FIELDS, load_config
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(text: str, name: str = "servers.toml") -> Path:
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def one(path: Path, **environment: str) -> Server:
+    [server] = load_config(path, environment).values()
+    return server
+
+
+def problems(path: Path, **environment: str) -> list[tuple[str, str]]:
+    """Where, and what, for everything that is wrong."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, environment)
+    assert str(caught.value).startswith(f"{path}: ")
+    return [(problem.path, problem.message) for problem in caught.value.problems]
+
+
+FULL = """
+[defaults]
+timeout_s = 5
+start_timeout_s = 7.5
+max_concurrency = 9
+
+[servers.weather]
+command = "python"
+args = ["-m", "mock_servers.weather"]
+env = { API_KEY = "${WEATHER_KEY}", MODE = "${MODE:-fast}" }
+cwd = "work"
+timeout_s = 2
+
+[servers.search]
+url = "https://example.com:8443/mcp"
+headers = { Authorization = "Bearer ${SEARCH_TOKEN}" }
+max_concurrency = 4
+sessions = 2
+protocol = "legacy"
+writes = "parallel"
+required = true
+allow = ["search", "fetch*"]
+deny = ["fetch_all"]
+"""
+
+
+def test_every_field_is_read(write: Write, tmp_path: Path) -> None:
+    environment = {"WEATHER_KEY": "sunny-key", "SEARCH_TOKEN": "s3cr3t"}
+    servers = load_config(write(FULL), environment)
+    weather, search = servers["weather"], servers["search"]
+    assert weather.model_dump(exclude_defaults=True) == {
+        "name": "weather",
+        "command": "python",
+        "args": ["-m", "mock_servers.weather"],
+        "env": {"API_KEY": "sunny-key", "MODE": "fast"},
+        "cwd": str(tmp_path / "work"),
+        "timeout_s": 2,
+        "start_timeout_s": 7.5,
+        "max_concurrency": 9,
+    }
+    assert search.model_dump(exclude_defaults=True) == {
+        "name": "search",
+        "url": "https://example.com:8443/mcp",
+        "headers": {"Authorization": "Bearer s3cr3t"},
+        "timeout_s": 5,
+        "start_timeout_s": 7.5,
+        "max_concurrency": 4,
+        "sessions": 2,
+        "protocol": "legacy",
+        "writes": "parallel",
+        "required": True,
+        "allow": ["search", "fetch*"],
+        "deny": ["fetch_all"],
+    }
+
+
+def test_a_server_needs_no_more_than_a_command(write: Write) -> None:
+    server = one(write('[servers.a]\ncommand = "x"'))
+    assert (server.timeout_s, server.start_timeout_s, server.sessions) == (60, 30, 1)
+    assert (server.max_concurrency, server.protocol, server.writes) == (None, "auto", "serial")
+    assert (server.required, server.allow, server.deny) == (False, None, [])
+
+
+def test_the_environment_is_that_of_the_process(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROGRAM", "here")
+    assert load_config(write('[servers.a]\ncommand = "${PROGRAM}"'))["a"].command == "here"
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "value"),
+    [
+        ("${A}", {"A": "x"}, "x"),
+        ("a${A}b${B}c", {"A": "x", "B": "y"}, "axbyc"),
+        ("${A:-default}", {}, "default"),
+        ("${A:-default}", {"A": ""}, "default"),
+        ("${A:-}", {}, ""),
+        ("${A}", {"A": ""}, ""),
+        ("${A}", {"A": "${B}"}, "${B}"),
+        ("$A costs 5$", {}, "$A costs 5$"),
+    ],
+)
+def test_variables_stand_wherever_a_text_does(
+    write: Write, text: str, environment: dict[str, str], value: str
+) -> None:
+    path = write(f'[servers.a]\ncommand = "x"\nargs = ["{text}"]\nenv = {{ K = "{text}" }}')
+    server = one(path, **environment)
+    assert server.args == [value]
+    assert server.env == {"K": value}
+
+
+def test_a_variable_that_is_missing_is_named_where_it_stands(write: Write) -> None:
+    text = '[servers.a]\nurl = "${URL}"\nheaders = { K = "${KEY}" }\n'
+    text += '[servers."b/c"]\ncommand = "x"\nargs = ["a", "${ARG}", "${ARG"]'
+    path = write(text)
+    assert problems(path) == [
+        ("/servers/a/url", "the environment variable URL is not set"),
+        ("/servers/a/headers/K", "the environment variable KEY is not set"),
+        ("/servers/b~1c/args/1", "the environment variable ARG is not set"),
+        ("/servers/b~1c/args/2", "has a '${' that is neither ${VAR} nor ${VAR:-default}"),
+    ]
+    with pytest.raises(ConfigError, match=r"set it, or write \$\{URL:-default\}"):
+        load_config(path, {})
+
+
+def test_all_mistakes_of_a_file_are_told_at_once(write: Write) -> None:
+    path = write("""
+        [default]
+        timeout_s = 5
+        [defaults]
+        timeout = 5
+        start_timeout_s = "soon"
+        [unrelated]
+        [servers.none]
+        [servers."with blank"]
+        command = "x"
+        [servers.a]
+        comand = "x"
+        name = "b"
+        sessions = 0
+        [servers.both]
+        command = "x"
+        url = "http://x"
+        [servers.program]
+        command = ""
+        headers = { A = "b" }
+        [servers.web]
+        url = "ftp://x"
+        args = ["x"]
+        cwd = "."
+        env = { A = "b" }
+        rate = "10 a second"
+        headers = { "bad name" = "x", A = "two\\nlines" }
+    """)
+    found = problems(path)
+    assert sorted(found) == sorted(
+        [
+            ("/default", "there is no table 'default'"),
+            ("/unrelated", "there is no table 'unrelated'"),
+            ("/defaults/timeout", "[defaults] has no 'timeout'"),
+            ("/defaults/start_timeout_s", "has to be a number, not 'soon'"),
+            ("/servers/none", "has neither a command nor a url: give one"),
+            (
+                "/servers/with blank",
+                "a server's name has no ':' and no blank, unlike 'with blank'",
+            ),
+            ("/servers/a/name", "there is no field 'name'"),
+            ("/servers/a/comand", "there is no field 'comand'"),
+            ("/servers/a/sessions", "has to be at least 1, not 0"),
+            ("/servers/a", "has neither a command nor a url: give one"),
+            ("/servers/both", "has both a command and a url: give one"),
+            ("/servers/program/command", "is empty: name a program"),
+            ("/servers/program/headers", "'headers' belong to a url, not to a command"),
+            ("/servers/web/url", "has to be a URL like https://example.com/mcp"),
+            ("/servers/web/args", "'args' belongs to a command, not to a url"),
+            ("/servers/web/cwd", "'cwd' belongs to a command, not to a url"),
+            ("/servers/web/env", "'env' belongs to a command, not to a url"),
+            (
+                "/servers/web/rate",
+                "'10 a second' is no rate: it is written 10/s, 100/min or 1000/h, "
+                "from 1 to 9,999,999",
+            ),
+            ("/servers/web/headers/bad name", "is no name of a header"),
+            (
+                "/servers/web/headers/A",
+                "has a line break or another character that no header may have",
+            ),
+        ]
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, {})
+    told = str(caught.value)
+    assert "did you mean 'command'?" in told
+    assert "did you mean 'defaults'?" in told
+    assert "did you mean 'timeout_s'" in told
+    assert "a server is written [servers.unrelated]" in told
+
+
+WRONG: list[Any] = ["text", "", 1, 0, -1, 1.5, True, None, [], [1], ["a"], {}, {"a": 1}, {"a": "b"}]
+RIGHT: dict[str, list[Any]] = {
+    "command": ["text"],
+    "args": [[], ["a"]],
+    "env": [{}, {"a": "b"}],
+    "cwd": ["text", "", None],
+    "url": [None],
+    "headers": [],
+    "timeout_s": [1, 1.5],
+    "start_timeout_s": [1, 1.5],
+    "max_concurrency": [1, None],
+    "tools": [{}],
+    "sessions": [1],
+    "max_result_bytes": [1],
+    "rate": [None],
+    "protocol": [],
+    "writes": [],
+    "elicitation": [],
+    "required": [True],
+    "allow": [[], ["a"], None],
+    "deny": [[], ["a"]],
+}
+JARGON = ("Input should", "should be", "valid ", "type=", "pydantic", "greater_than", "_type")
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_value_of_the_wrong_type_is_told_in_our_words(write: Write, field: str) -> None:
+    for value in WRONG:
+        data = {"servers": {"s": {"command": "x", field: value}}}
+        path = write(json.dumps(data), "servers.json")
+        if any(type(value) is type(right) and value == right for right in RIGHT[field]):
+            load_config(path, {})
+            continue
+        found = problems(path)
+        assert found, (field, value)
+        for where, message in found:
+            assert where.startswith("/servers/s")
+            assert not any(word in message for word in JARGON), message
+
+
+@pytest.mark.parametrize("field", DEFAULTS)
+def test_a_wrong_default_is_told_once_and_where_it_stands(write: Write, field: str) -> None:
+    table = {name: {"command": "x"} for name in "abc"}
+    path = write(json.dumps({"servers": table, "defaults": {field: []}}), "servers.json")
+    [(where, _)] = problems(path)
+    assert where == f"/defaults/{field}"
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "-1", "0", '"${S3CRET}"'])
+def test_a_limit_is_a_finite_number_of_seconds(write: Write, value: str) -> None:
+    path = write(f'[servers.a]\ncommand = "x"\ntimeout_s = {value}')
+    [(where, message)] = problems(path, S3CRET="open sesame")
+    assert where == "/servers/a/timeout_s"
+    assert message.startswith("has to be ")
+    assert "sesame" not in message
+
+
+@pytest.mark.parametrize(
+    "url", ["example.com", "http://", "http://x:port/", "http://x:99999/", "http://[::1", "ws://x"]
+)
+def test_a_url_has_to_be_one(write: Write, url: str) -> None:
+    path = write(f'[servers.a]\nurl = "{url}"')
+    assert problems(path) == [
+        ("/servers/a/url", "has to be a URL like https://example.com/mcp"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "said"),
+    [
+        ("", "servers.toml", "names no servers"),
+        ("[servers]", "servers.toml", "names no servers"),
+        ("servers = 3", "servers.toml", "names no servers"),
+        ("[]", "servers.json", "names no servers"),
+        ('{"mcpServers": {}}', "servers.json", "names no servers"),
+        ("", "servers.json", "is no JSON: it is empty"),
+        ("[servers.a", "servers.toml", "is no TOML: "),
+        ("a = " + "9" * 5000, "servers.toml", "is no TOML: "),
+        ("a = " + "[" * 5000, "servers.toml", "is nested too deep"),
+        ('{"servers": {"a": 1, "a": 2}}', "servers.json", "the name 'a' stands twice"),
+        ("[servers]\na = 3", "servers.toml", "has to be a table, not 3"),
+        ("defaults = 3\n[servers.a]\ncommand='x'", "servers.toml", "has to be a table, not 3"),
+    ],
+)
+def test_a_file_that_is_no_configuration_says_so(
+    write: Write, text: str, name: str, said: str
+) -> None:
+    [(_, message)] = problems(write(text, name))
+    assert message.startswith(said)
+
+
+def test_arguments_in_one_text_are_to_be_one_item_for_each_word(write: Write) -> None:
+    path = write("[servers.a]\ncommand = 'python'\nargs = '-m x'", "servers.toml")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, {})
+    assert [problem.hint for problem in caught.value.problems] == ['write ["-m", "x"]']
+
+
+def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be read: No such file.*--servers FILE"):
+        load_config(tmp_path / "missing.toml")
+    with pytest.raises(ConfigError, match=r"cannot be read: Is a directory"):
+        load_config(str(tmp_path))
+    (tmp_path / "latin.toml").write_bytes(b'[servers.a]\ncommand = "\xe9"')
+    with pytest.raises(ConfigError, match="is not UTF-8: byte 23"):
+        load_config(tmp_path / "latin.toml")
+
+
+def test_the_file_of_a_desktop_client_is_taken_as_it_is(write: Write, tmp_path: Path) -> None:
+    path = write(
+        json.dumps(
+            {
+                "theme": "dark",
+                "mcpServers": {
+                    "files": {
+                        "type": "stdio",
+                        "command": "npx",
+                        "args": ["-y", "server-files", "${HOME_DIR}"],
+                        "env": {"DEBUG": "1"},
+                        "cwd": "..",
+                        "disabled": False,
+                        "autoApprove": ["read"],
+                    },
+                    "web": {"type": "http", "url": "https://x.example/mcp", "headers": {"A": "b"}},
+                },
+            }
+        ),
+        "mcp.json",
+    )
+    servers = load_config(path, {"HOME_DIR": "/home/me"})
+    assert list(servers) == ["files", "web"]
+    assert servers["files"].args == ["-y", "server-files", "/home/me"]
+    assert servers["files"].cwd == str(tmp_path.parent)
+    assert servers["web"].headers == {"A": "b"}
+
+
+def test_what_came_from_the_environment_is_never_shown(write: Write) -> None:
+    path = write("""
+        [servers.a]
+        command = "tool"
+        args = ["${KEY}", "--plain", "x", "--token", "abcdef", "--api-key=ghijkl"]
+        env = { PASSWORD = "mnopqr", URL = "postgres://me:stuvwx@host/db?key=yzyzyz" }
+    """)
+    server = one(path, KEY="key-value")
+    assert server.description == "tool ${KEY} --plain x --token *** --api-key=***"
+    text = "key-value abcdef ghijkl mnopqr stuvwx yzyzyz plain x"
+    assert server.redact(text) == "*** *** *** *** *** *** plain x"
+    assert server.redact({"key-value": ["is abcdef", 3, None]}) == {"***": ["is ***", 3, None]}
+
+
+def test_the_url_is_shown_without_user_and_query(write: Write) -> None:
+    server = one(
+        write('[servers.a]\nurl = "https://me:word@x.example/mcp/${ID}?token=abcd"'), ID="t9"
+    )
+    assert server.description == "https://x.example/mcp/${ID}"
+    assert server.redact("me:word, word, abcd") == "***, ***, ***"
+
+
+def test_a_server_that_is_made_in_python_is_described_too() -> None:
+    assert Server(command="tool", args=["--token", "x"]).description == "tool --token ***"
+    assert Server(url="http://a:b@x/").description == "http://x/"
+    assert Server(target=object()).description == ""

@@ -1,0 +1,158 @@
+"""What a server asks back during a call is answered with its own defaults, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import pytest
+from mcp.server.mcpserver import Context, Elicit, MCPServer, Resolve
+from mcp.types import (
+    ElicitRequest,
+    ElicitRequestFormParams,
+    ElicitRequestURLParams,
+    InputRequiredResult,
+    ListRootsRequest,
+)
+from pydantic import BaseModel
+
+import orchestrator.servers.elicitation as elicitation
+from orchestrator import CallError, Orchestrator, Server
+from orchestrator.servers.config import Protocol
+from orchestrator.servers.elicitation import answer_to
+from tests.real_servers import plan
+
+pytestmark = pytest.mark.anyio
+
+PROTOCOLS: list[Protocol] = ["legacy", "2026-07-28"]
+Answers = Literal["none", "defaults"]
+
+
+class Form(BaseModel):
+    """What a tool of these tests wants to know."""
+
+    name: str = "John"
+    age: int = 30
+
+
+async def ask() -> Elicit[Form]:
+    return Elicit("Who is it?", Form)
+
+
+def asking() -> MCPServer:
+    server = MCPServer("asking")
+
+    @server.tool()
+    async def greet(form: Annotated[Form, Resolve(ask)], greeting: str) -> str:
+        return f"{greeting}, {form.name} ({form.age})"
+
+    return server
+
+
+def repeating(unfinished: Callable[[int], InputRequiredResult | str]) -> MCPServer:
+    """A server whose tool answers by how often it was called, with the state counting that."""
+    server = MCPServer("repeating")
+
+    @server.tool()
+    async def ask(context: Context) -> InputRequiredResult | str:
+        return unfinished(int(context.request_state or 0))
+
+    return server
+
+
+def form(**schema: Any) -> ElicitRequest:
+    schema = {"type": "object", "properties": {}, **schema}
+    params = ElicitRequestFormParams(message="Sure?", requested_schema=schema)
+    return ElicitRequest(params=params)
+
+
+async def called(target: MCPServer, answers: Answers = "defaults", tool: str = "ask") -> Any:
+    server = Server(target=target, protocol="2026-07-28", elicitation=answers)
+    async with Orchestrator({"it": server}) as orchestrator:
+        return await orchestrator.call(f"it:{tool}")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_a_form_is_accepted_with_its_defaults_where_the_configuration_says_so(
+    protocol: Protocol,
+) -> None:
+    server = Server(target=asking(), protocol=protocol, elicitation="defaults")
+    calls = [("it:greet", {"greeting": greeting}) for greeting in ("Hello", "Bye")]
+    async with Orchestrator({"it": server}) as orchestrator:
+        result = await orchestrator.run(plan(*calls))
+    assert result["t0"].output == {"result": "Hello, John (30)"}
+    assert result["t1"].output == {"result": "Bye, John (30)"}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_a_server_is_told_that_it_cannot_ask_where_it_does_not(protocol: Protocol) -> None:
+    async with Orchestrator({"it": Server(target=asking(), protocol=protocol)}) as orchestrator:
+        with pytest.raises(CallError) as caught:
+            await orchestrator.call("it:greet", {"greeting": "Hello"})
+    assert caught.value.kind in ("tool_error", "protocol_error")
+    assert "elicitation" in str(caught.value).lower()
+
+
+async def test_a_server_that_asks_all_the_same_is_refused_and_the_error_says_how_to_mend_it() -> (
+    None
+):
+    target = repeating(lambda _: InputRequiredResult(input_requests={"sure": form()}))
+    with pytest.raises(CallError) as caught:
+        await called(target, "none")
+    assert caught.value.kind == "protocol_error"
+    assert caught.value.error.retryable is False
+    assert str(caught.value) == (
+        "it:ask asks 'Sure?', and nobody answers "
+        '(elicitation = "defaults" in [servers.it] accepts the defaults of forms)'
+    )
+
+
+async def test_a_server_that_asks_for_anything_but_a_form_is_refused() -> None:
+    target = repeating(lambda _: InputRequiredResult(input_requests={"roots": ListRootsRequest()}))
+    with pytest.raises(CallError, match="it:ask asks for roots/list, which orchestrator does not"):
+        await called(target)
+
+
+async def test_a_server_is_asked_again_with_the_state_it_gave(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(elicitation, "PAUSE_S", 0)
+
+    def answer(number: int) -> InputRequiredResult | str:
+        return "done" if number == 3 else InputRequiredResult(request_state=str(number + 1))
+
+    assert await called(repeating(answer)) == {"result": "done"}
+
+
+async def test_a_server_that_does_not_stop_asking_is_given_up() -> None:
+    target = repeating(lambda _: InputRequiredResult(input_requests={"sure": form()}))
+    with pytest.raises(CallError, match="asked for input 10 times without an end") as caught:
+        await called(target)
+    assert caught.value.kind == "protocol_error"
+
+
+def test_optional_fields_without_a_default_are_left_out() -> None:
+    asked = form(properties={"a": {"type": "string"}, "b": {"type": "boolean", "default": False}})
+    answer = answer_to(asked.params, Server(name="it"))
+    assert (answer.action, answer.content) == ("accept", {"b": False})
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        (
+            form(properties={"a": {"type": "string"}}, required=["a"]).params,
+            "there is no default for a",
+        ),
+        (
+            ElicitRequestURLParams(message="Sure?", url="https://example.com/pay"),
+            "it wants a person to open a URL",
+        ),
+    ],
+)
+def test_what_has_no_default_is_declined(
+    asked: Any, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = answer_to(asked, Server(name="it"))
+    assert (answer.action, answer.content) == ("decline", None)
+    assert caplog.messages == [f"declined 'Sure?' of server 'it': {why}"]

@@ -1,0 +1,208 @@
+"""Many calls and many sessions: who makes them, over how many connections, and all of them at once.
+
+That calls are in flight together is proved by a tool, `meet`, which answers once so many are there.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+
+from orchestrator import Orchestrator, RunResult, Server
+from orchestrator.servers.config import Protocol
+from orchestrator.transport import http_client as sharing
+from orchestrator.transport.http_client import HttpClient, http_client, most_connections
+from tests.http_server import HttpServer
+from tests.real_servers import TIMEOUT_S, faulty, plan
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.filterwarnings("ignore:Async generator 'http:ResourceWarning"),
+]
+
+MODES: list[Protocol] = ["legacy", "2026-07-28"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _abandoned_generators() -> Iterator[None]:
+    """The SDK leaves its generators of events unfinished; trio warns when they are collected."""
+    yield
+    gc.collect()
+
+
+@pytest.fixture
+def clients(monkeypatch: pytest.MonkeyPatch) -> list[httpx2.AsyncClient]:
+    """The HTTP clients that are made during a test."""
+    made: list[httpx2.AsyncClient] = []
+
+    def noted(server: Server) -> httpx2.AsyncClient:
+        made.append(http_client(server))
+        return made[-1]
+
+    monkeypatch.setattr(sharing, "http_client", noted)
+    return made
+
+
+def meeting(calls: int, count: int) -> dict[str, Any]:
+    """A workflow of calls, each answered once so many have arrived."""
+    return plan(*[("it:meet", {"count": count, "value": number}) for number in range(calls)])
+
+
+def values(result: RunResult) -> list[int]:
+    assert result.status == "success", [task.error for task in result.tasks.values() if task.error]
+    return [task.output["value"] for task in result.tasks.values()]
+
+
+async def test_one_session_over_stdio_keeps_thousands_of_calls_in_flight() -> None:
+    with anyio.fail_after(3 * TIMEOUT_S):
+        async with Orchestrator({"it": faulty()}) as orchestrator:
+            result = await orchestrator.run(meeting(2000, 2000))
+    assert values(result) == list(range(2000))
+    assert len({task.output["pid"] for task in result.tasks.values()}) == 1
+
+
+async def test_calls_are_spread_evenly_over_the_processes_of_a_server() -> None:
+    with anyio.fail_after(TIMEOUT_S):
+        async with Orchestrator({"it": faulty(sessions=3)}) as orchestrator:
+            result = await orchestrator.run(meeting(30, 10))
+    assert values(result) == list(range(30))
+    calls = Counter(task.output["pid"] for task in result.tasks.values())
+    assert sorted(calls.values()) == [10, 10, 10]
+
+
+@pytest.mark.parametrize("protocol", MODES)
+async def test_a_call_goes_to_the_session_that_has_the_fewest_in_flight(protocol: Protocol) -> None:
+    with anyio.fail_after(TIMEOUT_S):
+        async with HttpServer().listen() as server:
+            web = Server(url=server.url, protocol=protocol, sessions=3)
+            async with Orchestrator({"it": web}) as orchestrator:
+                await orchestrator.tools()
+                sessions = orchestrator._pool._keepers["it"]._sessions
+                async with anyio.create_task_group() as group:
+                    group.start_soon(orchestrator.run, meeting(7, 8))
+                    while len(server.gathering) < 7:
+                        await anyio.sleep(0.001)
+                    assert sorted(session.in_flight for session in sessions) == [2, 2, 3]
+                    await orchestrator.call("it:meet", {"count": 8, "value": 7})
+
+
+@pytest.mark.parametrize("protocol", MODES)
+async def test_all_sessions_of_a_server_share_one_http_client(
+    protocol: Protocol, clients: list[httpx2.AsyncClient]
+) -> None:
+    with anyio.fail_after(TIMEOUT_S):
+        async with HttpServer().listen() as one, HttpServer().listen() as other:
+            servers = {
+                "it": Server(url=one.url, protocol=protocol, sessions=4),
+                "other": Server(url=other.url, protocol=protocol, sessions=4),
+            }
+            async with Orchestrator(servers) as orchestrator:
+                result = await orchestrator.run(meeting(40, 40))
+                await orchestrator.call("other:echo", {"value": 1})
+                assert [client.is_closed for client in clients] == [False, False]
+    assert values(result) == list(range(40))
+    assert [client.is_closed for client in clients] == [True, True]
+
+
+async def test_the_client_outlives_the_sessions_that_end(clients: list[httpx2.AsyncClient]) -> None:
+    with anyio.fail_after(TIMEOUT_S):
+        async with HttpServer(session="one").listen() as server:
+            web = Server(url=server.url, protocol="legacy", sessions=2)
+            async with Orchestrator({"it": web}) as orchestrator:
+                await orchestrator.call("it:echo", {"value": 1})
+                first, second = orchestrator._pool._keepers["it"]._sessions
+                first.close()
+                while first in orchestrator._pool._live:
+                    await anyio.sleep(0.001)
+                assert not clients[0].is_closed
+                assert await orchestrator.call("it:echo", {"value": 2}) == {"value": 2}
+                assert second.usable
+                await orchestrator.tools()
+                assert len(orchestrator._pool._live) == 2
+    assert [client.is_closed for client in clients] == [True]
+
+
+@pytest.mark.parametrize("protocol", MODES)
+async def test_far_more_calls_than_connections_wait_for_one_and_none_fails(
+    protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "most_connections", lambda: 4)
+    with anyio.fail_after(3 * TIMEOUT_S):
+        async with HttpServer().listen() as server:
+            web = Server(url=server.url, protocol=protocol, sessions=2)
+            async with Orchestrator({"it": web}) as orchestrator:
+                result = await orchestrator.run(meeting(200, 4))
+    assert values(result) == list(range(200))
+
+
+@pytest.mark.parametrize("protocol", MODES)
+async def test_hundreds_of_calls_are_in_flight_at_once_over_http(protocol: Protocol) -> None:
+    with anyio.fail_after(3 * TIMEOUT_S):
+        async with HttpServer().listen() as server:
+            web = Server(url=server.url, protocol=protocol)
+            async with Orchestrator({"it": web}) as orchestrator:
+                result = await orchestrator.run(meeting(300, 300))
+    assert values(result) == list(range(300))
+
+
+async def test_headers_are_sent_and_nothing_that_may_take_long_has_a_limit() -> None:
+    async with http_client(Server(url="http://x/", headers={"X-Key": "abc"})) as client:
+        assert client.headers["x-key"] == "abc"
+        assert client.timeout.read is None
+        assert client.timeout.pool is None
+
+
+@pytest.mark.parametrize(("files", "most"), [(1024, 512), (1, 1), (-1, None)])
+def test_a_server_may_take_half_of_the_files_of_the_process(
+    files: int, most: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = SimpleNamespace(
+        RLIMIT_NOFILE=7, RLIM_INFINITY=-1, getrlimit=lambda which: (files, which)
+    )
+    monkeypatch.setitem(sys.modules, "resource", system)
+    assert most_connections() == most
+
+
+def test_where_the_system_tells_no_limit_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert most_connections() is None
+
+
+class Machines(httpx2.AsyncBaseTransport):
+    """Many machines behind one address: whoever brings no cookie comes to the next one."""
+
+    def __init__(self) -> None:
+        self.came: list[str | None] = []
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        cookie = request.headers.get("cookie")
+        self.came.append(cookie)
+        given = {} if cookie else {"set-cookie": f"machine={len(self.came)}; Path=/"}
+        return httpx2.Response(202, headers=given)
+
+
+async def test_each_session_keeps_its_own_cookies_and_hears_only_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machines, heard = Machines(), Counter[str]()
+    monkeypatch.setattr(httpx2, "AsyncHTTPTransport", lambda **_: machines)
+    shared = HttpClient(Server(url="http://x/"))
+    async with (
+        shared.session(lambda: heard.update("a")) as a,
+        shared.session(lambda: heard.update("b")) as b,
+    ):
+        for client in (a, b, a, b, b):
+            request = client.build_request("POST", "http://x/", json={"method": "note"})
+            await client.send(request)
+        assert not a.is_closed
+        assert dict(a.cookies) == {}
+    assert machines.came == [None, None, "machine=1", "machine=2", "machine=2"]
+    assert heard == {"a": 2, "b": 3}
