@@ -51,7 +51,7 @@ BOUNDS = {
     ("http", "_ContainedStream.aclose", "async for self"): "DRAIN_S",
     ("http", "_read", "async for chunks"): CALLER + "; for notifications NOTIFICATION_TIMEOUT_S",
     (
-        "servers/supervisor",
+        "supervisor",
         "Supervisor.open",
         "async with self._opening",
     ): "start_timeout_s of the start before it",
@@ -67,7 +67,7 @@ BOUNDS = {
     ("startup", "Startup.until_a_call_may_go_out", "self.changed"): STARTS,
     ("executor", "Executor.pass_gate", "self._gate.changed"): STARTS,
     (
-        "transport/stderr",
+        "stderr",
         "StderrTail._drain",
         "anyio.wait_readable",
     ): "LAST_WORDS_S after the session",
@@ -75,7 +75,7 @@ BOUNDS = {
     ("stdio", "Program._read", "process.stdout.receive"): CLOSING,
     ("stdio", "Program._read", "say.send"): "the session takes it, or closes the stream",
     (
-        "transport/stdin_writer",
+        "stdin_writer",
         "StdinWriter.ended",
         "self._ended.wait",
     ): "FLUSH_S, and then a moment: it was cancelled",
@@ -84,7 +84,7 @@ BOUNDS = {
     + "; the end of the writer",
     ("process", "drain", "process.stdout.receive"): CLOSING,
     (
-        "transport/stdin_writer",
+        "stdin_writer",
         "StdinWriter._write_first",
         "anyio.wait_writable",
     ): "FLUSH_S after the session",
