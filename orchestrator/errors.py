@@ -12,6 +12,7 @@ The rule of this file: an error carries facts, and builds its own message from t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -78,7 +79,8 @@ class Problem:
         """What is wrong, with what may have been meant instead."""
         if not self.alternatives:
             return self.message
-        return f"{self.message}; did you mean {' or '.join(map(repr, self.alternatives))}?"
+        choices = " or ".join(json.dumps(name, ensure_ascii=False) for name in self.alternatives)
+        return f"{self.message}. Did you mean {choices}?"
 
     def to_dict(self) -> dict[str, Any]:
         """The problem as a JSON object, its fields as in the class."""

@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from orchestrator.documents.text import counted, cut, listed, quoted
+
 Path = tuple[str | int, ...]
 
 # RFC 9535, section 2.5.1.1: member-name-shorthand.
@@ -197,22 +199,22 @@ def _format_character(character: str) -> str:
 
 
 def describe(value: Any) -> str:
-    """A value in a few words, for messages: its type, and its names or its length."""
+    """A value in a few words, for messages: its JSON type, and its properties or its length."""
     match value:
         case dict():
-            names = sorted(map(str, value))
-            more = f", and {len(names) - 12} more" if len(names) > 12 else ""
-            listed = ", ".join(name if len(name) < 40 else name[:37] + "..." for name in names[:12])
-            return f"an object with {listed}{more}" if names else "an empty object"
+            names = [cut(str(name), 40) for name in sorted(map(str, value))]
+            return f"object with {listed(names, 12)}" if names else "empty object"
         case list():
-            return f"an array of {len(value)}" if value else "an empty array"
+            return f"array of {counted(len(value), 'item')}" if value else "empty array"
         case str():
-            return f"the text {value if len(value) < 40 else value[:37] + '...'!r}"
+            return f"string {quoted(value, 40)}"
         case None:
             return "null"
         case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return f"the number {value}"
+            return f"boolean {str(value).lower()}"
+        case int():
+            return f"integer {value}"
+        case float():
+            return f"number {value}"
         case _:
-            return f"a Python {type(value).__name__}"
+            return f"Python {type(value).__name__}"

@@ -1,10 +1,8 @@
-"""Pieces of sentences for people: short, visible, and with the right number.
-
-The rule of this file: text in, text out, of a bounded length; it knows nothing of what is said.
-"""
+"""Pieces of messages: cut to a length, counted, quoted, with everything visible."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 
@@ -18,6 +16,11 @@ _UNSEEN = re.compile(
 def cut(text: str, limit: int) -> str:
     """A text of at most `limit` characters, which ends in `...` if something is missing."""
     return text if len(text) <= limit else text[: max(limit - 3, 0)] + "..."
+
+
+def quoted(text: str, limit: int = 80) -> str:
+    """A name or a string as messages show it: in double quotes, escaped as in JSON, cut."""
+    return json.dumps(cut(text, limit), ensure_ascii=False)
 
 
 def counted(number: int, what: str) -> str:

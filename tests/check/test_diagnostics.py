@@ -63,14 +63,14 @@ error[wrong_value]: 'text' names no tool: it is written server:tool
 3 |   {"id": "brief", "tool": "text", "argumets": {},
   |                           ^^^^^^
 
-error[unknown_field]: there is no field 'argumets'; did you mean 'arguments'?
+error[unknown_field]: there is no field 'argumets'. Did you mean "arguments"?
  --> FILE:3:35 (task 'brief')
   |
 3 |   {"id": "brief", "tool": "text", "argumets": {},
   |                                   ^^^^^^^^^^
   = rename to: "arguments"
 
-error[unknown_task]: 'wether' names a task 'wether' that does not exist; did you mean 'weather'?
+error[unknown_task]: 'wether' names a task 'wether' that does not exist. Did you mean "weather"?
  --> FILE:4:20 (task 'brief')
   |
 4 |    "depends_on": ["wether", "zzz"]}

@@ -222,7 +222,7 @@ async def test_what_is_used_instead_of_the_workflows_own_is_checked_before_anyth
             )
         assert repr(orchestrator) == "Orchestrator(ServerPool(0 of 1 servers ready))"
     told = str(raised.value)
-    assert "there is no schedule 'dataflo'; did you mean 'dataflow'?" in told
+    assert "there is no schedule 'dataflo'. Did you mean \"dataflow\"?" in told
     assert "/estimates/nobody: there is no task 'nobody'" in told
     assert "max_concurrency has to be at least 0, not -1" in told
 

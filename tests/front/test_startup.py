@@ -258,7 +258,12 @@ async def test_what_may_change_something_waits_until_the_plan_is_checked(stage: 
 @pytest.mark.parametrize(
     ("tool", "settings", "kind", "said"),
     [
-        ("slow:raed", {}, WorkflowError, "server 'slow' has no tool 'raed'; did you mean 'read'?"),
+        (
+            "slow:raed",
+            {},
+            WorkflowError,
+            "server 'slow' has no tool 'raed'. Did you mean \"read\"?",
+        ),
         ("bad:read", {"bad": {"required": True}}, ServerStartError, "server 'bad' did not start"),
     ],
 )

@@ -116,7 +116,7 @@ def test_wrong_estimates_are_found_all_at_once() -> None:
         "not -1"
     )
     assert str(found[-1]) == (
-        "/estimates/fetched: there is no task 'fetched'; did you mean 'fetch'?"
+        "/estimates/fetched: there is no task 'fetched'. Did you mean \"fetch\"?"
     )
 
 

@@ -133,7 +133,7 @@ def test_a_member_that_is_missing_or_unknown_is_named_with_what_is_meant() -> No
     assert said(closed, {"nmae": 1, "x-y": 2, "zzz": 3}) == [
         ".name is missing",
         ".count is missing",
-        ".nmae is unknown; did you mean 'name'?",
+        '.nmae is unknown. Did you mean "name"?',
         ".zzz is unknown",
     ]
     assert said({"items": schema}, [{"name": 1, "odd key": 2}]) == ["[0].count is missing"]
@@ -170,7 +170,7 @@ def test_a_missing_or_unknown_argument_is_told_with_the_signature() -> None:
     assert str(refusal(closed(FORECAST), {"city": "Oslo", "untl": 3})) == (
         "the arguments do not fit weather:forecast(city: string, days: integer = 3, "
         'unit?: "celsius" | "fahrenheit"): '
-        ".untl is unknown; did you mean 'unit'?"
+        '.untl is unknown. Did you mean "unit"?'
     )
 
 

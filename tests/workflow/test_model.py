@@ -283,7 +283,7 @@ def test_a_workflow_that_is_wrong_says_what_and_where(data: Any, expected: list[
         ({"timeout_s": float("nan")}, "timeout_s: has to be a finite number, not nan"),
         ({"retry": 0}, "/tasks/0/retry: has to be at least 1, not 0"),
         ({"retry": "3"}, "/tasks/0/retry: has to be a whole number, not '3' (without the quotes)"),
-        ({"retry": {"max_attempt": 1}}, "no field 'max_attempt'; did you mean 'max_attempts'?"),
+        ({"retry": {"max_attempt": 1}}, "no field 'max_attempt'. Did you mean \"max_attempts\"?"),
         ({"retry": {"jitter": 2}}, "retry/jitter: has to be at most 1, not 2"),
         ({"retry": {"on": ["tool_eror"]}}, "retry/on/0: 'tool_eror' is none of 'tool_error'"),
         ({"when": 5}, "/tasks/0/when: has to be text or true or false, not 5"),
@@ -293,7 +293,7 @@ def test_a_workflow_that_is_wrong_says_what_and_where(data: Any, expected: list[
         ({"critical": 1}, "critical: has to be true or false, not 1"),
         ({"locks": "x"}, """locks: has to be a list, not 'x' (write ["x"])"""),
         ({"locks": [""]}, "locks/0: has to be text that is not empty, not ''"),
-        ({"locks": [{"name": "x", "mod": 1}]}, "no field 'mod'; did you mean 'mode'?"),
+        ({"locks": [{"name": "x", "mod": 1}]}, "no field 'mod'. Did you mean \"mode\"?"),
         ({"locks": [{"mode": "shared"}]}, "locks/0/name: the field 'name' is required"),
         ({"fallback": 5}, "/tasks/0/fallback: has to be an object, not 5"),
         (
@@ -312,7 +312,7 @@ def test_a_workflow_that_is_wrong_says_what_and_where(data: Any, expected: list[
             {"fallback": {"tool": "x"}},
             "fallback/tool: 'x' names no tool: it is written server:tool",
         ),
-        ({"argumens": {}}, "there is no field 'argumens'; did you mean 'arguments'?"),
+        ({"argumens": {}}, "there is no field 'argumens'. Did you mean \"arguments\"?"),
         ({"zzz": {}}, "there is no field 'zzz' (known are id, tool, arguments, depends_on,"),
     ],
 )
@@ -395,7 +395,7 @@ def test_the_message_of_the_error_has_a_line_for_each_problem() -> None:
     assert str(caught.value) == (
         "workflow: 2 errors, nothing was called\n"
         "  task 'a', /tasks/1/id: the id 'a' is taken by task number 1\n"
-        "  /timeout: there is no field 'timeout'; did you mean 'timeout_s'?"
+        "  /timeout: there is no field 'timeout'. Did you mean \"timeout_s\"?"
     )
 
 
