@@ -18,7 +18,7 @@ from benchmarks import hits, kills, processes, strikes
 from benchmarks.hits import HITS, SERVERS, TASKS, Outcome, Schedule, Strike
 from benchmarks.processes import Process
 from orchestrator import TaskError, TaskResult, Workflow
-from orchestrator.engine.decide import Failure, Skipped, Success
+from orchestrator.engine.outcome import Failure, Skipped, Success
 
 STRIKE = replace(Strike.choose(1, 0), server="elm")
 IDS = [task["id"] for task in STRIKE.workflow()["tasks"]]
