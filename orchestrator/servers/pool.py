@@ -27,8 +27,10 @@ from orchestrator.servers.config import Server
 from orchestrator.servers.listener import Listener
 from orchestrator.servers.loading import connection_class, is_loaded
 from orchestrator.servers.lockfile import Lockfile
+from orchestrator.servers.parameters import parameters_of
 from orchestrator.servers.supervisor import Announce, Supervisor, Work
 from orchestrator.transport.delivery import NotExecutedError
+from orchestrator.transport.parameters import HttpParameters, StdioParameters
 from orchestrator.transport.process import Started, start
 
 if TYPE_CHECKING:
@@ -197,11 +199,12 @@ class ServerPool:
 
     def _http_of(self, server: Server) -> HttpClient | None:
         """The client that all sessions of a server share, if it is a URL."""
-        if server.url is None:
+        parameters = parameters_of(server)
+        if not isinstance(parameters, HttpParameters):
             return None
         from orchestrator.transport.http_client import HttpClient
 
-        return self._https.setdefault(server.name, HttpClient(server))
+        return self._https.setdefault(server.name, HttpClient(parameters))
 
     async def _owned(self, connection: Session) -> None:
         try:
@@ -300,10 +303,11 @@ async def _head_start(server: Server) -> Started | None:
     None if there is nothing to be gained. One that cannot be started is left to the session, which
     says so.
     """
-    if server.command is None or is_loaded():
+    parameters = parameters_of(server)
+    if not isinstance(parameters, StdioParameters) or is_loaded():
         return None
     with suppress(OSError):
-        return await start(server)
+        return await start(parameters)
     return None
 
 
