@@ -116,6 +116,9 @@ class Reference:
         if self.or_null and self.name not in scope.outputs:
             return None
         value = self._root(scope)
+        if value is MISSING:
+            message = f"{self.text} has no value here"
+            raise CallError("reference_error", message, reference=self.text)
         try:
             return follow(value, self.path)
         except PlaceMissingError as missing:

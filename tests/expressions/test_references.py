@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import CallError
@@ -310,6 +310,16 @@ def test_a_place_that_is_not_there_is_a_reference_error(
     json.dumps(dict(error.details))
 
 
+@pytest.mark.parametrize("text", ["$ITEM", "$INDEX", "$ERROR", "$ERROR$", "$ITEM.x"])
+def test_a_root_that_has_no_value_is_a_reference_error(text: str) -> None:
+    root = text.rstrip("$")
+    with pytest.raises(CallError) as caught:
+        resolve(text, Scope())
+    assert caught.value.error.kind == "reference_error"
+    assert caught.value.error.message == f"{root} has no value here"
+    assert caught.value.error.details == {"reference": root}
+
+
 def test_a_value_that_is_no_json_cannot_stand_in_a_text() -> None:
     with pytest.raises(CallError, match="cannot be written as JSON"):
         resolve("x $ITEM", Scope(item=[float("inf")]))
@@ -404,6 +414,7 @@ texts = st.lists(fragments, max_size=14).map("".join)
 
 @settings(deadline=None)
 @given(texts)
+@example("$ERROR$")
 def test_any_text_compiles_and_resolves_or_is_refused_as_documented(text: str) -> None:
     compiler = Compiler()
     template = compiler.compile({"x": [text]})
