@@ -7,7 +7,7 @@ state of a run. Each task settles exactly once; what ends the run early is writt
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeGuard
 
@@ -26,26 +26,19 @@ from orchestrator.calls.middleware import (
 )
 from orchestrator.calls.worker_pool import WorkerPool
 from orchestrator.documents.suggest import nearest
-from orchestrator.engine.decide import (
-    Cancelled,
-    Failure,
-    Outcome,
-    Skipped,
-    Start,
-    StartEach,
-    Success,
-    decide,
-)
+from orchestrator.engine.decide import Start, StartEach, decide
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.events import (
     Announcer,
     GenerationStarted,
-    Observer,
+    Observers,
+    OnEvent,
     RunSettled,
     RunStarted,
     TaskSettled,
 )
 from orchestrator.engine.executor import Executor, internal
+from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
 from orchestrator.engine.priorities import priorities
 from orchestrator.engine.result import MadeUp, RunResult, TaskResult
 from orchestrator.engine.schedules import BATCH, SCHEDULES, Then
@@ -65,7 +58,7 @@ MOMENT = 4
 
 NO_TOOLS: Mapping[str, Tool] = {}
 NO_POLICIES: Mapping[str, ServerPolicy] = {}
-Listen = Callable[[Observer], AbstractContextManager[None]]
+Listen = Callable[[OnEvent], AbstractContextManager[None]]
 
 
 class Run:
@@ -104,7 +97,7 @@ class Run:
         listen: Listen | None = None,
         gate: Gate | None = None,
         random: Random = no_jitter,
-        observers: Iterable[Observer] = (),
+        observers: Observers = (),
         schedule: Schedule | None = None,
         max_concurrency: int | None = None,
         estimates: Mapping[str, float] | None = None,
