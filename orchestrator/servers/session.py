@@ -17,7 +17,7 @@ from mcp.client.session import ClientSession, IncomingMessage
 from mcp.types import LoggingMessageNotificationParams, ToolListChangedNotification
 from pydantic import ValidationError
 
-from orchestrator.calls.call import Call
+from orchestrator.calls.call import Call, OnProgress
 from orchestrator.errors import CallError, TaskError
 from orchestrator.schema.tool import Tool
 from orchestrator.schema.violations import check_output
@@ -279,7 +279,7 @@ class Session:
         if first and self._session is not None and fault is not WAS_CLOSED:
             self._listener.on_end(self)
 
-    async def call(self, call: Call) -> Any:
+    async def call(self, call: Call, on_progress: OnProgress | None = None) -> Any:
         """Call a tool and give its output.
 
         Raises:
@@ -294,7 +294,7 @@ class Session:
         self.served = True
         self.in_flight += 1
         try:
-            return await self._call(self._session, call)
+            return await self._call(self._session, call, on_progress)
         except anyio.get_cancelled_exc_class():
             if heard == self._heard and self._attendant is not None:
                 self._attendant.probe_soon()
@@ -304,11 +304,13 @@ class Session:
             if self.failure is not None and not self.in_flight:
                 self._over.set()
 
-    async def _call(self, session: ClientSession, call: Call) -> Any:
+    async def _call(
+        self, session: ClientSession, call: Call, on_progress: OnProgress | None
+    ) -> Any:
         tool = call.tool
         with (
             self._deliveries.expect() as delivery,
-            ProgressRelay(call.on_progress, self.server.redact) as progress,
+            ProgressRelay(on_progress, self.server.redact) as progress,
         ):
             request = tool_request(tool, call.arguments, delivery.meta)
             try:
