@@ -17,7 +17,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from orchestrator.calls.adaptive import AdaptiveSlots
-from orchestrator.calls.call import Call, ServerPolicy
+from orchestrator.calls.call import Attempt, Call, ServerPolicy
 from orchestrator.calls.limits import FIRST, Priority, Rate, Slots
 from orchestrator.engine.events import Event, ServerEvent
 from orchestrator.errors import CallError, TaskError
@@ -27,8 +27,10 @@ from orchestrator.servers.config import Server
 from orchestrator.servers.listener import Listener
 from orchestrator.servers.loading import connection_class, is_loaded
 from orchestrator.servers.lockfile import Lockfile
+from orchestrator.servers.parameters import parameters_of
 from orchestrator.servers.supervisor import Announce, Supervisor, Work
 from orchestrator.transport.delivery import NotExecutedError
+from orchestrator.transport.parameters import HttpParameters, StdioParameters
 from orchestrator.transport.process import Started, start
 
 if TYPE_CHECKING:
@@ -197,11 +199,12 @@ class ServerPool:
 
     def _http_of(self, server: Server) -> HttpClient | None:
         """The client that all sessions of a server share, if it is a URL."""
-        if server.url is None:
+        parameters = parameters_of(server)
+        if not isinstance(parameters, HttpParameters):
             return None
         from orchestrator.transport.http_client import HttpClient
 
-        return self._https.setdefault(server.name, HttpClient(server))
+        return self._https.setdefault(server.name, HttpClient(parameters))
 
     async def _owned(self, connection: Session) -> None:
         try:
@@ -255,7 +258,7 @@ class ServerPool:
         """The tools of these servers, by `server:tool`: a view that changes when they do."""
         return self._catalog.of(servers)
 
-    async def call(self, call: Call) -> Any:
+    async def call(self, call: Call, attempt: Attempt | None = None) -> Any:
         """Make a call on the least busy session of its server. This is the engine's caller.
 
         A server whose sessions have ended is started again meanwhile. A call that was certainly not
@@ -267,11 +270,12 @@ class ServerPool:
         keeper = self._keepers.get(call.server)
         if keeper is None:
             raise CallError("server_unavailable", f"there is no server {call.server!r}")
+        on_progress = None if attempt is None else attempt.on_progress
         try:
-            return await (await self._session(keeper, call)).call(call)
+            return await (await self._session(keeper, call)).call(call, on_progress)
         except NotExecutedError:
             pass
-        return await (await self._session(keeper, call)).call(call)
+        return await (await self._session(keeper, call)).call(call, on_progress)
 
     async def _session(self, keeper: Supervisor, call: Call) -> Session:
         """A session for a call; what it has listed by then is what the lock says of the tool."""
@@ -300,10 +304,11 @@ async def _head_start(server: Server) -> Started | None:
     None if there is nothing to be gained. One that cannot be started is left to the session, which
     says so.
     """
-    if server.command is None or is_loaded():
+    parameters = parameters_of(server)
+    if not isinstance(parameters, StdioParameters) or is_loaded():
         return None
     with suppress(OSError):
-        return await start(server)
+        return await start(parameters)
     return None
 
 

@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 from orchestrator import TaskError, TaskResult, Workflow
-from orchestrator.engine.decide import Failure, Skipped, Success
+from orchestrator.engine.outcome import Failure, Skipped, Success
 from tests.chaos import hits, kills, processes, strikes
 from tests.chaos.hits import HITS, SERVERS, TASKS, Outcome, Schedule, Strike
 from tests.chaos.processes import Process

@@ -15,7 +15,7 @@ from typing import Any
 from jsonschema import Draft202012Validator, ValidationError
 
 from orchestrator import Workflow, WorkflowError
-from orchestrator.calls.call import Call
+from orchestrator.calls.call import Attempt, Call
 from orchestrator.client import new_run
 from orchestrator.errors import CallError, TaskError
 from orchestrator.schema.coercion import convert
@@ -90,17 +90,16 @@ class _Watch:
         self._tools = original.world.tools
         self._answer = original.world.answers(original.results)
 
-    async def call(self, call: Call) -> Any:
+    async def call(self, call: Call, _: Attempt) -> Any:
         """Answer a call whose arguments fit."""
-        name = f"{call.server}:{call.tool}"
-        tool, arguments = self._tools[name], copy.deepcopy(call.arguments)
+        tool, arguments = self._tools[call.target], copy.deepcopy(call.arguments)
         task = self._plan.tasks[call.task]
         target = task.policies.fallback if call.is_fallback else task
         if isinstance(target, CallTemplate):
             convert(arguments, target.whole, tool.input_schema)
         errors = list(Draft202012Validator(tool.input_schema).iter_errors(arguments))
         if not errors:
-            return await self._answer(call.task, name, arguments)
+            return await self._answer(call.task, call.target, arguments)
         for error in errors:
             sight = self._looker.of_misfit(error, call, tool)
             self.outcome.failures.append(Failed(call.task, sight, error.message[:200]))
