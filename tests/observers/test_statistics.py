@@ -112,7 +112,7 @@ def test_wrong_estimates_are_found_all_at_once() -> None:
     assert [problem.task for problem in found[:-1]] == known[1:]
     assert {problem.code for problem in found[:-1]} == {"wrong_value"}
     assert str(found[0]) == (
-        "task 'parse', /estimates/parse: an estimate has to be a number of seconds from 0 on, "
+        'task "parse", /estimates/parse: an estimate has to be a number of seconds from 0 on, '
         "not -1"
     )
     assert str(found[-1]) == (
