@@ -11,9 +11,10 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from html import escape
 
+from orchestrator.expressions.templates import written
 from orchestrator.report.forecast import Forecast, TaskForecast
 from orchestrator.report.layout import Box, Layout, Point, lay_out
-from orchestrator.report.plan_text import in_brief
+from orchestrator.report.plan_text import summary
 
 MARGIN = 24.0
 TOP = 66.0
@@ -78,7 +79,7 @@ def svg(forecast: Forecast) -> str:
     widths = {name: _width(task, flat) for name, task in forecast.tasks.items()}
     layout = lay_out(plan.graph, plan.generations, widths, height)
     legend = list(_legend(forecast))
-    name, brief = _shorten(forecast.workflow.name, 80), in_brief(forecast)
+    name, brief = _shorten(forecast.workflow.name, 80), summary(forecast)
     widest = max(HEADING_LETTER * _letters(name), SMALL_LETTER * _letters(brief))
     width = max(layout.width, widest, _legend_width(legend)) + 2 * MARGIN
     below = TOP + layout.height + LEGEND_HEIGHT
@@ -167,14 +168,15 @@ def _dot(x: float, y: float) -> str:
 
 
 def _whole(task: TaskForecast) -> str:
+    locks = task.task.policies.locks
     lines = [
         task.task.id,
         task.task.target,
-        f"effects: {task.effects.word}",
+        f"effects: {task.effects[task.task.target].word}",
         f"calls: {task.calls}" + (f" ({task.calls.why})" if task.calls.why else ""),
         f"waits for: {', '.join(task.task.dependencies)}" if task.task.dependencies else "",
         f"fallback: {task.fallback}" if task.fallback else "",
-        f"locks: {', '.join(lock.name for lock in task.locks)}" if task.locks else "",
+        f"locks: {', '.join(written(lock.name) for lock in locks)}" if locks else "",
     ]
     return "\n".join(filter(None, lines))
 
