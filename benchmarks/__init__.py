@@ -13,12 +13,6 @@
     report        the numbers as a table and as JSON
     panels, plot  the numbers as pictures: what they show, and the drawing
 
-A command of its own, which measures little and checks much: `python -m benchmarks kills`.
-
-    kills         a server is hit in the middle of each of many runs: the command and its table
-    hits          one such run: the workflow, the hit, and what is watched
-    processes     which processes there are, as Linux tells it
-
 Graphs that were recorded from real systems: `python -m benchmarks traces`.
 
     traces        the command, and the runs

@@ -36,9 +36,6 @@ commands (python -m benchmarks NAME --help):
 """
 
 COMMANDS = {
-    "faults": "how soon each fault of a server is told of",
-    "kills": "runs whose servers are killed and stopped while they work",
-    "mutants": "mistakes put into workflows, and whether the check of a plan finds them",
     "peers": "the same work with what people use instead, side by side",
     "traces": "graphs recorded from real systems, run for real",
     "writers": "parallel writes to servers that lose them",

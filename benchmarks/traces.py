@@ -66,7 +66,7 @@ class Stage:
         run = Run(
             self._workflow,
             in_turn(self._pool.call, variant.slots) if fifo else self._pool.call,
-            tools=self._pool.catalogue(["mock"]),
+            tools=self._pool.catalog(["mock"]),
             servers=self._pool.policies,
             schedule=variant.schedule,
             max_concurrency=0 if fifo else variant.slots,

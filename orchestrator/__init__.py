@@ -29,9 +29,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from orchestrator.check.checker import prove
     from orchestrator.client import Orchestrator
-    from orchestrator.engine.decide import ItemResult
     from orchestrator.engine.events import Event
-    from orchestrator.engine.result import RunResult, TaskResult
+    from orchestrator.engine.result import ItemResult, RunResult, TaskResult
     from orchestrator.engine.run import Run
     from orchestrator.engine.task_state import Activity, RunState
     from orchestrator.errors import (
@@ -81,9 +80,8 @@ __all__ = [
 _HOMES = {
     "client": ("Orchestrator",),
     "check.checker": ("prove",),
-    "engine.decide": ("ItemResult",),
     "engine.events": ("Event",),
-    "engine.result": ("RunResult", "TaskResult"),
+    "engine.result": ("ItemResult", "RunResult", "TaskResult"),
     "engine.run": ("Run",),
     "engine.task_state": ("Activity", "RunState"),
     "errors": (

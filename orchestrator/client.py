@@ -280,7 +280,7 @@ class Orchestrator:
         if tools is None:
             await self._pool.open(loaded.plan.servers, Announcer(watching))
             check_online(loaded, self._pool)
-            tools = self._pool.catalogue(loaded.plan.servers)
+            tools = self._pool.catalog(loaded.plan.servers)
         elif problems := missing_tools(loaded, tools):
             raise WorkflowError(loaded.name, problems)
         rehearsal = DryRunCaller(loaded, tools, self.failure)
@@ -326,7 +326,7 @@ class Orchestrator:
             workflow,
             self._pool.call,
             inputs=inputs,
-            tools=self._pool.catalogue(servers),
+            tools=self._pool.catalog(servers),
             servers=self._pool.policies,
             locks=self._locks,
             random=random.random,
@@ -433,7 +433,7 @@ class Orchestrator:
         await self._pool.open(names)
         if denied:
             return [tool for name in names for tool in self._pool.listed(name).values()]
-        return list(self._pool.catalogue(names).values())
+        return list(self._pool.catalog(names).values())
 
     def failure(self, server: str) -> CallError | None:
         """Why a server that was asked for is not usable; None if it is, or was never asked for."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 ErrorKind = Literal[
     "tool_error",
@@ -164,6 +164,13 @@ class TaskError:
             "retryable": self.retryable,
             "details": dict(self.details),
         }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """The error of such a JSON object."""
+        return cls(
+            document["kind"], document["message"], document["retryable"], document["details"]
+        )
 
 
 class CallError(OrchestratorError):

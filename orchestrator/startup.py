@@ -46,7 +46,7 @@ class Startup:
         self._plan = workflow.plan
         self._pool = pool
         self._tell: Observer | None = tell
-        self._tools = pool.catalogue(self._plan.servers)
+        self._tools = pool.catalog(self._plan.servers)
         self._pending = set(self._plan.servers)
         self._checked = False
         self._changed = anyio.Event()

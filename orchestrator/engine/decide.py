@@ -1,23 +1,22 @@
-"""How a task ends, and the decision that begins it.
+"""Whether a task starts and with which arguments: a pure function of the outcomes before it.
 
-    pending ── decide() ──▶ Start(arguments) ── the call ──▶ Success | Failure | Cancelled
-                      ├──▶ StartEach(items) ── one call each ──▶ the same, with items
-                      └──▶ Skipped | Failure (a reference that leads nowhere, arguments that
-                                              do not fit the schema of the tool)
+pending ── decide() ──▶ Start(arguments) ── the call ──▶ Success | Failure | Cancelled
+                  ├──▶ StartEach(items) ── one call each ──▶ the same, with items
+                  └──▶ Skipped | Failure (a reference to nothing, arguments that do not fit
+                                          the schema of the tool)
 
-    Failure ── a fallback ──▶ Success, recovered
-
-The rule of this file: outcomes are frozen values, and `decide` is a pure function of the outcomes
-before it. It neither waits nor calls.
+Failure ── a fallback ──▶ Success, recovered
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from orchestrator.documents.jsonpath import describe, format_path
+from orchestrator.engine.outcome import Failure, Skipped
+from orchestrator.engine.result import ItemResult
 from orchestrator.errors import CallError, InvalidArgumentsError, TaskError
 from orchestrator.expressions.scope import Scope
 from orchestrator.expressions.templates import Computed, Template, made_by, to_text
@@ -37,86 +36,7 @@ from orchestrator.workflow.plan import PLAIN, CallTemplate, LockPlan, TaskPlan
 if TYPE_CHECKING:
     from orchestrator.schema.tool import Tool
 
-Status = Literal["success", "error", "skipped", "cancelled"]
 MAX_LOCK_NAME = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Success:
-    """The call gave an output, or a fallback did after the error `recovered`."""
-
-    output: Any
-    recovered: TaskError | None = None
-    status: Status = "success"
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """The call, or what had to come before it, failed. A `for_each` has its list all the same."""
-
-    error: TaskError
-    output: list[Any] | None = None
-    status: Status = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """The task was not started, and why; `by_condition` if its own `when` said so."""
-
-    reason: str
-    by_condition: bool = False
-    status: Status = "skipped"
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """The task was ended before it had settled, and why. A `for_each` keeps what it had."""
-
-    reason: str
-    output: list[Any] | None = None
-    status: Status = "cancelled"
-
-
-Outcome = Success | Failure | Skipped | Cancelled
-
-
-@dataclass(frozen=True, slots=True)
-class ItemResult:
-    """How one item of a `for_each` ended; its fields are those of a `TaskResult`."""
-
-    index: int
-    outcome: Outcome
-    attempts: int = 0
-    started_ms: float | None = None
-    duration_ms: float = 0.0
-    waited_ms: float = 0.0
-
-    @property
-    def status(self) -> Status:
-        """`success`, `error` or `cancelled`."""
-        return self.outcome.status
-
-    @property
-    def output(self) -> Any:
-        """The output, or None if there is none."""
-        return self.outcome.output if isinstance(self.outcome, Success) else None
-
-    @property
-    def error(self) -> TaskError | None:
-        """Why it failed, or None."""
-        return self.outcome.error if isinstance(self.outcome, Failure) else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The item as the result document has it; its output is in the list of the task."""
-        return {
-            "index": self.index,
-            "status": self.status,
-            "error": self.error.to_dict() if self.error else None,
-            "attempts": self.attempts,
-            "started_ms": None if self.started_ms is None else round(self.started_ms, 3),
-            "duration_ms": round(self.duration_ms, 3),
-            "waited_ms": round(self.waited_ms, 3),
-        }
 
 
 LockName = tuple[str, bool]

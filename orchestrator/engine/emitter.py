@@ -11,7 +11,6 @@ import anyio
 
 from orchestrator.calls.call import Call, OnProgress
 from orchestrator.calls.retry import Decision
-from orchestrator.engine.decide import ItemResult
 from orchestrator.engine.events import (
     Announcer,
     Event,
@@ -21,6 +20,7 @@ from orchestrator.engine.events import (
     TaskStarted,
     TaskWaiting,
 )
+from orchestrator.engine.result import ItemResult
 from orchestrator.errors import TaskError
 from orchestrator.workflow.plan import Plan
 

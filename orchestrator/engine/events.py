@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from orchestrator.engine.decide import ItemResult
-from orchestrator.engine.result import RunResult, TaskResult
+from orchestrator.engine.result import ItemResult, RunResult, TaskResult
 from orchestrator.errors import TaskError
 from orchestrator.schema.coercion import Conversion
 

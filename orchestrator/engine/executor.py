@@ -16,18 +16,10 @@ import anyio
 from orchestrator.calls.call import FREE, Call, Caller, Gate, ServerPolicy
 from orchestrator.calls.middleware import is_never_repeated
 from orchestrator.calls.retry import decide_retry, is_lost
-from orchestrator.engine.decide import (
-    Failure,
-    ItemResult,
-    Outcome,
-    Start,
-    StartEach,
-    Success,
-    first_failure,
-    start,
-    with_fallback_error,
-)
+from orchestrator.engine.decide import Start, StartEach, first_failure, start, with_fallback_error
 from orchestrator.engine.emitter import Emitter
+from orchestrator.engine.outcome import Failure, Outcome, Success
+from orchestrator.engine.result import ItemResult
 from orchestrator.engine.task_state import TaskState, ended
 from orchestrator.errors import CallError, TaskError
 from orchestrator.expressions.scope import Scope

@@ -1,27 +1,67 @@
-"""The result document: what a run returns, in Python and as JSON.
+"""The result document: what a run returns, in Python and as JSON, and the way back.
 
-The rule of this file: it holds what a run came to, and computes nothing.
+Times in a document have three decimals, so a result read from one is exact to a microsecond.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self
 
 from orchestrator.documents.encode import to_json
-from orchestrator.engine.decide import (
+from orchestrator.engine.outcome import (
     Cancelled,
     Failure,
-    ItemResult,
     Outcome,
     Skipped,
     Status,
     Success,
+    outcome_from_dict,
 )
 from orchestrator.errors import TaskError
 
 RunStatus = Literal["success", "partial", "failed", "cancelled", "paused"]
+_MEASURED = ("attempts", "started_ms", "duration_ms", "waited_ms")
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    """How one item of a `for_each` ended; its fields are those of a `TaskResult`."""
+
+    index: int
+    outcome: Outcome
+    attempts: int = 0
+    started_ms: float | None = None
+    duration_ms: float = 0.0
+    waited_ms: float = 0.0
+
+    @property
+    def status(self) -> Status:
+        """`success`, `error` or `cancelled`."""
+        return self.outcome.status
+
+    @property
+    def output(self) -> Any:
+        """The output, or None if there is none."""
+        return self.outcome.output if isinstance(self.outcome, Success) else None
+
+    @property
+    def error(self) -> TaskError | None:
+        """Why it failed, or None."""
+        return self.outcome.error if isinstance(self.outcome, Failure) else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The item as the result document has it; its output is in the list of the task."""
+        document = {"index": self.index, **self.outcome.to_dict(), **_measures(self)}
+        del document["output"]
+        return document
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any], output: Any = None) -> Self:
+        """The item of a document, with its output from the list of the task."""
+        outcome = outcome_from_dict({"output": output, **document})
+        return cls(document["index"], outcome, **_measured(document))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +123,37 @@ class TaskResult:
         return self.outcome.reason if isinstance(self.outcome, Skipped | Cancelled) else None
 
     def to_dict(self) -> dict[str, Any]:
-        """The task as the result document has it."""
+        """The task as the result document has it, under its id."""
         error = self.error
-        document: dict[str, Any] = {
-            "status": self.status,
-            "output": self.output,
-            "error": error.to_dict() if error else None,
-            "generation": self.generation,
-            "attempts": self.attempts,
-            "started_ms": None if self.started_ms is None else round(self.started_ms, 3),
-            "duration_ms": round(self.duration_ms, 3),
-            "waited_ms": round(self.waited_ms, 3),
-        }
-        if self.reason:
-            document["reason"] = self.reason
-        if self.recovered:
-            document["recovered"] = True
+        document = self.outcome.to_dict() | {"error": error.to_dict() if error else None}
+        document |= {"generation": self.generation, **_measures(self)}
         if self.items is not None:
             document["items"] = [item.to_dict() for item in self.items]
+        if self.items is not None and self.recovered:
+            # The output is that of the fallback: those of the items are nowhere else.
+            for shown, item in zip(document["items"], self.items, strict=True):
+                shown["output"] = item.output
         return document
+
+    @classmethod
+    def from_dict(cls, task: str, document: Mapping[str, Any]) -> Self:
+        """The result of the task with this id, from its part of a result document."""
+        items, output = document.get("items"), document["output"]
+        if items is not None:
+            outputs = dict(enumerate(output)) if isinstance(output, list) else {}
+            items = tuple(ItemResult.from_dict(item, outputs.get(item["index"])) for item in items)
+        outcome, generation = outcome_from_dict(document), document["generation"]
+        return cls(task, outcome, generation, items=items, **_measured(document))
+
+
+def _measures(part: ItemResult | TaskResult) -> dict[str, Any]:
+    """What was measured of a part of a run, as documents have it."""
+    values = {name: getattr(part, name) for name in _MEASURED}
+    return {name: None if value is None else round(value, 3) for name, value in values.items()}
+
+
+def _measured(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: document[name] for name in _MEASURED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +171,11 @@ class MadeUp:
     def to_dict(self) -> dict[str, Any]:
         """The same as a JSON object."""
         return {"from": self.source, "note": self.note}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """The same from a JSON object."""
+        return cls(document["from"], document["note"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +252,29 @@ class RunResult:
             made_up = {task: origin.to_dict() for task, origin in self.made_up.items()}
             document |= {"dry_run": True, "made_up": made_up}
         return document
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """The result of a result document.
+
+        Raises:
+            KeyError: A part of the document is missing.
+            ValueError: A task has an unknown status.
+        """
+        error, made_up = document["error"], document.get("made_up")
+        parts: dict[str, Any] = {
+            "error": None if error is None else TaskError.from_dict(error),
+            "tasks": {
+                task: TaskResult.from_dict(task, part) for task, part in document["tasks"].items()
+            },
+            "made_up": None
+            if made_up is None
+            else {task: MadeUp.from_dict(origin) for task, origin in made_up.items()},
+        }
+        plain = {
+            field.name: document[field.name] for field in fields(cls) if field.name not in parts
+        }
+        return cls(**plain, **parts)
 
     def to_json(self, indent: int | None = 2) -> str:
         """The result document as JSON text."""

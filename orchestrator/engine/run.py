@@ -26,16 +26,7 @@ from orchestrator.calls.middleware import (
 )
 from orchestrator.calls.worker_pool import WorkerPool
 from orchestrator.documents.suggest import nearest
-from orchestrator.engine.decide import (
-    Cancelled,
-    Failure,
-    Outcome,
-    Skipped,
-    Start,
-    StartEach,
-    Success,
-    decide,
-)
+from orchestrator.engine.decide import Start, StartEach, decide
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.events import (
     Announcer,
@@ -46,6 +37,7 @@ from orchestrator.engine.events import (
     TaskSettled,
 )
 from orchestrator.engine.executor import Executor, internal
+from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
 from orchestrator.engine.priorities import priorities
 from orchestrator.engine.result import MadeUp, RunResult, TaskResult
 from orchestrator.engine.schedules import BATCH, SCHEDULES, Then

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.engine.decide import Cancelled, Outcome, Skipped, Success
+from orchestrator.engine.outcome import Cancelled, Outcome, Skipped, Success
 from orchestrator.engine.result import MadeUp, RunResult, RunStatus, TaskResult
 from orchestrator.errors import CallError, TaskError
 from orchestrator.expressions.scope import Scope

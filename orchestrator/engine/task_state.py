@@ -12,8 +12,9 @@ import anyio
 
 from orchestrator.calls.call import Call
 from orchestrator.calls.limits import FIRST, Priority
-from orchestrator.engine.decide import Cancelled, Failure, ItemResult, Outcome, Start, StartEach
-from orchestrator.engine.result import TaskResult
+from orchestrator.engine.decide import Start, StartEach
+from orchestrator.engine.outcome import Cancelled, Failure, Outcome
+from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
 
 Decision = Start | StartEach | Failure

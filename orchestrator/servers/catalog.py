@@ -1,6 +1,6 @@
 """The tools of all servers, kept up to date while runs go on.
 
-The rule of this file: there is one catalogue, and whoever looks at it sees it as it is now.
+The rule of this file: there is one catalog, and whoever looks at it sees it as it is now.
 """
 
 from __future__ import annotations

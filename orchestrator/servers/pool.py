@@ -27,8 +27,10 @@ from orchestrator.servers.config import Server
 from orchestrator.servers.listener import Listener
 from orchestrator.servers.loading import connection_class, is_loaded
 from orchestrator.servers.lockfile import Lockfile
+from orchestrator.servers.parameters import parameters_of
 from orchestrator.servers.supervisor import Announce, Supervisor, Work
 from orchestrator.transport.delivery import NotExecutedError
+from orchestrator.transport.parameters import HttpParameters, StdioParameters
 from orchestrator.transport.process import Started, start
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ class ServerPool:
         }
         self.policies = {name: _policy(server) for name, server in self.servers.items()}
         self.lock = lock
-        self._catalogue = Catalog(self.servers, lock)
+        self._catalog = Catalog(self.servers, lock)
         self._group: TaskGroup | None = None
         self._closing = False
         self._live: set[Session] = set()
@@ -78,7 +80,7 @@ class ServerPool:
 
     def _new_keepers(self) -> dict[str, Supervisor]:
         return {
-            name: Supervisor(server, self._catalogue, self._start, self.start_soon, self._tell)
+            name: Supervisor(server, self._catalog, self._start, self.start_soon, self._tell)
             for name, server in self.servers.items()
         }
 
@@ -197,11 +199,12 @@ class ServerPool:
 
     def _http_of(self, server: Server) -> HttpClient | None:
         """The client that all sessions of a server share, if it is a URL."""
-        if server.url is None:
+        parameters = parameters_of(server)
+        if not isinstance(parameters, HttpParameters):
             return None
         from orchestrator.transport.http_client import HttpClient
 
-        return self._https.setdefault(server.name, HttpClient(server))
+        return self._https.setdefault(server.name, HttpClient(parameters))
 
     async def _owned(self, connection: Session) -> None:
         try:
@@ -232,28 +235,28 @@ class ServerPool:
 
     def tools(self, server: str) -> dict[str, Tool]:
         """The tools of an open server that its configuration allows, by name."""
-        return self._catalogue.tools(server)
+        return self._catalog.tools(server)
 
     def is_denied(self, server: str, tool: str) -> bool:
         """Whether a server has a tool that its configuration does not allow."""
-        return self._catalogue.is_denied(server, tool)
+        return self._catalog.is_denied(server, tool)
 
     def listed(self, server: str) -> dict[str, Tool]:
         """All tools of an open server, those too that its configuration does not allow."""
-        return self._catalogue.listed(server)
+        return self._catalog.listed(server)
 
     def is_strange(self, server: str, tool: str) -> bool:
         """Whether a tool of an open server is not what the lock says; calls of it are refused."""
-        return self._catalogue.is_strange(server, tool)
+        return self._catalog.is_strange(server, tool)
 
     def difference(self, server: str, tool: str) -> str:
         """What is different between a tool and the lock, in one line; empty if nothing is."""
-        difference = self._catalogue.difference(server, tool)
+        difference = self._catalog.difference(server, tool)
         return str(difference or "")
 
-    def catalogue(self, servers: Iterable[str]) -> Mapping[str, Tool]:
+    def catalog(self, servers: Iterable[str]) -> Mapping[str, Tool]:
         """The tools of these servers, by `server:tool`: a view that changes when they do."""
-        return self._catalogue.of(servers)
+        return self._catalog.of(servers)
 
     async def call(self, call: Call) -> Any:
         """Make a call on the least busy session of its server. This is the engine's caller.
@@ -281,7 +284,7 @@ class ServerPool:
 
     def _refuse_if_strange(self, call: Call) -> None:
         server, tool = call.server, call.tool
-        if self.lock is None or not self._catalogue.is_strange(server, tool):
+        if self.lock is None or not self._catalog.is_strange(server, tool):
             return
         difference = self.difference(server, tool)
         raise CallError(
@@ -300,10 +303,11 @@ async def _head_start(server: Server) -> Started | None:
     None if there is nothing to be gained. One that cannot be started is left to the session, which
     says so.
     """
-    if server.command is None or is_loaded():
+    parameters = parameters_of(server)
+    if not isinstance(parameters, StdioParameters) or is_loaded():
         return None
     with suppress(OSError):
-        return await start(server)
+        return await start(parameters)
     return None
 
 

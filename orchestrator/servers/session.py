@@ -24,6 +24,7 @@ from orchestrator.servers.config import Server
 from orchestrator.servers.elicitation import call_tool
 from orchestrator.servers.health import HealthMonitor
 from orchestrator.servers.listener import NOBODY, Listener
+from orchestrator.servers.parameters import parameters_of
 from orchestrator.servers.sdk_client import (
     ProgressRelay,
     changes_of,
@@ -191,7 +192,13 @@ class Session:
         name, over = self.server.name, self._over
         launched, self._launched = self._launched, None
         self._target = await endpoint_of(
-            self.server, stack, self._tail, self._http, self._hear, over.set, launched
+            parameters_of(self.server) or self.server.target,
+            stack,
+            self._tail,
+            self._http,
+            self._hear,
+            over.set,
+            launched,
         )
         client = client_of(self._target.server, self.server, mode, self._on_log, self._on_message)
         session = (await stack.enter_async_context(client)).session

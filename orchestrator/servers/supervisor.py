@@ -39,7 +39,7 @@ class Supervisor:
 
     Args:
         server: The server.
-        catalogue: Where its tools are listed.
+        catalog: Where its tools are listed.
         start: Starts a session and returns it when it is usable or has failed.
         spawn: Runs something in the background until the pool is closed.
         tell: Is told what happens to the server.
@@ -48,13 +48,13 @@ class Supervisor:
     def __init__(
         self,
         server: Server,
-        catalogue: Catalog,
+        catalog: Catalog,
         start: Start,
         spawn: Callable[[Work], None],
         tell: Announce,
     ) -> None:
         self.server = server
-        self._catalogue = catalogue
+        self._catalog = catalog
         self._start = start
         self._spawn = spawn
         self._tell = tell
@@ -231,15 +231,15 @@ class Supervisor:
         if not usable:
             assert self._latest is not None
             return ServerFailed(0.0, name, self._latest.unavailable().error)
-        tools = len(self._catalogue.tools(name))
+        tools = len(self._catalog.tools(name))
         return ServerReady(0.0, name, usable[-1].protocol, tools, took_ms)
 
     def _list(self, session: Session) -> None:
         """Take the tools that a session has listed; tell what is different from those before."""
         name = self.server.name
-        known = self._catalogue.knows(name)
+        known = self._catalog.knows(name)
         others = (tool for other in self._sessions if other is not session for tool in other.tools)
-        change = self._catalogue.replace(name, session.tools, others)
+        change = self._catalog.replace(name, session.tools, others)
         if known and change:
             self._tell(ServerToolsChanged(0.0, name, change.added, change.removed, change.changed))
 

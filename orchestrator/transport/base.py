@@ -16,8 +16,8 @@ import anyio
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCRequest, JSONRPCResponse
 
-from orchestrator.servers.config import Server
 from orchestrator.transport import delivery as receipts
+from orchestrator.transport.parameters import HttpParameters, StdioParameters
 from orchestrator.transport.process import Started, kept, start
 from orchestrator.transport.stderr import StderrTail
 from orchestrator.transport.stdio import Program
@@ -48,7 +48,7 @@ class Endpoint:
 
 
 async def endpoint_of(
-    server: Server,
+    target: StdioParameters | HttpParameters | Any,
     stack: AsyncExitStack,
     tail: StderrTail,
     http: HttpClient | None,
@@ -59,7 +59,7 @@ async def endpoint_of(
     """How to reach a server.
 
     Args:
-        server: The server.
+        target: The parameters of a transport, or what else `mcp.Client` takes.
         stack: Closes what has to outlive the session.
         tail: Takes what a program says on its stderr.
         http: The client for it, if it is a URL; None makes one.
@@ -70,23 +70,23 @@ async def endpoint_of(
     Raises:
         OSError: Its program cannot be started.
     """
-    if server.command is not None:
-        its = await stack.enter_async_context(kept(started or await start(server)))
+    if isinstance(target, StdioParameters):
+        its = await stack.enter_async_context(kept(started or await start(target)))
         await stack.enter_async_context(tail.reading(its.stderr))
-        program = Program(server, its, heard)
+        program = Program(target, its, heard)
         return Endpoint(Watched(program, heard, on_end), program.kill)
-    if server.url is not None:
+    if isinstance(target, HttpParameters):
         from mcp.client.streamable_http import streamable_http_client
 
         from orchestrator.transport.http_client import HttpClient
 
-        client = await stack.enter_async_context((http or HttpClient(server)).session(heard))
-        limit = server.max_result_bytes
-        transport = streamable_http_client(server.url, http_client=client, max_sse_event_size=limit)
+        client = await stack.enter_async_context((http or HttpClient(target)).session(heard))
+        limit = target.max_message_bytes
+        transport = streamable_http_client(target.url, http_client=client, max_sse_event_size=limit)
         return Endpoint(Watched(transport, heard, on_end))
-    if server.is_single_use:
-        return Endpoint(Watched(server.target, heard, on_end))
-    return Endpoint(server.target)
+    if hasattr(target, "__aenter__"):
+        return Endpoint(Watched(target, heard, on_end))
+    return Endpoint(target)
 
 
 class Watched:

@@ -16,8 +16,8 @@ from typing import Any, cast
 
 import httpx2
 
-from orchestrator.servers.config import Server
 from orchestrator.transport.http import SESSION, ContainedTransport, HttpSession, Notify
+from orchestrator.transport.parameters import HttpParameters
 
 CONNECT_TIMEOUT_S = 10.0
 WRITE_TIMEOUT_S = 30.0
@@ -45,16 +45,16 @@ def most_connections() -> int | None:
     return None if files == resource.RLIM_INFINITY else max(files // 2, 1)
 
 
-def http_client(server: Server) -> httpx2.AsyncClient:
+def http_client(parameters: HttpParameters) -> httpx2.AsyncClient:
     """A client for a server, without limits of its own for what takes long, and without cookies."""
     limits = httpx2.Limits(
         max_connections=most_connections(), max_keepalive_connections=KEPT_CONNECTIONS
     )
     transport = httpx2.AsyncHTTPTransport(verify=_tls(), limits=limits)
     client = httpx2.AsyncClient(
-        headers=dict(server.headers),
+        headers=dict(parameters.headers),
         timeout=httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S, write=WRITE_TIMEOUT_S),
-        transport=ContainedTransport(transport, server.max_result_bytes),
+        transport=ContainedTransport(transport, parameters.max_message_bytes),
     )
     client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
     return client
@@ -64,11 +64,11 @@ class HttpClient:
     """The client of a server: opened for its first session, closed after its last.
 
     Args:
-        server: The server.
+        parameters: How to reach it.
     """
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, parameters: HttpParameters) -> None:
+        self._parameters = parameters
         self._client: httpx2.AsyncClient | None = None
         self._sessions = 0
 
@@ -80,7 +80,7 @@ class HttpClient:
             heard: Is told whenever anything comes for this session.
         """
         if self._client is None:
-            self._client = http_client(self._server)
+            self._client = http_client(self._parameters)
         self._sessions += 1
         try:
             yield cast(httpx2.AsyncClient, _Shared(self._client, HttpSession(heard)))

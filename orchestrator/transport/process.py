@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import anyio
 from anyio.abc import Process
 
-from orchestrator.servers.config import Server
+from orchestrator.transport.parameters import StdioParameters
 
 logger = logging.getLogger("orchestrator.stdio")
 
@@ -49,8 +49,8 @@ class Started:
     is_taken: bool = False
 
 
-async def start(server: Server) -> Started:
-    """Start the program of a server.
+async def start(parameters: StdioParameters) -> Started:
+    """Start a program.
 
     Raises:
         OSError: It cannot be started.
@@ -60,9 +60,9 @@ async def start(server: Server) -> Started:
     try:
         os.set_blocking(stdin, False)
         process = await anyio.open_process(
-            [server.command or "", *server.args],
-            env=_inherited() | server.env,
-            cwd=server.cwd,
+            [parameters.command, *parameters.args],
+            env={**_inherited(), **parameters.env},
+            cwd=parameters.cwd,
             stdin=its_stdin,
             stderr=its_stderr,
             start_new_session=True,  # a group of its own, so that its children end with it

@@ -23,8 +23,8 @@ from mcp.types import (
     jsonrpc_message_adapter,
 )
 
-from orchestrator.servers.config import Server
 from orchestrator.transport.framing import Lines, TooLong, too_large
+from orchestrator.transport.parameters import StdioParameters
 from orchestrator.transport.process import GONE, Started, drain, end, kill
 from orchestrator.transport.stdin_writer import Id, StdinWriter
 
@@ -43,13 +43,13 @@ class Program:
     """A transport for `mcp.Client`.
 
     Args:
-        server: Whose program it is, and how long its messages may be.
+        parameters: Its label, and how long its messages may be.
         started: The program, which is taken when the transport is entered.
         heard: Is told whenever it says anything at all.
     """
 
-    def __init__(self, server: Server, started: Started, heard: Notify) -> None:
-        self._server = server
+    def __init__(self, parameters: StdioParameters, started: Started, heard: Notify) -> None:
+        self._parameters = parameters
         self._started = started
         self._heard = heard
         self._running: AbstractAsyncContextManager[Streams] | None = None
@@ -100,7 +100,7 @@ class Program:
         self, process: Process, say: ObjectSendStream[SessionMessage | Exception]
     ) -> None:
         assert process.stdout is not None
-        lines = Lines(self._server.max_result_bytes)
+        lines = Lines(self._parameters.max_message_bytes)
         try:
             with suppress(*GONE):
                 async with say:
@@ -120,7 +120,9 @@ class Program:
         elif line.strip():
             message = _parsed(line)
             if message is None:
-                logger.debug("server %r: %d bytes are no message", self._server.name, len(line))
+                logger.debug(
+                    "server %r: %d bytes are no message", self._parameters.label, len(line)
+                )
                 return
             if isinstance(message, JSONRPCResponse | JSONRPCError) and message.id is not None:
                 self._asked.discard(message.id)
@@ -128,10 +130,10 @@ class Program:
 
     def _errors(self, line: TooLong) -> Iterator[JSONRPCError]:
         """An error for the request that it answers; if that cannot be seen, for all of them."""
-        limit = self._server.max_result_bytes
+        limit = self._parameters.max_message_bytes
         logger.warning(
             "server %r: skipped a message of %d bytes; the limit is %d",
-            self._server.name,
+            self._parameters.label,
             line.size,
             limit,
         )

@@ -18,7 +18,7 @@ import anyio
 import pytest
 from mcp import Client
 
-from benchmarks import peers, plot, processes
+from benchmarks import peers, plot
 from benchmarks.measure import Measurement
 from benchmarks.peer_programs import conversation
 from benchmarks.peer_programs.conversation import Call, Plan, WrongResultError
@@ -31,6 +31,7 @@ from benchmarks.peers.rounds import Report, Request
 from benchmarks.peers.talks import PeerFailedError, Sample
 from mock_servers import keyvalue, news, numbers, text, weather
 from orchestrator import Workflow
+from tests.chaos import processes
 
 pytestmark = pytest.mark.anyio
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import anyio
 import pytest
 
-from benchmarks import hits, kills, processes, strikes
-from benchmarks.hits import HITS, SERVERS, TASKS, Outcome, Schedule, Strike
-from benchmarks.processes import Process
 from orchestrator import TaskError, TaskResult, Workflow
-from orchestrator.engine.decide import Failure, Skipped, Success
+from orchestrator.engine.outcome import Failure, Skipped, Success
+from tests.chaos import hits, kills, processes, strikes
+from tests.chaos.hits import HITS, SERVERS, TASKS, Outcome, Schedule, Strike
+from tests.chaos.processes import Process
 
 STRIKE = replace(Strike.choose(1, 0), server="elm")
 IDS = [task["id"] for task in STRIKE.workflow()["tasks"]]

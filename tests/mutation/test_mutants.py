@@ -15,22 +15,21 @@ from typing import Any
 import anyio
 import pytest
 
-from benchmarks import mutants
-from benchmarks.__main__ import main
-from benchmarks.mutants import tables, trial
-from benchmarks.mutants.derived import closed, derive
-from benchmarks.mutants.judging import Judged, Verdict, judge, judge_mend, mend, news, patched
-from benchmarks.mutants.mistakes import Mistake, misspelled
-from benchmarks.mutants.oracle import Failed, Outcome, observe
-from benchmarks.mutants.originals import PLANS, Original, originals
-from benchmarks.mutants.reading import Sight as Reading
-from benchmarks.mutants.reading import read, types_at
-from benchmarks.mutants.sight import Sight
-from benchmarks.mutants.sites import below, leads_somewhere, renamed, sites_of
-from benchmarks.mutants.worlds import World, recorded
 from orchestrator import Orchestrator, Workflow
 from orchestrator.errors import Problem, Severity
 from orchestrator.schema.tool import Tool
+from tests.mutation import __main__ as command
+from tests.mutation import tables, trial
+from tests.mutation.derived import closed, derive
+from tests.mutation.judging import Judged, Verdict, judge, judge_mend, mend, news, patched
+from tests.mutation.mistakes import Mistake, misspelled
+from tests.mutation.oracle import Failed, Outcome, observe
+from tests.mutation.originals import PLANS, Original, originals
+from tests.mutation.reading import Sight as Reading
+from tests.mutation.reading import read, types_at
+from tests.mutation.sight import Sight
+from tests.mutation.sites import below, leads_somewhere, renamed, sites_of
+from tests.mutation.worlds import World, recorded
 
 NOWHERE = Path("nowhere")
 needs_plans = pytest.mark.skipif(not PLANS.is_dir(), reason="the recorded plans are not shipped")
@@ -68,7 +67,7 @@ def test_the_documented_counts_are_those_of_the_trial() -> None:
         [line.split("|")[:until] for line in text.splitlines()]
         for text in (tables.markdown(tried(2500, PLANS)), shown[1])
     )
-    assert counted == written, "run python -m benchmarks mutants --markdown"
+    assert counted == written, "run python -m tests.mutation --markdown"
 
 
 def test_mistakes_in_the_examples_are_reported_in_their_place_and_nothing_else() -> None:
@@ -100,8 +99,8 @@ def test_the_command_counts_by_kind_and_saves_everything(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "all.json"
-    options = ["mutants", "--plans", str(NOWHERE), "--count", "60"]
-    assert main([*options, "--json", str(file)]) == 0
+    options = ["--plans", str(NOWHERE), "--count", "60"]
+    assert command.main([*options, "--json", str(file)]) == 0
     shown = capsys.readouterr().out
     assert "60 changes of 6 workflows, seed 1" in shown
     assert "bad expression" in shown
@@ -109,10 +108,10 @@ def test_the_command_counts_by_kind_and_saves_everything(
     assert saved["holds"]
     assert len(saved["mistakes"]) == 60
     assert [each["kind"] for each in saved["rows"]][-2:] == ["all mistakes", "no mistake"]
-    assert main([*options, "--markdown"]) == 0
+    assert command.main([*options, "--markdown"]) == 0
     assert capsys.readouterr().out.startswith("| kind | mistakes |")
     with pytest.raises(SystemExit):
-        main(["mutants", "--count", "0"])
+        command.main(["--count", "0"])
 
 
 def test_a_checker_that_does_not_look_at_schemas_is_found_out(
@@ -149,8 +148,8 @@ def test_a_fault_of_the_checker_is_listed_and_is_the_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = anyio.run(silent_trial)
-    monkeypatch.setattr(mutants.trial, "run", lambda *_: made)
-    assert main(["mutants"]) == 1
+    monkeypatch.setattr(trial, "run", lambda *_: made)
+    assert command.main([]) == 1
     assert "MISSED: path, a step: plan (recorded plans) at /tasks/1/arguments/n" in (
         capsys.readouterr().out
     )

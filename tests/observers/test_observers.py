@@ -11,7 +11,6 @@ import pytest
 from rich.console import Console
 
 from orchestrator.documents.encode import to_json
-from orchestrator.engine.decide import ItemResult, Success
 from orchestrator.engine.events import (
     Event,
     GenerationStarted,
@@ -26,7 +25,8 @@ from orchestrator.engine.events import (
     TaskStarted,
     TaskWaiting,
 )
-from orchestrator.engine.result import TaskResult
+from orchestrator.engine.outcome import Success
+from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.engine.run import Run
 from orchestrator.errors import CallError, TaskError
 from orchestrator.observers.jsonl import JsonlWriter

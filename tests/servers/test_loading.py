@@ -9,7 +9,9 @@ import pytest
 
 from orchestrator import Orchestrator, Server
 from orchestrator.servers.loading import connection_class, uncollected
+from orchestrator.servers.parameters import parameters_of
 from orchestrator.servers.session import Session
+from orchestrator.transport.parameters import StdioParameters
 from orchestrator.transport.process import start
 from tests.real_servers import TIMEOUT_S, alive, faulty, pid_of, plan
 
@@ -32,8 +34,8 @@ async def test_the_program_that_was_started_before_is_the_servers(
 ) -> None:
     pids: list[int] = []
 
-    async def noted(server: Server) -> object:
-        started = await start(server)
+    async def noted(parameters: StdioParameters) -> object:
+        started = await start(parameters)
         pids.append(started.process.pid)
         return started
 
@@ -57,10 +59,16 @@ async def test_a_program_that_cannot_be_started_before_says_what_it_always_says(
     assert "did not start: there is no program or directory '/nonexistent" in error.message
 
 
+def program(server: Server) -> StdioParameters:
+    parameters = parameters_of(server)
+    assert isinstance(parameters, StdioParameters)
+    return parameters
+
+
 async def test_a_program_whose_session_is_not_wanted_any_more_is_ended() -> None:
     server = faulty().model_copy(update={"name": "it"})
     with anyio.fail_after(TIMEOUT_S):
-        started = await start(server)
+        started = await start(program(server))
         connection = Session(server, started=started)
         connection.close()
         await connection.own()
@@ -70,7 +78,7 @@ async def test_a_program_whose_session_is_not_wanted_any_more_is_ended() -> None
 async def test_a_program_is_killed_before_its_session_has_begun_to_open() -> None:
     server = faulty("--ignore-eof", "--ignore-sigterm").model_copy(update={"name": "it"})
     with anyio.fail_after(TIMEOUT_S):
-        started = await start(server)
+        started = await start(program(server))
         connection = Session(server, started=started)
         connection.kill()
         while started.process.returncode is None:

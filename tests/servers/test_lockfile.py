@@ -547,14 +547,14 @@ async def test_a_server_that_is_started_again_with_another_definition_is_refused
 
 def test_every_session_of_a_server_has_to_be_as_locked() -> None:
     servers = {"weather": Server(name="weather", command="x", sessions=2)}
-    catalogue = Catalog(servers, LOCK)
-    catalogue.replace("weather", [FORECAST, ALERTS], [FORECAST])
-    assert not catalogue.is_strange("weather", "forecast")
-    assert catalogue.difference("weather", "forecast") is None
-    catalogue.replace("weather", [FORECAST, ALERTS], [replace(FORECAST, title="Other")])
-    assert catalogue.is_strange("weather", "forecast")
-    assert not catalogue.is_strange("weather", "alerts")
-    assert not catalogue.is_strange("news", "search")
+    catalog = Catalog(servers, LOCK)
+    catalog.replace("weather", [FORECAST, ALERTS], [FORECAST])
+    assert not catalog.is_strange("weather", "forecast")
+    assert catalog.difference("weather", "forecast") is None
+    catalog.replace("weather", [FORECAST, ALERTS], [replace(FORECAST, title="Other")])
+    assert catalog.is_strange("weather", "forecast")
+    assert not catalog.is_strange("weather", "alerts")
+    assert not catalog.is_strange("news", "search")
     free = Catalog(servers)
     free.replace("weather", [FORECAST])
     assert not free.is_strange("weather", "forecast")

@@ -20,6 +20,7 @@ from orchestrator import Orchestrator, RunResult, Server
 from orchestrator.servers.config import Protocol
 from orchestrator.transport import http_client as sharing
 from orchestrator.transport.http_client import HttpClient, http_client, most_connections
+from orchestrator.transport.parameters import HttpParameters
 from tests.http_server import HttpServer
 from tests.real_servers import TIMEOUT_S, faulty, plan
 
@@ -43,8 +44,8 @@ def clients(monkeypatch: pytest.MonkeyPatch) -> list[httpx2.AsyncClient]:
     """The HTTP clients that are made during a test."""
     made: list[httpx2.AsyncClient] = []
 
-    def noted(server: Server) -> httpx2.AsyncClient:
-        made.append(http_client(server))
+    def noted(parameters: HttpParameters) -> httpx2.AsyncClient:
+        made.append(http_client(parameters))
         return made[-1]
 
     monkeypatch.setattr(sharing, "http_client", noted)
@@ -154,7 +155,7 @@ async def test_hundreds_of_calls_are_in_flight_at_once_over_http(protocol: Proto
 
 
 async def test_headers_are_sent_and_nothing_that_may_take_long_has_a_limit() -> None:
-    async with http_client(Server(url="http://x/", headers={"X-Key": "abc"})) as client:
+    async with http_client(HttpParameters("http://x/", {"X-Key": "abc"})) as client:
         assert client.headers["x-key"] == "abc"
         assert client.timeout.read is None
         assert client.timeout.pool is None
@@ -194,7 +195,7 @@ async def test_each_session_keeps_its_own_cookies_and_hears_only_its_own(
 ) -> None:
     machines, heard = Machines(), Counter[str]()
     monkeypatch.setattr(httpx2, "AsyncHTTPTransport", lambda **_: machines)
-    shared = HttpClient(Server(url="http://x/"))
+    shared = HttpClient(HttpParameters("http://x/"))
     async with (
         shared.session(lambda: heard.update("a")) as a,
         shared.session(lambda: heard.update("b")) as b,

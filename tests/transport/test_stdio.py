@@ -14,7 +14,8 @@ from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCNotification, JSONRPCRequest
 
-from orchestrator import Orchestrator, Server
+from orchestrator import Orchestrator
+from orchestrator.transport.parameters import StdioParameters
 from orchestrator.transport.process import Started, kept, kill, start
 from orchestrator.transport.stdio import Program, Streams
 from tests.real_servers import TIMEOUT_S, alive, faulty, pid_of, plan
@@ -25,11 +26,11 @@ pytestmark = pytest.mark.anyio
 @asynccontextmanager
 async def running(source: str, **settings: Any) -> AsyncIterator[tuple[Started, Streams]]:
     """A Python program, and the two streams to it."""
-    server = Server(name="it", command=sys.executable, args=["-c", source], **settings)
+    parameters = StdioParameters(sys.executable, ["-c", source], **settings)
     with anyio.fail_after(TIMEOUT_S):
         async with (
-            kept(await start(server)) as started,
-            Program(server, started, lambda: None) as streams,
+            kept(await start(parameters)) as started,
+            Program(parameters, started, lambda: None) as streams,
         ):
             yield started, streams
 
@@ -63,7 +64,7 @@ async def test_messages_come_out_of_garbage_and_bytes_that_are_no_text() -> None
 
 async def replies(source: str, asked: int, wanted: int) -> list[Any]:
     """The replies to so many requests, with a limit of 100 bytes for each."""
-    async with running(source, max_result_bytes=100) as (_, (said, tell)):
+    async with running(source, max_message_bytes=100) as (_, (said, tell)):
         for number in range(asked):
             await tell.send(request(number))
         cancelled = {"requestId": 0}
@@ -173,9 +174,9 @@ async def test_a_program_that_outlives_its_end_is_left_behind_in_time(
 
 
 async def test_a_program_that_nobody_speaks_to_is_ended_with_the_block() -> None:
-    server = Server(command=sys.executable, args=["-c", "import time; time.sleep(60)"])
+    parameters = StdioParameters(sys.executable, ["-c", "import time; time.sleep(60)"])
     with anyio.fail_after(TIMEOUT_S):
-        async with kept(await start(server)) as started:
+        async with kept(await start(parameters)) as started:
             assert alive(started.process.pid)
     assert not alive(started.process.pid)
 
@@ -187,9 +188,9 @@ async def test_a_program_gets_the_variables_that_the_sdk_would_give_it(
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("UNHEARD_OF", "1")
     source = "import json, os; print(json.dumps(dict(os.environ)))"
-    server = Server(command=sys.executable, args=["-c", source], env={"OWN": "2"})
+    parameters = StdioParameters(sys.executable, ["-c", source], env={"OWN": "2"})
     with anyio.fail_after(TIMEOUT_S):
-        async with kept(await start(server)) as started:
+        async with kept(await start(parameters)) as started:
             assert started.process.stdout is not None
             has = json.loads(await started.process.stdout.receive())
     assert has.items() >= (get_default_environment() | {"OWN": "2"}).items()

@@ -1,4 +1,4 @@
-"""A chaos test: `python -m benchmarks kills`. In each of many runs one of five servers is hit.
+"""A chaos test: `python -m tests.chaos kills`. In each of many runs one of five servers is hit.
 
 The rule of this file: options, the series, the table and the exit code.
 """
@@ -25,9 +25,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import processes, strikes
-from benchmarks.hits import HITS, Outcome, Schedule, Strike
 from benchmarks.measure import percentile
+from tests.chaos import processes, strikes
+from tests.chaos.hits import HITS, Outcome, Schedule, Strike
 
 RUNS = 300
 QUICK_RUNS = 2 * len(HITS)
@@ -53,9 +53,9 @@ HEADINGS = (
 
 EXAMPLES = """\
 examples:
-  python -m benchmarks kills                       300 runs, in about a quarter of an hour
-  python -m benchmarks kills --quick               what a gate runs
-  python -m benchmarks kills --seed 7 --first 41 --runs 1    one run of a series again
+  python -m tests.chaos kills                       300 runs, in about a quarter of an hour
+  python -m tests.chaos kills --quick               what a gate runs
+  python -m tests.chaos kills --seed 7 --first 41 --runs 1    one run of a series again
 
 exit codes:
   0  every run ended, settled, left no process and cost no other server a task
@@ -67,7 +67,7 @@ exit codes:
 def parser() -> argparse.ArgumentParser:
     """The options."""
     made = argparse.ArgumentParser(
-        prog="python -m benchmarks kills",
+        prog="python -m tests.chaos kills",
         description="Run workflows of 200 tasks over 5 servers, and hit one of the servers at a\n"
         "random moment of each: all tasks have to settle, no process may stay, and no task of\n"
         "another server may fail. Linux only.",

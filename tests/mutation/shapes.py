@@ -5,10 +5,10 @@ The rule of this file: as `mistakes` says.
 
 from __future__ import annotations
 
-from benchmarks.mutants.mistakes import Chance, Make, Mistake, at, one_of, to_tasks
-from benchmarks.mutants.names import mentions, needed
-from benchmarks.mutants.originals import Original
-from benchmarks.mutants.sites import (
+from tests.mutation.mistakes import Chance, Make, Mistake, at, one_of, to_tasks
+from tests.mutation.names import mentions, needed
+from tests.mutation.originals import Original
+from tests.mutation.sites import (
     Document,
     Path,
     below,

@@ -16,14 +16,14 @@ from contextlib import suppress
 
 import anyio
 
-from benchmarks import processes
 from benchmarks.delays import check
-from benchmarks.hits import HITS, SERVERS, Outcome, Schedule, Strike
-from benchmarks.processes import Process
 from benchmarks.scenarios import HERE
 from orchestrator import Orchestrator, Server
 from orchestrator.engine.events import Event, ServerFailed, ServerStarting, TaskSettled
 from orchestrator.engine.run import Run
+from tests.chaos import processes
+from tests.chaos.hits import HITS, SERVERS, Outcome, Schedule, Strike
+from tests.chaos.processes import Process
 
 LIMIT_S = 60.0
 """A run that is not over by then, with all its processes gone, hangs."""

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.mutants.mistakes import Chance, Make, Mistake, at, one_of, to_tasks
-from benchmarks.mutants.names import mentions
-from benchmarks.mutants.originals import Original
-from benchmarks.mutants.shapes import wait_for
-from benchmarks.mutants.sites import below, get, ids, pointer, replaced, waits, without
-from benchmarks.mutants.values import literals
+from tests.mutation.mistakes import Chance, Make, Mistake, at, one_of, to_tasks
+from tests.mutation.names import mentions
+from tests.mutation.originals import Original
+from tests.mutation.shapes import wait_for
+from tests.mutation.sites import below, get, ids, pointer, replaced, waits, without
+from tests.mutation.values import literals
 
 
 def removed_wait(original: Original, chance: Chance) -> Mistake | None:

@@ -14,9 +14,6 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from benchmarks.mutants.originals import Original
-from benchmarks.mutants.sight import Looker, Sight
-from benchmarks.mutants.sites import Document
 from orchestrator.calls.call import Call
 from orchestrator.client import new_run
 from orchestrator.engine.result import RunResult
@@ -25,6 +22,9 @@ from orchestrator.schema.coercion import convert
 from orchestrator.workflow.inputs import complete_inputs
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import CallTemplate
+from tests.mutation.originals import Original
+from tests.mutation.sight import Looker, Sight
+from tests.mutation.sites import Document
 
 
 @dataclass(frozen=True)

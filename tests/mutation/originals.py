@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.mutants.sites import Document
-from benchmarks.mutants.worlds import Results, World, mock, recorded
-from benchmarks.scenarios import HERE
 from orchestrator.documents.parse import read_document
+from tests.mutation.sites import Document
+from tests.mutation.worlds import Results, World, mock, recorded
 
+HERE = Path(__file__).parents[2]
 EXAMPLES = HERE / "examples"
 PLANS = HERE.parent / "shared" / "cases" / "plans"
 _FIELDS = ("name", "tasks", "output")

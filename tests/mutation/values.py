@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.mutants.derived import json_type
-from benchmarks.mutants.mistakes import Chance, Make, Mistake, at, misspelled, one_of, to_tasks
-from benchmarks.mutants.originals import Original
-from benchmarks.mutants.reading import types_at
-from benchmarks.mutants.sight import source_of
-from benchmarks.mutants.sites import Path, Site, below, get, ids, leaves, replaced
+from tests.mutation.derived import json_type
+from tests.mutation.mistakes import Chance, Make, Mistake, at, misspelled, one_of, to_tasks
+from tests.mutation.originals import Original
+from tests.mutation.reading import types_at
+from tests.mutation.sight import source_of
+from tests.mutation.sites import Path, Site, below, get, ids, leaves, replaced
 
 
 def literals(original: Original, *, elements: bool = False) -> list[Path]:

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from benchmarks.mutants.mistakes import Kind, Mistake
-from benchmarks.mutants.oracle import Outcome
-from benchmarks.mutants.originals import Original
-from benchmarks.mutants.sites import Document, get, ids, leads_somewhere
 from orchestrator.errors import Problem
+from tests.mutation.mistakes import Kind, Mistake
+from tests.mutation.oracle import Outcome
+from tests.mutation.originals import Original
+from tests.mutation.sites import Document, get, ids, leads_somewhere
 
 Verdict = Literal[
     "caught",

@@ -14,9 +14,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.mutants.judging import SEEN, Judged
-from benchmarks.mutants.mistakes import Kind
-from benchmarks.mutants.trial import MAKES, Trial
+from tests.mutation.judging import SEEN, Judged
+from tests.mutation.mistakes import Kind
+from tests.mutation.trial import MAKES, Trial
 
 COLUMNS = (
     "mistakes",

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from jsonschema import ValidationError
 
-from benchmarks.mutants.reading import read, types_at, types_of
-from benchmarks.mutants.sites import Document, Path, Site, get, sites_of, texts
 from orchestrator.calls.call import Call
 from orchestrator.schema.tool import Tool
+from tests.mutation.reading import read, types_at, types_of
+from tests.mutation.sites import Document, Path, Site, get, sites_of, texts
 
 Sight = Literal["certain", "undeclared", "possible", "unseen"]
 """How far the schemas show a failure. `certain`: they leave no value that would do; `undeclared`: a

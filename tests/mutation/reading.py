@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from benchmarks.mutants.sites import Path
+from tests.mutation.sites import Path
 
 ALL = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
 

@@ -2,7 +2,7 @@
 
 The rule of this file: it measures and prints; what has to hold is in the tests.
 
-    python -m benchmarks faults
+    python -m tests.chaos faults
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from benchmarks.mutants.originals import Original
-from benchmarks.mutants.sight import Sight
-from benchmarks.mutants.sites import Document, Path, Site, leads_somewhere, pointer, sites
+from tests.mutation.originals import Original
+from tests.mutation.sight import Sight
+from tests.mutation.sites import Document, Path, Site, leads_somewhere, pointer, sites
 
 Kind = Literal[
     "wrong id",

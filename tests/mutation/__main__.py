@@ -19,22 +19,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.mutants import tables, trial
-from benchmarks.mutants.originals import PLANS
+from tests.mutation import tables, trial
+from tests.mutation.originals import PLANS
 
 COUNT, SEED = 2500, 1
 MIN_WIDTH = 170
 
 EXAMPLES = """\
 examples:
-  python -m benchmarks mutants                        2,500 changes
-  python -m benchmarks mutants --seed 7 --count 20000
-  python -m benchmarks mutants --json all.json        every single one
+  python -m tests.mutation                        2,500 changes
+  python -m tests.mutation --seed 7 --count 20000
+  python -m tests.mutation --json all.json        every single one
 
 exit codes:
   0  everything that fails for a reason that the schemas show was reported in its place, and
@@ -47,7 +48,7 @@ exit codes:
 def parser() -> argparse.ArgumentParser:
     """The options."""
     made = argparse.ArgumentParser(
-        prog="python -m benchmarks mutants",
+        prog="python -m tests.mutation",
         description="Put mistakes into workflows, run each for real with a caller in this\n"
         "process, and compare what fails with what the check of the plan found before.",
         epilog=EXAMPLES,
@@ -97,3 +98,7 @@ def _show(made: trial.Trial) -> None:
     console.print(tables.table(made))
     for line in tables.behind(made):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

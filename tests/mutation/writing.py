@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 
-from benchmarks.mutants.mistakes import Chance, Make, Mistake, at, misspelled, one_of, to_tasks
-from benchmarks.mutants.originals import Original
-from benchmarks.mutants.reading import types_at
-from benchmarks.mutants.sight import Sight, source_of
-from benchmarks.mutants.sites import Site, ids, replaced, texts
+from tests.mutation.mistakes import Chance, Make, Mistake, at, misspelled, one_of, to_tasks
+from tests.mutation.originals import Original
+from tests.mutation.reading import types_at
+from tests.mutation.sight import Sight, source_of
+from tests.mutation.sites import Site, ids, replaced, texts
 
 FUNCTIONS = ("${lenght(REF)}", "${joinn(', ', REF)}", "${not_nul(REF, 'x')}", "${upper(REF)}")
 ARITY = ("${length(REF, REF)}", "${length()}", "${join(REF)}", "${starts_with(REF)}", "${keys()}")

@@ -17,7 +17,6 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, ListToolsResult, ToolAnnotations
 from mcp.types import Tool as McpTool
 
-from benchmarks.mutants.derived import closed, derive
 from mock_servers import delay, keyvalue, news, numbers, text, weather
 from mock_servers.faulty import Faulty
 from mock_servers.wire import RpcError
@@ -25,6 +24,7 @@ from orchestrator.calls.call import Call
 from orchestrator.errors import CallError
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.sdk_results import output_of
+from tests.mutation.derived import closed, derive
 
 Answer = Callable[[Call], Awaitable[Any]]
 Results = Mapping[str, tuple[str, Any]]

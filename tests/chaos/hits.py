@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from benchmarks.processes import Process
 from benchmarks.scenarios import Document
 from orchestrator.engine.result import TaskResult
+from tests.chaos.processes import Process
 
 Schedule = Literal["generations", "dataflow"]
 

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import anyio
 
-from benchmarks.mutants import harmless, names, shapes, values, writing
-from benchmarks.mutants.judging import (
+from orchestrator import Orchestrator, WorkflowError
+from orchestrator.errors import Problem
+from tests.mutation import harmless, names, shapes, values, writing
+from tests.mutation.judging import (
     FAULTS,
     Judged,
     errors_of,
@@ -26,13 +28,11 @@ from benchmarks.mutants.judging import (
     news,
     nowhere,
 )
-from benchmarks.mutants.mistakes import Kind, Make, Mistake
-from benchmarks.mutants.oracle import Outcome, observe
-from benchmarks.mutants.originals import PLANS, Original, originals
-from benchmarks.mutants.sites import Document
-from benchmarks.mutants.worlds import World
-from orchestrator import Orchestrator, WorkflowError
-from orchestrator.errors import Problem
+from tests.mutation.mistakes import Kind, Make, Mistake
+from tests.mutation.oracle import Outcome, observe
+from tests.mutation.originals import PLANS, Original, originals
+from tests.mutation.sites import Document
+from tests.mutation.worlds import World
 from tests.virtual_asyncio import VirtualLoop
 
 MAKES: dict[Kind, tuple[Make, ...]] = {

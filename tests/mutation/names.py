@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 
-from benchmarks.mutants.mistakes import Chance, Make, Mistake, at, misspelled, one_of, to_tasks
-from benchmarks.mutants.originals import Original
-from benchmarks.mutants.sites import (
+from tests.mutation.mistakes import Chance, Make, Mistake, at, misspelled, one_of, to_tasks
+from tests.mutation.originals import Original
+from tests.mutation.sites import (
     Document,
     Path,
     below,

@@ -1,0 +1,21 @@
+"""Chaos tests at their full size: `python -m tests.chaos kills`, `python -m tests.chaos faults`."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.chaos import faults, kills
+
+COMMANDS = {"kills": kills.main, "faults": faults.main}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command that the first argument names; return its exit code."""
+    if not arguments or arguments[0] not in COMMANDS:
+        print(f"usage: python -m tests.chaos {{{','.join(COMMANDS)}}} [options]", file=sys.stderr)
+        return 2
+    return COMMANDS[arguments[0]](arguments[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,102 @@
+"""The workflows that the user's pages show are right and do what the pages say."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from mock_servers import keyvalue, news, numbers, weather
+from mock_servers import text as texts
+from orchestrator import Orchestrator, RunResult, Workflow
+from orchestrator.cli.arguments import build_parser
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = ("getting-started.md", "patterns.md", "migrating.md")
+
+
+def shown(page: str) -> list[dict[str, Any]]:
+    text = (DOCS / page).read_text()
+    blocks = re.findall(r"^```json\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [document for document in map(json.loads, blocks) if "tasks" in document]
+
+
+def orchestrator() -> Orchestrator:
+    modules = (weather, news, numbers, texts)
+    servers = {module.server.name: module.server for module in modules}
+    return Orchestrator({**servers, "keyvalue": keyvalue.make_server()})
+
+
+async def run(page: str, name: str) -> RunResult:
+    (workflow,) = (each for each in shown(page) if each.get("name") == name)
+    with anyio.fail_after(60):
+        async with orchestrator() as running:
+            return await running.run(workflow)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("page", PAGES)
+async def test_every_workflow_of_a_page_passes_the_check_without_a_warning(page: str) -> None:
+    workflows = shown(page)
+    assert workflows
+    with anyio.fail_after(60):
+        async with orchestrator() as checking:
+            for workflow in workflows:
+                found = await checking.findings(Workflow.load(workflow))
+                assert [problem for problem in found if problem.severity != "note"] == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", ["fan-out", "diamond", "one-at-a-time"])
+async def test_a_pattern_succeeds(name: str) -> None:
+    result = await run("patterns.md", name)
+    assert result.status == "success"
+
+
+@pytest.mark.anyio
+async def test_the_cleanup_of_a_pipeline_runs_after_a_failure() -> None:
+    result = await run("patterns.md", "pipeline-with-cleanup")
+    statuses = {task: settled.status for task, settled in result.tasks.items()}
+    assert statuses == {
+        "reserve": "success",
+        "work": "error",
+        "publish": "skipped",
+        "release": "success",
+    }
+
+
+@pytest.mark.anyio
+async def test_a_partial_failure_is_reported_with_what_there_is() -> None:
+    result = await run("patterns.md", "partial-failure")
+    assert (result.status, result["report"].status) == ("partial", "success")
+    assert result["report"].output.endswith("Atlantis: unknown")
+
+
+def test_every_option_that_a_page_names_exists() -> None:
+    commands = build_parser()._subparsers
+    assert commands is not None
+    choices = commands._group_actions[0].choices
+    assert choices is not None
+    options = {
+        option
+        for parser in dict(choices).values()
+        for action in parser._actions
+        for option in action.option_strings
+    }
+    for page in DOCS.glob("*.md"):
+        for line in re.findall(
+            r"orchestrator (?:run|validate|plan|lock)\b[^`\n]*", page.read_text()
+        ):
+            named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", line))
+            assert named <= options, f"{page.name}: {line}"
+
+
+def test_every_link_of_a_page_leads_somewhere() -> None:
+    for page in (*DOCS.glob("*.md"), *DOCS.parent.glob("*.md")):
+        for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+            if "://" not in link:
+                assert (page.parent / link).exists(), f"{page.name}: {link}"
