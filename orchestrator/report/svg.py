@@ -36,11 +36,11 @@ MANY = 40
 # By what the tool of a task does: the class, and what the legend says. Fill, line, for light and
 # for dark backgrounds; the contrast of the text on each is above 7 to 1.
 KINDS = {
-    "reads": ("reads only", "#e3f1e5", "#3f7d4e", "#1d3324", "#7fbf8e"),
+    "reads": ("read-only", "#e3f1e5", "#3f7d4e", "#1d3324", "#7fbf8e"),
     "writes": ("writes", "#fdf0cf", "#9a6b00", "#3a2f12", "#e0b656"),
     "destroys": ("destructive", "#fbdedb", "#b3261e", "#441c1a", "#f28b82"),
-    "may": ("may be destructive: it does not say", "#fbeee6", "#b3261e", "#33231c", "#f28b82"),
-    "unknown": ("tool not known", "#eceef1", "#6b7280", "#2a2e35", "#9aa3b0"),
+    "may": ("possibly destructive", "#fbeee6", "#b3261e", "#33231c", "#f28b82"),
+    "unknown": ("unknown tool", "#eceef1", "#6b7280", "#2a2e35", "#9aa3b0"),
 }
 _KINDS = tuple(KINDS.items())
 LIGHT = """\
@@ -193,7 +193,7 @@ def _legend(forecast: Forecast) -> Iterator[tuple[str, str]]:
     there = {task.risk for task in forecast.tasks.values()}
     yield from ((kind, text) for kind, (text, *_) in _KINDS if kind in there)
     if any(task.task.policies.for_each is not None for task in forecast.tasks.values()):
-        yield "stack", "a call for each item"
+        yield "stack", "one call per item"
     if any(task.is_open for task in forecast.tasks.values()):
         yield "open", "open-world"
     yield "path", "critical path"

@@ -146,8 +146,7 @@ def test_of_very_many_findings_the_errors_are_shown_first(tmp_path: Path) -> Non
     assert f"]: w{MAX_SHOWN - 3}\n" not in text
     assert text.index("]: w0") < text.index("]: e0")
     assert text.endswith(
-        "and 3 more; as JSON there are all of them\n\n"
-        "FILE: 3 errors, 200 warnings, nothing was called"
+        "and 3 more (--json has all)\n\nFILE: 3 errors, 200 warnings, nothing was called"
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from orchestrator.report.call_counts import Count, count_calls
 from orchestrator.report.effects import effects_of
 from orchestrator.report.forecast import forecast
-from orchestrator.report.plan_text import summary, lines_of
+from orchestrator.report.plan_text import lines_of, summary
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import Server
 from orchestrator.workflow.model import Workflow
