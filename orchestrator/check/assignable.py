@@ -37,7 +37,7 @@ from orchestrator.schema.types import (
     TupleType,
     UnionType,
     UnknownType,
-    words,
+    type_names,
 )
 from orchestrator.schema.validator import Validator
 from orchestrator.schema.variants import Variant, item_of, lengths, types_of
@@ -131,14 +131,14 @@ class Assignability:
         kinds, accepted = self._reader.kinds(shape), self._reader.kinds(wanted)
         rest = kinds
         if "string" in kinds and "string" not in accepted and accepted & _NOT_TEXT:
-            message = f"text where {words(accepted)} is wanted: it depends on the text"
+            message = f"text where {type_names(accepted)} is wanted: it depends on the text"
             yield Mismatch(path, "unknown_type", "note", message)
             rest -= {"string"}
         if "string" in accepted and accepted <= {"string", "null"}:
             rest -= {"number", "integer", "boolean"}
             choices = self._reader.finite(wanted)
             if not rest and choices is not None and kinds.isdisjoint(map(kind_of_text, choices)):
-                yield wrong_type(path, words(kinds), accepted, choices=choices)
+                yield wrong_type(path, type_names(kinds), accepted, choices=choices)
         for finding in self._typed(shape, wanted, path, rest) if rest else ():
             yield finding if rest == kinds else milder(finding)
 
@@ -192,7 +192,7 @@ class Assignability:
             yield wrong_type(path, self._reader.describe(given), accepted)
             return
         if kinds - accepted:
-            message = f"may be {words(kinds - accepted)}, and {words(accepted)} is wanted"
+            message = f"may be {type_names(kinds - accepted)}, and {type_names(accepted)} is wanted"
             yield Mismatch(path, "may_not_fit", "warning", message)
         if (values := self._reader.finite(given)) is not None:
             yield from self._values(values, wanted, path)

@@ -33,7 +33,7 @@ from orchestrator.schema.types import (
     UnknownType,
     any_of,
     schema_type,
-    words,
+    type_names,
 )
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import CallTemplate, Plan, TaskPlan
@@ -162,7 +162,7 @@ class _Prover:
             message = f"{wants} is {self._reader.describe(each)}"
             found.append(Mismatch((), "not_a_list", "error", message, text))
         elif kinds not in ({"array"}, ALL_TYPES):
-            message = f"{wants} may be {words(kinds - {'array'})}"
+            message = f"{wants} may be {type_names(kinds - {'array'})}"
             found.append(Mismatch((), "may_not_fit", "warning", message, text))
         if _plain(each) == LiteralType([]):
             message = "for_each has no items, so nothing is called"

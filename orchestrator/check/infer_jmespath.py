@@ -41,7 +41,7 @@ from orchestrator.schema.types import (
     TupleType,
     UnknownType,
     either,
-    words,
+    type_names,
 )
 
 _ORDERED: Types = NUMBERS | {"string"}
@@ -288,7 +288,7 @@ class ExpressionInference:
         """Null compares with everything, and gives null."""
         one, other = left - {"null"}, right - {"null"}
         if one and other and one <= _ORDERED and other <= _ORDERED and not alike(one, other):
-            shown = f"{words(one)} and {words(other)} cannot be compared"
+            shown = f"{type_names(one)} and {type_names(other)} cannot be compared"
             message = f"{shown}: to_number() makes a number of a text"
             severity: Severity = "warning" if "null" in left | right else "error"
             self._report("wrong_expression", severity, message)

@@ -28,7 +28,7 @@ from orchestrator.schema.types import (
     UnionType,
     UnknownType,
     either,
-    words,
+    type_names,
 )
 
 NUMBERS: Types = frozenset({"number", "integer"})
@@ -76,18 +76,19 @@ def _check_argument(
     if kinds == ALL_TYPES or not kinds:
         return
     wanted = _as_kinds(kind.partition("-")[0] for kind in types)
-    place = f"{name}() takes {words(wanted)}"
+    place = f"{name}() takes {type_names(wanted)}"
     if not kinds & wanted:
         message = f"{place}, and argument {index + 1} is {reader.describe(given)}"
         report("wrong_expression", "error", message)
     elif kinds - wanted:
-        message = f"{place}, and argument {index + 1} may be {words(kinds - wanted)}"
+        message = f"{place}, and argument {index + 1} may be {type_names(kinds - wanted)}"
         report("may_not_fit", "warning", message)
     elif any("-" in kind for kind in types) and kinds == {"array"}:
         items = reader.kinds(item_of(given, reader))
         inner = _as_kinds(kind.partition("-")[2] for kind in types)
         if items and items != ALL_TYPES and not items & inner:
-            message = f"{name}() takes a list of {words(inner)}, and its items are {words(items)}"
+            place = f"{name}(): argument {index + 1}"
+            message = f"{place}: expected array of {type_names(inner)}, got {type_names(items)}"
             report("may_not_fit", "warning", message)
 
 

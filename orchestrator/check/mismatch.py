@@ -14,7 +14,7 @@ from orchestrator.documents.jsonpath import Path, describe, format_path
 from orchestrator.documents.suggest import nearest
 from orchestrator.errors import Code, Severity
 from orchestrator.schema.coercion import Types, json_type
-from orchestrator.schema.types import words
+from orchestrator.schema.types import type_names
 from orchestrator.schema.violations import Violation
 
 MAX_CHOICES = 5
@@ -84,7 +84,7 @@ def wrong_type(
 ) -> Mismatch:
     """A value whose type does not fit, with the value that was surely meant instead."""
     one_of = f"one of {', '.join(map(repr, choices[:MAX_CHOICES]))}" if choices else ""
-    message = f"is {described}, and {one_of or words(accepted)} is wanted"
+    message = f"is {described}, and {one_of or type_names(accepted)} is wanted"
     certain = ""
     if isinstance(value, str) and "string" not in accepted:
         certain = _as_json(value, accepted)

@@ -7,7 +7,7 @@ state of a run. Each task settles exactly once; what ends the run early is writt
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeGuard
 
@@ -31,7 +31,8 @@ from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.events import (
     Announcer,
     GenerationStarted,
-    Observer,
+    Observers,
+    OnEvent,
     RunSettled,
     RunStarted,
     TaskSettled,
@@ -57,7 +58,7 @@ MOMENT = 4
 
 NO_TOOLS: Mapping[str, Tool] = {}
 NO_POLICIES: Mapping[str, ServerPolicy] = {}
-Listen = Callable[[Observer], AbstractContextManager[None]]
+Listen = Callable[[OnEvent], AbstractContextManager[None]]
 
 
 class Run:
@@ -96,7 +97,7 @@ class Run:
         listen: Listen | None = None,
         gate: Gate | None = None,
         random: Random = no_jitter,
-        observers: Iterable[Observer] = (),
+        observers: Observers = (),
         schedule: Schedule | None = None,
         max_concurrency: int | None = None,
         estimates: Mapping[str, float] | None = None,

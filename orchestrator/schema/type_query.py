@@ -12,7 +12,6 @@ from typing import Any
 from orchestrator.documents.jsonpath import describe
 from orchestrator.schema.coercion import ALL_TYPES, Types, json_type, listed
 from orchestrator.schema.types import (
-    MAX_NAMES,
     NOTHING,
     NULL,
     ArrayType,
@@ -27,7 +26,9 @@ from orchestrator.schema.types import (
     UnionType,
     UnknownType,
     either,
-    words,
+    object_with,
+    one_of,
+    type_names,
 )
 from orchestrator.schema.variants import (
     ObjectMembers,
@@ -113,12 +114,11 @@ class TypeQuery:
             case SourcedType(inner):
                 return self.describe(inner)
         if isinstance(shape, SchemaType) and (values := self.finite(shape)) is not None:
-            return f"one of {', '.join(map(repr, values[:MAX_NAMES]))}"
+            return one_of(values)
         kinds = self.kinds(shape)
         if kinds == {"object"} and (names := self.names(shape)):
-            more = ", ..." if len(names) > MAX_NAMES else ""
-            return f"an object with {', '.join(names[:MAX_NAMES])}{more}"
-        return words(kinds)
+            return object_with(names)
+        return type_names(kinds)
 
     def names(self, shape: StaticType) -> tuple[str, ...]:
         """The names that an object declares."""
@@ -184,7 +184,7 @@ class TypeQuery:
         kinds = types_of(variant)
         holder = "array" if isinstance(segment, int) else "object"
         if holder not in kinds:
-            return Found(NULL, "no", words(kinds))
+            return Found(NULL, "no", type_names(kinds))
         found = (
             item_of(variant, segment, known.root)
             if isinstance(segment, int)

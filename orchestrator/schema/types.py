@@ -6,13 +6,16 @@ what they do not say is `Unknown`, with the reason, and never guessed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from orchestrator.documents.text import cut, listed
 from orchestrator.schema.coercion import ALL_TYPES, Types
 
 MAX_NAMES = 12
+MAX_VALUE = 60
 MAX_LEVELS = 40
 MAX_PARTS = 500
 
@@ -180,27 +183,23 @@ class Found:
 
 
 def object_with(names: tuple[str, ...]) -> str:
-    """An object that declares these names, in a few words."""
-    if not names:
-        return "an empty object"
-    more = ", ..." if len(names) > MAX_NAMES else ""
-    return f"an object with {', '.join(names[:MAX_NAMES])}{more}"
+    """An object that declares these properties, for messages."""
+    noun = "property" if len(names) == 1 else "properties"
+    return f"object with {noun} {listed(names, MAX_NAMES)}" if names else "empty object"
 
 
-_WORDS = {
-    "string": "text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "array": "a list",
-    "object": "an object",
-    "null": "null",
-}
+def one_of(values: Sequence[Any]) -> str:
+    """The values of an `enum`, for messages: `one of "a", 1`."""
+    shown = [cut(json.dumps(value, ensure_ascii=False), MAX_VALUE) for value in values]
+    return shown[0] if len(shown) == 1 else f"one of {listed(shown, MAX_NAMES)}"
 
 
-def words(kinds: Types) -> str:
-    """JSON types in words, such as `text or null`."""
-    if kinds == ALL_TYPES:
+_ORDER = ("string", "integer", "number", "boolean", "array", "object", "null")
+
+
+def type_names(types: Types) -> str:
+    """JSON types for messages, such as `string or null`."""
+    if types == ALL_TYPES:
         return "anything"
-    named = kinds - {"integer"} if "number" in kinds else kinds
-    return " or ".join(word for kind, word in _WORDS.items() if kind in named) or "nothing"
+    named = types - {"integer"} if "number" in types else types
+    return " or ".join(name for name in _ORDER if name in named) or "nothing"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from orchestrator.documents.text import counted
 from orchestrator.schema.coercion import ALL_TYPES, Types, listed, own_types, referred
 from orchestrator.schema.types import (
     NULL,
@@ -195,9 +196,10 @@ def item_of(variant: Variant, index: int, root: Any) -> Found:
     needed = index + 1 if index >= 0 else -index
     parts = [_item_schema(schema, index) for schema in variant]
     if needed > most or False in parts:
-        return Found(NULL, "no", f"a list of at most {most}" if needed > most else "a list")
+        holder = f"array of at most {counted(most, 'item')}" if needed > most else "array"
+        return Found(NULL, "no", holder)
     presence: Presence = "yes" if needed <= least else "unknown"
-    return Found(_of_parts(parts, root), presence, "a list")
+    return Found(_of_parts(parts, root), presence, "array")
 
 
 def _item_schema(schema: Mapping[str, Any], index: int) -> Any:

@@ -19,7 +19,7 @@ from orchestrator.calls.limits import Locks, Rate, Slots
 from orchestrator.engine.events import (
     Event,
     ItemSettled,
-    Observer,
+    OnEvent,
     RetryDecided,
     ServerLog,
     TaskProgress,
@@ -472,10 +472,10 @@ async def test_a_critical_task_ends_the_run_unless_a_fallback_saves_it() -> None
 
 
 async def test_what_happens_to_servers_is_told_with_the_time_of_the_run() -> None:
-    listeners: list[Observer] = []
+    listeners: list[OnEvent] = []
 
     @contextmanager
-    def listen(tell: Observer) -> Iterator[None]:
+    def listen(tell: OnEvent) -> Iterator[None]:
         listeners.append(tell)
         yield
         listeners.remove(tell)

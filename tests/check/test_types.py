@@ -322,15 +322,15 @@ def test_too_many_ways_to_fit_are_as_good_as_unknown() -> None:
 @pytest.mark.parametrize(
     ("shape", "words"),
     [
-        (schema_type({"type": ["string", "null"]}), "text or null"),
+        (schema_type({"type": ["string", "null"]}), "string or null"),
         (schema_type({}), "anything"),
         (schema_type(False), "nothing"),
-        (schema_type({"enum": ["a", 1]}), "one of 'a', 1"),
-        (schema_type({"type": "object"}), "an object"),
-        (schema_type({"type": "object", "properties": {"a": {}}}), "an object with a"),
-        (ObjectType({"a": NULL}), "an object with a"),
-        (UnionType((LiteralType("x"), NULL)), "text or null"),
-        (SourcedType(LiteralType(5), "$ITEM"), "the number 5"),
+        (schema_type({"enum": ["a", 1]}), 'one of "a", 1'),
+        (schema_type({"type": "object"}), "object"),
+        (schema_type({"type": "object", "properties": {"a": {}}}), "object with property a"),
+        (ObjectType({"a": NULL}), "object with property a"),
+        (UnionType((LiteralType("x"), NULL)), "string or null"),
+        (SourcedType(LiteralType(5), "$ITEM"), "integer 5"),
     ],
 )
 def test_a_shape_in_words(shape: StaticType, words: str) -> None:
