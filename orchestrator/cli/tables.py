@@ -22,14 +22,15 @@ NO_TERMINAL = 160
 """Columns, where no terminal sets a width."""
 WIDE = 110
 """Columns from which on the table of a run has room for reasons."""
+MIDDLE = 75
+"""Columns from which on there is room for the tools of a run and the dependencies of a plan."""
 MAX_RESULT_ROWS = 60
 MAX_PLAN_ROWS = 200
 """Rich lays out about 3,000 rows a second."""
 MAX_REASON = 300
 MAX_NAMED = 8
 NOTABLE_MS = 1
-TOOLS_SHARE = 0.25
-"""Of the width: names of tools that are not longer are never broken."""
+NAMES_SHARE = 0.25
 DRY_RUN = "DRY RUN: no tool was called, outputs are made up"
 STATUS_STYLES = {
     "success": "green",
@@ -40,6 +41,7 @@ STATUS_STYLES = {
     "skipped": "yellow",
     "cancelled": "magenta",
 }
+_NOT_DONE = {"error": "failed", "skipped": "skipped", "cancelled": "cancelled"}
 RISK_STYLES = {"reads": "green", "writes": "yellow", "may": "yellow", "destroys": "red"}
 
 
@@ -59,43 +61,39 @@ def print_result(result: RunResult, workflow: Workflow) -> None:
     """Print the tasks of a run and its summary on stderr."""
     console = _console(stderr=True)
     is_wide = console.width >= WIDE
-    table = _table("task", "tool", "status", "gen", "time", "attempts", right=3)
+    has_tools = console.width >= MIDDLE
+    table = _table("task", *(["tool"] * has_tools), "status", "gen", "time", "attempts", right=3)
     if is_wide:
         table.add_column("reason", overflow="fold", ratio=1)
     shown = _most_important(list(result.tasks.values()))
     for task in shown:
-        target = workflow.plan.tasks[task.id].target
-        cells = _result_cells(task, target, timed=not result.dry_run)
-        table.add_row(*cells, *([Text(_reason(task))] if is_wide else []))
+        tool = Text(workflow.plan.tasks[task.id].target, style="dim")
+        cells = [Text(task.id), *([tool] * has_tools)]
+        cells += _result_cells(task, timed=not result.dry_run)
+        table.add_row(*cells, *([Text(_reason(task))] * is_wide))
     if result.dry_run:
-        console.print(Text(DRY_RUN, style="bold magenta"), soft_wrap=True)
+        _print(console, Text(DRY_RUN, style="bold magenta"))
     console.print(table)
     for task in shown:
         if not is_wide and (reason := _reason(task)):
-            console.print(Text(f"{task.id}: {reason}"), soft_wrap=True)
+            _print(console, Text(f"{task.id}: {reason}"))
     if more := len(result.tasks) - len(shown):
         console.print(f"and {counted(more, 'more task')} (--json and --output FILE have all)\n")
     for line in _summary(result):
-        console.print(line, soft_wrap=True)
+        _print(console, line)
 
 
 def print_plan(forecast: Forecast) -> None:
     """Print the tasks of a plan by generation, and what it will do, on stdout."""
     console = _console()
-    table = _table("gen", "", "task", "tool", "calls", "effects", "depends on")
-    longest = max(len(task.task.target) for task in forecast.tasks.values())
-    table.columns[3].no_wrap = longest <= console.width * TOOLS_SHARE
-    for index in (0, 1, 4, 5):
-        table.columns[index].no_wrap = True
-    for index in (0, 4):
-        table.columns[index].justify = "right"
+    table = _plan_table(forecast, console.width)
     generations = forecast.workflow.plan.generations
     shares = _shares([len(names) for names in generations])
     for number, (names, rows) in enumerate(zip(generations, shares, strict=False)):
         for index, name in enumerate(names[:rows]):
             is_last = index == len(names) - 1
-            cells = _plan_cells(forecast.tasks[name])
-            table.add_row("" if index else str(number), *cells, end_section=is_last)
+            cells = [Text("" if index else str(number)), *_plan_cells(forecast.tasks[name])]
+            table.add_row(*cells[: len(table.columns)], end_section=is_last)
         if (more := len(names) - rows) > 0:
             text = Text(f"and {more:,} more (--json has all)", style="dim")
             table.add_row("", "", text, end_section=True)
@@ -103,8 +101,7 @@ def print_plan(forecast: Forecast) -> None:
     if (left := len(generations) - len(shares)) > 0:
         console.print(f"and {counted(left, 'more generation')} (--json has all)\n")
     for index, line in enumerate(lines_of(forecast)):
-        style = "" if index else "bold"
-        console.print(Text(line, style=style), soft_wrap=not console.is_terminal)
+        _print(console, Text(line, style="" if index else "bold"))
 
 
 def _console(*, stderr: bool = False) -> Console:
@@ -114,9 +111,14 @@ def _console(*, stderr: bool = False) -> Console:
     return console
 
 
+def _print(console: Console, line: Text) -> None:
+    """Print a line, wrapped only on a terminal."""
+    console.print(line, soft_wrap=not console.is_terminal)
+
+
 def _table(*headings: str, right: int = 0) -> Table:
     """A table of these columns, the last ones of which hold numbers."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for heading in headings[: len(headings) - right]:
         table.add_column(heading, overflow="fold")
     for heading in headings[len(headings) - right :]:
@@ -132,10 +134,8 @@ def _most_important(tasks: list[TaskResult]) -> list[TaskResult]:
     return ranked[:MAX_RESULT_ROWS]
 
 
-def _result_cells(task: TaskResult, target: str, *, timed: bool) -> Iterator[Text]:
+def _result_cells(task: TaskResult, *, timed: bool) -> Iterator[Text]:
     status = "recovered" if task.recovered else task.status
-    yield Text(task.id)
-    yield Text(target, style="dim")
     yield Text(status, style=STATUS_STYLES[status])
     yield Text(str(task.generation))
     yield Text(duration(task.duration_ms) if task.attempts and timed else "")
@@ -149,14 +149,15 @@ def _reason(task: TaskResult) -> str:
 
 
 def _summary(result: RunResult) -> Iterator[Text]:
-    statuses = Counter(task.status for task in result.tasks.values())
-    tasks = f"{statuses.pop('success', 0):,} of {counted(len(result.tasks), 'task')}"
-    if statuses:
-        others = (f"{number:,} {status}" for status, number in statuses.most_common())
-        tasks = f"{tasks} succeeded, {', '.join(others)}"
+    numbers = Counter(task.status for task in result.tasks.values())
+    tasks = f"{numbers.pop('success', 0):,} of {counted(len(result.tasks), 'task')}"
+    others = [f"{number:,} {_NOT_DONE[status]}" for status, number in numbers.most_common()]
+    verb = " succeeded" if others else ""
     time = "" if result.dry_run else f" in {duration(result.duration_ms)}"
+    rest = f"; {', '.join(others)}" if others else ""
     style = STATUS_STYLES.get(result.status, "")
-    yield Text.assemble((result.status, style), f": {tasks}{time} ({result.schedule})")
+    text = f": {tasks}{verb}{time} ({result.schedule}){rest}"
+    yield Text.assemble((result.status, style), text)
     yield from _assumed(result) if result.dry_run else _times(result)
     if result.error is not None:
         reason = visible(f"{result.error.kind}: {result.error.message}", keep="\n")
@@ -187,6 +188,23 @@ def _times(result: RunResult) -> Iterator[Text]:
     if longest_ms >= NOTABLE_MS:
         wait = f"longest wait for a server, slot, rate or lock: {duration(longest_ms)}"
         yield Text(wait, style="dim")
+
+
+def _plan_table(forecast: Forecast, width: int) -> Table:
+    """An empty table; names are broken only where they take more than their share of the width."""
+    dependencies = ("depends on",) if width >= MIDDLE else ()
+    table = _table("gen", "", "task", "tool", "calls", "effects", *dependencies)
+    tasks = forecast.tasks.values()
+    for column, names in (
+        (table.columns[2], [task.task.id for task in tasks]),
+        (table.columns[3], [task.task.target for task in tasks]),
+    ):
+        column.no_wrap = max(map(len, names)) <= width * NAMES_SHARE
+    for index in (0, 1, 4, 5):
+        table.columns[index].no_wrap = True
+    for index in (0, 4):
+        table.columns[index].justify = "right"
+    return table
 
 
 def _shares(sizes: Sequence[int]) -> Sequence[int]:

@@ -282,8 +282,8 @@ def test_of_very_many_errors_the_first_are_shown_and_json_has_all(
     assert main(["validate", path, "--servers", servers]) == 2
     err = capsys.readouterr().err
     assert "1,500 errors, nothing was called" in err
-    assert '"t199"' in err
-    assert '"t200"' not in err
+    assert '(task "t199")' in err
+    assert '(task "t200")' not in err
     assert "and 1,300 more (--json has all)" in err
     assert main(["validate", path, "--servers", servers, "--json"]) == 2
     assert len(json.loads(capsys.readouterr().out)["problems"]) == 1500
