@@ -18,7 +18,7 @@ from typing import Any, Self, TypedDict, Unpack
 
 import anyio
 
-from orchestrator.calls.call import Call, Caller
+from orchestrator.calls.call import Attempt, Call, Caller
 from orchestrator.calls.limits import Locks
 from orchestrator.calls.middleware import with_retry, with_slots, with_timeout
 from orchestrator.engine.decide import check_arguments
@@ -479,7 +479,7 @@ class Orchestrator:
             safe=tool.is_safe,
         )
         attempt = with_slots(with_timeout(self._pool.call), self._pool.policies, None)
-        return await with_retry(attempt)(call)
+        return await with_retry(attempt)(call, Attempt())
 
     async def _tool(self, server: str, name: str) -> Tool:
         """A tool that may be called, of a server that is ready."""

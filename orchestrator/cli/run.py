@@ -231,5 +231,5 @@ def _write_file(path: Path, result: RunResult) -> bool:
     return True
 
 
-async def _never(call: object) -> None:
+async def _never(call: object, _: object) -> None:
     raise AssertionError(f"{call!r} is made after an interrupt")

@@ -70,14 +70,14 @@ error[unknown_field]: unknown field "argumets". Did you mean "arguments"?
   |                                   ^^^^^^^^^^
   = rename to: "arguments"
 
-error[unknown_task]: 'wether' names a task 'wether' that does not exist. Did you mean "weather"?
+error[unknown_task]: unknown task "wether". Did you mean "weather"?
  --> FILE:4:20 (task "brief")
   |
 4 |    "depends_on": ["wether", "zzz"]}
   |                    ^^^^^^
   = replace with: "weather"
 
-error[unknown_task]: 'zzz' names a task 'zzz' that does not exist
+error[unknown_task]: unknown task "zzz"
  --> FILE:4:30 (task "brief")
   |
 4 |    "depends_on": ["wether", "zzz"]}

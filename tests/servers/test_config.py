@@ -186,7 +186,7 @@ def test_all_mistakes_of_a_file_are_told_at_once(write: Write) -> None:
                 "a server's name has no ':' and no blank, unlike 'with blank'",
             ),
             ("/servers/a/name", "there is no field 'name'"),
-            ("/servers/a/comand", "there is no field 'comand'"),
+            ("/servers/a/comand", 'unknown field "comand"'),
             ("/servers/a/sessions", "expected at least 1, got 0"),
             ("/servers/a", "has neither a command nor a url: give one"),
             ("/servers/both", "has both a command and a url: give one"),

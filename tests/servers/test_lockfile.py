@@ -875,7 +875,7 @@ def test_with_a_lock_validate_and_plan_start_no_server(
     wrong = changing.workflow("it:great")
     for options in ([], ["--offline"]):
         assert main(["validate", wrong, *changing.servers, *options]) == 2
-        assert 'Did you mean "it:greet"?' in capsys.readouterr().err
+        assert 'Did you mean "greet"?' in capsys.readouterr().err
     assert main(["plan", wrong, *changing.servers, "--json"]) == 0
     warnings = json.loads(capsys.readouterr().out)["warnings"]
     assert [warning["code"] for warning in warnings] == ["unknown_tool"]
