@@ -291,7 +291,7 @@ def test_a_file_that_is_gone_broken_or_empty_has_no_places(tmp_path: Path) -> No
         assert located([problem], tmp_path / name) == [problem]
     (tmp_path / "utf16.json").write_bytes("{}".encode("utf-16"))
     assert located([problem], tmp_path / "utf16.json") == [problem]
-    with pytest.raises(ValueError, match="no end"):
+    with pytest.raises(ValueError, match="unclosed container"):
         spans._end_of_deep("[[", 0)
 
 
