@@ -237,13 +237,13 @@ def test_a_file_that_is_broken_is_named_with_the_way_to_mend_it(
         Statistics.load(path)
     assert str(caught.value).startswith(f"{path}: 1 error, nothing was called")
     assert message in str(caught.value)
-    assert "(delete it to begin anew, or name another file)" in str(caught.value)
+    assert "(delete it to start over, or name another file)" in str(caught.value)
 
 
 def test_what_is_no_file_is_neither_read_nor_replaced(tmp_path: Path) -> None:
-    with pytest.raises(WorkflowError, match="is no regular file"):
+    with pytest.raises(WorkflowError, match="not a regular file"):
         Statistics.load(tmp_path)
-    with pytest.raises(OSError, match="is no regular file"):
+    with pytest.raises(OSError, match="not a regular file"):
         Statistics().save(tmp_path)
 
 
