@@ -17,7 +17,7 @@ from typing import Any, TextIO, TypeVar
 
 import anyio
 
-from orchestrator.client import Orchestrator, new_run
+from orchestrator.client import Orchestrator
 from orchestrator.documents.encode import to_json
 from orchestrator.engine.events import Observer
 from orchestrator.engine.result import MadeUp, RunResult
@@ -25,6 +25,7 @@ from orchestrator.engine.run import Run
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.observers.jsonl import JsonlWriter
 from orchestrator.observers.statistics import Statistics
+from orchestrator.run_request import new_settings
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.workflow.model import Workflow
@@ -124,8 +125,12 @@ class _Session:
                 self.current = await stack.enter_async_context(begun)
             if self.current is None:
                 nothing: dict[str, MadeUp] | None = {} if self.options.dry_run else None
-                self.current = new_run(
-                    self.workflow, _never, observers=self.observers, made_up=nothing
+                self.current = Run(
+                    self.workflow,
+                    _never,
+                    new_settings(),
+                    observers=self.observers,
+                    made_up=nothing,
                 )
             if self.signal_name:
                 self.current.cancel(f"interrupted by {self.signal_name}")

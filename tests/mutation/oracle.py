@@ -15,8 +15,8 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from orchestrator.calls.call import Attempt, Call
-from orchestrator.client import new_run
 from orchestrator.engine.result import RunResult
+from orchestrator.engine.run import Run
 from orchestrator.errors import CallError, TaskError, WorkflowError
 from orchestrator.schema.coercion import convert
 from orchestrator.workflow.inputs import complete_inputs
@@ -77,7 +77,7 @@ async def observe(
         return _refused(f"there is no tool {missing[0]}")
     watch = _Watch(workflow, original, Looker(document, world.tools, in_expressions))
     inputs = complete_inputs(workflow.inputs, {}, workflow.name)
-    run = new_run(workflow, watch.call, inputs=inputs)
+    run = Run(workflow, watch.call, inputs=inputs)
     await run.execute()
     assert run.result is not None
     return watch.outcome(run.result)
