@@ -11,9 +11,10 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from html import escape
 
+from orchestrator.expressions.templates import written
 from orchestrator.report.forecast import Forecast, TaskForecast
 from orchestrator.report.layout import Box, Layout, Point, lay_out
-from orchestrator.report.plan_text import in_brief
+from orchestrator.report.plan_text import summary
 
 MARGIN = 24.0
 TOP = 66.0
@@ -35,11 +36,11 @@ MANY = 40
 # By what the tool of a task does: the class, and what the legend says. Fill, line, for light and
 # for dark backgrounds; the contrast of the text on each is above 7 to 1.
 KINDS = {
-    "reads": ("reads only", "#e3f1e5", "#3f7d4e", "#1d3324", "#7fbf8e"),
+    "reads": ("read-only", "#e3f1e5", "#3f7d4e", "#1d3324", "#7fbf8e"),
     "writes": ("writes", "#fdf0cf", "#9a6b00", "#3a2f12", "#e0b656"),
     "destroys": ("destructive", "#fbdedb", "#b3261e", "#441c1a", "#f28b82"),
-    "may": ("may be destructive: it does not say", "#fbeee6", "#b3261e", "#33231c", "#f28b82"),
-    "unknown": ("tool not known", "#eceef1", "#6b7280", "#2a2e35", "#9aa3b0"),
+    "may": ("possibly destructive", "#fbeee6", "#b3261e", "#33231c", "#f28b82"),
+    "unknown": ("unknown tool", "#eceef1", "#6b7280", "#2a2e35", "#9aa3b0"),
 }
 _KINDS = tuple(KINDS.items())
 LIGHT = """\
@@ -78,7 +79,7 @@ def svg(forecast: Forecast) -> str:
     widths = {name: _width(task, flat) for name, task in forecast.tasks.items()}
     layout = lay_out(plan.graph, plan.generations, widths, height)
     legend = list(_legend(forecast))
-    name, brief = _shorten(forecast.workflow.name, 80), in_brief(forecast)
+    name, brief = _shorten(forecast.workflow.name, 80), summary(forecast)
     widest = max(HEADING_LETTER * _letters(name), SMALL_LETTER * _letters(brief))
     width = max(layout.width, widest, _legend_width(legend)) + 2 * MARGIN
     below = TOP + layout.height + LEGEND_HEIGHT
@@ -167,14 +168,15 @@ def _dot(x: float, y: float) -> str:
 
 
 def _whole(task: TaskForecast) -> str:
+    locks = task.task.policies.locks
     lines = [
         task.task.id,
         task.task.target,
-        f"effects: {task.effects.word}",
+        f"effects: {task.effects[task.task.target].word}",
         f"calls: {task.calls}" + (f" ({task.calls.why})" if task.calls.why else ""),
         f"waits for: {', '.join(task.task.dependencies)}" if task.task.dependencies else "",
         f"fallback: {task.fallback}" if task.fallback else "",
-        f"locks: {', '.join(lock.name for lock in task.locks)}" if task.locks else "",
+        f"locks: {', '.join(written(lock.name) for lock in locks)}" if locks else "",
     ]
     return "\n".join(filter(None, lines))
 
@@ -191,7 +193,7 @@ def _legend(forecast: Forecast) -> Iterator[tuple[str, str]]:
     there = {task.risk for task in forecast.tasks.values()}
     yield from ((kind, text) for kind, (text, *_) in _KINDS if kind in there)
     if any(task.task.policies.for_each is not None for task in forecast.tasks.values()):
-        yield "stack", "a call for each item"
+        yield "stack", "one call per item"
     if any(task.is_open for task in forecast.tasks.values()):
         yield "open", "open-world"
     yield "path", "critical path"
