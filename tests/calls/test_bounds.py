@@ -1,4 +1,4 @@
-"""Nothing waits without a bound: each await that might last for ever is in a table, with its bound.
+"""Nothing waits without a bound: each await that might last forever is in a table, with its bound.
 
 A wait that is not in the table fails the test: give it a bound, and say here what it is.
 """
@@ -76,11 +76,7 @@ BOUNDS = {
     ("stderr", "StderrTail.finish", "self._drained.wait"): "LAST_WORDS_S",
     ("stdio", "Program._read", "process.stdout.receive"): CLOSING,
     ("stdio", "Program._read", "say.send"): "the session takes it, or closes the stream",
-    (
-        "stdin_writer",
-        "StdinWriter.ended",
-        "self._ended.wait",
-    ): "FLUSH_S, and then a moment: it was cancelled",
+    ("stdio", "Program.streams", "writer.ended.wait"): "FLUSH_S; after that it is cancelled",
     ("stdin_writer", "StdinWriter.write", "self._more.wait"): SESSION,
     ("stdin_writer", "StdinWriter._write_rest", "rest.done.wait"): CALLER
     + "; the end of the writer",
@@ -90,8 +86,8 @@ BOUNDS = {
         "StdinWriter._write_first",
         "anyio.wait_writable",
     ): "FLUSH_S after the session",
-    ("base", "_PromptStream.send", "self._stream.send"): CALLER + "; COURTESY_S",
-    ("base", "_WatchedStream.__anext__", "self._stream.__anext__"): SESSION,
+    ("base", "_Outgoing.send", "self._inner.send"): CALLER + "; COURTESY_S",
+    ("base", "_Incoming.receive", "self._inner.receive"): SESSION,
 }
 
 
