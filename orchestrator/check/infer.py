@@ -61,7 +61,7 @@ class Inference:
             case Reference():
                 return SourcedType(self._reference(template, path), template.text)
             case Computed(expression):
-                inference = ExpressionInference(self._query, self._environment, expression, path)
+                inference = ExpressionInference(self._query, self._environment, template, path)
                 type_ = inference.infer()
                 self.found += inference.found
                 return SourcedType(type_, expression.text)

@@ -19,8 +19,8 @@ from orchestrator.check.jmespath_functions import (
 from orchestrator.check.mismatch import Mismatch, no_such_place
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.suggest import certain, nearest
-from orchestrator.expressions.jmespath import Expression
 from orchestrator.expressions.lexer import ROOTS, marked_root, names_an_id
+from orchestrator.expressions.templates import Computed
 from orchestrator.schema.type_query import TypeQuery
 from orchestrator.schema.types import (
     ARRAY,
@@ -58,11 +58,11 @@ class ExpressionInference:
     """
 
     def __init__(
-        self, query: TypeQuery, environment: Environment, expression: Expression, path: Path = ()
+        self, query: TypeQuery, environment: Environment, template: Computed, path: Path = ()
     ) -> None:
         self._query = query
         self._environment = environment
-        self._expression = expression
+        self._expression = template.expression
         self._path = path
         self._is_certain = True
         self.found: list[Mismatch] = []

@@ -29,7 +29,7 @@ def found_tools(
     Raises:
         ConfigError: There is no such server; with all that there are not.
     """
-    from orchestrator.preflight import unknown_server
+    from orchestrator.servers.problems import unknown_server
 
     if problems := [unknown_server(name, servers) for name in names if name not in servers]:
         raise ConfigError("servers", problems)

@@ -21,10 +21,10 @@ from orchestrator.cli.run import in_event_loop
 from orchestrator.client import Orchestrator
 from orchestrator.documents.text import counted, visible
 from orchestrator.errors import CallError, ConfigError, Problem, WorkflowError
-from orchestrator.preflight import unknown_server
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import Server, load_config
 from orchestrator.servers.lockfile import NEWER, Lockfile, ToolDifference, lock_command, lock_path
+from orchestrator.servers.problems import unknown_server
 
 FAILED, WRONG = 1, 2
 MAX_NAMES = 10

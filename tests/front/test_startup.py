@@ -262,7 +262,7 @@ async def test_what_may_change_something_waits_until_the_plan_is_checked(stage: 
             "slow:raed",
             {},
             WorkflowError,
-            "server 'slow' has no tool 'raed'. Did you mean \"read\"?",
+            'unknown tool "slow:raed". Did you mean "read"?',
         ),
         ("bad:read", {"bad": {"required": True}}, ServerStartError, "server 'bad' did not start"),
     ],
@@ -602,7 +602,7 @@ async def test_a_stream_raises_what_is_found_later_after_its_last_event(stage: S
     servers = {name: Server(command="x") for name in ("good", "slow")}
     with anyio.fail_after(TIMEOUT_S):
         async with Orchestrator(servers) as orchestrator:
-            with pytest.raises(WorkflowError, match="did you mean 'read'"):  # noqa: PT012
+            with pytest.raises(WorkflowError, match='Did you mean "read"'):  # noqa: PT012
                 async for event in orchestrator.stream(workflow):
                     names.append(event.name)
                     if event.name == "task_settled":
