@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from orchestrator.check.checker import prove
     from orchestrator.client import Orchestrator
-    from orchestrator.engine.events import Event
+    from orchestrator.engine.events import Event, Observer
     from orchestrator.engine.result import ItemResult, RunResult, TaskResult
     from orchestrator.engine.run import Run
     from orchestrator.engine.task_state import Activity, RunState
@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from orchestrator.schema.tool import Tool
     from orchestrator.servers.config import Server
     from orchestrator.servers.lockfile import Lockfile
-    from orchestrator.workflow.model import Task, Workflow, workflow_schema
+    from orchestrator.workflow.model import Workflow, workflow_schema
+    from orchestrator.workflow.task import Task
 
 __all__ = [
     "Activity",
@@ -56,6 +57,7 @@ __all__ = [
     "Event",
     "ItemResult",
     "Lockfile",
+    "Observer",
     "Orchestrator",
     "OrchestratorError",
     "Problem",
@@ -80,7 +82,7 @@ __all__ = [
 _HOMES = {
     "client": ("Orchestrator",),
     "check.checker": ("prove",),
-    "engine.events": ("Event",),
+    "engine.events": ("Event", "Observer"),
     "engine.result": ("ItemResult", "RunResult", "TaskResult"),
     "engine.run": ("Run",),
     "engine.task_state": ("Activity", "RunState"),
@@ -98,7 +100,8 @@ _HOMES = {
     "schema.tool": ("Tool",),
     "servers.config": ("Server",),
     "servers.lockfile": ("Lockfile",),
-    "workflow.model": ("Task", "Workflow", "workflow_schema"),
+    "workflow.model": ("Workflow", "workflow_schema"),
+    "workflow.task": ("Task",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

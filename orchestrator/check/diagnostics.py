@@ -10,12 +10,12 @@ from typing import Any
 
 from orchestrator.check.mismatch import Mismatch
 from orchestrator.documents.jsonpath import Path, format_path
-from orchestrator.documents.pointer import move_op, pointer, replace_op
+from orchestrator.documents.pointer import move_op, pointer, replace_op, value_at
 from orchestrator.documents.suggest import certain
 from orchestrator.errors import Problem
 from orchestrator.schema.notation import signature
 from orchestrator.schema.tool import Tool
-from orchestrator.workflow.fixes import Fixes, value_at
+from orchestrator.workflow.fixes import Fixes
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import TaskPlan
 

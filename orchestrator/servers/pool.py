@@ -17,7 +17,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from orchestrator.calls.adaptive import AdaptiveSlots
-from orchestrator.calls.call import Call, ServerPolicy
+from orchestrator.calls.call import Attempt, Call, ServerPolicy
 from orchestrator.calls.limits import FIRST, Priority, Rate, Slots
 from orchestrator.engine.events import Event, ServerEvent
 from orchestrator.errors import CallError, TaskError
@@ -35,7 +35,7 @@ from orchestrator.transport.process import Started, start
 
 if TYPE_CHECKING:
     from orchestrator.servers.session import Session
-    from orchestrator.transport.http_client import HttpClient
+    from orchestrator.transport.http_client import HttpConnections
 
 __all__ = ["ServerPool", "is_allowed"]
 
@@ -68,7 +68,7 @@ class ServerPool:
         self._group: TaskGroup | None = None
         self._closing = False
         self._live: set[Session] = set()
-        self._https: dict[str, HttpClient] = {}
+        self._http: dict[str, HttpConnections] = {}
         self._working: set[anyio.CancelScope] = set()
         self._subscribers: list[tuple[Announce, frozenset[str]]] = []
         self._starting = Slots(STARTS_PER_CORE * (os.cpu_count() or 1))
@@ -197,14 +197,14 @@ class ServerPool:
             connection.close()
         return connection
 
-    def _http_of(self, server: Server) -> HttpClient | None:
-        """The client that all sessions of a server share, if it is a URL."""
+    def _http_of(self, server: Server) -> HttpConnections | None:
+        """The connections that all sessions of a server share, if it has a URL."""
         parameters = parameters_of(server)
         if not isinstance(parameters, HttpParameters):
             return None
-        from orchestrator.transport.http_client import HttpClient
+        from orchestrator.transport.http_client import HttpConnections
 
-        return self._https.setdefault(server.name, HttpClient(parameters))
+        return self._http.setdefault(server.name, HttpConnections(parameters))
 
     async def _owned(self, connection: Session) -> None:
         try:
@@ -258,7 +258,7 @@ class ServerPool:
         """The tools of these servers, by `server:tool`: a view that changes when they do."""
         return self._catalog.of(servers)
 
-    async def call(self, call: Call) -> Any:
+    async def call(self, call: Call, attempt: Attempt | None = None) -> Any:
         """Make a call on the least busy session of its server. This is the engine's caller.
 
         A server whose sessions have ended is started again meanwhile. A call that was certainly not
@@ -270,11 +270,12 @@ class ServerPool:
         keeper = self._keepers.get(call.server)
         if keeper is None:
             raise CallError("server_unavailable", f"there is no server {call.server!r}")
+        on_progress = None if attempt is None else attempt.on_progress
         try:
-            return await (await self._session(keeper, call)).call(call)
+            return await (await self._session(keeper, call)).call(call, on_progress)
         except NotExecutedError:
             pass
-        return await (await self._session(keeper, call)).call(call)
+        return await (await self._session(keeper, call)).call(call, on_progress)
 
     async def _session(self, keeper: Supervisor, call: Call) -> Session:
         """A session for a call; what it has listed by then is what the lock says of the tool."""

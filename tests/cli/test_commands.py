@@ -164,7 +164,7 @@ def test_what_is_wrong_with_both_files_is_said_at_once(
     err = capsys.readouterr().err
     assert "error[unreadable_file]: " in err
     assert "none.toml: cannot be read" in err
-    assert "names no tool" in err
+    assert 'expected "server:tool", got "nothing"' in err
     assert "2 errors, nothing was called" in err
 
 

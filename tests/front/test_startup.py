@@ -115,7 +115,7 @@ class FakeSession:
         assert self.failure is not None
         return CallError(self.failure.kind, self.failure.message)
 
-    async def call(self, call: Call) -> Any:
+    async def call(self, call: Call, _: object = None) -> Any:
         self.stage.calls.append(f"{call.server}:{call.tool}")
         if call.tool == "stay":
             await self.stage.let_go.wait()
