@@ -427,7 +427,7 @@ async def test_a_run_with_a_tool_that_has_changed_is_refused_and_the_difference_
                 "annotations.readOnlyHint: true -> false"
             )
             assert problem.hint == (
-                "all of it: orchestrator lock --check mock; "
+                "show all of it: orchestrator lock --check mock; "
                 "accept it: orchestrator lock --update mock"
             )
         with pytest.raises(WorkflowError, match=r"differs from servers\.lock"):
