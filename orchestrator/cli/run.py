@@ -195,7 +195,7 @@ class _Session:
             self.statistics.save(path)
         except OSError as error:
             message = f"orchestrator: {path} cannot be written: {error.strerror or error}"
-            print(f"{message}; the next run goes by what was there before", file=sys.stderr)
+            print(f"{message}; the next run uses the previous times", file=sys.stderr)
 
 
 def _went_well(result: RunResult) -> bool:

@@ -253,9 +253,9 @@ def test_an_unknown_type_is_reported_once_with_the_reason() -> None:
 def test_the_message_names_the_tool_the_argument_and_the_reference() -> None:
     found = findings(SEARCH, using("search", query="$OUTPUT[a].items", limit="three"))
     assert [str(problem) for problem in found] == [
-        "task 'b', /tasks/1/arguments/limit: s:search: limit: expected integer, got string "
+        'task "b", /tasks/1/arguments/limit: s:search: limit: expected integer, got string '
         '"three" (s:search(query: string, limit: integer = 5))',
-        "task 'b', /tasks/1/arguments/query: s:search: query: expected string, got array "
+        'task "b", /tasks/1/arguments/query: s:search: query: expected string, got array '
         "($OUTPUT[a].items) (s:search(query: string, limit: integer = 5))",
     ]
     assert found[1].text == "$OUTPUT[a].items"

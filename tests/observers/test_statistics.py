@@ -112,7 +112,7 @@ def test_wrong_estimates_are_found_all_at_once() -> None:
     assert [problem.task for problem in found[:-1]] == known[1:]
     assert {problem.code for problem in found[:-1]} == {"wrong_value"}
     assert str(found[0]) == (
-        "task 'parse', /estimates/parse: expected a number of seconds of at least 0, got integer -1"
+        'task "parse", /estimates/parse: expected a number of seconds of at least 0, got integer -1'
     )
     assert str(found[-1]) == ('/estimates/fetched: unknown task "fetched". Did you mean "fetch"?')
 
@@ -215,8 +215,8 @@ def test_a_file_that_is_not_there_is_empty(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (b"[]", "expected object, got empty array"),
-        (b"", "it is no JSON: line 1"),
-        (b'{"version": 1, "version": 1}', "stands twice"),
+        (b"", "invalid JSON: line 1"),
+        (b'{"version": 1, "version": 1}', 'duplicate property "version"'),
         (b"\xff", "is not UTF-8"),
         (b'{"version": 2}', "/version"),
         (b'{"tools": {"s:t": {"mean_ms": -1, "runs": 1}}}', "/tools/s:t/mean_ms"),
@@ -234,13 +234,13 @@ def test_a_file_that_is_broken_is_named_with_the_way_to_mend_it(
         Statistics.load(path)
     assert str(caught.value).startswith(f"{path}: 1 error, nothing was called")
     assert message in str(caught.value)
-    assert "(delete it to begin anew, or name another file)" in str(caught.value)
+    assert "(delete it to start over, or name another file)" in str(caught.value)
 
 
 def test_what_is_no_file_is_neither_read_nor_replaced(tmp_path: Path) -> None:
-    with pytest.raises(WorkflowError, match="is no regular file"):
+    with pytest.raises(WorkflowError, match="not a regular file"):
         Statistics.load(tmp_path)
-    with pytest.raises(OSError, match="is no regular file"):
+    with pytest.raises(OSError, match="not a regular file"):
         Statistics().save(tmp_path)
 
 
