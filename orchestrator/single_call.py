@@ -9,9 +9,14 @@ from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.middleware import with_retry, with_slots, with_timeout
 from orchestrator.engine.decide import check_arguments
 from orchestrator.errors import CallError, ConfigError, WorkflowError
-from orchestrator.preflight import not_locked, tool_changed, unknown_server, unknown_tool
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.pool import ServerPool
+from orchestrator.servers.problems import (
+    server_not_locked,
+    tool_changed,
+    unknown_server,
+    unknown_tool,
+)
 
 
 async def call_tool(
@@ -32,7 +37,7 @@ async def _tool(pool: ServerPool, server: str, name: str) -> Tool:
     """A tool that may be called, of a server that is ready."""
     settings, lock, target = pool.servers[server], pool.lock, f"{server}:{name}"
     if lock is not None and server not in lock:
-        raise WorkflowError(target, [not_locked(lock, server)])
+        raise WorkflowError(target, [server_not_locked(lock, server)])
     if lock is not None and name not in (listed := lock.of(server)):
         raise WorkflowError(target, [unknown_tool(settings, listed, name, lock)])
     await pool.open([server])
