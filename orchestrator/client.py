@@ -33,16 +33,18 @@ from orchestrator.preflight import (
     check_online,
     check_open,
     check_overrides,
-    not_locked,
-    tool_changed,
-    unknown_server,
     unknown_servers,
-    unknown_tool,
 )
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import load_config, servers_of
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.servers.pool import ServerPool
+from orchestrator.servers.problems import (
+    server_not_locked,
+    tool_changed,
+    unknown_server,
+    unknown_tool,
+)
 from orchestrator.startup import Startup
 from orchestrator.workflow.model import Schedule, Workflow
 
@@ -486,7 +488,7 @@ class Orchestrator:
         settings, lock = self._pool.servers[self._known(server)], self._pool.lock
         target = f"{server}:{name}"
         if lock is not None and server not in lock:
-            raise WorkflowError(target, [not_locked(lock, server)])
+            raise WorkflowError(target, [server_not_locked(lock, server)])
         if lock is not None and name not in (listed := lock.of(server)):
             raise WorkflowError(target, [unknown_tool(settings, listed, name, lock)])
         tools = {tool.name: tool for tool in await self.tools(server)}

@@ -262,7 +262,7 @@ async def test_what_may_change_something_waits_until_the_plan_is_checked(stage: 
             "slow:raed",
             {},
             WorkflowError,
-            "server 'slow' has no tool 'raed'. Did you mean \"read\"?",
+            'unknown tool "slow:raed". Did you mean "read"?',
         ),
         ("bad:read", {"bad": {"required": True}}, ServerStartError, "server 'bad' did not start"),
     ],

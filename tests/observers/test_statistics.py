@@ -112,12 +112,9 @@ def test_wrong_estimates_are_found_all_at_once() -> None:
     assert [problem.task for problem in found[:-1]] == known[1:]
     assert {problem.code for problem in found[:-1]} == {"wrong_value"}
     assert str(found[0]) == (
-        'task "parse", /estimates/parse: an estimate has to be a number of seconds from 0 on, '
-        "not -1"
+        'task "parse", /estimates/parse: expected a number of seconds of at least 0, got integer -1'
     )
-    assert str(found[-1]) == (
-        "/estimates/fetched: there is no task 'fetched'. Did you mean \"fetch\"?"
-    )
+    assert str(found[-1]) == ('/estimates/fetched: unknown task "fetched". Did you mean "fetch"?')
 
 
 # What is remembered.
