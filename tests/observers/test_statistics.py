@@ -216,7 +216,7 @@ def test_a_file_that_is_not_there_is_empty(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (b"[]", "expected object, got empty array"),
-        (b"", "invalid JSON: line 1"),
+        (b"", "invalid JSON: empty document (line 1"),
         (b'{"version": 1, "version": 1}', 'duplicate property "version"'),
         (b"\xff", "is not UTF-8"),
         (b'{"version": 2}', "/version"),
