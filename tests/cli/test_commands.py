@@ -581,7 +581,7 @@ def test_a_tool_that_a_slow_server_does_not_have_is_exit_code_2_and_no_result(
         (tmp_path / "come").touch()
         told, err = process.communicate(timeout=20)
     assert process.returncode == 2
-    assert "1 error, nothing was called but tools that are read-only" in err
+    assert "1 error, only read-only tools were called" in err
     assert 'unknown tool "slow:pidd". Did you mean "pid"?' in err
     assert "task_started" not in told
     assert not output.exists()
