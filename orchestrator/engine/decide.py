@@ -2,8 +2,7 @@
 
 pending ── decide() ──▶ Start(arguments) ── the call ──▶ Success | Failure | Cancelled
                   ├──▶ StartEach(items) ── one call each ──▶ the same, with items
-                  └──▶ Skipped | Failure (a reference to nothing, arguments that do not fit
-                                          the schema of the tool)
+                  └──▶ Skipped | Failure (a reference to nothing)
 
 Failure ── a fallback ──▶ Success, recovered
 """
@@ -14,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from orchestrator.calls.call import Call
 from orchestrator.documents.jsonpath import describe, format_path
 from orchestrator.engine.outcome import Failure, Skipped
 from orchestrator.engine.result import ItemResult
@@ -47,7 +47,6 @@ class Start:
     """The decision to call, with what, and the locks to hold: names in order, and if shared."""
 
     arguments: dict[str, Any]
-    conversions: tuple[Conversion, ...] = ()
     locks: tuple[LockName, ...] = ()
 
 
@@ -58,52 +57,55 @@ class StartEach:
     items: list[Any]
 
 
-def decide(
-    task: TaskPlan, scope: Scope, tool: Tool | None = None
-) -> Start | StartEach | Skipped | Failure:
+def decide(task: TaskPlan, scope: Scope) -> Start | StartEach | Skipped | Failure:
     """Whether a task starts, and with which arguments.
 
     Args:
         task: The task. Everything it depends on has settled.
         scope: The outcomes so far and the inputs.
-        tool: Its tool, if it is known.
     """
     policies = task.policies
     if (held_back := _held_back(task, scope.statuses)) is not None:
         return held_back
     try:
         if policies is PLAIN:
-            return start(task, scope, tool)
+            return start(task, scope)
         if policies.when is not None and _is_false(policies.when.resolve(scope)):
             return Skipped(f"its condition is false: {_text(policies.when)}", by_condition=True)
         if policies.for_each is not None:
             return StartEach(_items(policies.for_each, scope))
-        return start(task, scope, tool, policies.locks)
+        return start(task, scope, policies.locks)
     except CallError as failure:
         return Failure(failure.error)
 
 
-def start(
-    target: CallTemplate,
-    scope: Scope,
-    tool: Tool | None = None,
-    locks: tuple[LockPlan, ...] = (),
-) -> Start:
-    """The arguments of a call, as its tool wants them, and the names of its locks.
+def start(target: CallTemplate, scope: Scope, locks: tuple[LockPlan, ...] = ()) -> Start:
+    """The arguments of a call, and the names of its locks.
 
     Raises:
-        CallError: A `reference_error`; or an `invalid_arguments`, if the tool is known and they do
-            not fit its `inputSchema`.
+        CallError: A `reference_error`.
     """
     arguments = cast("dict[str, Any]", target.arguments.resolve(scope))
-    held = _lock_names(locks, scope) if locks else ()
-    if tool is None:
-        return Start(arguments, (), held)
+    return Start(arguments, _lock_names(locks, scope) if locks else ())
+
+
+def fit(call: Call, target: CallTemplate, tool: Tool) -> Call:
+    """The call as its tool accepts it: arguments converted and checked, annotations taken over.
+
+    Args:
+        call: The call; its arguments are converted in place.
+        target: What it was made of.
+        tool: Its tool.
+
+    Raises:
+        InvalidArgumentsError: The arguments do not fit the `inputSchema` of the tool.
+    """
     conversions: tuple[Conversion, ...] = ()
     if target.whole and not isinstance(target.arguments, LiteralTemplate):
-        conversions = convert(arguments, target.whole, tool.input_schema)
-    check_arguments(tool, arguments, target.arguments)
-    return Start(arguments, conversions, held)
+        conversions = convert(call.arguments, target.whole, tool.input_schema)
+    check_arguments(tool, call.arguments, target.arguments)
+    writes = tool.read_only is False
+    return call._replace(conversions=conversions, writes=writes, safe=tool.is_safe)
 
 
 def _held_back(task: TaskPlan, statuses: Mapping[str, str]) -> Skipped | None:

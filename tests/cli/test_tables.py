@@ -75,7 +75,7 @@ async def test_an_output_that_could_not_be_made_is_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     text = await shown(capsys, ScriptedCaller(), "a", output="$OUTPUT[a].nothing")
-    assert "reference_error: the workflow's output could not be made" in text
+    assert "reference_error: the workflow's output cannot be resolved" in text
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_a_picture_shows_effects_lists_the_critical_path_and_a_legend_of_these()
     ]
     assert len(list(picture.iter(f"{SVG}circle"))) == 2
     titles = {title.text for title in picture.iter(f"{SVG}title")}
-    assert "c\ns:drop\neffects: destructive\ncalls: 1\nwaits for: b\nlocks: x" in titles
+    assert "c\ns:drop\neffects: destructive\ncalls: 1\ndepends on: b\nlocks: x" in titles
     unknown = texts(drawn(workflow("a")))
     assert unknown[-2:] == ["unknown tool", "critical path"]
 
