@@ -68,8 +68,7 @@ class Run:
         settled: Mapping[str, TaskResult] | None = None,
         made_up: Mapping[str, MadeUp] | None = None,
     ) -> None:
-        self.workflow = workflow
-        self.plan = workflow.plan
+        self.workflow, self.plan = workflow, workflow.plan
         self.schedule: Schedule = settings.schedule or workflow.schedule
         self.run_id = settings.run_id
         self.result: RunResult | None = None
@@ -196,13 +195,15 @@ class Run:
         if self._stop is not None:
             return
         if task_id in self._settled.results:
-            return then(task_id)
+            then(task_id)
+            return
         task = self.plan.tasks[task_id]
         job = TaskState(task, (self._priorities.get(task_id, 0.0), task.index))
         decision = self._decide(job)
         if isinstance(decision, Skipped | Cancelled) or _is_final(decision, task):
             self._settle(job, decision)
-            return then(task_id)
+            then(task_id)
+            return
         self._jobs[task_id] = job
         job.decision = decision
         self._executor.start(tasks, job, self._carry, then)
