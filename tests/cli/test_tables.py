@@ -63,7 +63,7 @@ async def test_reasons_are_below_the_table_on_a_narrow_terminal(
     caller = ScriptedCaller({"a": [(0, failing("because"))]})
     text = await shown(capsys, caller, "a", "b: a", "c")
     assert "\na: tool_error: because\n" in text
-    assert "\nb: its dependency 'a' failed\n" in text
+    assert '\nb: its dependency "a" failed\n' in text
     assert " reason" not in text
     assert " tool " in text
     monkeypatch.setattr(tables, "NO_TERMINAL", 60)
