@@ -265,7 +265,7 @@ def test_validate_lists_the_servers_tools_unless_offline(
     out, err = capsys.readouterr()
     assert "warning[retry_of_a_writer]: faulty:append writes" in err
     assert 'narrow it: "on": ["tool_error"]' in err
-    assert "warning[means_nothing]: max_parallel means nothing without for_each" in err
+    assert "warning[means_nothing]: max_parallel has no effect without for_each" in err
     assert err.endswith("flow.json: 2 warnings\n")
     assert "valid, 1 task" in out
     assert main(["plan", path, "--servers", servers, "--json"]) == 0
