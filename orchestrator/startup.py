@@ -14,7 +14,8 @@ import anyio
 from orchestrator.calls.limits import FIRST, Priority
 from orchestrator.engine.events import Event, OnEvent
 from orchestrator.preflight import check_online
-from orchestrator.servers.pool import STARTING_S, ServerPool
+from orchestrator.servers.pool import ServerPool
+from orchestrator.servers.starter import STARTING_S
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import CallTemplate, waves
 
