@@ -38,7 +38,6 @@ commands (python -m benchmarks NAME --help):
 COMMANDS = {
     "peers": "the same work with what people use instead, side by side",
     "traces": "graphs recorded from real systems, run for real",
-    "writers": "parallel writes to servers that lose them",
 }
 """Benchmarks of their own kind: each is a module here whose `main` takes the arguments."""
 
@@ -83,8 +82,7 @@ def parser() -> argparse.ArgumentParser:
         "--plot",
         type=Path,
         metavar="FILE",
-        help="draw the comparison to FILE, and each run over time beside it "
-        "(x.png and x-timelines.png); needs matplotlib",
+        help="draw the ratios; needs matplotlib",
     )
     return made
 
@@ -144,8 +142,7 @@ def measure_and_report(options: argparse.Namespace) -> int:
         document = report.document(facts, measurements, verdicts)
         options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     if options.plot:
-        for path in plot.draw(measurements, facts, options.plot):
-            print(f"drawn: {path}", file=sys.stderr)
+        plot.draw(measurements, facts, options.plot)
     console = _console()
     console.print(report.heading(facts), highlight=False)
     for table in report.tables(measurements):

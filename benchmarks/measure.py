@@ -21,10 +21,6 @@ Rounds = list[list[float]]
 """The times of one side, milliseconds: a list for each round."""
 
 
-Bar = tuple[str, float, float]
-"""A task of a run: its id, when it started and how long it took, milliseconds."""
-
-
 class RunFailedError(RuntimeError):
     """A run that was to be timed did not succeed, so that its time means nothing."""
 
@@ -73,10 +69,6 @@ class Measurement:
             session; any other is this time over that of what it is named after.
         values: Single numbers by name; a unit ends the name.
         note: What a reader has to know.
-        timeline: The tasks of one run.
-        groups: Of the tasks of that run: what they are coloured by in a picture.
-        critical: The tasks of the longest path of that run, the first one first.
-        waited_ms: How long each task of that run that had to wait did so, milliseconds.
     """
 
     scenario: str
@@ -85,10 +77,6 @@ class Measurement:
     ratios: Mapping[str, Sequence[float]] = field(default_factory=dict)
     values: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
-    timeline: Sequence[Bar] = ()
-    groups: Mapping[str, str] = field(default_factory=dict)
-    critical: Sequence[str] = ()
-    waited_ms: Mapping[str, float] = field(default_factory=dict)
 
     def quantity(self, name: str) -> float | None:
         """A number by name: a value, the median of a ratio, or a percentile such as `p95_ms`."""
@@ -112,8 +100,6 @@ class Measurement:
             "ratios": {name: _spread(ratios) for name, ratios in self.ratios.items() if ratios},
             "times_ms": list(self.times_ms),
             "note": self.note,
-            "timeline": [list(bar) for bar in self.timeline],
-            "critical": list(self.critical),
         }
 
 

@@ -66,13 +66,11 @@ class Measured:
     Attributes:
         trace: The graph, and `variant` the way.
         times_ms: What each run took, milliseconds, by round.
-        timeline: Of the last one, for each task: its id, when it started and how long it took.
     """
 
     trace: Trace
     variant: Variant
     times_ms: Sequence[float]
-    timeline: Sequence[tuple[str, float, float]] = ()
 
     @property
     def of_bound(self) -> list[float]:

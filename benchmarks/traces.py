@@ -22,7 +22,7 @@ import anyio
 from rich.console import Console
 
 from benchmarks import report, traced, traces_report
-from benchmarks.delays import check, timeline
+from benchmarks.delays import check
 from benchmarks.measure import RunFailedError, Settings, Side, take_turns
 from benchmarks.one_call import call_cost_ms, opened, server_cost_ms
 from benchmarks.recorded import NoTracesError, Trace, load_all
@@ -115,9 +115,8 @@ async def measure(traces: Sequence[Trace], options: argparse.Namespace) -> list[
             sides = {way.name: stage.side(way) for way in ways}
             times = await take_turns(sides, options.rounds, warm_up=False)
             for way in ways:
-                last = timeline(stage.results[way][-1])
                 taken = [ms for of_round in times[way.name] for ms in of_round]
-                made.append(Measured(trace, way, taken, last))
+                made.append(Measured(trace, way, taken))
                 console.print(
                     traces_report.line(made[-1]), highlight=False, style="dim", soft_wrap=True
                 )
@@ -153,7 +152,6 @@ def parser() -> argparse.ArgumentParser:
     )
     option("--json", type=Path, metavar="FILE", help="save all numbers as JSON")
     option("--markdown", action="store_true", help="print the tables of docs/benchmarks.md")
-    option("--plot", type=Path, metavar="FILE", help="draw a picture; needs matplotlib")
     option("--check", action="store_true", help="exit with 1 if the engine misses a target")
     option("--backend", choices=("asyncio", "trio"), default="asyncio", help="default: %(default)s")
     return made
@@ -181,16 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NoTracesError as error:
         print(f"{error}\n\n{WHERE}", file=sys.stderr)
         return 2
-    if options.plot and (missing := _missing()):
-        print(missing, file=sys.stderr)
-        return 2
     return _measure_and_report(traces, options)
-
-
-def _missing() -> str:
-    from benchmarks import plot
-
-    return plot.missing()
 
 
 def _measure_and_report(traces: Sequence[Trace], options: argparse.Namespace) -> int:
@@ -210,10 +199,6 @@ def _measure_and_report(traces: Sequence[Trace], options: argparse.Namespace) ->
     if options.json:
         text = json.dumps(traces_report.document(facts, made), indent=1)
         options.json.write_text(text + "\n", encoding="utf-8")
-    if options.plot:
-        from benchmarks.traces_plot import draw
-
-        draw(made, options.plot)
     if options.markdown:
         print(traces_report.markdown(made, facts))
     else:

@@ -199,7 +199,7 @@ def _read(path: Path) -> _Document:
         message = f"cannot be read: {failure.strerror or failure}"
         raise _broken(path, "unreadable_file", message) from None
     except (UnicodeDecodeError, DocumentError) as failure:
-        why = f"it {failure}" if isinstance(failure, DocumentError) else "it is not UTF-8"
+        why = str(failure) if isinstance(failure, DocumentError) else "is not UTF-8"
         raise _broken(path, "malformed_document", f"holds no statistics: {why}") from None
     try:
         return _Document.model_validate(data)

@@ -169,6 +169,7 @@ def workflow_schema() -> dict[str, Any]:
             target["properties"][synonym] = target["properties"][field] | described
     schema["properties"]["$schema"] = {"type": "string", "description": "The URL of this schema."}
     schema["required"] = ["tasks"]
+    schema["description"] = "A plan of tool calls."
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "orchestrator workflow",

@@ -251,9 +251,9 @@ def test_what_cannot_be_known_is_said_once_and_with_the_reason() -> None:
 def test_the_message_names_the_tool_the_argument_and_the_reference() -> None:
     found = findings(SEARCH, using("search", query="$OUTPUT[a].items", limit="three"))
     assert [str(problem) for problem in found] == [
-        "task 'b', /tasks/1/arguments/limit: s:search: limit: it is the text 'three', and a whole "
-        "number is wanted (s:search(query: string, limit: integer = 5))",
-        "task 'b', /tasks/1/arguments/query: s:search: query: $OUTPUT[a].items is a list, and text "
+        "task \"b\", /tasks/1/arguments/limit: s:search: limit: it is the text 'three', and a "
+        "whole number is wanted (s:search(query: string, limit: integer = 5))",
+        'task "b", /tasks/1/arguments/query: s:search: query: $OUTPUT[a].items is a list, and text '
         "is wanted (s:search(query: string, limit: integer = 5))",
     ]
     assert found[1].text == "$OUTPUT[a].items"

@@ -112,7 +112,7 @@ def test_wrong_estimates_are_found_all_at_once() -> None:
     assert [problem.task for problem in found[:-1]] == known[1:]
     assert {problem.code for problem in found[:-1]} == {"wrong_value"}
     assert str(found[0]) == (
-        "task 'parse', /estimates/parse: an estimate has to be a number of seconds from 0 on, "
+        'task "parse", /estimates/parse: an estimate has to be a number of seconds from 0 on, '
         "not -1"
     )
     assert str(found[-1]) == (
@@ -218,8 +218,8 @@ def test_a_file_that_is_not_there_is_empty(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (b"[]", "expected object, got empty array"),
-        (b"", "it is no JSON: line 1"),
-        (b'{"version": 1, "version": 1}', "stands twice"),
+        (b"", "invalid JSON: line 1"),
+        (b'{"version": 1, "version": 1}', 'duplicate property "version"'),
         (b"\xff", "is not UTF-8"),
         (b'{"version": 2}', "/version"),
         (b'{"tools": {"s:t": {"mean_ms": -1, "runs": 1}}}', "/tools/s:t/mean_ms"),

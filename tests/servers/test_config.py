@@ -308,11 +308,11 @@ def test_a_url_has_to_be_one(write: Write, url: str) -> None:
         ("servers = 3", "servers.toml", "defines no servers"),
         ("[]", "servers.json", "defines no servers"),
         ('{"mcpServers": {}}', "servers.json", "defines no servers"),
-        ("", "servers.json", "is no JSON: it is empty"),
+        ("", "servers.json", "invalid JSON: empty document"),
         ("[servers.a", "servers.toml", "is not valid TOML: "),
         ("a = " + "9" * 5000, "servers.toml", "is not valid TOML: "),
         ("a = " + "[" * 5000, "servers.toml", "is nested too deep"),
-        ('{"servers": {"a": 1, "a": 2}}', "servers.json", "the name 'a' stands twice"),
+        ('{"servers": {"a": 1, "a": 2}}', "servers.json", 'duplicate property "a"'),
         ("[servers]\na = 3", "servers.toml", "expected object, got integer 3"),
         (
             "defaults = 3\n[servers.a]\ncommand='x'",

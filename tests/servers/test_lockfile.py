@@ -132,9 +132,9 @@ def test_a_file_that_is_no_lock_is_an_error_with_everything_that_is_wrong(tmp_pa
     path = tmp_path / "servers.lock"
     with pytest.raises(WorkflowError, match="cannot be read: No such file"):
         Lockfile.load(path)
-    assert "is no JSON: line 1" in str(broken(path, "<<<<<<< HEAD"))
+    assert "invalid JSON: line 1" in str(broken(path, "<<<<<<< HEAD"))
     assert "is not UTF-8" in str(broken(path, b"\xff"))
-    assert "'version' stands twice" in str(broken(path, '{"version": 1, "version": 1}'))
+    assert 'duplicate property "version"' in str(broken(path, '{"version": 1, "version": 1}'))
     error = broken(
         path, '{"version": 0, "servers": {"a": {"tools": {"t": {"hash": "x"}}, "more": 1}}}'
     )
@@ -782,7 +782,7 @@ def test_a_lock_that_is_broken_stays_if_not_every_server_can_be_asked(
     changing.configure("[servers.gone]\ncommand = 'no-such-program'\n")
     assert main(["lock", *changing.servers, "--update"]) == 1
     out = capsys.readouterr().out
-    assert out.startswith(f"{changing.lock}: was unreadable (is no JSON: line 1")
+    assert out.startswith(f"{changing.lock}: was unreadable (invalid JSON: line 1")
     assert ", nothing was written: not every server answered" in out
     assert changing.lock.read_text() == "<<<"
 
