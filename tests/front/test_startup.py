@@ -264,7 +264,7 @@ async def test_what_may_change_something_waits_until_the_plan_is_checked(stage: 
             WorkflowError,
             "server 'slow' has no tool 'raed'. Did you mean \"read\"?",
         ),
-        ("bad:read", {"bad": {"required": True}}, ServerStartError, "server 'bad' did not start"),
+        ("bad:read", {"bad": {"required": True}}, ServerStartError, 'server "bad" did not start'),
     ],
 )
 async def test_a_plan_found_wrong_later_ends_the_run_before_anything_was_changed(

@@ -109,7 +109,7 @@ async def test_a_stream_of_notices_is_opened_again_until_it_is_refused(
         return []
 
     monkeypatch.setattr("orchestrator.servers.health.list_tools", list_tools)
-    session: Any = None
+    session: Any = object()
     monitor = HealthMonitor("it", print, print)
     over = anyio.Event()
     with anyio.fail_after(TIMEOUT_S):
