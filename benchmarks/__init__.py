@@ -17,8 +17,7 @@ Graphs that were recorded from real systems: `python -m benchmarks traces`.
 
     traces        the command, and the runs
     recorded      a graph: what its runs can take, by bounds and by simulation
-    traced        what they took: ratios, verdicts; traces_report shows them
-    one_call      what a call costs, with and without the client
+    traced        what they took: ratios, verdicts; verdicts and tables
 
 And one that measures others: `python -m benchmarks peers`.
 

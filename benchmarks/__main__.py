@@ -16,7 +16,7 @@ import anyio
 from rich.console import Console
 
 from benchmarks import plot, report, suite, targets
-from benchmarks.measure import Measurement, RunFailedError, Settings
+from benchmarks.measure import Measurement, RunFailedError, Settings, positive
 
 MIN_WIDTH = 140
 
@@ -72,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--list", action="store_true", help="list the scenarios and leave")
     made.add_argument(
-        "--rounds", type=_positive, metavar="N", help="rounds of each scenario, instead of its own"
+        "--rounds", type=positive, metavar="N", help="rounds of each scenario, instead of its own"
     )
     made.add_argument(
         "--backend", choices=("asyncio", "trio"), default="asyncio", help="default: %(default)s"
@@ -85,13 +85,6 @@ def parser() -> argparse.ArgumentParser:
         help="draw the ratios; needs matplotlib",
     )
     return made
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("has to be 1 or more")
-    return number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

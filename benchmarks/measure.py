@@ -6,6 +6,7 @@ compared run in turns within each round, so that the noise of the machine hits a
 
 from __future__ import annotations
 
+import argparse
 import gc
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -110,6 +111,14 @@ Tell = Callable[[Measurement], None]
 def _spread(ratios: Sequence[float]) -> dict[str, Any]:
     low, middle, high = (percentile(ratios, percent) for percent in (5, 50, 95))
     return {"p5": low, "median": middle, "p95": high, "by_round": list(ratios)}
+
+
+def positive(text: str) -> int:
+    """A number of rounds on the command line."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("has to be 1 or more")
+    return number
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -24,6 +24,7 @@ import anyio
 from rich.console import Console
 
 from benchmarks import scenarios
+from benchmarks.measure import positive
 from benchmarks.peers import jobs, rounds, tables
 from benchmarks.peers.catalogue import PEERS
 from benchmarks.peers.environments import Environments
@@ -70,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     option(
         "--workload", action="append", choices=list(jobs.JOBS), metavar="NAME", help="repeatable"
     )
-    option("--rounds", type=_positive, metavar="N", help=f"{ROUNDS} warm and {COLD_ROUNDS} cold")
+    option("--rounds", type=positive, metavar="N", help=f"{ROUNDS} warm and {COLD_ROUNDS} cold")
     option(
         "--environments",
         metavar="DIR",
@@ -80,13 +81,6 @@ def parser() -> argparse.ArgumentParser:
     option("--json", type=Path, metavar="FILE", help="save all numbers")
     option("--markdown", action="store_true", help="print Markdown for the documentation")
     return made
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("has to be 1 or more")
-    return number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,7 +7,8 @@ own.
   calls need.
 - `pool` holds all sessions, `supervisor` those of one server, `starter` starts them, `session` is
   one and `health` watches it.
-- `catalog` is the live list of tools, `lockfile` the accepted one.
+- `catalog` is the live list of tools, `lockfile` the accepted one; `problems` reports names that
+  neither has.
 - `sdk_client`, `sdk_errors` and `sdk_results` translate to and from the SDK.
 """
 
@@ -18,5 +19,6 @@ __all__ = [
     "config",
     "lockfile",
     "pool",
+    "problems",
     "starter",
 ]

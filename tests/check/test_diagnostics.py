@@ -18,7 +18,7 @@ from orchestrator.cli.snippets import excerpt, print_findings, rendered
 from orchestrator.documents.pointer import move_op, replace_op, steps
 from orchestrator.documents.suggest import certain
 from orchestrator.errors import MAX_SHOWN, Problem, WorkflowError
-from orchestrator.preflight import unknown_server
+from orchestrator.servers.problems import unknown_server
 from orchestrator.workflow.fixes import as_expression, piece_of, unquoted
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.source_map import LineSpan
