@@ -57,8 +57,9 @@ def _tools_and_failures(
     Raises:
         ConfigError: A named server does not exist; with all such names.
     """
-    from orchestrator.preflight import allowed_tools, unknown_server
+    from orchestrator.preflight import allowed_tools
     from orchestrator.servers.config import load_config
+    from orchestrator.servers.problems import unknown_server
 
     servers = load_config(options.servers or DEFAULT_SERVERS)
     names = list(dict.fromkeys(options.server)) or list(servers)

@@ -15,11 +15,11 @@ from orchestrator.cli.run import in_event_loop
 from orchestrator.client import Orchestrator
 from orchestrator.documents.text import counted, listed, visible
 from orchestrator.errors import CallError, ConfigError, Problem, WorkflowError
-from orchestrator.preflight import unknown_server
 from orchestrator.schema.tool import Tool
 from orchestrator.schema.tool_diff import ToolDifference
 from orchestrator.servers.config import Server, load_config
 from orchestrator.servers.lockfile import NEWER, Lockfile, lock_command, lock_path
+from orchestrator.servers.problems import unknown_server
 
 FAILED, WRONG = 1, 2
 MAX_NAMES = 10

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.documents.files import read_text
 from orchestrator.documents.positions import Lines, second_name, tokens
 from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import quoted
@@ -29,17 +30,15 @@ class DocumentError(ValueError):
     """A malformed JSON or YAML document.
 
     Attributes:
-        reason: Why it is malformed, without the place; the message has both.
+        reason: Why it is malformed; the message has the place too.
         line: The line, from 1, and `column` the character in it; None if unknown.
     """
 
-    def __init__(
-        self, reason: str, line: int | None = None, column: int | None = None, message: str = ""
-    ) -> None:
+    def __init__(self, reason: str, line: int | None = None, column: int | None = None) -> None:
         self.reason = reason
         self.line = line
         self.column = column
-        super().__init__(message or reason)
+        super().__init__(reason if line is None else f"{reason} (line {line}, column {column})")
 
 
 class NotJsonError(DocumentError):
@@ -59,19 +58,13 @@ def read_document(path: Path, error: type[WorkflowError] = WorkflowError) -> Any
         WorkflowError: (or the class given) The file is missing, unreadable or malformed.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, error, _nearby(path))
         return parse_yaml(text) if is_yaml(path) else parse_json(text)
-    except OSError as failure:
-        message = f"cannot be read: {failure.strerror or failure}"
-        if isinstance(failure, FileNotFoundError):
-            message += _beside(path)
-    except UnicodeDecodeError as failure:
-        message = f"is not UTF-8: byte {failure.start} is {failure.object[failure.start]:#x}"
     except DocumentError as failure:
-        raise error(str(path), [malformed(failure)]) from None
+        problem = malformed(failure)
     except ValueError as failure:  # a NUL in the name
-        message = f"cannot be read: {failure}"
-    raise error(str(path), [Problem("unreadable_file", message)])
+        problem = Problem("unreadable_file", f"cannot be read: {failure}")
+    raise error(str(path), [problem])
 
 
 def malformed(failure: DocumentError) -> Problem:
@@ -84,13 +77,19 @@ def is_yaml(path: Path) -> bool:
     return path.suffix.lower() in (".yaml", ".yml")
 
 
-def _beside(path: Path) -> str:
+def _nearby(path: Path) -> str:
+    """What is there instead of a file that does not exist."""
     here = path.parent
-    if not here.is_dir():
-        return f". No such directory: {quoted(str(here), 200)}"
-    names = sorted(file.name for file in here.iterdir() if file.suffix.lower() in _SUFFIXES)
+    try:
+        if path.exists():
+            return ""
+        if not here.is_dir():
+            return f"no such directory: {quoted(str(here), 200)}"
+        names = sorted(file.name for file in here.iterdir() if file.suffix.lower() in _SUFFIXES)
+    except OSError:
+        return ""
     found = nearest(path.name, names) or names[:5]
-    return f". Files in {quoted(str(here), 200)}: {', '.join(found)}" if names else ""
+    return f"files in {quoted(str(here), 200)}: {', '.join(found)}" if names else ""
 
 
 def parse_json(text: str) -> Any:
@@ -105,12 +104,8 @@ def parse_json(text: str) -> Any:
             text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=finite
         )
     except json.JSONDecodeError as failure:
-        line, column = failure.lineno, failure.colno
-        begin = text.split("\n")[line - 1].strip()
-        shown = f": {quoted(begin)}" if begin else ""
-        why = _why(text, failure)
-        message = f"invalid JSON: line {line}, column {column}: {why}{shown}"
-        raise NotJsonError(f"invalid JSON: {why}", line, column, message) from None
+        reason = f"invalid JSON: {_why(text, failure)}"
+        raise NotJsonError(reason, failure.lineno, failure.colno) from None
     except RecursionError:
         raise DocumentError("nested too deep") from None
     except DocumentError as failure:
@@ -157,9 +152,8 @@ def _refuse_half_pairs(text: str) -> None:
     if broken := _SURROGATE.search(joined.decode("utf-16", "surrogatepass")):
         escape = f"\\u{ord(broken[0]):04x}"
         found = re.search(re.escape(escape), text, re.IGNORECASE)
-        line, column = Lines(text).place(found.start() if found else 0)
-        reason = f"lone surrogate {escape}"
-        raise DocumentError(reason, line, column, f"line {line}: {reason}")
+        place = Lines(text).place(found.start() if found else 0)
+        raise DocumentError(f"lone surrogate {escape}", *place)
 
 
 def _written_out(escape: re.Match[str]) -> str:
@@ -222,11 +216,8 @@ def parse_yaml(text: str) -> Any:
 
 def _no_yaml(failure: yaml.MarkedYAMLError) -> DocumentError:
     reason, mark = failure.problem or failure.context, failure.problem_mark
-    if mark is None:
-        return DocumentError(f"invalid YAML: {reason}")
-    line, column = mark.line + 1, mark.column + 1
-    message = f"invalid YAML: line {line}, column {column}: {reason}"
-    return DocumentError(f"invalid YAML: {reason}", line, column, message)
+    place = () if mark is None else (mark.line + 1, mark.column + 1)
+    return DocumentError(f"invalid YAML: {reason}", *place)
 
 
 _NUMBER = r"-?(?:0|[1-9][0-9]*)"
@@ -260,8 +251,7 @@ def _check(node: yaml.Node, sizes: dict[int, int], above: tuple[int, ...]) -> in
 
 
 def _refused(node: yaml.Node, reason: str) -> DocumentError:
-    line, column = node.start_mark.line + 1, node.start_mark.column + 1
-    return DocumentError(reason, line, column, f"line {line}: {reason}")
+    return DocumentError(reason, node.start_mark.line + 1, node.start_mark.column + 1)
 
 
 def _children(node: yaml.Node) -> list[yaml.Node]:

@@ -57,13 +57,12 @@ def test_any_text_is_a_document_or_a_document_error(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "invalid JSON: line 1, column 1: empty document"),
+        ("", "invalid JSON: empty document (line 1, column 1)"),
         (
             "{'a': 1}",
-            "invalid JSON: line 1, column 2: Expecting property name enclosed in double "
-            "quotes: \"{'a': 1}\"",
+            "invalid JSON: Expecting property name enclosed in double quotes (line 1, column 2)",
         ),
-        ('{\n  "a": 01}', "invalid JSON: line 2, column 9"),
+        ('{\n  "a": 01}', "invalid JSON: Expecting ',' delimiter (line 2, column 9)"),
         ('{"a": 1, "b": 2, "a": 3}', 'duplicate property "a"'),
         ('[{"a": {"b": 1, "b": 1}}]', 'duplicate property "b"'),
         ("[NaN]", "NaN is not JSON"),
@@ -71,7 +70,7 @@ def test_any_text_is_a_document_or_a_document_error(text: str) -> None:
         ("[1e999]", "number 1e999 is too large"),
         ("9" * 5000, "more than 4,300 digits"),
         ("[" * 100_000, "nested too deep"),
-        ('{"a":\n"\\ud800"}', "line 2: lone surrogate \\ud800"),
+        ('{"a":\n"\\ud800"}', "lone surrogate \\ud800 (line 2, column 2)"),
         ('"\\uDE00\\ud83d"', "lone surrogate \\ude00"),
     ],
 )
@@ -154,15 +153,18 @@ LAUGHS = "\n".join(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: 1\nb: 2\na: 3", 'line 3: duplicate property "a"'),
-        ("1: x", "line 1: expected string as property name, got 1; put it in quotes"),
+        ("a: 1\nb: 2\na: 3", 'duplicate property "a" (line 3, column 1)'),
+        ("1: x", "expected string as property name, got 1; put it in quotes (line 1, column 1)"),
         ("true: x", "expected string as property name, got true; put it in quotes"),
         ("~: x", "expected string as property name, got ~"),
         ("? [a]\n: b", "expected string as property name"),
         ("a: &x [*x]", "an alias refers to a value that contains it"),
         ("a: *x", "undefined alias"),
         (LAUGHS, "aliases expand to more than 5,000,000 values"),
-        ("\na: !!python/object:os.system x", "line 2: tag:yaml.org,2002:python/object:os.system"),
+        (
+            "\na: !!python/object:os.system x",
+            "tag:yaml.org,2002:python/object:os.system is not a JSON type (line 2, column 4)",
+        ),
         ("a: !secret x", "!secret is not a JSON type"),
         ("a: !!binary aGk=", "is not a JSON type"),
         ("a: !!timestamp 2001-01-01", "is not a JSON type"),
@@ -212,15 +214,21 @@ def message_of(path: Path, error: type[WorkflowError] = WorkflowError) -> tuple[
     return problem.code, problem.message
 
 
+def hint_of(path: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read_document(path, ConfigError)
+    (problem,) = caught.value.problems
+    return problem.hint
+
+
 def test_a_file_that_is_not_there_is_an_error_with_what_is(tmp_path: Path) -> None:
     code, message = message_of(tmp_path / "plan.json")
     assert (code, message) == ("unreadable_file", "cannot be read: No such file or directory")
     for name in ("plam.json", "other.yaml", "notes.txt"):
         (tmp_path / name).write_text("{}")
-    assert message_of(tmp_path / "plan.json")[1].endswith(f'. Files in "{tmp_path}": plam.json')
-    assert message_of(tmp_path / "zzz")[1].endswith(": other.yaml, plam.json")
-    message = message_of(tmp_path / "no" / "plan.json", ConfigError)[1]
-    assert message.endswith(f'. No such directory: "{tmp_path / "no"}"')
+    assert hint_of(tmp_path / "plan.json") == f'files in "{tmp_path}": plam.json'
+    assert hint_of(tmp_path / "zzz") == f'files in "{tmp_path}": other.yaml, plam.json'
+    assert hint_of(tmp_path / "no" / "plan.json") == f'no such directory: "{tmp_path / "no"}"'
 
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:

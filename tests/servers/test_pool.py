@@ -400,8 +400,8 @@ async def test_tools_that_are_not_allowed_do_not_exist() -> None:
         async with Orchestrator({"good": server}) as orchestrator:
             assert [tool.name for tool in await orchestrator.tools()] == ["echo"]
             for tool, said in [
-                ("pid", "does not allow good:pid"),
-                ("nothing", "no tool 'nothing'"),
+                ("pid", 'does not allow tool "good:pid"'),
+                ("nothing", 'unknown tool "good:nothing"'),
             ]:
                 with pytest.raises(WorkflowError, match=said):
                     await orchestrator.run(plan((f"good:{tool}", {})))
