@@ -414,7 +414,7 @@ def test_call_makes_one_call_and_prints_its_output(
         capsys.readouterr().err
     )
     assert main([*call, "faulty:echo", "value=1", "wrong=1"]) == 1
-    assert "invalid_arguments: server 'faulty' does not accept" in capsys.readouterr().err
+    assert 'invalid_arguments: server "faulty" rejected the arguments' in capsys.readouterr().err
     assert main([*call, "faulty:hang", "--timeout", "0.2"]) == 1
     assert "did not answer within 0.2 s" in capsys.readouterr().err
 
