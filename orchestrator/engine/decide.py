@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from orchestrator.calls.call import Call
 from orchestrator.documents.jsonpath import describe, format_path
+from orchestrator.documents.text import quoted
 from orchestrator.engine.outcome import Failure, Skipped
 from orchestrator.engine.result import ItemResult
 from orchestrator.errors import CallError, InvalidArgumentsError, TaskError
@@ -114,7 +115,7 @@ def _held_back(task: TaskPlan, statuses: Mapping[str, str]) -> Skipped | None:
         case "all_success":
             for needed in task.dependencies:
                 if statuses[needed] != "success":
-                    return Skipped(f"its dependency {needed!r} {_ended(statuses[needed])}")
+                    return Skipped(f"its dependency {quoted(needed)} {_ended(statuses[needed])}")
         case "any_success":
             if all(statuses[needed] != "success" for needed in task.dependencies):
                 return Skipped("none of its dependencies succeeded (run_if is any_success)")
@@ -129,7 +130,7 @@ def _ended(status: str) -> str:
 
 
 def _is_false(value: Any) -> bool:
-    """What is false in JMESPath: null, false, and empty text, lists and objects; 0 is not."""
+    """False in JMESPath: null, false, and an empty string, array or object; 0 is true."""
     return value is None or value is False or value in ("", [], {})
 
 
@@ -142,17 +143,17 @@ def _items(template: Template, scope: Scope) -> list[Any]:
     if isinstance(items, list):
         return items
     source = getattr(template, "text", "for_each")
-    message = f"for_each wants a list, and {source} is {describe(items)}"
+    message = f"expected array for for_each, got {describe(items)} from {source}"
     raise CallError("reference_error", message, reference=source)
 
 
 def _lock_names(locks: tuple[LockPlan, ...], scope: Scope) -> tuple[LockName, ...]:
-    """The names in the order in which all tasks take them; of two modes the stronger counts."""
+    """The names in the order in which every task takes them; exclusive overrides shared."""
     shared: dict[str, bool] = {}
     for lock in locks:
         name = to_text(lock.name.resolve(scope))
         if not 0 < len(name) <= MAX_LOCK_NAME:
-            message = f"the name of a lock has 1 to {MAX_LOCK_NAME} characters, not {len(name)}"
+            message = f"expected a lock name of 1 to {MAX_LOCK_NAME} characters, got {len(name)}"
             raise CallError("reference_error", message)
         shared[name] = lock.shared and shared.get(name, True)
     return tuple(sorted(shared.items()))
@@ -160,20 +161,18 @@ def _lock_names(locks: tuple[LockPlan, ...], scope: Scope) -> tuple[LockName, ..
 
 def first_failure(items: list[ItemResult]) -> TaskError | None:
     """The error of a `for_each`: that of the first item that failed; None if none did."""
-    failed = [item for item in items if item.error is not None]
+    failed = {item.index: item.error for item in items if item.error is not None}
     if not failed:
         return None
-    first = failed[0].error
-    assert first is not None
-    message = f"{len(failed)} of {len(items)} items failed; item {failed[0].index}: {first.message}"
-    counts = {"first": failed[0].index, "failed": len(failed), "of": len(items)}
-    details = {**first.details, "items": counts}
-    return TaskError(first.kind, message, first.retryable, details)
+    index, first = next(iter(failed.items()))
+    message = f"{len(failed)} of {len(items)} items failed; item {index}: {first.message}"
+    counts = {"first": index, "failed": len(failed), "of": len(items)}
+    return TaskError(first.kind, message, first.retryable, {**first.details, "items": counts})
 
 
 def with_fallback_error(error: TaskError, second: TaskError) -> TaskError:
     """The error of a task whose fallback failed too."""
-    message = f"{error.message}; and its fallback failed: {second.message}"
+    message = f"{error.message}; its fallback failed, too: {second.message}"
     details = {**error.details, "fallback_error": second.to_dict()}
     return TaskError(error.kind, message, error.retryable, details)
 

@@ -278,7 +278,7 @@ async def test_names_of_locks_must_be_names() -> None:
     )
     result = await Run(plan, ScriptedCaller(), inputs={"n": None}).execute()
     assert result["a"].error is not None
-    assert "name of a lock" in result["a"].error.message
+    assert "lock name" in result["a"].error.message
 
 
 async def test_of_two_modes_of_one_name_the_stronger_counts() -> None:

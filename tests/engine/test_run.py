@@ -67,8 +67,8 @@ async def test_a_failure_skips_its_dependents_and_no_one_else(schedule: Schedule
         "after-both": "skipped",
     }
     assert result["a"].error == TaskError("tool_error", "broken", retryable=True)
-    assert result["after-a"].reason == "its dependency 'a' failed"
-    assert result["after-both"].reason == "its dependency 'after-a' was skipped"
+    assert result["after-a"].reason == 'its dependency "a" failed'
+    assert result["after-both"].reason == 'its dependency "after-a" was skipped'
     assert result["after-a"].attempts == 0
     assert result["after-a"].started_ms is None
 
