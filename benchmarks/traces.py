@@ -28,6 +28,7 @@ from benchmarks.traced import Measured, Variant, variants
 from orchestrator import RunResult, Statistics, Workflow
 from orchestrator.calls.call import Attempt, Call, Caller
 from orchestrator.engine.run import Run
+from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.servers.config import Server
 from orchestrator.servers.pool import ServerPool
 
@@ -64,11 +65,12 @@ class Stage:
         run = Run(
             self._workflow,
             in_turn(self._pool.call, variant.slots) if fifo else self._pool.call,
-            tools=self._pool.catalog(["mock"]),
-            servers=self._pool.policies,
-            schedule=variant.schedule,
-            max_concurrency=0 if fifo else variant.slots,
-            estimates=known,
+            RunSettings(
+                schedule=variant.schedule,
+                max_concurrency=0 if fifo else variant.slots,
+                estimates=known,
+            ),
+            servers=Servers(tools=self._pool.catalog(["mock"]), policies=self._pool.policies),
         )
         with anyio.fail_after(RUN_LIMIT_S):
             result = await run.execute()

@@ -59,6 +59,7 @@ class Diagnostics:
 
     def keep(self, index: int, problem: Problem, text: str = "") -> None:
         """Add a problem of the task at an index; -1 sorts it before all tasks."""
+        # A union of schemas may give the same problem for several of its options.
         key = (index, problem.path, text, f"{problem.code} {problem.message}")
         self._problems.setdefault(key, problem)
 
@@ -121,6 +122,7 @@ class Diagnostics:
             return ()
         if not mismatch.text:
             return (replace_op(pointer(*path), json.loads(mismatch.fix)),)
+        # One string may have several names to fix, which get one replacement together.
         self._fixes.note(pointer(*path), piece or mismatch.text, json.loads(mismatch.fix))
         return ()
 

@@ -58,8 +58,9 @@ def tell(options: argparse.Namespace, error: WorkflowError) -> None:
     files = [str(path) for path in (file, getattr(options, "inputs", None)) if path is not None]
     if error.source in files and not isinstance(error, ConfigError):
         show(error.source, error.problems, so_far=error.so_far)
-    elif error.source == "usage":
-        complain("; ".join(map(str, error.problems)))
+    elif error.source in ("usage", "servers"):  # the command line itself, and no file
+        for problem in error.problems:
+            complain(problem)
     else:
         complain(error)
 

@@ -15,7 +15,7 @@ from typing import Any, TextIO, TypeVar
 import anyio
 
 from orchestrator.cli.diagnostics import complain
-from orchestrator.client import Orchestrator, new_run
+from orchestrator.client import Orchestrator
 from orchestrator.documents.encode import to_json
 from orchestrator.engine.events import Observer
 from orchestrator.engine.result import MadeUp, RunResult
@@ -23,6 +23,7 @@ from orchestrator.engine.run import Run
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.observers.jsonl import JsonlWriter
 from orchestrator.observers.statistics import Statistics
+from orchestrator.run_request import new_settings
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.workflow.model import Workflow
@@ -121,8 +122,13 @@ class _Session:
                 self.current = await stack.enter_async_context(self._begin(orchestrator))
             if self.current is None:  # interrupted before the run began: no task is called
                 made_up: dict[str, MadeUp] | None = {} if self.options.dry_run else None
-                settings = {"observers": self.observers, "made_up": made_up}
-                self.current = new_run(self.workflow, _never, **settings)
+                self.current = Run(
+                    self.workflow,
+                    _never,
+                    new_settings(),
+                    observers=self.observers,
+                    made_up=made_up,
+                )
             if self.signal_name:
                 self.current.cancel(f"interrupted by {self.signal_name}")
             result = await self.current.execute()

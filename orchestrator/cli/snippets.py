@@ -86,8 +86,9 @@ def _notes(notes: Sequence[Problem]) -> Iterator[Text]:
         yield _head(alike[0], f"{why} ({len(alike):,} times)" if len(alike) > 1 else why)
     if (more := len(kinds) - MAX_KINDS) > 0:
         yield Text(f"and {counted(more, 'more kind')} of note")
-    if notes:
+    if any(note.code != "tools_not_checked" for note in notes):
         yield Text("  = help: --verbose shows each note with its line")
+    if notes:
         yield Text()
 
 

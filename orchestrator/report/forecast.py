@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -104,9 +104,6 @@ class Forecast:
         critical_path: The tasks with calls on the longest path; of several, the first in the file.
         length: The length of that path: in seconds if times are known, else in tasks.
         measured: For how many tasks a time is known.
-        calls: The calls of all tasks, without retries.
-        ceiling: The most calls with every retry and fallback; None if there is no bound. A call
-            that is lost with its connection may be repeated once more.
         seconds: The expected time of the run by each schedule, without the start of servers; None
             if no times are known.
     """
@@ -117,9 +114,26 @@ class Forecast:
     critical_path: tuple[str, ...]
     length: float
     measured: int
-    calls: Count
-    ceiling: int | None
     seconds: Mapping[Schedule, float] | None
+
+    @property
+    def calls(self) -> Count:
+        """The calls of all tasks, without retries."""
+        return total([task.calls for task in self.tasks.values()])
+
+    @property
+    def ceiling(self) -> int | None:
+        """The most calls with every retry and fallback; None if there is no bound.
+
+        A call that is lost with its connection may be repeated once more.
+        """
+        most = 0
+        for task in self.tasks.values():
+            if task.calls.most is None:
+                return None
+            if task.calls.most:
+                most += task.calls.most * task.attempts + (task.fallback is not None)
+        return most
 
 
 def forecast(
@@ -143,64 +157,55 @@ def forecast(
     calls = count_calls(workflow, tools, inputs or {})
     call_s = weights(plan.tasks, estimates)
     load = None if call_s is None else _Load(workflow, tools, servers, calls, call_s)
-    lengths = load.task_s if load else {name: float(calls[name].most != 0) for name in plan.tasks}
-    below = graphs.lengths_below(plan.graph, plan.generations, lengths)
-    above = graphs.lengths_above(plan.graph, plan.generations, lengths)
-    longest = max(below.values())
-    path = [name for name in _longest_path(plan, below) if calls[name].most != 0]
-    critical = frozenset(path)
-    tasks = {
-        name: TaskForecast(
-            task,
-            calls[name],
-            {each.target: effects_of(tools.get(each.target)) for each in task.targets},
-            _timeout_s(task, servers.get(task.server)),
-            load.task_s[name] if load else None,
-            max(round(longest - above[name] - below[name], 9), 0.0),
-            name in critical,
-        )
-        for name, task in plan.tasks.items()
-    }
+    task_s = load.task_s if load else {}
+    steps = {name: float(count.most != 0) for name, count in calls.items()}
+    longest_path, length, slack = _longest_path(plan, task_s or steps)
+    path = dict.fromkeys(name for name in longest_path if steps[name])
+    tasks = {}
+    for name, task in plan.tasks.items():
+        effects = {each.target: effects_of(tools.get(each.target)) for each in task.targets}
+        timeout_s = _timeout_s(task, servers.get(task.server))
+        times = timeout_s, task_s.get(name), slack[name]
+        tasks[name] = TaskForecast(task, calls[name], effects, *times, name in path)
     return Forecast(
         workflow,
         tasks,
-        tuple(_servers(plan, servers)),
+        _servers(plan, servers),
         tuple(path),
-        longest,
-        sum(name in estimates for name in plan.tasks),
-        total(list(calls.values())),
-        _ceiling(tasks.values()),
+        length,
+        len(estimates.keys() & plan.tasks.keys()),
         load.run_s() if load else None,
     )
 
 
-def _longest_path(plan: Plan, below: Mapping[str, float]) -> Iterator[str]:
+def _longest_path(
+    plan: Plan, lengths: Mapping[str, float]
+) -> tuple[list[str], float, dict[str, float]]:
+    """The longest path by the length of each task, its length, and the slack of each task."""
+    below = graphs.lengths_below(plan.graph, plan.generations, lengths)
+    above = graphs.lengths_above(plan.graph, plan.generations, lengths)
+    longest = max(below.values())
+    slack = {name: max(round(longest - above[name] - below[name], 9), 0.0) for name in below}
+    path: list[str] = []
     ready = plan.generations[0]
     while ready:
-        task = min(ready, key=lambda name: (-below[name], plan.tasks[name].index))
-        yield task
-        ready = list(plan.graph.successors(task))
+        path.append(min(ready, key=lambda name: (-below[name], plan.tasks[name].index)))
+        ready = list(plan.graph.successors(path[-1]))
+    return path, longest, slack
 
 
 def _timeout_s(task: TaskPlan, server: Server | None) -> float | None:
     return server.timeout_s if task.timeout_s is None and server is not None else task.timeout_s
 
 
-def _servers(plan: Plan, servers: Mapping[str, Server]) -> Iterator[ServerForecast]:
+def _servers(plan: Plan, servers: Mapping[str, Server]) -> tuple[ServerForecast, ...]:
     first, later = waves(plan)
-    for name, generation in [*((name, 0) for name in first), *later.items()]:
-        if not servers or name in servers:
-            yield ServerForecast(name, name in first, generation, servers.get(name))
-
-
-def _ceiling(tasks: Iterable[TaskForecast]) -> int | None:
-    most = 0
-    for task in tasks:
-        if task.calls.most is None:
-            return None
-        if task.calls.most:
-            most += task.calls.most * task.attempts + (task.fallback is not None)
-    return most
+    generations = dict.fromkeys(first, 0) | later
+    return tuple(
+        ServerForecast(name, name in first, generation, servers.get(name))
+        for name, generation in generations.items()
+        if not servers or name in servers
+    )
 
 
 class _Load:

@@ -21,6 +21,7 @@ from benchmarks.recorded import NoTracesError, Order, Trace, family, load, load_
 from benchmarks.traced import Measured, Results, Variant, Verdict, variants
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.engine.run import Run
+from orchestrator.engine.settings import RunSettings
 from orchestrator.workflow.model import Workflow
 from tests.fakes import ScriptedCaller, workflow
 
@@ -133,7 +134,7 @@ async def test_a_run_takes_exactly_what_is_simulated(number: int) -> None:
         ways: tuple[tuple[Order | None, Run], ...] = (
             ("time", flow(plan, wait, max_concurrency=slots, estimates=graph.takes)),
             ("depth", flow(plan, wait, max_concurrency=slots)),
-            (None, Run(plan, wait, max_concurrency=slots)),
+            (None, Run(plan, wait, RunSettings(max_concurrency=slots))),
         )
         for order, run in ways:
             result = await run.execute()
@@ -141,7 +142,7 @@ async def test_a_run_takes_exactly_what_is_simulated(number: int) -> None:
 
 
 def flow(plan: Workflow, caller: Any, **options: Any) -> Run:
-    return Run(plan, caller, schedule="dataflow", **options)
+    return Run(plan, caller, RunSettings(schedule="dataflow", **options))
 
 
 def test_who_comes_first_is_served_first_in_the_simulation() -> None:
@@ -219,7 +220,7 @@ def test_simulated_runs_take_what_those_of_the_data_set_took() -> None:
 async def test_a_run_whose_caller_is_a_queue_is_served_first_come_first_served() -> None:
     plan = workflow("short", "a", "b: a", "c: b", max_concurrency=1, schedule="dataflow")
     caller = ScriptedCaller({name: [(1, None)] for name in ("short", "a", "b", "c")})
-    result = await Run(plan, traces.in_turn(caller, 1), max_concurrency=0).execute()
+    result = await Run(plan, traces.in_turn(caller, 1), RunSettings(max_concurrency=0)).execute()
     assert result.duration_ms == 4000
     starts = [line for line in caller.log if line.startswith("start")]
     assert set(starts[:2]) == {"start short", "start a"}

@@ -414,7 +414,7 @@ def test_call_makes_one_call_and_prints_its_output(
         capsys.readouterr().err
     )
     assert main([*call, "faulty:echo", "value=1", "wrong=1"]) == 1
-    assert "invalid_arguments: server 'faulty' does not accept" in capsys.readouterr().err
+    assert 'invalid_arguments: server "faulty" rejected the arguments' in capsys.readouterr().err
     assert main([*call, "faulty:hang", "--timeout", "0.2"]) == 1
     assert "did not answer within 0.2 s" in capsys.readouterr().err
 
@@ -581,7 +581,7 @@ def test_a_tool_that_a_slow_server_does_not_have_is_exit_code_2_and_no_result(
         (tmp_path / "come").touch()
         told, err = process.communicate(timeout=20)
     assert process.returncode == 2
-    assert "1 error, nothing was called but tools that are read-only" in err
+    assert "1 error, only read-only tools were called" in err
     assert 'unknown tool "slow:pidd". Did you mean "pid"?' in err
     assert "task_started" not in told
     assert not output.exists()

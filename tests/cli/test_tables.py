@@ -63,7 +63,7 @@ async def test_on_a_narrow_terminal_the_reasons_stand_below_the_table(
     caller = ScriptedCaller({"a": [(0, failing("because"))]})
     text = await shown(capsys, caller, "a", "b: a", "c")
     assert "\na: tool_error: because\n" in text
-    assert "\nb: its dependency 'a' failed\n" in text
+    assert '\nb: its dependency "a" failed\n' in text
     assert " reason" not in text
     assert " tool " in text
     monkeypatch.setattr(tables, "NO_TERMINAL", 60)
@@ -75,7 +75,7 @@ async def test_an_output_that_could_not_be_made_is_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     text = await shown(capsys, ScriptedCaller(), "a", output="$OUTPUT[a].nothing")
-    assert "reference_error: the workflow's output could not be made" in text
+    assert "reference_error: the workflow's output cannot be resolved" in text
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,7 @@ async def test_an_orchestrator_has_to_be_entered() -> None:
 
 @pytest.mark.parametrize("target", [None, 5, {"command": "x"}, ["x"], b"x"])
 def test_what_is_no_server_is_refused_at_once(target: Any) -> None:
-    with pytest.raises(ConfigError, match="server 'x' is"):
+    with pytest.raises(ConfigError, match="/x: expected a URL, StdioServerParameters or server"):
         Orchestrator({"x": target})
 
 

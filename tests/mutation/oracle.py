@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from orchestrator import Workflow, WorkflowError
 from orchestrator.calls.call import Attempt, Call
-from orchestrator.client import new_run
+from orchestrator.engine.run import Run
 from orchestrator.errors import CallError, TaskError
 from orchestrator.schema.coercion import convert
 from orchestrator.schema.tool import Tool
@@ -70,7 +70,7 @@ async def observe(document: Document, original: Original, expressions: Sight = "
             return Outcome([Failed("", "certain", f"unknown tool {called.target}")])
     watch = _Watch(workflow, original, _Looker(document, original.world.tools, expressions))
     inputs = complete_inputs(workflow.inputs, {}, workflow.name)
-    run = new_run(workflow, watch.call, inputs=inputs)
+    run = Run(workflow, watch.call, inputs=inputs)
     await run.execute()
     assert run.result is not None
     for task, settled in run.result.tasks.items():

@@ -13,6 +13,7 @@ from orchestrator import Statistics, WorkflowError
 from orchestrator.engine.priorities import priorities
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
+from orchestrator.engine.settings import RunSettings
 from orchestrator.observers import statistics
 from orchestrator.preflight import problems_of_estimates
 from orchestrator.workflow.model import Schedule, Workflow
@@ -75,7 +76,7 @@ async def test_calls_that_wait_go_in_the_order_of_the_estimates(
     plan = workflow("d", "b", "a", "c: a", max_concurrency=1, schedule=schedule)
     caller = ScriptedCaller({name: [(1, None)] for name in "abcd"})
     estimates = {"a": 3, "b": 2.5, "c": 3, "d": 0}
-    await Run(plan, caller, estimates=estimates).execute()
+    await Run(plan, caller, RunSettings(estimates=estimates)).execute()
     assert "".join(task for task, _ in caller.calls) == order
 
 
@@ -84,7 +85,7 @@ async def test_items_have_the_estimate_of_one_call_and_keep_their_order() -> Non
     plan = workflow(each, "one", max_concurrency=1)
     for seconds, order in ((1.5, ["one", 1, 2]), (2.5, [1, 2, "one"])):
         caller = ScriptedCaller({"each": [(1, None)], "one": [(1, None)]})
-        await Run(plan, caller, estimates={"each": seconds, "one": 2}).execute()
+        await Run(plan, caller, RunSettings(estimates={"each": seconds, "one": 2})).execute()
         assert [given.get("n", task) for task, given in caller.calls] == order
 
 
@@ -93,7 +94,7 @@ async def test_right_estimates_make_a_run_shorter_than_depth_does() -> None:
     script = {"a": 1, "b": 1, "c": 1, "d": 1, "slow": 4}
     caller = ScriptedCaller({name: [(after, None)] for name, after in script.items()})
     assert (await Run(plan, caller).execute()).duration_ms == 6000
-    assert (await Run(plan, caller, estimates=script).execute()).duration_ms == 4000
+    assert (await Run(plan, caller, RunSettings(estimates=script)).execute()).duration_ms == 4000
 
 
 def test_wrong_estimates_are_found_all_at_once() -> None:

@@ -15,12 +15,13 @@ from orchestrator import Orchestrator
 from orchestrator.calls.call import Call
 from orchestrator.engine.events import Event, RetryDecided, ServerToolsChanged, TaskStarted
 from orchestrator.engine.run import Run
+from orchestrator.engine.settings import Servers
 from orchestrator.errors import CallError, InvalidArgumentsError
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import Server
 from orchestrator.servers.session import Session
 from tests.fakes import ScriptedCaller, failing, workflow
-from tests.real_servers import TIMEOUT_S, Watch, faulty
+from tests.real_servers import TIMEOUT_S, Deaf, Watch, faulty
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +41,9 @@ async def run(
     *tasks: Any, script: Any = None, **fields: Any
 ) -> tuple[Any, ScriptedCaller, list[Event]]:
     caller, events = ScriptedCaller(script or {}), list[Event]()
-    run = Run(workflow(*tasks, **fields), caller, tools=TOOLS, observers=[events.append])
+    run = Run(
+        workflow(*tasks, **fields), caller, servers=Servers(tools=TOOLS), observers=[events.append]
+    )
     return await run.execute(), caller, events
 
 
@@ -288,7 +291,7 @@ async def test_of_a_tool_that_changes_the_new_schema_counts() -> None:
 async def test_secrets_of_the_server_are_not_in_the_message() -> None:
     schema = {"enum": ["a"]}
     target = answering(schema, result_of("key s3cr3t-value"))
-    connection = Session(Server(name="s", target=target, secrets=("s3cr3t-value",)))
+    connection = Session(Server(name="s", target=target, secrets=("s3cr3t-value",)), Deaf())
     task = await _of(connection)
     assert "'key ***'" in str(task)
     assert "s3cr3t-value" not in str(task.error.details["errors"])
