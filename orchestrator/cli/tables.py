@@ -51,6 +51,7 @@ def print_tools(tools: Iterable[Tool]) -> None:
     table.columns[0].no_wrap = True
     table.columns[-1].ratio = 1
     for tool in tools:
+        # A server writes names and descriptions: a terminal must not obey them.
         first_line = visible(tool.description.strip().partition("\n")[0])
         arguments = Text(signature(tool), style="dim")
         table.add_row(Text(visible(tool.target)), arguments, Text(first_line))
@@ -88,10 +89,12 @@ def print_plan(forecast: Forecast) -> None:
     console = _console()
     table = _plan_table(forecast, console.width)
     generations = forecast.workflow.plan.generations
+    # Rows are shared out, so that a wide generation does not hide those after it.
     shares = _shares([len(names) for names in generations])
     for number, (names, rows) in enumerate(zip(generations, shares, strict=False)):
         for index, name in enumerate(names[:rows]):
             is_last = index == len(names) - 1
+            # Text is never markup: an id may look like a style.
             cells = [Text("" if index else str(number)), *_plan_cells(forecast.tasks[name])]
             table.add_row(*cells[: len(table.columns)], end_section=is_last)
         if (more := len(names) - rows) > 0:
@@ -112,7 +115,7 @@ def _console(*, stderr: bool = False) -> Console:
 
 
 def _print(console: Console, line: Text) -> None:
-    """Print a line, wrapped only on a terminal."""
+    """Print a line, wrapped only on a terminal: other programs expect whole lines."""
     console.print(line, soft_wrap=not console.is_terminal)
 
 
@@ -195,15 +198,11 @@ def _plan_table(forecast: Forecast, width: int) -> Table:
     dependencies = ("depends on",) if width >= MIDDLE else ()
     table = _table("gen", "", "task", "tool", "calls", "effects", *dependencies)
     tasks = forecast.tasks.values()
-    for column, names in (
-        (table.columns[2], [task.task.id for task in tasks]),
-        (table.columns[3], [task.task.target for task in tasks]),
-    ):
-        column.no_wrap = max(map(len, names)) <= width * NAMES_SHARE
-    for index in (0, 1, 4, 5):
-        table.columns[index].no_wrap = True
-    for index in (0, 4):
-        table.columns[index].justify = "right"
+    gen, mark, task, tool, calls, effects, *_ = table.columns
+    task.no_wrap = max(len(each.task.id) for each in tasks) <= width * NAMES_SHARE
+    tool.no_wrap = max(len(each.task.target) for each in tasks) <= width * NAMES_SHARE
+    gen.no_wrap = mark.no_wrap = calls.no_wrap = effects.no_wrap = True
+    gen.justify = calls.justify = "right"
     return table
 
 
