@@ -128,7 +128,7 @@ class Assignability:
         rest = types
         if "string" in types and "string" not in accepted and accepted & _NOT_STRING:
             message = (
-                f"expected {type_names(accepted)}, got string: fits only if it is JSON of that"
+                f"expected {type_names(accepted)}, got string: fits if the call can convert it"
             )
             yield Mismatch(path, "unknown_type", "note", message)
             rest -= {"string"}

@@ -102,7 +102,8 @@ class Diagnostics:
         if mismatch.code == "maybe_absent" and text.startswith("$OUTPUT"):
             return f"${{not_null({text[1:]}, ...)}} gives a value in its place"
         if mismatch.code == "may_not_fit" and mismatch.message.startswith("expected string, may"):
-            return f"${{to_string({text.removeprefix('$')})}} converts any value to a string"
+            inner = text[2:-1] if text.startswith("${") else text.removeprefix("$")
+            return f"${{to_string({inner})}} converts any value to a string"
         if tool is None or mismatch.code in ("unknown_type", "may_not_fit"):
             return ""
         if tool.target not in self._signatures:  # long signatures are slow to write
