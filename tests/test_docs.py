@@ -114,16 +114,16 @@ def test_every_example_is_valid_and_fits_the_schema(path: Path) -> None:
     assert set(workflow.plan.servers) <= set(load_config(ROOT / "servers.toml"))
 
 
-def test_workflows_in_the_readme_are_valid() -> None:
-    first, mistyped = (Workflow.load(json.loads(block)) for block in blocks(README, "json"))
-    assert first.plan.generations == [["weather", "news"], ["brief"]]
-    assert mistyped.plan.generations == [["weather"], ["news"], ["summary"]]
+def test_the_workflow_in_the_readme_is_valid() -> None:
+    (block,) = blocks(README, "json")
+    workflow = Workflow.load(json.loads(block))
+    assert workflow.plan.generations == [["weather", "news"], ["brief"]]
 
 
 def test_servers_in_the_documentation_are_valid(tmp_path: Path) -> None:
     path = tmp_path / "servers.toml"
     shown = blocks(README, "toml") + blocks(SERVERS, "toml")
-    assert len(shown) == 2
+    assert len(shown) == 1
     for text in shown:
         path.write_text(text)
         environment = {"WEATHER_KEY": "k", "SEARCH_TOKEN": "t"}
@@ -150,7 +150,6 @@ def test_the_documented_findings_are_the_real_ones(
     command = "$ orchestrator validate broken.json\n"
     shown = command + capsys.readouterr().err
     assert [shown] == blocks(FINDINGS, "console")
-    assert shown in blocks(README, "console")
     assert main(["validate", "broken.json", "--json"]) == 2
     document = json.loads(capsys.readouterr().out)
     assert document["problems"][-1] == json.loads(finding)
@@ -163,7 +162,8 @@ async def test_the_documented_type_errors_are_the_real_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     console = next(block for block in blocks(README, "console") if "types.json" in block)
-    workflow = next(block for block in blocks(README, "json") if 'condition"' in block)
+    (block,) = blocks(README, "json")
+    workflow = block.replace(".conditions", ".condition").replace('"limit": 1}', '"limit": "1"}')
     servers = {"weather": weather.server, "news": news.server, "text": texts.server}
     async with Orchestrator(servers) as orchestrator:
         lock = Lockfile.made_of(await orchestrator.tools())
