@@ -41,7 +41,6 @@ from orchestrator.schema.types import (
 )
 from orchestrator.schema.validator import Validator
 from orchestrator.schema.variants import Variant, item_of, lengths, types_of
-from orchestrator.schema.violations import describe_violations
 
 MAX_DEPTH = 12
 _NOT_TEXT = ALL_TYPES - {"string", "null"}
@@ -143,14 +142,14 @@ class Assignability:
             yield finding if rest == kinds else milder(finding)
 
     def _literal(self, value: Any, wanted: SchemaType, path: Path) -> Iterator[Mismatch]:
-        mismatches = list(self.validator(wanted.root).mismatches(value, wanted.schema))
-        if not mismatches:
+        violations = list(self.validator(wanted.root).violations(value, wanted.schema))
+        if not violations:
             return
         inside = list(self._inside_literal(value, wanted, path))
         if any(finding.severity == "error" for finding in inside):
             yield from inside
             return
-        for misfit in describe_violations(mismatches):
+        for misfit in violations:
             yield of_violation(misfit, path)
 
     def _inside_literal(self, value: Any, wanted: SchemaType, path: Path) -> Iterator[Mismatch]:
@@ -201,7 +200,7 @@ class Assignability:
 
     def _values(self, values: list[Any], wanted: SchemaType, path: Path) -> Iterator[Mismatch]:
         validator = self.validator(wanted.root)
-        bad = [v for v in values if next(validator.mismatches(v, wanted.schema), None) is not None]
+        bad = [v for v in values if next(validator.violations(v, wanted.schema), None) is not None]
         if not bad:
             return
         shown = ", ".join(json.dumps(value, ensure_ascii=False) for value in bad[:5])

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestrator.documents.jsonpath import Path, describe, format_path
+from orchestrator.documents.jsonpath import Path, format_path
 from orchestrator.documents.suggest import nearest
 from orchestrator.errors import Code, Severity
 from orchestrator.schema.coercion import Types, json_type
@@ -55,7 +55,7 @@ def lacking(name: str, certain: bool, path: Path) -> Mismatch:
 def of_violation(misfit: Violation, path: Path) -> Mismatch:
     """What the `jsonschema` library says of a value that is known, in the words of a run."""
     place = (*path, *misfit.path)
-    if misfit.is_member:
+    if misfit.is_property:
         name = str(misfit.path[-1])
         if misfit.keyword == "required":
             return lacking(name, True, place[:-1])
@@ -67,8 +67,7 @@ def of_violation(misfit: Violation, path: Path) -> Mismatch:
         near = nearest(str(misfit.value), names)
         alike = [name for name in names if name.casefold() == str(misfit.value).casefold()]
         certain = json.dumps(alike[0]) if len(alike) == 1 else ""
-    message = f"has to {misfit.wanted}, not {describe(misfit.value)}"
-    return Mismatch(place, "wrong_argument", "error", message, "", near, certain)
+    return Mismatch(place, "wrong_argument", "error", misfit.message, "", near, certain)
 
 
 def kind_of_text(text: Any) -> str:

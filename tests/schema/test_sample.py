@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 from orchestrator.schema.sample import sample
 from orchestrator.schema.validator import Validator
-from tests.schema.test_certainty import SCHEMAS
+from tests.schema.random_schemas import SCHEMAS
 from tests.schema.test_coercion import anything
 
 PERSON = {

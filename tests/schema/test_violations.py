@@ -14,7 +14,7 @@ from orchestrator.expressions.references import Compiler
 from orchestrator.schema.tool import Tool
 from orchestrator.schema.validator import Validator
 from orchestrator.schema.violations import MAX_ERRORS, MAX_EXPECTED, check_output, violations
-from tests.schema.test_certainty import SCHEMAS, VALUES
+from tests.schema.random_schemas import SCHEMAS, VALUES
 from tests.schema.test_coercion import anything
 
 FORECAST = Tool(
