@@ -73,6 +73,9 @@ def _violations(
         case "AdditionalProperties" | "UnevaluatedProperties":
             for name in kind.unexpected:
                 yield unexpected(path, name, value, schema, kind.name, expected)
+        case "FalseSchema" if error.evaluation_path[-1:] == ["additionalProperties"]:
+            for name in value:  # the object may have no property at all
+                yield unexpected(path, name, value, schema, "additionalProperties", False)
         case "FalseSchema":
             yield mismatch(path, "false", False, value)
         case name if name not in _NOT_ASSERTED:

@@ -200,7 +200,7 @@ def admits(reader: TypeQuery, shape: StaticType, value: Any) -> bool:
                 int(value) if isinstance(value, float) and value == int(value) else value
             )
             return kind in reader.kinds(shape) and not list(
-                Validator(root).mismatches(value, schema)
+                Validator(root).violations(value, schema)
             )
 
 
@@ -299,7 +299,7 @@ def test_a_schema_that_doubles_at_each_step_is_read() -> None:
     [
         ({"required": ["b"]}, "missing_argument", "lacks 'b'"),
         ({"additionalProperties": False}, "unexpected_argument", "has 'a' too much"),
-        ({"maxProperties": 0}, "wrong_argument", "has to have at most 0 members, not an object"),
+        ({"maxProperties": 0}, "wrong_argument", "expected at most 0 properties, got object"),
     ],
 )
 def test_what_only_the_library_sees_in_a_literal_is_told_in_words(

@@ -88,6 +88,9 @@ def test_each_violation_says_where_and_which_keyword() -> None:
     assert found({"items": {"$ref": "#/$defs/a"}, "$defs": {"a": CITY}}, [{"city": 5}]) == [
         ((0, "city"), "type", "string")
     ]
+    assert found({"type": "object", "additionalProperties": False}, {"a": 1}) == [
+        (("a",), "additionalProperties", False)
+    ]
     one_name = {"properties": {"a": {"propertyNames": {"maxLength": 1}}}}
     [violation] = Validator(one_name).violations({"a": {"bc": 1}})
     assert (violation.path, violation.keyword, violation.value) == (("a",), "maxLength", "bc")
