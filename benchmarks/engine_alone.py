@@ -28,7 +28,7 @@ from benchmarks.measure import (
 )
 from benchmarks.scenarios import nothing
 from orchestrator import Run, Workflow
-from orchestrator.calls.call import Call
+from orchestrator.calls.call import Attempt, Call
 
 WIDTH = 100
 """The tasks of each generation."""
@@ -103,7 +103,7 @@ def _engine(workflow: Workflow, limit: int | None, times: int = 1) -> Side:
     return Side(run, times)
 
 
-async def return_at_once(call: Call) -> None:
+async def return_at_once(call: Call, _: Attempt) -> None:
     """A caller whose calls take no time."""
 
 

@@ -28,7 +28,7 @@ from benchmarks.one_call import call_cost_ms, opened, server_cost_ms
 from benchmarks.recorded import NoTracesError, Trace, load_all
 from benchmarks.traced import Measured, Variant, variants
 from orchestrator import RunResult, Statistics, Workflow
-from orchestrator.calls.call import Call, Caller
+from orchestrator.calls.call import Attempt, Call, Caller
 from orchestrator.engine.run import Run
 from orchestrator.servers.pool import ServerPool
 
@@ -88,9 +88,9 @@ def in_turn(call_next: Caller, slots: int) -> Caller:
     """
     limiter = anyio.CapacityLimiter(slots)
 
-    async def call_in_turn(call: Call) -> Any:
+    async def call_in_turn(call: Call, attempt: Attempt) -> Any:
         async with limiter:
-            return await call_next(call)
+            return await call_next(call, attempt)
 
     return call_in_turn
 

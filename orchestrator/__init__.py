@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from orchestrator.check.checker import prove
     from orchestrator.client import Orchestrator
-    from orchestrator.engine.events import Event
+    from orchestrator.engine.events import Event, Observer
     from orchestrator.engine.result import ItemResult, RunResult, TaskResult
     from orchestrator.engine.run import Run
     from orchestrator.engine.task_state import Activity, RunState
@@ -56,6 +56,7 @@ __all__ = [
     "Event",
     "ItemResult",
     "Lockfile",
+    "Observer",
     "Orchestrator",
     "OrchestratorError",
     "Problem",
@@ -80,7 +81,7 @@ __all__ = [
 _HOMES = {
     "client": ("Orchestrator",),
     "check.checker": ("prove",),
-    "engine.events": ("Event",),
+    "engine.events": ("Event", "Observer"),
     "engine.result": ("ItemResult", "RunResult", "TaskResult"),
     "engine.run": ("Run",),
     "engine.task_state": ("Activity", "RunState"),

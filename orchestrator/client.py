@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -18,11 +18,11 @@ from typing import Any, Self, TypedDict, Unpack
 
 import anyio
 
-from orchestrator.calls.call import Call, Caller
+from orchestrator.calls.call import Attempt, Call, Caller
 from orchestrator.calls.limits import Locks
 from orchestrator.calls.middleware import with_retry, with_slots, with_timeout
 from orchestrator.engine.decide import check_arguments
-from orchestrator.engine.events import Announcer, Event, Observer
+from orchestrator.engine.events import Announcer, Event, Observers
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.errors import CallError, ConfigError, Problem, WorkflowError
@@ -78,7 +78,7 @@ class Orchestrator:
         servers: Mapping[str, Any],
         lock: Lockfile | None = None,
         *,
-        observers: Iterable[Observer] = (),
+        observers: Observers = (),
     ) -> None:
         self._pool = ServerPool(servers_of(servers), lock)
         self._observers = tuple(observers)
@@ -91,7 +91,7 @@ class Orchestrator:
         path: str | Path,
         *,
         lock: bool | str | Path = True,
-        observers: Iterable[Observer] = (),
+        observers: Observers = (),
     ) -> Self:
         """An orchestrator for the servers of a servers.toml or a `mcpServers` JSON file.
 
@@ -135,7 +135,7 @@ class Orchestrator:
         schedule: Schedule | None = None,
         max_concurrency: int | None = None,
         estimates: Mapping[str, float] | None = None,
-        observers: Iterable[Observer] = (),
+        observers: Observers = (),
     ) -> RunResult:
         """Run a workflow.
 
@@ -178,7 +178,7 @@ class Orchestrator:
         workflow: WorkflowSource,
         inputs: Mapping[str, Any] | None = None,
         *,
-        observers: Iterable[Observer] = (),
+        observers: Observers = (),
         **settings: Unpack[RunSettings],
     ) -> AsyncIterator[Run]:
         """The `Run` that `run` executes, to be executed in the block: so it can be cancelled, too.
@@ -213,7 +213,7 @@ class Orchestrator:
         workflow: WorkflowSource,
         inputs: Mapping[str, Any] | None = None,
         *,
-        observers: Iterable[Observer] = (),
+        observers: Observers = (),
         **settings: Unpack[RunSettings],
     ) -> Run:
         """Everything that comes before the first call: check, start the servers, check again.
@@ -233,7 +233,7 @@ class Orchestrator:
         inputs: Mapping[str, Any] | None = None,
         *,
         tools: Mapping[str, Tool] | None = None,
-        observers: Iterable[Observer] = (),
+        observers: Observers = (),
         **settings: Unpack[RunSettings],
     ) -> RunResult:
         """Go through a whole run with outputs that are made up, and call no tool.
@@ -268,7 +268,7 @@ class Orchestrator:
         inputs: Mapping[str, Any] | None = None,
         *,
         tools: Mapping[str, Tool] | None = None,
-        observers: Iterable[Observer] = (),
+        observers: Observers = (),
         **settings: Unpack[RunSettings],
     ) -> Run:
         """The `Run` that `dry_run` executes; takes and raises what that does."""
@@ -311,7 +311,7 @@ class Orchestrator:
         self,
         workflow: Workflow,
         inputs: Mapping[str, Any],
-        observers: tuple[Observer, ...],
+        observers: Observers,
         settings: RunSettings,
     ) -> Run:
         """A run whose servers are all there or have failed, and that was checked against them."""
@@ -479,7 +479,7 @@ class Orchestrator:
             safe=tool.is_safe,
         )
         attempt = with_slots(with_timeout(self._pool.call), self._pool.policies, None)
-        return await with_retry(attempt)(call)
+        return await with_retry(attempt)(call, Attempt())
 
     async def _tool(self, server: str, name: str) -> Tool:
         """A tool that may be called, of a server that is ready."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from anyio.lowlevel import checkpoint
 
-from orchestrator.calls.call import Call
+from orchestrator.calls.call import Attempt, Call
 from orchestrator.check.wishes import ANYTHING, Wish, wishes
 from orchestrator.documents.jsonpath import Path, format_path
 from orchestrator.documents.suggest import nearest
@@ -53,7 +53,7 @@ class DryRunCaller:
         self._workshop = Workshop()
         self._outputs: dict[tuple[str, str], tuple[Any, MadeUp]] = {}
 
-    async def __call__(self, call: Call) -> Any:
+    async def __call__(self, call: Call, _: Attempt) -> Any:
         """The made-up output of a call.
 
         Raises:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import anyio
 
 from orchestrator.calls.limits import FIRST, Priority
-from orchestrator.engine.events import Event, Observer
+from orchestrator.engine.events import Event, OnEvent
 from orchestrator.preflight import check_online
 from orchestrator.servers.pool import STARTING_S, ServerPool
 from orchestrator.workflow.model import Workflow
@@ -39,13 +39,13 @@ class Startup:
         on_problem: Is told about it, as a sentence.
     """
 
-    def __init__(self, workflow: Workflow, pool: ServerPool, tell: Observer) -> None:
+    def __init__(self, workflow: Workflow, pool: ServerPool, tell: OnEvent) -> None:
         self.problem: Exception | None = None
         self.on_problem: Callable[[str], None] = lambda _: None
         self._workflow = workflow
         self._plan = workflow.plan
         self._pool = pool
-        self._tell: Observer | None = tell
+        self._tell: OnEvent | None = tell
         self._tools = pool.catalog(self._plan.servers)
         self._pending = set(self._plan.servers)
         self._checked = False
@@ -100,7 +100,7 @@ class Startup:
         await self._changed.wait()
 
     @contextmanager
-    def listen(self, tell: Observer) -> Iterator[None]:
+    def listen(self, tell: OnEvent) -> Iterator[None]:
         """Have a run told what happens to the servers, while the block runs, instead of `tell`."""
         self._tell = None
         with self._pool.subscribe(tell, self._plan.servers):

@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 
-from orchestrator.calls.call import Call
+from orchestrator.calls.call import Attempt, Call
 from orchestrator.errors import CallError
 from orchestrator.workflow.model import Workflow
 
@@ -32,7 +32,7 @@ class ScriptedCaller:
     most: int = 0
     log: list[str] = field(default_factory=list)
 
-    async def __call__(self, call: Call) -> Any:
+    async def __call__(self, call: Call, _: Attempt) -> Any:
         rows = self.script.get(call.tool, [(0.0, call.arguments)])
         made = sum(1 for task, _ in self.calls if task == call.task)
         after, answer = rows[min(made, len(rows) - 1)]

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import anyio
 
-from orchestrator.calls.call import Call, ServerPolicy
+from orchestrator.calls.call import Attempt, Call, ServerPolicy
 from orchestrator.calls.limits import Slots
 from orchestrator.engine.events import Event, TaskSettled
 from orchestrator.engine.result import RunResult
@@ -52,7 +52,7 @@ class Stage:
     zero_s: float = 0.0
     made: Counter[tuple[str, Unit]] = field(default_factory=Counter)
 
-    async def __call__(self, call: Call) -> Any:
+    async def __call__(self, call: Call, _: Attempt) -> Any:
         task = self.case.task(call.task)
         unit: Unit = "fallback" if call.tool.endswith(".fallback") else call.item
         rows = task.rows_of(unit)

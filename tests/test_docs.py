@@ -53,7 +53,7 @@ def test_every_field_of_a_server_is_documented() -> None:
 
 def test_every_event_error_kind_and_public_name_is_documented() -> None:
     for event in (*Event.__subclasses__(), *ServerEvent.__subclasses__()):
-        if "name" in vars(event):  # not the class that they have in common
+        if event.__name__ != "ServerEvent":  # the class that events of servers have in common
             assert f"`{event.name}`" in WORKFLOW, event
     for kind in ERROR_KINDS:
         assert f"`{kind}`" in WORKFLOW, kind

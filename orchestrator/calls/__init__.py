@@ -1,13 +1,13 @@
 """One call and the middleware around it.
 
-Rule: a caller takes a `Call` and returns an output or raises `CallError`; it knows no graph and no
+Rule: a caller makes a `Call` and returns its output or raises `CallError`; it knows no graph and no
 server.
 
-- `call` is the call, `middleware` the policies around it (a policy is a function from caller to
-  caller).
-- `limits` are slots, rates and locks; `adaptive` slots find their own number.
-- `retry` decides whether a call is repeated, and when.
-- `worker_pool` runs queued calls without a task of the event loop for each.
+- `call`: a `Call` is a frozen value, an `Attempt` the run state of its attempts.
+- `middleware`: functions from caller to caller, one for each policy.
+- `limits`: slots, rates and locks; `adaptive`: slots whose number adapts.
+- `retry`: whether a call is made again, and after how long.
+- `worker_pool`: carries out queued calls without a task of the event loop for each.
 """
 
 from __future__ import annotations

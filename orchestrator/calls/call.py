@@ -1,15 +1,11 @@
-"""A call, the tool it is of, and what its server allows.
-
-The rule of this file: a *caller* takes a `Call` and gives an output or raises `CallError`. What
-stands around a caller is in `wrappers`.
-"""
+"""A call of a tool, how far it has come, and what its server allows."""
 
 from __future__ import annotations
 
 import fnmatch
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, Protocol, Self
 
 import anyio
 
@@ -24,35 +20,26 @@ DEFAULT_TIMEOUT_S = 60.0
 OnProgress = Callable[[float, float | None, str], None]
 
 
-@dataclass(slots=True, eq=False)
-class Call:
-    """One call of a tool, and what is measured on the way.
+class Call(NamedTuple):
+    """One call of a tool: what a journal or another process needs to make it, and nothing more.
+
+    A tuple: a frozen dataclass of as many fields takes five times as long to construct.
 
     Attributes:
-        task: The id of the task it is for.
+        task: The id of the task that it belongs to.
         server: The server, and `tool` the tool there.
         arguments: The arguments, a JSON object.
         timeout_s: The limit of one attempt, seconds.
-        priority: The smaller goes first where calls wait for a slot.
-        group: The run it is of; runs that wait for the same server take turns.
+        priority: Where calls wait for a slot, the smaller goes first.
         writes: Whether the tool declares that it changes something.
         conversions: The arguments that were converted for the tool.
-        attempts: How often it was tried so far.
-        waited_s: How long it waited for locks, slots and rates so far, seconds.
-        started_at: When its first attempt began, on anyio's clock.
         item: The position of its item under `for_each`, or None.
-        on_progress: Is told of the tool's progress: how much, of how much, and a message.
-        locks: The names to hold, in order, and whether others may share them.
-        retry: How it is repeated; None = not without need.
-        safe: Whether the tool declares that repeating it does no harm; None if it says nothing.
-        extends: Whether progress starts the timeout anew.
-        is_fallback: Whether it stands in for the task's own call.
-        queued_at: Since when it waits in the queue of the run's slots, on anyio's clock; None if it
-            does not.
-        is_free: Whether its server does not limit it, and others see to a slot of the run.
-        note: What it waits for now, where that is no slot and no rate; empty if for nothing.
-        is_cancelled: Whether it is to end.
-        end_by: What to end for that: the scope it runs in, or what it waits for.
+        locks: The names of the locks to hold, in order, and whether each is shared.
+        retry: How it is retried; None if only a lost call of a safe tool is made again.
+        safe: Whether the tool declares that repeating it does no harm; None if it does not say.
+        timeout_resets_on_progress: Whether progress restarts the timeout.
+        is_fallback: Whether it is the fallback of its task.
+        run: The id of its run.
     """
 
     task: str
@@ -63,30 +50,81 @@ class Call:
     priority: Priority = FIRST
     writes: bool = False
     conversions: tuple[Conversion, ...] = ()
-    attempts: int = 0
-    waited_s: float = 0.0
-    started_at: float | None = None
     item: int | None = None
-    on_progress: OnProgress | None = None
     locks: tuple[tuple[str, bool], ...] = ()
     retry: Retry | None = None
     safe: bool | None = None
-    extends: bool = False
-    group: object = None
+    timeout_resets_on_progress: bool = False
     is_fallback: bool = False
+    run: str = ""
+
+    @property
+    def target(self) -> str:
+        """`server:tool`."""
+        return f"{self.server}:{self.tool}"
+
+    @property
+    def idempotency_key(self) -> str:
+        """Equal for all attempts of this call, in resumed runs too, and for no other call."""
+        item = "" if self.item is None else f"[{self.item}]"
+        return f"{self.run}/{self.task}{item}{'/fallback' if self.is_fallback else ''}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The call as a JSON object."""
+        return self._asdict() | {
+            "priority": list(self.priority),
+            "conversions": [asdict(conversion) for conversion in self.conversions],
+            "locks": [list(lock) for lock in self.locks],
+            "retry": None if self.retry is None else self.retry.model_dump(mode="json"),
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """The call that `to_dict` wrote."""
+        retry = document["retry"]
+        parsed = {
+            "priority": tuple(document["priority"]),
+            "conversions": tuple(Conversion(**each) for each in document["conversions"]),
+            "locks": tuple((name, shared) for name, shared in document["locks"]),
+            "retry": None if retry is None else Retry.model_validate(retry),
+        }
+        return cls(**{**document, **parsed})
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """The run state of one call over all its attempts.
+
+    Attributes:
+        on_progress: Receives the tool's progress: how much, of how much, and a message.
+        number: The number of the attempt, from 1; 0 before the first.
+        waited_s: How long it has waited for its server, locks, slots and rates, seconds.
+        started_at: When the first attempt began, on anyio's clock.
+        queued_at: Since when it is in the queue of the run's slots, on anyio's clock; None if it is
+            not.
+        has_slot: Whether a slot of the run is held for it, and its server limits nothing.
+        note: What it waits for, unless that is a slot or a rate; empty if nothing.
+        is_cancelled: Whether `cancel` was called.
+        end_by: What `cancel` has to end: the scope that it runs in, or the limit that it waits for.
+    """
+
+    on_progress: OnProgress | None = None
+    number: int = 0
+    waited_s: float = 0.0
+    started_at: float | None = None
     queued_at: float | None = None
-    is_free: bool = False
+    has_slot: bool = False
     note: str = ""
     is_cancelled: bool = False
     end_by: anyio.CancelScope | Slots | Rate | None = None
 
     @property
     def waiting_for(self) -> str:
-        """What it waits for now, for people; empty if for nothing."""
+        """What it waits for, as a noun phrase; empty if nothing."""
         return self.end_by.name if isinstance(self.end_by, Slots | Rate) else self.note
 
     def cancel(self) -> None:
-        """End it, whatever it does or waits for: it fails with an error of kind `cancelled`."""
+        """End the call, whatever it does or waits for, with an error of kind `cancelled`."""
         self.is_cancelled = True
         match self.end_by:
             case anyio.CancelScope() as scope:
@@ -94,15 +132,15 @@ class Call:
             case Slots() | Rate() as limit:
                 limit.abandon(self)
 
-    def check_cancelled(self) -> None:
-        """Raise the error of a call that was cancelled, if it was."""
+    def check_cancelled(self, call: Call) -> None:
+        """Raise the error of kind `cancelled` if `cancel` was called."""
         if self.is_cancelled:
-            raise CallError("cancelled", f"the call of {self.server}:{self.tool} was cancelled")
+            raise CallError("cancelled", f"the call of {call.target} was cancelled")
 
-    def begin_attempt(self) -> float:
-        """Note that an attempt begins; gives the time on anyio's clock."""
+    def begin(self) -> float:
+        """Count an attempt that begins; returns the time on anyio's clock."""
         now = anyio.current_time()
-        self.attempts += 1
+        self.number += 1
         if self.queued_at is not None:
             self.waited_s += now - self.queued_at
             self.queued_at = None
@@ -111,19 +149,20 @@ class Call:
         return now
 
 
-Caller = Callable[[Call], Awaitable[Any]]
+Caller = Callable[[Call, Attempt], Awaitable[Any]]
+"""Makes a call: returns its output or raises `CallError`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerPolicy:
-    """What a server's configuration says about calls to it.
+    """What the configuration of a server says about calls to it.
 
     Attributes:
-        timeout_s: The limit of one attempt for tasks that name none, seconds.
+        timeout_s: The limit of one attempt for tasks without a `timeout_s`, seconds.
         slots: The calls in flight on the server, over all its sessions and runs; None = no limit.
         writers: The same for tools that declare that they write; None = no limit of their own.
         rate: How many calls may start in how long; None = no limit.
-        tools: The slots of single tools, by the pattern of their name; the first that fits counts.
+        tools: The slots of single tools, by the pattern of their name; the first match counts.
     """
 
     timeout_s: float = DEFAULT_TIMEOUT_S
@@ -138,26 +177,19 @@ class ServerPolicy:
         return self.slots is not None or self.rate is not None or bool(self.tools)
 
     def limits_of(self, call: Call) -> list[Slots | Rate]:
-        """What a call has to hold or pass on this server, in the order of asking."""
-        limits: list[Slots | Rate] = []
-        if call.writes and self.writers is not None:
-            limits.append(self.writers)
-        if self.tools is not None and (slots := self._of_tool(call.tool)) is not None:
-            limits.append(slots)
-        if self.slots is not None:
-            limits.append(self.slots)
-        if self.rate is not None:
-            limits.append(self.rate)
-        return limits
-
-    def _of_tool(self, tool: str) -> Slots | None:
-        tools = self.tools or {}
-        fits = (slots for name, slots in tools.items() if fnmatch.fnmatchcase(tool, name))
-        return next(fits, None)
+        """The limits that a call acquires on this server, in this order."""
+        matching = (
+            slots
+            for pattern, slots in (self.tools or {}).items()
+            if fnmatch.fnmatchcase(call.tool, pattern)
+        )
+        writers = self.writers if call.writes else None
+        limits = (writers, next(matching, None), self.slots, self.rate)
+        return [limit for limit in limits if limit is not None]
 
 
 FREE = ServerPolicy()
-"""Of a server of which the configuration says nothing."""
+"""The policy of a server without configuration."""
 
 
 class Gate(Protocol):

@@ -1,7 +1,6 @@
-"""How many at a time, and how many in a span of time: slots and rates.
+"""Slots, rates and locks. Waiters are never starved.
 
-The rule of this file: nobody who waits is passed over for ever; nothing here knows what is being
-called.
+anyio's limiter has no priorities, and those of other libraries run on asyncio only.
 """
 
 from __future__ import annotations
@@ -20,20 +19,21 @@ FIRST: Priority = (0.0,)
 
 
 class AbandonedError(Exception):
-    """Who waited was told to give up."""
+    """`abandon` was called for a waiter."""
 
 
 class Slots:
-    """So many calls at a time. Who waits is served by priority, then in the order of asking.
+    """Limits how many calls run at a time.
+
+    Waiters are served by priority, then in order of arrival.
 
     Groups, such as runs that share a server, take turns, so that none waits for all of another. A
-    slot is given away a moment after it is free: what could start at the same moment, such as the
-    followers of the task that held it, has asked by then. So the order does not depend on the event
-    loop's.
+    slot is given away one turn of the event loop after it is released: by then, the dependents of
+    the task that held it have asked, too. So the order does not depend on the event loop.
 
     Args:
         limit: How many slots there are.
-        name: What one waits for, for people.
+        name: What a waiting call is said to wait for.
     """
 
     def __init__(self, limit: int, name: str = "a slot") -> None:
@@ -51,17 +51,17 @@ class Slots:
         return f"{type(self).__name__}({free} of {self.limit} free, {self._wanted} wanted)"
 
     def is_busy(self, weight: int = 1) -> bool:
-        """Whether who asks now has to wait."""
+        """Whether `acquire` would wait."""
         return self._held + self._wanted + weight > self.limit
 
     @property
     def idle(self) -> bool:
-        """Whether nobody holds a slot or waits for one."""
+        """Whether no slot is held or waited for."""
         return not self._held and not self._wanted
 
     @asynccontextmanager
     async def slot(self, priority: Priority = FIRST) -> AsyncIterator[None]:
-        """Hold a slot; wait for one if none is free."""
+        """Hold a slot in the block."""
         await self.acquire(priority)
         try:
             yield
@@ -69,7 +69,7 @@ class Slots:
             self.release()
 
     def release(self, weight: int = 1) -> None:
-        """Give slots back."""
+        """Release slots."""
         self._held -= weight
         self._appoint_giver()
 
@@ -80,14 +80,14 @@ class Slots:
         who: object = None,
         group: object = None,
     ) -> None:
-        """Take `weight` slots at once, which have to be released; wait until they are free.
+        """Acquire `weight` slots at once; wait until they are free.
 
-        Who waits for many is not overtaken by those behind it who want few.
+        A waiter for many is not overtaken by those behind it that want few.
 
         Args:
             priority: The smaller goes first in its group.
             weight: How many slots.
-            who: By whom `abandon` knows it.
+            who: The key of this waiter for `abandon`.
             group: Groups take turns.
 
         Raises:
@@ -128,14 +128,13 @@ class Slots:
         self._appoint_giver()
 
     def abandon(self, who: object) -> None:
-        """Have whoever waits as `who` give up. Cheaper for those who wait than a cancel scope."""
+        """Have the waiter `who` raise `AbandonedError`; cheaper than a cancel scope for each."""
         entry = self._waiters.get(who)
         if entry is not None and not entry.is_served:
             entry.is_gone = True
             entry.wake()
 
     def _first(self) -> Entry | None:
-        """Whose turn it is."""
         while self._queues:
             group, queue = next(iter(self._queues.items()))
             while queue and queue[0][-1].is_gone:
@@ -146,7 +145,7 @@ class Slots:
         return None
 
     def _appoint_giver(self) -> None:
-        """Wake the first in the queue, if it can be served and nobody is about to do that."""
+        """Wake the first waiter, if it can be served, to serve the queue."""
         if self._giver is None and self._queues:
             first = self._first()
             if first is not None and self._held + first.weight <= self.limit:
@@ -159,7 +158,7 @@ class Slots:
             entry.wake()
 
     def _serve_first(self) -> Entry | None:
-        """Give the first in the queue what it wants, if there is as much."""
+        """Hand the first in the queue its slots, if enough are free."""
         first = self._first()
         if first is None or self._held + first.weight > self.limit:
             return None
@@ -175,14 +174,14 @@ class Slots:
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """Somebody in the queue of `Slots`, who wants `weight` of them."""
+    """An entry in the queue of `Slots` that wants `weight` of them."""
 
     weight: int
     is_served: bool = field(default=False, init=False)
     is_gone: bool = field(default=False, init=False)
 
     def wake(self) -> None:
-        """Be served, or gone, or the one who gives."""
+        """React to being served, abandoned or appointed to serve the queue."""
         raise NotImplementedError
 
 
@@ -195,16 +194,16 @@ class _Waiter(Entry):
 
 
 class Rate:
-    """So many starts in any span of so many seconds: a sliding window, exact.
+    """At most `count` starts in any span of `per_s` seconds: an exact sliding window.
 
-    A token bucket lets twice as many through in the first span, and the limiters that are published
-    (aiolimiter, pyrate-limiter, limits) read asyncio's clock or the time of day, so that they run
-    neither on trio nor on a virtual clock.
+    A token bucket lets twice as many through in the first span. Published limiters (aiolimiter,
+    pyrate-limiter, limits) read asyncio's clock or the time of day, so they run neither on trio nor
+    on a virtual clock.
 
     Args:
         count: How many starts.
         per_s: In how many seconds.
-        name: What one waits for, for people.
+        name: What a waiting call is said to wait for.
     """
 
     def __init__(self, count: int, per_s: float, name: str = "the rate") -> None:
@@ -220,13 +219,13 @@ class Rate:
         return f"Rate({self.count} in {self.per_s:g} s)"
 
     def is_busy(self) -> bool:
-        """Whether who asks now has to wait."""
+        """Whether `acquire` would wait."""
         return self._turn.is_busy() or self._wait_s() > 0
 
     async def acquire(
         self, priority: Priority = FIRST, *, who: object = None, group: object = None
     ) -> None:
-        """Wait until a start is allowed, and keep all others from starting until `release`.
+        """Wait until a start is allowed, and block all other starts until `release`.
 
         Raises:
             AbandonedError: `abandon` was called for `who`.
@@ -246,17 +245,17 @@ class Rate:
             self._first = None
 
     def abandon(self, who: object) -> None:
-        """Have whoever waits as `who` give up."""
+        """Have the waiter `who` raise `AbandonedError`."""
         self._turn.abandon(who)
         if self._first is who and self._sleep is not None:
             self._sleep.cancel()
 
     def release(self) -> None:
-        """Let the others have their turn."""
+        """Let the next waiter start."""
         self._turn.release()
 
     def note_start(self) -> None:
-        """Note that it starts now."""
+        """Count a start that happens now."""
         self._starts.append(anyio.current_time())
 
     def _wait_s(self) -> float:
@@ -266,10 +265,10 @@ class Rate:
 
 
 class Locks:
-    """Names that are held, each by one exclusively or by any number shared.
+    """Named locks, each held by one exclusively or by any number shared.
 
-    Who waits is served in the order of asking; a shared lock does not overtake an exclusive one.
-    Taken in the order of their names, so that two can never wait for each other.
+    Waiters are served in order of arrival; a shared lock does not overtake an exclusive one. Calls
+    acquire several in the order of their names, so that two never wait for each other.
     """
 
     _ALL = 1 << 30
@@ -281,11 +280,11 @@ class Locks:
         return f"Locks({sorted(self._named)})"
 
     def is_busy(self, name: str, *, shared: bool) -> bool:
-        """Whether who asks now has to wait."""
+        """Whether `acquire` would wait."""
         return name in self._named and self._named[name].is_busy(self._weight(shared))
 
     async def acquire(self, name: str, *, shared: bool) -> None:
-        """Take a name, which has to be released in the same mode; wait until it is free."""
+        """Acquire a name, to be released in the same mode; wait until it is free."""
         slots = self._named.setdefault(name, Slots(self._ALL))
         try:
             await slots.acquire(weight=self._weight(shared))
@@ -293,7 +292,7 @@ class Locks:
             self._forget(name)
 
     def release(self, name: str, *, shared: bool) -> None:
-        """Give a name back."""
+        """Release a name."""
         self._named[name].release(self._weight(shared))
         self._forget(name)
 

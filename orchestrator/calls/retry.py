@@ -1,12 +1,9 @@
-"""Whether a call that failed is made again, and when.
-
-The rule of this file: decisions only, as pure functions; who makes the call waits and repeats.
+"""Decides whether a call that failed is made again, and after how long.
 
 Exponential backoff with part of each wait random, as in "Exponential Backoff And Jitter" (Brooker,
-AWS Architecture Blog, 2015); with `jitter = 1` it is "full jitter". Libraries that do this, such as
-tenacity and stamina, own the loop, the sleep and the log, while a retry here has to leave its slot,
-keep its locks, obey what a server asks for, and tell what it decided. What is left is one line of
-arithmetic.
+AWS Architecture Blog, 2015); `jitter = 1` is "full jitter". Libraries such as tenacity and stamina
+own the loop, the sleep and the log. A retry here has to release its slot, keep its locks, follow
+what a server asks for and report what it decided, which leaves one line of arithmetic for them.
 """
 
 from __future__ import annotations
@@ -17,7 +14,7 @@ from dataclasses import dataclass
 from orchestrator.errors import RETRYABLE_KINDS, TaskError
 from orchestrator.workflow.policies import Retry
 
-# The longest wait that a server may ask for; with more the task fails, and its error says so.
+# The longest wait that a server may ask for; the task fails if it asks for more.
 MAX_RETRY_AFTER_S = 300.0
 
 
@@ -26,7 +23,7 @@ class Decision:
     """What follows a failed attempt.
 
     Attributes:
-        wait_s: How long to wait before the next one, seconds; None if there is none.
+        wait_s: The wait before the next attempt, seconds; None if there is none.
         reason: Why, for people.
     """
 
@@ -41,59 +38,59 @@ def decide_retry(
 
     Args:
         error: Why the last attempt failed.
-        attempts: How many were made.
-        retry: What the task says.
-        safe: Whether the tool declares that repeating it does no harm; None if it says nothing.
-        random: A number from 0 to 1.
+        attempts: How many attempts were made.
+        retry: The retry policy of the task.
+        safe: Whether the tool declares that repeating it does no harm; None if it does not say.
+        random: A number from 0 to 1, for the jitter.
     """
     if retry is None:
         return _lost(error, attempts, safe)
     if error.kind not in RETRYABLE_KINDS:
         return Decision(None, f"an error of kind {error.kind} is never retried")
     if retry.on is not None and error.kind not in retry.on:
-        return Decision(None, f"'on' does not name {error.kind}")
+        return Decision(None, f'"on" does not include {error.kind}')
     if not error.retryable:
         return Decision(None, "the same call would fail again")
     if attempts >= retry.max_attempts:
-        return Decision(None, f"it was attempt {attempts} of {retry.max_attempts}")
+        return Decision(None, f"this was attempt {attempts} of {retry.max_attempts}")
     return _again(error, attempts, retry, random)
 
 
 def is_lost(error: TaskError) -> bool:
-    """Whether a call went down with its connection, so that nobody knows if it was carried out."""
+    """Whether the connection broke during the call, so that its outcome is unknown."""
     return error.kind == "server_unavailable" and error.details.get("lost") is True
 
 
 def _lost(error: TaskError, attempts: int, safe: bool | None) -> Decision:
-    """Without a policy: a call that was lost is repeated once, if that can do no harm."""
+    """The decision without a policy: a lost call is repeated once, if that does no harm."""
     if not is_lost(error):
-        return Decision(None, "no retry is asked for")
+        return Decision(None, "the task has no retry")
     if attempts > 1:
-        return Decision(None, "the call was lost with its connection for the second time")
+        return Decision(None, "the connection broke during the second attempt, too")
     if safe:
-        return Decision(0.0, "the call was lost with its connection, and its tool is repeatable")
-    said = "says nothing" if safe is None else "declares the opposite"
+        return Decision(0.0, "the connection broke during the call, and its tool is repeatable")
+    declared = "declares neither" if safe is None else "declares the opposite"
     return Decision(
         None,
-        "the call was lost with its connection, and may have been carried out; it is not repeated, "
-        f"since its tool has to declare itself read-only or idempotent and {said}",
+        "the connection broke during the call, so its outcome is unknown; it is not repeated: only "
+        f"read-only or idempotent tools are, and this one {declared}",
     )
 
 
 def _again(error: TaskError, attempts: int, retry: Retry, random: float) -> Decision:
     backoff_s = backoff(retry, attempts, random)
-    next_one = f"attempt {attempts + 1} of {retry.max_attempts}"
+    next_attempt = f"attempt {attempts + 1} of {retry.max_attempts}"
     asked_s = error.details.get("retry_after_s")
     if not isinstance(asked_s, int | float) or isinstance(asked_s, bool) or not asked_s > backoff_s:
-        return Decision(backoff_s, f"{next_one} after the backoff")
+        return Decision(backoff_s, f"{next_attempt} follows after the backoff")
     if asked_s > MAX_RETRY_AFTER_S:
-        reason = f"the server asks to wait {asked_s:g} s, more than {MAX_RETRY_AFTER_S:g} s"
-        return Decision(None, reason)
-    return Decision(float(asked_s), f"{next_one} when the server asked to be called again")
+        limit = f"{MAX_RETRY_AFTER_S:g} s"
+        return Decision(None, f"the server asks for a wait of {asked_s:g} s, more than {limit}")
+    return Decision(float(asked_s), f"{next_attempt} follows after the wait the server asks for")
 
 
 def backoff(retry: Retry, attempts: int, random: float) -> float:
-    """The wait after so many attempts, seconds: exponential, capped, part of it random."""
+    """The wait after this many attempts, seconds: exponential, capped, part of it random."""
     try:
         longest = min(retry.initial_s * math.pow(retry.factor, attempts - 1), retry.max_s)
     except OverflowError:

@@ -1,7 +1,7 @@
-"""The slots of a run, and those who work in them.
+"""The slots of a run, with workers that carry out queued work.
 
-The rule of this file: what waits for nothing but its slot is an entry in a queue, and no task of
-the event loop. As many tasks as there are slots take one entry after the other.
+Work that waits only for a slot is an entry in a queue, not a task of the event loop; as many tasks
+as there are slots take one entry after the other.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ Work = Callable[..., Coroutine[Any, Any, None]]
 
 
 class WorkerPool(Slots):
-    """Slots that carry out what is queued for them.
+    """Slots that carry out the work queued for them.
 
-    A run of many tasks under a limit so needs no more tasks of the event loop than it has slots,
+    So a run of many tasks under a limit needs no more tasks of the event loop than it has slots,
     which saves most of their time and nearly all of their memory.
 
     Args:
         limit: How many slots there are.
-        name: What one waits for, for people.
-        moment: How many turns of the event loop it takes until whoever can ask now has done so.
+        name: What a waiting call is said to wait for.
+        moment: After how many turns of the event loop all that are ready now have asked.
     """
 
     def __init__(self, limit: int, name: str = "a slot", moment: int = 1) -> None:
@@ -43,19 +43,19 @@ class WorkerPool(Slots):
         priority: Priority = FIRST,
         who: object = None,
     ) -> None:
-        """Have some work done with a slot held, when its turn has come.
+        """Queue work that is carried out with a slot held.
 
         Args:
-            tasks: Where it is done.
-            work: What is to be done. If it is abandoned, it is done at once and without a slot.
-            arguments: What it is given.
+            tasks: The task group that carries it out.
+            work: The work. If it is abandoned, it is carried out at once and without a slot.
+            arguments: Its arguments.
             priority: The smaller goes first.
-            who: By whom `abandon` knows it.
+            who: The key of this entry for `abandon`.
         """
         self._queue(_QueuedWork(1, self, tasks, work, arguments, who), priority, who, None)
 
     def _queue(self, entry: Entry, priority: Priority, who: object, _group: object) -> None:
-        super()._queue(entry, priority, who, None)  # they are all of one run
+        super()._queue(entry, priority, who, None)  # all are of one run
 
     def _appoint_giver(self) -> None:
         first = self._first()
@@ -66,7 +66,7 @@ class WorkerPool(Slots):
             first.tasks.start_soon(self._carry_out)
 
     async def _carry_out(self, job: _QueuedWork | None = None) -> None:
-        """Do a job that was given a slot, and then one after the other from the queue."""
+        """Carry out a job that has a slot, and then one after the other from the queue."""
         while job is not None or (job := await self._next_job()) is not None:
             try:
                 await job.work(*job.arguments)
@@ -92,7 +92,7 @@ class WorkerPool(Slots):
         return None
 
     def wake(self, job: _QueuedWork) -> None:
-        """Start a job that was given a slot, or was abandoned."""
+        """Start a job that has a slot, or was abandoned."""
         self._forget(job)
         if job.is_gone:
             self._wanted -= job.weight
@@ -107,11 +107,11 @@ class WorkerPool(Slots):
 
 @dataclass(slots=True, eq=False)
 class _QueuedWork(Entry):
-    crew: WorkerPool
+    pool: WorkerPool
     tasks: TaskGroup
     work: Work
     arguments: tuple[Any, ...]
     who: object
 
     def wake(self) -> None:
-        self.crew.wake(self)
+        self.pool.wake(self)

@@ -51,7 +51,10 @@ def run_workflow(
     """Run a workflow as the options say, write what is to be written, and give the exit code."""
     statistics = None if options.statistics is None else Statistics.load(options.statistics)
     with ExitStack() as stack:
-        observers = list(_observers(options, stack))
+        observers = list(_observers(options))
+        for observer in observers:
+            stack.callback(observer.stop)
+            observer.start()
 
         async def session() -> int:
             running = _Session(options, workflow, inputs, observers, statistics)
@@ -60,16 +63,13 @@ def run_workflow(
         return in_event_loop(session)
 
 
-def _observers(options: argparse.Namespace, stack: ExitStack) -> Iterator[Observer]:
+def _observers(options: argparse.Namespace) -> Iterator[Observer]:
     if options.events is not None:
-        stream = sys.stdout if options.events == "-" else _open(options.events)
-        journal = JsonlWriter(stream)
-        stack.callback(journal.close)
-        yield journal
+        yield JsonlWriter(sys.stdout if options.events == "-" else _open(options.events))
     if not options.quiet and sys.stderr.isatty():
         from orchestrator.observers.terminal import ProgressDisplay
 
-        yield stack.enter_context(ProgressDisplay())
+        yield ProgressDisplay()
 
 
 def _open(path: str) -> TextIO:
@@ -130,6 +130,8 @@ class _Session:
             if self.signal_name:
                 self.current.cancel(f"interrupted by {self.signal_name}")
             result = await self.current.execute()
+        for observer in self.observers:
+            observer.stop()
         written = self._write(result)
         self._remember(result)
         if self.signal_name:
@@ -179,9 +181,6 @@ class _Session:
         if not options.quiet:
             from orchestrator.cli.tables import print_result
 
-            for observer in self.observers:
-                if hasattr(observer, "stop"):
-                    observer.stop()
             print_result(result, self.workflow)
         if options.json or not written:
             return _print(result.to_json()) and written
@@ -232,5 +231,5 @@ def _write_file(path: Path, result: RunResult) -> bool:
     return True
 
 
-async def _never(call: object) -> None:
+async def _never(call: object, _: object) -> None:
     raise AssertionError(f"{call!r} is made after an interrupt")

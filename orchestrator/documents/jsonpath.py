@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from orchestrator.documents.text import counted, cut, listed, quoted
+from orchestrator.documents.text import counted, cut, listed, quoted, visible
 
 Path = tuple[str | int, ...]
 
@@ -34,19 +34,35 @@ class PathSyntaxError(ValueError):
 class PlaceMissingError(LookupError):
     """A path leads to no place in a value.
 
+    Args:
+        path: The path.
+        found: How many segments of it exist.
+        value: The value that those lead to.
+
     Attributes:
-        message: The part that does exist, and the names or the length found there.
-        found: How many segments of the path do exist.
-        keys: The names found there, if it is an object.
+        found: As above.
+        keys: The property names of that value, sorted; None if it is no object.
     """
 
     def __init__(self, path: Path, found: int, value: Any) -> None:
         self.found = found
         self.keys = sorted(map(str, value)) if isinstance(value, dict) else None
-        part = format_path(path[:found])
-        here = f"at {part!r}" if part else "at its top"
-        self.message = f"no {format_path(path)!r}: {here} is {describe(value)}"
-        super().__init__(self.message)
+        self._path, self._value = path, value
+        super().__init__(self.message("the value"))
+
+    def message(self, root: str) -> str:
+        """What is missing and what is there instead, for a value that messages call `root`."""
+        step, value = self._path[self.found], self._value
+        lacks = (
+            f"has no index {step}" if isinstance(step, int) else f"has no property {quoted(step)}"
+        )
+        if isinstance(step, str) and value and isinstance(value, dict):
+            there = f"it has: {_names(value)}"
+        elif isinstance(step, int) and isinstance(value, list):
+            there = f"length {len(value):,}"
+        else:
+            there = f"it is {describe(value)}"
+        return f"{root}{format_path(self._path[: self.found])} {lacks} ({there})"
 
 
 def parse_path(text: str, start: int = 0) -> tuple[Path, int]:
@@ -202,8 +218,8 @@ def describe(value: Any) -> str:
     """A value in a few words, for messages: its JSON type, and its properties or its length."""
     match value:
         case dict():
-            names = [cut(str(name), 40) for name in sorted(map(str, value))]
-            return f"object with {listed(names, 12)}" if names else "empty object"
+            noun = "property" if len(value) == 1 else "properties"
+            return f"object with {noun} {_names(value)}" if value else "empty object"
         case list():
             return f"array of {counted(len(value), 'item')}" if value else "empty array"
         case str():
@@ -212,9 +228,15 @@ def describe(value: Any) -> str:
             return "null"
         case bool():
             return f"boolean {str(value).lower()}"
+        case int() if value.bit_length() > 128:
+            return f"integer of {value.bit_length():,} bits"
         case int():
             return f"integer {value}"
         case float():
             return f"number {value}"
         case _:
             return f"Python {type(value).__name__}"
+
+
+def _names(value: dict[Any, Any]) -> str:
+    return visible(listed((cut(name, 40) for name in sorted(map(str, value))), 12))

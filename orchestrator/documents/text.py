@@ -19,8 +19,8 @@ def cut(text: str, limit: int) -> str:
 
 
 def quoted(text: str, limit: int = 80) -> str:
-    """A name or a string as messages show it: in double quotes, escaped as in JSON, cut."""
-    return json.dumps(cut(text, limit), ensure_ascii=False)
+    """A name or string as messages show it: in double quotes, cut, with every character visible."""
+    return visible(json.dumps(cut(text, limit), ensure_ascii=False))
 
 
 def counted(number: int, what: str) -> str:

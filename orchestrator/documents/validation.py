@@ -1,9 +1,9 @@
-"""pydantic's errors as problems, at the places and with the names that the file has."""
+"""Turns pydantic's validation errors into problems, with our messages, places and fixes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,37 +12,37 @@ from orchestrator.documents.encode import to_json
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.pointer import move_op, pointer, replace_op
 from orchestrator.documents.suggest import certain, nearest
-from orchestrator.documents.text import cut
+from orchestrator.documents.text import cut, quoted, visible
 from orchestrator.errors import Problem
 
 Location = tuple[str | int, ...]
 OwnerOf = Callable[[Location], str | None]
 
-_WANTED = {
-    "string_type": "text",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "int_parsing_size": "a smaller number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "bool_type": "true or false",
-    "int_parsing": "a whole number",
-    "float_parsing": "a number",
-    "bool_parsing": "true or false",
-    "list_type": "a list",
-    "too_short": "a list that is not empty",
-    "string_too_short": "text that is not empty",
-    "string_unicode": "text without halves of surrogate pairs",
-    "dict_type": "an object",
-    "model_type": "an object",
-    "model_attributes_type": "an object",
-    "dataclass_type": "an object",
-    "mapping_type": "an object",
+_TYPES = {
+    "string_type": "string",
+    "int_type": "integer",
+    "int_from_float": "integer",
+    "int_parsing": "integer",
+    "int_parsing_size": "smaller integer",
+    "float_type": "number",
+    "float_parsing": "number",
+    "finite_number": "finite number",
+    "bool_type": "boolean",
+    "bool_parsing": "boolean",
+    "list_type": "array",
+    "too_short": "non-empty array",
+    "string_too_short": "non-empty string",
+    "string_unicode": "string without lone surrogates",
+    "dict_type": "object",
+    "model_type": "object",
+    "model_attributes_type": "object",
+    "dataclass_type": "object",
+    "mapping_type": "object",
 }
 _PATTERNS = {
-    "id": "is no id: letters, digits and _ - . : only",
-    "tool": "names no tool: it is written server:tool",
-    "rate": "is no rate: it is written 10/s, 100/min or 1000/h, from 1 to 9,999,999",
+    "id": 'an id of letters, digits, "_", "-", "." and ":"',
+    "tool": '"server:tool"',
+    "rate": 'a rate like "10/s", "100/min" or "1000/h", from 1 to 9,999,999',
 }
 _LIMITS = {
     "greater_than": ("gt", "more than"),
@@ -59,20 +59,20 @@ def problems_of(
     fields: Mapping[str, Sequence[str]],
     owner_of: OwnerOf = lambda _: None,
 ) -> list[Problem]:
-    """What pydantic found, in our words and with our places.
+    """The problems that pydantic found, one for each place in the data.
 
     Args:
         error: As pydantic raised it.
         data: What was validated.
-        fields: For each kind of object, by the name of the list or field that holds it ("" for the
-            top), the names of its fields.
+        fields: The field names of each kind of object, by the array or field that holds it ("" for
+            the top).
         owner_of: The id of the task that a location lies in, or None.
     """
     translator = _Translator(data, fields, owner_of)
     by_place: dict[str, list[Any]] = {}
     for detail in error.errors(include_url=False, include_context=True):
         if detail["loc"][-1:] == ("[key]",):
-            continue  # no file has a name that is no text; where a dict has one, planning says so
+            continue  # no file has such a name; in a dict, the workflow compiler reports it
         missing = detail["type"] in _MISSING
         where = tuple(_real_location(detail["loc"], data, missing))
         by_place.setdefault(pointer(*where), []).append((where, detail))
@@ -105,17 +105,18 @@ class _Translator:
     def translate(self, path: str, where: Location, details: list[Any]) -> Iterator[Problem]:
         """What is wrong at one place; the members of a union that did not fit are one problem."""
         task = self._owner_of(where)
-        wanted = {_WANTED[d["type"]]: d for d in details if d["type"] in _WANTED}
+        wanted = {_TYPES[d["type"]]: d["type"] for d in details if d["type"] in _TYPES}
         if wanted:
-            given = next(iter(wanted.values()))["input"]
-            mended = of_type(frozenset(d["type"] for d in wanted.values()), given, where)
-            choices = [d["ctx"]["expected"] for d in details if d["type"] == "literal_error"]
-            message = f"has to be {' or '.join([*wanted, *choices])}, not {shown(given)}"
-            hint = _hint([d["type"] for d in wanted.values()], given, where[-1:] == ("args",))
-            operations = () if mended is None else (replace_op(path, mended),)
+            given = next(d["input"] for d in details if d["type"] in _TYPES)
+            kinds = frozenset(wanted.values())
+            choices = [_choices(d) for d in details if d["type"] == "literal_error"]
+            message = f"expected {' or '.join([*wanted, *choices])}, got {describe(given)}"
+            hint = _hint(kinds, given, of_command=where[-1:] == ("args",))
+            meant = of_type(kinds, given, where)
+            operations = () if meant is None else (replace_op(path, meant),)
             yield Problem("wrong_type", message, path, task, (), hint, replacement=operations)
         for detail in details:
-            if detail["type"] not in _WANTED and not (wanted and detail["type"] == "literal_error"):
+            if detail["type"] not in _TYPES and not (wanted and detail["type"] == "literal_error"):
                 yield self._other(detail, path, where, task)
 
     def _other(self, detail: Any, path: str, where: Location, task: str | None) -> Problem:
@@ -125,18 +126,21 @@ class _Translator:
             case "extra_forbidden" | "unexpected_keyword_argument":
                 return self._unknown_field(name, path, where, task)
             case "missing" | "missing_argument":
-                return Problem("missing_field", f"the field {name!r} is required", path, task)
+                return Problem("missing_field", f"missing field {quoted(name)}", path, task)
             case "invalid_key":
-                return Problem("not_json", f"the name {given!r} has to be text", path, task)
+                message = f"expected string as property name, got {describe(given)}"
+                return Problem("not_json", message, path, task)
             case "literal_error":
-                return _wrong_choice(given, str(context["expected"]), path, task)
+                return _wrong_choice(detail, path, task)
             case _ if kind in _LIMITS:
                 key, words = _LIMITS[kind]
-                message = f"has to be {words} {context[key]:g}, not {shown(given)}"
-                return Problem("wrong_value", message, path, task)
-        reason = str(context.get("error") or _PATTERNS.get(name, "has the wrong form"))
-        must = reason.startswith("has to be")
-        message = f"{reason}, not {shown(given)}" if must else f"{shown(given)} {reason}"
+                message = f"expected {words} {context[key]:g}, got {_got(given)}"
+            case "string_pattern_mismatch" if name in _PATTERNS:
+                message = f"expected {_PATTERNS[name]}, got {_got(given)}"
+            case _:
+                message = str(context.get("error", f"invalid value {_got(given)}"))
+                if message.startswith("expected"):
+                    message = f"{message}, got {describe(given)}"
         return Problem("wrong_value", message, path, task)
 
     def _unknown_field(self, name: str, path: str, where: Location, task: str | None) -> Problem:
@@ -146,8 +150,8 @@ class _Translator:
         if (name, holder) not in self._near:
             self._near[name, holder] = nearest(name, known)
         near = self._near[name, holder]
-        hint = "" if near else f"known are {', '.join(known)}"
-        message = f"there is no field {name!r}"
+        hint = "" if near else f"known fields: {', '.join(known)}"
+        message = f"unknown field {quoted(name)}"
         moved = self._moved(name, near, where)
         return Problem("unknown_field", message, path, task, near, hint, replacement=moved)
 
@@ -163,31 +167,34 @@ class _Translator:
         return (move_op(pointer(*where), pointer(*where[:-1], field)),)
 
 
-def _wrong_choice(given: Any, allowed: str, path: str, task: str | None) -> Problem:
-    values = [value.strip("'") for value in allowed.replace(" or ", ", ").split(", ")]
+def _choices(detail: Any) -> str:
+    """The values of a Literal, which pydantic writes as `'a', 'b' or 'c'`."""
+    return str(detail["ctx"]["expected"]).replace("'", '"').replace(" or ", ", ")
+
+
+def _wrong_choice(detail: Any, path: str, task: str | None) -> Problem:
+    given, allowed = detail["input"], _choices(detail)
+    values = [value.strip('"') for value in allowed.split(", ")]
     near = nearest(given, values) if isinstance(given, str) else ()
     meant = certain(given, near) if isinstance(given, str) else None
     operations = () if meant is None else (replace_op(path, meant),)
-    message = f"{shown(given)} is none of {allowed}"
+    message = f"expected one of {allowed}, got {_got(given)}"
     return Problem("wrong_value", message, path, task, near[:1], replacement=operations)
 
 
-def _hint(kinds: Iterable[str], given: Any, of_command: bool) -> str:
-    kinds = set(kinds)
+def _hint(kinds: frozenset[str], given: Any, *, of_command: bool) -> str:
     if "list_type" in kinds and isinstance(given, str):
-        if of_command:  # each word is an argument, as a shell would have it
-            return f"write {cut(to_json(given.split()), 80)}"
-        return f'write ["{shown(given)[1:-1]}"]'
+        words = given.split() if of_command else [given]  # split as a shell would
+        return f"write {cut(visible(to_json(words)), 80)}"
     if kinds & {"int_type", "float_type"} and isinstance(given, str):
-        return "without the quotes" if given.replace(".", "", 1).isdecimal() else ""
-    return "in quotes" if kinds == {"string_type"} and isinstance(given, int | float) else ""
+        return "remove the quotes" if given.replace(".", "", 1).isdecimal() else ""
+    return "put it in quotes" if kinds == {"string_type"} and isinstance(given, int | float) else ""
 
 
-def shown(value: Any) -> str:
-    """A value as it may stand in a message: never long, and never deep."""
-    if isinstance(value, str):
-        return repr(cut(value, 60))
-    return describe(value).removeprefix("the number ")[:60]
+def _got(value: Any) -> str:
+    """A value of the right type, short: a string or a number as it is written."""
+    described = describe(value)
+    return described.removeprefix("string ").removeprefix("integer ").removeprefix("number ")
 
 
 _LISTS = ("depends_on", "locks", "on")  # of names
@@ -200,9 +207,9 @@ def of_type(kinds: frozenset[str], given: Any, where: tuple[str | int, ...]) -> 
     """The value that was meant by one of a wrong type; None if that is not certain.
 
     Args:
-        kinds: What pydantic calls the types that are wanted.
+        kinds: What pydantic calls the expected types.
         given: The value.
-        where: Where it stands.
+        where: Its location.
     """
     match given:
         case bool():

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import anyio
 
-from orchestrator.calls.call import Call, OnProgress
+from orchestrator.calls.call import Attempt, Call, OnProgress
 from orchestrator.calls.retry import Decision
 from orchestrator.engine.events import (
     Announcer,
@@ -47,16 +47,16 @@ class Emitter:
         """Milliseconds since the run began."""
         return self.clock.now_ms()
 
-    def waiting(self, call: Call) -> None:
+    def waiting(self, call: Call, attempt: Attempt) -> None:
         """A call has to wait."""
-        self.announce(TaskWaiting(self.now_ms(), call.task, call.item, call.waiting_for))
+        self.announce(TaskWaiting(self.now_ms(), call.task, call.item, attempt.waiting_for))
 
     def held(self, task: str, waiting_for: str) -> None:
         """A task has to wait before its call is made up."""
         if self.announce:
             self.announce(TaskWaiting(self.now_ms(), task, None, waiting_for))
 
-    def started(self, call: Call, now: float) -> None:
+    def started(self, call: Call, attempt: Attempt, now: float) -> None:
         """An attempt begins."""
         self.announce(
             TaskStarted(
@@ -65,15 +65,15 @@ class Emitter:
                 call.server,
                 call.tool,
                 self._plan.tasks[call.task].generation,
-                call.attempts,
-                call.waited_s * 1000,
+                attempt.number,
+                attempt.waited_s * 1000,
                 call.conversions,
                 call.item,
                 call.is_fallback,
             )
         )
 
-    def failed(self, call: Call, error: TaskError, decision: Decision) -> None:
+    def failed(self, call: Call, attempt: Attempt, error: TaskError, decision: Decision) -> None:
         """An attempt has failed, and what follows was decided."""
         if self.announce:
             wait_s = decision.wait_s
@@ -82,21 +82,21 @@ class Emitter:
                     self.now_ms(),
                     call.task,
                     call.item,
-                    call.attempts,
+                    attempt.number,
                     error,
                     None if wait_s is None else wait_s * 1000,
                     decision.reason,
                 )
             )
 
-    def progress_of(self, call: Call) -> OnProgress | None:
+    def progress_of(self, task: str, item: int | None) -> OnProgress | None:
         """What tells of the progress of a call; None if nobody would hear of it."""
         if not self.announce:
             return None
 
         def tell(progress: float, total: float | None, message: str) -> None:
             now_ms = self.now_ms()
-            self.announce(TaskProgress(now_ms, call.task, call.item, progress, total, message))
+            self.announce(TaskProgress(now_ms, task, item, progress, total, message))
 
         return tell
 

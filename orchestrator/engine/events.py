@@ -1,21 +1,19 @@
-"""What a run tells the world: frozen records, given to observers as they happen.
-
-The rule of this file: an observer is told and cannot answer; one that fails is dropped, and the run
-goes on.
-"""
+"""What a run reports: frozen events, sent to observers as they happen."""
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from orchestrator.engine.result import ItemResult, RunResult, TaskResult
 from orchestrator.errors import TaskError
 from orchestrator.schema.coercion import Conversion
 
 logger = logging.getLogger("orchestrator")
+_INNER_CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +21,20 @@ class Event:
     """Something that happened in a run.
 
     Attributes:
+        name: The class in snake case, such as `task_settled`.
         at_ms: When, milliseconds since the run began.
     """
 
     name: ClassVar[str] = "event"
     at_ms: float
 
+    def __init_subclass__(cls) -> None:
+        cls.name = _INNER_CAPITAL.sub("_", cls.__name__).lower()
+
     def to_dict(self) -> dict[str, Any]:
         """The event as a JSON object; `event` is its name."""
-        document = {"event": self.name, "at_ms": round(self.at_ms, 3)}
-        for field in fields(self)[1:]:
+        document: dict[str, Any] = {"event": self.name}
+        for field in fields(self):
             value = getattr(self, field.name)
             is_time = field.name.endswith("_ms") and value is not None
             document[field.name] = round(value, 3) if is_time else _plain(value)
@@ -44,7 +46,7 @@ def _plain(value: Any) -> Any:
         case TaskResult() | RunResult() | TaskError() | ItemResult():
             return value.to_dict()
         case Conversion():
-            return {"path": value.path, "given": value.given, "wanted": value.wanted}
+            return asdict(value)
         case tuple():
             return [_plain(item) for item in value]
     return value
@@ -52,9 +54,8 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted(Event):
-    """The run begins: its first call can be made; servers that it needs later may be starting."""
+    """The run begins: its first call can be made. Servers it needs later may still be starting."""
 
-    name: ClassVar[str] = "run_started"
     run_id: str
     workflow: str
     schedule: str
@@ -63,18 +64,16 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class GenerationStarted(Event):
-    """A generation is dispatched; told under the schedule `generations` only."""
+    """A generation is dispatched; only under the schedule `generations`."""
 
-    name: ClassVar[str] = "generation_started"
     generation: int
     tasks: list[str]
 
 
 @dataclass(frozen=True, slots=True)
 class TaskWaiting(Event):
-    """A call of a task waits: for its server, for the check of the plan, for a lock or a limit."""
+    """A call waits for its server, the check of the plan, a lock or a limit."""
 
-    name: ClassVar[str] = "task_waiting"
     task: str
     item: int | None
     waiting_for: str
@@ -82,9 +81,8 @@ class TaskWaiting(Event):
 
 @dataclass(frozen=True, slots=True)
 class TaskStarted(Event):
-    """An attempt of a task, of one of its items or of its fallback is about to call."""
+    """An attempt of a task, an item or a fallback is about to call its tool."""
 
-    name: ClassVar[str] = "task_started"
     task: str
     server: str
     tool: str
@@ -98,9 +96,8 @@ class TaskStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class TaskProgress(Event):
-    """The tool of a task tells how far it is; `total` is None where it does not know."""
+    """The tool of a task reports its progress; `total` is None if it is unknown."""
 
-    name: ClassVar[str] = "task_progress"
     task: str
     item: int | None
     progress: float
@@ -110,9 +107,8 @@ class TaskProgress(Event):
 
 @dataclass(frozen=True, slots=True)
 class RetryDecided(Event):
-    """An attempt failed, and what follows: the next one after `wait_ms`, or none if it is None."""
+    """An attempt failed. The next one starts after `wait_ms`; None: there is no next one."""
 
-    name: ClassVar[str] = "retry_decided"
     task: str
     item: int | None
     attempt: int
@@ -123,9 +119,8 @@ class RetryDecided(Event):
 
 @dataclass(frozen=True, slots=True)
 class ItemSettled(Event):
-    """An item of a `for_each` has ended. Told once for each."""
+    """An item of a `for_each` has ended; reported once for each item."""
 
-    name: ClassVar[str] = "item_settled"
     task: str
     item: int
     result: ItemResult
@@ -133,9 +128,8 @@ class ItemSettled(Event):
 
 @dataclass(frozen=True, slots=True)
 class TaskSettled(Event):
-    """A task has ended, in whatever way. Told exactly once for each task."""
+    """A task has ended; reported exactly once for each task."""
 
-    name: ClassVar[str] = "task_settled"
     task: str
     result: TaskResult
 
@@ -144,7 +138,6 @@ class TaskSettled(Event):
 class RunSettled(Event):
     """The run has ended; every task has settled."""
 
-    name: ClassVar[str] = "run_settled"
     result: RunResult
 
 
@@ -157,16 +150,13 @@ class ServerEvent(Event):
 
 @dataclass(frozen=True, slots=True)
 class ServerStarting(ServerEvent):
-    """A server is being started, or started again."""
-
-    name: ClassVar[str] = "server_starting"
+    """A server is being started or restarted."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerReady(ServerEvent):
     """A server has answered and listed its tools."""
 
-    name: ClassVar[str] = "server_ready"
     protocol: str
     tools: int
     duration_ms: float
@@ -174,17 +164,15 @@ class ServerReady(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class ServerFailed(ServerEvent):
-    """A server did not start, or a session with it has ended unasked."""
+    """A server did not start, or a session ended unexpectedly."""
 
-    name: ClassVar[str] = "server_failed"
     error: TaskError
 
 
 @dataclass(frozen=True, slots=True)
 class ServerToolsChanged(ServerEvent):
-    """A server has changed its tools while it ran, and they were listed again."""
+    """A running server changed its tools, and they were listed again."""
 
-    name: ClassVar[str] = "server_tools_changed"
     added: tuple[str, ...]
     removed: tuple[str, ...]
     changed: tuple[str, ...]
@@ -192,30 +180,54 @@ class ServerToolsChanged(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class ServerLog(ServerEvent):
-    """A server has sent a log message; `level` is one of RFC 5424, as MCP has them."""
+    """A server sent a log message; `level` is a severity of RFC 5424, as in MCP."""
 
-    name: ClassVar[str] = "server_log"
     level: str
     logger: str
     data: Any
 
 
-Observer = Callable[[Event], None]
+OnEvent = Callable[[Event], None]
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """Receives the events of runs; a subclass inherits a `start` and a `stop` that do nothing.
+
+    The code that makes an observer starts and stops it, a run only calls `on_event`. If that
+    raises, the observer receives nothing more and the run goes on.
+    """
+
+    def start(self) -> None:
+        """Prepare for events."""
+        return
+
+    def on_event(self, event: Event) -> None:
+        """Take an event and return soon: the run waits for it."""
+
+    def stop(self) -> None:
+        """Release everything. May be called again."""
+        return
+
+
+Observers = Iterable[Observer | OnEvent]
 
 
 class Announcer:
-    """Tells each observer each event."""
+    """Sends each event to each observer; a plain function is one, too."""
 
-    def __init__(self, observers: Iterable[Observer]) -> None:
-        self._observers = list(observers)
+    def __init__(self, observers: Observers) -> None:
+        self._receivers: list[OnEvent] = [
+            each.on_event if isinstance(each, Observer) else each for each in observers
+        ]
 
     def __bool__(self) -> bool:
-        return bool(self._observers)
+        return bool(self._receivers)
 
     def __call__(self, event: Event) -> None:
-        for observer in tuple(self._observers):
+        for receive in tuple(self._receivers):
             try:
-                observer(event)
+                receive(event)
             except Exception:
-                self._observers.remove(observer)
-                logger.exception("observer %r failed and is told nothing more", observer)
+                self._receivers.remove(receive)
+                logger.exception("observer %r failed and receives no more events", receive)

@@ -13,8 +13,8 @@ from typing import Any
 
 import anyio
 
-from orchestrator.calls.call import FREE, Call, Caller, Gate, ServerPolicy
-from orchestrator.calls.middleware import is_never_repeated
+from orchestrator.calls.call import FREE, Attempt, Call, Caller, Gate, ServerPolicy
+from orchestrator.calls.middleware import is_never_retried
 from orchestrator.calls.retry import decide_retry, is_lost
 from orchestrator.engine.decide import Start, StartEach, first_failure, start, with_fallback_error
 from orchestrator.engine.emitter import Emitter
@@ -45,6 +45,7 @@ class Executor:
         servers: What the configuration says about calls, by server.
         limit: How many calls the run has in flight at most; 0 = no limit.
         reporter: Is told of the items that end.
+        run_id: The id of the run.
         gate: Holds calls back; None if all may go out.
     """
 
@@ -57,6 +58,7 @@ class Executor:
         servers: Mapping[str, ServerPolicy],
         limit: int,
         reporter: Emitter,
+        run_id: str,
         gate: Gate | None = None,
     ) -> None:
         self._call = call
@@ -65,6 +67,7 @@ class Executor:
         self._servers = servers
         self._limit = limit
         self._reporter = reporter
+        self._run_id = run_id
         self._gate = gate
 
     async def pass_gate(self, job: TaskState, target: CallTemplate) -> bool:
@@ -82,82 +85,94 @@ class Executor:
         job.held, job.note, job.scope = None, "", None
         return True
 
-    def prepare(self, job: TaskState) -> Call | None:
-        """The call of a task, if it waits for nothing but a slot of the run."""
+    def prepare(self, job: TaskState) -> Attempt | None:
+        """The state of the call of a task, if it waits for nothing but a slot of the run."""
         task, decision = job.task, job.decision
         if task.policies is not PLAIN or not isinstance(decision, Start):
             return None
-        call = job.call = self._new_call(job, task, decision)
-        job.decision = None
-        call.is_free = not self._servers.get(task.server, FREE).limits_of(call)
-        return call if call.is_free else None
+        call = job.decision = self._new_call(job, task, decision)
+        attempt = job.attempt = self._new_attempt(job)
+        policy = self._servers.get(task.server)
+        attempt.has_slot = policy is None or not policy.limits_of(call)
+        return attempt if attempt.has_slot else None
 
     def perform(self, job: TaskState) -> Awaitable[Outcome]:
         """Carry out what was decided. Raises nothing but cancellation."""
-        return self._perform(job) if job.call is None else self._outcome(job.call)
+        call, attempt = job.decision, job.attempt
+        if isinstance(call, Call) and attempt is not None:
+            return self._outcome(call, attempt)
+        return self._perform(job)
 
     async def _perform(self, job: TaskState) -> Outcome:
         outcome: Outcome
         match job.decision:
             case Start() as decision:
-                call = job.call = self._new_call(job, job.task, decision)
-                outcome = await self._outcome(call)
+                call = self._new_call(job, job.task, decision)
+                job.attempt = self._new_attempt(job)
+                outcome = await self._outcome(call, job.attempt)
             case StartEach(items):
                 outcome = await self._each(job, items)
             case failure:
-                assert failure is not None
+                assert isinstance(failure, Failure)
                 outcome = failure
         has_fallback = job.task.policies.fallback is not None and job.reason is None
         if isinstance(outcome, Failure) and has_fallback:
             return await self._fall_back(job, outcome)
         return outcome
 
-    def _new_call(self, job: TaskState, target: CallTemplate, decision: Start) -> Call:
+    def _new_call(
+        self, job: TaskState, target: CallTemplate, decision: Start, item: int | None = None
+    ) -> Call:
         task, policies = job.task, job.task.policies
         tool = self._tools.get(target.target)
-        call = Call(
+        is_fallback = target is not task
+        return Call(
             task.id,
             target.server,
             target.tool,
             decision.arguments,
             self._timeout_of(task.timeout_s, target.server),
-            job.priority,
+            job.priority if item is None else (*job.priority, item),
             tool is not None and tool.read_only is False,
             decision.conversions,
-            locks=decision.locks,
-            retry=policies.retry,
-            safe=tool.is_safe if tool is not None else None,
-            extends=policies.timeout_resets_on_progress,
-            group=self,
+            item,
+            decision.locks,
+            None if is_fallback else policies.retry,
+            tool.is_safe if tool is not None else None,
+            policies.timeout_resets_on_progress,
+            is_fallback,
+            self._run_id,
         )
-        call.on_progress = self._reporter.progress_of(call)
+
+    def _new_attempt(self, job: TaskState, item: int | None = None) -> Attempt:
+        attempt = Attempt(self._reporter.progress_of(job.task.id, item))
         if job.waited_s:
-            call.waited_s, job.waited_s = job.waited_s, 0.0
-        return call
+            attempt.waited_s, job.waited_s = job.waited_s, 0.0
+        return attempt
 
     def _timeout_of(self, timeout_s: float | None, server: str) -> float:
         return self._servers.get(server, FREE).timeout_s if timeout_s is None else timeout_s
 
-    async def _outcome(self, call: Call) -> Success | Failure:
+    async def _outcome(self, call: Call, attempt: Attempt) -> Success | Failure:
         try:
-            return Success(await self._call(call))
+            return Success(await self._call(call, attempt))
         except CallError as failure:
-            self._tell_of_a_loss(call, failure.error)
+            self._tell_of_a_loss(call, attempt, failure.error)
             return Failure(failure.error)
         except Exception as bug:
             logger.exception("task %r: a bug in the caller", call.task)
             return Failure(internal(bug))
 
-    def _tell_of_a_loss(self, call: Call, error: TaskError) -> None:
+    def _tell_of_a_loss(self, call: Call, attempt: Attempt, error: TaskError) -> None:
         """Say why a lost call was not repeated, where no policy has looked at it."""
-        if is_lost(error) and is_never_repeated(call):
-            decision = decide_retry(error, call.attempts, None, call.safe, 0.0)
-            self._reporter.failed(call, error, decision)
+        if is_lost(error) and is_never_retried(call):
+            decision = decide_retry(error, attempt.number, None, call.safe, 0.0)
+            self._reporter.failed(call, attempt, error, decision)
 
     async def _each(self, job: TaskState, items: list[Any]) -> Outcome:
         """One call for each item, by as many workers as there may be calls at a time."""
         results: list[ItemResult | None] = [None] * len(items)
-        in_flight: dict[int, Call] = {}
+        in_flight: dict[int, Attempt] = {}
         job.items, job.in_flight = results, in_flight
         numbered = iter(enumerate(items))
 
@@ -178,7 +193,7 @@ class Executor:
         return _joined([result for result in results if result is not None])
 
     async def _item(
-        self, job: TaskState, in_flight: dict[int, Call], numbered: tuple[int, Any]
+        self, job: TaskState, in_flight: dict[int, Attempt], numbered: tuple[int, Any]
     ) -> ItemResult:
         index, item = numbered
         task = job.task
@@ -188,12 +203,11 @@ class Executor:
             decision = start(task, scope, tool, task.policies.locks)
         except CallError as failure:
             return ItemResult(index, Failure(failure.error))
-        call = self._new_call(job, task, decision)
-        call.item, call.priority = index, (*job.priority, index)
-        in_flight[index] = call
-        outcome = await self._outcome(call)
+        call = self._new_call(job, task, decision, index)
+        attempt = in_flight[index] = self._new_attempt(job, index)
+        outcome = await self._outcome(call, attempt)
         del in_flight[index]
-        return ended(call, outcome, self._reporter.zero)
+        return ended(index, attempt, outcome, self._reporter.zero)
 
     async def _fall_back(self, job: TaskState, failure: Failure) -> Outcome:
         """What stands in for a task that failed; if that fails too, both errors are told."""
@@ -221,9 +235,8 @@ class Executor:
         held = tuple(lock for lock in job.task.policies.locks if not lock.of_item)
         decision = start(fallback, scope, tool, held)
         call = self._new_call(job, fallback, decision)
-        call.retry, call.is_fallback = None, True
-        job.fallback = call
-        return await self._call(call)
+        job.fallback = self._new_attempt(job)
+        return await self._call(call, job.fallback)
 
 
 def _joined(items: list[ItemResult]) -> Success | Failure:

@@ -7,14 +7,14 @@ state of a run. Each task settles exactly once; what ends the run early is writt
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeGuard
 
 import anyio
 from anyio.abc import TaskGroup
 
-from orchestrator.calls.call import Caller, Gate, ServerPolicy
+from orchestrator.calls.call import Attempt, Call, Caller, Gate, ServerPolicy
 from orchestrator.calls.limits import Locks
 from orchestrator.calls.middleware import (
     Random,
@@ -31,7 +31,8 @@ from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.events import (
     Announcer,
     GenerationStarted,
-    Observer,
+    Observers,
+    OnEvent,
     RunSettled,
     RunStarted,
     TaskSettled,
@@ -57,7 +58,7 @@ MOMENT = 4
 
 NO_TOOLS: Mapping[str, Tool] = {}
 NO_POLICIES: Mapping[str, ServerPolicy] = {}
-Listen = Callable[[Observer], AbstractContextManager[None]]
+Listen = Callable[[OnEvent], AbstractContextManager[None]]
 
 
 class Run:
@@ -96,7 +97,7 @@ class Run:
         listen: Listen | None = None,
         gate: Gate | None = None,
         random: Random = no_jitter,
-        observers: Iterable[Observer] = (),
+        observers: Observers = (),
         schedule: Schedule | None = None,
         max_concurrency: int | None = None,
         estimates: Mapping[str, float] | None = None,
@@ -132,6 +133,7 @@ class Run:
             servers=servers,
             limit=self._limit,
             reporter=self._report,
+            run_id=run_id,
             gate=gate,
         )
         self._results: dict[str, TaskResult] = {}
@@ -143,6 +145,7 @@ class Run:
         self._held = 0
         self._estimates = estimates or {}
         self._priorities: Mapping[str, float] = {}
+        self._carry = self._carry_out  # one bound method for all tasks that wait
 
     def _with_policies(
         self,
@@ -279,13 +282,14 @@ class Run:
         job.priority = self._priorities.get(task_id, 0.0), job.task.index
         free = self._performer.prepare(job) if self._gate is None else None
         if free is None or self._crew is None:
-            tasks.start_soon(self._carry_out, job, then)
+            tasks.start_soon(self._carry, job, then)
             return
         free.queued_at = anyio.current_time()
         free.end_by = self._crew
         if self._announce and self._crew.is_busy():
-            self._report.waiting(free)
-        self._crew.start_soon(tasks, self._carry_out, job, then, priority=job.priority, who=free)
+            assert isinstance(job.decision, Call)
+            self._report.waiting(job.decision, free)
+        self._crew.start_soon(tasks, self._carry, job, then, priority=job.priority, who=free)
 
     async def _carry_out(self, job: TaskState, then: Then) -> None:
         """Carry a task out until it has settled. Raises nothing but cancellation."""
@@ -350,7 +354,11 @@ class Run:
 
     def _unless_ended(self, call_next: Caller) -> Caller:
         """Makes no call whose slot came together with the end of the run: that cancels it."""
-        return lambda call: call_next(call) if self._stop is None else anyio.sleep_forever()
+
+        def call_unless_ended(call: Call, attempt: Attempt) -> Awaitable[Any]:
+            return call_next(call, attempt) if self._stop is None else anyio.sleep_forever()
+
+        return call_unless_ended
 
     def _note_end(self) -> Stop:
         """Why the tasks are cancelled: by us, or else by the limit of the run or from outside."""

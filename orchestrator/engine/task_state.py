@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import anyio
 
-from orchestrator.calls.call import Call
+from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.limits import FIRST, Priority
 from orchestrator.engine.decide import Start, StartEach
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome
 from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
 
-Decision = Start | StartEach | Failure
+Decision = Start | StartEach | Failure | Call
 """What is to be carried out: of a failure, the fallback."""
 
 
@@ -61,12 +61,12 @@ class TaskState:
 
     Attributes:
         task: The task.
-        decision: What is to be done; None once its call is made up.
+        decision: What is to be done; None once that is under way.
         priority: Of its calls, where they wait for slots.
         reason: Why it was cancelled by itself; None if it was not.
-        call: Its call, and `fallback` that of its fallback.
+        attempt: The state of its call, and `fallback` that of its fallback's.
         items: How each item of a `for_each` ended, None where it has not.
-        in_flight: The calls of items that have not ended, by their position.
+        in_flight: The state of the calls of items that have not ended, by their position.
         scope: Cancels all items, or the wait for a gate.
         held: What it is going to call when the gate lets it; None if it does not wait for one.
         note: What the gate waits for.
@@ -77,25 +77,20 @@ class TaskState:
     decision: Decision | None = None
     priority: Priority = FIRST
     reason: str | None = None
-    call: Call | None = None
-    fallback: Call | None = None
+    attempt: Attempt | None = None
+    fallback: Attempt | None = None
     items: list[ItemResult | None] | None = None
-    in_flight: Mapping[int, Call] | None = None
+    in_flight: Mapping[int, Attempt] | None = None
     scope: anyio.CancelScope | None = None
     held: CallTemplate | None = None
     note: str = ""
     waited_s: float = 0.0
 
     @property
-    def calls(self) -> list[Call]:
-        """Its calls, but those of items that have ended."""
-        own = (self.call, self.fallback, *(self.in_flight or {}).values())
-        return [call for call in own if call is not None]
-
-    @property
     def has_begun(self) -> bool:
         """Whether any attempt has begun."""
-        begun = any(call.started_at is not None for call in self.calls)
+        attempts = (self.attempt, self.fallback, *(self.in_flight or {}).values())
+        begun = any(each is not None and each.number for each in attempts)
         return begun or any(item is not None and item.attempts for item in self.items or ())
 
     def cancel(self, reason: str) -> None:
@@ -103,59 +98,61 @@ class TaskState:
         self.reason = reason
         if self.scope is not None:
             self.scope.cancel()
-        for call in (self.call, self.fallback):
-            if call is not None:
-                call.cancel()
+        for attempt in (self.attempt, self.fallback):
+            if attempt is not None:
+                attempt.cancel()
 
     def activities(self, zero: float) -> Iterator[Activity]:
         """Its calls under way. `zero` is when the run began, on anyio's clock."""
         if self.held is not None:
             yield Activity(self.task.id, None, self.held.target, 0, None, self.note)
             return
-        calls = self.calls if self.fallback is None else [self.fallback]
-        for call in calls:
-            began = call.started_at
-            yield Activity(
-                call.task,
-                call.item,
-                f"{call.server}:{call.tool}",
-                call.attempts,
-                None if began is None else (began - zero) * 1000,
-                call.waiting_for,
-            )
+        fallback = self.task.policies.fallback
+        if self.fallback is not None and isinstance(fallback, CallTemplate):
+            yield self._activity(None, fallback.target, self.fallback, zero)
+        elif self.attempt is not None:
+            yield self._activity(None, self.task.target, self.attempt, zero)
+        for item, attempt in (self.in_flight or {}).items():
+            yield self._activity(item, self.task.target, attempt, zero)
+
+    def _activity(self, item: int | None, target: str, attempt: Attempt, zero: float) -> Activity:
+        began = attempt.started_at
+        since_ms = None if began is None else (began - zero) * 1000
+        return Activity(self.task.id, item, target, attempt.number, since_ms, attempt.waiting_for)
 
     def end_items(self, zero: float) -> None:
         """End the items that have not ended: they were cancelled."""
         items = self.items or []
         cancelled = Cancelled("its task was ended")
-        for position, call in (self.in_flight or {}).items():
-            items[position] = ended(call, cancelled, zero)
+        for position, attempt in (self.in_flight or {}).items():
+            items[position] = ended(position, attempt, cancelled, zero)
         for index, item in enumerate(items):
             items[index] = item or ItemResult(index, cancelled)
         self.in_flight = None
 
     def result(self, outcome: Outcome, zero: float) -> TaskResult:
         """What it came to, if it settles now with this outcome."""
-        task, call = self.task, self.call
+        task, attempt = self.task, self.attempt
         if self.items is not None or self.fallback is not None:
             return self._merged(outcome, zero)
-        if call is None or call.started_at is None:
+        if attempt is None or attempt.started_at is None:
             return TaskResult(task.id, outcome, task.generation)
-        started_ms, duration_ms = times(call, zero)
+        started_ms, duration_ms = times(attempt, zero)
         return TaskResult(
             task.id,
             outcome,
             task.generation,
-            call.attempts,
+            attempt.number,
             started_ms,
             duration_ms,
-            call.waited_s * 1000,
+            attempt.waited_s * 1000,
         )
 
     def _merged(self, outcome: Outcome, zero: float) -> TaskResult:
         """The same for a task of several calls."""
         items = None if self.items is None else tuple(filter(None, self.items))
-        own = [ended(call, outcome, zero) for call in self.calls if call.started_at is not None]
+        attempts = (self.attempt, self.fallback, *(self.in_flight or {}).values())
+        own = [ended(0, each, outcome, zero) for each in attempts if each and each.number]
         parts = [*own, *(item for item in items or () if item.started_ms is not None)]
         if not parts:
             return TaskResult(self.task.id, outcome, self.task.generation, items=items)
@@ -165,7 +162,7 @@ class TaskState:
             self.task.id,
             outcome,
             self.task.generation,
-            sum(part.attempts for part in parts) - (self.fallback.attempts if self.fallback else 0),
+            sum(part.attempts for part in parts) - (self.fallback.number if self.fallback else 0),
             started_ms,
             (anyio.current_time() - zero) * 1000 - started_ms,
             sum(part.waited_ms for part in own) if own else first.waited_ms,
@@ -173,16 +170,16 @@ class TaskState:
         )
 
 
-def times(call: Call, zero: float) -> tuple[float, float]:
+def times(attempt: Attempt, zero: float) -> tuple[float, float]:
     """When a call that has begun did so, and how long ago that is, milliseconds."""
-    began = call.started_at or zero
+    began = attempt.started_at or zero
     return (began - zero) * 1000, (anyio.current_time() - began) * 1000
 
 
-def ended(call: Call, outcome: Outcome, zero: float) -> ItemResult:
+def ended(index: int, attempt: Attempt, outcome: Outcome, zero: float) -> ItemResult:
     """What a call came to, if it ends now with this outcome."""
-    index = call.item or 0
-    if call.started_at is None:
+    if attempt.started_at is None:
         return ItemResult(index, outcome)
-    started_ms, duration_ms = times(call, zero)
-    return ItemResult(index, outcome, call.attempts, started_ms, duration_ms, call.waited_s * 1000)
+    started_ms, duration_ms = times(attempt, zero)
+    waited_ms = attempt.waited_s * 1000
+    return ItemResult(index, outcome, attempt.number, started_ms, duration_ms, waited_ms)

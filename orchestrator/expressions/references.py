@@ -111,17 +111,17 @@ class Compiler:
             case str():
                 return self._text(value, path)
             case dict() | list() if len(path) >= MAX_DEPTH:
-                self._not_json(path[:8], f"it is nested deeper than {MAX_DEPTH} levels")
+                self._not_json(path[:8], f"nested deeper than {MAX_DEPTH} levels")
             case dict():
                 return self._object(value, path)
             case list():
                 return self._list(value, path)
             case float() if not math.isfinite(value):
-                self._not_json(path, f"{value} is no JSON")
+                self._not_json(path, f"expected JSON value, got {describe(value)}")
             case None | int() | float():
                 pass
             case _:
-                self._not_json(path, f"{describe(value)} is no JSON")
+                self._not_json(path, f"expected JSON value, got {describe(value)}")
         return Literal(value)
 
     def _list(self, value: list[Any], path: Path) -> Literal | ListTemplate:
@@ -142,7 +142,7 @@ class Compiler:
 
     def _name(self, name: Any, path: Path) -> Literal | Text:
         if not isinstance(name, str):
-            self._not_json(path, f"the name {name!r} has to be text")
+            self._not_json(path, f"expected string as property name, got {describe(name)}")
             return Literal(name)
         template = self._text(name, (*path, name), keeps_type=False)
         return Text((template,)) if isinstance(template, Reference | Computed) else template
@@ -151,7 +151,7 @@ class Compiler:
         self, text: str, path: Path, *, keeps_type: bool = True
     ) -> Literal | Text | Reference | Computed:
         if not text.isascii() and _SURROGATE.search(text):
-            self._not_json(path, "it holds half of a surrogate pair")
+            self._not_json(path, "string contains a lone surrogate")
         if "$" not in text:
             return Literal(text)
         try:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.documents.jsonpath import Path, PlaceMissingError, describe, follow, format_path
+from orchestrator.documents.jsonpath import Path, PlaceMissingError, follow, format_path
+from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError
 
 
@@ -122,7 +123,7 @@ class Reference:
                 holder = follow(value, self.path[:-1])
                 if isinstance(holder, list | str):
                     return len(holder)
-            raise self._missing(value, missing) from None
+            raise self._missing(missing) from None
 
     def _root(self, scope: Scope) -> Any:
         match self.root:
@@ -147,24 +148,26 @@ class Reference:
         state = {"error": "failed", "pending": "has not run"}.get(status, f"was {status}")
         return CallError(
             "reference_error",
-            f"{self.text}: task {self.name!r} {state}, so it has no output "
-            f"(${{OUTPUT[{self.name}]}} would be null)",
+            f"{self.text}: task {quoted(str(self.name))} {state}, so it has no output; "
+            f"${{OUTPUT[{self.name}]}} gives null instead",
             reference=self.text,
             task=self.name,
             status=status,
         )
 
-    def _missing(self, value: Any, missing: PlaceMissingError) -> CallError:
-        part = format_path(self.path[: missing.found])
-        wanted = format_path(self.path[missing.found : missing.found + 1])
-        found = describe(follow(value, self.path[: missing.found]))
+    def _missing(self, missing: PlaceMissingError) -> CallError:
+        base, here = self._base(), missing.found
+        step = format_path(self.path[here : here + 1])
+        message = missing.message(base)
+        if self.text != f"{base}{format_path(self.path[: here + 1])}":
+            message = f"{self.text}: {message}"
         return CallError(
             "reference_error",
-            f"{self.text}: there is no {wanted}, {self._base()}{part} is {found}",
+            message,
             reference=self.text,
             path=format_path(self.path),
-            exists=part,
-            missing=wanted,
+            exists=format_path(self.path[:here]),
+            missing=step,
             keys=missing.keys,
         )
 

@@ -1,7 +1,7 @@
 """Observers of a run.
 
-Rule: an observer receives events and gives nothing back; each can be deleted without touching the
-rest.
+Rule: an observer receives events and returns nothing; deleting one touches nothing else. The
+`Observer` protocol is in `engine.events`: `start`, `on_event`, `stop`.
 
 - `terminal` shows progress, `jsonl` writes events to a file, `statistics` keeps call times.
 """

@@ -11,10 +11,10 @@ import sys
 from typing import TextIO
 
 from orchestrator.documents.encode import to_json
-from orchestrator.engine.events import Event
+from orchestrator.engine.events import Event, Observer
 
 
-class JsonlWriter:
+class JsonlWriter(Observer):
     """An observer that writes each event to a stream as one line of JSON.
 
     Args:
@@ -25,7 +25,8 @@ class JsonlWriter:
         self._stream = stream
         self._broken = False
 
-    def __call__(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
+        """Write a line, whole and at once, so that a reader can follow the run."""
         if self._broken:
             return
         try:
@@ -42,7 +43,7 @@ class JsonlWriter:
             message = f"orchestrator: events are not written any more: {error.strerror}"
             print(message, file=sys.stderr)
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """Close the stream, unless it is stdout."""
         if self._stream is not sys.stdout:
             self._stream.close()

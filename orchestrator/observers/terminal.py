@@ -9,8 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -23,6 +21,7 @@ from orchestrator.engine.events import (
     Event,
     GenerationStarted,
     ItemSettled,
+    Observer,
     RetryDecided,
     RunSettled,
     RunStarted,
@@ -50,7 +49,7 @@ class _Row:
     waits: bool = False
 
 
-class ProgressDisplay:
+class ProgressDisplay(Observer):
     """An observer that shows each running task of the current generation.
 
     Args:
@@ -73,23 +72,16 @@ class ProgressDisplay:
             refresh_per_second=8,
         )
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Show it."""
         self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def stop(self) -> None:
-        """Take it off the screen."""
+        """Remove it from the screen."""
         self._live.stop()
 
-    def __call__(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
+        """Update what is shown."""
         match event:
             case ServerStarting(server=server):
                 self._servers[server] = time.monotonic()

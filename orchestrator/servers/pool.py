@@ -17,7 +17,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from orchestrator.calls.adaptive import AdaptiveSlots
-from orchestrator.calls.call import Call, ServerPolicy
+from orchestrator.calls.call import Attempt, Call, ServerPolicy
 from orchestrator.calls.limits import FIRST, Priority, Rate, Slots
 from orchestrator.engine.events import Event, ServerEvent
 from orchestrator.errors import CallError, TaskError
@@ -258,7 +258,7 @@ class ServerPool:
         """The tools of these servers, by `server:tool`: a view that changes when they do."""
         return self._catalog.of(servers)
 
-    async def call(self, call: Call) -> Any:
+    async def call(self, call: Call, attempt: Attempt | None = None) -> Any:
         """Make a call on the least busy session of its server. This is the engine's caller.
 
         A server whose sessions have ended is started again meanwhile. A call that was certainly not
@@ -270,11 +270,12 @@ class ServerPool:
         keeper = self._keepers.get(call.server)
         if keeper is None:
             raise CallError("server_unavailable", f"there is no server {call.server!r}")
+        on_progress = None if attempt is None else attempt.on_progress
         try:
-            return await (await self._session(keeper, call)).call(call)
+            return await (await self._session(keeper, call)).call(call, on_progress)
         except NotExecutedError:
             pass
-        return await (await self._session(keeper, call)).call(call)
+        return await (await self._session(keeper, call)).call(call, on_progress)
 
     async def _session(self, keeper: Supervisor, call: Call) -> Session:
         """A session for a call; what it has listed by then is what the lock says of the tool."""

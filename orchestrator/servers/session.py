@@ -16,7 +16,7 @@ from mcp.client.session import ClientSession, IncomingMessage
 from mcp.types import LoggingMessageNotificationParams, ToolListChangedNotification
 from pydantic import ValidationError
 
-from orchestrator.calls.call import Call
+from orchestrator.calls.call import Call, OnProgress
 from orchestrator.errors import CallError, TaskError
 from orchestrator.schema.tool import Tool
 from orchestrator.schema.violations import check_output
@@ -266,7 +266,7 @@ class Session:
         if first and self._session is not None and fault is not WAS_CLOSED:
             self._listener.on_end(self)
 
-    async def call(self, call: Call) -> Any:
+    async def call(self, call: Call, on_progress: OnProgress | None = None) -> Any:
         """Call a tool and give its output.
 
         Raises:
@@ -281,7 +281,7 @@ class Session:
         self.served = True
         self.in_flight += 1
         try:
-            return await self._call(self._session, call)
+            return await self._call(self._session, call, on_progress)
         except anyio.get_cancelled_exc_class():
             if heard == self._heard and self._attendant is not None:
                 self._attendant.probe_soon()
@@ -291,9 +291,11 @@ class Session:
             if self.failure is not None and not self.in_flight:
                 self._over.set()
 
-    async def _call(self, session: ClientSession, call: Call) -> Any:
+    async def _call(
+        self, session: ClientSession, call: Call, on_progress: OnProgress | None
+    ) -> Any:
         tool, request = call.tool, tool_request(call.tool, call.arguments)
-        with Receipt() as sent, ProgressRelay(call.on_progress, self.server.redact) as progress:
+        with Receipt() as sent, ProgressRelay(on_progress, self.server.redact) as progress:
             try:
                 # Not client.call_tool: it would check the output schema by itself, and lose the
                 # result if it does not fit.

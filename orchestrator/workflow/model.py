@@ -139,7 +139,7 @@ class Workflow(BaseModel):
             return data
         source = (info.context or {}).get("source", "workflow")
         if not isinstance(data, Mapping):
-            message = f"a workflow has to be an object with tasks, not {describe(data)}"
+            message = f"expected object with tasks, got {describe(data)}"
             raise WorkflowError(source, [Problem("wrong_type", message)])
         plain = _plain(data)
         canonical, problems = canonical_workflow(plain)

@@ -12,9 +12,8 @@ from functools import partial
 from typing import Any
 
 from orchestrator.documents.pointer import pointer, steps
-from orchestrator.documents.validation import (
-    Location,
-)
+from orchestrator.documents.text import quoted
+from orchestrator.documents.validation import Location
 from orchestrator.errors import Problem
 
 WORKFLOW_SYNONYMS = {"maxConcurrent": "max_concurrency"}
@@ -61,7 +60,7 @@ def rename(
         target = synonyms.get(name, name)
         if target in renamed:
             names = [other for other in data if synonyms.get(other, other) == target]
-            message = f"{' and '.join(map(repr, names))} are two names of one field: give one"
+            message = f"{' and '.join(map(quoted, names))} name the same field: keep one"
             problems.append(Problem("doubled_field", message, pointer(*at, name), task_of(data)))
         else:
             renamed[target] = value

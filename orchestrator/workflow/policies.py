@@ -65,9 +65,9 @@ class Fallback(BaseModel):
     @model_validator(mode="after")
     def _one_of_the_two(self) -> Self:
         if ("value" in self.model_fields_set) == (self.tool is not None):
-            raise ValueError('has to be {"value": ...} or {"tool": "server:tool", "arguments": {}}')
+            raise ValueError('expected {"value": ...} or {"tool": "server:tool", "arguments": {}}')
         if "value" in self.model_fields_set and self.arguments:
-            raise ValueError("gives arguments, but no tool that takes them")
+            raise ValueError('"arguments" need a "tool"; "value" takes none')
         return self
 
     @model_serializer(mode="wrap")
@@ -89,7 +89,7 @@ def _retry(value: Any) -> Any:
     if isinstance(value, Mapping | Retry | None):
         return value
     if isinstance(value, list):
-        raise ValueError('has to be a number of attempts or {"max_attempts": 3, ...}')
+        raise ValueError('expected integer or {"max_attempts": 3, ...}')
     whole = isinstance(value, float) and value.is_integer()  # 3.0 is an integer of JSON
     return {"max_attempts": int(value) if whole else value}
 
@@ -98,7 +98,7 @@ def _lock(value: Any) -> Any:
     if isinstance(value, Mapping | Lock):
         return value
     if not isinstance(value, str):
-        raise ValueError('has to be a name or {"name": "...", "mode": "shared"}')
+        raise ValueError('expected string or {"name": "...", "mode": "shared"}')
     return {"name": value}
 
 

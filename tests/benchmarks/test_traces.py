@@ -19,7 +19,7 @@ from benchmarks import traced, traces, traces_report
 from benchmarks.measure import RunFailedError
 from benchmarks.recorded import NoTracesError, Order, Trace, family, load, load_all
 from benchmarks.traced import Measured, Results, Variant, Verdict, variants
-from orchestrator.calls.call import Call
+from orchestrator.calls.call import Attempt, Call
 from orchestrator.engine.run import Run
 from orchestrator.workflow.model import Workflow
 from tests.fakes import ScriptedCaller, workflow
@@ -133,7 +133,7 @@ async def test_a_run_takes_exactly_what_is_simulated(number: int) -> None:
     graph = random_trace(random.Random(number), 8)
     plan = Workflow.load(graph.document)
 
-    async def wait(call: Call) -> Any:
+    async def wait(call: Call, _: Attempt) -> Any:
         await anyio.sleep(call.arguments["ms"])
         return {"digest": graph.digests[call.task]}
 
@@ -241,7 +241,7 @@ async def test_the_queue_gives_its_slots_in_the_order_of_asking() -> None:
 
     async def ask(after: float, name: str) -> None:
         await anyio.sleep(after)
-        await queue(Call(name, "fake", name, {}))
+        await queue(Call(name, "fake", name, {}), Attempt())
 
     async with anyio.create_task_group() as group:
         for after, name in ((2, "c"), (0, "a"), (1, "b")):
@@ -254,7 +254,7 @@ async def test_an_answer_that_does_not_come_of_the_right_inputs_is_noticed() -> 
     answers = {f"t{n}": digest for n, digest in enumerate(DIAMOND.digests.values())}
     assert len(set(answers.values())) == 4
 
-    async def answer(call: Call) -> Any:
+    async def answer(call: Call, _: Attempt) -> Any:
         return {"digest": DIAMOND.digests[call.task] if call.task != wrong else "0" * 16}
 
     plan, wrong = Workflow.load(DIAMOND.document), ""

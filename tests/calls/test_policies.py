@@ -14,12 +14,12 @@ import pytest
 import trio.testing
 
 from orchestrator.calls.adaptive import AdaptiveSlots
-from orchestrator.calls.call import Call, ServerPolicy
+from orchestrator.calls.call import Attempt, Call, ServerPolicy
 from orchestrator.calls.limits import Locks, Rate, Slots
 from orchestrator.engine.events import (
     Event,
     ItemSettled,
-    Observer,
+    OnEvent,
     RetryDecided,
     ServerLog,
     TaskProgress,
@@ -144,7 +144,7 @@ async def test_a_retry_repeats_only_the_item_that_failed() -> None:
     plan = workflow(task("a", for_each=["x", "y"], arguments={"name": "$ITEM"}, retry=RETRY))
     made: list[str] = []
 
-    async def caller(call: Call) -> Any:
+    async def caller(call: Call, _: Attempt) -> Any:
         made.append(call.arguments["name"])
         if call.arguments["name"] == "y" and made.count("y") < 3:
             raise failing()
@@ -181,7 +181,7 @@ async def test_ten_thousand_items_take_few_tasks_of_the_event_loop() -> None:
     plan = workflow(task("a", for_each=list(range(10_000))))
     most = 0
 
-    async def caller(call: Call) -> Any:
+    async def caller(call: Call, _: Attempt) -> Any:
         nonlocal most
         most = max(most, trio.lowlevel.current_statistics().tasks_living)
         return call.item
@@ -192,7 +192,7 @@ async def test_ten_thousand_items_take_few_tasks_of_the_event_loop() -> None:
 
 
 async def test_a_bug_in_the_caller_costs_one_item() -> None:
-    async def caller(call: Call) -> Any:
+    async def caller(call: Call, _: Attempt) -> Any:
         return 1 / call.arguments["x"]
 
     plan = workflow(task("a", for_each=[1, 0], arguments={"x": "$ITEM"}))
@@ -205,7 +205,7 @@ async def test_a_bug_in_the_caller_costs_one_item() -> None:
 async def test_a_cancelled_fan_out_keeps_what_had_finished() -> None:
     plan = workflow(task("a", for_each=[1, 2, 9], arguments={"s": "$ITEM"}), timeout_s=5)
 
-    async def caller(call: Call) -> Any:
+    async def caller(call: Call, _: Attempt) -> Any:
         await anyio.sleep(call.arguments["s"])
         return call.arguments["s"]
 
@@ -226,7 +226,7 @@ async def test_a_fallback_tool_takes_the_locks_that_do_not_name_the_item() -> No
     )
     seen: list[Any] = []
 
-    async def caller(call: Call) -> Any:
+    async def caller(call: Call, _: Attempt) -> Any:
         seen.append((call.tool, call.locks, call.is_fallback))
         if call.tool == "a":
             raise failing("no")
@@ -248,7 +248,7 @@ async def test_a_fallback_that_fails_leaves_both_errors() -> None:
         task("d", fallback={"tool": "fake:e", "arguments": {}}),
     )
 
-    async def caller(call: Call) -> Any:
+    async def caller(call: Call, _: Attempt) -> Any:
         if call.tool == "e":
             raise ValueError("a bug")
         raise failing(call.tool)
@@ -279,7 +279,7 @@ async def test_of_two_modes_of_one_name_the_stronger_counts() -> None:
     plan = workflow(task("a", locks=[shared, "x"]), task("b", locks=[shared, shared]))
     seen = {}
 
-    async def caller(call: Call) -> Any:
+    async def caller(call: Call, _: Attempt) -> Any:
         seen[call.task] = call.locks
 
     await Run(plan, caller).execute()
@@ -315,8 +315,8 @@ async def test_waiting_is_told_and_shown() -> None:
     first, second = sorted(state.running, key=lambda activity: activity.waiting_for)
     assert first.target == f"fake:{first.task}"
     assert (first.attempt, first.since_ms, first.waiting_for) == (1, 0, "")
-    assert (second.attempt, second.since_ms, second.waiting_for) == (0, None, "lock 'x'")
-    assert [e.waiting_for for e in events if isinstance(e, TaskWaiting)] == ["lock 'x'"]
+    assert (second.attempt, second.since_ms, second.waiting_for) == (0, None, 'lock "x"')
+    assert [e.waiting_for for e in events if isinstance(e, TaskWaiting)] == ['lock "x"']
     assert run.status().running == ()
 
 
@@ -343,12 +343,12 @@ async def test_an_adaptive_limit_learns_from_the_calls() -> None:
     assert slots.limit == grown // 2
 
 
-async def working(call: Call) -> Any:
+async def working(call: Call, attempt: Attempt) -> Any:
     """A tool that tells every second how far it is, for as long as it is told."""
     for second in range(call.arguments["seconds"]):
         await anyio.sleep(1)
-        if call.on_progress is not None:
-            call.on_progress(second + 1, call.arguments["seconds"], "on the way")
+        if attempt.on_progress is not None:
+            attempt.on_progress(second + 1, call.arguments["seconds"], "on the way")
     return "done"
 
 
@@ -362,7 +362,7 @@ async def test_progress_starts_the_timeout_anew_up_to_a_limit(seconds: int, stat
     assert result["a"].duration_ms == min(seconds * 1000, 15_000)
     if status == "error":
         assert result["a"].error is not None
-        assert "progress or not" in result["a"].error.message
+        assert "made progress but did not answer within 10 x 1.5 s" in result["a"].error.message
 
 
 async def test_without_progress_the_timeout_is_what_it_is() -> None:
@@ -370,7 +370,7 @@ async def test_without_progress_the_timeout_is_what_it_is() -> None:
     result = await Run(plan, ScriptedCaller({"a": [(9, 1)]})).execute()
     assert result["a"].duration_ms == 2000
     assert result["a"].error is not None
-    assert "went 2 s without an answer or progress" in result["a"].error.message
+    assert "sent no answer and no progress for 2 s" in result["a"].error.message
 
 
 async def test_progress_alone_does_not_extend_a_timeout_and_is_told() -> None:
@@ -388,10 +388,10 @@ async def test_progress_alone_does_not_extend_a_timeout_and_is_told() -> None:
 async def test_progress_extends_each_attempt_of_a_retry() -> None:
     made = 0
 
-    async def caller(call: Call) -> Any:
+    async def caller(call: Call, attempt: Attempt) -> Any:
         nonlocal made
         made += 1
-        await working(call)
+        await working(call, attempt)
         if made == 1:
             raise failing()
 
@@ -472,15 +472,15 @@ async def test_a_critical_task_ends_the_run_unless_a_fallback_saves_it() -> None
 
 
 async def test_what_happens_to_servers_is_told_with_the_time_of_the_run() -> None:
-    listeners: list[Observer] = []
+    listeners: list[OnEvent] = []
 
     @contextmanager
-    def listen(tell: Observer) -> Iterator[None]:
+    def listen(tell: OnEvent) -> Iterator[None]:
         listeners.append(tell)
         yield
         listeners.remove(tell)
 
-    async def caller(_: Call) -> None:
+    async def caller(*_: object) -> None:
         await anyio.sleep(1)
         listeners[0](ServerLog(0.0, "fake", "info", "", "hello"))
 
@@ -514,7 +514,7 @@ class Stuck:
     [
         ({}, [(9, 1)], {}, [""]),
         ({"retry": RETRY | {"initial_s": 9}}, [(0, failing())], {}, ["its next attempt"]),
-        ({"locks": ["x"], "depends_on": ["c"]}, [], {}, ["lock 'x'"]),
+        ({"locks": ["x"], "depends_on": ["c"]}, [], {}, ['lock "x"']),
         ({}, [], {"slots": Slots(1, "a slot")}, ["a slot"]),
         ({}, [], {"rate": Rate(1, 9, "the rate")}, ["the rate"]),
         ({"for_each": [1, 2]}, [(9, 1)], {}, ["", ""]),
@@ -550,7 +550,7 @@ async def test_a_large_output_is_held_once_however_many_depend_on_it() -> None:
     large = {"text": "x" * 1_000_000}
     seen: list[Any] = []
 
-    async def caller(call: Call) -> Any:
+    async def caller(call: Call, _: Attempt) -> Any:
         if call.task == "big":
             return large
         seen.append(call.arguments["all"])
@@ -571,8 +571,8 @@ async def test_a_large_output_is_held_once_however_many_depend_on_it() -> None:
 async def test_what_a_run_holds_is_its_outputs_and_little_more(fan_out: bool) -> None:
     count, size = 2000, 10_000
 
-    async def caller(call: Call) -> Any:
-        return "x" * (size + call.attempts)  # a text of its own each time
+    async def caller(_: Call, attempt: Attempt) -> Any:
+        return "x" * (size + attempt.number)  # a text of its own each time
 
     tasks = [task("a", for_each=list(range(count)))]
     plan = workflow(*(tasks if fan_out else [task(f"t{n}") for n in range(count)]))
@@ -646,9 +646,9 @@ async def test_a_call_that_got_its_slot_as_it_was_cancelled_was_not_made() -> No
 async def test_many_items_back_off_at_the_same_time() -> None:
     each = task("a", for_each=list(range(30)), retry=RETRY | {"initial_s": 30, "max_attempts": 2})
 
-    async def caller(call: Call) -> Any:
+    async def caller(_: Call, attempt: Attempt) -> Any:
         await anyio.sleep(0.25)
-        if call.attempts == 1:
+        if attempt.number == 1:
             raise failing()
 
     result = await Run(workflow(each, max_concurrency=1), caller).execute()

@@ -35,7 +35,7 @@ def test_on_narrows_the_kinds() -> None:
     only = retry(on=["timeout"])
     assert decide_retry(error("timeout"), 1, only, None, 0.0).wait_s == 0.5
     assert decide_retry(error(), 1, only, None, 0.0) == Decision(
-        None, "'on' does not name tool_error"
+        None, '"on" does not include tool_error'
     )
 
 
@@ -47,7 +47,7 @@ def test_an_error_that_would_come_again_is_not_retried() -> None:
 def test_the_last_attempt_is_the_last() -> None:
     assert decide_retry(error(), 2, retry(max_attempts=3), None, 0.0).wait_s == 1.0
     decision = decide_retry(error(), 3, retry(max_attempts=3), None, 0.0)
-    assert decision == Decision(None, "it was attempt 3 of 3")
+    assert decision == Decision(None, "this was attempt 3 of 3")
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,9 @@ def test_the_wait_that_a_server_asks_for_is_honoured(asked: Any, wait_s: float |
     ("safe", "attempts", "again", "word"),
     [
         (True, 1, True, "repeatable"),
-        (True, 2, False, "second time"),
+        (True, 2, False, "second attempt"),
         (False, 1, False, "declares the opposite"),
-        (None, 1, False, "says nothing"),
+        (None, 1, False, "declares neither"),
     ],
 )
 def test_without_a_policy_a_lost_call_is_repeated_once_if_its_tool_says_it_may(

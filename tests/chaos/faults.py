@@ -23,7 +23,7 @@ import anyio
 from anyio.abc import SocketStream
 
 from orchestrator import CallError, Server
-from orchestrator.calls.call import Call
+from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.middleware import with_timeout
 from orchestrator.engine.events import Event, ServerFailed, ServerReady, ServerToolsChanged
 from orchestrator.servers.pool import ServerPool
@@ -58,7 +58,7 @@ class Bench:
         said = "answered"
         try:
             call = Call("t", "it", tool, arguments, limit_s)
-            await with_timeout(self.pool.call)(call)
+            await with_timeout(self.pool.call)(call, Attempt())
         except CallError as failure:
             error = failure.error
             told = ("lost", "http_status", "retry_after_s", "failures")

@@ -57,13 +57,13 @@ def broken(tmp_path: Path) -> Path:
 def test_a_finding_is_shown_with_its_line_a_caret_and_what_helps(broken: Path) -> None:
     assert shown(broken, refused(broken)) == (
         """\
-error[wrong_value]: 'text' names no tool: it is written server:tool
+error[wrong_value]: expected "server:tool", got "text"
  --> FILE:3:27 (task 'brief')
   |
 3 |   {"id": "brief", "tool": "text", "argumets": {},
   |                           ^^^^^^
 
-error[unknown_field]: there is no field 'argumets'. Did you mean "arguments"?
+error[unknown_field]: unknown field "argumets". Did you mean "arguments"?
  --> FILE:3:35 (task 'brief')
   |
 3 |   {"id": "brief", "tool": "text", "argumets": {},
@@ -225,7 +225,7 @@ def test_no_colour_is_written_where_no_terminal_is(
     out, err = capsys.readouterr()
     assert out == ""
     assert "\x1b" not in err
-    assert err.startswith("error[wrong_value]: 'text' names no tool")
+    assert err.startswith('error[wrong_value]: expected "server:tool", got "text"')
     assert err.endswith(f"{broken}: 4 errors, nothing was called\n")
 
 
@@ -291,7 +291,7 @@ def test_a_configuration_or_an_input_that_is_wrong_is_a_document_too(
     assert json.loads(out)["file"] == str(servers)
     assert err == (
         f"orchestrator: {servers}: 1 error, nothing was called\n"
-        "  /servers/s/command: has to be text, not 5 (in quotes)\n"
+        "  /servers/s/command: expected string, got integer 5 (put it in quotes)\n"
     )
     servers.write_text("[servers.s]\ncommand = 'none'")
     inputs = tmp_path / "inputs.json"

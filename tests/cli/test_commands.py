@@ -164,7 +164,7 @@ def test_what_is_wrong_with_both_files_is_said_at_once(
     err = capsys.readouterr().err
     assert "error[unreadable_file]: " in err
     assert "none.toml: cannot be read" in err
-    assert "names no tool" in err
+    assert 'expected "server:tool", got "nothing"' in err
     assert "2 errors, nothing was called" in err
 
 
@@ -178,10 +178,10 @@ def test_unknown_servers_and_tools_are_found_before_the_first_call(
 ) -> None:
     path = write({"id": "a", "tool": "fauly:echo"}, echo("b", 1))
     assert main(["run", path, "--servers", servers]) == 2
-    assert "did you mean 'faulty'?" in capsys.readouterr().err
+    assert 'Did you mean "faulty"?' in capsys.readouterr().err
     path = write({"id": "a", "tool": "faulty:ecko"}, echo("b", 1))
     assert main(["run", path, "--servers", servers]) == 2
-    assert "did you mean 'echo'?" in capsys.readouterr().err
+    assert 'Did you mean "echo"?' in capsys.readouterr().err
 
 
 def test_a_server_that_does_not_start_costs_its_own_tasks(
@@ -257,7 +257,7 @@ def test_validate_asks_the_servers_for_their_tools_unless_it_is_told_not_to(
 ) -> None:
     path = write({"id": "a", "tool": "faulty:ecko"})
     assert main(["validate", path, "--servers", servers]) == 2
-    assert "did you mean 'echo'?" in capsys.readouterr().err
+    assert 'Did you mean "echo"?' in capsys.readouterr().err
     assert main(["validate", path, "--servers", servers, "--offline"]) == 0
     arguments = {"arguments": {"value": 1}}
     path = write(arguments | {"id": "a", "tool": "faulty:append", "retry": 2, "max_parallel": 2})
@@ -344,7 +344,7 @@ def test_tools_lists_what_there_is_and_names_what_failed(
     assert "no-such-program" in err
     assert main(["tools", "fauly", "faulty", "none", "--servers", servers]) == 2
     err = capsys.readouterr().err
-    assert "did you mean 'faulty'?" in err
+    assert 'Did you mean "faulty"?' in err
     assert "'none'" in err
 
 
@@ -386,7 +386,7 @@ def test_catalog_prints_tools_and_a_guide_and_names_what_failed(
     assert "faulty:echo(value: any)" in [tool["signature"] for tool in document["tools"]]
     assert main([*catalog, "fauly", "none", "faulty"]) == 2
     err = capsys.readouterr().err
-    assert "did you mean 'faulty'?" in err
+    assert 'Did you mean "faulty"?' in err
     assert "'none'" in err
 
 
@@ -405,7 +405,7 @@ def test_call_makes_one_call_and_prints_its_output(
     assert main([*call, "faulty"]) == 2
     assert "it is written server:tool" in capsys.readouterr().err
     assert main([*call, "faulty:ecko"]) == 2
-    assert "did you mean 'echo'?" in capsys.readouterr().err
+    assert 'Did you mean "echo"?' in capsys.readouterr().err
     assert main([*call, "faulty:delay", "ms=soon"]) == 2
     assert "invalid_arguments: the arguments do not fit faulty:delay: .ms has to be" in (
         capsys.readouterr().err

@@ -186,7 +186,7 @@ def test_a_dry_run_ends_like_a_run(
     assert main(["run", write(append("a", 1), {"id": "b", "tool": "gone:t"}), *run]) == 1
     assert "server_unavailable" in capsys.readouterr().err
     assert main(["run", write({"id": "a", "tool": "faulty:ecko"}), *run]) == 2
-    assert "did you mean 'echo'?" in capsys.readouterr().err
+    assert 'Did you mean "echo"?' in capsys.readouterr().err
 
 
 @pytest.mark.anyio

@@ -179,46 +179,60 @@ def test_what_begins_like_a_path_and_is_none_is_an_error(text: str, message: str
 
 
 @pytest.mark.parametrize(
-    ("value", "path", "found", "keys"),
+    ("value", "path", "found", "keys", "message"),
     [
-        ({"a": {"b": 1}}, ("a", "c"), 1, ["b"]),
-        ({"a": [1]}, ("a", 1), 1, None),
-        ({"a": [1]}, ("a", -2), 1, None),
-        ({"a": [1]}, ("a", "length"), 1, None),
-        ({"0": 1}, (0,), 0, ["0"]),
-        ("text", (0,), 0, None),
-        (None, ("a",), 0, None),
+        ({"a": {"b": 1}}, ("a", "c"), 1, ["b"], '.a has no property "c" (it has: b)'),
+        ({"a": [1]}, ("a", 1), 1, None, ".a has no index 1 (length 1)"),
+        ({"a": [1]}, ("a", -2), 1, None, ".a has no index -2 (length 1)"),
+        (
+            {"a": [1]},
+            ("a", "length"),
+            1,
+            None,
+            '.a has no property "length" (it is array of 1 item)',
+        ),
+        ({"0": 1}, (0,), 0, ["0"], " has no index 0 (it is object with property 0)"),
+        ("text", (0,), 0, None, ' has no index 0 (it is string "text")'),
+        ({}, ("a",), 0, [], ' has no property "a" (it is empty object)'),
+        (None, ("a",), 0, None, ' has no property "a" (it is null)'),
     ],
 )
 def test_a_missing_place_is_an_error_that_says_what_is_there(
-    value: Any, path: tuple[str | int, ...], found: int, keys: list[str] | None
+    value: Any, path: tuple[str | int, ...], found: int, keys: list[str] | None, message: str
 ) -> None:
     with pytest.raises(PlaceMissingError) as caught:
         follow(value, path)
     assert (caught.value.found, caught.value.keys) == (found, keys)
-    assert describe(follow(value, path[:found])) in caught.value.message
+    assert caught.value.message("$OUTPUT[a]") == f"$OUTPUT[a]{message}"
 
 
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ({}, "an empty object"),
-        ({"b": 1, "a": 2}, "an object with a, b"),
-        ({"x" * 50: 1}, f"an object with {'x' * 37}..."),
+        ({}, "empty object"),
+        ({"b": 1, "a": 2}, "object with properties a, b"),
+        ({"x" * 50: 1}, f"object with property {'x' * 37}..."),
         ({f"k{i:02}": 0 for i in range(14)}, "and 2 more"),
-        ([], "an empty array"),
-        ([1, 2], "an array of 2"),
-        ("hi", "the text 'hi'"),
-        ("x" * 50, f"the text '{'x' * 37}...'"),
+        ({"a\u200b\n": 1}, r"object with property a\u200b\u000a"),
+        ("\x7f\ud800\t", r'string "\u007f\ud800\t"'),
+        ([], "empty array"),
+        ([1, 2], "array of 2 items"),
+        ("hi", 'string "hi"'),
+        ("x" * 50, f'string "{"x" * 37}..."'),
         (None, "null"),
-        (True, "true"),
-        (False, "false"),
-        (1.5, "the number 1.5"),
-        ((1,), "a Python tuple"),
+        (True, "boolean true"),
+        (False, "boolean false"),
+        (1.5, "number 1.5"),
+        (-3, "integer -3"),
+        ((1,), "Python tuple"),
     ],
 )
 def test_a_value_is_described_in_a_few_words(value: Any, words: str) -> None:
     assert words in describe(value)
+
+
+def test_an_integer_of_more_digits_than_python_prints_is_described_by_its_size() -> None:
+    assert describe(10**5000) == "integer of 16,610 bits"
 
 
 def rows(name: str) -> list[dict[str, Any]]:

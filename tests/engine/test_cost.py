@@ -82,7 +82,7 @@ def test_objects_for_each_task() -> None:
         """For each task of a run, or of bare anyio, while all wait."""
         done = anyio.Event()
 
-        async def wait(_: object = None) -> None:
+        async def wait(_: object = None, __: object = None) -> None:
             await done.wait()
 
         gc.collect()

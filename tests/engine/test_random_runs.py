@@ -22,7 +22,7 @@ from tests.virtual_asyncio import VirtualLoop
 
 pytestmark = pytest.mark.anyio
 
-CASES = int(os.environ.get("RANDOM_CASES", "200"))
+CASES = int(os.environ.get("RANDOM_CASES", "50"))
 FIRST = int(os.environ.get("FIRST_CASE", "0"))
 SCHEDULES: tuple[Schedule, ...] = ("generations", "dataflow")
 

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from orchestrator.calls.call import Call, ServerPolicy
+from orchestrator.calls.call import Attempt, Call, ServerPolicy
 from orchestrator.calls.limits import Slots
 from orchestrator.engine.events import (
     Event,
@@ -99,7 +99,7 @@ async def test_siblings_overlap_and_a_generation_waits_for_the_whole_one_before(
     meet = [anyio.Event(), anyio.Event()]
     order: list[str] = []
 
-    async def caller(call: Call) -> Any:
+    async def caller(call: Call, _: Attempt) -> Any:
         order.append(call.task)
         if call.task in ("a", "b"):
             mine = call.task == "b"
@@ -119,7 +119,10 @@ async def test_dataflow_does_not_wait_for_siblings_and_generations_do() -> None:
         c_was_called = False
 
         async def caller(
-            call: Call, slow_may_end: anyio.Event = slow_may_end, blocked: bool = blocked
+            call: Call,
+            _: Attempt,
+            slow_may_end: anyio.Event = slow_may_end,
+            blocked: bool = blocked,
         ) -> None:
             nonlocal c_was_called
             if call.task == "slow" and not blocked:
@@ -176,7 +179,7 @@ async def test_a_server_has_its_own_limit_and_writers_take_turns() -> None:
     }
     writing = most_writing = 0
 
-    async def caller(call: Call) -> None:
+    async def caller(call: Call, _: Attempt) -> None:
         nonlocal writing, most_writing
         writing += call.writes
         most_writing = max(most_writing, writing)
@@ -317,7 +320,7 @@ async def test_an_observer_that_fails_is_dropped_and_the_run_goes_on(
     ).execute()
     assert result.status == "success"
     assert isinstance(told[-1], RunSettled)
-    assert caplog.text.count("is told nothing more") == 1
+    assert caplog.text.count("receives no more events") == 1
 
 
 async def test_the_output_is_what_the_workflow_says() -> None:
@@ -373,7 +376,7 @@ async def test_the_first_calls_of_many_go_out_while_the_others_are_started(
     tasks = [f"t{number}" for number in range(100)]
     started: list[int] = []
 
-    async def call(_: Call) -> None:
+    async def call(*_: object) -> None:
         started.append(len(run.status().running))
 
     run = Run(workflow(*tasks), call, schedule=schedule, max_concurrency=0)

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from orchestrator.calls.call import Call, ServerPolicy
+from orchestrator.calls.call import Attempt, Call, ServerPolicy
 from orchestrator.calls.limits import Slots
 from orchestrator.engine.run import Run
 from orchestrator.errors import TaskError
@@ -200,12 +200,12 @@ async def test_a_task_that_fails_fast_keeps_the_next_in_the_queue_from_starting(
 
 
 async def test_calls_of_one_run_know_their_priority_and_measure_themselves() -> None:
-    seen: list[Call] = []
+    seen: list[tuple[Call, Attempt]] = []
 
-    async def caller(call: Call) -> None:
-        seen.append(call)
+    async def caller(call: Call, attempt: Attempt) -> None:
+        seen.append((call, attempt))
         await anyio.sleep(1)
 
     await Run(workflow("a", "b: a"), caller).execute()
-    assert [(call.attempts, call.started_at is not None) for call in seen] == [(1, True)] * 2
-    assert seen[1].timeout_s == 60
+    assert [(each.number, each.started_at is not None) for _, each in seen] == [(1, True)] * 2
+    assert seen[1][0].timeout_s == 60

@@ -331,6 +331,7 @@ def in_workflows() -> Iterator[list[Combination]]:
             yield members[start : start + size]
 
 
+@pytest.mark.slow
 async def test_every_combination_does_what_its_rows_say(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "orchestrator")
     seen = 0
@@ -363,6 +364,7 @@ async def test_a_task_that_is_cancelled_alone_does_what_the_last_table_says(
         assert result.status == row["the run, if all else succeeds"]
 
 
+@pytest.mark.slow
 async def test_the_other_schedule_does_the_same() -> None:
     for chosen in list(in_workflows())[::OTHER_SCHEDULE_EVERY]:
         await check(chosen, "dataflow")

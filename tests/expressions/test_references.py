@@ -146,7 +146,7 @@ def test_a_text_resolves_to(text: str, value: Any) -> None:
 
 
 def test_in_the_older_form_the_shortest_id_is_meant() -> None:
-    with pytest.raises(CallError, match="task 'x' has not run"):
+    with pytest.raises(CallError, match='task "x" has not run'):
         resolve("${x.result.result.y}")
     assert resolve("$OUTPUT[x.result].y") == 1
 
@@ -229,12 +229,15 @@ def test_two_names_that_become_the_same_are_an_error() -> None:
 
 
 def test_values_that_are_no_json_are_faults() -> None:
-    assert fault_of([{1, 2}]) == ("not_json", "a Python set is no JSON")
-    assert fault_of([(1,)]) == ("not_json", "a Python tuple is no JSON")
-    assert fault_of({"x": float("nan")}) == ("not_json", "nan is no JSON")
-    assert fault_of({1: "$INDEX"}) == ("not_json", "the name 1 has to be text")
-    assert fault_of(["\ud800"]) == ("not_json", "it holds half of a surrogate pair")
-    assert fault_of({"\ud800": 1}) == ("not_json", "it holds half of a surrogate pair")
+    assert fault_of([{1, 2}]) == ("not_json", "expected JSON value, got Python set")
+    assert fault_of([(1,)]) == ("not_json", "expected JSON value, got Python tuple")
+    assert fault_of({"x": float("nan")}) == ("not_json", "expected JSON value, got number nan")
+    assert fault_of({1: "$INDEX"}) == (
+        "not_json",
+        "expected string as property name, got integer 1",
+    )
+    assert fault_of(["\ud800"]) == ("not_json", "string contains a lone surrogate")
+    assert fault_of({"\ud800": 1}) == ("not_json", "string contains a lone surrogate")
 
 
 def nested(depth: int) -> Any:
@@ -247,7 +250,7 @@ def nested(depth: int) -> Any:
 def test_what_is_nested_too_deep_is_a_fault() -> None:
     assert resolve(nested(MAX_DEPTH)) is not None
     for depth in (MAX_DEPTH + 1, 100_000):
-        assert fault_of(nested(depth)) == ("not_json", "it is nested deeper than 100 levels")
+        assert fault_of(nested(depth)) == ("not_json", "nested deeper than 100 levels")
 
 
 @pytest.mark.parametrize(
@@ -255,7 +258,7 @@ def test_what_is_nested_too_deep_is_a_fault() -> None:
     [
         (
             "$OUTPUT[a].deep.itmes[0]",
-            "there is no .itmes, $OUTPUT[a].deep is an object with items",
+            '$OUTPUT[a].deep.itmes[0]: $OUTPUT[a].deep has no property "itmes" (it has: items)',
             {
                 "path": ".deep.itmes[0]",
                 "exists": ".deep",
@@ -265,26 +268,34 @@ def test_what_is_nested_too_deep_is_a_fault() -> None:
         ),
         (
             "$OUTPUT[a].deep.items[2]",
-            "there is no [2], $OUTPUT[a].deep.items is an array of 2",
+            "$OUTPUT[a].deep.items has no index 2 (length 2)",
             {"missing": "[2]", "keys": None},
         ),
-        ("$OUTPUT[a].s.x", "$OUTPUT[a].s is the text 'text'", {}),
-        ("$OUTPUT[a].null.x", "$OUTPUT[a].null is null", {}),
-        ("$INPUT.cfg.x", "there is no .x, $INPUT.cfg is an object with result", {}),
-        ('$INPUT["odd key"].x', 'there is no .x, $INPUT["odd key"] is the number 1', {}),
-        ("$ITEM.x", "there is no .x, $ITEM is an object with id, name", {}),
-        ("$INDEX.x", "there is no .x, $INDEX is the number 3", {}),
-        ("$ERROR.x", "there is no .x, $ERROR is an object with kind, message", {}),
-        ("$ERROR[bad].x", "there is no .x, $ERROR[bad] is an object with kind, message", {}),
-        ("$ERROR[a].kind", "there is no .kind, $ERROR[a] is null", {}),
-        ("${OUTPUT[a].nope}.txt", "there is no .nope, $OUTPUT[a] is an object", {}),
-        ("${ITEM.x}", "there is no .x, $ITEM is an object with id, name", {}),
-        ("${a.result.n.length}", "there is no .length, $OUTPUT[a].n is the number 5", {}),
-        ("${a.result.nope.length}", "there is no .nope, $OUTPUT[a] is an object", {}),
-        ("$OUTPUT[bad]", "task 'bad' failed, so it has no output", {"status": "error"}),
-        ("$OUTPUT[no].x", "task 'no' was skipped, so it has no output", {"status": "skipped"}),
-        ("${gone.result}", "task 'gone' was cancelled", {"task": "gone"}),
-        ("x $OUTPUT[later]", "task 'later' has not run", {"reference": "$OUTPUT[later]"}),
+        ("$OUTPUT[a].s.x", '$OUTPUT[a].s has no property "x" (it is string "text")', {}),
+        ("$OUTPUT[a].null.x", '$OUTPUT[a].null has no property "x" (it is null)', {}),
+        ("$INPUT.cfg.x", '$INPUT.cfg has no property "x" (it has: result)', {}),
+        ('$INPUT["odd key"].x', '$INPUT["odd key"] has no property "x" (it is integer 1)', {}),
+        ("$ITEM.x", '$ITEM has no property "x" (it has: id, name)', {}),
+        ("$INDEX.x", '$INDEX has no property "x" (it is integer 3)', {}),
+        ("$ERROR.x", '$ERROR has no property "x" (it has: kind, message)', {}),
+        ("$ERROR[bad].x", '$ERROR[bad] has no property "x" (it has: kind, message)', {}),
+        ("$ERROR[a].kind", '$ERROR[a] has no property "kind" (it is null)', {}),
+        (
+            "${OUTPUT[a].nope}.txt",
+            '${OUTPUT[a].nope}: $OUTPUT[a] has no property "nope" (it has: ',
+            {},
+        ),
+        ("${ITEM.x}", '${ITEM.x}: $ITEM has no property "x" (it has: id, name)', {}),
+        ("${a.result.n.length}", '$OUTPUT[a].n has no property "length" (it is integer 5)', {}),
+        ("${a.result.nope.length}", '$OUTPUT[a] has no property "nope" (it has: ', {}),
+        (
+            "$OUTPUT[bad]",
+            '$OUTPUT[bad]: task "bad" failed, so it has no output; ${OUTPUT[bad]} gives null',
+            {"status": "error"},
+        ),
+        ("$OUTPUT[no].x", 'task "no" was skipped, so it has no output', {"status": "skipped"}),
+        ("${gone.result}", 'task "gone" was cancelled', {"task": "gone"}),
+        ("x $OUTPUT[later]", 'task "later" has not run', {"reference": "$OUTPUT[later]"}),
     ],
 )
 def test_a_place_that_is_not_there_is_a_reference_error(

@@ -92,7 +92,7 @@ async def test_the_document_holds_what_the_result_does() -> None:
 
 async def test_a_wrong_workflow_raises_and_is_not_wrapped() -> None:
     wrong = {"tasks": [{"id": "a", "tool": "mock:dubble"}, {"id": "b", "tool": "mock:triple"}]}
-    with pytest.raises(WorkflowError, match="did you mean 'double'") as raised:
+    with pytest.raises(WorkflowError, match='Did you mean "double"') as raised:
         async with Orchestrator({"mock": make_server()}) as orchestrator:
             await orchestrator.run(wrong)
     assert [problem.task for problem in raised.value.problems] == ["a", "b"]

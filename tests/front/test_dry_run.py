@@ -194,7 +194,7 @@ async def test_tools_that_are_not_known_and_wrong_inputs_are_errors_before_it() 
     plan = workflow(task("a", "takes"), inputs={"n": {"type": "integer"}})
     with pytest.raises(WorkflowError, match="'n' has no default"):
         await rehearsed(plan, tool("takes"))
-    with pytest.raises(WorkflowError, match=r"did you mean 's:take'\?"):
+    with pytest.raises(WorkflowError, match=r'Did you mean "s:take"\?'):
         await rehearsed(workflow(task("a", "takes")), tool("take"))
 
 

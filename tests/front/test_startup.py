@@ -115,7 +115,7 @@ class FakeSession:
         assert self.failure is not None
         return CallError(self.failure.kind, self.failure.message)
 
-    async def call(self, call: Call) -> Any:
+    async def call(self, call: Call, _: object = None) -> Any:
         self.stage.calls.append(f"{call.server}:{call.tool}")
         if call.tool == "stay":
             await self.stage.let_go.wait()
@@ -602,7 +602,7 @@ async def test_a_stream_raises_what_is_found_later_after_its_last_event(stage: S
     servers = {name: Server(command="x") for name in ("good", "slow")}
     with anyio.fail_after(TIMEOUT_S):
         async with Orchestrator(servers) as orchestrator:
-            with pytest.raises(WorkflowError, match="did you mean 'read'"):  # noqa: PT012
+            with pytest.raises(WorkflowError, match='Did you mean "read"'):  # noqa: PT012
                 async for event in orchestrator.stream(workflow):
                     names.append(event.name)
                     if event.name == "task_settled":

@@ -14,7 +14,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from orchestrator.calls.call import Call
+from orchestrator.calls.call import Attempt, Call
 from orchestrator.client import new_run
 from orchestrator.engine.result import RunResult
 from orchestrator.errors import CallError, TaskError, WorkflowError
@@ -97,13 +97,13 @@ class _Watch:
         self._looker = looker
         self._misfits: list[Failed] = []
 
-    async def call(self, call: Call) -> Any:
+    async def call(self, call: Call, attempt: Attempt) -> Any:
         """Answer a call, if its arguments fit."""
         tool = self._tools[f"{call.server}:{call.tool}"]
-        call.arguments = self._converted(call, tool.input_schema)
+        call = call._replace(arguments=self._converted(call, tool.input_schema))
         errors = list(Draft202012Validator(tool.input_schema).iter_errors(call.arguments))
         if not errors:
-            return await self._answer(call)
+            return await self._answer(call, attempt)
         for error in errors:
             sight = self._looker.of_misfit(error, call, tool)
             self._misfits.append(Failed(call.task, sight, f"arguments: {error.message[:200]}"))

@@ -7,7 +7,7 @@ no program is started. Nothing is judged here.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -20,13 +20,13 @@ from mcp.types import Tool as McpTool
 from mock_servers import delay, keyvalue, news, numbers, text, weather
 from mock_servers.faulty import Faulty
 from mock_servers.wire import RpcError
-from orchestrator.calls.call import Call
+from orchestrator.calls.call import Attempt, Call, Caller
 from orchestrator.errors import CallError
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.sdk_results import output_of
 from tests.mutation.derived import closed, derive
 
-Answer = Callable[[Call], Awaitable[Any]]
+Answer = Caller
 Results = Mapping[str, tuple[str, Any]]
 """By task, the tool that was called and what it answered."""
 Case = Mapping[str, Any]
@@ -109,7 +109,7 @@ def recorded(cases: Iterable[Case]) -> World:
     def answers(own: Results) -> Answer:
         by_tool = dict(own.values())
 
-        async def answer(call: Call) -> Any:
+        async def answer(call: Call, _: Attempt) -> Any:
             target = f"{call.server}:{call.tool}"
             tool, result = own.get(call.task, ("", None))
             made_up = result if tool == target else by_tool.get(target, first[target])
@@ -178,7 +178,7 @@ def _mock_answers(_own: Results) -> Answer:
     servers, faulty = _mcp_servers(), Faulty()
     functions = {each.name: each for each in faulty.tools if each.name in _HARMLESS}
 
-    async def answer(call: Call) -> Any:
+    async def answer(call: Call, _: Attempt) -> Any:
         target = f"{call.server}:{call.tool}"
         if call.server != "faulty":
             return output_of(await _called(servers[call.server], call), target)

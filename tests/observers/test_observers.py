@@ -10,13 +10,17 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from orchestrator.cli import main
 from orchestrator.documents.encode import to_json
 from orchestrator.engine.events import (
     Event,
     GenerationStarted,
     ItemSettled,
+    Observer,
+    OnEvent,
     RetryDecided,
     RunStarted,
+    ServerEvent,
     ServerFailed,
     ServerReady,
     ServerStarting,
@@ -31,6 +35,7 @@ from orchestrator.engine.run import Run
 from orchestrator.errors import CallError, TaskError
 from orchestrator.observers.jsonl import JsonlWriter
 from orchestrator.observers.terminal import MAX_ROWS, ProgressDisplay
+from tests.conftest import Write
 from tests.fakes import ScriptedCaller, workflow
 
 
@@ -43,62 +48,66 @@ def screen(progress: ProgressDisplay) -> str:
 
 def test_the_terminal_shows_what_starts_what_runs_and_what_has_settled() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
-    with ProgressDisplay(console) as progress:
+    progress = ProgressDisplay(console)
+    progress.start()
+    try:
         assert screen(progress).strip() == ""
-        progress(ServerStarting(0, "weather"))
+        progress.on_event(ServerStarting(0, "weather"))
         assert screen(progress).splitlines()[0].rstrip() == "starting 1 server"
-        progress(ServerStarting(0, "news"))
+        progress.on_event(ServerStarting(0, "news"))
         assert "starting 2 servers" in screen(progress)
-        progress(ServerReady(0, "weather", "2025-11-25", 3, 12.0))
+        progress.on_event(ServerReady(0, "weather", "2025-11-25", 3, 12.0))
         assert "weather" not in screen(progress)
-        progress(ServerFailed(0, "news", TaskError("server_unavailable", "gone", True)))
-        progress(RunStarted(0, "id", "w", "generations", [["a", "b"], ["c"]]))
-        progress(GenerationStarted(0, 0, ["a", "b"]))
-        progress(TaskStarted(0, "a", "weather", "[forecast]", 0, 1, 0.0))
+        progress.on_event(ServerFailed(0, "news", TaskError("server_unavailable", "gone", True)))
+        progress.on_event(RunStarted(0, "id", "w", "generations", [["a", "b"], ["c"]]))
+        progress.on_event(GenerationStarted(0, 0, ["a", "b"]))
+        progress.on_event(TaskStarted(0, "a", "weather", "[forecast]", 0, 1, 0.0))
         shown = screen(progress)
         assert "generation 0 (last: 1), 0 of 3 tasks settled" in shown
         assert "weather:[forecast]" in shown
-        progress(TaskSettled(0, "a", TaskResult("a", Success(1), 0)))
+        progress.on_event(TaskSettled(0, "a", TaskResult("a", Success(1), 0)))
         shown = screen(progress)
         assert "1 of 3 tasks settled (1 success)" in shown
         assert "forecast" not in shown
+    finally:
+        progress.stop()
 
 
 def test_the_terminal_shows_what_a_call_waits_for_how_far_it_is_and_its_items() -> None:
     progress = ProgressDisplay(Console(file=io.StringIO()))
-    progress(RunStarted(0, "id", "w", "dataflow", [["a", "b"]]))
-    progress(TaskWaiting(0, "a", None, "lock 'x'"))
+    progress.on_event(RunStarted(0, "id", "w", "dataflow", [["a", "b"]]))
+    progress.on_event(TaskWaiting(0, "a", None, "lock 'x'"))
     assert "waiting for lock 'x'" in screen(progress)
     for item in range(3):
-        progress(TaskStarted(0, "b", "s", "t", 0, 1, 0.0, item=item))
-    progress(ItemSettled(0, "b", 1, ItemResult(1, Success(1))))
+        progress.on_event(TaskStarted(0, "b", "s", "t", 0, 1, 0.0, item=item))
+    progress.on_event(ItemSettled(0, "b", 1, ItemResult(1, Success(1))))
     shown = screen(progress)
     assert "b[0] (1 done)" in shown
     assert "b[1]" not in shown
     assert shown.index("b[2]") < shown.index("lock 'x'")  # who waits comes last
-    progress(TaskStarted(0, "a", "s", "t", 0, 1, 0.0))
+    progress.on_event(TaskStarted(0, "a", "s", "t", 0, 1, 0.0))
     assert "waiting" not in screen(progress)
-    progress(TaskProgress(0, "a", None, 3, 10, "pages"))
+    progress.on_event(TaskProgress(0, "a", None, 3, 10, "pages"))
     assert "3 of 10 pages" in screen(progress)
-    progress(TaskProgress(0, "a", None, 3, None, "\x1b[31mred \u202e"))
+    progress.on_event(TaskProgress(0, "a", None, 3, None, "\x1b[31mred \u202e"))
     assert "3 \\u001b[31mred \\u202e" in screen(progress)
-    progress(TaskProgress(0, "a", None, 4, None, ""))
+    progress.on_event(TaskProgress(0, "a", None, 4, None, ""))
     assert "4" in screen(progress)
     error = TaskError("timeout", "late", True)
-    progress(RetryDecided(0, "a", None, 1, error, 1500.0, "the backoff"))
+    progress.on_event(RetryDecided(0, "a", None, 1, error, 1500.0, "the backoff"))
     assert "timeout, again in 1.5 s" in screen(progress)
-    progress(TaskStarted(0, "a", "s", "t", 0, 2, 0.0))
+    progress.on_event(TaskStarted(0, "a", "s", "t", 0, 2, 0.0))
     assert "attempt 2" in screen(progress)
-    progress(RetryDecided(0, "a", None, 2, error, None, "the last"))
-    progress(TaskSettled(0, "b", TaskResult("b", Success(1), 0)))
+    progress.on_event(RetryDecided(0, "a", None, 2, error, None, "the last"))
+    progress.on_event(TaskSettled(0, "b", TaskResult("b", Success(1), 0)))
     assert "b[" not in screen(progress)
 
 
 def test_the_terminal_shows_only_so_many_rows() -> None:
     progress = ProgressDisplay(Console(file=io.StringIO()))
-    progress(RunStarted(0, "id", "w", "dataflow", [[f"t{n}" for n in range(40)]]))
+    progress.on_event(RunStarted(0, "id", "w", "dataflow", [[f"t{n}" for n in range(40)]]))
     for number in range(40):
-        progress(TaskStarted(0, f"t{number}", "s", "t", 0, 1, 0.0))
+        progress.on_event(TaskStarted(0, f"t{number}", "s", "t", 0, 1, 0.0))
     shown = screen(progress)
     assert f"and {40 - MAX_ROWS} more" in shown
     assert shown.startswith("0 of 40 tasks settled")
@@ -111,7 +120,7 @@ async def test_the_journal_writes_each_event_as_a_line(tmp_path: Path) -> None:
     journal = JsonlWriter(path.open("w"))
     plan = workflow("a", "b: a", name="ünïcode")
     await Run(plan, ScriptedCaller(), observers=[journal, events.append]).execute()
-    journal.close()
+    journal.stop()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines == [event.to_dict() for event in events]
 
@@ -121,9 +130,9 @@ def test_a_journal_that_cannot_be_written_says_so_once(
 ) -> None:
     with Path("/dev/full").open("w") as full:
         journal = JsonlWriter(full)
-        journal(ServerStarting(0, "a"))
-        journal(ServerStarting(0, "b"))
-        journal.close()
+        journal.on_event(ServerStarting(0, "a"))
+        journal.on_event(ServerStarting(0, "b"))
+        journal.stop()
     assert capsys.readouterr().err.count("events are not written any more") == 1
 
 
@@ -132,8 +141,8 @@ def test_a_journal_whose_reader_has_gone_says_nothing(capsys: pytest.CaptureFixt
     os.close(read_end)
     with os.fdopen(write_end, "w") as pipe:
         journal = JsonlWriter(pipe)
-        journal(ServerStarting(0, "a"))
-        journal(ServerStarting(0, "b"))
+        journal.on_event(ServerStarting(0, "a"))
+        journal.on_event(ServerStarting(0, "b"))
     assert capsys.readouterr().err == ""
 
 
@@ -155,3 +164,95 @@ async def test_an_error_that_no_document_can_hold_is_in_the_result_and_in_the_jo
     result = await Run(workflow("a", "b"), caller, observers=[JsonlWriter(stream)]).execute()
     assert json.loads(result.to_json())["tasks"]["a"]["error"]["details"] == {"data": "NaN"}
     assert '"run_settled"' in stream.getvalue().splitlines()[-1]
+
+
+class Recorder(Observer):
+    """Writes down what is done to it."""
+
+    def __init__(self, *_: object) -> None:
+        self.log: list[str] = []
+
+    def start(self) -> None:
+        self.log.append("start")
+
+    def on_event(self, event: Event) -> None:
+        self.log.append(event.name)
+
+    def stop(self) -> None:
+        self.log.append("stop")
+
+
+class Counter:
+    """An observer by its methods alone; being callable, too, does not make it a function."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def __call__(self, event: Event) -> None:
+        raise AssertionError(event)
+
+    def start(self) -> None:
+        raise AssertionError
+
+    def on_event(self, event: Event) -> None:
+        self.events.append(event)
+
+    def stop(self) -> None:
+        raise AssertionError
+
+
+@pytest.mark.anyio
+async def test_observers_and_plain_functions_receive_the_events_of_a_run() -> None:
+    names: list[str] = []
+    recorder, counter = Recorder(), Counter()
+    observers: list[Observer | OnEvent] = [lambda event: names.append(event.name)]
+    observers += [recorder, counter]
+    await Run(workflow("a"), ScriptedCaller(), observers=observers).execute()
+    assert names == [
+        "run_started",
+        "generation_started",
+        "task_started",
+        "task_settled",
+        "run_settled",
+    ]
+    assert recorder.log == names  # a run neither starts nor stops an observer
+    assert len(counter.events) == len(names)
+
+
+def test_the_command_line_starts_its_observers_before_the_run_and_stops_them_before_the_report(
+    write: Write,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recorder = Recorder()
+    monkeypatch.setattr("orchestrator.cli.run.JsonlWriter", lambda _: recorder)
+    monkeypatch.setattr(
+        "orchestrator.cli.tables.print_result", lambda *_: recorder.log.append("report")
+    )
+    servers = tmp_path / "servers.toml"
+    servers.write_text("[servers.absent]\ncommand = 'no-such-program'\n")
+    path = write({"id": "a", "tool": "absent:x"})
+    assert main(["run", path, "--servers", str(servers), "--events", "-"]) == 1
+    assert recorder.log[0] == "start"
+    assert recorder.log[-4:] == ["run_settled", "stop", "report", "stop"]
+    assert recorder.log.count("start") == 1
+
+
+def test_every_event_has_its_name_in_snake_case() -> None:
+    kinds = [*Event.__subclasses__(), *ServerEvent.__subclasses__()]
+    assert sorted({kind.name for kind in kinds} - {"server_event"}) == [
+        "generation_started",
+        "item_settled",
+        "retry_decided",
+        "run_settled",
+        "run_started",
+        "server_failed",
+        "server_log",
+        "server_ready",
+        "server_starting",
+        "server_tools_changed",
+        "task_progress",
+        "task_settled",
+        "task_started",
+        "task_waiting",
+    ]

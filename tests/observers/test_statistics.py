@@ -217,7 +217,7 @@ def test_a_file_that_is_not_there_is_empty(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"[]", "has to be an object"),
+        (b"[]", "expected object, got empty array"),
         (b"", "it is no JSON: line 1"),
         (b'{"version": 1, "version": 1}', "stands twice"),
         (b"\xff", "is not UTF-8"),

@@ -179,7 +179,7 @@ def test_all_mistakes_of_a_file_are_told_at_once(write: Write) -> None:
             ("/default", "there is no table 'default'"),
             ("/unrelated", "there is no table 'unrelated'"),
             ("/defaults/timeout", "[defaults] has no 'timeout'"),
-            ("/defaults/start_timeout_s", "has to be a number, not 'soon'"),
+            ("/defaults/start_timeout_s", 'expected number, got string "soon"'),
             ("/servers/none", "has neither a command nor a url: give one"),
             (
                 "/servers/with blank",
@@ -187,7 +187,7 @@ def test_all_mistakes_of_a_file_are_told_at_once(write: Write) -> None:
             ),
             ("/servers/a/name", "there is no field 'name'"),
             ("/servers/a/comand", "there is no field 'comand'"),
-            ("/servers/a/sessions", "has to be at least 1, not 0"),
+            ("/servers/a/sessions", "expected at least 1, got 0"),
             ("/servers/a", "has neither a command nor a url: give one"),
             ("/servers/both", "has both a command and a url: give one"),
             ("/servers/program/command", "is empty: name a program"),
@@ -198,8 +198,8 @@ def test_all_mistakes_of_a_file_are_told_at_once(write: Write) -> None:
             ("/servers/web/env", "'env' belongs to a command, not to a url"),
             (
                 "/servers/web/rate",
-                "'10 a second' is no rate: it is written 10/s, 100/min or 1000/h, "
-                "from 1 to 9,999,999",
+                'expected a rate like "10/s", "100/min" or "1000/h", from 1 to 9,999,999, '
+                'got "10 a second"',
             ),
             ("/servers/web/headers/bad name", "is no name of a header"),
             (
@@ -211,9 +211,9 @@ def test_all_mistakes_of_a_file_are_told_at_once(write: Write) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(path, {})
     told = str(caught.value)
-    assert "did you mean 'command'?" in told
-    assert "did you mean 'defaults'?" in told
-    assert "did you mean 'timeout_s'" in told
+    assert 'Did you mean "command"?' in told
+    assert 'Did you mean "defaults"?' in told
+    assert 'Did you mean "timeout_s"' in told
     assert "a server is written [servers.unrelated]" in told
 
 
@@ -270,7 +270,7 @@ def test_a_limit_is_a_finite_number_of_seconds(write: Write, value: str) -> None
     path = write(f'[servers.a]\ncommand = "x"\ntimeout_s = {value}')
     [(where, message)] = problems(path, S3CRET="open sesame")
     assert where == "/servers/a/timeout_s"
-    assert message.startswith("has to be ")
+    assert message.startswith("expected ")
     assert "sesame" not in message
 
 

@@ -14,7 +14,7 @@ from mcp.client.subscriptions import SubscriptionLost
 from mcp.server.mcpserver import Context, MCPServer
 
 from orchestrator import Server
-from orchestrator.calls.call import Call
+from orchestrator.calls.call import Attempt, Call
 from orchestrator.engine.events import Event, ServerLog, ServerToolsChanged
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import Protocol
@@ -198,8 +198,8 @@ async def test_the_progress_of_a_call_is_told_to_who_asks_for_it(
         async with ServerPool({"it": Server(target=chatty(), protocol=protocol)}) as pool:
             await pool.open(["it"])
             call = Call("t", "it", "work", {"steps": 3})
-            call.on_progress = (lambda *said: told.append(said)) if watched else None
-            assert await pool.call(call) == {"result": 3}
+            attempt = Attempt((lambda *said: told.append(said)) if watched else None)
+            assert await pool.call(call, attempt) == {"result": 3}
     assert told == ([(n, 3, f"step {n}") for n in (1, 2, 3)] if watched else [])
 
 
@@ -208,8 +208,8 @@ async def test_a_program_is_asked_for_progress_only_if_somebody_watches(watched:
     told: list[tuple[float, float | None, str]] = []
     async with opened(faulty()) as it:
         call = Call("t", "it", "progress", {"steps": 50})
-        call.on_progress = (lambda *said: told.append(said)) if watched else None
-        answer = await it.pool.call(call)
+        attempt = Attempt((lambda *said: told.append(said)) if watched else None)
+        answer = await it.pool.call(call, attempt)
     assert answer == {"steps": 50, "asked": watched}
     assert [done for done, _, _ in told] == (list(range(51)) if watched else [])
 
@@ -224,8 +224,8 @@ async def test_progress_has_no_secrets_and_one_that_fails_fails_nothing(
             told.append(message)
             raise ValueError(f"{done} of {total}")
 
-        call = Call("t", "it", "progress", {"steps": 2}, on_progress=fail)
-        assert (await it.pool.call(call))["steps"] == 2
+        call = Call("t", "it", "progress", {"steps": 2})
+        assert (await it.pool.call(call, Attempt(fail)))["steps"] == 2
     assert told == ["beginning", "step 1", "***"]
     assert "progress callback raised" in caplog.text
 
@@ -322,6 +322,6 @@ async def test_progress_comes_over_a_real_server_of_the_sdk() -> None:
     told: list[float] = []
     async with opened(program("delay")) as it:
         call = Call("t", "it", "progress", {"steps": 5, "ms": 1})
-        call.on_progress = lambda done, *_: told.append(done)
-        assert await it.pool.call(call) == {"steps": 5}
+        attempt = Attempt(lambda done, *_: told.append(done))
+        assert await it.pool.call(call, attempt) == {"steps": 5}
     assert told == [1, 2, 3, 4, 5]

@@ -120,7 +120,7 @@ class FakeSession:
         assert self.failure is not None
         return CallError("server_unavailable", self.failure.message, **self.failure.details)
 
-    async def call(self, call: Call) -> int:
+    async def call(self, call: Call, _: object = None) -> int:
         self.served = True
         self.script.calls.append((call.task, self.number))
         if self.script.refuse:

@@ -311,7 +311,7 @@ def test_a_workflow_that_is_loaded_from_a_file_has_lines(tmp_path: Path, name: s
         Workflow.load(path)
     (problem,) = caught.value.problems
     assert (problem.code, problem.line, problem.column) == ("unknown_field", 5, 33)
-    assert f"\n  {path}:5:33: task 'b', /tasks/1/argumets: there is no field" in str(caught.value)
+    assert f"\n  {path}:5:33: task 'b', /tasks/1/argumets: unknown field" in str(caught.value)
 
 
 def test_a_workflow_knows_its_file(tmp_path: Path) -> None:
