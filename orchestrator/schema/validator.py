@@ -165,10 +165,12 @@ def _fault(error: ValueError, schema: Any) -> Violation:
     """What is wrong with a schema that the library refuses."""
     from jsonschema_rs import ValidationError
 
-    if isinstance(error, ValidationError) and error.kind.name != "$ref":
-        return next(violations_of([error], schema, None, lambda _: None))
-    message = str(getattr(error, "message", error))
-    return Violation((), "$ref", None, schema, cut(message, _MAX_FAULT))
+    if not isinstance(error, ValidationError):
+        return Violation((), "", None, schema, cut(str(error), _MAX_FAULT))
+    if error.kind.name == "$ref":
+        message = f"cannot resolve references: {cut(error.message, _MAX_FAULT)}"
+        return Violation((), "$ref", None, schema, message)
+    return next(violations_of([error], schema, None, lambda _: None))
 
 
 def _attempts(compiled: Compiled, value: Any, size: int) -> Iterator[Iterable[ValidationError]]:

@@ -21,9 +21,9 @@ def check_schema(schema: Schema, at: tuple[str | int, ...]) -> Iterator[Problem]
     fault = Validator(schema).fault
     if fault is not None:
         where = pointer(*at, *fault.path)
-        choices = fault.expected if fault.keyword == "enum" else []
-        near = nearest(str(fault.value), choices)
-        meant = certain(str(fault.value), near)
+        is_name = fault.keyword == "enum" and isinstance(fault.value, str)
+        near = nearest(fault.value, fault.expected) if is_name else ()
+        meant = certain(fault.value, near) if near else None
         operations = (replace_op(where, meant),) if meant else ()
         message = f"invalid JSON Schema: {cut(fault.message, _LONGEST)}"
         yield Problem("wrong_schema", message, where, None, near, replacement=operations)

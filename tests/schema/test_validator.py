@@ -313,7 +313,7 @@ def test_no_other_document_is_fetched() -> None:
     assert asked == []
 
 
-PARTS = {
+PARTS: dict[str, Any] = {
     "$schema": DRAFT_7,
     "properties": {
         "a": {"$ref": "#/definitions/n"},
