@@ -11,14 +11,13 @@
     measure       rounds, percentiles, paired ratios
     targets       what has to hold, as data
     report        the numbers as a table and as JSON
-    panels, plot  the numbers as pictures: what they show, and the drawing
+    plot          the ratios as a picture
 
 Graphs that were recorded from real systems: `python -m benchmarks traces`.
 
     traces        the command, and the runs
     recorded      a graph: what its runs can take, by bounds and by simulation
-    traced        what they took: ratios, verdicts; traces_report and traces_plot show them
-    one_call      what a call costs, with and without the client
+    traced        what they took: ratios, verdicts; verdicts and tables
 
 And one that measures others: `python -m benchmarks peers`.
 

@@ -16,7 +16,7 @@ import anyio
 from rich.console import Console
 
 from benchmarks import plot, report, suite, targets
-from benchmarks.measure import Measurement, RunFailedError, Settings
+from benchmarks.measure import Measurement, RunFailedError, Settings, positive
 
 MIN_WIDTH = 140
 
@@ -38,7 +38,6 @@ commands (python -m benchmarks NAME --help):
 COMMANDS = {
     "peers": "the same work with what people use instead, side by side",
     "traces": "graphs recorded from real systems, run for real",
-    "writers": "parallel writes to servers that lose them",
 }
 """Benchmarks of their own kind: each is a module here whose `main` takes the arguments."""
 
@@ -73,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--list", action="store_true", help="list the scenarios and leave")
     made.add_argument(
-        "--rounds", type=_positive, metavar="N", help="rounds of each scenario, instead of its own"
+        "--rounds", type=positive, metavar="N", help="rounds of each scenario, instead of its own"
     )
     made.add_argument(
         "--backend", choices=("asyncio", "trio"), default="asyncio", help="default: %(default)s"
@@ -83,17 +82,9 @@ def parser() -> argparse.ArgumentParser:
         "--plot",
         type=Path,
         metavar="FILE",
-        help="draw the comparison to FILE, and each run over time beside it "
-        "(x.png and x-timelines.png); needs matplotlib",
+        help="draw the ratios; needs matplotlib",
     )
     return made
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("has to be 1 or more")
-    return number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -144,8 +135,7 @@ def measure_and_report(options: argparse.Namespace) -> int:
         document = report.document(facts, measurements, verdicts)
         options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     if options.plot:
-        for path in plot.draw(measurements, facts, options.plot):
-            print(f"drawn: {path}", file=sys.stderr)
+        plot.draw(measurements, facts, options.plot)
     console = _console()
     console.print(report.heading(facts), highlight=False)
     for table in report.tables(measurements):

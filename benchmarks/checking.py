@@ -1,8 +1,7 @@
-"""How long it takes to prove a plan: the command with a lock file, and its parts in one process.
+"""How long it takes to check a plan: the command with a lock file, and its parts in one process.
 
-The rule of this file: the plan is right, and so is the answer; every task has references or
-literals that are compared with schemas. Beside it, the bare `jsonschema` library looks at the same
-arguments.
+Every task of the plan has references or literals that are compared with schemas, and nothing is
+wrong with it. The bare `jsonschema` library checks the same arguments in the same rounds.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import anyio
@@ -34,7 +34,8 @@ from orchestrator.servers.loading import uncollected
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.workflow.model import Workflow
 
-SIZES = (1_000, 10_000)
+SIZES = {"small": 1_000, "large": 10_000}
+QUICK_SIZES = {"small": 300, "large": 3_000}
 BARE = "bare jsonschema"
 
 _ARTICLE = {
@@ -61,41 +62,33 @@ TOOLS = {SEARCH.target: SEARCH}
 
 
 async def measure(wanted: frozenset[str], settings: Settings, tell: Tell) -> None:
-    """Measure the command and the two steps in process, for each size."""
+    """Measure both sizes in the same rounds; the command only in a full run."""
     if "checking" not in wanted:
         return
-    per_task: dict[int, float] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
         (folder / "servers.toml").write_text('[servers.news]\ncommand = "is-never-started"\n')
         Lockfile.made_of([SEARCH]).save(folder / "servers.lock")
-        for size in SIZES:
+        sides: dict[str, Side] = {}
+        sizes = QUICK_SIZES if settings.quick else SIZES
+        for name, size in sizes.items():
             path = folder / f"plan-{size}.json"
             path.write_text(json.dumps(plan(size)), encoding="utf-8")
-            per_task[size] = await _size(path, size, per_task, settings, tell)
-
-
-async def _size(
-    path: Path, size: int, per_task: dict[int, float], settings: Settings, tell: Tell
-) -> float:
-    """Measure one size; gives the microseconds for a task in process."""
-    sides = {
-        "command": Side(partial(_command, path, size)),
-        "in process": Side(_soon(partial(_in_process, path, size))),
-        BARE: Side(_soon(partial(_bare, path))),
-    }
-    times = await take_turns(sides, settings.pick(7, 3))
-    named = f"{size:,} tasks"
-    own = sorted(flat(times["in process"]))
-    us_per_task = own[len(own) // 2] * 1000 / size
-    values = {"per_task_us": us_per_task}
-    if size != SIZES[0]:
-        values["growth"] = us_per_task / per_task[SIZES[0]]
-    ratios = {"bare_jsonschema": paired(times["in process"], times[BARE])}
-    tell(Measurement("checking", f"{named}: command", flat(times["command"])))
-    tell(Measurement("checking", f"{named}: in process", flat(times["in process"]), ratios, values))
-    tell(Measurement("checking", f"{named}: {BARE}", flat(times[BARE])))
-    return us_per_task
+            sides[f"{name}: in process"] = Side(_soon(partial(_in_process, path, size)))
+            sides[f"{name}: {BARE}"] = Side(_soon(partial(_bare, path)))
+            if not settings.quick:
+                sides[f"{name}: command"] = Side(partial(_command, path, size))
+        times = await take_turns(sides, settings.pick(7, 3), warm_up=not settings.quick)
+    for name, mine in times.items():
+        size = sizes[name.partition(":")[0]]
+        ratios: dict[str, list[float]] = {}
+        if name.endswith("in process"):
+            ratios["bare_jsonschema"] = paired(mine, times[name.replace("in process", BARE)])
+        if name == "large: in process":
+            grown = paired(mine, times["small: in process"])
+            ratios["growth"] = [ratio * sizes["small"] / size for ratio in grown]
+        values = {"tasks": float(size), "per_task_us": median(flat(mine)) * 1000 / size}
+        tell(Measurement("checking", name, flat(mine), ratios, values))
 
 
 def plan(size: int) -> dict[str, Any]:

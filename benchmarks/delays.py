@@ -12,7 +12,6 @@ from typing import Any
 
 from benchmarks import scenarios
 from benchmarks.measure import (
-    Bar,
     Measurement,
     Rounds,
     RunFailedError,
@@ -23,10 +22,8 @@ from benchmarks.measure import (
     paired,
     take_turns,
 )
-from benchmarks.panels import longest_path
 from benchmarks.scenarios import Document, Graph
 from orchestrator import Orchestrator, RunResult, Workflow
-from orchestrator.workflow.plan import Plan
 
 Variants = Mapping[str, Mapping[str, Any]]
 
@@ -69,10 +66,6 @@ class Runner:
     def last(self, name: str) -> RunResult:
         """The result of the last run of one way."""
         return self.results[name][-1]
-
-    def drawn(self, name: str) -> dict[str, Any]:
-        """What a `Measurement` keeps of the last run of one way, to be drawn."""
-        return drawn(self.last(name), self._workflow.plan)
 
 
 def check(result: RunResult) -> None:
@@ -133,7 +126,7 @@ def _measurement(
         "ideal_speedup": graph.sequential_ms / graph.critical_path_ms,
         "sequential_ms": median(flat(times["sequential"])),
     }
-    return Measurement(scenario, name, flat(mine), ratios, values, **runner.drawn(name))
+    return Measurement(scenario, name, flat(mine), ratios, values)
 
 
 async def _five_tools(settings: Settings, tell: Tell) -> None:
@@ -155,7 +148,7 @@ def _five_tools_measurement(name: str, times: Mapping[str, Rounds], runner: Runn
     if name == "warm":
         ratios["speedup"] = paired(times["warm sequential"], times["warm"])
     values = _shape(counted[-1]) | {"sequential_ms": median(flat(times["warm sequential"]))}
-    return Measurement("five-tools", name, taken, ratios, values, **runner.drawn(name))
+    return Measurement("five-tools", name, taken, ratios, values)
 
 
 def _shape(result: RunResult) -> dict[str, float]:
@@ -166,35 +159,11 @@ def _shape(result: RunResult) -> dict[str, float]:
     }
 
 
-def drawn(result: RunResult, plan: Plan) -> dict[str, Any]:
-    """What a `Measurement` keeps of a run, to be drawn: by generation, or by server if many."""
-    by_server = len(plan.servers) > 1
-    return {
-        "timeline": timeline(result),
-        "groups": {
-            task.id: plan.tasks[task.id].server
-            if by_server
-            else f"generation {task.generation + 1}"
-            for task in result.tasks.values()
-        },
-        "critical": longest_path(plan, {t.id: t.duration_ms for t in result.tasks.values()}),
-        "waited_ms": {t.id: t.waited_ms for t in result.tasks.values() if t.waited_ms >= 1},
-    }
-
-
-def timeline(result: RunResult) -> list[Bar]:
-    """When each task of a run started and how long it took, milliseconds."""
-    return [
-        (task.id, task.started_ms, task.duration_ms)
-        for task in result.tasks.values()
-        if task.started_ms is not None
-    ]
-
-
 def at_once(result: RunResult) -> int:
     """The most calls that a run had in flight."""
-    changes = [(start, 1) for _, start, _ in timeline(result)]
-    changes += [(start + duration, -1) for _, start, duration in timeline(result)]
+    tasks = [task for task in result.tasks.values() if task.started_ms is not None]
+    changes = [(task.started_ms or 0.0, 1) for task in tasks]
+    changes += [((task.started_ms or 0.0) + task.duration_ms, -1) for task in tasks]
     running = most = 0
     for _, change in sorted(changes):
         running += change

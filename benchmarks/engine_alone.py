@@ -29,6 +29,7 @@ from benchmarks.measure import (
 from benchmarks.scenarios import nothing
 from orchestrator import Run, Workflow
 from orchestrator.calls.call import Attempt, Call
+from orchestrator.engine.settings import RunSettings
 
 WIDTH = 100
 """The tasks of each generation."""
@@ -98,7 +99,7 @@ async def _load(count: int) -> tuple[Workflow, float]:
 
 def _engine(workflow: Workflow, limit: int | None, times: int = 1) -> Side:
     async def run() -> None:
-        check(await Run(workflow, return_at_once, max_concurrency=limit).execute())
+        check(await Run(workflow, return_at_once, RunSettings(max_concurrency=limit)).execute())
 
     return Side(run, times)
 
@@ -132,7 +133,7 @@ async def memory(count: int, limit: int | None) -> dict[str, float]:
         gc.collect()
         loaded, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
-        result = await Run(workflow, return_at_once, max_concurrency=limit).execute()
+        result = await Run(workflow, return_at_once, RunSettings(max_concurrency=limit)).execute()
         _, peak = tracemalloc.get_traced_memory()
         check(result)
     finally:

@@ -6,6 +6,7 @@ compared run in turns within each round, so that the noise of the machine hits a
 
 from __future__ import annotations
 
+import argparse
 import gc
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,10 +20,6 @@ Timer = Callable[[Callable[[], Awaitable[Any]]], Awaitable[float]]
 
 Rounds = list[list[float]]
 """The times of one side, milliseconds: a list for each round."""
-
-
-Bar = tuple[str, float, float]
-"""A task of a run: its id, when it started and how long it took, milliseconds."""
 
 
 class RunFailedError(RuntimeError):
@@ -73,10 +70,6 @@ class Measurement:
             session; any other is this time over that of what it is named after.
         values: Single numbers by name; a unit ends the name.
         note: What a reader has to know.
-        timeline: The tasks of one run.
-        groups: Of the tasks of that run: what they are coloured by in a picture.
-        critical: The tasks of the longest path of that run, the first one first.
-        waited_ms: How long each task of that run that had to wait did so, milliseconds.
     """
 
     scenario: str
@@ -85,10 +78,6 @@ class Measurement:
     ratios: Mapping[str, Sequence[float]] = field(default_factory=dict)
     values: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
-    timeline: Sequence[Bar] = ()
-    groups: Mapping[str, str] = field(default_factory=dict)
-    critical: Sequence[str] = ()
-    waited_ms: Mapping[str, float] = field(default_factory=dict)
 
     def quantity(self, name: str) -> float | None:
         """A number by name: a value, the median of a ratio, or a percentile such as `p95_ms`."""
@@ -112,8 +101,6 @@ class Measurement:
             "ratios": {name: _spread(ratios) for name, ratios in self.ratios.items() if ratios},
             "times_ms": list(self.times_ms),
             "note": self.note,
-            "timeline": [list(bar) for bar in self.timeline],
-            "critical": list(self.critical),
         }
 
 
@@ -124,6 +111,14 @@ Tell = Callable[[Measurement], None]
 def _spread(ratios: Sequence[float]) -> dict[str, Any]:
     low, middle, high = (percentile(ratios, percent) for percent in (5, 50, 95))
     return {"p5": low, "median": middle, "p95": high, "by_round": list(ratios)}
+
+
+def positive(text: str) -> int:
+    """A number of rounds on the command line."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("has to be 1 or more")
+    return number
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

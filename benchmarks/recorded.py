@@ -1,7 +1,7 @@
 """Graphs of tasks recorded from real systems: what they are, and what their runs can and do take.
 
-The rule of this file: values and their arithmetic; nothing runs here. All times are milliseconds.
-A simulated run costs nothing but the tasks' own times, and knows them exactly.
+All times are milliseconds. A simulated run costs nothing but the tasks' own times, and knows them
+exactly.
 """
 
 from __future__ import annotations
@@ -118,17 +118,6 @@ class Trace:
         """What no run can beat: the longest path, and the work shared by the slots."""
         return max(self.critical_path_ms, self.work_ms / slots if slots else 0.0)
 
-    def floor_ms(self, slots: int) -> float:
-        """A higher bound that no run can beat either; see `_floor_of`."""
-        if not slots:
-            return self.critical_path_ms
-        heads, paths = self.heads(), self.paths(self.takes)
-        parts = [(heads[t], self.takes[t], paths[t] - self.takes[t]) for t in self.needs]
-        floors = (
-            _floor_of([x for x in parts if x[0] >= head], slots) for head in {*heads.values()}
-        )
-        return max(self.bound_ms(slots), *floors)
-
     def may_wait(self, slots: int) -> bool:
         """Whether any task may ever wait for one of so many slots; 0 stands for no limit."""
         if not slots:
@@ -204,31 +193,6 @@ class Trace:
             text = json.dumps([task, [made[name] for name in self.inputs[task]]])
             made[task] = hashlib.sha256(text.replace(", ", ",").encode()).hexdigest()[:16]
         return made
-
-
-def _floor_of(parts: list[tuple[float, float, float]], slots: int) -> float:
-    """What no run of these tasks can beat, each given as head, time and tail.
-
-    For those with the largest tails, however many: all have to be done on the slots, of which each
-    begins with one of the smallest heads and is followed by one of the smallest tails (Carlier,
-    1987). And of more tasks than slots, two share one.
-    """
-    found = 0.0
-    work, heads, times = 0.0, list[float](), list[float]()
-    by_tail = sorted(parts, key=lambda part: -part[2])
-    for count, (head, takes, tail) in enumerate(by_tail, start=1):
-        work += takes
-        heapq.heappush(heads, -head)
-        if len(heads) > slots:
-            heapq.heappop(heads)
-        times.append(takes)
-        if count >= slots:
-            tails = sum(part[2] for part in by_tail[count - slots : count])
-            found = max(found, (work - sum(heads) + tails) / slots)
-        if count > slots:
-            ranked = sorted(times, reverse=True)
-            found = max(found, -max(heads) + ranked[slots - 1] + ranked[slots] + tail)
-    return found
 
 
 def load(path: Path, scale: float = 1.0) -> Trace:

@@ -33,7 +33,7 @@ COLUMNS = {
     "by_hand": "x by hand",
     "bare_anyio": "x bare anyio",
     "bare_jsonschema": "x bare jsonschema",
-    "growth": "x 1,000 tasks",
+    "growth": "x smallest",
     "per_task_us": "us/task",
     "load_per_task_us": "us to load",
     "workflow_bytes_per_task": "B/task loaded",

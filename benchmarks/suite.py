@@ -50,7 +50,7 @@ SCENARIOS = {
     "ready": Scenario("bare_sdk", "5 Python servers over stdio, from nothing to listed tools"),
     "cold": Scenario("cold", "from the start of a fresh process to its exit, or to its first call"),
     "checking": Scenario(
-        "checking", "proving a plan of 1,000 and 10,000 tasks with a lock file, no server started"
+        "checking", "checking a plan of 1,000 and 10,000 tasks against a lock file"
     ),
     "engine": Scenario(
         "engine_alone", "the engine with a caller that returns at once, beside bare anyio"

@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from orchestrator.schema.tool import Tool
     from orchestrator.servers.config import Server
     from orchestrator.servers.lockfile import Lockfile
-    from orchestrator.workflow.model import Task, Workflow, workflow_schema
+    from orchestrator.workflow.model import Workflow, workflow_schema
+    from orchestrator.workflow.task import Task
 
 __all__ = [
     "Activity",
@@ -99,7 +100,8 @@ _HOMES = {
     "schema.tool": ("Tool",),
     "servers.config": ("Server",),
     "servers.lockfile": ("Lockfile",),
-    "workflow.model": ("Task", "Workflow", "workflow_schema"),
+    "workflow.model": ("Workflow", "workflow_schema"),
+    "workflow.task": ("Task",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -1,13 +1,11 @@
 """Every error of the package, as a tree split by whose fault it is.
 
-    OrchestratorError
-    ├── WorkflowError       the author's fault, found before anything was called: a list of problems
-    │   ├── ConfigError     the same for servers.toml and the like
-    │   └── ServerStartError  a server marked `required = true` did not start
-    └── CallError           the world's fault, while a task ran: what an outcome's error is made of
-        └── InvalidArgumentsError     its arguments do not fit their schema, so that it was not made
-
-The rule of this file: an error carries facts, and builds its own message from them.
+OrchestratorError
+├── WorkflowError               the author's fault, found before any call: a list of problems
+│   ├── ConfigError             the same for servers.toml and other settings
+│   └── ServerStartError        a server marked `required = true` did not start
+└── CallError                   the world's fault, while a task ran: the error of an outcome
+    └── InvalidArgumentsError   the arguments do not fit their schema, and no call was made
 """
 
 from __future__ import annotations
@@ -43,15 +41,15 @@ class Problem:
 
     Attributes:
         code: A stable name of the kind of finding, such as `unknown_task`.
-        message: What is wrong.
+        message: What is wrong: what was expected, and what was found.
         path: Where, as a JSON Pointer (RFC 6901) into the file; empty for the whole file.
         task: The id of the task it is in, if it is in one.
         alternatives: The nearest valid names or values, best first.
-        hint: How to mend it, as a sentence; empty if the message says enough.
-        severity: `error`: it would fail; `warning`: it may fail, or is most likely not meant;
-            `note`: it cannot be known.
-        text: The part of the value at `path` that is meant, as it is written; empty for all of it.
-        replacement: What mends it for certain, as the operations of a JSON Patch (RFC 6902).
+        hint: How to fix it; empty if the message says enough.
+        severity: `error`: the run would fail; `warning`: it may fail, or the author most likely
+            meant something else; `note`: the schemas leave it open.
+        text: The part of the value at `path` that is wrong, as written; empty for all of it.
+        replacement: A certain fix, as the operations of a JSON Patch (RFC 6902).
         line: The line in the file, from 1, and `column` the character in it; None if unknown.
     """
 
@@ -68,22 +66,20 @@ class Problem:
     column: int | None = None
 
     def __str__(self) -> str:
-        place = f"task {self.task!r}, " if self.task is not None else ""
-        where = f"{place}{self.path}".rstrip(", ")
-        where = f"{where}: " if where else ""
+        task = f"task {_quoted(self.task)}" if self.task is not None else ""
+        where = ", ".join(filter(None, (task, self.path)))
         hint = f" ({self.hint})" if self.hint else ""
-        return f"{where}{self.sentence}{hint}"
+        return f"{where}: {self.sentence}{hint}".removeprefix(": ")
 
     @property
     def sentence(self) -> str:
-        """What is wrong, with what may have been meant instead."""
+        """The message, with the alternatives as a question."""
         if not self.alternatives:
             return self.message
-        choices = " or ".join(json.dumps(name, ensure_ascii=False) for name in self.alternatives)
-        return f"{self.message}. Did you mean {choices}?"
+        return f"{self.message}. Did you mean {' or '.join(map(_quoted, self.alternatives))}?"
 
     def to_dict(self) -> dict[str, Any]:
-        """The problem as a JSON object, its fields as in the class."""
+        """The problem as a JSON object, without `text`."""
         return {
             "code": self.code,
             "severity": self.severity,
@@ -98,19 +94,19 @@ class Problem:
         }
 
 
+def _quoted(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False)
+
+
 class WorkflowError(OrchestratorError):
     """A workflow, its inputs or its configuration is wrong, and nothing was called.
 
-    If servers of the workflow were still starting, read-only tools of the others may have been.
-
-    Args:
-        so_far: What was called, as the message says it.
+    If some servers of the workflow were still starting, read-only tools of others may have been.
 
     Attributes:
-        source: The file or thing that is wrong, as the user knows it.
-        problems: All mistakes that were found, in the order of the file. The message shows the
-            first `MAX_SHOWN` of them.
-        so_far: What was called.
+        source: The file or object that is wrong, as the user knows it.
+        problems: All problems, in the order of the file. The message shows `MAX_SHOWN` of them.
+        so_far: What was called before the problems were found, for the message.
     """
 
     def __init__(
@@ -122,33 +118,33 @@ class WorkflowError(OrchestratorError):
         lines = [f"  {self._place(problem)}{problem}" for problem in self.problems[:MAX_SHOWN]]
         count = f"{len(self.problems):,} error{'s' if len(self.problems) != 1 else ''}"
         if (more := len(self.problems) - MAX_SHOWN) > 0:
-            lines.append(f"  and {more:,} more; as JSON there are all of them")
+            lines.append(f"  and {more:,} more; --json lists all of them")
         super().__init__("\n".join([f"{source}: {count}, {so_far}", *lines]))
 
     def _place(self, problem: Problem) -> str:
-        """The file, line and column of a problem, as editors and terminals open them."""
+        """`FILE:LINE:COLUMN`, the form that editors and terminals open."""
         if problem.line is None:
             return ""
         return f"{self.source}:{problem.line}:{problem.column}: "
 
 
 class ConfigError(WorkflowError):
-    """The file that names the servers is wrong."""
+    """The servers' file is wrong."""
 
 
 class ServerStartError(WorkflowError):
-    """A server that is marked `required = true` did not start, so that there is no run."""
+    """A server that is marked `required = true` did not start, and there is no run."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskError:
-    """Why a task failed, as it stands in the result document.
+    """Why a task failed, as the result document has it.
 
     Attributes:
         kind: One of `ERROR_KINDS`.
-        message: A sentence for people.
-        retryable: Whether the same call may succeed when it is made again.
-        details: Facts for programs, a JSON object.
+        message: For people.
+        retryable: Whether the same call may succeed on another attempt.
+        details: For programs, a JSON object.
     """
 
     kind: ErrorKind
@@ -157,7 +153,7 @@ class TaskError:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """The error as the result document has it."""
+        """The error as a JSON object."""
         return {
             "kind": self.kind,
             "message": self.message,
@@ -167,20 +163,18 @@ class TaskError:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """The error of such a JSON object."""
-        return cls(
-            document["kind"], document["message"], document["retryable"], document["details"]
-        )
+        """The error that `to_dict` wrote."""
+        return cls(**document)
 
 
 class CallError(OrchestratorError):
-    """A call, or what had to come before it, failed while the run went on.
+    """A call, or a step before it, failed during a run.
 
     Args:
         kind: One of `ERROR_KINDS`.
-        message: A sentence for people.
-        retryable: Whether trying again may help; by default what the kind says.
-        details: Facts for programs; they must be JSON.
+        message: For people.
+        retryable: Whether another attempt may succeed; by default what `RETRYABLE_KINDS` says.
+        details: For programs; JSON values.
     """
 
     def __init__(
@@ -192,17 +186,12 @@ class CallError(OrchestratorError):
 
     @property
     def kind(self) -> ErrorKind:
-        """The kind of the error."""
+        """One of `ERROR_KINDS`."""
         return self.error.kind
 
 
 class InvalidArgumentsError(CallError):
-    """The arguments of a call do not fit the `inputSchema` of its tool: it was not made.
-
-    Args:
-        message: A sentence for people.
-        details: Facts for programs; they must be JSON.
-    """
+    """The arguments of a call do not fit the `inputSchema` of its tool, and it was not made."""
 
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__("invalid_arguments", message, **details)

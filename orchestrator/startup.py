@@ -1,42 +1,62 @@
-"""The servers of a workflow on their way, while its first tasks run.
+"""Starts the servers of a workflow while its first tasks run.
 
-The rule of this file: nothing is called on a server that is not ready, and nothing that may change
-anything before the whole plan has been checked against all its servers.
+Nothing is called on a server that is not ready, and only read-only tools are called before the
+whole plan is checked against all its servers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import anyio
 
 from orchestrator.calls.limits import FIRST, Priority
+from orchestrator.documents.text import quoted
 from orchestrator.engine.events import Event, OnEvent
 from orchestrator.preflight import check_online
 from orchestrator.servers.pool import STARTING_S, ServerPool
 from orchestrator.workflow.model import Workflow
-from orchestrator.workflow.plan import CallTemplate, waves
+from orchestrator.workflow.plan import waves
 
 CHECK = "all servers, to check the plan"
 NOTHING = "nothing was called"
-READS = "nothing was called but tools that are read-only"
+READS = "only read-only tools were called"
 
 
-class Startup:
-    """Starts the servers of a workflow, and is the `Gate` of its run meanwhile.
-
-    First the servers of the tasks that need nothing; the others when these are ready, have failed,
-    or have been starting for `STARTING_S`.
+@asynccontextmanager
+async def starting(workflow: Workflow, pool: ServerPool, tell: OnEvent) -> AsyncIterator[Startup]:
+    """Start the servers of a workflow in the background; the block begins with the first call.
 
     Args:
         workflow: The workflow.
         pool: The servers.
-        tell: Is told what happens to the servers before the run begins.
+        tell: Receives the events of the servers before the run begins.
+
+    Raises:
+        WorkflowError: The plan or its servers are wrong: when the block begins, or when it ends.
+    """
+    startup = Startup(workflow, pool, tell)
+    pool.start_soon(startup.open)
+    try:
+        await startup.until_first_call()
+        if startup.problem is None:
+            yield startup
+    finally:
+        startup.cancel()
+    if startup.problem is not None:
+        raise startup.problem
+
+
+class Startup:
+    """The start of the servers of a workflow, and the `Readiness` of its run.
+
+    The servers of the tasks without dependencies start first; the others when these are ready, have
+    failed, or have been starting for `STARTING_S`.
 
     Attributes:
         problem: What is wrong with the plan or its servers, once that is known.
-        on_problem: Is told about it, as a sentence.
+        on_problem: Is called then, with a sentence.
     """
 
     def __init__(self, workflow: Workflow, pool: ServerPool, tell: OnEvent) -> None:
@@ -59,49 +79,43 @@ class Startup:
                 await self._open_all()
             except Exception as bug:
                 self._fail(bug)
-            finally:  # cancelled, too: then whoever waits hears from the pool that it was closed
+            finally:  # if it was cancelled, too: waiting calls then fail, since the pool is closed
                 self._checked = self.problem is None
                 self._note()
 
     def cancel(self) -> None:
-        """Start nothing more, and give up what is being started."""
+        """Start nothing more, and abandon what is starting."""
         self._scope.cancel()
 
-    async def until_a_call_may_go_out(self) -> None:
-        """Wait until a task that needs nothing may call, or the plan is checked.
-
-        Raises:
-            WorkflowError: The plan or its servers are wrong; nothing was called.
-        """
-        while self.problem is None and not self._may_begin():
+    async def until_first_call(self) -> None:
+        """Wait until a task without dependencies can call, the plan is checked, or is wrong."""
+        tasks = self._plan.tasks
+        first = [tasks[task] for task in self._plan.generations[0]]
+        while self.problem is None and all(self.waiting_for(t.server, t.tool) for t in first):
             await self.changed()
-        if self.problem is not None:
-            raise self.problem
 
-    def _may_begin(self) -> bool:
-        first = (self._plan.tasks[task] for task in self._plan.generations[0])
-        return any(not self.waiting_for(task) for task in first)
-
-    def waiting_for(self, target: CallTemplate | None = None) -> str:
-        """What a call has to wait for, or the end of the run; see `Gate`."""
+    def waiting_for(self, server: str, tool: str) -> str:
+        """What a call of a tool has to wait for; see `Readiness`."""
         if self._checked:
             return ""
-        if target is None:
-            return CHECK
-        if target.server in self._pending:
-            return f"server {target.server!r}"
-        tool = self._tools.get(target.target)
-        if tool is None or not tool.read_only:
-            return CHECK
-        return CHECK if self._pool.is_strange(target.server, target.tool) else ""
+        if server in self._pending:
+            return f"server {quoted(server)}"
+        known = self._tools.get(f"{server}:{tool}")
+        is_read = known is not None and known.read_only
+        return "" if is_read and not self._pool.is_strange(server, tool) else CHECK
 
     async def changed(self) -> None:
         """Wait until a server is ready or has failed, or the plan is checked."""
         await self._changed.wait()
 
+    async def checked(self) -> None:
+        """Wait until the plan is checked."""
+        while not self._checked:
+            await self.changed()
+
     @contextmanager
     def listen(self, tell: OnEvent) -> Iterator[None]:
-        """Have a run told what happens to the servers, while the block runs, instead of `tell`."""
+        """Have a run receive the events of its servers in the block."""
         self._tell = None
         with self._pool.subscribe(tell, self._plan.servers):
             yield

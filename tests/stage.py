@@ -17,6 +17,7 @@ from orchestrator.calls.limits import Slots
 from orchestrator.engine.events import Event, TaskSettled
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
+from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.errors import CallError
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.model import Schedule, Workflow
@@ -148,11 +149,9 @@ async def play(case: Case, workflow: Workflow, schedule: Schedule) -> tuple[Stag
     run = Run(
         workflow,
         stage,
-        tools=tools,
-        servers=servers,
+        RunSettings(schedule=schedule, estimates=case.estimates),
+        servers=Servers(tools=tools, policies=servers),
         observers=[stage.observe],
-        schedule=schedule,
-        estimates=case.estimates,
     )
     stage.zero_s = anyio.current_time()
     with anyio.fail_after(FOREVER_S):

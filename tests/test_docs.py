@@ -24,7 +24,8 @@ from orchestrator.report.svg import svg
 from orchestrator.servers.config import FIELDS as SERVER_FIELDS
 from orchestrator.servers.config import Server, load_config
 from orchestrator.servers.lockfile import Lockfile
-from orchestrator.workflow.model import Task, Workflow, workflow_schema
+from orchestrator.workflow.model import Workflow, workflow_schema
+from orchestrator.workflow.task import Task
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").iterdir())

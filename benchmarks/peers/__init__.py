@@ -6,7 +6,6 @@
     talks         the talk with a peer's program that runs; a fresh process for a cold start
     rounds        all peers in turns
     tables        the numbers as tables, JSON and Markdown, and where we are not first
-    picture       the numbers as bars
 
 The programs themselves are in `benchmarks/peer_programs`. All peers call the same server programs,
 which run on the Python of this command.
@@ -18,15 +17,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
 from rich.console import Console
 
-from benchmarks import plot, scenarios
-from benchmarks.peers import jobs, picture, rounds, tables
+from benchmarks import scenarios
+from benchmarks.measure import positive
+from benchmarks.peers import jobs, rounds, tables
 from benchmarks.peers.catalogue import PEERS
 from benchmarks.peers.environments import Environments
 
@@ -72,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     option(
         "--workload", action="append", choices=list(jobs.JOBS), metavar="NAME", help="repeatable"
     )
-    option("--rounds", type=_positive, metavar="N", help=f"{ROUNDS} warm and {COLD_ROUNDS} cold")
+    option("--rounds", type=positive, metavar="N", help=f"{ROUNDS} warm and {COLD_ROUNDS} cold")
     option(
         "--environments",
         metavar="DIR",
@@ -80,24 +79,13 @@ def parser() -> argparse.ArgumentParser:
         help="where the environments are; `none` takes what is installed here",
     )
     option("--json", type=Path, metavar="FILE", help="save all numbers")
-    option("--plot", type=Path, metavar="FILE", help="draw a picture; needs matplotlib")
     option("--markdown", action="store_true", help="print Markdown for the documentation")
     return made
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("has to be 1 or more")
-    return number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code comes back."""
     options = parser().parse_args(arguments)
-    if options.plot and (missing := plot.missing()):
-        print(missing, file=sys.stderr)
-        return 2
     progress = Console(stderr=True)
 
     def tell(line: str) -> None:
@@ -123,8 +111,6 @@ def _show(options: argparse.Namespace, report: rounds.Report) -> None:
     if options.json:
         text = json.dumps(tables.document(report), indent=2)
         options.json.write_text(text + "\n", encoding="utf-8")
-    if options.plot:
-        picture.draw(report, options.plot)
     if options.markdown:
         print(tables.markdown(report))
         return

@@ -12,7 +12,6 @@ import anyio
 from orchestrator.calls.limits import FIRST, Priority, Rate, Slots
 from orchestrator.errors import CallError
 from orchestrator.schema.coercion import Conversion
-from orchestrator.workflow.plan import CallTemplate
 from orchestrator.workflow.policies import Retry
 
 DEFAULT_TIMEOUT_S = 60.0
@@ -153,6 +152,19 @@ Caller = Callable[[Call, Attempt], Awaitable[Any]]
 """Makes a call: returns its output or raises `CallError`."""
 
 
+class Readiness(Protocol):
+    """Which calls can be made while servers start. A call that can be made once, always can."""
+
+    def waiting_for(self, server: str, tool: str) -> str:
+        """What a call of a tool has to wait for, as a noun phrase; empty if nothing."""
+
+    async def changed(self) -> None:
+        """Wait until `waiting_for` may have changed."""
+
+    async def checked(self) -> None:
+        """Wait until the plan is checked against all its servers."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerPolicy:
     """What the configuration of a server says about calls to it.
@@ -190,16 +202,3 @@ class ServerPolicy:
 
 FREE = ServerPolicy()
 """The policy of a server without configuration."""
-
-
-class Gate(Protocol):
-    """Says which calls may go out already. Once one may, it always may."""
-
-    def waiting_for(self, target: CallTemplate | None = None) -> str:
-        """What a call has to wait for, for people; empty if it may go out.
-
-        Without a target: what the run waits for before it ends.
-        """
-
-    async def changed(self) -> None:
-        """Wait until `waiting_for` may say something else."""

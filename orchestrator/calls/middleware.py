@@ -1,4 +1,4 @@
-"""The middleware around a call: locks, retry, slots and the timeout of an attempt.
+"""The middleware around a call: readiness, locks, retry, slots and the timeout of an attempt.
 
 Each is a function from caller to caller. The order, outermost first, is the one above: so waiting
 for a slot does not use up the timeout, and a backoff holds no slot.
@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 
 from orchestrator.calls.adaptive import AdaptiveSlots
-from orchestrator.calls.call import FREE, Attempt, Call, Caller, ServerPolicy
+from orchestrator.calls.call import FREE, Attempt, Call, Caller, Readiness, ServerPolicy
 from orchestrator.calls.limits import AbandonedError, Locks, Rate, Slots
 from orchestrator.calls.retry import Decision, decide_retry, is_lost
 from orchestrator.documents.text import quoted
@@ -24,6 +24,7 @@ PROGRESS_LIMIT = 10
 OnWait = Callable[[Call, Attempt], None]
 OnStart = Callable[[Call, Attempt, float], None]
 OnFailure = Callable[[Call, Attempt, TaskError, Decision], None]
+Fit = Callable[[Call], Call]
 Random = Callable[[], float]
 
 
@@ -229,3 +230,57 @@ def with_locks(call_next: Caller, locks: Locks, on_wait: OnWait | None = None) -
         return call_holding(call, attempt) if call.locks else call_next(call, attempt)
 
     return call_locked
+
+
+def with_server_ready(
+    call_next: Caller,
+    fit: Fit,
+    readiness: Readiness | None = None,
+    on_wait: OnWait | None = None,
+    on_pause: Callable[[bool], None] | None = None,
+) -> Caller:
+    """Wait until a call can be made, and then fit it to its tool, whose definition is now known.
+
+    Args:
+        call_next: The caller.
+        fit: Gives the call that its tool accepts, or raises `CallError`.
+        readiness: Says what a call has to wait for; None if nothing.
+        on_wait: Called when a call waits.
+        on_pause: Called with whether all calls under way wait here.
+    """
+    if readiness is None:
+        return lambda call, attempt: call_next(fit(call), attempt)
+    under_way = {"waiting": 0, "working": 0}
+
+    def count(state: str, change: int) -> None:
+        under_way[state] += change
+        if on_pause is not None:
+            on_pause(under_way["waiting"] > 0 and under_way["working"] == 0)
+
+    async def wait_until_ready(call: Call, attempt: Attempt) -> None:
+        asked_at = anyio.current_time()
+        count("waiting", 1)
+        try:
+            with anyio.CancelScope() as attempt.end_by:
+                while what := readiness.waiting_for(call.server, call.tool):
+                    if what != attempt.note:
+                        attempt.note = what
+                        if on_wait is not None:
+                            on_wait(call, attempt)
+                    await readiness.changed()
+        finally:
+            attempt.note = ""
+            count("waiting", -1)
+        attempt.waited_s += anyio.current_time() - asked_at
+        attempt.check_cancelled(call)
+
+    async def call_when_ready(call: Call, attempt: Attempt) -> Any:
+        if readiness.waiting_for(call.server, call.tool):
+            await wait_until_ready(call, attempt)
+        count("working", 1)
+        try:
+            return await call_next(fit(call), attempt)
+        finally:
+            count("working", -1)
+
+    return call_when_ready

@@ -1,9 +1,4 @@
-"""Does a value of which only the shape is known fit a schema?
-
-The rule of this file: pure; an error is what cannot fit whatever the value is, a warning what the
-schemas themselves say may not fit, a note what they do not say. A value that is known is the
-`jsonschema` library's business.
-"""
+"""Compares the type of a value, known before the run, with the schema of the place it goes to."""
 
 from __future__ import annotations
 
@@ -14,18 +9,21 @@ from typing import Any
 
 from orchestrator.check.mismatch import (
     Mismatch,
+    as_json,
     at_reference,
-    badness,
-    kind_of_text,
-    lacking,
-    merged,
-    milder,
-    of_violation,
+    combined,
+    distance,
+    from_violation,
+    in_items,
+    missing_property,
+    possible,
+    unexpected_property,
     wrong_type,
 )
-from orchestrator.documents.jsonpath import Path
+from orchestrator.documents.jsonpath import Path, describe
 from orchestrator.documents.suggest import nearest
-from orchestrator.schema.coercion import ALL_TYPES, Types, converted
+from orchestrator.documents.text import counted, listed, quoted
+from orchestrator.schema.coercion import ALL_TYPES, Types, converted, json_type
 from orchestrator.schema.type_query import TypeQuery
 from orchestrator.schema.types import (
     SILENT_NULL,
@@ -37,260 +35,245 @@ from orchestrator.schema.types import (
     TupleType,
     UnionType,
     UnknownType,
+    one_of,
     type_names,
 )
 from orchestrator.schema.validator import Validator
 from orchestrator.schema.variants import Variant, item_of, lengths, types_of
 
 MAX_DEPTH = 12
-_NOT_TEXT = ALL_TYPES - {"string", "null"}
+MAX_VALUES = 5
+_NOT_STRING = ALL_TYPES - {"string", "null"}
 
 
 class Assignability:
-    """Compares shapes with schemas.
+    """Compares types with schemas.
 
-    Args:
-        reader: Reads them.
+    An error does not fit whatever the value is, a warning may not fit by what the schemas say, and
+    a note is left open by them. Literals are checked by the validator.
     """
 
-    def __init__(self, reader: TypeQuery) -> None:
-        self._reader = reader
-        self._validators: dict[int, tuple[Any, Validator]] = {}
+    def __init__(self, query: TypeQuery) -> None:
+        self._query = query
         self._comparing: set[tuple[int, int]] = set()
         self._compared: dict[tuple[int, int], tuple[StaticType, Path, list[Mismatch]]] = {}
 
-    def know(self, schema: Any, validator: Validator) -> None:
-        """Use a validator that was made before."""
-        self._validators[id(schema)] = schema, validator
+    def arguments(
+        self, given: StaticType, schema: Any, validator: Validator | None = None
+    ) -> list[Mismatch]:
+        """The mismatches of the arguments of a call with the `inputSchema` of its tool.
 
-    def validator(self, root: Any) -> Validator:
-        """The validator of a whole schema, made once."""
-        if id(root) not in self._validators:
-            self._validators[id(root)] = root, Validator(root)
-        return self._validators[id(root)][1]
+        Args:
+            given: The type of the arguments.
+            schema: The `inputSchema`.
+            validator: Its validator, if there is one already.
+        """
+        self._validator = validator or Validator(schema)
+        expected = SchemaType(schema, schema)
+        return [*self._fit(given, expected, ()), *self._undeclared(given, expected)]
 
-    def arguments(self, given: StaticType, schema: Any) -> list[Mismatch]:
-        """What is wrong with the arguments of a call, for the `inputSchema` of its tool."""
-        wanted = SchemaType(schema, schema)
-        found = list(self._fit(given, wanted, ()))
-        names = self._reader.names(given)
-        return [*found, *self._not_declared(names, wanted)]
-
-    def _not_declared(self, names: tuple[str, ...], wanted: SchemaType) -> Iterator[Mismatch]:
-        """Arguments that the schema neither declares nor forbids: most servers ignore them."""
-        known = self._reader.names(wanted)
+    def _undeclared(self, given: StaticType, expected: SchemaType) -> Iterator[Mismatch]:
+        """Arguments that the schema neither declares nor forbids."""
+        names, known = self._query.names(given), self._query.names(expected)
         if not known or set(names) <= set(known):
             return
+        variants = self._query.variants(expected)
+        if all(self._query.layout(variant).is_closed for variant in variants):
+            return
         for name in names:
-            found = self._reader.step(wanted, name)
-            if found.presence == "no" and not self._is_closed(wanted):
-                message = f"there is no argument {name!r}, and most servers would ignore it"
+            if self._query.step(expected, name).presence == "no":
+                message = f"unexpected argument {quoted(name)}, which most servers ignore"
                 near = nearest(name, known)
                 yield Mismatch((name,), "unexpected_argument", "warning", message, "", near)
 
-    def _is_closed(self, wanted: SchemaType) -> bool:
-        variants = self._reader.variants(wanted)
-        return all(self._reader.layout(variant).is_closed for variant in variants)
+    def _fit(
+        self, given: StaticType, expected: SchemaType, path: Path, *, converts: bool = False
+    ) -> Iterator[Mismatch]:
+        """Compare a type with a schema.
 
-    def _fit(self, given: StaticType, wanted: SchemaType, path: Path) -> Iterator[Mismatch]:
-        if wanted.schema is True or wanted.schema == {}:
+        Args:
+            given: The type.
+            expected: The schema.
+            path: The place in the whole value.
+            converts: Whether a reference stands alone here: the call converts its value.
+        """
+        if expected.schema is True or expected.schema == {}:
             return
         match given:
-            case SourcedType(shape, text):
-                for finding in self._sourced(shape, wanted, path):
-                    yield at_reference(finding, path, text)
+            case SourcedType(inner, text):
+                found = self._fit(inner, expected, path, converts=True)
+                yield from found if converts else (at_reference(m, path, text) for m in found)
             case LiteralType(value):
-                yield from self._literal(value, wanted, path)
+                if converts and isinstance(value, str | int | float):
+                    value = converted(value, self._query.kinds(expected))
+                yield from self._literal(value, expected, path)
             case UnionType(options, each):
-                yield from merged([list(self._fit(o, wanted, path)) for o in options], each)
+                fits = (self._fit(option, expected, path, converts=converts) for option in options)
+                yield from combined([list(found) for found in fits], each)
             case UnknownType(why):
                 if why:
                     yield Mismatch(path, "unknown_type", "note", why)
+            case _ if converts:
+                yield from self._converted(given, expected, path)
             case _:
-                yield from self._typed(given, wanted, path, self._reader.kinds(given))
+                yield from self._typed(given, expected, path, self._query.kinds(given))
 
-    def _sourced(self, shape: StaticType, wanted: SchemaType, path: Path) -> Iterator[Mismatch]:
-        """What stands alone is converted where that is possible; see `coercion`."""
-        match shape:
-            case UnionType(options, each):
-                yield from merged([list(self._sourced(o, wanted, path)) for o in options], each)
-            case LiteralType(value):
-                if isinstance(value, str | int | float):
-                    value = converted(value, self._reader.kinds(wanted))
-                yield from self._literal(value, wanted, path)
-            case SourcedType(inner):
-                yield from self._sourced(inner, wanted, path)
-            case UnknownType():
-                yield from self._fit(shape, wanted, path)
-            case _:
-                yield from self._converted(shape, wanted, path)
-
-    def _converted(self, shape: StaticType, wanted: SchemaType, path: Path) -> Iterator[Mismatch]:
-        """The types that are left when what may be converted is taken out."""
-        kinds, accepted = self._reader.kinds(shape), self._reader.kinds(wanted)
-        rest = kinds
-        if "string" in kinds and "string" not in accepted and accepted & _NOT_TEXT:
-            message = f"text where {type_names(accepted)} is wanted: it depends on the text"
+    def _converted(self, given: StaticType, expected: SchemaType, path: Path) -> Iterator[Mismatch]:
+        """Compare the types that remain when those that the call converts are left out."""
+        types, accepted = self._query.kinds(given), self._query.kinds(expected)
+        rest = types
+        if "string" in types and "string" not in accepted and accepted & _NOT_STRING:
+            message = (
+                f"expected {type_names(accepted)}, got string: fits only if it is JSON of that"
+            )
             yield Mismatch(path, "unknown_type", "note", message)
             rest -= {"string"}
         if "string" in accepted and accepted <= {"string", "null"}:
             rest -= {"number", "integer", "boolean"}
-            choices = self._reader.finite(wanted)
-            if not rest and choices is not None and kinds.isdisjoint(map(kind_of_text, choices)):
-                yield wrong_type(path, type_names(kinds), accepted, choices=choices)
-        for finding in self._typed(shape, wanted, path, rest) if rest else ():
-            yield finding if rest == kinds else milder(finding)
+            choices = self._query.finite(expected)
+            if not rest and choices is not None and types.isdisjoint(map(_type_in, choices)):
+                yield wrong_type(path, one_of(choices), type_names(types))
+        for mismatch in self._typed(given, expected, path, rest) if rest else ():
+            yield mismatch if rest == types else possible(mismatch)
 
-    def _literal(self, value: Any, wanted: SchemaType, path: Path) -> Iterator[Mismatch]:
-        violations = list(self.validator(wanted.root).violations(value, wanted.schema))
+    def _literal(self, value: Any, expected: SchemaType, path: Path) -> Iterator[Mismatch]:
+        violations = list(self._validator.violations(value, expected.schema))
         if not violations:
             return
-        inside = list(self._inside_literal(value, wanted, path))
-        if any(finding.severity == "error" for finding in inside):
-            yield from inside
-            return
-        for misfit in violations:
-            yield of_violation(misfit, path)
+        parts = list(self._parts(value, expected, path))
+        if any(mismatch.severity == "error" for mismatch in parts):
+            yield from parts
+        else:
+            yield from (from_violation(each, path) for each in violations)
 
-    def _inside_literal(self, value: Any, wanted: SchemaType, path: Path) -> Iterator[Mismatch]:
-        """The same by its parts, which tells more of objects and lists."""
+    def _parts(self, value: Any, expected: SchemaType, path: Path) -> Iterator[Mismatch]:
+        """Compare a literal by its type and parts, which gives better places and messages."""
+        given: StaticType = LiteralType(value)
         match value:
             case dict():
-                given: StaticType = ObjectType(
-                    {name: LiteralType(item) for name, item in value.items()}
-                )
+                given = ObjectType({name: LiteralType(item) for name, item in value.items()})
             case list():
                 given = TupleType(tuple(map(LiteralType, value)))
-            case _:
-                given = LiteralType(value)
-                kinds, accepted = self._reader.kinds(given), self._reader.kinds(wanted)
-                if not kinds & accepted:
-                    yield wrong_type(path, self._reader.describe(given), accepted, value)
-                return
-        yield from self._typed(given, wanted, path, self._reader.kinds(given))
+        types, accepted = self._query.kinds(given), self._query.kinds(expected)
+        if not types & accepted:
+            fix = as_json(value, accepted)
+            yield wrong_type(path, type_names(accepted), describe(value), fix)
+        elif not isinstance(given, LiteralType):
+            yield from self._typed(given, expected, path, types)
 
     def _typed(
-        self, given: StaticType, wanted: SchemaType, path: Path, kinds: Types
+        self, given: StaticType, expected: SchemaType, path: Path, types: Types
     ) -> Iterator[Mismatch]:
-        """Compare types, then what is inside of objects and lists.
-
-        Args:
-            given: The shape.
-            wanted: The schema.
-            path: Where in the whole value.
-            kinds: The types of the shape that count.
-        """
-        accepted = self._reader.kinds(wanted)
+        """Compare those `types` of `given` that count, then what is in objects and arrays."""
+        accepted = self._query.kinds(expected)
         if given == SILENT_NULL and "null" not in accepted:
+            # Fails, so that other options of a union only may fit; without a message of its own.
             yield Mismatch(path, "wrong_argument", "error", "")
-            return
-        if kinds == ALL_TYPES:
-            yield Mismatch(path, "unknown_type", "note", "its schema does not say what it is")
-            return
-        if not kinds & accepted:
-            yield wrong_type(path, self._reader.describe(given), accepted)
-            return
-        if kinds - accepted:
-            message = f"may be {type_names(kinds - accepted)}, and {type_names(accepted)} is wanted"
-            yield Mismatch(path, "may_not_fit", "warning", message)
-        if (values := self._reader.finite(given)) is not None:
-            yield from self._values(values, wanted, path)
-        elif kinds & accepted & {"object", "array"}:
-            yield from self._inside(given, wanted, path)
+        elif types == ALL_TYPES:
+            yield Mismatch(path, "unknown_type", "note", "its schema declares no type")
+        elif not types & accepted:
+            yield wrong_type(path, type_names(accepted), self._query.describe(given))
+        else:
+            if types - accepted:
+                mismatch = wrong_type(path, type_names(accepted), type_names(types - accepted))
+                yield possible(mismatch)
+            if (values := self._query.finite(given)) is not None:
+                yield from self._values(values, expected, path)
+            elif types & accepted & {"object", "array"}:
+                yield from self._inside(given, expected, path)
 
-    def _values(self, values: list[Any], wanted: SchemaType, path: Path) -> Iterator[Mismatch]:
-        validator = self.validator(wanted.root)
-        bad = [v for v in values if next(validator.violations(v, wanted.schema), None) is not None]
-        if not bad:
+    def _values(self, values: list[Any], expected: SchemaType, path: Path) -> Iterator[Mismatch]:
+        check, schema = self._validator.violations, expected.schema
+        wrong = [value for value in values if next(check(value, schema), None)]
+        if not wrong:
             return
-        shown = ", ".join(json.dumps(value, ensure_ascii=False) for value in bad[:5])
-        if len(bad) == len(values):
-            message = f"is one of {shown}, and none of them fits"
+        shown = listed((json.dumps(value, ensure_ascii=False) for value in wrong), MAX_VALUES)
+        if len(wrong) == len(values):
+            message = f"the schema allows none of its values: {shown}"
             yield Mismatch(path, "wrong_argument", "error", message)
         else:
-            yield Mismatch(path, "may_not_fit", "warning", f"may be {shown}, which does not fit")
+            message = f"may be {shown}, which the schema does not allow"
+            yield Mismatch(path, "may_not_fit", "warning", message)
 
-    def _inside(self, given: StaticType, wanted: SchemaType, path: Path) -> list[Mismatch]:
-        """What is inside of an object or a list; nothing new, where schemas lead in circles."""
-        pair = (id(given.schema) if isinstance(given, SchemaType) else id(given), id(wanted.schema))
+    def _inside(self, given: StaticType, expected: SchemaType, path: Path) -> list[Mismatch]:
+        """Compare the properties or items; a pair of recursive schemas is compared once."""
+        own = id(given.schema) if isinstance(given, SchemaType) else id(given)
+        pair = own, id(expected.schema)
         if pair in self._comparing or len(self._comparing) > MAX_DEPTH:
             return []
         if pair in self._compared:
             _, before, found = self._compared[pair]
-            return [replace(f, path=(*path, *f.path[len(before) :])) for f in found]
+            return [replace(m, path=(*path, *m.path[len(before) :])) for m in found]
         self._comparing.add(pair)
         try:
-            found = self._nearest_way(given, wanted, path)
+            found = self._nearest_variant(given, expected, path)
         finally:
             self._comparing.discard(pair)
-        if isinstance(given, SchemaType):  # schemas in circles lead to the same pair many times
+        if isinstance(given, SchemaType):
             self._compared[pair] = given, path, found
         return found
 
-    def _nearest_way(self, given: StaticType, wanted: SchemaType, path: Path) -> list[Mismatch]:
-        """What is amiss for the one of several ways to fit that is nearest."""
+    def _nearest_variant(
+        self, given: StaticType, expected: SchemaType, path: Path
+    ) -> list[Mismatch]:
+        """The mismatches with the variant of a schema that is nearest to the type."""
         ways = []
-        for variant in self._reader.variants(wanted):
+        for variant in self._query.variants(expected):
             found: list[Mismatch] = []
-            kinds = types_of(variant) & self._reader.kinds(given)
-            if "object" in kinds:
-                found += self._object(given, variant, wanted.root, path)
-            if "array" in kinds:
-                found += self._array(given, variant, wanted.root, path)
-            if not kinds <= {"object"} and not kinds <= {"array"}:  # it may be neither
-                found = [milder(finding) for finding in found]
-            if kinds:
+            types = types_of(variant) & self._query.kinds(given)
+            if "object" in types:
+                found += self._object(given, variant, expected.root, path)
+            if "array" in types:
+                found += self._array(given, variant, expected.root, path)
+            if len(types) > 1:  # it may be of another type
+                found = [possible(mismatch) for mismatch in found]
+            if types:
                 ways.append(found)
-        return min(ways, key=badness, default=[])
+        return min(ways, key=distance, default=[])
 
     def _object(
         self, given: StaticType, variant: Variant, root: Any, path: Path
     ) -> Iterator[Mismatch]:
-        layout, given_names = self._reader.layout(variant), self._reader.names(given)
-        required = layout.required
-        if layout.is_closed:
-            yield from self._unexpected(given, given_names, variant, root, path)
-        for name in dict.fromkeys([*required, *given_names]):
-            found = self._reader.step(given, name)
-            if found.presence == "no" or (found.presence == "maybe" and name in required):
-                if name in required:
-                    yield lacking(name, found.presence == "no", path)
+        layout, names = self._query.layout(variant), self._query.names(given)
+        for name in names if layout.is_closed else ():
+            certain = self._query.step(given, name).presence == "yes"
+            if certain and self._query.member(variant, name, root).presence == "no":
+                yield unexpected_property(path, name, layout.names)
+        for name in dict.fromkeys([*layout.required, *names]):
+            found = self._query.step(given, name)
+            if found.presence == "no" or (found.presence == "maybe" and name in layout.required):
+                if name in layout.required:
+                    missing = missing_property(path, name)
+                    yield missing if found.presence == "no" else possible(missing)
             elif found.presence == "yes" or not isinstance(given, SchemaType):
-                inner = self._reader.member(variant, name, root).shape
+                inner = self._query.member(variant, name, root).shape
                 if isinstance(inner, SchemaType):
                     yield from self._fit(found.shape, inner, (*path, name))
-
-    def _unexpected(
-        self, given: StaticType, names: tuple[str, ...], variant: Variant, root: Any, path: Path
-    ) -> Iterator[Mismatch]:
-        known = self._reader.layout(variant).names
-        for name in names:
-            certainly = self._reader.step(given, name).presence == "yes"
-            if certainly and self._reader.member(variant, name, root).presence == "no":
-                near = nearest(name, known)
-                message = f"there is no argument {name!r}" if not path else f"has {name!r} too much"
-                place = (*path, name) if isinstance(given, ObjectType) else path
-                yield Mismatch(place, "unexpected_argument", "error", message, "", near)
 
     def _array(
         self, given: StaticType, variant: Variant, root: Any, path: Path
     ) -> Iterator[Mismatch]:
-        if isinstance(given, TupleType):
-            least, _ = lengths(variant)
-            if len(given.items) < least:
-                message = f"has {len(given.items)} items, and at least {least} are wanted"
-                yield Mismatch(path, "wrong_argument", "error", message)
-            for index, item in enumerate(given.items):
-                inner = item_of(variant, index, root)
-                if inner.presence == "no":
-                    message = f"has {len(given.items)} items, which is too many"
-                    yield Mismatch(path, "wrong_argument", "error", message)
-                    return
-                if isinstance(inner.shape, SchemaType):
-                    yield from self._fit(item, inner.shape, (*path, index))
+        if not isinstance(given, TupleType):
+            element, schema = self._query.element(given), item_of(variant, 0, root).shape
+            if element is not None and isinstance(schema, SchemaType):
+                yield from (in_items(m, path) for m in self._fit(element, schema, path))
             return
-        each, inner = self._reader.element(given), item_of(variant, 0, root)
-        if each is None or not isinstance(inner.shape, SchemaType):
-            return
-        for finding in self._fit(each, inner.shape, path):  # a list that is empty would fit
-            yield replace(milder(finding), message=f"its items: {finding.message}")
+        count = counted(len(given.items), "item")
+        least, _ = lengths(variant)
+        if len(given.items) < least:
+            yield wrong_type(path, f"at least {counted(least, 'item')}", count)
+        for index, item in enumerate(given.items):
+            inner = item_of(variant, index, root)
+            if inner.presence == "no":
+                yield wrong_type(path, f"at most {counted(index, 'item')}", count)
+                return
+            if isinstance(inner.shape, SchemaType):
+                yield from self._fit(item, inner.shape, (*path, index))
+
+
+def _type_in(text: Any) -> str:
+    """The JSON type of the JSON in a string, as a number that was converted to it had."""
+    try:
+        return json_type(json.loads(text)) if isinstance(text, str) else ""
+    except ValueError:
+        return "string"

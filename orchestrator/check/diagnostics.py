@@ -1,25 +1,21 @@
-"""From what is found in the values of a workflow to the problems of its file.
-
-The rule of this file: places, words and mends; each problem once, in the order of the file.
-"""
+"""Turns mismatches in the values of a workflow into problems at their places in its file."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
 from orchestrator.check.mismatch import Mismatch
 from orchestrator.documents.jsonpath import Path, format_path
-from orchestrator.documents.pointer import move_op, pointer, replace_op
+from orchestrator.documents.pointer import move_op, pointer, replace_op, value_at
 from orchestrator.documents.suggest import certain
 from orchestrator.errors import Problem
 from orchestrator.schema.notation import signature
 from orchestrator.schema.tool import Tool
-from orchestrator.workflow.fixes import Fixes, value_at
+from orchestrator.workflow.fixes import Fixes
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import TaskPlan
 
@@ -27,150 +23,133 @@ MAX_SIGNATURE = 200
 
 
 class Diagnostics:
-    """Collects what is found in a workflow.
-
-    Args:
-        workflow: The workflow.
-    """
+    """Collects the problems of a workflow, each once."""
 
     def __init__(self, workflow: Workflow) -> None:
         self._workflow = workflow
-        self._mends = Fixes()
+        self._fixes = Fixes()
         self._signatures: dict[str, str] = {}
-        self._found: dict[tuple[int, str, str, str], Problem] = {}
+        self._problems: dict[tuple[int, str, str, str], Problem] = {}
 
     def all(self) -> list[Problem]:
-        """What was collected, in the order of the file, with what mends it for certain."""
-        found = [self._found[key] for key in sorted(self._found)]
-        return self._mends.apply(found, self._document) if found else found
+        """The problems in the order of the file, with their certain replacements."""
+        problems = [self._problems[key] for key in sorted(self._problems)]
+        return self._fixes.apply(problems, self._document) if problems else problems
 
     def add(
         self,
-        findings: Iterable[Mismatch],
+        mismatches: Iterable[Mismatch],
         task: TaskPlan | None,
         at: Path,
         tool: Tool | None = None,
     ) -> None:
-        """Take what is found in a value.
+        """Add the mismatches of a value.
 
         Args:
-            findings: What was found.
-            task: The task that it is of; None for the output of the workflow.
-            at: Where the value stands, in the task or in the workflow.
-            tool: The tool that the value is the arguments of, if it is that.
+            mismatches: The mismatches.
+            task: The task of the value; None for the output of the workflow.
+            at: The place of the value, in the task or in the workflow.
+            tool: The tool that the value is the arguments of, if it is.
         """
-        for finding in findings:
+        for mismatch in mismatches:
             index = len(self._workflow.plan.tasks) if task is None else task.index
             base: Path = at if task is None else ("tasks", index, *at)
-            problem = self._problem(finding, base, task.id if task else None, tool)
-            self.keep(index, problem, finding.text)
+            problem = self._problem(mismatch, base, task.id if task else None, tool)
+            self.keep(index, problem, mismatch.text)
 
     def keep(self, index: int, problem: Problem, text: str = "") -> None:
-        """Take a problem of a task by its index; -1 for what stands before all tasks."""
+        """Add a problem of the task at an index; -1 sorts it before all tasks."""
         key = (index, problem.path, text, f"{problem.code} {problem.message}")
-        self._found.setdefault(key, problem)
+        self._problems.setdefault(key, problem)
 
-    def _problem(
-        self, finding: Mismatch, base: Path, task: str | None, tool: Tool | None
-    ) -> Problem:
-        where = self.in_file((*base, *finding.path))
-        return Problem(
-            finding.code,
-            _message(finding, tool),
-            pointer(*where),
-            task,
-            finding.alternatives,
-            self._hint(finding, tool),
-            finding.severity,
-            finding.piece or finding.text,
-            self._replacement(finding, where),
-        )
+    def in_file(self, path: Path) -> Path:
+        """The path as the file has it, where `$$` stands for a dollar sign in names.
 
-    def in_file(self, where: Path) -> Path:
-        """A place of the values as it is in the file, where `$$` stands for a dollar sign in names.
-
-        What has a name that is a reference is not found: it stands where its object does.
+        The path ends at the object that holds a computed name.
         """
-        if not any(step == "" or "$" in str(step) for step in where):
-            return where
+        if not any(step == "" or "$" in str(step) for step in path):
+            return path
         here: Any = self._document
         found: list[str | int] = []
-        for step in where:
-            name = _spelt(here, step)
+        for step in path:
+            name = _written(here, step)
             if name is None:
                 break
             found.append(name)
             here = here[name]
         return tuple(found)
 
-    def _hint(self, finding: Mismatch, tool: Tool | None) -> str:
-        """How to mend it."""
-        if finding.code == "maybe_absent" and finding.text.startswith("$OUTPUT"):
-            return f"${{not_null({finding.text[1:]}, ...)}} gives something else in its place"
-        if finding.code == "may_not_fit" and finding.message.endswith("and text is wanted"):
-            return f"${{to_string({finding.text.removeprefix('$')})}} makes text of whatever it is"
-        if tool is None or finding.code in ("unknown_type", "may_not_fit"):
+    def _problem(
+        self, mismatch: Mismatch, base: Path, task: str | None, tool: Tool | None
+    ) -> Problem:
+        path = self.in_file((*base, *mismatch.path))
+        piece = mismatch.piece if self._is_alone(mismatch.piece, path) else ""
+        return Problem(
+            mismatch.code,
+            _message(mismatch, tool),
+            pointer(*path),
+            task,
+            mismatch.alternatives,
+            self._hint(mismatch, tool),
+            mismatch.severity,
+            piece or mismatch.text,
+            self._replacement(mismatch, path, piece),
+        )
+
+    def _hint(self, mismatch: Mismatch, tool: Tool | None) -> str:
+        text = mismatch.text
+        if mismatch.code == "maybe_absent" and text.startswith("$OUTPUT"):
+            return f"${{not_null({text[1:]}, ...)}} gives a value in its place"
+        if mismatch.code == "may_not_fit" and mismatch.message.startswith("expected string, may"):
+            return f"${{to_string({text.removeprefix('$')})}} converts any value to a string"
+        if tool is None or mismatch.code in ("unknown_type", "may_not_fit"):
             return ""
-        if tool.target not in self._signatures:  # it may be long, and so may the list of findings
+        if tool.target not in self._signatures:  # long signatures are slow to write
             self._signatures[tool.target] = f"{tool.target}({signature(tool, MAX_SIGNATURE)})"
         return self._signatures[tool.target]
 
-    def _replacement(self, finding: Mismatch, where: Path) -> tuple[Mapping[str, Any], ...]:
-        """What mends it for certain, as a JSON Patch."""
-        if finding.code == "unexpected_argument" and len(finding.path) == 1:
-            name = certain(str(where[-1]), finding.alternatives)
-            if name is None or self._has(pointer(*where[:-1], name)):
+    def _replacement(
+        self, mismatch: Mismatch, path: Path, piece: str
+    ) -> tuple[Mapping[str, Any], ...]:
+        """The certain replacement of a literal or a name; that of a text is noted for `all`."""
+        if mismatch.code == "unexpected_argument" and len(mismatch.path) == 1:
+            name = certain(str(path[-1]), mismatch.alternatives)
+            if name is None or name in value_at(self._document, pointer(*path[:-1])):
                 return ()
-            return (move_op(pointer(*where), pointer(*where[:-1], name)),)
-        if not finding.value:
+            return (move_op(pointer(*path), pointer(*path[:-1], name)),)
+        if not mismatch.fix or piece != mismatch.piece:
             return ()
-        if finding.text:
-            piece = finding.piece or finding.text
-            if not finding.piece or self._is_alone(piece, where):
-                self._mends.note(pointer(*where), piece, json.loads(finding.value))
-            return ()
-        return (replace_op(pointer(*where), json.loads(finding.value)),)
+        if not mismatch.text:
+            return (replace_op(pointer(*path), json.loads(mismatch.fix)),)
+        self._fixes.note(pointer(*path), piece or mismatch.text, json.loads(mismatch.fix))
+        return ()
 
-    def _is_alone(self, name: str, where: Path) -> bool:
-        """Whether a name stands once in a text."""
-        text = value_at(self._document, pointer(*where))
-        return isinstance(text, str) and len(re.findall(rf"\b{re.escape(name)}\b", text)) == 1
-
-    def _has(self, path: str) -> bool:
-        with suppress(KeyError, IndexError):
-            value_at(self._document, path)
-            return True
-        return False
+    def _is_alone(self, name: str, path: Path) -> bool:
+        """Whether a name occurs once in the string at a path."""
+        text = value_at(self._document, pointer(*path)) if name else None
+        pattern = rf"(?<![\w-]){re.escape(name)}(?![\w-])"
+        return isinstance(text, str) and len(re.findall(pattern, text)) == 1
 
     @cached_property
     def _document(self) -> dict[str, Any]:
         return self._workflow.to_dict()
 
 
-def _message(finding: Mismatch, tool: Tool | None) -> str:
-    if tool is None or finding.code == "unknown_type":
-        return (
-            f"{finding.text}: {finding.message}" if _is_of_reference(finding) else finding.message
-        )
-    if finding.code == "unexpected_argument" and len(finding.path) == 1:
-        return f"{tool.target}: {finding.message}"
-    if finding.code == "missing_argument" and not finding.path:
-        return f"{tool.target}: the arguments {finding.message.replace('lacks', 'lack')}"
-    place = format_path(finding.path).lstrip(".") or "the arguments"
-    return f"{tool.target}: {place}: {finding.text or 'it'} {finding.message}"
+def _message(mismatch: Mismatch, tool: Tool | None) -> str:
+    text = mismatch.text
+    if mismatch.code == "unknown_type":
+        return f"{text}: {mismatch.message}" if text else mismatch.message
+    if tool is None:
+        return mismatch.message
+    place = (*mismatch.path, *mismatch.below)
+    if mismatch.code == "unexpected_argument":  # the message names it
+        place = place[:-1]
+    parts = [tool.target, format_path(place).removeprefix("."), mismatch.message]
+    return ": ".join(filter(None, parts)) + (f" ({text})" if text else "")
 
 
-def _is_of_reference(finding: Mismatch) -> bool:
-    return (
-        bool(finding.text)
-        and not finding.piece
-        and finding.code != "not_a_list"
-        and finding.text not in finding.message
-    )
-
-
-def _spelt(holder: Any, step: str | int) -> str | int | None:
-    """A step as the file has it; None if it has none like it."""
+def _written(holder: Any, step: str | int) -> str | int | None:
+    """The step as the file has it; None if the file has none like it."""
     if isinstance(holder, list) or step in holder:
         return step
     return next((name for name in holder if name.replace("$$", "$") == step), None)

@@ -1,7 +1,4 @@
-"""What stands around a template before the run: the shape of each thing that it may refer to.
-
-The rule of this file: values only; who reads them is in `inference` and `expression_shapes`.
-"""
+"""The types of everything that a template may refer to."""
 
 from __future__ import annotations
 
@@ -9,7 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.errors import ERROR_KINDS
-from orchestrator.schema.types import NULL, SchemaType, StaticType, UnknownType, either, schema_type
+from orchestrator.schema.types import (
+    INTEGER,
+    NULL,
+    SchemaType,
+    StaticType,
+    UnknownType,
+    either,
+    schema_type,
+)
 
 STATUS = schema_type({"enum": ["success", "error", "skipped", "cancelled"]})
 ERROR: SchemaType = schema_type(
@@ -26,27 +31,45 @@ ERROR: SchemaType = schema_type(
     }
 )
 MAYBE_ERROR = either([ERROR, NULL])
-_NO_ITEM = UnknownType("")
+# Nothing is known of it, and that needs no finding.
+UNKNOWN = UnknownType("")
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The shapes of what a template may refer to.
+    """The types of what a template may refer to.
 
     Attributes:
-        outputs: The output of each task, by its id.
-        inputs: Each input of the workflow.
-        item: The element of a `for_each`.
-        in_fallback: Whether `ERROR` is the error that a fallback stands in for.
+        outputs: The output of each task, by id.
+        inputs: Each input of the workflow, by name.
+        item: The item of a `for_each`.
+        in_fallback: Whether `ERROR` is the error that a fallback replaces.
         may_lack: Whether a task it refers to may have no output, which is null in an expression.
-        at_end: Whether it is the output of the run, for which a task that failed is no surprise.
-        error: What `$ERROR[id]` is: null, where every task it refers to has succeeded.
+        at_end: Whether it is the output of the run, where a failed task is no surprise.
+        error: `$ERROR[id]`: null, where every task it refers to has succeeded.
     """
 
     outputs: Mapping[str, StaticType]
     inputs: Mapping[str, StaticType] = field(default_factory=dict)
-    item: StaticType = _NO_ITEM
+    item: StaticType = UNKNOWN
     in_fallback: bool = False
     may_lack: bool = False
     at_end: bool = False
     error: StaticType = NULL
+
+    def lookup(self, root: str, name: str | None = None) -> StaticType:
+        """The type of what a root names, such as `OUTPUT` with the id of a task."""
+        match root:
+            case "OUTPUT":
+                return self.outputs.get(str(name), UNKNOWN)
+            case "INPUT":
+                return self.inputs.get(str(name), UNKNOWN)
+            case "STATUS":
+                return STATUS
+            case "ERROR":
+                return ERROR if name is None else self.error
+            case "ITEM":
+                return self.item
+            case "INDEX":
+                return INTEGER
+        return UNKNOWN

@@ -1,16 +1,16 @@
-"""What the functions of JMESPath take and give, as shapes.
-
-The rule of this file: the signatures are the library's; an error is what it certainly refuses.
-"""
+"""What the functions and comparisons of JMESPath accept and give, for types instead of values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from jmespath.functions import Functions
 
-from orchestrator.errors import Code, Severity
+from orchestrator.check.environment import UNKNOWN
+from orchestrator.check.mismatch import Mismatch, in_items, possible, wrong_type
+from orchestrator.documents.suggest import nearest
+from orchestrator.errors import Severity
 from orchestrator.schema.coercion import ALL_TYPES, Types
 from orchestrator.schema.type_query import TypeQuery
 from orchestrator.schema.types import (
@@ -26,154 +26,146 @@ from orchestrator.schema.types import (
     SourcedType,
     StaticType,
     UnionType,
-    UnknownType,
     either,
     type_names,
 )
 
-NUMBERS: Types = frozenset({"number", "integer"})
-_UNKNOWN = UnknownType("")
+_NUMBERS: Types = frozenset({"number", "integer"})
+_ORDERED: Types = _NUMBERS | {"string"}
+_ORDERINGS = frozenset({"lt", "lte", "gt", "gte"})
+_RESULTS: dict[str, StaticType] = {
+    "abs": NUMBER,
+    "avg": either([NUMBER, NULL]),
+    "ceil": INTEGER,
+    "contains": BOOLEAN,
+    "ends_with": BOOLEAN,
+    "floor": INTEGER,
+    "join": TEXT,
+    "keys": ArrayType(TEXT),
+    "length": INTEGER,
+    "merge": OBJECT,
+    "starts_with": BOOLEAN,
+    "sum": NUMBER,
+    "to_number": either([NUMBER, NULL]),
+    "to_string": TEXT,
+    "type": TEXT,
+    "values": ARRAY,
+}
 
 
-class Report(Protocol):
-    """Takes what is found; `piece` is the part of the expression that is meant, if it is one."""
-
-    def __call__(
-        self,
-        code: Code,
-        severity: Severity,
-        message: str,
-        near: tuple[str, ...] = (),
-        piece: str = "",
-        /,
-    ) -> None: ...
-
-
-def check_arguments(
-    name: str, arguments: list[StaticType], reader: TypeQuery, report: Report
-) -> None:
-    """Report the arguments that a function certainly refuses, or may refuse.
+def check_arguments(name: str, arguments: list[StaticType], query: TypeQuery) -> Iterator[Mismatch]:
+    """The arguments that a function certainly refuses, or may refuse.
 
     Further arguments of a function that takes any number are not checked by the library.
     """
     signature = Functions.FUNCTION_TABLE[name]["signature"]
-    for index, argument in enumerate(arguments[: len(signature)]):
-        types = signature[index]["types"]
-        if types and "expref" not in types:
-            reader.takes(argument, types)
-            _check_argument((name, index), argument, types, reader, report)
+    for number, (argument, parameter) in enumerate(zip(arguments, signature, strict=False), 1):
+        accepted = parameter["types"]
+        if accepted and "expref" not in accepted:
+            query.takes(argument, accepted)
+            for mismatch in _argument(argument, accepted, query):
+                message = f"{name}(): argument {number}: {mismatch.message}"
+                yield replace(mismatch, message=message)
 
 
-def _check_argument(
-    argument: tuple[str, int],
-    given: StaticType,
-    types: list[str],
-    reader: TypeQuery,
-    report: Report,
-) -> None:
-    name, index = argument
-    kinds = reader.kinds(told(given))
-    if kinds == ALL_TYPES or not kinds:
+def _argument(given: StaticType, names: list[str], query: TypeQuery) -> Iterator[Mismatch]:
+    types = query.kinds(without(given, SILENT_NULL))
+    accepted = _types(name.partition("-")[0] for name in names)  # such as array-number
+    if types == ALL_TYPES or not types:
         return
-    wanted = _as_kinds(kind.partition("-")[0] for kind in types)
-    place = f"{name}() takes {type_names(wanted)}"
-    if not kinds & wanted:
-        message = f"{place}, and argument {index + 1} is {reader.describe(given)}"
-        report("wrong_expression", "error", message)
-    elif kinds - wanted:
-        message = f"{place}, and argument {index + 1} may be {type_names(kinds - wanted)}"
-        report("may_not_fit", "warning", message)
-    elif any("-" in kind for kind in types) and kinds == {"array"}:
-        items = reader.kinds(item_of(given, reader))
-        inner = _as_kinds(kind.partition("-")[2] for kind in types)
+    if not types & accepted:
+        mismatch = wrong_type((), type_names(accepted), query.describe(given))
+        yield replace(mismatch, code="wrong_expression")
+    elif types - accepted:
+        yield possible(wrong_type((), type_names(accepted), type_names(types - accepted)))
+    elif types == {"array"} and any("-" in name for name in names):
+        items = query.kinds(item_of(given, query))
+        inner = _types(name.partition("-")[2] for name in names)
         if items and items != ALL_TYPES and not items & inner:
-            place = f"{name}(): argument {index + 1}"
-            message = f"{place}: expected array of {type_names(inner)}, got {type_names(items)}"
-            report("may_not_fit", "warning", message)
+            yield in_items(wrong_type((), type_names(inner), type_names(items)), ())
 
 
 def result_of(
-    name: str, arguments: list[StaticType], inner: list[StaticType], reader: TypeQuery
+    name: str, arguments: list[StaticType], keyed: list[StaticType], query: TypeQuery
 ) -> StaticType:
-    """What a function gives; `inner` is what its `&name` gives for the items of its list."""
+    """What a function gives; `keyed` is what its `&key` gives for the items of its array."""
     match name:
-        case "length":
-            return INTEGER
         case "not_null":
-            telling = [argument for argument in arguments[:-1] if argument != NULL]
-            return either([*map(not_null, telling), arguments[-1]])
+            options = [argument for argument in arguments[:-1] if argument != NULL]
+            return either([*(without(o, NULL, SILENT_NULL) for o in options), arguments[-1]])
         case "sort" | "sort_by":
-            return ArrayType(item_of(arguments[0], reader))
+            return ArrayType(item_of(arguments[0], query))
         case "reverse":
-            if "array" not in reader.kinds(arguments[0]):
+            types = query.kinds(arguments[0])
+            if "array" not in types:
                 return TEXT
-            made = ArrayType(item_of(arguments[0], reader))
-            return made if reader.kinds(arguments[0]) == {"array"} else _UNKNOWN
+            return ArrayType(item_of(arguments[0], query)) if types == {"array"} else UNKNOWN
         case "max" | "min" | "max_by" | "min_by":
-            return either([item_of(arguments[0], reader), NULL])
+            return either([item_of(arguments[0], query), NULL])
         case "map":
-            return ArrayType(inner[0]) if inner else ARRAY
+            return ArrayType(keyed[0]) if keyed else ARRAY
         case "to_array":
-            return arguments[0] if reader.kinds(arguments[0]) == {"array"} else ARRAY
-        case "avg" | "to_number":
-            return either([NUMBER, NULL])
-    return _RESULTS.get(name, _UNKNOWN)
+            return arguments[0] if query.kinds(arguments[0]) == {"array"} else ARRAY
+    return _RESULTS.get(name, UNKNOWN)
 
 
-def item_of(shape: StaticType, reader: TypeQuery) -> StaticType:
-    """The items of a list, as one of them."""
-    element = reader.element(shape)
-    return _UNKNOWN if element is None else one_of(element)
+def comparison(
+    operator: str, left: StaticType, right: StaticType, query: TypeQuery
+) -> tuple[StaticType, Mismatch | None]:
+    """What a comparison gives, and what is wrong with it."""
+    query.compares(operator, left, right)
+    types, others = query.kinds(left), query.kinds(right)
+    if operator in _ORDERINGS:
+        is_sure = types <= _ORDERED and others <= _ORDERED
+        return BOOLEAN if is_sure else either([BOOLEAN, NULL]), _order(types, others)
+    values, known = query.finite(left), query.finite(right)
+    apart = ALL_TYPES not in (types, others) and types and others and not _alike(types, others)
+    if values is not None and known is not None:
+        apart = apart or not any(value == other for value in values for other in known)
+    if not apart:
+        return BOOLEAN, None
+    names = [value for value in values or () if isinstance(value, str)]
+    wrong = next((value for value in known or () if isinstance(value, str)), "")
+    message = f"comparing {query.describe(left)} with {query.describe(right)} is always "
+    message += "true" if operator == "ne" else "false"
+    near = nearest(wrong, names)
+    return BOOLEAN, Mismatch((), "never_true", "warning", message, alternatives=near, piece=wrong)
 
 
-_RESULTS: dict[str, StaticType] = {
-    "abs": NUMBER,
-    "ceil": INTEGER,
-    "floor": INTEGER,
-    "sum": NUMBER,
-    "contains": BOOLEAN,
-    "starts_with": BOOLEAN,
-    "ends_with": BOOLEAN,
-    "join": TEXT,
-    "to_string": TEXT,
-    "type": TEXT,
-    "keys": ArrayType(TEXT),
-    "values": ARRAY,
-    "merge": OBJECT,
-}
+def _order(left: Types, right: Types) -> Mismatch | None:
+    types, others = left - {"null"}, right - {"null"}  # with null, the result is null
+    if not types or not others or not types | others <= _ORDERED or _alike(types, others):
+        return None
+    message = f"cannot order {type_names(types)} and {type_names(others)}; to_number() converts"
+    severity: Severity = "warning" if "null" in left | right else "error"
+    return Mismatch((), "wrong_expression", severity, f"{message} a string to a number")
 
 
-def _as_kinds(kinds: Iterable[str]) -> Types:
-    found = frozenset(kinds)
-    return found | NUMBERS if "number" in found else found
+def _types(names: Iterable[str]) -> Types:
+    types = frozenset(names)
+    return types | _NUMBERS if "number" in types else types
 
 
-def alike(one: Types, other: Types) -> bool:
-    """Whether values of these types may be equal, or compared; all numbers are alike."""
-    return bool((one | NUMBERS if one & NUMBERS else one) & other)
+def _alike(types: Types, others: Types) -> bool:
+    """Whether values of these types may be equal, or ordered; all numbers are alike."""
+    return bool((types | _NUMBERS if types & _NUMBERS else types) & others)
 
 
-def overlap(values: list[Any], others: list[Any]) -> bool:
-    return any(value == other for value in values for other in others)
+def item_of(array: StaticType, query: TypeQuery) -> StaticType:
+    """The type of an item of an array, whichever it is."""
+    return any_item(query.element(array) or UNKNOWN)
 
 
-def one_of(shape: StaticType) -> StaticType:
-    """The items of a list that is known, as one of them."""
-    if isinstance(shape, SourcedType):
-        return one_of(shape.shape)
-    return either(shape.options) if isinstance(shape, UnionType) and shape.options else shape
+def any_item(items: StaticType) -> StaticType:
+    """The items of an array that is written out, as the type of any one of them."""
+    if isinstance(items, SourcedType):
+        return any_item(items.shape)
+    return either(items.options) if isinstance(items, UnionType) and items.options else items
 
 
-def not_null(shape: StaticType) -> StaticType:
-    return _without(shape, (NULL, SILENT_NULL))
-
-
-def told(shape: StaticType) -> StaticType:
-    return _without(shape, (SILENT_NULL,))
-
-
-def _without(shape: StaticType, options: tuple[StaticType, ...]) -> StaticType:
-    if isinstance(shape, UnionType):
-        left = [option for option in shape.options if option not in options]
-        return either(left) if 0 < len(left) < len(shape.options) else shape
-    return shape
+def without(type_: StaticType, *options: StaticType) -> StaticType:
+    """A union without some of its options; anything else as it is."""
+    if isinstance(type_, UnionType):
+        rest = [option for option in type_.options if option not in options]
+        return either(rest) if 0 < len(rest) < len(type_.options) else type_
+    return type_

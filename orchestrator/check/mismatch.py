@@ -1,7 +1,4 @@
-"""One thing that is found in a value of which the shape is known, and what several of them come to.
-
-The rule of this file: facts at a path in a value; where that is in a file, `problems` knows.
-"""
+"""A place where a value does not, or may not, fit its schema, and how several of them combine."""
 
 from __future__ import annotations
 
@@ -12,27 +9,28 @@ from typing import Any
 
 from orchestrator.documents.jsonpath import Path, format_path
 from orchestrator.documents.suggest import nearest
+from orchestrator.documents.text import listed, quoted
 from orchestrator.errors import Code, Severity
-from orchestrator.schema.coercion import Types, json_type
-from orchestrator.schema.types import type_names
+from orchestrator.schema.coercion import Types
+from orchestrator.schema.types import MAX_NAMES, Found
 from orchestrator.schema.violations import Violation
-
-MAX_CHOICES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """One place where a value does not fit, may not fit, or nobody knows.
+    """One place where a value does not fit a schema, may not fit, or cannot be checked.
 
     Attributes:
-        path: Where in the value.
-        code: Its code, and `severity` how bad it is.
+        path: The place in the value as the file has it.
+        code: The code of the finding, and `severity` its severity.
         message: What is wrong, without the place.
-        text: The reference it comes from, as it is written; empty if it is a literal.
-        piece: The part of the text that is meant; empty if it is all of it.
-        alternatives: The nearest valid names.
-        value: What would certainly do instead, of the piece, the text or else the value, as a JSON
-            text; empty if that is not certain.
+        text: The reference or expression that gives the value, as written; empty for a literal.
+        alternatives: The nearest valid names, best first.
+        fix: JSON text that certainly belongs in place of the piece, the text or else the value;
+            empty if that is not certain.
+        piece: The name in `text` that is wrong; empty for all of it.
+        below: The place below `path`, in what a reference gives.
+        possibly: The message where only some of the possible values are wrong; empty: the same.
     """
 
     path: Path
@@ -41,94 +39,107 @@ class Mismatch:
     message: str
     text: str = ""
     alternatives: tuple[str, ...] = ()
-    value: str = ""
+    fix: str = ""
     piece: str = ""
+    below: Path = ()
+    possibly: str = ""
 
 
-def lacking(name: str, certain: bool, path: Path) -> Mismatch:
-    """A member that an object has to have, and does not; or may not."""
-    if certain:
-        return Mismatch(path, "missing_argument", "error", f"lacks {name!r}")
-    return Mismatch(path, "may_not_fit", "warning", f"may lack {name!r}, which is required")
+def wrong_type(path: Path, expected: str, given: str, fix: str = "") -> Mismatch:
+    """A value of another type than its schema expects; both are descriptions."""
+    message = f"expected {expected}, got {given}"
+    possibly = f"expected {expected}, may be {given}"
+    return Mismatch(path, "wrong_argument", "error", message, fix=fix, possibly=possibly)
 
 
-def of_violation(misfit: Violation, path: Path) -> Mismatch:
-    """What the `jsonschema` library says of a value that is known, in the words of a run."""
-    place = (*path, *misfit.path)
-    if misfit.is_property:
-        name = str(misfit.path[-1])
-        if misfit.keyword == "required":
-            return lacking(name, True, place[:-1])
-        return Mismatch(place, "unexpected_argument", "error", f"has {name!r} too much")
+def missing_property(path: Path, name: str) -> Mismatch:
+    """An object at a path, or the arguments, without something that the schema requires."""
+    what = f"{'property' if path else 'argument'} {quoted(name)}"
+    possibly = f"{what} is required and may be missing"
+    return Mismatch(path, "missing_argument", "error", f"missing {what}", possibly=possibly)
+
+
+def unexpected_property(path: Path, name: str, known: tuple[str, ...] = ()) -> Mismatch:
+    """An object, or the arguments, with something that the schema forbids."""
+    message = f"unexpected {'property' if path else 'argument'} {quoted(name)}"
+    near = nearest(name, known)
+    return Mismatch((*path, name), "unexpected_argument", "error", message, alternatives=near)
+
+
+def from_violation(violation: Violation, path: Path) -> Mismatch:
+    """A violation that the validator found in a literal at a path."""
+    place = (*path, *violation.path)
+    if violation.is_property:
+        make = missing_property if violation.keyword == "required" else unexpected_property
+        return make(place[:-1], str(place[-1]))
     near: tuple[str, ...] = ()
-    certain = ""
-    if misfit.keyword == "enum":
-        names = [choice for choice in misfit.expected if isinstance(choice, str)]
-        near = nearest(str(misfit.value), names)
-        alike = [name for name in names if name.casefold() == str(misfit.value).casefold()]
-        certain = json.dumps(alike[0]) if len(alike) == 1 else ""
-    return Mismatch(place, "wrong_argument", "error", misfit.message, "", near, certain)
+    fix = ""
+    if violation.keyword == "enum":
+        given = str(violation.value)
+        names = [choice for choice in violation.expected if isinstance(choice, str)]
+        near = nearest(given, names)
+        same = [name for name in names if name.casefold() == given.casefold()]
+        fix = json.dumps(same[0]) if len(same) == 1 else ""
+    return Mismatch(place, "wrong_argument", "error", violation.message, alternatives=near, fix=fix)
 
 
-def kind_of_text(text: Any) -> str:
-    """The JSON type of what is written in a text, of which a number may have become it."""
+def as_json(value: Any, accepted: Types) -> str:
+    """The value, if it is a string that is exactly the JSON of what is accepted; else nothing."""
+    if not isinstance(value, str) or "string" in accepted:
+        return ""
     try:
-        return json_type(json.loads(text)) if isinstance(text, str) else ""
-    except ValueError:
-        return "string"
-
-
-def wrong_type(
-    path: Path, described: str, accepted: Types, value: Any = None, choices: list[Any] | None = None
-) -> Mismatch:
-    """A value whose type does not fit, with the value that was surely meant instead."""
-    one_of = f"one of {', '.join(map(repr, choices[:MAX_CHOICES]))}" if choices else ""
-    message = f"is {described}, and {one_of or type_names(accepted)} is wanted"
-    certain = ""
-    if isinstance(value, str) and "string" not in accepted:
-        certain = _as_json(value, accepted)
-    return Mismatch(path, "wrong_argument", "error", message, "", (), certain)
-
-
-def _as_json(text: str, accepted: Types) -> str:
-    """A text that is exactly the JSON of what is wanted, as that."""
-    try:
-        value = json.loads(text)
+        meant = json.loads(value)
     except ValueError:
         return ""
-    fits = {bool: "boolean", int: "integer", float: "number"}.get(type(value))
-    return text if fits in accepted and text == json.dumps(value) else ""
+    type_ = {bool: "boolean", int: "integer", float: "number"}.get(type(meant))
+    return value if type_ in accepted and value == json.dumps(meant) else ""
 
 
-def milder(finding: Mismatch) -> Mismatch:
-    """What is wrong with some of the values that there may be, and not with all."""
-    if finding.severity != "error":
-        return finding
-    message = finding.message
-    for certainly, perhaps in (("is ", "may be "), ("lacks ", "may lack ")):
-        if message.startswith(certainly):
-            message = perhaps + message.removeprefix(certainly)
-    return replace(finding, severity="warning", code="may_not_fit", message=message)
+def no_such_place(holder: str, step: str | int, found: Found) -> str:
+    """The message for a step that leads nowhere: `$OUTPUT[a] has no property "x" (it has: y)`."""
+    missing = f"index {step}" if isinstance(step, int) else f"property {quoted(step)}"
+    has_names = isinstance(step, str) and found.names
+    there = f"it has: {listed(found.names, MAX_NAMES)}" if has_names else f"it is {found.holder}"
+    return f"{holder} has no {missing} ({there})"
 
 
-def at_reference(finding: Mismatch, path: Path, text: str) -> Mismatch:
-    """What is wrong inside of what a reference gives: the file has nothing but the reference."""
-    below = format_path(finding.path[len(path) :])
-    message = f"{finding.message} (at its {below})" if below else finding.message
-    return replace(finding, path=path, text=finding.text or text, message=message)
+def possible(mismatch: Mismatch) -> Mismatch:
+    """The mismatch where only some of the possible values have it."""
+    if mismatch.severity != "error":
+        return mismatch
+    message = mismatch.possibly or mismatch.message
+    return replace(mismatch, severity="warning", code="may_not_fit", message=message)
 
 
-def badness(found: list[Mismatch]) -> tuple[int, int]:
-    """How far a value is from one way to fit."""
-    errors = [finding for finding in found if finding.severity == "error"]
-    return len(errors), len(found)
+def in_items(mismatch: Mismatch, path: Path) -> Mismatch:
+    """A mismatch of the items of the array at a path, which would fit if it were empty."""
+    place = format_path(mismatch.path[len(path) :])
+    mild = possible(mismatch)
+    return replace(mild, path=path, message=f"items{place}: {mild.message}")
 
 
-def merged(ways: list[list[Mismatch]], each: bool) -> Iterator[Mismatch]:
-    """What is wrong with a value that is one of several; `each`: that is all of them in turn."""
-    seen: set[tuple[Path, str]] = set()
-    failing = [any(finding.severity == "error" for finding in way) for way in ways]
-    for finding in (finding for way in ways for finding in way):
-        if (finding.path, finding.message) not in seen and finding.message:
-            seen.add((finding.path, finding.message))
-            yield finding if each or all(failing) else milder(finding)
+def at_reference(mismatch: Mismatch, path: Path, text: str) -> Mismatch:
+    """A mismatch in what a reference gives: the file has only the reference, at a path."""
+    below = (*mismatch.path[len(path) :], *mismatch.below)
+    return replace(mismatch, path=path, below=below, text=mismatch.text or text)
+
+
+def distance(found: list[Mismatch]) -> tuple[int, int]:
+    """How far a value is from fitting, to compare the branches of a schema."""
+    return sum(mismatch.severity == "error" for mismatch in found), len(found)
+
+
+def combined(options: list[list[Mismatch]], each: bool) -> Iterator[Mismatch]:
+    """The mismatches of a value that is one of several options.
+
+    Args:
+        options: The mismatches of each option.
+        each: Whether the value is every option in turn, so that each one has to fit.
+    """
+    seen: set[tuple[Path, Path, str]] = set()
+    all_fail = all(distance(found)[0] for found in options)
+    for mismatch in (mismatch for found in options for mismatch in found):
+        key = mismatch.path, mismatch.below, mismatch.message
+        if key not in seen and mismatch.message:
+            seen.add(key)
+            yield mismatch if each or all_fail else possible(mismatch)

@@ -121,7 +121,7 @@ class _Collector(TypeQuery):
         self, template: Template, wanted: SchemaType, around: Environment | None = None
     ) -> StaticType:
         """The shape of a template; what it refers to is noted, where this is wanted."""
-        shape = Inference(self, around or self._around).shape_of(template)
+        shape = Inference(self, around or self._around).infer(template)
         self._note(shape, wanted)
         return shape
 

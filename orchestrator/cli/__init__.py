@@ -1,14 +1,10 @@
 """The command line: arguments in, exit code out.
 
-Rule: results go to stdout, anything only for people to stderr, and a user's mistake is a message
-and exit code 2, never a traceback.
+Rule: results go to stdout, everything else to stderr; a user's error is a message, never a
+traceback. `cli/arguments.py` lists the exit codes.
 
-A command imports what it needs when it runs, so that `--help` is instant and only a command that
-calls a server loads the SDK.
-
-Exit codes: 0 success; 1 at least one task failed, or a server did not start; 2 the file, the
-configuration or the usage is wrong and nothing was called that may change anything; 130
-interrupted.
+A command imports what it needs when it runs, so that `--help` is instant and the SDK is loaded only
+to start a server.
 """
 
 from __future__ import annotations
@@ -33,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("orchestrator: interrupted, nothing was called", file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
-        # What is still buffered must not raise again at exit.
+        # Flushing the buffer at exit must not raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             print(f"orchestrator: stdout cannot be written: {error.strerror}", file=sys.stderr)

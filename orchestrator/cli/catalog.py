@@ -1,15 +1,13 @@
-"""`orchestrator catalog`, and where the tools of the servers come from.
-
-The rule of this file: `found_tools` is the one place that is asked for tools to be shown.
-"""
+"""`orchestrator tools` and `orchestrator catalog`: the tools of the servers."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.diagnostics import complain, say_asking
+from orchestrator.cli.tool_sources import DEFAULT_SERVERS, lock_of
 from orchestrator.documents.encode import to_json
 from orchestrator.errors import ConfigError, OrchestratorError
 
@@ -19,54 +17,90 @@ if TYPE_CHECKING:
     from orchestrator.servers.lockfile import Lockfile
 
 
-def found_tools(
-    servers: Mapping[str, Server], names: Sequence[str], lock: Lockfile | None = None
-) -> tuple[list[Tool], list[OrchestratorError]]:
-    """The tools of these servers, of all of them if none is named, and why some have none.
+def tools(options: argparse.Namespace) -> int:
+    """`orchestrator tools`."""
+    found, failures = _tools_and_failures(options)
+    if options.json:
+        print(to_json([tool_document(tool) for tool in found], indent=2))
+    else:
+        from orchestrator.cli.tables import print_tools
 
-    Those that a lock has are taken from it; only the others are started.
+        print_tools(found)
+    return _exit_code(failures)
+
+
+def catalog(options: argparse.Namespace) -> int:
+    """`orchestrator catalog`."""
+    from orchestrator.report.prompt import catalog_document, catalog_text
+
+    found, failures = _tools_and_failures(options, lock_of(options))
+    if options.json:
+        print(to_json(catalog_document(found, guide=options.guide), indent=2))
+    else:
+        print(catalog_text(found, guide=options.guide), end="")
+    return _exit_code(failures)
+
+
+def _exit_code(failures: Iterable[OrchestratorError]) -> int:
+    for failure in failures:
+        complain(failure)
+    return 1 if failures else 0
+
+
+def _tools_and_failures(
+    options: argparse.Namespace, lock: Lockfile | None = None
+) -> tuple[list[Tool], list[OrchestratorError]]:
+    """The tools of the servers that are named, or of all, and why some servers have none.
+
+    Servers in the lock are not started.
 
     Raises:
-        ConfigError: There is no such server; with all that there are not.
+        ConfigError: A named server does not exist; with all such names.
     """
-    from orchestrator.preflight import unknown_server
+    from orchestrator.preflight import allowed_tools
+    from orchestrator.servers.config import load_config
+    from orchestrator.servers.problems import unknown_server
 
+    servers = load_config(options.servers or DEFAULT_SERVERS)
+    names = list(dict.fromkeys(options.server)) or list(servers)
     if problems := [unknown_server(name, servers) for name in names if name not in servers]:
         raise ConfigError("servers", problems)
-    from orchestrator.preflight import allowed_tools
-
-    chosen = list(dict.fromkeys(names or servers))
-    locked = {name: lock.of(name) for name in chosen if lock is not None and name in lock}
+    locked = {name: lock.of(name) for name in names if lock is not None and name in lock}
     known = list(allowed_tools(servers, locked).values())
-    wanted = {name: servers[name] for name in chosen if name not in locked}
+    wanted = {name: servers[name] for name in names if name not in locked}
     if not wanted:
         return known, []
+    listed, failures = _list_tools(wanted)
+    return [*known, *listed], failures
 
+
+def _list_tools(servers: Mapping[str, Server]) -> tuple[Sequence[Tool], list[OrchestratorError]]:
+    """Start these servers and list their tools."""
     say_asking()
     from orchestrator.cli.run import in_event_loop
     from orchestrator.client import Orchestrator
 
-    async def ask() -> tuple[list[Tool], list[OrchestratorError]]:
-        async with Orchestrator(wanted) as orchestrator:
-            tools = [*known, *await orchestrator.tools()]
-            failures = map(orchestrator.failure, wanted)
+    async def ask() -> tuple[Sequence[Tool], list[OrchestratorError]]:
+        async with Orchestrator(servers) as orchestrator:
+            tools = await orchestrator.tools()
+            failures = map(orchestrator.failure, servers)
             return tools, [failure for failure in failures if failure is not None]
 
     return in_event_loop(ask)
 
 
-def catalog(options: argparse.Namespace) -> int:
-    """`orchestrator catalog`."""
-    from orchestrator.cli.tool_sources import DEFAULT_SERVERS, lock_of
-    from orchestrator.report.prompt import catalog_document, catalog_text
-    from orchestrator.servers.config import load_config
-
-    servers = load_config(options.servers or DEFAULT_SERVERS)
-    tools, failures = found_tools(servers, options.server, lock_of(options))
-    if options.json:
-        print(to_json(catalog_document(tools, guide=options.guide), indent=2))
-    else:
-        print(catalog_text(tools, guide=options.guide), end="")
-    for failure in failures:
-        complain(failure)
-    return 1 if failures else 0
+def tool_document(tool: Tool) -> dict[str, Any]:
+    """A tool as a JSON object."""
+    return {
+        "tool": tool.target,
+        "title": tool.title,
+        "description": tool.description,
+        "input_schema": dict(tool.input_schema),
+        "output_schema": dict(tool.output_schema) if tool.output_schema else None,
+        "annotations": {
+            "read_only": tool.read_only,
+            "idempotent": tool.idempotent,
+            "destructive": tool.destructive,
+            "open_world": tool.open_world,
+        },
+    }

@@ -1,23 +1,19 @@
-"""What each command does.
-
-The rule of this file: a command loads, asks the package, and prints; it decides nothing else.
-"""
+"""What each command does: it loads files, asks the package and prints."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cli.catalog import catalog, found_tools
-from orchestrator.cli.diagnostics import complain, document, of_servers, show
+from orchestrator.cli.catalog import catalog, tools
+from orchestrator.cli.diagnostics import document, in_servers_file, show
 from orchestrator.cli.tool_sources import DEFAULT_SERVERS, check_servers, known_of, lock_of
 from orchestrator.documents.encode import to_json
-from orchestrator.documents.text import counted
+from orchestrator.documents.jsonpath import describe
+from orchestrator.documents.text import counted, quoted
 from orchestrator.errors import ConfigError, Problem, WorkflowError
-from orchestrator.servers.loading import uncollected
 from orchestrator.workflow.source_map import located
 
 if TYPE_CHECKING:
@@ -29,36 +25,31 @@ if TYPE_CHECKING:
 def run(options: argparse.Namespace) -> int:
     """`orchestrator run`."""
     if options.json and options.events == "-":
-        message = "--json and --events - both want stdout: give the events a file"
-        raise WorkflowError("usage", [Problem("usage", message)])
-    with uncollected():  # until the first server is started, every moment counts
-        from orchestrator.cli.run import run_workflow
-        from orchestrator.servers.config import load_config
-        from orchestrator.workflow.model import Workflow
+        message = "--json and --events - both write to stdout"
+        raise WorkflowError("usage", [Problem("usage", message, hint="give the events a file")])
+    from orchestrator.cli.run import run_workflow
 
-        workflow, servers = _both(
-            lambda: Workflow.load(options.file),
-            lambda: load_config(options.servers or DEFAULT_SERVERS),
-        )
-        inputs = _inputs(options, workflow)
-        lock = lock_of(options)
-    return run_workflow(options, workflow, servers, inputs, lock)
+    workflow, servers = _load(options)
+    inputs = _inputs(options, workflow)
+    return run_workflow(options, workflow, servers, inputs, lock_of(options))
 
 
-def _both(
-    load_workflow: Callable[[], Workflow], load_servers: Callable[[], dict[str, Server]]
-) -> tuple[Workflow, dict[str, Server]]:
-    """Load two files; if both are wrong, the user hears of both at once."""
+def _load(options: argparse.Namespace) -> tuple[Workflow, dict[str, Server]]:
+    """The workflow and the servers; the errors of both files are raised together."""
+    from orchestrator.servers.config import load_config
+    from orchestrator.workflow.model import Workflow
+
+    servers_file = options.servers or DEFAULT_SERVERS
     try:
-        workflow = load_workflow()
+        workflow = Workflow.load(options.file)
     except WorkflowError as error:
         try:
-            load_servers()
+            load_config(servers_file)
         except ConfigError as other:
-            problems = [*error.problems, *of_servers(Path(other.source), other)]
+            problems = [*error.problems, *in_servers_file(other)]
             raise WorkflowError(error.source, problems) from None
-        raise error from None
-    return workflow, load_servers()
+        raise
+    return workflow, load_config(servers_file)
 
 
 def _inputs(options: argparse.Namespace, workflow: Workflow) -> dict[str, Any]:
@@ -69,8 +60,8 @@ def _inputs(options: argparse.Namespace, workflow: Workflow) -> dict[str, Any]:
     if options.inputs is not None:
         inputs = read_document(options.inputs)
         if not isinstance(inputs, dict):
-            problem = Problem("wrong_type", "has to be an object of inputs by name")
-            raise WorkflowError(str(options.inputs), [problem])
+            message = f"expected an object of inputs, got {describe(inputs)}"
+            raise WorkflowError(str(options.inputs), [Problem("wrong_type", message)])
     for name, value in options.input:
         inputs[name] = parse_input(value, workflow.inputs.get(name))
     return inputs
@@ -78,33 +69,32 @@ def _inputs(options: argparse.Namespace, workflow: Workflow) -> dict[str, Any]:
 
 def validate(options: argparse.Namespace) -> int:
     """`orchestrator validate`."""
-    with uncollected():  # all that is made is kept until the end
-        workflow, findings = _found_in(options)
+    workflow, findings = _findings(options)
     is_wrong = any(finding.severity == "error" for finding in findings)
     if options.json:
         print(to_json(document(str(options.file), findings), indent=2))
         return 2 if is_wrong else 0
     unchecked = [finding for finding in findings if finding.code == "tools_not_checked"]
-    told = findings if is_wrong else [found for found in findings if found not in unchecked]
-    show(str(options.file), told, verbose=options.verbose)
+    if not is_wrong:
+        findings = [finding for finding in findings if finding not in unchecked]
+    show(str(options.file), findings, verbose=options.verbose)
     if is_wrong:
         return 2
     assert workflow is not None
     plan = workflow.plan
-    tasks, generations = len(plan.tasks), len(plan.generations)
-    how = f"valid in itself ({unchecked[0].message})" if unchecked else "valid"
     print(
-        f"{options.file}: {how}: {counted(tasks, 'task')} in {counted(generations, 'generation')} "
-        f"on {counted(len(plan.servers), 'server')}"
+        f"{options.file}: valid, {counted(len(plan.tasks), 'task')} in "
+        f"{counted(len(plan.generations), 'generation')} on "
+        f"{counted(len(plan.servers), 'server')}" + "".join(f"; {f.message}" for f in unchecked)
     )
     return 0
 
 
-def _found_in(options: argparse.Namespace) -> tuple[Workflow | None, list[Problem]]:
-    """The workflow, if it is one, and everything that is found in it."""
+def _findings(options: argparse.Namespace) -> tuple[Workflow | None, list[Problem]]:
+    """The workflow, if it can be loaded, and all findings in it."""
     from orchestrator.workflow.model import Workflow
 
-    workflow = left = None
+    workflow = rest = None
     found: list[Problem] = []
     try:
         workflow = Workflow.load(options.file)
@@ -112,29 +102,31 @@ def _found_in(options: argparse.Namespace) -> tuple[Workflow | None, list[Proble
         from orchestrator.workflow.recovery import read_again, recover
 
         found += error.problems
-        left = recover(read_again(options.file), found)
+        rest = recover(read_again(options.file), found)
     try:
         if workflow is not None:
             found += known_of(options, workflow).findings
-        elif left is not None:
-            found += left.telling(known_of(options, left.workflow).findings)
+        elif rest is not None:
+            found += rest.telling(known_of(options, rest.workflow).findings)
         else:
             check_servers(options)
     except ConfigError as error:
-        found += of_servers(options.servers or DEFAULT_SERVERS, error)
+        found += in_servers_file(error)
     return workflow, located(found, options.file)
 
 
 def plan(options: argparse.Namespace) -> int:
-    """`orchestrator plan`."""
+    """`orchestrator plan`. Findings are shown, but do not make it fail."""
     from orchestrator.report.forecast import forecast
+    from orchestrator.workflow.inputs import complete_inputs
     from orchestrator.workflow.model import Workflow
 
     workflow = Workflow.load(options.file)
-    inputs, estimates = _given_inputs(options, workflow), _estimates(options, workflow)
+    given = _inputs(options, workflow)
+    inputs = complete_inputs(workflow.inputs, given, str(options.file), may_miss=True)
+    estimates = _estimates(options, workflow)
     known = known_of(options, workflow)
     foreseen = forecast(workflow, known.tools, known.servers, inputs, estimates)
-    # A plan can be looked at without its servers, so nothing makes it fail here.
     findings = located(known.findings, options.file)
     _print_forecast(options, foreseen, findings)
     if not options.json:
@@ -145,7 +137,6 @@ def plan(options: argparse.Namespace) -> int:
 def _print_forecast(
     options: argparse.Namespace, foreseen: Forecast, findings: list[Problem]
 ) -> None:
-    """The plan on stdout, in the form that is asked for."""
     if options.svg:
         from orchestrator.report.svg import svg
 
@@ -157,23 +148,13 @@ def _print_forecast(
     elif options.json:
         from orchestrator.report.diagrams import plan_document
 
-        found = [finding.to_dict() for finding in findings]
-        print(to_json({**plan_document(foreseen), "warnings": found}, indent=2))
+        warnings = [finding.to_dict() for finding in findings]
+        print(to_json({**plan_document(foreseen), "warnings": warnings}, indent=2))
     else:
         from orchestrator.cli.tables import print_plan
 
         print_plan(foreseen)
     sys.stdout.flush()
-
-
-def _given_inputs(options: argparse.Namespace, workflow: Workflow) -> dict[str, Any]:
-    """The inputs that were given, which have to fit; a plan can do without the others."""
-    given = _inputs(options, workflow)
-    if not given:
-        return {}
-    from orchestrator.workflow.inputs import complete_inputs
-
-    return complete_inputs(workflow.inputs, given, str(options.file), may_miss=True)
 
 
 def _estimates(options: argparse.Namespace, workflow: Workflow) -> dict[str, float]:
@@ -182,28 +163,9 @@ def _estimates(options: argparse.Namespace, workflow: Workflow) -> dict[str, flo
     from orchestrator.observers.statistics import Statistics
 
     if not options.statistics.exists():
-        message = f"{options.statistics} is not there yet: no times are known"
+        message = f"{options.statistics} does not exist yet, so no times are known"
         print(f"orchestrator: warning: {message}", file=sys.stderr)
     return Statistics.load(options.statistics).estimates(workflow)
-
-
-def tools(options: argparse.Namespace) -> int:
-    """`orchestrator tools`."""
-    from orchestrator.servers.config import load_config
-
-    servers = load_config(options.servers or DEFAULT_SERVERS)
-    found, failures = found_tools(servers, options.server)
-    if options.json:
-        from orchestrator.cli.tables import tool_document
-
-        print(to_json([tool_document(tool) for tool in found], indent=2))
-    else:
-        from orchestrator.cli.tables import print_tools
-
-        print_tools(found)
-    for failure in failures:
-        complain(failure)
-    return 1 if failures else 0
 
 
 def lock(options: argparse.Namespace) -> int:
@@ -220,17 +182,17 @@ def call(options: argparse.Namespace) -> int:
     from orchestrator.servers.config import load_config
     from orchestrator.workflow.inputs import parse_input
 
-    server, colon, name = options.target.partition(":")
-    if not colon or not server or not name:
-        problem = Problem("usage", f"{options.target!r} names no tool: it is written server:tool")
-        raise WorkflowError("usage", [problem])
+    server, _, name = options.target.partition(":")
+    if not server or not name:
+        message = f"expected server:tool, got {quoted(options.target)}"
+        raise WorkflowError("usage", [Problem("usage", message)])
     servers = load_config(options.servers or DEFAULT_SERVERS)
     lock = lock_of(options)
 
     async def ask() -> Any:
         async with Orchestrator(servers, lock) as orchestrator:
-            known = {tool.name: tool.input_schema for tool in await orchestrator.tools(server)}
-            schema = known.get(name, {})
+            schemas = {tool.name: tool.input_schema for tool in await orchestrator.tools(server)}
+            schema = schemas.get(name, {})
             arguments = {
                 argument: parse_input(value, _schema_of(argument, schema))
                 for argument, value in options.arguments

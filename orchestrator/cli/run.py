@@ -1,7 +1,4 @@
-"""`orchestrator run`, from the first signal to the last line.
-
-The rule of this file: whatever happens, what had finished is written before the servers are closed.
-"""
+"""`orchestrator run`: runs a workflow, and writes the result even after an interrupt."""
 
 from __future__ import annotations
 
@@ -17,7 +14,8 @@ from typing import Any, TextIO, TypeVar
 
 import anyio
 
-from orchestrator.client import Orchestrator, new_run
+from orchestrator.cli.diagnostics import complain
+from orchestrator.client import Orchestrator
 from orchestrator.documents.encode import to_json
 from orchestrator.engine.events import Observer
 from orchestrator.engine.result import MadeUp, RunResult
@@ -25,6 +23,7 @@ from orchestrator.engine.run import Run
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.observers.jsonl import JsonlWriter
 from orchestrator.observers.statistics import Statistics
+from orchestrator.run_request import new_settings
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.workflow.model import Workflow
@@ -35,7 +34,7 @@ T = TypeVar("T")
 
 
 def in_event_loop(work: Callable[[], Awaitable[T]]) -> T:
-    """Run async work, with the SDK's log kept off the screen: our errors say what matters of it."""
+    """Run async work without the SDK's log, whose errors our messages contain."""
     logging.getLogger("mcp").setLevel(logging.CRITICAL)
     logging.getLogger("client").setLevel(logging.CRITICAL)
     return anyio.run(work)
@@ -48,7 +47,7 @@ def run_workflow(
     inputs: Mapping[str, Any],
     lock: Lockfile | None,
 ) -> int:
-    """Run a workflow as the options say, write what is to be written, and give the exit code."""
+    """Run a workflow as the options say, write its result, and return the exit code."""
     statistics = None if options.statistics is None else Statistics.load(options.statistics)
     with ExitStack() as stack:
         observers = list(_observers(options))
@@ -81,7 +80,7 @@ def _open(path: str) -> TextIO:
 
 
 class _Session:
-    """One `orchestrator run`."""
+    """One run, which signals cancel and whose result is always written."""
 
     def __init__(
         self,
@@ -110,7 +109,7 @@ class _Session:
                 async with Orchestrator(servers, lock) as orchestrator:
                     self.orchestrator = orchestrator
                     code = await self._run(orchestrator)
-            except Exception as failure:  # raised again where no group can wrap it
+            except Exception as failure:  # raised outside of the group, which would wrap it
                 error = failure
             group.cancel_scope.cancel()
         if error is not None:
@@ -118,14 +117,17 @@ class _Session:
         return code
 
     async def _run(self, orchestrator: Orchestrator) -> int:
-        begun = self._rehearsed(orchestrator) if self.options.dry_run else self._begun(orchestrator)
         async with AsyncExitStack() as stack:
             with self._preparing:
-                self.current = await stack.enter_async_context(begun)
-            if self.current is None:
-                nothing: dict[str, MadeUp] | None = {} if self.options.dry_run else None
-                self.current = new_run(
-                    self.workflow, _never, observers=self.observers, made_up=nothing
+                self.current = await stack.enter_async_context(self._begin(orchestrator))
+            if self.current is None:  # interrupted before the run began: no task is called
+                made_up: dict[str, MadeUp] | None = {} if self.options.dry_run else None
+                self.current = Run(
+                    self.workflow,
+                    _never,
+                    new_settings(),
+                    observers=self.observers,
+                    made_up=made_up,
                 )
             if self.signal_name:
                 self.current.cancel(f"interrupted by {self.signal_name}")
@@ -138,28 +140,19 @@ class _Session:
             return INTERRUPTED
         return 0 if written and _went_well(result) else 1
 
-    def _begun(self, orchestrator: Orchestrator) -> AbstractAsyncContextManager[Run]:
-        options = self.options
-        return orchestrator.begin(
-            self.workflow,
-            self.inputs,
-            schedule=options.schedule,
-            max_concurrency=options.max_concurrency,
-            estimates=None if self.statistics is None else self.statistics.estimates(self.workflow),
-            observers=self.observers,
-        )
-
-    @asynccontextmanager
-    async def _rehearsed(self, orchestrator: Orchestrator) -> AsyncIterator[Run]:
-        """A run that calls nothing. Its tools are those that the servers list."""
-        options = self.options
-        yield await orchestrator.prepare_dry_run(
-            self.workflow,
-            self.inputs,
-            schedule=options.schedule,
-            max_concurrency=options.max_concurrency,
-            observers=self.observers,
-        )
+    def _begin(self, orchestrator: Orchestrator) -> AbstractAsyncContextManager[Run]:
+        options, statistics = self.options, self.statistics
+        settings: dict[str, Any] = {
+            "schedule": options.schedule,
+            "max_concurrency": options.max_concurrency,
+            "observers": self.observers,
+        }
+        if options.dry_run:
+            run = orchestrator.prepare_dry_run(self.workflow, self.inputs, **settings)
+            return _as_context(run)
+        if statistics is not None:
+            settings["estimates"] = statistics.estimates(self.workflow)
+        return orchestrator.begin(self.workflow, self.inputs, **settings)
 
     async def _watch_signals(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -175,7 +168,7 @@ class _Session:
                     self.current.cancel(f"interrupted by {self.signal_name}")
 
     def _write(self, result: RunResult) -> bool:
-        """Write the result wherever it is to go; whether that worked."""
+        """Write the result where the options say; whether that worked."""
         options = self.options
         written = options.output is None or _write_file(options.output, result)
         if not options.quiet:
@@ -187,33 +180,38 @@ class _Session:
         return options.events == "-" or _print(to_json(result.output, indent=2))
 
     def _remember(self, result: RunResult) -> None:
-        """Bring the statistics up to date. The run is not worse if that fails: it is said."""
+        """Update the statistics. If that fails, the run has its exit code all the same."""
         if self.statistics is None or not self.statistics.update(self.workflow, result):
             return
         path = self.options.statistics
         try:
             self.statistics.save(path)
         except OSError as error:
-            message = f"orchestrator: {path} cannot be written: {error.strerror or error}"
-            print(f"{message}; the next run goes by what was there before", file=sys.stderr)
+            why = f"{path} cannot be written: {error.strerror or error}"
+            complain(f"{why}; the next run uses the previous times")
 
 
 def _went_well(result: RunResult) -> bool:
-    """Whether nothing failed; what was skipped behind a `when` is not amiss."""
-    amiss = any(task.status in ("error", "cancelled") for task in result.tasks.values())
-    return result.error is None and not amiss
+    """Whether nothing failed; tasks may be skipped."""
+    failed = any(task.status in ("error", "cancelled") for task in result.tasks.values())
+    return result.error is None and not failed
+
+
+@asynccontextmanager
+async def _as_context(run: Awaitable[Run]) -> AsyncIterator[Run]:
+    yield await run
 
 
 def _print(text: str) -> bool:
-    """Print on stdout; whether that worked. Who reads it may have gone, or the disk may be full."""
+    """Print on stdout; whether that worked. A reader that closed its end of a pipe is no error."""
     try:
         print(text, flush=True)
     except OSError as error:
-        # What is still buffered must not raise again at exit.
+        # The rest of the buffer would raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return True
-        print(f"orchestrator: stdout cannot be written: {error.strerror}", file=sys.stderr)
+        complain(f"stdout cannot be written: {error.strerror}")
         return False
     return True
 
@@ -222,14 +220,11 @@ def _write_file(path: Path, result: RunResult) -> bool:
     try:
         path.write_text(result.to_json() + "\n", encoding="utf-8")
     except OSError as error:
-        print(
-            f"orchestrator: {path} cannot be written: {error.strerror or error}; "
-            "the result document goes to stdout instead",
-            file=sys.stderr,
-        )
+        why = f"{path} cannot be written: {error.strerror or error}"
+        complain(f"{why}; the result document goes to stdout instead")
         return False
     return True
 
 
 async def _never(call: object, _: object) -> None:
-    raise AssertionError(f"{call!r} is made after an interrupt")
+    raise AssertionError(f"{call!r} after an interrupt")

@@ -1,8 +1,4 @@
-"""What is known about a workflow's tools and servers, for the commands that call no tool.
-
-The rule of this file: the one place where `validate`, `plan` and a dry run learn of tools. It calls
-none; what cannot be asked is not known, and that is no error.
-"""
+"""Where `validate` and `plan` get the tools of a workflow: from the lock file or the servers."""
 
 from __future__ import annotations
 
@@ -26,12 +22,12 @@ DEFAULT_SERVERS = Path("servers.toml")
 
 @dataclass(frozen=True, slots=True)
 class KnownTools:
-    """What is known.
+    """What is known of the tools of a workflow.
 
     Attributes:
-        findings: What is wrong, what is most likely not meant, and what cannot be known.
-        tools: Each tool that is known, by `server:tool`.
-        servers: The settings of the servers, by name; empty if there are none to be had.
+        findings: The findings in the workflow.
+        tools: The known tools, by `server:tool`.
+        servers: The settings of the servers, by name; empty if they are unknown.
     """
 
     findings: list[Problem] = field(default_factory=list)
@@ -40,47 +36,42 @@ class KnownTools:
 
 
 def known_of(options: argparse.Namespace, workflow: Workflow) -> KnownTools:
-    """What is known of a workflow's tools: from the lock file, or from the servers if they may be
-    asked.
+    """What is known of a workflow's tools; calls none of them.
 
     Raises:
-        ConfigError: The file of the servers is wrong, and is needed or was named.
+        ConfigError: The servers' file is wrong, and is needed or was named.
         WorkflowError: The lock file is wrong.
     """
     from orchestrator.preflight import findings, unknown_servers
 
     path = options.servers or DEFAULT_SERVERS
     if options.servers is None and not path.exists():
-        return KnownTools([_unchecked(f"there is no {path} here"), *findings(workflow, {}, {})])
+        return KnownTools([_unchecked(f"there is no {path}"), *findings(workflow, {}, {})])
     servers = _servers(options, path)
     lock = lock_of(options)
     if lock is None and not options.offline:
         return _asked(workflow, servers)
     unknown = unknown_servers(workflow, servers) if servers else []
     if lock is None:
-        unchecked = _unchecked("no server was asked (--offline), and there is no lock file")
+        unchecked = _unchecked("--offline, and there is no lock file")
         return KnownTools([unchecked, *unknown, *findings(workflow, servers, {})], servers=servers)
     known = _locked(workflow, servers, lock)
     return replace(known, findings=[*unknown, *known.findings])
 
 
 def _unchecked(why: str) -> Problem:
-    return Problem("tools_not_checked", f"no tool was checked: {why}", severity="note")
+    return Problem("tools_not_checked", f"tools were not checked ({why})", severity="note")
 
 
 def check_servers(options: argparse.Namespace) -> None:
-    """See whether the servers' file can be read.
-
-    Raises:
-        ConfigError: It is wrong, and is needed or was named.
-    """
+    """Raise `ConfigError` if the servers' file is wrong, and is needed or was named."""
     path = options.servers or DEFAULT_SERVERS
     if options.servers is not None or path.exists():
         _servers(options, path)
 
 
 def lock_of(options: argparse.Namespace) -> Lockfile | None:
-    """The lock file beside the servers' file, if there is one and it is wanted."""
+    """The lock file beside the servers' file; None if there is none, or with `--no-lock`."""
     if options.no_lock:
         return None
     from orchestrator.servers.lockfile import Lockfile
@@ -89,7 +80,7 @@ def lock_of(options: argparse.Namespace) -> Lockfile | None:
 
 
 def _servers(options: argparse.Namespace, path: Path) -> dict[str, Server]:
-    """The servers' settings. Offline, a file that nobody named may be wrong."""
+    """The settings of the servers. Offline, a wrong file matters only if it was named."""
     from orchestrator.servers.config import load_config
 
     try:

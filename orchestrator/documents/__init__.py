@@ -2,7 +2,7 @@
 
 Rule: nothing here knows of workflows, tools or servers.
 
-- `parse` reads a file strictly; `encode` writes JSON that is always valid.
+- `files` reads and writes text, `parse` reads JSON and YAML strictly, `encode` writes valid JSON.
 - `jsonpath` names a place in a value (RFC 9535), `pointer` a place in a file (RFC 6901).
 - `positions` finds the line and column of a place.
 - `validation` turns pydantic's errors into problems; `suggest` finds the nearest valid names.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 __all__ = [
     "encode",
+    "files",
     "jsonpath",
     "parse",
     "pointer",

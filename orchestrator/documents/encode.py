@@ -1,8 +1,4 @@
-"""JSON text out of values.
-
-The rule of this file: what comes out is valid JSON (RFC 8259), any UTF-8 stream takes it, and no
-value keeps the rest from being written.
-"""
+"""Writes values as JSON text that is always valid (RFC 8259)."""
 
 from __future__ import annotations
 
@@ -13,10 +9,10 @@ from typing import Any
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """A value as JSON text.
+    """A value as JSON text, which can be encoded as UTF-8.
 
-    What JSON does not have is written as text: NaN and Infinity as their names, as protobuf's JSON
-    has them, and objects of Python, which a caller of one's own may have given, as they show.
+    NaN and Infinity become strings of their names, as in protobuf's JSON; a Python object, which a
+    custom caller can return, becomes `str()` of it.
     """
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
@@ -25,7 +21,7 @@ def to_json(value: Any, indent: int | None = None) -> str:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
     try:
         text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair
+    except UnicodeEncodeError:  # a lone surrogate
         return json.dumps(value, allow_nan=False, indent=indent)
     return text
 

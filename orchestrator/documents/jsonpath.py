@@ -1,8 +1,4 @@
-"""Singular paths: one place in a JSON value, as in RFC 9535 (JSONPath).
-
-The rule of this file: text in, a tuple of names and indexes out; a place that is not there is an
-error that says what is, never null.
-"""
+"""Singular paths: one place in a JSON value, as in RFC 9535 (JSONPath)."""
 
 from __future__ import annotations
 
@@ -20,15 +16,15 @@ _NAME = re.compile(
 )
 # Section 2.3.3.1: no leading zeros, no minus zero; and section 2.1: I-JSON's range.
 _INDEX = re.compile(r"0|-?[1-9][0-9]*")
-_LARGEST_INDEX = 2**53 - 1
+MAX_INDEX = 2**53 - 1
 _BLANK = re.compile(r"[ \t\n\r]*")
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "/": "/", "\\": "\\"}
-_ELSEWHERE = "; wildcards, slices and filters are written in ${...}"
+_IN_BRACES = "; wildcards, slices and filters need ${...}"
 _HEX = re.compile(r"[0-9A-Fa-f]{4}")
 
 
 class PathSyntaxError(ValueError):
-    """Text that begins like a path and is none."""
+    """A malformed path."""
 
 
 class PlaceMissingError(LookupError):
@@ -66,7 +62,7 @@ class PlaceMissingError(LookupError):
 
 
 def parse_path(text: str, start: int = 0) -> tuple[Path, int]:
-    """Take as much of a path as there is in `text` from `start` on.
+    """Take the longest path in `text` from `start` on.
 
     A dot that no name follows is punctuation and ends the path.
 
@@ -95,9 +91,9 @@ def _refuse_lookalikes(text: str, position: int) -> None:
     if text.startswith("..", position):
         after = position + 2
         if text[after : after + 1] == "[" or _NAME.match(text, after):
-            raise PathSyntaxError("'..' is no step of a path: it would name many places, not one")
+            raise PathSyntaxError('unexpected "..": a path names one place')
     elif text[position : position + 1] == "." and text[position + 1 : position + 2].isdigit():
-        raise PathSyntaxError("a name after '.' cannot start with a digit: an index is written [0]")
+        raise PathSyntaxError('unexpected digit after "."; write an index as [0]')
 
 
 def _bracket(text: str, start: int) -> tuple[str | int, int]:
@@ -108,16 +104,16 @@ def _bracket(text: str, start: int) -> tuple[str | int, int]:
         segment, position = _quoted(text, position, quote)
     elif index := _INDEX.match(text, position):
         segment, position = int(index[0][:20]), index.end()
-        if abs(segment) > _LARGEST_INDEX:
-            raise PathSyntaxError(f"the index {index[0][:20]} is beyond 2^53 - 1")
+        if abs(segment) > MAX_INDEX:
+            raise PathSyntaxError(f"index {index[0][:20]} is out of range (limit 2^53 - 1)")
     else:
         raise PathSyntaxError(
-            f"a '[' has to open an index like [0] or [-1], or a name like [\"a b\"]{_ELSEWHERE}"
+            f'expected an index such as [0], or a name such as ["a b"], after "["{_IN_BRACES}'
         )
     position = _skip_blank(text, position)
     if text[position : position + 1] != "]":
-        hint = _ELSEWHERE if text[position : position + 1] in (":", ",") else ""
-        raise PathSyntaxError(f"a ']' is missing after {text[start:position]!r}{hint}")
+        hint = _IN_BRACES if text[position : position + 1] in (":", ",") else ""
+        raise PathSyntaxError(f'expected "]" after {quoted(text[start:position])}{hint}')
     return segment, position + 1
 
 
@@ -136,13 +132,11 @@ def _quoted(text: str, start: int, quote: str) -> tuple[str, int]:
         if character == "\\":
             character, position = _escape(text, position + 1, quote)
         elif character < " " or "\ud800" <= character <= "\udfff":
-            raise PathSyntaxError(f"the character {character!r} in a name has to be escaped")
+            raise PathSyntaxError(f"unescaped character {quoted(character)} in a name")
         else:
             position += 1
         characters.append(character)
-    raise PathSyntaxError(
-        f"the name that {text[start : start + 20]!r} begins has no closing {quote}"
-    )
+    raise PathSyntaxError(f"unclosed {quote} in {quoted(text[start:], 20)}")
 
 
 def _escape(text: str, position: int, quote: str) -> tuple[str, int]:
@@ -152,7 +146,7 @@ def _escape(text: str, position: int, quote: str) -> tuple[str, int]:
     if letter == quote:
         return quote, position + 1
     if letter not in _ESCAPES or not letter:
-        raise PathSyntaxError(f"'\\{letter}' is no escape of a name")
+        raise PathSyntaxError(f"unknown escape \\{visible(letter)} in a name")
     return _ESCAPES[letter], position + 1
 
 
@@ -162,17 +156,17 @@ def _unicode_escape(text: str, position: int) -> tuple[str, int]:
     if not 0xD800 <= high <= 0xDFFF:
         return chr(high), position
     if high > 0xDBFF or text[position : position + 2] != "\\u":
-        raise PathSyntaxError("half of a surrogate pair")
+        raise PathSyntaxError("lone surrogate in a name")
     low = _code_unit(text, position + 2)
     if not 0xDC00 <= low <= 0xDFFF:
-        raise PathSyntaxError("half of a surrogate pair")
+        raise PathSyntaxError("lone surrogate in a name")
     return chr(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00)), position + 6
 
 
 def _code_unit(text: str, position: int) -> int:
     digits = _HEX.match(text, position)
     if not digits:
-        raise PathSyntaxError("'\\u' takes four hexadecimal digits")
+        raise PathSyntaxError("expected four hexadecimal digits after \\u")
     return int(digits[0], 16)
 
 

@@ -1,8 +1,4 @@
-"""JSON and YAML files, read strictly.
-
-The rule of this file: what comes out is plain JSON data and nothing of the file was dropped. A name
-that stands twice, a value that JSON does not have or a broken character is an error.
-"""
+"""Reads JSON and YAML files strictly: the result is plain JSON data, and nothing is dropped."""
 
 from __future__ import annotations
 
@@ -14,8 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.documents.files import read_text
 from orchestrator.documents.positions import Lines, second_name, tokens
 from orchestrator.documents.suggest import nearest
+from orchestrator.documents.text import quoted
 from orchestrator.errors import Problem, WorkflowError
 
 if TYPE_CHECKING:
@@ -29,118 +27,108 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class DocumentError(ValueError):
-    """Text that is no JSON or YAML document. Its message says where and why.
+    """A malformed JSON or YAML document.
 
     Attributes:
-        reason: Why, without the place.
-        line: The line that is wrong, from 1, and `column` the character in it; None if unknown.
+        reason: Why it is malformed; the message has the place too.
+        line: The line, from 1, and `column` the character in it; None if unknown.
     """
 
-    def __init__(
-        self, reason: str, line: int | None = None, column: int | None = None, message: str = ""
-    ) -> None:
+    def __init__(self, reason: str, line: int | None = None, column: int | None = None) -> None:
         self.reason = reason
         self.line = line
         self.column = column
-        super().__init__(message or reason)
+        super().__init__(reason if line is None else f"{reason} (line {line}, column {column})")
 
 
 class NotJsonError(DocumentError):
-    """Text that the grammar of JSON does not know."""
+    """A syntax error of JSON."""
 
 
-class DoubledNameError(DocumentError):
-    """An object of JSON that has two members of one name."""
-
+class DuplicateNameError(DocumentError):
     def __init__(self, name: str) -> None:
         self.name = name
-        super().__init__(f"the name {name!r} stands twice in one object")
+        super().__init__(f"duplicate property {quoted(name)}")
 
 
 def read_document(path: Path, error: type[WorkflowError] = WorkflowError) -> Any:
     """The data in a JSON or YAML file; a file is YAML if its name ends in `.yaml` or `.yml`.
 
     Raises:
-        WorkflowError: (or the class given) The file is not there, not readable or not well-formed.
+        WorkflowError: (or the class given) The file is missing, unreadable or malformed.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, error, _nearby(path))
         return parse_yaml(text) if is_yaml(path) else parse_json(text)
-    except OSError as failure:
-        message = f"cannot be read: {failure.strerror or failure}"
-        if isinstance(failure, FileNotFoundError):
-            message += _beside(path)
-    except UnicodeDecodeError as failure:
-        message = f"is not UTF-8: byte {failure.start} is {failure.object[failure.start]:#x}"
     except DocumentError as failure:
-        raise error(str(path), [malformed(failure)]) from None
+        problem = malformed(failure)
     except ValueError as failure:  # a NUL in the name
-        message = f"cannot be read: {failure}"
-    raise error(str(path), [Problem("unreadable_file", message)])
+        problem = Problem("unreadable_file", f"cannot be read: {failure}")
+    raise error(str(path), [problem])
 
 
 def malformed(failure: DocumentError) -> Problem:
-    """The problem of a file that holds no document."""
+    """The problem of a file that is malformed."""
     line, column = failure.line, failure.column
     return Problem("malformed_document", failure.reason, line=line, column=column)
 
 
 def is_yaml(path: Path) -> bool:
-    """Whether the file's name says that it is YAML."""
     return path.suffix.lower() in (".yaml", ".yml")
 
 
-def _beside(path: Path) -> str:
+def _nearby(path: Path) -> str:
+    """What is there instead of a file that does not exist."""
     here = path.parent
-    if not here.is_dir():
-        return f"; there is no directory {str(here)!r}"
-    names = sorted(file.name for file in here.iterdir() if file.suffix.lower() in _SUFFIXES)
-    listed = nearest(path.name, names) or names[:5]
-    return f"; in {str(here)!r} there is {', '.join(listed)}" if names else ""
+    try:
+        if path.exists():
+            return ""
+        if not here.is_dir():
+            return f"no such directory: {quoted(str(here), 200)}"
+        names = sorted(file.name for file in here.iterdir() if file.suffix.lower() in _SUFFIXES)
+    except OSError:
+        return ""
+    found = nearest(path.name, names) or names[:5]
+    return f"files in {quoted(str(here), 200)}: {', '.join(found)}" if names else ""
 
 
 def parse_json(text: str) -> Any:
     """The data of a JSON document (RFC 8259).
 
     Raises:
-        DocumentError: It is malformed (then a `NotJsonError`), a name stands twice in one object,
-            or it holds half of a surrogate pair, or a number that Python does not take.
+        DocumentError: It is malformed (then a `NotJsonError`), or it has a duplicate property, a
+            lone surrogate, or a number that Python does not take.
     """
     try:
         data = json.loads(
             text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=finite
         )
     except json.JSONDecodeError as failure:
-        line, column = failure.lineno, failure.colno
-        begin = text.split("\n")[line - 1].strip()
-        shown = f": {begin[:80]!r}" if begin else ""
-        why = _why(text, failure)
-        message = f"is no JSON: line {line}, column {column}: {why}{shown}"
-        raise NotJsonError(f"is no JSON: {why}", line, column, message) from None
+        reason = f"invalid JSON: {_why(text, failure)}"
+        raise NotJsonError(reason, failure.lineno, failure.colno) from None
     except RecursionError:
-        raise DocumentError("is nested too deep") from None
+        raise DocumentError("nested too deep") from None
     except DocumentError as failure:
         raise _placed(failure, text) from None
     except ValueError:  # an integer of more digits than Python takes
-        too_long = DocumentError(f"holds a whole number of more than {MAX_DIGITS:,} digits")
+        too_long = DocumentError(f"integer of more than {MAX_DIGITS:,} digits")
         raise _placed(too_long, text) from None
     _refuse_half_pairs(text)
     return data
 
 
 def _why(text: str, failure: json.JSONDecodeError) -> str:
-    """Why reading broke off, where the library's words do not say it."""
     before = text[: failure.pos].rstrip()
     if not text.strip():
-        return "it is empty"
+        return "empty document"
     if before.endswith(",") and text[failure.pos : failure.pos + 1] in ("]", "}"):
-        return "a comma stands before it, and nothing between them"
+        return f'trailing comma before "{text[failure.pos]}"'
     return failure.msg
 
 
 def _placed(failure: DocumentError, text: str) -> DocumentError:
-    """The error of a document that has its grammar right, with the place of what is wrong."""
-    if isinstance(failure, DoubledNameError):
+    """The error of a document without syntax errors, with its place."""
+    if isinstance(failure, DuplicateNameError):
         offset = second_name(text, failure.name)
     else:
         offset = next((t.start() for t in tokens(text) if _is_too_much(t[0])), 0)
@@ -148,7 +136,7 @@ def _placed(failure: DocumentError, text: str) -> DocumentError:
 
 
 def _is_too_much(token: str) -> bool:
-    """Whether JSON, a double or Python does not have what a token stands for."""
+    """Whether a token is a number that JSON, a double or Python cannot hold."""
     if token in ("NaN", "Infinity", "-Infinity"):
         return True
     if token.lstrip("-").isdecimal():
@@ -157,16 +145,15 @@ def _is_too_much(token: str) -> bool:
 
 
 def _refuse_half_pairs(text: str) -> None:
-    """Only an escape can bring in half of a surrogate pair, which no UTF-8 file can hold."""
+    """Refuse lone surrogates. Only an escape can be one, since no UTF-8 file can hold one."""
     if "\\ud" not in text and "\\uD" not in text:
         return
     joined = _ESCAPED.sub(_written_out, text).encode("utf-16", "surrogatepass")
     if broken := _SURROGATE.search(joined.decode("utf-16", "surrogatepass")):
         escape = f"\\u{ord(broken[0]):04x}"
         found = re.search(re.escape(escape), text, re.IGNORECASE)
-        line, column = Lines(text).place(found.start() if found else 0)
-        reason = f"{escape} is half of a surrogate pair"
-        raise DocumentError(reason, line, column, f"line {line}: {reason}")
+        place = Lines(text).place(found.start() if found else 0)
+        raise DocumentError(f"lone surrogate {escape}", *place)
 
 
 def _written_out(escape: re.Match[str]) -> str:
@@ -177,33 +164,33 @@ def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(members)
     if len(made) < len(members):
         twice = Counter(name for name, _ in members).most_common(1)[0][0]
-        raise DoubledNameError(twice)
+        raise DuplicateNameError(twice)
     return made
 
 
 def finite(text: str) -> float:
-    """The number that a text of JSON stands for.
+    """The value of a JSON number.
 
     Raises:
-        DocumentError: It is beyond what a double holds.
+        DocumentError: It is out of the range of a double.
     """
     number = float(text)
     if math.isinf(number):
-        raise DocumentError(f"the number {text[:40]} is too large")
+        raise DocumentError(f"number {text[:40]} is too large")
     return number
 
 
 def _no_constant(name: str) -> Any:
-    raise DocumentError(f"{name} is no JSON")
+    raise DocumentError(f"{name} is not JSON")
 
 
 def parse_yaml(text: str) -> Any:
-    """The data of a YAML document, as far as it is JSON: no dates, no tags, names are text.
+    """The data of a YAML document that is JSON: no dates, no tags, property names are strings.
 
-    `yes`, `no`, `on` and `off` are text, as in YAML 1.2, and numbers are those of JSON alone.
+    `yes`, `no`, `on` and `off` are strings, as in YAML 1.2; numbers are written as in JSON.
 
     Raises:
-        DocumentError: It is malformed, a name stands twice, or it holds what JSON does not have.
+        DocumentError: It is malformed, has a duplicate property, or a value that is not JSON.
     """
     import yaml
 
@@ -218,22 +205,19 @@ def parse_yaml(text: str) -> Any:
         raise _no_yaml(failure) from None
     except yaml.YAMLError as failure:
         reason = str(failure).strip().partition("\n")[0]
-        raise DocumentError(f"is no YAML: {reason}") from None
+        raise DocumentError(f"invalid YAML: {reason}") from None
     except RecursionError:
-        raise DocumentError("is nested too deep") from None
+        raise DocumentError("nested too deep") from None
     except DocumentError:
         raise
     except (ValueError, OverflowError):  # an integer or an escape beyond what Python takes
-        raise DocumentError("holds a number or an escape that is too large") from None
+        raise DocumentError("number or escape is too large") from None
 
 
 def _no_yaml(failure: yaml.MarkedYAMLError) -> DocumentError:
     reason, mark = failure.problem or failure.context, failure.problem_mark
-    if mark is None:
-        return DocumentError(f"is no YAML: {reason}")
-    line, column = mark.line + 1, mark.column + 1
-    message = f"is no YAML: line {line}, column {column}: {reason}"
-    return DocumentError(f"is no YAML: {reason}", line, column, message)
+    place = () if mark is None else (mark.line + 1, mark.column + 1)
+    return DocumentError(f"invalid YAML: {reason}", *place)
 
 
 _NUMBER = r"-?(?:0|[1-9][0-9]*)"
@@ -251,24 +235,23 @@ _TAGS = {*_SCALARS, _TEXT_TAG, "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 
 
 def _check(node: yaml.Node, sizes: dict[int, int], above: tuple[int, ...]) -> int:
-    """How many values a node stands for once its aliases are written out; each is counted once."""
+    """The number of values of a node with its aliases expanded; each node is visited once."""
     key = id(node)
     if key in above:
-        raise DocumentError("an alias stands inside of its own anchor")
+        raise DocumentError("an alias refers to a value that contains it")
     if key not in sizes:
         if node.tag not in _TAGS:
-            raise _refused(node, f"{node.tag} is nothing that JSON has")
+            raise _refused(node, f"{node.tag} is not a JSON type")
         if isinstance(node.value, str):
             _check_scalar(node)
         sizes[key] = 1 + sum(_check(child, sizes, (*above, key)) for child in _children(node))
         if sizes[key] > MAX_VALUES:
-            raise DocumentError(f"its aliases stand for more than {MAX_VALUES:,} values")
+            raise DocumentError(f"aliases expand to more than {MAX_VALUES:,} values")
     return sizes[key]
 
 
 def _refused(node: yaml.Node, reason: str) -> DocumentError:
-    line, column = node.start_mark.line + 1, node.start_mark.column + 1
-    return DocumentError(reason, line, column, f"line {line}: {reason}")
+    return DocumentError(reason, node.start_mark.line + 1, node.start_mark.column + 1)
 
 
 def _children(node: yaml.Node) -> list[yaml.Node]:
@@ -284,23 +267,23 @@ def _check_names(node: yaml.MappingNode) -> None:
     seen: set[str] = set()
     for name, _ in node.value:
         if name.tag != _TEXT_TAG:
-            shown = f" {name.value!r}" if isinstance(name.value, str) else ""
-            raise _refused(name, f"the name{shown} has to be text, in quotes")
+            got = f", got {name.value}; put it in quotes" if isinstance(name.value, str) else ""
+            raise _refused(name, f"expected string as property name{got}")
         if name.value in seen:
-            raise _refused(name, f"the name {name.value!r} stands twice in one object")
+            raise _refused(name, f"duplicate property {quoted(name.value)}")
         seen.add(name.value)
 
 
 def _check_scalar(node: yaml.Node) -> None:
     if node.tag in _SCALARS and not _SCALARS[node.tag][0].fullmatch(node.value):
-        raise _refused(node, f"{node.value!r} is no {node.tag.rpartition(':')[2]} of JSON")
+        raise _refused(node, f"{quoted(node.value)} is not a JSON {node.tag.rpartition(':')[2]}")
     if node.tag.endswith(":float"):
         finite(node.value)
     if _SURROGATE.search(node.value):
         joined = node.value.encode("utf-16", "surrogatepass")
         node.value = joined.decode("utf-16", "replace")
         if "\ufffd" in node.value:
-            raise _refused(node, "a text holds half of a surrogate pair")
+            raise _refused(node, "lone surrogate in a string")
 
 
 @cache

@@ -1,4 +1,4 @@
-"""JSON Pointers (RFC 6901) and the operations of JSON Patch (RFC 6902)."""
+"""JSON Pointers (RFC 6901) and operations of JSON Patch (RFC 6902)."""
 
 from __future__ import annotations
 
@@ -6,20 +6,32 @@ from typing import Any
 
 
 def replace_op(path: str, value: Any) -> dict[str, Any]:
-    """The operation of a JSON Patch (RFC 6902) that puts `value` in the place of what is there."""
+    """The operation that replaces the value at `path`."""
     return {"op": "replace", "path": path, "value": value}
 
 
 def move_op(origin: str, path: str) -> dict[str, Any]:
-    """The operation of a JSON Patch (RFC 6902) that gives a member another name."""
+    """The operation that renames the property at `origin`."""
     return {"op": "move", "from": origin, "path": path}
 
 
 def pointer(*parts: str | int) -> str:
-    """A JSON Pointer (RFC 6901) made of its reference tokens."""
+    """A JSON Pointer made of its reference tokens."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 def steps(path: str) -> list[str]:
-    """The reference tokens of a JSON Pointer (RFC 6901)."""
+    """The reference tokens of a JSON Pointer."""
     return [step.replace("~1", "/").replace("~0", "~") for step in path.split("/")[1:]]
+
+
+def value_at(document: Any, path: str) -> Any:
+    """The value that a JSON Pointer leads to.
+
+    Raises:
+        KeyError, IndexError, TypeError, ValueError: There is none.
+    """
+    here = document
+    for step in steps(path):
+        here = here[int(step)] if isinstance(here, list) else here[step]
+    return here

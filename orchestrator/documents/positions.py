@@ -1,8 +1,7 @@
-"""Where in the text of a JSON or YAML document each value stands.
+"""Finds the offsets of the values in the text of a JSON or YAML document.
 
-The rule of this file: offsets, and nothing of what a document means. A container is looked through
-when somebody asks for what is in it, and once; so a place in a big file costs little more than to
-skip what stands before it.
+A container is only scanned when its children are asked for, so finding one place in a big file
+costs little more than skipping what is before it.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _UNIT = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....|\\.|.", re.DOTAL
 
 
 class Span(NamedTuple):
-    """A piece of a text: the offsets of its first character and of the one after its last."""
+    """A piece of a text: the offset of its first character, and of the one after its last."""
 
     start: int
     end: int
@@ -36,9 +35,9 @@ class Node:
     """A value in a document.
 
     Attributes:
-        span: Where it stands.
-        name: Where the name stands that an object has for it, quotes included; else None.
-        scan: Finds what is in it.
+        span: Its place.
+        name: The place of its property name, quotes included; None if it is not in an object.
+        scan: Finds its children.
     """
 
     span: Span
@@ -47,12 +46,12 @@ class Node:
 
     @cached_property
     def children(self) -> dict[str, Node]:
-        """What is in it, by name, or by position as text."""
+        """The values in it, by property name or by index as a string."""
         return self.scan()
 
 
 def lookup(root: Node, steps: Sequence[str]) -> tuple[Node, bool]:
-    """The value that these steps lead to, or the last one on the way; and whether it is the one."""
+    """The value that some steps lead to, and True; or the last one on the way, and False."""
     here = root
     for step in steps:
         if step not in here.children:
@@ -62,10 +61,10 @@ def lookup(root: Node, steps: Sequence[str]) -> tuple[Node, bool]:
 
 
 def json_tree(text: str) -> Node:
-    """The values of a JSON document, which has to be well-formed.
+    """The root of a JSON document, which has to be well-formed.
 
     Raises:
-        ValueError: It is not; now, or when a container is looked through.
+        ValueError: It is malformed; raised here or when a container is scanned.
     """
     start = _skip(text, 0)
     return _json_node(text, start, _end(text, start), None)
@@ -110,14 +109,14 @@ def _end_of_deep(text: str, start: int) -> int:
         depth += (token[0] in ("{", "[")) - (token[0] in ("}", "]"))
         if not depth:
             return token.end()
-    raise ValueError("a container has no end")
+    raise ValueError("unclosed container")
 
 
 def yaml_tree(text: str) -> Node | None:
-    """The values of a YAML document; None if it is empty.
+    """The root of a YAML document; None if it is empty.
 
     Raises:
-        ValueError: It is not well-formed.
+        ValueError: It is malformed.
         RecursionError: It is nested too deep.
     """
     import yaml
@@ -149,12 +148,12 @@ def _yaml_children(node: yaml.Node) -> Iterator[tuple[str, Node]]:
 
 
 def within(text: str, string: Span, piece: str) -> Span | None:
-    """Where a piece of a string stands in a document, whatever its escapes; None if it does not.
+    """The place of a piece of a string in a document, despite escapes; None if it is not there.
 
     Args:
         text: The document.
-        string: Where the string stands in it, quotes included.
-        piece: What is looked for in the value of the string.
+        string: The place of the string, quotes included.
+        piece: A piece of the string's value.
     """
     raw = text[string.start : string.end]
     if not raw.startswith('"') or "\\" not in raw:
@@ -170,7 +169,7 @@ def within(text: str, string: Span, piece: str) -> Span | None:
 
 
 def _meant(unit: re.Match[str]) -> str:
-    """The character that a character or an escape stands for; those of YAML alone for nothing."""
+    """The character that a character or an escape means; NUL for the escapes that only YAML has."""
     try:
         meant: str = json.loads(f'"{unit[0]}"')
     except ValueError:
@@ -179,19 +178,19 @@ def _meant(unit: re.Match[str]) -> str:
 
 
 def tokens(text: str) -> Iterator[re.Match[str]]:
-    """The tokens of a JSON document, which need not be right."""
+    """The tokens of a JSON document, which may be malformed."""
     return _TOKEN.finditer(text)
 
 
 def token_at(text: str, offset: int) -> Span:
-    """The token that begins at an offset, of JSON, or of YAML as far as it is alike."""
+    """The JSON token at an offset, in YAML too as far as it looks alike."""
     token = _TOKEN.match(text, offset)
     return Span(offset, token.end() if token else offset + 1)
 
 
 def second_name(text: str, name: str) -> int:
-    """The offset of the second member of that name in one object of a JSON document, or 0."""
-    seen: list[bool | None] = []  # for each open container: whether the name was there
+    """The offset of the second property of that name in one object of a JSON document, or 0."""
+    seen: list[bool | None] = []  # for each open container: whether it has the name
     before: re.Match[str] | None = None
     for token in tokens(text):
         match token[0]:
@@ -210,8 +209,6 @@ def second_name(text: str, name: str) -> int:
 
 
 class Lines:
-    """The lines of a text."""
-
     def __init__(self, text: str) -> None:
         self._text = text
         self._starts = [0, *(found.end() for found in re.finditer("\n", text))]
@@ -222,13 +219,13 @@ class Lines:
         return line, offset - self._starts[line - 1] + 1
 
     def offset(self, line: int, column: int) -> int:
-        """The offset of a character; the end of the text for one that is not there."""
+        """The offset of a character; the end of the text if there is none."""
         if line > len(self._starts):
             return len(self._text)
         return self._starts[line - 1] + column - 1
 
     def line(self, number: int) -> str:
-        """A line, from 1, without its end; empty if there is none of that number."""
+        """A line, from 1, without its newline; empty if there is none of that number."""
         if number > len(self._starts):
             return ""
         start = self._starts[number - 1]
@@ -236,6 +233,6 @@ class Lines:
         return self._text[start:end]
 
     def end(self, offset: int) -> int:
-        """Where the line of a character ends."""
+        """The offset of the end of a character's line."""
         line, column = self.place(offset)
         return offset - column + 1 + len(self.line(line))

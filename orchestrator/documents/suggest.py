@@ -1,4 +1,4 @@
-"""The nearest valid names to one that is wrong."""
+"""Finds the valid names nearest to a wrong one."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _WORD = re.compile(r"[0-9]+|[^\W\d_]+")
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> tuple[str, ...]:
-    """The names in `known` that look most like `name`, best first.
+    """The names in `known` that are most like `name`, best first.
 
-    Compared without regard to case, with `difflib.get_close_matches` (ratio 0.6 and above).
+    Compared by `difflib.get_close_matches` (ratio 0.6 and above), ignoring case.
     """
     folded: dict[str, str] = {}
     for candidate in known:
@@ -28,10 +28,10 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> tuple[str, ...]:
 
 
 def certain(name: str, alternatives: Iterable[str]) -> str | None:
-    """The one alternative that `name` is a slip of the hand for; None if that is not certain.
+    """The one alternative that `name` is a typo of; None if that is not certain.
 
-    It is the same but for its case; or the only one that is very close (`difflib` ratio 0.8 and
-    above), and no number and no single letter in it is another: `day_2` is no slip for `day_1`.
+    It differs only in case; or it is the only one that is very close (`difflib` ratio 0.8 and
+    above) and has the same numbers and single letters: `day_2` is not a typo of `day_1`.
     """
     folded = name.casefold()
     known = list(alternatives)
@@ -48,12 +48,12 @@ def _is_very_close(name: str, other: str) -> bool:
 
 
 def _marks(name: str) -> list[str]:
-    """The numbers and the single letters in a name, which tell names of one kind apart."""
+    """The numbers and single letters in a name, which distinguish names of one kind."""
     return [word for word in _WORD.findall(name) if len(word) == 1 or word.isdecimal()]
 
 
 def _sharing_most_pairs(name: str, known: Iterable[str]) -> list[str]:
-    """The names that share most pairs of letters with `name`: `difflib` is slow on thousands."""
+    """The names that share most pairs of letters with `name`; `difflib` is slow on thousands."""
     pairs = _pairs(name)
     return heapq.nlargest(_SHORT_LIST, known, key=lambda other: len(pairs & _pairs(other)))
 

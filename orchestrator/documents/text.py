@@ -1,4 +1,4 @@
-"""Pieces of messages: cut to a length, counted, quoted, with everything visible."""
+"""Formats names, values, counts and times for messages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 
-# What Unicode calls default-ignorable, or shows as nothing, and Python nevertheless as printable.
+# Shown as nothing (default-ignorable in Unicode), but printable for Python.
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
     "\U000e0100-\U000e01ef]"
@@ -14,7 +14,7 @@ _UNSEEN = re.compile(
 
 
 def cut(text: str, limit: int) -> str:
-    """A text of at most `limit` characters, which ends in `...` if something is missing."""
+    """The text, cut to at most `limit` characters; ends in `...` if it was longer."""
     return text if len(text) <= limit else text[: max(limit - 3, 0)] + "..."
 
 
@@ -24,30 +24,30 @@ def quoted(text: str, limit: int = 80) -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """How many of something: `1 task`, `2,000 tasks`."""
+    """A count with its noun: `1 task`, `2,000 tasks`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def listed(names: Iterable[str], most: int, between: str = ", ") -> str:
-    """Names in a line; of very many the first ones, and how many more there are."""
+    """The first `most` names on one line, and how many more there are."""
     all_names = list(names)
     more = f" and {len(all_names) - most:,} more" if len(all_names) > most else ""
     return between.join(all_names[:most]) + more
 
 
 def duration(milliseconds: float) -> str:
-    """A time: `1.2 ms`, `12 ms`, `1.20 s`."""
+    """A duration: `1.2 ms`, `12 ms`, `1.20 s`."""
     if milliseconds < 1000:
         return f"{milliseconds:.0f} ms" if milliseconds >= 10 else f"{milliseconds:.1f} ms"
     return f"{milliseconds / 1000:.2f} s"
 
 
 def visible(text: str, keep: str = "") -> str:
-    """A text in which everything can be seen: what no eye sees is an escape as in JSON, `\\u200b`.
+    """The text with each invisible character written as a JSON escape, such as `\\u200b`.
 
-    That is all that is not printable by Unicode (control characters, what only formats, such as
-    zero-width characters and marks of direction, blanks other than the space, what is not assigned)
-    and what is printed as nothing. The characters of `keep` stay.
+    Invisible are characters that Unicode calls not printable (control and format characters such as
+    zero-width ones and direction marks, blanks other than the space, unassigned ones), and those
+    that are shown as nothing. The characters in `keep` stay.
     """
     if text.isprintable() and not _UNSEEN.search(text):
         return text

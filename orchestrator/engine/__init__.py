@@ -16,5 +16,6 @@ __all__ = [
     "result",
     "run",
     "schedules",
+    "settings",
     "task_state",
 ]

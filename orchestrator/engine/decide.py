@@ -2,8 +2,7 @@
 
 pending ── decide() ──▶ Start(arguments) ── the call ──▶ Success | Failure | Cancelled
                   ├──▶ StartEach(items) ── one call each ──▶ the same, with items
-                  └──▶ Skipped | Failure (a reference to nothing, arguments that do not fit
-                                          the schema of the tool)
+                  └──▶ Skipped | Failure (a reference to nothing)
 
 Failure ── a fallback ──▶ Success, recovered
 """
@@ -14,7 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from orchestrator.calls.call import Call
 from orchestrator.documents.jsonpath import Path, describe, format_path
+from orchestrator.documents.text import quoted
 from orchestrator.engine.outcome import Failure, Skipped
 from orchestrator.engine.result import ItemResult
 from orchestrator.errors import CallError, InvalidArgumentsError, TaskError
@@ -46,7 +47,6 @@ class Start:
     """The decision to call, with what, and the locks to hold: names in order, and if shared."""
 
     arguments: dict[str, Any]
-    conversions: tuple[Conversion, ...] = ()
     locks: tuple[LockName, ...] = ()
 
 
@@ -57,52 +57,55 @@ class StartEach:
     items: list[Any]
 
 
-def decide(
-    task: TaskPlan, scope: Scope, tool: Tool | None = None
-) -> Start | StartEach | Skipped | Failure:
+def decide(task: TaskPlan, scope: Scope) -> Start | StartEach | Skipped | Failure:
     """Whether a task starts, and with which arguments.
 
     Args:
         task: The task. Everything it depends on has settled.
         scope: The outcomes so far and the inputs.
-        tool: Its tool, if it is known.
     """
     policies = task.policies
     if (held_back := _held_back(task, scope.statuses)) is not None:
         return held_back
     try:
         if policies is PLAIN:
-            return start(task, scope, tool)
+            return start(task, scope)
         if policies.when is not None and _is_false(policies.when.resolve(scope)):
             return Skipped(f"its condition is false: {_text(policies.when)}", by_condition=True)
         if policies.for_each is not None:
             return StartEach(_items(policies.for_each, scope))
-        return start(task, scope, tool, policies.locks)
+        return start(task, scope, policies.locks)
     except CallError as failure:
         return Failure(failure.error)
 
 
-def start(
-    target: CallTemplate,
-    scope: Scope,
-    tool: Tool | None = None,
-    locks: tuple[LockPlan, ...] = (),
-) -> Start:
-    """The arguments of a call, as its tool wants them, and the names of its locks.
+def start(target: CallTemplate, scope: Scope, locks: tuple[LockPlan, ...] = ()) -> Start:
+    """The arguments of a call, and the names of its locks.
 
     Raises:
-        CallError: A `reference_error`; or an `invalid_arguments`, if the tool is known and they do
-            not fit its `inputSchema`.
+        CallError: A `reference_error`.
     """
     arguments = cast("dict[str, Any]", target.arguments.resolve(scope))
-    held = _lock_names(locks, scope) if locks else ()
-    if tool is None:
-        return Start(arguments, (), held)
+    return Start(arguments, _lock_names(locks, scope) if locks else ())
+
+
+def fit(call: Call, target: CallTemplate, tool: Tool) -> Call:
+    """The call as its tool accepts it: arguments converted and checked, annotations taken over.
+
+    Args:
+        call: The call; its arguments are converted in place.
+        target: What it was made of.
+        tool: Its tool.
+
+    Raises:
+        InvalidArgumentsError: The arguments do not fit the `inputSchema` of the tool.
+    """
     conversions: tuple[Conversion, ...] = ()
     if target.whole and not isinstance(target.arguments, LiteralTemplate):
-        conversions = convert(arguments, target.whole, tool.input_schema)
-    check_arguments(tool, arguments, target.arguments)
-    return Start(arguments, conversions, held)
+        conversions = convert(call.arguments, target.whole, tool.input_schema)
+    check_arguments(tool, call.arguments, target.arguments)
+    writes = tool.read_only is False
+    return call._replace(conversions=conversions, writes=writes, safe=tool.is_safe)
 
 
 def _held_back(task: TaskPlan, statuses: Mapping[str, str]) -> Skipped | None:
@@ -111,7 +114,7 @@ def _held_back(task: TaskPlan, statuses: Mapping[str, str]) -> Skipped | None:
         case "all_success":
             for needed in task.dependencies:
                 if statuses[needed] != "success":
-                    return Skipped(f"its dependency {needed!r} {_ended(statuses[needed])}")
+                    return Skipped(f"its dependency {quoted(needed)} {_ended(statuses[needed])}")
         case "any_success":
             if all(statuses[needed] != "success" for needed in task.dependencies):
                 return Skipped("none of its dependencies succeeded (run_if is any_success)")
@@ -126,7 +129,7 @@ def _ended(status: str) -> str:
 
 
 def _is_false(value: Any) -> bool:
-    """What is false in JMESPath: null, false, and empty text, lists and objects; 0 is not."""
+    """False in JMESPath: null, false, and an empty string, array or object; 0 is true."""
     return value is None or value is False or value in ("", [], {})
 
 
@@ -139,17 +142,17 @@ def _items(template: Template, scope: Scope) -> list[Any]:
     if isinstance(items, list):
         return items
     source = getattr(template, "text", "for_each")
-    message = f"for_each wants a list, and {source} is {describe(items)}"
+    message = f"expected array for for_each, got {describe(items)} from {source}"
     raise CallError("reference_error", message, reference=source)
 
 
 def _lock_names(locks: tuple[LockPlan, ...], scope: Scope) -> tuple[LockName, ...]:
-    """The names in the order in which all tasks take them; of two modes the stronger counts."""
+    """The names in the order in which every task takes them; exclusive overrides shared."""
     shared: dict[str, bool] = {}
     for lock in locks:
         name = to_text(lock.name.resolve(scope))
         if not 0 < len(name) <= MAX_LOCK_NAME:
-            message = f"the name of a lock has 1 to {MAX_LOCK_NAME} characters, not {len(name)}"
+            message = f"expected a lock name of 1 to {MAX_LOCK_NAME} characters, got {len(name)}"
             raise CallError("reference_error", message)
         shared[name] = lock.shared and shared.get(name, True)
     return tuple(sorted(shared.items()))
@@ -157,20 +160,18 @@ def _lock_names(locks: tuple[LockPlan, ...], scope: Scope) -> tuple[LockName, ..
 
 def first_failure(items: list[ItemResult]) -> TaskError | None:
     """The error of a `for_each`: that of the first item that failed; None if none did."""
-    failed = [item for item in items if item.error is not None]
+    failed = {item.index: item.error for item in items if item.error is not None}
     if not failed:
         return None
-    first = failed[0].error
-    assert first is not None
-    message = f"{len(failed)} of {len(items)} items failed; item {failed[0].index}: {first.message}"
-    counts = {"first": failed[0].index, "failed": len(failed), "of": len(items)}
-    details = {**first.details, "items": counts}
-    return TaskError(first.kind, message, first.retryable, details)
+    index, first = next(iter(failed.items()))
+    message = f"{len(failed)} of {len(items)} items failed; item {index}: {first.message}"
+    counts = {"first": index, "failed": len(failed), "of": len(items)}
+    return TaskError(first.kind, message, first.retryable, {**first.details, "items": counts})
 
 
 def with_fallback_error(error: TaskError, second: TaskError) -> TaskError:
     """The error of a task whose fallback failed too."""
-    message = f"{error.message}; and its fallback failed: {second.message}"
+    message = f"{error.message}; its fallback failed, too: {second.message}"
     details = {**error.details, "fallback_error": second.to_dict()}
     return TaskError(error.kind, message, error.retryable, details)
 

@@ -1,7 +1,4 @@
-"""What a run tells while its calls are under way.
-
-The rule of this file: from a call to an event. Where nobody watches, nobody should ask.
-"""
+"""Makes events of what happens to the calls of a run, with the time of its clock."""
 
 from __future__ import annotations
 
@@ -26,38 +23,53 @@ from orchestrator.workflow.plan import Plan
 
 
 class Emitter:
-    """Makes events of what happens to calls.
+    """Emits the events of a run, and keeps its clock.
+
+    The clock stands still while the run only waits for servers to start, so that a first run and a
+    later one report the same times.
 
     Attributes:
-        clock: The time of the run.
-        announce: Tells the observers.
+        zero: When the run began, on anyio's clock; later by as long as the clock stood still.
+        announce: Sends an event to the observers; false if there are none.
     """
 
     def __init__(self, announce: Announcer, plan: Plan) -> None:
-        self.clock = Clock()
+        self.zero = 0.0
         self.announce = announce
         self._plan = plan
+        self._paused_at: float | None = None
+        self._reported: set[tuple[str, str]] = set()
 
-    @property
-    def zero(self) -> float:
-        """When the run began, on anyio's clock."""
-        return self.clock.zero
+    def begin(self) -> None:
+        """Start the clock."""
+        self.zero = anyio.current_time()
 
     def now_ms(self) -> float:
         """Milliseconds since the run began."""
-        return self.clock.now_ms()
+        now = anyio.current_time() if self._paused_at is None else self._paused_at
+        return (now - self.zero) * 1000
+
+    def pause(self, paused: bool) -> None:
+        """Stop the clock, or let it go on."""
+        if paused and self._paused_at is None:
+            self._paused_at = anyio.current_time()
+        elif not paused and self._paused_at is not None:
+            self.zero += anyio.current_time() - self._paused_at
+            self._paused_at = None
 
     def waiting(self, call: Call, attempt: Attempt) -> None:
-        """A call has to wait."""
+        """Report that a call waits."""
         self.announce(TaskWaiting(self.now_ms(), call.task, call.item, attempt.waiting_for))
 
-    def held(self, task: str, waiting_for: str) -> None:
-        """A task has to wait before its call is made up."""
-        if self.announce:
-            self.announce(TaskWaiting(self.now_ms(), task, None, waiting_for))
+    def waiting_for_server(self, call: Call, attempt: Attempt) -> None:
+        """Report that a task waits for its server or the check, once for all its items."""
+        key = call.task, attempt.note
+        if key not in self._reported:
+            self._reported.add(key)
+            self.announce(TaskWaiting(self.now_ms(), call.task, None, attempt.note))
 
     def started(self, call: Call, attempt: Attempt, now: float) -> None:
-        """An attempt begins."""
+        """Report that an attempt begins."""
         self.announce(
             TaskStarted(
                 (now - self.zero) * 1000,
@@ -74,69 +86,27 @@ class Emitter:
         )
 
     def failed(self, call: Call, attempt: Attempt, error: TaskError, decision: Decision) -> None:
-        """An attempt has failed, and what follows was decided."""
+        """Report that an attempt failed, and what follows."""
         if self.announce:
-            wait_s = decision.wait_s
-            self.announce(
-                RetryDecided(
-                    self.now_ms(),
-                    call.task,
-                    call.item,
-                    attempt.number,
-                    error,
-                    None if wait_s is None else wait_s * 1000,
-                    decision.reason,
-                )
-            )
+            wait_ms = None if decision.wait_s is None else decision.wait_s * 1000
+            of = call.task, call.item, attempt.number
+            self.announce(RetryDecided(self.now_ms(), *of, error, wait_ms, decision.reason))
 
     def progress_of(self, task: str, item: int | None) -> OnProgress | None:
-        """What tells of the progress of a call; None if nobody would hear of it."""
+        """What reports the progress of a call; None if there are no observers."""
         if not self.announce:
             return None
 
-        def tell(progress: float, total: float | None, message: str) -> None:
-            now_ms = self.now_ms()
-            self.announce(TaskProgress(now_ms, task, item, progress, total, message))
+        def report(progress: float, total: float | None, message: str) -> None:
+            self.announce(TaskProgress(self.now_ms(), task, item, progress, total, message))
 
-        return tell
+        return report
 
     def item_settled(self, task: str, result: ItemResult) -> None:
-        """An item has ended."""
+        """Report that an item has ended."""
         if self.announce:
             self.announce(ItemSettled(self.now_ms(), task, result.index, result))
 
     def server(self, event: Event) -> None:
-        """Something happened to a server."""
+        """Report an event of a server, with the time of this run."""
         self.announce(replace(event, at_ms=self.now_ms()))
-
-
-class Clock:
-    """Counts from the start of a run, and stands still while nothing is to be counted.
-
-    Attributes:
-        zero: When the run began, on anyio's clock; later by as much as it has stood still.
-    """
-
-    def __init__(self) -> None:
-        self.zero = 0.0
-        self._stopped_at: float | None = None
-
-    def start(self) -> None:
-        """The run begins now."""
-        self.zero = anyio.current_time()
-
-    def now_ms(self) -> float:
-        """Milliseconds since the run began."""
-        now = anyio.current_time() if self._stopped_at is None else self._stopped_at
-        return (now - self.zero) * 1000
-
-    def stand_still(self) -> None:
-        """Count nothing until it goes on."""
-        if self._stopped_at is None:
-            self._stopped_at = anyio.current_time()
-
-    def go_on(self) -> None:
-        """Count again."""
-        if self._stopped_at is not None:
-            self.zero += anyio.current_time() - self._stopped_at
-            self._stopped_at = None

@@ -1,36 +1,39 @@
-"""Carrying a task out: its call, one call for each item, and the fallback's.
-
-The rule of this file: from a decision to an outcome. It knows one task at a time, and neither the
-schedule nor what becomes of the run.
-"""
+"""Carries out one task: its call, the calls of its items, its fallback."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any
 
 import anyio
 
-from orchestrator.calls.call import FREE, Attempt, Call, Caller, Gate, ServerPolicy
-from orchestrator.calls.middleware import is_never_retried
+from orchestrator.calls.call import FREE, Attempt, Call, Caller
+from orchestrator.calls.middleware import is_never_retried, with_server_ready
 from orchestrator.calls.retry import decide_retry, is_lost
-from orchestrator.engine.decide import Start, StartEach, first_failure, start, with_fallback_error
+from orchestrator.documents.text import quoted
+from orchestrator.engine.decide import (
+    Start,
+    StartEach,
+    first_failure,
+    fit,
+    start,
+    with_fallback_error,
+)
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.outcome import Failure, Outcome, Success
 from orchestrator.engine.result import ItemResult
+from orchestrator.engine.settings import Servers
 from orchestrator.engine.task_state import TaskState, ended
 from orchestrator.errors import CallError, TaskError
 from orchestrator.expressions.scope import Scope
-from orchestrator.schema.tool import Tool
-from orchestrator.workflow.plan import PLAIN, CallTemplate
+from orchestrator.workflow.plan import CallTemplate, Plan
 
 logger = logging.getLogger("orchestrator")
 
-# Of a `for_each`, so many items for each slot of the run are looked after at a time, and so many at
-# least: enough that those that wait or back off seldom keep a slot idle, and few enough for lists
-# of any length.
+# A `for_each` has this many workers for each slot of the run, and this many at least: enough that
+# items that wait or back off seldom leave a slot idle, and few enough for lists of any length.
 ITEMS_PER_SLOT = 10
 MIN_ITEMS = 100
 
@@ -39,68 +42,53 @@ class Executor:
     """Makes the calls of tasks.
 
     Args:
-        call: Makes one call, with all policies.
+        call: Makes a call that fits its tool, with all other middleware.
+        plan: The plan of the run.
         scope: What references are resolved against.
-        tools: Each tool that is known, by `server:tool`.
-        servers: What the configuration says about calls, by server.
+        servers: The servers of the run.
         limit: How many calls the run has in flight at most; 0 = no limit.
-        reporter: Is told of the items that end.
+        emitter: Reports what happens.
         run_id: The id of the run.
-        gate: Holds calls back; None if all may go out.
     """
 
     def __init__(
         self,
         call: Caller,
+        plan: Plan,
         scope: Scope,
-        *,
-        tools: Mapping[str, Tool],
-        servers: Mapping[str, ServerPolicy],
+        servers: Servers,
         limit: int,
-        reporter: Emitter,
+        emitter: Emitter,
         run_id: str,
-        gate: Gate | None = None,
     ) -> None:
-        self._call = call
+        self._call_fitting = call
+        self._plan = plan
         self._scope = scope
-        self._tools = tools
         self._servers = servers
         self._limit = limit
-        self._reporter = reporter
+        self._emitter = emitter
         self._run_id = run_id
-        self._gate = gate
+        on_wait = emitter.waiting_for_server if emitter.announce else None
+        self._call = with_server_ready(call, self._fit, servers.readiness, on_wait, emitter.pause)
 
-    async def pass_gate(self, job: TaskState, target: CallTemplate) -> bool:
-        """Wait until a call may go out, or its task is cancelled; whether it had to wait."""
-        if self._gate is None or not self._gate.waiting_for(target):
-            return False
-        asked_at, job.held = anyio.current_time(), target
-        with anyio.CancelScope() as job.scope:
-            while what := self._gate.waiting_for(target):
-                if what != job.note:
-                    job.note = what
-                    self._reporter.held(job.task.id, what)
-                await self._gate.changed()
-        job.waited_s += anyio.current_time() - asked_at
-        job.held, job.note, job.scope = None, "", None
-        return True
+    def prepare(self, job: TaskState, decision: Start) -> Call | Failure:
+        """The call of a task without policies whose server is ready, so that it fits its tool."""
+        try:
+            return self._fit(self._new_call(job, job.task, decision))
+        except CallError as failure:
+            return Failure(failure.error)
 
-    def prepare(self, job: TaskState) -> Attempt | None:
-        """The state of the call of a task, if it waits for nothing but a slot of the run."""
-        task, decision = job.task, job.decision
-        if task.policies is not PLAIN or not isinstance(decision, Start):
-            return None
-        call = job.decision = self._new_call(job, task, decision)
+    def start_call(self, job: TaskState, call: Call) -> Attempt:
+        """The state of a call that was prepared; it has a slot if it waits for nothing else."""
         attempt = job.attempt = self._new_attempt(job)
-        policy = self._servers.get(task.server)
+        policy = self._servers.policies.get(call.server)
         attempt.has_slot = policy is None or not policy.limits_of(call)
-        return attempt if attempt.has_slot else None
+        return attempt
 
     def perform(self, job: TaskState) -> Awaitable[Outcome]:
-        """Carry out what was decided. Raises nothing but cancellation."""
-        call, attempt = job.decision, job.attempt
-        if isinstance(call, Call) and attempt is not None:
-            return self._outcome(call, attempt)
+        """Carry out the decision. Raises nothing but cancellation."""
+        if isinstance(job.decision, Call) and job.attempt is not None:
+            return self._outcome(self._call_fitting, job.decision, job.attempt)
         return self._perform(job)
 
     async def _perform(self, job: TaskState) -> Outcome:
@@ -109,7 +97,7 @@ class Executor:
             case Start() as decision:
                 call = self._new_call(job, job.task, decision)
                 job.attempt = self._new_attempt(job)
-                outcome = await self._outcome(call, job.attempt)
+                outcome = await self._outcome(self._call, call, job.attempt)
             case StartEach(items):
                 outcome = await self._each(job, items)
             case failure:
@@ -123,54 +111,54 @@ class Executor:
     def _new_call(
         self, job: TaskState, target: CallTemplate, decision: Start, item: int | None = None
     ) -> Call:
-        task, policies = job.task, job.task.policies
-        tool = self._tools.get(target.target)
-        is_fallback = target is not task
-        return Call(
+        task, policies, timeout_s = job.task, job.task.policies, job.task.timeout_s
+        if timeout_s is None:
+            timeout_s = self._servers.policies.get(target.server, FREE).timeout_s
+        return Call(  # by position, since keywords take twice as long
             task.id,
             target.server,
             target.tool,
             decision.arguments,
-            self._timeout_of(task.timeout_s, target.server),
+            timeout_s,
             job.priority if item is None else (*job.priority, item),
-            tool is not None and tool.read_only is False,
-            decision.conversions,
+            False,  # what the tool declares and accepts, `fit` adds
+            (),
             item,
             decision.locks,
-            None if is_fallback else policies.retry,
-            tool.is_safe if tool is not None else None,
+            policies.retry if target is task else None,
+            None,
             policies.timeout_resets_on_progress,
-            is_fallback,
+            target is not task,
             self._run_id,
         )
 
     def _new_attempt(self, job: TaskState, item: int | None = None) -> Attempt:
-        attempt = Attempt(self._reporter.progress_of(job.task.id, item))
-        if job.waited_s:
-            attempt.waited_s, job.waited_s = job.waited_s, 0.0
-        return attempt
+        return Attempt(self._emitter.progress_of(job.task.id, item))
 
-    def _timeout_of(self, timeout_s: float | None, server: str) -> float:
-        return self._servers.get(server, FREE).timeout_s if timeout_s is None else timeout_s
+    def _fit(self, call: Call) -> Call:
+        task = self._plan.tasks[call.task]
+        target = task.policies.fallback if call.is_fallback else task
+        assert isinstance(target, CallTemplate)
+        tool = self._servers.tools.get(target.target)
+        return call if tool is None else fit(call, target, tool)
 
-    async def _outcome(self, call: Call, attempt: Attempt) -> Success | Failure:
+    async def _outcome(self, caller: Caller, call: Call, attempt: Attempt) -> Success | Failure:
         try:
-            return Success(await self._call(call, attempt))
+            return Success(await caller(call, attempt))
         except CallError as failure:
-            self._tell_of_a_loss(call, attempt, failure.error)
+            self._report_loss(call, attempt, failure.error)
             return Failure(failure.error)
         except Exception as bug:
-            logger.exception("task %r: a bug in the caller", call.task)
-            return Failure(internal(bug))
+            return Failure(internal(bug, call.task))
 
-    def _tell_of_a_loss(self, call: Call, attempt: Attempt, error: TaskError) -> None:
-        """Say why a lost call was not repeated, where no policy has looked at it."""
+    def _report_loss(self, call: Call, attempt: Attempt, error: TaskError) -> None:
+        """Report why a lost call is not repeated, if no retry has looked at it."""
         if is_lost(error) and is_never_retried(call):
             decision = decide_retry(error, attempt.number, None, call.safe, 0.0)
-            self._reporter.failed(call, attempt, error, decision)
+            self._emitter.failed(call, attempt, error, decision)
 
     async def _each(self, job: TaskState, items: list[Any]) -> Outcome:
-        """One call for each item, by as many workers as there may be calls at a time."""
+        """Make one call for each item, with as many workers as there may be calls at a time."""
         results: list[ItemResult | None] = [None] * len(items)
         in_flight: dict[int, Attempt] = {}
         job.items, job.in_flight = results, in_flight
@@ -178,9 +166,9 @@ class Executor:
 
         async def work() -> None:
             for index, item in numbered:
-                result = await self._item(job, in_flight, (index, item))
+                result = await self._item(job, in_flight, index, item)
                 results[index] = result
-                self._reporter.item_settled(job.task.id, result)
+                self._emitter.item_settled(job.task.id, result)
 
         window = max(MIN_ITEMS, ITEMS_PER_SLOT * self._limit) if self._limit else len(items)
         workers = job.task.policies.max_parallel or window
@@ -190,62 +178,51 @@ class Executor:
                 group.start_soon(work)
         if None in results:
             return Failure(TaskError("cancelled", job.reason or "", retryable=False))
-        return _joined([result for result in results if result is not None])
+        ended_items = [result for result in results if result is not None]
+        outputs = [item.output for item in ended_items]
+        error = first_failure(ended_items)
+        return Success(outputs) if error is None else Failure(error, outputs)
 
     async def _item(
-        self, job: TaskState, in_flight: dict[int, Attempt], numbered: tuple[int, Any]
+        self, job: TaskState, in_flight: dict[int, Attempt], index: int, item: Any
     ) -> ItemResult:
-        index, item = numbered
-        task = job.task
-        tool = self._tools.get(task.target)
         scope = replace(self._scope, item=item, index=index)
         try:
-            decision = start(task, scope, tool, task.policies.locks)
+            decision = start(job.task, scope, job.task.policies.locks)
         except CallError as failure:
             return ItemResult(index, Failure(failure.error))
-        call = self._new_call(job, task, decision, index)
+        call = self._new_call(job, job.task, decision, index)
         attempt = in_flight[index] = self._new_attempt(job, index)
-        outcome = await self._outcome(call, attempt)
+        outcome = await self._outcome(self._call, call, attempt)
         del in_flight[index]
-        return ended(index, attempt, outcome, self._reporter.zero)
+        return ended(index, attempt, outcome, self._emitter.zero)
 
     async def _fall_back(self, job: TaskState, failure: Failure) -> Outcome:
-        """What stands in for a task that failed; if that fails too, both errors are told."""
+        """The outcome of the fallback; if that fails too, the failure with both errors."""
         try:
-            output = await self._stand_in(job, failure.error)
+            output = await self._fallback_output(job, failure.error)
         except CallError as second:
             error = with_fallback_error(failure.error, second.error)
         except Exception as bug:
-            logger.exception("task %r: a bug in the caller of its fallback", job.task.id)
-            error = with_fallback_error(failure.error, internal(bug))
+            error = with_fallback_error(failure.error, internal(bug, job.task.id))
         else:
             return Success(output, failure.error)
         return replace(failure, error=error)
 
-    async def _stand_in(self, job: TaskState, error: TaskError) -> Any:
+    async def _fallback_output(self, job: TaskState, error: TaskError) -> Any:
         fallback = job.task.policies.fallback
         assert fallback is not None
         scope = replace(self._scope, error=error.to_dict())
         if not isinstance(fallback, CallTemplate):
             return fallback.resolve(scope)
-        await self.pass_gate(job, fallback)
-        if job.reason is not None:
-            raise CallError("cancelled", job.reason)
-        tool = self._tools.get(fallback.target)
         held = tuple(lock for lock in job.task.policies.locks if not lock.of_item)
-        decision = start(fallback, scope, tool, held)
-        call = self._new_call(job, fallback, decision)
+        call = self._new_call(job, fallback, start(fallback, scope, held))
         job.fallback = self._new_attempt(job)
         return await self._call(call, job.fallback)
 
 
-def _joined(items: list[ItemResult]) -> Success | Failure:
-    outputs = [item.output for item in items]
-    error = first_failure(items)
-    return Success(outputs) if error is None else Failure(error, outputs)
-
-
-def internal(bug: Exception) -> TaskError:
-    """The error of a bug."""
+def internal(bug: Exception, task: str) -> TaskError:
+    """The error of a bug, which is logged."""
+    logger.exception("task %s: a bug in the engine or in the caller", quoted(task), exc_info=bug)
     message = f"a bug in the engine or in the caller: {type(bug).__name__}: {bug}"
     return TaskError("internal", message, retryable=False, details={"type": type(bug).__name__})

@@ -1,14 +1,12 @@
-"""When each task starts: by generations, or as soon as it can.
+"""When each task starts: by generations, or as soon as its dependencies have settled.
 
-The rule of this file: a schedule knows the graph and nothing of calls, outcomes or policies. It
-has each task started once, when all it waits for has settled; no task raises.
+A schedule knows the graph, and nothing of calls, outcomes or policies.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterable
 
 import anyio
 import anyio.lowlevel
@@ -18,27 +16,21 @@ from orchestrator.workflow.plan import Plan
 
 Then = Callable[[str], None]
 Start = Callable[[TaskGroup, str, Then], None]
-"""Starts a task in a task group; `then` is called with it when it has settled, if it does."""
+"""Starts a task in a task group; `then` is called with its id when it has settled, if it does."""
 OnGeneration = Callable[[int, list[str]], None]
+ScheduleFunction = Callable[[Plan, Start, OnGeneration, int], Awaitable[None]]
+"""Starts each task of a plan once; the last argument is `BATCH`, or 0 for all at a time."""
 
 BATCH = 16
 """How many tasks are started at a time where none has to wait for another's slot.
 
-So the first calls of many are on their way while the others are started. With 16, what a batch of
-calls that answer at once needs is gone before the garbage collector would look at it.
+So the first calls of many are made while other tasks are started. With 16, what a batch of calls
+that answer at once allocates is freed before the garbage collector would look at it.
 """
 
 
-class ScheduleFunction(Protocol):
-    """Runs all tasks of a plan."""
-
-    async def __call__(
-        self, plan: Plan, start: Start, on_generation: OnGeneration, batch: int, /
-    ) -> None: ...
-
-
 async def generations(plan: Plan, start: Start, on_generation: OnGeneration, batch: int) -> None:
-    """One topological generation after the other, each when the whole one before it has settled."""
+    """Start each topological generation when the whole one before it has settled."""
     for number, tasks in enumerate(plan.generations):
         on_generation(number, tasks)
         async with anyio.create_task_group() as group:
@@ -46,7 +38,6 @@ async def generations(plan: Plan, start: Start, on_generation: OnGeneration, bat
 
 
 async def _start(tasks: Iterable[str], start: Callable[[str], None], batch: int) -> None:
-    """Start many tasks; of so many at a time the calls go out while the next are started."""
     for number, task in enumerate(tasks, 1):
         start(task)
         if batch and number % batch == 0:
@@ -54,26 +45,26 @@ async def _start(tasks: Iterable[str], start: Callable[[str], None], batch: int)
 
 
 def _nothing(_: str) -> None:
-    """What follows a task of a generation: the group knows when all have settled."""
+    """What follows a task of a generation: its task group knows when all have settled."""
 
 
 async def dataflow(plan: Plan, start: Start, _: OnGeneration, batch: int) -> None:
-    """Each task as soon as everything it waits for has settled."""
+    """Start each task as soon as its dependencies have settled."""
     graph = plan.graph
     waiting_for = dict(graph.in_degree())
     ready: deque[str] = deque()
     is_starting = False
 
     def release(task: str) -> None:
-        for follower in graph.successors(task):
-            waiting_for[follower] -= 1
-            if not waiting_for[follower]:
-                ready.append(follower)
+        for dependent in graph.successors(task):
+            waiting_for[dependent] -= 1
+            if not waiting_for[dependent]:
+                ready.append(dependent)
         start_ready()
 
     def start_ready() -> None:
-        # A task that settles while it is started releases its followers into the same loop: chains
-        # of any length.
+        # A task that settles while it is started releases its dependents into this loop: there is
+        # no recursion, however long the chain.
         nonlocal is_starting
         if is_starting:
             return

@@ -1,7 +1,4 @@
-"""What a run came to: its status, its figures and its output.
-
-The rule of this file: pure functions of what was settled and measured.
-"""
+"""What a run has come to: the results so far, and at its end the status, the times, the output."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.engine.outcome import Cancelled, Outcome, Skipped, Success
+from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
 from orchestrator.engine.result import MadeUp, RunResult, RunStatus, TaskResult
 from orchestrator.errors import CallError, TaskError
 from orchestrator.expressions.scope import Scope
@@ -18,9 +15,37 @@ from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import Plan
 
 
+class Settled:
+    """The tasks that have settled.
+
+    Attributes:
+        results: Their results, by id, in the order in which they settled.
+        scope: What references to them read.
+    """
+
+    def __init__(self, inputs: Mapping[str, Any]) -> None:
+        self.results: dict[str, TaskResult] = {}
+        self._outputs: dict[str, Any] = {}
+        self._statuses: dict[str, str] = {}
+        self._errors: dict[str, Any] = {}
+        self.scope = Scope(self._outputs, self._statuses, self._errors, inputs)
+
+    def add(self, result: TaskResult) -> None:
+        """Add a task that has settled."""
+        self.results[result.id] = result
+        self._statuses[result.id] = result.outcome.status
+        match result.outcome:
+            case Success(output):
+                self._outputs[result.id] = output
+            case Failure(error, output):
+                self._errors[result.id] = error.to_dict()
+                if output is not None:
+                    self._outputs[result.id] = output
+
+
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Why a run ends before its time, and what that makes of tasks that had not begun."""
+    """Why a run ends early, and the outcome of tasks that have not begun."""
 
     status: RunStatus
     error: TaskError
@@ -29,8 +54,7 @@ class Stop:
 
 def summarize(
     workflow: Workflow,
-    results: Mapping[str, TaskResult],
-    scope: Scope,
+    settled: Settled,
     *,
     schedule: Schedule,
     slots: int,
@@ -38,27 +62,29 @@ def summarize(
     stop: Stop | None,
     run_id: str,
     started_at: str,
-    made_up: Mapping[str, MadeUp] | None = None,
+    made_up: Mapping[str, MadeUp] | None,
 ) -> RunResult:
     """The result of a run in which every task has settled.
 
     Args:
-        workflow: What was run.
-        results: How each task ended, in the order of the file.
-        scope: What the workflow's `output` refers to.
-        schedule: By which schedule it was run.
+        workflow: The workflow.
+        settled: Its tasks.
+        schedule: The schedule of the run.
         slots: How many calls were in flight at most; 0 for no limit.
         duration_ms: How long it took, milliseconds.
-        stop: Why it was ended early, if it was.
-        run_id: Its name.
+        stop: Why it was to end early, if it was.
+        run_id: Its id.
         started_at: When it began.
-        made_up: Of a dry run, where the outputs came from.
+        made_up: Where the outputs of a dry run come from.
     """
     plan = workflow.plan
+    results = {task: settled.results[task] for task in plan.tasks}
     durations = {task: result.duration_ms for task, result in results.items()}
     below = graphs.lengths_below(plan.graph, plan.generations, durations)
     sequential_ms, critical_path_ms = sum(durations.values()), max(below.values())
-    output, fault = _output(plan, scope)
+    output, fault = _output(plan, settled.scope)
+    if stop is not None and not _was_cut_short(stop, results):
+        stop = None
     return RunResult(
         run_id=run_id,
         workflow=workflow.name,
@@ -76,6 +102,12 @@ def summarize(
         tasks=results,
         made_up=made_up,
     )
+
+
+def _was_cut_short(stop: Stop, results: Mapping[str, TaskResult]) -> bool:
+    """Whether a run ended early; one that was cancelled after its last task did not."""
+    cancelled = any(isinstance(result.outcome, Cancelled) for result in results.values())
+    return stop.status != "cancelled" or cancelled
 
 
 def _other_schedule(
@@ -111,12 +143,12 @@ def _is_well(outcome: Outcome) -> bool:
 
 
 def _output(plan: Plan, scope: Scope) -> tuple[Any, TaskError | None]:
-    """What the workflow's `output` gives, or by default the outputs of the last tasks by id."""
+    """The workflow's `output`; by default the outputs of the tasks that nothing depends on."""
     if plan.output is None:
         return {task: scope.outputs[task] for task in plan.sinks if task in scope.outputs}, None
     try:
         return plan.output.resolve(scope), None
     except CallError as failure:
         error = failure.error
-        message = f"the workflow's output could not be made: {error.message}"
+        message = f"the workflow's output cannot be resolved: {error.message}"
         return None, TaskError(error.kind, message, error.retryable, error.details)

@@ -1,7 +1,4 @@
-"""A task under way: its calls, its items, and what was measured of them.
-
-The rule of this file: it keeps figures and decides nothing.
-"""
+"""The state of a task that is under way: its calls, its items and their times."""
 
 from __future__ import annotations
 
@@ -18,12 +15,12 @@ from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
 
 Decision = Start | StartEach | Failure | Call
-"""What is to be carried out: of a failure, the fallback."""
+"""What is to be carried out; of a failure, the fallback."""
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """A call that is under way, or waits to be.
+    """A call that is under way or waits.
 
     Attributes:
         task: The task, and `item` the position of its item under `for_each`, or None.
@@ -47,7 +44,7 @@ class RunState:
 
     Attributes:
         settled: How many tasks have settled, of `tasks`.
-        running: The calls that are under way or wait to be.
+        running: The calls that are under way or wait.
     """
 
     settled: int
@@ -57,44 +54,42 @@ class RunState:
 
 @dataclass(slots=True, eq=False)
 class TaskState:
-    """A task that has been started and has not settled.
+    """A task that has started and has not settled.
 
     Attributes:
         task: The task.
-        decision: What is to be done; None once that is under way.
-        priority: Of its calls, where they wait for slots.
+        priority: The priority of its calls.
+        decision: What is to be carried out.
         reason: Why it was cancelled by itself; None if it was not.
-        attempt: The state of its call, and `fallback` that of its fallback's.
-        items: How each item of a `for_each` ended, None where it has not.
-        in_flight: The state of the calls of items that have not ended, by their position.
-        scope: Cancels all items, or the wait for a gate.
-        held: What it is going to call when the gate lets it; None if it does not wait for one.
-        note: What the gate waits for.
-        waited_s: How long it waited for gates, seconds; the first call after that takes it over.
+        attempt: The state of its call, and `fallback` that of its fallback's call.
+        items: How each item of a `for_each` ended; None for one that has not.
+        in_flight: The state of the calls of items that have not ended, by position.
+        scope: Cancels all items.
     """
 
     task: TaskPlan
-    decision: Decision | None = None
     priority: Priority = FIRST
+    decision: Decision | None = None
     reason: str | None = None
     attempt: Attempt | None = None
     fallback: Attempt | None = None
     items: list[ItemResult | None] | None = None
     in_flight: Mapping[int, Attempt] | None = None
     scope: anyio.CancelScope | None = None
-    held: CallTemplate | None = None
-    note: str = ""
-    waited_s: float = 0.0
+
+    def _begun(self) -> list[Attempt]:
+        """The calls of which an attempt has begun, without items that have ended."""
+        attempts = (self.attempt, self.fallback, *(self.in_flight or {}).values())
+        return [each for each in attempts if each is not None and each.number]
 
     @property
     def has_begun(self) -> bool:
         """Whether any attempt has begun."""
-        attempts = (self.attempt, self.fallback, *(self.in_flight or {}).values())
-        begun = any(each is not None and each.number for each in attempts)
-        return begun or any(item is not None and item.attempts for item in self.items or ())
+        items = self.items or ()
+        return bool(self._begun()) or any(item is not None and item.attempts for item in items)
 
     def cancel(self, reason: str) -> None:
-        """End it: what it calls is cancelled, and what it waits for is not waited for."""
+        """Cancel its calls."""
         self.reason = reason
         if self.scope is not None:
             self.scope.cancel()
@@ -104,9 +99,6 @@ class TaskState:
 
     def activities(self, zero: float) -> Iterator[Activity]:
         """Its calls under way. `zero` is when the run began, on anyio's clock."""
-        if self.held is not None:
-            yield Activity(self.task.id, None, self.held.target, 0, None, self.note)
-            return
         fallback = self.task.policies.fallback
         if self.fallback is not None and isinstance(fallback, CallTemplate):
             yield self._activity(None, fallback.target, self.fallback, zero)
@@ -121,7 +113,7 @@ class TaskState:
         return Activity(self.task.id, item, target, attempt.number, since_ms, attempt.waiting_for)
 
     def end_items(self, zero: float) -> None:
-        """End the items that have not ended: they were cancelled."""
+        """Give the items that have not ended the outcome `cancelled`."""
         items = self.items or []
         cancelled = Cancelled("its task was ended")
         for position, attempt in (self.in_flight or {}).items():
@@ -131,28 +123,18 @@ class TaskState:
         self.in_flight = None
 
     def result(self, outcome: Outcome, zero: float) -> TaskResult:
-        """What it came to, if it settles now with this outcome."""
+        """The result of the task if it settles now with this outcome."""
         task, attempt = self.task, self.attempt
         if self.items is not None or self.fallback is not None:
             return self._merged(outcome, zero)
         if attempt is None or attempt.started_at is None:
             return TaskResult(task.id, outcome, task.generation)
-        started_ms, duration_ms = times(attempt, zero)
-        return TaskResult(
-            task.id,
-            outcome,
-            task.generation,
-            attempt.number,
-            started_ms,
-            duration_ms,
-            attempt.waited_s * 1000,
-        )
+        return TaskResult(task.id, outcome, task.generation, *_measures(attempt, zero))
 
     def _merged(self, outcome: Outcome, zero: float) -> TaskResult:
         """The same for a task of several calls."""
         items = None if self.items is None else tuple(filter(None, self.items))
-        attempts = (self.attempt, self.fallback, *(self.in_flight or {}).values())
-        own = [ended(0, each, outcome, zero) for each in attempts if each and each.number]
+        own = [ended(0, attempt, outcome, zero) for attempt in self._begun()]
         parts = [*own, *(item for item in items or () if item.started_ms is not None)]
         if not parts:
             return TaskResult(self.task.id, outcome, self.task.generation, items=items)
@@ -170,16 +152,15 @@ class TaskState:
         )
 
 
-def times(attempt: Attempt, zero: float) -> tuple[float, float]:
-    """When a call that has begun did so, and how long ago that is, milliseconds."""
-    began = attempt.started_at or zero
-    return (began - zero) * 1000, (anyio.current_time() - began) * 1000
-
-
 def ended(index: int, attempt: Attempt, outcome: Outcome, zero: float) -> ItemResult:
-    """What a call came to, if it ends now with this outcome."""
+    """The result of an item whose call ends now with this outcome."""
     if attempt.started_at is None:
         return ItemResult(index, outcome)
-    started_ms, duration_ms = times(attempt, zero)
-    waited_ms = attempt.waited_s * 1000
-    return ItemResult(index, outcome, attempt.number, started_ms, duration_ms, waited_ms)
+    return ItemResult(index, outcome, *_measures(attempt, zero))
+
+
+def _measures(attempt: Attempt, zero: float) -> tuple[int, float, float, float]:
+    """The attempts, the start, the duration and the wait of a call that ends now; milliseconds."""
+    began = attempt.started_at or zero
+    took_ms = (anyio.current_time() - began) * 1000
+    return attempt.number, (began - zero) * 1000, took_ms, attempt.waited_s * 1000

@@ -1,9 +1,8 @@
 """`$OUTPUT[...]` references and `${...}` expressions.
 
-Rule: a value is compiled once, before anything is called, and resolved many times; resolving is
-pure.
+Rule: a value is compiled once, before the first call, and resolved many times; resolving is pure.
 
-- `references` compiles a value into a template.
+- `references` compiles a JSON value into a template.
 - `templates` are what comes out; one without references gives back the very value.
 - `jmespath` and `lexer` compile `${...}`.
 - `scope` is what a template is resolved against.

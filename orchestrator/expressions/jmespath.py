@@ -1,8 +1,4 @@
-"""`${...}` and `when`: JMESPath over a document of the run.
-
-The rule of this file: an expression is JMESPath as the `jmespath` library has it, over the document
-in `ROOTS`; whatever of it is wrong in itself is found when it is compiled.
-"""
+"""`${...}` and `when`: JMESPath, by the `jmespath` library, over a document of the run."""
 
 from __future__ import annotations
 
@@ -16,38 +12,28 @@ import jmespath
 from jmespath import exceptions, functions, visitor
 
 from orchestrator.documents.suggest import nearest
+from orchestrator.documents.text import counted, cut, quoted
 from orchestrator.errors import CallError
 from orchestrator.expressions.lexer import (
     ROOTS,
     ExpressionSyntaxError,
-    closing_brace,
     marked_root,
     names_an_id,
     rewrite,
 )
 from orchestrator.expressions.scope import ScopeKey
 
-__all__ = [
-    "ROOTS",
-    "Document",
-    "Expression",
-    "ExpressionSyntaxError",
-    "ScopeKey",
-    "closing_brace",
-    "compile_expression",
-]
-
 MAX_DEPTH = 200
 _NAMING_ROOTS = frozenset({"OUTPUT", "STATUS", "ERROR", "INPUT"})
 _FIELDS_OF_AN_ERROR = frozenset({"kind", "message", "retryable", "details"})
-# The functions that make numbers which JSON does not have.
+# The functions that can give Infinity or NaN.
 _MAKES_NUMBERS = re.compile(r"\b(?:to_number|sum|avg)\b")
 
 
 class Document(Protocol):
     """What an expression is evaluated over: `get` answers the names in `ROOTS`, and `ERROR[`.
 
-    In a fallback `ERROR` is the error that it stands in for; `ERROR[` are those of all tasks.
+    In a fallback `ERROR` is the error of the failed task; `ERROR[` holds the errors of all tasks.
     """
 
     def get(self, name: str, /) -> Any: ...
@@ -71,16 +57,16 @@ class Expression:
         """The value of the expression over `document`.
 
         Raises:
-            CallError: A `reference_error`: a function was given what it does not take.
+            CallError: A `reference_error`: a function got a value of the wrong type.
         """
         try:
             value = _Interpreter(document).visit(self.tree, document)
         except exceptions.JMESPathError as error:
-            raise self._failure(_first_line(error)) from None
+            raise self._failure(str(error).strip().partition("\n")[0].rstrip(":")) from None
         except Exception as error:  # the library's functions let Python's own errors through
             raise self._failure(_python_error(error)) from None
         if _MAKES_NUMBERS.search(self.text) and not _is_json(value):
-            raise self._failure("it gives Infinity or NaN, which JSON does not have")
+            raise self._failure("the result is Infinity or NaN, which is not JSON")
         return value
 
     def _failure(self, reason: str) -> CallError:
@@ -90,9 +76,9 @@ class Expression:
 
 def _python_error(error: Exception) -> str:
     if isinstance(error, RecursionError):
-        return "it goes too deep"
+        return "nested too deep"
     if "not supported between" in str(error):
-        return "a text and a number cannot be compared: to_number() makes a number of a text"
+        return "cannot compare a string with a number; convert the string with to_number()"
     return str(error)
 
 
@@ -108,8 +94,8 @@ def compile_expression(text: str) -> Expression:
     """Compile the text of an expression (without its braces).
 
     Raises:
-        ExpressionSyntaxError: It is no JMESPath, names no root of the document, or calls a function
-            that does not exist or with arguments that it never takes.
+        ExpressionSyntaxError: It is not JMESPath, names an unknown root, or calls an unknown
+            function or one with the wrong number of arguments.
     """
     try:
         tree = _hoist_not(jmespath.compile(rewrite(text)).parsed)
@@ -119,31 +105,31 @@ def compile_expression(text: str) -> Expression:
     except exceptions.JMESPathError as error:
         raise ExpressionSyntaxError(_explain(text, error)) from None
     except _UnknownRootError as error:
-        raise ExpressionSyntaxError(_of_root(text, error.name)) from None
+        raise ExpressionSyntaxError(_unknown_root(text, str(error))) from None
     except RecursionError:
-        raise ExpressionSyntaxError("it is nested too deep") from None
+        raise ExpressionSyntaxError("nested too deep") from None
     return Expression(text, tree, places)
 
 
 class _UnknownRootError(ExpressionSyntaxError):
-    def __init__(self, name: str) -> None:
-        self.name = name
-        super().__init__(name)
+    """Its text is the name of the root."""
 
 
-def _of_root(text: str, name: str) -> str:
+def _unknown_root(text: str, name: str) -> str:
     if f'"{name}"' in text:
-        return f"\"{name}\" is a name and no text: texts stand in single quotes, '{name}'"
-    return _unknown_root(name)
+        return f"{quoted(name)} is a name; write a string in single quotes: '{cut(name, 80)}'"
+    if maybe := nearest(name, ROOTS, 1):
+        return f"unknown root {quoted(name)}. Did you mean {quoted(maybe[0])}?"
+    return f"unknown root {quoted(name)} (write OUTPUT[id], INPUT.name or a string as 'text')"
 
 
 def _check_depth(tree: Any) -> None:
-    """What is compiled here can be evaluated further down the stack."""
+    """Refuse what could be compiled here, but not evaluated further down the stack."""
     level, depth = [tree], 0
     while level := [child for node in level for child in node["children"] if _is_node(child)]:
         depth += 1
         if depth > MAX_DEPTH:
-            raise ExpressionSyntaxError("it is nested too deep")
+            raise ExpressionSyntaxError("nested too deep")
 
 
 def _is_node(child: Any) -> bool:
@@ -185,7 +171,7 @@ def _places(node: Any, at_root: bool) -> Iterator[ScopeKey]:
     kind = node["type"]
     children = [child for child in node["children"] if _is_node(child)]
     if kind in ("identity", "current") and at_root:
-        raise ExpressionSyntaxError(f"it has to name one of {', '.join(ROOTS)}")
+        raise ExpressionSyntaxError(f"expected one of {', '.join(ROOTS)}")
     if kind == "field":
         if (root := _root(node, at_root)) is not None:
             yield _whole_root(root)
@@ -216,7 +202,7 @@ def _first_places(first: Any, rest: list[Any], at_root: bool) -> Iterator[ScopeK
 
 
 def _root(node: Any, at_root: bool) -> str | None:
-    """The root that a field node names; an unknown one is an error."""
+    """The root that a field node names, if it names one."""
     if node["type"] != "field":
         return None
     name: str = node["value"]
@@ -227,68 +213,62 @@ def _root(node: Any, at_root: bool) -> str | None:
     return name if at_root else None
 
 
-def _unknown_root(name: str) -> str:
-    maybe = nearest(name, ROOTS, 1)
-    known = "the output of a task is OUTPUT[id], an input INPUT.name, a text 'text'"
-    return f"unknown root {name!r}: " + (f"did you mean {maybe[0]}?" if maybe else known)
-
-
 def _whole_root(root: str) -> ScopeKey:
     if root in ("OUTPUT", "STATUS"):
-        raise ExpressionSyntaxError(f"{root} has to name a task: {root}[id]")
+        raise ExpressionSyntaxError(f"expected a task id: {root}[id]")
     return ScopeKey(root, None)
 
 
 def _check_exprefs(nodes: list[Any]) -> None:
     if any(node["type"] == "expref" for node in nodes):
-        raise ExpressionSyntaxError("a & stands only before an argument, as in sort_by(x, &name)")
+        message = "& is only allowed before a function's argument, as in sort_by(x, &name)"
+        raise ExpressionSyntaxError(message)
 
 
 def _check_function(name: str, arguments: list[Any]) -> None:
     known = functions.Functions.FUNCTION_TABLE
     if name not in known:
         maybe = nearest(name, known, 1)
-        known_names = f"known are {', '.join(sorted(known))}"
-        instead = f"did you mean {maybe[0]!r}?" if maybe else known_names
-        raise ExpressionSyntaxError(f"there is no function {name!r}: {instead}")
+        known_names = f" (known functions: {', '.join(sorted(known))})"
+        instead = f". Did you mean {quoted(maybe[0])}?" if maybe else known_names
+        raise ExpressionSyntaxError(f"unknown function {quoted(name)}{instead}")
     signature = known[name]["signature"]
     variadic = bool(signature) and signature[-1].get("variadic", False)
     count, least = len(arguments), len(signature)
     if count < least or (count > least and not variadic):
-        wanted = f"{'at least ' if variadic else ''}{least} argument{'s' if least != 1 else ''}"
-        raise ExpressionSyntaxError(f"{name}() takes {wanted}, not {count}")
+        wanted = f"{'at least ' if variadic else ''}{counted(least, 'argument')}"
+        raise ExpressionSyntaxError(f"{name}() takes {wanted}, got {count}")
     for index, argument in enumerate(arguments):
         if "expref" not in signature[min(index, least - 1)]["types"]:
             _check_exprefs([argument])
 
 
 _LOOKS_LIKE_A_ROOT = re.compile(r"(?<![.\w$])(?:\$(\w+)|([A-Za-z]\w*)\[[A-Za-z_])")
+_INSTEAD = {
+    "and": "; write && instead",
+    "or": "; write || instead",
+    "=": "; write == to compare",
+    **dict.fromkeys("+-*/%", "; JMESPath has no arithmetic"),
+}
 
 
 def _explain(text: str, error: exceptions.JMESPathError) -> str:
-    """The library's error without its places, which are those of the rewritten text."""
+    """The library's error without its positions, which are those of the rewritten text."""
     for names in _LOOKS_LIKE_A_ROOT.findall(text):
         if (name := "".join(names)) not in ROOTS:
-            return _unknown_root(name)
+            return _unknown_root(text, name)
     match error:
         case exceptions.EmptyExpressionError():
-            return "it is empty"
+            return "empty expression"
+        case exceptions.LexerError() if not error.message.startswith("Unknown token"):
+            return f"{error.message} in {quoted(str(error.lexer_value), 40)}"
         case exceptions.LexerError():
-            hint = _HINTS.get(str(error.lexer_value), "")
-            return f"{error.message}{hint}"
+            found = str(error.lexer_value)
         case exceptions.ParseError() if error.token_type not in (None, "EOF"):
-            shown = str(error.token_value).lstrip("\x00").rstrip("[")
-            instead = f": write {_OPERATORS[shown]}" if shown in _OPERATORS else ""
-            return f"{shown[:40]!r} cannot stand where it does{instead}"
-    return "it ends too early"
-
-
-_OPERATORS = {"and": "&&", "or": "||"}
-_HINTS = {"=": " (to compare is ==)", **dict.fromkeys("+-*/%", " (there is no arithmetic)")}
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(":")
+            found = str(error.token_value).lstrip("\x00").rstrip("[")
+        case _:
+            return "unexpected end of expression"
+    return f"unexpected {quoted(found, 40)}{_INSTEAD.get(found, '')}"
 
 
 class _Interpreter(visitor.TreeInterpreter):

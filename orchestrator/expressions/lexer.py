@@ -1,8 +1,7 @@
-"""The text of a `${...}`: cut into tokens, and rewritten into plain JMESPath.
+"""Cuts the text of a `${...}` into tokens and rewrites it into plain JMESPath.
 
-The rule of this file: it knows how things are spelled and not what they mean. Rewritten are
-`OUTPUT[id]` (also with a `$`), bare numbers, bare `true`, `false` and `null`, `["odd key"]` behind
-a value, names outside of ASCII, and the older way to write a text, in backticks.
+Rewritten are `OUTPUT[id]` (also with a `$`), bare numbers, bare `true`, `false` and `null`,
+`["odd key"]` behind a value, names outside of ASCII, and the older string literal in backticks.
 """
 
 from __future__ import annotations
@@ -11,16 +10,16 @@ import json
 import re
 from collections.abc import Iterator
 
-from orchestrator.documents.jsonpath import PathSyntaxError, parse_path
+from orchestrator.documents.jsonpath import MAX_INDEX, PathSyntaxError, parse_path
 from orchestrator.documents.parse import DocumentError, NotJsonError, parse_json
+from orchestrator.documents.text import quoted
 
 ROOTS = ("OUTPUT", "STATUS", "ERROR", "INPUT", "ITEM", "INDEX")
-# Marks a root that was written with a `$` or an id, so that it means the run's document even inside
-# of a filter, where JMESPath looks at the element.
+# Marks a root written with a `$` or an id: it means the run's document even inside a filter, where
+# JMESPath resolves names in the element.
 _MARK = "\x00"
 _BY_ID = "["
 _CONSTANTS = frozenset({"true", "false", "null"})
-_LARGEST_INDEX = 2**53 - 1
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _TOKEN = re.compile(
     rf"""
@@ -44,19 +43,19 @@ Token = re.Match[str]
 
 
 class ExpressionSyntaxError(ValueError):
-    """Text that is no expression."""
+    """A malformed expression."""
 
 
 def tokenize(text: str, start: int = 0) -> Iterator[Token]:
     """The tokens of an expression from `start` on.
 
     Raises:
-        ExpressionSyntaxError: A quote that is not closed.
+        ExpressionSyntaxError: A quote is not closed.
     """
     position = start
     while token := _TOKEN.match(text, position):
         if token["other"] in ("'", '"', "`"):
-            raise ExpressionSyntaxError(f"the {token[0]} is not closed")
+            raise ExpressionSyntaxError(f"unclosed {token[0]}")
         yield token
         position = token.end()
 
@@ -75,11 +74,11 @@ def closing_brace(text: str, start: int) -> int:
             if not depth:
                 return token.start()
             depth -= 1
-    raise ExpressionSyntaxError("the closing '}' is missing")
+    raise ExpressionSyntaxError('missing "}"')
 
 
 def marked_root(name: str) -> str | None:
-    """The root that a name stands for in a rewritten expression, if it was marked as one."""
+    """The root that a name of a rewritten expression stands for, if it is marked as one."""
     root = name[1:].rstrip(_BY_ID)
     return root if name.startswith(_MARK) and root in ROOTS else None
 
@@ -93,7 +92,7 @@ def rewrite(text: str) -> str:
     """The text in plain JMESPath.
 
     Raises:
-        ExpressionSyntaxError: A quote that is not closed, or a number or a name that is none.
+        ExpressionSyntaxError: An unclosed quote, or an invalid number, name or literal.
     """
     solid = [token for token in tokenize(text) if token.lastgroup != "blank"]
     brackets: list[str] = []
@@ -153,8 +152,8 @@ def _key(text: str) -> str:
 
 def _index(text: str) -> str:
     digits = text.lstrip("-")
-    if digits.isdigit() and (len(digits) > 16 or int(digits) > _LARGEST_INDEX):
-        raise ExpressionSyntaxError(f"the index {text[:20]} is beyond 2^53 - 1")
+    if digits.isdigit() and (len(digits) > 16 or int(digits) > MAX_INDEX):
+        raise ExpressionSyntaxError(f"index {text[:20]} is out of range (limit 2^53 - 1)")
     return text
 
 
@@ -162,11 +161,11 @@ def _number(text: str) -> object:
     try:
         return parse_json(text)
     except DocumentError:
-        raise ExpressionSyntaxError(f"{text[:20]} is no JSON number") from None
+        raise ExpressionSyntaxError(f"invalid number {text[:20]}") from None
 
 
 def _literal(text: str) -> object:
-    """The value in backticks. As in the library, what is no JSON at all stands for a text."""
+    """The value in backticks. As in the library, what is not JSON at all is a string."""
     inner = text[1:-1].replace("\\`", "`")
     for candidate in (inner, f'"{inner.lstrip()}"'):
         try:
@@ -175,4 +174,4 @@ def _literal(text: str) -> object:
             continue
         except DocumentError:
             break
-    raise ExpressionSyntaxError(f"{text[:40]} holds no JSON")
+    raise ExpressionSyntaxError(f"invalid JSON literal {quoted(text, 40)}")

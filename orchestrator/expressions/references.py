@@ -14,42 +14,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.documents.jsonpath import Path, PathSyntaxError, describe, parse_path
-from orchestrator.documents.text import cut
+from orchestrator.documents.text import cut, quoted
 from orchestrator.errors import Code
 from orchestrator.expressions.jmespath import compile_expression
 from orchestrator.expressions.lexer import ROOTS, ExpressionSyntaxError, closing_brace
-from orchestrator.expressions.scope import MISSING, Missing, Reference, Scope
+from orchestrator.expressions.scope import Reference
 from orchestrator.expressions.templates import (
-    EMPTY,
     Computed,
     ListTemplate,
     Literal,
     ObjectTemplate,
     Template,
     Text,
-    to_text,
 )
-
-__all__ = [
-    "EMPTY",
-    "MAX_DEPTH",
-    "MISSING",
-    "TASK_ID",
-    "Compiler",
-    "Computed",
-    "ListTemplate",
-    "Literal",
-    "Missing",
-    "ObjectTemplate",
-    "Reference",
-    "ReferenceSyntaxError",
-    "Scope",
-    "Template",
-    "TemplateProblem",
-    "Text",
-    "split",
-    "to_text",
-]
 
 TASK_ID = r"[A-Za-z0-9_.:-]+"
 MAX_DEPTH = 100
@@ -63,11 +40,7 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class ReferenceSyntaxError(ValueError):
-    """Text that begins like a reference and is none.
-
-    Attributes:
-        text: What is meant of the text.
-    """
+    """A malformed reference or expression in a string; `text` is the part that is meant."""
 
     def __init__(self, message: str, text: str) -> None:
         self.text = text
@@ -80,9 +53,9 @@ class TemplateProblem:
 
     Attributes:
         path: Where in the value.
-        message: What is wrong, and how to mend it.
+        message: What is wrong, and the fix.
         code: `malformed_reference`, or `not_json` for what no JSON document can hold.
-        text: The part of the value that is meant; empty for all of it.
+        text: The part of the string that is meant; empty for the whole value.
     """
 
     path: Path
@@ -93,12 +66,12 @@ class TemplateProblem:
 
 @dataclass(slots=True)
 class Compiler:
-    """Compiles values into templates, and keeps what it found on the way.
+    """Compiles values into templates, and collects what it finds on the way.
 
     Attributes:
-        found: Each reference and expression with its path in the value.
+        found: Each reference and expression, with its path in the value.
         faults: Each malformed one.
-        whole: Where a string is one reference and nothing else, so that the value keeps its type.
+        whole: The paths of strings that are one reference and nothing else: those keep the type.
     """
 
     found: list[tuple[Path, Reference | Computed]] = field(default_factory=list)
@@ -179,9 +152,9 @@ class Compiler:
         try:
             computed = Computed(compile_expression(stripped))
         except ExpressionSyntaxError as fault:
-            hint = " (it is one expression: leave the inner ${ } out)" if "${" in stripped else ""
+            hint = "; remove the inner ${ }" if "${" in stripped else ""
             self.faults.append(
-                TemplateProblem(path, f"{text[:60]!r} is no expression: {fault}{hint}")
+                TemplateProblem(path, f"malformed expression {quoted(text, 60)}: {fault}{hint}")
             )
             return Literal(True)
         self.found.append((path, computed))
@@ -193,10 +166,10 @@ def _unchanged(value: Any, template: Template) -> bool:
 
 
 def split(text: str) -> Iterator[str | Reference | Computed]:
-    """Cut a string into plain text and references; neighbouring texts are not joined.
+    """Cut a string into plain text and references; adjacent pieces of text are not joined.
 
     Raises:
-        ReferenceSyntaxError: Something begins like a reference and is malformed.
+        ReferenceSyntaxError: A reference or expression is malformed.
     """
     position = 0
     while start := _START.search(text, position):
@@ -218,8 +191,8 @@ def _reference(text: str, start: re.Match[str]) -> tuple[str | Reference | Compu
     except (PathSyntaxError, ExpressionSyntaxError) as fault:
         begin = text[start.start() :]
         raise ReferenceSyntaxError(
-            f"{cut(begin, 60)!r} is no reference: {fault} "
-            f"(to write it as text, double its dollar sign: {'$' + cut(begin, 20)!r})",
+            f"malformed reference {quoted(begin, 60)}: {fault} "
+            f"(to write it as text, double the dollar sign: {quoted('$' + cut(begin, 20))})",
             _SHOWN.findall(begin)[0],
         ) from None
 
@@ -228,18 +201,18 @@ def _rooted(text: str, start: re.Match[str]) -> tuple[Reference, int]:
     root, position = start["root"], start.end()
     name: str | None = None
     if start["status"]:
-        raise PathSyntaxError("the status of a task is read in braces: ${STATUS[id]}")
+        raise PathSyntaxError("expected ${STATUS[id]}, in braces")
     if root in ("OUTPUT", "ERROR"):
         if identifier := _ID.match(text, position):
             name, position = identifier[1], identifier.end()
         elif root == "OUTPUT" or text.startswith("[", position):
             quoted = text[position + 1 : position + 2] in ("'", '"')
             how = ", without quotes" if quoted else ""
-            raise PathSyntaxError(f"it has to name a task: ${root}[id]{how}")
+            raise PathSyntaxError(f"expected ${root}[id]{how}")
     path, end = parse_path(text, position)
     if root == "INPUT":
         if not path or not isinstance(path[0], str):
-            raise PathSyntaxError("it has to name an input: $INPUT.name")
+            raise PathSyntaxError("expected $INPUT.name")
         name, path = path[0], path[1:]
     return Reference(root, name, path, text[start.start() : end]), end
 
@@ -257,7 +230,7 @@ def _braces(text: str, start: re.Match[str]) -> tuple[Reference | Computed, int]
 
 
 def _plain_path(inner: str, whole: str) -> Reference | None:
-    """Braces around nothing but a path only delimit it: a place that is not there is an error."""
+    """Braces around a plain path only delimit it: a place that is not there is an error."""
     text = inner if inner.startswith("$") else f"${inner}"
     start = _START.match(text)
     if start is None or start["root"] not in ("OUTPUT", "INPUT", "ITEM"):

@@ -1,8 +1,4 @@
-"""The document of a run, and references: places in it.
-
-The rule of this file: resolving copies nothing and changes nothing; a place that is not there is a
-`reference_error` that says what is.
-"""
+"""The document of a run, and references to places in it."""
 
 from __future__ import annotations
 
@@ -16,7 +12,7 @@ from orchestrator.errors import CallError
 
 
 class Missing:
-    """The type of `MISSING`, which stands where there is no value."""
+    """The type of `MISSING`, which stands for no value."""
 
     def __repr__(self) -> str:
         return "MISSING"
@@ -27,15 +23,15 @@ MISSING = Missing()
 
 @dataclass(slots=True)
 class Scope:
-    """What references are resolved against. Shared by all tasks of a run, so nothing is copied.
+    """What references are resolved against. Shared by all tasks of a run, never copied.
 
     Attributes:
         outputs: The output of each task that has one.
-        statuses: The status of each task that has settled.
-        errors: The error of each task that failed, as JSON.
+        statuses: The status of each settled task.
+        errors: The error of each failed task, as JSON.
         inputs: The inputs of the run.
-        item: The element of a `for_each`, and `index` its position.
-        error: The error that a `fallback` stands in for.
+        item: The item of a `for_each`, and `index` its position.
+        error: The error of the failed task, in a `fallback`.
     """
 
     outputs: Mapping[str, Any] = field(default_factory=dict)
@@ -47,9 +43,9 @@ class Scope:
     error: Any = MISSING
 
     def get(self, root: str, /) -> Any:
-        """The part of the document that a root of an expression names.
+        """The part of the document that a root of an expression names; None for any other name.
 
-        In a fallback `ERROR` is the error it stands in for, and `ERROR[id]` that of a task.
+        In a fallback `ERROR` is the error of the failed task; `ERROR[` are the errors of all tasks.
         """
         match root:
             case "OUTPUT":
@@ -71,12 +67,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class ScopeKey:
-    """A place in the document that an expression reads.
-
-    Attributes:
-        root: One of `ROOTS`.
-        name: The task or the input below it, if it names one.
-    """
+    """What an expression reads: a root, and the task or input below it if it names one."""
 
     root: str
     name: str | None
@@ -89,10 +80,11 @@ class Reference:
     Attributes:
         root: `OUTPUT`, `ERROR`, `INPUT`, `ITEM` or `INDEX`.
         name: The task, for `OUTPUT` and `ERROR[id]`; the input, for `INPUT`.
-        path: What follows.
+        path: The path below that.
         text: As the author wrote it.
-        or_length: The older form `${id.result.path.length}`: a length, where no name `length` is.
-        or_null: It stands in braces: null, and no error, where a task has no output at all.
+        or_length: The older form `${id.result.path.length}`: the length of the array or string at
+            `path`, unless it has a property `length`.
+        or_null: In braces: null, not an error, if the task has no output at all.
     """
 
     root: str
@@ -104,11 +96,11 @@ class Reference:
 
     @property
     def places(self) -> tuple[ScopeKey, ...]:
-        """What it reads, in the terms of an expression."""
+        """What it reads, as for an expression."""
         return (ScopeKey(self.root, self.name),)
 
     def resolve(self, scope: Scope) -> Any:
-        """The value it stands for.
+        """The value at that place; never a copy.
 
         Raises:
             CallError: A `reference_error`: there is no such place, or the task has no output.
@@ -116,6 +108,9 @@ class Reference:
         if self.or_null and self.name not in scope.outputs:
             return None
         value = self._root(scope)
+        if value is MISSING:
+            message = f"{self.text} has no value here"
+            raise CallError("reference_error", message, reference=self.text)
         try:
             return follow(value, self.path)
         except PlaceMissingError as missing:

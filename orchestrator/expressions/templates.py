@@ -1,7 +1,6 @@
-"""What a JSON value with references in it is compiled into.
+"""Templates: what a JSON value with references in it is compiled into.
 
-The rule of this file: resolving a template makes a new value and changes nothing; what holds no
-reference is shared and never copied.
+Resolving a template builds a new value; parts without references are shared, never copied.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.documents.jsonpath import Path
+from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError
 from orchestrator.expressions.jmespath import Expression
 from orchestrator.expressions.scope import Reference, Scope, ScopeKey
@@ -36,30 +36,28 @@ class Computed:
         """Its value.
 
         Raises:
-            CallError: A `reference_error`: a function was given what it does not take.
+            CallError: A `reference_error`: a function got a value of the wrong type.
         """
         return self.expression.evaluate(scope)
 
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A value that holds no reference, shared and never copied."""
+    """A value without references, shared and never copied."""
 
     value: Any
 
     def resolve(self, scope: Scope) -> Any:  # noqa: ARG002
-        """The value itself."""
         return self.value
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A string with references in it: each is replaced by text."""
+    """A string with references in it, each of which is replaced by text."""
 
     parts: tuple[str | Reference | Computed, ...]
 
     def resolve(self, scope: Scope) -> str:
-        """The string, with texts as they are and other values as compact JSON."""
         return "".join(
             part if isinstance(part, str) else to_text(part.resolve(scope)) for part in self.parts
         )
@@ -67,18 +65,17 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class ListTemplate:
-    """An array with references somewhere below it."""
+    """An array with references in it, at any depth."""
 
     items: tuple[Template, ...]
 
     def resolve(self, scope: Scope) -> list[Any]:
-        """A new array."""
         return [item.resolve(scope) for item in self.items]
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectTemplate:
-    """An object with references somewhere below it, in its names too."""
+    """An object with references in its values or property names, at any depth."""
 
     members: tuple[tuple[Literal | Text, Template], ...]
 
@@ -86,20 +83,20 @@ class ObjectTemplate:
         """A new object.
 
         Raises:
-            CallError: A `reference_error`, also if two names become the same.
+            CallError: A `reference_error`, also if two property names become the same.
         """
         resolved: dict[str, Any] = {}
         for name, member in self.members:
             key = name.resolve(scope)
             if key in resolved:
-                raise CallError("reference_error", f"two members of an object are named {key!r}")
+                raise CallError("reference_error", f"duplicate property {quoted(key)}")
             resolved[key] = member.resolve(scope)
         return resolved
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What gave a value: a reference or an expression, and the place in what it stands for."""
+    """Where a value came from: a reference or an expression, and the path in its value."""
 
     text: str
     below: Path
@@ -110,7 +107,7 @@ EMPTY = Literal({})
 
 
 def made_by(template: Template, path: Path) -> Source | None:
-    """Which reference gave what stands at a place; None if none did, or one inside of a text."""
+    """Which reference gave the value at a path; None if none did, or one inside a longer string."""
     here = template
     for depth, step in enumerate(path):
         match here:
@@ -134,7 +131,7 @@ def _source(template: Template, below: Path) -> Source | None:
 
 
 def written(template: Template) -> str:
-    """A template as its author wrote it, or as compact JSON without its references."""
+    """A template as its author wrote it; `...` for an array or object with references in it."""
     match template:
         case Literal(value):
             return to_text(value)
@@ -147,13 +144,15 @@ def written(template: Template) -> str:
 
 
 def to_text(value: Any) -> str:
-    """What stands for a value inside of a longer string: text as it is, else compact JSON."""
+    """A value inside a longer string: a string as it is, anything else as compact JSON.
+
+    Raises:
+        CallError: A `reference_error`: nested too deep, or with NaN or Infinity in it.
+    """
     if isinstance(value, str):
         return value
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (RecursionError, ValueError):
-        message = (
-            "a value cannot be written as JSON: it is nested too deep, or holds NaN or Infinity"
-        )
+        message = "a value is not JSON: nested too deep, or with NaN or Infinity in it"
         raise CallError("reference_error", message) from None

@@ -1,8 +1,4 @@
-"""Events as lines of JSON.
-
-The rule of this file: a line is written whole and at once, so that a reader can follow the run; a
-stream that takes no more ends the journal, not the run.
-"""
+"""Writes events as JSON Lines."""
 
 from __future__ import annotations
 
@@ -15,10 +11,10 @@ from orchestrator.engine.events import Event, Observer
 
 
 class JsonlWriter(Observer):
-    """An observer that writes each event to a stream as one line of JSON.
+    """Writes each event to a text stream as a line of JSON. A broken stream does not end the run.
 
     Args:
-        stream: A text stream.
+        stream: Closed by `stop`, unless it is stdout.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -26,7 +22,7 @@ class JsonlWriter(Observer):
         self._broken = False
 
     def on_event(self, event: Event) -> None:
-        """Write a line, whole and at once, so that a reader can follow the run."""
+        """Write the whole line at once, so that a reader can follow the run."""
         if self._broken:
             return
         try:
@@ -37,10 +33,10 @@ class JsonlWriter(Observer):
 
     def _give_up(self, error: OSError) -> None:
         self._broken = True
-        # What is still buffered must not raise again when the stream is closed.
+        # The rest of the buffer would raise again when the stream is closed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
         if not isinstance(error, BrokenPipeError):
-            message = f"orchestrator: events are not written any more: {error.strerror}"
+            message = f"orchestrator: events are no longer written: {error.strerror}"
             print(message, file=sys.stderr)
 
     def stop(self) -> None:

@@ -1,8 +1,4 @@
-"""What runs now, on the screen.
-
-The rule of this file: it shows what the events say and keeps no other state; it goes away when the
-run has ended.
-"""
+"""Shows the calls in progress on the terminal, until the run has ended."""
 
 from __future__ import annotations
 
@@ -41,7 +37,7 @@ Key = tuple[str, int | None]
 
 @dataclass(slots=True)
 class _Row:
-    """A call on the screen: since when, where, and what there is to say of it."""
+    """A line of the display: a call, or a server that is starting."""
 
     since: float
     target: str = ""
@@ -50,10 +46,10 @@ class _Row:
 
 
 class ProgressDisplay(Observer):
-    """An observer that shows each running task of the current generation.
+    """Shows each call in progress and what it waits for.
 
     Args:
-        console: Where to; by default stderr.
+        console: By default stderr.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -124,22 +120,20 @@ class ProgressDisplay(Observer):
         return self._running.setdefault((task, item), _Row(time.monotonic()))
 
     def render(self) -> RenderableType:
-        """What is on the screen now."""
+        """What the terminal shows now."""
         return Group(self._headline(), self._rows())
 
     def _headline(self) -> RenderableType:
         if not self._generations:
-            return Text(self._starting())
+            servers = counted(len(self._servers), "server")
+            return Text(f"starting {servers}" if self._servers else "")
         tasks = sum(map(len, self._generations))
         done = ", ".join(f"{count} {status}" for status, count in self._settled.items())
         place = f"{sum(self._settled.values())} of {tasks} tasks settled"
         if self._generation is not None:
-            last = len(self._generations) - 1  # they are counted from 0 wherever they are shown
+            last = len(self._generations) - 1  # from 0, as everywhere
             place = f"generation {self._generation} (last: {last}), {place}"
         return Text(f"{place}{f' ({done})' if done else ''}", style="bold")
-
-    def _starting(self) -> str:
-        return f"starting {counted(len(self._servers), 'server')}" if self._servers else ""
 
     def _rows(self) -> Table:
         table = Table.grid(padding=(0, 1))

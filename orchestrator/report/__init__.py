@@ -2,9 +2,9 @@
 
 Rule: values in, text out; nothing is called and nothing is printed.
 
-- `forecast` says what a plan will do, `plan_text` in words.
-- `diagrams` and `svg` draw it, on the geometry of `layout`.
-- `prompt` and `guide` are what a model is given.
+- `forecast` is what a plan will do; `plan_text` puts it in words.
+- `diagrams` and `svg` draw it, with the geometry of `layout`.
+- `prompt` and `guide` are text for a model.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""A plan as Mermaid, DOT and JSON.
-
-The rule of this file: text out of a forecast, and any id or name is quoted as its language wants
-it.
-"""
+"""A plan as Mermaid, DOT and JSON."""
 
 from __future__ import annotations
 
@@ -12,10 +8,9 @@ from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
+from orchestrator.expressions.templates import written
 from orchestrator.report.forecast import Forecast, ServerForecast, TaskForecast
-from orchestrator.report.plan_text import uses
 
-# Of what is marked: destructive, may be (its tool does not say), open-world.
 _MERMAID_CLASSES = """\
     classDef destructive fill:#fbdedb,stroke:#b3261e,color:#16181d
     classDef maybe fill:#fbeee6,stroke:#b3261e,color:#16181d,stroke-dasharray:5 3
@@ -28,7 +23,7 @@ def mermaid(forecast: Forecast) -> str:
     """The graph as a Mermaid flowchart, each generation a subgraph.
 
     The critical path is thick, a task with `for_each` has double sides and the number of its calls,
-    and tasks whose tools are destructive or open-world have classes of their own.
+    and destructive, possibly destructive and open-world tasks have a class.
     """
     plan = forecast.workflow.plan
     number = {task: f"t{index}" for index, task in enumerate(plan.tasks)}
@@ -61,7 +56,6 @@ def _mermaid_node(task: TaskForecast, number: str) -> str:
 
 
 def _marks(task: TaskForecast) -> Iterator[str]:
-    """The classes of a task: what its tool declares, or that of its fallback."""
     if task.risk in _MARKS:
         yield _MARKS[task.risk]
     if task.is_open:
@@ -69,7 +63,7 @@ def _marks(task: TaskForecast) -> Iterator[str]:
 
 
 def _entities(text: str) -> str:
-    """Text for inside of the quotes of a Mermaid label."""
+    """Text for a quoted label of Mermaid."""
     for character, entity in (("&", "#amp;"), ('"', "#quot;"), ("<", "#lt;"), (">", "#gt;")):
         text = text.replace(character, entity)
     return text
@@ -108,13 +102,13 @@ def _dot_node(task: TaskForecast) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Text as a quoted string of DOT, in which a backslash of the text stands for itself."""
+    """Text as a quoted string of DOT."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
 
 
 def plan_document(forecast: Forecast) -> dict[str, Any]:
-    """The plan as a JSON object; docs/workflow.md says what is in it."""
+    """The plan as a JSON object; docs/plan.md describes its fields."""
     workflow, plan = forecast.workflow, forecast.workflow.plan
     return {
         "workflow": workflow.name,
@@ -131,12 +125,18 @@ def plan_document(forecast: Forecast) -> dict[str, Any]:
         "calls": asdict(forecast.calls) | {"ceiling": forecast.ceiling},
         "expected": _expected(forecast),
         "starts": [_start(server) for server in forecast.servers],
-        "tools": {
-            target: asdict(effects) | {"tasks": tasks}
-            for target, (effects, tasks) in uses(forecast).items()
-        },
+        "tools": _tools(forecast),
         "tasks": {name: _task(task) for name, task in forecast.tasks.items()},
     }
+
+
+def _tools(forecast: Forecast) -> dict[str, Any]:
+    """Each tool that may be called: what it declares, and the tasks that may call it."""
+    tools: dict[str, Any] = {}
+    for name, task in forecast.tasks.items():
+        for target, effects in task.effects.items() if task.calls.most != 0 else ():
+            tools.setdefault(target, asdict(effects) | {"tasks": []})["tasks"].append(name)
+    return tools
 
 
 def _expected(forecast: Forecast) -> dict[str, Any] | None:
@@ -178,7 +178,9 @@ def _task(task: TaskForecast) -> dict[str, Any]:
         "for_each": plan.policies.for_each is not None,
         "max_attempts": task.attempts,
         "timeout_s": task.timeout_s,
-        "locks": [{"name": lock.name, "shared": lock.shared} for lock in task.locks],
+        "locks": [
+            {"name": written(lock.name), "shared": lock.shared} for lock in plan.policies.locks
+        ],
         "fallback": task.fallback,
         "expected_s": None if task.seconds is None else round(task.seconds, 6),
     }

@@ -1,7 +1,4 @@
-"""What a tool does to the world, by the annotations of MCP that it declares.
-
-The rule of this file: it says what a tool declares, and that it does not say; it guesses nothing.
-"""
+"""What the annotations of a tool (MCP `ToolAnnotations`) declare about its effects."""
 
 from __future__ import annotations
 
@@ -12,23 +9,22 @@ from orchestrator.schema.tool import Tool
 
 Risk = Literal["reads", "unknown", "writes", "may", "destroys"]
 RISKS: tuple[Risk, ...] = ("reads", "unknown", "writes", "may", "destroys")
-"""From the best to the worst; `may`: it does not say whether it is destructive."""
+"""From the least to the greatest; `may`: the tool does not declare whether it is destructive."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """The effects that a tool declares. None = it does not say.
+    """The effects that a tool declares; None means not declared.
 
-    By the specification of MCP, `destructive` and `idempotent` mean something only of tools that
-    are not read-only, and a tool that does not say has to be taken for one that is not read-only,
-    not idempotent, destructive and open-world.
+    MCP gives `destructive` and `idempotent` a meaning only for tools that are not read-only. A tool
+    that declares nothing has to be treated as destructive, not idempotent and open-world.
 
     Attributes:
-        known: Whether the tool is known at all; if not, all else is None.
+        known: Whether the tool is known; if not, all else is None.
         read_only: Whether it changes nothing.
-        destructive: Whether it may destroy or overwrite something; False if it is read-only.
-        idempotent: Whether repeating it changes nothing more; True if it is read-only.
-        open_world: Whether it reaches things outside of its server, such as the web.
+        destructive: Whether it may delete or overwrite something; False if it is read-only.
+        idempotent: Whether repeating a call changes nothing more; True if it is read-only.
+        open_world: Whether it reaches beyond its server, such as to the web.
     """
 
     known: bool
@@ -39,7 +35,7 @@ class Effects:
 
     @property
     def risk(self) -> Risk:
-        """What it may do to its server: what MCP has it taken for, if it does not say."""
+        """What it may do at worst, by the defaults of MCP."""
         if not self.known:
             return "unknown"
         if self.read_only:
@@ -50,29 +46,17 @@ class Effects:
 
     @property
     def word(self) -> str:
-        """In one word or two; `?` where it does not say."""
-        if not self.known:
-            return "unknown"
-        outside = ", open" if self.open_world else ""
-        return f"{self._does}{outside}"
-
-    @property
-    def _does(self) -> str:
-        if self.read_only:
-            return "reads"
-        if self.destructive is not None:
-            does = "destructive" if self.destructive else "writes"
-            return does if self.destructive or self.read_only is not None else f"{does}?"
-        return "destructive?" if self.read_only is False else "?"
-
-
-UNKNOWN = Effects(known=False)
+        """In a word or two, as the table of a plan shows it."""
+        word = {"destroys": "destructive", "may": "destructive?"}.get(self.risk, self.risk)
+        if self.known and self.read_only is None and not self.destructive:
+            word = "undeclared" if self.destructive is None else "writes?"
+        return f"{word}, open" if self.open_world else word
 
 
 def effects_of(tool: Tool | None) -> Effects:
     """The effects of a tool; None is a tool that is not known."""
     if tool is None:
-        return UNKNOWN
+        return Effects(known=False)
     if tool.read_only:
         return Effects(True, True, False, True, tool.open_world)
     return Effects(True, tool.read_only, tool.destructive, tool.idempotent, tool.open_world)

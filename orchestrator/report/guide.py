@@ -1,7 +1,6 @@
-"""What a model has to know to write a workflow.
+"""What a model has to know to write a workflow, as text for a prompt.
 
-The rule of this file: it is text to be put into a prompt, as short as it can be, and the only place
-where it stands; every example in it is checked by a test.
+It is as short as possible; tests check every example in it.
 """
 
 from __future__ import annotations
@@ -16,86 +15,82 @@ from orchestrator.schema.tool import Tool
 GUIDE = """\
 # How to write a workflow
 
-A workflow is one JSON object: tasks, each of which calls one tool, and references by which a task \
-gets what other tasks returned. The engine finds the order in the references and runs at the same \
-time whatever can run.
+A workflow is one JSON object. Its tasks each call one tool; references in their arguments pass \
+the output of one task to another. The engine derives the order from the references and runs \
+everything else in parallel.
 
 ## Fields of the workflow
 
-- `tasks`: required; a list of tasks, in any order.
-- `inputs`: what differs from run to run, by name the JSON Schema of each value: \
-`"inputs": {"city": {"type": "string", "default": "Oslo"}}`. One without a default has to be given.
-- `output`: what the run returns: `"output": {"first": "$OUTPUT[search].items[0].title"}`. Without \
-it: the outputs of the tasks that no other task needs, by id.
-- `on_error`: `"on_error": "fail_fast"` ends the run at the first failure; else a task that fails \
-skips the tasks that need it, and no others.
-- Seldom needed: `name` and `description` (for people), `timeout_s` (of the run, seconds), \
-`max_concurrency` (calls at a time, 10 if not said), `schedule`.
+- `tasks`: required; an array of tasks, in any order.
+- `inputs`: values that differ from run to run, a JSON Schema by name: `"inputs": {"city": \
+{"type": "string", "default": "Oslo"}}`. An input without a default is required.
+- `output`: what the run returns: `"output": {"first": "$OUTPUT[search].items[0].title"}`. \
+Default: the outputs of the tasks that no other task depends on, by id.
+- `on_error`: `"on_error": "fail_fast"` ends the run at the first failure. By default a failed \
+task skips only the tasks that depend on it.
+- Rarely needed: `name`, `description`, `timeout_s` (of the run, seconds), `max_concurrency` \
+(calls in flight, default 10), `schedule`.
 
 ## Fields of a task
 
-- `id`: required; letters, digits, `_ - . :`; no two alike. Name it after what it gives, `search`; \
-ids such as `task1`, `task2` are easily mixed up.
-- `tool`: required; `server:tool`, exactly as it is listed.
-- `arguments`: an object by the signature of the tool; references anywhere inside.
-- `depends_on`: `"depends_on": ["search"]`, for an order that no reference says, as when a task \
-reads what another one has stored.
-- `for_each`: `"for_each": "$OUTPUT[search].items"`, one call for each item of a list. In \
-`arguments`, `$ITEM` is the item, `$ITEM.title` a field of it, and `$INDEX` its position. \
-The output of the task is the list of what each call returned, in the order of the items.
+- `id`: required, unique; letters, digits, `_ - . :`. Name it after its output, such as `search`, \
+not `task1`.
+- `tool`: required; `server:tool`, exactly as listed.
+- `arguments`: an object that fits the signature of the tool; references anywhere inside.
+- `depends_on`: `"depends_on": ["search"]`, for an order that no reference implies, such as \
+reading what another task has stored.
+- `for_each`: `"for_each": "$OUTPUT[search].items"` makes one call per item of an array. In \
+`arguments`, `$ITEM` is the item, `$ITEM.title` a property of it, `$INDEX` its position. The \
+output of the task is the array of the outputs of the calls, in the order of the items.
 - `when`: `"when": "OUTPUT[forecast].temperature_c > 20 && INPUT.city != 'Oslo'"`, an expression. \
-If it is false, the task is skipped, and the tasks that need it too. It has no `$ITEM`: filter the \
-list of `for_each` instead. Either-or is two tasks, one with a condition and one with `!(...)` of \
-it.
-- `run_if`: by how the tasks ended that it needs: `all_success` (if not said), `all_done`, \
+If it is false, the task and the tasks that depend on it are skipped. `$ITEM` is not available: \
+filter the array of `for_each` instead. For either-or write two tasks, one with the condition and \
+one with `!(...)` of it.
+- `run_if`: which outcomes of its dependencies let it run: `all_success` (default), `all_done`, \
 `any_success`, `any_failed`.
-- `retry`: `"retry": 3`, attempts in all, the first included. `timeout_s`: of an attempt, seconds.
-- `fallback`: `"fallback": {"value": {"items": []}}`, or another call, \
-`"fallback": {"tool": "news:search", "arguments": {"query": "$INPUT.city"}}`: stands in for the \
-output if the task fails (of a `for_each`: for the whole list), so give it the shape of that. The \
-task then \
-counts as `success`.
-- Seldom needed: `max_parallel` (items at a time), `critical`, `locks`, \
+- `retry`: `"retry": 3`, attempts including the first. `timeout_s`: of one attempt, seconds.
+- `fallback`: `"fallback": {"value": {"items": []}}`, or another call, `"fallback": {"tool": \
+"news:search", "arguments": {"query": "$INPUT.city"}}`: replaces the output if the task fails (of \
+a `for_each`: the whole array), so give it the same type. The task is then a `success`.
+- Rarely needed: `max_parallel` (items at a time), `critical`, `locks`, \
 `timeout_resets_on_progress`.
 
 ## References
 
-- `"$OUTPUT[search].items[0].title"`: a place in what task `search` returned; `"$OUTPUT[search]"`: \
-all of it. `[-1]` is the last item, `["odd key"]` any name. `"$INPUT.city"`: an input.
-- A string that is one reference and nothing else keeps the type of the value: \
-`"$OUTPUT[search].items"` is a list. In a longer string it becomes text: \
-`"Top story in $INPUT.city: $OUTPUT[search].items[0].title"`.
-- `${...}` is an expression in JMESPath, over `OUTPUT[id]`, `STATUS[id]` (`success`, `error`, \
+- `"$OUTPUT[search].items[0].title"`: a path in the output of task `search`; `"$OUTPUT[search]"`: \
+all of it. `[-1]` is the last item, `["odd key"]` any property. `"$INPUT.city"`: an input.
+- A string that is exactly one reference keeps the type of the value: `"$OUTPUT[search].items"` is \
+an array. In a longer string a reference becomes text: `"Top story in $INPUT.city: \
+$OUTPUT[search].items[0].title"`.
+- `${...}` is a JMESPath expression over `OUTPUT[id]`, `STATUS[id]` (`success`, `error`, \
 `skipped`; it waits for the task), `INPUT.name` and `ITEM`: `"${OUTPUT[search].items[*].title}"`, \
-`"${OUTPUT[search].items[?score > 0.5].url}"`, `"${length(OUTPUT[search].items)}"`, \
-`"${join(', ', OUTPUT[search].items[*].title)}"`, of numbers \
-`"${join(', ', map(&to_string(@), OUTPUT[search].items[*].score))}"`, \
-two fields of each item \
-`"${map(&join(': ', [title, url]), OUTPUT[search].items)}"`, \
-`"${max_by(OUTPUT[search].items, &score).title}"`, `"${OUTPUT[search].items[:3]}"`; of what a \
-`for_each` returned, `"${OUTPUT[searches][].items[].url}"`, `[]` makes one list of lists.
-- Texts stand in single quotes in it. There are `&&`, `||`, `!`, comparisons and the functions of \
-JMESPath (`contains`, `join`, `length`, `map`, `max_by`, `not_null`, `sort_by`, `sum`, \
-`to_string`), and no arithmetic, no `+` of texts, no `? :`. Wildcards, filters, \
-slices and functions work in `${...}` and `when` only.
-- What is not there, and the output of a task that failed or was skipped, is an error in \
-`$OUTPUT[...]`, and null in an expression. So, after two tasks of which one is skipped, a task \
-with `"run_if": "any_success"` takes \
-`"${not_null(OUTPUT[search].items[0].title, OUTPUT[forecast].conditions, 'none')}"`.
-- Without `->` the output of a tool is text, or the JSON in it: take all of it, \
-`"$OUTPUT[keywords]"`.
+`"${OUTPUT[search].items[?score > 0.5].url}"`, `"${length(OUTPUT[search].items)}"`, `"${join(', ', \
+OUTPUT[search].items[*].title)}"`, of numbers `"${join(', ', map(&to_string(@), \
+OUTPUT[search].items[*].score))}"`, of two properties `"${map(&join(': ', [title, url]), \
+OUTPUT[search].items)}"`, `"${max_by(OUTPUT[search].items, &score).title}"`, \
+`"${OUTPUT[search].items[:3]}"`; over the output of a `for_each`, \
+`"${OUTPUT[searches][].items[].url}"`, where `[]` flattens arrays.
+- In expressions, strings are in single quotes. There are `&&`, `||`, `!`, comparisons and the \
+functions of JMESPath (`contains`, `join`, `length`, `map`, `max_by`, `not_null`, `sort_by`, \
+`sum`, `to_string`), but no arithmetic, no `+` of strings, no `? :`. Wildcards, filters, slices \
+and functions work only in `${...}` and `when`.
+- A missing value, and the output of a failed or skipped task, is an error in `$OUTPUT[...]` and \
+null in an expression. So after two tasks of which one is skipped, a task with `"run_if": \
+"any_success"` takes `"${not_null(OUTPUT[search].items[0].title, OUTPUT[forecast].conditions, \
+'none')}"`.
+- A tool without `->` returns text, or the JSON in it: use all of it, `"$OUTPUT[keywords]"`.
 - `$$` is a dollar sign. `"$ERROR.message"`, in a `fallback`: why the task failed.
 
-## What goes wrong most often
+## Common errors
 
-1. A task that refers to itself. `$OUTPUT[x]` is what another task, `x`, has returned. Wrong: \
-`{"id": "summary", "tool": "text:summarize", "arguments": {"text": "$OUTPUT[summary].text"}}`; \
-right: `"$OUTPUT[search].items[0].title"`, the task that the text comes from.
-2. An id that no task has, often off by one. Look up each id in your list of tasks.
-3. A circle: if `b` needs `a`, then `a` must need neither `b` nor what needs `b`.
-4. A field that is not there. Read the type behind the `->` of that very tool; nothing is wrapped \
-in `result` or `output` unless it says so.
-5. Arguments that are missing, misspelt, or of another type than the signature says.
+1. A task that refers to itself. `$OUTPUT[x]` is the output of another task, `x`. Wrong: `{"id": \
+"summary", "tool": "text:summarize", "arguments": {"text": "$OUTPUT[summary].text"}}`; right: \
+`"$OUTPUT[search].items[0].title"`, from the task that has the text.
+2. An id that no task has, often off by one. Check each id against your tasks.
+3. A cycle: if `b` depends on `a`, then `a` must not depend on `b`, directly or indirectly.
+4. A property that does not exist. Read the type after `->` of that very tool; nothing is wrapped \
+in `result` or `output` unless the type says so.
+5. Arguments that are missing, misspelled or of the wrong type.
 """
 
 EXAMPLE: dict[str, Any] = {
@@ -125,22 +120,26 @@ EXAMPLE: dict[str, Any] = {
 CHECK = """\
 ## Check it
 
-`orchestrator validate FILE --json` calls no tool and says all that is wrong: what, where (a JSON \
-Pointer), the nearest right names, and how to mend it. Mend everything and check again until it is \
-valid; then `orchestrator run FILE`.
+`orchestrator validate FILE --json` calls no tool and reports all errors: what is wrong, where (a \
+JSON Pointer), the nearest valid names, and how to fix it. Fix everything and repeat until the \
+file is valid; then `orchestrator run FILE`.
 """
 
-_PLAIN = frozenset({"type", "title", "description"})  # nothing that a value could miss
+_PLAIN = frozenset({"type", "title", "description"})  # keywords that restrict no value further
 _SCALARS = ("string", "integer", "number", "boolean")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAMES_OF_TEXTS = ("text", "content", "message", "body", "input", "prompt", "query", "question")
 
 
 def example_of(tools: Iterable[Tool]) -> dict[str, Any]:
-    """A workflow of two of the tools; or of others, if no two of these go together."""
+    """A workflow of two of these tools, or `EXAMPLE` if no two fit together.
+
+    One tool (the giver) is called for each item of an input; another (the taker) gets a text made
+    of all outputs.
+    """
     usable = [tool for tool in tools if tool.read_only is not False and not tool.destructive]
-    takers = [tool for tool in usable if _is_taker(tool)]
-    givers = [tool for tool in usable if _needed(tool)]
+    takers = [tool for tool in usable if list(_scalars(tool).values()) == ["string"]]
+    givers = [tool for tool in usable if _scalars(tool)]
     if not takers or not givers:
         return EXAMPLE
     giver = min(givers, key=_order_of_givers)
@@ -150,23 +149,21 @@ def example_of(tools: Iterable[Tool]) -> dict[str, Any]:
 
 def workflow_text(workflow: Mapping[str, Any]) -> str:
     """A workflow as JSON with a line for each field and each task."""
-    lines = [f"  {to_json(name)}: {_field_text(value)}" for name, value in workflow.items()]
+    lines = []
+    for name, value in workflow.items():
+        text = to_json(value)
+        if isinstance(value, list):
+            text = "[\n" + ",\n".join(f"    {to_json(item)}" for item in value) + "\n  ]"
+        lines.append(f"  {to_json(name)}: {text}")
     return "{\n" + ",\n".join(lines) + "\n}"
 
 
-def _field_text(value: Any) -> str:
-    if not isinstance(value, list):
-        return to_json(value)
-    return "[\n" + ",\n".join(f"    {to_json(item)}" for item in value) + "\n  ]"
-
-
 def _workflow(giver: Tool, taker: Tool) -> dict[str, Any]:
-    """The giver for each item of an input, and the taker for what all of these gave."""
-    first, *more = kinds = _needed(giver)
-    inputs = {f"{first}_list": {"type": "array", "items": {"type": kinds[first]}}}
-    inputs |= {name: {"type": kinds[name]} for name in more}
-    (argument,) = _needed(taker)
-    field = next(iter(_texts_of(giver)), None)
+    first, *more = types = _scalars(giver)
+    inputs = {f"{first}_list": {"type": "array", "items": {"type": types[first]}}}
+    inputs |= {name: {"type": types[name]} for name in more}
+    (argument,) = _scalars(taker)
+    field = next(iter(_strings_in_output(giver)), None)
     joined = (
         f"join(', ', OUTPUT[collected][*].{field})" if field else "to_string(OUTPUT[collected])"
     )
@@ -188,51 +185,46 @@ def _workflow(giver: Tool, taker: Tool) -> dict[str, Any]:
 
 
 def _order_of_givers(tool: Tool) -> tuple[Any, ...]:
-    """Best is one that says that it only reads, takes one text, and gives several fields."""
-    kinds, given = _needed(tool), _texts_of(tool)
-    is_simple = list(kinds.values()) == ["string"]
-    return tool.read_only is None, not given, not is_simple, -_fields(tool), tool.target
+    """Best is a declared read-only tool that takes one string and returns several properties."""
+    is_simple = list(_scalars(tool).values()) == ["string"]
+    _, returned = _required_and_properties(tool.output_schema)
+    strings = _strings_in_output(tool)
+    return tool.read_only is None, not strings, not is_simple, -len(returned), tool.target
 
 
 def _order_of_takers(tool: Tool, server: str) -> tuple[Any, ...]:
-    """Best is one that says that it only reads, takes a text, and is on another server."""
-    (name,) = _needed(tool)
+    """Best is a declared read-only tool of another server that takes a text."""
+    (name,) = _scalars(tool)
     known = _NAMES_OF_TEXTS.index(name) if name in _NAMES_OF_TEXTS else len(_NAMES_OF_TEXTS)
     return tool.read_only is None, tool.server == server, known, tool.target
 
 
-def _is_taker(tool: Tool) -> bool:
-    return list(_needed(tool).values()) == ["string"]
+def _scalars(tool: Tool) -> dict[str, str]:
+    """The types of the required arguments; empty if one of them is not a plain scalar."""
+    required, properties = _required_and_properties(tool.input_schema)
+    types = {str(name): _plain_type(name, properties.get(name)) for name in required}
+    return {} if "" in types.values() else types
 
 
-def _needed(tool: Tool) -> dict[str, str]:
-    """The types of what a tool requires; none if it requires something that is no plain scalar."""
-    required, listed = tool.input_schema.get("required"), tool.input_schema.get("properties")
-    if not isinstance(required, list) or not isinstance(listed, Mapping):
-        return {}
-    kinds = {str(name): _plain_type(name, listed.get(name)) for name in required}
-    return {} if "" in kinds.values() else kinds
+def _strings_in_output(tool: Tool) -> list[str]:
+    """The required string properties of the output, those that are no arguments first."""
+    required, properties = _required_and_properties(tool.output_schema)
+    strings = [str(n) for n in required if _plain_type(n, properties.get(n)) == "string"]
+    return sorted(strings, key=lambda name: name in _scalars(tool))
 
 
-def _texts_of(tool: Tool) -> list[str]:
-    """The fields of a tool's output that are always there and are texts, what it took last."""
-    schema = tool.output_schema or {}
-    required, listed = schema.get("required"), schema.get("properties")
-    if not isinstance(required, list) or not isinstance(listed, Mapping):
-        return []
-    taken = _needed(tool)
-    texts = [str(name) for name in required if _plain_type(name, listed.get(name)) == "string"]
-    return sorted(texts, key=lambda name: name in taken)
-
-
-def _fields(tool: Tool) -> int:
-    listed = (tool.output_schema or {}).get("properties")
-    return len(listed) if isinstance(listed, Mapping) else 0
+def _required_and_properties(
+    schema: Mapping[str, Any] | None,
+) -> tuple[list[Any], Mapping[Any, Any]]:
+    required, properties = (schema or {}).get("required"), (schema or {}).get("properties")
+    if not isinstance(properties, Mapping):
+        return [], {}
+    return required if isinstance(required, list) else [], properties
 
 
 def _plain_type(name: Any, schema: Any) -> str:
-    """The type of a field that any value of that type fits; empty if there may be more to it."""
+    """The type of a property that any value of that type fits; empty if it is restricted."""
     if not isinstance(name, str) or not _NAME.fullmatch(name) or not isinstance(schema, Mapping):
         return ""
-    kind = schema.get("type")
-    return kind if kind in _SCALARS and _PLAIN.issuperset(schema) else ""
+    found = schema.get("type")
+    return found if found in _SCALARS and _PLAIN.issuperset(schema) else ""

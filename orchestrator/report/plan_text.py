@@ -1,200 +1,132 @@
-"""A forecast in words: the lines below the table, and the one line of a picture.
-
-The rule of this file: text for people out of a forecast; every list in it has a bound.
-"""
+"""A forecast in a few lines of text, each of bounded length."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from orchestrator.documents.text import counted, duration, listed
-from orchestrator.report.call_counts import Count
-from orchestrator.report.effects import Effects, Risk
-from orchestrator.report.forecast import Forecast, ServerForecast, TaskForecast
+from orchestrator.expressions.templates import written
+from orchestrator.report.forecast import Forecast, ServerForecast
 from orchestrator.workflow.model import Schedule
 
 MAX_NAMED = 8
-MAX_LINES = 6
-
-ToolUses = dict[str, tuple[Effects, list[str]]]
 
 
-def in_brief(forecast: Forecast) -> str:
-    """The plan in one line: its tasks, its calls, its time."""
+def summary(forecast: Forecast) -> str:
+    """The size of a plan: `7 tasks in 4 generations, up to 3 in parallel, 7 calls`."""
     plan = forecast.workflow.plan
-    widest = max(map(len, plan.generations))
-    time = _time(forecast)
     return (
         f"{counted(len(plan.tasks), 'task')} in {counted(len(plan.generations), 'generation')}, "
-        f"at most {counted(widest, 'task')} at once; {_calls(forecast.calls)}"
-        + (f"; {time}" if time else "")
+        f"up to {max(map(len, plan.generations)):,} in parallel, {_calls(forecast)}"
     )
 
 
 def lines_of(forecast: Forecast) -> Iterator[str]:
-    """What the table does not say, a line each: the critical path, servers, effects, limits."""
-    yield f"{forecast.workflow.name}: {in_brief(forecast)}"
-    yield _critical_path(forecast)
-    yield from _servers(forecast.servers)
-    yield from _effects(forecast)
-    yield from _locks(forecast)
-    yield f"limits: {', '.join(_limits(forecast))}"
-    yield from _bounds(forecast)
+    """What the table of the tasks does not show, line by line."""
+    yield f"{forecast.workflow.name}: {summary(forecast)}"
+    path = listed(forecast.critical_path, MAX_NAMED, " > ")
+    yield f"critical path (marked *): {path}" if path else "critical path: none"
+    yield from _expected_time(forecast)
+    for when, names in _servers(forecast.servers):
+        yield f"servers started {when}: {listed(names, MAX_NAMED)}"
+    for what, names in _effects(forecast):
+        yield f"{what}: {listed(names, MAX_NAMED)}"
+    locks = [
+        f"{written(lock.name)}{', shared' if lock.shared else ''} ({name})"
+        for name, task in forecast.tasks.items()
+        for lock in task.task.policies.locks
+    ]
+    if locks:
+        yield f"locks: {listed(locks, MAX_NAMED)}"
+    yield f"limits: {'; '.join(_limits(forecast)) or 'none'}"
 
 
-def uses(forecast: Forecast) -> ToolUses:
-    """Each tool that may be called, with what it declares and the tasks that may call it."""
-    found: ToolUses = {}
-    for name, task in forecast.tasks.items():
-        for target, effects in task.tools if task.calls_something else ():
-            found.setdefault(target, (effects, []))[1].append(name)
-    return found
+def _calls(forecast: Forecast) -> str:
+    calls, ceiling = forecast.calls, forecast.ceiling
+    if calls.most is None:
+        return f"at least {counted(calls.least, 'call')}" if calls.least else "any number of calls"
+    least = "" if calls.least == calls.most else f"{calls.least:,} to "
+    repeated = "" if ceiling == calls.most else f" (at most {ceiling:,} with retries and fallbacks)"
+    return f"{least}{counted(calls.most, 'call')}{repeated}"
 
 
-def _critical_path(forecast: Forecast) -> str:
-    path = forecast.critical_path
-    if not path:
-        return "critical path: none, nothing is called"
+def _expected_time(forecast: Forecast) -> Iterator[str]:
     if forecast.seconds is None:
-        long = f"{counted(len(path), 'task')}, no times are known"
-    else:
-        long = _seconds(forecast.length)
-    return f"critical path, marked * ({long}): {listed(path, MAX_NAMED, ' > ')}"
-
-
-def _time(forecast: Forecast) -> str:
-    if forecast.seconds is None:
-        return ""
+        return
     schedule = forecast.workflow.schedule
     other: Schedule = "dataflow" if schedule == "generations" else "generations"
     at_least = "at least " if forecast.calls.most is None else ""
-    known = ""
-    if (tasks := len(forecast.tasks)) > forecast.measured:
-        known = f", from the times of {forecast.measured:,} of {tasks:,}"
-    return (
-        f"expected: {at_least}{_seconds(forecast.seconds[schedule])} by {schedule} "
-        f"({_seconds(forecast.seconds[other])} by {other}{known})"
+    measured, tasks = forecast.measured, len(forecast.tasks)
+    yield (
+        f"expected time: {at_least}{_seconds(forecast.seconds[schedule])} "
+        f"({other}: {_seconds(forecast.seconds[other])}), critical path "
+        f"{_seconds(forecast.length)}"
+        + (f"; measured times of {measured:,} of {tasks:,} tasks" if measured < tasks else "")
     )
 
 
-def _servers(servers: Iterable[ServerForecast]) -> Iterator[str]:
-    now = [_server(server) for server in servers if server.first]
-    later = [
-        f"{_server(server)} for generation {server.generation}"
-        for server in servers
-        if not server.first
-    ]
-    yield f"servers started at once: {listed(now, MAX_NAMED) or 'none'}"
+def _servers(servers: Iterable[ServerForecast]) -> Iterator[tuple[str, list[str]]]:
+    first = [_server(server) for server in servers if server.first]
+    later = [_server(server) for server in servers if not server.first]
+    yield "first", first or ["none"]
     if later:
-        yield f"servers started while these tasks run: {listed(later, MAX_NAMED)}"
+        yield "later", later
 
 
 def _server(server: ServerForecast) -> str:
-    settings = server.settings
-    if settings is None:
-        return server.name
-    said = [
-        f"{settings.sessions} sessions" if settings.sessions > 1 else "",
-        "required" if settings.required else "",
+    sessions = 1 if server.settings is None else server.settings.sessions
+    notes = [] if server.first else [f"generation {server.generation}"]
+    notes += [f"{sessions} sessions"] if sessions > 1 else []
+    return f"{server.name} ({', '.join(notes)})" if notes else server.name
+
+
+def _effects(forecast: Forecast) -> Iterator[tuple[str, list[str]]]:
+    """The calls that deserve a second look, by effect."""
+    calls = [
+        (f"{name} ({target})", effects)
+        for name, task in forecast.tasks.items()
+        for target, effects in task.effects.items()
+        if task.calls.most != 0
     ]
-    told = ", ".join(filter(None, said))
-    return f"{server.name} ({told})" if told else server.name
-
-
-_SAID: Mapping[Risk | bool | None, str] = {
-    "destroys": "destructive",
-    "may": "may be destructive (undeclared)",
-    "writes": "write, and are not destructive",
-    True: "open-world",
-    None: "may be open-world (undeclared)",
-    "unknown": "not known",
-}
-
-
-def _effects(forecast: Forecast) -> Iterator[str]:
-    """Each effect with the tools that have it, and the tasks that call them."""
-    tools = uses(forecast)
-    if tools and not any(effects.known for effects, _ in tools.values()):
-        yield "effects: not known"
-        return
-    named: dict[Risk | bool | None, list[str]] = defaultdict(list)
-    for target, (effects, tasks) in tools.items():
-        named[effects.risk].append(f"{target} in {listed(tasks, 3)}")
-        if effects.known:
-            named[effects.open_world].append(f"{target} in {listed(tasks, 3)}")
-    for said, text in _SAID.items():
-        if said in named:
-            yield f"{text}: {listed(named[said], MAX_NAMED)}"
-
-
-def _locks(forecast: Forecast) -> Iterator[str]:
-    held: dict[str, list[str]] = defaultdict(list)
-    for name, task in forecast.tasks.items():
-        for lock in task.locks:
-            held[f"{lock.name}{' (shared)' if lock.shared else ''}"].append(name)
-    if held:
-        named = [f"{lock} in {listed(tasks, 3)}" for lock, tasks in held.items()]
-        yield f"locks: {listed(named, MAX_NAMED)}"
+    for what, names in {
+        "destructive calls": [name for name, effects in calls if effects.risk == "destroys"],
+        "possibly destructive calls": [name for name, effects in calls if effects.risk == "may"],
+        "open-world calls": [name for name, effects in calls if effects.open_world],
+        "calls of unknown tools": [name for name, effects in calls if not effects.known],
+    }.items():
+        if names:
+            yield what, names
 
 
 def _limits(forecast: Forecast) -> Iterator[str]:
     workflow = forecast.workflow
-    slots = workflow.max_concurrency
-    yield f"{counted(slots, 'call')} at a time" if slots else "any number of calls at a time"
+    if workflow.max_concurrency:
+        yield f"at most {counted(workflow.max_concurrency, 'call')} in flight"
     if workflow.timeout_s is not None:
         yield f"{workflow.timeout_s:g} s for the run"
     writing = {
         target.partition(":")[0]
-        for target, (effects, _) in uses(forecast).items()
-        if effects.read_only is False
+        for task in forecast.tasks.values()
+        for target, effects in task.effects.items()
+        if effects.read_only is False and task.calls.most != 0
     }
     for server in forecast.servers:
-        yield from _limits_of(server)
-        settings = server.settings
-        if server.name in writing and settings is not None and settings.writes == "serial":
-            yield f"writers take turns on {server.name}"
+        if limits := list(_limits_of(server, server.name in writing)):
+            yield f"{server.name}: {', '.join(limits)}"
 
 
-def _limits_of(server: ServerForecast) -> Iterator[str]:
+def _limits_of(server: ServerForecast, is_written: bool) -> Iterator[str]:
     settings = server.settings
     if settings is None:
         return
     if settings.max_concurrency is not None:
-        yield f"{settings.max_concurrency} at a time on {server.name}"
+        yield f"{settings.max_concurrency} in flight"
     if settings.rate is not None:
-        yield f"{settings.rate} on {server.name}"
+        yield settings.rate
     for name, limited in settings.tools.items():
-        yield f"{limited.max_concurrency} at a time of {server.name}:{name}"
-
-
-def _bounds(forecast: Forecast) -> Iterator[str]:
-    """Where the number of calls is not simply one for each task, and what it can come to."""
-    told = [task for task in forecast.tasks.values() if task.calls.why]
-    for task in told[:MAX_LINES]:
-        yield f"calls of {task.task.id}: {_bound(task)}"
-    if len(told) > MAX_LINES:
-        yield f"and {len(told) - MAX_LINES:,} more tasks like these"
-    if forecast.ceiling is not None and forecast.ceiling != forecast.calls.most:
-        yield f"calls with every retry and fallback: {forecast.ceiling:,} at most"
-
-
-def _bound(task: TaskForecast) -> str:
-    calls = task.calls
-    if calls.is_exact:
-        return f"{calls.least:,}, {calls.why}"
-    if calls.most is None:
-        return f"not known ({calls.why})" + (f", {calls.least:,} at least" if calls.least else "")
-    return f"{calls.least:,} to {calls.most:,}, {calls.why}"
-
-
-def _calls(calls: Count) -> str:
-    if calls.most is None:
-        least = counted(calls.least, "call")
-        return f"at least {least}" if calls.least else "any number of calls"
-    if calls.is_exact:
-        return counted(calls.least, "call")
-    return f"{calls.least:,} to {counted(calls.most, 'call')}"
+        yield f"{limited.max_concurrency} of {name} in flight"
+    if is_written and settings.writes == "serial":
+        yield "writes one at a time"
 
 
 def _seconds(seconds: float) -> str:

@@ -1,7 +1,6 @@
-"""A plan as a picture: SVG that needs nothing beside it.
+"""A plan as one SVG picture, without references to other files.
 
-The rule of this file: text out of a forecast and a layout; every name is escaped, and whatever is
-cut in the picture is whole in the title that a pointer shows.
+Names that are cut in the picture are complete in its titles, which viewers show on hover.
 """
 
 from __future__ import annotations
@@ -11,15 +10,16 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from html import escape
 
+from orchestrator.expressions.templates import written
 from orchestrator.report.forecast import Forecast, TaskForecast
 from orchestrator.report.layout import Box, Layout, Point, lay_out
-from orchestrator.report.plan_text import in_brief
+from orchestrator.report.plan_text import summary
 
 MARGIN = 24.0
 TOP = 66.0
 LEGEND_HEIGHT = 44.0
 LETTER = 7.3
-"""How wide a letter of 12 px is taken to be in a monospaced font."""
+"""The assumed width of a letter of 12 px in a monospaced font."""
 HEADING_LETTER = 9.3
 """The same of 15 px."""
 SMALL_LETTER = 6.7
@@ -30,16 +30,16 @@ PADDING = 12.0
 BOX_HEIGHT = 46.0
 FLAT_HEIGHT = 24.0
 MANY = 40
-"""With more tasks than that in a generation, a box is one line high."""
+"""With more tasks than that in a generation, boxes have one line."""
 
-# By what the tool of a task does: the class, and what the legend says. Fill, line, for light and
-# for dark backgrounds; the contrast of the text on each is above 7 to 1.
+# By the risk of a task, which is also its CSS class: the text of the legend; fill and line on a
+# light background; fill and line on a dark one. The contrast of text is above 7 to 1 on all fills.
 KINDS = {
-    "reads": ("reads only", "#e3f1e5", "#3f7d4e", "#1d3324", "#7fbf8e"),
+    "reads": ("read-only", "#e3f1e5", "#3f7d4e", "#1d3324", "#7fbf8e"),
     "writes": ("writes", "#fdf0cf", "#9a6b00", "#3a2f12", "#e0b656"),
     "destroys": ("destructive", "#fbdedb", "#b3261e", "#441c1a", "#f28b82"),
-    "may": ("may be destructive: it does not say", "#fbeee6", "#b3261e", "#33231c", "#f28b82"),
-    "unknown": ("tool not known", "#eceef1", "#6b7280", "#2a2e35", "#9aa3b0"),
+    "may": ("possibly destructive", "#fbeee6", "#b3261e", "#33231c", "#f28b82"),
+    "unknown": ("unknown tool", "#eceef1", "#6b7280", "#2a2e35", "#9aa3b0"),
 }
 _KINDS = tuple(KINDS.items())
 LIGHT = """\
@@ -78,7 +78,7 @@ def svg(forecast: Forecast) -> str:
     widths = {name: _width(task, flat) for name, task in forecast.tasks.items()}
     layout = lay_out(plan.graph, plan.generations, widths, height)
     legend = list(_legend(forecast))
-    name, brief = _shorten(forecast.workflow.name, 80), in_brief(forecast)
+    name, brief = _shorten(forecast.workflow.name, 80), summary(forecast)
     widest = max(HEADING_LETTER * _letters(name), SMALL_LETTER * _letters(brief))
     width = max(layout.width, widest, _legend_width(legend)) + 2 * MARGIN
     below = TOP + layout.height + LEGEND_HEIGHT
@@ -114,7 +114,7 @@ def _style() -> str:
 
 def _edges(forecast: Forecast, layout: Layout) -> Iterator[str]:
     path = set(zip(forecast.critical_path, forecast.critical_path[1:], strict=False))
-    # What is on the critical path is drawn last, above all others.
+    # The critical path is drawn last, on top of all others.
     for needed, task, points in sorted(layout.edges, key=lambda edge: edge[:2] in path):
         kind = " path" if (needed, task) in path else ""
         x, y = points[-1]
@@ -123,7 +123,7 @@ def _edges(forecast: Forecast, layout: Layout) -> Iterator[str]:
 
 
 def _curve(points: tuple[Point, ...]) -> str:
-    """Curves between columns, straight lines through them, to just before the last point."""
+    """Curves between columns and straight lines through them, ending just before the last point."""
     (x, y), *rest = points
     steps = [f"M{x:.1f} {y:.1f}"]
     for number, (to_x, to_y) in enumerate(rest):
@@ -140,7 +140,7 @@ def _curve(points: tuple[Point, ...]) -> str:
 def _task(task: TaskForecast, box: Box, flat: bool) -> str:
     kind = task.risk + (" path" if task.critical else "")
     pieces = [f"<g><title>{_xml(_whole(task))}</title>"]
-    if task.task.policies.for_each is not None:  # a stack of boxes: a call for each item
+    if task.task.policies.for_each is not None:  # a stack of boxes
         pieces += [_rect(box, task.risk, shift) for shift in (6.0, 3.0)]
     pieces.append(_rect(box, kind, 0.0))
     if task.is_open:
@@ -167,14 +167,15 @@ def _dot(x: float, y: float) -> str:
 
 
 def _whole(task: TaskForecast) -> str:
+    locks = task.task.policies.locks
     lines = [
         task.task.id,
         task.task.target,
-        f"effects: {task.effects.word}",
+        f"effects: {task.effects[task.task.target].word}",
         f"calls: {task.calls}" + (f" ({task.calls.why})" if task.calls.why else ""),
-        f"waits for: {', '.join(task.task.dependencies)}" if task.task.dependencies else "",
+        f"depends on: {', '.join(task.task.dependencies)}" if task.task.dependencies else "",
         f"fallback: {task.fallback}" if task.fallback else "",
-        f"locks: {', '.join(lock.name for lock in task.locks)}" if task.locks else "",
+        f"locks: {', '.join(written(lock.name) for lock in locks)}" if locks else "",
     ]
     return "\n".join(filter(None, lines))
 
@@ -187,11 +188,11 @@ def _width(task: TaskForecast, flat: bool) -> float:
 
 
 def _legend(forecast: Forecast) -> Iterator[tuple[str, str]]:
-    """What is in the picture: a class, and what it means."""
+    """The classes in the picture, and what they mean."""
     there = {task.risk for task in forecast.tasks.values()}
     yield from ((kind, text) for kind, (text, *_) in _KINDS if kind in there)
     if any(task.task.policies.for_each is not None for task in forecast.tasks.values()):
-        yield "stack", "a call for each item"
+        yield "stack", "one call per item"
     if any(task.is_open for task in forecast.tasks.values()):
         yield "open", "open-world"
     yield "path", "critical path"
@@ -219,7 +220,7 @@ def _legend_lines(legend: Iterable[tuple[str, str]], y: float) -> Iterator[str]:
 
 
 def _letters(text: str) -> int:
-    """How many places text takes: letters of East Asia take two."""
+    """The width of a text in letters: wide letters of East Asia count twice."""
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
@@ -233,5 +234,5 @@ def _shorten(text: str, letters: int) -> str:
 
 
 def _xml(text: str) -> str:
-    """Text as XML 1.0 takes it; a character that it cannot hold at all is replaced."""
+    """Escaped text; characters that XML 1.0 does not allow are replaced."""
     return escape(_NOT_XML.sub("\ufffd", text))

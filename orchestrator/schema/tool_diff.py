@@ -1,7 +1,7 @@
-"""What is different between two definitions of a tool, for people to judge.
+"""Shows the differences between two definitions of a tool, for people to judge.
 
-The rule of this file: nothing that is different is hidden. What no eye sees is written out; where a
-text is cut, the part that differs is kept, and how much is left out is said.
+No difference is hidden: invisible characters are escaped, and a text is cut around the part that
+differs, with the number of characters left out.
 """
 
 from __future__ import annotations
@@ -21,19 +21,21 @@ MAX_IN_SHORT = 80
 MAX_LINE = 1000
 MAX_LINES = 40
 MAX_CHANGES = 8
+MAX_PLACES = 50
+REDACTED = "only redacted values differ"
 _PLAIN_NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$-]*")
 _ABSENT = object()
 
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """One place of a definition that is different.
+    """One place of a definition that differs.
 
     Attributes:
         field: The place, such as `inputSchema.properties.city.type`.
-        before: The JSON value that was there; None if it was `added`.
-        after: The JSON value that is there; None if it was `removed`.
-        kind: Whether the place is in both definitions, in the new one, or in the old one only.
+        before: The old JSON value; None if the place was `added`.
+        after: The new JSON value; None if the place was `removed`.
+        kind: Whether the place is in both definitions, only in the new one, or only in the old one.
     """
 
     field: str
@@ -51,7 +53,7 @@ class FieldChange:
         return f"{self.field}: {_cut(old, same, MAX_IN_SHORT)} -> {_cut(new, same, MAX_IN_SHORT)}"
 
     def lines(self) -> list[str]:
-        """The place, and below it the lines that were there and that are, marked as by `diff`."""
+        """The place and, below it, its old and new lines, marked as by `diff`."""
         both = [self.before] * (self.kind != "added") + [self.after] * (self.kind != "removed")
         as_text = all(isinstance(value, str) for value in both) and "\n" in "".join(both)
         split = _lines_of_text if as_text else _lines_of_json
@@ -63,13 +65,45 @@ class FieldChange:
         return [f"  {self.field}", *shown[:MAX_LINES], *left_out]
 
 
+@dataclass(frozen=True, slots=True)
+class ToolDifference:
+    """The difference between a tool and its definition in a lock file.
+
+    Attributes:
+        target: `server:tool`.
+        kind: `changed`; `added` if only the server has it, `removed` if only the lock file has it.
+        changes: The places that differ, of a changed tool; the description of an added one.
+        signature: The types of an added tool.
+    """
+
+    target: str
+    kind: Literal["changed", "added", "removed"]
+    changes: tuple[FieldChange, ...] = ()
+    signature: str = ""
+
+    def __str__(self) -> str:
+        if self.kind != "changed":
+            return f"only the {'server' if self.kind == 'added' else 'lock file'} has it"
+        return in_short(self.changes) or REDACTED
+
+    def lines(self) -> list[str]:
+        """The difference on several lines."""
+        shown = [line for change in self.changes[:MAX_PLACES] for line in change.lines()]
+        if (more := len(self.changes) - MAX_PLACES) > 0:
+            shown.append(f"  and {more:,} more places")
+        if self.kind == "changed" and not shown:
+            shown = [f"  {REDACTED}"]
+        signature = [f"  {visible(self.signature)}"] if self.signature else []
+        return [f"{visible(self.target)}: {self.kind}", *signature, *shown]
+
+
 def changes_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[FieldChange]:
-    """Every place that is different in two definitions; those that are new come last."""
+    """Every place that differs between two definitions; new ones come last."""
     return list(_changes(before, after, ""))
 
 
 def in_short(changes: Sequence[FieldChange]) -> str:
-    """The first of the changes, in one line."""
+    """The first changes, in one line."""
     shown = "; ".join(map(str, changes[:MAX_CHANGES]))
     more = len(changes) - MAX_CHANGES
     return f"{shown}; and {more:,} more" if more > 0 else shown
@@ -95,13 +129,13 @@ def _below(at: str, name: str) -> str:
 
 
 def _same(one: str, other: str) -> int:
-    """How many characters at the beginning of two texts are the same."""
+    """How many characters two texts have in common at their beginning."""
     pairs = zip(one, other, strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _cut(text: str, same: int, limit: int) -> str:
-    """At most so much of a text, from a little before the place where it begins to differ."""
+    """At most `limit` characters of a text, from shortly before the first `same` ones end."""
     start = max(0, min(same - limit // 4, len(text) - limit))
     kept = text[start : start + limit]
     more = len(text) - start - limit
@@ -113,7 +147,7 @@ def _lines_of_json(value: Any) -> list[str]:
 
 
 def _lines_of_text(text: str) -> list[str]:
-    """The lines of a text; a blank at the end of one is an escape, what looks like one is not."""
+    """The lines of a text; a space at the end of one is escaped, and so is what looks like one."""
     lines = visible(text.replace("\\u", "\\\\u"), keep="\n").split("\n")
     return [line[:-1] + escaped(" ") if line.endswith(" ") else line for line in lines]
 

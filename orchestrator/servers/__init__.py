@@ -5,7 +5,8 @@ own.
 
 - `config` reads servers.toml, `pool` holds all sessions, `supervisor` those of one server,
   `session` is one.
-- `catalog` is the live list of tools, `lockfile` the accepted one.
+- `catalog` is the live list of tools, `lockfile` the accepted one; `problems` reports names that
+  neither has.
 - `sdk_client`, `sdk_errors` and `sdk_results` translate to and from the SDK.
 """
 
@@ -17,4 +18,5 @@ __all__ = [
     "loading",
     "lockfile",
     "pool",
+    "problems",
 ]

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.schema.tool import Tool
+from orchestrator.schema.tool_diff import ToolDifference
 from orchestrator.servers.config import Server
-from orchestrator.servers.lockfile import Lockfile, ToolDifference
+from orchestrator.servers.lockfile import Lockfile
 
 
 @dataclass(frozen=True, slots=True)

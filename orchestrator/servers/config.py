@@ -1,7 +1,6 @@
-"""servers.toml and `mcpServers` JSON: which servers there are, and how to reach them.
+"""Reads servers.toml and `mcpServers` JSON files: which servers there are and how to reach them.
 
-The rule of this file: it is the only one that reads environment variables, and what came from one
-is never shown again.
+Only this module reads environment variables. No message shows a value that came from one.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,63 +17,76 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from orchestrator.documents.files import read_text
+from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.parse import DocumentError, malformed, parse_json
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.suggest import nearest
-from orchestrator.documents.validation import problems_of
+from orchestrator.documents.text import quoted
+from orchestrator.documents.validation import Location, problems_of
 from orchestrator.errors import Code, ConfigError, Problem
-from orchestrator.servers.redaction import describe, hideable, redact, secrets_of
-
-__all__ = ["Server", "describe", "load_config"]
+from orchestrator.servers.redaction import description, hideable, redact, secrets_of
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Protocol = Literal["auto", "legacy", "2026-07-28"]
-Location = tuple[str | int, ...]
 
+_STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 _VARIABLE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?")
 _RATE = r"^[1-9][0-9]{0,6}/(s|min|h)$"
-_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _SERVER_NAME = re.compile(r"[^:\s]+")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
 class ToolSettings(BaseModel):
-    """What is said of single tools of a server."""
+    """The settings of single tools of a server."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = _STRICT
 
     max_concurrency: int = Field(ge=1)
 
 
-class Server(BaseModel):
-    """A server: a program spoken to over its stdin and stdout, or a URL of streamable HTTP."""
+class Defaults(BaseModel):
+    """The settings that `[defaults]` may give for all servers."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True
-    )
+    model_config = _STRICT
 
-    name: str = ""
+    timeout_s: Seconds = 60.0
+    start_timeout_s: Seconds = 30.0
+    max_concurrency: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
+    sessions: int = Field(1, ge=1, le=64)
+    protocol: Protocol = "auto"
+    writes: Literal["serial", "parallel"] = "serial"
+    max_result_bytes: int = Field(64 * 1024 * 1024, ge=1)
+
+
+class Settings(Defaults):
+    """The settings that a file may give for one server."""
+
     command: str | None = None
     args: list[str] = Field(default_factory=list)
     env: dict[str, str] = Field(default_factory=dict)
     cwd: str | None = None
     url: str | None = None
     headers: dict[str, str] = Field(default_factory=dict)
-    timeout_s: Seconds = 60.0
-    start_timeout_s: Seconds = 30.0
-    max_concurrency: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
     tools: dict[str, ToolSettings] = Field(default_factory=dict)
-    sessions: int = Field(1, ge=1, le=64)
-    max_result_bytes: int = Field(64 * 1024 * 1024, ge=1)
     rate: Annotated[str, Field(pattern=_RATE)] | None = None
-    protocol: Protocol = "auto"
-    writes: Literal["serial", "parallel"] = "serial"
     elicitation: Literal["none", "defaults"] = "none"
     required: bool = False
     allow: list[str] | None = None
     deny: list[str] = Field(default_factory=list)
 
+
+FIELDS = tuple(Settings.model_fields)
+DEFAULTS = tuple(Defaults.model_fields)
+
+
+class Server(Settings):
+    """A server: a program with MCP over its stdin and stdout, or a URL of streamable HTTP."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    name: str = ""
     target: Any = Field(None, exclude=True)
     shown: str = Field("", exclude=True)
     secrets: tuple[str, ...] = Field((), exclude=True)
@@ -87,38 +99,22 @@ class Server(BaseModel):
     @property
     def starts(self) -> tuple[int, float] | None:
         """Its `rate`: how many calls may start in how many seconds."""
-        if self.rate is None:
-            return None
-        count, _, unit = self.rate.partition("/")
-        return int(count), _SECONDS[unit]
+        count, _, unit = (self.rate or "").partition("/")
+        return (int(count), {"s": 1.0, "min": 60.0, "h": 3600.0}[unit]) if unit else None
 
     @property
     def description(self) -> str:
-        """What it is started with, for messages; empty for one in memory."""
-        return self.shown or describe({"url": self.url, "command": self.command, "args": self.args})
+        """Its command or URL, for messages; empty for a server in memory."""
+        return self.shown or description(dict(self))
 
     def redact(self, value: Any) -> Any:
-        """A text, or a JSON value, without any of the server's secrets."""
+        """A JSON value without any of the server's secrets."""
         return redact(value, self._hidden)
 
     @cached_property
     def _hidden(self) -> tuple[str, ...]:
         found = secrets_of(url=self.url, args=self.args, env=self.env, headers=self.headers)
         return hideable([*self.secrets, *found])
-
-
-_INTERNAL = frozenset({"name", "target", "shown", "secrets"})
-FIELDS = tuple(name for name in Server.model_fields if name not in _INTERNAL)
-DEFAULTS = (
-    "timeout_s",
-    "start_timeout_s",
-    "max_concurrency",
-    "sessions",
-    "protocol",
-    "writes",
-    "max_result_bytes",
-)
-TOOL_FIELDS = tuple(ToolSettings.model_fields)
 
 
 def load_config(
@@ -131,159 +127,90 @@ def load_config(
         environment: The variables that `${VAR}` may name; by default the process's.
 
     Raises:
-        ConfigError: The file cannot be read, or is wrong; with every mistake in it.
+        ConfigError: The file cannot be read or is wrong, with every problem in it.
     """
     path = Path(path)
-    reader = _ConfigReader(path.parent, os.environ if environment is None else environment)
-    servers = reader.servers(_read(path))
+    reader = _Reader(os.environ if environment is None else environment)
+    servers = reader.servers(_parse(path), path.parent)
     if reader.problems:
         raise ConfigError(str(path), reader.problems)
     return servers
 
 
-def _read(path: Path) -> Any:
+def _parse(path: Path) -> Any:
+    text = read_text(path, ConfigError, "name another file with --servers FILE")
     try:
-        text = path.read_text(encoding="utf-8-sig")
         return parse_json(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
-    except OSError as failure:
-        message = f"cannot be read: {failure.strerror or failure}"
-        hint = "name another with --servers FILE" if isinstance(failure, FileNotFoundError) else ""
-        problem = Problem("unreadable_file", message, hint=hint)
-    except UnicodeDecodeError as failure:
-        problem = Problem("unreadable_file", f"is not UTF-8: byte {failure.start}")
     except DocumentError as failure:
         problem = malformed(failure)
     except RecursionError:
         problem = Problem("malformed_document", "is nested too deep")
     except ValueError as failure:  # of TOML, or an integer of more digits than Python takes
-        problem = Problem("malformed_document", f"is no TOML: {failure}")
+        problem = Problem("malformed_document", f"is not valid TOML: {failure}")
     raise ConfigError(str(path), [problem])
 
 
-class _ConfigReader:
-    """Makes servers of the data of a file, and collects everything that is wrong with it."""
+class _Reader:
+    """Makes servers of the data of a file and collects the problems in it."""
 
-    def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
-        self.directory = directory
+    def __init__(self, environment: Mapping[str, str]) -> None:
         self.environment = environment
         self.problems: list[Problem] = []
 
-    def servers(self, data: Any) -> dict[str, Server]:
+    def servers(self, data: Any, directory: Path) -> dict[str, Server]:
         data = data if isinstance(data, dict) else {}
-        desktop = "mcpServers" in data
-        at = "mcpServers" if desktop else "servers"
-        defaults = {} if desktop else self._tables(data)
+        at = "mcpServers" if "mcpServers" in data else "servers"
+        defaults = self._defaults(data) if at == "servers" else {}
         table = data.get(at)
         if not isinstance(table, dict) or not table:
             hint = "write [servers.NAME] with a command or a url"
-            self.problems.append(Problem("no_servers", "names no servers", pointer(at), hint=hint))
+            self._add("no_servers", "defines no servers", (at,), hint)
             return {}
-        made = {
-            name: self._server(name, given, defaults, (at, name), desktop)
-            for name, given in table.items()
-        }
-        return {name: server for name, server in made.items() if server is not None}
+        made: dict[str, Server] = {}
+        for name, given in table.items():
+            if at == "mcpServers" and isinstance(given, dict):
+                given = {field: value for field, value in given.items() if field in FIELDS}
+            found, secrets = len(self.problems), list[str]()
+            fields = self._fields(name, given, (at, name), secrets)
+            if len(self.problems) == found:
+                cwd = str((directory / fields["cwd"]).resolve()) if fields.get("cwd") else None
+                own = {"name": name, "cwd": cwd, "shown": description(given)}
+                made[name] = Server(**defaults | fields | own, secrets=tuple(secrets))
+        return made
 
-    def _tables(self, data: dict[str, Any]) -> dict[str, Any]:
-        """What is in [defaults], as far as it is right; a table that is none is a problem."""
+    def _defaults(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of [defaults], if they are right."""
         for name in data:
             if name not in ("servers", "defaults", "$schema"):
-                message, near = (
-                    f"there is no table {name!r}",
-                    nearest(name, ("servers", "defaults")),
-                )
-                hint = "" if near else f"a server is written [servers.{name}]"
-                self.problems.append(
-                    Problem("unknown_field", message, pointer(name), None, near, hint)
-                )
+                near = nearest(name, ("servers", "defaults"))
+                hint = "" if near else f"write [servers.{name}]"
+                message, at = f"unknown table {quoted(name)}", pointer(name)
+                self.problems.append(Problem("unknown_field", message, at, None, near, hint))
         given = data.get("defaults", {})
-        if not isinstance(given, dict):
-            self._wrong(f"has to be a table, not {given!r}", ("defaults",), "wrong_type")
-            return {}
-        defaults = self._expand(given, ("defaults",), [])
-        for name in given.keys() - set(DEFAULTS):
-            del defaults[name]
-            message, near = f"[defaults] has no {name!r}", nearest(name, DEFAULTS)
-            hint = "" if near else f"known are {', '.join(DEFAULTS)}"
-            at = pointer("defaults", name)
-            self.problems.append(Problem("unknown_field", message, at, None, near, hint))
-        wrong = self._validate(defaults, ("defaults",), [])
-        return {} if wrong is None else defaults
+        expanded: dict[str, Any] = self._expand(given, ("defaults",), [])
+        return expanded if self._validate(Defaults, given, expanded, ("defaults",)) else {}
 
-    def _server(
-        self, name: str, given: Any, defaults: Mapping[str, Any], at: Location, desktop: bool
-    ) -> Server | None:
-        before = len(self.problems)
-        if not _SERVER_NAME.fullmatch(name):
-            self._wrong(f"a server's name has no ':' and no blank, unlike {name!r}", at)
-        if not isinstance(given, dict):
-            self._wrong(f"has to be a table, not {given!r}", at, "wrong_type")
-            return None
-        fields = {key: value for key, value in given.items() if not desktop or key in FIELDS}
-        secrets: list[str] = []
-        expanded = {**defaults, **self._expand(fields, at, secrets)}
-        server = self._validate(expanded, at, secrets)
-        self._consistent(expanded, at)
-        if server is None or len(self.problems) > before:
-            return None
-        cwd = str((self.directory / server.cwd).resolve()) if server.cwd else None
-        shown, hidden = describe(fields), tuple(secrets)
-        return server.model_copy(
-            update={"name": name, "cwd": cwd, "shown": shown, "secrets": hidden}
-        )
+    def _fields(self, name: str, given: Any, at: Location, secrets: list[str]) -> dict[str, Any]:
+        """The fields of a server with their variables expanded."""
+        expanded: dict[str, Any] = self._expand(given, at, secrets)
+        self._validate(Settings, given, expanded, at)
+        reported = {problem.path for problem in self.problems}
+        for message, place in _conflicts(name, expanded if isinstance(expanded, dict) else {}):
+            if pointer(*at, *place) not in reported:
+                self._add("wrong_value", message, (*at, *place))
+        return expanded
 
-    def _validate(
-        self, fields: Mapping[str, Any], at: Location, secrets: list[str]
-    ) -> Server | None:
-        """The server of these fields; None, and problems, if their types are wrong."""
-        for name in sorted(_INTERNAL & fields.keys()):
-            self._wrong(f"there is no field {name!r}", (*at, name), "unknown_field")
-        data = {name: value for name, value in fields.items() if name not in _INTERNAL}
-        try:
-            return Server.model_validate(data)
-        except ValidationError as error:
-            for problem in problems_of(error, data, {"": FIELDS, "tools": TOOL_FIELDS}):
-                message = redact(problem.message, hideable(secrets))
-                path = pointer(*at) + problem.path
-                found = replace(problem, message=message, path=path, replacement=())
-                self.problems.append(found)
-            return None
-
-    def _consistent(self, fields: Mapping[str, Any], at: Location) -> None:
-        """What no type says: that the fields fit together."""
-        url, command = fields.get("url"), fields.get("command")
-        if (command is None) == (url is None):
-            both = "both a command and a url" if url is not None else "neither a command nor a url"
-            self._wrong(f"has {both}: give one", at)
-        elif isinstance(url, str):
-            self._check_url(url, (*at, "url"))
-            for name in {"args", "env", "cwd"} & fields.keys():
-                self._wrong(f"{name!r} belongs to a command, not to a url", (*at, name))
-        elif "headers" in fields:
-            self._wrong("'headers' belong to a url, not to a command", (*at, "headers"))
-        if command == "":
-            self._wrong("is empty: name a program", (*at, "command"))
-        self._check_headers(fields.get("headers"), (*at, "headers"))
-
-    def _check_url(self, url: str, at: Location) -> None:
-        try:
-            parts = urlsplit(url)
-            right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        except ValueError:  # a port that is none, or half an IPv6 address
-            right = False
-        if not right and all(problem.path != pointer(*at) for problem in self.problems):
-            self._wrong("has to be a URL like https://example.com/mcp", at)
-
-    def _check_headers(self, headers: Any, at: Location) -> None:
-        for name, value in headers.items() if isinstance(headers, dict) else ():
-            if not _HEADER_NAME.fullmatch(name):
-                self._wrong("is no name of a header", (*at, name))
-            if isinstance(value, str) and not _HEADER_VALUE.fullmatch(value):
-                message = "has a line break or another character that no header may have"
-                self._wrong(message, (*at, name))  # and never the value: it may be a secret
+    def _validate(self, model: type[BaseModel], given: Any, expanded: Any, at: Location) -> bool:
+        """Whether the fields fit the model. Messages quote the file, not what variables hold."""
+        wrong = _problems(model, expanded)
+        quoting = {problem.path: problem for problem in _problems(model, given)} if wrong else {}
+        for problem in wrong:
+            shown, path = quoting.get(problem.path, problem), pointer(*at) + problem.path
+            self.problems.append(replace(shown, path=path, replacement=()))
+        return not wrong
 
     def _expand(self, value: Any, at: Location, secrets: list[str]) -> Any:
-        """The value with `${VAR}` and `${VAR:-default}` replaced wherever a text stands."""
+        """The value with `${VAR}` and `${VAR:-default}` replaced in every string."""
         match value:
             case str():
                 return _VARIABLE.sub(lambda match: self._variable(match, at, secrets), value)
@@ -299,21 +226,58 @@ class _ConfigReader:
         if value:
             secrets.append(value)
         elif name is None:
-            message = "has a '${' that is neither ${VAR} nor ${VAR:-default}"
-            self._wrong(message, at, "malformed_variable")
+            self._add("malformed_variable", 'expected ${VAR} or ${VAR:-default} at "${"', at)
         elif value is None and default is None:
-            message = f"the environment variable {name} is not set"
             hint = f"set it, or write ${{{name}:-default}}"
-            problem = Problem("missing_variable", message, pointer(*at), hint=hint)
-            self.problems.append(problem)
+            self._add("missing_variable", f"environment variable {name} is not set", at, hint)
         return value or default or ""
 
-    def _wrong(self, message: str, at: Location, code: Code = "wrong_value") -> None:
-        self.problems.append(Problem(code, message, pointer(*at)))
+    def _add(self, code: Code, message: str, at: Location, hint: str = "") -> None:
+        self.problems.append(Problem(code, message, pointer(*at), hint=hint))
+
+
+def _problems(model: type[BaseModel], given: Any) -> list[Problem]:
+    try:
+        model.model_validate(given)
+    except ValidationError as error:
+        known = {"": tuple(model.model_fields), "tools": tuple(ToolSettings.model_fields)}
+        return problems_of(error, given, known)
+    return []
+
+
+def _conflicts(name: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, Location]]:
+    """What types do not tell: the form of names, and whether the fields fit together."""
+    if not _SERVER_NAME.fullmatch(name):
+        yield f'expected a server name without ":" and blanks, got {quoted(name)}', ()
+    url, command, headers = fields.get("url"), fields.get("command"), fields.get("headers")
+    if (command is None) == (url is None):
+        yield f"expected a command or a url, got {'neither' if url is None else 'both'}", ()
+    elif url is not None:
+        if isinstance(url, str) and not _is_url(url):
+            yield 'expected a URL like "https://example.com/mcp"', ("url",)
+        for field in [each for each in ("args", "env", "cwd") if each in fields]:
+            yield f'"{field}" is for a command, and this server has a url', (field,)
+    elif headers is not None:
+        yield '"headers" is for a url, and this server has a command', ("headers",)
+    if command == "":
+        yield "expected a program, got an empty string", ("command",)
+    for header, value in headers.items() if isinstance(headers, dict) else ():
+        if not _HEADER_NAME.fullmatch(header):
+            yield f"expected a header name, got {quoted(header)}", ("headers", header)
+        if isinstance(value, str) and not _HEADER_VALUE.fullmatch(value):
+            yield "contains a character that no header may contain", ("headers", header)
+
+
+def _is_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
+    except ValueError:  # not a port, or half an IPv6 address
+        return False
 
 
 def servers_of(given: Mapping[str, Any]) -> dict[str, Server]:
-    """The servers by name.
+    """The servers by name, each from a `Server` or whatever `mcp.Client` takes.
 
     Raises:
         ConfigError: One is of no known kind.
@@ -322,26 +286,15 @@ def servers_of(given: Mapping[str, Any]) -> dict[str, Server]:
 
 
 def _server(name: str, target: Any) -> Server:
-    """A server from whatever `mcp.Client` takes."""
     match target:
         case Server():
             return target
         case str():
-            return Server(name=name, url=target, shown=describe({"url": target}))
-    kind = type(target).__name__
-    if kind == "StdioServerParameters":
-        shown = describe({"command": target.command, "args": target.args})
-        return Server(
-            name=name,
-            command=target.command,
-            args=target.args,
-            env=target.env or {},
-            cwd=str(target.cwd) if target.cwd else None,
-            shown=shown,
-        )
-    if target is None or isinstance(target, int | float | list | dict | bytes):
-        message = (
-            f"server {name!r} is {target!r}: it has to be a URL, parameters or a server object"
-        )
-        raise ConfigError("servers", [Problem("wrong_type", message, pointer(name))])
-    return Server(name=name, target=target)
+            return Server(name=name, url=target)
+        case None | int() | float() | list() | dict() | bytes():
+            message = f"expected a URL, StdioServerParameters or server, got {describe(target)}"
+            raise ConfigError("servers", [Problem("wrong_type", message, pointer(name))])
+    if type(target).__name__ != "StdioServerParameters":  # by name: the SDK loads slowly
+        return Server(name=name, target=target)
+    command, args, cwd = target.command, target.args, target.cwd and str(target.cwd)
+    return Server(name=name, command=command, args=args, env=target.env or {}, cwd=cwd or None)

@@ -1,13 +1,8 @@
-"""servers.lock: the definitions of all tools, as somebody has looked at them and accepted them.
-
-The rule of this file: what is in the file was true once and is read as strictly as it was written;
-nobody is asked here.
-"""
+"""servers.lock: the definitions of all tools, as they were when somebody accepted them."""
 
 from __future__ import annotations
 
 import shlex
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,27 +12,25 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator.documents.encode import to_json
+from orchestrator.documents.files import read_text, write_text
 from orchestrator.documents.parse import DocumentError, parse_json
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.text import counted, visible
 from orchestrator.documents.validation import problems_of
-from orchestrator.errors import Code, Problem, WorkflowError
+from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.notation import tool_text
 from orchestrator.schema.tool import HINTS, Tool, definition_of, hash_of, tool_of
-from orchestrator.schema.tool_diff import FieldChange, changes_between, in_short
+from orchestrator.schema.tool_diff import FieldChange, ToolDifference, changes_between
 
 VERSION = 1
-MAX_CHANGES = 50
 DEFAULT_SERVERS = "servers.toml"
-MEND = "write it anew: orchestrator lock --update"
-NEWER = "upgrade: a newer mcp-orchestrator wrote it"
-HIDDEN = "only what is not to be shown is different"
+NEWER = "upgrade: a newer mcp-orchestrator wrote this file"
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 Definition = dict[str, Any]
 Redact = Callable[[Any], Any]
 
 
-# The form of the file. What is read is the data itself, in which what is left out is not there.
+# The form of the file. Only its problems are used: data keeps the parts that a tool leaves out.
 class _Annotations(BaseModel):
     model_config = _STRICT
 
@@ -80,44 +73,8 @@ _FIELDS = {
 }
 
 
-def _as_it_is(value: Any) -> Any:
+def _unchanged(value: Any) -> Any:
     return value
-
-
-@dataclass(frozen=True, slots=True)
-class ToolDifference:
-    """What is different between a tool and its definition in the lock file.
-
-    Attributes:
-        target: `server:tool`.
-        kind: `changed`, `added` if only the server has it, `removed` if only the lock file has.
-        changes: The places that are different, of a tool that has changed; of one that was added
-            its description.
-        signature: The types of a tool that was added.
-    """
-
-    target: str
-    kind: Literal["changed", "added", "removed"]
-    changes: tuple[FieldChange, ...] = ()
-    signature: str = ""
-
-    def __str__(self) -> str:
-        match self.kind:
-            case "added":
-                return "it is not there"
-            case "removed":
-                return "it is there alone"
-        return in_short(self.changes) or HIDDEN
-
-    def lines(self) -> list[str]:
-        """The difference on several lines, for people."""
-        shown = [line for change in self.changes[:MAX_CHANGES] for line in change.lines()]
-        more = len(self.changes) - MAX_CHANGES
-        left_out = [f"  and {more:,} more places"] if more > 0 else []
-        if self.kind == "changed" and not shown:
-            shown = [f"  {HIDDEN}"]
-        signature = [f"  {visible(self.signature)}"] if self.signature else []
-        return [f"{visible(self.target)}: {self.kind}", *signature, *shown, *left_out]
 
 
 @dataclass(frozen=True)
@@ -125,10 +82,10 @@ class Lockfile:
     """The definitions of tools that were accepted, by server.
 
     Attributes:
-        definitions: By server and by name of the tool, all that the server listed; in the names of
-            MCP, without their hashes.
+        definitions: By server and by name of the tool, everything the server listed, under the
+            names of MCP and without hashes.
         source: The file, as messages name it.
-        servers_file: The file of the servers that it is beside of, if it is known.
+        servers_file: The servers' file that it belongs to, if known.
     """
 
     definitions: Mapping[str, Mapping[str, Definition]]
@@ -136,19 +93,19 @@ class Lockfile:
     servers_file: str = field(default="", compare=False)
 
     def __repr__(self) -> str:
-        return f"Lock({self.counted()})"
+        return f"Lockfile({self.counted()})"
 
     def counted(self) -> str:
-        """How many servers and tools are in it, for people."""
+        """How many servers and tools it has: `2 servers, 7 tools`."""
         servers, tools = len(self.definitions), sum(map(len, self.definitions.values()))
         return f"{counted(servers, 'server')}, {counted(tools, 'tool')}"
 
     @classmethod
     def made_of(cls, tools: Iterable[Tool], servers: Iterable[str] = ()) -> Self:
-        """The lock of these tools.
+        """The lock file of these tools.
 
         Args:
-            tools: The tools; of two of the same name the last counts.
+            tools: The tools; of two with the same name the last counts.
             servers: Servers that are locked even if they have no tool.
         """
         definitions: dict[str, dict[str, Definition]] = {server: {} for server in servers}
@@ -157,46 +114,39 @@ class Lockfile:
         return cls(definitions)
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """The lock in a file.
+    def load(cls, path: str | Path, servers_file: str = "") -> Self:
+        """Read a lock file.
 
         Raises:
-            WorkflowError: It cannot be read, or is not as it was written; with every mistake in it.
+            WorkflowError: It cannot be read, or differs from what was written; with every problem.
         """
-        path = Path(path)
-        data = _read(path)
-        _check_version(path, data)
+        path, hint = Path(path), f"rewrite it: {lock_command(servers_file, '--update')}"
         try:
-            _Document.model_validate(data)
-            made, problems = _definitions(data)
-        except ValidationError as error:
-            raise _broken(path, problems_of(error, data, _FIELDS)) from None
+            data = parse_json(read_text(path, hint=hint))
+            problems = _problems(data)
+        except DocumentError as failure:
+            problems = [Problem("malformed_lock", str(failure))]
         if problems:
-            raise _broken(path, problems)
-        return cls(made, str(path))
+            shown = (replace(each, hint=each.hint or hint) for each in problems)
+            raise WorkflowError(str(path), shown)
+        definitions = {
+            server: {name: _without_hash(tool) for name, tool in entry["tools"].items()}
+            for server, entry in data["servers"].items()
+        }
+        return cls(definitions, str(path), servers_file)
 
     @classmethod
     def beside(cls, servers: str | Path) -> Self | None:
-        """The lock beside a file of servers; None if there is none.
+        """The lock file beside a servers' file; None if there is none.
 
         Raises:
-            WorkflowError: There is one that cannot be read, or is not as it was written.
+            WorkflowError: As `load`.
         """
         path = lock_path(servers)
-        if not path.exists():
-            return None
-        try:
-            return replace(cls.load(path), servers_file=str(servers))
-        except WorkflowError as error:
-            hint = f"write it anew: {lock_command(str(servers), '--update')}"
-            problems = [
-                replace(problem, hint=problem.hint.replace(MEND, hint))
-                for problem in error.problems
-            ]
-            raise WorkflowError(error.source, problems) from None
+        return cls.load(path, str(servers)) if path.exists() else None
 
     def check_command(self, server: str) -> str:
-        """The command that shows all that is different in the tools of a server."""
+        """The command that shows every difference in the tools of a server."""
         return lock_command(self.servers_file, "--check", server)
 
     def update_command(self, server: str) -> str:
@@ -214,7 +164,7 @@ class Lockfile:
         }
 
     def of(self, server: str) -> dict[str, Tool]:
-        """The tools of a server by name; none, if it is not in the lock."""
+        """The tools of a server by name; none, if it is not locked."""
         definitions = self.definitions.get(server, {})
         return {name: tool_of(server, name, given) for name, given in definitions.items()}
 
@@ -227,34 +177,37 @@ class Lockfile:
         }
 
     def accepts(self, tool: Tool) -> bool:
-        """Whether a tool is as it is in the lock."""
+        """Whether a tool is as it was locked."""
         known = self._hashes.get((tool.server, tool.name))
         return known is not None and known == hash_of(tool.name, definition_of(tool))
 
-    def difference(self, tool: Tool, redact: Redact = _as_it_is) -> ToolDifference | None:
-        """What is different between a tool and its definition here; None if nothing is.
+    def difference(self, tool: Tool, redact: Redact = _unchanged) -> ToolDifference | None:
+        """The difference between a tool and its definition here, or None.
 
         Args:
             tool: The tool.
-            redact: Gives a JSON value without what is not to be shown.
+            redact: Returns a JSON value without its secrets.
         """
         before = self.definitions.get(tool.server, {}).get(tool.name)
+        after = redact(definition_of(tool))
         if before is None:
-            return _added(tool_of(tool.server, tool.name, redact(definition_of(tool))))
+            added = tool_of(tool.server, tool.name, after)
+            text = FieldChange("description", None, added.description, "added")
+            changes = (text,) if added.description else ()
+            return ToolDifference(tool.target, "added", changes, tool_text(added))
         if self.accepts(tool):
             return None
-        changes = changes_between(redact(before), redact(definition_of(tool)))
-        return ToolDifference(tool.target, "changed", tuple(changes))
+        return ToolDifference(tool.target, "changed", tuple(changes_between(redact(before), after)))
 
     def differences(
-        self, server: str, tools: Iterable[Tool], redact: Redact = _as_it_is
+        self, server: str, tools: Iterable[Tool], redact: Redact = _unchanged
     ) -> list[ToolDifference]:
-        """What is different between all the tools of a server and those here; none if nothing is.
+        """Every difference between all the tools of a server and those here.
 
         Args:
             server: The server.
             tools: All tools that it lists.
-            redact: Gives a JSON value without what is not to be shown.
+            redact: Returns a JSON value without its secrets.
         """
         listed = {tool.name: tool for tool in tools}
         found = (self.difference(tool, redact) for tool in listed.values())
@@ -263,17 +216,16 @@ class Lockfile:
         return [*(difference for difference in found if difference is not None), *removed]
 
     def to_json(self) -> str:
-        """The text of the file: servers and tools by name, and what no eye sees as an escape.
+        """The text of the file: servers and tools sorted by name, invisible characters escaped.
 
-        Schemas are in the order of their servers, which is that of the arguments.
+        Schemas keep the order of their server, which is that of the arguments.
         """
         servers = {
             server: {"tools": {name: self._entry(server, name) for name in sorted(tools)}}
             for server, tools in sorted(self.definitions.items())
         }
-        return (
-            visible(to_json({"version": VERSION, "servers": servers}, indent=2), keep="\n") + "\n"
-        )
+        document = {"version": VERSION, "servers": servers}
+        return visible(to_json(document, indent=2), keep="\n") + "\n"
 
     def _entry(self, server: str, name: str) -> Definition:
         definition = self.definitions[server][name]
@@ -286,79 +238,45 @@ class Lockfile:
         Raises:
             OSError: It cannot be written.
         """
-        path = Path(path).resolve()
-        beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        try:
-            beside.write_text(self.to_json(), encoding="utf-8", newline="\n")
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-
-
-def _added(tool: Tool) -> ToolDifference:
-    described = (FieldChange("description", None, tool.description, "added"),)
-    return ToolDifference(
-        tool.target, "added", described if tool.description else (), tool_text(tool)
-    )
+        write_text(Path(path), self.to_json())
 
 
 def lock_path(servers: str | Path) -> Path:
-    """Where the lock of a file of servers is: beside it, `servers.lock` of `servers.toml`."""
+    """The lock file of a servers' file: beside it, `servers.lock` for `servers.toml`."""
     path = Path(servers)
     return path.with_name(f"{path.name if path.suffix == '.lock' else path.stem}.lock")
 
 
 def lock_command(servers_file: str = "", *words: str) -> str:
-    """The command `orchestrator lock` for a file of servers, with these options and names."""
+    """The command `orchestrator lock` for a servers' file, with these options and names."""
     named = ["--servers", servers_file] if servers_file not in ("", DEFAULT_SERVERS) else []
     return shlex.join(["orchestrator", "lock", *words, *named])
 
 
-def _read(path: Path) -> Any:
-    code: Code = "malformed_lock"
-    try:
-        return parse_json(path.read_text(encoding="utf-8"))
-    except OSError as failure:
-        code, message = "unreadable_file", f"cannot be read: {failure.strerror or failure}"
-    except UnicodeDecodeError as failure:
-        message = f"is not UTF-8: byte {failure.start}"
-    except DocumentError as failure:
-        message = str(failure)
-    raise WorkflowError(str(path), [Problem(code, message, hint=MEND)])
-
-
-def _check_version(path: Path, data: Any) -> None:
+def _problems(data: Any) -> list[Problem]:
+    """What is wrong with the data of a lock file: its form, or else its hashes."""
     version = data.get("version") if isinstance(data, dict) else None
     if isinstance(version, int) and not isinstance(version, bool) and version > VERSION:
-        message = f"is of version {version}, and this orchestrator reads version {VERSION}"
-        raise WorkflowError(str(path), [Problem("malformed_lock", message, "/version", hint=NEWER)])
+        message = f"expected version {VERSION}, got {version}"
+        return [Problem("malformed_lock", message, "/version", hint=NEWER)]
+    try:
+        _Document.model_validate(data)
+        return [
+            _edited(server, name)
+            for server, entry in data["servers"].items()
+            for name, tool in entry["tools"].items()
+            if hash_of(name, _without_hash(tool)) != tool["hash"]
+        ]
+    except ValidationError as error:
+        found = problems_of(error, data, _FIELDS)
+        return [replace(problem, code="malformed_lock", hint="") for problem in found]
 
 
-def _definitions(data: Any) -> tuple[dict[str, dict[str, Definition]], list[Problem]]:
-    """The definitions in a document of the right form, and those that do not fit their hashes."""
-    made: dict[str, dict[str, Definition]] = {}
-    problems: list[Problem] = []
-    for server, entry in data["servers"].items():
-        made[server] = {}
-        for name, given in entry["tools"].items():
-            definition = {part: value for part, value in given.items() if part != "hash"}
-            made[server][name] = definition
-            if hash_of(name, definition) != given["hash"]:
-                problems.append(_edited(server, name))
-    return made, problems
+def _without_hash(tool: Definition) -> Definition:
+    return {part: value for part, value in tool.items() if part != "hash"}
 
 
 def _edited(server: str, name: str) -> Problem:
-    message = (
-        f"the hash of {visible(f'{server}:{name}')} does not fit its definition: the file was "
-        "edited, or merged, by hand"
-    )
-    at = pointer("servers", server, "tools", name, "hash")
+    tool, at = visible(f"{server}:{name}"), pointer("servers", server, "tools", name, "hash")
+    message = f"the hash of {tool} does not match its definition: the file was edited or merged"
     return Problem("malformed_lock", message, at)
-
-
-def _broken(path: Path, problems: Iterable[Problem]) -> WorkflowError:
-    return WorkflowError(
-        str(path),
-        [replace(found, code="malformed_lock", hint=MEND) for found in problems],
-    )

@@ -35,7 +35,7 @@ from orchestrator.transport.process import Started, start
 
 if TYPE_CHECKING:
     from orchestrator.servers.session import Session
-    from orchestrator.transport.http_client import HttpClient
+    from orchestrator.transport.http_client import HttpConnections
 
 __all__ = ["ServerPool", "is_allowed"]
 
@@ -68,7 +68,7 @@ class ServerPool:
         self._group: TaskGroup | None = None
         self._closing = False
         self._live: set[Session] = set()
-        self._https: dict[str, HttpClient] = {}
+        self._http: dict[str, HttpConnections] = {}
         self._working: set[anyio.CancelScope] = set()
         self._subscribers: list[tuple[Announce, frozenset[str]]] = []
         self._starting = Slots(STARTS_PER_CORE * (os.cpu_count() or 1))
@@ -197,14 +197,14 @@ class ServerPool:
             connection.close()
         return connection
 
-    def _http_of(self, server: Server) -> HttpClient | None:
-        """The client that all sessions of a server share, if it is a URL."""
+    def _http_of(self, server: Server) -> HttpConnections | None:
+        """The connections that all sessions of a server share, if it has a URL."""
         parameters = parameters_of(server)
         if not isinstance(parameters, HttpParameters):
             return None
-        from orchestrator.transport.http_client import HttpClient
+        from orchestrator.transport.http_client import HttpConnections
 
-        return self._https.setdefault(server.name, HttpClient(parameters))
+        return self._http.setdefault(server.name, HttpConnections(parameters))
 
     async def _owned(self, connection: Session) -> None:
         try:

@@ -20,7 +20,7 @@ _VARIABLES_ONLY = re.compile(r"(Bearer |Basic )?(\$\{[^}]*\})+")
 _URL = re.compile(r"([A-Za-z][\w+.-]*://)(?:([^/?#@\s]*)@)?([^?#\s]*)(?:\?([^#\s]*))?(#\S*)?")
 
 
-def describe(fields: Mapping[str, Any]) -> str:
+def description(fields: Mapping[str, Any]) -> str:
     """What a server is started with, for messages: as its fields have it, secrets redacted."""
     if url := fields.get("url"):
         return _shown_urls(str(url))

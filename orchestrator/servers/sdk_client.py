@@ -6,7 +6,7 @@ The rule of this file: it decides, and opens nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -159,7 +159,9 @@ class ProgressRelay:
             self._tell(progress, total, self._redact(message or ""))
 
 
-def tool_request(tool: str, arguments: dict[str, Any]) -> CallToolRequest:
+def tool_request(
+    tool: str, arguments: dict[str, Any], meta: Mapping[str, Any] | None = None
+) -> CallToolRequest:
     """The request, if it can be sent: one that cannot would break the session for all others.
 
     Raises:
@@ -167,7 +169,8 @@ def tool_request(tool: str, arguments: dict[str, Any]) -> CallToolRequest:
     """
     try:
         json.dumps(arguments, allow_nan=False, ensure_ascii=False).encode()
-        return CallToolRequest(params=CallToolRequestParams(name=tool, arguments=arguments))
+        params = CallToolRequestParams(name=tool, arguments=arguments, _meta=meta)
+        return CallToolRequest(params=params)
     except (ValueError, TypeError, RecursionError) as error:
         raise not_json(tool, error) from None
 

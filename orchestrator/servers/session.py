@@ -6,7 +6,8 @@ which server, what it was started with, and its last words.
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -47,13 +48,20 @@ from orchestrator.servers.sdk_errors import (
     is_closed,
 )
 from orchestrator.servers.sdk_results import json_value, output_of
-from orchestrator.transport.base import Endpoint, endpoint_of
-from orchestrator.transport.delivery import NotExecutedError, Receipt
+from orchestrator.transport.base import (
+    Endpoint,
+    Signals,
+    http_endpoint,
+    object_endpoint,
+    stdio_endpoint,
+)
+from orchestrator.transport.delivery import Deliveries, NotExecutedError
+from orchestrator.transport.parameters import HttpParameters, StdioParameters
 from orchestrator.transport.process import Started, kept, kill
 from orchestrator.transport.stderr import StderrTail
 
 if TYPE_CHECKING:
-    from orchestrator.transport.http_client import HttpClient
+    from orchestrator.transport.http_client import HttpConnections
 
 
 # For a session to say goodbye. Programs get their own time: see `orchestrator.transport.stdio`.
@@ -71,7 +79,7 @@ class Session:
         server: Its server.
         listener: Is told what happens to it.
         started: Its program, if that was started already; it ends with the session.
-        http: The client that the sessions of its server share; by default one of its own.
+        http: The connections that the sessions of its server share, if it has a URL.
 
     Attributes:
         server: Its server.
@@ -89,7 +97,7 @@ class Session:
         server: Server,
         listener: Listener = NOBODY,
         started: Started | None = None,
-        http: HttpClient | None = None,
+        http: HttpConnections | None = None,
     ) -> None:
         self.server = server
         self._listener = listener
@@ -104,9 +112,10 @@ class Session:
         self.served = False
         self.began_at = 0.0
         self._heard = 0
-        self._target = (
-            Endpoint(None) if started is None else Endpoint(None, partial(kill, started.process))
-        )
+        self._kill: Callable[[], None] | None = None
+        if started is not None:
+            self._kill = partial(kill, started.process)
+        self._deliveries = Deliveries()
         self._attendant: HealthMonitor | None = None
         self._tools_changed = False
         self._scope = anyio.CancelScope()
@@ -163,7 +172,8 @@ class Session:
 
     def kill(self) -> None:
         """End the program behind it at once, if there is one."""
-        self._target.kill()
+        if self._kill is not None:
+            self._kill()
 
     def give_up(self) -> None:
         """Close it for not having started in time."""
@@ -189,18 +199,10 @@ class Session:
         return WAS_CLOSED
 
     async def _open(self, mode: str, stack: AsyncExitStack) -> None:
-        name, over = self.server.name, self._over
-        launched, self._launched = self._launched, None
-        self._target = await endpoint_of(
-            parameters_of(self.server) or self.server.target,
-            stack,
-            self._tail,
-            self._http,
-            self._hear,
-            over.set,
-            launched,
-        )
-        client = client_of(self._target.server, self.server, mode, self._on_log, self._on_message)
+        name = self.server.name
+        endpoint = await stack.enter_async_context(self._endpoint())
+        self._kill, self._deliveries = endpoint.kill, endpoint.deliveries
+        client = client_of(endpoint.target, self.server, mode, self._on_log, self._on_message)
         session = (await stack.enter_async_context(client)).session
         self._take(await list_tools(session, name))
         self.protocol = client.protocol_version
@@ -217,6 +219,17 @@ class Session:
         self._started.set()
         if self._tools_changed:
             self._attendant.relist_soon()
+
+    def _endpoint(self) -> AbstractAsyncContextManager[Endpoint]:
+        signals = Signals(self._hear, self._over.set)
+        match parameters_of(self.server):
+            case StdioParameters() as parameters:
+                started, self._launched = self._launched, None
+                return stdio_endpoint(parameters, self._tail, signals, started)
+            case HttpParameters():
+                assert self._http is not None
+                return http_endpoint(self._http, signals)
+        return object_endpoint(self.server.target, signals)
 
     def _hear(self) -> None:
         self._heard += 1
@@ -294,15 +307,19 @@ class Session:
     async def _call(
         self, session: ClientSession, call: Call, on_progress: OnProgress | None
     ) -> Any:
-        tool, request = call.tool, tool_request(call.tool, call.arguments)
-        with Receipt() as sent, ProgressRelay(on_progress, self.server.redact) as progress:
+        tool = call.tool
+        with (
+            self._deliveries.expect() as delivery,
+            ProgressRelay(on_progress, self.server.redact) as progress,
+        ):
+            request = tool_request(tool, call.arguments, delivery.meta)
             try:
                 # Not client.call_tool: it would check the output schema by itself, and lose the
                 # result if it does not fit.
                 result = await call_tool(session, request, self.server, progress.callback)
                 output = output_of(result, f"{self.server.name}:{tool}")
             except MCPError as error:
-                raise await self._translated(error, tool, sent.written) from None
+                raise await self._translated(error, tool, delivery.written) from None
             except ValidationError as error:
                 raise self._error(fault_of_result(error, tool)) from None
             except ValueError as error:  # nested deeper than the SDK can write

@@ -1,29 +1,26 @@
-"""How to reach a server: what `mcp.Client` is given for a program, a URL or a server in memory.
-
-The rule of this file: a program is started, and nothing else is opened; a transport tells when
-anything has come from the server, and when the server's side of it has ended.
-"""
+"""How to reach a server: what `mcp.Client` is given for a program, a URL or an object."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import anyio
+from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCRequest, JSONRPCResponse
 
-from orchestrator.transport import delivery as receipts
-from orchestrator.transport.parameters import HttpParameters, StdioParameters
-from orchestrator.transport.process import Started, kept, start
+from orchestrator.transport.delivery import Deliveries
+from orchestrator.transport.parameters import StdioParameters
+from orchestrator.transport.process import Started, kept, kill, start
 from orchestrator.transport.stderr import StderrTail
 from orchestrator.transport.stdio import Program
 
 if TYPE_CHECKING:
-    from orchestrator.transport.http_client import HttpClient
+    from orchestrator.transport.http_client import HttpConnections
 
 COURTESY_S = 1.0
 
@@ -31,7 +28,7 @@ Notify = Callable[[], None]
 
 
 def _nothing() -> None:
-    """What a server without a process of its own is killed by."""
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,154 +36,143 @@ class Endpoint:
     """How to reach a server.
 
     Attributes:
-        server: What `mcp.Client` is to be given.
-        kill: Ends the program behind it, if there is one, at once.
+        target: What `mcp.Client` takes.
+        deliveries: Which requests were written to it.
+        kill: Ends the program behind it at once, if there is one.
     """
 
-    server: Any
+    target: Any
+    deliveries: Deliveries
     kill: Notify = _nothing
 
 
-async def endpoint_of(
-    target: StdioParameters | HttpParameters | Any,
-    stack: AsyncExitStack,
-    tail: StderrTail,
-    http: HttpClient | None,
-    heard: Notify,
-    on_end: Notify,
-    started: Started | None = None,
-) -> Endpoint:
-    """How to reach a server.
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What an endpoint reports.
+
+    Attributes:
+        heard: Called whenever anything comes from the server.
+        ended: Called when the server has ended the connection and all it sent was read.
+    """
+
+    heard: Notify
+    ended: Notify
+
+
+@asynccontextmanager
+async def stdio_endpoint(
+    parameters: StdioParameters, tail: StderrTail, signals: Signals, started: Started | None = None
+) -> AsyncIterator[Endpoint]:
+    """Reach a program, which ends with the block.
 
     Args:
-        target: The parameters of a transport, or what else `mcp.Client` takes.
-        stack: Closes what has to outlive the session.
-        tail: Takes what a program says on its stderr.
-        http: The client for it, if it is a URL; None makes one.
-        heard: Is told whenever anything comes from the server.
-        on_end: Is told when the server has ended the connection.
-        started: Its program, if that was started already.
+        parameters: The program.
+        tail: Takes what it writes to its stderr.
+        signals: Its reports.
+        started: The program, if it was started already.
 
     Raises:
-        OSError: Its program cannot be started.
+        OSError: It cannot be started.
     """
-    if isinstance(target, StdioParameters):
-        its = await stack.enter_async_context(kept(started or await start(target)))
-        await stack.enter_async_context(tail.reading(its.stderr))
-        program = Program(target, its, heard)
-        return Endpoint(Watched(program, heard, on_end), program.kill)
-    if isinstance(target, HttpParameters):
-        from mcp.client.streamable_http import streamable_http_client
+    async with (
+        kept(started or await start(parameters)) as program,
+        tail.reading(program.stderr),
+    ):
+        streams = Program(parameters, program, signals.heard).streams()
+        yield _endpoint(streams, signals.ended, kill=partial(kill, program.process))
 
-        from orchestrator.transport.http_client import HttpClient
 
-        client = await stack.enter_async_context((http or HttpClient(target)).session(heard))
-        limit = target.max_message_bytes
-        transport = streamable_http_client(target.url, http_client=client, max_sse_event_size=limit)
-        return Endpoint(Watched(transport, heard, on_end))
+@asynccontextmanager
+async def http_endpoint(connections: HttpConnections, signals: Signals) -> AsyncIterator[Endpoint]:
+    """Reach a URL over connections that several sessions share."""
+    from mcp.client.streamable_http import streamable_http_client
+
+    async with connections.client(signals.heard) as client:
+        parameters = connections.parameters
+        streams = streamable_http_client(
+            parameters.url, http_client=client, max_sse_event_size=parameters.max_message_bytes
+        )
+        yield _endpoint(streams, signals.ended)
+
+
+@asynccontextmanager
+async def object_endpoint(target: Any, signals: Signals) -> AsyncIterator[Endpoint]:
+    """Reach a server in memory, or whatever a transport of the user's own leads to."""
     if hasattr(target, "__aenter__"):
-        return Endpoint(Watched(target, heard, on_end))
-    return Endpoint(target)
+        yield _endpoint(target, signals.ended, heard=signals.heard)
+    else:
+        yield Endpoint(target, Deliveries(observed=False))
 
 
-class Watched:
-    """A transport that tells when it hears, and when it has ended."""
+def _endpoint(
+    streams: AbstractAsyncContextManager[Any],
+    ended: Notify,
+    *,
+    heard: Notify = _nothing,
+    kill: Notify = _nothing,
+) -> Endpoint:
+    deliveries = Deliveries()
 
-    def __init__(self, transport: Any, heard: Notify, on_end: Notify) -> None:
-        self._transport = transport
+    @asynccontextmanager
+    async def observed() -> AsyncIterator[tuple[_Incoming, _Outgoing]]:
+        async with streams as (read, write):
+            yield _Incoming(read, heard, ended), _Outgoing(write, deliveries)
+
+    return Endpoint(observed(), deliveries, kill)
+
+
+class _Incoming(ObjectReceiveStream[Any]):
+    """The messages of a server; reports each and their end."""
+
+    def __init__(self, inner: Any, heard: Notify, ended: Notify) -> None:
+        self._inner = inner
         self._heard = heard
-        self._on_end = on_end
+        self._ended = ended
 
-    async def __aenter__(self) -> tuple[Any, Any]:
-        read, write = await self._transport.__aenter__()
-        return _WatchedStream(read, self._heard, self._on_end), _PromptStream(write)
+    @property
+    def last_context(self) -> Any:
+        """The context in which the SDK handles the last message; None for its own."""
+        return getattr(self._inner, "last_context", None)
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool | None:
-        suppressed: bool | None = await self._transport.__aexit__(kind, error, trace)
-        return suppressed
-
-
-class _WatchedStream:
-    """The stream of what the server says."""
-
-    def __init__(self, stream: Any, heard: Notify, on_end: Notify) -> None:
-        self._stream = stream
-        self._heard = heard
-        self._on_end = on_end
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Any:
+    async def receive(self) -> Any:
         try:
-            message = _with_result_type(await self._stream.__anext__())
-        except StopAsyncIteration:
-            self._on_end()
+            item = await self._inner.receive()
+        except anyio.EndOfStream:
+            self._ended()
             raise
         self._heard()
-        return message
+        message = getattr(item, "message", None)
+        if isinstance(message, JSONRPCResponse):
+            # Protocol 2026-07-28 tells clients to take a missing one for "complete"; the SDK
+            # refuses the result. Before 2026-07-28 the field means nothing.
+            message.result.setdefault("resultType", "complete")
+        return item
 
-    async def __aenter__(self) -> Self:
-        await self._stream.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._stream.__aexit__(kind, error, trace)
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
-def _with_result_type(item: Any) -> Any:
-    """What a server says, and if it is a result without a `resultType`, with the one it means.
+class _Outgoing(ObjectSendStream[SessionMessage]):
+    """The messages to a server; notes which requests were written."""
 
-    Protocol 2026-07-28 wants the field of servers, and of clients that they take a missing one for
-    "complete"; the SDK refuses the result. Before 2026-07-28 the field means nothing.
-    """
-    message = getattr(item, "message", None)
-    if isinstance(message, JSONRPCResponse):
-        message.result.setdefault("resultType", "complete")
-    return item
-
-
-class _PromptStream:
-    """The stream of what the server is told; to tell it that a call was cancelled is tried briefly.
-
-    The SDK tries for 5 s, shielded from cancellation, and holds the caller up for as long: a server
-    that has stopped reading would make every timeout that much longer.
-    """
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
+    def __init__(self, inner: Any, deliveries: Deliveries) -> None:
+        self._inner = inner
+        self._deliveries = deliveries
 
     async def send(self, item: SessionMessage) -> None:
-        if isinstance(item.message, JSONRPCRequest):
-            await self._stream.send(item)
-            receipts.sign()
-        elif getattr(item.message, "method", "") == "notifications/cancelled":
+        message = item.message
+        if isinstance(message, JSONRPCRequest):
+            delivery = self._deliveries.take(message.params)
+            await self._inner.send(item)
+            if delivery is not None:
+                delivery.written = True
+        elif getattr(message, "method", "") == "notifications/cancelled":
+            # The SDK tries for 5 s, shielded from cancellation: where a server has stopped reading,
+            # every timeout would take that much longer.
             with anyio.move_on_after(COURTESY_S):
-                await self._stream.send(item)
+                await self._inner.send(item)
         else:
-            await self._stream.send(item)
+            await self._inner.send(item)
 
-    async def __aenter__(self) -> Self:
-        await self._stream.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._stream.__aexit__(kind, error, trace)
+    async def aclose(self) -> None:
+        await self._inner.aclose()

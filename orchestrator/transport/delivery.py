@@ -1,48 +1,67 @@
-"""Whether the request of a call has left us: what its failure means depends on it.
+"""Whether the request of a call was written: what the failure of the call means depends on it.
 
-The rule of this file: whoever makes a call asks for a receipt, and the stream that has written its
-request signs it; the SDK, which stands between them, passes nothing on.
+The SDK has no way to ask a stream what became of a request. So a request carries a ticket in its
+`_meta`, and the stream that writes it takes the ticket off and notes the delivery.
 """
 
 from __future__ import annotations
 
-from contextvars import ContextVar
-from types import TracebackType
-from typing import Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 from orchestrator.errors import CallError
 
-_expected: ContextVar[Receipt | None] = ContextVar("_expected", default=None)
+TICKET = "io.orchestrator/ticket"
 
 
 class NotExecutedError(CallError):
     """A call that failed and was certainly not executed: another session can make it."""
 
 
-class Receipt:
-    """A receipt for the request that is sent in its block.
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """What became of one request.
 
     Attributes:
+        meta: The `_meta` of the request; None if no stream looks for tickets.
         written: Whether the request was written; from then on the server may have executed it.
     """
 
-    def __init__(self) -> None:
-        self.written = False
-
-    def __enter__(self) -> Self:
-        self._token = _expected.set(self)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        _expected.reset(self._token)
+    meta: dict[str, int] | None
+    written: bool = False
 
 
-def sign() -> None:
-    """Note that the request of the call that is being made was written."""
-    if (expected := _expected.get()) is not None:
-        expected.written = True
+class Deliveries:
+    """The deliveries of one session.
+
+    Args:
+        observed: Whether a stream takes the tickets off. A server in memory has none, and would
+            see them.
+    """
+
+    def __init__(self, *, observed: bool = True) -> None:
+        self._observed = observed
+        self._expected: dict[int, Delivery] = {}
+        self._last = 0
+
+    @contextmanager
+    def expect(self) -> Iterator[Delivery]:
+        """The delivery of the request that is sent in the block, in one round or several."""
+        self._last = ticket = self._last + 1
+        self._expected[ticket] = delivery = Delivery({TICKET: ticket} if self._observed else None)
+        try:
+            yield delivery
+        finally:
+            del self._expected[ticket]
+
+    def take(self, params: dict[str, Any] | None) -> Delivery | None:
+        """The delivery of a request with these parameters, whose ticket is removed."""
+        meta = (params or {}).get("_meta")
+        if params is None or not meta or TICKET not in meta:
+            return None
+        ticket = meta.pop(TICKET)
+        if not meta:
+            del params["_meta"]
+        return self._expected.get(ticket)

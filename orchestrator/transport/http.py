@@ -1,7 +1,6 @@
-"""HTTP: failures that stay with the request they belong to.
+"""HTTP whose failures stay with their request, as JSON-RPC errors that answer it.
 
-The rule of this file: whatever goes wrong on the wire becomes a JSON-RPC error that answers one
-request. The SDK would let it cancel the whole session.
+An exception would cancel the whole session: the SDK raises it in the session's own task group.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import json
 import logging
 from collections.abc import Callable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Self
@@ -33,27 +31,12 @@ _CODED = (b"content-encoding", b"content-length", b"transfer-encoding")
 NOTIFICATION_TIMEOUT_S = 2.0
 # How long what follows an answer may take; it is the end of the body as a rule.
 DRAIN_S = 0.1
-# The extension of a request that says for which session it is.
-SESSION = "orchestrator.session"
 
 Notify = Callable[[], None]
 
 
 def _nothing() -> None:
-    """What is told where nobody listens."""
-
-
-@dataclass(frozen=True, slots=True)
-class HttpSession:
-    """What belongs to one session of a client that several share.
-
-    Attributes:
-        heard: Is told whenever anything comes for it.
-        cookies: What the server has given it; they may say which of many machines knows it.
-    """
-
-    heard: Notify = _nothing
-    cookies: httpx2.Cookies = field(default_factory=httpx2.Cookies)
+    pass
 
 
 class ContainedTransport(httpx2.AsyncBaseTransport):
@@ -64,13 +47,17 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
     became of it.
 
     Args:
-        inner: Sends the requests.
+        inner: Sends the requests. It is not closed here.
         limit: How long a JSON answer may be, bytes.
+        heard: Called whenever anything comes.
     """
 
-    def __init__(self, inner: httpx2.AsyncBaseTransport, limit: int) -> None:
+    def __init__(
+        self, inner: httpx2.AsyncBaseTransport, limit: int, heard: Notify = _nothing
+    ) -> None:
         self._inner = inner
         self._limit = limit
+        self._heard = heard
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request; bounded for notifications and for the end of a session."""
@@ -79,46 +66,33 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
             limit_s = NOTIFICATION_TIMEOUT_S
             bounds = {**request.extensions.get("timeout", {}), "read": limit_s, "pool": limit_s}
             request.extensions["timeout"] = bounds
-        session: HttpSession = request.extensions.get(SESSION) or HttpSession()
         try:
-            response = await self._sent(request, session)
+            response = await self._inner.handle_async_request(request)
+            self._heard()
+            response.request = request
             if asks and response.status_code >= 400:
-                return await _explained(request, response)
+                return await _explained(response)
             if _is_json(response):  # here: where the SDK reads it, a failure ends the session
-                return await self._whole(response, session.heard)
+                return await self._whole(response)
         except httpx2.RequestError as failure:
             message = f"{type(failure).__name__}: {failure}".rstrip(": ")
             if request.method == "DELETE":  # with its server, the session is over too
                 return httpx2.Response(204)
             facts = {"unreachable" if isinstance(failure, _NOT_SENT) else "lost": True}
-            return _error_response(503, HTTP_ERROR, message, facts)
+            return _error_response(503, _error(HTTP_ERROR, message, facts))
         assert isinstance(response.stream, httpx2.AsyncByteStream)
-        response.stream = _ContainedStream(response.stream, session.heard)
+        response.stream = _ContainedStream(response.stream, self._heard)
         return response
 
-    async def _sent(self, request: httpx2.Request, session: HttpSession) -> httpx2.Response:
-        """The response to a request, which takes and brings the cookies of its session."""
-        session.cookies.set_cookie_header(request)
-        response = await self._inner.handle_async_request(request)
-        session.heard()
-        response.request = request
-        session.cookies.extract_cookies(response)
-        return response
-
-    async def _whole(self, response: httpx2.Response, heard: Notify) -> httpx2.Response:
+    async def _whole(self, response: httpx2.Response) -> httpx2.Response:
         """The response with its body, or an error in the place of one that is too large."""
-        body, size = await _read(response, self._limit, heard)
+        body, size = await _read(response, self._limit, self._heard)
         if size > self._limit:
-            error = too_large(size, self._limit)
-            return httpx2.Response(502, json={"jsonrpc": "2.0", "id": None, "error": error})
+            return _error_response(502, too_large(size, self._limit), _cookies(response))
         headers = [
             (name, value) for name, value in response.headers.raw if name.lower() not in _CODED
         ]
         return httpx2.Response(response.status_code, headers=headers, content=body)
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._inner.aclose()
 
 
 def _is_request(request: httpx2.Request) -> bool:
@@ -163,25 +137,29 @@ async def _read(
     return b"".join(parts), size
 
 
-async def _explained(request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
+async def _explained(response: httpx2.Response) -> httpx2.Response:
     """The JSON-RPC error in the body, or else one of our own, with the status."""
     body = b""
     with suppress(httpx2.RequestError):  # the status says enough
         body, _ = await _read(response, MAX_ERROR_BYTES)
+    return _error_response(response.status_code, _error_in(response, body), _cookies(response))
+
+
+def _error_in(response: httpx2.Response, body: bytes) -> dict[str, Any]:
     facts: dict[str, Any] = {"http_status": response.status_code}
     wait_s = retry_after_s(response.headers.get("retry-after", ""), datetime.now(UTC))
     if wait_s is not None:
         facts["retry_after_s"] = wait_s
-    if "mcp-session-id" in request.headers:
+    if "mcp-session-id" in response.request.headers:
         facts["had_session"] = True
     if (said := _json_rpc_error(body)) is not None:
         code, message, data = said
-        return _error_response(response.status_code, code, message, facts, data)
+        return _error(code, message, facts, data)
     text = body.decode(errors="replace").strip()[:MAX_ERROR_BODY]
     if text and "<html" not in text[:200].lower():
         facts["body"] = text
     message = f"HTTP {response.status_code} {response.reason_phrase}".strip()
-    return _error_response(response.status_code, HTTP_ERROR, message, facts)
+    return _error(HTTP_ERROR, message, facts)
 
 
 def retry_after_s(value: str, now: datetime) -> float | None:
@@ -204,12 +182,21 @@ def _json_rpc_error(body: bytes) -> tuple[int, str, Any] | None:
     return None
 
 
-def _error_response(
-    status: int, code: int, message: str, facts: dict[str, Any], data: Any = None
-) -> httpx2.Response:
+def _error(code: int, message: str, facts: dict[str, Any], data: Any = None) -> dict[str, Any]:
     theirs = data if isinstance(data, dict) else {} if data is None else {"data": data}
-    error = {"code": code, "message": message, "data": {**theirs, HTTP_FACTS: facts}}
-    return httpx2.Response(status, json={"jsonrpc": "2.0", "id": None, "error": error})
+    return {"code": code, "message": message, "data": {**theirs, HTTP_FACTS: facts}}
+
+
+def _error_response(
+    status: int, error: dict[str, Any], headers: list[tuple[bytes, bytes]] | None = None
+) -> httpx2.Response:
+    body = {"jsonrpc": "2.0", "id": None, "error": error}
+    return httpx2.Response(status, headers=headers, json=body)
+
+
+def _cookies(response: httpx2.Response) -> list[tuple[bytes, bytes]]:
+    """Its cookies, for the response in its place: they may say which machine has the session."""
+    return [(name, value) for name, value in response.headers.raw if name.lower() == b"set-cookie"]
 
 
 class _ContainedStream(httpx2.AsyncByteStream):

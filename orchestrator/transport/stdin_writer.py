@@ -1,7 +1,7 @@
-"""What a program is told over its stdin: whole messages, in the order in which they were sent.
+"""Writes whole messages to the stdin of a program, in the order in which they are sent.
 
-The rule of this file: a message is written at once by whoever sends it, as far as the pipe takes
-it; only what is left waits for the writer, and is written whole even if its sender is cancelled.
+`send` writes as much as the pipe takes at once. Only the rest waits for the writer task, which
+writes it even if the sender is cancelled: half a message would garble the next one.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 from collections import deque
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
 import anyio
+from anyio.abc import ObjectSendStream
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCMessage, JSONRPCNotification, JSONRPCRequest
 
@@ -28,12 +27,15 @@ class _Rest:
     done: anyio.Event = field(default_factory=anyio.Event)
 
 
-class StdinWriter:
-    """The stream of what a program is told; a message that was sent has been written.
+class StdinWriter(ObjectSendStream[SessionMessage]):
+    """The stream of messages to a program; once `send` returns, the message is written.
 
     Args:
-        pipe: The end of its stdin that is written to, which does not block. It is closed here.
-        asked: Where the requests that are sent are noted.
+        pipe: Our end of its stdin, which does not block. `write` closes it.
+        asked: Takes the ids of the requests that are sent.
+
+    Attributes:
+        ended: Set when nothing is written any more.
     """
 
     def __init__(self, pipe: int, asked: set[Id]) -> None:
@@ -43,14 +45,14 @@ class StdinWriter:
         self._more = anyio.Event()
         self._is_open = True
         self._has_ended = False
-        self._ended = anyio.Event()
+        self.ended = anyio.Event()
 
     async def send(self, item: SessionMessage) -> None:
-        """Have a message written.
+        """Write a message.
 
         Raises:
-            ClosedResourceError: It was closed.
-            BrokenResourceError: The program does not take it.
+            ClosedResourceError: The stream was closed.
+            BrokenResourceError: The program no longer reads.
         """
         message = item.message
         text = message.model_dump_json(by_alias=True, exclude_unset=True)
@@ -71,7 +73,7 @@ class StdinWriter:
             self._asked.discard((message.params or {}).get("requestId", ""))
 
     def _written(self, data: memoryview) -> memoryview:
-        """Write as much as the pipe takes; gives the rest."""
+        """Write as much as the pipe takes and return the rest."""
         try:
             return data[os.write(self._pipe, data) :]
         except OSError:  # it takes nothing now, or nothing any more: the writer will find out
@@ -85,10 +87,10 @@ class StdinWriter:
             raise anyio.BrokenResourceError
 
     async def write(self) -> None:
-        """Write what is left of messages, until the outbox is closed or the program ends.
+        """Write the rests of messages until the stream is closed and all is written.
 
         Raises:
-            OSError: The program does not take anything any more.
+            OSError: The program no longer reads.
         """
         try:
             while self._rests or self._is_open:
@@ -102,7 +104,7 @@ class StdinWriter:
             os.close(self._pipe)
             for rest in self._rests:
                 rest.done.set()
-            self._ended.set()
+            self.ended.set()
 
     async def _write_first(self) -> None:
         rest = self._rests[0]
@@ -115,26 +117,7 @@ class StdinWriter:
         self._rests.popleft()
         rest.done.set()
 
-    async def ended(self) -> None:
-        """Wait until nothing is written any more."""
-        await self._ended.wait()
-
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Send no more; what was sent is still written."""
         self._is_open = False
         self._more.set()
-
-    async def aclose(self) -> None:
-        """The same."""
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

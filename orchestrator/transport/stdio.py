@@ -1,16 +1,13 @@
-"""A program that is spoken to over its stdin and stdout: what it says and is told, in messages.
+"""A transport over the stdin and stdout of a program.
 
-The rule of this file: a message costs time in proportion to its length.
-
-The SDK's transport has no limit for a message, and takes quadratic time for a long one.
+The SDK's own has no limit for a message, and takes quadratic time for a long one.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from types import TracebackType
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream, Process
@@ -25,7 +22,7 @@ from mcp.types import (
 
 from orchestrator.transport.framing import Lines, TooLong, too_large
 from orchestrator.transport.parameters import StdioParameters
-from orchestrator.transport.process import GONE, Started, drain, end, kill
+from orchestrator.transport.process import GONE, Started, drain, end
 from orchestrator.transport.stdin_writer import Id, StdinWriter
 
 logger = logging.getLogger("orchestrator.stdio")
@@ -40,59 +37,42 @@ FLUSH_S = 0.5
 
 
 class Program:
-    """A transport for `mcp.Client`.
+    """A program that was started, as a transport for `mcp.Client`.
 
     Args:
         parameters: Its label, and how long its messages may be.
-        started: The program, which is taken when the transport is entered.
-        heard: Is told whenever it says anything at all.
+        started: The program. Once its streams are open, they end it.
+        heard: Called whenever it writes anything at all.
     """
 
     def __init__(self, parameters: StdioParameters, started: Started, heard: Notify) -> None:
         self._parameters = parameters
         self._started = started
         self._heard = heard
-        self._running: AbstractAsyncContextManager[Streams] | None = None
         self._asked: set[Id] = set()
 
-    async def __aenter__(self) -> Streams:
-        self._running = self._run()
-        return await self._running.__aenter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool | None:
-        assert self._running is not None
-        return await self._running.__aexit__(kind, error, trace)
-
-    def kill(self) -> None:
-        """End it and its children at once."""
-        kill(self._started.process)
-
     @asynccontextmanager
-    async def _run(self) -> AsyncIterator[Streams]:
+    async def streams(self) -> AsyncIterator[Streams]:
+        """Speak with it; it is given time to end, and ends with the block."""
         process, stdin = self._started.process, self._started.stdin
         # No await until the group is entered: a cancellation would leave the process behind.
         self._started.is_taken = True
         writing = anyio.CancelScope()
         say, said = anyio.create_memory_object_stream[SessionMessage | Exception](READ_AHEAD)
-        outbox = StdinWriter(stdin, self._asked)
+        writer = StdinWriter(stdin, self._asked)
         async with anyio.create_task_group() as group:
             group.start_soon(self._read, process, say)
-            group.start_soon(self._write, outbox, say, writing)
+            group.start_soon(self._write, writer, say, writing)
             try:
-                yield said, outbox
+                yield said, writer
             finally:
                 with anyio.CancelScope(shield=True):  # every wait in it is bounded
                     said.close()
-                    outbox.close()
+                    await writer.aclose()
                     with anyio.move_on_after(FLUSH_S):
-                        await outbox.ended()
+                        await writer.ended.wait()
                     writing.cancel()  # which closes its stdin, in any case
-                    await outbox.ended()
+                    await writer.ended.wait()
                     await end(process)
                 group.cancel_scope.cancel()
 
@@ -147,13 +127,13 @@ class Program:
 
     async def _write(
         self,
-        outbox: StdinWriter,
+        writer: StdinWriter,
         say: ObjectSendStream[SessionMessage | Exception],
         writing: anyio.CancelScope,
     ) -> None:
         try:
             with writing:
-                await outbox.write()
+                await writer.write()
         except OSError:  # it may live on, but nobody can speak to it: the session has ended
             await say.aclose()
 

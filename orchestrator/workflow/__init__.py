@@ -2,9 +2,12 @@
 
 Rule: a `Workflow` that exists is valid; making one is O(n + e) in tasks and dependencies.
 
-- `normalize` ends synonyms, `model` is the file, `compile` checks it, `plan` is what a run follows.
+- `normalize` ends synonyms, `model`, `task` and `policies` are the file, `compile` checks what it
+  refers to, `plan` is what a run follows.
+- `inputs` checks the values given for a run.
 - `graph` holds the algorithms on the dependency graph.
-- `source_map` and `fixes` place a problem in its file and propose a patch.
+- `source_map` and `fixes` place a problem in its file and propose a patch; `recovery` cuts mistakes
+  out, so that the rest can be checked.
 """
 
 from __future__ import annotations
@@ -18,4 +21,5 @@ __all__ = [
     "policies",
     "recovery",
     "source_map",
+    "task",
 ]

@@ -1,258 +1,264 @@
-"""Everything that can be known to be wrong with a workflow before a server is asked.
+"""Compiles everything in a workflow that can hold a reference, and checks what it refers to.
 
-The rule of this file: it reads data that may be wrong in any way, raises nothing, and reports all
-that it finds at once. What it compiles on the way is kept for the plan.
+The data may be wrong in any way: whatever is found is reported, and nothing is raised.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from orchestrator.documents.jsonpath import Path
+from orchestrator.documents.jsonpath import Path, describe
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.suggest import certain, nearest
+from orchestrator.documents.text import quoted
 from orchestrator.errors import Code, Problem
 from orchestrator.expressions.references import Compiler, ReferenceSyntaxError, split
-from orchestrator.expressions.scope import Reference, ScopeKey
-from orchestrator.expressions.templates import EMPTY, Computed, Literal, Template, Text
+from orchestrator.expressions.scope import ScopeKey
+from orchestrator.expressions.templates import EMPTY, Literal, Template, Text
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.fixes import Fixes, as_expression, piece_of, unquoted
 from orchestrator.workflow.normalize import task_of
-from orchestrator.workflow.plan import Checked, CompiledTask
+
+if TYPE_CHECKING:
+    from orchestrator.workflow.graph import Graph
 
 MAX_SUGGESTIONS = 25
-_NOTHING_MORE: frozenset[str] = frozenset()
 _ITEM = frozenset({"ITEM", "INDEX"})
 _ERROR = frozenset({"ERROR"})
 
 
-def check(workflow: Mapping[str, Any]) -> tuple[Checked, list[Problem]]:
-    """Check all that a workflow refers to. The data may be wrong in any way; nothing is raised."""
-    checker = _Checker(workflow)
-    checker.run()
-    return checker.checked, checker.problems
+@dataclass(slots=True)
+class CompiledTask:
+    """The templates of one task; `whole` as in `CallTemplate`."""
+
+    arguments: Template = EMPTY
+    whole: tuple[Path, ...] = ()
+    when: Template | None = None
+    for_each: Template | None = None
+    locks: list[tuple[Template, bool]] = field(default_factory=list)  # and whether it is per item
+    fallback_value: Template = EMPTY
+    fallback_arguments: Template = EMPTY
+    fallback_whole: tuple[Path, ...] = ()
 
 
-class _Checker:
+@dataclass(slots=True)
+class CompiledWorkflow:
+    """The templates and the graph of a workflow, as far as they could be made."""
+
+    tasks: dict[str, CompiledTask] = field(default_factory=dict)
+    dependencies: dict[str, dict[str, None]] = field(default_factory=dict)
+    output: Template | None = None
+    graph: Graph | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """Where a value is: its path, its task, and the roots without a name that it can read."""
+
+    path: Path
+    task: str | None = None
+    readable: frozenset[str] = frozenset()
+
+    def below(self, *steps: str | int, readable: frozenset[str] = frozenset()) -> _Site:
+        return replace(self, path=(*self.path, *steps), readable=readable)
+
+    def problem(self, code: Code, message: str, hint: str = "", text: str = "") -> Problem:
+        return Problem(code, message, pointer(*self.path), self.task, (), hint, text=text)
+
+
+def compile_workflow(workflow: Mapping[str, Any]) -> tuple[CompiledWorkflow, list[Problem]]:
+    """Compile a workflow in its canonical form; with everything that is wrong with what it reads.
+
+    Returns:
+        What was compiled, which is complete if there are no problems, and the problems.
+    """
+    compiler = _WorkflowCompiler(workflow)
+    compiler.run()
+    return compiler.compiled, compiler.problems
+
+
+class _WorkflowCompiler:
     def __init__(self, workflow: Mapping[str, Any]) -> None:
-        tasks = workflow.get("tasks")
-        self.workflow = workflow
-        self.tasks = tasks if isinstance(tasks, list) else []
-        inputs = workflow.get("inputs")
-        self.inputs: Mapping[str, Any] = inputs if isinstance(inputs, Mapping) else {}
-        self.checked = Checked()
+        tasks, inputs = workflow.get("tasks"), workflow.get("inputs")
+        self.compiled = CompiledWorkflow()
         self.problems: list[Problem] = []
-        self.ids: dict[str, int] = {}
-        self.suggestions = MAX_SUGGESTIONS
-        self.mends = Fixes()
+        self._workflow = workflow
+        self._tasks = tasks if isinstance(tasks, list) else []
+        self._inputs: Mapping[str, Any] = inputs if isinstance(inputs, Mapping) else {}
+        self._ids: dict[str, int] = {}
+        self._suggestions = MAX_SUGGESTIONS
+        self._fixes = Fixes()
 
     def run(self) -> None:
         self._index_tasks()
-        for index, task in enumerate(self.tasks):
+        for index, task in enumerate(self._tasks):
             if isinstance(task, Mapping):
                 self._task(index, task)
-        if self.workflow.get("output") is not None:
-            self._output(self.workflow["output"])
+        if (output := self._workflow.get("output")) is not None:
+            self.compiled.output = self._compile(output, _Site(("output",)))[0]
         for name in ("name", "description", "inputs"):
-            self._must_be_json(self.workflow.get(name), (name,))
-        self.problems += input_problems(self.inputs)
-        self.problems = self.mends.apply(self.problems, self.workflow)
-        self.checked.graph = graphs.build(self.checked.dependencies)
-        for cycle in graphs.cycles(self.checked.graph):
-            where = pointer("tasks", self.ids[cycle[0]])
-            message = f"these tasks wait for each other: {' -> '.join(cycle)}"
-            hint = "take one of the references or depends_on away"
-            self.problems.append(Problem("cycle", message, where, cycle[0], (), hint))
+            self._must_be_json(self._workflow.get(name), name)
+        self.problems += _input_problems(self._inputs)
+        self.problems = self._fixes.apply(self.problems, self._workflow)
+        self.compiled.graph = graphs.build(self.compiled.dependencies)
+        for cycle in graphs.cycles(self.compiled.graph):
+            site = _Site(("tasks", self._ids[cycle[0]]), cycle[0])
+            message = f"dependency cycle: {' -> '.join(cycle)}"
+            hint = "remove one of these references or depends_on"
+            self.problems.append(site.problem("cycle", message, hint))
 
     def _index_tasks(self) -> None:
-        for index, task in enumerate(self.tasks):
+        for index, task in enumerate(self._tasks):
             identifier = task_of(task)
             if identifier is None:
                 continue
-            if identifier in self.ids:
-                message = (
-                    f"the id {identifier!r} is taken by task number {self.ids[identifier] + 1}"
-                )
-                where = pointer("tasks", index, "id")
-                self.problems.append(Problem("duplicate_id", message, where, identifier))
+            if identifier in self._ids:
+                number = self._ids[identifier] + 1
+                message = f"duplicate id {quoted(identifier)}, already used by task number {number}"
+                site = _Site(("tasks", index, "id"), identifier)
+                self.problems.append(site.problem("duplicate_id", message))
             else:
-                self.ids[identifier] = index
-                self.checked.dependencies[identifier] = {}
+                self._ids[identifier] = index
+                self.compiled.dependencies[identifier] = {}
 
     def _task(self, index: int, task: Mapping[str, Any]) -> None:
         identifier = task_of(task)
-        at: Path = ("tasks", index)
-        item = _ITEM if task.get("for_each") is not None else _NOTHING_MORE
+        site = _Site(("tasks", index), identifier)
+        readable = _ITEM if task.get("for_each") is not None else frozenset()
         compiled = CompiledTask()
-        compiled.arguments, compiled.whole = self._arguments(task, at, identifier, item)
-        self._conditions(task, at, identifier, compiled)
-        self._locks(task, at, identifier, compiled, item)
+        compiled.arguments, compiled.whole = self._arguments(task, site, readable)
+        self._conditions(task, site, compiled)
+        for position, lock in enumerate(_items(task.get("locks"))):
+            self._lock(lock, site.below("locks", position, readable=readable), compiled)
         if isinstance(fallback := task.get("fallback"), Mapping):
-            self._fallback(fallback, (*at, "fallback"), identifier, compiled)
-        if identifier is not None and self.ids[identifier] == index:
-            self.checked.compiled[identifier] = compiled
-        needs = task.get("depends_on", [])
-        for position, needed in enumerate(needs if isinstance(needs, list) else []):
+            at = site.below("fallback")
+            value_at = at.below("value", readable=_ERROR)
+            compiled.fallback_value = self._compile(fallback.get("value"), value_at)[0]
+            template, whole = self._arguments(fallback, at, _ERROR)
+            compiled.fallback_arguments, compiled.fallback_whole = template, whole
+        if identifier is not None and self._ids[identifier] == index:
+            self.compiled.tasks[identifier] = compiled
+        for position, needed in enumerate(_items(task.get("depends_on"))):
             if isinstance(needed, str):
-                place = ScopeKey("OUTPUT", needed)
-                self._place(place, needed, (*at, "depends_on", position), identifier)
+                key = ScopeKey("OUTPUT", needed)
+                self._check_key(key, needed, site.below("depends_on", position))
+
+    def _compile(self, value: Any, site: _Site) -> tuple[Template, Compiler]:
+        compiler = Compiler()
+        template = compiler.compile(value)
+        self._collect(compiler, site)
+        return template, compiler
 
     def _arguments(
-        self, holder: Mapping[str, Any], at: Path, task: str | None, more: frozenset[str]
+        self, holder: Mapping[str, Any], site: _Site, readable: frozenset[str]
     ) -> tuple[Template, tuple[Path, ...]]:
-        arguments = holder.get("arguments", {})
-        if not isinstance(arguments, Mapping):
+        if not isinstance(arguments := holder.get("arguments", {}), Mapping):
             return EMPTY, ()
-        compiler = Compiler()
-        template = compiler.compile(arguments)
-        self._references(compiler, (*at, "arguments"), task, more)
+        template, compiler = self._compile(arguments, site.below("arguments", readable=readable))
         return template, tuple(compiler.whole)
 
-    def _conditions(
-        self, task: Mapping[str, Any], at: Path, identifier: str | None, compiled: CompiledTask
-    ) -> None:
+    def _conditions(self, task: Mapping[str, Any], site: _Site, compiled: CompiledTask) -> None:
         when, each = task.get("when", True), task.get("for_each")
         if isinstance(when, str):
             compiler = Compiler()
             compiled.when = compiler.condition(when)
-            self._references(compiler, (*at, "when"), identifier)
+            self._collect(compiler, site.below("when"))
         elif when is False:
             compiled.when = Literal(False)
         if isinstance(each, str | list):
-            compiler = Compiler()
-            compiled.for_each = compiler.compile(each)
-            self._references(compiler, (*at, "for_each"), identifier)
-            if isinstance(each, str) and isinstance(compiled.for_each, Literal | Text):
-                self._no_list(each, pointer(*at, "for_each"), identifier, compiler)
+            at = site.below("for_each")
+            compiled.for_each, compiler = self._compile(each, at)
+            is_text = isinstance(compiled.for_each, Literal | Text)
+            if isinstance(each, str) and is_text and not compiler.faults:
+                message = f"expected array or a reference to one, got {describe(each)}"
+                hint = "write $OUTPUT[id], $INPUT.name or ${...}, with nothing around it"
+                self.problems.append(at.problem("wrong_type", message, hint))
 
-    def _no_list(self, text: str, where: str, task: str | None, compiler: Compiler) -> None:
-        if not compiler.faults:
-            message = f"for_each has to be a list, or a reference to one; {text[:60]!r} is text"
-            hint = "write $OUTPUT[id], $INPUT.name or ${...}, and nothing around it"
-            self.problems.append(Problem("wrong_type", message, where, task, (), hint))
+    def _lock(self, lock: Any, site: _Site, compiled: CompiledTask) -> None:
+        name = lock
+        if isinstance(lock, Mapping):
+            name, site = lock.get("name"), site.below("name", readable=site.readable)
+        if isinstance(name, str):
+            template, compiler = self._compile(name, site)
+            read = {key.root for _, found in compiler.found for key in found.places}
+            compiled.locks.append((template, not read.isdisjoint(_ITEM)))
 
-    def _locks(
-        self,
-        task: Mapping[str, Any],
-        at: Path,
-        identifier: str | None,
-        compiled: CompiledTask,
-        item: frozenset[str],
-    ) -> None:
-        locks = task.get("locks", [])
-        for position, lock in enumerate(locks if isinstance(locks, list) else []):
-            name = lock.get("name") if isinstance(lock, Mapping) else lock
-            if isinstance(name, str):
-                below = ("name",) if isinstance(lock, Mapping) else ()
-                compiler = Compiler()
-                template = compiler.compile(name)
-                read = {place.root for _, found in compiler.found for place in found.places}
-                compiled.locks.append((template, not read.isdisjoint(_ITEM)))
-                self._references(compiler, (*at, "locks", position, *below), identifier, item)
-
-    def _fallback(
-        self, fallback: Mapping[str, Any], at: Path, task: str | None, compiled: CompiledTask
-    ) -> None:
-        compiler = Compiler()
-        compiled.fallback_value = compiler.compile(fallback.get("value"))
-        self._references(compiler, (*at, "value"), task, _ERROR)
-        template, whole = self._arguments(fallback, at, task, _ERROR)
-        compiled.fallback_arguments, compiled.fallback_whole = template, whole
-
-    def _output(self, output: Any) -> None:
-        compiler = Compiler()
-        self.checked.output = compiler.compile(output)
-        self._references(compiler, ("output",), None)
-
-    def _references(
-        self,
-        compiler: Compiler,
-        at: Path,
-        task: str | None,
-        more: frozenset[str] = _NOTHING_MORE,
-    ) -> None:
-        """Note what was found; `more` are the roots that mean something here beyond the usual."""
+    def _collect(self, compiler: Compiler, site: _Site) -> None:
+        """Report the faults that a compiler found, and check what it read."""
         for fault in compiler.faults:
-            where = pointer(*at, *fault.path)
-            problem = Problem(fault.code, fault.message, where, task, text=fault.text)
+            problem = site.below(*fault.path).problem(fault.code, fault.message, text=fault.text)
             self.problems.append(problem)
-            for mended in (unquoted(fault.text), as_expression(unquoted(fault.text))):
-                if mended != fault.text and _is_right(mended):
-                    self.mends.note(where, fault.text, mended)
+            for fixed in (unquoted(fault.text), as_expression(unquoted(fault.text))):
+                if fixed != fault.text and _is_right(fixed):
+                    self._fixes.note(problem.path, fault.text, fixed)
         for path, found in compiler.found:
-            for place in found.places:
-                if place.root not in more or place.name is not None:
-                    self._place(place, found, (*at, *path), task)
+            for key in found.places:
+                if key.root not in site.readable or key.name is not None:
+                    self._check_key(key, found.text, site.below(*path))
 
-    def _must_be_json(self, value: Any, at: Path) -> None:
+    def _must_be_json(self, value: Any, name: str) -> None:
         compiler = Compiler()
         compiler.compile(value)
-        faults = [fault for fault in compiler.faults if fault.code == "not_json"]
         self.problems += [
-            Problem(fault.code, fault.message, pointer(*at, *fault.path)) for fault in faults
+            _Site((name, *fault.path)).problem(fault.code, fault.message)
+            for fault in compiler.faults
+            if fault.code == "not_json"
         ]
 
-    def _place(
-        self, place: ScopeKey, found: Reference | Computed | str, at: Path, task: str | None
-    ) -> None:
-        text = found if isinstance(found, str) else found.text
-        where = pointer(*at)
-        match place.root:
-            case "OUTPUT" | "STATUS" | "ERROR" if place.name is not None:
-                if place.name not in self.ids:
-                    message = f"{text!r} names a task {place.name!r} that does not exist"
-                    self._unknown("unknown_task", message, place, text, self.ids, where, task)
-                elif place.name == task:
-                    message = f"{text!r} is a reference of the task to itself: {task} -> {task}"
-                    problem = Problem("self_reference", message, where, task, text=text)
-                    self.problems.append(problem)
-                elif task is not None:
-                    self.checked.dependencies[task][place.name] = None
-            case "INPUT" if place.name is not None and place.name not in self.inputs:
-                message = f"{text!r} names an input {place.name!r} that is not declared"
-                self._unknown("unknown_input", message, place, text, self.inputs, where, task)
+    def _check_key(self, key: ScopeKey, text: str, site: _Site) -> None:
+        """Check that something exists where `text` reads it, and note the dependency."""
+        match key.root:
+            case "OUTPUT" | "STATUS" | "ERROR" if key.name is not None:
+                if key.name not in self._ids:
+                    self._unknown("task", key, text, site, self._ids)
+                elif key.name == site.task:
+                    message = f"{quoted(text)} refers to its own task: {site.task} -> {site.task}"
+                    self.problems.append(site.problem("self_reference", message, text=text))
+                elif site.task is not None:
+                    self.compiled.dependencies[site.task][key.name] = None
+            case "INPUT" if key.name is not None and key.name not in self._inputs:
+                self._unknown("input", key, text, site, self._inputs)
             case "ITEM" | "INDEX":
                 message = (
-                    f"{text!r} means something only in the arguments and locks of a task with "
+                    f"{quoted(text)} is only readable in the arguments and locks of a task with "
                     "for_each"
                 )
-                hint = "to leave items out, filter the list: ${OUTPUT[id][?field > 1]}"
-                problem = Problem("no_item_here", message, where, task, (), hint, text=text)
-                self.problems.append(problem)
-            case "ERROR" if place.name is None:
-                message = f"{text!r} without a task means something only in a fallback"
+                hint = "to skip items, filter the list: ${OUTPUT[id][?field > 1]}"
+                self.problems.append(site.problem("no_item_here", message, hint, text))
+            case "ERROR" if key.name is None:
+                message = f"{quoted(text)} without a task id is only readable in a fallback"
                 hint = "name a task: $ERROR[id]"
-                problem = Problem("no_error_here", message, where, task, (), hint, text=text)
-                self.problems.append(problem)
+                self.problems.append(site.problem("no_error_here", message, hint, text))
 
     def _unknown(
-        self,
-        code: Code,
-        message: str,
-        place: ScopeKey,
-        text: str,
-        known: Mapping[str, Any],
-        where: str,
-        task: str | None,
+        self, what: str, key: ScopeKey, text: str, site: _Site, known: Mapping[str, Any]
     ) -> None:
-        assert place.name is not None
-        name = place.name
-        self.suggestions -= 1
-        near = nearest(name, known) if self.suggestions >= 0 else ()
-        kind = "tasks" if code == "unknown_task" else "inputs"
+        assert key.name is not None
+        name = key.name
+        self._suggestions -= 1  # comparing each name with all others would be quadratic
+        near = nearest(name, known) if self._suggestions >= 0 else ()
         listed = ", ".join(islice(known, 10)) + (", ..." if len(known) > 10 else "")
-        hint = "" if near else f"{kind}: {listed}" if known else f"the workflow has no {kind}"
-        piece, form = (name, "{name}") if text == name else piece_of(text, place.root, name)
-        problem = Problem(code, message, where, task, near, hint, text=piece or text)
-        self.problems.append(problem)
-        if (meant := certain(name, near)) not in (None, task) and piece:
-            self.mends.note(where, piece, form.format(name=meant))
+        all_known = f"{what}s: {listed}" if known else f"the workflow has no {what}s"
+        piece, form = (name, "{name}") if text == name else piece_of(text, key.root, name)
+        code: Code = "unknown_task" if what == "task" else "unknown_input"
+        message = f"unknown {what} {quoted(name)}"
+        if text != name:
+            message += f" in {quoted(text)}"
+        problem = site.problem(code, message, "" if near else all_known, piece or text)
+        self.problems.append(replace(problem, alternatives=near))
+        if (meant := certain(name, near)) not in (None, site.task) and piece:
+            self._fixes.note(problem.path, piece, form.format(name=meant))
+
+
+def _items(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _is_right(text: str) -> bool:
-    """Whether every reference in a text is well-formed."""
+    """Whether every reference in a string is well-formed."""
     try:
         list(split(text))
     except ReferenceSyntaxError:
@@ -260,8 +266,7 @@ def _is_right(text: str) -> bool:
     return True
 
 
-def input_problems(declared: Mapping[str, Any]) -> Iterator[Problem]:
-    """What is wrong with the schemas of the inputs, and with defaults that do not fit them."""
+def _input_problems(declared: Mapping[str, Any]) -> Iterator[Problem]:
     from orchestrator.workflow.inputs import check_schema
 
     for name, schema in declared.items():

@@ -1,15 +1,11 @@
-"""The workflow file as a model: what a workflow and a task can say, and nothing of how it runs.
-
-The rule of this file: a `Workflow` that exists is valid. Making one reports every mistake at once,
-as a `WorkflowError`; the plan that was made on the way is kept with it.
-"""
+"""The workflow file as a model. A `Workflow` that exists is valid, and has its plan."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -25,8 +21,7 @@ from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.parse import read_document
 from orchestrator.documents.validation import problems_of
 from orchestrator.errors import Problem, WorkflowError
-from orchestrator.expressions.references import TASK_ID
-from orchestrator.workflow.compile import check
+from orchestrator.workflow.compile import compile_workflow
 from orchestrator.workflow.normalize import (
     TASK_SYNONYMS,
     WORKFLOW_SYNONYMS,
@@ -35,73 +30,22 @@ from orchestrator.workflow.normalize import (
     owner_of,
 )
 from orchestrator.workflow.plan import Plan, make_plan
-from orchestrator.workflow.policies import (
-    STRICT,
-    TOOL,
-    Fallback,
-    Lock,
-    LockField,
-    Retry,
-    RetryField,
-    RunIf,
-)
+from orchestrator.workflow.policies import STRICT, Fallback, Lock, Retry, Seconds
 from orchestrator.workflow.source_map import located
+from orchestrator.workflow.task import Task
 
 Schedule = Literal["generations", "dataflow"]
 OnError = Literal["continue", "fail_fast"]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class Task(BaseModel):
-    """One tool call of a workflow, or several under `for_each`."""
-
-    model_config = STRICT
-
-    id: str = Field(pattern=rf"^{TASK_ID}$", description="Unique in the workflow.")
-    tool: str = Field(pattern=TOOL, description="server:tool")
-    arguments: dict[str, Any] = Field(
-        default_factory=dict, description="The tool's arguments; references anywhere inside."
-    )
-    depends_on: list[str] = Field(
-        default_factory=list,
-        description="Tasks to wait for, besides those that references imply.",
-    )
-    timeout_s: Seconds | None = Field(
-        None, description="Limit of one attempt, seconds. Default: the server's, then 60."
-    )
-    timeout_resets_on_progress: bool = Field(
-        False, description="Whether progress of the tool starts timeout_s anew, ten times at most."
-    )
-    retry: RetryField = Field(None, description="Attempts in all, or how to retry.")
-    when: Annotated[str, Field(json_schema_extra={"minLength": 1})] | bool = Field(
-        True, description="An expression; false means skipped."
-    )
-    run_if: RunIf = Field(
-        "all_success", description="Which outcomes of its dependencies let the task run."
-    )
-    for_each: list[Any] | Annotated[str, Field(json_schema_extra={"pattern": "\\$"})] | None = (
-        Field(None, description="A list, or a reference to one: one call per item.")
-    )
-    max_parallel: int | None = Field(
-        None, ge=1, description="Items of for_each in flight at a time."
-    )
-    fallback: Fallback | None = Field(
-        None, description="What stands in for the output if the task fails."
-    )
-    critical: bool = Field(False, description="Its failure cancels the run.")
-    locks: list[LockField] = Field(
-        default_factory=list, description="Names held while the task runs."
-    )
 
 
 class Workflow(BaseModel):
     """A plan of tool calls, valid by construction.
 
-    Made from a file with `Workflow.load`, from a dict with `Workflow.model_validate` or from
+    Made from a file with `Workflow.load`, from a dict with `Workflow.model_validate`, or from
     keyword arguments. `to_dict` gives the canonical form.
 
     Raises:
-        WorkflowError: With every mistake that was found.
+        WorkflowError: With every mistake in it.
     """
 
     model_config = STRICT
@@ -147,16 +91,17 @@ class Workflow(BaseModel):
             workflow = handler(canonical)
         except ValidationError as error:
             problems += problems_of(error, canonical, FIELDS, partial(owner_of, canonical))
-        checked, found = check(canonical)
-        problems += found
-        if problems:
+        # The raw data is compiled, not the model: a field of the wrong type would otherwise hide
+        # what is wrong in the rest of its task, since pydantic gives no part of an invalid model.
+        compiled, found = compile_workflow(canonical)
+        if problems := problems + found:
             raise WorkflowError(source, as_written(problems, plain))
-        workflow._plan = make_plan(workflow.tasks, checked)
+        workflow._plan = make_plan(workflow.tasks, compiled)
         return workflow
 
     @classmethod
     def load(cls, source: str | Path | Mapping[str, Any] | Workflow) -> Workflow:
-        """A workflow from a JSON or YAML file, a dict, or a workflow that is one already.
+        """A workflow from a JSON or YAML file or a dict; a `Workflow` is given back as it is.
 
         Raises:
             WorkflowError: The file cannot be read, or is wrong; with every mistake in it.
@@ -186,16 +131,16 @@ class Workflow(BaseModel):
 
     @property
     def source(self) -> Path | None:
-        """The file that it was loaded from; None if it was made of data."""
+        """The file it was loaded from; None if it was made from data."""
         return self._source
 
     def to_dict(self) -> dict[str, Any]:
-        """The workflow in its one canonical form, without what is at its default."""
+        """The workflow in its canonical form, without fields that have their default."""
         return self.model_dump(mode="json", exclude_defaults=True) | {"name": self.name}
 
 
 def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The data with tasks that are `Task` objects as dicts, so that all is checked one way."""
+    """The data with `Task` objects as dicts, so that everything is checked in one way."""
     plain = dict(data)
     if isinstance(tasks := plain.get("tasks"), list | tuple):
         plain["tasks"] = [
@@ -215,7 +160,7 @@ FIELDS = {
 
 
 def workflow_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of the workflow file, with the synonyms as deprecated."""
+    """The JSON Schema (draft 2020-12) of the workflow file; synonyms are marked as deprecated."""
     schema = Workflow.model_json_schema(mode="validation")
     task = schema["$defs"]["Task"]
     for synonyms, target in ((WORKFLOW_SYNONYMS, schema), (TASK_SYNONYMS, task)):
@@ -224,6 +169,7 @@ def workflow_schema() -> dict[str, Any]:
             target["properties"][synonym] = target["properties"][field] | described
     schema["properties"]["$schema"] = {"type": "string", "description": "The URL of this schema."}
     schema["required"] = ["tasks"]
+    schema["description"] = "A plan of tool calls."
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "orchestrator workflow",

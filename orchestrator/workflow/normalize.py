@@ -1,6 +1,6 @@
-"""The one canonical form of what people and models write, and the errors in it as they wrote it.
+"""Replaces the synonyms of fields by their canonical names, and maps problems back to the file.
 
-The rule of this file: synonyms end here. Nothing behind it knows that `args` means `arguments`.
+Nothing behind this module knows that `args` means `arguments`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from orchestrator.documents.pointer import pointer, steps
+from orchestrator.documents.pointer import pointer, steps, value_at
 from orchestrator.documents.text import quoted
 from orchestrator.documents.validation import Location
 from orchestrator.errors import Problem
@@ -28,7 +28,7 @@ Names = Callable[[Sequence[str]], Iterable[str]]
 
 
 def canonical_workflow(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
-    """The workflow with its fields under their one name, and what stands twice under two names.
+    """The workflow with canonical field names, and a problem for each field given twice.
 
     `$schema`, which editors put there, is left out.
     """
@@ -53,7 +53,6 @@ def _canonical_task(task: Any, index: int, problems: list[Problem]) -> Any:
 def rename(
     data: Mapping[str, Any], synonyms: Mapping[str, str], at: Location
 ) -> tuple[dict[str, Any], list[Problem]]:
-    """Put each field under its canonical name; a field given under two names is a problem."""
     renamed: dict[str, Any] = {}
     problems: list[Problem] = []
     for name, value in data.items():
@@ -68,10 +67,10 @@ def rename(
 
 
 def as_written(problems: Iterable[Problem], data: Mapping[str, Any]) -> list[Problem]:
-    """The problems in the order of the file, each once, at the names that the file has.
+    """The problems in the order of the file, each once, with the names used in the file.
 
     Args:
-        problems: What was found in the canonical form.
+        problems: Problems with paths in the canonical form.
         data: The workflow as it was given.
     """
     placed: dict[tuple[str, str], Problem] = {}
@@ -82,7 +81,7 @@ def as_written(problems: Iterable[Problem], data: Mapping[str, Any]) -> list[Pro
 
 
 def _order(path: str, data: Any) -> tuple[float, ...]:
-    """Where in the file a path is; what is wrong with the whole file comes last."""
+    """The position of a path in the file; the whole file comes last."""
     order: list[float] = [] if path else [math.inf]
     here = data
     for step in steps(path):
@@ -97,20 +96,17 @@ def _order(path: str, data: Any) -> tuple[float, ...]:
     return tuple(order)
 
 
-def _names(data: Any, steps: Sequence[str]) -> Iterable[str]:
-    """The names in the object that these steps lead to; none if it is no object."""
-    here = data
-    for step in steps:
-        here = here[int(step)] if isinstance(here, list) else here[step]
+def _names(data: Any, where: Sequence[str]) -> Iterable[str]:
+    here = value_at(data, pointer(*where))
     return here if isinstance(here, Mapping) else ()
 
 
 def with_written_names(problem: Problem, names: Names) -> Problem:
-    """A problem of the canonical form, at the names that the file has.
+    """A problem with its paths as the file names them.
 
     Args:
-        problem: The problem; if it has the names of the file already, it stays as it is.
-        names: Gives the names of the members that the object at some place of the file has.
+        problem: The problem. Paths that have the names of the file already stay as they are.
+        names: Gives the property names of the object that some steps lead to in the file.
     """
     path = written(problem.path, names)
     operations = tuple(
@@ -124,7 +120,7 @@ def with_written_names(problem: Problem, names: Names) -> Problem:
 
 
 def written(path: str, names: Names) -> str:
-    """The path with the names that the file has: of two names of one field, the first counts."""
+    """A path with the names used in the file; of two names of one field, the first."""
     where = steps(path)
     if len(where) > 2 and where[0] == "tasks":
         where[2] = _first_name(where[2], names(where[:2]), TASK_SYNONYMS)
@@ -138,13 +134,13 @@ def _first_name(field: str, names: Iterable[str], synonyms: Mapping[str, str]) -
 
 
 def owner_of(data: Mapping[str, Any], location: Location) -> str | None:
-    """The id of the task that a location in a workflow lies in, if it has one."""
+    """The id of the task that a location in a workflow is in, if there is one."""
     if len(location) < 2 or location[0] != "tasks":
         return None
     return task_of(data["tasks"][location[1]])
 
 
 def task_of(data: Any) -> str | None:
-    """The id of a task as it stands in a file, if it has one."""
+    """The id of a task in a workflow file, if it is a string."""
     identifier = data.get("id") if isinstance(data, Mapping) else None
     return identifier if isinstance(identifier, str) else None

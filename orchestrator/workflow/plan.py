@@ -1,23 +1,21 @@
-"""What a run follows: the tasks compiled, the graph, its generations.
-
-The rule of this file: frozen values, made once for a workflow and shared by all its runs.
-"""
+"""What a run follows: the compiled tasks, their graph and its generations, all frozen."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.pointer import pointer
-from orchestrator.expressions.templates import EMPTY, Template
+from orchestrator.expressions.templates import Template
 from orchestrator.workflow import graph as graphs
 
 if TYPE_CHECKING:
+    from orchestrator.workflow.compile import CompiledTask, CompiledWorkflow
     from orchestrator.workflow.graph import Graph
-    from orchestrator.workflow.model import Task
     from orchestrator.workflow.policies import Fallback, Retry, RunIf
+    from orchestrator.workflow.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,7 @@ class CallTemplate:
         target: `server:tool`.
         server: The server, and `tool` the name of the tool there.
         arguments: The template of the arguments.
-        whole: The places in the arguments where a reference stands alone.
+        whole: The paths in the arguments where a reference stands alone.
     """
 
     target: str
@@ -40,12 +38,9 @@ class CallTemplate:
 
 @dataclass(frozen=True, slots=True)
 class LockPlan:
-    """A lock.
+    """A lock: the template of its name, and whether others may hold it at the same time.
 
-    Attributes:
-        name: The template of its name.
-        shared: Whether others may hold it at the same time.
-        of_item: Whether its name reads the item of a `for_each`, so that only items can hold it.
+    `of_item`: the name reads the item of a `for_each`, so that each item holds its own.
     """
 
     name: Template
@@ -55,18 +50,14 @@ class LockPlan:
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """What a task asks for beyond its call. `PLAIN` asks for nothing.
+    """What a task asks for beyond its call, as in the workflow file; `PLAIN` asks for nothing.
 
     Attributes:
-        run_if: Which outcomes of its dependencies let it run.
         when: The condition; None if there is none.
         for_each: The template of the list; None if there is none.
-        max_parallel: How many items are in flight at a time; None = as the run allows.
-        fallback: What stands in if it failed: the template of a value, or a tool; or None.
-        critical: Whether its failure ends the run.
-        locks: What it holds while it runs.
-        retry: How it is repeated; None = not without need.
-        timeout_resets_on_progress: Whether progress starts the timeout anew.
+        max_parallel: How many items run at a time; None = as the run allows.
+        fallback: The template of a value, or a call; None if there is none.
+        retry: None = repeat only a call that was lost, where that is safe.
     """
 
     run_if: RunIf = "all_success"
@@ -86,7 +77,7 @@ _FIELDS = frozenset(Policies.__dataclass_fields__)
 
 @dataclass(frozen=True, slots=True)
 class TaskPlan(CallTemplate):
-    """A task, ready to be decided on.
+    """A compiled task.
 
     Attributes:
         id: Its id.
@@ -120,7 +111,7 @@ class Plan:
         graph: Their graph.
         generations: Its topological generations.
         output: The template of what the run returns, or None for the default.
-        targets: Each tool that may be called, by `server:tool`, where it is named first.
+        targets: Each tool that may be called, by `server:tool`: its first call in the file.
         servers: The servers of these, in the order of the file.
     """
 
@@ -143,7 +134,7 @@ class Plan:
 
     @property
     def calls(self) -> Iterator[tuple[TaskPlan, CallTemplate, str]]:
-        """Each task with each target that it may call, and where the file names it."""
+        """Each task with each call that it may make, and the JSON Pointer to its tool."""
         for task in self.tasks.values():
             for target in task.targets:
                 below = () if target is task else ("fallback",)
@@ -160,89 +151,66 @@ class Plan:
         return [task for task, degree in self.graph.out_degree() if not degree]
 
 
-@dataclass(slots=True)
-class CompiledTask:
-    """The templates of one task."""
-
-    arguments: Template = EMPTY
-    whole: tuple[Path, ...] = ()
-    when: Template | None = None
-    for_each: Template | None = None
-    locks: list[tuple[Template, bool]] = field(default_factory=list)
-    fallback_value: Template = EMPTY
-    fallback_arguments: Template = EMPTY
-    fallback_whole: tuple[Path, ...] = ()
-
-
-@dataclass(slots=True)
-class Checked:
-    """What checking a workflow left behind for its plan."""
-
-    compiled: dict[str, CompiledTask] = field(default_factory=dict)
-    dependencies: dict[str, dict[str, None]] = field(default_factory=dict)
-    output: Template | None = None
-    graph: Graph | None = None
-
-
-def make_plan(tasks: Iterable[Task], checked: Checked) -> Plan:
-    """The plan of a workflow in which `check` found nothing wrong."""
-    assert checked.graph is not None
-    generations = graphs.generations(checked.graph)
+def make_plan(tasks: Iterable[Task], compiled: CompiledWorkflow) -> Plan:
+    """The plan of a workflow that compiled without a problem."""
+    assert compiled.graph is not None
+    generations = graphs.generations(compiled.graph)
     number = {task: index for index, names in enumerate(generations) for task in names}
     plans: dict[str, TaskPlan] = {}
     for index, task in enumerate(tasks):
-        server, _, tool = task.tool.partition(":")
-        compiled = checked.compiled.pop(task.id)
+        templates = compiled.tasks.pop(task.id)
         plans[task.id] = TaskPlan(
-            task.tool,
-            server,
-            tool,
-            compiled.arguments,
-            compiled.whole,
+            *_target(task.tool),
+            templates.arguments,
+            templates.whole,
             task.id,
             index,
-            tuple(checked.dependencies[task.id]),
+            tuple(compiled.dependencies[task.id]),
             task.timeout_s,
             number[task.id],
-            PLAIN if _FIELDS.isdisjoint(task.model_fields_set) else _policies(task, compiled),
+            PLAIN if _FIELDS.isdisjoint(task.model_fields_set) else _policies(task, templates),
         )
     targets: dict[str, CallTemplate] = {}
     for plan in plans.values():
         for target in plan.targets:
             targets.setdefault(target.target, target)
     servers = list(dict.fromkeys(target.server for target in targets.values()))
-    return Plan(plans, checked.graph, generations, checked.output, targets, servers)
+    return Plan(plans, compiled.graph, generations, compiled.output, targets, servers)
 
 
-def _policies(task: Task, compiled: CompiledTask) -> Policies:
+def _target(target: str) -> tuple[str, str, str]:
+    server, _, tool = target.partition(":")
+    return target, server, tool
+
+
+def _policies(task: Task, templates: CompiledTask) -> Policies:
     return Policies(
         task.run_if,
-        compiled.when,
-        compiled.for_each,
+        templates.when,
+        templates.for_each,
         task.max_parallel,
-        _fallback(task.fallback, compiled),
+        _fallback(task.fallback, templates),
         task.critical,
         tuple(
             LockPlan(name, lock.mode == "shared", of_item)
-            for (name, of_item), lock in zip(compiled.locks, task.locks, strict=True)
+            for (name, of_item), lock in zip(templates.locks, task.locks, strict=True)
         ),
         task.retry,
         task.timeout_resets_on_progress,
     )
 
 
-def _fallback(fallback: Fallback | None, compiled: CompiledTask) -> Template | CallTemplate | None:
+def _fallback(fallback: Fallback | None, templates: CompiledTask) -> Template | CallTemplate | None:
     if fallback is None:
         return None
     if fallback.tool is None:
-        return compiled.fallback_value
-    server, _, tool = fallback.tool.partition(":")
-    arguments, whole = compiled.fallback_arguments, compiled.fallback_whole
-    return CallTemplate(fallback.tool, server, tool, arguments, whole)
+        return templates.fallback_value
+    arguments, whole = templates.fallback_arguments, templates.fallback_whole
+    return CallTemplate(*_target(fallback.tool), arguments, whole)
 
 
 def waves(plan: Plan) -> tuple[list[str], dict[str, int]]:
-    """The servers of the tasks that need nothing; and the others, with the generation of each.
+    """The servers of the tasks that depend on nothing; and the others, with their generation.
 
     A fallback's server is not among the first: it is needed only if its task has failed.
     """

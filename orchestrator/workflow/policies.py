@@ -1,7 +1,4 @@
-"""What a task may ask for beyond its call, as it stands in the workflow file.
-
-The rule of this file: models of single policies, valid in themselves; what they do is elsewhere.
-"""
+"""The policies that a task can have around its call, as they stand in a workflow file."""
 
 from __future__ import annotations
 
@@ -22,7 +19,8 @@ from orchestrator.errors import ErrorKind
 
 RunIf = Literal["all_success", "all_done", "any_success", "any_failed"]
 TOOL = r"^[^:\s]+:.+$"
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
@@ -32,9 +30,9 @@ class Retry(BaseModel):
     model_config = STRICT
 
     max_attempts: int = Field(3, ge=1, description="Attempts in all, the first included.")
-    initial_s: Finite = Field(0.5, ge=0, description="Wait before the second attempt, seconds.")
-    factor: Finite = Field(2.0, ge=1, description="What each wait is multiplied by for the next.")
-    max_s: Finite = Field(30.0, ge=0, description="The longest wait, seconds.")
+    initial_s: _Finite = Field(0.5, ge=0, description="Wait before the second attempt, seconds.")
+    factor: _Finite = Field(2.0, ge=1, description="What each wait is multiplied by for the next.")
+    max_s: _Finite = Field(30.0, ge=0, description="The longest wait, seconds.")
     jitter: float = Field(0.1, ge=0, le=1, description="Part of a wait that is random, 0 to 1.")
     on: Annotated[list[ErrorKind], Field(min_length=1)] | None = Field(
         None, description="Only these kinds of error are retried."

@@ -1,7 +1,6 @@
-"""A workflow that is wrong, as far as it is right: so that what else is wrong shows at once.
+"""Cuts the mistakes out of a workflow, so that the rest of it can be checked too.
 
-The rule of this file: as a compiler goes on behind a mistake, each mistake is cut out, and whatever
-is found where something was cut is not told.
+A finding at or around a place that was cut out is not reported.
 """
 
 from __future__ import annotations
@@ -14,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.documents.parse import read_document
-from orchestrator.documents.pointer import pointer, steps
+from orchestrator.documents.pointer import pointer, steps, value_at
+from orchestrator.documents.text import quoted
 from orchestrator.errors import Problem, WorkflowError
-from orchestrator.workflow.fixes import value_at
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.normalize import task_of
 
 MAX_ROUNDS = 8
 _STANDS_IN = "?"
 _UNKNOWN = f'$INPUT["{_STANDS_IN}"]'
-# Behind a mistake in the file these say nothing that matters yet.
-_OF_NO_WEIGHT = frozenset({"unused_input", "tools_not_checked"})
+# Behind a mistake in the file these mean nothing yet.
+_IRRELEVANT = frozenset({"unused_input", "tools_not_checked"})
 _OF_THE_WHOLE_TASK = frozenset({"id", "tool"})
 _TAKING_ANYTHING = frozenset({"arguments", "args", "params", "for_each", "fallback"})
 
@@ -34,8 +33,8 @@ class Recovered:
     """A workflow without its mistakes.
 
     Attributes:
-        workflow: What is left; only to be looked at, and never to be run.
-        cut: Where something was cut out, as JSON Pointers.
+        workflow: What is left. It is only to be checked, never to be run.
+        cut: What was cut out, as JSON Pointers.
     """
 
     workflow: Workflow
@@ -46,11 +45,12 @@ class Recovered:
         return [finding for finding in findings if not self._is_ours(finding)]
 
     def _is_ours(self, finding: Problem) -> bool:
-        if finding.code in _OF_NO_WEIGHT or repr(_STANDS_IN) in finding.message:
+        names_it = any(name in finding.message for name in (repr(_STANDS_IN), quoted(_STANDS_IN)))
+        if finding.code in _IRRELEVANT or names_it:
             return True
         if _UNKNOWN in finding.text or _UNKNOWN in finding.message:
             return True
-        # What is said of the whole file, as of a server that did not start, has no place in it.
+        # A finding about the whole file, such as a server that did not start, has no path.
         return bool(finding.path) and any(_overlap(finding.path, cut) for cut in self.cut)
 
 
@@ -62,7 +62,7 @@ def recover(data: Any, problems: Iterable[Problem]) -> Recovered | None:
     """What is left of a workflow when its mistakes are cut out; None if that is nothing.
 
     Args:
-        data: The workflow as it stands in its file.
+        data: The workflow as it is in its file.
         problems: What is wrong with it.
     """
     if not isinstance(data, Mapping) or not isinstance(data.get("tasks"), list):
@@ -71,7 +71,7 @@ def recover(data: Any, problems: Iterable[Problem]) -> Recovered | None:
     cut: list[str] = []
     for _ in range(MAX_ROUNDS):
         for problem in problems:
-            cut += _mended(left, problem) or [_cut(left, problem)]
+            cut += _renamed(left, problem) or [_cut(left, problem)]
         inputs = left.get("inputs")
         left["inputs"] = {**(inputs if isinstance(inputs, dict) else {}), _STANDS_IN: True}
         try:
@@ -81,20 +81,19 @@ def recover(data: Any, problems: Iterable[Problem]) -> Recovered | None:
     return None
 
 
-def _mended(data: dict[str, Any], problem: Problem) -> list[str]:
-    """Make a name of a field right, where there is no doubt; gives where it stood and stands."""
-    moves = [operation for operation in problem.replacement if operation["op"] == "move"]
+def _renamed(data: dict[str, Any], problem: Problem) -> list[str]:
+    """Correct the name of a field where that is certain; gives its old and its new path."""
     *above, name = steps(problem.path) or [""]
-    with suppress(KeyError, IndexError, TypeError):  # another mistake has taken it away
-        holder = value_at(data, pointer(*above))
-        for move in moves:
+    for move in (operation for operation in problem.replacement if operation["op"] == "move"):
+        with suppress(KeyError, IndexError, TypeError):  # another mistake has removed it
+            holder = value_at(data, pointer(*above))
             holder[steps(move["path"])[-1]] = holder.pop(name)
             return [problem.path, move["path"]]
     return []
 
 
 def _cut(data: dict[str, Any], problem: Problem) -> str:
-    """Cut a mistake out; gives where."""
+    """Cut a mistake out; gives the path of what was cut."""
     path = steps(problem.path)
     if len(path) < 2 or path[0] not in ("tasks", "inputs"):
         data.pop(path[0] if path else "", None)
@@ -108,35 +107,27 @@ def _cut(data: dict[str, Any], problem: Problem) -> str:
     if is_whole or (len(path) == 3 and path[2] not in task):
         data["tasks"][index] = _stand_in(data, index)
         return pointer("tasks", index)
-    if len(path) == 3:
-        del task[path[2]]
-    else:
-        _replace(task, path[2:])
+    below_field = len(path) > 3 and path[2] in _TAKING_ANYTHING
+    if not below_field or not _put_unknown(task, path[2:]):
+        task.pop(path[2], None)
     return problem.path
 
 
-def _replace(task: dict[str, Any], path: list[str]) -> None:
-    """Put what is not known in the place of a value, or leave the field out if that does not do."""
-    if path[0] not in _TAKING_ANYTHING or not _put(task, path):
-        task.pop(path[0], None)
-
-
-def _put(here: Any, path: list[str]) -> bool:
-    """Whether what is not known could be put at a place, and was not there before."""
+def _put_unknown(task: dict[str, Any], path: list[str]) -> bool:
+    """Whether an unknown value could be put at a path, and was not there before."""
     try:
-        for step in path[:-1]:
-            here = here[int(step) if isinstance(here, list) else step]
-        key: Any = int(path[-1]) if isinstance(here, list) else path[-1]
-        if here[key] == _UNKNOWN:
+        holder = value_at(task, pointer(*path[:-1]))
+        key: Any = int(path[-1]) if isinstance(holder, list) else path[-1]
+        if holder[key] == _UNKNOWN:
             return False
-        here[key] = _UNKNOWN
-    except (KeyError, IndexError, TypeError):  # another mistake has taken it away
+        holder[key] = _UNKNOWN
+    except (KeyError, IndexError, TypeError):  # another mistake has removed it
         return False
     return True
 
 
 def _stand_in(data: dict[str, Any], index: int) -> dict[str, Any]:
-    """A task that asks for nothing, under the same id if that is one and no other has it."""
+    """A task without policies, under the same id if that is valid and unique."""
     tasks = data["tasks"]
     name = task_of(tasks[index])
     others = {task_of(task) for number, task in enumerate(tasks) if number != index}
@@ -145,7 +136,7 @@ def _stand_in(data: dict[str, Any], index: int) -> dict[str, Any]:
 
 
 def read_again(source: Any) -> Any:
-    """The data that a workflow is made of; None if it cannot be read."""
+    """The data of a workflow file or dict; None if it cannot be read."""
     if isinstance(source, Mapping):
         return source
     try:

@@ -1,7 +1,7 @@
-"""The line and the column of each finding in the file that it was made in.
+"""Finds the line and column of a problem in its workflow file.
 
-The rule of this file: it reads the file once more, and only when something was found. A place that
-is not there any more, or never was, is that of the nearest thing around it.
+The file is read again, and only if there are problems. A path that is not in the file is placed at
+the nearest value around it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from orchestrator.documents.positions import (
 from orchestrator.errors import Problem
 from orchestrator.workflow.normalize import with_written_names
 
-# What is meant is the name of a member, and not its value.
+# These are about the name of a property, not its value.
 _OF_NAMES = frozenset(
     {"unknown_field", "doubled_field", "missing_input", "unused_input", "unexpected_argument"}
 )
@@ -35,13 +35,7 @@ _OF_NAMES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class LineSpan:
-    """What is to be underlined: a piece of one line.
-
-    Attributes:
-        line: The line, from 1.
-        column: Its first character, from 1.
-        length: How many characters it has, 1 at least.
-    """
+    """A piece of one line: line and column from 1, and its length in characters, at least 1."""
 
     line: int
     column: int
@@ -49,12 +43,7 @@ class LineSpan:
 
 
 class Source:
-    """The text of a workflow file.
-
-    Args:
-        text: The text.
-        yaml: Whether it is YAML.
-    """
+    """The text of a workflow file."""
 
     def __init__(self, text: str, *, yaml: bool = False) -> None:
         self._text = text
@@ -74,7 +63,7 @@ class Source:
         return self._lines.line(number)
 
     def place(self, problem: Problem) -> LineSpan | None:
-        """Where a problem is; None if it is in no place of the file."""
+        """Where a problem is; None if that is not known."""
         if problem.path and self._root is not None:
             return self._placed(self._span(self._root, problem))
         if problem.line is None or problem.column is None:
@@ -83,7 +72,7 @@ class Source:
         return self._placed(token_at(self._text, offset))
 
     def located(self, problem: Problem) -> Problem:
-        """A problem with its line and column, at the names that the file has."""
+        """A problem with its line and column, and its paths with the names used in the file."""
         if problem.line is not None or not problem.path:
             return problem
         problem = with_written_names(problem, self._names)
@@ -102,7 +91,7 @@ class Source:
         if not found:
             return self._opening(node)
         if len(where) == 2 and where[0] == "tasks" and "id" in node.children:
-            return node.children["id"].span  # a task as a whole is shown by its name
+            return node.children["id"].span  # a whole task is shown by its id
         if problem.code in _OF_NAMES and node.name is not None:
             return node.name
         for string in (node.span, node.name) if problem.text else ():
@@ -122,7 +111,6 @@ class Source:
 
 
 def _root(text: str, *, yaml: bool) -> Node | None:
-    """The document in a text; None if there is none, or it is malformed."""
     try:
         return yaml_tree(text) if yaml else json_tree(text)
     except (ValueError, RecursionError):
@@ -130,13 +118,10 @@ def _root(text: str, *, yaml: bool) -> Node | None:
 
 
 def located(problems: Iterable[Problem], path: Path) -> list[Problem]:
-    """The problems in the order of the file, each with its line and column where they are known.
+    """The problems in the order of the file, with line and column where those are known.
 
-    What is wrong with the file as a whole comes last.
-
-    Args:
-        problems: What was found, in the file as it is written or in its canonical form.
-        path: The file. If it cannot be read any more, the problems are given back as they are.
+    Problems of the whole file come last. If the file cannot be read any more, the problems are
+    given back as they are. Their paths may have canonical names or those used in the file.
     """
     found = list(problems)
     source = Source.read(path) if found else None

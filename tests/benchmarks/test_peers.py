@@ -18,12 +18,12 @@ import anyio
 import pytest
 from mcp import Client
 
-from benchmarks import peers, plot
+from benchmarks import peers
 from benchmarks.measure import Measurement
 from benchmarks.peer_programs import conversation
 from benchmarks.peer_programs.conversation import Call, Plan, WrongResultError
 from benchmarks.peer_programs.orchestrator_runs import document
-from benchmarks.peers import environments, jobs, picture, rounds, tables, talks
+from benchmarks.peers import environments, jobs, rounds, tables, talks
 from benchmarks.peers.catalogue import OURS, PEERS, Peer
 from benchmarks.peers.environments import Environments, InstallError
 from benchmarks.peers.jobs import JOBS, Job
@@ -242,14 +242,6 @@ def test_the_documentation_gets_machine_versions_notes_and_numbers() -> None:
     assert f"| **{GATHER.name}** | 1 | 99.0 | 99.0 | 0.99 (0.99..0.99) | 9.9 | 70 |" in printed
     assert "| mcp-agent: a / b |" in printed
     assert "- five: gather, by layers is first" in printed
-
-
-def test_a_picture_of_the_peers_is_drawn(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    path = tmp_path / "peers.svg"
-    slow = measured(PEERS["mcp-agent"], 900.0, 2000.0)
-    picture.draw(reported(measured(PEERS[OURS], 100.0, 101.0), slow), path)
-    assert "(log)" in path.read_text(encoding="utf-8") or path.stat().st_size > 1000
 
 
 def script(program: str) -> list[str]:
@@ -496,18 +488,15 @@ def test_a_peer_without_numbers_is_exit_code_1_and_its_row_says_why(
 def test_the_options_say_what_is_measured_and_how_often(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    pytest.importorskip("matplotlib")
     asked = _reports(monkeypatch, reported(measured(PEERS[OURS], 100.0)))
-    drawn = tmp_path / "peers.png"
     assert peers.main([]) == 0
     assert peers.main(["--quick", "--workload", "cold", "--environments", str(tmp_path)]) == 0
-    assert peers.main(["--rounds", "7", "--only", OURS, "--markdown", "--plot", str(drawn)]) == 0
+    assert peers.main(["--rounds", "7", "--only", OURS, "--markdown"]) == 0
     assert [(each.warm_rounds, each.cold_rounds) for each in asked] == [(20, 5), (3, 1), (7, 7)]
     assert [len(each.peers) for each in asked] == [len(PEERS), len(PEERS), 1]
     assert [[job.name for job in each.jobs] for each in asked[:2]] == [list(JOBS), ["cold"]]
     assert asked[1].environments.folder == tmp_path
     assert "| **orchestrator** |" in capsys.readouterr().out
-    assert drawn.exists()
 
 
 @pytest.mark.parametrize("wrong", [["--only", "nobody"], ["--workload", "x"], ["--rounds", "0"]])
@@ -518,11 +507,3 @@ def test_what_cannot_be_measured_is_a_usage_error(
         peers.main(wrong)
     assert left.value.code == 2
     assert wrong[0] in capsys.readouterr().err
-
-
-def test_a_picture_of_the_peers_without_matplotlib_is_refused_at_once(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(plot, "find_spec", lambda name: None)  # noqa: ARG005
-    assert peers.main(["--plot", "picture.png"]) == 2
-    assert "mcp-orchestrator[plot]" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Nothing waits without a bound: each await that might last for ever is in a table, with its bound.
+"""Nothing waits without a bound: each await that might last forever is in a table, with its bound.
 
 A wait that is not in the table fails the test: give it a bound, and say here what it is.
 """
@@ -18,6 +18,7 @@ LASTING = {
     "acquire",
     "anext",
     "changed",
+    "checked",
     "__anext__",
     "receive",
     "send",
@@ -46,7 +47,7 @@ BOUNDS = {
     ("session", "Session._ended", "self._failed.wait"): "LAST_WORDS_S: see Session._end",
     ("session", "Session._translated", "self._over.wait"): "END_S",
     ("elicitation", "call_tool", "session.send_request"): CALLER,
-    ("run", "Run._run_tasks", "self._gate.changed"): STARTS,
+    ("run", "Run._run_tasks", "readiness.checked"): STARTS,
     ("http", "_ContainedStream.__anext__", "anext"): CALLER + "; the end of the session",
     ("http", "_ContainedStream.aclose", "async for self"): "DRAIN_S",
     ("http", "_read", "async for chunks"): CALLER + "; for notifications NOTIFICATION_TIMEOUT_S",
@@ -64,8 +65,9 @@ BOUNDS = {
     ("limits", "Slots.slot", "self.acquire"): HOLDERS,
     ("startup", "Startup._open_all", "self.changed"): STARTS,
     ("startup", "Startup.changed", "self._changed.wait"): STARTS,
-    ("startup", "Startup.until_a_call_may_go_out", "self.changed"): STARTS,
-    ("executor", "Executor.pass_gate", "self._gate.changed"): STARTS,
+    ("startup", "Startup.checked", "self.changed"): STARTS,
+    ("startup", "Startup.until_first_call", "self.changed"): STARTS,
+    ("middleware", "with_server_ready.wait_until_ready", "readiness.changed"): STARTS,
     (
         "stderr",
         "StderrTail._drain",
@@ -74,11 +76,7 @@ BOUNDS = {
     ("stderr", "StderrTail.finish", "self._drained.wait"): "LAST_WORDS_S",
     ("stdio", "Program._read", "process.stdout.receive"): CLOSING,
     ("stdio", "Program._read", "say.send"): "the session takes it, or closes the stream",
-    (
-        "stdin_writer",
-        "StdinWriter.ended",
-        "self._ended.wait",
-    ): "FLUSH_S, and then a moment: it was cancelled",
+    ("stdio", "Program.streams", "writer.ended.wait"): "FLUSH_S; after that it is cancelled",
     ("stdin_writer", "StdinWriter.write", "self._more.wait"): SESSION,
     ("stdin_writer", "StdinWriter._write_rest", "rest.done.wait"): CALLER
     + "; the end of the writer",
@@ -88,8 +86,8 @@ BOUNDS = {
         "StdinWriter._write_first",
         "anyio.wait_writable",
     ): "FLUSH_S after the session",
-    ("base", "_PromptStream.send", "self._stream.send"): CALLER + "; COURTESY_S",
-    ("base", "_WatchedStream.__anext__", "self._stream.__anext__"): SESSION,
+    ("base", "_Outgoing.send", "self._inner.send"): CALLER + "; COURTESY_S",
+    ("base", "_Incoming.receive", "self._inner.receive"): SESSION,
 }
 
 

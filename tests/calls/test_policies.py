@@ -29,6 +29,7 @@ from orchestrator.engine.events import (
 )
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
+from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.errors import CallError
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.model import Workflow
@@ -79,7 +80,9 @@ async def test_backing_off_holds_no_slot_and_keeps_the_locks() -> None:
     )
     rows: dict[str, Any] = {name: [(1, name)] for name in "cd"}
     caller = ScriptedCaller({"a": [(1, failing()), (1, "ok")], "later": [(0.5, 1)], **rows})
-    result = await Run(plan, caller, servers={"fake": ServerPolicy(slots=Slots(1))}).execute()
+    result = await Run(
+        plan, caller, servers=Servers(policies={"fake": ServerPolicy(slots=Slots(1))})
+    ).execute()
     assert {name: result[name].started_ms for name in "acd"} == {"a": 0, "d": 1000, "c": 3000}
     assert result["a"].duration_ms == 1000 + 1000 + 1000
     assert result["c"].waited_ms == 2500
@@ -88,7 +91,7 @@ async def test_backing_off_holds_no_slot_and_keeps_the_locks() -> None:
 async def test_jitter_comes_from_the_source_of_randomness_that_is_given() -> None:
     caller = ScriptedCaller({"a": [(0, failing()), (0, "ok")]})
     plan = workflow(task("a", retry={**RETRY, "jitter": 0.5}))
-    result = await Run(plan, caller, random=lambda: 0.5).execute()
+    result = await Run(plan, caller, RunSettings(random=lambda: 0.5)).execute()
     assert result.duration_ms == 750
 
 
@@ -113,7 +116,9 @@ async def test_a_lost_call_is_repeated_once_where_its_tool_says_it_may(
 ) -> None:
     caller = ScriptedCaller({"a": [(1, LOST), (1, "ok")]})
     events: list[Event] = []
-    run = Run(workflow("a"), caller, tools=tools(**hints), observers=[events.append])
+    run = Run(
+        workflow("a"), caller, servers=Servers(tools=tools(**hints)), observers=[events.append]
+    )
     result = await run.execute()
     assert result["a"].status == status
     decided = [event for event in events if isinstance(event, RetryDecided)]
@@ -123,7 +128,9 @@ async def test_a_lost_call_is_repeated_once_where_its_tool_says_it_may(
 
 async def test_a_call_that_is_lost_again_is_lost() -> None:
     caller = ScriptedCaller({"a": [(1, LOST)]})
-    result = await Run(workflow("a"), caller, tools=tools(read_only=True)).execute()
+    result = await Run(
+        workflow("a"), caller, servers=Servers(tools=tools(read_only=True))
+    ).execute()
     assert (result["a"].status, result["a"].attempts) == ("error", 2)
 
 
@@ -271,7 +278,7 @@ async def test_names_of_locks_must_be_names() -> None:
     )
     result = await Run(plan, ScriptedCaller(), inputs={"n": None}).execute()
     assert result["a"].error is not None
-    assert "name of a lock" in result["a"].error.message
+    assert "lock name" in result["a"].error.message
 
 
 async def test_of_two_modes_of_one_name_the_stronger_counts() -> None:
@@ -292,7 +299,7 @@ async def test_runs_that_share_their_locks_keep_out_of_each_others_way() -> None
     zero = anyio.current_time()
     async with anyio.create_task_group() as group:
         for _ in range(3):
-            group.start_soon(Run(plan, caller, locks=locks).execute)
+            group.start_soon(Run(plan, caller, servers=Servers(locks=locks)).execute)
     assert caller.most == 1
     assert anyio.current_time() - zero == 3
 
@@ -326,7 +333,7 @@ async def test_what_a_server_limits_is_waited_for_in_order() -> None:
     )
     plan = workflow("a", "b", "b2", "c", max_concurrency=0)
     caller = ScriptedCaller({name: [(1, name)] for name in ("a", "b", "b2", "c")})
-    result = await Run(plan, caller, servers={"fake": policy}).execute()
+    result = await Run(plan, caller, servers=Servers(policies={"fake": policy})).execute()
     assert [result[name].started_ms for name in ("a", "b", "b2", "c")] == [0, 0, 10_000, 10_000]
 
 
@@ -334,12 +341,12 @@ async def test_an_adaptive_limit_learns_from_the_calls() -> None:
     slots = AdaptiveSlots("server")
     plan = workflow(*[task(f"t{n}", tool="fake:t", timeout_s=2) for n in range(60)])
     caller = ScriptedCaller({"t": [(1, "x")]})
-    await Run(plan, caller, servers={"fake": ServerPolicy(slots=slots)}).execute()
+    await Run(plan, caller, servers=Servers(policies={"fake": ServerPolicy(slots=slots)})).execute()
     grown = slots.limit
     assert grown > AdaptiveSlots.INITIAL
     slow = ScriptedCaller({"t": [(9, "x")]})
     one = workflow(task("t", timeout_s=2))
-    await Run(one, slow, servers={"fake": ServerPolicy(slots=slots)}).execute()
+    await Run(one, slow, servers=Servers(policies={"fake": ServerPolicy(slots=slots)})).execute()
     assert slots.limit == grown // 2
 
 
@@ -453,9 +460,9 @@ async def test_a_task_can_be_cancelled_before_the_run_begins_and_while_it_waits(
 
 async def test_a_task_that_does_not_exist_cannot_be_cancelled() -> None:
     run = Run(workflow("alpha"), ScriptedCaller())
-    with pytest.raises(ValueError, match="did you mean 'alpha'"):
+    with pytest.raises(ValueError, match='Did you mean "alpha"'):
         run.cancel_task("alpa")
-    with pytest.raises(ValueError, match="no task 'x'"):
+    with pytest.raises(ValueError, match='has no task "x"'):
         run.cancel_task("x")
 
 
@@ -465,7 +472,7 @@ async def test_a_critical_task_ends_the_run_unless_a_fallback_saves_it() -> None
     result = await Run(plan, ScriptedCaller(slow)).execute()
     assert result.status == "failed"
     assert [result[name].status for name in "abc"] == ["error", "cancelled", "skipped"]
-    assert result["c"].reason == "task 'a' failed, and it is critical"
+    assert result["c"].reason == 'task "a" failed, and it is critical'
     saved = workflow(task("a", critical=True, fallback={"value": 1}), "b", "c: b")
     result = await Run(saved, ScriptedCaller(slow)).execute()
     assert result.status == "success"
@@ -485,7 +492,9 @@ async def test_what_happens_to_servers_is_told_with_the_time_of_the_run() -> Non
         listeners[0](ServerLog(0.0, "fake", "info", "", "hello"))
 
     events: list[Event] = []
-    await Run(workflow("a"), caller, listen=listen, observers=[events.append]).execute()
+    await Run(
+        workflow("a"), caller, servers=Servers(listen=listen), observers=[events.append]
+    ).execute()
     (log,) = [event for event in events if isinstance(event, ServerLog)]
     assert (log.at_ms, log.data) == (1000, "hello")
     assert listeners == []
@@ -494,8 +503,8 @@ async def test_what_happens_to_servers_is_told_with_the_time_of_the_run() -> Non
 class Stuck:
     """A run in which the task `a` is in some state after 1 s, and is cancelled then."""
 
-    def __init__(self, plan: Workflow, caller: ScriptedCaller, **settings: Any) -> None:
-        self.run = Run(plan, caller, **settings)
+    def __init__(self, plan: Workflow, caller: ScriptedCaller, policy: ServerPolicy) -> None:
+        self.run = Run(plan, caller, servers=Servers(policies={"fake": policy}))
         self.waiting_for: list[str] = []
 
     async def cancel(self) -> RunResult:
@@ -529,7 +538,7 @@ async def test_a_task_can_be_cancelled_whatever_it_does_or_waits_for(
     first = task("b", locks=fields.get("locks", []))
     plan = workflow(first, task("a", **fields), task("c"), schedule="dataflow")
     caller = ScriptedCaller({"a": rows or [(1, 1)], "b": [(2, 2)], "c": [(0, 3)]})
-    stuck = Stuck(plan, caller, servers={"fake": ServerPolicy(**policy)})
+    stuck = Stuck(plan, caller, ServerPolicy(**policy))
     result = await stuck.cancel()
     assert stuck.waiting_for == waiting_for
     assert result["a"].status == "cancelled"
@@ -541,7 +550,7 @@ async def test_a_task_can_be_cancelled_whatever_it_does_or_waits_for(
 async def test_a_cancelled_waiter_for_a_rate_lets_the_next_one_through() -> None:
     rate = Rate(1, 4, "the rate")
     plan = workflow("b", "a", "c")
-    result = await Stuck(plan, ScriptedCaller(), servers={"fake": ServerPolicy(rate=rate)}).cancel()
+    result = await Stuck(plan, ScriptedCaller(), ServerPolicy(rate=rate)).cancel()
     assert [result[name].status for name in "bac"] == ["success", "cancelled", "success"]
     assert result["c"].started_ms == 4000
 
@@ -631,7 +640,7 @@ async def test_a_call_that_got_its_slot_as_it_was_cancelled_was_not_made() -> No
     plan = workflow("a", "b", max_concurrency=1)
     for checkpoints in range(12):
         caller = ScriptedCaller({"a": [(1, 1)], "b": [(1, 1)]})
-        run = Run(plan, caller, servers={"fake": ServerPolicy(slots=Slots(1))})
+        run = Run(plan, caller, servers=Servers(policies={"fake": ServerPolicy(slots=Slots(1))}))
         with anyio.fail_after(100):
             async with anyio.create_task_group() as group:
                 group.start_soon(run.execute)

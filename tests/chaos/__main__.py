@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from tests.chaos import faults, kills
+from tests.chaos import faults, kills, writers
 
-COMMANDS = {"kills": kills.main, "faults": faults.main}
+COMMANDS = {"kills": kills.main, "faults": faults.main, "writers": writers.main}
 
 
 def main(arguments: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""A plan against the tools' schemas: every mistake at its place, and nothing that is none."""
+"""The checker reports every mistake at its place, and nothing else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orchestrator.workflow.model import Workflow
 
 
 def schema(required: str = "", optional: dict[str, Any] | None = None, **more: Any) -> Any:
-    """An object whose members are given as `name:type` words, and optional ones as schemas."""
+    """An object schema; required properties as `name:type` words, optional ones as schemas."""
     pairs = [word.split(":") for word in required.split()]
     properties: dict[str, Any] = {name: {"type": kind} for name, kind in pairs}
     return {
@@ -77,7 +77,7 @@ def findings(*tasks: dict[str, Any], **rest: Any) -> list[Problem]:
     return prove(Workflow.load({"tasks": list(tasks), **rest}), TOOLS)
 
 
-def told(*tasks: dict[str, Any], **rest: Any) -> list[tuple[str, str, str]]:
+def reported(*tasks: dict[str, Any], **rest: Any) -> list[tuple[str, str, str]]:
     return [(p.severity, p.code, p.path) for p in findings(*tasks, **rest) if p.severity != "note"]
 
 
@@ -209,7 +209,7 @@ B = "/tasks/1/arguments"
         (using("broken", x=1), [("warning", "unusable_schema", "")] * 2),
     ],
 )
-def test_each_mistake_stands_at_its_place(task: Any, expected: Any) -> None:
+def test_each_mistake_is_reported_at_its_place(task: Any, expected: Any) -> None:
     found = findings(SEARCH, task)
     assert [(p.severity, p.code, p.path) for p in found if p.severity != "note"] == expected
 
@@ -217,8 +217,10 @@ def test_each_mistake_stands_at_its_place(task: Any, expected: Any) -> None:
 @pytest.mark.parametrize(
     "task",
     [
-        using("search", query="x", limit="$OUTPUT[a].items[0].title"),  # text may be a number
-        using("search", query="$OUTPUT[a].total"),  # a number becomes text
+        using(
+            "search", query="x", limit="$OUTPUT[a].items[0].title"
+        ),  # a string may convert to a number
+        using("search", query="$OUTPUT[a].total"),  # a number converts to a string
         using("free", anything=[1, {"x": "$OUTPUT[a].items"}]),
         using("search", query="$OUTPUT[a].items[999].title"),
         using("maybe", text="${OUTPUT[a].next}")
@@ -230,11 +232,11 @@ def test_each_mistake_stands_at_its_place(task: Any, expected: Any) -> None:
         using("search", query="$$OUTPUT[a].nothing"),
     ],
 )
-def test_what_may_well_be_right_is_no_error(task: Any) -> None:
+def test_a_value_that_may_fit_is_no_error(task: Any) -> None:
     assert [p for p in findings(SEARCH, task) if p.severity == "error"] == []
 
 
-def test_what_cannot_be_known_is_said_once_and_with_the_reason() -> None:
+def test_an_unknown_type_is_reported_once_with_the_reason() -> None:
     free = {"id": "a", "tool": "s:free"}
     gone = {"id": "c", "tool": "other:tool"}
     task = using("search", query="$OUTPUT[a].x.y", limit="$OUTPUT[c].n")
@@ -244,27 +246,24 @@ def test_what_cannot_be_known_is_said_once_and_with_the_reason() -> None:
         "$OUTPUT[a].x.y: s:free declares no outputSchema"
     ]
     assert [p.message for p in found if p.path == f"{B}/limit"] == [
-        "$OUTPUT[c].n: the tools of server 'other' are not known"
+        '$OUTPUT[c].n: the tools of server "other" are not known'
     ]
 
 
 def test_the_message_names_the_tool_the_argument_and_the_reference() -> None:
     found = findings(SEARCH, using("search", query="$OUTPUT[a].items", limit="three"))
     assert [str(problem) for problem in found] == [
-        "task 'b', /tasks/1/arguments/limit: s:search: limit: it is the text 'three', and a whole "
-        "number is wanted (s:search(query: string, limit: integer = 5))",
-        "task 'b', /tasks/1/arguments/query: s:search: query: $OUTPUT[a].items is a list, and text "
-        "is wanted (s:search(query: string, limit: integer = 5))",
+        'task "b", /tasks/1/arguments/limit: s:search: limit: expected integer, got string '
+        '"three" (s:search(query: string, limit: integer = 5))',
+        'task "b", /tasks/1/arguments/query: s:search: query: expected string, got array '
+        "($OUTPUT[a].items) (s:search(query: string, limit: integer = 5))",
     ]
     assert found[1].text == "$OUTPUT[a].items"
 
 
-def test_a_place_that_is_not_there_names_what_is() -> None:
+def test_a_reference_to_a_missing_property_names_the_properties_there_are() -> None:
     problem = findings(SEARCH, using("search", query="see $OUTPUT[a].items[0].titel!"))[0]
-    assert problem.message == (
-        "$OUTPUT[a].items[0].titel: there is no .titel: "
-        "$OUTPUT[a].items[0] is an object with title, score"
-    )
+    assert problem.message == ('$OUTPUT[a].items[0] has no property "titel" (it has: title, score)')
     assert problem.alternatives == ("title",)
     assert problem.replacement == (
         {"op": "replace", "path": f"{B}/query", "value": "see $OUTPUT[a].items[0].title!"},
@@ -279,32 +278,33 @@ def test_a_place_that_is_not_there_names_what_is() -> None:
         (using("kind", of="CAT"), {"op": "replace", "path": f"{B}/of", "value": "cat"}),
     ],
 )
-def test_what_is_certainly_meant_is_proposed(task: Any, operation: Any) -> None:
+def test_a_certain_fix_is_proposed(task: Any, operation: Any) -> None:
     proposed = [found.replacement for found in findings(SEARCH, task) if found.replacement]
     assert proposed == [(operation,)]
 
 
-def test_all_that_is_certain_in_one_text_is_mended_at_once() -> None:
+def test_all_certain_fixes_in_one_string_are_applied_at_once() -> None:
     task = using("search", query="$OUTPUT[a].totl and $OUTPUT[a].itms")
-    mended = {
+    fixed = {
         "op": "replace",
         "path": f"{B}/query",
         "value": "$OUTPUT[a].total and $OUTPUT[a].items",
     }
-    assert [p.replacement for p in findings(SEARCH, task)] == [(mended,), (mended,)]
+    assert [p.replacement for p in findings(SEARCH, task)] == [(fixed,), (fixed,)]
 
 
-def test_a_name_in_an_expression_is_pointed_at_and_mended_where_it_stands_once() -> None:
+def test_a_name_that_occurs_once_in_an_expression_is_marked_and_fixed() -> None:
     found = findings(SEARCH, using("search", query="${join('-', OUTPUT[a].items[].titel)}"))
     assert [(p.code, p.text, p.message) for p in found if p.severity == "warning"] == [
         (
             "always_null",
             "titel",
-            "there is no 'titel' in an object with title, score, so it is always null",
+            "join('-', OUTPUT[a].items[].titel): the value has no property \"titel\" "
+            "(it has: title, score), so this is always null",
         )
     ]
-    mended = "${join('-', OUTPUT[a].items[].title)}"
-    assert found[0].replacement == ({"op": "replace", "path": f"{B}/query", "value": mended},)
+    fixed = "${join('-', OUTPUT[a].items[].title)}"
+    assert found[0].replacement == ({"op": "replace", "path": f"{B}/query", "value": fixed},)
     when = using("search", query="x") | {"when": "STATUS[a] == 'sucess'"}
     assert [(p.text, len(p.replacement)) for p in findings(SEARCH, when)] == [("sucess", 1)]
     for twice in ("titel: ${OUTPUT[a].items[].titel}", "${OUTPUT[a].items[?titel == 'x'].titel}"):
@@ -312,9 +312,9 @@ def test_a_name_in_an_expression_is_pointed_at_and_mended_where_it_stands_once()
         assert [p.replacement for p in found if p.code == "always_null"] == [()]
 
 
-def test_what_a_reference_gives_is_told_of_at_the_reference() -> None:
+def test_a_mismatch_in_the_value_of_a_reference_is_reported_at_the_reference() -> None:
     task = using("save", article="$OUTPUT[a]")
-    assert told(SEARCH, task) == [("error", "missing_argument", f"{B}/article")] * 2
+    assert reported(SEARCH, task) == [("error", "missing_argument", f"{B}/article")] * 2
     each = SEARCH | {"for_each": ["x"]}
     found = findings(each, using("save", article="$OUTPUT[a][0].items[0]", x={"y": "$OUTPUT[a]"}))
     assert [p.path for p in found] == [f"{B}/x"]
@@ -327,7 +327,7 @@ def test_an_argument_with_a_default_is_not_missing_even_if_it_is_listed_as_requi
     assert prove(Workflow.load({"tasks": tasks}), tools) == []
 
 
-def test_a_union_of_which_a_part_becomes_text_may_fit() -> None:
+def test_a_union_of_which_one_option_converts_to_a_string_may_fit() -> None:
     union = {
         "type": "object",
         "properties": {"x": {"type": ["array", "number"]}},
@@ -339,7 +339,7 @@ def test_a_union_of_which_a_part_becomes_text_may_fit() -> None:
     assert [(p.severity, p.code) for p in found] == [("warning", "may_not_fit")]
 
 
-def test_what_is_not_certain_is_not_proposed() -> None:
+def test_an_uncertain_fix_is_not_proposed() -> None:
     for task in (
         using("search", query="x", limt=3, limit=4),
         using("search", query="$OUTPUT[a].x"),
@@ -353,63 +353,71 @@ def test_the_enumeration_of_one_tool_is_compared_with_that_of_another() -> None:
     first = {"id": "a", "tool": "s:kind", "arguments": {"of": "cat"}}
     found = findings(first, using("kind", of="$OUTPUT[a].is"))
     assert [(p.severity, p.code) for p in found] == [("warning", "may_not_fit")]
-    assert found[0].message == 's:kind: of: $OUTPUT[a].is may be "cow", which does not fit'
+    assert found[0].message == (
+        's:kind: of: may be "cow", which the schema does not allow ($OUTPUT[a].is)'
+    )
 
 
-def test_null_is_told_of_where_it_may_come() -> None:
+def test_a_possible_null_is_reported() -> None:
     first = {"id": "a", "tool": "s:maybe"}
-    assert told(first, using("search", query="$OUTPUT[a].text")) == [
+    assert reported(first, using("search", query="$OUTPUT[a].text")) == [
         ("warning", "may_not_fit", f"{B}/query")
     ]
-    assert told(first, using("search", query="$OUTPUT[a].at.title")) == [
+    assert reported(first, using("search", query="$OUTPUT[a].at.title")) == [
         ("warning", "maybe_absent", f"{B}/query")
     ]
-    assert told(first, using("maybe", text="$OUTPUT[a].text")) == []
+    assert reported(first, using("maybe", text="$OUTPUT[a].text")) == []
 
 
-def test_what_stands_in_counts_as_an_output_too() -> None:
+def test_a_fallback_counts_as_an_output_too() -> None:
     fallback = SEARCH | {"fallback": {"value": {"total": 0}}}
-    assert told(fallback, using("strict", n="$OUTPUT[a].total")) == []
-    assert told(fallback, using("free", x="$OUTPUT[a].items")) == [
+    assert reported(fallback, using("strict", n="$OUTPUT[a].total")) == []
+    assert reported(fallback, using("free", x="$OUTPUT[a].items")) == [
         ("warning", "maybe_absent", f"{B}/x")
     ]
     other = SEARCH | {"fallback": {"tool": "s:strict", "arguments": {"n": 1}}}
-    assert told(other, using("free", x="$OUTPUT[a].q")) == [("error", "unknown_place", f"{B}/x")]
+    assert reported(other, using("free", x="$OUTPUT[a].q")) == [
+        ("error", "unknown_place", f"{B}/x")
+    ]
     certain = using("free", x="$OUTPUT[a].total") | {"run_if": "all_done"}
-    assert told(fallback, certain) == []
-    assert told(fallback, certain, on_error="fail_fast") != []
+    assert reported(fallback, certain) == []
+    assert reported(fallback, certain, on_error="fail_fast") != []
 
 
-def test_the_list_of_a_for_each_has_its_tools_outputs() -> None:
+def test_the_output_of_a_for_each_is_an_array_of_outputs_of_its_tool() -> None:
     each = SEARCH | {"for_each": ["x", "y"], "arguments": {"query": "$ITEM"}}
-    assert told(each, using("free", x="$OUTPUT[a][1].total")) == []
-    assert told(each, using("free", x="$OUTPUT[a].total")) == [("error", "unknown_place", f"{B}/x")]
-    assert told(each, using("mean", of="${OUTPUT[a][].total}")) == []
+    assert reported(each, using("free", x="$OUTPUT[a][1].total")) == []
+    assert reported(each, using("free", x="$OUTPUT[a].total")) == [
+        ("error", "unknown_place", f"{B}/x")
+    ]
+    assert reported(each, using("mean", of="${OUTPUT[a][].total}")) == []
 
 
-def test_a_list_without_items_says_nothing_about_items() -> None:
+def test_an_empty_array_says_nothing_about_items() -> None:
     fallback = SEARCH | {"fallback": {"value": {"items": [], "total": 0}}}
     each = using("search", query="$ITEM.title") | {"for_each": "$OUTPUT[a].items"}
-    assert told(fallback, each) == []
+    assert reported(fallback, each) == []
     other = "${OUTPUT[a].items || `[]`}"
-    assert told(SEARCH, each | {"for_each": other}) == []
-    assert told(SEARCH, each | {"for_each": []}) == [("warning", "no_calls", "/tasks/1/for_each")]
+    assert reported(SEARCH, each | {"for_each": other}) == []
+    assert reported(SEARCH, each | {"for_each": []}) == [
+        ("warning", "no_calls", "/tasks/1/for_each")
+    ]
 
 
-def test_inputs_have_types_too_and_one_that_is_used_nowhere_is_told_of() -> None:
+def test_inputs_have_types_and_unused_ones_are_reported() -> None:
     inputs = {"n": {"type": "integer"}, "names": {"type": "array"}, "free": True, "no": {}}
     tasks = [
         SEARCH,
         using("search", query="$INPUT.names") | {"for_each": "$INPUT.n"},
         using("search", query="${not_null(INPUT.free, 'x')}") | {"id": "c"},
     ]
-    assert told(*tasks, inputs=inputs) == [
+    assert reported(*tasks, inputs=inputs) == [
         ("warning", "unused_input", "/inputs/no"),
         ("error", "wrong_argument", f"{B}/query"),
         ("error", "not_a_list", "/tasks/1/for_each"),
     ]
     whole = using("free", x="${INPUT}")
-    assert told(SEARCH, whole, inputs={"n": {"type": "integer"}}) == []
+    assert reported(SEARCH, whole, inputs={"n": {"type": "integer"}}) == []
 
 
 def test_the_output_of_the_workflow_is_checked() -> None:
@@ -427,7 +435,7 @@ def only_v(inner: Any) -> Any:
 
 
 def handed_on(made: Any, wanted: Any, value: Any = "$OUTPUT[a].v", **task: Any) -> list[Problem]:
-    """What is found where the output `v` of one tool is the argument `v` of another."""
+    """The problems where the output `v` of one tool is the argument `v` of another."""
     tools = {
         "s:out": Tool("s", "out", {}, output_schema=only_v(made)),
         "s:in": Tool("s", "in", only_v(wanted)),
@@ -455,15 +463,15 @@ def test_a_type_and_values_go_together(made: Any, wanted: Any) -> None:
     assert handed_on(made, wanted) == []
 
 
-def test_what_may_be_text_or_an_object_may_be_the_text() -> None:
+def test_a_string_or_object_may_be_the_string() -> None:
     made = {"type": ["string", "object"], "additionalProperties": False}
     found = handed_on(made, {"type": ["string", "object"], "required": ["a"]})
     assert [(p.severity, p.message) for p in found] == [
-        ("warning", "s:in: v: $OUTPUT[a].v may lack 'a'")
+        ("warning", 's:in: v: property "a" is required and may be missing ($OUTPUT[a].v)')
     ]
 
 
-def test_a_name_that_is_required_alone_is_there() -> None:
+def test_a_property_that_is_required_without_a_schema_exists() -> None:
     made = schema("a:string") | {"required": ["a", "b"]}
     assert handed_on(made, {"type": "string"}, "$OUTPUT[a].v.b") == []
     assert [p.severity for p in handed_on(made, {"type": "string"}, "$OUTPUT[a].v.c")] == ["error"]
@@ -482,7 +490,7 @@ def test_a_name_that_is_required_alone_is_there() -> None:
         (NULLABLE_N, "OUTPUT[a].v.{x: length(n)}"),
     ],
 )
-def test_a_part_of_an_expression_that_need_not_be_reached_is_no_error(
+def test_an_expression_part_that_need_not_be_evaluated_gives_no_error(
     made: Any, expression: str
 ) -> None:
     found = handed_on(made, {}, f"${{{expression}}}")
@@ -490,11 +498,11 @@ def test_a_part_of_an_expression_that_need_not_be_reached_is_no_error(
     assert "error" not in [p.severity for p in found]
 
 
-def test_numbers_compare_to_true_or_false() -> None:
+def test_comparing_numbers_gives_a_boolean() -> None:
     assert handed_on({"type": "integer"}, {"type": "boolean"}, "${OUTPUT[a].v > 1}") == []
     found = handed_on({"type": "integer"}, {"type": "boolean"}, "${to_number(OUTPUT[a].v) > 1}")
     assert [p.message.partition(": v: ")[2] for p in found] == [
-        "to_number(OUTPUT[a].v) > 1 may be null, and true or false is wanted"
+        "expected boolean, may be null (to_number(OUTPUT[a].v) > 1)"
     ]
 
 
@@ -541,23 +549,23 @@ def test_the_output_of_a_run_may_be_made_after_a_failure(output: str, expected: 
         ("$INPUT.o[0]", ["error"]),
     ],
 )
-def test_an_input_may_have_names_that_its_schema_leaves_open(
+def test_an_input_may_have_properties_that_its_schema_leaves_open(
     value: str, expected: list[str]
 ) -> None:
     assert [p.severity for p in handed_on({}, {}, value)] == expected
 
 
-def test_each_item_has_to_have_the_place() -> None:
+def test_every_item_needs_the_property() -> None:
     found = handed_on({}, {}, "$ITEM.name", for_each=[{"name": "x"}, {"nam": "y"}])
     assert [(p.code, p.severity, p.replacement) for p in found] == [("unknown_place", "error", ())]
 
 
-def test_a_list_that_is_written_out_is_counted() -> None:
+def test_the_items_of_a_literal_array_are_counted() -> None:
     found = handed_on({}, {"type": "array", "minItems": 3}, ["$OUTPUT[a].v", "x"])
-    assert [p.message for p in found] == ["s:in: v: it has 2 items, and at least 3 are wanted"]
+    assert [p.message for p in found] == ["s:in: v: expected at least 3 items, got 2 items"]
 
 
-def test_members_of_an_object_that_declares_none_are_compared() -> None:
+def test_properties_that_an_object_does_not_declare_are_compared() -> None:
     made = {"type": "object"}
     wanted = {"type": "object", "additionalProperties": {"type": "integer"}}
     found = handed_on(made, wanted, {"x": "$OUTPUT[a].v"})
@@ -567,7 +575,7 @@ def test_members_of_an_object_that_declares_none_are_compared() -> None:
 @pytest.mark.parametrize(
     "value", ["$OUTPUT[{}]", {"l": "$OUTPUT[{}]", "r": "$OUTPUT[{}]"}, ["${{OUTPUT[{}] || 'x'}}"]]
 )
-def test_fallbacks_that_are_made_of_each_other_do_not_grow(value: Any) -> None:
+def test_fallbacks_that_refer_to_each_other_do_not_grow(value: Any) -> None:
     tasks: list[Any] = [{"id": "t0", "tool": "s:save"}]
     for number in range(1, 1500):
         text = json.loads(json.dumps(value).replace("{}", f"t{number - 1}"))
@@ -578,7 +586,7 @@ def test_fallbacks_that_are_made_of_each_other_do_not_grow(value: Any) -> None:
     assert "error" not in [p.severity for p in findings(*tasks, last)]
 
 
-def test_a_schema_in_a_circle_that_doubles_is_read_once() -> None:
+def test_a_recursive_schema_that_doubles_is_read_once() -> None:
     levels = {
         f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}, {"$ref": f"#/$defs/d{n + 1}"}]}
         for n in range(30)
@@ -593,7 +601,7 @@ def test_a_schema_in_a_circle_that_doubles_is_read_once() -> None:
     assert "error" not in [p.severity for p in found]
 
 
-def test_two_schemas_in_many_circles_are_compared_once() -> None:
+def test_two_recursive_schemas_are_compared_once() -> None:
     names = [f"n{number}" for number in range(10)]
     node = {"type": "object", "properties": {name: {"$ref": "#/$defs/n"} for name in names}}
     whole = only_v({"$ref": "#/$defs/n"})
@@ -624,22 +632,22 @@ def test_two_schemas_in_many_circles_are_compared_once() -> None:
         ({"": "$OUTPUT[a].itms"}, "/"),
     ],
 )
-def test_a_finding_stands_where_the_file_has_its_name(arguments: Any, path: str) -> None:
-    told = findings(SEARCH, {"id": "b", "tool": "s:free", "arguments": arguments})
-    assert {p.path for p in told} == {f"/tasks/1/arguments{path}"}
+def test_a_problem_has_the_path_that_the_file_has(arguments: Any, path: str) -> None:
+    found = findings(SEARCH, {"id": "b", "tool": "s:free", "arguments": arguments})
+    assert {p.path for p in found} == {f"/tasks/1/arguments{path}"}
 
 
-def test_a_number_is_none_of_the_texts_that_are_wanted() -> None:
+def test_a_number_converts_to_none_of_the_expected_strings() -> None:
     words = {"type": "string", "enum": ["a", "b"]}
     assert [p.message for p in handed_on({"type": "number"}, words)] == [
-        "s:in: v: $OUTPUT[a].v is a number, and one of 'a', 'b' is wanted"
+        's:in: v: expected one of "a", "b", got number ($OUTPUT[a].v)'
     ]
     assert handed_on({"type": "number"}, {"enum": ["a", "1"]}) == []
     assert handed_on({"type": "boolean"}, {"const": "true"}) == []
     assert handed_on({"type": ["integer", "string"]}, words) == []
 
 
-def test_errors_alone_are_those_of_the_proof_and_a_broken_schema_makes_none() -> None:
+def test_errors_in_gives_the_errors_of_prove_and_a_broken_schema_gives_none() -> None:
     wrong = Workflow.load({"tasks": [SEARCH, using("search", query="$OUTPUT[a].itms", limt=3)]})
     assert [p.code for p in errors_in(wrong, TOOLS)] == ["unknown_place"]
     broken = Workflow.load({"tasks": [SEARCH, using("broken", x=1)]})

@@ -18,7 +18,7 @@ from orchestrator.cli.snippets import excerpt, print_findings, rendered
 from orchestrator.documents.pointer import move_op, replace_op, steps
 from orchestrator.documents.suggest import certain
 from orchestrator.errors import MAX_SHOWN, Problem, WorkflowError
-from orchestrator.preflight import unknown_server
+from orchestrator.servers.problems import unknown_server
 from orchestrator.workflow.fixes import as_expression, piece_of, unquoted
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.source_map import LineSpan
@@ -58,27 +58,27 @@ def test_a_finding_is_shown_with_its_line_a_caret_and_what_helps(broken: Path) -
     assert shown(broken, refused(broken)) == (
         """\
 error[wrong_value]: expected "server:tool", got "text"
- --> FILE:3:27 (task 'brief')
+ --> FILE:3:27 (task "brief")
   |
 3 |   {"id": "brief", "tool": "text", "argumets": {},
   |                           ^^^^^^
 
 error[unknown_field]: unknown field "argumets". Did you mean "arguments"?
- --> FILE:3:35 (task 'brief')
+ --> FILE:3:35 (task "brief")
   |
 3 |   {"id": "brief", "tool": "text", "argumets": {},
   |                                   ^^^^^^^^^^
   = rename to: "arguments"
 
-error[unknown_task]: 'wether' names a task 'wether' that does not exist. Did you mean "weather"?
- --> FILE:4:20 (task 'brief')
+error[unknown_task]: unknown task "wether". Did you mean "weather"?
+ --> FILE:4:20 (task "brief")
   |
 4 |    "depends_on": ["wether", "zzz"]}
   |                    ^^^^^^
   = replace with: "weather"
 
-error[unknown_task]: 'zzz' names a task 'zzz' that does not exist
- --> FILE:4:30 (task 'brief')
+error[unknown_task]: unknown task "zzz"
+ --> FILE:4:30 (task "brief")
   |
 4 |    "depends_on": ["wether", "zzz"]}
   |                              ^^^
@@ -96,7 +96,7 @@ def test_a_finding_without_a_line_says_what_is_known(tmp_path: Path) -> None:
     assert shown(tmp_path / "gone.json", findings) == (
         """\
 warning[unknown_tool]: no such tool
- --> FILE (task 'a', /tasks/0/tool)
+ --> FILE (task "a", /tasks/0/tool)
 
 error[server_unavailable]: it did not start
   = help: start it
@@ -118,7 +118,7 @@ def test_notes_are_summed_up_unless_each_is_asked_for(tmp_path: Path) -> None:
 note[cycle]: nothing is known (3 times)
 note[usage]: odd (2 times)
 note[usage]: even
-  = help: --verbose shows where
+  = help: --verbose shows each note with its line
 
 FILE: 6 notes"""
     )
@@ -146,8 +146,7 @@ def test_of_very_many_findings_the_errors_are_shown_first(tmp_path: Path) -> Non
     assert f"]: w{MAX_SHOWN - 3}\n" not in text
     assert text.index("]: w0") < text.index("]: e0")
     assert text.endswith(
-        "and 3 more; as JSON there are all of them\n\n"
-        "FILE: 3 errors, 200 warnings, nothing was called"
+        "and 3 more (--json has all)\n\nFILE: 3 errors, 200 warnings, nothing was called"
     )
 
 

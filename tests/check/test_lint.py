@@ -1,4 +1,4 @@
-"""What is allowed and most likely not meant is said, with what to write instead."""
+"""The linter warns of what is allowed but most likely not meant."""
 
 from __future__ import annotations
 
@@ -35,15 +35,13 @@ def task(name: str, **fields: Any) -> dict[str, Any]:
         ({}, False),
     ],
 )
-def test_a_retry_of_a_tool_that_declares_that_it_writes(
-    hints: dict[str, Any], warned: bool
-) -> None:
+def test_a_retry_of_a_tool_that_writes_is_a_warning(hints: dict[str, Any], warned: bool) -> None:
     found = warnings_of(workflow(task("a", retry=2)), tool("a", **hints))
     assert ["retry_of_a_writer" in problem.code for problem in found] == [True] * warned
     assert codes("a", tools=tool("a", **hints)) == []
 
 
-def test_advice_that_was_followed_is_not_given_again() -> None:
+def test_a_warning_disappears_when_its_hint_is_followed() -> None:
     writer = tool("a", read_only=False)
     assert codes(task("a", retry={"on": ["tool_error"]}), tools=writer) == []
     assert codes(task("a", retry=1), tools=writer) == []
@@ -95,12 +93,12 @@ def test_policies_that_contradict_each_other(fields: dict[str, Any], code: str, 
         {"locks": [{"name": "x", "mode": "shared"}], "for_each": [1], "max_parallel": 2},
     ],
 )
-def test_policies_that_go_together(fields: dict[str, Any]) -> None:
+def test_policies_that_do_not_contradict_each_other(fields: dict[str, Any]) -> None:
     plan = workflow(task("a", **fields), timeout_s=5, inputs={"y": {"default": "z"}})
     assert warnings_of(plan, {}) == []
 
 
-def test_a_task_behind_one_that_never_runs_never_runs() -> None:
+def test_a_task_that_depends_on_one_that_never_runs_never_runs() -> None:
     found = warnings_of(
         workflow(
             task("off", when=False),
@@ -118,17 +116,17 @@ def test_a_task_behind_one_that_never_runs_never_runs() -> None:
         ("c", "/tasks/2"),
         ("e", "/tasks/4/run_if"),
     ]
-    assert found[1].message == "the task never runs: its dependency 'off' never does"
+    assert found[1].message == 'the task never runs: its dependency "off" never runs'
 
 
-def test_a_task_that_waits_for_a_failure_which_ends_the_run_never_runs() -> None:
+def test_a_task_that_needs_a_failure_that_ends_the_run_never_runs() -> None:
     waiting = task("b", run_if="any_failed", depends_on=["a"])
     assert codes("a", waiting, on_error="fail_fast") == ["never_runs"]
     assert codes(task("a", critical=True), waiting) == ["never_runs"]
     assert codes(task("a", critical=True), "c", waiting | {"depends_on": ["a", "c"]}) == []
 
 
-def test_policies_that_mean_nothing() -> None:
+def test_policies_without_effect() -> None:
     assert codes(task("a", run_if="any_success")) == ["never_runs"]
     assert codes(task("a", run_if="all_done")) == []
     assert codes("a", task("b", run_if="any_failed", depends_on=["a"])) == []
@@ -141,9 +139,9 @@ def test_policies_that_mean_nothing() -> None:
 SILENT = {**tool("a"), **tool("b")}
 
 
-def test_tools_without_annotations_that_may_run_at_the_same_time_are_named() -> None:
+def test_unannotated_tools_whose_calls_may_overlap_are_named() -> None:
     (problem,) = warnings_of(workflow("a", "b"), SILENT)
-    assert "on server 'fake' calls of fake:a, fake:b may run at the same time" in problem.message
+    assert 'calls of fake:a, fake:b on server "fake" may overlap' in problem.message
     assert "[servers.fake]" in problem.hint
 
 
@@ -160,14 +158,14 @@ def test_tools_without_annotations_that_may_run_at_the_same_time_are_named() -> 
         ([task("c", fallback={"tool": "fake:a"}), "b"], {}, True),
     ],
 )
-def test_what_cannot_overlap_is_not_named(
+def test_tools_whose_calls_cannot_overlap_are_not_named(
     tasks: list[Any], fields: dict[str, Any], warned: bool
 ) -> None:
     found = codes(*tasks, tools=SILENT | tool("d", read_only=True), **fields)
     assert found == ["unannotated_tools"] * warned
 
 
-def test_of_very_many_tasks_it_is_assumed_that_they_may_overlap() -> None:
+def test_very_many_tasks_are_assumed_to_overlap() -> None:
     chain = [task("t0", tool="fake:a")]
     for n in range(1, MAX_LOOKUPS + 1):
         chain.append(task(f"t{n}", tool="fake:a", depends_on=[f"t{n - 1}"]))
@@ -195,7 +193,7 @@ def test_of_very_many_tasks_it_is_assumed_that_they_may_overlap() -> None:
         ("$error[a].kind", "$ERROR[a].kind"),
     ],
 )
-def test_text_that_looks_like_a_reference_is_told_of(text: str, meant: str) -> None:
+def test_a_string_that_looks_like_a_reference_is_a_warning(text: str, meant: str) -> None:
     plan = workflow("a", task("b", arguments={"x": [text]}), inputs={"city": {"default": "Oslo"}})
     found = warnings_of(plan, {})
     assert [(p.code, p.path, p.alternatives) for p in found] == [
@@ -218,6 +216,6 @@ def test_text_that_looks_like_a_reference_is_told_of(text: str, meant: str) -> N
         "a.title",
     ],
 )
-def test_other_text_is_left_alone(text: str) -> None:
+def test_any_other_string_is_no_warning(text: str) -> None:
     each = {"for_each": [1], "arguments": {"x": text}}
     assert warnings_of(workflow("a", task("b", **each)), {}) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.cli import tables as report
+from orchestrator.cli import tables
 from orchestrator.documents.text import duration
 from orchestrator.engine.run import Run
 from orchestrator.errors import CallError
@@ -17,7 +17,7 @@ async def shown(
     capsys: pytest.CaptureFixture[str], caller: ScriptedCaller, *tasks: str, output: object = None
 ) -> str:
     plan = workflow(*tasks, output=output)
-    report.print_result(await Run(plan, caller).execute(), plan)
+    tables.print_result(await Run(plan, caller).execute(), plan)
     return capsys.readouterr().err
 
 
@@ -29,7 +29,7 @@ async def test_of_many_tasks_those_that_did_not_succeed_are_shown(
     caller = ScriptedCaller({"t99": [(0, failing("the last one"))]})
     text = await shown(capsys, caller, *tasks)
     assert "the last one" in text
-    assert "and 40 more tasks" in text
+    assert "and 40 more tasks (--json and --output FILE have all)" in text
 
 
 @pytest.mark.anyio
@@ -38,7 +38,7 @@ async def test_a_task_that_a_fallback_stands_in_for_says_so_and_why(
 ) -> None:
     plan = workflow({"id": "a", "tool": "fake:a", "fallback": {"value": 1}})
     caller = ScriptedCaller({"a": [(0, failing("broken"))]})
-    report.print_result(await Run(plan, caller).execute(), plan)
+    tables.print_result(await Run(plan, caller).execute(), plan)
     err = capsys.readouterr().err
     assert "recovered" in err
     assert "tool_error: broken" in err
@@ -59,12 +59,15 @@ async def test_a_long_reason_is_cut_and_markup_in_it_is_text(
 async def test_on_a_narrow_terminal_the_reasons_stand_below_the_table(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "LOG", 80)
+    monkeypatch.setattr(tables, "NO_TERMINAL", 80)
     caller = ScriptedCaller({"a": [(0, failing("because"))]})
     text = await shown(capsys, caller, "a", "b: a", "c")
     assert "\na: tool_error: because\n" in text
-    assert "\nb: its dependency 'a' failed\n" in text
-    assert " why" not in text
+    assert '\nb: its dependency "a" failed\n' in text
+    assert " reason" not in text
+    assert " tool " in text
+    monkeypatch.setattr(tables, "NO_TERMINAL", 60)
+    assert " tool " not in await shown(capsys, caller, "a", "b: a", "c")
 
 
 @pytest.mark.anyio
@@ -72,7 +75,7 @@ async def test_an_output_that_could_not_be_made_is_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     text = await shown(capsys, ScriptedCaller(), "a", output="$OUTPUT[a].nothing")
-    assert "reference_error: the workflow's output could not be made" in text
+    assert "reference_error: the workflow's output cannot be resolved" in text
 
 
 @pytest.mark.parametrize(
@@ -103,7 +106,7 @@ HARMLESS = "\\u001b[31mRED\\u001b]0;pwned\\u0007 \\u202eesrever"
 def test_what_a_server_says_of_its_tools_is_shown_and_not_obeyed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    report.print_tools([Tool("s", "t", {}, "", HOSTILE), Tool("s", "\x1b[2J", {})])
+    tables.print_tools([Tool("s", "t", {}, "", HOSTILE), Tool("s", "\x1b[2J", {})])
     out = capsys.readouterr().out
     assert HARMLESS in out
     assert "s:\\u001b[2J" in out
@@ -116,7 +119,7 @@ async def test_what_a_server_says_of_an_error_is_shown_and_not_obeyed(
 ) -> None:
     plan = workflow("a", on_error="fail_fast")
     caller = ScriptedCaller({"a": [(0, CallError("tool_error", HOSTILE + "\nmore"))]})
-    report.print_result(await Run(plan, caller).execute(), plan)
+    tables.print_result(await Run(plan, caller).execute(), plan)
     err = capsys.readouterr().err
     assert f"tool_error: {HARMLESS}" in err
     assert "more" in err

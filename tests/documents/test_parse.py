@@ -57,25 +57,28 @@ def test_any_text_is_a_document_or_a_document_error(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is no JSON: line 1, column 1"),
-        ("{'a': 1}", "property name enclosed in double quotes: \"{'a': 1}\""),
-        ('{\n  "a": 01}', "line 2, column 9"),
-        ('{"a": 1, "b": 2, "a": 3}', "the name 'a' stands twice"),
-        ('[{"a": {"b": 1, "b": 1}}]', "the name 'b' stands twice"),
-        ("[NaN]", "NaN is no JSON"),
-        ("[-Infinity]", "-Infinity is no JSON"),
-        ("[1e999]", "the number 1e999 is too large"),
+        ("", "invalid JSON: empty document (line 1, column 1)"),
+        (
+            "{'a': 1}",
+            "invalid JSON: Expecting property name enclosed in double quotes (line 1, column 2)",
+        ),
+        ('{\n  "a": 01}', "invalid JSON: Expecting ',' delimiter (line 2, column 9)"),
+        ('{"a": 1, "b": 2, "a": 3}', 'duplicate property "a"'),
+        ('[{"a": {"b": 1, "b": 1}}]', 'duplicate property "b"'),
+        ("[NaN]", "NaN is not JSON"),
+        ("[-Infinity]", "-Infinity is not JSON"),
+        ("[1e999]", "number 1e999 is too large"),
         ("9" * 5000, "more than 4,300 digits"),
         ("[" * 100_000, "nested too deep"),
-        ('{"a":\n"\\ud800"}', "line 2: \\ud800 is half of a surrogate pair"),
-        ('"\\uDE00\\ud83d"', "\\ude00 is half of a surrogate pair"),
+        ('{"a":\n"\\ud800"}', "lone surrogate \\ud800 (line 2, column 2)"),
+        ('"\\uDE00\\ud83d"', "lone surrogate \\ude00"),
     ],
 )
 def test_json_that_would_lose_something_is_refused(text: str, message: str) -> None:
     with pytest.raises(DocumentError) as caught:
         parse_json(text)
     assert message in str(caught.value)
-    assert isinstance(caught.value, NotJsonError) == str(caught.value).startswith("is no JSON")
+    assert isinstance(caught.value, NotJsonError) == str(caught.value).startswith("invalid JSON")
 
 
 def test_a_surrogate_pair_is_a_character_and_an_escaped_backslash_is_none() -> None:
@@ -86,7 +89,7 @@ def test_a_surrogate_pair_is_a_character_and_an_escaped_backslash_is_none() -> N
 
 def test_many_names_of_which_the_last_stands_twice_are_checked_in_one_pass() -> None:
     members = [f'"k{index}": 0' for index in range(50_000)]
-    with pytest.raises(DocumentError, match="'k49999' stands twice"):
+    with pytest.raises(DocumentError, match='duplicate property "k49999"'):
         parse_json("{" + ",".join([*members, members[-1]]) + "}")
 
 
@@ -150,28 +153,31 @@ LAUGHS = "\n".join(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: 1\nb: 2\na: 3", "line 3: the name 'a' stands twice"),
-        ("1: x", "line 1: the name '1' has to be text, in quotes"),
-        ("true: x", "the name 'true' has to be text"),
-        ("~: x", "the name '~' has to be text"),
-        ("? [a]\n: b", "the name has to be text"),
-        ("a: &x [*x]", "an alias stands inside of its own anchor"),
+        ("a: 1\nb: 2\na: 3", 'duplicate property "a" (line 3, column 1)'),
+        ("1: x", "expected string as property name, got 1; put it in quotes (line 1, column 1)"),
+        ("true: x", "expected string as property name, got true; put it in quotes"),
+        ("~: x", "expected string as property name, got ~"),
+        ("? [a]\n: b", "expected string as property name"),
+        ("a: &x [*x]", "an alias refers to a value that contains it"),
         ("a: *x", "undefined alias"),
-        (LAUGHS, "stand for more than 5,000,000 values"),
-        ("\na: !!python/object:os.system x", "line 2: tag:yaml.org,2002:python/object:os.system"),
-        ("a: !secret x", "!secret is nothing that JSON has"),
-        ("a: !!binary aGk=", "is nothing that JSON has"),
-        ("a: !!timestamp 2001-01-01", "is nothing that JSON has"),
-        ("a: !!set {b}", "is nothing that JSON has"),
-        ("a: !!int 0x1F", "'0x1F' is no int of JSON"),
-        ("a: !!float .inf", "'.inf' is no float of JSON"),
-        ("a: !!null x", "'x' is no null of JSON"),
-        ("a: !!bool maybe", "'maybe' is no bool of JSON"),
+        (LAUGHS, "aliases expand to more than 5,000,000 values"),
+        (
+            "\na: !!python/object:os.system x",
+            "tag:yaml.org,2002:python/object:os.system is not a JSON type (line 2, column 4)",
+        ),
+        ("a: !secret x", "!secret is not a JSON type"),
+        ("a: !!binary aGk=", "is not a JSON type"),
+        ("a: !!timestamp 2001-01-01", "is not a JSON type"),
+        ("a: !!set {b}", "is not a JSON type"),
+        ("a: !!int 0x1F", '"0x1F" is not a JSON int'),
+        ("a: !!float .inf", '".inf" is not a JSON float'),
+        ("a: !!null x", '"x" is not a JSON null'),
+        ("a: !!bool maybe", '"maybe" is not a JSON bool'),
         ("a: !!map x", "expected a mapping node"),
-        ("a: 1e999", "the number 1e999 is too large"),
+        ("a: 1e999", "number 1e999 is too large"),
         (f"a: {'9' * 5000}", "too large"),
         ('a: "\\UFFFFFFFF"', "too large"),
-        ('a: "\\ud800"', "half of a surrogate pair"),
+        ('a: "\\ud800"', "lone surrogate in a string"),
         ("a: [1", "line 1, column"),
         ("a:\n\tb: 1", "line 2, column 1"),
         ("a: 1\n---\nb: 2", "another document"),
@@ -208,17 +214,21 @@ def message_of(path: Path, error: type[WorkflowError] = WorkflowError) -> tuple[
     return problem.code, problem.message
 
 
+def hint_of(path: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read_document(path, ConfigError)
+    (problem,) = caught.value.problems
+    return problem.hint
+
+
 def test_a_file_that_is_not_there_is_an_error_with_what_is(tmp_path: Path) -> None:
     code, message = message_of(tmp_path / "plan.json")
     assert (code, message) == ("unreadable_file", "cannot be read: No such file or directory")
     for name in ("plam.json", "other.yaml", "notes.txt"):
         (tmp_path / name).write_text("{}")
-    assert message_of(tmp_path / "plan.json")[1].endswith(
-        f"; in {str(tmp_path)!r} there is plam.json"
-    )
-    assert message_of(tmp_path / "zzz")[1].endswith("there is other.yaml, plam.json")
-    message = message_of(tmp_path / "no" / "plan.json", ConfigError)[1]
-    assert message.endswith(f"there is no directory {str(tmp_path / 'no')!r}")
+    assert hint_of(tmp_path / "plan.json") == f'files in "{tmp_path}": plam.json'
+    assert hint_of(tmp_path / "zzz") == f'files in "{tmp_path}": other.yaml, plam.json'
+    assert hint_of(tmp_path / "no" / "plan.json") == f'no such directory: "{tmp_path / "no"}"'
 
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
@@ -229,16 +239,16 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("{")
     code, message = message_of(tmp_path / "bad.json")
     assert code == "malformed_document"
-    assert message.startswith("is no JSON: Expecting property name")
+    assert message.startswith("invalid JSON: Expecting property name")
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "it is empty"),
-        (" \n", "it is empty"),
-        ("[1, ]", "a comma stands before it, and nothing between them"),
-        ('{"a": [1],\n}', "a comma stands before it, and nothing between them"),
+        ("", "empty document"),
+        (" \n", "empty document"),
+        ("[1, ]", 'trailing comma before "]"'),
+        ('{"a": [1],\n}', 'trailing comma before "}"'),
         ("[1,, 2]", "Expecting value"),
         ("[1, 2", "Expecting ',' delimiter"),
     ],
@@ -246,7 +256,7 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 def test_why_a_text_is_no_json_is_said_in_plain_words(text: str, why: str) -> None:
     with pytest.raises(DocumentError) as caught:
         parse_json(text)
-    assert caught.value.reason == f"is no JSON: {why}"
+    assert caught.value.reason == f"invalid JSON: {why}"
 
 
 @pytest.mark.parametrize(
@@ -271,7 +281,7 @@ def test_what_is_wrong_with_a_json_document_has_a_line_and_a_column(
     (problem,) = caught.value.problems
     assert (problem.line, problem.column) == (place or (None, None))
     assert "line" not in problem.message
-    shown = f"{tmp_path / 'a.json'}:{place[0]}:{place[1]}: " if place else "  is nested"
+    shown = f"{tmp_path / 'a.json'}:{place[0]}:{place[1]}: " if place else "  nested"
     assert shown in str(caught.value)
 
 

@@ -9,8 +9,10 @@ import pytest
 import trio.testing
 
 from orchestrator import Run
-from orchestrator.engine.emitter import Clock
-from orchestrator.workflow.plan import CallTemplate
+from orchestrator.engine.emitter import Emitter
+from orchestrator.engine.events import Announcer, Event, TaskStarted, TaskWaiting
+from orchestrator.engine.settings import Servers
+from orchestrator.schema.tool import Tool
 from tests.fakes import ScriptedCaller, workflow
 from tests.virtual_asyncio import VirtualLoop
 
@@ -25,32 +27,36 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 
 
 class Door:
-    """A gate that lets a tool through after so many seconds, and the run end after the last."""
+    """Tools that are ready after so many seconds; the plan is checked after the last."""
 
     def __init__(self, **opens_s: float) -> None:
         self.zero = anyio.current_time()
         self.opens_s = opens_s
 
-    def waiting_for(self, target: CallTemplate | None = None) -> str:
-        last = max(self.opens_s.values())
-        opens_s = last if target is None else self.opens_s.get(target.tool, 0.0)
-        return "the door" if anyio.current_time() - self.zero < opens_s else ""
+    def _past_s(self) -> float:
+        return anyio.current_time() - self.zero
+
+    def waiting_for(self, _server: str, tool: str) -> str:
+        return "the door" if self._past_s() < self.opens_s.get(tool, 0.0) else ""
 
     async def changed(self) -> None:
-        past_s = anyio.current_time() - self.zero
+        past_s = self._past_s()
         await anyio.sleep(min(at for at in self.opens_s.values() if at > past_s) - past_s)
 
+    async def checked(self) -> None:
+        await anyio.sleep(max(0.0, max(self.opens_s.values()) - self._past_s()))
 
-async def test_it_counts_but_while_it_stands_still() -> None:
-    clock = Clock()
-    clock.start()
+
+async def test_the_clock_counts_except_while_it_is_paused() -> None:
+    clock = Emitter(Announcer([]), workflow("a").plan)
+    clock.begin()
     await anyio.sleep(1)
-    clock.go_on()  # it does
-    clock.stand_still()
+    clock.pause(False)  # it is not
+    clock.pause(True)
     await anyio.sleep(5)
-    clock.stand_still()
+    clock.pause(True)
     assert clock.now_ms() == 1000
-    clock.go_on()
+    clock.pause(False)
     await anyio.sleep(1)
     assert clock.now_ms() == 2000
     assert anyio.current_time() - clock.zero == 2
@@ -58,7 +64,7 @@ async def test_it_counts_but_while_it_stands_still() -> None:
 
 async def test_a_run_that_only_waits_for_a_server_takes_no_time() -> None:
     caller = ScriptedCaller({"a": [(1, None)], "b": [(1, None)]})
-    result = await Run(workflow("a", "b"), caller, gate=Door(b=5)).execute()
+    result = await Run(workflow("a", "b"), caller, servers=Servers(readiness=Door(b=5))).execute()
     a, b = result["a"], result["b"]
     assert (a.started_ms, a.duration_ms, a.waited_ms) == (0, 1000, 0)
     assert (b.started_ms, b.duration_ms, b.waited_ms) == (1000, 1000, 5000)
@@ -67,13 +73,55 @@ async def test_a_run_that_only_waits_for_a_server_takes_no_time() -> None:
 
 async def test_time_in_which_anything_runs_counts() -> None:
     caller = ScriptedCaller({"a": [(3, None)], "b": [(1, None)]})
-    result = await Run(workflow("a", "b"), caller, gate=Door(b=2)).execute()
+    result = await Run(workflow("a", "b"), caller, servers=Servers(readiness=Door(b=2))).execute()
     assert result["b"].started_ms == 2000
     assert result.duration_ms == 3000
 
 
 async def test_a_run_that_waits_for_the_check_of_its_plan_has_ended() -> None:
     caller = ScriptedCaller({"a": [(1, None)], "b": [(1, None)]})
-    result = await Run(workflow("a", "b: a"), caller, gate=Door(c=9)).execute()
+    result = await Run(
+        workflow("a", "b: a"), caller, servers=Servers(readiness=Door(c=9))
+    ).execute()
     assert result.duration_ms == 2000
     assert result["b"].started_ms == 1000
+
+
+async def test_a_call_waits_for_its_server_before_its_locks_and_is_fitted_to_its_tool_then() -> (
+    None
+):
+    tools: dict[str, Tool] = {}
+    events: list[Event] = []
+    wanted = {"properties": {"n": {"type": "integer"}}}
+    door = Door(slow=5)
+    plan = workflow(
+        "text",
+        {"id": "slow", "tool": "fake:slow", "locks": ["x"], "arguments": {"n": "$OUTPUT[text].n"}},
+        {"id": "other", "tool": "fake:other", "locks": ["x"], "depends_on": ["text"]},
+    )
+    caller = ScriptedCaller({"text": [(1, {"n": "7"})], "other": [(1, None)]})
+    servers = Servers(tools, readiness=door)
+    run = Run(plan, caller, servers=servers, observers=[events.append])
+    async with anyio.create_task_group() as group:
+        group.start_soon(run.execute)
+        await anyio.sleep(4)
+        tools["fake:slow"] = Tool("fake", "slow", wanted, read_only=True)
+    assert run.result is not None
+    assert run.result["other"].waited_ms == 0, "the lock was free while the server was not"
+    assert run.result["slow"].output == {"n": 7}
+    assert run.result["slow"].waited_ms == 4000
+    started = [event for event in events if isinstance(event, TaskStarted)]
+    assert [conversion.path for conversion in started[-1].conversions] == [".n"]
+    assert [e.waiting_for for e in events if isinstance(e, TaskWaiting)] == ["the door"]
+
+
+async def test_arguments_that_do_not_fit_a_tool_known_late_are_an_error_without_an_attempt() -> (
+    None
+):
+    wanted = {"properties": {"n": {"type": "integer"}}}
+    tools = {"fake:slow": Tool("fake", "slow", wanted)}
+    task = {"id": "slow", "tool": "fake:slow", "arguments": {"n": "many"}, "retry": 3}
+    servers = Servers(tools, readiness=Door(slow=5))
+    result = await Run(workflow(task), ScriptedCaller(), servers=servers).execute()
+    assert result["slow"].error is not None
+    assert (result["slow"].error.kind, result["slow"].attempts) == ("invalid_arguments", 0)

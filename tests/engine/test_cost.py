@@ -19,6 +19,7 @@ import pytest
 from benchmarks.engine_alone import bare, return_at_once
 from benchmarks.scenarios import nothing
 from orchestrator import Run, Workflow
+from orchestrator.engine.settings import RunSettings
 from orchestrator.workflow.model import Schedule
 
 WIDTH = 100
@@ -59,7 +60,9 @@ async def function_calls(work: Callable[[], Awaitable[object]]) -> int:
 def run_of(count: int, schedule: Schedule, limit: int) -> Callable[[], Awaitable[object]]:
     """A run of tasks that do nothing."""
     workflow = Workflow.load(nothing(count, WIDTH))
-    return lambda: Run(workflow, return_at_once, schedule=schedule, max_concurrency=limit).execute()
+    return lambda: Run(
+        workflow, return_at_once, RunSettings(schedule=schedule, max_concurrency=limit)
+    ).execute()
 
 
 @pytest.mark.parametrize(("schedule", "limit"), MOST_CALLS)
@@ -92,7 +95,7 @@ def test_objects_for_each_task() -> None:
                 for _ in range(count):
                     group.start_soon(wait)
             else:
-                group.start_soon(Run(workflow, wait, max_concurrency=limit).execute)
+                group.start_soon(Run(workflow, wait, RunSettings(max_concurrency=limit)).execute)
             await anyio.wait_all_tasks_blocked()
             gc.collect()
             during = len(gc.get_objects())

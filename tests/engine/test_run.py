@@ -18,6 +18,7 @@ from orchestrator.engine.events import (
 )
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
+from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.errors import TaskError
 from orchestrator.expressions.scope import Scope
 from orchestrator.schema.coercion import Conversion
@@ -47,7 +48,7 @@ async def test_outputs_flow_along_references_and_keep_their_types(schedule: Sche
         {"id": "a", "tool": "fake:a"},
     )
     caller = ScriptedCaller({"a": [(0, {"n": 3})]})
-    result = await Run(plan, caller, schedule=schedule).execute()
+    result = await Run(plan, caller, RunSettings(schedule=schedule)).execute()
     assert result.status == "success"
     assert result["b"].output == {"n": 3, "t": "n=3"}
     assert result.output == {"b": {"n": 3, "t": "n=3"}}
@@ -56,7 +57,7 @@ async def test_outputs_flow_along_references_and_keep_their_types(schedule: Sche
 async def test_a_failure_skips_its_dependents_and_no_one_else(schedule: Schedule) -> None:
     plan = workflow("a", "b", "after-a: a", "after-b: b", "after-both: after-a after-b")
     caller = ScriptedCaller({"a": [(0, failing("broken"))]})
-    result = await Run(plan, caller, schedule=schedule).execute()
+    result = await Run(plan, caller, RunSettings(schedule=schedule)).execute()
     assert result.status == "partial"
     assert statuses(result) == {
         "a": "error",
@@ -66,15 +67,15 @@ async def test_a_failure_skips_its_dependents_and_no_one_else(schedule: Schedule
         "after-both": "skipped",
     }
     assert result["a"].error == TaskError("tool_error", "broken", retryable=True)
-    assert result["after-a"].reason == "its dependency 'a' failed"
-    assert result["after-both"].reason == "its dependency 'after-a' was skipped"
+    assert result["after-a"].reason == 'its dependency "a" failed'
+    assert result["after-both"].reason == 'its dependency "after-a" was skipped'
     assert result["after-a"].attempts == 0
     assert result["after-a"].started_ms is None
 
 
 async def test_a_run_in_which_nothing_succeeds_has_failed(schedule: Schedule) -> None:
     caller = ScriptedCaller({"a": [(0, failing())]})
-    result = await Run(workflow("a", "b: a"), caller, schedule=schedule).execute()
+    result = await Run(workflow("a", "b: a"), caller, RunSettings(schedule=schedule)).execute()
     assert result.status == "failed"
     assert result.output == {}
 
@@ -84,7 +85,7 @@ async def test_a_path_that_is_not_there_fails_its_task_only(schedule: Schedule) 
         "a", {"id": "b", "tool": "fake:b", "arguments": {"x": "$OUTPUT[a].nope"}}, "c: a"
     )
     caller = ScriptedCaller({"a": [(0, {"yes": 1})]})
-    result = await Run(plan, caller, schedule=schedule).execute()
+    result = await Run(plan, caller, RunSettings(schedule=schedule)).execute()
     assert statuses(result) == {"a": "success", "b": "error", "c": "success"}
     error = result["b"].error
     assert error is not None
@@ -142,7 +143,7 @@ async def test_dataflow_does_not_wait_for_siblings_and_generations_do() -> None:
 async def test_one_at_a_time_is_really_sequential_and_in_order(schedule: Schedule) -> None:
     caller = ScriptedCaller({name: [(0.001, None)] for name in "abcdef"})
     plan = workflow("f", "e", "d", "c", "b", "a", max_concurrency=1)
-    result = await Run(plan, caller, schedule=schedule).execute()
+    result = await Run(plan, caller, RunSettings(schedule=schedule)).execute()
     assert result.status == "success"
     assert caller.most == 1
     assert [task for task, _ in caller.calls] == ["f", "e", "d", "c", "b", "a"]
@@ -151,7 +152,9 @@ async def test_one_at_a_time_is_really_sequential_and_in_order(schedule: Schedul
 async def test_no_more_than_the_limit_run_at_once(schedule: Schedule) -> None:
     names = [f"t{n}" for n in range(12)]
     caller = ScriptedCaller({name: [(0.001, None)] for name in names})
-    result = await Run(workflow(*names, max_concurrency=3), caller, schedule=schedule).execute()
+    result = await Run(
+        workflow(*names, max_concurrency=3), caller, RunSettings(schedule=schedule)
+    ).execute()
     assert result.status == "success"
     assert caller.most == 3
 
@@ -159,7 +162,7 @@ async def test_no_more_than_the_limit_run_at_once(schedule: Schedule) -> None:
 async def test_the_limit_can_be_overridden_for_a_run() -> None:
     names = [f"t{n}" for n in range(6)]
     caller = ScriptedCaller({name: [(0.001, None)] for name in names})
-    await Run(workflow(*names, max_concurrency=1), caller, max_concurrency=0).execute()
+    await Run(workflow(*names, max_concurrency=1), caller, RunSettings(max_concurrency=0)).execute()
     assert caller.most == 6
 
 
@@ -187,13 +190,15 @@ async def test_a_server_has_its_own_limit_and_writers_take_turns() -> None:
         writing -= call.writes
 
     policies = {"fake": ServerPolicy(writers=Slots(1))}
-    result = await Run(workflow(*tasks), caller, tools=tools, servers=policies).execute()
+    result = await Run(
+        workflow(*tasks), caller, servers=Servers(tools=tools, policies=policies)
+    ).execute()
     assert result.status == "success"
     assert most_writing == 1
 
     limited = ScriptedCaller({"read": [(0.001, None)], "write": [(0.001, None)]})
     policies = {"fake": ServerPolicy(slots=Slots(2))}
-    await Run(workflow(*tasks), limited, servers=policies).execute()
+    await Run(workflow(*tasks), limited, servers=Servers(policies=policies)).execute()
     assert limited.most == 2
 
 
@@ -201,11 +206,11 @@ async def test_fail_fast_cancels_what_runs_and_skips_the_rest(schedule: Schedule
     caller = ScriptedCaller({"bad": [(0.001, failing("first"))], "slow": [(60, None)]})
     plan = workflow("bad", "slow", "later: slow", on_error="fail_fast")
     with anyio.fail_after(5):
-        result = await Run(plan, caller, schedule=schedule).execute()
+        result = await Run(plan, caller, RunSettings(schedule=schedule)).execute()
     assert result.status == "failed"
     assert statuses(result) == {"bad": "error", "slow": "cancelled", "later": "skipped"}
     assert "cancelled slow" in caller.log
-    assert result["later"].reason == "task 'bad' failed, and on_error is fail_fast"
+    assert result["later"].reason == 'task "bad" failed, and on_error is fail_fast'
     error = result["slow"].error
     assert error is not None
     assert error.kind == "cancelled"
@@ -213,7 +218,7 @@ async def test_fail_fast_cancels_what_runs_and_skips_the_rest(schedule: Schedule
 
 async def test_a_run_can_be_cancelled_and_gives_what_had_finished(schedule: Schedule) -> None:
     caller = ScriptedCaller({"slow": [(60, None)]})
-    run = Run(workflow("quick", "slow", "later: slow"), caller, schedule=schedule)
+    run = Run(workflow("quick", "slow", "later: slow"), caller, RunSettings(schedule=schedule))
 
     async def cancel_once_it_runs() -> None:
         while "slow" not in caller.running or "end quick" not in caller.log:
@@ -272,7 +277,7 @@ async def test_a_bug_in_a_decision_is_an_internal_error_of_its_task() -> None:
             raise RuntimeError("no schema")
 
     tools: Any = {"fake:a": Broken()}
-    result = await Run(workflow("a", "b"), ScriptedCaller(), tools=tools).execute()
+    result = await Run(workflow("a", "b"), ScriptedCaller(), servers=Servers(tools=tools)).execute()
     assert statuses(result) == {"a": "error", "b": "success"}
 
 
@@ -281,7 +286,9 @@ async def test_text_becomes_a_number_where_the_tool_wants_one_and_the_event_says
     tools = {"fake:b": Tool("fake", "b", {"properties": {"n": {"type": "integer"}}})}
     caller = ScriptedCaller({"a": [(0, {"text": "14"})]})
     events: list[Event] = []
-    result = await Run(plan, caller, tools=tools, observers=[events.append]).execute()
+    result = await Run(
+        plan, caller, servers=Servers(tools=tools), observers=[events.append]
+    ).execute()
     assert result["b"].output == {"n": 14}
     started = [event for event in events if isinstance(event, TaskStarted)]
     assert [conversion.path for conversion in started[1].conversions] == [".n"]
@@ -337,7 +344,7 @@ async def test_an_output_that_cannot_be_made_is_an_error_of_the_document() -> No
     assert result.output is None
     assert result.error is not None
     assert result.error.kind == "reference_error"
-    assert "the workflow's output could not be made" in result.error.message
+    assert "the workflow's output cannot be resolved" in result.error.message
 
 
 async def test_the_default_output_has_the_last_tasks_that_succeeded() -> None:
@@ -379,7 +386,7 @@ async def test_the_first_calls_of_many_go_out_while_the_others_are_started(
     async def call(*_: object) -> None:
         started.append(len(run.status().running))
 
-    run = Run(workflow(*tasks), call, schedule=schedule, max_concurrency=0)
+    run = Run(workflow(*tasks), call, RunSettings(schedule=schedule, max_concurrency=0))
     result = await run.execute()
     assert result.status == "success"
     assert len(started) == 100

@@ -12,6 +12,7 @@ import trio.testing
 from orchestrator.calls.call import Attempt, Call, ServerPolicy
 from orchestrator.calls.limits import Slots
 from orchestrator.engine.run import Run
+from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.errors import TaskError
 from tests.fakes import ScriptedCaller, failing, workflow
 
@@ -48,11 +49,11 @@ async def test_one_at_a_time_takes_the_sum() -> None:
 async def test_the_barrier_costs_what_dataflow_saves_and_the_report_says_so() -> None:
     plan = workflow("a", "b", "c: a", "d: b")
     times = {"a": 1.0, "b": 5.0, "c": 5.0, "d": 1.0}
-    barrier = await Run(plan, sleeps(**times), schedule="generations").execute()
+    barrier = await Run(plan, sleeps(**times), RunSettings(schedule="generations")).execute()
     assert barrier.duration_ms == 10_000
     assert barrier.critical_path_ms == 6000
     assert barrier.other_schedule == {"schedule": "dataflow", "duration_ms": 6000}
-    flow = await Run(plan, sleeps(**times), schedule="dataflow").execute()
+    flow = await Run(plan, sleeps(**times), RunSettings(schedule="dataflow")).execute()
     assert flow.duration_ms == 6000
     assert flow.other_schedule == {"schedule": "generations", "duration_ms": 10_000}
 
@@ -73,7 +74,7 @@ async def test_an_attempt_ends_at_its_timeout_and_the_call_is_cancelled() -> Non
 async def test_the_timeout_of_the_server_counts_where_the_task_names_none() -> None:
     policies = {"fake": ServerPolicy(timeout_s=7)}
     plan = workflow("a", {"id": "b", "tool": "fake:a", "timeout_s": 3})
-    result = await Run(plan, sleeps(a=60), servers=policies).execute()
+    result = await Run(plan, sleeps(a=60), servers=Servers(policies=policies)).execute()
     assert result["a"].duration_ms == 7000
     assert result["b"].duration_ms == 3000
     alone = await Run(workflow("a"), sleeps(a=600)).execute()
@@ -86,7 +87,7 @@ async def test_waiting_for_a_slot_does_not_count_towards_the_timeout() -> None:
     assert result.status == "success"
     assert result.duration_ms == 3000
     slots = {"fake": ServerPolicy(slots=Slots(1))}
-    result = await Run(workflow(*tasks), sleeps(a=1), servers=slots).execute()
+    result = await Run(workflow(*tasks), sleeps(a=1), servers=Servers(policies=slots)).execute()
     assert result.status == "success"
     assert result["c"].waited_ms == 2000
 
@@ -98,10 +99,10 @@ async def test_the_limit_of_the_run_ends_it_with_what_had_finished() -> None:
     assert result.status == "cancelled"
     assert [result[task].status for task in "abc"] == ["success", "cancelled", "cancelled"]
     assert result.error == TaskError(
-        "timeout", "the run's limit of 4 s was reached", True, {"timeout_s": 4}
+        "timeout", "the run reached its limit of 4 s", True, {"timeout_s": 4}
     )
-    assert result["b"].reason == "the run's limit of 4 s was reached"
-    assert result["c"].reason == "the run's limit of 4 s was reached"
+    assert result["b"].reason == "the run reached its limit of 4 s"
+    assert result["c"].reason == "the run reached its limit of 4 s"
 
 
 async def test_fail_fast_ends_the_run_at_the_first_failure() -> None:

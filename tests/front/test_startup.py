@@ -18,7 +18,7 @@ import pytest
 from orchestrator import Orchestrator, Run, Server, ServerStartError, WorkflowError
 from orchestrator.calls.call import Call
 from orchestrator.calls.limits import Slots
-from orchestrator.engine.decide import decide
+from orchestrator.engine.decide import fit
 from orchestrator.engine.events import (
     Event,
     GenerationStarted,
@@ -35,7 +35,7 @@ from orchestrator.schema.tool import Tool
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.startup import CHECK
 from orchestrator.workflow.model import Workflow
-from orchestrator.workflow.plan import TaskPlan, waves
+from orchestrator.workflow.plan import CallTemplate, waves
 from tests.real_servers import TIMEOUT_S, Watch
 
 pytestmark = pytest.mark.anyio
@@ -212,12 +212,12 @@ async def test_a_task_of_a_server_that_is_ready_does_not_wait_for_one_that_is_no
     async with playing(workflow, "fast", "slow") as it:
         stage.ready["fast"].set()
         await it.settled("a")
-        await it.waits("b", "server 'slow'")
+        await it.waits("b", 'server "slow"')
         assert stage.calls == ["fast:read"]
         assert it.run is not None
         (waiting,) = it.run.status().running
         assert (waiting.task, waiting.target, waiting.attempt) == ("b", "slow:read", 0)
-        assert (waiting.since_ms, waiting.waiting_for) == (None, "server 'slow'")
+        assert (waiting.since_ms, waiting.waiting_for) == (None, 'server "slow"')
         stage.ready["slow"].set()
     result = result_of(it)
     assert result.status == "success"
@@ -262,7 +262,7 @@ async def test_what_may_change_something_waits_until_the_plan_is_checked(stage: 
             "slow:raed",
             {},
             WorkflowError,
-            "server 'slow' has no tool 'raed'. Did you mean \"read\"?",
+            'unknown tool "slow:raed". Did you mean "read"?',
         ),
         ("bad:read", {"bad": {"required": True}}, ServerStartError, "server 'bad' did not start"),
     ],
@@ -283,7 +283,7 @@ async def test_a_plan_found_wrong_later_ends_the_run_before_anything_was_changed
         stage.ready[slow].set()
     assert type(it.error) is kind
     assert said in str(it.error)
-    assert "nothing was called but tools that are read-only" in str(it.error)
+    assert "only read-only tools were called" in str(it.error)
     assert sorted(stage.calls) == ["fast:read", "fast:stay"]
     result = result_of(it)
     assert result.status == "cancelled"
@@ -419,7 +419,7 @@ async def test_a_fallback_waits_for_its_own_server(stage: Stage) -> None:
     )
     async with playing(workflow, "good", "slow") as it:
         stage.ready["good"].set()
-        await it.waits("a", "server 'slow'")
+        await it.waits("a", 'server "slow"')
         assert it.run is not None
         assert [running.target for running in it.run.status().running] == ["slow:read"]
         stage.ready["slow"].set()
@@ -436,27 +436,27 @@ async def test_items_wait_together(stage: Stage) -> None:
     )
     async with playing(workflow, "good", "slow") as it:
         stage.ready["good"].set()
-        await it.waits("b", "server 'slow'")
+        await it.waits("b", 'server "slow"')
         stage.ready["slow"].set()
     result = result_of(it)
     assert result["b"].output == [{"n": 1}, {"n": 2}]
     assert sum(isinstance(e, TaskWaiting) for e in it.watch.events) == 1
-    assert [item.waited_ms > 0 for item in result["b"].items] == [True, False]
+    assert [item.waited_ms > 0 for item in result["b"].items] == [True, True]
 
 
 async def test_what_a_tool_wants_is_known_when_its_server_is_ready_and_may_be_amiss(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def decided(plan: TaskPlan, scope: Any, tool: Any) -> Any:
-        if plan.server == "slow" and tool is not None:
+    def broken(call: Call, target: CallTemplate, tool: Tool) -> Call:
+        if call.server == "slow":
             raise ZeroDivisionError("a bug")
-        return decide(plan, scope, tool)
+        return fit(call, target, tool)
 
-    monkeypatch.setattr("orchestrator.engine.run.decide", decided)
+    monkeypatch.setattr("orchestrator.engine.executor.fit", broken)
     workflow = document(task("a", "good:read"), task("b", "slow:read"))
     async with playing(workflow, "good", "slow") as it:
         stage.ready["good"].set()
-        await it.waits("b", "server 'slow'")
+        await it.waits("b", 'server "slow"')
         stage.ready["slow"].set()
     assert result_of(it)["a"].status == "success"
     assert result_of(it)["b"].error.kind == "internal"
@@ -479,7 +479,7 @@ async def test_a_task_that_waits_for_its_server_can_be_cancelled(
     workflow = document(task("a", "good:stay"), task("b", "slow:read", fallback=fallback))
     async with playing(workflow, "good", "slow") as it:
         stage.ready["good"].set()
-        await it.waits("b", "server 'slow'")
+        await it.waits("b", 'server "slow"')
         assert it.run is not None
         act(it.run)
         stage.let_go.set()
@@ -502,7 +502,7 @@ async def test_a_fallback_that_waits_for_its_server_can_be_cancelled(stage: Stag
     )
     async with playing(workflow, "good", "slow") as it:
         stage.ready["good"].set()
-        await it.waits("c", "server 'slow'")
+        await it.waits("c", 'server "slow"')
         assert it.run is not None
         assert it.run.cancel_task("c", "not needed")
         await it.settled("c")
@@ -553,14 +553,14 @@ async def test_under_a_limit_of_the_run_all_servers_are_ready_before_it_begins(
     assert result_of(it).status == "success"
 
 
-async def test_a_run_on_servers_that_are_ready_has_no_gate(stage: Stage) -> None:
+async def test_a_run_on_servers_that_are_ready_waits_for_nothing(stage: Stage) -> None:
     workflow = document(task("a", "one:read"), task("b", "two:write"))
     for server in ("one", "two"):
         stage.ready[server].set()
     async with playing(workflow, "one", "two") as it:
         await it.over.wait()
         async with it.orchestrator.begin(workflow) as again:
-            assert again._gate is None
+            assert again._servers.readiness is None
             assert (await again.execute()).status == "success"
 
 
@@ -587,7 +587,7 @@ async def test_a_run_whose_orchestrator_is_left_while_servers_start_ends_with_it
                 played = Playing(orchestrator)
                 group.start_soon(played.play, workflow)
                 await played.waits("c", CHECK)
-                await played.waits("b", "server 'slow'")
+                await played.waits("b", 'server "slow"')
             await played.over.wait()
     result = result_of(played)
     assert [result[name].status for name in "abc"] == ["success", "error", "error"]

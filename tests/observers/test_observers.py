@@ -133,7 +133,7 @@ def test_a_journal_that_cannot_be_written_says_so_once(
         journal.on_event(ServerStarting(0, "a"))
         journal.on_event(ServerStarting(0, "b"))
         journal.stop()
-    assert capsys.readouterr().err.count("events are not written any more") == 1
+    assert capsys.readouterr().err.count("events are no longer written") == 1
 
 
 def test_a_journal_whose_reader_has_gone_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:

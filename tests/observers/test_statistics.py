@@ -13,6 +13,7 @@ from orchestrator import Statistics, WorkflowError
 from orchestrator.engine.priorities import priorities
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
+from orchestrator.engine.settings import RunSettings
 from orchestrator.observers import statistics
 from orchestrator.preflight import problems_of_estimates
 from orchestrator.workflow.model import Schedule, Workflow
@@ -75,7 +76,7 @@ async def test_calls_that_wait_go_in_the_order_of_the_estimates(
     plan = workflow("d", "b", "a", "c: a", max_concurrency=1, schedule=schedule)
     caller = ScriptedCaller({name: [(1, None)] for name in "abcd"})
     estimates = {"a": 3, "b": 2.5, "c": 3, "d": 0}
-    await Run(plan, caller, estimates=estimates).execute()
+    await Run(plan, caller, RunSettings(estimates=estimates)).execute()
     assert "".join(task for task, _ in caller.calls) == order
 
 
@@ -84,7 +85,7 @@ async def test_items_have_the_estimate_of_one_call_and_keep_their_order() -> Non
     plan = workflow(each, "one", max_concurrency=1)
     for seconds, order in ((1.5, ["one", 1, 2]), (2.5, [1, 2, "one"])):
         caller = ScriptedCaller({"each": [(1, None)], "one": [(1, None)]})
-        await Run(plan, caller, estimates={"each": seconds, "one": 2}).execute()
+        await Run(plan, caller, RunSettings(estimates={"each": seconds, "one": 2})).execute()
         assert [given.get("n", task) for task, given in caller.calls] == order
 
 
@@ -93,7 +94,7 @@ async def test_right_estimates_make_a_run_shorter_than_depth_does() -> None:
     script = {"a": 1, "b": 1, "c": 1, "d": 1, "slow": 4}
     caller = ScriptedCaller({name: [(after, None)] for name, after in script.items()})
     assert (await Run(plan, caller).execute()).duration_ms == 6000
-    assert (await Run(plan, caller, estimates=script).execute()).duration_ms == 4000
+    assert (await Run(plan, caller, RunSettings(estimates=script)).execute()).duration_ms == 4000
 
 
 def test_wrong_estimates_are_found_all_at_once() -> None:
@@ -112,12 +113,9 @@ def test_wrong_estimates_are_found_all_at_once() -> None:
     assert [problem.task for problem in found[:-1]] == known[1:]
     assert {problem.code for problem in found[:-1]} == {"wrong_value"}
     assert str(found[0]) == (
-        "task 'parse', /estimates/parse: an estimate has to be a number of seconds from 0 on, "
-        "not -1"
+        'task "parse", /estimates/parse: expected a number of seconds of at least 0, got integer -1'
     )
-    assert str(found[-1]) == (
-        "/estimates/fetched: there is no task 'fetched'. Did you mean \"fetch\"?"
-    )
+    assert str(found[-1]) == ('/estimates/fetched: unknown task "fetched". Did you mean "fetch"?')
 
 
 # What is remembered.
@@ -218,8 +216,8 @@ def test_a_file_that_is_not_there_is_empty(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (b"[]", "expected object, got empty array"),
-        (b"", "it is no JSON: line 1"),
-        (b'{"version": 1, "version": 1}', "stands twice"),
+        (b"", "invalid JSON: empty document (line 1"),
+        (b'{"version": 1, "version": 1}', 'duplicate property "version"'),
         (b"\xff", "is not UTF-8"),
         (b'{"version": 2}', "/version"),
         (b'{"tools": {"s:t": {"mean_ms": -1, "runs": 1}}}', "/tools/s:t/mean_ms"),
@@ -237,13 +235,13 @@ def test_a_file_that_is_broken_is_named_with_the_way_to_mend_it(
         Statistics.load(path)
     assert str(caught.value).startswith(f"{path}: 1 error, nothing was called")
     assert message in str(caught.value)
-    assert "(delete it to begin anew, or name another file)" in str(caught.value)
+    assert "(delete it to start over, or name another file)" in str(caught.value)
 
 
 def test_what_is_no_file_is_neither_read_nor_replaced(tmp_path: Path) -> None:
-    with pytest.raises(WorkflowError, match="is no regular file"):
+    with pytest.raises(WorkflowError, match="not a regular file"):
         Statistics.load(tmp_path)
-    with pytest.raises(OSError, match="is no regular file"):
+    with pytest.raises(OSError, match="not a regular file"):
         Statistics().save(tmp_path)
 
 

@@ -109,20 +109,20 @@ def test_a_picture_shows_effects_lists_the_critical_path_and_a_legend_of_these()
     assert edges.count("tip path") == 2
     assert edges.count("tip") == 3
     assert texts(picture)[-8:] == [
-        "reads only",
+        "read-only",
         "writes",
         "destructive",
-        "may be destructive: it does not say",
-        "tool not known",
-        "a call for each item",
+        "possibly destructive",
+        "unknown tool",
+        "one call per item",
         "open-world",
         "critical path",
     ]
     assert len(list(picture.iter(f"{SVG}circle"))) == 2
     titles = {title.text for title in picture.iter(f"{SVG}title")}
-    assert "c\ns:drop\neffects: destructive\ncalls: 1\nwaits for: b\nlocks: x" in titles
+    assert "c\ns:drop\neffects: destructive\ncalls: 1\ndepends on: b\nlocks: x" in titles
     unknown = texts(drawn(workflow("a")))
-    assert unknown[-2:] == ["tool not known", "critical path"]
+    assert unknown[-2:] == ["unknown tool", "critical path"]
 
 
 def test_a_picture_of_many_tasks_has_boxes_of_one_line() -> None:

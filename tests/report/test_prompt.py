@@ -17,7 +17,8 @@ from orchestrator.report.guide import CHECK, EXAMPLE, GUIDE, example_of, workflo
 from orchestrator.report.prompt import catalog_document, guide_text
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import load_config
-from orchestrator.workflow.model import Task, Workflow
+from orchestrator.workflow.model import Workflow
+from orchestrator.workflow.task import Task
 
 ROOT = Path(__file__).parents[2]
 TEXT = {"type": "string"}

@@ -15,6 +15,7 @@ from orchestrator import Orchestrator
 from orchestrator.calls.call import Call
 from orchestrator.engine.events import Event, RetryDecided, ServerToolsChanged, TaskStarted
 from orchestrator.engine.run import Run
+from orchestrator.engine.settings import Servers
 from orchestrator.errors import CallError, InvalidArgumentsError
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import Server
@@ -40,7 +41,9 @@ async def run(
     *tasks: Any, script: Any = None, **fields: Any
 ) -> tuple[Any, ScriptedCaller, list[Event]]:
     caller, events = ScriptedCaller(script or {}), list[Event]()
-    run = Run(workflow(*tasks, **fields), caller, tools=TOOLS, observers=[events.append])
+    run = Run(
+        workflow(*tasks, **fields), caller, servers=Servers(tools=TOOLS), observers=[events.append]
+    )
     return await run.execute(), caller, events
 
 

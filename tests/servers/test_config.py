@@ -135,10 +135,10 @@ def test_a_variable_that_is_missing_is_named_where_it_stands(write: Write) -> No
     text += '[servers."b/c"]\ncommand = "x"\nargs = ["a", "${ARG}", "${ARG"]'
     path = write(text)
     assert problems(path) == [
-        ("/servers/a/url", "the environment variable URL is not set"),
-        ("/servers/a/headers/K", "the environment variable KEY is not set"),
-        ("/servers/b~1c/args/1", "the environment variable ARG is not set"),
-        ("/servers/b~1c/args/2", "has a '${' that is neither ${VAR} nor ${VAR:-default}"),
+        ("/servers/a/url", "environment variable URL is not set"),
+        ("/servers/a/headers/K", "environment variable KEY is not set"),
+        ("/servers/b~1c/args/1", "environment variable ARG is not set"),
+        ("/servers/b~1c/args/2", 'expected ${VAR} or ${VAR:-default} at "${"'),
     ]
     with pytest.raises(ConfigError, match=r"set it, or write \$\{URL:-default\}"):
         load_config(path, {})
@@ -176,35 +176,35 @@ def test_all_mistakes_of_a_file_are_told_at_once(write: Write) -> None:
     found = problems(path)
     assert sorted(found) == sorted(
         [
-            ("/default", "there is no table 'default'"),
-            ("/unrelated", "there is no table 'unrelated'"),
-            ("/defaults/timeout", "[defaults] has no 'timeout'"),
+            ("/default", 'unknown table "default"'),
+            ("/unrelated", 'unknown table "unrelated"'),
+            ("/defaults/timeout", 'unknown field "timeout"'),
             ("/defaults/start_timeout_s", 'expected number, got string "soon"'),
-            ("/servers/none", "has neither a command nor a url: give one"),
+            ("/servers/none", "expected a command or a url, got neither"),
             (
                 "/servers/with blank",
-                "a server's name has no ':' and no blank, unlike 'with blank'",
+                'expected a server name without ":" and blanks, got "with blank"',
             ),
-            ("/servers/a/name", "there is no field 'name'"),
-            ("/servers/a/comand", "there is no field 'comand'"),
+            ("/servers/a/name", 'unknown field "name"'),
+            ("/servers/a/comand", 'unknown field "comand"'),
             ("/servers/a/sessions", "expected at least 1, got 0"),
-            ("/servers/a", "has neither a command nor a url: give one"),
-            ("/servers/both", "has both a command and a url: give one"),
-            ("/servers/program/command", "is empty: name a program"),
-            ("/servers/program/headers", "'headers' belong to a url, not to a command"),
-            ("/servers/web/url", "has to be a URL like https://example.com/mcp"),
-            ("/servers/web/args", "'args' belongs to a command, not to a url"),
-            ("/servers/web/cwd", "'cwd' belongs to a command, not to a url"),
-            ("/servers/web/env", "'env' belongs to a command, not to a url"),
+            ("/servers/a", "expected a command or a url, got neither"),
+            ("/servers/both", "expected a command or a url, got both"),
+            ("/servers/program/command", "expected a program, got an empty string"),
+            ("/servers/program/headers", '"headers" is for a url, and this server has a command'),
+            ("/servers/web/url", 'expected a URL like "https://example.com/mcp"'),
+            ("/servers/web/args", '"args" is for a command, and this server has a url'),
+            ("/servers/web/cwd", '"cwd" is for a command, and this server has a url'),
+            ("/servers/web/env", '"env" is for a command, and this server has a url'),
             (
                 "/servers/web/rate",
                 'expected a rate like "10/s", "100/min" or "1000/h", from 1 to 9,999,999, '
                 'got "10 a second"',
             ),
-            ("/servers/web/headers/bad name", "is no name of a header"),
+            ("/servers/web/headers/bad name", 'expected a header name, got "bad name"'),
             (
                 "/servers/web/headers/A",
-                "has a line break or another character that no header may have",
+                "contains a character that no header may contain",
             ),
         ]
     )
@@ -214,7 +214,7 @@ def test_all_mistakes_of_a_file_are_told_at_once(write: Write) -> None:
     assert 'Did you mean "command"?' in told
     assert 'Did you mean "defaults"?' in told
     assert 'Did you mean "timeout_s"' in told
-    assert "a server is written [servers.unrelated]" in told
+    assert "write [servers.unrelated]" in told
 
 
 WRONG: list[Any] = ["text", "", 1, 0, -1, 1.5, True, None, [], [1], ["a"], {}, {"a": 1}, {"a": "b"}]
@@ -274,31 +274,51 @@ def test_a_limit_is_a_finite_number_of_seconds(write: Write, value: str) -> None
     assert "sesame" not in message
 
 
+def test_no_message_shows_what_a_variable_holds(write: Write) -> None:
+    path = write("""[servers.a]
+        command = "x"
+        timeout_s = "${KEY}"
+        args = "${KEY}"
+        rate = "${KEY}"
+        protocol = "${KEY}"
+        headers = { A = "${KEY}" }
+    """)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, {"KEY": "s3cr3t" * 20})
+    assert 'expected array, got string "${KEY}" (write ["${KEY}"])' in str(caught.value)
+    assert len(caught.value.problems) == 5
+    assert "s3cr3t" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "url", ["example.com", "http://", "http://x:port/", "http://x:99999/", "http://[::1", "ws://x"]
 )
 def test_a_url_has_to_be_one(write: Write, url: str) -> None:
     path = write(f'[servers.a]\nurl = "{url}"')
     assert problems(path) == [
-        ("/servers/a/url", "has to be a URL like https://example.com/mcp"),
+        ("/servers/a/url", 'expected a URL like "https://example.com/mcp"'),
     ]
 
 
 @pytest.mark.parametrize(
     ("text", "name", "said"),
     [
-        ("", "servers.toml", "names no servers"),
-        ("[servers]", "servers.toml", "names no servers"),
-        ("servers = 3", "servers.toml", "names no servers"),
-        ("[]", "servers.json", "names no servers"),
-        ('{"mcpServers": {}}', "servers.json", "names no servers"),
-        ("", "servers.json", "is no JSON: it is empty"),
-        ("[servers.a", "servers.toml", "is no TOML: "),
-        ("a = " + "9" * 5000, "servers.toml", "is no TOML: "),
+        ("", "servers.toml", "defines no servers"),
+        ("[servers]", "servers.toml", "defines no servers"),
+        ("servers = 3", "servers.toml", "defines no servers"),
+        ("[]", "servers.json", "defines no servers"),
+        ('{"mcpServers": {}}', "servers.json", "defines no servers"),
+        ("", "servers.json", "invalid JSON: empty document"),
+        ("[servers.a", "servers.toml", "is not valid TOML: "),
+        ("a = " + "9" * 5000, "servers.toml", "is not valid TOML: "),
         ("a = " + "[" * 5000, "servers.toml", "is nested too deep"),
-        ('{"servers": {"a": 1, "a": 2}}', "servers.json", "the name 'a' stands twice"),
-        ("[servers]\na = 3", "servers.toml", "has to be a table, not 3"),
-        ("defaults = 3\n[servers.a]\ncommand='x'", "servers.toml", "has to be a table, not 3"),
+        ('{"servers": {"a": 1, "a": 2}}', "servers.json", 'duplicate property "a"'),
+        ("[servers]\na = 3", "servers.toml", "expected object, got integer 3"),
+        (
+            "defaults = 3\n[servers.a]\ncommand='x'",
+            "servers.toml",
+            "expected object, got integer 3",
+        ),
     ],
 )
 def test_a_file_that_is_no_configuration_says_so(

@@ -116,7 +116,8 @@ async def test_a_server_that_does_not_start_costs_only_its_own_tasks(
 async def test_what_a_server_does_in_a_call_costs_only_that_call_or_server(
     tool: str, arguments: dict[str, Any], kind: str, said: str
 ) -> None:
-    servers = {"good": faulty(), "bad": faulty(timeout_s=0.3)}
+    limit_s = 0.3 if kind == "timeout" else TIMEOUT_S
+    servers = {"good": faulty(), "bad": faulty(timeout_s=limit_s)}
     calls = [ECHO, (f"bad:{tool}", arguments), ("good:delay", {"ms": 350})]
     result = await run(servers, *calls)
     assert [task.status for task in result.tasks.values()] == ["success", "error", "success"]
@@ -404,8 +405,8 @@ async def test_tools_that_are_not_allowed_do_not_exist() -> None:
         async with Orchestrator({"good": server}) as orchestrator:
             assert [tool.name for tool in await orchestrator.tools()] == ["echo"]
             for tool, said in [
-                ("pid", "does not allow good:pid"),
-                ("nothing", "no tool 'nothing'"),
+                ("pid", 'does not allow tool "good:pid"'),
+                ("nothing", 'unknown tool "good:nothing"'),
             ]:
                 with pytest.raises(WorkflowError, match=said):
                     await orchestrator.run(plan((f"good:{tool}", {})))

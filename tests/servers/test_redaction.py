@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.servers.redaction import describe, hideable, redact, secrets_of
+from orchestrator.servers.redaction import description, hideable, redact, secrets_of
 
 
 @pytest.mark.parametrize(
@@ -25,13 +25,13 @@ from orchestrator.servers.redaction import describe, hideable, redact, secrets_o
     ],
 )
 def test_a_command_is_shown_without_its_secrets(args: list[str], shown: str) -> None:
-    assert describe({"command": "tool", "args": args}) == shown
+    assert description({"command": "tool", "args": args}) == shown
 
 
 def test_what_is_no_command_is_described_as_far_as_it_goes() -> None:
-    assert describe({}) == ""
-    assert describe({"command": "tool", "args": "no list"}) == "tool"
-    assert describe({"url": "https://x/y?z"}) == "https://x/y"
+    assert description({}) == ""
+    assert description({"command": "tool", "args": "no list"}) == "tool"
+    assert description({"url": "https://x/y?z"}) == "https://x/y"
 
 
 def test_the_secrets_are_those_that_the_names_and_places_tell() -> None:

@@ -18,8 +18,7 @@ import pytest
 
 from orchestrator import Orchestrator, RunResult, Server
 from orchestrator.servers.config import Protocol
-from orchestrator.transport import http_client as sharing
-from orchestrator.transport.http_client import HttpClient, http_client, most_connections
+from orchestrator.transport.http_client import HttpConnections, most_connections
 from orchestrator.transport.parameters import HttpParameters
 from tests.http_server import HttpServer
 from tests.real_servers import TIMEOUT_S, faulty, plan
@@ -39,16 +38,26 @@ def _abandoned_generators() -> Iterator[None]:
     gc.collect()
 
 
-@pytest.fixture
-def clients(monkeypatch: pytest.MonkeyPatch) -> list[httpx2.AsyncClient]:
-    """The HTTP clients that are made during a test."""
-    made: list[httpx2.AsyncClient] = []
+class Connections(httpx2.AsyncHTTPTransport):
+    """Notes whether its connections are closed."""
 
-    def noted(parameters: HttpParameters) -> httpx2.AsyncClient:
-        made.append(http_client(parameters))
+    is_closed = False
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+        await super().aclose()
+
+
+@pytest.fixture
+def pools(monkeypatch: pytest.MonkeyPatch) -> list[Connections]:
+    """The pools of connections that are made during a test."""
+    made: list[Connections] = []
+
+    def noted(**settings: Any) -> Connections:
+        made.append(Connections(**settings))
         return made[-1]
 
-    monkeypatch.setattr(sharing, "http_client", noted)
+    monkeypatch.setattr(httpx2, "AsyncHTTPTransport", noted)
     return made
 
 
@@ -96,8 +105,8 @@ async def test_a_call_goes_to_the_session_that_has_the_fewest_in_flight(protocol
 
 
 @pytest.mark.parametrize("protocol", MODES)
-async def test_all_sessions_of_a_server_share_one_http_client(
-    protocol: Protocol, clients: list[httpx2.AsyncClient]
+async def test_all_sessions_of_a_server_share_one_pool_of_connections(
+    protocol: Protocol, pools: list[Connections]
 ) -> None:
     with anyio.fail_after(TIMEOUT_S):
         async with HttpServer().listen() as one, HttpServer().listen() as other:
@@ -108,12 +117,12 @@ async def test_all_sessions_of_a_server_share_one_http_client(
             async with Orchestrator(servers) as orchestrator:
                 result = await orchestrator.run(meeting(40, 40))
                 await orchestrator.call("other:echo", {"value": 1})
-                assert [client.is_closed for client in clients] == [False, False]
+                assert [pool.is_closed for pool in pools] == [False, False]
     assert values(result) == list(range(40))
-    assert [client.is_closed for client in clients] == [True, True]
+    assert [pool.is_closed for pool in pools] == [True, True]
 
 
-async def test_the_client_outlives_the_sessions_that_end(clients: list[httpx2.AsyncClient]) -> None:
+async def test_connections_outlive_the_sessions_that_end(pools: list[Connections]) -> None:
     with anyio.fail_after(TIMEOUT_S):
         async with HttpServer(session="one").listen() as server:
             web = Server(url=server.url, protocol="legacy", sessions=2)
@@ -123,19 +132,19 @@ async def test_the_client_outlives_the_sessions_that_end(clients: list[httpx2.As
                 first.close()
                 while first in orchestrator._pool._live:
                     await anyio.sleep(0.001)
-                assert not clients[0].is_closed
+                assert not pools[0].is_closed
                 assert await orchestrator.call("it:echo", {"value": 2}) == {"value": 2}
                 assert second.usable
                 await orchestrator.tools()
                 assert len(orchestrator._pool._live) == 2
-    assert [client.is_closed for client in clients] == [True]
+    assert [pool.is_closed for pool in pools] == [True]
 
 
 @pytest.mark.parametrize("protocol", MODES)
 async def test_far_more_calls_than_connections_wait_for_one_and_none_fails(
     protocol: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sharing, "most_connections", lambda: 4)
+    monkeypatch.setattr("orchestrator.transport.http_client.most_connections", lambda: 4)
     with anyio.fail_after(3 * TIMEOUT_S):
         async with HttpServer().listen() as server:
             web = Server(url=server.url, protocol=protocol, sessions=2)
@@ -155,7 +164,8 @@ async def test_hundreds_of_calls_are_in_flight_at_once_over_http(protocol: Proto
 
 
 async def test_headers_are_sent_and_nothing_that_may_take_long_has_a_limit() -> None:
-    async with http_client(HttpParameters("http://x/", {"X-Key": "abc"})) as client:
+    connections = HttpConnections(HttpParameters("http://x/", {"X-Key": "abc"}))
+    async with connections.client(lambda: None) as client:
         assert client.headers["x-key"] == "abc"
         assert client.timeout.read is None
         assert client.timeout.pool is None
@@ -178,32 +188,33 @@ def test_where_the_system_tells_no_limit_there_is_none(monkeypatch: pytest.Monke
 
 
 class Machines(httpx2.AsyncBaseTransport):
-    """Many machines behind one address: whoever brings no cookie comes to the next one."""
+    """Many machines behind one address: a request without a cookie goes to the next one."""
 
-    def __init__(self) -> None:
+    def __init__(self, status: int) -> None:
+        self.status = status
         self.came: list[str | None] = []
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         cookie = request.headers.get("cookie")
         self.came.append(cookie)
         given = {} if cookie else {"set-cookie": f"machine={len(self.came)}; Path=/"}
-        return httpx2.Response(202, headers=given)
+        return httpx2.Response(self.status, headers=given)
 
 
+@pytest.mark.parametrize("status", [202, 503])
 async def test_each_session_keeps_its_own_cookies_and_hears_only_its_own(
-    monkeypatch: pytest.MonkeyPatch,
+    status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machines, heard = Machines(), Counter[str]()
+    machines, heard = Machines(status), Counter[str]()
     monkeypatch.setattr(httpx2, "AsyncHTTPTransport", lambda **_: machines)
-    shared = HttpClient(HttpParameters("http://x/"))
+    shared = HttpConnections(HttpParameters("http://x/"))
     async with (
-        shared.session(lambda: heard.update("a")) as a,
-        shared.session(lambda: heard.update("b")) as b,
+        shared.client(lambda: heard.update("a")) as a,
+        shared.client(lambda: heard.update("b")) as b,
     ):
         for client in (a, b, a, b, b):
-            request = client.build_request("POST", "http://x/", json={"method": "note"})
+            request = client.build_request("POST", "http://x/", json={"method": "x", "id": 1})
             await client.send(request)
-        assert not a.is_closed
-        assert dict(a.cookies) == {}
+        assert [dict(client.cookies) for client in (a, b)] == [{"machine": "1"}, {"machine": "2"}]
     assert machines.came == [None, None, "machine=1", "machine=2", "machine=2"]
     assert heard == {"a": 2, "b": 3}

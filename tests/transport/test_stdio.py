@@ -30,7 +30,7 @@ async def running(source: str, **settings: Any) -> AsyncIterator[tuple[Started, 
     with anyio.fail_after(TIMEOUT_S):
         async with (
             kept(await start(parameters)) as started,
-            Program(parameters, started, lambda: None) as streams,
+            Program(parameters, started, lambda: None).streams() as streams,
         ):
             yield started, streams
 

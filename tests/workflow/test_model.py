@@ -398,7 +398,7 @@ def test_the_message_of_the_error_has_a_line_for_each_problem() -> None:
         Workflow.load({"tasks": [T, T], "timeout": 5})
     assert str(caught.value) == (
         "workflow: 2 errors, nothing was called\n"
-        "  task 'a', /tasks/1/id: the id 'a' is taken by task number 1\n"
+        '  task "a", /tasks/1/id: duplicate id "a", already used by task number 1\n'
         '  /timeout: unknown field "timeout". Did you mean "timeout_s"?'
     )
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import Problem
-from orchestrator.workflow.compile import MAX_SUGGESTIONS, check
+from orchestrator.workflow.compile import MAX_SUGGESTIONS, compile_workflow
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import PLAIN, make_plan
 
@@ -17,7 +17,7 @@ T = {"tool": "s:t"}
 
 
 def problems(*tasks: Any, **fields: Any) -> list[Problem]:
-    return check({"tasks": list(tasks), **fields})[1]
+    return compile_workflow({"tasks": list(tasks), **fields})[1]
 
 
 def the_problem(*tasks: Any, **fields: Any) -> Problem:
@@ -62,9 +62,9 @@ def test_a_plan_knows_its_tasks_servers_and_dependencies() -> None:
 
 def test_every_kind_of_reference_makes_a_dependency() -> None:
     for text in ("$OUTPUT[a]", "$ERROR[a]", "${STATUS[a]}", "${a.result}", "x ${length(OUTPUT.a)}"):
-        checked, found = check({"tasks": [task("b", x={text: 1}), task("a")]})
+        compiled, found = compile_workflow({"tasks": [task("b", x={text: 1}), task("a")]})
         assert found == []
-        assert checked.dependencies == {"b": {"a": None}, "a": {}}
+        assert compiled.dependencies == {"b": {"a": None}, "a": {}}
 
 
 def test_an_unknown_task_is_answered_with_the_nearest() -> None:
@@ -80,7 +80,8 @@ def test_an_unknown_task_is_answered_with_the_nearest() -> None:
         ("unknown_task", "/output", None, ("b",)),
     ]
     assert found[1].hint == "tasks: fetch, b"
-    assert "'${OUTPUT[zzz]}' names a task 'zzz' that does not exist" in str(found[1])
+    assert found[1].message == 'unknown task "zzz" in "${OUTPUT[zzz]}"'
+    assert found[2].message == 'unknown task "fetsh"'
 
 
 def test_an_unknown_input_is_answered_with_the_nearest() -> None:
@@ -102,13 +103,13 @@ def test_a_task_cannot_refer_to_itself() -> None:
 def test_a_cycle_is_named_in_full() -> None:
     problem = the_problem(task("a", "c"), task("b", x="$OUTPUT[a]"), task("c", x="${STATUS[b]}"))
     assert (problem.code, problem.path, problem.task) == ("cycle", "/tasks/0", "a")
-    assert problem.message == "these tasks wait for each other: a -> b -> c -> a"
+    assert problem.message == "dependency cycle: a -> b -> c -> a"
 
 
 def test_an_id_is_taken_once() -> None:
     problem = the_problem(task("a"), task("b"), task("a", x="$OUTPUT[b]"))
     assert (problem.code, problem.path) == ("duplicate_id", "/tasks/2/id")
-    assert "taken by task number 1" in problem.message
+    assert problem.message == 'duplicate id "a", already used by task number 1'
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_what_no_json_file_can_hold_is_a_problem() -> None:
     }
 
 
-def test_the_schemas_of_the_inputs_are_checked() -> None:
+def test_the_schemas_of_the_inputs_are_compiled() -> None:
     inputs = {"a": {"type": "strin"}, "b": {"type": "integer", "default": "1"}, "c": 5, "d": True}
     assert [(p.code, p.path) for p in problems(inputs=inputs)] == [
         ("wrong_schema", "/inputs/a/type"),
@@ -170,8 +171,8 @@ def test_only_the_first_unknown_names_are_compared_with_all_the_others() -> None
 )
 def test_data_that_is_wrong_in_any_way_raises_nothing(tasks: Any) -> None:
     for extra in ({}, {"inputs": 5}, {"inputs": {5: 5}}, {"output": {5: "$OUTPUT"}, "name": [1]}):
-        checked, found = check({"tasks": tasks, **extra})
-        assert checked.graph is not None
+        compiled, found = compile_workflow({"tasks": tasks, **extra})
+        assert compiled.graph is not None
         assert all(isinstance(problem.to_dict()["path"], str) for problem in found)
 
 
@@ -192,9 +193,9 @@ wild = st.recursive(
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["tasks", "inputs", "output", "name"]), wild))
 def test_no_data_breaks_the_checking(data: dict[str, Any]) -> None:
-    checked, found = check(data)
-    if not found and not any(checked.dependencies.values()):
-        assert make_plan([], checked).tasks == {}
+    compiled, found = compile_workflow(data)
+    if not found and not any(compiled.dependencies.values()):
+        assert make_plan([], compiled).tasks == {}
 
 
 def policies(**fields: Any) -> list[tuple[str, str]]:

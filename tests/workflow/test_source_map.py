@@ -291,7 +291,7 @@ def test_a_file_that_is_gone_broken_or_empty_has_no_places(tmp_path: Path) -> No
         assert located([problem], tmp_path / name) == [problem]
     (tmp_path / "utf16.json").write_bytes("{}".encode("utf-16"))
     assert located([problem], tmp_path / "utf16.json") == [problem]
-    with pytest.raises(ValueError, match="no end"):
+    with pytest.raises(ValueError, match="unclosed container"):
         spans._end_of_deep("[[", 0)
 
 
@@ -311,7 +311,7 @@ def test_a_workflow_that_is_loaded_from_a_file_has_lines(tmp_path: Path, name: s
         Workflow.load(path)
     (problem,) = caught.value.problems
     assert (problem.code, problem.line, problem.column) == ("unknown_field", 5, 33)
-    assert f"\n  {path}:5:33: task 'b', /tasks/1/argumets: unknown field" in str(caught.value)
+    assert f'\n  {path}:5:33: task "b", /tasks/1/argumets: unknown field' in str(caught.value)
 
 
 def test_a_workflow_knows_its_file(tmp_path: Path) -> None:

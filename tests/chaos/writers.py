@@ -1,4 +1,4 @@
-"""What parallel writers leave behind: `python -m benchmarks writers --node-modules DIR`.
+"""What parallel writers leave behind: `python -m tests.chaos writers --node-modules DIR`.
 
 The reference servers `memory` and `filesystem` declare tools that write, and lose data when these
 are called in parallel: all calls are answered OK. The same calls are made by a bare client of the
@@ -118,7 +118,7 @@ async def measure(modules: Path, rounds: int) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 if the workflow lost nothing, 1 if it did, 2 if the servers are not installed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks writers", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos writers", description=__doc__)
     parser.add_argument("--node-modules", type=Path, default=Path("node_modules"), metavar="DIR")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args(arguments)

@@ -1,0 +1,41 @@
+"""Text files: read as UTF-8, written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import uuid
+from pathlib import Path
+
+from orchestrator.errors import Problem, WorkflowError
+
+
+def read_text(path: Path, error: type[WorkflowError] = WorkflowError, hint: str = "") -> str:
+    """The text of a file, without a byte order mark.
+
+    Raises:
+        WorkflowError: (or the class given) It cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as failure:
+        message = f"cannot be read: {failure.strerror or failure}"
+    except UnicodeDecodeError as failure:
+        message = f"is not UTF-8: byte {failure.start} is {failure.object[failure.start]:#x}"
+    raise error(str(path), [Problem("unreadable_file", message, hint=hint)])
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file. Of two that write at once, the last one wins.
+
+    Raises:
+        OSError: It cannot be written, and is as it was.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        beside.write_text(text, encoding="utf-8", newline="\n")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,57 @@
+"""What a run is given besides its workflow and its caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+from orchestrator.calls.call import Readiness, ServerPolicy
+from orchestrator.calls.limits import Locks
+from orchestrator.calls.middleware import Random, no_jitter
+from orchestrator.engine.events import OnEvent
+from orchestrator.schema.tool import Tool
+from orchestrator.workflow.model import Schedule
+
+Listen = Callable[[OnEvent], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """How a run goes, where that differs from what its workflow says.
+
+    Attributes:
+        schedule: `generations` or `dataflow`; None: the workflow's.
+        max_concurrency: How many calls may be in flight, 0 for any number; None: the workflow's.
+        estimates: What one call of a task is expected to take, seconds, by task id; see
+            `orchestrator.engine.priorities`.
+        random: Gives numbers from 0 to 1 for the jitter of retries; the default leaves it out.
+        run_id: The id of the run.
+        started_at: The time of day, ISO 8601, for the result document.
+    """
+
+    schedule: Schedule | None = None
+    max_concurrency: int | None = None
+    estimates: Mapping[str, float] | None = None
+    random: Random = no_jitter
+    run_id: str = "run"
+    started_at: str = "1970-01-01T00:00:00Z"
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """What a run knows of the servers that it calls.
+
+    Attributes:
+        tools: Each known tool, by `server:tool`; servers that become ready add theirs.
+        policies: What the configuration says about calls, by server.
+        locks: The locks that tasks hold, shared by runs that must exclude each other.
+        listen: Reports what happens to the servers while its context is entered.
+        readiness: What calls have to wait for; None if all servers are ready.
+    """
+
+    tools: Mapping[str, Tool] = field(default_factory=dict)
+    policies: Mapping[str, ServerPolicy] = field(default_factory=dict)
+    locks: Locks = field(default_factory=Locks)
+    listen: Listen | None = None
+    readiness: Readiness | None = None

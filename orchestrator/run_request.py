@@ -1,0 +1,91 @@
+"""What is to be run, checked as far as that is possible without its servers."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self, TypedDict
+
+from orchestrator.calls.call import Caller
+from orchestrator.engine.events import Observers
+from orchestrator.engine.result import MadeUp
+from orchestrator.engine.run import Run
+from orchestrator.engine.settings import RunSettings, Servers
+from orchestrator.findings import WorkflowSource
+from orchestrator.preflight import check_offline, check_overrides
+from orchestrator.servers.pool import ServerPool
+from orchestrator.workflow.model import Schedule, Workflow
+
+
+class RunOptions(TypedDict, total=False):
+    """The keywords of `Orchestrator.run` and its relatives; they are described there."""
+
+    schedule: Schedule | None
+    max_concurrency: int | None
+    estimates: Mapping[str, float] | None
+    observers: Observers
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """A workflow with all that is needed to run it on some servers.
+
+    Attributes:
+        workflow: The workflow.
+        inputs: Its inputs, complete.
+        settings: How it is run.
+        observers: Receive the events.
+    """
+
+    workflow: Workflow
+    inputs: Mapping[str, Any]
+    settings: RunSettings
+    observers: Observers
+
+    @classmethod
+    def of(
+        cls,
+        source: WorkflowSource,
+        inputs: Mapping[str, Any] | None,
+        options: RunOptions,
+        pool: ServerPool,
+    ) -> Self:
+        """The request to run a workflow on the servers of a pool.
+
+        Raises:
+            WorkflowError: The workflow, its inputs, the options or the names of servers are wrong.
+        """
+        workflow = Workflow.load(source)
+        limit, estimates = options.get("max_concurrency"), options.get("estimates")
+        settings = new_settings(options.get("schedule"), limit, estimates)
+        check_overrides(workflow, settings.schedule, limit, estimates)
+        values = check_offline(workflow, pool, inputs or {})
+        return cls(workflow, values, settings, options.get("observers", ()))
+
+    def run(
+        self, caller: Caller, servers: Servers, made_up: Mapping[str, MadeUp] | None = None
+    ) -> Run:
+        """The run, whose calls are made by `caller`."""
+        return Run(
+            self.workflow,
+            caller,
+            self.settings,
+            inputs=self.inputs,
+            servers=servers,
+            observers=self.observers,
+            made_up=made_up,
+        )
+
+
+def new_settings(
+    schedule: Schedule | None = None,
+    max_concurrency: int | None = None,
+    estimates: Mapping[str, float] | None = None,
+) -> RunSettings:
+    """Settings of a run that begins now, with an id of its own."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    run_id = uuid.uuid4().hex
+    return RunSettings(schedule, max_concurrency, estimates, random.random, run_id, now)

@@ -1,0 +1,98 @@
+"""The problems of a workflow or a command that names servers and tools which it cannot use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from orchestrator.documents.pointer import replace_op
+from orchestrator.documents.suggest import certain, nearest
+from orchestrator.documents.text import listed, quoted
+from orchestrator.errors import Problem
+from orchestrator.schema.tool import Tool
+from orchestrator.servers.catalog import is_allowed
+from orchestrator.servers.config import Server
+from orchestrator.servers.lockfile import Lockfile
+
+if TYPE_CHECKING:
+    from orchestrator.servers.pool import ServerPool
+
+MAX_LISTED = 10
+
+
+def unknown_server(
+    server: str, known: Iterable[str], at: str = "", task: str | None = None, tool: str = ""
+) -> Problem:
+    """A server that is not configured.
+
+    Args:
+        server: Its name.
+        known: The names of the configured servers.
+        at: Where it is named, as a JSON Pointer, and `task` the task that names it.
+        tool: The tool that is named with it, for the replacement.
+    """
+    names = list(known)
+    near = nearest(server, names)
+    hint = "" if near else f"servers: {', '.join(names)}"
+    meant = certain(server, near)
+    fix = (replace_op(at, f"{meant}:{tool}"),) if meant and tool else ()
+    message = f"unknown server {quoted(server)}"
+    return Problem("unknown_server", message, at, task, near, hint, text=server, replacement=fix)
+
+
+def unknown_tool(
+    server: Server,
+    tools: Mapping[str, Tool],
+    tool: str,
+    lock: Lockfile | None = None,
+    at: str = "",
+    task: str | None = None,
+) -> Problem:
+    """A tool that its server does not have, or that its configuration denies.
+
+    Args:
+        server: The server.
+        tools: All its tools, by name.
+        tool: The name of the tool.
+        lock: The lock file that `tools` are from, if they are.
+        at: Where it is named, as a JSON Pointer, and `task` the task that names it.
+    """
+    target = f"{server.name}:{tool}"
+    if tool in tools:
+        message = f"the configuration does not allow tool {quoted(target)}"
+        hint = f"see allow and deny of server {quoted(server.name)}"
+        return Problem("denied_tool", message, at, task, (), hint, text=tool)
+    allowed = [name for name in tools if is_allowed(server, name)]
+    near = nearest(tool, allowed)
+    hints = (
+        [] if near else [f"tools of server {quoted(server.name)}: {listed(allowed, MAX_LISTED)}"]
+    )
+    message = f"unknown tool {quoted(target)}"
+    if lock is not None:
+        message += f": {lock.source} does not have it"
+        hints.append(f"if it is new: {lock.update_command(server.name)}")
+    meant = certain(tool, near)
+    fix = (replace_op(at, f"{server.name}:{meant}"),) if meant and at else ()
+    hint = "; ".join(hints)
+    return Problem("unknown_tool", message, at, task, near, hint, text=tool, replacement=fix)
+
+
+def server_not_locked(
+    lock: Lockfile, server: str, at: str = "", task: str | None = None
+) -> Problem:
+    """A server that is not in the lock file."""
+    message = f"server {quoted(server)} is not in {lock.source}, so its tools are not known"
+    hint = f"lock it with: {lock.update_command(server)}"
+    return Problem("server_not_locked", message, at, task, hint=hint)
+
+
+def tool_changed(
+    pool: ServerPool, server: str, tool: str, at: str = "", task: str | None = None
+) -> Problem:
+    """A tool that differs from the lock file of the pool."""
+    lock = pool.lock
+    assert lock is not None
+    message = f"tool {quoted(f'{server}:{tool}')} differs from {lock.source}: "
+    message += pool.difference(server, tool)
+    hint = f"show all of it: {lock.check_command(server)}; accept it: {lock.update_command(server)}"
+    return Problem("tool_changed", message, at, task, hint=hint)

@@ -1,0 +1,70 @@
+"""Calls one tool, without a workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.calls.call import Attempt, Call
+from orchestrator.calls.middleware import with_retry, with_slots, with_timeout
+from orchestrator.engine.decide import check_arguments
+from orchestrator.errors import CallError, ConfigError, WorkflowError
+from orchestrator.schema.tool import Tool
+from orchestrator.servers.pool import ServerPool
+from orchestrator.servers.problems import (
+    server_not_locked,
+    tool_changed,
+    unknown_server,
+    unknown_tool,
+)
+
+
+async def call_tool(
+    pool: ServerPool, target: str, arguments: Mapping[str, Any], timeout_s: float | None
+) -> Any:
+    """Call a tool by `server:tool`; takes and raises what `Orchestrator.call` does."""
+    server, _, name = target.partition(":")
+    tool = await _tool(pool, known_server(pool, server), name)
+    check_arguments(tool, arguments)
+    limit_s = pool.policies[server].timeout_s if timeout_s is None else timeout_s
+    writes = tool.read_only is False
+    call = Call("call", server, name, dict(arguments), limit_s, writes=writes, safe=tool.is_safe)
+    attempt = with_slots(with_timeout(pool.call), pool.policies, None)
+    return await with_retry(attempt)(call, Attempt())
+
+
+async def _tool(pool: ServerPool, server: str, name: str) -> Tool:
+    """A tool that may be called, of a server that is ready."""
+    settings, lock, target = pool.servers[server], pool.lock, f"{server}:{name}"
+    if lock is not None and server not in lock:
+        raise WorkflowError(target, [server_not_locked(lock, server)])
+    if lock is not None and name not in (listed := lock.of(server)):
+        raise WorkflowError(target, [unknown_tool(settings, listed, name, lock)])
+    await pool.open([server])
+    if (failure := failure_of(pool, server)) is not None:
+        raise failure
+    tools = pool.tools(server)
+    if name not in tools:
+        raise WorkflowError(target, [unknown_tool(settings, pool.listed(server), name)])
+    if pool.is_strange(server, name):
+        raise WorkflowError(target, [tool_changed(pool, server, name)])
+    return tools[name]
+
+
+def known_server(pool: ServerPool, server: str) -> str:
+    """The name of a server, if it is known.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if server not in pool.servers:
+        raise ConfigError("servers", [unknown_server(server, pool.servers)])
+    return server
+
+
+def failure_of(pool: ServerPool, server: str) -> CallError | None:
+    """Why a server that was to start is not usable; None if it is, or never was to start."""
+    error = pool.failure(server)
+    if error is None:
+        return None
+    return CallError(error.kind, error.message, retryable=error.retryable, **error.details)

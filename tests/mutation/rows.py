@@ -1,0 +1,135 @@
+"""The mutations as a table: the kind, then the name, what it can change, and how.
+
+In templates, `REF` is a reference without its dollar sign, `ID` its task and `PATH` its path.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.mutation import changes as do
+from tests.mutation.changes import fill, rename
+from tests.mutation.documents import without
+from tests.mutation.mutations import Mutant, Row
+
+NO_TASK = "prepare-everything"
+NO_MISTAKE = "no mistake"
+STEPS = (".value", ".result", ".data", '["text"]')
+CONDITIONS = "REF >  lenght(REF) > 1  STATUS[nobody] == 'success'  REF = 1  OUTPUTS[ID]"
+
+# Templates of a text in the place of a reference, two spaces apart.
+TEMPLATES = {
+    "bad expression": {
+        "unknown function": "${lenght(REF)}  ${joinn(', ', REF)}  ${not_nul(REF)}  ${upper(REF)}",
+        "wrong number of arguments": "${length(REF, REF)}  ${length()}  ${join(REF)}  "
+        "${starts_with(REF)}  ${keys()}",
+        "unbalanced": "${length(REF}  ${REF  ${(REF}  ${[REF}  ${REF[?a}  ${not_null(REF, 'x)}",
+        "unknown root": "${OUTPUTS[ID]PATH}  ${output.ID}  ${RESULT[ID]PATH}  ${$outputs[ID]}  "
+        "${tasks.ID}",
+        "no expression": "${REF + 1}  ${REF = 1}  ${REF ||}  ${}  ${REF REF}  ${REF..x}  ${|REF}",
+    },
+    "malformed reference": {
+        "malformed reference": "$OUTPUT  $OUTPUT[ID  $OUTPUT['ID']PATH  $OUTPUT[\"ID\"]PATH  "
+        "$OUTPUT[ID]..result  $OUTPUT[ID].items[*]  $OUTPUT[ID].items[0:2]  $OUTPUT[ID].0  "
+        "$OUTPUT.IDPATH  $OUTPUT(ID)PATH  $OUTPUT [ID]PATH  $OUTPUT[ID][result]  "
+        '$OUTPUT[ID]["result]  $STATUS[ID]  $INPUT',
+        "text that looks like a reference": "$OUT[ID]PATH  $output[ID]PATH  OUTPUT[ID]PATH  "
+        "{{IDPATH}}  $$OUTPUT[ID]PATH  $ID",
+    },
+}
+
+TABLE: dict[str, list[tuple[str, Any, Any]]] = {
+    "wrong id": [
+        ("misspelled reference", do.references, do.misspell_name),
+        ("misspelled wait", do.entries, lambda s: s.put(s.misspell(s.value, s.ids))),
+        ("misspelled input", do.inputs, do.misspell_name),
+        ("renamed task", do.needed, do.rename_task),
+        ("another task", do.references, lambda s: s.put(s.site.with_name(s.pick(s.unrelated())))),
+    ],
+    "wrong tool": [
+        ("misspelled tool", do.tools, lambda s: s.put(f"{s.server}:{s.misspell(s.tool, s.tools)}")),
+        (
+            "misspelled server",
+            do.tools,
+            lambda s: s.put(f"{s.misspell(s.server, s.servers)}:{s.tool}"),
+        ),
+        ("tool of another server", do.tools, do.move_tool),
+        (
+            "no server",
+            do.tools,
+            lambda s: s.put(
+                s.value.replace(f"{s.server}:", s.pick(("", f"{s.server}.", f"{s.server}/")))
+            ),
+        ),
+        ("another tool", do.tools, do.another_tool),
+    ],
+    "argument name": [
+        ("misspelled argument", do.TOP, rename(lambda s, name: s.misspell(name, s.siblings))),
+        ("misspelled property", do.NESTED, rename(lambda s, name: s.misspell(name, s.siblings))),
+        ("argument in another style", do.TOP, rename(do.restyled)),
+        ("missing argument", do.TOP, do.drop),
+        ("missing property", do.NESTED, do.drop),
+        ("unknown argument", do.TOP, do.add),
+    ],
+    "type": [
+        ("literal of another type", do.literals, lambda s: s.put_within(s.retyped())),
+        ("element of another type", do.ELEMENTS, lambda s: s.put_within(s.retyped())),
+        ("holder of another type", do.holders_of_literals, lambda s: s.put_within(s.retyped())),
+        ("reference in a text", do.wholes, fill("value: $REF  $REF ;  [$REF]")),
+        ("reference in an array", do.wholes, lambda s: s.put_within([s.value])),
+        ("whole output", do.WITH_PATH, lambda s: s.put(s.site.with_path(""))),
+        ("reference for a literal", do.literals, do.refer_instead),
+        ("for_each of no array", do.IN_ARGUMENTS, do.loop_over),
+    ],
+    "path": [
+        ("misspelled field", do.WITH_PATH, do.misspell_field),
+        (
+            "one step too many",
+            do.references,
+            lambda s: s.put(s.site.with_path(s.site.match["path"] + s.pick(STEPS))),
+        ),
+        ("index into an object", do.references, do.insert_index),
+        ("name in an array", do.through_arrays, do.name_in_array),
+        ("index beyond the end", do.WITH_INDEX, lambda s: s.step(s.site.path.index(0), "[77]")),
+    ],
+    "cycle": [
+        ("cycle by waiting", do.tools, do.cycle(lambda s, name: s.wait(name))),
+        ("cycle by reference", do.arguments, do.cycle(lambda s, name: s.put(f"$OUTPUT[{name}].x"))),
+        ("waiting for itself", do.tools, lambda s: s.wait(s.own)),
+        ("reference to itself", do.IN_TASKS, lambda s: s.put(s.site.with_name(s.own))),
+    ],
+    "missing task": [
+        ("removed task", do.needed, do.remove_task),
+        ("waiting for nothing", do.tools, lambda s: s.wait(NO_TASK)),
+        ("reference to nothing", do.arguments, lambda s: s.put(f"$OUTPUT[{NO_TASK}].x")),
+    ],
+    "bad expression": [
+        ("wrong type in an expression", do.wholes, do.wrong_call),
+        ("misspelled field in an expression", do.WHOLE_WITH_PATH, do.call_of_no_field),
+        ("misspelled id in an expression", do.wholes, do.call_of_no_task),
+        (
+            "wrong condition",
+            do.WHOLE_IN_TASKS,
+            lambda s: s.put(s.filled(CONDITIONS), (*s.path[:2], "when")),
+        ),
+        ("damaged expression", do.expressions, do.damage),
+    ],
+    NO_MISTAKE: [
+        ("removed wait", do.entries, lambda s: Mutant(without(s.document, s.path), [s.path])),
+        ("added wait", do.tools, lambda s: s.wait(s.pick(s.unrelated()))),
+        ("renamed everywhere", do.needed, do.rename_everywhere),
+        ("literal of the same type", do.literals, lambda s: s.put(do.alike(s.value))),
+        ("reference in braces", do.wholes, fill("${$REF}  ${REF}  ${ REF }  ${ $REF }")),
+        ("names in brackets", do.WITH_PATH, do.in_brackets),
+    ],
+}
+
+ROWS = [
+    *(Row(kind, *row) for kind, rows in TABLE.items() for row in rows),
+    *(
+        Row(kind, name, do.wholes, fill(text))
+        for kind, rows in TEMPLATES.items()
+        for name, text in rows.items()
+    ),
+]
+KINDS = [kind for kind in dict.fromkeys(row.kind for row in ROWS) if kind != NO_MISTAKE]
