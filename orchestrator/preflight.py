@@ -137,7 +137,7 @@ def check_against(
     """The findings of a workflow with the tools of a lock file, without any server."""
     problems = _lock_problems(workflow, servers, lock)
     for index, problem in enumerate(problems):
-        if problem.code == "server_not_locked":  # what only looks at the plan can go on
+        if problem.code == "server_not_locked":  # a plan can be checked without its tools
             message = f"{problem.message}; run and call refuse it"
             problems[index] = replace(problem, severity="warning", message=message)
     return [*problems, *findings(workflow, servers, _locked(workflow, servers, lock))]
@@ -178,8 +178,6 @@ def allowed_tools(servers: Mapping[str, Server], listed: Listed) -> dict[str, To
 
 def unknown_servers(workflow: Workflow, servers: Mapping[str, Server]) -> list[Problem]:
     """The servers that a workflow names and that are not configured."""
-    if all(server in servers for server in workflow.plan.servers):
-        return []
     return [
         unknown_server(target.server, servers, at, task.id, target.tool)
         for task, target, at in workflow.plan.calls
@@ -194,7 +192,7 @@ def refused(
     kind: type[WorkflowError] = WorkflowError,
 ) -> WorkflowError:
     """The error for these problems, with lines and columns if the workflow has a file."""
-    if workflow.source is None:
+    if workflow.source is None:  # it was made in Python
         return kind(workflow.name, problems, so_far)
     from orchestrator.workflow.source_map import located
 

@@ -13,6 +13,7 @@ import anyio
 
 from orchestrator import Orchestrator, Server
 from orchestrator.engine.events import Event
+from orchestrator.servers.session import Session
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT_S = 20
@@ -58,6 +59,14 @@ def alive(pid: int) -> bool:
     with suppress(FileNotFoundError):
         return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
     return Path("/proc").exists() is False
+
+
+class Deaf:
+    """A listener of a session that ignores everything."""
+
+    def on_end(self, session: Session) -> None: ...
+    def on_tools(self, session: Session) -> None: ...
+    def on_log(self, level: str, logger: str, data: Any) -> None: ...
 
 
 class Watch:

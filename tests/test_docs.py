@@ -134,13 +134,13 @@ def test_servers_in_the_documentation_are_valid(tmp_path: Path) -> None:
     assert load_config(path)["time"].args == ["mcp-server-time"]
 
 
-def test_every_code_of_a_finding_has_its_paragraph_and_no_other_has() -> None:
+def test_every_code_of_a_finding_has_its_paragraph() -> None:
     paragraphs = re.findall(r"^### `(\w+)`\n\n(\S.{40,})", FINDINGS, re.MULTILINE)
     assert [code for code, _ in paragraphs] == sorted(CODES)
     assert FINDINGS.count("\n### ") == len(CODES)
 
 
-def test_the_findings_that_are_shown_are_those_that_are_made(
+def test_the_documented_findings_are_the_real_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     workflow, finding = blocks(FINDINGS, "json")
@@ -159,7 +159,7 @@ def test_the_findings_that_are_shown_are_those_that_are_made(
 
 
 @pytest.mark.anyio
-async def test_the_types_that_are_shown_are_checked(
+async def test_the_documented_type_errors_are_the_real_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     console = next(block for block in blocks(README, "console") if "types.json" in block)
@@ -193,7 +193,7 @@ def test_python_in_the_documentation_compiles() -> None:
         compile(f"async def shown():\n{indented}", "docs", "exec")
 
 
-def test_the_set_up_is_two_commands_that_work_alone() -> None:
+def test_the_two_setup_commands_work() -> None:
     commands = "".join(blocks(README, "sh")).splitlines()
     assert "orchestrator run examples/city_brief.json" in commands[0]
     assert "scripts/test" in commands[1]

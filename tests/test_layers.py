@@ -42,7 +42,7 @@ def tops(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_a_room_has_a_face_that_states_its_rule_and_lists_its_modules(room: str) -> None:
+def test_a_room_states_its_rule_and_lists_its_modules(room: str) -> None:
     face = importlib.import_module(f"orchestrator.{room}")
     assert "Rule: " in (face.__doc__ or ""), f"{room}: state the room's one rule"
     listed = set(face.__all__)
@@ -53,7 +53,7 @@ def test_a_room_has_a_face_that_states_its_rule_and_lists_its_modules(room: str)
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_other_rooms_import_only_what_a_room_shows(room: str) -> None:
+def test_rooms_import_only_listed_modules_of_other_rooms(room: str) -> None:
     listed = set(importlib.import_module(f"orchestrator.{room}").__all__)
     for other, path in modules():
         if other != room:
@@ -70,7 +70,7 @@ def test_only_the_edges_know_the_sdk_and_the_terminal() -> None:
             assert room in KNOW_RICH, path
 
 
-def test_the_core_reads_no_clock_but_anyios() -> None:
+def test_the_core_reads_only_anyios_clock() -> None:
     for room, path in modules():
         if room in CORE:
             assert not tops(path) & {"time", "datetime", "asyncio", "trio", "random"}, path

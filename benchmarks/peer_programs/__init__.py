@@ -1,10 +1,5 @@
 """The programs that `python -m benchmarks peers` compares, one for each library.
 
-Each is run by the Python of an environment of its own, where only its library is installed, as
-`python -m benchmarks.peer_programs.NAME PLAN`.
-
-The rule of this package: a program imports its library, the standard library and `conversation`,
-and nothing else of this repository; it is written as the documentation of its library says.
+Each runs as `python -m benchmarks.peer_programs.NAME PLAN` in an environment of its own. It imports
+its library, the standard library and `conversation`, and is written as its library documents it.
 """
-
-from __future__ import annotations

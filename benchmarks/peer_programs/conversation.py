@@ -1,10 +1,8 @@
-"""What the programs share: the plan that they are given, and the talk with who measures them.
+"""The skeleton of all programs: the plan they read, and the talk with the measuring process.
 
-A program reads its plan from a file, opens its servers, says `{"ready": true}`, and
-then answers each line `{"do": JOB}` with `{"ms": ..., "cpu_ms": ..., "rss_mb": ...}`, or with
-`{"error": ...}`. With `--once JOB` it does one job, prints the values, and leaves.
-
-The rule of this file: the standard library only, and nothing that a program is compared by.
+A program opens its servers, says `{"ready": true}`, and answers each line `{"do": JOB}` with
+`{"ms": ..., "cpu_ms": ..., "rss_mb": ...}` or `{"error": ...}`. With `--once JOB` it does one job,
+prints the values, and exits. Standard library only.
 """
 
 from __future__ import annotations
@@ -30,9 +28,9 @@ class Call:
 
     Attributes:
         id: Its name within the job.
-        server: The server, by name, and `tool` the name of the tool there.
-        arguments: What the tool is given.
-        needs: The calls that have to be over before it, by id; they come earlier in the job.
+        server: The server, by name, and `tool` the tool there.
+        arguments: The arguments of the tool.
+        needs: The calls that have to end before it, by id; they come earlier in the job.
         expected: The structured content that it gives.
     """
 
@@ -49,11 +47,11 @@ Job = Sequence[Call]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a program is to open and to do.
+    """What a program opens and does.
 
     Attributes:
         way: Which of its ways, for a program that has several.
-        servers: By name, what each server is started with: `command`, `args`, `cwd`.
+        servers: By name, how each server is started: `command`, `args`, `cwd`.
         jobs: The jobs by name.
     """
 
@@ -73,17 +71,14 @@ class Plan:
 
 
 Run = Callable[[], Awaitable[Mapping[str, Any]]]
-"""Does a job once, and gives what each call gave, by id."""
-
+"""Does a job once, and gives the result of each call by id."""
 Open = Callable[[Plan], AbstractAsyncContextManager[Mapping[str, Run]]]
-"""Opens the servers of a plan, and gives its jobs, ready to be done."""
-
-Value = Callable[[Any], Any]
-"""From what a call gave to its structured content; not timed."""
+"""Opens the servers of a plan, and gives its jobs."""
+CallTool = Callable[[Call], Awaitable[Any]]
 
 
 class WrongResultError(Exception):
-    """A job gave something else than it ought to."""
+    """A job gave another result than expected."""
 
 
 def layers(job: Job) -> list[list[Call]]:
@@ -98,103 +93,93 @@ def layers(job: Job) -> list[list[Call]]:
     return found
 
 
-def _says(value: Any, expected: Any) -> bool:
-    """Whether a result is what is expected; of an object, it may say more."""
-    if isinstance(value, dict) and isinstance(expected, dict):
-        return {**value, **expected} == value
-    return bool(value == expected)
+async def by_layers(job: Job, call_tool: CallTool) -> dict[str, Any]:
+    """An `asyncio.gather` for each layer."""
+    results: dict[str, Any] = {}
+    for layer in layers(job):
+        given = await asyncio.gather(*map(call_tool, layer))
+        results |= zip((call.id for call in layer), given, strict=True)
+    return results
+
+
+async def task_futures(job: Job, call_tool: CallTool) -> dict[str, Any]:
+    """An asyncio task for each call, which awaits those that it needs."""
+    tasks: dict[str, asyncio.Task[Any]] = {}
+
+    async def run(call: Call) -> Any:
+        for needed in call.needs:
+            await tasks[needed]
+        return await call_tool(call)
+
+    for call in job:
+        tasks[call.id] = asyncio.create_task(run(call))
+    return dict(zip(tasks, await asyncio.gather(*tasks.values()), strict=True))
 
 
 def check(job: Job, values: Mapping[str, Any]) -> None:
-    """Compare what the calls of a job gave with what they ought to give.
+    """Compare results with the expected ones; an object may have more properties.
 
     Raises:
-        WrongResultError: A call is missing, is too many, or gave something else.
+        WrongResultError: A call is missing, is too many, or gave another result.
     """
     expected = {call.id: call.expected for call in job}
     if expected.keys() != values.keys():
         raise WrongResultError(f"{len(expected)} calls, {len(values)} results, or others")
     for name, value in values.items():
-        if not _says(value, expected[name]):
+        if not isinstance(value, dict) or {**value, **expected[name]} != value:
             raise WrongResultError(f"{name} gave {value!r:.200}, not {expected[name]!r:.200}")
 
 
-def main(open_servers: Open, value: Value) -> None:
-    """Run a program."""
+def main(open_servers: Open, value: Callable[[Any], Any]) -> None:
+    """Run a program; `value` gives the structured content of a call's result, and is not timed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("plan", type=Path)
     parser.add_argument("--once", metavar="JOB")
     options = parser.parse_args()
-    plan, out = Plan.read(options.plan), _own_stdout()
-    if options.once:
-        asyncio.run(_once(plan, options.once, open_servers, value, out))
-    else:
-        asyncio.run(_converse(plan, open_servers, value, out))
-
-
-def _own_stdout() -> TextIO:
-    """The stdout that is there; whatever else prints to it prints to stderr from now on."""
-    kept = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    # Libraries print to stdout: that goes to stderr from now on.
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    return kept
+    asyncio.run(_serve(Plan.read(options.plan), options.once, open_servers, value, out))
 
 
-async def _once(plan: Plan, name: str, open_servers: Open, value: Value, out: TextIO) -> None:
+async def _serve(
+    plan: Plan, once: str | None, open_servers: Open, value: Callable[[Any], Any], out: TextIO
+) -> None:
+    def values(results: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value(result) for name, result in results.items()}
+
     async with open_servers(plan) as runs:
-        values = _values(await runs[name](), value)
-    check(plan.jobs[name], values)
-    _say(out, {"values": values})
-
-
-async def _converse(plan: Plan, open_servers: Open, value: Value, out: TextIO) -> None:
-    async with open_servers(plan) as runs:
-        _say(out, {"ready": True})
+        if once:
+            print(json.dumps({"values": values(await runs[once]())}), file=out, flush=True)
+            return
+        print(json.dumps({"ready": True}), file=out, flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
             name = json.loads(line)["do"]
             try:
-                results, taken = await _timed(runs[name])
-                check(plan.jobs[name], _values(results, value))
-            except Exception as error:  # whatever it was is told to who measures
-                _say(out, {"error": f"{type(error).__name__}: {error}"[:500]})
-            else:
-                _say(out, {**taken, "rss_mb": peak_rss_mb()})
+                results, said = await _timed(runs[name])
+                check(plan.jobs[name], values(results))
+            except Exception as error:  # whatever it was, the measuring process reports it
+                said = {"error": f"{type(error).__name__}: {error}"[:500]}
+            print(json.dumps(said), file=out, flush=True)
 
 
-async def _timed(run: Run) -> tuple[Mapping[str, Any], dict[str, float]]:
+async def _timed(run: Run) -> tuple[Mapping[str, Any], dict[str, Any]]:
     gc.collect()
-    cpu_ms, began_at = _cpu_ms(), time.perf_counter()
+    cpu_s, began_at = time.process_time(), time.perf_counter()
     results = await run()
     ms = (time.perf_counter() - began_at) * 1000
-    return results, {"ms": ms, "cpu_ms": _cpu_ms() - cpu_ms}
-
-
-def _cpu_ms() -> float:
-    """What this process has used so far, all its threads, user and system; not its children."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return (used.ru_utime + used.ru_stime) * 1000
+    cpu_ms = (time.process_time() - cpu_s) * 1000
+    return results, {"ms": ms, "cpu_ms": cpu_ms, "rss_mb": peak_rss_mb()}
 
 
 def peak_rss_mb() -> float:
-    """The most memory that this process has had resident, MB.
+    """The peak of resident memory of this process, MB.
 
-    Linux hands `ru_maxrss` down through `exec`, from a parent that may have had more: there it is
-    read from `/proc`.
+    Linux hands `ru_maxrss` down through `exec`: there it is read from `/proc`.
     """
     status = Path("/proc/self/status")
     if status.exists():
         fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
         return int(fields["VmHWM"].split()[0]) * 1024 / 1e6
-    return maxrss_mb(resource.getrusage(resource.RUSAGE_SELF))
-
-
-def maxrss_mb(used: resource.struct_rusage) -> float:
-    """`ru_maxrss` in MB: it is in bytes on macOS, and else in KiB."""
-    return used.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
-
-
-def _values(results: Mapping[str, Any], value: Value) -> dict[str, Any]:
-    return {name: value(result) for name, result in results.items()}
-
-
-def _say(out: TextIO, message: Mapping[str, Any]) -> None:
-    print(json.dumps(message), file=out, flush=True)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6

@@ -1,9 +1,7 @@
 """A LangGraph `StateGraph` whose nodes call tools of langchain-mcp-adapters.
 
-As it comes, `MultiServerMCPClient.get_tools()` gives tools that open a session for each call, with
-a server program of its own; `kept` loads the tools on sessions that stay open.
-
-The rule of this file: graphs and tools as the documentation of both packages has them.
+As it comes, the tools of `MultiServerMCPClient.get_tools()` open a session and start a server for
+each call; `kept` loads the tools on sessions that stay open.
 """
 
 from __future__ import annotations
@@ -21,10 +19,9 @@ from langgraph.graph import END, START, StateGraph
 
 from benchmarks.peer_programs.conversation import Call, Job, Plan, Run, main
 
-Tools = Mapping[tuple[str, str], Any]
-
+Tools = dict[tuple[str, str], Any]
+# Each call starts a process of some 70 MB.
 AT_ONCE = 10
-"""Servers that are started at once at most, as it comes: each call is a process of some 70 MB."""
 
 
 class State(TypedDict):
@@ -38,26 +35,17 @@ async def opened(plan: Plan) -> AsyncIterator[Mapping[str, Run]]:
     """The graphs, compiled once."""
     connections = {name: {**given, "transport": "stdio"} for name, given in plan.servers.items()}
     client = MultiServerMCPClient(connections, tool_name_prefix=True)
-    kept = plan.way == "kept"
+    tools: Tools = {}
     async with AsyncExitStack() as stack:
-        tools = await (_on_sessions(client, stack) if kept else _as_it_comes(client))
-        options = {} if kept else {"max_concurrency": AT_ONCE}
+        if plan.way == "kept":
+            for server in connections:
+                session = await stack.enter_async_context(client.session(server))
+                tools |= {(server, tool.name): tool for tool in await load_mcp_tools(session)}
+        else:
+            tools |= {tuple(tool.name.split("_", 1)): tool for tool in await client.get_tools()}
+        options = {} if plan.way == "kept" else {"max_concurrency": AT_ONCE}
         graphs = {name: _graph(job, tools) for name, job in plan.jobs.items()}
         yield {name: partial(_run, graph, options) for name, graph in graphs.items()}
-
-
-async def _on_sessions(client: Any, stack: AsyncExitStack) -> Tools:
-    """The tools of all servers, on sessions that stay open."""
-    tools: dict[tuple[str, str], Any] = {}
-    for server in client.connections:
-        session = await stack.enter_async_context(client.session(server))
-        tools |= {(server, tool.name): tool for tool in await load_mcp_tools(session)}
-    return tools
-
-
-async def _as_it_comes(client: Any) -> Tools:
-    """The tools of all servers: each of their calls opens a session."""
-    return {tuple(tool.name.split("_", 1)): tool for tool in await client.get_tools()}
 
 
 def _graph(job: Job, tools: Tools) -> Any:
@@ -88,11 +76,5 @@ async def _run(graph: Any, options: dict[str, Any]) -> Mapping[str, Any]:
     return results
 
 
-def value(content: Any) -> Any:
-    """The content of a tool is a text block, which is JSON."""
-    [block] = content
-    return json.loads(block["text"])
-
-
 if __name__ == "__main__":
-    main(opened, value)
+    main(opened, lambda content: json.loads(content[0]["text"]))

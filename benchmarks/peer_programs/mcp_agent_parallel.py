@@ -1,9 +1,7 @@
-"""The fan-out of mcp-agent's parallel workflow, over functions: no model is asked.
+"""The fan-out of mcp-agent's parallel workflow over functions that call tools; no model is asked.
 
-Its `ParallelLLM` has a model at its end; `FanOut`, the part of it that works in parallel, also
-takes functions, and these call tools through an `MCPAggregator` with persistent connections.
-
-The rule of this file: app, settings, aggregator and fan-out as mcp-agent's own examples have them.
+Its `ParallelLLM` ends with a model; `FanOut`, the part of it that works in parallel, also takes
+functions. These call tools through an `MCPAggregator` with persistent connections.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from benchmarks.peer_programs.conversation import Call, Plan, Run, layers, main
 
 @asynccontextmanager
 async def opened(plan: Plan) -> AsyncIterator[Mapping[str, Run]]:
-    """The jobs as a fan-out for each layer."""
+    """The jobs, with a fan-out for each layer."""
     servers = {name: MCPServerSettings(**given) for name, given in plan.servers.items()}
     settings = Settings(
         execution_engine="asyncio",
@@ -35,13 +33,17 @@ async def opened(plan: Plan) -> AsyncIterator[Mapping[str, Run]]:
         MCPAggregator(list(servers), connection_persistence=True, context=app.context) as tools,
     ):
         yield {
-            name: partial(_run, [_fan_out(layer, tools, app.context) for layer in layers(job)])
+            name: partial(
+                _run,
+                [
+                    FanOut(
+                        functions=[_function(each, tools) for each in layer], context=app.context
+                    )
+                    for layer in layers(job)
+                ],
+            )
             for name, job in plan.jobs.items()
         }
-
-
-def _fan_out(calls: Sequence[Call], tools: Any, context: Any) -> Any:
-    return FanOut(functions=[_function(call, tools) for call in calls], context=context)
 
 
 def _function(call: Call, tools: Any) -> Callable[[str], Awaitable[Any]]:
@@ -60,7 +62,7 @@ async def _run(fan_outs: Sequence[Any]) -> Mapping[str, Any]:
 
 
 def value(result: Any) -> Any:
-    """The structured content; a function that failed gives its exception."""
+    """The structured content; the result of a function that failed is its exception."""
     if isinstance(result, BaseException):
         raise result
     return result.structuredContent

@@ -1,7 +1,4 @@
-"""Workflows on an `Orchestrator` that is kept open: no limit, as a flow of data.
-
-The rule of this file: what docs/python.md shows.
-"""
+"""Workflows on an `Orchestrator` that stays open: dataflow, no limit."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.peer_programs.conversation import Job, Plan, Run, WrongResultError, main
-from orchestrator import Orchestrator, Server, TaskResult, Workflow
+from orchestrator import Orchestrator, Server, Workflow
 
 
 def document(name: str, job: Job) -> dict[str, Any]:
@@ -30,26 +27,21 @@ def document(name: str, job: Job) -> dict[str, Any]:
 
 @asynccontextmanager
 async def opened(plan: Plan) -> AsyncIterator[Mapping[str, Run]]:
-    """The workflows, checked once; servers are started by the first run, which is not timed."""
+    """The workflows, checked once; the first run, which is not timed, starts the servers."""
     servers = {name: Server(name=name, **given) for name, given in plan.servers.items()}
     async with Orchestrator(servers) as orchestrator:
+
+        async def run(workflow: Workflow) -> Mapping[str, Any]:
+            result = await orchestrator.run(workflow)
+            if result.status != "success":
+                raise WrongResultError(f"the run ended as {result.status}")
+            return result.tasks
+
         yield {
-            name: partial(_run, orchestrator, Workflow.load(document(name, job)))
+            name: partial(run, Workflow.load(document(name, job)))
             for name, job in plan.jobs.items()
         }
 
 
-async def _run(orchestrator: Orchestrator, workflow: Workflow) -> Mapping[str, Any]:
-    result = await orchestrator.run(workflow)
-    if result.status != "success":
-        raise WrongResultError(f"the run ended as {result.status}")
-    return result.tasks
-
-
-def value(result: TaskResult) -> Any:
-    """The output of a task."""
-    return result.output
-
-
 if __name__ == "__main__":
-    main(opened, value)
+    main(opened, lambda result: result.output)

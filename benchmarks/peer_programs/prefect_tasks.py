@@ -1,11 +1,8 @@
 """Prefect tasks around calls of the bare SDK: submitted to threads, or awaited together.
 
-`submit` is the way that Prefect documents for work that is to run at once: the default task runner
-runs each task on a thread, and calls reach the sessions on their event loop. `gather` awaits async
-tasks on that loop. Either way the flow's server is the temporary one that a user without a server
-gets.
-
-The rule of this file: flows and tasks as the documentation of Prefect has them.
+`submit` is the way that Prefect documents for work that runs at once: the default task runner runs
+each task on a thread, and calls reach the sessions on their event loop. The other way awaits async
+tasks. Either way the flow uses the temporary server that a user without a server gets.
 """
 
 from __future__ import annotations
@@ -16,10 +13,11 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+from mcp import Client
 from prefect import flow, task
 
-from benchmarks.peer_programs.conversation import Call, Job, Plan, Run, main
-from benchmarks.peer_programs.gather import Clients, sessions, value
+from benchmarks.peer_programs.conversation import Call, Job, Plan, Run, main, task_futures
+from benchmarks.peer_programs.gather import sessions
 
 
 @asynccontextmanager
@@ -30,8 +28,8 @@ async def opened(plan: Plan) -> AsyncIterator[Mapping[str, Run]]:
         yield {name: way(clients, job) for name, job in plan.jobs.items()}
 
 
-def _submitted(clients: Clients, job: Job) -> Run:
-    """A sync flow on a thread of its own, whose tasks are submitted and wait for their needs."""
+def _submitted(clients: Mapping[str, Client], job: Job) -> Run:
+    """A sync flow on a thread, whose submitted tasks wait for their needs."""
     loop = asyncio.get_running_loop()
 
     @task
@@ -52,7 +50,7 @@ def _submitted(clients: Clients, job: Job) -> Run:
     return partial(asyncio.to_thread, workflow)
 
 
-def _gathered(clients: Clients, job: Job) -> Run:
+def _gathered(clients: Mapping[str, Client], job: Job) -> Run:
     """An async flow, whose async tasks run as asyncio tasks that await their needs."""
 
     @task
@@ -61,20 +59,14 @@ def _gathered(clients: Clients, job: Job) -> Run:
 
     @flow
     async def workflow() -> dict[str, Any]:
-        running: dict[str, asyncio.Task[Any]] = {}
+        def run(call: Call) -> Any:
+            return call_tool(call.server, call.tool, call.arguments)
 
-        async def run(call: Call) -> Any:
-            for needed in call.needs:
-                await running[needed]
-            return await call_tool(call.server, call.tool, call.arguments)
-
-        for call in job:
-            running[call.id] = asyncio.create_task(run(call))
-        return dict(zip(running, await asyncio.gather(*running.values()), strict=True))
+        return await task_futures(job, run)
 
     run: Run = workflow
     return run
 
 
 if __name__ == "__main__":
-    main(opened, value)
+    main(opened, lambda result: result.structured_content)

@@ -1,7 +1,4 @@
-"""What is measured: calls, what they need, and what they give.
-
-The rule of this file: data, and nothing of who does the work or how it is timed.
-"""
+"""The workloads: calls, what they need, and what they give."""
 
 from __future__ import annotations
 
@@ -123,19 +120,14 @@ JOBS = {
 }
 
 
-def programs(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Mock servers as programs, run by the Python that runs this."""
-    return {
-        name: {"command": server.command, "args": list(server.args), "cwd": server.cwd}
-        for name, server in scenarios.servers(*names).items()
-    }
-
-
 def plan(jobs: Sequence[Job], way: str) -> Mapping[str, Any]:
-    """The plan that a peer's program is given, as JSON."""
-    servers = list(dict.fromkeys(server for job in jobs for server in job.servers))
+    """The plan that a peer's program is given, as JSON; servers run on this Python."""
+    servers = scenarios.servers(*dict.fromkeys(server for job in jobs for server in job.servers))
     return {
         "way": way,
-        "servers": programs(servers),
+        "servers": {
+            name: {"command": server.command, "args": list(server.args), "cwd": server.cwd}
+            for name, server in servers.items()
+        },
         "jobs": {job.name: [asdict(call) for call in job.calls] for job in jobs},
     }

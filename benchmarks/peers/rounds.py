@@ -1,44 +1,36 @@
-"""All peers in turns: every round each does one repetition, every second round in reverse order.
-
-The rule of this file: who fails is left out from then on, with the reason; the others go on.
-"""
+"""All peers in turns: each does one repetition a round, every second round in reverse order."""
 
 from __future__ import annotations
 
 import json
+import os
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
-
-import anyio
 
 from benchmarks.cold import write_servers, write_workflow
-from benchmarks.measure import Measurement, Settings
+from benchmarks.measure import Measurement
 from benchmarks.peer_programs.orchestrator_runs import document
-from benchmarks.peers import jobs, talks
-from benchmarks.peers.catalogue import OURS, Peer
-from benchmarks.peers.environments import Environments, InstallError, versions
+from benchmarks.peers import jobs
+from benchmarks.peers.catalog import OURS, Peer
+from benchmarks.peers.environments import Environments, InstallError
 from benchmarks.peers.jobs import Job
-from benchmarks.peers.talks import PeerFailedError, Sample, Talk
-from benchmarks.report import machine
+from benchmarks.peers.programs import PeerFailedError, Program, Sample, cold
 
+# Before each warm repetition: the one before may have left work to its servers.
 SETTLE_S = 0.2
-"""Before each warm repetition: what the one before has left to its servers is done by then."""
 
-Tell = Callable[[str], None]
-Side = Callable[[], Awaitable[Sample]]
-Samples = dict[int, Sample]
-"""The repetitions of one peer, by round."""
+Side = Callable[[], Sample]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be measured, of whom, and how often."""
+    """What is measured, of which peers, and how often."""
 
     peers: Sequence[Peer]
     jobs: Sequence[Job]
@@ -49,138 +41,90 @@ class Request:
 
 @dataclass(slots=True)
 class Report:
-    """What came of it.
+    """A measurement for each job and peer, or by job and peer why there is none."""
 
-    Attributes:
-        facts: The machine and the date.
-        peers: Who was asked for, in order, and `jobs` what.
-        measurements: A measurement for each job and peer, if there is one.
-        failures: By job and peer, why there is none.
-        versions: By peer, the versions of its packages that ran.
-    """
-
-    facts: dict[str, Any]
-    peers: Sequence[Peer]
-    jobs: Sequence[Job]
     measurements: list[Measurement] = field(default_factory=list)
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
-    versions: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def fail(self, peer: Peer, failed: Sequence[Job], reason: str) -> None:
         """Note why a peer has no numbers for some jobs."""
         self.failures |= {(job.name, peer.name): reason for job in failed}
 
+    def add(
+        self,
+        job: Job,
+        samples: Mapping[str, Mapping[int, Sample]],
+        failed: Mapping[str, str],
+        tell: Callable[[str], None],
+    ) -> None:
+        """Note the samples of a job, and why a peer has none."""
+        self.failures |= {(job.name, name): reason for name, reason in failed.items()}
+        for name, mine in samples.items():
+            made = measurement(job, name, mine, samples.get(OURS, {}))
+            self.measurements.append(made)
+            tell(f"{job.name}, {name}: {made.quantity('p50_ms'):.1f} ms")
 
-async def measure(request: Request, tell: Tell) -> Report:
-    """Measure what was asked for."""
-    report = Report(machine(Settings()), request.peers, request.jobs)
-    pythons = await _pythons(request, report, tell)
-    with tempfile.TemporaryDirectory() as name:
-        series = _Series(request, report, tell, pythons, Path(name))
-        if warm := [job for job in request.jobs if not job.cold]:
-            await series.warm(warm)
-        for job in request.jobs:
-            if job.cold:
-                await series.cold(job)
-    return report
 
-
-async def _pythons(request: Request, report: Report, tell: Tell) -> dict[str, str]:
-    """The interpreter of each peer that can be had."""
+def measure(request: Request, tell: Callable[[str], None]) -> Report:
+    """Measure all peers; one that fails is left out, and the others go on."""
+    report = Report()
     pythons: dict[str, str] = {}
     for peer in request.peers:
         try:
-            tell(f"environment of {peer.name}")
-            python = await anyio.to_thread.run_sync(request.environments.python, peer)
-            report.versions[peer.name] = versions(python, peer.packages)
-            pythons[peer.name] = python
+            pythons[peer.name] = request.environments.python(peer)
         except InstallError as error:
-            tell(f"  {error}")
             report.fail(peer, request.jobs, f"not installed: {error}")
-    return pythons
+    peers = [peer for peer in request.peers if peer.name in pythons]
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        programs: dict[str, Program] = {}
+        for peer in peers if (warm := [job for job in request.jobs if not job.cold]) else ():
+            try:
+                command = program(pythons[peer.name], peer, warm, folder)
+                programs[peer.name] = Program(command, variables(peer, folder))
+                stack.callback(programs[peer.name].close)
+            except PeerFailedError as error:
+                report.fail(peer, warm, str(error))
+        for job in request.jobs:
+            rounds, pause_s = request.warm_rounds, SETTLE_S
+            sides: dict[str, Side] = {name: partial(e.do, job) for name, e in programs.items()}
+            if job.cold:
+                rounds, pause_s = request.cold_rounds, 0.0
+                sides = {p.name: cold_side(pythons[p.name], p, job, folder) for p in peers}
+            most = {peer.name: peer.most_rounds.get(job.name, rounds) for peer in peers}
+            report.add(job, *take_turns(sides, rounds, most, pause_s), tell)
+    return report
 
 
-@dataclass(frozen=True, slots=True)
-class _Series:
-    """What the measurements of all jobs share."""
-
-    request: Request
-    report: Report
-    tell: Tell
-    pythons: Mapping[str, str]
-    folder: Path
-
-    @property
-    def peers(self) -> dict[str, Peer]:
-        """Those that can be had, by name."""
-        return {peer.name: peer for peer in self.request.peers if peer.name in self.pythons}
-
-    async def warm(self, warm: Sequence[Job]) -> None:
-        """All programs are open at once, and idle but for the one whose turn it is."""
-        async with AsyncExitStack() as stack:
-            open_talks: dict[str, Talk] = {}
-            for peer in self.peers.values():
-                command = self._program(peer, warm)
-                opened = talks.opened(command, talks.variables(peer, self.folder))
-                try:
-                    open_talks[peer.name] = await stack.enter_async_context(opened)
-                except PeerFailedError as error:
-                    self.report.fail(peer, warm, str(error))
-            for job in warm:
-                sides = {name: partial(talk.do, job) for name, talk in open_talks.items()}
-                await self._measure(job, sides, self.request.warm_rounds)
-
-    async def cold(self, job: Job) -> None:
-        """A fresh process for each repetition."""
-        sides: dict[str, Side] = {}
-        for peer in self.peers.values():
-            python, variables = self.pythons[peer.name], talks.variables(peer, self.folder)
-            if peer.by_command:
-                command = self._orchestrator(python, job)
-            else:
-                command = [*self._program(peer, [job]), "--once", job.name]
-            sides[peer.name] = partial(talks.cold, command, python, variables, job)
-        await self._measure(job, sides, self.request.cold_rounds)
-
-    def _program(self, peer: Peer, planned: Sequence[Job]) -> list[str]:
-        return talks.command(self.pythons[peer.name], peer, write_plan(self.folder, peer, planned))
-
-    def _orchestrator(self, python: str, job: Job) -> list[str]:
-        """What a user would type."""
-        servers = write_servers(self.folder / "servers.toml", *job.servers)
-        workflow = write_workflow(self.folder, job.name, document(job.name, job.calls))
-        run = ["run", "--servers", str(servers), "--json", str(workflow)]
-        return [python, "-m", "orchestrator", *run]
-
-    async def _measure(self, job: Job, sides: Mapping[str, Side], rounds: int) -> None:
-        """Measure a job with all peers, and note the measurements and the failures."""
-        peers = self.peers
-        most = {name: peers[name].most_rounds.get(job.name, rounds) for name in sides}
-        pause_s = 0.0 if job.cold else SETTLE_S
-        samples, failed = await take_turns(sides, rounds, most, pause_s)
-        for name, mine in samples.items():
-            made = measurement(job, peers[name], mine, samples.get(OURS, {}))
-            self.report.measurements.append(made)
-            self.tell(f"{job.name}, {name}: {made.quantity('p50_ms'):.1f} ms")
-        for name, reason in failed.items():
-            self.report.fail(peers[name], [job], reason)
-            self.tell(f"{job.name}, {name}: {reason}")
-
-
-def write_plan(folder: Path, peer: Peer, planned: Sequence[Job]) -> Path:
-    """The file that a peer's program is started with."""
+def program(python: str, peer: Peer, planned: Sequence[Job], folder: Path) -> list[str]:
+    """The command that starts a peer's program, with its plan in a file."""
     path = folder / f"{peer.path}-{planned[0].name}.json"
     path.write_text(json.dumps(jobs.plan(planned, peer.way)), encoding="utf-8")
-    return path
+    return [python, "-m", f"benchmarks.peer_programs.{peer.program}", str(path)]
 
 
-async def take_turns(
+def cold_side(python: str, peer: Peer, job: Job, folder: Path) -> Side:
+    """A fresh process: a peer's program, or the command that a user of ours would type."""
+    command = [*program(python, peer, [job], folder), "--once", job.name]
+    if peer.name == OURS:
+        servers = write_servers(folder / "servers.toml", *job.servers)
+        workflow = write_workflow(folder, job.name, document(job.name, job.calls))
+        command = [python, "-m", "orchestrator", "run", "--servers", str(servers), "--json"]
+        command.append(str(workflow))
+    return partial(cold, command, variables(peer, folder), job)
+
+
+def variables(peer: Peer, folder: Path) -> dict[str, str]:
+    """The environment of a peer's process: no other packages, and a Prefect of its own."""
+    dropped = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
+    return {**kept, "PREFECT_HOME": str(folder / peer.path), **peer.variables}
+
+
+def take_turns(
     sides: Mapping[str, Side], rounds: int, most: Mapping[str, int], pause_s: float = 0.0
-) -> tuple[dict[str, Samples], dict[str, str]]:
-    """Run all sides in each round, every second time in the opposite order.
-
-    Each runs once before, without counting, unless it is limited to fewer rounds than the others:
-    what takes minutes has nothing to warm.
+) -> tuple[dict[str, dict[int, Sample]], dict[str, str]]:
+    """Run all sides in each round; each runs once before, unless its rounds are limited.
 
     Args:
         sides: What is compared, by name.
@@ -191,42 +135,37 @@ async def take_turns(
     Returns:
         The samples of each side by round, and why a side has none.
     """
-    samples: dict[str, Samples] = {name: {} for name in sides}
+    samples: dict[str, dict[int, Sample]] = {name: {} for name in sides}
     failed: dict[str, str] = {}
-
-    async def turn(name: str, number: int) -> None:
-        await anyio.sleep(pause_s)
-        try:
-            sample = await sides[name]()
-        except PeerFailedError as error:
-            failed[name] = str(error)
-            del samples[name]
-        else:
-            samples[name][number] = sample
-
     for number in range(-1, rounds):
         for name in list(sides)[:: -1 if number % 2 else 1]:
             takes_part = most[name] >= rounds if number < 0 else number < most[name]
-            if takes_part and name not in failed:
-                await turn(name, number)
-        if number < 0:
-            for found in samples.values():
-                found.clear()
+            if not takes_part or name in failed:
+                continue
+            time.sleep(pause_s)
+            try:
+                sample = sides[name]()
+            except PeerFailedError as error:
+                failed[name] = str(error)
+                del samples[name]
+            else:
+                if number >= 0:
+                    samples[name][number] = sample
     return samples, failed
 
 
-def measurement(job: Job, peer: Peer, mine: Samples, ours: Samples) -> Measurement:
+def measurement(
+    job: Job, name: str, mine: Mapping[int, Sample], ours: Mapping[int, Sample]
+) -> Measurement:
     """The numbers of a peer, with its times over ours in the rounds that both have."""
-    both = [number for number in mine if number in ours]
-    ratios = {OURS: [mine[number].ms / ours[number].ms for number in both]}
+    both = [number for number in mine if number in ours] if name != OURS else []
+    values = {"cpu_ms": median(sample["cpu_ms"] for sample in mine.values())}
+    if not job.cold:
+        values["rss_mb"] = max(sample["rss_mb"] for sample in mine.values())
     return Measurement(
-        scenario=job.name,
-        variant=peer.name,
-        times_ms=[sample.ms for sample in mine.values()],
-        ratios=ratios if both and peer.name != OURS else {},
-        values={
-            "cpu_ms": median(sample.cpu_ms for sample in mine.values()),
-            "peak_rss_mb": max(sample.rss_mb for sample in mine.values()),
-        },
-        note=peer.note,
+        job.name,
+        name,
+        [sample["ms"] for sample in mine.values()],
+        {OURS: [mine[number]["ms"] / ours[number]["ms"] for number in both]} if both else {},
+        values,
     )

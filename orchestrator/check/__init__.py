@@ -3,9 +3,10 @@
 Rule: pure; an error is a value that fails whatever it turns out to be, and unknown is never an
 error.
 
-- `checker` checks a plan against tools, with `infer` for types of references and `assignable` for
-  arguments.
-- `lint` finds what is allowed and most likely unintended.
+- `checker` checks a plan against tools: `infer` and `infer_jmespath` give the types of references
+  and expressions, `assignable` compares them with the schemas of arguments.
+- `mismatch` is what they find in a value, `diagnostics` makes problems of the file from it.
+- `lint` warns of what is allowed and most likely not meant.
 """
 
 from __future__ import annotations

@@ -55,6 +55,8 @@ class Assignability:
 
     def __init__(self, query: TypeQuery) -> None:
         self._query = query
+        # Pairs of schemas by id, as dicts have no hash. Schemas may refer to themselves, so that a
+        # comparison can lead back to its own pair.
         self._comparing: set[tuple[int, int]] = set()
         self._compared: dict[tuple[int, int], tuple[StaticType, Path, list[Mismatch]]] = {}
 
@@ -101,6 +103,7 @@ class Assignability:
             return
         match given:
             case SourcedType(inner, text):
+                # The outermost text is the one that the file has at this place.
                 found = self._fit(inner, expected, path, converts=True)
                 yield from found if converts else (at_reference(m, path, text) for m in found)
             case LiteralType(value):
@@ -124,7 +127,7 @@ class Assignability:
         rest = types
         if "string" in types and "string" not in accepted and accepted & _NOT_STRING:
             message = (
-                f"expected {type_names(accepted)}, got string: fits only if it is JSON of that"
+                f"expected {type_names(accepted)}, got string: fits if the call can convert it"
             )
             yield Mismatch(path, "unknown_type", "note", message)
             rest -= {"string"}
@@ -143,7 +146,7 @@ class Assignability:
         parts = list(self._parts(value, expected, path))
         if any(mismatch.severity == "error" for mismatch in parts):
             yield from parts
-        else:
+        else:  # only the validator sees it, as for bounds and patterns
             yield from (from_violation(each, path) for each in violations)
 
     def _parts(self, value: Any, expected: SchemaType, path: Path) -> Iterator[Mismatch]:
@@ -197,7 +200,7 @@ class Assignability:
 
     def _inside(self, given: StaticType, expected: SchemaType, path: Path) -> list[Mismatch]:
         """Compare the properties or items; a pair of recursive schemas is compared once."""
-        own = id(given.schema) if isinstance(given, SchemaType) else id(given)
+        own = id(given.schema if isinstance(given, SchemaType) else given)
         pair = own, id(expected.schema)
         if pair in self._comparing or len(self._comparing) > MAX_DEPTH:
             return []
@@ -209,7 +212,7 @@ class Assignability:
             found = self._nearest_variant(given, expected, path)
         finally:
             self._comparing.discard(pair)
-        if isinstance(given, SchemaType):
+        if isinstance(given, SchemaType):  # kept with its result, so that no other gets its id
             self._compared[pair] = given, path, found
         return found
 
@@ -245,6 +248,7 @@ class Assignability:
                 if name in layout.required:
                     missing = missing_property(path, name)
                     yield missing if found.presence == "no" else possible(missing)
+            # An optional property that a schema declares may never come: it is not compared.
             elif found.presence == "yes" or not isinstance(given, SchemaType):
                 inner = self._query.member(variant, name, root).shape
                 if isinstance(inner, SchemaType):

@@ -84,6 +84,7 @@ class _Checker:
         self._diagnostics = Diagnostics(workflow)
         self._unusable: set[int] = set()
         self._has_output: set[str] = set()
+        # The failure of a critical task ends the run before others have their outputs.
         self._has_critical = any(task.policies.critical for task in self._plan.tasks.values())
 
     def check_schemas(self) -> None:
@@ -96,7 +97,7 @@ class _Checker:
     def check(self) -> list[Problem]:
         """Check every template of every task."""
         for generation in self._plan.generations:
-            for task in generation:
+            for task in generation:  # by then the outputs that it refers to have types
                 self._task(self._plan.tasks[task])
         if self._plan.output is not None:
             environment = Environment(
@@ -128,6 +129,7 @@ class _Checker:
             output = ArrayType(output)
         if policies.fallback is not None:
             environment = replace(environment, in_fallback=True)
+            # `any_of`, as fallbacks may contain outputs that have fallbacks themselves.
             output = any_of([output, self._fallback(policies.fallback, environment, task)])
         self._outputs[task.id] = output
         if self._always_succeeds(task):
@@ -170,7 +172,7 @@ class _Checker:
         elif types not in ({"array"}, ALL_TYPES):
             message = f"for_each: expected array, may be {type_names(types - {'array'})}{given}"
             found.append(Mismatch((), "may_not_fit", "warning", message, text))
-        if self._query.finite(each) == [[]]:
+        if self._query.finite(each) == [[]]:  # its only possible value
             message = "for_each is an empty array, so nothing is called"
             found.append(Mismatch((), "no_calls", "warning", message))
         self._diagnostics.add(found, task, ("for_each",))

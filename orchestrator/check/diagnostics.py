@@ -59,6 +59,7 @@ class Diagnostics:
 
     def keep(self, index: int, problem: Problem, text: str = "") -> None:
         """Add a problem of the task at an index; -1 sorts it before all tasks."""
+        # A union of schemas may give the same problem for several of its options.
         key = (index, problem.path, text, f"{problem.code} {problem.message}")
         self._problems.setdefault(key, problem)
 
@@ -101,7 +102,8 @@ class Diagnostics:
         if mismatch.code == "maybe_absent" and text.startswith("$OUTPUT"):
             return f"${{not_null({text[1:]}, ...)}} gives a value in its place"
         if mismatch.code == "may_not_fit" and mismatch.message.startswith("expected string, may"):
-            return f"${{to_string({text.removeprefix('$')})}} converts any value to a string"
+            inner = text[2:-1] if text.startswith("${") else text.removeprefix("$")
+            return f"${{to_string({inner})}} converts any value to a string"
         if tool is None or mismatch.code in ("unknown_type", "may_not_fit"):
             return ""
         if tool.target not in self._signatures:  # long signatures are slow to write
@@ -121,6 +123,7 @@ class Diagnostics:
             return ()
         if not mismatch.text:
             return (replace_op(pointer(*path), json.loads(mismatch.fix)),)
+        # One string may have several names to fix, which get one replacement together.
         self._fixes.note(pointer(*path), piece or mismatch.text, json.loads(mismatch.fix))
         return ()
 

@@ -83,6 +83,7 @@ class Inference:
                 self.infer(name, path)
             step = _step(name)
             properties[step] = self.infer(member, (*path, step))
+        # With a computed name nothing certain is known of any property.
         computed = any(not isinstance(name, Literal) for name, _ in template.members)
         return OBJECT if computed else ObjectType(properties)
 
@@ -91,6 +92,7 @@ class Inference:
         for index, step in enumerate(reference.path):
             found = self._query.step(type_, step)
             if found.presence == "no":
+                # In the older form `${id.result.path.length}` it is no property.
                 is_length = reference.or_length and index == len(reference.path) - 1
                 if is_length and self._query.kinds(type_) & {"array", "string"}:
                     return INTEGER

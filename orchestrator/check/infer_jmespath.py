@@ -185,6 +185,7 @@ class ExpressionInference:
         """What is at a name or an index; null, where JMESPath gives null."""
         if holder == NULL:
             return NULL
+        # Null is no reason for a warning where the schema does not declare it.
         if (declared := without(holder, SILENT_NULL)) is not holder:
             return either([self._step(declared, step), SILENT_NULL])
         found = self._query.step(holder, step)
@@ -252,6 +253,7 @@ class ExpressionInference:
         types = self._query.kinds(item)
         if types == {"array"}:
             return self._if_array(array, ArrayType(item_of(item, self._query)))
+        # Flattening keeps items that are no arrays; a mixture of both has no one type.
         is_flat = "array" not in types or isinstance(item, UnknownType)
         return self._if_array(array, ArrayType(item) if is_flat else ARRAY)
 

@@ -71,7 +71,7 @@ def check_arguments(name: str, arguments: list[StaticType], query: TypeQuery) ->
 def _argument(given: StaticType, names: list[str], query: TypeQuery) -> Iterator[Mismatch]:
     types = query.kinds(without(given, SILENT_NULL))
     accepted = _types(name.partition("-")[0] for name in names)  # such as array-number
-    if types == ALL_TYPES or not types:
+    if types == ALL_TYPES or not types:  # unknown, or the item of an array without any
         return
     if not types & accepted:
         mismatch = wrong_type((), type_names(accepted), query.describe(given))
@@ -124,6 +124,7 @@ def comparison(
         apart = apart or not any(value == other for value in values for other in known)
     if not apart:
         return BOOLEAN, None
+    # The right side is most often the literal, and the left side says what it can be.
     names = [value for value in values or () if isinstance(value, str)]
     wrong = next((value for value in known or () if isinstance(value, str)), "")
     message = f"comparing {query.describe(left)} with {query.describe(right)} is always "

@@ -19,6 +19,7 @@ from orchestrator.workflow.plan import CallTemplate, TaskPlan
 
 # With more tasks on a server than this, they are assumed to overlap: looking it up is quadratic.
 MAX_LOOKUPS = 200
+# After these the server may have done what the call asks for.
 _OUTCOME_UNKNOWN = frozenset({"timeout", "server_unavailable"})
 
 
@@ -90,7 +91,7 @@ def _retry(task: TaskPlan, tool: Tool | None) -> Iterator[Problem]:
     retry = task.policies.retry
     if retry is None:
         return
-    given = retry.model_fields_set
+    given = retry.model_fields_set  # a default contradicts nothing
     if retry.max_attempts == 1 and len(given) > 1:
         yield _warning("means_nothing", "retry has no effect with one attempt", task, "retry")
     elif retry.initial_s > retry.max_s and {"initial_s", "max_s"} & given:
@@ -135,7 +136,7 @@ def _locks(task: TaskPlan) -> Iterator[Problem]:
     policies = task.policies
     modes: dict[str, bool] = {}
     for lock in policies.locks:
-        if not isinstance(lock.name, Literal):
+        if not isinstance(lock.name, Literal):  # its name is known when the task runs
             continue
         name = str(lock.name.value)
         if modes.setdefault(name, lock.shared) is not lock.shared:
@@ -189,7 +190,7 @@ def _may_overlap(workflow: Workflow, tasks: list[TaskPlan]) -> bool:
     generations = [task.generation for task in tasks]
     if len(set(generations)) < len(generations):
         return True
-    if workflow.schedule == "generations":
+    if workflow.schedule == "generations":  # each generation waits for the one before
         return False
     ordered = [task.id for task in sorted(tasks, key=lambda task: task.generation)]
     return len(tasks) > MAX_LOOKUPS or not graphs.is_chain(workflow.plan.graph, ordered)

@@ -92,6 +92,7 @@ def as_json(value: Any, accepted: Types) -> str:
     except ValueError:
         return ""
     type_ = {bool: "boolean", int: "integer", float: "number"}.get(type(meant))
+    # "1e3" or " 1" may have been meant as text.
     return value if type_ in accepted and value == json.dumps(meant) else ""
 
 
@@ -140,6 +141,7 @@ def combined(options: list[list[Mismatch]], each: bool) -> Iterator[Mismatch]:
     all_fail = all(distance(found)[0] for found in options)
     for mismatch in (mismatch for found in options for mismatch in found):
         key = mismatch.path, mismatch.below, mismatch.message
+        # Without a message it only counts as a failure of its option.
         if key not in seen and mismatch.message:
             seen.add(key)
             yield mismatch if each or all_fail else possible(mismatch)

@@ -202,6 +202,7 @@ class _Version(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, **rest)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        # `importlib.metadata` takes longer to import than the rest of `--help`.
         from importlib.metadata import version
 
         print(f"orchestrator {version('mcp-orchestrator')}")

@@ -67,6 +67,7 @@ def _tools_and_failures(
         raise ConfigError("servers", problems)
     locked = {name: lock.of(name) for name in names if lock is not None and name in lock}
     known = list(allowed_tools(servers, locked).values())
+    # Starting a server costs a second; what the lock has is known without.
     wanted = {name: servers[name] for name in names if name not in locked}
     if not wanted:
         return known, []
@@ -76,7 +77,7 @@ def _tools_and_failures(
 
 def _list_tools(servers: Mapping[str, Server]) -> tuple[Sequence[Tool], list[OrchestratorError]]:
     """Start these servers and list their tools."""
-    say_asking()
+    say_asking()  # before the imports: loading the SDK takes most of the time
     from orchestrator.cli.run import in_event_loop
     from orchestrator.client import Orchestrator
 

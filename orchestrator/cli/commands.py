@@ -43,6 +43,7 @@ def _load(options: argparse.Namespace) -> tuple[Workflow, dict[str, Server]]:
     try:
         workflow = Workflow.load(options.file)
     except WorkflowError as error:
+        # Whoever fixes one file should not learn of the other in the next attempt.
         try:
             load_config(servers_file)
         except ConfigError as other:
@@ -99,6 +100,7 @@ def _findings(options: argparse.Namespace) -> tuple[Workflow | None, list[Proble
     try:
         workflow = Workflow.load(options.file)
     except WorkflowError as error:
+        # What is left without the errors is checked too, so that all errors show at once.
         from orchestrator.workflow.recovery import read_again, recover
 
         found += error.problems
@@ -154,7 +156,7 @@ def _print_forecast(
         from orchestrator.cli.tables import print_plan
 
         print_plan(foreseen)
-    sys.stdout.flush()
+    sys.stdout.flush()  # before the findings, which go to stderr
 
 
 def _estimates(options: argparse.Namespace, workflow: Workflow) -> dict[str, float]:
@@ -191,6 +193,7 @@ def call(options: argparse.Namespace) -> int:
 
     async def ask() -> Any:
         async with Orchestrator(servers, lock) as orchestrator:
+            # The schema decides whether `n=12` is a number or a string.
             schemas = {tool.name: tool.input_schema for tool in await orchestrator.tools(server)}
             schema = schemas.get(name, {})
             arguments = {

@@ -51,6 +51,7 @@ def print_tools(tools: Iterable[Tool]) -> None:
     table.columns[0].no_wrap = True
     table.columns[-1].ratio = 1
     for tool in tools:
+        # A server writes names and descriptions: a terminal must not obey them.
         first_line = visible(tool.description.strip().partition("\n")[0])
         arguments = Text(signature(tool), style="dim")
         table.add_row(Text(visible(tool.target)), arguments, Text(first_line))
@@ -88,10 +89,12 @@ def print_plan(forecast: Forecast) -> None:
     console = _console()
     table = _plan_table(forecast, console.width)
     generations = forecast.workflow.plan.generations
+    # Rows are shared out, so that a wide generation does not hide those after it.
     shares = _shares([len(names) for names in generations])
     for number, (names, rows) in enumerate(zip(generations, shares, strict=False)):
         for index, name in enumerate(names[:rows]):
             is_last = index == len(names) - 1
+            # Text is never markup: an id may look like a style.
             cells = [Text("" if index else str(number)), *_plan_cells(forecast.tasks[name])]
             table.add_row(*cells[: len(table.columns)], end_section=is_last)
         if (more := len(names) - rows) > 0:
@@ -112,7 +115,7 @@ def _console(*, stderr: bool = False) -> Console:
 
 
 def _print(console: Console, line: Text) -> None:
-    """Print a line, wrapped only on a terminal."""
+    """Print a line, wrapped only on a terminal: other programs expect whole lines."""
     console.print(line, soft_wrap=not console.is_terminal)
 
 

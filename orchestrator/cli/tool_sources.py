@@ -51,6 +51,7 @@ def known_of(options: argparse.Namespace, workflow: Workflow) -> KnownTools:
     lock = lock_of(options)
     if lock is None and not options.offline:
         return _asked(workflow, servers)
+    # A configuration that could not be read offline makes no server unknown.
     unknown = unknown_servers(workflow, servers) if servers else []
     if lock is None:
         unchecked = _unchecked("--offline, and there is no lock file")
@@ -100,7 +101,7 @@ def _locked(workflow: Workflow, servers: Mapping[str, Server], lock: Lockfile) -
 
 
 def _asked(workflow: Workflow, servers: Mapping[str, Server]) -> KnownTools:
-    say_asking()
+    say_asking()  # before the imports: loading the SDK takes most of the time
     from orchestrator.cli.run import in_event_loop
     from orchestrator.client import Orchestrator
 

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
 import anyio
+from anyio.abc import TaskGroup
 
 from orchestrator.calls.call import FREE, Attempt, Call, Caller
-from orchestrator.calls.middleware import is_never_retried, with_server_ready
+from orchestrator.calls.middleware import (
+    is_never_retried,
+    with_locks,
+    with_retry,
+    with_server_ready,
+    with_slots,
+    with_timeout,
+)
 from orchestrator.calls.retry import decide_retry, is_lost
+from orchestrator.calls.worker_pool import Work, WorkerPool
 from orchestrator.documents.text import quoted
 from orchestrator.engine.decide import (
     Start,
@@ -24,10 +33,12 @@ from orchestrator.engine.decide import (
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.outcome import Failure, Outcome, Success
 from orchestrator.engine.result import ItemResult
-from orchestrator.engine.settings import Servers
+from orchestrator.engine.schedules import Then
+from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.engine.task_state import TaskState, ended
 from orchestrator.errors import CallError, TaskError
 from orchestrator.expressions.scope import Scope
+from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import CallTemplate, Plan
 
 logger = logging.getLogger("orchestrator")
@@ -36,40 +47,59 @@ logger = logging.getLogger("orchestrator")
 # items that wait or back off seldom leave a slot idle, and few enough for lists of any length.
 ITEMS_PER_SLOT = 10
 MIN_ITEMS = 100
+# After how many turns of the event loop a call that waits for others first has asked for its slot,
+# such as an item of a `for_each`, which has a task of its own.
+MOMENT = 4
 
 
 class Executor:
     """Makes the calls of tasks.
 
     Args:
-        call: Makes a call that fits its tool, with all other middleware.
-        plan: The plan of the run.
-        scope: What references are resolved against.
+        caller: Makes a call, without any middleware.
+        workflow: The workflow.
+        settings: The settings of the run.
         servers: The servers of the run.
-        limit: How many calls the run has in flight at most; 0 = no limit.
+        scope: What references are resolved against.
         emitter: Reports what happens.
-        run_id: The id of the run.
+        has_ended: Whether the run has ended, so that nothing is called any more.
+
+    Attributes:
+        limit: How many calls may be in flight; 0 = any number.
+        may_wait: Whether calls may have to wait for each other.
     """
 
     def __init__(
         self,
-        call: Caller,
-        plan: Plan,
-        scope: Scope,
+        caller: Caller,
+        workflow: Workflow,
+        settings: RunSettings,
         servers: Servers,
-        limit: int,
+        scope: Scope,
         emitter: Emitter,
-        run_id: str,
+        has_ended: Callable[[], bool],
     ) -> None:
-        self._call_fitting = call
+        plan, limit = workflow.plan, settings.max_concurrency
+        limit = workflow.max_concurrency if limit is None else limit
+        self.limit = limit if limit < len(plan.tasks) or plan.fans_out else 0
+        self.may_wait = self.limit > 0 or any(p.is_limited for p in servers.policies.values())
+        self._slots = slots = _new_slots(plan, servers, self.limit)
         self._plan = plan
         self._scope = scope
+        self._run_id = settings.run_id
         self._servers = servers
-        self._limit = limit
         self._emitter = emitter
-        self._run_id = run_id
-        on_wait = emitter.waiting_for_server if emitter.announce else None
-        self._call = with_server_ready(call, self._fit, servers.readiness, on_wait, emitter.pause)
+        on_wait = on_server = on_start = None
+        if emitter.announce:
+            on_wait, on_start = emitter.waiting, emitter.started
+            on_server = emitter.waiting_for_server
+        in_time = _unless(has_ended, with_timeout(caller, on_start))
+        attempt = with_slots(in_time, servers.policies, slots, on_wait)
+        again = with_retry(attempt, emitter.failed, settings.random)
+        self._call_fitting = with_locks(again, servers.locks, on_wait)
+        self._call = with_server_ready(
+            self._call_fitting, self._fit, servers.readiness, on_server, emitter.pause
+        )
 
     def prepare(self, job: TaskState, decision: Start) -> Call | Failure:
         """The call of a task without policies whose server is ready, so that it fits its tool."""
@@ -78,12 +108,22 @@ class Executor:
         except CallError as failure:
             return Failure(failure.error)
 
-    def start_call(self, job: TaskState, call: Call) -> Attempt:
-        """The state of a call that was prepared; it has a slot if it waits for nothing else."""
-        attempt = job.attempt = self._new_attempt(job)
-        policy = self._servers.policies.get(call.server)
-        attempt.has_slot = policy is None or not policy.limits_of(call)
-        return attempt
+    def start(self, tasks: TaskGroup, job: TaskState, work: Work, then: Then) -> None:
+        """Have a task carried out in a task group: at once, or as soon as it has a slot."""
+        call = job.decision
+        if isinstance(call, Call):
+            attempt = job.attempt = self._new_attempt(job)
+            policy = self._servers.policies.get(call.server)
+            attempt.has_slot = policy is None or not policy.limits_of(call)
+            if self._slots is not None and attempt.has_slot:
+                attempt.queued_at = anyio.current_time()
+                attempt.end_by = self._slots
+                if self._emitter.announce and self._slots.is_busy():
+                    self._emitter.waiting(call, attempt)
+                priority = job.priority
+                self._slots.start_soon(tasks, work, job, then, priority=priority, who=attempt)
+                return
+        tasks.start_soon(work, job, then)
 
     def perform(self, job: TaskState) -> Awaitable[Outcome]:
         """Carry out the decision. Raises nothing but cancellation."""
@@ -170,7 +210,7 @@ class Executor:
                 results[index] = result
                 self._emitter.item_settled(job.task.id, result)
 
-        window = max(MIN_ITEMS, ITEMS_PER_SLOT * self._limit) if self._limit else len(items)
+        window = max(MIN_ITEMS, ITEMS_PER_SLOT * self.limit) if self.limit else len(items)
         workers = job.task.policies.max_parallel or window
         async with anyio.create_task_group() as group:
             job.scope = group.cancel_scope
@@ -219,6 +259,24 @@ class Executor:
         call = self._new_call(job, fallback, start(fallback, scope, held))
         job.fallback = self._new_attempt(job)
         return await self._call(call, job.fallback)
+
+
+def _new_slots(plan: Plan, servers: Servers, limit: int) -> WorkerPool | None:
+    if not limit:
+        return None
+    named = [servers.policies[name] for name in plan.servers if name in servers.policies]
+    limited = any(policy.is_limited or policy.writers is not None for policy in named)
+    waits_for_slot_only = plan.is_plain and not limited and servers.readiness is None
+    return WorkerPool(limit, "a slot of the run", 1 if waits_for_slot_only else MOMENT)
+
+
+def _unless(has_ended: Callable[[], bool], call_next: Caller) -> Caller:
+    """Make no call whose slot came together with the end of the run, which cancels it."""
+
+    def call_unless_ended(call: Call, attempt: Attempt) -> Awaitable[Any]:
+        return anyio.sleep_forever() if has_ended() else call_next(call, attempt)
+
+    return call_unless_ended
 
 
 def internal(bug: Exception, task: str) -> TaskError:

@@ -5,16 +5,14 @@ The only module that keeps the state of a run.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any, TypeGuard
 
 import anyio
 from anyio.abc import TaskGroup
 
-from orchestrator.calls.call import Attempt, Call, Caller
-from orchestrator.calls.middleware import with_locks, with_retry, with_slots, with_timeout
-from orchestrator.calls.worker_pool import WorkerPool
+from orchestrator.calls.call import Caller
 from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import quoted
 from orchestrator.engine.decide import Start, decide
@@ -38,10 +36,6 @@ from orchestrator.engine.task_state import Decision, RunState, TaskState
 from orchestrator.errors import TaskError
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import PLAIN, TaskPlan
-
-# After how many turns of the event loop a call that waits for others first has asked for its slot,
-# such as an item of a `for_each`, which has a task of its own.
-MOMENT = 4
 
 
 class Run:
@@ -74,31 +68,24 @@ class Run:
         settled: Mapping[str, TaskResult] | None = None,
         made_up: Mapping[str, MadeUp] | None = None,
     ) -> None:
-        self.workflow = workflow
-        self.plan = workflow.plan
+        self.workflow, self.plan = workflow, workflow.plan
         self.schedule: Schedule = settings.schedule or workflow.schedule
         self.run_id = settings.run_id
         self.result: RunResult | None = None
-        given = settings.max_concurrency
-        limit = workflow.max_concurrency if given is None else given
-        self._limit = limit if limit < len(self.plan.tasks) or self.plan.fans_out else 0
         self._settings = settings
         self._servers = servers or Servers()
         self._made_up = made_up
         self._announce = Announcer(observers)
         self._emitter = Emitter(self._announce, self.plan)
-        limited = any(policy.is_limited for policy in self._servers.policies.values())
-        self._may_wait = bool(self._limit) or limited
-        self._slots = self._new_slots()
         self._settled = Settled(inputs or {})
         self._executor = Executor(
-            self._with_policies(caller),
-            self.plan,
-            self._settled.scope,
+            caller,
+            workflow,
+            settings,
             self._servers,
-            self._limit,
+            self._settled.scope,
             self._emitter,
-            self.run_id,
+            lambda: self._stop is not None,
         )
         self._jobs: dict[str, TaskState] = {}
         self._unwanted: dict[str, str] = {}
@@ -111,33 +98,6 @@ class Run:
             self._known(task)
             self._settled.add(result)
 
-    def _with_policies(self, caller: Caller) -> Caller:
-        """The caller with all middleware for calls that fit their tools, from the inside out."""
-        emitter, servers = self._emitter, self._servers
-        on_wait, on_start = (emitter.waiting, emitter.started) if self._announce else (None, None)
-        in_time = self._unless_ended(with_timeout(caller, on_start))
-        attempt = with_slots(in_time, servers.policies, self._slots, on_wait)
-        again = with_retry(attempt, emitter.failed, self._settings.random)
-        return with_locks(again, servers.locks, on_wait)
-
-    def _unless_ended(self, call_next: Caller) -> Caller:
-        """Make no call whose slot came together with the end of the run, which cancels it."""
-
-        def call_unless_ended(call: Call, attempt: Attempt) -> Awaitable[Any]:
-            return call_next(call, attempt) if self._stop is None else anyio.sleep_forever()
-
-        return call_unless_ended
-
-    def _new_slots(self) -> WorkerPool | None:
-        if not self._limit:
-            return None
-        policies = self._servers.policies
-        named = [policies[name] for name in self.plan.servers if name in policies]
-        limited = any(policy.is_limited or policy.writers is not None for policy in named)
-        waits_for_slot_only = self._servers.readiness is None and not limited
-        moment = 1 if waits_for_slot_only and self.plan.is_plain else MOMENT
-        return WorkerPool(self._limit, "a slot of the run", moment)
-
     def __repr__(self) -> str:
         done, all_tasks = len(self._settled.results), len(self.plan.tasks)
         return f"Run({self.workflow.name!r}, {done} of {all_tasks} tasks settled)"
@@ -147,8 +107,7 @@ class Run:
 
         `execute` then returns what there is. You can call it before `execute`, too.
         """
-        error = TaskError("cancelled", reason, retryable=False)
-        self._end(Stop("cancelled", error, Cancelled(reason)))
+        self._end(Stop.cancelled(reason))
 
     def cancel_task(self, task: str, reason: str = "the task was cancelled") -> bool:
         """End one task: its calls are cancelled on their server. The run goes on.
@@ -174,14 +133,13 @@ class Run:
         if task not in self.plan.tasks:
             near = " or ".join(map(quoted, nearest(task, self.plan.tasks)))
             maybe = f". Did you mean {near}?" if near else ""
-            workflow = quoted(self.workflow.name)
-            raise ValueError(f"workflow {workflow} has no task {quoted(task)}{maybe}")
+            raise ValueError(f"unknown task {quoted(task)}{maybe}")
 
     def status(self) -> RunState:
         """How many tasks have settled, and each call that is under way."""
-        jobs, zero = self._jobs.values(), self._emitter.zero
-        running = tuple(activity for job in jobs for activity in job.activities(zero))
-        return RunState(len(self._settled.results), len(self.plan.tasks), running)
+        zero = self._emitter.zero
+        running = (each for job in self._jobs.values() for each in job.activities(zero))
+        return RunState(len(self._settled.results), len(self.plan.tasks), tuple(running))
 
     async def execute(self) -> RunResult:
         """Run all tasks. You can call it once.
@@ -196,7 +154,7 @@ class Run:
             raise RuntimeError("a run can be executed once: make another")
         self._began = True
         self._emitter.begin()
-        if self._may_wait:
+        if self._executor.may_wait:
             estimates = self._settings.estimates or {}
             self._priorities = priorities(self.plan, self.schedule, estimates)
         if self._announce:
@@ -220,7 +178,7 @@ class Run:
             if limit_s is not None:
                 scope.deadline = self._emitter.zero + limit_s
             # Where calls wait for slots, all that are ready are compared before the first starts.
-            batch = 0 if self._may_wait else BATCH
+            batch = 0 if self._executor.may_wait else BATCH
             await SCHEDULES[self.schedule](self.plan, self._start, self._on_generation, batch)
             if readiness is not None:
                 self._emitter.pause(True)
@@ -234,7 +192,6 @@ class Run:
             self._announce(GenerationStarted(self._emitter.now_ms(), number, sorted(tasks)))
 
     def _start(self, tasks: TaskGroup, task_id: str, then: Then) -> None:
-        """Decide on a task, and settle it or have it carried out."""
         if self._stop is not None:
             return
         if task_id in self._settled.results:
@@ -249,23 +206,7 @@ class Run:
             return
         self._jobs[task_id] = job
         job.decision = decision
-        if isinstance(decision, Call):
-            attempt = self._executor.start_call(job, decision)
-            if self._slots is not None and attempt.has_slot:
-                self._queue(tasks, job, decision, attempt, then)
-                return
-        tasks.start_soon(self._carry, job, then)
-
-    def _queue(
-        self, tasks: TaskGroup, job: TaskState, call: Call, attempt: Attempt, then: Then
-    ) -> None:
-        """Have a task carried out that waits for a slot of the run and nothing else."""
-        assert self._slots is not None
-        attempt.queued_at = anyio.current_time()
-        attempt.end_by = self._slots
-        if self._announce and self._slots.is_busy():
-            self._emitter.waiting(call, attempt)
-        self._slots.start_soon(tasks, self._carry, job, then, priority=job.priority, who=attempt)
+        self._executor.start(tasks, job, self._carry, then)
 
     def _decide(self, job: TaskState) -> Decision | Skipped | Cancelled:
         task = job.task
@@ -291,25 +232,23 @@ class Run:
             del self._jobs[job.task.id]
             if job.has_begun:
                 reason = self._note_end().not_begun.reason
-                self._settle(job, _cancelled(job, reason, self._emitter.zero))
+                self._settle(job, job.cancelled(reason, self._emitter.zero))
             raise
         del self._jobs[job.task.id]
         if job.reason is not None and isinstance(outcome, Failure):
-            outcome = _cancelled(job, job.reason, self._emitter.zero)
+            outcome = job.cancelled(job.reason, self._emitter.zero)
         self._settle(job, outcome)
         then(job.task.id)
 
     def _note_end(self) -> Stop:
         """Why the tasks are cancelled: by us, or else by the limit of the run or from outside."""
         limit_s = self.workflow.timeout_s
-        if self._stop is None and anyio.current_time() >= self._cancel_scope.deadline:
+        is_over = anyio.current_time() >= self._cancel_scope.deadline
+        if self._stop is None and limit_s is not None and is_over:
             reason = f"the run reached its limit of {limit_s:g} s"
             error = TaskError("timeout", reason, retryable=True, details={"timeout_s": limit_s})
             self._stop = Stop("cancelled", error, Cancelled(reason))
-        elif self._stop is None:
-            self.cancel("the run was cancelled from outside")
-        assert self._stop is not None
-        return self._stop
+        return self._end(Stop.cancelled("the run was cancelled from outside"))
 
     def _settle(self, job: TaskState, outcome: Outcome) -> None:
         result = job.result(outcome, self._emitter.zero)
@@ -319,23 +258,20 @@ class Run:
     def _react(self, result: TaskResult) -> None:
         """Report a task that has settled, and end the run if its failure is to do that."""
         if isinstance(result.outcome, Failure):
-            self._end_if_decisive(self.plan.tasks[result.id], result.outcome.error)
+            is_critical = self.plan.tasks[result.id].policies.critical
+            if is_critical or self.workflow.on_error == "fail_fast":
+                why = "it is critical" if is_critical else "on_error is fail_fast"
+                skipped = Skipped(f"task {quoted(result.id)} failed, and {why}")
+                self._end(Stop("failed", result.outcome.error, skipped))
         if self._announce:
             self._announce(TaskSettled(self._emitter.now_ms(), result.id, result))
 
-    def _end_if_decisive(self, task: TaskPlan, error: TaskError) -> None:
-        if task.policies.critical:
-            reason = f"task {quoted(task.id)} failed, and it is critical"
-        elif self.workflow.on_error == "fail_fast":
-            reason = f"task {quoted(task.id)} failed, and on_error is fail_fast"
-        else:
-            return
-        self._end(Stop("failed", error, Skipped(reason)))
-
-    def _end(self, stop: Stop) -> None:
+    def _end(self, stop: Stop) -> Stop:
+        """End the run, unless it has ended; why it did."""
         if self._stop is None:
             self._stop = stop
             self._cancel_scope.cancel()
+        return self._stop
 
     def _finish(self) -> RunResult:
         """Settle what has not begun, and put the result together."""
@@ -347,12 +283,11 @@ class Run:
         self.result = summarize(
             self.workflow,
             self._settled,
+            self._settings,
             schedule=self.schedule,
-            slots=self._limit,
+            slots=self._executor.limit,
             duration_ms=duration_ms,
             stop=self._stop,
-            run_id=self.run_id,
-            started_at=self._settings.started_at,
             made_up=self._made_up,
         )
         if self._announce:
@@ -363,11 +298,3 @@ class Run:
 def _is_final(decision: Decision, task: TaskPlan) -> TypeGuard[Failure]:
     """Whether a task failed before its call, and has no fallback."""
     return isinstance(decision, Failure) and task.policies.fallback is None
-
-
-def _cancelled(job: TaskState, reason: str, zero: float) -> Cancelled:
-    """The outcome of a task that was ended; it keeps the outputs of its items."""
-    if job.items is None:
-        return Cancelled(reason)
-    job.end_items(zero)
-    return Cancelled(reason, [item.output for item in filter(None, job.items)])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
 from orchestrator.engine.result import MadeUp, RunResult, RunStatus, TaskResult
+from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import CallError, TaskError
 from orchestrator.expressions.scope import Scope
 from orchestrator.workflow import graph as graphs
@@ -51,17 +52,22 @@ class Stop:
     error: TaskError
     not_begun: Skipped | Cancelled
 
+    @classmethod
+    def cancelled(cls, reason: str) -> Self:
+        """The stop of a run that is cancelled."""
+        error = TaskError("cancelled", reason, retryable=False)
+        return cls("cancelled", error, Cancelled(reason))
+
 
 def summarize(
     workflow: Workflow,
     settled: Settled,
+    settings: RunSettings,
     *,
     schedule: Schedule,
     slots: int,
     duration_ms: float,
     stop: Stop | None,
-    run_id: str,
-    started_at: str,
     made_up: Mapping[str, MadeUp] | None,
 ) -> RunResult:
     """The result of a run in which every task has settled.
@@ -69,12 +75,11 @@ def summarize(
     Args:
         workflow: The workflow.
         settled: Its tasks.
+        settings: The settings of the run.
         schedule: The schedule of the run.
         slots: How many calls were in flight at most; 0 for no limit.
         duration_ms: How long it took, milliseconds.
         stop: Why it was to end early, if it was.
-        run_id: Its id.
-        started_at: When it began.
         made_up: Where the outputs of a dry run come from.
     """
     plan = workflow.plan
@@ -86,10 +91,10 @@ def summarize(
     if stop is not None and not _was_cut_short(stop, results):
         stop = None
     return RunResult(
-        run_id=run_id,
+        run_id=settings.run_id,
         workflow=workflow.name,
         status=stop.status if stop else _status(results),
-        started_at=started_at,
+        started_at=settings.started_at,
         duration_ms=duration_ms,
         schedule=schedule,
         generations=plan.sorted_generations,

@@ -112,15 +112,16 @@ class TaskState:
         since_ms = None if began is None else (began - zero) * 1000
         return Activity(self.task.id, item, target, attempt.number, since_ms, attempt.waiting_for)
 
-    def end_items(self, zero: float) -> None:
-        """Give the items that have not ended the outcome `cancelled`."""
-        items = self.items or []
+    def cancelled(self, reason: str, zero: float) -> Cancelled:
+        """The outcome of the task if it is cancelled now; its items end, and their outputs stay."""
+        if self.items is None:
+            return Cancelled(reason)
         cancelled = Cancelled("its task was ended")
         for position, attempt in (self.in_flight or {}).items():
-            items[position] = ended(position, attempt, cancelled, zero)
-        for index, item in enumerate(items):
-            items[index] = item or ItemResult(index, cancelled)
-        self.in_flight = None
+            self.items[position] = ended(position, attempt, cancelled, zero)
+        items = [item or ItemResult(n, cancelled) for n, item in enumerate(self.items)]
+        self.items, self.in_flight = list(items), None
+        return Cancelled(reason, [item.output for item in items])
 
     def result(self, outcome: Outcome, zero: float) -> TaskResult:
         """The result of the task if it settles now with this outcome."""

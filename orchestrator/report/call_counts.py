@@ -114,7 +114,7 @@ class _Counter:
                 runs = min(before, default=_ALWAYS)
             case "any_success":
                 runs = max(before, default=_NEVER)
-            case "any_failed":
+            case "any_failed":  # never certain: the counts hold if nothing fails
                 runs = min(max(before, default=_NEVER), _MAYBE)
             case _:
                 runs = _ALWAYS
@@ -131,6 +131,7 @@ class _Counter:
         for place in getattr(template, "places", ()):
             if place.root != "INPUT" or place.name not in self._inputs:
                 return MISSING
+        # The checker reports the error; the number of calls is open until it is fixed.
         try:
             return template.resolve(Scope(inputs=self._inputs))
         except CallError:
@@ -158,7 +159,7 @@ class _Counter:
         if producer.policies.for_each is not None:
             if not path:
                 return self._items[task]
-            path = path[1:]
+            path = path[1:]  # the index of an item: all items fit the same schema
         tool = self._tools.get(producer.target)
         return self._length_at(None if tool is None else tool.output_schema, path)
 

@@ -26,6 +26,7 @@ def mermaid(forecast: Forecast) -> str:
     and destructive, possibly destructive and open-world tasks have a class.
     """
     plan = forecast.workflow.plan
+    # Ids of tasks may hold characters and words that Mermaid reserves.
     number = {task: f"t{index}" for index, task in enumerate(plan.tasks)}
     lines = ["flowchart TD"]
     for index, generation in enumerate(plan.generations):
@@ -134,6 +135,7 @@ def _tools(forecast: Forecast) -> dict[str, Any]:
     """Each tool that may be called: what it declares, and the tasks that may call it."""
     tools: dict[str, Any] = {}
     for name, task in forecast.tasks.items():
+        # A task that is certainly skipped calls nothing, not even its fallback.
         for target, effects in task.effects.items() if task.calls.most != 0 else ():
             tools.setdefault(target, asdict(effects) | {"tasks": []})["tasks"].append(name)
     return tools

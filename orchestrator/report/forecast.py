@@ -204,7 +204,7 @@ def _servers(plan: Plan, servers: Mapping[str, Server]) -> tuple[ServerForecast,
     return tuple(
         ServerForecast(name, name in first, generation, servers.get(name))
         for name, generation in generations.items()
-        if not servers or name in servers
+        if not servers or name in servers  # an unknown server is an error of its own
     )
 
 
@@ -230,6 +230,7 @@ class _Load:
         starts: dict[str, int] = defaultdict(int)
         for name, task in workflow.plan.tasks.items():
             least, most = calls[name].least, calls[name].most
+            # Without an upper bound the time is a lower bound, which the text says.
             number = max(least, 1) if most is None else most
             limits = dict(_limits(task, tools.get(task.target), servers.get(task.server)))
             if workflow.max_concurrency:
@@ -245,7 +246,7 @@ class _Load:
     def run_s(self) -> dict[Schedule, float]:
         """The time of the run by each schedule, seconds: at least what each limit requires."""
         plan, slots = self._workflow.plan, self._workflow.max_concurrency
-        slots = slots if slots < len(plan.tasks) else 0
+        slots = slots if slots < len(plan.tasks) else 0  # no limit is simulated much faster
         graph, order = plan.graph, plan.generations
         by_generations = graphs.makespan(graph, order, self.task_s, barrier=True, slots=slots)
         by_dataflow = graphs.makespan(graph, order, self.task_s, barrier=False, slots=slots)
@@ -274,6 +275,7 @@ def _limits(
 def _own_limits(task: TaskPlan) -> Iterator[int]:
     if task.policies.max_parallel is not None:
         yield task.policies.max_parallel
+    # A lock whose name reads the item is most likely another lock for each item.
     if any(not lock.shared and not lock.of_item for lock in task.policies.locks):
         yield 1
 
@@ -282,5 +284,5 @@ def _rate_s(server: Server | None, number: int) -> float:
     """How long the rate of a server spreads the starts of so many calls, seconds."""
     if server is None or server.starts is None or not number:
         return 0.0
-    count, seconds = server.starts
+    count, seconds = server.starts  # the first `count` calls start at once
     return (math.ceil(number / count) - 1) * seconds

@@ -127,6 +127,7 @@ class _Columns:
         lanes = sum(number[task] - number[needed] - 1 for needed, task in graph.edges)
         self.edges: dict[tuple[str, str], list[Node]] = {}
         for needed, task in graph.edges:
+            # An edge has a lane in every column that it passes: there may be far more than edges.
             between = range(number[needed] + 1, number[task]) if lanes <= MAX_LANES else range(0)
             nodes: list[Node] = [needed, *((needed, task, column) for column in between), task]
             self.edges[needed, task] = nodes
@@ -138,6 +139,7 @@ class _Columns:
 
     def reduce_crossings(self) -> None:
         """Sort columns by the places of their neighbors, back and forth; keep the best order."""
+        # More nodes take seconds, and their picture is too dense to read in any order.
         if sum(map(len, self.columns)) > MAX_SWEPT:
             return
         best, fewest = [list(column) for column in self.columns], self._crossings()

@@ -86,7 +86,7 @@ def _effects(forecast: Forecast) -> Iterator[tuple[str, list[str]]]:
         (f"{name} ({target})", effects)
         for name, task in forecast.tasks.items()
         for target, effects in task.effects.items()
-        if task.calls.most != 0
+        if task.calls.most != 0  # a task that is certainly skipped has no effects
     ]
     for what, names in {
         "destructive calls": [name for name, effects in calls if effects.risk == "destroys"],

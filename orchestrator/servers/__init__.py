@@ -3,8 +3,10 @@
 Rule: besides `transport`, the only room that knows the SDK; each session lives in a task of its
 own.
 
-- `config` reads servers.toml, `pool` holds all sessions, `supervisor` those of one server,
-  `session` is one.
+- `config` reads servers.toml; `parameters` and `policies` derive from it what a transport and the
+  calls need.
+- `pool` holds all sessions, `supervisor` those of one server, `starter` starts them, `session` is
+  one and `health` watches it.
 - `catalog` is the live list of tools, `lockfile` the accepted one; `problems` reports names that
   neither has.
 - `sdk_client`, `sdk_errors` and `sdk_results` translate to and from the SDK.
@@ -15,8 +17,8 @@ from __future__ import annotations
 __all__ = [
     "catalog",
     "config",
-    "loading",
     "lockfile",
     "pool",
     "problems",
+    "starter",
 ]

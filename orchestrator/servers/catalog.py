@@ -1,7 +1,4 @@
-"""The tools of all servers, kept up to date while runs go on.
-
-The rule of this file: there is one catalog, and whoever looks at it sees it as it is now.
-"""
+"""The tools of all servers, always as the servers listed them last."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from orchestrator.servers.lockfile import Lockfile
 
 @dataclass(frozen=True, slots=True)
 class ToolListChange:
-    """What is different in a new list of a server's tools: their names, sorted."""
+    """The differences in a new list of a server's tools: sorted names."""
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -29,11 +26,11 @@ class ToolListChange:
 
 
 class Catalog:
-    """The tools by `server:tool`; those that the configuration does not allow are not in it.
+    """The tools by `server:tool`, without those that the configuration does not allow.
 
     Args:
         servers: The servers by name.
-        lock: What their tools have to be like; None if nobody has said so.
+        lock: The accepted definitions; None accepts every tool.
     """
 
     def __init__(self, servers: Mapping[str, Server], lock: Lockfile | None = None) -> None:
@@ -47,17 +44,17 @@ class Catalog:
     def replace(
         self, server: str, tools: Iterable[Tool], others: Iterable[Tool] = ()
     ) -> ToolListChange:
-        """Take the list that a server gives, in the place of the one before.
+        """Replace the list of a server's tools.
 
         Args:
             server: The server.
             tools: Its tools.
-            others: What its other sessions have listed: these are compared with the lock, too.
+            others: The tools that its other sessions listed, to be compared with the lock as well.
         """
         settings, before = self._servers[server], self._allowed.get(server, {})
         listed = {tool.name: tool for tool in tools}
         same = {name: tool for name, tool in before.items() if listed.get(name) == tool}
-        self._listed[server] = listed | same  # with what was found out about them
+        self._listed[server] = listed | same  # the old objects keep their validators
         after = self._allowed[server] = {
             name: tool for name, tool in self._listed[server].items() if is_allowed(settings, name)
         }
@@ -76,27 +73,26 @@ class Catalog:
         )
 
     def is_strange(self, server: str, tool: str) -> bool:
-        """Whether a tool is not what the lock says, so that it must not be called."""
-        strange = self._strange.get(server)
-        return strange is not None and tool in strange
+        """Whether a tool differs from the lock file, and must not be called."""
+        return tool in self._strange.get(server, {})
 
     def difference(self, server: str, tool: str) -> ToolDifference | None:
-        """What is different between a tool and the lock; None if nothing is, or there is none."""
+        """The difference between a tool and the lock file, or None."""
         strange = self._strange.get(server, {}).get(tool)
         if self._lock is None or strange is None:
             return None
         return self._lock.difference(strange, self._servers[server].redact)
 
     def knows(self, server: str) -> bool:
-        """Whether a server has ever listed its tools."""
+        """Whether a server has listed its tools, now or earlier."""
         return server in self._listed
 
     def tools(self, server: str) -> dict[str, Tool]:
-        """The tools of a server that its configuration allows, by name."""
+        """The allowed tools of a server, by name."""
         return dict(self._allowed.get(server, {}))
 
     def listed(self, server: str) -> dict[str, Tool]:
-        """All tools of a server by name, those too that its configuration does not allow."""
+        """All tools of a server, by name, allowed or not."""
         return dict(self._listed.get(server, {}))
 
     def is_denied(self, server: str, tool: str) -> bool:
@@ -105,42 +101,36 @@ class Catalog:
 
     def of(self, servers: Iterable[str]) -> Mapping[str, Tool]:
         """A live view of the tools of these servers."""
-        return _View(self._allowed, self._by_target, tuple(servers))
+        return _View(self, tuple(servers))
 
 
 class _View(Mapping[str, Tool]):
-    def __init__(
-        self,
-        by_server: Mapping[str, Mapping[str, Tool]],
-        by_target: Mapping[str, Tool],
-        servers: tuple[str, ...],
-    ) -> None:
-        self._by_server = by_server
-        self._by_target = by_target
-        self._servers = servers
-        self._wanted = frozenset(servers)
+    def __init__(self, catalog: Catalog, servers: tuple[str, ...]) -> None:
+        self._catalog = catalog
+        self._by_target = catalog._by_target
+        self._servers = dict.fromkeys(servers)
 
     def __getitem__(self, target: str) -> Tool:
         tool = self._by_target[target]
-        if tool.server not in self._wanted:
+        if tool.server not in self._servers:
             raise KeyError(target)
         return tool
 
     def get(self, target: str, default: Any = None) -> Any:
-        """As of any mapping; asked for each call, and quicker than by an exception."""
+        """As of any mapping. Each call asks, and this is faster than a caught KeyError."""
         tool = self._by_target.get(target)
-        return default if tool is None or tool.server not in self._wanted else tool
+        return default if tool is None or tool.server not in self._servers else tool
 
     def __iter__(self) -> Iterator[str]:
         for server in self._servers:
-            for tool in tuple(self._by_server.get(server, {}).values()):
+            for tool in self._catalog.tools(server).values():
                 yield tool.target
 
     def __len__(self) -> int:
-        return sum(len(self._by_server.get(server, {})) for server in self._servers)
+        return sum(len(self._catalog.tools(server)) for server in self._servers)
 
 
 def is_allowed(server: Server, tool: str) -> bool:
-    """Whether `allow` and `deny` of a server let a tool be called; `deny` is the stronger."""
+    """Whether `allow` and `deny` of a server let a tool be called; `deny` wins."""
     allowed = server.allow is None or any(fnmatch.fnmatchcase(tool, p) for p in server.allow)
     return allowed and not any(fnmatch.fnmatchcase(tool, pattern) for pattern in server.deny)

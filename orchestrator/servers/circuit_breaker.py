@@ -1,6 +1,6 @@
-"""When a server that has failed may be started again: a circuit breaker.
+"""Decides when a failed server may be restarted: a circuit breaker.
 
-The rule of this file: it reads no clock and starts nothing; the time is handed to it.
+It reads no clock: callers pass the time, in seconds.
 
     closed ──── 5 failures in a row, or the first start fails ───▶ open ── 10 s ──▶ half-open
     half-open ─ the next start succeeds ─▶ closed;  it fails ─▶ open
@@ -16,9 +16,9 @@ from typing import Literal
 
 State = Literal["closed", "open", "half-open"]
 
-# A session that lived for so long was a sound one: what ends it is news.
+# A session that lived this long was healthy: its end counts as the first failure.
 SOUND_S = 10.0
-# The first start after a failure comes at once, the second after so long, then twice as long.
+# The first restart is immediate, the second waits this long, each further one twice as long.
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 8.0
 MAX_FAILURES = 5
@@ -27,10 +27,10 @@ COOLING_S = 10.0
 
 @dataclass(slots=True)
 class CircuitBreaker:
-    """The memory of one server's failures.
+    """The recent failures of one server.
 
     Attributes:
-        failures: The failures in a row: starts that failed, and sessions that ended young.
+        failures: Consecutive failures: failed starts, and sessions that ended within `SOUND_S`.
     """
 
     failures: int = 0
@@ -39,13 +39,13 @@ class CircuitBreaker:
     _open_until: float | None = None
 
     def state(self, now: float) -> State:
-        """Whether it may be started (closed), may not (open), or may be tried (half-open)."""
+        """`closed`: it may start; `open`: it may not; `half-open`: one start may be tried."""
         if self._open_until is None:
             return "closed"
         return "open" if now < self._open_until else "half-open"
 
     def wait_s(self, now: float) -> float | None:
-        """How long the next start has to wait; None if there is to be none for now."""
+        """How long the next start has to wait; None while the circuit is open."""
         match self.state(now):
             case "open":
                 return None
@@ -55,7 +55,7 @@ class CircuitBreaker:
         return max(0.0, self._failed_at + min(wait_s, LONGEST_WAIT_S) - now)
 
     def cools_s(self, now: float) -> float:
-        """How long it stays open."""
+        """How long the circuit stays open."""
         return 0.0 if self._open_until is None else max(0.0, self._open_until - now)
 
     def note_start(self) -> None:
@@ -63,21 +63,21 @@ class CircuitBreaker:
         self._starts += 1
 
     def note_success(self) -> None:
-        """A start has succeeded. How good it is, its end will tell."""
+        """A start succeeded. Failures are reset later, when the session has lived for `SOUND_S`."""
         self._open_until = None
 
     def note_failure(self, now: float, *, first: bool = False) -> None:
-        """A start has failed; the very `first` of a run opens the circuit at once."""
+        """A start failed; if the `first` one ever fails, the circuit opens at once."""
         self.failures += 1
         self._failed_at = now
         if first or self._open_until is not None or self.failures >= MAX_FAILURES:
             self._open_until = now + COOLING_S
 
     def note_end(self, began_at: float, now: float) -> None:
-        """A session has ended unasked.
+        """A session ended unexpectedly.
 
-        Sessions that were up when another one failed say nothing new by ending: many that are
-        killed together are one failure.
+        Many sessions killed together are one failure: those that began before the last failure do
+        not count.
         """
         if now - began_at >= SOUND_S:
             self.failures = self._starts = 0

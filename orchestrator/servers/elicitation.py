@@ -1,7 +1,7 @@
-"""What a server asks back while it works on a call, and what it is answered.
+"""Answers what a server asks while it works on a call.
 
-The rule of this file: nobody is there to be asked. A form gets its own defaults, if the
-configuration of its server says so; to nothing else is ever agreed.
+No one is there to ask. If the configuration of the server says so, a form is accepted with its own
+defaults; everything else is declined.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from mcp.types import (
 )
 from pydantic import TypeAdapter
 
+from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError
 from orchestrator.servers.config import Server
 
 logger = logging.getLogger("orchestrator")
 
-# As many as the SDKs of the protocol allow.
+# As many as the SDKs allow.
 MAX_ROUNDS = 10
-# Before a server that asks nothing is asked again; doubled from round to round.
+# Before a call is repeated whose server asked nothing; doubled from round to round.
 PAUSE_S = 0.05
 
 _RESULT: TypeAdapter[CallToolResult | InputRequiredResult] = TypeAdapter(
@@ -39,9 +40,9 @@ _RESULT: TypeAdapter[CallToolResult | InputRequiredResult] = TypeAdapter(
 
 
 def elicitation_callback(server: Server) -> ElicitationFnT | None:
-    """Who answers a server before protocol 2026-07-28, where it asks by requests of its own.
+    """Answers servers before protocol 2026-07-28, which ask by requests of their own.
 
-    None if nobody does; the server is then told from the start that it cannot ask.
+    None where nothing is answered; the server is then told from the start that it cannot ask.
     """
 
     async def answered(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
@@ -52,20 +53,20 @@ def elicitation_callback(server: Server) -> ElicitationFnT | None:
 
 
 def answer_to(asked: ElicitRequestParams, server: Server) -> ElicitResult:
-    """A form's own defaults; no, if a field that it needs has none, or if it is no form."""
+    """Accept a form with its defaults; decline one that lacks a default, and anything else."""
     if not isinstance(asked, ElicitRequestFormParams):
-        return _declined(asked, server, "it wants a person to open a URL")
+        return _declined(asked, server, "it needs a person to open a URL")
     schema = asked.requested_schema
     fields = schema.get("properties", {})
     content = {name: field["default"] for name, field in fields.items() if "default" in field}
     if missing := [name for name in schema.get("required", ()) if name not in content]:
-        return _declined(asked, server, f"there is no default for {', '.join(missing)}")
+        return _declined(asked, server, f"no default for {', '.join(missing)}")
     return ElicitResult(action="accept", content=content)
 
 
 def _declined(asked: ElicitRequestParams, server: Server, why: str) -> ElicitResult:
-    shown = server.redact(f"declined {asked.message!r} of server {server.name!r}: {why}")
-    logger.warning("%s", shown)
+    asked_for = quoted(server.redact(asked.message))
+    logger.warning("declined %s of server %s: %s", asked_for, quoted(server.name), why)
     return ElicitResult(action="decline")
 
 
@@ -75,13 +76,13 @@ async def call_tool(
     server: Server,
     progress: ProgressFnT | None = None,
 ) -> CallToolResult:
-    """The result of a call, once the server has been answered what it asks meanwhile.
+    """The result of a call, after answering what the server asks meanwhile.
 
-    Since protocol 2026-07-28 a server asks by an unfinished result; the call is then repeated with
+    Since protocol 2026-07-28 a server asks by an unfinished result. The call is then repeated with
     the answers, and with the state that came with the questions.
 
     Raises:
-        CallError: A `protocol_error`: it asks what is not answered, or does not stop asking.
+        CallError: A `protocol_error`: the server asks what is not answered, or does not stop.
         MCPError: As `ClientSession.send_request`, and whatever else that raises.
     """
     for number in range(MAX_ROUNDS):
@@ -91,13 +92,12 @@ async def call_tool(
         if not result.input_requests:
             await anyio.sleep(PAUSE_S * 2**number)
         request = _answering(request, result, server)
-    raise _refusal(request, server, f"asked for input {MAX_ROUNDS} times without an end")
+    raise _refusal(request, server, f"asked for input {MAX_ROUNDS} times without finishing")
 
 
 def _answering(
     request: CallToolRequest, unfinished: InputRequiredResult, server: Server
 ) -> CallToolRequest:
-    """The same call, with answers."""
     questions = unfinished.input_requests or {}
     answers = {key: _answer(asked, request, server) for key, asked in questions.items()}
     update = {"input_responses": answers or None, "request_state": unfinished.request_state}
@@ -106,11 +106,11 @@ def _answering(
 
 def _answer(asked: InputRequest, request: CallToolRequest, server: Server) -> ElicitResult:
     if not isinstance(asked, ElicitRequest):
-        raise _refusal(request, server, f"asks for {asked.method}, which orchestrator does not do")
+        raise _refusal(request, server, f"asks for {asked.method}, which is not supported")
     if server.elicitation != "defaults":
-        what = f"asks {asked.params.message!r}, and nobody answers"
-        hint = f'elicitation = "defaults" in [servers.{server.name}] accepts the defaults of forms'
-        raise _refusal(request, server, f"{what} ({hint})")
+        what = f"asks {quoted(server.redact(asked.params.message))}, and no one can answer"
+        fix = f'Set elicitation = "defaults" in [servers.{server.name}] to accept form defaults'
+        raise _refusal(request, server, f"{what}. {fix}")
     return answer_to(asked.params, server)
 
 

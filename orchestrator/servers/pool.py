@@ -1,51 +1,36 @@
-"""The sessions to all servers, and who is told of them.
+"""Session pool: opens, reuses and replaces sessions, and announces what happens to servers.
 
-The rule of this file: one owner task a session, so that a server that fails takes nothing with it;
-the pool closes everything that was started in it.
+Each session is owned by a task of its own, so that a server that fails takes nothing with it.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager, suppress
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 from anyio.abc import TaskGroup
 
-from orchestrator.calls.adaptive import AdaptiveSlots
-from orchestrator.calls.call import Attempt, Call, ServerPolicy
-from orchestrator.calls.limits import FIRST, Priority, Rate, Slots
+from orchestrator.calls.call import Attempt, Call
+from orchestrator.calls.limits import FIRST, Priority
+from orchestrator.documents.text import quoted
 from orchestrator.engine.events import Event, ServerEvent
 from orchestrator.errors import CallError, TaskError
 from orchestrator.schema.tool import Tool
-from orchestrator.servers.catalog import Catalog, is_allowed
+from orchestrator.servers.catalog import Catalog
 from orchestrator.servers.config import Server
-from orchestrator.servers.listener import Listener
-from orchestrator.servers.loading import connection_class, is_loaded
 from orchestrator.servers.lockfile import Lockfile
-from orchestrator.servers.parameters import parameters_of
+from orchestrator.servers.policies import policy_of
+from orchestrator.servers.starter import SessionStarter
 from orchestrator.servers.supervisor import Announce, Supervisor, Work
 from orchestrator.transport.delivery import NotExecutedError
-from orchestrator.transport.parameters import HttpParameters, StdioParameters
-from orchestrator.transport.process import Started, start
 
 if TYPE_CHECKING:
     from orchestrator.servers.session import Session
-    from orchestrator.transport.http_client import HttpConnections
-
-__all__ = ["ServerPool", "is_allowed"]
 
 logger = logging.getLogger("orchestrator")
-
-# A program that starts waits much of the time, so that one a core leaves the cores idle (five took
-# 1.7 times as long as all at once); too many are all so slow that they run into their limits.
-STARTS_PER_CORE = 4
-# A program that has not answered by then is waiting for something and no longer costs a core.
-STARTING_S = 3.0
 
 
 class ServerPool:
@@ -53,8 +38,7 @@ class ServerPool:
 
     Args:
         servers: The servers by name.
-        lock: What their tools have to be like; a call of another is refused. None if nobody has
-            said so.
+        lock: The accepted tools; a call of one that differs is refused. None accepts all.
     """
 
     def __init__(self, servers: Mapping[str, Server], lock: Lockfile | None = None) -> None:
@@ -62,66 +46,78 @@ class ServerPool:
             name: server if server.name == name else server.model_copy(update={"name": name})
             for name, server in servers.items()
         }
-        self.policies = {name: _policy(server) for name, server in self.servers.items()}
+        self.policies = {name: policy_of(server) for name, server in self.servers.items()}
         self.lock = lock
         self._catalog = Catalog(self.servers, lock)
+        self._opened: AsyncExitStack | None = None
         self._group: TaskGroup | None = None
         self._closing = False
         self._live: set[Session] = set()
-        self._http: dict[str, HttpConnections] = {}
         self._working: set[anyio.CancelScope] = set()
         self._subscribers: list[tuple[Announce, frozenset[str]]] = []
-        self._starting = Slots(STARTS_PER_CORE * (os.cpu_count() or 1))
-        self._keepers = self._new_keepers()
+        self._starter = SessionStarter(self._own)
+        self._supervisors = self._new_supervisors()
 
     def __repr__(self) -> str:
         ready = [name for name in self.servers if self.usable(name)]
         return f"ServerPool({len(ready)} of {len(self.servers)} servers ready)"
 
-    def _new_keepers(self) -> dict[str, Supervisor]:
+    def _new_supervisors(self) -> dict[str, Supervisor]:
+        start = self._starter.start
         return {
-            name: Supervisor(server, self._catalog, self._start, self.start_soon, self._tell)
+            name: Supervisor(server, self._catalog, start, self.start_soon, self._announce)
             for name, server in self.servers.items()
         }
 
     async def __aenter__(self) -> Self:
-        if self._group is not None:
+        if self._opened is not None:
             raise RuntimeError("it is open already: use one 'async with' at a time")
-        self._keepers = self._new_keepers()
-        self._closing = False
-        self._group = await anyio.create_task_group().__aenter__()
+        self._opened = AsyncExitStack()
+        await self._opened.enter_async_context(self._open())
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        assert self._group is not None
+    async def __aexit__(self, *raised: Any) -> None:
+        assert self._opened is not None
+        try:
+            await self._opened.__aexit__(*raised)
+        finally:
+            self._opened = None
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[None]:
+        self._supervisors = self._new_supervisors()
+        self._closing = False
+        error: BaseException | None = None
+        async with anyio.create_task_group() as self._group:
+            try:
+                yield
+            except anyio.get_cancelled_exc_class():
+                raise
+            except BaseException as raised:
+                # Not for the group: it would come out in an exception group.
+                error = raised
+            finally:
+                self._close()
+        if error is not None:
+            raise error
+
+    def _close(self) -> None:
         self._closing = True
-        for keeper in self._keepers.values():
-            keeper.close()
+        for supervisor in self._supervisors.values():
+            supervisor.close()
         for scope in self._working:
             scope.cancel()
-        for connection in self._live:
-            connection.close()
-        # An exception of the block is not the group's: handed over, it would come out in an
-        # exception group. Cancellation is, and has to be.
-        ours = isinstance(error, anyio.get_cancelled_exc_class())
-        try:
-            await self._group.__aexit__(*((kind, error, trace) if ours else (None, None, None)))
-        finally:
-            self._group = None
+        for session in self._live:
+            session.close()
 
     def kill(self) -> None:
-        """End every program at once. Nothing is waited for."""
-        for connection in self._live:
-            connection.kill()
+        """End every program at once, without waiting."""
+        for session in self._live:
+            session.kill()
 
     def usable(self, server: str) -> bool:
         """Whether a session with the server is open."""
-        return self._keepers[server].usable
+        return self._supervisors[server].usable
 
     async def open(
         self,
@@ -129,24 +125,24 @@ class ServerPool:
         announce: Announce = lambda _: None,
         priority: Priority = FIRST,
     ) -> None:
-        """See to it that these servers are open, all at once; a server that fails is not an error.
+        """Open these servers, all at once; a server that fails is not an error.
 
         Args:
             names: The servers.
-            announce: Is told which start, which are ready and which failed; subscribers are, too.
+            announce: Receives which start, which are ready and which failed, as subscribers do.
             priority: The smaller goes first where programs wait to be started.
         """
         async with anyio.create_task_group() as group:
             for name in names:
-                group.start_soon(self._keepers[name].open, announce, priority)
+                group.start_soon(self._supervisors[name].open, announce, priority)
 
     @contextmanager
     def subscribe(self, tell: Callable[[Event], None], servers: Iterable[str]) -> Iterator[None]:
-        """Have somebody told what happens to these servers while the block runs.
+        """Pass on what happens to these servers while the block runs.
 
         Args:
-            tell: Is told `ServerStarting`, `ServerReady`, `ServerFailed`, `ServerToolsChanged` and
-                `ServerLog`, with `at_ms` 0. One that fails is told nothing more.
+            tell: Receives `ServerStarting`, `ServerReady`, `ServerFailed`, `ServerToolsChanged` and
+                `ServerLog`, with `at_ms` 0. One that raises receives nothing more.
             servers: The servers.
         """
         subscriber = (tell, frozenset(servers))
@@ -157,7 +153,7 @@ class ServerPool:
             if subscriber in self._subscribers:
                 self._subscribers.remove(subscriber)
 
-    def _tell(self, event: Event) -> None:
+    def _announce(self, event: Event) -> None:
         assert isinstance(event, ServerEvent)
         for subscriber in tuple(self._subscribers):
             tell, servers = subscriber
@@ -166,51 +162,20 @@ class ServerPool:
                     tell(event)
                 except Exception:
                     self._subscribers.remove(subscriber)
-                    logger.exception("subscriber %r failed and is told nothing more", tell)
+                    logger.exception("subscriber %r failed and receives nothing more", tell)
 
-    async def _start(self, server: Server, listener: Listener, priority: Priority) -> Session:
-        """Start a session; so many programs at a time as the cores can take, each for a while."""
-        limit_s = server.start_timeout_s
-        gated_s = min(STARTING_S, limit_s)
-        connection: Session | None = None
-        try:
-            async with AsyncExitStack() as gate:
-                if server.command is not None:
-                    await gate.enter_async_context(self._starting.slot(priority))
-                connection = self._own(server, listener, await _head_start(server))
-                await connection.started_within(gated_s)
-            if not await connection.started_within(limit_s - gated_s):
-                connection.give_up()
-        except BaseException:
-            if connection is not None:
-                connection.close()
-            raise
-        return connection
-
-    def _own(self, server: Server, listener: Listener, started: Started | None) -> Session:
-        """A session that is being opened. Nothing is awaited, so that no program is left behind."""
+    def _own(self, session: Session) -> None:
         assert self._group is not None
-        connection = connection_class()(server, listener, started, self._http_of(server))
-        self._live.add(connection)
-        self._group.start_soon(self._owned, connection)
+        self._live.add(session)
+        self._group.start_soon(self._owned, session)
         if self._closing:
-            connection.close()
-        return connection
+            session.close()
 
-    def _http_of(self, server: Server) -> HttpConnections | None:
-        """The connections that all sessions of a server share, if it has a URL."""
-        parameters = parameters_of(server)
-        if not isinstance(parameters, HttpParameters):
-            return None
-        from orchestrator.transport.http_client import HttpConnections
-
-        return self._http.setdefault(server.name, HttpConnections(parameters))
-
-    async def _owned(self, connection: Session) -> None:
+    async def _owned(self, session: Session) -> None:
         try:
-            await connection.own()
+            await session.own()
         finally:
-            self._live.discard(connection)
+            self._live.discard(session)
 
     def start_soon(self, work: Work) -> None:
         """Run something in the background; it is cancelled when the pool is closed."""
@@ -225,13 +190,13 @@ class ServerPool:
             try:
                 await work()
             except Exception:
-                logger.exception("a bug in what runs in the background")
+                logger.exception("a bug in a background task")
             finally:
                 self._working.discard(scope)
 
     def failure(self, server: str) -> TaskError | None:
         """Why a server that was to be opened is not usable; None if it is, or never was to be."""
-        return self._keepers[server].failure
+        return self._supervisors[server].failure
 
     def tools(self, server: str) -> dict[str, Tool]:
         """The tools of an open server that its configuration allows, by name."""
@@ -246,11 +211,11 @@ class ServerPool:
         return self._catalog.listed(server)
 
     def is_strange(self, server: str, tool: str) -> bool:
-        """Whether a tool of an open server is not what the lock says; calls of it are refused."""
+        """Whether a tool of an open server differs from the lock; calls of it are refused."""
         return self._catalog.is_strange(server, tool)
 
     def difference(self, server: str, tool: str) -> str:
-        """What is different between a tool and the lock, in one line; empty if nothing is."""
+        """How a tool differs from the lock, in one line; empty if it does not."""
         difference = self._catalog.difference(server, tool)
         return str(difference or "")
 
@@ -267,19 +232,19 @@ class ServerPool:
         Raises:
             CallError: The call failed, or the server is not there.
         """
-        keeper = self._keepers.get(call.server)
-        if keeper is None:
-            raise CallError("server_unavailable", f"there is no server {call.server!r}")
+        supervisor = self._supervisors.get(call.server)
+        if supervisor is None:
+            raise CallError("server_unavailable", f"unknown server {quoted(call.server)}")
         on_progress = None if attempt is None else attempt.on_progress
         try:
-            return await (await self._session(keeper, call)).call(call, on_progress)
+            return await (await self._session(supervisor, call)).call(call, on_progress)
         except NotExecutedError:
             pass
-        return await (await self._session(keeper, call)).call(call, on_progress)
+        return await (await self._session(supervisor, call)).call(call, on_progress)
 
-    async def _session(self, keeper: Supervisor, call: Call) -> Session:
-        """A session for a call; what it has listed by then is what the lock says of the tool."""
-        session = await keeper.session()
+    async def _session(self, supervisor: Supervisor, call: Call) -> Session:
+        """A session for a call, whose tool is what the lock accepts as of now."""
+        session = await supervisor.session()
         self._refuse_if_strange(call)
         return session
 
@@ -290,46 +255,9 @@ class ServerPool:
         difference = self.difference(server, tool)
         raise CallError(
             "protocol_error",
-            f"server {server!r} has another {tool!r} than {self.lock.source}: {difference}; "
-            f"if that is meant: {self.lock.update_command(server)}",
+            f"tool {quoted(tool)} of server {quoted(server)} differs from {self.lock.source}: "
+            f"{difference}. If that is intended, run: {self.lock.update_command(server)}",
             retryable=False,
             server=server,
             difference=difference,
         )
-
-
-async def _head_start(server: Server) -> Started | None:
-    """The program of a server, started before the SDK is loaded, so that it boots meanwhile.
-
-    None if there is nothing to be gained. One that cannot be started is left to the session, which
-    says so.
-    """
-    parameters = parameters_of(server)
-    if not isinstance(parameters, StdioParameters) or is_loaded():
-        return None
-    with suppress(OSError):
-        return await start(parameters)
-    return None
-
-
-def _policy(server: Server) -> ServerPolicy:
-    name = server.name
-    return ServerPolicy(
-        server.timeout_s,
-        _slots(server.max_concurrency, f"a slot of server {name!r}"),
-        Slots(1, f"its turn among the writers of server {name!r}")
-        if server.writes == "serial"
-        else None,
-        Rate(*server.starts, f"the rate of server {name!r}") if server.starts else None,
-        {
-            pattern: Slots(settings.max_concurrency, f"a slot of {name}:{pattern}")
-            for pattern, settings in server.tools.items()
-        }
-        or None,
-    )
-
-
-def _slots(limit: int | Literal["auto"] | None, name: str) -> Slots | None:
-    if limit is None:
-        return None
-    return AdaptiveSlots(name) if limit == "auto" else Slots(limit, name)

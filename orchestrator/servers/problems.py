@@ -71,6 +71,7 @@ def unknown_tool(
     if lock is not None:
         message += f": {lock.source} does not have it"
         hints.append(f"if it is new: {lock.update_command(server.name)}")
+    # The alternatives are names of tools, as the server is right; the file has both.
     meant = certain(tool, near)
     fix = (replace_op(at, f"{server.name}:{meant}"),) if meant and at else ()
     hint = "; ".join(hints)

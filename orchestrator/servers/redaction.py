@@ -1,7 +1,6 @@
-"""What may be shown of how a server is reached, and what may not.
+"""Hides secrets in what is shown of a server.
 
-The rule of this file: it decides by names and places (an option called --token, the user and the
-query of a URL) and by the values that it is told; nothing here reads a file or the environment.
+Secrets are found by name (an option `--token`), by place (user and query of a URL), or given.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 HIDDEN = "***"
-# A shorter text than this stands in ordinary words too: hiding it would tell more than it hides.
+# A shorter text occurs in ordinary words: hiding it there would reveal it.
 SHORTEST_SECRET = 4
 
 _SECRET_NAME = re.compile(r"(?i)(key|token|secret|passw|auth|credential|bearer)")
@@ -21,19 +20,20 @@ _URL = re.compile(r"([A-Za-z][\w+.-]*://)(?:([^/?#@\s]*)@)?([^?#\s]*)(?:\?([^#\s
 
 
 def description(fields: Mapping[str, Any]) -> str:
-    """What a server is started with, for messages: as its fields have it, secrets redacted."""
+    """The command or URL in the fields of a server, without secrets; empty for neither."""
     if url := fields.get("url"):
         return _shown_urls(str(url))
     if command := fields.get("command"):
         args = fields.get("args")
-        return " ".join([str(command), *_shown(args if isinstance(args, list) else [])])
+        words = map(str, args) if isinstance(args, list) else ()
+        return " ".join([str(command), *(_shown_urls(shown) for shown, _ in _words(words))])
     return ""
 
 
 def secrets_of(
     *, url: str | None, args: Sequence[str], env: Mapping[str, str], headers: Mapping[str, str]
 ) -> Iterator[str]:
-    """The secrets that the fields of a server hold, as far as their names and places tell."""
+    """The secrets in the fields of a server, by their names and places."""
     for text in (url or "", *args, *env.values()):
         yield from _url_secrets(text)
     for _, secret in _words(args):
@@ -47,17 +47,14 @@ def secrets_of(
 
 
 def hideable(secrets: Iterable[str]) -> tuple[str, ...]:
-    """The secrets that are long enough to be told from other text; the longest first."""
+    """The secrets that are long enough to hide, the longest first."""
     texts = {text for secret in secrets for text in (secret, secret.strip())}
-    return tuple(sorted({text for text in texts if len(text) >= SHORTEST_SECRET}, key=_longest))
-
-
-def _longest(text: str) -> tuple[int, str]:
-    return -len(text), text
+    long = {text for text in texts if len(text) >= SHORTEST_SECRET}
+    return tuple(sorted(long, key=lambda text: (-len(text), text)))
 
 
 def redact(value: Any, secrets: Iterable[str]) -> Any:
-    """A JSON value without the secrets, in whatever text of it they stand."""
+    """A JSON value with the secrets hidden in every string and property name."""
     match value:
         case str():
             for secret in secrets:
@@ -69,13 +66,8 @@ def redact(value: Any, secrets: Iterable[str]) -> Any:
     return value
 
 
-def _shown(args: Sequence[Any]) -> Iterator[str]:
-    for shown, _ in _words([str(arg) for arg in args]):
-        yield _shown_urls(shown)
-
-
-def _words(args: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each argument as it may be shown, and the secret that is in it, if any."""
+def _words(args: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Each argument as it may be shown, with the secret in it, or an empty string."""
     after_secret_option = False
     for word in args:
         named = _NAMED.fullmatch(word)
@@ -89,7 +81,7 @@ def _words(args: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _hidden(value: str) -> str:
-    """A secret as it may be shown: the names of variables are none."""
+    """A secret as it may be shown: names of variables are not secret."""
     return value if _VARIABLES_ONLY.fullmatch(value) else HIDDEN
 
 

@@ -1,21 +1,18 @@
-"""How the SDK's client is set up for a server.
-
-The rule of this file: it decides, and opens nothing.
-"""
+"""To the SDK: its client for a server, the list of tools, requests and progress."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any
 
 from mcp import Client, MCPError
 from mcp.client.session import ClientSession, LoggingFnT, MessageHandlerFnT
 from mcp.client.subscriptions import Subscription
+from mcp.shared.dispatcher import ProgressFnT
 from mcp.types import (
     CallToolRequest,
     CallToolRequestParams,
@@ -27,20 +24,23 @@ from mcp.types import Tool as McpTool
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from orchestrator.calls.call import OnProgress
+from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import Server
 from orchestrator.servers.elicitation import elicitation_callback
 from orchestrator.servers.sdk_errors import METHOD_NOT_FOUND
 
-# What servers of 2026-07-28 are asked to log; those before it decide by themselves.
+# Servers of 2026-07-28 log what they are asked for; earlier ones decide by themselves.
 LOG_LEVEL: LoggingLevel = "info"
+# A list of tools that goes on after that many pages is cut off there.
+MAX_TOOL_PAGES = 1000
 
 
 def client_of(
     target: Any, server: Server, mode: str, on_log: LoggingFnT, on_message: MessageHandlerFnT
 ) -> Client:
-    """A client that keeps no answers, and passes on what the server says by itself."""
+    """A client without a cache, which passes on what the server sends unasked."""
     return Client(
         target,
         mode=mode,
@@ -54,13 +54,13 @@ def client_of(
 
 
 def modes_of(server: Server) -> list[str]:
-    """What to try, one after the other, each with a fresh process."""
+    """The modes to try, in this order, each with a fresh process."""
     fallback = server.protocol == "auto" and server.command is not None
     return ["auto", "legacy"] if fallback else [server.protocol]
 
 
 def changes_of(client: Client) -> Callable[[], AbstractAsyncContextManager[Subscription]] | None:
-    """Opens a stream of notices that tools have changed, if only those who ask are told."""
+    """Opens a stream of notices that tools have changed; None if none has to be asked for."""
     tools = client.server_capabilities.tools
     modern = client.protocol_version in MODERN_PROTOCOL_VERSIONS
     if modern and tools is not None and tools.list_changed:
@@ -70,22 +70,19 @@ def changes_of(client: Client) -> Callable[[], AbstractAsyncContextManager[Subsc
 
 @cache
 def client_info() -> Implementation:
-    """What the client calls itself."""
+    """The name and version under which the client introduces itself."""
     try:
         return Implementation(name="orchestrator", version=version("mcp-orchestrator"))
     except PackageNotFoundError:
         return Implementation(name="orchestrator", version="0")
 
 
-MAX_TOOL_PAGES = 1000
-
-
 async def list_tools(session: ClientSession, server: str) -> list[Tool]:
-    """All tools of a server; none, if it is one of prompts or resources.
+    """All tools of a server; none if it does not know the method.
 
     Raises:
         MCPError: It answered with an error.
-        ValidationError: What it said is not what the protocol says.
+        ValidationError: Its answer does not match the protocol.
     """
     tools: list[Tool] = []
     cursor: str | None = None
@@ -120,52 +117,37 @@ def _tool(server: str, tool: McpTool) -> Tool:
     )
 
 
-class ProgressCallback(Protocol):
-    """What the SDK calls."""
+@contextmanager
+def relayed_progress(
+    on_progress: OnProgress | None, redact: Callable[[Any], Any]
+) -> Iterator[ProgressFnT | None]:
+    """What the SDK is to call with a call's progress; None has it ask the server for none.
 
-    async def __call__(self, progress: float, total: float | None, message: str | None) -> None: ...
-
-
-class ProgressRelay:
-    """Passes on what a server says of a call's progress, until the block ends.
-
-    Args:
-        tell: Is told; None if nobody wants to hear of it.
-        redact: Takes secrets out of a message.
+    The SDK calls it in tasks of its own, which can outlive the call: after the block nothing is
+    passed on.
     """
+    if on_progress is None:
+        yield None
+        return
+    receivers = [on_progress]
 
-    def __init__(self, tell: OnProgress | None, redact: Callable[[Any], Any]) -> None:
-        self._tell = tell
-        self._redact = redact
+    async def relay(progress: float, total: float | None, message: str | None) -> None:
+        for receive in receivers:
+            receive(progress, total, redact(message or ""))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._tell = None
-
-    @property
-    def callback(self) -> ProgressCallback | None:
-        """What the SDK is to call; None has it ask for no progress."""
-        return None if self._tell is None else self._on_progress
-
-    async def _on_progress(self, progress: float, total: float | None, message: str | None) -> None:
-        if self._tell is not None:
-            self._tell(progress, total, self._redact(message or ""))
+    try:
+        yield relay
+    finally:
+        receivers.clear()
 
 
 def tool_request(
     tool: str, arguments: dict[str, Any], meta: Mapping[str, Any] | None = None
 ) -> CallToolRequest:
-    """The request, if it can be sent: one that cannot would break the session for all others.
+    """The request of a call. One that cannot be sent would break the session for all others.
 
     Raises:
-        CallError: The arguments are no JSON.
+        CallError: The arguments are not JSON.
     """
     try:
         json.dumps(arguments, allow_nan=False, ensure_ascii=False).encode()
@@ -176,6 +158,6 @@ def tool_request(
 
 
 def not_json(tool: str, error: Exception) -> CallError:
-    """The error of a call whose arguments are no JSON."""
-    message = f"the arguments of {tool!r} cannot be sent as JSON: {error}"
+    """The error of a call whose arguments are not JSON."""
+    message = f"the arguments of {quoted(tool)} cannot be sent as JSON: {error}"
     return CallError("invalid_arguments", message, tool=tool)

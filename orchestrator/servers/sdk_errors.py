@@ -1,8 +1,4 @@
-"""What can go wrong with a server, told apart: from the SDK's exceptions to facts.
-
-The rule of this file: pure functions. Which server it was, and what may be shown, the connection
-knows.
-"""
+"""From the SDK's exceptions to what went wrong with a server, and from that to a `CallError`."""
 
 from __future__ import annotations
 
@@ -14,9 +10,12 @@ from typing import Any
 from mcp import MCPError
 from pydantic import ValidationError
 
-from orchestrator.errors import ErrorKind
+from orchestrator.documents.text import quoted
+from orchestrator.errors import CallError, ErrorKind, TaskError
+from orchestrator.servers.config import Server
 from orchestrator.transport import framing
 from orchestrator.transport.framing import HTTP_ERROR, HTTP_FACTS
+from orchestrator.transport.stderr import StderrTail
 
 INVALID_REQUEST = -32600
 CONNECTION_CLOSED = -32000
@@ -24,16 +23,19 @@ REQUEST_TIMEOUT = -32001
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 
-# The answer is the server's opinion of the request, and not of the server's own state.
+# These statuses judge the request and say nothing of the server's own state.
 _REFUSALS = (400, 406, 413, 414, 415, 422)
 _WORTH_RETRYING = (408, 425, 429)
 _UNAVAILABLE = (401, 402, 403, 407, *_WORTH_RETRYING)
 
-# What servers say of a session that they do not know: the SDKs', and those made after an example.
+# How servers report an unknown session: those of the SDKs, and those written after an example.
 _SESSION_GONE = re.compile(
     r"session\b.*(not found|unknown|invalid|expired|terminated)|no valid session", re.I
 )
-# What the SDK says of an event that is longer than the limit it was given.
+# How much of a path a message shows.
+MAX_PATH = 300
+
+# How the SDK reports an event that is longer than the limit it was given.
 _EVENT_TOO_LARGE = re.compile(r"exceeded the (\d+) byte limit")
 
 
@@ -43,11 +45,11 @@ class ServerFault:
 
     Attributes:
         kind: One of `ERROR_KINDS`.
-        what: What happened, as it continues "server 'x' ...".
+        what: What happened, as it continues `server "x" ...`.
         details: Facts for programs.
         retryable: Whether trying again may help; None for what the kind says.
-        ends: Whether the session is of no use any more; the call was refused with it.
-        doubtful: Whether it may be of none: it should be opened anew before the next run.
+        ends: Whether the session is over, and the call was refused because of that.
+        doubtful: Whether it may be over: it should be opened anew before the next run.
     """
 
     kind: ErrorKind
@@ -61,8 +63,33 @@ class ServerFault:
 WAS_CLOSED = ServerFault("server_unavailable", "was closed")
 NOT_OPEN = ServerFault("server_unavailable", "is not open")
 ENDED = ServerFault("server_unavailable", "closed the connection")
-SILENT = ServerFault("server_unavailable", "does not answer any more")
+SILENT = ServerFault("server_unavailable", "stopped answering")
 LOST = {"lost": True}
+
+
+def call_error(fault: ServerFault, server: Server, output: StderrTail) -> CallError:
+    """The error that names the server, how it is reached and what it wrote last."""
+    message = f"server {quoted(server.name)} {fault.what}"
+    facts: dict[str, Any] = {"server": server.name, **fault.details}
+    if server.description:
+        facts["started_with"] = server.description
+        message += f" ({server.description})"
+    if fault.kind == "server_unavailable" and (lines := output.lines()):
+        facts["stderr"] = lines
+        message += f". Last output: {output.telling()}"
+    error = CallError(fault.kind, message, retryable=fault.retryable, **facts)
+    return redacted(error.error, server)
+
+
+def redacted(error: TaskError, server: Server) -> CallError:
+    """The error without the secrets of the server."""
+    message, details = server.redact([error.message, dict(error.details)])
+    return CallError(error.kind, message, retryable=error.retryable, **details)
+
+
+def raised(error: TaskError, kind: type[CallError] = CallError, **facts: Any) -> CallError:
+    """The exception for an error, with more facts."""
+    return kind(error.kind, error.message, retryable=error.retryable, **{**error.details, **facts})
 
 
 def is_closed(error: MCPError) -> bool:
@@ -86,7 +113,7 @@ def fault_of(error: MCPError, tool: str) -> ServerFault:
         return ServerFault("server_unavailable", what, LOST, doubtful=True)
     details = {"code": error.code} | ({} if data is None else {"data": data})
     if error.code == INVALID_PARAMS:
-        what = f"does not accept this call of {tool!r}: {error.message}"
+        what = f"rejected the arguments of {quoted(tool)}: {error.message}"
         return ServerFault("invalid_arguments", what, {"tool": tool, **details})
     kind: ErrorKind = "timeout" if error.code == REQUEST_TIMEOUT else "protocol_error"
     may_retry = False if error.code == METHOD_NOT_FOUND else None
@@ -95,7 +122,7 @@ def fault_of(error: MCPError, tool: str) -> ServerFault:
 
 
 def _fault_of_size(error: MCPError, tool: str) -> ServerFault | None:
-    """An answer that is larger than the server may give; None if it is something else."""
+    """An answer over `max_result_bytes`; None if the error is another one."""
     match error.data:
         case {framing.TOO_LARGE: {"bytes": int(size), "max_result_bytes": int(limit)}}:
             pass
@@ -106,15 +133,15 @@ def _fault_of_size(error: MCPError, tool: str) -> ServerFault | None:
             limit = int(found[1])
             size = limit + 1
     what = (
-        f"gave a result of {tool!r} of at least {size:,} bytes; the limit is {limit:,}, and "
-        f"max_result_bytes of the server raises it"
+        f"sent a result of {quoted(tool)} with at least {size:,} bytes; "
+        f"its max_result_bytes is {limit:,}"
     )
     details = {"tool": tool, "bytes": size, "max_result_bytes": limit}
     return ServerFault("protocol_error", what, details, retryable=False)
 
 
 def _http_fault(error: MCPError, facts: dict[str, Any]) -> ServerFault | None:
-    """What HTTP says; None if the JSON-RPC error that came with it says more."""
+    """What the HTTP status says; None if the JSON-RPC error that came with it says more."""
     facts = dict(facts)
     had_session = facts.pop("had_session", False)
     status = facts.get("http_status")
@@ -136,7 +163,7 @@ def _http_fault(error: MCPError, facts: dict[str, Any]) -> ServerFault | None:
 
 
 def fault_of_session(failure: BaseException, verb: str) -> ServerFault:
-    """Why a session could not be opened, or broke: it "did not start", or "failed"."""
+    """Why a session could not be opened or broke; the verb is "did not start" or "failed"."""
     error = _leaf(failure)
     if not isinstance(error, MCPError):
         return ServerFault("server_unavailable", f"{verb}: {_describe(error)}")
@@ -146,12 +173,13 @@ def fault_of_session(failure: BaseException, verb: str) -> ServerFault:
 
 
 def fault_of_result(error: ValidationError, tool: str) -> ServerFault:
-    """A result that is not what the protocol says."""
-    return ServerFault("protocol_error", f"gave no valid result of {tool!r}: {_invalid(error)}")
+    """A result that does not match the protocol."""
+    what = f"sent an invalid result of {quoted(tool)}: {_invalid(error)}"
+    return ServerFault("protocol_error", what)
 
 
 def _leaf(failure: BaseException) -> BaseException:
-    """The exception in a group of groups that says most: the first that is not the SDK's own."""
+    """The most telling exception in a group of groups: the first that is not the SDK's own."""
     leaves = list(_leaves(failure))
     telling = [leaf for leaf in leaves if not isinstance(leaf, MCPError)]
     return (telling or leaves)[0]
@@ -168,17 +196,16 @@ def _leaves(failure: BaseException) -> Iterator[BaseException]:
 def _describe(error: BaseException) -> str:
     match error:
         case FileNotFoundError():
-            return f"there is no program or directory {error.filename!r}"
+            return f"no such program or directory {quoted(str(error.filename), MAX_PATH)}"
         case PermissionError():
-            return f"{error.filename!r} may not be executed"
+            return f"{quoted(str(error.filename), MAX_PATH)} is not executable"
         case ValidationError():
-            return f"what it said is not valid: {_invalid(error)}"
+            return f"its answer is invalid: {_invalid(error)}"
     return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 def _invalid(error: ValidationError) -> str:
-    """The first thing that does not fit, in words of ours."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    place = ".".join(map(str, first["loc"])) or "the whole"
-    wrong = "is missing" if first["type"] == "missing" else "is not what the protocol says"
-    return f"{place} {wrong}"
+    path = ".".join(map(str, first["loc"])) or "it"
+    wrong = "is missing" if first["type"] == "missing" else "does not match the protocol"
+    return f"{path} {wrong}"

@@ -1,7 +1,7 @@
-"""From what a tool answered to the output of a task.
+"""From the result of a tool to the output of a task, which is always JSON.
 
-The rule of this file: structured content as it is, else the text (parsed if it is a JSON object or
-array), else the list of content objects; an `isError` is a failure. What comes out is always JSON.
+The output is the structured content as it is, else the text (parsed if it is a JSON object or
+array), else the list of content objects; an `isError` is a failure.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def output_of(result: CallToolResult, target: str) -> Any:
     """The output of a call.
 
     Raises:
-        CallError: A `tool_error`, if the tool says that it failed; an `output_invalid`, if the
-            output is nested too deep.
+        CallError: A `tool_error` if the tool reports a failure; an `output_invalid` if the output
+            is nested too deep.
     """
     if result.is_error:
         raise _failure(result, target)
@@ -67,7 +67,7 @@ def _text(content: Sequence[Any]) -> str:
 
 
 def parse_text(text: str) -> Any:
-    """A text that is a JSON object or array as that; any other text as it is."""
+    """The JSON object or array that the text is; any other text as it is."""
     if text.lstrip()[:1] not in ("{", "["):
         return text
     try:
@@ -84,9 +84,10 @@ def _no_json(name: str) -> Any:
 
 
 def json_value(value: Any, depth: int = 0) -> Any:
-    """The value, with `Infinity` and `NaN`, which JSON does not have, as these texts.
+    """The value with `Infinity` and `NaN`, which JSON does not have, as strings.
 
-    Servers written in Python send them, and the SDK lets them through. As in protobuf's JSON form.
+    Servers written in Python send them, and the SDK lets them through. Protobuf's JSON form writes
+    them so.
 
     Raises:
         RecursionError: It is nested deeper than `MAX_DEPTH` levels.

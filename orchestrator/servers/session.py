@@ -1,18 +1,16 @@
 """One session with one server, owned by one task from its first byte to its last.
 
-The rule of this file: the SDK's exceptions end here. What comes out is a `CallError` that says
-which server, what it was started with, and its last words.
+The SDK's exceptions end here. A call raises a `CallError` that names the server, how it is reached
+and what it wrote last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
-from mcp import MCPError
+from mcp import Client, MCPError
 from mcp.client.session import ClientSession, IncomingMessage
 from mcp.types import LoggingMessageNotificationParams, ToolListChangedNotification
 from pydantic import ValidationError
@@ -24,50 +22,57 @@ from orchestrator.schema.violations import check_output
 from orchestrator.servers.config import Server
 from orchestrator.servers.elicitation import call_tool
 from orchestrator.servers.health import HealthMonitor
-from orchestrator.servers.listener import NOBODY, Listener
 from orchestrator.servers.parameters import parameters_of
 from orchestrator.servers.sdk_client import (
-    ProgressRelay,
     changes_of,
     client_of,
     list_tools,
     modes_of,
     not_json,
+    relayed_progress,
     tool_request,
 )
 from orchestrator.servers.sdk_errors import (
     ENDED,
-    LOST,
     NOT_OPEN,
     SILENT,
     WAS_CLOSED,
     ServerFault,
+    call_error,
     fault_of,
     fault_of_result,
     fault_of_session,
     is_closed,
+    raised,
+    redacted,
 )
 from orchestrator.servers.sdk_results import json_value, output_of
-from orchestrator.transport.base import (
-    Endpoint,
-    Signals,
-    http_endpoint,
-    object_endpoint,
-    stdio_endpoint,
-)
+from orchestrator.transport.base import endpoint_of
 from orchestrator.transport.delivery import Deliveries, NotExecutedError
-from orchestrator.transport.parameters import HttpParameters, StdioParameters
 from orchestrator.transport.process import Started, kept, kill
+from orchestrator.transport.signals import Notify, Signals, nothing
 from orchestrator.transport.stderr import StderrTail
 
 if TYPE_CHECKING:
     from orchestrator.transport.http_client import HttpConnections
 
-
-# For a session to say goodbye. Programs get their own time: see `orchestrator.transport.stdio`.
+# For a session to say goodbye. Programs get their own time: see `orchestrator.transport.process`.
 CLOSE_S = 3.0
-# Between a call that fails with its connection and the end of that connection: a moment.
+# Between a call that fails with its connection and the end of that connection.
 END_S = 1.0
+
+
+class Listener(Protocol):
+    """Is told what happens to a session, between calls and within."""
+
+    def on_end(self, session: Session) -> None:
+        """It has ended unasked; `failure` says why."""
+
+    def on_tools(self, session: Session) -> None:
+        """The server has changed its tools."""
+
+    def on_log(self, level: str, logger: str, data: Any) -> None:
+        """The server has sent a log message."""
 
 
 class Session:
@@ -79,10 +84,9 @@ class Session:
         server: Its server.
         listener: Is told what happens to it.
         started: Its program, if that was started already; it ends with the session.
-        http: The connections that the sessions of its server share, if it has a URL.
+        http: The connections that the sessions of a server with a URL share.
 
     Attributes:
-        server: Its server.
         tools: The tools it listed.
         protocol: The revision of the protocol that was agreed on.
         in_flight: How many calls it has under way.
@@ -95,29 +99,25 @@ class Session:
     def __init__(
         self,
         server: Server,
-        listener: Listener = NOBODY,
+        listener: Listener,
         started: Started | None = None,
         http: HttpConnections | None = None,
     ) -> None:
         self.server = server
-        self._listener = listener
-        self._launched = started
-        self._http = http
         self.tools: list[Tool] = []
-        self._by_name: dict[str, Tool] = {}
         self.protocol = ""
         self.in_flight = 0
         self.failure: TaskError | None = None
         self.doubtful = False
         self.served = False
         self.began_at = 0.0
-        self._heard = 0
-        self._kill: Callable[[], None] | None = None
-        if started is not None:
-            self._kill = partial(kill, started.process)
+        self._listener = listener
+        self._started_early = started
+        self._http = http
+        self._by_name: dict[str, Tool] = {}
+        self._kill: Notify = nothing if started is None else partial(kill, started.process)
         self._deliveries = Deliveries()
-        self._attendant: HealthMonitor | None = None
-        self._tools_changed = False
+        self._monitor = HealthMonitor(server.name, self._on_tools, self._on_silence)
         self._scope = anyio.CancelScope()
         self._started = anyio.Event()
         self._over = anyio.Event()
@@ -128,7 +128,7 @@ class Session:
 
     def __repr__(self) -> str:
         state = "usable" if self.usable else "not usable"
-        return f"Connection({self.server.name!r}, {state}, {self.in_flight} in flight)"
+        return f"Session({self.server.name!r}, {state}, {self.in_flight} in flight)"
 
     @property
     def usable(self) -> bool:
@@ -136,10 +136,10 @@ class Session:
         return self._session is not None and self.failure is None and not self._over.is_set()
 
     async def own(self) -> None:
-        """Open the session, keep it until it ends or is closed. Raises nothing but cancellation.
+        """Open the session, and keep it until it ends or is closed. Raises only cancellation.
 
-        A program that fails at its first contact under `protocol = "auto"` is started afresh and
-        spoken to in legacy mode: servers of the Python SDK before 1.9 need that.
+        A program that fails at its first contact under `protocol = "auto"` is started afresh in
+        legacy mode: servers of the Python SDK before 1.9 need that.
         """
         fault = WAS_CLOSED
         try:
@@ -152,8 +152,8 @@ class Session:
             fault = self._broken(error)
         finally:
             self._fail(fault)
-            if self._launched is not None:
-                async with kept(self._launched):  # nobody wanted it any more
+            if self._started_early is not None:
+                async with kept(self._started_early):  # closed before it was taken over
                     pass
 
     async def started_within(self, seconds: float) -> bool:
@@ -172,8 +172,7 @@ class Session:
 
     def kill(self) -> None:
         """End the program behind it at once, if there is one."""
-        if self._kill is not None:
-            self._kill()
+        self._kill()
 
     def give_up(self) -> None:
         """Close it for not having started in time."""
@@ -182,57 +181,36 @@ class Session:
         self.close(ServerFault("server_unavailable", what, {"start_timeout_s": limit_s}))
 
     async def _hold(self, mode: str) -> ServerFault:
-        """One attempt: open, list the tools, and wait for the end; then why it came to an end."""
+        """Open the session, wait for its end, and return why it ended."""
         self._over = anyio.Event()
+        signals = Signals(self._monitor.hear, self._over.set)
+        target = parameters_of(self.server) or self.server.target
+        started, self._started_early = self._started_early, None
         try:
-            async with AsyncExitStack() as stack:
-                await self._open(mode, stack)
-                try:
-                    assert self._attendant is not None
-                    await self._attendant.attend(self._over)
-                    await self._end()
-                finally:
-                    self._over.set()
+            async with endpoint_of(target, signals, self._tail, started, self._http) as endpoint:
+                self._kill, self._deliveries = endpoint.kill, endpoint.deliveries
+                callbacks = (self._on_log, self._on_message)
+                async with client_of(endpoint.target, self.server, mode, *callbacks) as client:
+                    await self._use(client)
         except Exception as error:
             await self._tail.finish()
             return self._broken(error)
         return WAS_CLOSED
 
-    async def _open(self, mode: str, stack: AsyncExitStack) -> None:
-        name = self.server.name
-        endpoint = await stack.enter_async_context(self._endpoint())
-        self._kill, self._deliveries = endpoint.kill, endpoint.deliveries
-        client = client_of(endpoint.target, self.server, mode, self._on_log, self._on_message)
-        session = (await stack.enter_async_context(client)).session
-        self._take(await list_tools(session, name))
-        self.protocol = client.protocol_version
-        self._attendant = HealthMonitor(
-            session,
-            name,
-            lambda: self._heard,
-            self._on_tools,
-            self._on_silence,
-            changes_of(client),
-        )
-        self.began_at = anyio.current_time()
-        self._session = session
-        self._started.set()
-        if self._tools_changed:
-            self._attendant.relist_soon()
-
-    def _endpoint(self) -> AbstractAsyncContextManager[Endpoint]:
-        signals = Signals(self._hear, self._over.set)
-        match parameters_of(self.server):
-            case StdioParameters() as parameters:
-                started, self._launched = self._launched, None
-                return stdio_endpoint(parameters, self._tail, signals, started)
-            case HttpParameters():
-                assert self._http is not None
-                return http_endpoint(self._http, signals)
-        return object_endpoint(self.server.target, signals)
-
-    def _hear(self) -> None:
-        self._heard += 1
+    async def _use(self, client: Client) -> None:
+        try:
+            self._take(await list_tools(client.session, self.server.name))
+            self.protocol = client.protocol_version
+            self.began_at = anyio.current_time()
+            self._session = client.session
+            self._started.set()
+            await self._monitor.watch(client.session, changes_of(client), self._over)
+            self._scope.deadline = anyio.current_time() + CLOSE_S
+            if not self._closing:
+                await self._tail.finish()
+                self._fail(ENDED)
+        finally:
+            self._over.set()
 
     async def _on_log(self, params: LoggingMessageNotificationParams) -> None:
         try:
@@ -243,9 +221,7 @@ class Session:
 
     async def _on_message(self, message: IncomingMessage) -> None:
         if isinstance(message, ToolListChangedNotification):
-            self._tools_changed = True
-            if self._attendant is not None:
-                self._attendant.relist_soon()
+            self._monitor.relist_soon()
 
     def _on_tools(self, tools: list[Tool]) -> None:
         self._take(tools)
@@ -263,12 +239,6 @@ class Session:
     def _broken(self, error: Exception) -> ServerFault:
         return fault_of_session(error, "failed" if self._session else "did not start")
 
-    async def _end(self) -> None:
-        self._scope.deadline = anyio.current_time() + CLOSE_S
-        if not self._closing:
-            await self._tail.finish()
-            self._fail(ENDED)
-
     def _fail(self, fault: ServerFault) -> None:
         """Note why the session is of no use any more; the first reason stands."""
         first = self.failure is None
@@ -280,7 +250,7 @@ class Session:
             self._listener.on_end(self)
 
     async def call(self, call: Call, on_progress: OnProgress | None = None) -> Any:
-        """Call a tool and give its output.
+        """Call a tool and return its output.
 
         Raises:
             NotExecutedError: It was certainly not executed: another session can make it.
@@ -290,14 +260,14 @@ class Session:
             raise self.unavailable()
         if not self.usable:
             raise await self._ended(lost=False)
-        heard = self._heard
+        heard = self._monitor.heard
         self.served = True
         self.in_flight += 1
         try:
             return await self._call(self._session, call, on_progress)
         except anyio.get_cancelled_exc_class():
-            if heard == self._heard and self._attendant is not None:
-                self._attendant.probe_soon()
+            if heard == self._monitor.heard:
+                self._monitor.probe_soon()
             raise
         finally:
             self.in_flight -= 1
@@ -307,17 +277,17 @@ class Session:
     async def _call(
         self, session: ClientSession, call: Call, on_progress: OnProgress | None
     ) -> Any:
-        tool = call.tool
+        tool, server = call.tool, self.server
         with (
             self._deliveries.expect() as delivery,
-            ProgressRelay(on_progress, self.server.redact) as progress,
+            relayed_progress(on_progress, server.redact) as progress,
         ):
-            request = tool_request(tool, call.arguments, delivery.meta)
             try:
+                request = tool_request(tool, call.arguments, delivery.meta)
                 # Not client.call_tool: it would check the output schema by itself, and lose the
                 # result if it does not fit.
-                result = await call_tool(session, request, self.server, progress.callback)
-                output = output_of(result, f"{self.server.name}:{tool}")
+                result = await call_tool(session, request, server, progress)
+                output = output_of(result, f"{server.name}:{tool}")
             except MCPError as error:
                 raise await self._translated(error, tool, delivery.written) from None
             except ValidationError as error:
@@ -325,31 +295,23 @@ class Session:
             except ValueError as error:  # nested deeper than the SDK can write
                 raise not_json(tool, error) from None
             except CallError as error:
-                raise self._redacted(error.error) from None
-        return self._fitting(tool, output)
-
-    def _fitting(self, tool: str, output: Any) -> Any:
-        """The output, if it fits the tool as the server describes it now."""
-        described = self._by_name.get(tool)
-        if described is not None:
-            check_output(described, output, self.server.redact)
+                raise redacted(error.error, server) from None
+        if (described := self._by_name.get(tool)) is not None:  # as the server describes it now
+            check_output(described, output, server.redact)
         return output
 
     def unavailable(self) -> CallError:
         """The error of a call that cannot be made."""
-        return self._redacted(self.failure or self._error(NOT_OPEN).error)
+        return raised(self.failure or self._error(NOT_OPEN).error)
 
     async def _ended(self, *, lost: bool) -> CallError:
-        """The error of a call when the session has ended, once the owner has heard the last words.
+        """The error of a call when the session has ended, once the owner knows why.
 
         A call that was sent is lost: nobody knows whether it was executed.
         """
         await self._failed.wait()
         error = self.unavailable().error
-        if lost:
-            details = {**error.details, **LOST}
-            return CallError(error.kind, error.message, retryable=error.retryable, **details)
-        return _not_executed(error)
+        return raised(error, lost=True) if lost else raised(error, NotExecutedError)
 
     async def _translated(self, error: MCPError, tool: str, written: bool) -> CallError:
         if is_closed(error):
@@ -361,29 +323,8 @@ class Session:
         self.doubtful = self.doubtful or fault.doubtful
         if fault.ends:  # for new calls; those in flight get answers of their own, then it is closed
             self._fail(fault)
-            return _not_executed(self._error(fault).error)
+            return raised(self._error(fault).error, NotExecutedError)
         return self._error(fault)
 
     def _error(self, fault: ServerFault) -> CallError:
-        """An error that says which server, what it was started with, and its last words."""
-        server = self.server
-        message = f"server {server.name!r} {fault.what}"
-        facts: dict[str, Any] = {"server": server.name, **fault.details}
-        if server.description:
-            facts["started_with"] = server.description
-            message += f" ({server.description})"
-        if fault.kind == "server_unavailable" and (lines := self._tail.lines()):
-            facts["stderr"] = lines
-            message += f"; its last words: {self._tail.telling()}"
-        error = CallError(fault.kind, message, retryable=fault.retryable, **facts)
-        return self._redacted(error.error)
-
-    def _redacted(self, error: TaskError) -> CallError:
-        message, details = self.server.redact([error.message, dict(error.details)])
-        return CallError(error.kind, message, retryable=error.retryable, **details)
-
-
-def _not_executed(error: TaskError) -> NotExecutedError:
-    return NotExecutedError(
-        error.kind, error.message, retryable=error.retryable, **dict(error.details)
-    )
+        return call_error(fault, self.server, self._tail)

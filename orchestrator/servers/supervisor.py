@@ -1,7 +1,7 @@
 """The sessions of one server: opened before a run, replaced when they end within one.
 
-The rule of this file: one start at a time, in the pool's own task, so that a call that gives up
-waiting for it takes nothing with it; how soon to try, the breaker decides.
+The pool's own tasks start them, one start at a time, so that a call that gives up waiting stops
+nothing. The circuit breaker decides how soon a start may follow a failure.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from orchestrator.calls.limits import FIRST, Priority
+from orchestrator.documents.text import quoted
 from orchestrator.engine.events import (
     Event,
     ServerFailed,
@@ -26,8 +27,7 @@ from orchestrator.servers.circuit_breaker import CircuitBreaker
 from orchestrator.servers.config import Server
 
 if TYPE_CHECKING:
-    from orchestrator.servers.listener import Listener
-    from orchestrator.servers.session import Session
+    from orchestrator.servers.session import Listener, Session
 
 Announce = Callable[[Event], None]
 Start = Callable[[Server, "Listener", Priority], Coroutine[Any, Any, "Session"]]
@@ -42,7 +42,7 @@ class Supervisor:
         catalog: Where its tools are listed.
         start: Starts a session and returns it when it is usable or has failed.
         spawn: Runs something in the background until the pool is closed.
-        tell: Is told what happens to the server.
+        announce: Receives the events of the server.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class Supervisor:
         catalog: Catalog,
         start: Start,
         spawn: Callable[[Work], None],
-        tell: Announce,
+        announce: Announce,
     ) -> None:
         self.server = server
         self._catalog = catalog
         self._start = start
         self._spawn = spawn
-        self._tell = tell
+        self._announce = announce
         self._sessions: list[Session] = []
         self._wanted: set[Session] = set()
         self._latest: Session | None = None
@@ -70,7 +70,8 @@ class Supervisor:
 
     def __repr__(self) -> str:
         count, state = len(self._usable()), self._breaker.state(anyio.current_time())
-        return f"Keeper({self.server.name!r}, {count} of {self.server.sessions} usable, {state})"
+        name = self.server.name
+        return f"Supervisor({name!r}, {count} of {self.server.sessions} usable, {state})"
 
     @property
     def usable(self) -> bool:
@@ -89,20 +90,20 @@ class Supervisor:
         return self.server.sessions - len(self._usable())
 
     def close(self) -> None:
-        """Start nothing any more; who waits for a session is told so."""
+        """Start nothing any more; calls that wait for a session fail."""
         self._closing = True
-        self._note()
+        self._notify()
 
-    def _note(self) -> None:
-        """Wake those who wait for a session: something is different."""
+    def _notify(self) -> None:
+        """Wake the calls that wait for a session."""
         self._changed.set()
         self._changed = anyio.Event()
 
     async def open(self, announce: Announce, priority: Priority = FIRST) -> None:
-        """Have all sessions open before a run, whatever the circuit says.
+        """Open all sessions before a run, whatever the circuit breaker says.
 
         Args:
-            announce: Is told, besides the others.
+            announce: Receives the events of this start, besides the others.
             priority: The smaller goes first where programs wait to be started.
         """
         async with self._opening:
@@ -114,7 +115,7 @@ class Supervisor:
             self._wanted.update(self._sessions)
 
     async def session(self) -> Session:
-        """The least busy session; if they have ended, the one that is started in their place.
+        """The least busy session; if all have ended, the one that is started in their place.
 
         Raises:
             CallError: There is none, and none will be for a while.
@@ -139,10 +140,9 @@ class Supervisor:
 
     def _refusal(self) -> CallError | None:
         name, now = self.server.name, anyio.current_time()
-        if self._closing:
-            return CallError("server_unavailable", f"server {name!r} was closed", server=name)
-        if self._latest is None:
-            return CallError("server_unavailable", f"server {name!r} was never opened", server=name)
+        if self._closing or self._latest is None:
+            state = "was closed" if self._closing else "was never opened"
+            return CallError("server_unavailable", f"server {quoted(name)} {state}", server=name)
         if self._is_spent():
             return self._latest.unavailable()
         if self._breaker.state(now) != "open":
@@ -150,7 +150,7 @@ class Supervisor:
         error, cools_s = self._latest.unavailable().error, round(self._breaker.cools_s(now), 3)
         failures = self._breaker.failures
         times = f"{failures} times in a row" if failures > 1 else "once"
-        message = f"{error.message}; it has failed {times}, and is tried again in {cools_s:.1f} s"
+        message = f"{error.message}. It has failed {times}; the next start is in {cools_s:.1f} s"
         wait_s = max(cools_s, error.details.get("retry_after_s", 0.0))
         details = {**error.details, "failures": failures, "retry_after_s": wait_s}
         return CallError(error.kind, message, retryable=error.retryable, **details)
@@ -175,7 +175,7 @@ class Supervisor:
                         await self._start_missing((), lambda _: None, FIRST, first=False)
         finally:
             self._reviving = False
-            self._note()
+            self._notify()
 
     async def _start_missing(
         self,
@@ -187,31 +187,26 @@ class Supervisor:
     ) -> None:
         def tell(event: Event) -> None:
             announce(event)
-            self._tell(event)
+            self._announce(event)
 
         old = set(doubtful)
         tell(ServerStarting(0.0, self.server.name))
         began_at = anyio.current_time()
-        fresh = await self._started(self._missing() + len(old), priority)
-        self._take(fresh, old, first=first)
-        took_ms = (anyio.current_time() - began_at) * 1000
-        tell(self._outcome(round(took_ms, 3)))
-        self._note()
-
-    async def _started(self, count: int, priority: Priority) -> list[Session]:
-        """So many new sessions, each of which is usable or has failed."""
         fresh: list[Session] = []
 
         async def start() -> None:
             fresh.append(await self._start(self.server, self, priority))
 
         async with anyio.create_task_group() as group:
-            for _ in range(count):
+            for _ in range(self._missing() + len(old)):
                 group.start_soon(start)
-        return fresh
+        self._take(fresh, old, first=first)
+        took_ms = (anyio.current_time() - began_at) * 1000
+        tell(self._outcome(round(took_ms, 3)))
+        self._notify()
 
     def _take(self, fresh: list[Session], old: set[Session], *, first: bool) -> None:
-        """Use the sessions that have started, in the place of the old ones."""
+        """Use the sessions that have started, in place of the old ones."""
         for session in old:
             session.close()
         started = [session for session in fresh if session.usable]
@@ -220,7 +215,7 @@ class Supervisor:
         self._wanted.intersection_update(self._sessions)
         self._latest = (failed or started)[0]
         if started:
-            self._list(started[0])
+            self.on_tools(started[0])
         if failed:
             self._breaker.note_failure(anyio.current_time(), first=first and not self._sessions)
         else:
@@ -234,32 +229,29 @@ class Supervisor:
         tools = len(self._catalog.tools(name))
         return ServerReady(0.0, name, usable[-1].protocol, tools, took_ms)
 
-    def _list(self, session: Session) -> None:
-        """Take the tools that a session has listed; tell what is different from those before."""
+    def on_tools(self, session: Session) -> None:
+        """Take the tools that a session has listed; announce how they differ from the last list."""
         name = self.server.name
         known = self._catalog.knows(name)
         others = (tool for other in self._sessions if other is not session for tool in other.tools)
         change = self._catalog.replace(name, session.tools, others)
         if known and change:
-            self._tell(ServerToolsChanged(0.0, name, change.added, change.removed, change.changed))
+            event = ServerToolsChanged(0.0, name, change.added, change.removed, change.changed)
+            self._announce(event)
 
-    def on_end(self, connection: Session) -> None:
-        """A session has ended unasked; it is replaced if it was of use to anybody."""
-        assert connection.failure is not None
-        self._latest = connection
-        self._breaker.note_end(connection.began_at, anyio.current_time())
-        self._tell(ServerFailed(0.0, self.server.name, connection.failure))
-        if connection.served or connection in self._wanted or self._waiting:
+    def on_end(self, session: Session) -> None:
+        """A session has ended unasked; it is replaced if anything used it or waits for one."""
+        assert session.failure is not None
+        self._latest = session
+        self._breaker.note_end(session.began_at, anyio.current_time())
+        self._announce(ServerFailed(0.0, self.server.name, session.failure))
+        if session.served or session in self._wanted or self._waiting:
             self._revive_soon()
-        self._note()
-
-    def on_tools(self, connection: Session) -> None:
-        """A server has changed its tools."""
-        self._list(connection)
+        self._notify()
 
     def on_log(self, level: str, logger: str, data: Any) -> None:
         """A server has sent a log message."""
-        self._tell(ServerLog(0.0, self.server.name, level, logger, data))
+        self._announce(ServerLog(0.0, self.server.name, level, logger, data))
 
 
 def _is_good(session: Session) -> bool:

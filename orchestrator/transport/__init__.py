@@ -17,5 +17,6 @@ __all__ = [
     "http_client",
     "parameters",
     "process",
+    "signals",
     "stderr",
 ]

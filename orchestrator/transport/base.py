@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,21 +14,17 @@ from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCRequest, JSONRPCResponse
 
 from orchestrator.transport.delivery import Deliveries
-from orchestrator.transport.parameters import StdioParameters
+from orchestrator.transport.parameters import HttpParameters, StdioParameters
 from orchestrator.transport.process import Started, kept, kill, start
+from orchestrator.transport.signals import Notify, Signals, nothing
 from orchestrator.transport.stderr import StderrTail
 from orchestrator.transport.stdio import Program
 
 if TYPE_CHECKING:
     from orchestrator.transport.http_client import HttpConnections
 
+# For telling a server that a call was cancelled.
 COURTESY_S = 1.0
-
-Notify = Callable[[], None]
-
-
-def _nothing() -> None:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,37 +39,42 @@ class Endpoint:
 
     target: Any
     deliveries: Deliveries
-    kill: Notify = _nothing
+    kill: Notify = nothing
 
 
-@dataclass(frozen=True, slots=True)
-class Signals:
-    """What an endpoint reports.
+def endpoint_of(
+    target: StdioParameters | HttpParameters | Any,
+    signals: Signals,
+    tail: StderrTail,
+    started: Started | None = None,
+    http: HttpConnections | None = None,
+) -> AbstractAsyncContextManager[Endpoint]:
+    """Reach a server while the block lasts; a program is started, and ends with it.
 
-    Attributes:
-        heard: Called whenever anything comes from the server.
-        ended: Called when the server has ended the connection and all it sent was read.
+    Args:
+        target: The parameters of a transport, or a server object, or a transport of the user's own.
+        signals: Who receives its reports.
+        tail: Takes what a program writes to its stderr.
+        started: The program, if it was started already.
+        http: The connections to a URL, which several sessions share.
+
+    Raises:
+        OSError: The program cannot be started.
     """
-
-    heard: Notify
-    ended: Notify
+    if isinstance(target, StdioParameters):
+        return _stdio_endpoint(target, signals, tail, started)
+    if isinstance(target, HttpParameters):
+        assert http is not None
+        return _http_endpoint(http, signals)
+    if hasattr(target, "__aenter__"):
+        return nullcontext(_endpoint(target, signals.ended, heard=signals.heard))
+    return nullcontext(Endpoint(target, Deliveries(observed=False)))
 
 
 @asynccontextmanager
-async def stdio_endpoint(
-    parameters: StdioParameters, tail: StderrTail, signals: Signals, started: Started | None = None
+async def _stdio_endpoint(
+    parameters: StdioParameters, signals: Signals, tail: StderrTail, started: Started | None
 ) -> AsyncIterator[Endpoint]:
-    """Reach a program, which ends with the block.
-
-    Args:
-        parameters: The program.
-        tail: Takes what it writes to its stderr.
-        signals: Its reports.
-        started: The program, if it was started already.
-
-    Raises:
-        OSError: It cannot be started.
-    """
     async with (
         kept(started or await start(parameters)) as program,
         tail.reading(program.stderr),
@@ -83,8 +84,7 @@ async def stdio_endpoint(
 
 
 @asynccontextmanager
-async def http_endpoint(connections: HttpConnections, signals: Signals) -> AsyncIterator[Endpoint]:
-    """Reach a URL over connections that several sessions share."""
+async def _http_endpoint(connections: HttpConnections, signals: Signals) -> AsyncIterator[Endpoint]:
     from mcp.client.streamable_http import streamable_http_client
 
     async with connections.client(signals.heard) as client:
@@ -95,21 +95,12 @@ async def http_endpoint(connections: HttpConnections, signals: Signals) -> Async
         yield _endpoint(streams, signals.ended)
 
 
-@asynccontextmanager
-async def object_endpoint(target: Any, signals: Signals) -> AsyncIterator[Endpoint]:
-    """Reach a server in memory, or whatever a transport of the user's own leads to."""
-    if hasattr(target, "__aenter__"):
-        yield _endpoint(target, signals.ended, heard=signals.heard)
-    else:
-        yield Endpoint(target, Deliveries(observed=False))
-
-
 def _endpoint(
     streams: AbstractAsyncContextManager[Any],
     ended: Notify,
     *,
-    heard: Notify = _nothing,
-    kill: Notify = _nothing,
+    heard: Notify = nothing,
+    kill: Notify = nothing,
 ) -> Endpoint:
     deliveries = Deliveries()
 

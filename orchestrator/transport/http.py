@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -17,6 +16,7 @@ import anyio
 import httpx2
 
 from orchestrator.transport.framing import HTTP_ERROR, HTTP_FACTS, too_large
+from orchestrator.transport.signals import Notify, nothing
 
 logger = logging.getLogger("orchestrator.http")
 
@@ -31,12 +31,6 @@ _CODED = (b"content-encoding", b"content-length", b"transfer-encoding")
 NOTIFICATION_TIMEOUT_S = 2.0
 # How long what follows an answer may take; it is the end of the body as a rule.
 DRAIN_S = 0.1
-
-Notify = Callable[[], None]
-
-
-def _nothing() -> None:
-    pass
 
 
 class ContainedTransport(httpx2.AsyncBaseTransport):
@@ -53,7 +47,7 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
     """
 
     def __init__(
-        self, inner: httpx2.AsyncBaseTransport, limit: int, heard: Notify = _nothing
+        self, inner: httpx2.AsyncBaseTransport, limit: int, heard: Notify = nothing
     ) -> None:
         self._inner = inner
         self._limit = limit
@@ -109,7 +103,7 @@ def _is_json(response: httpx2.Response) -> bool:
 
 
 async def _read(
-    response: httpx2.Response, limit: int, heard: Notify = _nothing
+    response: httpx2.Response, limit: int, heard: Notify = nothing
 ) -> tuple[bytes, int]:
     """The body, decoded; and its size, or of one that is larger than the limit what it is at least.
 

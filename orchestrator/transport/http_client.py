@@ -12,8 +12,9 @@ from functools import cache
 
 import httpx2
 
-from orchestrator.transport.http import ContainedTransport, Notify
+from orchestrator.transport.http import ContainedTransport
 from orchestrator.transport.parameters import HttpParameters
+from orchestrator.transport.signals import Notify
 
 CONNECT_TIMEOUT_S = 10.0
 WRITE_TIMEOUT_S = 30.0

@@ -6,7 +6,7 @@ The SDK's own has no limit for a message, and takes quadratic time for a long on
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 
 import anyio
@@ -23,11 +23,10 @@ from mcp.types import (
 from orchestrator.transport.framing import Lines, TooLong, too_large
 from orchestrator.transport.parameters import StdioParameters
 from orchestrator.transport.process import GONE, Started, drain, end
+from orchestrator.transport.signals import Notify
 from orchestrator.transport.stdin_writer import Id, StdinWriter
 
 logger = logging.getLogger("orchestrator.stdio")
-
-Notify = Callable[[], None]
 
 # How many messages are read ahead of whoever takes them: enough that one that brings many is read
 # in one go.

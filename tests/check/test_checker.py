@@ -369,6 +369,15 @@ def test_a_possible_null_is_reported() -> None:
     assert reported(first, using("maybe", text="$OUTPUT[a].text")) == []
 
 
+@pytest.mark.parametrize(
+    "value", ["$OUTPUT[a].text", "${OUTPUT[a].text}", "${OUTPUT[a].text || OUTPUT[a].text}"]
+)
+def test_the_hint_for_a_possible_null_is_an_expression(value: str) -> None:
+    inner = value[2:-1] if value.startswith("${") else value[1:]
+    (found,) = findings({"id": "a", "tool": "s:maybe"}, using("search", query=value))
+    assert found.hint == f"${{to_string({inner})}} converts any value to a string"
+
+
 def test_a_fallback_counts_as_an_output_too() -> None:
     fallback = SEARCH | {"fallback": {"value": {"total": 0}}}
     assert reported(fallback, using("strict", n="$OUTPUT[a].total")) == []

@@ -1,4 +1,4 @@
-"""Findings on the screen and as a document; and what mends them."""
+"""Findings on the screen and as JSON, and their fixes."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def broken(tmp_path: Path) -> Path:
     return path
 
 
-# --- for people -----------------------------------------------------------------------------
+# --- on the screen -----------------------------------------------------------------------------
 
 
-def test_a_finding_is_shown_with_its_line_a_caret_and_what_helps(broken: Path) -> None:
+def test_a_finding_is_shown_with_its_line_a_caret_and_a_fix(broken: Path) -> None:
     assert shown(broken, refused(broken)) == (
         """\
 error[wrong_value]: expected "server:tool", got "text"
@@ -88,7 +88,7 @@ FILE: 4 errors, nothing was called"""
     )
 
 
-def test_a_finding_without_a_line_says_what_is_known(tmp_path: Path) -> None:
+def test_a_finding_without_a_line_shows_its_task_and_path(tmp_path: Path) -> None:
     findings = [
         Problem("unknown_tool", "no such tool", "/tasks/0/tool", "a", severity="warning"),
         Problem("server_unavailable", "it did not start", hint="start it"),
@@ -105,7 +105,7 @@ FILE: 1 error, 1 warning, nothing was called"""
     )
 
 
-def test_notes_are_summed_up_unless_each_is_asked_for(tmp_path: Path) -> None:
+def test_notes_are_counted_unless_verbose(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     path.write_text('{"tasks": [1, 2, 3]}')
     alike = [Problem("cycle", "nothing is known", f"/tasks/{n}", severity="note") for n in range(3)]
@@ -207,7 +207,7 @@ def test_a_file_of_one_long_line_is_cut_around_the_caret(tmp_path: Path) -> None
     ]
 
 
-def test_what_a_file_or_a_server_says_does_not_reach_the_terminal_as_a_command(
+def test_control_characters_do_not_reach_the_terminal(
     tmp_path: Path,
 ) -> None:
     finding = Problem("usage", "a\x1b]0;b\x07", "", "c\x1b", hint="d\x9be\nf")
@@ -217,7 +217,7 @@ def test_what_a_file_or_a_server_says_does_not_reach_the_terminal_as_a_command(
     assert "\x1b" not in text
 
 
-def test_no_colour_is_written_where_no_terminal_is(
+def test_no_colour_is_written_without_a_terminal(
     broken: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["validate", str(broken), "--offline"]) == 2
@@ -242,7 +242,7 @@ def test_severities_have_colours_on_a_terminal(
     assert "31m" not in capsys.readouterr().err
 
 
-# --- as a document --------------------------------------------------------------------------
+# --- as JSON --------------------------------------------------------------------------
 
 
 def test_the_document_has_each_severity_in_a_list_of_its_own() -> None:
@@ -278,7 +278,7 @@ def test_with_json_a_broken_file_is_a_document_of_findings(
     assert ("4 errors, nothing was called" in err) is (command != "validate")
 
 
-def test_a_configuration_or_an_input_that_is_wrong_is_a_document_too(
+def test_a_wrong_configuration_or_input_is_a_document_too(
     broken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken.write_text('{"tasks": [{"id": "a", "tool": "s:t"}]}')
@@ -301,7 +301,7 @@ def test_a_configuration_or_an_input_that_is_wrong_is_a_document_too(
     assert f' --> {inputs}:2:2\n  |\n2 |  "a": 2}}\n  |  ^^^\n' in err
 
 
-# --- what mends -----------------------------------------------------------------------------
+# --- fixes -----------------------------------------------------------------------------
 
 
 def patched(data: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
@@ -339,7 +339,7 @@ def keys(problems: Sequence[Problem]) -> list[tuple[str, str, str]]:
 
 
 A = {"id": "weather", "tool": "s:t"}
-MENDED: list[tuple[dict[str, Any], int]] = [
+FIXED: list[tuple[dict[str, Any], int]] = [
     ({"tasks": [A], "on_eror": "continue"}, 1),
     ({"tasks": [A], "Schedule": "dataflow"}, 1),
     ({"tasks": [A], "schedule": "DATAFLOW"}, 1),
@@ -367,19 +367,19 @@ MENDED: list[tuple[dict[str, Any], int]] = [
 ]
 
 
-@pytest.mark.parametrize(("data", "count"), MENDED)
-def test_a_replacement_mends_its_finding_and_all_of_them_mend_all(
+@pytest.mark.parametrize(("data", "count"), FIXED)
+def test_a_replacement_fixes_its_finding_and_all_of_them_fix_all(
     data: dict[str, Any], count: int
 ) -> None:
     found = findings_in(data)
-    mended = [problem for problem in found if problem.replacement]
-    assert len(mended) == count
-    for problem in mended:
+    fixed = [problem for problem in found if problem.replacement]
+    assert len(fixed) == count
+    for problem in fixed:
         left = findings_in(patched(data, problem.replacement))
         assert keys([problem])[0] not in keys(left)
         assert len(left) < len(found)
     everything = data
-    for problem in reversed(mended):
+    for problem in reversed(fixed):
         everything = patched(everything, problem.replacement)
     assert len(findings_in(everything)) <= len(found) - count
     assert not any(problem.replacement for problem in findings_in(everything))
@@ -408,7 +408,7 @@ def test_a_replacement_mends_its_finding_and_all_of_them_mend_all(
         {"tasks": [A], "output": "$INPUT['ctiy']", "inputs": {"city": {}}},
     ],
 )
-def test_what_is_not_certain_is_left_to_the_author(data: dict[str, Any]) -> None:
+def test_an_uncertain_fix_is_not_proposed(data: dict[str, Any]) -> None:
     found = findings_in(data)
     assert found
     assert [problem.replacement for problem in found if problem.replacement] == []
@@ -428,12 +428,12 @@ def test_a_name_is_certain_if_it_is_the_only_one_and_very_close() -> None:
     ("name", "other"),
     [("weather-1", "weather-2"), ("fetch_a", "fetch_b"), ("fetch_a", "fetch"), ("day10", "day100")],
 )
-def test_a_name_with_another_number_or_letter_is_no_slip(name: str, other: str) -> None:
+def test_a_name_with_another_number_or_letter_is_not_a_typo(name: str, other: str) -> None:
     assert certain(name, (other,)) is None
     assert certain(name.upper(), (name, other)) == name
 
 
-def test_a_server_is_mended_with_its_tool() -> None:
+def test_a_server_is_fixed_together_with_its_tool() -> None:
     problem = unknown_server("wether", ["weather"], at="/tasks/0/tool", tool="a:b")
     assert problem.replacement == (replace_op("/tasks/0/tool", "weather:a:b"),)
     assert problem.text == "wether"
@@ -441,7 +441,7 @@ def test_a_server_is_mended_with_its_tool() -> None:
     assert unknown_server("zzz", ["weather"], at="/tasks/0/tool", tool="a").replacement == ()
 
 
-def test_the_piece_of_a_reference_that_names_something_is_found() -> None:
+def test_the_name_in_a_reference_is_found() -> None:
     assert piece_of("$OUTPUT[a].b", "OUTPUT", "a") == ("$OUTPUT[a]", "$OUTPUT[{name}]")
     assert piece_of("${max(OUTPUT[a])}", "OUTPUT", "a") == ("OUTPUT[a]", "OUTPUT[{name}]")
     assert piece_of("${INPUT.ab + INPUT.a}", "INPUT", "a")[0] == "INPUT.a"
@@ -451,7 +451,7 @@ def test_the_piece_of_a_reference_that_names_something_is_found() -> None:
     )
 
 
-def test_on_a_terminal_sentences_break_between_words_and_places_nowhere(
+def test_on_a_terminal_lines_break_between_words_and_never_in_a_place(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": "40"}.items():
@@ -467,7 +467,7 @@ def test_on_a_terminal_sentences_break_between_words_and_places_nowhere(
 
 
 @pytest.mark.parametrize(
-    ("text", "mended"),
+    ("text", "fixed"),
     [
         ("$OUTPUT[a].items[*].title", "${OUTPUT[a].items[*].title}"),
         ("$OUTPUT[a][0:2],", "${OUTPUT[a][0:2]},"),
@@ -475,16 +475,16 @@ def test_on_a_terminal_sentences_break_between_words_and_places_nowhere(
         ("$OUTPUT[a].items[0].title", "$OUTPUT[a].items[0].title"),
     ],
 )
-def test_a_reference_to_many_places_is_an_expression(text: str, mended: str) -> None:
-    assert as_expression(text) == mended
+def test_a_reference_to_many_places_is_an_expression(text: str, fixed: str) -> None:
+    assert as_expression(text) == fixed
 
 
-def test_a_wildcard_outside_of_braces_is_put_into_braces() -> None:
+def test_a_wildcard_outside_of_braces_gets_braces() -> None:
     first = {"id": "a", "tool": "x:y"}
     second = {"id": "b", "tool": "x:y", "arguments": {"q": "see $OUTPUT[a].items[*].title, then"}}
     with pytest.raises(WorkflowError) as caught:
         Workflow.load({"tasks": [first, second]})
-    mended = "see ${OUTPUT[a].items[*].title}, then"
+    fixed = "see ${OUTPUT[a].items[*].title}, then"
     assert caught.value.problems[0].replacement == (
-        {"op": "replace", "path": "/tasks/1/arguments/q", "value": mended},
+        {"op": "replace", "path": "/tasks/1/arguments/q", "value": fixed},
     )

@@ -1,7 +1,7 @@
-"""What is said of values that nobody has seen yet must hold for every value that comes.
+"""What the checker says of a type must hold for every value of that type.
 
-Random schemas, and every value of a pool that fits them: an error, a `no` or a type that is ruled
-out is a false alarm if one single value says otherwise.
+Random schemas are tried with every value of a pool that fits them: an error, a `no` or an excluded
+type is a false alarm if a single value contradicts it.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ schemas = st.recursive(
 
 
 def whole(schema: Any) -> Any:
-    """A schema with the definitions that its parts may refer to."""
+    """A schema with the definitions that its parts refer to."""
     return {"allOf": [schema], "$defs": DEFINED}
 
 
@@ -157,7 +157,7 @@ def test_a_literal_is_an_error_if_and_only_if_it_does_not_fit(schema: Any, value
 
 @settings(max_examples=100, deadline=None)
 @given(schemas, st.sampled_from(["a", "b", "c", 0, 1, -1]))
-def test_a_place_is_there_or_not_as_the_schema_says(schema: Any, segment: str | int) -> None:
+def test_a_property_or_item_exists_as_its_schema_says(schema: Any, segment: str | int) -> None:
     reader, shape = TypeQuery(), schema_type(whole(schema))
     found = reader.step(shape, segment)
     for value in fitting(shape.root):
@@ -172,7 +172,7 @@ def test_a_place_is_there_or_not_as_the_schema_says(schema: Any, segment: str | 
 
 
 def admits(reader: TypeQuery, shape: StaticType, value: Any) -> bool:
-    """Whether a shape allows a value."""
+    """Whether a type allows a value."""
     match shape:
         case UnknownType():
             return True
@@ -257,7 +257,7 @@ EXPRESSIONS = [
 @pytest.mark.parametrize("text", EXPRESSIONS)
 @settings(max_examples=15, deadline=None)
 @given(schema=schemas)
-def test_an_expression_gives_what_its_shape_says(text: str, schema: Any) -> None:
+def test_an_expression_gives_a_value_of_its_inferred_type(text: str, schema: Any) -> None:
     expression, made = compile_expression(text), whole(schema)
     query, environment = TypeQuery(), Environment({"t": schema_type(made)})
     inference = ExpressionInference(query, environment, Computed(expression))
@@ -272,7 +272,7 @@ def test_an_expression_gives_what_its_shape_says(text: str, schema: Any) -> None
         assert admits(query, type_, given), (value, given, type_)
 
 
-def test_a_schema_in_a_circle_is_read() -> None:
+def test_a_recursive_schema_is_read() -> None:
     reader = TypeQuery()
     circle = schema_type({"$ref": "#"})
     assert reader.step(circle, "a").presence == "unknown"
@@ -300,7 +300,7 @@ def test_a_schema_that_doubles_at_each_step_is_read() -> None:
         ({"maxProperties": 0}, "wrong_argument", "expected at most 0 properties, got object"),
     ],
 )
-def test_what_only_the_library_sees_in_a_literal_is_told_in_words(
+def test_a_violation_that_only_the_validator_finds_is_reported(
     rule: Any, code: str, message: str
 ) -> None:
     given = LiteralType({"a": 1})
@@ -309,7 +309,7 @@ def test_what_only_the_library_sees_in_a_literal_is_told_in_words(
     assert found[0].message.startswith(message)
 
 
-def test_too_many_ways_to_fit_are_as_good_as_unknown() -> None:
+def test_too_many_variants_count_as_unknown() -> None:
     options = [{"type": "object", "properties": {"a": {"const": n}}} for n in range(9)]
     wide = {"allOf": [{"anyOf": options}, {"anyOf": options}, {"anyOf": options}]}
     assert TypeQuery().step(schema_type(wide), "zzz").presence == "unknown"
@@ -331,11 +331,11 @@ def test_too_many_ways_to_fit_are_as_good_as_unknown() -> None:
         (SourcedType(LiteralType(5), "$ITEM"), "integer 5"),
     ],
 )
-def test_a_shape_in_words(shape: StaticType, words: str) -> None:
+def test_a_type_is_described_by_its_json_types(shape: StaticType, words: str) -> None:
     assert TypeQuery().describe(shape) == words
 
 
-def test_an_object_is_open_if_one_that_it_may_be_is() -> None:
+def test_a_union_of_objects_is_open_if_one_of_them_is() -> None:
     reader = TypeQuery()
     open_one = schema_type({"type": "object", "properties": {"a": {}}})
     closed = schema_type({"type": "object", "additionalProperties": False})

@@ -61,7 +61,7 @@ def test_run_prints_the_whole_document_with_json_and_nothing_else_when_quiet(
     assert err == ""
 
 
-def test_run_reads_statistics_and_brings_them_up_to_date(
+def test_run_reads_statistics_and_updates_them(
     write: Write, servers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     statistics = tmp_path / "statistics.json"
@@ -81,7 +81,7 @@ def test_run_reads_statistics_and_brings_them_up_to_date(
     assert after["b"]["mean_ms"] < 60_000
 
 
-def test_statistics_that_are_broken_or_cannot_be_written_are_told_of(
+def test_broken_or_unwritable_statistics_are_reported(
     write: Write,
     servers: str,
     tmp_path: Path,
@@ -124,7 +124,7 @@ def test_run_writes_the_document_and_the_events_to_files(
     assert json.loads(capsys.readouterr().out) == {"a": {"value": 1}}
 
 
-def test_events_on_stdout_take_the_place_of_the_output(
+def test_events_on_stdout_replace_the_output(
     write: Write, servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write(echo("a", 1))
@@ -156,7 +156,7 @@ def test_inputs_come_from_options_and_files_and_options_win(
     assert "expected an object of inputs, got array of 1 item" in capsys.readouterr().err
 
 
-def test_what_is_wrong_with_both_files_is_said_at_once(
+def test_errors_in_both_files_are_reported_together(
     write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write({"id": "a", "tool": "nothing"})
@@ -168,7 +168,7 @@ def test_what_is_wrong_with_both_files_is_said_at_once(
     assert "2 errors, nothing was called" in err
 
 
-def test_a_file_that_is_not_there_is_a_message(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_file_is_a_message(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "no-such-file.json"]) == 2
     assert "cannot be read: No such file" in capsys.readouterr().err
 
@@ -184,7 +184,7 @@ def test_unknown_servers_and_tools_are_found_before_the_first_call(
     assert 'Did you mean "echo"?' in capsys.readouterr().err
 
 
-def test_a_server_that_does_not_start_costs_its_own_tasks(
+def test_a_server_that_does_not_start_fails_only_its_own_tasks(
     write: Write, servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write(echo("a", 1), {"id": "b", "tool": "gone:anything"})
@@ -209,7 +209,7 @@ def test_a_result_that_cannot_be_written_goes_to_stdout(
     assert "cannot be written" in capsys.readouterr().err
 
 
-def test_validate_says_where_no_tool_was_checked(
+def test_validate_reports_that_tools_were_not_checked(
     write: Write,
     servers: str,
     tmp_path: Path,
@@ -229,7 +229,7 @@ def test_validate_says_where_no_tool_was_checked(
     assert [note["code"] for note in findings["notes"]] == ["tools_not_checked"]
 
 
-def test_validate_says_valid_or_everything_that_is_wrong(
+def test_validate_reports_valid_or_all_errors(
     write: Write, servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write(echo("a", 1))
@@ -252,7 +252,7 @@ def test_validate_says_valid_or_everything_that_is_wrong(
     assert findings == {"valid": True, "file": path, "problems": [], "warnings": [], "notes": []}
 
 
-def test_validate_asks_the_servers_for_their_tools_unless_it_is_told_not_to(
+def test_validate_lists_the_servers_tools_unless_offline(
     write: Write, servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write({"id": "a", "tool": "faulty:ecko"})
@@ -265,7 +265,7 @@ def test_validate_asks_the_servers_for_their_tools_unless_it_is_told_not_to(
     out, err = capsys.readouterr()
     assert "warning[retry_of_a_writer]: faulty:append writes" in err
     assert 'narrow it: "on": ["tool_error"]' in err
-    assert "warning[means_nothing]: max_parallel means nothing without for_each" in err
+    assert "warning[means_nothing]: max_parallel has no effect without for_each" in err
     assert err.endswith("flow.json: 2 warnings\n")
     assert "valid, 1 task" in out
     assert main(["plan", path, "--servers", servers, "--json"]) == 0
@@ -275,7 +275,7 @@ def test_validate_asks_the_servers_for_their_tools_unless_it_is_told_not_to(
     assert {warning["line"] for warning in warnings} == {1}
 
 
-def test_of_very_many_errors_the_first_are_shown_and_json_has_all(
+def test_only_the_first_of_very_many_errors_are_shown_and_json_has_all(
     write: Write, servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write(*[echo(f"t{number}", "$OUTPUT[nobody]") for number in range(1500)])
@@ -324,7 +324,7 @@ def test_plan_shows_the_generations_in_four_forms(
     assert '"a" -> "c";' in capsys.readouterr().out
 
 
-def test_a_servers_file_that_is_named_has_to_be_there(
+def test_a_named_servers_file_has_to_exist(
     write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for command in ("plan", "validate", "run"):
@@ -332,7 +332,7 @@ def test_a_servers_file_that_is_named_has_to_be_there(
         assert "there-is-none.toml" in capsys.readouterr().err
 
 
-def test_tools_lists_what_there_is_and_names_what_failed(
+def test_tools_lists_all_tools_and_names_the_servers_that_failed(
     servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["tools", "faulty", "--servers", servers]) == 0
@@ -352,7 +352,7 @@ def test_tools_lists_what_there_is_and_names_what_failed(
 
 
 @pytest.mark.parametrize("command", ["validate", "plan", "lock", "catalog", "tools"])
-def test_who_sits_at_a_terminal_is_told_that_the_servers_are_asked(
+def test_a_terminal_shows_that_servers_are_starting(
     command: str,
     write: Write,
     servers: str,
@@ -369,7 +369,7 @@ def test_who_sits_at_a_terminal_is_told_that_the_servers_are_asked(
     assert capsys.readouterr().err.startswith(told)
 
 
-def test_catalog_prints_tools_and_a_guide_and_names_what_failed(
+def test_catalog_prints_tools_and_a_guide_and_names_the_servers_that_failed(
     servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     catalog = ["catalog", "--servers", servers]
@@ -414,7 +414,7 @@ def test_call_makes_one_call_and_prints_its_output(
         capsys.readouterr().err
     )
     assert main([*call, "faulty:echo", "value=1", "wrong=1"]) == 1
-    assert "invalid_arguments: server 'faulty' does not accept" in capsys.readouterr().err
+    assert 'invalid_arguments: server "faulty" rejected the arguments' in capsys.readouterr().err
     assert main([*call, "faulty:hang", "--timeout", "0.2"]) == 1
     assert "did not answer within 0.2 s" in capsys.readouterr().err
 
@@ -443,7 +443,9 @@ def test_wrong_usage_is_a_message_and_exit_code_2(
     assert said in capsys.readouterr().err
 
 
-def test_version_and_help_say_what_they_should(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_is_printed_and_help_lists_every_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
     assert ended.value.code == 0
@@ -587,7 +589,7 @@ def test_a_tool_that_a_slow_server_does_not_have_is_exit_code_2_and_no_result(
     assert not output.exists()
 
 
-def test_a_closed_pipe_and_a_full_disk_are_no_tracebacks(write: Write, servers: str) -> None:
+def test_a_closed_pipe_and_a_full_disk_cause_no_traceback(write: Write, servers: str) -> None:
     path = write(echo("a", "x" * 200_000))
     command = [sys.executable, "-m", "orchestrator", "run", path, "--servers", servers, "--quiet"]
     process = subprocess.Popen(

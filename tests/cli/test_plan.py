@@ -115,7 +115,7 @@ def test_plan_draws_a_picture(
     assert "no-such-program" in err
 
 
-def test_plan_says_that_it_asks_where_somebody_waits(
+def test_plan_shows_on_a_terminal_that_servers_are_starting(
     write: Write,
     servers: str,
     capsys: pytest.CaptureFixture[str],
@@ -140,7 +140,7 @@ def test_a_broken_servers_file_does_not_matter_offline_unless_it_is_named(
     assert main(["plan", path, "--offline", "--servers", "servers.toml"]) == 2
 
 
-def test_of_very_many_tasks_the_first_of_each_generation_are_shown(
+def test_only_the_first_tasks_of_each_generation_are_shown_if_there_are_many(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     names = [f"t{number}" for number in range(500)]
@@ -168,7 +168,7 @@ def test_rows_are_shared_out_among_the_generations(sizes: list[int], shares: lis
     assert _shares(sizes) == shares
 
 
-def test_a_dry_run_calls_nothing_and_says_so(
+def test_a_dry_run_calls_no_tool_and_reports_it(
     write: Write, servers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     times = tmp_path / "times.json"
@@ -200,7 +200,7 @@ def test_a_dry_run_ends_like_a_run(
 
 
 @pytest.mark.anyio
-async def test_of_many_assumed_outputs_the_first_are_told(
+async def test_only_the_first_of_many_assumed_outputs_are_listed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     from dataclasses import replace

@@ -22,7 +22,7 @@ async def shown(
 
 
 @pytest.mark.anyio
-async def test_of_many_tasks_those_that_did_not_succeed_are_shown(
+async def test_unsuccessful_tasks_are_shown_first_if_there_are_many(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     tasks = [f"t{number}" for number in range(100)]
@@ -33,7 +33,7 @@ async def test_of_many_tasks_those_that_did_not_succeed_are_shown(
 
 
 @pytest.mark.anyio
-async def test_a_task_that_a_fallback_stands_in_for_says_so_and_why(
+async def test_a_recovered_task_is_shown_with_its_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     plan = workflow({"id": "a", "tool": "fake:a", "fallback": {"value": 1}})
@@ -56,7 +56,7 @@ async def test_a_long_reason_is_cut_and_markup_in_it_is_text(
 
 
 @pytest.mark.anyio
-async def test_on_a_narrow_terminal_the_reasons_stand_below_the_table(
+async def test_reasons_are_below_the_table_on_a_narrow_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tables, "NO_TERMINAL", 80)
@@ -71,7 +71,7 @@ async def test_on_a_narrow_terminal_the_reasons_stand_below_the_table(
 
 
 @pytest.mark.anyio
-async def test_an_output_that_could_not_be_made_is_told(
+async def test_a_workflow_output_that_fails_is_reported(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     text = await shown(capsys, ScriptedCaller(), "a", output="$OUTPUT[a].nothing")
@@ -103,7 +103,7 @@ HOSTILE = "\x1b[31mRED\x1b]0;pwned\x07 \u202eesrever"
 HARMLESS = "\\u001b[31mRED\\u001b]0;pwned\\u0007 \\u202eesrever"
 
 
-def test_what_a_server_says_of_its_tools_is_shown_and_not_obeyed(
+def test_control_characters_in_tool_descriptions_are_escaped(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     tables.print_tools([Tool("s", "t", {}, "", HOSTILE), Tool("s", "\x1b[2J", {})])
@@ -114,7 +114,7 @@ def test_what_a_server_says_of_its_tools_is_shown_and_not_obeyed(
 
 
 @pytest.mark.anyio
-async def test_what_a_server_says_of_an_error_is_shown_and_not_obeyed(
+async def test_control_characters_in_error_messages_are_escaped(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     plan = workflow("a", on_error="fail_fast")
@@ -128,7 +128,7 @@ async def test_what_a_server_says_of_an_error_is_shown_and_not_obeyed(
 
 
 @pytest.mark.anyio
-async def test_only_where_more_than_one_task_called_something_is_there_a_speedup(
+async def test_a_speedup_is_shown_only_if_more_than_one_task_made_a_call(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert "speedup" in await shown(capsys, ScriptedCaller(), "a", "b")

@@ -1,4 +1,4 @@
-"""Singular paths: every spelling of RFC 9535 leads to the place, and nothing else does."""
+"""Singular paths: every spelling of RFC 9535 is followed, everything else is an error."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _spelled(draw: st.DrawFn, character: str, quote: str) -> str:
 
 @settings(deadline=None)
 @given(st.data())
-def test_every_spelling_of_a_path_leads_where_plain_indexing_does(data: st.DataObject) -> None:
+def test_every_spelling_of_a_path_finds_what_plain_indexing_finds(data: st.DataObject) -> None:
     value, path, there = data.draw(places())
     text = data.draw(spellings(path))
     parsed, end = parse_path(text)
@@ -132,7 +132,7 @@ def test_any_text_is_a_path_or_a_syntax_error(text: str) -> None:
         (".a.*", ("a",), ".*"),
     ],
 )
-def test_a_path_takes_as_much_as_it_can(text: str, path: tuple[str | int, ...], rest: str) -> None:
+def test_a_path_is_as_long_as_possible(text: str, path: tuple[str | int, ...], rest: str) -> None:
     assert parse_path(text) == (path, len(text) - len(rest))
     assert parse_path("xx" + text, 2) == (path, 2 + len(text) - len(rest))
 
@@ -173,7 +173,7 @@ def test_a_path_takes_as_much_as_it_can(text: str, path: tuple[str | int, ...], 
         (".items.0", "write an index as [0]"),
     ],
 )
-def test_what_begins_like_a_path_and_is_none_is_an_error(text: str, message: str) -> None:
+def test_a_malformed_path_is_an_error(text: str, message: str) -> None:
     with pytest.raises(PathSyntaxError, match=re.escape(message)):
         parse_path(text)
 
@@ -197,7 +197,7 @@ def test_what_begins_like_a_path_and_is_none_is_an_error(text: str, message: str
         (None, ("a",), 0, None, ' has no property "a" (it is null)'),
     ],
 )
-def test_a_missing_place_is_an_error_that_says_what_is_there(
+def test_a_missing_place_is_an_error_that_describes_what_is_there(
     value: Any, path: tuple[str | int, ...], found: int, keys: list[str] | None, message: str
 ) -> None:
     with pytest.raises(PlaceMissingError) as caught:
@@ -241,7 +241,7 @@ def rows(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (CASES / name).read_text().splitlines()]
 
 
-def test_the_places_of_the_compliance_suite_are_found() -> None:
+def test_the_valid_paths_of_the_compliance_suite_are_followed() -> None:
     for case in rows("valid.jsonl"):
         text = case["jsonpath"][1:]
         path, end = parse_path(text)

@@ -1,4 +1,4 @@
-"""JSON and YAML files: nothing is dropped, and nothing becomes what JSON does not have."""
+"""JSON and YAML files: nothing is dropped, and every result is JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.documents.test_jsonpath import values
 
 @settings(deadline=None)
 @given(values)
-def test_what_json_writes_is_read_back(value: Any) -> None:
+def test_json_is_read_back_unchanged(value: Any) -> None:
     assert parse_json(json.dumps(value)) == value
     assert parse_json(json.dumps(value, ensure_ascii=False, indent=1)) == value
 
@@ -42,7 +42,7 @@ printable = st.recursive(
 
 @settings(deadline=None)
 @given(printable)
-def test_json_is_yaml_that_means_the_same(value: Any) -> None:
+def test_json_parses_as_yaml_with_the_same_value(value: Any) -> None:
     assert parse_yaml(json.dumps(value)) == value
 
 
@@ -74,20 +74,20 @@ def test_any_text_is_a_document_or_a_document_error(text: str) -> None:
         ('"\\uDE00\\ud83d"', "lone surrogate \\ude00"),
     ],
 )
-def test_json_that_would_lose_something_is_refused(text: str, message: str) -> None:
+def test_json_that_would_lose_information_is_refused(text: str, message: str) -> None:
     with pytest.raises(DocumentError) as caught:
         parse_json(text)
     assert message in str(caught.value)
     assert isinstance(caught.value, NotJsonError) == str(caught.value).startswith("invalid JSON")
 
 
-def test_a_surrogate_pair_is_a_character_and_an_escaped_backslash_is_none() -> None:
+def test_a_surrogate_pair_is_one_character() -> None:
     assert parse_json('"\\ud83d\\ude00"') == "😀"
     assert parse_json('"\\\\ud800"') == "\\ud800"
     assert parse_json('"\\u00e9 \\ud83d\\ude00"') == "é 😀"
 
 
-def test_many_names_of_which_the_last_stands_twice_are_checked_in_one_pass() -> None:
+def test_duplicate_properties_are_found_in_one_pass() -> None:
     members = [f'"k{index}": 0' for index in range(50_000)]
     with pytest.raises(DocumentError, match='duplicate property "k49999"'):
         parse_json("{" + ",".join([*members, members[-1]]) + "}")
@@ -185,7 +185,7 @@ LAUGHS = "\n".join(
         ("[" * 5000, "nested too deep"),
     ],
 )
-def test_yaml_that_json_does_not_have_is_refused(text: str, message: str) -> None:
+def test_yaml_that_is_not_json_is_refused(text: str, message: str) -> None:
     with pytest.raises(DocumentError) as caught:
         parse_yaml(text)
     assert message in str(caught.value)
@@ -221,7 +221,7 @@ def hint_of(path: Path) -> str:
     return problem.hint
 
 
-def test_a_file_that_is_not_there_is_an_error_with_what_is(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error_that_lists_nearby_files(tmp_path: Path) -> None:
     code, message = message_of(tmp_path / "plan.json")
     assert (code, message) == ("unreadable_file", "cannot be read: No such file or directory")
     for name in ("plam.json", "other.yaml", "notes.txt"):
@@ -231,7 +231,7 @@ def test_a_file_that_is_not_there_is_an_error_with_what_is(tmp_path: Path) -> No
     assert hint_of(tmp_path / "no" / "plan.json") == f'no such directory: "{tmp_path / "no"}"'
 
 
-def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_an_error(tmp_path: Path) -> None:
     assert message_of(tmp_path) == ("unreadable_file", "cannot be read: Is a directory")
     assert message_of(tmp_path / "a\0b")[0] == "unreadable_file"
     (tmp_path / "utf16.json").write_bytes("{}".encode("utf-16"))
@@ -253,7 +253,7 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
         ("[1, 2", "Expecting ',' delimiter"),
     ],
 )
-def test_why_a_text_is_no_json_is_said_in_plain_words(text: str, why: str) -> None:
+def test_the_reason_why_json_is_malformed_is_plain(text: str, why: str) -> None:
     with pytest.raises(DocumentError) as caught:
         parse_json(text)
     assert caught.value.reason == f"invalid JSON: {why}"
@@ -272,7 +272,7 @@ def test_why_a_text_is_no_json_is_said_in_plain_words(text: str, why: str) -> No
         ("[" * 100_000, None),
     ],
 )
-def test_what_is_wrong_with_a_json_document_has_a_line_and_a_column(
+def test_an_error_in_json_has_a_line_and_a_column(
     tmp_path: Path, text: str, place: tuple[int, int] | None
 ) -> None:
     (tmp_path / "a.json").write_text(text)
@@ -296,9 +296,7 @@ def test_what_is_wrong_with_a_json_document_has_a_line_and_a_column(
         ("[" * 5000, None),
     ],
 )
-def test_what_is_wrong_with_a_yaml_document_has_a_line_and_a_column(
-    text: str, place: tuple[int, int] | None
-) -> None:
+def test_an_error_in_yaml_has_a_line_and_a_column(text: str, place: tuple[int, int] | None) -> None:
     with pytest.raises(DocumentError) as caught:
         parse_yaml(text)
     assert (caught.value.line, caught.value.column) == (place or (None, None))

@@ -103,5 +103,5 @@ async def test_a_settled_task_cannot_be_cancelled_and_has_to_be_of_the_workflow(
     settled = {"a": TaskResult("a", Success(1), 0)}
     run = Run(workflow("a", "b"), ScriptedCaller(), settled=settled)
     assert not run.cancel_task("a")
-    with pytest.raises(ValueError, match='has no task "aa"'):
+    with pytest.raises(ValueError, match='unknown task "aa"'):
         Run(workflow("a"), ScriptedCaller(), settled={"aa": settled["a"]})

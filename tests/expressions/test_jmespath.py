@@ -1,4 +1,4 @@
-"""`${...}` and conditions: what JMESPath says, plus the conveniences, and clear errors before."""
+"""`${...}` and conditions: JMESPath, our additions to it, and errors at compile time."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ DOCUMENT: dict[str, Any] = {
         ("OUTPUT[a].items[0].{n: name, m: $INPUT.min}", {"n": "one", "m": 0.7}),
     ],
 )
-def test_an_expression_gives(text: str, value: Any) -> None:
+def test_an_expression_has_the_value(text: str, value: Any) -> None:
     assert compile_expression(text).evaluate(DOCUMENT) == value
 
 
@@ -235,7 +235,7 @@ def test_an_expression_knows_what_it_reads(text: str, places: list[tuple[str, st
         (" || ".join(["OUTPUT[a]"] * 300), "nested too deep"),
     ],
 )
-def test_what_is_no_expression_is_an_error_in_plain_words(text: str, message: str) -> None:
+def test_a_malformed_expression_is_a_plain_error(text: str, message: str) -> None:
     with pytest.raises(ExpressionSyntaxError, match=message) as caught:
         compile_expression(text)
     assert "\x00" not in str(caught.value)
@@ -263,7 +263,7 @@ def test_a_failing_expression_is_a_reference_error(text: str, message: str) -> N
     assert len(str(caught.value)) < 300 + len(text) + 10
 
 
-def test_a_number_that_only_a_filter_sees_may_be_anything() -> None:
+def test_infinity_and_nan_are_allowed_inside_a_filter() -> None:
     expression = compile_expression("OUTPUT[a].items[?to_number('nan') != score].name")
     assert expression.evaluate(DOCUMENT) == ["one", "two"]
 
@@ -291,7 +291,7 @@ def test_pythons_own_errors_are_translated() -> None:
         (r"'\'}'} it's", 5),
     ],
 )
-def test_braces_inside_of_quotes_do_not_close(text: str, position: int) -> None:
+def test_braces_inside_quotes_do_not_close(text: str, position: int) -> None:
     assert closing_brace(text, 0) == position
 
 
@@ -316,7 +316,7 @@ steps = st.sampled_from(
 
 @settings(deadline=None)
 @given(data_values, st.lists(steps, max_size=5).map("".join))
-def test_behind_the_root_it_is_the_library(value: Any, path: str) -> None:
+def test_below_the_root_an_expression_is_the_librarys(value: Any, path: str) -> None:
     expected = jmespath.search(f"OUTPUT.a{path}", {"OUTPUT": {"a": value}})
     for root in ("OUTPUT[a]", "$OUTPUT[a]", "OUTPUT.a", 'OUTPUT["a"]'):
         found = compile_expression(root + path).evaluate({"OUTPUT": {"a": value}})

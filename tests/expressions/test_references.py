@@ -1,4 +1,4 @@
-"""References in values: found once, resolved to what they name, and nothing else is touched."""
+"""References in values: compiled once, resolved to what they name; the rest is untouched."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_a_text_resolves_to(text: str, value: Any) -> None:
     assert type(found) is type(value)
 
 
-def test_in_the_older_form_the_shortest_id_is_meant() -> None:
+def test_the_older_form_means_the_shortest_id() -> None:
     with pytest.raises(CallError, match='task "x" has not run'):
         resolve("${x.result.result.y}")
     assert resolve("$OUTPUT[x.result].y") == 1
@@ -188,7 +188,7 @@ def test_in_the_older_form_the_shortest_id_is_meant() -> None:
         ("$OUTPUT " + "y" * 90, f'"$OUTPUT {"y" * 49}..."'),
     ],
 )
-def test_what_begins_like_a_reference_and_is_none_is_a_fault(text: str, why: str) -> None:
+def test_a_malformed_reference_is_a_fault(text: str, why: str) -> None:
     code, message = fault_of({"deep": [text]})
     assert code == "malformed_reference"
     assert why in message
@@ -196,7 +196,7 @@ def test_what_begins_like_a_reference_and_is_none_is_a_fault(text: str, why: str
     assert message.endswith('")')
 
 
-def test_faults_and_findings_say_where() -> None:
+def test_faults_and_findings_have_paths() -> None:
     compiler = Compiler()
     compiler.compile(
         {"a": ["$OUTPUT", {"b": "$OUTPUT[x] $INPUT.y"}], "k $ERROR[z]": 1, "$ITEM": "${INDEX}"}
@@ -213,7 +213,7 @@ def test_faults_and_findings_say_where() -> None:
     assert compiler.whole == [("$ITEM",)]
 
 
-def test_references_stand_anywhere_however_deep_and_in_names_too() -> None:
+def test_references_work_at_any_depth_and_in_property_names() -> None:
     value = {"$INPUT.city": [[{"x": "$OUTPUT[a].n", "same": {"k": [1]}}]], "$$": "$$", "k": 1}
     found = resolve(value)
     assert found == {"Paris": [[{"x": 5, "same": {"k": [1]}}]], "$": "$", "k": 1}
@@ -222,13 +222,13 @@ def test_references_stand_anywhere_however_deep_and_in_names_too() -> None:
     assert resolve({"n$INDEX": 1}) == {"n3": 1}
 
 
-def test_two_names_that_become_the_same_are_an_error() -> None:
+def test_two_property_names_that_become_equal_are_an_error() -> None:
     with pytest.raises(CallError, match='duplicate property "Paris"') as caught:
         resolve({"Paris": "$INDEX", "$INPUT.city": 2})
     assert caught.value.kind == "reference_error"
 
 
-def test_values_that_are_no_json_are_faults() -> None:
+def test_values_that_are_not_json_are_faults() -> None:
     assert fault_of([{1, 2}]) == ("not_json", "expected JSON value, got Python set")
     assert fault_of([(1,)]) == ("not_json", "expected JSON value, got Python tuple")
     assert fault_of({"x": float("nan")}) == ("not_json", "expected JSON value, got number nan")
@@ -247,7 +247,7 @@ def nested(depth: int) -> Any:
     return value
 
 
-def test_what_is_nested_too_deep_is_a_fault() -> None:
+def test_a_value_nested_too_deep_is_a_fault() -> None:
     assert resolve(nested(MAX_DEPTH)) is not None
     for depth in (MAX_DEPTH + 1, 100_000):
         assert fault_of(nested(depth)) == ("not_json", "nested deeper than 100 levels")
@@ -298,7 +298,7 @@ def test_what_is_nested_too_deep_is_a_fault() -> None:
         ("x $OUTPUT[later]", 'task "later" has not run', {"reference": "$OUTPUT[later]"}),
     ],
 )
-def test_a_place_that_is_not_there_is_a_reference_error(
+def test_a_missing_place_is_a_reference_error(
     text: str, message: str, details: dict[str, Any]
 ) -> None:
     with pytest.raises(CallError) as caught:
@@ -320,14 +320,14 @@ def test_a_root_that_has_no_value_is_a_reference_error(text: str) -> None:
     assert caught.value.error.details == {"reference": root}
 
 
-def test_a_value_that_is_no_json_cannot_stand_in_a_text() -> None:
+def test_a_value_that_is_not_json_cannot_be_inserted_into_a_string() -> None:
     with pytest.raises(CallError, match="a value is not JSON: nested too deep"):
         resolve("x $ITEM", Scope(item=[float("inf")]))
     with pytest.raises(CallError, match="a value is not JSON: nested too deep"):
         to_text(nested(100_000))
 
 
-def test_a_scope_without_an_item_has_none() -> None:
+def test_a_scope_without_an_item_gives_none() -> None:
     scope = Scope(errors={"a": {"kind": "timeout"}})
     assert [scope.get(root) for root in ("ITEM", "INDEX", "OTHER")] == [None, None, None]
     assert scope.get("ERROR") == {"a": {"kind": "timeout"}}
@@ -432,7 +432,7 @@ def _anything(compiler: Compiler) -> dict[str, Any]:
 
 @settings(deadline=None)
 @given(texts)
-def test_with_every_dollar_sign_doubled_it_is_text_again(text: str) -> None:
+def test_doubling_every_dollar_sign_gives_the_text_back(text: str) -> None:
     assert resolve_lenient(text.replace("$", "$$")) == text
 
 

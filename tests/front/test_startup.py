@@ -99,7 +99,7 @@ class FakeSession:
 
     def _fail(self, why: str) -> None:
         if self.failure is None:
-            message = f"server {self.server.name!r} {why}"
+            message = f'server "{self.server.name}" {why}'
             self.failure = TaskError("server_unavailable", message, retryable=True)
 
     async def started_within(self, seconds: float) -> bool:
@@ -264,7 +264,7 @@ async def test_what_may_change_something_waits_until_the_plan_is_checked(stage: 
             WorkflowError,
             'unknown tool "slow:raed". Did you mean "read"?',
         ),
-        ("bad:read", {"bad": {"required": True}}, ServerStartError, "server 'bad' did not start"),
+        ("bad:read", {"bad": {"required": True}}, ServerStartError, 'server "bad" did not start'),
     ],
 )
 async def test_a_plan_found_wrong_later_ends_the_run_before_anything_was_changed(
@@ -361,7 +361,7 @@ async def test_where_few_may_start_at_a_time_earlier_generations_go_first(stage:
         stage.ready[server].set()
     with anyio.fail_after(TIMEOUT_S):
         async with Orchestrator(servers) as orchestrator:
-            orchestrator._pool._starting = Slots(1)
+            orchestrator._pool._starter._slots = Slots(1)
             assert (await orchestrator.run(document(*reversed(chain)))).status == "success"
     assert stage.started == list(servers)
 

@@ -50,7 +50,7 @@ def laid_out(plan: Workflow) -> Layout:
     return lay_out(plan.plan.graph, plan.plan.generations, widths, 40.0)
 
 
-def test_diagrams_quote_what_their_languages_want_quoted() -> None:
+def test_diagrams_quote_names_for_their_languages() -> None:
     tool = 's:say "<hi>" & \\bye'
     plan = workflow(
         {"id": "a", "tool": tool}, {"id": "b", "tool": tool, "depends_on": ["a"]}, name='the "plan"'
@@ -83,7 +83,7 @@ def test_dot_marks_the_same() -> None:
     assert '"a" -> "d";' in text
 
 
-def test_a_picture_is_xml_whatever_the_names_are() -> None:
+def test_a_picture_is_valid_xml_for_any_names() -> None:
     tool = 's:<tool> & "quotes" \x07 \ufffe ' + "x" * 60
     plan = workflow(
         {"id": "a", "tool": tool}, {"id": "b", "tool": "s:天気予報" * 9}, name="<name> & ]]>"
@@ -163,7 +163,7 @@ def test_edges_that_pass_a_column_go_between_its_boxes() -> None:
         assert not box.y < y < box.y + box.height
 
 
-def test_crossings_that_the_order_of_the_file_has_are_taken_away() -> None:
+def test_crossings_in_the_order_of_the_file_are_removed() -> None:
     layout = laid_out(workflow("a", "b", "c", "x: c", "y: b", "z: a"))
     order = sorted("xyz", key=lambda task: layout.boxes[task].y)
     start = sorted("abc", key=lambda task: layout.boxes[task].y)
@@ -178,7 +178,7 @@ def test_with_very_many_lanes_edges_are_straight(monkeypatch: Any) -> None:
     assert {len(points) for _, _, points in layout.edges} == {2}
 
 
-def test_the_document_has_all_that_is_foreseen() -> None:
+def test_the_document_has_the_whole_forecast() -> None:
     servers = {
         "s": Server.model_validate(
             {"command": "x", "rate": "1/s", "tools": {"a": {"max_concurrency": 2}}}

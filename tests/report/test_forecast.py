@@ -49,7 +49,7 @@ def test_a_task_makes_one_call_and_a_list_in_the_file_one_for_each_item() -> Non
     assert str(calls["made"]) == "2"
 
 
-def test_items_of_an_input_are_those_that_were_given_or_else_of_its_default() -> None:
+def test_items_of_an_input_are_those_given_or_its_default() -> None:
     inputs = {"xs": {**LIST, "default": ["a", "b"]}}
     assert counted(each("$INPUT.xs"), inputs=inputs)["each"].most == 2
     assert counted(each("$INPUT.xs"), inputs=inputs, given={"xs": ["c"]})["each"].most == 1
@@ -58,14 +58,14 @@ def test_items_of_an_input_are_those_that_were_given_or_else_of_its_default() ->
     assert (filtered_count.least, filtered_count.most) == (1, 1)
 
 
-def test_items_of_an_input_that_is_not_known_are_within_its_schema() -> None:
+def test_items_of_an_unknown_input_are_bounded_by_its_schema() -> None:
     inputs = {"xs": {**LIST, "minItems": 1, "maxItems": 5}}
     count = counted(each("$INPUT.xs"), inputs=inputs)["each"]
     assert count == Count(1, 5, "one for each item of $INPUT.xs")
     assert str(count) == "1-5"
 
 
-def test_items_of_an_output_are_within_the_schema_of_its_tool_or_without_bound() -> None:
+def test_items_of_an_output_are_bounded_only_by_the_schema_of_its_tool() -> None:
     tasks = ({"id": "l", "tool": "s:list"}, each("$OUTPUT[l].items"))
     why = "one for each item of $OUTPUT[l].items"
     assert counted(*tasks, tools=listing(maxItems=7))["each"] == Count(0, 7, why)
@@ -93,7 +93,7 @@ def test_the_output_of_a_task_with_a_fallback_has_no_bound() -> None:
     assert most(fallback={"tool": "s:list"}) is None
 
 
-def test_what_never_runs_makes_no_call_and_neither_does_what_needs_it() -> None:
+def test_a_task_that_is_skipped_makes_no_call_and_neither_do_its_dependents() -> None:
     calls = counted(
         {"id": "no", "tool": "s:one", "when": False},
         {"id": "after", "tool": "s:one", "depends_on": ["no"]},
@@ -172,7 +172,7 @@ def test_the_ceiling_counts_every_attempt_and_every_fallback() -> None:
         ({}, "undeclared", True),
     ],
 )
-def test_effects_are_what_a_tool_declares_and_what_mcp_makes_of_silence(
+def test_effects_are_declared_or_the_defaults_of_mcp(
     annotations: dict[str, bool], word: str, may_destroy: bool
 ) -> None:
     effects = effects_of(Tool("s", "t", {}, **annotations))  # type: ignore[arg-type]
@@ -191,7 +191,7 @@ def test_without_times_the_critical_path_is_the_deepest() -> None:
     assert [task.critical for task in foreseen.tasks.values()] == [False, True, True, True]
 
 
-def test_with_times_it_is_the_longest_and_both_schedules_are_foreseen() -> None:
+def test_with_times_it_is_the_longest_and_both_schedules_are_simulated() -> None:
     plan = workflow("a", "b", "c: a", "d: b", max_concurrency=0)
     foreseen = forecast(plan, estimates={"a": 1.0, "b": 2.0, "c": 4.0, "d": 1.0})
     assert foreseen.critical_path == ("a", "c")
@@ -206,7 +206,7 @@ def test_with_times_it_is_the_longest_and_both_schedules_are_foreseen() -> None:
     }
 
 
-def test_a_task_takes_as_many_rounds_as_its_limits_want() -> None:
+def test_a_task_takes_as_many_rounds_as_its_limits_require() -> None:
     def seconds(server: Server, **more: Any) -> float | None:
         plan = workflow(each([1] * 12, **more), max_concurrency=6)
         tools = {"s:one": Tool("s", "one", {}, read_only=False)}
@@ -225,7 +225,7 @@ def test_a_task_takes_as_many_rounds_as_its_limits_want() -> None:
     assert forecast(plan, estimates={"each": 1.0}).tasks["each"].seconds == 1.0
 
 
-def test_the_time_is_no_less_than_what_the_servers_limits_want() -> None:
+def test_the_time_is_at_least_what_the_servers_limits_require() -> None:
     tasks = [{"id": f"t{number}", "tool": "s:one"} for number in range(10)]
     estimates = {f"t{number}": 1.0 for number in range(10)}
     plan = workflow(*tasks, max_concurrency=0)
@@ -242,7 +242,7 @@ def test_the_time_is_no_less_than_what_the_servers_limits_want() -> None:
     assert by_dataflow(rate="1/min") == 9 * 60.0
 
 
-def test_servers_start_in_two_waves_and_tell_their_limits() -> None:
+def test_servers_start_in_two_waves_and_their_limits_are_shown() -> None:
     plan = workflow(
         {"id": "a", "tool": "one:t", "locks": ["file", {"name": "cache", "mode": "shared"}]},
         {
@@ -284,7 +284,7 @@ def test_servers_start_in_two_waves_and_tell_their_limits() -> None:
     assert "calls of unknown tools: b (two:t), b (x:y)" in told
 
 
-def test_a_server_that_is_not_there_is_not_started() -> None:
+def test_an_unknown_server_is_not_started() -> None:
     plan = workflow({"id": "a", "tool": "wether:t"}, {"id": "b", "tool": "one:t"})
     servers = {"one": Server(command="x"), "other": Server(command="x")}
     assert "servers started first: one" in lines_of(forecast(plan, {}, servers))
@@ -345,7 +345,7 @@ def test_a_range_of_calls_is_shown_with_both_bounds() -> None:
     assert str(bounded.tasks["each"].calls) == "2-1,500"
 
 
-def test_a_schema_of_any_sort_is_taken() -> None:
+def test_any_kind_of_schema_is_accepted() -> None:
     def most(schema: Any, path: str = "items") -> int | None:
         tool = Tool("s", "list", {}, output_schema=schema)
         tasks = ({"id": "l", "tool": "s:list"}, each(f"$OUTPUT[l].{path}"))
@@ -371,12 +371,12 @@ def test_a_schema_of_any_sort_is_taken() -> None:
     assert most({"properties": {"items": 3}}) is None
 
 
-def test_a_length_in_the_older_form_is_no_list() -> None:
+def test_a_length_in_the_older_form_is_not_an_array() -> None:
     calls = counted({"id": "l", "tool": "s:list"}, each("${l.result.items.length}"))
     assert calls["each"].most is None
 
 
-def test_a_long_plan_is_foreseen_in_one_pass() -> None:
+def test_a_forecast_of_a_long_plan_is_linear() -> None:
     tasks = [f"t{number}: {f't{number - 1}' if number else ''}" for number in range(3000)]
     foreseen = forecast(Workflow.load(workflow(*tasks)))
     assert len(foreseen.critical_path) == 3000

@@ -46,7 +46,7 @@ STORE = Tool("store", "put", takes("key", key=TEXT), read_only=False, destructiv
 SEND = Tool("mail", "send", {}, idempotent=True, open_world=True)
 
 
-def test_a_tool_is_its_signature_its_marks_and_what_is_said_of_it() -> None:
+def test_a_tool_is_shown_with_signature_marks_and_descriptions() -> None:
     assert catalog_text([FORECAST, STORE, SEND], guide=False).partition("\n\n- ")[2] == (
         "mail:send() [idempotent, open-world]\n"
         "\n"
@@ -101,7 +101,7 @@ def described(text: str, schema: Any = None) -> dict[str, Any]:
         ("a\x1b[31mb\x00c\u202ed\u200be\U000e0041f\ud800g\u2028h", "a [31mb cdefg h"),
     ],
 )
-def test_a_description_is_one_short_line_of_what_can_be_seen(said: str, shown: str) -> None:
+def test_a_description_is_one_short_line_of_visible_characters(said: str, shown: str) -> None:
     assert described(said)["description"] == shown
 
 
@@ -117,7 +117,7 @@ def test_a_description_is_one_short_line_of_what_can_be_seen(said: str, shown: s
         ("time", "24-hour format (HH:MM)", True),
     ],
 )
-def test_an_argument_is_described_if_that_says_more_than_its_name(
+def test_an_argument_is_described_if_the_description_adds_to_its_name(
     name: str, said: Any, is_told: bool
 ) -> None:
     schema = takes(**{name: {"description": said}})

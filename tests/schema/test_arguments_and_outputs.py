@@ -21,7 +21,7 @@ from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import Server
 from orchestrator.servers.session import Session
 from tests.fakes import ScriptedCaller, failing, workflow
-from tests.real_servers import TIMEOUT_S, Watch, faulty
+from tests.real_servers import TIMEOUT_S, Deaf, Watch, faulty
 
 pytestmark = pytest.mark.anyio
 
@@ -291,7 +291,7 @@ async def test_of_a_tool_that_changes_the_new_schema_counts() -> None:
 async def test_secrets_of_the_server_are_not_in_the_message() -> None:
     schema = {"enum": ["a"]}
     target = answering(schema, result_of("key s3cr3t-value"))
-    connection = Session(Server(name="s", target=target, secrets=("s3cr3t-value",)))
+    connection = Session(Server(name="s", target=target, secrets=("s3cr3t-value",)), Deaf())
     task = await _of(connection)
     assert '"key ***"' in str(task)
     assert "s3cr3t-value" not in str(task.error.details["errors"])

@@ -102,14 +102,14 @@ async def test_a_server_that_asks_all_the_same_is_refused_and_the_error_says_how
     assert caught.value.kind == "protocol_error"
     assert caught.value.error.retryable is False
     assert str(caught.value) == (
-        "it:ask asks 'Sure?', and nobody answers "
-        '(elicitation = "defaults" in [servers.it] accepts the defaults of forms)'
+        'it:ask asks "Sure?", and no one can answer. '
+        'Set elicitation = "defaults" in [servers.it] to accept form defaults'
     )
 
 
 async def test_a_server_that_asks_for_anything_but_a_form_is_refused() -> None:
     target = repeating(lambda _: InputRequiredResult(input_requests={"roots": ListRootsRequest()}))
-    with pytest.raises(CallError, match="it:ask asks for roots/list, which orchestrator does not"):
+    with pytest.raises(CallError, match="it:ask asks for roots/list, which is not supported"):
         await called(target)
 
 
@@ -126,7 +126,7 @@ async def test_a_server_is_asked_again_with_the_state_it_gave(
 
 async def test_a_server_that_does_not_stop_asking_is_given_up() -> None:
     target = repeating(lambda _: InputRequiredResult(input_requests={"sure": form()}))
-    with pytest.raises(CallError, match="asked for input 10 times without an end") as caught:
+    with pytest.raises(CallError, match="asked for input 10 times without finishing") as caught:
         await called(target)
     assert caught.value.kind == "protocol_error"
 
@@ -142,11 +142,11 @@ def test_optional_fields_without_a_default_are_left_out() -> None:
     [
         (
             form(properties={"a": {"type": "string"}}, required=["a"]).params,
-            "there is no default for a",
+            "no default for a",
         ),
         (
             ElicitRequestURLParams(message="Sure?", url="https://example.com/pay"),
-            "it wants a person to open a URL",
+            "it needs a person to open a URL",
         ),
     ],
 )
@@ -155,4 +155,4 @@ def test_what_has_no_default_is_declined(
 ) -> None:
     answer = answer_to(asked, Server(name="it"))
     assert (answer.action, answer.content) == ("decline", None)
-    assert caplog.messages == [f"declined 'Sure?' of server 'it': {why}"]
+    assert caplog.messages == [f'declined "Sure?" of server "it": {why}']

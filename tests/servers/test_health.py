@@ -20,7 +20,7 @@ from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import Protocol
 from orchestrator.servers.health import HealthMonitor
 from orchestrator.servers.pool import ServerPool
-from orchestrator.servers.sdk_client import ProgressRelay
+from orchestrator.servers.sdk_client import relayed_progress
 from tests.real_servers import TIMEOUT_S, Watch, faulty, program
 from tests.servers.test_restart import opened
 
@@ -109,12 +109,12 @@ async def test_a_stream_of_notices_is_opened_again_until_it_is_refused(
         return []
 
     monkeypatch.setattr("orchestrator.servers.health.list_tools", list_tools)
-    session: Any = None
-    attendant = HealthMonitor(session, "it", lambda: 0, print, print, lambda: changes)
+    session: Any = object()
+    monitor = HealthMonitor("it", print, print)
     over = anyio.Event()
     with anyio.fail_after(TIMEOUT_S):
         async with anyio.create_task_group() as group:
-            group.start_soon(attendant.attend, over)
+            group.start_soon(monitor.watch, session, lambda: changes, over)
             while len(changes.ends):
                 await anyio.sleep(0.001)
             over.set()
@@ -161,7 +161,7 @@ async def test_tools_that_cannot_be_listed_again_stay_as_they_were(
     with caplog.at_level(logging.WARNING):
         async with opened(Server(command=sys.executable, args=["-c", source], cwd=root)) as it:
             await it.call("tell")
-            while "its tools stay as they were" not in caplog.text:
+            while "cannot list its tools again" not in caplog.text:
                 await anyio.sleep(0.001)
             assert list(it.pool.catalog(["it"])) == ["it:tell"]
 
@@ -268,11 +268,10 @@ def logging_server(data: Any) -> MCPServer:
 
 async def test_after_the_end_of_a_call_no_progress_is_told() -> None:
     told: list[Any] = []
-    with ProgressRelay(lambda *said: told.append(said), lambda value: value) as progress:
-        callback = progress.callback
-        assert callback is not None
-        await callback(1, None, None)
-    await callback(2, None, None)
+    with relayed_progress(lambda *said: told.append(said), lambda value: value) as relay:
+        assert relay is not None
+        await relay(1, None, None)
+    await relay(2, None, None)
     assert told == [(1, None, "")]
 
 

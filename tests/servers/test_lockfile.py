@@ -516,8 +516,8 @@ async def test_a_tool_that_changes_within_a_run_is_refused_from_then_on() -> Non
     added = 'inputSchema.properties.value.type: added "integer"'
     assert error.details == {"server": "it", "difference": added}
     assert error.message == (
-        f"server 'it' has another 'echo' than servers.lock: {added}; "
-        "if that is meant: orchestrator lock --update it"
+        f'tool "echo" of server "it" differs from servers.lock: {added}. '
+        "If that is intended, run: orchestrator lock --update it"
     )
 
 
@@ -526,7 +526,7 @@ async def test_a_tool_that_the_lock_does_not_know_is_not_called_by_the_pool_eith
     with anyio.fail_after(TIMEOUT_S):
         async with ServerPool({"it": faulty()}, Lockfile({"it": {}})) as pool:
             await pool.open(["it"])
-            with pytest.raises(CallError, match=r"than servers\.lock: only the server has it"):
+            with pytest.raises(CallError, match=r"from servers\.lock: only the server has it"):
                 await pool.call(Call("t", "it", "echo", {"value": 1}))
 
 

@@ -13,7 +13,7 @@ import pytest
 from mcp import StdioServerParameters, stdio_client
 from mcp.server.mcpserver import MCPServer
 
-import orchestrator.servers.pool as pools
+import orchestrator.servers.starter as starter
 from orchestrator import CallError, Orchestrator, RunResult, Server, ServerStartError, WorkflowError
 from orchestrator.calls.call import Call
 from orchestrator.engine.events import (
@@ -66,9 +66,12 @@ async def test_only_servers_that_are_named_are_started() -> None:
 @pytest.mark.parametrize(
     ("server", "said"),
     [
-        (Server(command="/nonexistent/program"), "no program or directory '/nonexistent/program'"),
-        (Server(command=str(ROOT)), "may not be executed"),
-        (Server(command=sys.executable, cwd="/nonexistent"), "program or directory '/nonexistent'"),
+        (
+            Server(command="/nonexistent/program"),
+            'no such program or directory "/nonexistent/program"',
+        ),
+        (Server(command=str(ROOT)), "is not executable"),
+        (Server(command=sys.executable, cwd="/nonexistent"), 'program or directory "/nonexistent"'),
         (faulty("--exit-on-start", "3"), "exiting at the start as asked (code 3)"),
         (faulty("--hang-on-start", start_timeout_s=0.4), "it did not answer within 0.4 s"),
         (Server(command=sys.executable, args=["-c", "print('no')"]), "it closed the connection"),
@@ -84,7 +87,7 @@ async def test_a_server_that_does_not_start_costs_only_its_own_tasks(
     error = result["t1"].error
     assert error is not None
     assert error.kind == "server_unavailable"
-    assert error.message.startswith("server 'bad' did not start: ")
+    assert error.message.startswith('server "bad" did not start: ')
     assert said in error.message
     assert error.details["server"] == "bad"
     assert error.details.get("started_with", "") == server.description
@@ -108,7 +111,7 @@ async def test_a_server_that_does_not_start_costs_only_its_own_tasks(
             "echo",
             {"value": 1, "wrong": 1},
             "invalid_arguments",
-            "does not accept this call of 'echo'",
+            'rejected the arguments of "echo"',
         ),
         ("fail", {"message": "no luck"}, "tool_error", "no luck"),
     ],
@@ -146,7 +149,7 @@ async def test_every_call_in_flight_on_a_server_that_dies_says_the_same() -> Non
                 assert await pool.call(Call("t", "good", "echo", {"value": 1})) == {"value": 1}
     assert len(errors) == 6
     assert len({str(error) for error in errors}) == 1
-    assert "server 'bad' closed the connection (" in str(errors[0])
+    assert 'server "bad" closed the connection (' in str(errors[0])
     assert errors[0].error.details["stderr"] == ["faulty: crashing as asked (code 1)"]
     assert errors[0].error.details["lost"] is True
 
@@ -206,8 +209,8 @@ async def test_servers_that_hang_do_not_delay_the_others_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    monkeypatch.setattr(pools, "STARTS_PER_CORE", 2)
-    monkeypatch.setattr(pools, "STARTING_S", 0.2)
+    monkeypatch.setattr(starter, "STARTS_PER_CORE", 2)
+    monkeypatch.setattr(starter, "STARTING_S", 0.2)
     watch = Watch()
     servers = {"a": faulty("--hang-on-start"), "b": faulty("--hang-on-start"), "good": faulty()}
     with anyio.fail_after(TIMEOUT_S):
@@ -435,7 +438,7 @@ async def test_a_server_that_is_required_fails_the_run_before_anything_is_change
     writes = ("good:append", {"value": 1})
     with anyio.fail_after(TIMEOUT_S):
         async with Orchestrator(servers, observers=[watch]) as orchestrator:
-            with pytest.raises(ServerStartError, match=r"server 'bad' did not start") as caught:
+            with pytest.raises(ServerStartError, match=r'server "bad" did not start') as caught:
                 await orchestrator.run(plan(ECHO, writes, ("bad:echo", {"value": 1})))
             assert "nothing was called" in str(caught.value)
             started = [event for event in watch.events if isinstance(event, TaskStarted)]
@@ -524,7 +527,7 @@ async def test_a_transport_of_ones_own_that_ends_is_noticed() -> None:
             again = await orchestrator.run(plan(ECHO))  # it cannot be opened a second time
     for error in (result["t0"].error, again["t0"].error):
         assert error is not None
-        assert error.message == "server 'good' closed the connection"
+        assert error.message == 'server "good" closed the connection'
 
 
 async def test_an_orchestrator_can_be_entered_again_but_not_twice_at_once() -> None:
@@ -558,7 +561,7 @@ async def test_a_run_that_goes_on_elsewhere_fails_when_the_pool_is_closed() -> N
     error = results[0]["t0"].error
     assert error is not None
     assert error.kind == "server_unavailable"
-    assert "server 'good' was closed" in error.message
+    assert 'server "good" was closed' in error.message
 
 
 async def test_a_server_that_is_asked_for_while_the_pool_closes_is_not_started() -> None:
@@ -602,13 +605,13 @@ async def test_work_in_the_background_ends_with_the_pool_and_its_bugs_are_logged
             await anyio.wait_all_tasks_blocked()
             pool.start_soon(work)  # is told at once
     assert ended == ["work", "work"]
-    assert "a bug in what runs in the background" in caplog.text
+    assert "a bug in a background task" in caplog.text
 
 
 async def test_a_server_that_was_never_opened_says_so() -> None:
     pool = ServerPool({"good": faulty()})
     assert pool.failure("good") is None
-    with pytest.raises(CallError, match="server 'good' was never opened"):
+    with pytest.raises(CallError, match='server "good" was never opened'):
         await pool.call(Call("t", "good", "echo", {}))
 
 

@@ -77,14 +77,14 @@ async def test_killed_with_calls_in_flight(tool: str) -> None:
         assert await it.pid() != pid
     assert {error.kind for error in errors} == {"server_unavailable"}
     assert all(error.error.details["lost"] is True for error in errors)
-    assert "its last words: faulty: crashing as asked (code 1)" in str(errors[0])
+    assert "Last output: faulty: crashing as asked (code 1)" in str(errors[0])
 
 
 async def test_killed_while_idle_is_noticed_and_mended_before_the_next_call() -> None:
     async with opened(faulty()) as it:
         pid = await it.pid()
         os.kill(pid, signal.SIGKILL)
-        assert "server 'it' closed the connection" in str(await it.until_failed())
+        assert 'server "it" closed the connection' in str(await it.until_failed())
         await it.until_ready()
         assert await it.pid() != pid
 
@@ -126,7 +126,7 @@ async def test_stopped_process(monkeypatch: pytest.MonkeyPatch) -> None:
             with anyio.move_on_after(0.1) as scope:  # as the limit of an attempt does
                 await it.call("echo", value=1)
             assert scope.cancelled_caught
-        assert "server 'it' does not answer any more" in str(errors[0])
+        assert 'server "it" stopped answering' in str(errors[0])
         assert errors[0].error.details["lost"] is True
         assert await it.pid() != pid
         assert not alive(pid)
@@ -179,7 +179,7 @@ async def test_crashes_on_every_start(tmp_path: Path, monkeypatch: pytest.Monkey
         await it.until_failed()
         error = await it.error("pid")
         assert "did not start: it closed the connection" in str(error)
-        assert "it has failed 5 times in a row, and is tried again in" in str(error)
+        assert "It has failed 5 times in a row; the next start is in" in str(error)
         assert str(needed) in str(error)
         assert error.error.details["retry_after_s"] <= 0.3
         assert "lost" not in error.error.details
@@ -193,7 +193,7 @@ async def test_hangs_on_start() -> None:
         for _ in range(3):
             error = await it.error("pid")
             assert "did not start: it did not answer within 0.3 s" in str(error)
-            assert "it has failed once, and is tried again in" in str(error)
+            assert "It has failed once; the next start is in" in str(error)
 
 
 async def test_of_two_sessions_one_carries_on_while_the_other_is_replaced() -> None:
@@ -211,4 +211,4 @@ async def test_of_two_sessions_one_carries_on_while_the_other_is_replaced() -> N
         await it.until_failed()
         assert await it.pid() == max(first)
         await it.until_ready()
-        assert repr(it.pool._keepers["it"]) == "Keeper('it', 2 of 2 usable, closed)"
+        assert repr(it.pool._supervisors["it"]) == "Supervisor('it', 2 of 2 usable, closed)"

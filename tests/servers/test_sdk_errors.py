@@ -52,16 +52,16 @@ def test_only_the_sdk_closes_a_connection() -> None:
 @pytest.mark.parametrize(
     ("failure", "said"),
     [
-        (FileNotFoundError(2, "No such file", "tool"), "there is no program or directory 'tool'"),
-        (PermissionError(13, "no", "tool"), "'tool' may not be executed"),
+        (FileNotFoundError(2, "No such file", "tool"), 'no such program or directory "tool"'),
+        (PermissionError(13, "no", "tool"), '"tool" is not executable'),
         (OSError(8, "Exec format error"), "OSError: [Errno 8] Exec format error"),
         (ValueError(), "ValueError"),
         (CLOSED, "it closed the connection"),
         (MCPError(code=-32603, message="oops"), "it answered with error -32603: oops"),
         (ExceptionGroup("g", [ExceptionGroup("g", [CLOSED])]), "it closed the connection"),
         (ExceptionGroup("g", [CLOSED, OSError("x")]), "OSError: x"),
-        (invalid(Tool, {"name": "a"}), "what it said is not valid: inputSchema is missing"),
-        (invalid(Tool, 3), "what it said is not valid: the whole is not what the protocol says"),
+        (invalid(Tool, {"name": "a"}), "its answer is invalid: inputSchema is missing"),
+        (invalid(Tool, 3), "its answer is invalid: it does not match the protocol"),
     ],
 )
 def test_a_session_fails_for_a_reason(failure: Exception, said: str) -> None:
@@ -72,4 +72,4 @@ def test_a_session_fails_for_a_reason(failure: Exception, said: str) -> None:
 def test_a_result_that_does_not_conform_is_told_by_its_place() -> None:
     fault = fault_of_result(invalid(CallToolResult, {"content": 3}), "tool")
     assert fault.kind == "protocol_error"
-    assert fault.what == "gave no valid result of 'tool': content is not what the protocol says"
+    assert fault.what == 'sent an invalid result of "tool": content does not match the protocol'

@@ -15,27 +15,27 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import ToolAnnotations
 
 import orchestrator.servers.sdk_client as clients
-import orchestrator.servers.session as connections
+import orchestrator.servers.session as sessions
 from orchestrator import CallError, Server
 from orchestrator.calls.call import Call
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import Protocol
 from orchestrator.servers.sdk_errors import ServerFault
 from orchestrator.servers.session import Session
-from tests.real_servers import TIMEOUT_S, faulty
+from tests.real_servers import TIMEOUT_S, Deaf, faulty
 
 pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
 async def opened(server: Server) -> AsyncIterator[Session]:
-    connection = Session(server.model_copy(update={"name": "it"}))
+    session = Session(server.model_copy(update={"name": "it"}), Deaf())
     with anyio.fail_after(TIMEOUT_S):
         async with anyio.create_task_group() as group:
-            group.start_soon(connection.own)
-            await connection.started_within(TIMEOUT_S)
-            yield connection
-            connection.close()
+            group.start_soon(session.own)
+            await session.started_within(TIMEOUT_S)
+            yield session
+            session.close()
 
 
 def program(answers: dict[str, Any]) -> Server:
@@ -81,10 +81,10 @@ async def test_a_session_lists_its_tools_with_what_they_declare() -> None:
     async def bare() -> str:
         return ""
 
-    async with opened(Server(target=server)) as connection:
-        first, second = connection.tools
-        assert connection.protocol == "2026-07-28"
-        assert repr(connection) == "Connection('it', usable, 0 in flight)"
+    async with opened(Server(target=server)) as session:
+        first, second = session.tools
+        assert session.protocol == "2026-07-28"
+        assert repr(session) == "Session('it', usable, 0 in flight)"
     assert (first.target, first.title, first.description) == ("it:plain", "Plain", "Say it.")
     assert first.input_schema["required"] == ["x"]
     assert first.output_schema is not None
@@ -95,7 +95,7 @@ async def test_a_session_lists_its_tools_with_what_they_declare() -> None:
         True,
     )
     assert second == Tool("it", "bare", second.input_schema)
-    assert repr(connection) == "Connection('it', not usable, 0 in flight)"
+    assert repr(session) == "Session('it', not usable, 0 in flight)"
 
 
 async def test_the_tools_are_read_page_by_page_but_not_for_ever(
@@ -103,28 +103,28 @@ async def test_the_tools_are_read_page_by_page_but_not_for_ever(
 ) -> None:
     monkeypatch.setattr("orchestrator.servers.sdk_client.MAX_TOOL_PAGES", 3)
     answers = {**HELLO, "tools/list": {"tools": [TOOL], "nextCursor": "again"}}
-    async with opened(program(answers)) as connection:
-        assert [tool.name for tool in connection.tools] == ["a"] * 3
+    async with opened(program(answers)) as session:
+        assert [tool.name for tool in session.tools] == ["a"] * 3
 
 
 async def test_a_server_without_tools_is_one() -> None:
-    async with opened(program(HELLO)) as connection:
-        assert connection.usable
-        assert connection.tools == []
+    async with opened(program(HELLO)) as session:
+        assert session.usable
+        assert session.tools == []
 
 
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
         ({"code": -32603, "message": "oops"}, "it answered with error -32603: oops"),
-        ({"tools": [{"name": "a"}]}, "what it said is not valid: tools.0.inputSchema is missing"),
-        ({"tools": 3}, "what it said is not valid: tools is not what the protocol says"),
+        ({"tools": [{"name": "a"}]}, "its answer is invalid: tools.0.inputSchema is missing"),
+        ({"tools": 3}, "its answer is invalid: tools does not match the protocol"),
     ],
 )
 async def test_a_server_whose_tools_cannot_be_listed_does_not_start(answer: Any, said: str) -> None:
-    async with opened(program({**HELLO, "tools/list": answer})) as connection:
-        assert connection.failure is not None
-        assert f"server 'it' did not start: {said}" in connection.failure.message
+    async with opened(program({**HELLO, "tools/list": answer})) as session:
+        assert session.failure is not None
+        assert f'server "it" did not start: {said}' in session.failure.message
 
 
 @pytest.mark.parametrize("protocol", ["legacy", "2026-07-28"])
@@ -132,70 +132,70 @@ async def test_a_result_that_does_not_say_that_it_is_complete_is(protocol: Proto
     listed = {"tools": [TOOL], "ttlMs": 0, "cacheScope": "private"}
     said = {"content": [{"type": "text", "text": "done"}]}
     server = program({**HELLO, "tools/list": listed, "tools/call": said})
-    async with opened(server.model_copy(update={"protocol": protocol})) as connection:
-        assert await connection.call(Call("t", "it", "a", {})) == "done"
+    async with opened(server.model_copy(update={"protocol": protocol})) as session:
+        assert await session.call(Call("t", "it", "a", {})) == "done"
 
 
 async def test_a_result_that_is_none_is_an_error_of_the_protocol() -> None:
     answers = {**HELLO, "tools/list": {"tools": [TOOL]}, "tools/call": {"content": "text"}}
-    async with opened(program(answers)) as connection:
+    async with opened(program(answers)) as session:
         with pytest.raises(
-            CallError, match="gave no valid result of 'a': content is not"
+            CallError, match='sent an invalid result of "a": content does not'
         ) as caught:
-            await connection.call(Call("t", "it", "a", {}))
-        assert connection.usable
+            await session.call(Call("t", "it", "a", {}))
+        assert session.usable
     assert caught.value.kind == "protocol_error"
 
 
 async def test_a_server_that_says_that_the_connection_is_closed_is_not_believed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connections, "END_S", 0.05)
-    async with opened(faulty()) as connection:
+    monkeypatch.setattr(sessions, "END_S", 0.05)
+    async with opened(faulty()) as session:
         with pytest.raises(CallError, match="error -32000: Connection closed") as caught:
-            await connection.call(
+            await session.call(
                 Call("t", "it", "rpc_error", {"code": -32000, "message": "Connection closed"})
             )
         assert caught.value.kind == "protocol_error"
-        assert await connection.call(Call("t", "it", "echo", {"value": 1})) == {"value": 1}
+        assert await session.call(Call("t", "it", "echo", {"value": 1})) == {"value": 1}
 
 
 async def test_a_session_that_is_not_open_says_so() -> None:
-    connection = Session(Server(name="it", command="tool"))
-    with pytest.raises(CallError, match=r"server 'it' is not open \(tool\)"):
-        await connection.call(Call("t", "it", "echo", {}))
-    connection.close()
-    with pytest.raises(CallError, match=r"server 'it' was closed \(tool\)"):
-        await connection.call(Call("t", "it", "echo", {}))
+    session = Session(Server(name="it", command="tool"), Deaf())
+    with pytest.raises(CallError, match=r'server "it" is not open \(tool\)'):
+        await session.call(Call("t", "it", "echo", {}))
+    session.close()
+    with pytest.raises(CallError, match=r'server "it" was closed \(tool\)'):
+        await session.call(Call("t", "it", "echo", {}))
     with anyio.fail_after(TIMEOUT_S):
-        await connection.own()  # closed before it began: nothing is started
-    assert not connection.usable
+        await session.own()  # closed before it began: nothing is started
+    assert not session.usable
 
 
 async def test_a_call_that_comes_as_the_server_ends_waits_for_its_last_words() -> None:
-    async with opened(faulty("--stderr", "hello")) as connection:
+    async with opened(faulty("--stderr", "hello")) as session:
         errors: list[str] = []
 
         async def call(tool: str) -> None:
             with pytest.raises(CallError) as caught:
-                await connection.call(Call("t", "it", tool, {}))
+                await session.call(Call("t", "it", tool, {}))
             errors.append(str(caught.value))
 
         async with anyio.create_task_group() as group:
             group.start_soon(call, "crash")
-            while connection.usable:
+            while session.usable:
                 await anyio.sleep(0)
             group.start_soon(call, "echo")
     assert len(set(errors)) == 1
-    assert errors[0].endswith("its last words: faulty: crashing as asked (code 1)")
+    assert errors[0].endswith("Last output: faulty: crashing as asked (code 1)")
 
 
 async def test_the_first_reason_stands() -> None:
-    async with opened(faulty()) as connection:
-        connection.close(ServerFault("server_unavailable", "was given away"))
-        connection.close()
-        assert connection.failure is not None
-        assert "was given away" in connection.failure.message
+    async with opened(faulty()) as session:
+        session.close(ServerFault("server_unavailable", "was given away"))
+        session.close()
+        assert session.failure is not None
+        assert "was given away" in session.failure.message
 
 
 class Breaking:
@@ -214,9 +214,9 @@ class Breaking:
 
 
 async def test_a_transport_that_breaks_costs_its_own_session() -> None:
-    async with opened(Server(target=Breaking(), protocol="legacy")) as connection:
-        assert connection.failure is not None
-        assert connection.failure.message == "server 'it' did not start: OSError: the line is dead"
+    async with opened(Server(target=Breaking(), protocol="legacy")) as session:
+        assert session.failure is not None
+        assert session.failure.message == 'server "it" did not start: OSError: the line is dead'
 
 
 async def fail_when_cancelled() -> None:
@@ -233,14 +233,14 @@ async def test_a_failure_while_it_is_cancelled_is_told_and_goes_no_further() -> 
                 group.start_soon(fail_when_cancelled)
                 await anyio.sleep_forever()
 
-    connection = Session(Server(name="it", target=Stuck()))
+    session = Session(Server(name="it", target=Stuck()), Deaf())
     with anyio.fail_after(TIMEOUT_S):
         async with anyio.create_task_group() as group:
-            group.start_soon(connection.own)
+            group.start_soon(session.own)
             await anyio.wait_all_tasks_blocked()
-            connection.give_up()
-    assert connection.failure is not None
-    assert "did not answer within 30 s" in connection.failure.message
+            session.give_up()
+    assert session.failure is not None
+    assert "did not answer within 30 s" in session.failure.message
 
 
 async def test_the_client_names_itself_even_when_it_is_not_installed(

@@ -95,7 +95,7 @@ async def test_a_call_goes_to_the_session_that_has_the_fewest_in_flight(protocol
             web = Server(url=server.url, protocol=protocol, sessions=3)
             async with Orchestrator({"it": web}) as orchestrator:
                 await orchestrator.tools()
-                sessions = orchestrator._pool._keepers["it"]._sessions
+                sessions = orchestrator._pool._supervisors["it"]._sessions
                 async with anyio.create_task_group() as group:
                     group.start_soon(orchestrator.run, meeting(7, 8))
                     while len(server.gathering) < 7:
@@ -128,7 +128,7 @@ async def test_connections_outlive_the_sessions_that_end(pools: list[Connections
             web = Server(url=server.url, protocol="legacy", sessions=2)
             async with Orchestrator({"it": web}) as orchestrator:
                 await orchestrator.call("it:echo", {"value": 1})
-                first, second = orchestrator._pool._keepers["it"]._sessions
+                first, second = orchestrator._pool._supervisors["it"]._sessions
                 first.close()
                 while first in orchestrator._pool._live:
                     await anyio.sleep(0.001)

@@ -14,9 +14,10 @@ from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCRequest, JSONRPCResponse
 
 from orchestrator import Orchestrator, Server
-from orchestrator.transport.base import Signals, object_endpoint, stdio_endpoint
+from orchestrator.transport.base import endpoint_of
 from orchestrator.transport.delivery import TICKET, Deliveries
 from orchestrator.transport.parameters import StdioParameters
+from orchestrator.transport.signals import Signals
 from orchestrator.transport.stderr import StderrTail
 from tests.real_servers import TIMEOUT_S, plan
 
@@ -65,7 +66,7 @@ async def test_a_message_of_a_program_is_reported_once() -> None:
     parameters, reports = StdioParameters(sys.executable, ["-c", source]), Reports()
     with anyio.fail_after(TIMEOUT_S):
         async with (
-            stdio_endpoint(parameters, StderrTail(), reports.signals()) as endpoint,
+            endpoint_of(parameters, reports.signals(), StderrTail()) as endpoint,
             endpoint.target as (read, write),
         ):
             await write.send(request(1, None))
@@ -77,7 +78,7 @@ async def test_a_transport_of_ones_own_reports_each_message_and_its_end_when_all
     pair, reports = Pair(), Reports()
     with anyio.fail_after(TIMEOUT_S):
         async with (
-            object_endpoint(pair.streams(), reports.signals()) as endpoint,
+            endpoint_of(pair.streams(), reports.signals(), StderrTail()) as endpoint,
             endpoint.target as (read, _),
         ):
             for number in range(2):
@@ -96,7 +97,7 @@ async def test_a_delivery_is_noted_for_its_own_request_and_nobody_else_sees_its_
     pair = Pair()
     with anyio.fail_after(TIMEOUT_S):
         async with (
-            object_endpoint(pair.streams(), Reports().signals()) as endpoint,
+            endpoint_of(pair.streams(), Reports().signals(), StderrTail()) as endpoint,
             endpoint.target as (_, write),
         ):
             with endpoint.deliveries.expect() as first, endpoint.deliveries.expect() as second:

@@ -215,8 +215,8 @@ async def test_a_result_over_the_limit_names_the_limit_and_costs_only_its_call()
     error = result["t0"].error
     assert error is not None
     assert (error.kind, error.retryable) == ("protocol_error", False)
-    assert "gave a result of 'huge' of at least 500,1" in error.message
-    assert "the limit is 100,000, and max_result_bytes of the server raises it" in error.message
+    assert 'sent a result of "huge" with at least 500,1' in error.message
+    assert "; its max_result_bytes is 100,000" in error.message
     assert error.details["bytes"] > 500_000
     assert error.details["max_result_bytes"] == 100_000
     assert "lost" not in error.details

@@ -65,7 +65,7 @@ def test_a_generation_is_in_the_order_of_the_file() -> None:
 
 @settings(deadline=None)
 @given(graphs(acyclic=False))
-def test_cycles_are_found_where_there_are_any_and_each_is_a_real_one(needs: Needs) -> None:
+def test_a_cycle_is_found_in_each_graph_that_has_one(needs: Needs) -> None:
     graph = build(needs)
     found = cycles(graph)
     assert bool(found) == has_cycle(needs)
@@ -87,7 +87,7 @@ def has_cycle(needs: Mapping[str, list[str]]) -> bool:
     return bool(left)
 
 
-def test_each_knot_is_named_by_its_shortest_cycle_through_its_first_task() -> None:
+def test_each_component_is_named_by_its_shortest_cycle_through_its_first_task() -> None:
     needs = {"d": ["c"], "a": ["c", "b"], "b": ["a"], "c": ["a"], "x": ["y"], "y": ["x"]}
     assert cycles(build(needs)) == [["a", "b", "a"], ["x", "y", "x"]]
     assert cycles(build({"a": ["c"], "b": ["a"], "c": ["b"]})) == [["a", "b", "c", "a"]]
@@ -156,7 +156,7 @@ def test_the_longest_path_goes_first(slots: int, barrier: float, flow: float) ->
     assert makespan(graph, order, durations, barrier=False, slots=slots) == flow
 
 
-def test_the_longest_path_that_ends_at_a_task_leaves_its_own_weight_out() -> None:
+def test_the_longest_path_to_a_task_excludes_its_own_weight() -> None:
     needs: dict[str, list[str]] = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
     made = build(needs)
     order = generations(made)

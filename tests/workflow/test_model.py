@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from orchestrator import Task, Workflow, WorkflowError
-from orchestrator.documents.pointer import pointer
+from orchestrator.documents.pointer import pointer, value_at
 from orchestrator.documents.suggest import nearest
+from orchestrator.documents.text import quoted
 from orchestrator.documents.validation import problems_of
 from orchestrator.errors import Problem
 from orchestrator.workflow.model import workflow_schema
@@ -48,7 +49,7 @@ def of_task(**fields: Any) -> list[str]:
 # --- making one -----------------------------------------------------------------------------
 
 
-def test_a_workflow_is_made_of_tasks_and_dicts_alike() -> None:
+def test_a_workflow_is_made_from_tasks_or_dicts() -> None:
     made = Workflow(
         name="plan",
         tasks=[
@@ -116,7 +117,7 @@ def test_the_canonical_form_has_one_name_for_each_field_and_no_defaults() -> Non
         ({"for_each": "$INPUT.x", "critical": True}, {"for_each": "$INPUT.x", "critical": True}),
     ],
 )  # fmt: skip
-def test_a_task_is_written_as_it_can_be_read_again(
+def test_a_written_task_can_be_read_again(
     fields: dict[str, Any], canonical: dict[str, Any]
 ) -> None:
     task = Task(**T, **fields)
@@ -127,7 +128,7 @@ def test_a_task_is_written_as_it_can_be_read_again(
     assert SCHEMA.is_valid({"tasks": [written]})
 
 
-def test_the_parts_of_a_task_are_made_in_python_too() -> None:
+def test_the_parts_of_a_task_can_be_made_in_python() -> None:
     task = Task(
         **T, retry=Retry(max_attempts=2), locks=[Lock(name="x")], fallback=Fallback(value=1)
     )
@@ -180,7 +181,7 @@ def test_a_hidden_file_has_a_name_too(tmp_path: Path) -> None:
         ([T], "array of 1 item"),
     ],
 )
-def test_what_is_no_object_is_no_workflow(data: Any, message: str) -> None:
+def test_a_workflow_has_to_be_an_object(data: Any, message: str) -> None:
     assert lines(data) == [f": expected object with tasks, got {message}"]
 
 
@@ -263,7 +264,7 @@ def test_what_is_no_object_is_no_workflow(data: Any, message: str) -> None:
         ),
     ],
 )
-def test_a_workflow_that_is_wrong_says_what_and_where(data: Any, expected: list[str]) -> None:
+def test_a_wrong_workflow_has_problems_with_paths(data: Any, expected: list[str]) -> None:
     assert lines(data) == expected
 
 
@@ -320,19 +321,19 @@ def test_a_workflow_that_is_wrong_says_what_and_where(data: Any, expected: list[
         ({"zzz": {}}, 'unknown field "zzz" (known fields: id, tool, arguments, depends_on,'),
     ],
 )
-def test_a_task_that_is_wrong_says_what_and_where(fields: dict[str, Any], expected: str) -> None:
+def test_a_wrong_task_has_a_problem_with_its_path(fields: dict[str, Any], expected: str) -> None:
     (found,) = of_task(**fields)
     assert expected in found
 
 
 @pytest.mark.parametrize("tool", ["", "x", ":x", "x:", "x y:z", "a:b\n"])
-def test_a_tool_is_written_server_and_tool(tool: str) -> None:
+def test_a_tool_is_written_server_colon_tool(tool: str) -> None:
     (problem,) = refused({"tasks": [{"id": "a", "tool": tool}]})
     assert 'expected "server:tool", got' in problem.message
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a\n", "é", "a[b]", "a/b", "$x"])
-def test_an_id_has_letters_digits_and_four_signs(name: str) -> None:
+def test_an_id_has_only_letters_digits_and_four_other_characters(name: str) -> None:
     (problem,) = refused({"tasks": [{"id": name, "tool": "s:t"}]})
     assert f"expected {ID}, got" in problem.message
     assert Workflow.load({"tasks": [{"id": "a-B_1.2:c", "tool": "s:t"}]}).tasks[0].id == "a-B_1.2:c"
@@ -357,7 +358,7 @@ def test_a_field_that_is_given_under_two_names_is_an_error() -> None:
     assert found[0].message.startswith('"args" and "arguments" and "params" name the same field')
 
 
-def test_all_that_is_wrong_is_said_at_once_in_the_order_of_the_file() -> None:
+def test_all_problems_are_reported_at_once_in_the_order_of_the_file() -> None:
     data = {
         "taks": 1,
         "tasks": [
@@ -380,12 +381,12 @@ def test_all_that_is_wrong_is_said_at_once_in_the_order_of_the_file() -> None:
     ]
 
 
-def test_mistakes_among_many_names_are_all_said() -> None:
+def test_problems_in_an_object_with_many_properties_are_all_reported() -> None:
     arguments = {f"k{n}": "$OUTPUT" for n in range(60)}
     assert len(of_task(arguments=arguments)) == 60
 
 
-def test_what_is_wrong_with_the_whole_file_comes_last_and_nothing_comes_twice() -> None:
+def test_problems_of_the_whole_file_come_last_and_none_is_repeated() -> None:
     whole, part = Problem("cycle", "whole"), Problem("cycle", "part", "/tasks/0/arguments/y")
     assert as_written([whole, part, whole], {"tasks": [T | {"params": {"y": 1}}]}) == [
         Problem("cycle", "part", "/tasks/0/params/y"),
@@ -427,7 +428,7 @@ def nested(depth: int) -> Any:
 
 
 @pytest.mark.parametrize("field", ["name", "schedule", "inputs", "output", "timeout_s", "x"])
-def test_what_is_nested_too_deep_is_an_error_anywhere(field: str) -> None:
+def test_deep_nesting_is_an_error_anywhere(field: str) -> None:
     for value in (nested(100_000), {"x": {"default": nested(100_000)}}):
         assert all(len(line) < 200 for line in lines({"tasks": [T], field: value}))
 
@@ -451,7 +452,7 @@ def test_a_big_workflow_is_loaded() -> None:
     assert len(Workflow.load({"tasks": tasks}).plan.generations) == 10_000
 
 
-def test_an_error_of_a_kind_nobody_thought_of_is_still_in_our_words() -> None:
+def test_an_unexpected_kind_of_pydantic_error_is_translated_too() -> None:
     class OddError(Exception):
         def errors(self, **_: object) -> list[dict[str, Any]]:
             return [{"type": "odd", "loc": ("x", 0), "msg": "Input should be odd", "input": 4}]
@@ -463,12 +464,33 @@ def test_an_error_of_a_kind_nobody_thought_of_is_still_in_our_words() -> None:
 # --- names ----------------------------------------------------------------------------------
 
 
-def test_the_nearest_names_are_found_whatever_the_case() -> None:
+def test_the_nearest_names_are_found_ignoring_case() -> None:
     known = ["fetch", "Fetch_all", "store"]
     assert nearest("FETCH", known) == ("fetch", "Fetch_all")
     assert nearest("zzz", known) == ()
     assert nearest("fetch", ["fetcher"] * 5, 1) == ("fetcher",)
     assert nearest("task4321x", [f"task{n}" for n in range(10_000)], 1) == ("task4321",)
+
+
+def test_a_pointer_leads_to_a_value() -> None:
+    document = {"a/b": [{"~": 1}]}
+    assert value_at(document, "") is document
+    assert value_at(document, "/a~1b/0/~0") == 1
+    with pytest.raises(KeyError):
+        value_at(document, "/c")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a", '"a"'),
+        ('it\'s "it"', '"it\'s \\"it\\""'),
+        ("\n\u200b\ud800", r'"\n\u200b\ud800"'),
+        ("x" * 99, f'"{"x" * 77}..."'),
+    ],
+)
+def test_a_name_is_quoted_with_every_character_visible(text: str, shown: str) -> None:
+    assert quoted(text) == shown
 
 
 def test_a_pointer_escapes_its_tokens() -> None:
@@ -542,7 +564,7 @@ workflow_dicts = st.fixed_dictionaries(
 
 @settings(deadline=None)
 @given(workflow_dicts)
-def test_what_is_loaded_the_schema_accepts_and_the_canonical_form_loads_again(
+def test_the_schema_accepts_what_loads_and_the_canonical_form_loads_again(
     data: dict[str, Any],
 ) -> None:
     with contextlib.suppress(WorkflowError):
@@ -582,7 +604,7 @@ def test_any_data_is_a_workflow_or_a_workflow_error(data: Any, tasks: list[Any])
         assert all("Input should" not in problem.message for problem in problems)
 
 
-def test_the_broken_plans_of_models_are_refused_and_say_why() -> None:
+def test_broken_plans_written_by_models_are_refused_with_the_reason() -> None:
     if not CASES.exists():
         pytest.skip(f"the shared cases are not at {CASES}")
     for case in map(json.loads, CASES.read_text().splitlines()):

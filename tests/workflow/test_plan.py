@@ -1,4 +1,4 @@
-"""What can be known to be wrong before a server is asked is found, all at once and in its place."""
+"""Compiling a workflow: every problem at once with its path; and the plan that comes out."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_every_kind_of_reference_makes_a_dependency() -> None:
         assert compiled.dependencies == {"b": {"a": None}, "a": {}}
 
 
-def test_an_unknown_task_is_answered_with_the_nearest() -> None:
+def test_an_unknown_task_is_reported_with_the_nearest() -> None:
     found = problems(
         task("fetch", x=["$OUTPUT[fech].y", "${OUTPUT[zzz]}"]),
         task("b", "fetsh"),
@@ -84,7 +84,7 @@ def test_an_unknown_task_is_answered_with_the_nearest() -> None:
     assert found[2].message == 'unknown task "fetsh"'
 
 
-def test_an_unknown_input_is_answered_with_the_nearest() -> None:
+def test_an_unknown_input_is_reported_with_the_nearest() -> None:
     problem = the_problem(task("a", x="$INPUT.citi"), inputs={"city": {}})
     assert (problem.code, problem.alternatives) == ("unknown_input", ("city",))
     assert the_problem(task("a", x="$INPUT.x")).hint == "the workflow has no inputs"
@@ -106,7 +106,7 @@ def test_a_cycle_is_named_in_full() -> None:
     assert problem.message == "dependency cycle: a -> b -> c -> a"
 
 
-def test_an_id_is_taken_once() -> None:
+def test_an_id_can_be_used_once() -> None:
     problem = the_problem(task("a"), task("b"), task("a", x="$OUTPUT[b]"))
     assert (problem.code, problem.path) == ("duplicate_id", "/tasks/2/id")
     assert problem.message == 'duplicate id "a", already used by task number 1'
@@ -123,13 +123,13 @@ def test_an_id_is_taken_once() -> None:
         ("${x}", "malformed_reference"),
     ],
 )
-def test_what_means_nothing_here_is_a_problem(text: str, code: str) -> None:
+def test_a_reference_that_is_not_readable_here_is_a_problem(text: str, code: str) -> None:
     inside, outside = problems(task("a", k={"~/x": [text]}), output=[text])
     assert (inside.code, inside.path, inside.task) == (code, "/tasks/0/arguments/k/~0~1x/0", "a")
     assert (outside.code, outside.path, outside.task) == (code, "/output/0", None)
 
 
-def test_what_no_json_file_can_hold_is_a_problem() -> None:
+def test_a_value_that_is_not_json_is_a_problem() -> None:
     found = problems(
         task("a", x={1, 2}), name="\ud800", inputs={"n": {"default": float("nan")}}, output=(1,)
     )
@@ -141,7 +141,7 @@ def test_what_no_json_file_can_hold_is_a_problem() -> None:
     }
 
 
-def test_the_schemas_of_the_inputs_are_compiled() -> None:
+def test_the_schemas_of_the_inputs_are_checked() -> None:
     inputs = {"a": {"type": "strin"}, "b": {"type": "integer", "default": "1"}, "c": 5, "d": True}
     assert [(p.code, p.path) for p in problems(inputs=inputs)] == [
         ("wrong_schema", "/inputs/a/type"),
@@ -169,7 +169,7 @@ def test_only_the_first_unknown_names_are_compared_with_all_the_others() -> None
         [{"id": "a", "arguments": {1: {2: "$OUTPUT"}}}],
     ],
 )
-def test_data_that_is_wrong_in_any_way_raises_nothing(tasks: Any) -> None:
+def test_compiling_wrong_data_raises_nothing(tasks: Any) -> None:
     for extra in ({}, {"inputs": 5}, {"inputs": {5: 5}}, {"output": {5: "$OUTPUT"}, "name": [1]}):
         compiled, found = compile_workflow({"tasks": tasks, **extra})
         assert compiled.graph is not None
@@ -192,7 +192,7 @@ wild = st.recursive(
 
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["tasks", "inputs", "output", "name"]), wild))
-def test_no_data_breaks_the_checking(data: dict[str, Any]) -> None:
+def test_compiling_any_data_raises_nothing(data: dict[str, Any]) -> None:
     compiled, found = compile_workflow(data)
     if not found and not any(compiled.dependencies.values()):
         assert make_plan([], compiled).tasks == {}
@@ -204,7 +204,7 @@ def policies(**fields: Any) -> list[tuple[str, str]]:
     return [(problem.code, problem.path.removeprefix("/tasks/0/")) for problem in found]
 
 
-def test_what_policies_refer_to_makes_dependencies() -> None:
+def test_references_in_policies_make_dependencies() -> None:
     plan = Workflow.load(
         {
             "tasks": [
@@ -229,7 +229,7 @@ def test_what_policies_refer_to_makes_dependencies() -> None:
     ]
 
 
-def test_an_item_is_there_in_arguments_and_locks_of_a_for_each_and_nowhere_else() -> None:
+def test_an_item_is_readable_only_in_arguments_and_locks_of_a_for_each() -> None:
     each = {"for_each": [1], "arguments": {"x": "$ITEM"}, "locks": ["$INDEX"]}
     assert policies(**each) == []
     assert policies(**{**each, "for_each": None}) == [
@@ -244,13 +244,13 @@ def test_an_item_is_there_in_arguments_and_locks_of_a_for_each_and_nowhere_else(
     assert policies(for_each=["$ITEM"]) == [("no_item_here", "for_each/0")]
 
 
-def test_the_error_is_there_in_a_fallback_and_nowhere_else() -> None:
+def test_the_error_is_readable_only_in_a_fallback() -> None:
     assert policies(fallback={"tool": "s:t", "arguments": {"why": "${ERROR.message}"}}) == []
     assert policies(when="ERROR.kind == 'timeout'") == [("no_error_here", "when")]
 
 
 @pytest.mark.parametrize("each", ["text", "x$OUTPUT[b]y", ""])
-def test_a_for_each_over_text_is_refused(each: str) -> None:
+def test_a_for_each_over_a_string_is_refused(each: str) -> None:
     assert policies(for_each=each) == [("wrong_type", "for_each")]
 
 
@@ -271,7 +271,7 @@ def test_malformed_references_are_found_in_every_policy() -> None:
     ]
 
 
-def test_what_asks_for_nothing_costs_nothing() -> None:
+def test_a_task_without_policies_shares_the_plain_ones() -> None:
     plan = Workflow.load({"tasks": [task("a"), {**task("b"), "run_if": "all_done"}]}).plan
     assert plan.tasks["a"].policies is PLAIN
     assert plan.tasks["b"].policies.run_if == "all_done"

@@ -1,4 +1,4 @@
-"""Behind a mistake the check goes on: what else is wrong is told at once, and no more than that."""
+"""Checking goes on after a mistake: other problems are reported too, consequences are not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def problems(data: dict[str, Any]) -> Any:
 
 
 @pytest.mark.anyio
-async def test_what_is_wrong_in_the_file_does_not_hide_what_is_wrong_with_the_tools() -> None:
+async def test_mistakes_in_the_file_do_not_hide_mistakes_with_the_tools() -> None:
     task = {
         "id": "b",
         "tool": "weather:forecast",
@@ -78,7 +78,7 @@ MISTAKES: list[dict[str, Any]] = [
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("mistake", MISTAKES)
-async def test_behind_any_mistake_the_other_tasks_are_checked(mistake: dict[str, Any]) -> None:
+async def test_the_other_tasks_are_checked_despite_a_mistake(mistake: dict[str, Any]) -> None:
     other = WRONG | {"depends_on": [mistake["id"]]} if mistake.get("id") == "b" else WRONG
     data = {"tasks": [SEARCH, mistake, other], "inputs": {"n": {"type": "integer", "default": 1}}}
     async with Orchestrator({"news": news.server}) as orchestrator:
@@ -94,14 +94,14 @@ async def test_behind_any_mistake_the_other_tasks_are_checked(mistake: dict[str,
 
 
 @pytest.mark.anyio
-async def test_a_server_that_did_not_start_is_told_of_behind_a_mistake_too() -> None:
+async def test_a_server_that_did_not_start_is_reported_despite_a_mistake() -> None:
     task = {"id": "b", "tool": "gone:tool", "timeout": 5}
     async with Orchestrator({"gone": Server(command="no-such-program")}) as orchestrator:
         found = await orchestrator.findings({"tasks": [task]})
     assert [p.code for p in found] == ["unknown_field", "server_unavailable"]
 
 
-def test_any_two_mistakes_are_survived() -> None:
+def test_recovery_works_after_any_two_mistakes() -> None:
     for first in MISTAKES:
         for second in MISTAKES:
             data = {"tasks": [SEARCH, first, second | {"args": 5}, WRONG], "output": "${"}
@@ -120,7 +120,7 @@ def test_mistakes_in_inputs_and_at_the_top_are_cut_out() -> None:
     assert data["inputs"] == inputs
 
 
-def test_of_what_is_no_workflow_nothing_is_left() -> None:
+def test_nothing_is_recovered_from_what_is_not_a_workflow() -> None:
     assert recover([], []) is None
     assert recover({"tasks": 5}, []) is None
     assert recover({"tasks": []}, problems({"tasks": []})) is None

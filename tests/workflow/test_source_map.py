@@ -1,4 +1,4 @@
-"""The line and the column of a finding in its file, in JSON and in YAML."""
+"""The line and column of a problem in its file, in JSON and in YAML."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_place_in_yaml_is_found(path: str, expected: tuple[int, int, str]) -> 
     assert place(YAML, path, yaml=True) == expected
 
 
-def test_the_name_is_meant_where_the_name_is_wrong() -> None:
+def test_a_wrong_property_name_is_underlined_itself() -> None:
     assert place(JSON, "/tasks/1/argumets", "unknown_field") == (5, 33, '"argumets"')
     assert place(JSON, "/tasks/0/args/天気", "missing_input") == (3, 81, '"天気"')
     assert place(YAML, "/tasks/0/args", "doubled_field", yaml=True) == (5, 5, "args")
@@ -123,15 +123,15 @@ def test_a_reference_in_a_longer_string_is_underlined_alone() -> None:
         ("17", "$OUTPUT[b]", "17"),
     ],
 )
-def test_a_piece_is_found_behind_the_escapes_of_json(raw: str, piece: str, shown: str) -> None:
+def test_a_piece_is_found_despite_json_escapes(raw: str, piece: str, shown: str) -> None:
     assert place(f'{{"tasks": {raw}}}', "/tasks", piece=piece)[2] == shown
 
 
-def test_the_escapes_of_yaml_alone_are_read_over() -> None:
+def test_escapes_that_only_yaml_has_are_skipped() -> None:
     assert within(r'"\x41 \" $A"', Span(0, 12), '" $A') == Span(6, 11)
 
 
-def test_a_piece_may_stand_in_the_name_of_a_member() -> None:
+def test_a_piece_can_be_in_a_property_name() -> None:
     text = '{"output": {"a $OUTPUT[b]": 1}}'
     path = pointer("output", "a $OUTPUT[b]")
     assert place(text, path, piece="$OUTPUT[b]") == (1, 16, "$OUTPUT[b]")
@@ -159,7 +159,7 @@ def everything_in(value: Any, *path: str | int) -> Iterator[tuple[str, Any]]:
 
 @settings(deadline=None)
 @given(values, st.sampled_from([None, 1, "\t"]), st.booleans())
-def test_what_stands_at_the_place_of_a_value_is_that_value(
+def test_the_text_at_the_place_of_a_value_is_that_value(
     value: Any, indent: Any, escaped: bool
 ) -> None:
     text = "\n " + json.dumps(value, indent=indent, ensure_ascii=escaped)
@@ -174,7 +174,7 @@ def test_what_stands_at_the_place_of_a_value_is_that_value(
 
 @settings(deadline=None)
 @given(values)
-def test_a_value_in_yaml_is_where_it_is_in_json(value: Any) -> None:
+def test_json_values_have_the_same_places_when_read_as_yaml(value: Any) -> None:
     text = json.dumps(value)
     json_root, yaml_root = json_tree(text), yaml_tree(text)
     assert yaml_root is not None
@@ -184,7 +184,7 @@ def test_a_value_in_yaml_is_where_it_is_in_json(value: Any) -> None:
         assert node.span == lookup(json_root, steps(path))[0].span
 
 
-def test_a_container_is_looked_through_once_and_only_when_something_is_in_it(
+def test_a_container_is_scanned_once_and_only_when_needed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scanned: list[int] = []
@@ -204,7 +204,7 @@ def test_a_container_is_looked_through_once_and_only_when_something_is_in_it(
     assert len(scanned) == 2 + 200 * 3
 
 
-def test_what_is_nested_deep_has_a_place(tmp_path: Path) -> None:
+def test_a_deeply_nested_value_has_a_place(tmp_path: Path) -> None:
     text = '{"tasks": [' + "[" * 50_000 + "]" * 50_000 + '], "x": 1}'
     assert place(text, "/x") == (1, 100_020, "1")
     assert place(text, "/tasks/0") == (1, 12, "[" * 50_000 + "]" * 50_000)
@@ -246,7 +246,7 @@ def test_problems_come_in_the_order_of_the_file_and_those_without_a_place_last(
     ]
 
 
-def test_names_of_the_canonical_form_become_those_of_the_file(tmp_path: Path) -> None:
+def test_canonical_names_become_those_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     path.write_text(JSON)
     operation = replace_op("/tasks/0/arguments/天気", "x")
@@ -278,7 +278,7 @@ def test_a_written_path_stays_as_it_is() -> None:
         assert with_written_names(Problem("cycle", "", given_path), names_of).path == expected
 
 
-def test_a_file_that_is_gone_broken_or_empty_has_no_places(tmp_path: Path) -> None:
+def test_a_missing_broken_or_empty_file_has_no_places(tmp_path: Path) -> None:
     problem = Problem("wrong_value", "", "/tasks/0")
     assert located([problem], tmp_path / "gone.json") == [problem]
     assert located([], tmp_path / "gone.json") == []
@@ -295,7 +295,7 @@ def test_a_file_that_is_gone_broken_or_empty_has_no_places(tmp_path: Path) -> No
         spans._end_of_deep("[[", 0)
 
 
-def test_what_is_no_document_is_underlined_where_it_breaks() -> None:
+def test_a_malformed_document_is_underlined_where_it_breaks() -> None:
     source = Source('{"a": 1,\n "a": [tru]}')
     for (line, column), length in {(2, 2): 3, (2, 8): 3, (9, 1): 1}.items():
         problem = Problem("malformed_document", "", line=line, column=column)

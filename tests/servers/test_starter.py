@@ -1,19 +1,16 @@
-"""Programs that are started before the SDK is imported, and the import."""
+"""Programs that are started before the SDK is imported."""
 
 from __future__ import annotations
-
-import gc
 
 import anyio
 import pytest
 
 from orchestrator import Orchestrator, Server
-from orchestrator.servers.loading import connection_class, uncollected
 from orchestrator.servers.parameters import parameters_of
 from orchestrator.servers.session import Session
 from orchestrator.transport.parameters import StdioParameters
 from orchestrator.transport.process import start
-from tests.real_servers import TIMEOUT_S, alive, faulty, pid_of, plan
+from tests.real_servers import TIMEOUT_S, Deaf, alive, faulty, pid_of, plan
 
 pytestmark = pytest.mark.anyio
 
@@ -23,8 +20,7 @@ ECHO = ("it:echo", {"value": 1})
 @pytest.fixture
 def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the SDK had not been imported yet."""
-    monkeypatch.setattr("orchestrator.servers.pool.is_loaded", lambda: False)
-    monkeypatch.setattr("orchestrator.servers.loading.is_loaded", lambda: False)
+    monkeypatch.setattr("orchestrator.servers.starter._sdk_is_loaded", lambda: False)
 
 
 @pytest.mark.usefixtures("unloaded")
@@ -39,7 +35,7 @@ async def test_the_program_that_was_started_before_is_the_servers(
         pids.append(started.process.pid)
         return started
 
-    monkeypatch.setattr("orchestrator.servers.pool.start", noted)
+    monkeypatch.setattr("orchestrator.servers.starter.start", noted)
     with anyio.fail_after(TIMEOUT_S):
         async with Orchestrator({"it": faulty(*options, "--stderr", "hi")}) as orchestrator:
             assert (await orchestrator.run(plan(ECHO)))["t0"].output == {"value": 1}
@@ -56,7 +52,7 @@ async def test_a_program_that_cannot_be_started_before_says_what_it_always_says(
             result = await orchestrator.run(plan(ECHO))
     error = result["t0"].error
     assert error is not None
-    assert "did not start: there is no program or directory '/nonexistent" in error.message
+    assert 'did not start: no such program or directory "/nonexistent' in error.message
 
 
 def program(server: Server) -> StdioParameters:
@@ -69,9 +65,9 @@ async def test_a_program_whose_session_is_not_wanted_any_more_is_ended() -> None
     server = faulty().model_copy(update={"name": "it"})
     with anyio.fail_after(TIMEOUT_S):
         started = await start(program(server))
-        connection = Session(server, started=started)
-        connection.close()
-        await connection.own()
+        session = Session(server, Deaf(), started)
+        session.close()
+        await session.own()
     assert not alive(started.process.pid)
 
 
@@ -79,19 +75,9 @@ async def test_a_program_is_killed_before_its_session_has_begun_to_open() -> Non
     server = faulty("--ignore-eof", "--ignore-sigterm").model_copy(update={"name": "it"})
     with anyio.fail_after(TIMEOUT_S):
         started = await start(program(server))
-        connection = Session(server, started=started)
-        connection.kill()
+        session = Session(server, Deaf(), started)
+        session.kill()
         while started.process.returncode is None:
             await anyio.sleep(0.001)
-        connection.close()
-        await connection.own()
-
-
-def test_the_garbage_collector_is_as_it_was_after_an_import() -> None:
-    assert connection_class() is Session
-    with uncollected():
-        assert not gc.isenabled()
-        with uncollected():
-            assert not gc.isenabled()
-        assert not gc.isenabled()
-    assert gc.isenabled()
+        session.close()
+        await session.own()

@@ -1,0 +1,160 @@
+"""A peer's program that runs, and a fresh process for a cold start."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from benchmarks import scenarios
+from benchmarks.peer_programs.conversation import WrongResultError, check
+from benchmarks.peers.jobs import Job
+
+# What says nothing for so long has failed.
+LIMIT_S = 600.0
+CLOSE_LIMIT_S = 30.0
+
+Sample = Mapping[str, float]
+"""A repetition: `ms`, `cpu_ms`, and `rss_mb` unless it was a cold start."""
+
+
+class PeerFailedError(Exception):
+    """A program ended, said nothing that can be read, or gave a wrong result; in one line."""
+
+
+class Program:
+    """A peer's program that runs, with its servers open.
+
+    Raises:
+        PeerFailedError: It does not get ready.
+    """
+
+    def __init__(self, command: Sequence[str], variables: Mapping[str, str]) -> None:
+        self._stderr = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            cwd=scenarios.HERE,
+            env=dict(variables),
+            start_new_session=True,
+            text=True,
+        )
+        try:
+            self._ask("")
+        except PeerFailedError:
+            self.close()
+            raise
+
+    def do(self, job: Job) -> Sample:
+        """One repetition of a job.
+
+        Raises:
+            PeerFailedError: It did not answer, or with an error.
+        """
+        return self._ask(json.dumps({"do": job.name}) + "\n")
+
+    def _ask(self, line: str) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        # A late answer would be taken for that to the next question: the program is killed.
+        timer = threading.Timer(LIMIT_S, self._kill)
+        timer.start()
+        try:
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
+            said = self._process.stdout.readline()
+        except BrokenPipeError:
+            said = ""
+        finally:
+            timer.cancel()
+        if not said:
+            self._stderr.seek(0)
+            raise PeerFailedError(f"it ended: {last_line(self._stderr.read())}")
+        return read(said)
+
+    def _kill(self) -> None:
+        """Kill the program and what it started itself, such as a server of Prefect."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Close its stdin, and kill it if it does not exit."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(CLOSE_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._kill()
+            self._process.wait()
+        self._process.stdout.close()
+        self._stderr.close()
+
+
+def read(line: str) -> dict[str, Any]:
+    """The JSON object that a program printed.
+
+    Raises:
+        PeerFailedError: It is none, or it is an error.
+    """
+    try:
+        message = json.loads(line)
+    except ValueError:
+        message = None
+    if not isinstance(message, dict):
+        raise PeerFailedError(f"it said {line[:80]!r}, which is no JSON object")
+    if message.get("error"):
+        raise PeerFailedError(str(message["error"]))
+    return message
+
+
+def last_line(said: str) -> str:
+    """The last line that is not empty."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "without a word"
+
+
+def cold(command: Sequence[str], variables: Mapping[str, str], job: Job) -> Sample:
+    """A process from its start to its exit; CPU is that of all processes that it waited for.
+
+    Raises:
+        PeerFailedError: It failed, or printed a wrong result.
+    """
+    before, began_at = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    try:
+        ended = subprocess.run(
+            command,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            cwd=scenarios.HERE,
+            env=dict(variables),
+            timeout=LIMIT_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise PeerFailedError(f"it did not end in {LIMIT_S:g} s") from None
+    ms, used = (time.perf_counter() - began_at) * 1000, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if ended.returncode:
+        raise PeerFailedError(f"exit code {ended.returncode}: {last_line(ended.stderr)}")
+    printed = read(ended.stdout)
+    values = printed.get("values")
+    if values is None:  # the result document of `orchestrator run`
+        values = {name: task.get("output") for name, task in printed["tasks"].items()}
+    try:
+        check(job.calls, values)
+    except WrongResultError as error:
+        raise PeerFailedError(str(error)) from None
+    cpu_s = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    return {"ms": ms, "cpu_ms": cpu_s * 1000}
