@@ -198,15 +198,11 @@ def _plan_table(forecast: Forecast, width: int) -> Table:
     dependencies = ("depends on",) if width >= MIDDLE else ()
     table = _table("gen", "", "task", "tool", "calls", "effects", *dependencies)
     tasks = forecast.tasks.values()
-    for column, names in (
-        (table.columns[2], [task.task.id for task in tasks]),
-        (table.columns[3], [task.task.target for task in tasks]),
-    ):
-        column.no_wrap = max(map(len, names)) <= width * NAMES_SHARE
-    for index in (0, 1, 4, 5):
-        table.columns[index].no_wrap = True
-    for index in (0, 4):
-        table.columns[index].justify = "right"
+    gen, mark, task, tool, calls, effects, *_ = table.columns
+    task.no_wrap = max(len(each.task.id) for each in tasks) <= width * NAMES_SHARE
+    tool.no_wrap = max(len(each.task.target) for each in tasks) <= width * NAMES_SHARE
+    gen.no_wrap = mark.no_wrap = calls.no_wrap = effects.no_wrap = True
+    gen.justify = calls.justify = "right"
     return table
 
 

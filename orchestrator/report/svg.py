@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from html import escape
+from itertools import pairwise
 
 from orchestrator.expressions.templates import written
 from orchestrator.report.forecast import Forecast, TaskForecast
@@ -41,7 +42,6 @@ KINDS = {
     "may": ("possibly destructive", "#fbeee6", "#b3261e", "#33231c", "#f28b82"),
     "unknown": ("unknown tool", "#eceef1", "#6b7280", "#2a2e35", "#9aa3b0"),
 }
-_KINDS = tuple(KINDS.items())
 LIGHT = """\
 text { font-family: ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace; fill: #16181d }
 .name { font-size: 15px; font-weight: bold }
@@ -80,7 +80,8 @@ def svg(forecast: Forecast) -> str:
     legend = list(_legend(forecast))
     name, brief = _shorten(forecast.workflow.name, 80), summary(forecast)
     widest = max(HEADING_LETTER * _letters(name), SMALL_LETTER * _letters(brief))
-    width = max(layout.width, widest, _legend_width(legend)) + 2 * MARGIN
+    legend_width = sum(46 + SMALL_LETTER * len(text) for _, text in legend)
+    width = max(layout.width, widest, legend_width) + 2 * MARGIN
     below = TOP + layout.height + LEGEND_HEIGHT
     return "\n".join(
         [
@@ -102,18 +103,18 @@ def svg(forecast: Forecast) -> str:
 
 
 def _style() -> str:
-    light = "\n".join(
-        f".{kind} {{ fill: {fill}; stroke: {line} }}" for kind, (_, fill, line, *_) in _KINDS
-    )
-    dark = "\n".join(
-        f".{kind} {{ fill: {fill}; stroke: {line} }}" for kind, (*_, fill, line) in _KINDS
-    )
-    rules = f"{LIGHT}{light}\n@media (prefers-color-scheme: dark) {{\n{DARK}{dark}\n}}"
-    return f"<style>\n{rules}\n</style>"
+    light = (_rule(kind, fill, line) for kind, (_, fill, line, *_) in KINDS.items())
+    dark = (_rule(kind, fill, line) for kind, (*_, fill, line) in KINDS.items())
+    dark_rules = f"@media (prefers-color-scheme: dark) {{\n{DARK}{''.join(dark)}}}"
+    return f"<style>\n{LIGHT}{''.join(light)}{dark_rules}\n</style>"
+
+
+def _rule(kind: str, fill: str, line: str) -> str:
+    return f".{kind} {{ fill: {fill}; stroke: {line} }}\n"
 
 
 def _edges(forecast: Forecast, layout: Layout) -> Iterator[str]:
-    path = set(zip(forecast.critical_path, forecast.critical_path[1:], strict=False))
+    path = set(pairwise(forecast.critical_path))
     # The critical path is drawn last, on top of all others.
     for needed, task, points in sorted(layout.edges, key=lambda edge: edge[:2] in path):
         kind = " path" if (needed, task) in path else ""
@@ -190,16 +191,12 @@ def _width(task: TaskForecast, flat: bool) -> float:
 def _legend(forecast: Forecast) -> Iterator[tuple[str, str]]:
     """The classes in the picture, and what they mean."""
     there = {task.risk for task in forecast.tasks.values()}
-    yield from ((kind, text) for kind, (text, *_) in _KINDS if kind in there)
+    yield from ((kind, text) for kind, (text, *_) in KINDS.items() if kind in there)
     if any(task.task.policies.for_each is not None for task in forecast.tasks.values()):
         yield "stack", "one call per item"
     if any(task.is_open for task in forecast.tasks.values()):
         yield "open", "open-world"
     yield "path", "critical path"
-
-
-def _legend_width(legend: Iterable[tuple[str, str]]) -> float:
-    return sum(46 + SMALL_LETTER * len(text) for _, text in legend)
 
 
 def _legend_lines(legend: Iterable[tuple[str, str]], y: float) -> Iterator[str]:

@@ -67,6 +67,12 @@ SILENT = ServerFault("server_unavailable", "stopped answering")
 LOST = {"lost": True}
 
 
+def too_slow(limit_s: float) -> ServerFault:
+    """A server that did not answer within its start timeout."""
+    what = f"did not start: it did not answer within {limit_s:g} s"
+    return ServerFault("server_unavailable", what, {"start_timeout_s": limit_s})
+
+
 def call_error(fault: ServerFault, server: Server, output: StderrTail) -> CallError:
     """The error that names the server, how it is reached and what it wrote last."""
     message = f"server {quoted(server.name)} {fault.what}"

@@ -1,7 +1,6 @@
 """One session with one server, owned by one task from its first byte to its last.
 
-The SDK's exceptions end here. A call raises a `CallError` that names the server, how it is reached
-and what it wrote last.
+The SDK's exceptions end here: a call raises only `CallError`.
 """
 
 from __future__ import annotations
@@ -19,33 +18,12 @@ from orchestrator.calls.call import Call, OnProgress
 from orchestrator.errors import CallError, TaskError
 from orchestrator.schema.tool import Tool
 from orchestrator.schema.violations import check_output
+from orchestrator.servers import sdk_client, sdk_errors
 from orchestrator.servers.config import Server
 from orchestrator.servers.elicitation import call_tool
 from orchestrator.servers.health import HealthMonitor
 from orchestrator.servers.parameters import parameters_of
-from orchestrator.servers.sdk_client import (
-    changes_of,
-    client_of,
-    list_tools,
-    modes_of,
-    not_json,
-    relayed_progress,
-    tool_request,
-)
-from orchestrator.servers.sdk_errors import (
-    ENDED,
-    NOT_OPEN,
-    SILENT,
-    WAS_CLOSED,
-    ServerFault,
-    call_error,
-    fault_of,
-    fault_of_result,
-    fault_of_session,
-    is_closed,
-    raised,
-    redacted,
-)
+from orchestrator.servers.sdk_errors import WAS_CLOSED, ServerFault, raised
 from orchestrator.servers.sdk_results import json_value, output_of
 from orchestrator.transport.base import endpoint_of
 from orchestrator.transport.delivery import Deliveries, NotExecutedError
@@ -56,10 +34,8 @@ from orchestrator.transport.stderr import StderrTail
 if TYPE_CHECKING:
     from orchestrator.transport.http_client import HttpConnections
 
-# For a session to say goodbye. Programs get their own time: see `orchestrator.transport.process`.
-CLOSE_S = 3.0
-# Between a call that fails with its connection and the end of that connection.
-END_S = 1.0
+CLOSE_S = 3.0  # for a session to say goodbye; the end of its program takes its own time
+END_S = 1.0  # between a call that fails with its connection and the end of that connection
 
 
 class Listener(Protocol):
@@ -76,9 +52,7 @@ class Listener(Protocol):
 
 
 class Session:
-    """A session with a server.
-
-    `own` opens and closes it, in a task of its own; meanwhile any task may `call`.
+    """A session with a server: one task runs `own`, which opens and closes it; any task may `call`.
 
     Args:
         server: Its server.
@@ -144,7 +118,7 @@ class Session:
         fault = WAS_CLOSED
         try:
             with self._scope:
-                for mode in modes_of(self.server):
+                for mode in sdk_client.modes_of(self.server):
                     fault = await self._hold(mode)
                     if self._session is not None or self._closing:
                         break
@@ -176,9 +150,7 @@ class Session:
 
     def give_up(self) -> None:
         """Close it for not having started in time."""
-        limit_s = self.server.start_timeout_s
-        what = f"did not start: it did not answer within {limit_s:g} s"
-        self.close(ServerFault("server_unavailable", what, {"start_timeout_s": limit_s}))
+        self.close(sdk_errors.too_slow(self.server.start_timeout_s))
 
     async def _hold(self, mode: str) -> ServerFault:
         """Open the session, wait for its end, and return why it ended."""
@@ -189,8 +161,10 @@ class Session:
         try:
             async with endpoint_of(target, signals, self._tail, started, self._http) as endpoint:
                 self._kill, self._deliveries = endpoint.kill, endpoint.deliveries
-                callbacks = (self._on_log, self._on_message)
-                async with client_of(endpoint.target, self.server, mode, *callbacks) as client:
+                client = sdk_client.client_of(
+                    endpoint.target, self.server, mode, self._on_log, self._on_message
+                )
+                async with client:
                     await self._use(client)
         except Exception as error:
             await self._tail.finish()
@@ -199,16 +173,16 @@ class Session:
 
     async def _use(self, client: Client) -> None:
         try:
-            self._take(await list_tools(client.session, self.server.name))
+            self._take(await sdk_client.list_tools(client.session, self.server.name))
             self.protocol = client.protocol_version
             self.began_at = anyio.current_time()
             self._session = client.session
             self._started.set()
-            await self._monitor.watch(client.session, changes_of(client), self._over)
+            await self._monitor.watch(client.session, sdk_client.changes_of(client), self._over)
             self._scope.deadline = anyio.current_time() + CLOSE_S
             if not self._closing:
                 await self._tail.finish()
-                self._fail(ENDED)
+                self._fail(sdk_errors.ENDED)
         finally:
             self._over.set()
 
@@ -232,12 +206,12 @@ class Session:
         self._by_name = {tool.name: tool for tool in tools}
 
     def _on_silence(self) -> None:
-        self._fail(SILENT)
+        self._fail(sdk_errors.SILENT)
         self.kill()
         self._over.set()
 
     def _broken(self, error: Exception) -> ServerFault:
-        return fault_of_session(error, "failed" if self._session else "did not start")
+        return sdk_errors.fault_of_session(error, "failed" if self._session else "did not start")
 
     def _fail(self, fault: ServerFault) -> None:
         """Note why the session is of no use any more; the first reason stands."""
@@ -264,7 +238,7 @@ class Session:
         self.served = True
         self.in_flight += 1
         try:
-            return await self._call(self._session, call, on_progress)
+            return await self._call(call, on_progress)
         except anyio.get_cancelled_exc_class():
             if heard == self._monitor.heard:
                 self._monitor.probe_soon()
@@ -274,16 +248,15 @@ class Session:
             if self.failure is not None and not self.in_flight:
                 self._over.set()
 
-    async def _call(
-        self, session: ClientSession, call: Call, on_progress: OnProgress | None
-    ) -> Any:
-        tool, server = call.tool, self.server
+    async def _call(self, call: Call, on_progress: OnProgress | None) -> Any:
+        tool, server, session = call.tool, self.server, self._session
+        assert session is not None
         with (
             self._deliveries.expect() as delivery,
-            relayed_progress(on_progress, server.redact) as progress,
+            sdk_client.relayed_progress(on_progress, server.redact) as progress,
         ):
             try:
-                request = tool_request(tool, call.arguments, delivery.meta)
+                request = sdk_client.tool_request(tool, call.arguments, delivery.meta)
                 # Not client.call_tool: it would check the output schema by itself, and lose the
                 # result if it does not fit.
                 result = await call_tool(session, request, server, progress)
@@ -291,35 +264,32 @@ class Session:
             except MCPError as error:
                 raise await self._translated(error, tool, delivery.written) from None
             except ValidationError as error:
-                raise self._error(fault_of_result(error, tool)) from None
+                raise self._error(sdk_errors.fault_of_result(error, tool)) from None
             except ValueError as error:  # nested deeper than the SDK can write
-                raise not_json(tool, error) from None
+                raise sdk_client.not_json(tool, error) from None
             except CallError as error:
-                raise redacted(error.error, server) from None
+                raise sdk_errors.redacted(error.error, server) from None
         if (described := self._by_name.get(tool)) is not None:  # as the server describes it now
             check_output(described, output, server.redact)
         return output
 
     def unavailable(self) -> CallError:
         """The error of a call that cannot be made."""
-        return raised(self.failure or self._error(NOT_OPEN).error)
+        return raised(self.failure or self._error(sdk_errors.NOT_OPEN).error)
 
     async def _ended(self, *, lost: bool) -> CallError:
-        """The error of a call when the session has ended, once the owner knows why.
-
-        A call that was sent is lost: nobody knows whether it was executed.
-        """
+        """The error of a call whose session has ended; of a lost one, the outcome is unknown."""
         await self._failed.wait()
         error = self.unavailable().error
         return raised(error, lost=True) if lost else raised(error, NotExecutedError)
 
     async def _translated(self, error: MCPError, tool: str, written: bool) -> CallError:
-        if is_closed(error):
+        if sdk_errors.is_closed(error):
             with anyio.move_on_after(END_S):
                 await self._over.wait()
             if self._over.is_set():
                 return await self._ended(lost=written)
-        fault = fault_of(error, tool)
+        fault = sdk_errors.fault_of(error, tool)
         self.doubtful = self.doubtful or fault.doubtful
         if fault.ends:  # for new calls; those in flight get answers of their own, then it is closed
             self._fail(fault)
@@ -327,4 +297,4 @@ class Session:
         return self._error(fault)
 
     def _error(self, fault: ServerFault) -> CallError:
-        return call_error(fault, self.server, self._tail)
+        return sdk_errors.call_error(fault, self.server, self._tail)

@@ -1,7 +1,4 @@
-"""Lines out of a stream of bytes, in linear time; one that is too long is measured, not kept.
-
-The rule of this file: pure functions and values; it reads nothing by itself.
-"""
+"""Splits a stream of bytes into lines, in linear time; a line that is too long is not kept."""
 
 from __future__ import annotations
 
@@ -12,12 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-# Under this name a JSON-RPC error of ours says what a message measured, and what the limit is.
+# The key in the data of our JSON-RPC errors for the size of a message and the limit.
 TOO_LARGE = "orchestrator.too_large"
-# The same for what happened over HTTP; and the code of those errors that are ours altogether.
+# The key for what happened over HTTP, and the code of errors that the server did not send.
 HTTP_FACTS = "orchestrator.transport.http"
 HTTP_ERROR = -32000
-# How much of a message that is too long is kept at either end: enough to see what it answers.
+# How much of a message that is too long is kept at either end: enough to find its id.
 KEPT_BYTES = 4096
 
 _VERSION = rb'"jsonrpc"\s*:\s*"2\.0"'
@@ -32,8 +29,8 @@ class TooLong:
     """A line that was longer than the limit.
 
     Attributes:
-        size: How long it was, bytes.
-        head: How it began, and `tail`: how it ended.
+        size: Its length, bytes.
+        head: Its beginning, and `tail`: its end.
     """
 
     size: int
@@ -42,7 +39,7 @@ class TooLong:
 
     @property
     def answers(self) -> int | str | None:
-        """The id of the JSON-RPC request that it answers; None if that cannot be seen."""
+        """The id of the JSON-RPC request that it answers; None if that cannot be found."""
         if (found := _FIRST.match(self.head) or _LAST.search(self.tail)) is not None:
             with suppress(ValueError):
                 answered: int | str = json.loads(found[1])
@@ -51,21 +48,21 @@ class TooLong:
 
     @property
     def asks(self) -> bool:
-        """Whether it is a request or a notification, and answers nothing."""
+        """Whether it is a request or a notification."""
         return _ASKS.match(self.head) is not None
 
 
 def too_large(size: int, limit: int) -> dict[str, Any]:
-    """The JSON-RPC error that stands for an answer that was too large."""
+    """The JSON-RPC error in place of an answer that was too large."""
     facts = {"bytes": size, "max_result_bytes": limit}
     return {"code": -32000, "message": "the answer is too large", "data": {TOO_LARGE: facts}}
 
 
 class Lines:
-    """Takes bytes as they come and gives the lines that are complete.
+    """Collects chunks of bytes into lines.
 
     Args:
-        limit: How long a line may be, bytes.
+        limit: The longest line that is kept, bytes.
     """
 
     def __init__(self, limit: int) -> None:

@@ -20,29 +20,27 @@ from orchestrator.transport.signals import Notify, nothing
 
 logger = logging.getLogger("orchestrator.http")
 
-# What came before the request was written: nothing was executed.
+# Failures before the request was written: nothing was executed.
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 MAX_ERROR_BODY = 2000
 MAX_ERROR_BYTES = 1_000_000
 LONGEST_RETRY_AFTER_S = 86_400.0
 _CODED = (b"content-encoding", b"content-length", b"transfer-encoding")
-# How long a notification may wait for a connection, and for its answer; the SDK writes nothing else
-# meanwhile.
+# For a notification to get a connection and its answer; meanwhile the SDK writes nothing else.
 NOTIFICATION_TIMEOUT_S = 2.0
-# How long what follows an answer may take; it is the end of the body as a rule.
+# For what follows an answer in its body; as a rule, that is the end.
 DRAIN_S = 0.1
 
 
 class ContainedTransport(httpx2.AsyncBaseTransport):
     """Answers a failed request with a JSON-RPC error instead of an exception.
 
-    The error's `data` says under `HTTP_FACTS` what happened: `http_status`, `retry_after_s`,
-    `body`, `had_session`; or `unreachable`, if nothing was sent; or `lost`, if nobody knows what
-    became of it.
+    The error's `data` has the facts under `HTTP_FACTS`: `http_status`, `retry_after_s`, `body`,
+    `had_session`; or `unreachable` if nothing was sent; or `lost` if the outcome is unknown.
 
     Args:
         inner: Sends the requests. It is not closed here.
-        limit: How long a JSON answer may be, bytes.
+        limit: The longest JSON answer, bytes.
         heard: Called whenever anything comes.
     """
 
@@ -79,7 +77,7 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
         return response
 
     async def _whole(self, response: httpx2.Response) -> httpx2.Response:
-        """The response with its body, or an error in the place of one that is too large."""
+        """The response with its body, or an error in place of one that is too large."""
         body, size = await _read(response, self._limit, self._heard)
         if size > self._limit:
             return _error_response(502, too_large(size, self._limit), _cookies(response))
@@ -90,7 +88,7 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
 
 
 def _is_request(request: httpx2.Request) -> bool:
-    """Whether it carries a JSON-RPC request, which has an answer; and not a notification."""
+    """Whether it carries a JSON-RPC request, not a notification."""
     if request.method != "POST":
         return False
     message = json.loads(request.content)
@@ -105,10 +103,7 @@ def _is_json(response: httpx2.Response) -> bool:
 async def _read(
     response: httpx2.Response, limit: int, heard: Notify = nothing
 ) -> tuple[bytes, int]:
-    """The body, decoded; and its size, or of one that is larger than the limit what it is at least.
-
-    Of one that is larger, no more is kept than the limit.
-    """
+    """The decoded body and its size; of one over the limit, a part and the least it can be."""
     announced = response.headers.get("content-length", "")
     size = (
         int(announced)
@@ -132,7 +127,7 @@ async def _read(
 
 
 async def _explained(response: httpx2.Response) -> httpx2.Response:
-    """The JSON-RPC error in the body, or else one of our own, with the status."""
+    """The JSON-RPC error in the body, or else one of ours, with the status."""
     body = b""
     with suppress(httpx2.RequestError):  # the status says enough
         body, _ = await _read(response, MAX_ERROR_BYTES)
@@ -189,15 +184,15 @@ def _error_response(
 
 
 def _cookies(response: httpx2.Response) -> list[tuple[bytes, bytes]]:
-    """Its cookies, for the response in its place: they may say which machine has the session."""
+    """Its cookies, for the response in its place: they can select the machine of the session."""
     return [(name, value) for name, value in response.headers.raw if name.lower() == b"set-cookie"]
 
 
 class _ContainedStream(httpx2.AsyncByteStream):
-    """A body that simply ends where the connection broke; the SDK then fails its one request.
+    """A body that ends where the connection broke; the SDK then fails that one request.
 
-    The SDK leaves a stream of events as soon as it has its answer. What remains is read before it
-    is closed, so that the connection can be used again.
+    The SDK leaves a stream of events as soon as it has its answer. The rest is read before it is
+    closed, so that the connection can be used again.
     """
 
     def __init__(self, inner: httpx2.AsyncByteStream, heard: Notify) -> None:

@@ -1,7 +1,6 @@
-"""Programs as processes of POSIX: how they are started, and how they end.
+"""Starts a program as a POSIX process, and ends it with its children in bounded time.
 
-The rule of this file: a program gets so long to end and no longer, and its children end with it. To
-start one takes nothing of the SDK, which is loaded meanwhile.
+Starting one imports nothing of the SDK, which is loaded while the program boots.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ logger = logging.getLogger("orchestrator.stdio")
 
 GONE = (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream, OSError)
 
-# The variables that every program gets, as with the SDK; of ours, no others.
+# The variables of ours that every program gets, as with the SDK.
 INHERITED = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
 
 # For a program to end by itself, then after SIGTERM, then after SIGKILL.
 GRACE_S = 2.0
-# An exit is looked for: to wait for it means, on asyncio, to wait for all that hold its pipes, too.
+# An exit is polled: on asyncio, waiting for it also waits for every process that holds its pipes.
 LOOK_S = 0.01
 
 
@@ -37,10 +36,10 @@ class Started:
 
     Attributes:
         process: The process; its stdout is read there.
-        stdin: Where to write to it: our end of a pipe. It is ours because asyncio's would swallow
-            what is written after the program has ended.
-        stderr: Where to read its stderr: our end of a pipe.
-        is_taken: Whether somebody else sees to it that it ends and that `stdin` is closed.
+        stdin: Our end of the pipe to it. Not asyncio's, which would swallow what is written after
+            the program has ended.
+        stderr: Our end of the pipe of its stderr.
+        is_taken: Whether its new owner ends it and closes `stdin`.
     """
 
     process: Process
@@ -78,14 +77,14 @@ async def start(parameters: StdioParameters) -> Started:
 
 
 def _inherited() -> dict[str, str]:
-    """Those of our variables that a program gets, but for those that are shell functions."""
+    """The variables of `INHERITED` that are set and are no shell functions."""
     values = {name: os.environ.get(name, "()") for name in INHERITED}
     return {name: value for name, value in values.items() if not value.startswith("()")}
 
 
 @asynccontextmanager
 async def kept(started: Started) -> AsyncIterator[Started]:
-    """Leave nothing behind of a program when the block ends, whether anybody took it or not."""
+    """End the program with the block, unless a new owner has taken it over."""
     try:
         yield started
     finally:
@@ -105,7 +104,7 @@ def kill(process: Process) -> None:
 
 
 async def drain(process: Process) -> None:
-    """Read what nobody wants until the pipe is closed: blocked in writing, it could not end."""
+    """Read and drop its output until the pipe is closed: blocked in writing, it could not end."""
     assert process.stdout is not None
     with anyio.CancelScope(shield=True), suppress(*GONE):
         while True:
@@ -113,7 +112,7 @@ async def drain(process: Process) -> None:
 
 
 async def end(process: Process) -> None:
-    """Its stdin is closed: wait; then SIGTERM to it and its children, and wait; then SIGKILL."""
+    """Wait for it, its stdin being closed; then SIGTERM to its group, wait, and SIGKILL."""
     from mcp.os.posix.utilities import terminate_posix_process_tree
 
     assert process.stdout is not None
@@ -123,7 +122,7 @@ async def end(process: Process) -> None:
         logger.warning("process %d outlived SIGKILL and is left behind", process.pid)
     with suppress(*GONE):
         await process.stdout.aclose()
-    # On asyncio, children that hold the pipes would keep this open; nothing public leads to it.
+    # On asyncio, children that hold the pipes keep this open, and no public way leads to it.
     inner = getattr(getattr(process, "_process", None), "_transport", None)
     if inner is not None:
         with suppress(PermissionError):

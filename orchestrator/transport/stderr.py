@@ -1,7 +1,4 @@
-"""What a program says on its stderr: drained, so that it never blocks, and the end of it kept.
-
-The rule of this file: it knows a pipe and nothing else.
-"""
+"""Drains the stderr of a program, so that it never blocks, and keeps the last lines."""
 
 from __future__ import annotations
 
@@ -41,13 +38,13 @@ class StderrTail:
         return [line[:MAX_LINE] for line in lines if line][-TAIL_LINES:]
 
     def telling(self) -> str:
-        """The line that says most: the last that names an error, else the last of all."""
+        """The most telling line: the last that names an error, else the last."""
         lines = self.lines()
         errors = [line for line in lines if _ERROR.match(line)]
         return (errors or lines or [""])[-1]
 
     async def finish(self) -> None:
-        """Wait a moment for what a program that has just ended still had to say."""
+        """Wait a moment for the last output of a program that has just ended."""
         with anyio.move_on_after(LAST_WORDS_S):
             await self._drained.wait()
 

@@ -20,6 +20,7 @@ from mcp.types import (
     jsonrpc_message_adapter,
 )
 
+from orchestrator.documents.text import quoted
 from orchestrator.transport.framing import Lines, TooLong, too_large
 from orchestrator.transport.parameters import StdioParameters
 from orchestrator.transport.process import GONE, Started, drain, end
@@ -28,8 +29,7 @@ from orchestrator.transport.stdin_writer import Id, StdinWriter
 
 logger = logging.getLogger("orchestrator.stdio")
 
-# How many messages are read ahead of whoever takes them: enough that one that brings many is read
-# in one go.
+# Messages that are read ahead: a chunk that holds many is read in one go.
 READ_AHEAD = 16
 # For messages that were accepted to be written, before stdin is closed.
 FLUSH_S = 0.5
@@ -45,7 +45,8 @@ class Program:
     """
 
     def __init__(self, parameters: StdioParameters, started: Started, heard: Notify) -> None:
-        self._parameters = parameters
+        self._limit = parameters.max_message_bytes
+        self._label = quoted(parameters.label)
         self._started = started
         self._heard = heard
         self._asked: set[Id] = set()
@@ -79,7 +80,7 @@ class Program:
         self, process: Process, say: ObjectSendStream[SessionMessage | Exception]
     ) -> None:
         assert process.stdout is not None
-        lines = Lines(self._parameters.max_message_bytes)
+        lines = Lines(self._limit)
         try:
             with suppress(*GONE):
                 async with say:
@@ -93,14 +94,14 @@ class Program:
             await drain(process)
 
     def _messages(self, line: bytes | TooLong) -> Iterator[JSONRPCMessage]:
-        """What a line says: a message, or nothing; one that is too long, errors in its place."""
+        """The message in a line, if there is one; for a line that is too long, errors."""
         if isinstance(line, TooLong):
             yield from self._errors(line)
         elif line.strip():
             message = _parsed(line)
             if message is None:
                 logger.debug(
-                    "server %r: %d bytes are no message", self._parameters.label, len(line)
+                    "server %s: ignored %d bytes that are no message", self._label, len(line)
                 )
                 return
             if isinstance(message, JSONRPCResponse | JSONRPCError) and message.id is not None:
@@ -108,18 +109,17 @@ class Program:
             yield message
 
     def _errors(self, line: TooLong) -> Iterator[JSONRPCError]:
-        """An error for the request that it answers; if that cannot be seen, for all of them."""
-        limit = self._parameters.max_message_bytes
+        """An error for the request that it answers; if that cannot be found, for all of them."""
         logger.warning(
-            "server %r: skipped a message of %d bytes; the limit is %d",
-            self._parameters.label,
+            "server %s: skipped a message of %d bytes; the limit is %d",
+            self._label,
             line.size,
-            limit,
+            self._limit,
         )
         if line.asks:
             return
         answers = line.answers
-        error = ErrorData(**too_large(line.size, limit))
+        error = ErrorData(**too_large(line.size, self._limit))
         for request in tuple(self._asked) if answers is None else (answers,):
             self._asked.discard(request)
             yield JSONRPCError(jsonrpc="2.0", id=request, error=error)
@@ -133,7 +133,7 @@ class Program:
         try:
             with writing:
                 await writer.write()
-        except OSError:  # it may live on, but nobody can speak to it: the session has ended
+        except OSError:  # it may live on, but takes no messages: the session has ended
             await say.aclose()
 
 
@@ -141,7 +141,7 @@ Streams = tuple[ObjectReceiveStream[SessionMessage | Exception], StdinWriter]
 
 
 def _parsed(line: bytes) -> JSONRPCMessage | None:
-    """The message; bytes that are no UTF-8 are replaced. None if it is no message."""
+    """The message, with bytes that are not UTF-8 replaced; None if it is no message."""
     for text in (line, line.decode(errors="replace")):
         with suppress(ValueError):
             message: JSONRPCMessage = jsonrpc_message_adapter.validate_json(text, by_name=False)
