@@ -20,7 +20,7 @@ MIN_WIDTH = 140
 EXAMPLES = """\
 examples:
   python -m benchmarks                          everything, in about a quarter of an hour
-  python -m benchmarks --quick --check          what a gate runs, in about a minute
+  python -m benchmarks --quick --check          what the gate runs, in about a minute
   python -m benchmarks --only five --only uneven --plot speed.png
 
 exit codes:
