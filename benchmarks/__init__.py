@@ -23,9 +23,6 @@ And one that measures others: `python -m benchmarks peers`.
 
     peers          the same work with what people use instead, in turns
     peer_programs  their programs, each run in an environment of its own
-
-The rule of this package: no result is written down. Whatever is compared was run by the same
-process, in the same minutes, in turns.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The command line: `python -m benchmarks`, and the benchmarks with a command of their own.
-
-The rule of this file: options, where the output goes, and the exit code.
-"""
+"""The command line: `python -m benchmarks`, and the benchmarks with a command of their own."""
 
 from __future__ import annotations
 

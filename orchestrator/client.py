@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, Unpack
 
 import anyio
@@ -18,15 +17,14 @@ from orchestrator.engine.run import Run
 from orchestrator.engine.settings import Servers
 from orchestrator.errors import CallError, Problem, WorkflowError
 from orchestrator.findings import WorkflowSource, find_problems, source_of
-from orchestrator.preflight import allowed_tools, check_online
-from orchestrator.run_request import RunOptions, RunRequest
+from orchestrator.preflight import check_online
+from orchestrator.run_request import Inputs, RunOptions, RunRequest
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import load_config, servers_of
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.servers.pool import ServerPool
 from orchestrator.single_call import call_tool, failure_of, known_server
 from orchestrator.startup import Startup, starting
-from orchestrator.workflow.model import Workflow
 
 
 class Orchestrator:
@@ -45,11 +43,7 @@ class Orchestrator:
     """
 
     def __init__(
-        self,
-        servers: Mapping[str, Any],
-        lock: Lockfile | None = None,
-        *,
-        observers: Observers = (),
+        self, servers: Mapping[str, Any], lock: Lockfile | None = None, *, observers: Observers = ()
     ) -> None:
         self._pool = ServerPool(servers_of(servers), lock)
         self._observers = tuple(observers)
@@ -64,8 +58,7 @@ class Orchestrator:
 
         Args:
             path: The file.
-            lock: Whether to use the lock file beside it, if there is one; or the path of another,
-                which has to exist.
+            lock: Whether to use the lock file beside it, if it exists; or the path of another one.
             observers: Receive the events of every run.
 
         Raises:
@@ -85,20 +78,12 @@ class Orchestrator:
         self._entered = True
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: Any) -> None:
         self._entered = False
-        await self._pool.__aexit__(kind, error, trace)
+        await self._pool.__aexit__(*error)
 
     async def run(
-        self,
-        workflow: WorkflowSource,
-        inputs: Mapping[str, Any] | None = None,
-        **options: Unpack[RunOptions],
+        self, workflow: WorkflowSource, inputs: Inputs = None, **options: Unpack[RunOptions]
     ) -> RunResult:
         """Run a workflow.
 
@@ -108,30 +93,24 @@ class Orchestrator:
         Args:
             workflow: A path of a JSON or YAML file, a dict, or a `Workflow`.
             inputs: Values for its inputs.
-            options: `schedule`, `generations` or `dataflow`, and `max_concurrency`, 0 for unlimited
-                and 1 for sequential, replace those of the workflow. `estimates` is what one call of
-                a task is expected to take, seconds, by task id: under a limit the longest path goes
-                first. A missing task takes the median of the others; see also `Statistics`.
+            options: `schedule` (`generations` or `dataflow`) and `max_concurrency` (0 = unlimited,
+                1 = sequential) replace those of the workflow. `estimates`: what one call of a task
+                is expected to take, seconds, by task id; under a limit the longest path goes first,
+                and a missing task takes the median of the others; see also `Statistics`.
                 `observers` receive the events of this run.
 
         Returns:
             The result. It holds the failures of tasks, which are never raised.
 
         Raises:
-            WorkflowError: The workflow, its inputs, its servers or the options are wrong; only
-                read-only tools were called, if any.
+            WorkflowError: The workflow, its inputs, servers or options are wrong.
         """
         async with self.begin(workflow, inputs, **options) as run:
-            await run.execute()
-        assert run.result is not None
-        return run.result
+            return await run.execute()
 
     @asynccontextmanager
     async def begin(
-        self,
-        workflow: WorkflowSource,
-        inputs: Mapping[str, Any] | None = None,
-        **options: Unpack[RunOptions],
+        self, workflow: WorkflowSource, inputs: Inputs = None, **options: Unpack[RunOptions]
     ) -> AsyncIterator[Run]:
         """The `Run` that `run` executes, for you to execute in the block, or to cancel.
 
@@ -145,7 +124,8 @@ class Orchestrator:
         request = self._request(workflow, inputs, options)
         loaded = request.workflow
         if loaded.timeout_s is not None or all(map(self._pool.usable, loaded.plan.servers)):
-            yield await self._ready_run(request)
+            await self._open(request)
+            yield self._new_run(request)
             return
         async with starting(loaded, self._pool, Announcer(request.observers)) as startup:
             run = self._new_run(request, startup)
@@ -153,10 +133,7 @@ class Orchestrator:
             yield run
 
     async def prepare(
-        self,
-        workflow: WorkflowSource,
-        inputs: Mapping[str, Any] | None = None,
-        **options: Unpack[RunOptions],
+        self, workflow: WorkflowSource, inputs: Inputs = None, **options: Unpack[RunOptions]
     ) -> Run:
         """The `Run` that `run` executes, when all servers are ready and the plan is checked.
 
@@ -165,12 +142,14 @@ class Orchestrator:
         Raises:
             WorkflowError: As for `run`; nothing was called.
         """
-        return await self._ready_run(self._request(workflow, inputs, options))
+        request = self._request(workflow, inputs, options)
+        await self._open(request)
+        return self._new_run(request)
 
     async def dry_run(
         self,
         workflow: WorkflowSource,
-        inputs: Mapping[str, Any] | None = None,
+        inputs: Inputs = None,
         *,
         tools: Mapping[str, Tool] | None = None,
         **options: Unpack[RunOptions],
@@ -178,17 +157,11 @@ class Orchestrator:
         """Go through a whole run with made-up outputs; no tool is called.
 
         All else is as in a run: references, conditions, `for_each`, conversions, and arguments,
-        which are checked with the schemas of their tools. No call fails by itself, and none waits.
+        which are checked with the schemas of their tools. `made_up` in the result says where the
+        outputs come from.
 
-        Args:
-            workflow: As for `run`, and so are `inputs` and the options.
-            inputs: As for `run`.
-            tools: Each tool by `server:tool`. By default those of the lock, or else the servers
-                start and list theirs; one that does not start fails its tasks, as in a run.
-            options: As for `run`.
-
-        Returns:
-            The result; its `made_up` says where the outputs come from.
+        Takes what `run` takes, and `tools`: each tool by `server:tool`. By default those of the
+        lock, or else the servers start and list theirs; one that does not start fails its tasks.
 
         Raises:
             WorkflowError: The workflow, its inputs, its servers or its tools are wrong.
@@ -199,7 +172,7 @@ class Orchestrator:
     async def prepare_dry_run(
         self,
         workflow: WorkflowSource,
-        inputs: Mapping[str, Any] | None = None,
+        inputs: Inputs = None,
         *,
         tools: Mapping[str, Tool] | None = None,
         **options: Unpack[RunOptions],
@@ -208,7 +181,7 @@ class Orchestrator:
         from orchestrator.dry_run import DryRunCaller, missing_tools
 
         request = self._request(workflow, inputs, options)
-        tools = self._locked_tools(request.workflow) if tools is None else tools
+        tools = request.locked_tools(self._pool) if tools is None else tools
         if tools is None:
             await self._open(request)
             tools = self._pool.catalog(request.workflow.plan.servers)
@@ -218,10 +191,7 @@ class Orchestrator:
         return request.run(rehearsal, Servers(tools), rehearsal.made_up)
 
     async def stream(
-        self,
-        workflow: WorkflowSource,
-        inputs: Mapping[str, Any] | None = None,
-        **options: Unpack[RunOptions],
+        self, workflow: WorkflowSource, inputs: Inputs = None, **options: Unpack[RunOptions]
     ) -> AsyncGenerator[Event]:
         """Run a workflow, and yield its events as they happen; the last is `RunSettled`.
 
@@ -236,23 +206,21 @@ class Orchestrator:
             with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
                 send.send_nowait(event)
 
-        async def execute(run: Run) -> None:
+        async def execute() -> None:
             with send:
                 await run.execute()
 
         options["observers"] = (*options.get("observers", ()), forward)
         with receive, send:
             async with self.begin(workflow, inputs, **options) as run:
-                self._pool.start_soon(partial(execute, run))
+                self._pool.start_soon(execute)
                 try:
                     async for event in receive:
                         yield event
                 finally:
                     run.cancel("the events of the run are no longer read")
 
-    def _request(
-        self, workflow: WorkflowSource, inputs: Mapping[str, Any] | None, options: RunOptions
-    ) -> RunRequest:
+    def _request(self, workflow: WorkflowSource, inputs: Inputs, options: RunOptions) -> RunRequest:
         """The one way into `begin`, `prepare` and `prepare_dry_run`."""
         if not self._entered:
             raise RuntimeError("use 'async with Orchestrator(...) as orchestrator'")
@@ -264,10 +232,6 @@ class Orchestrator:
         await self._pool.open(request.workflow.plan.servers, Announcer(request.observers))
         check_online(request.workflow, self._pool)
 
-    async def _ready_run(self, request: RunRequest) -> Run:
-        await self._open(request)
-        return self._new_run(request)
-
     def _new_run(self, request: RunRequest, startup: Startup | None = None) -> Run:
         pool, names = self._pool, request.workflow.plan.servers
         listen = partial(pool.subscribe, servers=names) if startup is None else startup.listen
@@ -275,7 +239,7 @@ class Orchestrator:
         return request.run(pool.call, servers)
 
     async def check(self, workflow: WorkflowSource) -> list[Problem]:
-        """Check a workflow against its servers, or their lock; no tool is called.
+        """Check a workflow against its servers; with a lock against that, and no server starts.
 
         Returns:
             Warnings: what is allowed and most likely not meant. Notes: what cannot be known.
@@ -291,18 +255,13 @@ class Orchestrator:
     async def findings(self, workflow: WorkflowSource) -> list[Problem]:
         """What `check` finds: errors, warnings and notes, in the order of the file.
 
-        With a lock, no server is started.
-
         Raises:
             WorkflowError: The workflow is too broken to check further.
         """
         return await find_problems(workflow, self._pool)
 
     def kill(self) -> None:
-        """End the programs of all servers at once, and wait for nothing.
-
-        Leave the `async with` block to end them properly. This is for when there is no time for it.
-        """
+        """End the programs of all servers at once, if there is no time to leave the block."""
         self._pool.kill()
 
     async def tools(self, server: str | None = None, *, denied: bool = False) -> list[Tool]:
@@ -315,22 +274,15 @@ class Orchestrator:
         Raises:
             ConfigError: The server is unknown.
         """
-        names = list(self._pool.servers) if server is None else [known_server(self._pool, server)]
-        await self._pool.open(names)
-        if denied:
-            return [tool for name in names for tool in self._pool.listed(name).values()]
-        return list(self._pool.catalog(names).values())
+        pool = self._pool
+        names = list(pool.servers) if server is None else [known_server(pool, server)]
+        await pool.open(names)
+        of = pool.listed if denied else pool.tools
+        return [tool for name in names for tool in of(name).values()]
 
     def failure(self, server: str) -> CallError | None:
         """Why a server that was to start is not usable; None if it is, or never was to start."""
         return failure_of(self._pool, server)
-
-    def _locked_tools(self, workflow: Workflow) -> dict[str, Tool] | None:
-        """The tools of a workflow's servers, if all of these are in the lock."""
-        lock, named = self._pool.lock, workflow.plan.servers
-        if lock is None or not all(server in lock for server in named):
-            return None
-        return allowed_tools(self._pool.servers, {server: lock.of(server) for server in named})
 
     async def call(
         self,

@@ -63,7 +63,7 @@ def check_overrides(
 def problems_of_estimates(tasks: Iterable[str], estimates: Mapping[str, float]) -> list[Problem]:
     """Estimates of unknown tasks, and those that are no number of seconds."""
     found = []
-    known = set(tasks) if estimates else set()
+    known = dict.fromkeys(tasks) if estimates else {}
     for task, seconds in estimates.items():
         path = pointer("estimates", task)
         is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)

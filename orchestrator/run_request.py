@@ -15,9 +15,13 @@ from orchestrator.engine.result import MadeUp
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.findings import WorkflowSource
-from orchestrator.preflight import check_offline, check_overrides
+from orchestrator.preflight import allowed_tools, check_offline, check_overrides
+from orchestrator.schema.tool import Tool
 from orchestrator.servers.pool import ServerPool
 from orchestrator.workflow.model import Schedule, Workflow
+
+Inputs = Mapping[str, Any] | None
+"""Values for the inputs of a workflow."""
 
 
 class RunOptions(TypedDict, total=False):
@@ -49,7 +53,7 @@ class RunRequest:
     def of(
         cls,
         source: WorkflowSource,
-        inputs: Mapping[str, Any] | None,
+        inputs: Inputs,
         options: RunOptions,
         pool: ServerPool,
     ) -> Self:
@@ -64,6 +68,13 @@ class RunRequest:
         check_overrides(workflow, settings.schedule, limit, estimates)
         values = check_offline(workflow, pool, inputs or {})
         return cls(workflow, values, settings, options.get("observers", ()))
+
+    def locked_tools(self, pool: ServerPool) -> dict[str, Tool] | None:
+        """The tools of the servers in the workflow, if all of these are in the lock."""
+        lock, named = pool.lock, self.workflow.plan.servers
+        if lock is None or not all(server in lock for server in named):
+            return None
+        return allowed_tools(pool.servers, {server: lock.of(server) for server in named})
 
     def run(
         self, caller: Caller, servers: Servers, made_up: Mapping[str, MadeUp] | None = None

@@ -122,8 +122,8 @@ class Inference:
         meant = certain(str(step), near)
         fix = ""
         if meant is not None:
-            mended = (*reference.path[:index], meant, *reference.path[index + 1 :])
-            plain = _spelled(reference, mended)
+            fixed = (*reference.path[:index], meant, *reference.path[index + 1 :])
+            plain = _spelled(reference, fixed)
             braced = reference.text.startswith("${")
             fix = json.dumps(f"${{{plain[1:]}}}" if braced else plain)
         severity: Severity = "error"

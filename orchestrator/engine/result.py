@@ -72,10 +72,10 @@ class TaskResult:
         id: The task.
         outcome: How it ended.
         generation: The number of its topological generation, from 0.
-        attempts: How often its tool was called, over all items of a `for_each`.
-        started_ms: When its first attempt began, milliseconds since the run did; None if none was.
-        duration_ms: From then until it settled, milliseconds, with all that lies between attempts;
-            0 if it was not started.
+        attempts: The number of calls, over all items of a `for_each`.
+        started_ms: When its first attempt began, milliseconds since the run did; None without one.
+        duration_ms: From then until it settled, milliseconds, with the time between attempts; 0
+            without an attempt.
         waited_ms: How long its calls waited for locks, slots and rates, milliseconds; of a
             `for_each`, how long until the first item began.
         items: How each item of a `for_each` ended, in order; None without.
@@ -102,12 +102,12 @@ class TaskResult:
 
     @property
     def recovered(self) -> bool:
-        """Whether a fallback stands in for it; `error` is then what it stands in for."""
+        """Whether its output is that of a fallback; `error` is then the error before it."""
         return isinstance(self.outcome, Success) and self.outcome.recovered is not None
 
     @property
     def error(self) -> TaskError | None:
-        """Why it failed or was cancelled, or what it was recovered from; else None."""
+        """Why it failed or was cancelled, or the error before a fallback; else None."""
         match self.outcome:
             case Success(_, recovered):
                 return recovered
@@ -130,7 +130,7 @@ class TaskResult:
         if self.items is not None:
             document["items"] = [item.to_dict() for item in self.items]
         if self.items is not None and self.recovered:
-            # The output is that of the fallback: those of the items are nowhere else.
+            # The task's output is that of the fallback, so only here are those of the items.
             for shown, item in zip(document["items"], self.items, strict=True):
                 shown["output"] = item.output
         return document
@@ -147,7 +147,6 @@ class TaskResult:
 
 
 def _measures(part: ItemResult | TaskResult) -> dict[str, Any]:
-    """What was measured of a part of a run, as documents have it."""
     values = {name: getattr(part, name) for name in _MEASURED}
     return {name: None if value is None else round(value, 3) for name, value in values.items()}
 
@@ -158,10 +157,10 @@ def _measured(document: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class MadeUp:
-    """Where the output of a task came from in a dry run.
+    """The origin of a task's output in a dry run.
 
     Attributes:
-        source: `output_schema`, which its tool declares; or `assumed`, by what refers to it.
+        source: `output_schema`, which its tool declares; or `assumed` from the references to it.
         note: Why it was assumed; empty if it was not.
     """
 
@@ -169,12 +168,12 @@ class MadeUp:
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as a JSON object."""
+        """The origin as a JSON object."""
         return {"from": self.source, "note": self.note}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """The same from a JSON object."""
+        """The origin that `to_dict` wrote."""
         return cls(document["from"], document["note"])
 
 
@@ -183,27 +182,25 @@ class RunResult:
     """How a run ended. `result["task"]` is the `TaskResult` of a task.
 
     Attributes:
-        run_id: A name of this run that no other has.
+        run_id: A unique name of this run.
         workflow: The name of the workflow.
         status: `success` if every task succeeded or was skipped by its own condition; `failed` if
-            none succeeded or the first failure ended the run; `cancelled` if the user or the limit
-            of the run did; else `partial`.
+            none succeeded or a failure ended the run; `cancelled` if the user or the run's limit
+            ended it; else `partial`.
         started_at: When it began, in UTC, ISO 8601.
-        duration_ms: From the first task's start to the last one's end, milliseconds. Time in which
-            all tasks wait for servers to start does not count.
+        duration_ms: From the first task's start to the last one's end, milliseconds, without time
+            in which all tasks wait for servers to start.
         schedule: `generations` or `dataflow`.
         generations: The topological generations, each in alphabetical order.
-        sequential_ms: The sum of the task times, milliseconds. An estimate of a sequential run, not
-            the time of one that was made.
+        sequential_ms: The sum of the task times, milliseconds: an estimate of a sequential run.
         critical_path_ms: The longest path through the graph by task times, milliseconds.
         speedup: `sequential_ms` over `duration_ms`.
-        other_schedule: What the other schedule would have taken by these task times:
-            `{"schedule": ..., "duration_ms": ...}`, by simulation under the same limit.
-        output: What the workflow's `output` gave, or the outputs of the last tasks by id.
-        error: Why the run was ended early, or why `output` could not be made; else None.
+        other_schedule: The time of the other schedule with these task times, simulated under the
+            same limit: `{"schedule": ..., "duration_ms": ...}`.
+        output: The value of the workflow's `output`, or the outputs of the last tasks by id.
+        error: Why the run ended early, or why `output` failed; else None.
         tasks: Every task, by id.
-        made_up: Of a dry run, where the output of each task came from, by its id; None for a run
-            that called its tools.
+        made_up: The origin of each task's output in a dry run, by id; None if tools were called.
     """
 
     run_id: str
@@ -224,7 +221,7 @@ class RunResult:
 
     @property
     def dry_run(self) -> bool:
-        """Whether nothing was called, and the outputs are made up."""
+        """Whether no tool was called and the outputs are made up."""
         return self.made_up is not None
 
     def __getitem__(self, task: str) -> TaskResult:
@@ -255,26 +252,19 @@ class RunResult:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """The result of a result document.
+        """The result that `to_dict` wrote.
 
         Raises:
             KeyError: A part of the document is missing.
             ValueError: A task has an unknown status.
         """
         error, made_up = document["error"], document.get("made_up")
-        parts: dict[str, Any] = {
-            "error": None if error is None else TaskError.from_dict(error),
-            "tasks": {
-                task: TaskResult.from_dict(task, part) for task, part in document["tasks"].items()
-            },
-            "made_up": None
-            if made_up is None
-            else {task: MadeUp.from_dict(origin) for task, origin in made_up.items()},
-        }
-        plain = {
-            field.name: document[field.name] for field in fields(cls) if field.name not in parts
-        }
-        return cls(**plain, **parts)
+        tasks = {task: TaskResult.from_dict(task, part) for task, part in document["tasks"].items()}
+        parts: dict[str, Any] = {"error": error and TaskError.from_dict(error), "tasks": tasks}
+        if made_up is not None:
+            parts["made_up"] = {task: MadeUp.from_dict(origin) for task, origin in made_up.items()}
+        names = [field.name for field in fields(cls) if field.name != "made_up"]
+        return cls(**{name: document[name] for name in names} | parts)
 
     def to_json(self, indent: int | None = 2) -> str:
         """The result document as JSON text."""

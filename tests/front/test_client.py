@@ -237,7 +237,7 @@ async def test_a_workflow_can_be_checked_without_running_it() -> None:
         alone = {"tasks": [{**task, "tool": "alone:refuse"} for task in twice["tasks"]]}
         assert await orchestrator.check(alone) == []
         (warning,) = await orchestrator.check({"tasks": [{"id": "a", "tool": "gone:x"}]})
-        assert "there is no program" in warning.message
+        assert "no such program or directory" in warning.message
         with pytest.raises(WorkflowError, match='unknown tool "mock:duble"'):
             await orchestrator.check({"tasks": [{"id": "a", "tool": "mock:duble"}]})
         with pytest.raises(WorkflowError, match='unknown server "mok"'):

@@ -871,7 +871,7 @@ def test_with_a_lock_validate_and_plan_start_no_server(
     assert main(["lock", *changing.servers]) == 0
     (changing.folder / "description.txt").unlink()  # it does not start any more
     assert main(["validate", changing.workflow(), *changing.servers]) == 0
-    assert "valid: 1 task" in capsys.readouterr().out
+    assert "valid, 1 task" in capsys.readouterr().out
     wrong = changing.workflow("it:great")
     for options in ([], ["--offline"]):
         assert main(["validate", wrong, *changing.servers, *options]) == 2
