@@ -139,7 +139,7 @@ class Workshop:
         if key not in self._validators:
             self._validators[key] = wanted, Validator(wanted.root)
         part = None if wanted.schema is wanted.root else wanted.schema
-        return next(self._validators[key][1].mismatches(value, part), None) is None
+        return next(self._validators[key][1].violations(value, part), None) is None
 
 
 class _Fitting:

@@ -90,7 +90,10 @@ def test_every_public_name_is_there_and_listed() -> None:
         ("--help", {"mcp", "networkx", "pydantic", "rich", "anyio"}),
         ("--version", {"mcp", "networkx", "pydantic", "rich", "anyio"}),
         ("schema", {"mcp", "rich"}),
-        ("validate --offline examples/fan_out.json", {"mcp", "rich", "jsonschema"}),
+        (
+            "validate --offline examples/fan_out.json",
+            {"mcp", "rich", "jsonschema", "jsonschema_rs"},
+        ),
         ("plan --offline examples/fan_out.json", {"mcp"}),
         ("plan --offline --json examples/fan_out.json", {"mcp", "rich"}),
     ],
@@ -149,7 +152,7 @@ def test_the_program_of_a_server_is_started_before_the_sdk_is_imported(tmp_path:
     code, before, after = json.loads(done.stdout.splitlines()[-1])
     assert code == 0, done.stderr
     unwanted = {"rich", "jsonschema", "yaml", "trio", "orchestrator.transport.http"}
-    assert not {"mcp", "mcp_types", "httpx2", *unwanted} & set(before)
+    assert not {"mcp", "mcp_types", "httpx2", "jsonschema_rs", *unwanted} & set(before)
     assert "mcp" in after
     # The SDK itself imports httpx2, starlette and uvicorn, whatever a session is made of.
     assert not unwanted & set(after)

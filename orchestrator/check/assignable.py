@@ -40,7 +40,6 @@ from orchestrator.schema.types import (
 )
 from orchestrator.schema.validator import Validator
 from orchestrator.schema.variants import Variant, item_of, lengths, types_of
-from orchestrator.schema.violations import describe_violations
 
 MAX_DEPTH = 12
 MAX_VALUES = 5
@@ -141,14 +140,14 @@ class Assignability:
             yield mismatch if rest == types else possible(mismatch)
 
     def _literal(self, value: Any, expected: SchemaType, path: Path) -> Iterator[Mismatch]:
-        failures = list(self._validator.mismatches(value, expected.schema))
-        if not failures:
+        violations = list(self._validator.violations(value, expected.schema))
+        if not violations:
             return
         parts = list(self._parts(value, expected, path))
         if any(mismatch.severity == "error" for mismatch in parts):
             yield from parts
         else:  # only the validator sees it, as for bounds and patterns
-            yield from (from_violation(each, path) for each in describe_violations(failures))
+            yield from (from_violation(each, path) for each in violations)
 
     def _parts(self, value: Any, expected: SchemaType, path: Path) -> Iterator[Mismatch]:
         """Compare a literal by its type and parts, which gives better places and messages."""
@@ -187,7 +186,7 @@ class Assignability:
                 yield from self._inside(given, expected, path)
 
     def _values(self, values: list[Any], expected: SchemaType, path: Path) -> Iterator[Mismatch]:
-        check, schema = self._validator.mismatches, expected.schema
+        check, schema = self._validator.violations, expected.schema
         wrong = [value for value in values if next(check(value, schema), None)]
         if not wrong:
             return

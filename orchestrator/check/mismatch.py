@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestrator.documents.jsonpath import Path, describe, format_path
+from orchestrator.documents.jsonpath import Path, format_path
 from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import listed, quoted
 from orchestrator.errors import Code, Severity
@@ -69,7 +69,7 @@ def unexpected_property(path: Path, name: str, known: tuple[str, ...] = ()) -> M
 def from_violation(violation: Violation, path: Path) -> Mismatch:
     """A violation that the validator found in a literal at a path."""
     place = (*path, *violation.path)
-    if violation.is_member:
+    if violation.is_property:
         make = missing_property if violation.keyword == "required" else unexpected_property
         return make(place[:-1], str(place[-1]))
     near: tuple[str, ...] = ()
@@ -80,8 +80,7 @@ def from_violation(violation: Violation, path: Path) -> Mismatch:
         near = nearest(given, names)
         same = [name for name in names if name.casefold() == given.casefold()]
         fix = json.dumps(same[0]) if len(same) == 1 else ""
-    message = f"has to {violation.wanted}, not {describe(violation.value)}"
-    return Mismatch(place, "wrong_argument", "error", message, alternatives=near, fix=fix)
+    return Mismatch(place, "wrong_argument", "error", violation.message, alternatives=near, fix=fix)
 
 
 def as_json(value: Any, accepted: Types) -> str:

@@ -263,6 +263,7 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
     return node.value if isinstance(node, yaml.SequenceNode) else []
 
 
+# The loader itself would silently keep the last of two properties with one name.
 def _check_names(node: yaml.MappingNode) -> None:
     seen: set[str] = set()
     for name, _ in node.value:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.jsonpath import describe
-from orchestrator.documents.pointer import move_op, pointer, replace_op
+from orchestrator.documents.pointer import move_op, pointer, replace_op, value_at
 from orchestrator.documents.suggest import certain, nearest
 from orchestrator.documents.text import cut, quoted, visible
 from orchestrator.errors import Problem
@@ -112,7 +112,7 @@ class _Translator:
             choices = [_choices(d) for d in details if d["type"] == "literal_error"]
             message = f"expected {' or '.join([*wanted, *choices])}, got {describe(given)}"
             hint = _hint(kinds, given, of_command=where[-1:] == ("args",))
-            meant = of_type(kinds, given, where)
+            meant = _of_type(kinds, given, where)
             operations = () if meant is None else (replace_op(path, meant),)
             yield Problem("wrong_type", message, path, task, (), hint, replacement=operations)
         for detail in details:
@@ -147,7 +147,7 @@ class _Translator:
         names = [step for step in where[:-1] if isinstance(step, str)]
         holder = names[-1] if names else ""
         known = self._fields.get(holder) or self._fields.get("".join(names[-2:-1]), ())
-        if (name, holder) not in self._near:
+        if (name, holder) not in self._near:  # a typo is often repeated in every task
             self._near[name, holder] = nearest(name, known)
         near = self._near[name, holder]
         hint = "" if near else f"known fields: {', '.join(known)}"
@@ -158,10 +158,8 @@ class _Translator:
     def _moved(
         self, name: str, near: Sequence[str], where: Location
     ) -> tuple[Mapping[str, Any], ...]:
-        """What gives a member its right name, if that is certain and no other member has it."""
-        field, holder = certain(name, near), self._data
-        for step in where[:-1]:
-            holder = holder[step]
+        """Renames a property, if its right name is certain and no other property has it."""
+        field, holder = certain(name, near), value_at(self._data, pointer(*where[:-1]))
         if field is None or any(certain(other, (field,)) for other in holder if other != name):
             return ()
         return (move_op(pointer(*where), pointer(*where[:-1], field)),)
@@ -203,14 +201,8 @@ _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,14})")
 _NUMBER = re.compile(rf"{_WHOLE.pattern}(?:\.[0-9]{{1,14}})?")
 
 
-def of_type(kinds: frozenset[str], given: Any, where: tuple[str | int, ...]) -> Any:
-    """The value that was meant by one of a wrong type; None if that is not certain.
-
-    Args:
-        kinds: What pydantic calls the expected types.
-        given: The value.
-        where: Its location.
-    """
+def _of_type(kinds: frozenset[str], given: Any, where: tuple[str | int, ...]) -> Any:
+    """The value that was meant by one of a wrong type; None if that is not certain."""
     match given:
         case bool():
             return None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from orchestrator.calls.call import Call
-from orchestrator.documents.jsonpath import describe, format_path
+from orchestrator.documents.jsonpath import Path, describe, format_path
 from orchestrator.documents.text import quoted
 from orchestrator.engine.outcome import Failure, Skipped
 from orchestrator.engine.result import ItemResult
@@ -27,10 +27,9 @@ from orchestrator.schema.notation import signature
 from orchestrator.schema.violations import (
     MAX_ERRORS,
     MAX_SIGNATURE,
-    Violation,
     error_of,
+    first_violations,
     joined,
-    violations,
 )
 from orchestrator.workflow.plan import PLAIN, CallTemplate, LockPlan, TaskPlan
 
@@ -189,18 +188,17 @@ def check_arguments(tool: Tool, arguments: Any, template: Template | None = None
         InvalidArgumentsError: They do not fit. `details` has `tool` and `errors`, the first
             `MAX_ERRORS`, each with its `path`, `message`, `keyword` and what that `expected`.
     """
-    if found := violations(tool.accepts, arguments, MAX_ERRORS + 1):
-        of_members = any(each.is_member and len(each.path) == 1 for each in found)
-        called = f"{tool.target}({signature(tool, MAX_SIGNATURE)})" if of_members else tool.target
-        errors = [error_of(each, _given(each, template)) for each in found]
+    if found := first_violations(tool.accepts, arguments):
+        of_arguments = any(each.is_property and len(each.path) == 1 for each in found)
+        called = f"{tool.target}({signature(tool, MAX_SIGNATURE)})" if of_arguments else tool.target
+        errors = [error_of(each, _source(each.path, template)) for each in found]
         message = f"the arguments do not fit {called}: {joined(errors)}"
         raise InvalidArgumentsError(message, tool=tool.target, errors=errors[:MAX_ERRORS])
 
 
-def _given(violation: Violation, template: Template | None) -> str | None:
-    """What the reference that a value came from gave; None if it came from no reference."""
-    source = None if template is None else made_by(template, violation.path)
+def _source(path: Path, template: Template | None) -> str:
+    """The reference that gave the value at a path, and the place in it; empty if none did."""
+    source = None if template is None else made_by(template, path)
     if source is None:
-        return None
-    place = f" at {format_path(source.below)}" if source.below else ""
-    return f", and {source.text} gave {describe(violation.value)}{place}"
+        return ""
+    return f"{format_path(source.below)} of {source.text}" if source.below else source.text

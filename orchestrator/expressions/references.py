@@ -30,6 +30,7 @@ from orchestrator.expressions.templates import (
 
 TASK_ID = r"[A-Za-z0-9_.:-]+"
 MAX_DEPTH = 100
+# $STATUS[ is matched only to be refused with the right spelling: a status is read in braces.
 _START = re.compile(
     r"\$(?:\$|\{|(?P<root>OUTPUT|ERROR|INPUT|ITEM|INDEX)(?!\w)|(?P<status>STATUS\[))"
 )
@@ -99,6 +100,7 @@ class Compiler:
 
     def _list(self, value: list[Any], path: Path) -> Literal | ListTemplate:
         items = tuple(self.compile(item, (*path, index)) for index, item in enumerate(value))
+        # Without references the value itself is kept: resolving a big literal then costs nothing.
         same = all(_unchanged(item, made) for item, made in zip(value, items, strict=True))
         return Literal(value) if same else ListTemplate(items)
 
@@ -123,6 +125,7 @@ class Compiler:
     def _text(
         self, text: str, path: Path, *, keeps_type: bool = True
     ) -> Literal | Text | Reference | Computed:
+        # Only a string with other than ASCII characters is worth a search.
         if not text.isascii() and _SURROGATE.search(text):
             self._not_json(path, "string contains a lone surrogate")
         if "$" not in text:
@@ -220,7 +223,7 @@ def _rooted(text: str, start: re.Match[str]) -> tuple[Reference, int]:
 def _braces(text: str, start: re.Match[str]) -> tuple[Reference | Computed, int]:
     close = closing_brace(text, start.end())
     inner, end = text[start.end() : close], close + 1
-    if older := _OLDER_FORM.match(inner):
+    if older := _OLDER_FORM.match(inner):  # ids can contain dots: the shortest one is meant
         path, after = parse_path(inner, older.end())
         if older[1].partition(".")[0] not in ROOTS and not inner[after:].strip():
             whole = text[start.start() : end]

@@ -62,7 +62,7 @@ class Scope:
                 return self.item
             case "INDEX" if self.index is not MISSING:
                 return self.index
-        return None
+        return None  # null, as JMESPath has it for any name that does not exist
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +154,7 @@ class Reference:
         base, here = self._base(), missing.found
         step = format_path(self.path[here : here + 1])
         message = missing.message(base)
+        # Where the message would only repeat the reference, it is not put before it.
         if self.text != f"{base}{format_path(self.path[: here + 1])}":
             message = f"{self.text}: {message}"
         return CallError(

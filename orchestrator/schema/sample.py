@@ -126,7 +126,7 @@ class _Maker:
         for variant in sorted(variants, key=lambda variant: types_of(variant) == {"null"}):
             try:
                 for value in self._candidates(variant, known):
-                    mismatch = next(self._validator.mismatches(value, known.schema), None)
+                    mismatch = next(self._validator.violations(value, known.schema), None)
                     if mismatch is None:
                         return value
                     fault = f"nothing was found that fits {mismatch.keyword!r}"

@@ -1,253 +1,246 @@
-"""JSON Schemas of tools: does a value fit, and where not.
+"""Validates JSON values against JSON Schemas with `jsonschema-rs`.
 
-The rule of this file: JSON Schema is the `jsonschema` library's business, imported when the first
-value is checked that does not fit for certain; nothing is fetched. A schema that cannot be used
-says nothing about any value, and where servers mean more than the letter says, they are understood.
+The library is imported when the first value is validated; nothing is fetched. A schema that cannot
+be used accepts every value.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import re
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from orchestrator.documents.jsonpath import Path
-from orchestrator.schema.certainty import Certainty
-from orchestrator.schema.coercion import json_type
+from orchestrator.documents.pointer import pointer
+from orchestrator.documents.text import cut
+from orchestrator.schema.coercion import listed, referred
+from orchestrator.schema.leniency import violations_of
+from orchestrator.schema.violations import Violation, mismatch
 
 if TYPE_CHECKING:
-    from jsonschema import ValidationError
+    from jsonschema_rs import Registry, ValidationError
+    from jsonschema_rs import Validator as Compiled
 
 Schema = Mapping[str, Any] | bool
 
-
-@dataclass(frozen=True, slots=True)
-class ValidationFailure:
-    """One place where a value does not fit its schema.
-
-    Attributes:
-        path: Where in the value.
-        message: What is wrong there, as the library says it; it may be as long as the value.
-        keyword: The keyword of JSON Schema that is not met, such as `type` or `required`.
-        expected: The value of that keyword.
-        value: What stands there.
-        schema: The part of the schema that the keyword is of.
-    """
-
-    path: Path
-    message: str
-    keyword: str
-    expected: Any
-    value: Any = None
-    schema: Any = None
-
-    @property
-    def missing(self) -> list[str]:
-        """Of the keyword `required`: the members that are missing, and have no default."""
-        properties = self.schema.get("properties", {})
-        return [
-            name
-            for name in self.expected
-            if name not in self.value and not _has_default(properties.get(name))
-        ]
-
-    @property
-    def is_meant(self) -> bool:
-        """Whether the server means it, too.
-
-        Not so for members with a default, which some libraries list as required (zod 4 does, of
-        what a schema gives), for OpenAPI's `nullable`, and for errors of rounding: 19.99 is a
-        multiple of 0.01, and 19.99 / 0.01 is no integer.
-        """
-        if self.keyword == "required":
-            return bool(self.missing)
-        if self.value is None and isinstance(self.schema, Mapping):
-            return self.schema.get("nullable") is not True
-        if self.keyword == "multipleOf":
-            steps = self.value / self.expected
-            return not math.isclose(steps, round(steps), rel_tol=1e-9)
-        return True
-
-
-def _has_default(schema: Any) -> bool:
-    return isinstance(schema, Mapping) and "default" in schema
+MAX_DEPTH = 200
+"""The library recurses on the stack of its thread, which may have no more than 512 KB."""
+_MAX_LISTED = 5_000  # it collects all errors at once, which takes about 10 us each
+_MAX_BACKTRACKS = 10_000  # for patterns with look-around; all others take linear time
+_MAX_FAULT = 200
+_WHOLE = "urn:orchestrator:whole-schema"
 
 
 class Validator:
-    """Checks values against one schema, in the dialect that it names, else draft 2020-12.
+    """Validates values against one schema, in the draft that it names, else draft 2020-12.
 
     Args:
         schema: The schema; it may be wrong in any way.
     """
 
     def __init__(self, schema: Schema) -> None:
-        self._schema = schema
-        self._certainty = Certainty(schema)
-        self._unusable: str | None = None
-        self._validator: Any = None
+        self._schema: Any = schema
+        self._parts: dict[int, tuple[Any, Any, Compiled | None]] = {}
 
     @property
     def unusable(self) -> str:
-        """Why the schema cannot be used; empty if it can. If it cannot, every value fits."""
-        if self._unusable is None:
-            self._unusable = self._load()
-        return self._unusable
+        """Why the schema cannot be used; empty if it can."""
+        return self.fault.sentence() if self.fault else ""
 
-    def _load(self) -> str:
-        """Make the library's validator; gives what is wrong with the schema."""
-        from jsonschema import Draft202012Validator
-        from jsonschema.validators import validator_for
-        from referencing.jsonschema import EMPTY_REGISTRY
+    @property
+    def fault(self) -> Violation | None:
+        """What is wrong with the schema, and where in it; None if it can be used."""
+        return self._loaded[1]
 
+    @cached_property
+    def _loaded(self) -> tuple[Compiled | None, Violation | None]:
+        schema = self._schema
+        if not isinstance(schema, dict | bool):
+            return None, mismatch((), "type", ["boolean", "object"], schema)
+        if _size(schema) is None:
+            return None, Violation((), "", None, schema, "the schema is nested too deep")
+        if _is_circular(schema):
+            return None, Violation((), "$ref", None, schema, "a $ref leads in circles")
         try:
-            kind = validator_for(self._schema, default=Draft202012Validator)
-            fault = _fault(kind, json.dumps(self._schema, sort_keys=True))
-        except (AttributeError, TypeError, ValueError) as error:  # a "$schema" that is no text
-            return f"{type(error).__name__}: {error}"
-        except RecursionError:
-            return "it is nested too deep"
-        if fault:
-            return fault
-        ours = _dialect(kind, self._certainty)
-        self._validator = ours(self._schema, registry=EMPTY_REGISTRY)
-        return ""
+            return _compile(schema), None
+        except ValueError as error:
+            return None, _fault(error, schema)
 
     def fits(self, value: Any) -> bool:
         """Whether a value fits."""
-        return next(self.mismatches(value), None) is None
+        return next(self.violations(value), None) is None
 
-    def mismatches(self, value: Any, part: Schema | None = None) -> Iterator[ValidationFailure]:
-        """Every place where a value does not fit.
+    def violations(self, value: Any, part: Any = None) -> Iterator[Violation]:
+        """The places where a value does not fit; of a large value it may be the first one only.
 
-        Of a value that may have one of several forms, what is wrong with the one that is meant.
+        If the schema allows several forms, the violations are those of the form that is meant.
 
         Args:
-            value: A JSON value.
-            part: Instead of the whole schema, a part of it; a `$ref` in it leads into the whole.
+            value: A JSON value. A value that is no JSON, or nested deeper than `MAX_DEPTH`, fits.
+            part: A part of the schema to use instead of all of it; a `$ref` in it leads into the
+                whole.
         """
-        if (part is None and self._certainty.fits(value)) or self.unusable:
+        size = _size(value)
+        schema, compiled = self._of_part(part)
+        if size is None or compiled is None:
             return
-        from referencing.exceptions import Unresolvable
-
-        validator = self._validator if part is None else self._validator.evolve(schema=part)
+        seen: set[tuple[Path, str]] = set()
         try:
-            with panics_as_recursion():
-                for error in validator.iter_errors(value):
-                    found = map(_validation_failure, _telling(error))
-                    yield from (mismatch for mismatch in found if mismatch.is_meant)
-        except (Unresolvable, ValueError, re.error) as failure:  # a $ref or a pattern
-            self._unusable = f"{type(failure).__name__}: {failure}"
-        except RecursionError:  # a $ref in circles, or the value is nested deep
-            if not isinstance(value, dict | list):
-                self._unusable = "a $ref leads in circles"
-        except (TypeError, OverflowError):  # the value is no JSON: who sends it says so
+            for errors in _attempts(compiled, value, size):
+                for found in violations_of(errors, value, schema, self._resolve):
+                    if (found.path, found.message) not in seen:
+                        seen.add((found.path, found.message))
+                        yield found
+                if seen:
+                    return
+        except (TypeError, ValueError, OverflowError):  # it is no JSON, and its sender reports it
             return
 
+    def _of_part(self, part: Any) -> tuple[Any, Compiled | None]:
+        """A schema and its compiled form; a part is compiled once, as a reference to it."""
+        if part is None or part is self._schema or self.fault:
+            return self._schema, self._loaded[0]
+        if id(part) not in self._parts:
+            schema = self._reference(part)
+            self._parts[id(part)] = part, schema, self._compiled_part(schema)
+        return self._parts[id(part)][1:]
 
-@lru_cache(maxsize=1000)
-def _fault(kind: Any, schema: str) -> str:
-    """What is wrong with a schema, as a JSON text; empty if nothing is.
+    def _reference(self, part: Any) -> Any:
+        if id(part) in self._places:
+            return {"$ref": f"{_WHOLE}#{quote(self._places[id(part)])}"}
+        if isinstance(part, dict) and part.keys() == {"allOf"}:  # made of several parts
+            return {"allOf": [self._reference(each) for each in part["allOf"]]}
+        return part
 
-    It takes some ms, and the same tools are looked at for one workflow after the other.
+    def _compiled_part(self, schema: Any) -> Compiled | None:
+        dialect = self._schema.get("$schema") if isinstance(self._schema, dict) else None
+        if isinstance(schema, dict) and dialect is not None:
+            schema = {"$schema": dialect, **schema}
+        try:
+            return _compile(schema, self._registry)
+        except ValueError:
+            return None
+
+    @cached_property
+    def _places(self) -> dict[int, str]:
+        """The JSON Pointer of each object in the schema, by its identity."""
+        return dict(_objects(self._schema))
+
+    @cached_property
+    def _registry(self) -> Registry:
+        from jsonschema_rs import Registry
+
+        return Registry([(_WHOLE, self._schema)], retriever=_refuse)
+
+    def _resolve(self, reference: Any) -> Any:
+        return referred(str(reference).removeprefix(_WHOLE), self._schema)
+
+
+def _compile(schema: Any, registry: Registry | None = None) -> Compiled:
+    """Compile a schema.
 
     Raises:
-        RecursionError: It is nested too deep.
+        ValueError: It cannot be used.
     """
-    from jsonschema import SchemaError
+    from jsonschema_rs import FancyRegexOptions, validator_for
 
-    try:
-        with panics_as_recursion():
-            kind.check_schema(json.loads(schema))
-    except SchemaError as error:
-        return error.message
-    return ""
-
-
-@contextmanager
-def panics_as_recursion() -> Iterator[None]:
-    """Where a schema leads in circles, what the library is built on may panic; no `Exception`.
-
-    Raises:
-        RecursionError: It did.
-    """
-    try:
-        yield
-    except Exception:
-        raise
-    except BaseException as panic:
-        if type(panic).__module__ == "pyo3_runtime":
-            raise RecursionError(str(panic)) from None
-        raise
-
-
-def _dialect(kind: Any, certainty: Certainty) -> Any:
-    """The library's validator of a dialect, for values from Python, and for large ones.
-
-    Tuples are arrays, and of the items of an array it looks at those alone that may not fit: with a
-    million numbers it would be busy for seconds, and nothing else would go on.
-    """
-    from jsonschema import validators
-
-    extend: Any = validators.extend  # it has no types
-    items_of_kind = kind.VALIDATORS["items"]
-
-    def items(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
-        if not isinstance(wanted, dict) or "prefixItems" in schema:
-            yield from items_of_kind(validator, wanted, value, schema)
-        elif validator.is_type(value, "array"):
-            for number, item in certainty.doubtful(value, wanted):
-                yield from validator.descend(item, wanted, path=number)
-
-    types = kind.TYPE_CHECKER.redefine_many({"array": _is_array, "integer": _is_integer})
-    return extend(kind, {"items": items}, type_checker=types)
-
-
-def _is_array(_: Any, value: Any) -> bool:
-    return isinstance(value, list | tuple)
-
-
-def _is_integer(_: Any, value: Any) -> bool:
-    """In every dialect, 2.0 is an integer: in draft 4 it was none, and to JavaScript it is 2."""
-    return json_type(value) == "integer" or (isinstance(value, float) and value.is_integer())
-
-
-def _validation_failure(error: ValidationError) -> ValidationFailure:
-    return ValidationFailure(
-        tuple(error.absolute_path),
-        error.message,
-        str(error.validator),
-        error.validator_value,
-        error.instance,
-        error.schema,
+    dialect = schema.get("$schema") if isinstance(schema, dict) else None
+    if isinstance(dialect, str) and "json-schema.org" not in dialect:  # such as that of OpenAPI
+        schema = {name: value for name, value in schema.items() if name != "$schema"}
+    return validator_for(
+        schema,
+        registry=registry,
+        offline=True,
+        validate_formats=False,
+        pattern_options=FancyRegexOptions(backtrack_limit=_MAX_BACKTRACKS),
     )
 
 
-def _telling(error: ValidationError) -> Iterator[ValidationError]:
-    """What is wrong with the one form of several that the value is meant to have, if it is one."""
-    forms: dict[Any, list[ValidationError]] = defaultdict(list)
-    if error.validator in ("anyOf", "oneOf"):
-        for inner in error.context or ():
-            if inner.relative_schema_path:  # a form that is `false` is nobody's
-                forms[inner.relative_schema_path[0]].append(inner)
-    meant = list(forms.values())
-    if len(meant) > 1:
-        meant = [errors for errors in meant if not any(map(_is_of_another_form, errors))]
-    if len(meant) != 1:
-        yield error
+def _refuse(uri: str) -> Any:
+    raise LookupError(f"{uri} is not fetched")
+
+
+def _fault(error: ValueError, schema: Any) -> Violation:
+    """What is wrong with a schema that the library refuses."""
+    from jsonschema_rs import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return Violation((), "", None, schema, cut(str(error), _MAX_FAULT))
+    if error.kind.name == "$ref":
+        message = f"cannot resolve references: {cut(error.message, _MAX_FAULT)}"
+        return Violation((), "$ref", None, schema, message)
+    return next(violations_of([error], schema, None, lambda _: None))
+
+
+def _attempts(compiled: Compiled, value: Any, size: int) -> Iterator[Iterable[ValidationError]]:
+    """The errors of a value; of a large one the first alone, and all only if that is not meant."""
+    from jsonschema_rs import ValidationError
+
+    if compiled.is_valid(value):
         return
-    for inner in meant[0]:
-        yield from _telling(inner)
+    if size > _MAX_LISTED:
+        try:
+            compiled.validate(value)
+        except ValidationError as error:
+            yield [error]
+    yield compiled.iter_errors(value)
 
 
-def _is_of_another_form(error: ValidationError) -> bool:
-    """Whether a value is of another type than this form, or a member says that it is of another."""
-    depth = len(error.relative_path)
-    return (error.validator == "type" and not depth) or (
-        error.validator in ("const", "enum") and depth <= 1
-    )
+def _size(value: Any) -> int | None:
+    """How many values there are in a value; None if it is nested deeper than `MAX_DEPTH`."""
+    size, level = 0, [value]
+    for _ in range(MAX_DEPTH):
+        holders = {id(each): each for each in level if isinstance(each, dict | list | tuple)}
+        if not holders:
+            return size
+        level = []
+        for holder in holders.values():
+            level += holder.values() if isinstance(holder, dict) else holder
+        size += len(level)
+    return None
+
+
+def _objects(schema: Any) -> Iterator[tuple[int, str]]:
+    """The identity and the JSON Pointer of each object in a schema."""
+    left: list[tuple[Any, tuple[str | int, ...]]] = [(schema, ())]
+    while left:
+        value, at = left.pop()
+        if isinstance(value, dict):
+            yield id(value), pointer(*at)
+            left += [(item, (*at, str(name))) for name, item in value.items()]
+        elif isinstance(value, list):
+            left += [(item, (*at, number)) for number, item in enumerate(value)]
+
+
+def _is_circular(schema: Any) -> bool:
+    """Whether a `$ref` leads back to itself without a step into the value."""
+    from graphlib import CycleError, TopologicalSorter
+
+    graph: dict[int, list[int]] = {}
+    left = [schema]
+    while left:
+        part = left.pop()
+        if isinstance(part, dict) and id(part) not in graph:
+            graph[id(part)] = [id(each) for each in _in_place(part, schema)]
+            left += part.values()
+        elif isinstance(part, list):
+            left += part
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError:
+        return True
+    return False
+
+
+def _in_place(part: dict[str, Any], root: Any) -> Iterator[Any]:
+    """The schemas that a value has to fit, or is compared with, as a whole."""
+    if "$ref" in part:
+        yield referred(part["$ref"], root)
+    for keyword in ("not", "if", "then", "else"):
+        if keyword in part:
+            yield part[keyword]
+    for keyword in ("allOf", "anyOf", "oneOf"):
+        yield from listed(part, keyword)
+    dependent = part.get("dependentSchemas", {})
+    yield from dependent.values() if isinstance(dependent, dict) else ()

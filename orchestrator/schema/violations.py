@@ -1,32 +1,44 @@
-"""What is wrong with a value that does not fit its schema, in words for people.
-
-The rule of this file: from the mismatches of `schemas` to sentences, which are short whatever the
-value and the schema are.
-"""
+"""Says what is wrong with a value that does not fit its schema, in short messages."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.documents.encode import to_json
 from orchestrator.documents.jsonpath import Path, describe, format_path
 from orchestrator.documents.suggest import nearest
-from orchestrator.documents.text import cut
+from orchestrator.documents.text import cut, quoted
 from orchestrator.errors import CallError
 from orchestrator.schema.coercion import json_type, wanted_types
-from orchestrator.schema.validator import ValidationFailure, Validator
 
 if TYPE_CHECKING:
     from orchestrator.schema.tool import Tool
+    from orchestrator.schema.validator import Validator
 
+MAX_ERRORS = 10
+MAX_SIGNATURE = 300
+MAX_EXPECTED = 2000
+"""Of what a keyword expects, in characters of JSON: where it is more, the details have null."""
 MAX_CHOICES = 10
-MAX_SHOWN = 60
-MAX_PLACE = 200
-_ARTICLES = {"integer": "an", "array": "an", "object": "an", "null": ""}
+_MAX_SHOWN = 60
+_MAX_PLACE = 200
+_BOUNDS = {
+    "minimum": ("at least", ""),
+    "maximum": ("at most", ""),
+    "exclusiveMinimum": ("more than", ""),
+    "exclusiveMaximum": ("less than", ""),
+    "multipleOf": ("a multiple of", ""),
+    "minLength": ("at least", "character"),
+    "maxLength": ("at most", "character"),
+    "minItems": ("at least", "item"),
+    "maxItems": ("at most", "item"),
+    "additionalItems": ("at most", "item"),
+    "minProperties": ("at least", "property"),
+    "maxProperties": ("at most", "property"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,150 +46,119 @@ class Violation:
     """One place where a value does not fit.
 
     Attributes:
-        path: The place; of a member that is missing, where it should be.
-        keyword: The keyword of JSON Schema that is not met, and `expected` its value.
-        value: What stands there.
-        wanted: What has to be there, as it continues "has to"; empty if `is_member`.
-        advice: What may have been meant, as it ends the sentence.
-        is_member: Whether a member is missing, or there is one too many.
+        path: The place; for a missing property, where it should be.
+        keyword: The keyword of JSON Schema that is not met, such as `type` or `required`.
+        expected: The value of that keyword.
+        value: The value at that place; None for a missing property.
+        message: What is wrong, without the place, such as `expected integer, got string "3"`.
+        advice: The property or value that may have been meant, in parentheses behind the place.
+        is_property: Whether a property is missing or unexpected.
     """
 
     path: Path
     keyword: str
     expected: Any
-    value: Any = None
-    wanted: str = ""
+    value: Any
+    message: str
     advice: str = ""
-    is_member: bool = False
+    is_property: bool = False
 
-    def sentence(self, given: str) -> str:
-        """What is wrong; `given` is what stands there, as it continues what has to be."""
-        place = cut(format_path(self.path), MAX_PLACE) or "the whole"
-        if self.is_member:
-            state = "missing" if self.keyword == "required" else "unknown"
-            return f"{place} is {state}{self.advice}"
-        return f"{place} has to {self.wanted}{given}{self.advice}"
+    def sentence(self, source: str = "") -> str:
+        """The message with its place; `source` is the reference that the value comes from."""
+        place = cut(format_path(self.path[:-1] if self.is_property else self.path), _MAX_PLACE)
+        origin = f" from {source}" if source and not self.is_property else ""
+        return f"{self.message}{origin}{f' at {place}' if place else ''}{self.advice}"
 
 
-def violations(validator: Validator, value: Any, most: int) -> list[Violation]:
-    """The first places where a value does not fit; none if the schema turns out to be unusable."""
-    found = list(islice(describe_violations(validator.mismatches(value)), most))
-    return [] if found and validator.unusable else found
+def mismatch(path: Path, keyword: str, expected: Any, value: Any, schema: Any = None) -> Violation:
+    """A value that does not meet a keyword of its schema."""
+    near: tuple[str, ...] = ()
+    if keyword == "enum" and isinstance(value, str):
+        near = nearest(value, [choice for choice in expected if isinstance(choice, str)], 1)
+    message = f"expected {_wanted(keyword, expected, value, schema)}, got {_found(keyword, value)}"
+    return Violation(path, keyword, expected, value, message, _did_you_mean(near))
 
 
-def describe_violations(mismatches: Iterable[ValidationFailure]) -> Iterator[Violation]:
-    """Mismatches in words."""
-    lacking: set[Path] = set()
-    for mismatch in mismatches:
-        match mismatch.keyword:
-            case "required" if mismatch.path in lacking:  # the library tells it for each member
-                pass
-            case "required":
-                lacking.add(mismatch.path)
-                yield from _missing(mismatch)
-            case "additionalProperties":
-                yield from _unknown(mismatch)
-            case keyword:
-                advice = _nearest_choice(mismatch) if keyword == "enum" else ""
-                yield Violation(
-                    mismatch.path,
-                    keyword,
-                    mismatch.expected,
-                    mismatch.value,
-                    _wanted(mismatch),
-                    advice,
-                )
+def missing(
+    path: Path, name: str, value: Any, schema: Mapping[str, Any], expected: Any
+) -> Violation:
+    """A property that an object at `path` has to have, and does not."""
+    known = schema.get("properties", {})
+    # An object that is closed has a violation of its own for each property that is not known.
+    others = (
+        [] if schema.get("additionalProperties") is False else [n for n in value if n not in known]
+    )
+    near = nearest(name, others, 1)
+    advice = f" (misspelled as {quoted(near[0])}?)" if near else ""
+    message = f"missing property {quoted(name)}"
+    return Violation((*path, name), "required", expected, None, message, advice, True)
 
 
-def _missing(mismatch: ValidationFailure) -> Iterator[Violation]:
-    known = mismatch.schema.get("properties", {})
-    are_told = mismatch.schema.get("additionalProperties") is False
-    others = [] if are_told else [name for name in mismatch.value if name not in known]
-    for name in mismatch.missing:
-        near = nearest(name, others, 1)
-        advice = f"; is {near[0]!r} meant for it?" if near else ""
-        path = (*mismatch.path, name)
-        yield Violation(path, "required", mismatch.expected, advice=advice, is_member=True)
+def unexpected(
+    path: Path, name: str, value: Any, schema: Mapping[str, Any], keyword: str, expected: Any
+) -> Violation:
+    """A property that an object at `path` may not have."""
+    free = (other for other in schema.get("properties", {}) if other not in value)
+    advice = _did_you_mean(nearest(name, free, 1))
+    message = f"unexpected property {quoted(name)}"
+    return Violation((*path, name), keyword, expected, value[name], message, advice, True)
 
 
-def _unknown(mismatch: ValidationFailure) -> Iterator[Violation]:
-    known = mismatch.schema.get("properties", {})
-    patterns = mismatch.schema.get("patternProperties", {})
-    for name in mismatch.value:
-        if name in known or any(re.search(pattern, name) for pattern in patterns):
-            continue
-        near = nearest(name, (other for other in known if other not in mismatch.value), 1)
-        advice = f"; did you mean {near[0]!r}?" if near else ""
-        path = (*mismatch.path, name)
-        keyword = mismatch.keyword
-        yield Violation(path, keyword, mismatch.expected, advice=advice, is_member=True)
+def _did_you_mean(near: tuple[str, ...]) -> str:
+    return f" (did you mean {quoted(near[0])}?)" if near else ""
 
 
-def _nearest_choice(mismatch: ValidationFailure) -> str:
-    texts = [choice for choice in mismatch.expected if isinstance(choice, str)]
-    near = nearest(mismatch.value, texts, 1) if isinstance(mismatch.value, str) else ()
-    return f"; did you mean {near[0]!r}?" if near else ""
+def _found(keyword: str, value: Any) -> str:
+    if keyword == "type" or not isinstance(value, str | int | float):
+        return describe(value)
+    return quoted(value, _MAX_SHOWN) if isinstance(value, str) else _json(value)
 
 
-def _wanted(mismatch: ValidationFailure) -> str:
-    keyword, expected = mismatch.keyword, mismatch.expected
-    if keyword in _WORDS:
-        return _WORDS[keyword](expected)
-    if keyword in ("anyOf", "oneOf") and _is_of_no_type(mismatch):
-        return _types(sorted(wanted_types(mismatch.schema, ())))
-    return f"fit {keyword!r} of its schema, which is {_json(expected)}"
+def _wanted(keyword: str, expected: Any, value: Any, schema: Any) -> str:
+    match keyword:
+        case "type":
+            return " or ".join(expected if isinstance(expected, list) else [str(expected)])
+        case "anyOf" | "oneOf" if types := _types_that_miss(schema, value):
+            return " or ".join(types)
+        case "enum":
+            return _choices(expected)
+        case "const":
+            return _json(expected)
+        case "pattern":
+            return f"a match for the pattern {_json(expected)}"
+        case "format" if expected == "regex":
+            return "a regular expression"
+        case "uniqueItems":
+            return "unique items"
+        case "false":
+            return "no value"
+        case _ if keyword in _BOUNDS:
+            return _bound(*_BOUNDS[keyword], expected)
+    return f"a value that satisfies {keyword} {'' if expected is None else _json(expected)}".strip()
 
 
-def _is_of_no_type(mismatch: ValidationFailure) -> bool:
-    """Whether a value is of none of the types that several forms have."""
-    types = wanted_types(mismatch.schema, ())
-    given = json_type(mismatch.value)
-    return not types & {given, "number" if given == "integer" else given}
-
-
-def _types(expected: Any) -> str:
-    names = expected if isinstance(expected, list) else [expected]
-    return "be " + " or ".join(f"{_ARTICLES.get(name, 'a')} {name}".strip() for name in names)
+def _types_that_miss(schema: Any, value: Any) -> list[str]:
+    """The types of several forms, if the value is of none of them."""
+    types = wanted_types(schema, ())
+    given = json_type(value)
+    return [] if types & {given, "number" if given == "integer" else given} else sorted(types)
 
 
 def _choices(expected: list[Any]) -> str:
     listed = ", ".join(map(_json, expected[:MAX_CHOICES]))
-    more = f" or {len(expected) - MAX_CHOICES} more" if len(expected) > MAX_CHOICES else ""
-    return f"be one of {listed}{more}"
+    rest = len(expected) - MAX_CHOICES
+    one_of = "one of " if len(expected) > 1 else ""
+    return f"{one_of}{listed}{f' or {rest} more' if rest > 0 else ''}"
+
+
+def _bound(bound: str, unit: str, expected: Any) -> str:
+    if expected != 1:
+        unit = "properties" if unit == "property" else unit and f"{unit}s"
+    return f"{bound} {_json(expected)} {unit}".strip()
 
 
 def _json(value: Any) -> str:
-    return cut(json.dumps(value, ensure_ascii=False), MAX_SHOWN)
-
-
-def _at(bound: str, unit: str = "") -> Callable[[Any], str]:
-    return lambda expected: f"{bound} {_json(expected)}{unit}"
-
-
-_WORDS: Mapping[str, Callable[[Any], str]] = {
-    "type": _types,
-    "enum": _choices,
-    "const": _at("be"),
-    "minimum": _at("be at least"),
-    "maximum": _at("be at most"),
-    "exclusiveMinimum": _at("be more than"),
-    "exclusiveMaximum": _at("be less than"),
-    "multipleOf": _at("be a multiple of"),
-    "pattern": _at("match the pattern"),
-    "minLength": _at("have at least", " characters"),
-    "maxLength": _at("have at most", " characters"),
-    "minItems": _at("have at least", " items"),
-    "maxItems": _at("have at most", " items"),
-    "minProperties": _at("have at least", " members"),
-    "maxProperties": _at("have at most", " members"),
-    "uniqueItems": lambda _: "have no two items that are alike",
-    "None": lambda _: "hold nothing that its schema forbids",  # a part of it is `false`
-}
-
-MAX_ERRORS = 10
-MAX_SIGNATURE = 300
-# Of what a keyword expects, in characters of JSON: where it is more, the details have null.
-MAX_EXPECTED = 2000
+    return cut(to_json(value), _MAX_SHOWN)
 
 
 def _as_it_is(value: Any) -> Any:
@@ -185,41 +166,41 @@ def _as_it_is(value: Any) -> Any:
 
 
 def check_output(tool: Tool, output: Any, redact: Callable[[Any], Any] = _as_it_is) -> None:
-    """See that an output fits the `outputSchema` of its tool, if that declares one.
+    """Check an output against the `outputSchema` of its tool, if the tool declares one.
 
     Args:
         tool: The tool.
-        output: What came.
+        output: The output.
         redact: Takes out of a JSON value what may not be shown.
 
     Raises:
         CallError: An `output_invalid`; `details` are those of `check_arguments`, and the `output`,
             as that of a success would be.
     """
-    gives = tool.gives
-    if gives is not None and (found := violations(gives, output, MAX_ERRORS + 1)):
+    if tool.gives is not None and (found := first_violations(tool.gives, output)):
         errors = redact([error_of(each) for each in found])
         message = f"the output of {tool.target} does not fit its outputSchema: {joined(errors)}"
         shown = errors[:MAX_ERRORS]
         raise CallError("output_invalid", message, tool=tool.target, errors=shown, output=output)
 
 
+def first_violations(validator: Validator, value: Any) -> list[Violation]:
+    """The first places where a value does not fit, one more than messages have."""
+    return list(islice(validator.violations(value), MAX_ERRORS + 1))
+
+
 def joined(errors: list[dict[str, Any]]) -> str:
-    """The messages of the first `MAX_ERRORS` errors as one sentence."""
-    sentences = [error["message"] for error in errors[:MAX_ERRORS]]
-    return "; ".join([*sentences, *(["and more"] if len(errors) > MAX_ERRORS else [])])
+    """The messages of the first `MAX_ERRORS` errors in one line."""
+    messages = [error["message"] for error in errors[:MAX_ERRORS]]
+    return "; ".join([*messages, *(["and more"] if len(errors) > MAX_ERRORS else [])])
 
 
-def error_of(violation: Violation, given: str | None = None) -> dict[str, Any]:
-    """A violation as it stands in the `details` of an error; `given` says what the value is."""
-    found = f", not {describe(violation.value)}" if given is None else given
+def error_of(violation: Violation, source: str = "") -> dict[str, Any]:
+    """A violation for the `details` of an error; `source` is the reference that gave the value."""
+    expected = violation.expected
     return {
         "path": format_path(violation.path),
-        "message": violation.sentence("" if violation.is_member else found),
+        "message": violation.sentence(source),
         "keyword": violation.keyword,
-        "expected": _if_short(violation.expected),
+        "expected": expected if len(to_json(expected)) <= MAX_EXPECTED else None,
     }
-
-
-def _if_short(expected: Any) -> Any:
-    return expected if len(json.dumps(expected)) <= MAX_EXPECTED else None

@@ -158,6 +158,7 @@ def _list_schedule(
     slots: int,
     graph: Graph | None = None,
 ) -> float:
+    # Negative, since a heap gives its smallest entry first; ties go by id, so runs are repeatable.
     ready = [(-priority.get(task, 0.0), task) for task in first]
     heapq.heapify(ready)
     running: list[tuple[float, str]] = []

@@ -1,75 +1,43 @@
-"""The inputs of a run: their JSON Schemas, their defaults, and the values that were given.
-
-The rule of this file: JSON Schema is the `jsonschema` library's business, imported only when a
-workflow has inputs; nothing is fetched for it.
-"""
+"""The inputs of a run: their JSON Schemas, their defaults, and the values that were given."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from orchestrator.documents.jsonpath import format_path
 from orchestrator.documents.parse import DocumentError, parse_json
 from orchestrator.documents.pointer import pointer, replace_op
 from orchestrator.documents.suggest import certain, nearest
-from orchestrator.documents.text import cut
+from orchestrator.documents.text import cut, quoted
 from orchestrator.errors import Problem, WorkflowError
-from orchestrator.schema.coercion import ALL_TYPES, json_type, wanted_types
-from orchestrator.schema.validator import panics_as_recursion
+from orchestrator.schema.coercion import json_type, wanted_types
+from orchestrator.schema.validator import Schema, Validator
 
-if TYPE_CHECKING:
-    from jsonschema import Draft202012Validator
-
-Schema = Mapping[str, Any] | bool
 _LONGEST = 200
 
 
 def check_schema(schema: Schema, at: tuple[str | int, ...]) -> Iterator[Problem]:
     """What is wrong with the schema of an input, its default included."""
-    from jsonschema import Draft202012Validator, SchemaError
-
-    try:
-        with panics_as_recursion():
-            Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        where = pointer(*at, *error.absolute_path)
-        message = f"is no JSON Schema: {cut(error.message, _LONGEST)}"
-        types = sorted(ALL_TYPES) if list(error.absolute_path)[-1:] == ["type"] else []
-        near = nearest(str(error.instance), types)
-        meant = certain(str(error.instance), near)
+    fault = Validator(schema).fault
+    if fault is not None:
+        where = pointer(*at, *fault.path)
+        is_name = fault.keyword == "enum" and isinstance(fault.value, str)
+        near = nearest(fault.value, fault.expected) if is_name else ()
+        meant = certain(fault.value, near) if near else None
         operations = (replace_op(where, meant),) if meant else ()
+        message = f"invalid JSON Schema: {cut(fault.message, _LONGEST)}"
         yield Problem("wrong_schema", message, where, None, near, replacement=operations)
-    except RecursionError:
-        yield Problem("wrong_schema", "is no JSON Schema: it is nested too deep", pointer(*at))
-    else:
-        if isinstance(schema, Mapping) and "default" in schema:
-            yield from _mismatches(schema["default"], schema, (*at, "default"), "the default")
+    elif isinstance(schema, Mapping) and "default" in schema:
+        yield from _violations(schema["default"], schema, (*at, "default"), "the default")
 
 
-def _mismatches(
+def _violations(
     value: Any, schema: Schema, at: tuple[str | int, ...], what: str
 ) -> Iterator[Problem]:
-    from referencing.exceptions import Unresolvable
-
-    try:
-        with panics_as_recursion():
-            for error in _validator(schema).iter_errors(value):
-                place = format_path(tuple(error.absolute_path))
-                message = f"{what}{place} does not fit its schema: {cut(error.message, _LONGEST)}"
-                yield Problem("wrong_input", message, pointer(*at, *error.absolute_path))
-    except Unresolvable as error:
-        yield Problem("wrong_schema", f"a $ref leads nowhere: {error}", pointer(*at))
-    except RecursionError:
-        message = f"{what} or its schema is nested too deep, or a $ref leads in circles"
-        yield Problem("wrong_schema", message, pointer(*at))
-
-
-def _validator(schema: Schema) -> Draft202012Validator:
-    from jsonschema import Draft202012Validator
-    from referencing.jsonschema import EMPTY_REGISTRY
-
-    return Draft202012Validator(schema, registry=EMPTY_REGISTRY)
+    for found in Validator(schema).violations(value):
+        place = found.path[:-1] if found.keyword == "required" else found.path
+        message = f"{what} does not fit its schema: {cut(found.sentence(), _LONGEST)}"
+        yield Problem("wrong_input", message, pointer(*at, *place))
 
 
 def complete_inputs(
@@ -85,17 +53,18 @@ def complete_inputs(
         declared: The schema of each input.
         given: The values that were given.
         source: The file, as messages name it.
-        may_miss: Whether those without a value and a default are left out, and no mistake.
+        may_miss: Whether inputs without a value and a default are left out instead of reported.
 
     Raises:
-        WorkflowError: One is missing, unknown, or does not fit its schema; with all such.
+        WorkflowError: Inputs are missing, unknown, or do not fit their schemas.
     """
     problems = [_unknown(name, declared) for name in given if name not in declared]
     values: dict[str, Any] = {}
     for name, schema in declared.items():
         if name in given:
             values[name] = given[name]
-            problems += _mismatches(given[name], schema, ("inputs", name), f"the value of {name!r}")
+            what = f"the value of {quoted(name)}"
+            problems += _violations(given[name], schema, ("inputs", name), what)
         elif isinstance(schema, Mapping) and "default" in schema:
             values[name] = schema["default"]
         elif not may_miss:
@@ -107,22 +76,22 @@ def complete_inputs(
 
 def _unknown(name: str, declared: Mapping[str, Schema]) -> Problem:
     known = f"inputs: {', '.join(declared)}" if declared else "the workflow has no inputs"
-    message = f"there is no input {name!r}"
+    message = f"unknown input {quoted(name)}"
     near = nearest(name, declared)
     return Problem("unknown_input", message, pointer("inputs"), None, near, known)
 
 
 def _missing(name: str) -> Problem:
-    message = f"the input {name!r} has no default and was not given"
-    hint = f"give it, as in: --input {name}=..."
+    message = f"missing input {quoted(name)}, which has no default"
+    hint = f"set it with --input {name}=..."
     return Problem("missing_input", message, pointer("inputs", name), None, (), hint)
 
 
 def parse_input(text: str, schema: Schema | None) -> Any:
-    """What a `name=value` of the command line stands for.
+    """The value that `text` stands for in a `name=value` of the command line.
 
-    The value is taken as it is where the schema wants text; else as JSON, if it is JSON and the
-    schema does not rather want text than that.
+    It is a string where the schema accepts strings and not what the text is as JSON; else what it
+    is as JSON, if it is JSON.
     """
     wanted = wanted_types({} if schema is None else schema, ())
     if wanted and wanted <= {"string", "null"}:

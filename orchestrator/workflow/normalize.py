@@ -23,7 +23,7 @@ TASK_SYNONYMS = {
     "dependsOn": "depends_on",
     "needs": "depends_on",
 }
-_FEW = 50
+_FEW = 50  # properties: to find the position of one takes a search through all
 Names = Callable[[Sequence[str]], Iterable[str]]
 
 

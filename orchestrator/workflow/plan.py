@@ -168,9 +168,10 @@ def make_plan(tasks: Iterable[Task], compiled: CompiledWorkflow) -> Plan:
             tuple(compiled.dependencies[task.id]),
             task.timeout_s,
             number[task.id],
+            # Most tasks have no policies: they share one value, which the engine tests with `is`.
             PLAIN if _FIELDS.isdisjoint(task.model_fields_set) else _policies(task, templates),
         )
-    targets: dict[str, CallTemplate] = {}
+    targets: dict[str, CallTemplate] = {}  # ordered by first use, as messages list servers
     for plan in plans.values():
         for target in plan.targets:
             targets.setdefault(target.target, target)

@@ -206,7 +206,7 @@ B = "/tasks/1/arguments"
             using("search", query="${OUTPUT[a].total}") | {"run_if": "any_failed"},
             [("warning", "may_not_fit", f"{B}/query")],
         ),
-        (using("broken", x=1), [("warning", "unusable_schema", "")]),
+        (using("broken", x=1), [("warning", "unusable_schema", "")] * 2),
     ],
 )
 def test_each_mistake_is_reported_at_its_place(task: Any, expected: Any) -> None:

@@ -201,7 +201,7 @@ def admits(reader: TypeQuery, shape: StaticType, value: Any) -> bool:
                 int(value) if isinstance(value, float) and value == int(value) else value
             )
             return kind in reader.kinds(shape) and not list(
-                Validator(root).mismatches(value, schema)
+                Validator(root).violations(value, schema)
             )
 
 
@@ -297,7 +297,7 @@ def test_a_schema_that_doubles_at_each_step_is_read() -> None:
     [
         ({"required": ["b"]}, "missing_argument", 'missing argument "b"'),
         ({"additionalProperties": False}, "unexpected_argument", 'unexpected argument "a"'),
-        ({"maxProperties": 0}, "wrong_argument", "has to have at most 0 members, not an object"),
+        ({"maxProperties": 0}, "wrong_argument", "expected at most 0 properties, got object"),
     ],
 )
 def test_a_violation_that_only_the_validator_finds_is_reported(

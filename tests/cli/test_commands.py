@@ -148,9 +148,9 @@ def test_inputs_come_from_options_and_files_and_options_win(
     assert json.loads(capsys.readouterr().out) == {"n": 7, "text": "12", "any": {"a": [1]}}
     assert main([*run, "--input", "n=x", "--input", "nn=1"]) == 2
     err = capsys.readouterr().err
-    assert "'nn'" in err
-    assert "'x' is not of type 'integer'" in err
-    assert "the input 'text' has no default" in err
+    assert '"nn"' in err
+    assert 'expected integer, got string "x"' in err
+    assert 'missing input "text"' in err
     given.write_text("[1]")
     assert main([*run, "--inputs", str(given)]) == 2
     assert "expected an object of inputs, got array of 1 item" in capsys.readouterr().err
@@ -410,7 +410,7 @@ def test_call_makes_one_call_and_prints_its_output(
     assert main([*call, "faulty:ecko"]) == 2
     assert 'Did you mean "echo"?' in capsys.readouterr().err
     assert main([*call, "faulty:delay", "ms=soon"]) == 2
-    assert "invalid_arguments: the arguments do not fit faulty:delay: .ms has to be" in (
+    assert "invalid_arguments: the arguments do not fit faulty:delay: expected " in (
         capsys.readouterr().err
     )
     assert main([*call, "faulty:echo", "value=1", "wrong=1"]) == 1

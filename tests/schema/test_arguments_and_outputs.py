@@ -56,7 +56,7 @@ async def test_a_wrong_argument_fails_its_task_before_the_call() -> None:
     assert (error.kind, error.retryable) == ("invalid_arguments", False)
     assert error.message == (
         "the arguments do not fit fake:strict: "
-        ".n has to be an integer, and $OUTPUT[a].n gave the number 1.5"
+        "expected integer, got number 1.5 from $OUTPUT[a].n at .n"
     )
     assert (result["b"].attempts, result["b"].started_ms) == (0, None)
     assert [task for task, _ in caller.calls] == ["a"]
@@ -92,7 +92,7 @@ async def test_an_item_that_is_wrong_costs_that_item_only() -> None:
     error = result["a"].error
     assert error.message == (
         "2 of 4 items failed; item 1: the arguments do not fit fake:strict: "
-        ".n has to be an integer, and $ITEM gave the text 'x'"
+        'expected integer, got string "x" from $ITEM at .n'
     )
     assert [arguments for _, arguments in caller.calls] == [{"n": 1}, {"n": 3}]
 
@@ -108,7 +108,7 @@ async def test_the_tool_of_a_fallback_is_checked_too() -> None:
     assert error.kind == "tool_error"
     assert error.details["fallback_error"]["message"] == (
         "the arguments do not fit fake:strict: "
-        ".n has to be an integer, and $ERROR.message gave the text 'no luck'"
+        'expected integer, got string "no luck" from $ERROR.message at .n'
     )
     assert [task for task, _ in caller.calls] == ["a"]
 
@@ -122,7 +122,7 @@ async def test_text_is_converted_before_it_is_checked() -> None:
     assert result["b"].output == {"n": 5}
     assert result["c"].output == {"n": "5"}
     assert result["d"].error.message == (
-        "the arguments do not fit fake:strict: .n has to be an integer, not the text '5'"
+        'the arguments do not fit fake:strict: expected integer, got string "5" at .n'
     )
 
 
@@ -175,7 +175,7 @@ async def test_an_output_that_does_not_fit_is_an_error_that_keeps_it() -> None:
     assert (task.error.kind, task.error.retryable) == ("output_invalid", False)
     assert task.error.message == (
         "the output of s:it does not fit its outputSchema: "
-        ".n has to be an integer, not the text 'many'"
+        'expected integer, got string "many" at .n'
     )
     assert task.error.details == {
         "tool": "s:it",
@@ -183,7 +183,7 @@ async def test_an_output_that_does_not_fit_is_an_error_that_keeps_it() -> None:
         "errors": [
             {
                 "path": ".n",
-                "message": ".n has to be an integer, not the text 'many'",
+                "message": 'expected integer, got string "many" at .n',
                 "keyword": "type",
                 "expected": "integer",
             }
@@ -207,10 +207,10 @@ async def test_what_fits_is_the_output_structured_or_not(answer: CallToolResult,
 @pytest.mark.parametrize(
     ("answer", "wrong"),
     [
-        (result_of("one"), "the whole has to be an object, not the text 'one'"),
-        (result_of('{"n": "1"}'), ".n has to be an integer, not the text '1'"),
-        (result_of(structured={}), ".n is missing"),
-        (result_of(), "the whole has to be an object, not the text ''"),
+        (result_of("one"), 'expected object, got string "one"'),
+        (result_of('{"n": "1"}'), 'expected integer, got string "1" at .n'),
+        (result_of(structured={}), 'missing property "n"'),
+        (result_of(), 'expected object, got string ""'),
     ],
 )
 async def test_what_does_not_fit_is_told(answer: CallToolResult, wrong: str) -> None:
@@ -257,11 +257,11 @@ async def test_a_call_alone_is_checked_before_and_after() -> None:
         async with Orchestrator({"memory": server, "wrong": wrong}) as orchestrator:
             assert await orchestrator.call("memory:double", {"n": 2}) == {"twice": 4}
             with pytest.raises(
-                InvalidArgumentsError, match=r"memory:double: \.n has to be an integer, not"
+                InvalidArgumentsError, match="memory:double: expected integer, got string"
             ):
                 await orchestrator.call("memory:double", {"n": "2"})
             with pytest.raises(
-                InvalidArgumentsError, match=r"memory:double\(n: integer\): \.n is missing"
+                InvalidArgumentsError, match=r'memory:double\(n: integer\): missing property "n"'
             ):
                 await orchestrator.call("memory:double")
             with pytest.raises(CallError, match="does not fit its outputSchema") as caught:
@@ -282,7 +282,7 @@ async def test_of_a_tool_that_changes_the_new_schema_counts() -> None:
                     await orchestrator.call("it:change_tools", change)
                     await watch.until(lambda event: isinstance(event, ServerToolsChanged))
                     assert await orchestrator.call("it:new", {"value": right}) == {"value": right}
-                    with pytest.raises(InvalidArgumentsError, match=f"has to be an? {kind}"):
+                    with pytest.raises(InvalidArgumentsError, match=f"expected {kind}, got"):
                         await orchestrator.call("it:new", {"value": wrong})
             after = {tool.name: tool for tool in await orchestrator.tools("it")}
     assert after["echo"] is before["echo"]  # with what was found out about it
@@ -293,7 +293,7 @@ async def test_secrets_of_the_server_are_not_in_the_message() -> None:
     target = answering(schema, result_of("key s3cr3t-value"))
     connection = Session(Server(name="s", target=target, secrets=("s3cr3t-value",)), Deaf())
     task = await _of(connection)
-    assert "'key ***'" in str(task)
+    assert '"key ***"' in str(task)
     assert "s3cr3t-value" not in str(task.error.details["errors"])
     assert task.error.details["output"] == "key s3cr3t-value"
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 from orchestrator.schema.sample import sample
 from orchestrator.schema.validator import Validator
-from tests.schema.test_certainty import SCHEMAS
+from tests.schema.random_schemas import SCHEMAS
 from tests.schema.test_coercion import anything
 
 PERSON = {
@@ -131,7 +131,7 @@ def test_a_schema_that_leads_in_circles_ends_where_it_may() -> None:
         ({"type": "string", "pattern": "^x[0-9] y$"}, "'pattern'"),
         ({"type": "string", "minLength": 10**6}, "too long"),
         ({"not": {}}, "'not'"),
-        ({"type": "string", "pattern": "\\p{Lu}"}, "cannot be used"),
+        ({"type": "string", "pattern": "(?<="}, "cannot be used"),
         ({"allOf": [{"type": "string"}, {"type": ["null", "array"]}]}, "allows no value"),
         ({"type": "array", "minItems": 10**6}, "very large"),
         ({"type": "number", "minimum": 10**400}, "out of all bounds"),

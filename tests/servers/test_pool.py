@@ -101,7 +101,12 @@ async def test_a_server_that_does_not_start_costs_only_its_own_tasks(
         ("wrong_id", {}, "timeout", "did not answer within 0.3 s"),
         ("rpc_error", {"code": -32042, "message": "no"}, "protocol_error", "error -32042: no"),
         ("rpc_error", {}, "protocol_error", "error -32000: refused as asked"),
-        ("echo", {"wrong": 1}, "invalid_arguments", "bad:echo(value: any): .value is missing"),
+        (
+            "echo",
+            {"wrong": 1},
+            "invalid_arguments",
+            'bad:echo(value: any): missing property "value"',
+        ),
         (
             "echo",
             {"value": 1, "wrong": 1},

@@ -44,20 +44,38 @@ def deep(depth: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("schema", "path", "message"),
     [
-        ({"type": "strin"}, "/inputs/x/type", "is no JSON Schema: 'strin' is not valid"),
-        ({"pattern": "["}, "/inputs/x/pattern", "is no JSON Schema: '[' is not a 'regex'"),
-        ({"minimum": "1"}, "/inputs/x/minimum", "is not of type 'number'"),
-        ({"enum": ["a" * 500] * 2, "type": 5}, "/inputs/x/type", "is no JSON Schema"),
-        (deep(2000), "/inputs/x", "is no JSON Schema: it is nested too deep"),
-        ({"type": "integer", "default": "5"}, "/inputs/x/default", "the default does not fit"),
+        ({"type": "strin"}, "/inputs/x/type", 'invalid JSON Schema: expected one of "array", '),
+        (
+            {"pattern": "["},
+            "/inputs/x/pattern",
+            'invalid JSON Schema: expected a regular expression, got "["',
+        ),
+        ({"minimum": "1"}, "/inputs/x/minimum", 'expected number, got string "1"'),
+        ({"enum": ["a" * 500] * 2, "type": 5}, "/inputs/x/type", "invalid JSON Schema"),
+        (deep(2000), "/inputs/x", "invalid JSON Schema: the schema is nested too deep"),
+        (
+            {"type": "integer", "default": "5"},
+            "/inputs/x/default",
+            'the default does not fit its schema: expected integer, got string "5"',
+        ),
         (
             {"items": {"type": "integer"}, "default": [1, "a"]},
             "/inputs/x/default/1",
-            "the default[1] does not fit its schema: 'a' is not of type 'integer'",
+            'the default does not fit its schema: expected integer, got string "a" at [1]',
         ),
-        ({"$ref": "#/nowhere", "default": 1}, "/inputs/x/default", "a $ref leads nowhere"),
-        ({"$ref": "http://127.0.0.1:9/x", "default": 1}, "/inputs/x/default", "leads nowhere"),
-        ({"$ref": "#", "default": 1}, "/inputs/x/default", "a $ref leads in circles"),
+        (
+            {"properties": {"a": {}}, "required": ["a"], "default": {}},
+            "/inputs/x/default",
+            'the default does not fit its schema: missing property "a"',
+        ),
+        (
+            {"properties": {}, "additionalProperties": False, "default": {"a": 1}},
+            "/inputs/x/default/a",
+            'the default does not fit its schema: unexpected property "a"',
+        ),
+        ({"$ref": "#/nowhere"}, "/inputs/x", "cannot resolve references: Pointer '/nowhere'"),
+        ({"$ref": "http://127.0.0.1:9/x", "default": 1}, "/inputs/x", "http://127.0.0.1:9/x"),
+        ({"$ref": "#", "default": 1}, "/inputs/x", "a $ref leads in circles"),
         ({"maxLength": 1, "default": "a" * 500}, "/inputs/x/default", "..."),
     ],
 )
@@ -100,8 +118,8 @@ def test_all_that_is_wrong_with_the_inputs_is_said_at_once() -> None:
         ("missing_input", "/inputs/any", ()),
     ]
     text = str(caught.value)
-    assert "the value of 'count' does not fit its schema: '3' is not of type 'integer'" in text
-    assert "give it, as in: --input city=..." in text
+    assert 'the value of "count" does not fit its schema: expected integer, got string "3"' in text
+    assert "set it with --input city=..." in text
 
 
 def test_a_plan_can_do_without_inputs_but_not_with_unknown_ones() -> None:

@@ -222,7 +222,7 @@ def test_a_workflow_has_to_be_an_object(data: Any, message: str) -> None:
         ),
         (
             {"tasks": [T], "inputs": {"x": {"minimum": "1"}}},
-            ["/inputs/x/minimum: is no JSON Schema: '1' is not of type 'number'"],
+            ['/inputs/x/minimum: invalid JSON Schema: expected number, got string "1"'],
         ),
         ({"tasks": [T], "name": 5}, ["/name: expected string, got integer 5"]),
         ({"tasks": [T], "max_concurrency": -1}, ["/max_concurrency: expected at least 0, got -1"]),
