@@ -95,8 +95,17 @@ def test_every_option_that_a_page_names_exists() -> None:
             assert named <= options, f"{page.name}: {line}"
 
 
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_every_link_of_a_page_leads_somewhere() -> None:
     for page in (*DOCS.glob("*.md"), *DOCS.parent.glob("*.md")):
-        for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+        for link, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", page.read_text()):
             if "://" not in link:
-                assert (page.parent / link).exists(), f"{page.name}: {link}"
+                target = page.parent / link if link else page
+                assert target.exists(), f"{page.name}: {link}"
+                if anchor:
+                    assert anchor in anchors(target), f"{page.name}: {link}#{anchor}"
