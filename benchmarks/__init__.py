@@ -16,16 +16,11 @@
 Graphs that were recorded from real systems: `python -m benchmarks traces`.
 
     traces        the command, and the runs
-    recorded      a graph: what its runs can take, by bounds and by simulation
-    traced        what they took: ratios, verdicts; verdicts and tables
+    recorded      a graph: the bounds of its runs
+    traced        what they took: ratios and tables
 
 And one that measures others: `python -m benchmarks peers`.
 
     peers          the same work with what people use instead, in turns
     peer_programs  their programs, each run in an environment of its own
-
-The rule of this package: no result is written down. Whatever is compared was run by the same
-process, in the same minutes, in turns.
 """
-
-from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The command line: `python -m benchmarks`, and the benchmarks with a command of their own.
-
-The rule of this file: options, where the output goes, and the exit code.
-"""
+"""The command line: `python -m benchmarks`, and the benchmarks with a command of their own."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ MIN_WIDTH = 140
 EXAMPLES = """\
 examples:
   python -m benchmarks                          everything, in about a quarter of an hour
-  python -m benchmarks --quick --check          what a gate runs, in about a minute
+  python -m benchmarks --quick --check          what the gate runs, in about a minute
   python -m benchmarks --only five --only uneven --plot speed.png
 
 exit codes:

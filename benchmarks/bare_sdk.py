@@ -1,22 +1,15 @@
-"""The same work by hand on the bare SDK: calls that go out at once, and servers made ready at once.
-
-The rule of this file: the hand-written side is what a good user of `mcp` would write. Each side has
-one session with a server program of its own, of the same kind, in the same protocol mode, with its
-tools listed.
-"""
+"""The same work by hand on the bare SDK: calls that go out at once, and five servers made ready."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from statistics import median
-from typing import Any
 
 import anyio
 from mcp import Client, StdioServerParameters
-from mcp.types import CallToolRequest, CallToolRequestParams, CallToolResult
 
 from benchmarks import scenarios
 from benchmarks.delays import Runner
@@ -35,12 +28,6 @@ from benchmarks.measure import (
 from benchmarks.scenarios import Document
 from orchestrator import Orchestrator
 from orchestrator.servers.pool import ServerPool
-
-LIMIT = 10
-"""The calls in flight where both sides are limited; the default of a workflow."""
-
-ToolCall = Callable[[str, dict[str, Any]], Coroutine[Any, Any, object]]
-Gather = Callable[[ToolCall, Sequence[tuple[str, dict[str, Any]]]], Awaitable[object]]
 
 
 async def measure(wanted: frozenset[str], settings: Settings, tell: Tell) -> None:
@@ -70,86 +57,42 @@ async def bare_client(server: str) -> AsyncIterator[Client]:
 
 
 async def _gather(settings: Settings, tell: Tell) -> None:
-    """Calls that take their time, calls that come back at once, and those under one limit."""
-    five = scenarios.FIVE.workflow("gather")
+    """Calls that take their time, and calls that come back at once."""
     instant = scenarios.echoes(200 if settings.quick else 1000)
-    few, many = settings.pick(20, 5), settings.pick(60, 10)
+    jobs = {
+        "5 x 100 ms": (scenarios.FIVE.workflow("gather"), settings.pick(60, 10)),
+        "instant": (instant, settings.pick(20, 5)),
+    }
     servers = scenarios.servers("delay")
     async with Orchestrator(servers) as orchestrator, bare_client("delay") as client:
-        by_hand = ByHand(client, settings.backend)
-        for variant, document, limit, rounds in (
-            ("5 x 100 ms", five, 0, many),
-            ("instant", instant, 0, few),
-            *([] if settings.quick else [("instant, 10 at once", instant, LIMIT, few)]),
-        ):
-            sides = _sides(Runner(orchestrator, document), by_hand, document, limit)
-            if settings.quick:
-                del sides["by hand, unchecked"]
+        for job, (document, rounds) in jobs.items():
+            runner = Runner(orchestrator, document)
+            sides = {
+                "by hand": by_hand(client, document, settings.backend),
+                "orchestrator": runner.side("orchestrator", {"max_concurrency": 0}),
+            }
             times = await take_turns(sides, rounds)
             for name, mine in times.items():
-                label, tasks = f"{variant}: {name}", len(document["tasks"])
-                tell(_measurement(label, mine, times["by hand"], tasks, client.protocol_version))
+                tasks = len(document["tasks"])
+                values = {"tasks": float(tasks), "per_task_us": median(flat(mine)) * 1000 / tasks}
+                ratios = {} if name == "by hand" else {"by_hand": paired(mine, times["by hand"])}
+                note = f"stdio, protocol {client.protocol_version}, one session a side"
+                tell(Measurement("gather", f"{job}: {name}", flat(mine), ratios, values, note))
 
 
-def _sides(runner: Runner, by_hand: ByHand, document: Document, limit: int) -> dict[str, Side]:
-    return {
-        "by hand": by_hand.side(by_hand.client.call_tool, document, limit),
-        "by hand, unchecked": by_hand.side(by_hand.request, document, limit),
-        "orchestrator": runner.side("orchestrator", {"max_concurrency": limit}),
-    }
+def by_hand(client: Client, document: Document, backend: str) -> Side:
+    """The calls of a workflow of independent tasks, as one writes them without it."""
+    calls = [(task["tool"].partition(":")[2], task["arguments"]) for task in document["tasks"]]
 
+    async def gather() -> None:
+        await asyncio.gather(*(client.call_tool(*call) for call in calls))
 
-def _measurement(
-    variant: str, mine: Rounds, by_hand: Rounds, tasks: int, protocol: str
-) -> Measurement:
-    ratios = {} if mine is by_hand else {"by_hand": paired(mine, by_hand)}
-    values = {"tasks": float(tasks)}
-    if variant.startswith("instant"):
-        values["per_task_us"] = median(flat(mine)) * 1000 / tasks
-    note = f"stdio, protocol {protocol}, one session a side"
-    return Measurement("gather", variant, flat(mine), ratios, values, note)
+    async def task_group() -> None:
+        async with anyio.create_task_group() as group:
+            for call in calls:
+                group.start_soon(client.call_tool, *call)
 
-
-class ByHand:
-    """The calls of a workflow of independent tasks, as one would write them without it.
-
-    Args:
-        client: The session they are made on.
-        backend: The event loop; `asyncio.gather` is used where there is one.
-    """
-
-    def __init__(self, client: Client, backend: str) -> None:
-        self.client = client
-        self._gather: Gather = _gather_on_asyncio if backend == "asyncio" else _gather_on_any
-
-    def side(self, call: ToolCall, document: Document, limit: int) -> Side:
-        """The calls, all at once or so many at a time."""
-        calls = [(task["tool"].partition(":")[2], task["arguments"]) for task in document["tasks"]]
-        slots = anyio.Semaphore(limit)
-
-        async def call_in_slot(tool: str, arguments: dict[str, Any]) -> None:
-            async with slots:
-                await call(tool, arguments)
-
-        async def run() -> None:
-            await self._gather(call_in_slot if limit else call, calls)
-
-        return Side(run)
-
-    async def request(self, tool: str, arguments: dict[str, Any]) -> CallToolResult:
-        """A call below `call_tool`: the result is not checked against the tool's output schema."""
-        request = CallToolRequest(params=CallToolRequestParams(name=tool, arguments=arguments))
-        return await self.client.session.send_request(request, CallToolResult)
-
-
-async def _gather_on_asyncio(call: ToolCall, calls: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    await asyncio.gather(*(call(tool, arguments) for tool, arguments in calls))
-
-
-async def _gather_on_any(call: ToolCall, calls: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    async with anyio.create_task_group() as group:
-        for tool, arguments in calls:
-            group.start_soon(call, tool, arguments)
+    return Side(gather if backend == "asyncio" else task_group)
 
 
 async def _ready(settings: Settings, tell: Tell) -> None:

@@ -1,8 +1,4 @@
-"""The job of five tools as a program on the bare SDK: `python -m benchmarks.by_hand`.
-
-The rule of this file: it does what `scenarios.FIVE_TOOLS` says, as a good user of `mcp` would write
-it, and imports nothing of the orchestrator. It is what a cold start is compared with.
-"""
+"""The job of five tools as a program on the bare SDK: `python -m benchmarks.by_hand`."""
 
 from __future__ import annotations
 

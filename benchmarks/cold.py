@@ -1,8 +1,4 @@
-"""A fresh process each time: to its exit, or to its first call; interpreter, imports and servers.
-
-The rule of this file: nothing is warm but the disk. The command is what a user would type, and the
-document it prints is read to see that the job was done.
-"""
+"""A fresh process each time, to its exit or to its first call: interpreter, imports, servers."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Many slow calls: speedup over a sequential run that is made, and the way to the critical path.
-
-The rule of this file: servers are open before the first round. Sequential and parallel runs are of
-the same workflow, in turns; what differs is `max_concurrency` or the schedule, and nothing else.
-"""
+"""Many slow calls: speedup over a sequential run that is made, and the way to the critical path."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""The engine without servers: time and memory for each task, next to bare anyio.
-
-The rule of this file: the caller returns at once, so that all that is measured is the engine. Bare
-anyio starts as many tasks that do nothing, in task groups by generations of the same width, in the
-same rounds. Memory is measured apart, since tracing it takes time.
-"""
+"""The engine without servers: time and memory for each task, next to bare anyio."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""The first call as a program on the bare SDK: `python -m benchmarks.first_by_hand SERVER COUNT`.
-
-The rule of this file: it starts so many mock servers at once and calls `now` on the first as soon
-as that is open, as a good user of `mcp` would; then on the others. It imports nothing of ours.
-"""
+"""The first call by hand on the bare SDK: `python -m benchmarks.first_by_hand SERVER COUNT`."""
 
 from __future__ import annotations
 

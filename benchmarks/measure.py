@@ -1,8 +1,4 @@
-"""Rounds, percentiles and paired ratios.
-
-The rule of this file: it knows clocks and numbers, and nothing of what is measured. Sides that are
-compared run in turns within each round, so that the noise of the machine hits all of them.
-"""
+"""Rounds, percentiles and paired ratios."""
 
 from __future__ import annotations
 

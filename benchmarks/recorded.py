@@ -1,18 +1,12 @@
-"""Graphs of tasks recorded from real systems: what they are, and what their runs can and do take.
-
-All times are milliseconds. A simulated run costs nothing but the tasks' own times, and knows them
-exactly.
-"""
+"""Graphs of tasks recorded from real systems, and the bounds of their runs, in milliseconds."""
 
 from __future__ import annotations
 
 import hashlib
-import heapq
 import json
-import random
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -23,8 +17,6 @@ Order = Literal["first come", "depth", "time"]
 """Who goes first where tasks wait: who came first, or who has the longest path below."""
 
 SYSTEMS = {"nextflow": "nf-core", "pegasus": "Pegasus", "makeflow": "Makeflow"}
-SHAKES = 15
-CALL_MS = (1.0, 5.0)
 _INPUT = re.compile(r"\$OUTPUT\[(.+)\]\.digest")
 
 
@@ -130,60 +122,6 @@ class Trace:
             running += change
             most = max(most, running)
         return max(most, *map(len, self.generations)) > slots
-
-    def simulated_ms(self, slots: int, order: Order | None) -> float:
-        """What a run takes by list scheduling (Graham, 1969); by generations if `order` is None."""
-        if order is not None:
-            return self._simulated(list(self.needs), slots, self._rank(order))
-        return sum(self._simulated(tasks, slots, None) for tasks in self.generations)
-
-    def shaken_ms(self, slots: int, order: Order) -> list[float]:
-        """The same for runs in which a call takes a little longer than its task, by chance.
-
-        List scheduling is not continuous (Graham, 1969): a few milliseconds may change who comes
-        first, and a run by a tenth. These are the times that a real run can be expected to take.
-        """
-        chance = random.Random(f"{self.name} {slots} {order}")
-        made = []
-        for _ in range(SHAKES):
-            takes = {task: ms + chance.uniform(*CALL_MS) for task, ms in self.takes.items()}
-            made.append(replace(self, takes=takes).simulated_ms(slots, order))
-        return sorted(made)
-
-    def _rank(self, order: Order) -> Mapping[str, float] | None:
-        match order:
-            case "first come":
-                return None
-            case "depth":
-                return {task: -n for task, n in self.paths(dict.fromkeys(self.needs, 1)).items()}
-        return {task: -ms for task, ms in self.paths(self.takes).items()}
-
-    def _simulated(self, tasks: list[str], slots: int, rank: Mapping[str, float] | None) -> float:
-        """Some of the tasks on slots: served by rank, or as they come, and then by their place."""
-        place = {task: index for index, task in enumerate(tasks)}
-        waiting = {task: sum(needed in place for needed in self.needs[task]) for task in tasks}
-        ready: list[tuple[float, int, str]] = []
-        running: list[tuple[float, str]] = []
-        now = 0.0
-
-        def come(task: str) -> None:
-            heapq.heappush(ready, (now if rank is None else rank[task], place[task], task))
-
-        for task in tasks:
-            if not waiting[task]:
-                come(task)
-        while ready or running:
-            while ready and (not slots or len(running) < slots):
-                task = heapq.heappop(ready)[-1]
-                heapq.heappush(running, (now + self.takes[task], task))
-            now = running[0][0]
-            while running and running[0][0] == now:
-                for follower in self.followers[heapq.heappop(running)[1]]:
-                    if follower in place:
-                        waiting[follower] -= 1
-                        if not waiting[follower]:
-                            come(follower)
-        return now
 
     @cached_property
     def digests(self) -> dict[str, str]:

@@ -1,7 +1,4 @@
-"""The numbers, for people and for programs.
-
-The rule of this file: it shows what was measured, with its spread, and judges nothing.
-"""
+"""The numbers, for people and for programs."""
 
 from __future__ import annotations
 

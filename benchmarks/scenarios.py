@@ -1,7 +1,4 @@
-"""The workflows that are measured, as data.
-
-The rule of this file: workflows and the servers they need, and nothing of how they are timed.
-"""
+"""The workflows that are measured, as data."""
 
 from __future__ import annotations
 

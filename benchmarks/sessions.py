@@ -1,21 +1,11 @@
-"""Many sessions and many calls: tools that compute, and thousands of calls in flight at once.
-
-The rule of this file: what is claimed of the calls, the servers tell: in which process each was
-computed, and how many waited at the same time.
-"""
+"""Many sessions and many calls: tools that compute, and thousands of calls in flight at once."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from statistics import median
-
-import anyio
-from anyio.streams.text import TextReceiveStream
 
 from benchmarks import scenarios
 from benchmarks.delays import Runner, check
@@ -30,18 +20,16 @@ from benchmarks.measure import (
     take_turns,
     timed,
 )
-from orchestrator import Orchestrator, RunResult, Server, Workflow
+from orchestrator import Orchestrator, RunResult, Workflow
 
 # Of processor time, for each call: many times what a call costs the client and the server.
 BUSY_MS = 20
-START_S = 20.0
 
 Sizes = Mapping[int, int]
 """How many calls are in flight, and how long each waits, milliseconds: long enough that the first
 has not ended when the last arrives."""
 
-STDIO_SIZES: Sizes = {100: 400, 1000: 2500, 5000: 12_500}
-HTTP_SIZES: Sizes = {500: 4000, 1000: 8000}
+SIZES: Sizes = {100: 400, 1000: 2500, 5000: 12_500}
 QUICK_SIZES: Sizes = {100: 400}
 # The cost of a call is compared with what it is among so many.
 FEW = 1000
@@ -51,85 +39,33 @@ async def measure(wanted: frozenset[str], settings: Settings, tell: Tell) -> Non
     """Measure the scenarios that are wanted."""
     many = "sessions" in wanted
     stdio = ((1, 2) if settings.quick else (1, 2, 4)) if many else (1,)
-    async with _web((1, 4) if many else (1,), settings) as web:
-        delay = scenarios.servers("delay")["delay"]
-        async with Orchestrator({**_with_sessions("stdio", delay, stdio), **web}) as orchestrator:
-            await orchestrator.tools()
-            if many:
-                await _sessions(orchestrator, "stdio", stdio, settings, tell)
-            if many and web:
-                await _sessions(orchestrator, "http", (1, 4), settings, tell)
-            if "inflight" in wanted:
-                sizes = QUICK_SIZES if settings.quick else STDIO_SIZES
-                await _in_flight(orchestrator, "stdio", sizes, settings, tell)
-            if "inflight" in wanted and web:
-                await _in_flight(orchestrator, "http", HTTP_SIZES, settings, tell)
-
-
-def _with_sessions(kind: str, server: Server, counts: Iterable[int]) -> dict[str, Server]:
-    """A server as several, which differ in the number of their sessions."""
-    return {
-        f"{kind}-{sessions}": server.model_copy(update={"sessions": sessions})
-        for sessions in counts
-    }
-
-
-@asynccontextmanager
-async def _web(counts: Iterable[int], settings: Settings) -> AsyncIterator[dict[str, Server]]:
-    """The server of delays over HTTP, which is one process however many sessions there are."""
-    if settings.quick:
-        yield {}
-        return
-    async with serving("delay") as url:
-        yield _with_sessions("http", Server(url=url), counts)
-
-
-@asynccontextmanager
-async def serving(server: str) -> AsyncIterator[str]:
-    """The URL of a mock server over HTTP, in a process of its own.
-
-    Raises:
-        TimeoutError: It does not listen in time.
-    """
-    command = [sys.executable, *scenarios.arguments_of(server), "--http"]
-    process = await anyio.open_process(
-        command, stdin=subprocess.DEVNULL, stdout=None, stderr=subprocess.PIPE, cwd=scenarios.HERE
-    )
-    async with process:
-        try:
-            assert process.stderr is not None
-            with anyio.fail_after(START_S):
-                said = await TextReceiveStream(process.stderr).receive()
-            yield said.removeprefix("listening on ").strip()
-        finally:
-            process.terminate()
-
-
-def variant(kind: str, what: str) -> str:
-    """The name of a measurement; that it is over stdio goes without saying."""
-    return what if kind == "stdio" else f"{kind}: {what}"
+    delay = scenarios.servers("delay")["delay"]
+    servers = {f"delay-{n}": delay.model_copy(update={"sessions": n}) for n in stdio}
+    async with Orchestrator(servers) as orchestrator:
+        await orchestrator.tools()
+        if many:
+            await _sessions(orchestrator, stdio, settings, tell)
+        if "inflight" in wanted:
+            await _in_flight(orchestrator, settings, tell)
 
 
 async def _sessions(
-    orchestrator: Orchestrator, kind: str, counts: Sequence[int], settings: Settings, tell: Tell
+    orchestrator: Orchestrator, counts: Sequence[int], settings: Settings, tell: Tell
 ) -> None:
     """The same calls that compute, on servers with so many sessions each, in turns."""
     calls = 20 if settings.quick else 40
     runners = {
-        _plural(sessions): Runner(
-            orchestrator, scenarios.busy(f"{kind}-{sessions}", calls, BUSY_MS)
-        )
+        _plural(sessions): Runner(orchestrator, scenarios.busy(f"delay-{sessions}", calls, BUSY_MS))
         for sessions in counts
     }
     sides = {name: runner.side(name, {}) for name, runner in runners.items()}
     times = await take_turns(sides, settings.pick(10, 1), warm_up=not settings.quick)
     for sessions, (name, runner) in zip(counts, runners.items(), strict=True):
-        processes = sessions if kind == "stdio" else 1
-        check_spread(runner.last(name), processes)
+        check_spread(runner.last(name), sessions)
         growth = paired(times[_plural(1)], times[name])
-        values = _throughput(calls, times[name], growth, processes)
+        values = _throughput(calls, times[name], growth, sessions)
         ratios = {"one_session": growth} if sessions > 1 else {}
-        tell(Measurement("sessions", variant(kind, name), flat(times[name]), ratios, values))
+        tell(Measurement("sessions", name, flat(times[name]), ratios, values))
 
 
 def _throughput(
@@ -156,23 +92,21 @@ def check_spread(result: RunResult, processes: int) -> None:
         raise RunFailedError(f"{processes} processes were to share the calls: {dict(calls)}")
 
 
-async def _in_flight(
-    orchestrator: Orchestrator, kind: str, sizes: Sizes, settings: Settings, tell: Tell
-) -> None:
+async def _in_flight(orchestrator: Orchestrator, settings: Settings, tell: Tell) -> None:
     """So many calls at once on one session, whose server counts them."""
+    sizes = QUICK_SIZES if settings.quick else SIZES
     times: dict[int, Rounds] = {calls: [] for calls in sizes}
     peaks: dict[int, list[int]] = {calls: [] for calls in sizes}
     for _ in range(settings.pick(3, 1)):
         for calls, wait_ms in sizes.items():
-            taken_ms, peak = await _at_once(orchestrator, f"{kind}-1", calls, wait_ms)
+            taken_ms, peak = await _at_once(orchestrator, "delay-1", calls, wait_ms)
             times[calls].append([taken_ms])
             peaks[calls].append(peak)
     costs = {calls: _costs(times[calls], calls, wait_ms) for calls, wait_ms in sizes.items()}
     for calls in sizes:
         values = {"at_once": float(min(peaks[calls])), "per_task_us": median(flat(costs[calls]))}
         ratios = {"growth": paired(costs[calls], costs[FEW])} if calls > FEW in sizes else {}
-        name = variant(kind, f"{calls:,}")
-        tell(Measurement("inflight", name, flat(times[calls]), ratios, values))
+        tell(Measurement("inflight", f"{calls:,}", flat(times[calls]), ratios, values))
 
 
 def _costs(times: Rounds, calls: int, wait_ms: int) -> Rounds:

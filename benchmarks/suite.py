@@ -1,8 +1,4 @@
-"""Which scenarios there are, and in what order they run.
-
-The rule of this file: scenarios by name, as data, and the loop over them. A group's module is
-imported when one of its scenarios is to run.
-"""
+"""Which scenarios there are, and in what order they run."""
 
 from __future__ import annotations
 

@@ -174,7 +174,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.print(report.heading(facts), highlight=False)
     for table in traced.tables(made):
         console.print(table)
-    slow = [verdict for verdict in traced.verdicts(made) if verdict.is_ours]
-    for verdict in slow:
-        print(verdict, file=sys.stderr)
+    slow = traced.missed(made)
+    print(*slow, sep="\n", file=sys.stderr)
     return 1 if options.check and slow else 0

@@ -1,7 +1,7 @@
 """The skeleton of all programs: the plan they read, and the talk with the measuring process.
 
 A program opens its servers, says `{"ready": true}`, and answers each line `{"do": JOB}` with
-`{"ms": ..., "cpu_ms": ..., "rss_mb": ...}` or `{"error": ...}`. With `--once JOB` it does one job,
+`{"ms": ...}` or `{"error": ...}`. With `--once JOB` it does one job,
 prints the values, and exits. Standard library only.
 """
 
@@ -12,7 +12,6 @@ import asyncio
 import gc
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -156,30 +155,11 @@ async def _serve(
         while line := await asyncio.to_thread(sys.stdin.readline):
             name = json.loads(line)["do"]
             try:
-                results, said = await _timed(runs[name])
+                gc.collect()
+                began_at = time.perf_counter()
+                results = await runs[name]()
+                said: dict[str, Any] = {"ms": (time.perf_counter() - began_at) * 1000}
                 check(plan.jobs[name], values(results))
             except Exception as error:  # whatever it was, the measuring process reports it
                 said = {"error": f"{type(error).__name__}: {error}"[:500]}
             print(json.dumps(said), file=out, flush=True)
-
-
-async def _timed(run: Run) -> tuple[Mapping[str, Any], dict[str, Any]]:
-    gc.collect()
-    cpu_s, began_at = time.process_time(), time.perf_counter()
-    results = await run()
-    ms = (time.perf_counter() - began_at) * 1000
-    cpu_ms = (time.process_time() - cpu_s) * 1000
-    return results, {"ms": ms, "cpu_ms": cpu_ms, "rss_mb": peak_rss_mb()}
-
-
-def peak_rss_mb() -> float:
-    """The peak of resident memory of this process, MB.
-
-    Linux hands `ru_maxrss` down through `exec`: there it is read from `/proc`.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(fields["VmHWM"].split()[0]) * 1024 / 1e6
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6

@@ -32,7 +32,7 @@ from benchmarks.peers.environments import Environments
 ROUNDS, QUICK_ROUNDS = 20, 3
 COLD_ROUNDS, QUICK_COLD_ROUNDS = 5, 1
 ENVIRONMENTS = scenarios.HERE / ".benchmarks" / "peers"
-HEADINGS = ("n", "P50, ms", "P95, ms", "x orchestrator", "CPU, ms", "peak, MB")
+HEADINGS = ("n", "P50, ms", "P95, ms", "x orchestrator")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -104,14 +104,11 @@ def tables(request: rounds.Request, made: rounds.Report) -> Iterator[Table]:
                 reason = made.failures.get((job.name, peer.name), "not measured")
                 shown.add_row(peer.name, *[""] * len(HEADINGS), Text(reason))
                 continue
-            peak = each.values.get("rss_mb")
             shown.add_row(
                 peer.name,
                 str(len(each.times_ms)),
                 f"{each.quantity('p50_ms'):.1f}",
                 f"{each.quantity('p95_ms'):.1f}",
                 report.ratio(each.ratios[OURS]) if OURS in each.ratios else "",
-                f"{each.values['cpu_ms']:.1f}",
-                "" if peak is None else f"{peak:.0f}",
             )
         yield shown

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import tempfile
@@ -21,9 +20,6 @@ from benchmarks.peers.jobs import Job
 # What says nothing for so long has failed.
 LIMIT_S = 600.0
 CLOSE_LIMIT_S = 30.0
-
-Sample = Mapping[str, float]
-"""A repetition: `ms`, `cpu_ms`, and `rss_mb` unless it was a cold start."""
 
 
 class PeerFailedError(Exception):
@@ -55,13 +51,13 @@ class Program:
             self.close()
             raise
 
-    def do(self, job: Job) -> Sample:
-        """One repetition of a job.
+    def do(self, job: Job) -> float:
+        """How long one repetition of a job takes, milliseconds.
 
         Raises:
             PeerFailedError: It did not answer, or with an error.
         """
-        return self._ask(json.dumps({"do": job.name}) + "\n")
+        return float(self._ask(json.dumps({"do": job.name}) + "\n")["ms"])
 
     def _ask(self, line: str) -> dict[str, Any]:
         assert self._process.stdin is not None
@@ -125,13 +121,13 @@ def last_line(said: str) -> str:
     return lines[-1][:300] if lines else "without a word"
 
 
-def cold(command: Sequence[str], variables: Mapping[str, str], job: Job) -> Sample:
-    """A process from its start to its exit; CPU is that of all processes that it waited for.
+def cold(command: Sequence[str], variables: Mapping[str, str], job: Job) -> float:
+    """How long a process takes from its start to its exit, milliseconds.
 
     Raises:
         PeerFailedError: It failed, or printed a wrong result.
     """
-    before, began_at = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    began_at = time.perf_counter()
     try:
         ended = subprocess.run(
             command,
@@ -145,7 +141,7 @@ def cold(command: Sequence[str], variables: Mapping[str, str], job: Job) -> Samp
         )
     except subprocess.TimeoutExpired:
         raise PeerFailedError(f"it did not end in {LIMIT_S:g} s") from None
-    ms, used = (time.perf_counter() - began_at) * 1000, resource.getrusage(resource.RUSAGE_CHILDREN)
+    ms = (time.perf_counter() - began_at) * 1000
     if ended.returncode:
         raise PeerFailedError(f"exit code {ended.returncode}: {last_line(ended.stderr)}")
     printed = read(ended.stdout)
@@ -156,5 +152,4 @@ def cold(command: Sequence[str], variables: Mapping[str, str], job: Job) -> Samp
         check(job.calls, values)
     except WrongResultError as error:
         raise PeerFailedError(str(error)) from None
-    cpu_s = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
-    return {"ms": ms, "cpu_ms": cpu_s * 1000}
+    return ms

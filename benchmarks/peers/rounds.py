@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from statistics import median
 
 from benchmarks.cold import write_servers, write_workflow
 from benchmarks.measure import Measurement
@@ -20,12 +19,15 @@ from benchmarks.peers import jobs
 from benchmarks.peers.catalog import OURS, Peer
 from benchmarks.peers.environments import Environments, InstallError
 from benchmarks.peers.jobs import Job
-from benchmarks.peers.programs import PeerFailedError, Program, Sample, cold
+from benchmarks.peers.programs import PeerFailedError, Program, cold
 
 # Before each warm repetition: the one before may have left work to its servers.
 SETTLE_S = 0.2
 
-Side = Callable[[], Sample]
+Side = Callable[[], float]
+"""One repetition: how long it takes, milliseconds."""
+Times = dict[int, float]
+"""The times of a peer, by round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Report:
     def add(
         self,
         job: Job,
-        samples: Mapping[str, Mapping[int, Sample]],
+        samples: Mapping[str, Times],
         failed: Mapping[str, str],
         tell: Callable[[str], None],
     ) -> None:
@@ -123,7 +125,7 @@ def variables(peer: Peer, folder: Path) -> dict[str, str]:
 
 def take_turns(
     sides: Mapping[str, Side], rounds: int, most: Mapping[str, int], pause_s: float = 0.0
-) -> tuple[dict[str, dict[int, Sample]], dict[str, str]]:
+) -> tuple[dict[str, Times], dict[str, str]]:
     """Run all sides in each round; each runs once before, unless its rounds are limited.
 
     Args:
@@ -135,7 +137,7 @@ def take_turns(
     Returns:
         The samples of each side by round, and why a side has none.
     """
-    samples: dict[str, dict[int, Sample]] = {name: {} for name in sides}
+    samples: dict[str, Times] = {name: {} for name in sides}
     failed: dict[str, str] = {}
     for number in range(-1, rounds):
         for name in list(sides)[:: -1 if number % 2 else 1]:
@@ -154,18 +156,8 @@ def take_turns(
     return samples, failed
 
 
-def measurement(
-    job: Job, name: str, mine: Mapping[int, Sample], ours: Mapping[int, Sample]
-) -> Measurement:
+def measurement(job: Job, name: str, mine: Times, ours: Times) -> Measurement:
     """The numbers of a peer, with its times over ours in the rounds that both have."""
     both = [number for number in mine if number in ours] if name != OURS else []
-    values = {"cpu_ms": median(sample["cpu_ms"] for sample in mine.values())}
-    if not job.cold:
-        values["rss_mb"] = max(sample["rss_mb"] for sample in mine.values())
-    return Measurement(
-        job.name,
-        name,
-        [sample["ms"] for sample in mine.values()],
-        {OURS: [mine[number]["ms"] / ours[number]["ms"] for number in both]} if both else {},
-        values,
-    )
+    ratios = {OURS: [mine[number] / ours[number] for number in both]} if both else {}
+    return Measurement(job.name, name, list(mine.values()), ratios)

@@ -95,10 +95,6 @@ class Catalog:
         """All tools of a server, by name, allowed or not."""
         return dict(self._listed.get(server, {}))
 
-    def is_denied(self, server: str, tool: str) -> bool:
-        """Whether a server has a tool that its configuration does not allow."""
-        return tool in self._listed.get(server, {}) and tool not in self._allowed[server]
-
     def of(self, servers: Iterable[str]) -> Mapping[str, Tool]:
         """A live view of the tools of these servers."""
         return _View(self, tuple(servers))

@@ -202,10 +202,6 @@ class ServerPool:
         """The tools of an open server that its configuration allows, by name."""
         return self._catalog.tools(server)
 
-    def is_denied(self, server: str, tool: str) -> bool:
-        """Whether a server has a tool that its configuration does not allow."""
-        return self._catalog.is_denied(server, tool)
-
     def listed(self, server: str) -> dict[str, Tool]:
         """All tools of an open server, those too that its configuration does not allow."""
         return self._catalog.listed(server)
@@ -216,8 +212,7 @@ class ServerPool:
 
     def difference(self, server: str, tool: str) -> str:
         """How a tool differs from the lock, in one line; empty if it does not."""
-        difference = self._catalog.difference(server, tool)
-        return str(difference or "")
+        return str(self._catalog.difference(server, tool) or "")
 
     def catalog(self, servers: Iterable[str]) -> Mapping[str, Tool]:
         """The tools of these servers, by `server:tool`: a view that changes when they do."""

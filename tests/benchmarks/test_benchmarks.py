@@ -9,9 +9,7 @@ import time
 import tomllib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import anyio
 import pytest
 from rich.console import Console
 
@@ -29,11 +27,10 @@ from benchmarks.measure import (
     take_turns,
 )
 from benchmarks.targets import TARGETS, Target, Verdict, judge
-from orchestrator import Orchestrator, RunResult, Workflow
+from orchestrator import RunResult, Workflow
 from orchestrator.check.checker import prove
 from orchestrator.engine.run import Run
 from tests.fakes import ScriptedCaller, workflow
-from tests.real_servers import TIMEOUT_S
 
 FAST = Measurement(
     "five",
@@ -350,15 +347,6 @@ async def test_calls_that_are_given_the_answer_of_others_are_not_timed() -> None
     many.check_answers(await answered(right), 5)
     with pytest.raises(RunFailedError, match="t0 was given"):
         many.check_answers(await answered(wrong), 5)
-
-
-@pytest.mark.anyio
-async def test_a_mock_server_over_http_is_there_while_it_is_needed() -> None:
-    with anyio.fail_after(3 * TIMEOUT_S):
-        async with many.serving("delay") as url, Orchestrator({"it": url}) as orchestrator:
-            assert await orchestrator.call("it:echo", {"value": 1}) == {"value": 1}
-        with pytest.raises(OSError, match="connect"):
-            await anyio.connect_tcp("127.0.0.1", urlsplit(url).port or 0)
 
 
 def test_what_a_call_costs_leaves_out_its_waiting() -> None:

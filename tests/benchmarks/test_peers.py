@@ -26,7 +26,7 @@ from benchmarks.peers import environments, jobs, programs, rounds
 from benchmarks.peers.catalog import OURS, PEERS
 from benchmarks.peers.environments import Environments, InstallError
 from benchmarks.peers.jobs import JOBS, Job
-from benchmarks.peers.programs import PeerFailedError, Program, Sample
+from benchmarks.peers.programs import PeerFailedError, Program
 from benchmarks.peers.rounds import Report, Request
 from mock_servers import keyvalue, news, numbers, text, weather
 from orchestrator import Workflow
@@ -35,10 +35,6 @@ from tests.chaos import processes
 FIVE = JOBS["five"]
 GATHER = PEERS["gather, by layers"]
 HERE = Environments(None)
-
-
-def sample(ms: float, cpu_ms: float = 1.0, rss_mb: float = 70.0) -> Sample:
-    return {"ms": ms, "cpu_ms": cpu_ms, "rss_mb": rss_mb}
 
 
 @pytest.mark.parametrize("job", JOBS.values(), ids=lambda job: job.name)
@@ -120,12 +116,12 @@ def test_each_peer_has_a_program_and_exact_versions() -> None:
     assert len({peer.path for peer in PEERS.values()}) == len(PEERS)
 
 
-def side(name: str, ran: list[str], *fail_at: int) -> Callable[[], Sample]:
-    def run() -> Sample:
+def side(name: str, ran: list[str], *fail_at: int) -> Callable[[], float]:
+    def run() -> float:
         ran.append(name)
         if ran.count(name) in fail_at:
             raise PeerFailedError("it broke")
-        return sample(float(ran.count(name)))
+        return float(ran.count(name))
 
     return run
 
@@ -135,10 +131,7 @@ def test_peers_take_turns_and_every_second_round_in_the_opposite_order() -> None
     sides = {name: side(name, ran) for name in "abc"}
     samples, failed = rounds.take_turns(sides, 2, {"a": 2, "b": 2, "c": 1})
     assert "".join(ran) == "ba" + "abc" + "ba"
-    found = {
-        name: {number: each["ms"] for number, each in s.items()} for name, s in samples.items()
-    }
-    assert found == {"a": {0: 2.0, 1: 3.0}, "b": {0: 2.0, 1: 3.0}, "c": {0: 1.0}}
+    assert samples == {"a": {0: 2.0, 1: 3.0}, "b": {0: 2.0, 1: 3.0}, "c": {0: 1.0}}
     assert failed == {}
 
 
@@ -153,11 +146,8 @@ def test_a_peer_that_fails_is_left_out_and_the_others_go_on(fail_at: int) -> Non
 
 
 def test_a_ratio_is_made_of_the_rounds_that_both_have() -> None:
-    mine = {0: sample(200.0, 4.0, 70.0), 2: sample(90.0, 6.0, 75.0)}
-    ours = {0: sample(100.0), 1: sample(1.0), 2: sample(30.0)}
-    made = rounds.measurement(FIVE, GATHER.name, mine, ours)
-    assert made.ratios == {OURS: [2.0, 3.0]}
-    assert made.values == {"cpu_ms": 5.0, "rss_mb": 75.0}
+    mine, ours = {0: 200.0, 2: 90.0}, {0: 100.0, 1: 1.0, 2: 30.0}
+    assert rounds.measurement(FIVE, GATHER.name, mine, ours).ratios == {OURS: [2.0, 3.0]}
     assert rounds.measurement(FIVE, OURS, ours, ours).ratios == {}
     assert rounds.measurement(FIVE, GATHER.name, mine, {}).ratios == {}
 
@@ -229,8 +219,7 @@ DOCUMENT = {"tasks": {"size": {"output": {"words": 2}}}}
 @pytest.mark.parametrize("printed", [VALUES, DOCUMENT])
 def test_a_cold_start_is_timed_and_its_result_is_checked(printed: object) -> None:
     command = script(f"print('''{json.dumps(printed)}''')")
-    taken = programs.cold(command, os.environ, small({"words": 2}))
-    assert taken["cpu_ms"] > 0
+    assert programs.cold(command, os.environ, small({"words": 2})) > 0
     with pytest.raises(PeerFailedError, match="size gave"):
         programs.cold(command, os.environ, small({"words": 3}))
 

@@ -1,8 +1,6 @@
 """Every fault of docs/faults.md, provoked, and how long it took until it was reported.
 
-The rule of this file: it measures and prints; what has to hold is in the tests.
-
-    python -m tests.chaos faults
+python -m tests.chaos faults
 """
 
 from __future__ import annotations

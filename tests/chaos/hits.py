@@ -1,8 +1,4 @@
-"""How a server is hit, in which workflow, and what has to hold afterwards.
-
-The rule of this file: values and their judgement, nothing runs here. What is chosen by chance is in
-a `Strike`, so that a run can be made again; what came of it is in an `Outcome`.
-"""
+"""How a server is hit, in which workflow, and what has to hold afterwards."""
 
 from __future__ import annotations
 

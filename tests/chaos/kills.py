@@ -1,7 +1,4 @@
-"""A chaos test: `python -m tests.chaos kills`. In each of many runs one of five servers is hit.
-
-The rule of this file: options, the series, the table and the exit code.
-"""
+"""A chaos test: `python -m tests.chaos kills`. In each of many runs one of five servers is hit."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""Which processes there are, read from `/proc`: Linux only, without any package.
-
-The rule of this file: it looks, and ends nothing. A process is known by a mark on its command line,
-which finds it even if it was started by somebody else, or left behind and adopted; and by its
-parent, which finds one that has ended and that nobody has waited for (it has no command line).
-"""
+"""Which processes there are, read from `/proc`: Linux only, without any package."""
 
 from __future__ import annotations
 

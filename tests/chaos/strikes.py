@@ -1,8 +1,4 @@
-"""One run in whose middle a server is hit, from its servers' start to their last process.
-
-The rule of this file: nothing is shared with any other run. What came of it is told by the events
-and by `/proc`, and not by what the orchestrator says of itself.
-"""
+"""One run in whose middle a server is hit, from its servers' start to their last process."""
 
 from __future__ import annotations
 

@@ -121,6 +121,7 @@ def test_a_child_that_nobody_has_waited_for_is_left_too() -> None:
     assert strikes._left("no mark", others) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hit", "schedule", "backend"),
     [

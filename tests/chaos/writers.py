@@ -3,8 +3,6 @@
 The reference servers `memory` and `filesystem` declare tools that write, and lose data when these
 are called in parallel: all calls are answered OK. The same calls are made by a bare client of the
 SDK and by a workflow, in turns, and what is left is counted on the server afterwards.
-
-The rule of this file: it counts what the server says is there, and believes no answer.
 """
 
 from __future__ import annotations

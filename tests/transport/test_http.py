@@ -80,6 +80,14 @@ async def scripted(
                 yield server, orchestrator
 
 
+def limited(*calls: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    """A workflow of calls that a server leaves unanswered: each ends soon."""
+    workflow = plan(*calls)
+    for task in workflow["tasks"]:
+        task["timeout_s"] = 0.3
+    return workflow
+
+
 async def error_of(orchestrator: Orchestrator, tool: str, **arguments: Any) -> CallError:
     with pytest.raises(CallError) as caught:
         await orchestrator.call(f"web:{tool}", arguments)
@@ -226,8 +234,10 @@ async def test_a_body_that_cannot_be_decoded_costs_only_that_call() -> None:
 
 @pytest.mark.parametrize("protocol", MODES)
 async def test_a_call_that_hangs_ends_in_time_and_the_server_is_told(protocol: Protocol) -> None:
-    async with scripted(protocol, timeout_s=0.3) as (server, orchestrator):
-        result = await orchestrator.run(plan(("web:hang", {}), ("web:echo", {"value": 1})))
+    async with scripted(protocol) as (server, orchestrator):
+        workflow = plan(("web:hang", {}), ("web:echo", {"value": 1}))
+        workflow["tasks"][0]["timeout_s"] = 0.3
+        result = await orchestrator.run(workflow)
         if protocol == "legacy":
             while "POST notifications/cancelled" not in server.methods:
                 await anyio.sleep(0.001)
@@ -244,7 +254,7 @@ async def test_a_server_that_hangs_for_good_holds_nobody_up(
     protocol: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestrator.transport.http.NOTIFICATION_TIMEOUT_S", 0.2)
-    async with scripted(protocol, session="s", timeout_s=0.3) as (server, orchestrator):
+    async with scripted(protocol, session="s") as (server, orchestrator):
         await orchestrator.call("web:echo", {"value": 1})
 
         async def never(stream: SocketStream, _: Json) -> None:
@@ -252,7 +262,7 @@ async def test_a_server_that_hangs_for_good_holds_nobody_up(
             await stream.aclose()
 
         server.everything = never
-        result = await orchestrator.run(plan(*[("web:echo", {"value": 1})] * 3))
+        result = await orchestrator.run(limited(*[("web:echo", {"value": 1})] * 3))
         kinds = [task.error.kind for task in result.tasks.values() if task.error]
         assert kinds == ["timeout"] * 3
     assert ("DELETE" in server.methods) is (protocol == "legacy")
@@ -326,7 +336,7 @@ async def test_a_server_that_is_killed_in_a_call_costs_only_its_own_calls(
                 await orchestrator.tools()
                 calls = [("web:delay", {"ms": 60_000}), ("good:hang", {})]
                 workflow = plan(*calls)
-                workflow["tasks"][1]["timeout_s"] = 1
+                workflow["tasks"][1]["timeout_s"] = 2
 
                 async def kill() -> None:
                     await good.called.wait()
@@ -376,7 +386,7 @@ async def test_a_server_that_is_silent_is_joined_again(monkeypatch: pytest.Monke
     monkeypatch.setattr("orchestrator.servers.health.PROBE_S", 0.2)
     monkeypatch.setattr("orchestrator.transport.http.NOTIFICATION_TIMEOUT_S", 0.1)
     watch = Watch()
-    async with scripted(session="one", timeout_s=0.2) as (server, orchestrator):
+    async with scripted(session="one") as (server, orchestrator):
         await orchestrator.call("web:echo", {"value": 1})
 
         async def never(stream: SocketStream, _: Json) -> None:
@@ -385,7 +395,7 @@ async def test_a_server_that_is_silent_is_joined_again(monkeypatch: pytest.Monke
 
         with orchestrator._pool.subscribe(watch, ["web"]):
             server.everything = never
-            await orchestrator.run(plan(("web:echo", {"value": 1})))
+            await orchestrator.run(limited(("web:echo", {"value": 1})))
             await watch.until(lambda event: isinstance(event, ServerFailed))
             server.everything = None
             result = await orchestrator.run(plan(("web:echo", {"value": 2})))

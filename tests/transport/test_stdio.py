@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -115,9 +116,11 @@ async def test_a_program_that_takes_nothing_any_more_has_ended() -> None:
             await said.receive()
 
 
-async def test_whoever_sends_may_be_cancelled_without_cutting_the_message_short() -> None:
+async def test_a_sender_may_be_cancelled_without_cutting_its_message_short(tmp_path: Path) -> None:
+    cancelled = tmp_path / "cancelled"
     source = (
-        "import sys, json; sys.stdin.read(1); import time; time.sleep(0.3)\n"
+        "import sys, json, pathlib, time; sys.stdin.read(1)\n"
+        f"while not pathlib.Path({str(cancelled)!r}).exists(): time.sleep(0.01)\n"
         "print(json.dumps({'jsonrpc': '2.0', 'method': 'm',\n"
         "  'params': {'sizes': [len(sys.stdin.readline()), len(sys.stdin.readline())]}}),\n"
         "  flush=True); sys.stdin.read()"
@@ -127,6 +130,7 @@ async def test_whoever_sends_may_be_cancelled_without_cutting_the_message_short(
         with anyio.move_on_after(0.05) as scope:
             await tell.send(SessionMessage(large))
         assert scope.cancelled_caught
+        cancelled.touch()
         await tell.send(request(2))
         item = await said.receive()
     assert isinstance(item, SessionMessage)
