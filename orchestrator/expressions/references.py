@@ -1,8 +1,4 @@
-"""`$OUTPUT[id]`, `$INPUT.x` and `${...}`: found once in a JSON value, resolved many times.
-
-The rule of this file: a value is compiled into a template before anything is called, so that what
-is malformed is found then; a template without references gives back the very value it was made of.
-"""
+"""Compiles a JSON value into a template, which is then resolved many times."""
 
 from __future__ import annotations
 
