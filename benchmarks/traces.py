@@ -70,7 +70,7 @@ class Stage:
                 max_concurrency=0 if fifo else variant.slots,
                 estimates=known,
             ),
-            servers=Servers(tools=self._pool.catalog(["mock"]), policies=self._pool.policies),
+            servers=Servers(tools=self._pool.catalog.of(["mock"]), policies=self._pool.policies),
         )
         with anyio.fail_after(RUN_LIMIT_S):
             result = await run.execute()

@@ -184,7 +184,7 @@ class Orchestrator:
         tools = request.locked_tools(self._pool) if tools is None else tools
         if tools is None:
             await self._open(request)
-            tools = self._pool.catalog(request.workflow.plan.servers)
+            tools = self._pool.catalog.of(request.workflow.plan.servers)
         elif problems := missing_tools(request.workflow, tools):
             raise WorkflowError(request.workflow.name, problems)
         rehearsal = DryRunCaller(request.workflow, tools, self.failure)
@@ -235,7 +235,7 @@ class Orchestrator:
     def _new_run(self, request: RunRequest, startup: Startup | None = None) -> Run:
         pool, names = self._pool, request.workflow.plan.servers
         listen = partial(pool.subscribe, servers=names) if startup is None else startup.listen
-        servers = Servers(pool.catalog(names), pool.policies, self._locks, listen, startup)
+        servers = Servers(pool.catalog.of(names), pool.policies, self._locks, listen, startup)
         return request.run(pool.call, servers)
 
     async def check(self, workflow: WorkflowSource) -> list[Problem]:
@@ -277,7 +277,7 @@ class Orchestrator:
         pool = self._pool
         names = list(pool.servers) if server is None else [known_server(pool, server)]
         await pool.open(names)
-        of = pool.listed if denied else pool.tools
+        of = pool.catalog.listed if denied else pool.catalog.tools
         return [tool for name in names for tool in of(name).values()]
 
     def failure(self, server: str) -> CallError | None:

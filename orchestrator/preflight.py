@@ -206,7 +206,7 @@ def _locked(workflow: Workflow, servers: Mapping[str, Server], lock: Lockfile) -
 
 def _usable(workflow: Workflow, pool: ServerPool) -> Listed:
     named = [server for server in workflow.plan.servers if server in pool.servers]
-    return {server: pool.listed(server) for server in named if pool.usable(server)}
+    return {server: pool.catalog.listed(server) for server in named if pool.usable(server)}
 
 
 def _failures(workflow: Workflow, pool: ServerPool) -> list[Problem]:
@@ -255,7 +255,7 @@ def _changed_tools(workflow: Workflow, pool: ServerPool) -> Iterator[Problem]:
     changed = {
         target.target
         for target in workflow.plan.targets.values()
-        if pool.is_strange(target.server, target.tool)
+        if pool.catalog.is_strange(target.server, target.tool)
     }
     for task, target, at in workflow.plan.calls if changed else ():
         if target.target in changed:

@@ -43,10 +43,10 @@ async def _tool(pool: ServerPool, server: str, name: str) -> Tool:
     await pool.open([server])
     if (failure := failure_of(pool, server)) is not None:
         raise failure
-    tools = pool.tools(server)
+    tools = pool.catalog.tools(server)
     if name not in tools:
-        raise WorkflowError(target, [unknown_tool(settings, pool.listed(server), name)])
-    if pool.is_strange(server, name):
+        raise WorkflowError(target, [unknown_tool(settings, pool.catalog.listed(server), name)])
+    if pool.catalog.is_strange(server, name):
         raise WorkflowError(target, [tool_changed(pool, server, name)])
     return tools[name]
 

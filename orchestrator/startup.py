@@ -67,7 +67,7 @@ class Startup:
         self._plan = workflow.plan
         self._pool = pool
         self._tell: OnEvent | None = tell
-        self._tools = pool.catalog(self._plan.servers)
+        self._tools = pool.catalog.of(self._plan.servers)
         self._pending = set(self._plan.servers)
         self._checked = False
         self._changed = anyio.Event()
@@ -103,7 +103,7 @@ class Startup:
             return f"server {quoted(server)}"
         known = self._tools.get(f"{server}:{tool}")
         is_read = known is not None and known.read_only
-        return "" if is_read and not self._pool.is_strange(server, tool) else CHECK
+        return "" if is_read and not self._pool.catalog.is_strange(server, tool) else CHECK
 
     async def changed(self) -> None:
         """Wait until a server is ready or has failed, or the plan is checked."""

@@ -18,7 +18,6 @@ from orchestrator.calls.limits import FIRST, Priority
 from orchestrator.documents.text import quoted
 from orchestrator.engine.events import Event, ServerEvent
 from orchestrator.errors import CallError, TaskError
-from orchestrator.schema.tool import Tool
 from orchestrator.servers.catalog import Catalog
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
@@ -39,6 +38,10 @@ class ServerPool:
     Args:
         servers: The servers by name.
         lock: The accepted tools; a call of one that differs is refused. None accepts all.
+
+    Attributes:
+        policies: The limits of each server, by its name.
+        catalog: The tools of the servers that have listed them.
     """
 
     def __init__(self, servers: Mapping[str, Server], lock: Lockfile | None = None) -> None:
@@ -48,7 +51,7 @@ class ServerPool:
         }
         self.policies = {name: policy_of(server) for name, server in self.servers.items()}
         self.lock = lock
-        self._catalog = Catalog(self.servers, lock)
+        self.catalog = Catalog(self.servers, lock)
         self._opened: AsyncExitStack | None = None
         self._group: TaskGroup | None = None
         self._closing = False
@@ -65,7 +68,7 @@ class ServerPool:
     def _new_supervisors(self) -> dict[str, Supervisor]:
         start = self._starter.start
         return {
-            name: Supervisor(server, self._catalog, start, self.start_soon, self._announce)
+            name: Supervisor(server, self.catalog, start, self.start_soon, self._announce)
             for name, server in self.servers.items()
         }
 
@@ -198,26 +201,6 @@ class ServerPool:
         """Why a server that was to be opened is not usable; None if it is, or never was to be."""
         return self._supervisors[server].failure
 
-    def tools(self, server: str) -> dict[str, Tool]:
-        """The tools of an open server that its configuration allows, by name."""
-        return self._catalog.tools(server)
-
-    def listed(self, server: str) -> dict[str, Tool]:
-        """All tools of an open server, those too that its configuration does not allow."""
-        return self._catalog.listed(server)
-
-    def is_strange(self, server: str, tool: str) -> bool:
-        """Whether a tool of an open server differs from the lock; calls of it are refused."""
-        return self._catalog.is_strange(server, tool)
-
-    def difference(self, server: str, tool: str) -> str:
-        """How a tool differs from the lock, in one line; empty if it does not."""
-        return str(self._catalog.difference(server, tool) or "")
-
-    def catalog(self, servers: Iterable[str]) -> Mapping[str, Tool]:
-        """The tools of these servers, by `server:tool`: a view that changes when they do."""
-        return self._catalog.of(servers)
-
     async def call(self, call: Call, attempt: Attempt | None = None) -> Any:
         """Make a call on the least busy session of its server. This is the engine's caller.
 
@@ -240,19 +223,17 @@ class ServerPool:
     async def _session(self, supervisor: Supervisor, call: Call) -> Session:
         """A session for a call, whose tool is what the lock accepts as of now."""
         session = await supervisor.session()
-        self._refuse_if_strange(call)
+        if self.lock is not None and self.catalog.is_strange(call.server, call.tool):
+            raise self._refusal(self.lock, call)
         return session
 
-    def _refuse_if_strange(self, call: Call) -> None:
-        server, tool = call.server, call.tool
-        if self.lock is None or not self._catalog.is_strange(server, tool):
-            return
-        difference = self.difference(server, tool)
-        raise CallError(
+    def _refusal(self, lock: Lockfile, call: Call) -> CallError:
+        difference = str(self.catalog.difference(call.server, call.tool))
+        return CallError(
             "protocol_error",
-            f"tool {quoted(tool)} of server {quoted(server)} differs from {self.lock.source}: "
-            f"{difference}. If that is intended, run: {self.lock.update_command(server)}",
+            f"tool {quoted(call.target)} differs from {lock.source}: {difference}. "
+            f"If that is intended, run: {lock.update_command(call.server)}",
             retryable=False,
-            server=server,
+            server=call.server,
             difference=difference,
         )

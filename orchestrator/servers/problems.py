@@ -94,6 +94,6 @@ def tool_changed(
     lock = pool.lock
     assert lock is not None
     message = f"tool {quoted(f'{server}:{tool}')} differs from {lock.source}: "
-    message += pool.difference(server, tool)
+    message += str(pool.catalog.difference(server, tool))
     hint = f"show all of it: {lock.check_command(server)}; accept it: {lock.update_command(server)}"
     return Problem("tool_changed", message, at, task, hint=hint)

@@ -44,7 +44,6 @@ class StdinWriter(ObjectSendStream[SessionMessage]):
         self._rests: deque[_Rest] = deque()
         self._more = anyio.Event()
         self._is_open = True
-        self._has_ended = False
         self.ended = anyio.Event()
 
     async def send(self, item: SessionMessage) -> None:
@@ -58,7 +57,7 @@ class StdinWriter(ObjectSendStream[SessionMessage]):
         text = message.model_dump_json(by_alias=True, exclude_unset=True)
         if not self._is_open:
             raise anyio.ClosedResourceError
-        if self._has_ended:
+        if self.ended.is_set():
             raise anyio.BrokenResourceError
         self._note(message)
         data = memoryview(text.encode() + b"\n")
@@ -100,11 +99,10 @@ class StdinWriter(ObjectSendStream[SessionMessage]):
                 if self._is_open:
                     await self._more.wait()
         finally:
-            self._has_ended = True
             os.close(self._pipe)
+            self.ended.set()
             for rest in self._rests:
                 rest.done.set()
-            self.ended.set()
 
     async def _write_first(self) -> None:
         rest = self._rests[0]

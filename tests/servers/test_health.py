@@ -35,13 +35,13 @@ def is_change(event: Event) -> bool:
 
 async def test_tools_that_change_are_listed_again_and_told() -> None:
     async with opened(faulty(deny=["secret"])) as it:
-        view = it.pool.catalog(["it"])
+        view = it.pool.catalog.of(["it"])
         await it.call("change_tools", names=["new", "secret"], value="integer", remove=["garbage"])
         await it.watch.until(is_change)
         assert view["it:new"].input_schema["properties"]["value"] == {"type": "integer"}
         assert "it:garbage" not in view
         assert "it:secret" not in view
-        assert "secret" in it.pool.listed("it")
+        assert "secret" in it.pool.catalog.listed("it")
         assert await it.call("new", value=7) == {"value": 7}
         it.watch.events.clear()
         await it.call("change_tools", names=["new", "secret"], value="string")
@@ -73,7 +73,7 @@ async def test_tools_that_change_under_2026_07_28_are_told_to_who_asks() -> None
             with pool.subscribe(watch, ["it"]):
                 await pool.call(Call("t", "it", "change", {}))
                 await watch.until(is_change)
-            assert set(pool.catalog(["it"])) == {"it:change", "it:new"}
+            assert set(pool.catalog.of(["it"])) == {"it:change", "it:new"}
 
 
 class Changes:
@@ -163,14 +163,14 @@ async def test_tools_that_cannot_be_listed_again_stay_as_they_were(
             await it.call("tell")
             while "cannot list its tools again" not in caplog.text:
                 await anyio.sleep(0.001)
-            assert list(it.pool.catalog(["it"])) == ["it:tell"]
+            assert list(it.pool.catalog.of(["it"])) == ["it:tell"]
 
 
 async def test_a_view_of_the_catalog_shows_its_servers_only() -> None:
     pool = ServerPool({"a": Server(command="a"), "b": Server(command="b")})
-    view = pool.catalog(["a"])
+    view = pool.catalog.of(["a"])
     for server in ("a", "b"):
-        pool._catalog.replace(server, [Tool(server, "t", {})])
+        pool.catalog.replace(server, [Tool(server, "t", {})])
     assert (list(view), len(view), "a:t" in view, "b:t" in view) == (["a:t"], 1, True, False)
     with pytest.raises(KeyError):
         view["b:t"]
@@ -297,7 +297,7 @@ async def test_a_notice_while_a_server_starts_is_not_forgotten() -> None:
     )
     root = str(Path(__file__).parents[2])
     async with opened(Server(command=sys.executable, args=["-c", source], cwd=root)) as it:
-        while "it:tool" not in it.pool.catalog(["it"]):
+        while "it:tool" not in it.pool.catalog.of(["it"]):
             await anyio.sleep(0.001)
 
 

@@ -516,7 +516,7 @@ async def test_a_tool_that_changes_within_a_run_is_refused_from_then_on() -> Non
     added = 'inputSchema.properties.value.type: added "integer"'
     assert error.details == {"server": "it", "difference": added}
     assert error.message == (
-        f'tool "echo" of server "it" differs from servers.lock: {added}. '
+        f'tool "it:echo" differs from servers.lock: {added}. '
         "If that is intended, run: orchestrator lock --update it"
     )
 

@@ -368,7 +368,7 @@ async def test_calls_that_wait_are_told_when_the_pool_is_closed(script: Script) 
 async def test_tools_that_are_different_after_a_restart_are_told(script: Script) -> None:
     watch = Watch()
     async with opened(script, (0, 20), (0, FOREVER), watch=watch) as pool:
-        view = pool.catalog(["it"])
+        view = pool.catalog.of(["it"])
         script.tools = ["echo", "new"]
         await anyio.sleep(30)
         assert list(view) == ["it:echo", "it:new"]
