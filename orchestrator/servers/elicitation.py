@@ -105,7 +105,7 @@ def _answering(
 
 
 def _answer(asked: InputRequest, request: CallToolRequest, server: Server) -> ElicitResult:
-    if not isinstance(asked, ElicitRequest):
+    if not isinstance(asked, ElicitRequest):  # sampling, or the list of roots
         raise _refusal(request, server, f"asks for {asked.method}, which is not supported")
     if server.elicitation != "defaults":
         what = f"asks {quoted(server.redact(asked.params.message))}, and no one can answer"

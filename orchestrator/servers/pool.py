@@ -88,7 +88,7 @@ class ServerPool:
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[None]:
-        self._supervisors = self._new_supervisors()
+        self._supervisors = self._new_supervisors()  # a reopened pool remembers no failures
         self._closing = False
         error: BaseException | None = None
         async with anyio.create_task_group() as self._group:
@@ -106,6 +106,7 @@ class ServerPool:
 
     def _close(self) -> None:
         self._closing = True
+        # First, so that no session is started in place of one that is closed here.
         for supervisor in self._supervisors.values():
             supervisor.close()
         for scope in self._working:
@@ -158,7 +159,7 @@ class ServerPool:
 
     def _announce(self, event: Event) -> None:
         assert isinstance(event, ServerEvent)
-        for subscriber in tuple(self._subscribers):
+        for subscriber in tuple(self._subscribers):  # one may unsubscribe while it is called
             tell, servers = subscriber
             if event.server in servers:
                 try:
@@ -217,7 +218,7 @@ class ServerPool:
         try:
             return await (await self._session(supervisor, call)).call(call, on_progress)
         except NotExecutedError:
-            pass
+            pass  # the second error is not chained to the first
         return await (await self._session(supervisor, call)).call(call, on_progress)
 
     async def _session(self, supervisor: Supervisor, call: Call) -> Session:

@@ -49,7 +49,7 @@ def client_of(
         log_level=LOG_LEVEL,
         message_handler=on_message,
         elicitation_callback=elicitation_callback(server),
-        cache=None,
+        cache=None,  # a cached list of tools would hide that they have changed
     )
 
 
@@ -90,7 +90,7 @@ async def list_tools(session: ClientSession, server: str) -> list[Tool]:
         try:
             page = await session.list_tools(params=PaginatedRequestParams(cursor=cursor))
         except MCPError as error:
-            if error.code == METHOD_NOT_FOUND:
+            if error.code == METHOD_NOT_FOUND:  # a server of prompts or resources only
                 break
             raise
         tools += (_tool(server, tool) for tool in page.tools)
@@ -150,6 +150,7 @@ def tool_request(
         CallError: The arguments are not JSON.
     """
     try:
+        # The SDK encodes it later, where a failure ends the session.
         json.dumps(arguments, allow_nan=False, ensure_ascii=False).encode()
         params = CallToolRequestParams(name=tool, arguments=arguments, _meta=meta)
         return CallToolRequest(params=params)

@@ -114,6 +114,7 @@ def fault_of(error: MCPError, tool: str) -> ServerFault:
             return fault
     if error.code == INVALID_REQUEST and _SESSION_GONE.search(error.message):
         return ServerFault("server_unavailable", f"ended the session: {error.message}", ends=True)
+    # The SDK's own error for a stream of events that ended before the answer.
     if error.code == CONNECTION_CLOSED and error.message.startswith("SSE stream"):
         what = f"broke off its answer: {error.message}"
         return ServerFault("server_unavailable", what, LOST, doubtful=True)
@@ -171,7 +172,7 @@ def _http_fault(error: MCPError, facts: dict[str, Any]) -> ServerFault | None:
 def fault_of_session(failure: BaseException, verb: str) -> ServerFault:
     """Why a session could not be opened or broke; the verb is "did not start" or "failed"."""
     error = _leaf(failure)
-    if not isinstance(error, MCPError):
+    if not isinstance(error, MCPError):  # of the transport, or of pydantic
         return ServerFault("server_unavailable", f"{verb}: {_describe(error)}")
     fault = ENDED if is_closed(error) else fault_of(error, "tools/list")
     what = f"{verb}: it {fault.what}"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mcp.types import CallToolResult
 
 MAX_MESSAGE = 2000
+# Encoders and checkers recurse: a deeper value could exceed Python's limit in mid-run.
 MAX_DEPTH = 200
 _BRACKETS = re.compile(r"[\[{]")
 
@@ -47,6 +48,7 @@ def _failure(result: CallToolResult, target: str) -> CallError:
         output = _value(result)
     except RecursionError:
         output = ""
+    # As a rule, the output is the same text again.
     details = {} if output in (shown, "") else {"output": output}
     return CallError("tool_error", shown, **details)
 
@@ -72,6 +74,7 @@ def parse_text(text: str) -> Any:
         return text
     try:
         value = json.loads(text, parse_constant=_no_json, parse_float=finite)
+        # Few brackets cannot be nested deep; only other values are walked.
         if len(_BRACKETS.findall(text)) > MAX_DEPTH:
             json_value(value)
         return value

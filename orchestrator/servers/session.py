@@ -39,7 +39,7 @@ END_S = 1.0  # between a call that fails with its connection and the end of that
 
 
 class Listener(Protocol):
-    """Is told what happens to a session, between calls and within."""
+    """Receives what happens to a session, between calls and within."""
 
     def on_end(self, session: Session) -> None:
         """It has ended unasked; `failure` says why."""
@@ -56,7 +56,7 @@ class Session:
 
     Args:
         server: Its server.
-        listener: Is told what happens to it.
+        listener: Receives what happens to it.
         started: Its program, if that was started already; it ends with the session.
         http: The connections that the sessions of a server with a URL share.
 

@@ -97,7 +97,7 @@ class Supervisor:
     def _notify(self) -> None:
         """Wake the calls that wait for a session."""
         self._changed.set()
-        self._changed = anyio.Event()
+        self._changed = anyio.Event()  # an event of anyio cannot be cleared
 
     async def open(self, announce: Announce, priority: Priority = FIRST) -> None:
         """Open all sessions before a run, whatever the circuit breaker says.
@@ -106,7 +106,7 @@ class Supervisor:
             announce: Receives the events of this start, besides the others.
             priority: The smaller goes first where programs wait to be started.
         """
-        async with self._opening:
+        async with self._opening:  # runs that begin together start the sessions once
             if self._is_spent():
                 return
             doubtful = [session for session in self._usable() if not _is_good(session)]
@@ -122,6 +122,7 @@ class Supervisor:
         """
         while True:
             usable = self._usable()
+            # In the background: the call can use the sessions that are left.
             if len(usable) < self.server.sessions:
                 self._revive_soon()
             if usable:
@@ -151,6 +152,7 @@ class Supervisor:
         failures = self._breaker.failures
         times = f"{failures} times in a row" if failures > 1 else "once"
         message = f"{error.message}. It has failed {times}; the next start is in {cools_s:.1f} s"
+        # The server may have asked for a longer pause than ours.
         wait_s = max(cools_s, error.details.get("retry_after_s", 0.0))
         details = {**error.details, "failures": failures, "retry_after_s": wait_s}
         return CallError(error.kind, message, retryable=error.retryable, **details)
@@ -170,6 +172,7 @@ class Supervisor:
                     break
                 await anyio.sleep(wait_s)
                 async with self._opening:
+                    # A run may have opened the sessions during the pause.
                     if self._missing() and self._breaker.state(anyio.current_time()) != "open":
                         self._breaker.note_start()
                         await self._start_missing((), lambda _: None, FIRST, first=False)
@@ -200,6 +203,7 @@ class Supervisor:
         async with anyio.create_task_group() as group:
             for _ in range(self._missing() + len(old)):
                 group.start_soon(start)
+        # Only now are the old ones closed: until then, calls of other runs may need them.
         self._take(fresh, old, first=first)
         took_ms = (anyio.current_time() - began_at) * 1000
         tell(self._outcome(round(took_ms, 3)))

@@ -1,4 +1,4 @@
-"""What a transport needs to know of a server: plain values, whoever configures them.
+"""What a transport needs to know of a server, as plain values.
 
 Secrets may be in arguments, variables, URLs and headers, so `repr` leaves them out.
 """

@@ -9,7 +9,7 @@ Notify = Callable[[], None]
 
 
 def nothing() -> None:
-    """Stands for a report that nobody wants."""
+    """Stands for a report without a receiver."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,7 @@ class StdinWriter(ObjectSendStream[SessionMessage]):
             raise anyio.BrokenResourceError
         self._note(message)
         data = memoryview(text.encode() + b"\n")
+        # Behind the rests of earlier messages, it has to wait in the queue.
         data = data if self._rests else self._written(data)
         if data:
             await self._write_rest(_Rest(data))
@@ -69,6 +70,7 @@ class StdinWriter(ObjectSendStream[SessionMessage]):
         if isinstance(message, JSONRPCRequest):
             self._asked.add(message.id)
         elif isinstance(message, JSONRPCNotification) and message.method.endswith("/cancelled"):
+            # A cancelled request is not answered any more.
             self._asked.discard((message.params or {}).get("requestId", ""))
 
     def _written(self, data: memoryview) -> memoryview:
