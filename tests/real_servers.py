@@ -56,7 +56,7 @@ def alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, ProcessLookupError):
         return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
     return Path("/proc").exists() is False
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 
 import anyio
-from anyio.abc import TaskGroup
 from mcp import MCPError
 from mcp.client.session import ClientSession
 from mcp.client.subscriptions import Subscription, SubscriptionLost
@@ -57,11 +56,8 @@ class HealthMonitor:
         self._server = server
         self._on_tools = on_tools
         self._on_silence = on_silence
-        self._session: ClientSession | None = None
-        self._group: TaskGroup | None = None
-        self._stale = False
-        self._listing = False
-        self._probing = False
+        self._stale = anyio.Event()
+        self._silent = anyio.Event()
 
     def hear(self) -> None:
         """Note that something has come from the server."""
@@ -78,17 +74,14 @@ class HealthMonitor:
                 sends them unasked, as before 2026-07-28, or never.
             until: The end of the session.
         """
-        self._session = session
         async with anyio.create_task_group() as group:
-            self._group = group
+            group.start_soon(self._relist, session)
+            group.start_soon(self._probe, session)
             if subscribe is not None:
                 group.start_soon(self._listen, subscribe)
-            if self._stale:  # a notice came while the session was opened
-                self.relist_soon()
             try:
                 await until.wait()
             finally:
-                self._group = None
                 group.cancel_scope.cancel()
 
     async def _listen(self, subscribe: Subscribe) -> None:
@@ -109,41 +102,31 @@ class HealthMonitor:
 
     def relist_soon(self) -> None:
         """List the tools again: they have changed, or may have."""
-        self._stale = True
-        if self._group is not None and not self._listing:
-            self._listing = True
-            self._group.start_soon(self._relist)
+        self._stale.set()
 
-    async def _relist(self) -> None:
-        try:
-            while self._stale:
-                self._stale = False
-                await self._relist_once()
-                await anyio.sleep(RELIST_PAUSE_S if self._stale else 0)
-        finally:
-            self._listing = False
-
-    async def _relist_once(self) -> None:
-        assert self._session is not None
-        with anyio.move_on_after(RELIST_S):
-            try:
-                self._on_tools(await list_tools(self._session, self._server))
-            except (MCPError, ValidationError) as error:
-                name = quoted(self._server)
-                logger.warning("server %s: cannot list its tools again: %s", name, error)
+    async def _relist(self, session: ClientSession) -> None:
+        while True:
+            await self._stale.wait()
+            self._stale = anyio.Event()  # a notice from now on causes another listing
+            with anyio.move_on_after(RELIST_S):
+                try:
+                    self._on_tools(await list_tools(session, self._server))
+                except (MCPError, ValidationError) as error:
+                    name = quoted(self._server)
+                    logger.warning("server %s: cannot list its tools again: %s", name, error)
+            await anyio.sleep(RELIST_PAUSE_S)
 
     def probe_soon(self) -> None:
         """Check whether the server still answers: a call ended and nothing came meanwhile."""
-        if self._group is not None and not self._probing:
-            self._probing = True
-            self._group.start_soon(self._probe)
+        self._silent.set()
 
-    async def _probe(self) -> None:
-        assert self._session is not None
-        heard = self.heard
-        with anyio.move_on_after(PROBE_S) as scope:
-            with suppress(MCPError, ValidationError):  # also an answer
-                await self._session.send_request(ListToolsRequest(), ListToolsResult)
-        self._probing = False
-        if scope.cancelled_caught and self.heard == heard:
-            self._on_silence()
+    async def _probe(self, session: ClientSession) -> None:
+        while True:
+            await self._silent.wait()
+            heard = self.heard
+            with anyio.move_on_after(PROBE_S) as scope:
+                with suppress(MCPError, ValidationError):  # also an answer
+                    await session.send_request(ListToolsRequest(), ListToolsResult)
+            if scope.cancelled_caught and self.heard == heard:
+                self._on_silence()
+            self._silent = anyio.Event()  # this probe was also for calls that ended meanwhile
