@@ -36,9 +36,10 @@ STARTS = "start_timeout_s of each server, one or a few after the other"
 CLOSING = "the program: it is killed after 4 s, and its pipes are closed"
 
 BOUNDS = {
-    ("health", "HealthMonitor.watch", "until.wait"): SESSION,
+    ("health", "HealthMonitor._probe", "self._silent.wait"): SESSION,
+    ("health", "HealthMonitor._relist", "self._stale.wait"): SESSION,
     ("health", "HealthMonitor._listen", "async for changes"): SESSION,
-    ("health", "HealthMonitor._probe", "self._session.send_request"): "PROBE_S",
+    ("health", "HealthMonitor._probe", "session.send_request"): "PROBE_S",
     ("middleware", "with_locks.call_holding", "locks.acquire"): HOLDERS,
     ("middleware", "with_slots.call_in_slots", "limit.acquire"): HOLDERS,
     ("run", "_Session._watch_signals", "async for signals"): "the run, which cancels it",
