@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from rich.text import Text
 from orchestrator.cli import main
 from orchestrator.cli.diagnostics import document
 from orchestrator.cli.snippets import excerpt, print_findings, rendered
-from orchestrator.documents.pointer import move_op, replace_op, steps
+from orchestrator.documents.pointer import move_op, replace_op
 from orchestrator.documents.suggest import certain
 from orchestrator.errors import MAX_SHOWN, Problem, WorkflowError
 from orchestrator.servers.problems import unknown_server
 from orchestrator.workflow.fixes import as_expression, piece_of, unquoted
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.source_map import LineSpan
+from tests.json_patch import patched
 
 
 def shown(
@@ -302,28 +303,6 @@ def test_a_wrong_configuration_or_input_is_a_document_too(
 
 
 # --- fixes -----------------------------------------------------------------------------
-
-
-def patched(data: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
-    """The data after a JSON Patch (RFC 6902), as far as findings use it."""
-    made = deepcopy(data)
-
-    def holder(path: str) -> tuple[Any, Any]:
-        here, where = made, steps(path)
-        for step in where[:-1]:
-            here = here[int(step)] if isinstance(here, list) else here[step]
-        return here, int(where[-1]) if isinstance(here, list) else where[-1]
-
-    for operation in operations:
-        here, step = holder(operation["path"])
-        match operation["op"]:
-            case "replace":
-                assert step in here if isinstance(here, dict) else step < len(here)
-                here[step] = operation["value"]
-            case "move":
-                origin, name = holder(operation["from"])
-                here[step] = origin.pop(name)
-    return made
 
 
 def findings_in(data: Any) -> list[Problem]:
