@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -188,51 +189,26 @@ def token_at(text: str, offset: int) -> Span:
     return Span(offset, token.end() if token else offset + 1)
 
 
-def second_name(text: str, name: str) -> int:
-    """The offset of the second property of that name in one object of a JSON document, or 0."""
-    seen: list[bool | None] = []  # for each open container: whether it has the name
-    before: re.Match[str] | None = None
-    for token in tokens(text):
-        match token[0]:
-            case "{":
-                seen.append(False)
-            case "[":
-                seen.append(None)
-            case "}" | "]":
-                seen.pop()
-            case ":" if before is not None and json.loads(before[0]) == name:
-                if seen[-1]:
-                    return before.start()
-                seen[-1] = True
-        before = token
-    return 0
-
-
 class Lines:
+    """The lines of a text. Lines and columns count from 1."""
+
     def __init__(self, text: str) -> None:
-        self._text = text
-        self._starts = [0, *(found.end() for found in re.finditer("\n", text))]
+        self._lines = text.split("\n")
+        self._starts = list(accumulate((len(line) + 1 for line in self._lines), initial=0))
 
     def place(self, offset: int) -> tuple[int, int]:
-        """The line and the column of a character, both from 1."""
+        """The line and the column of a character."""
         line = bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
 
     def offset(self, line: int, column: int) -> int:
-        """The offset of a character; the end of the text if there is none."""
-        if line > len(self._starts):
-            return len(self._text)
-        return self._starts[line - 1] + column - 1
+        """The offset of a character; the end of the text if it has no such line."""
+        return min(self._starts[min(line, len(self._starts)) - 1] + column, self._starts[-1]) - 1
 
     def line(self, number: int) -> str:
-        """A line, from 1, without its newline; empty if there is none of that number."""
-        if number > len(self._starts):
-            return ""
-        start = self._starts[number - 1]
-        end = self._starts[number] - 1 if number < len(self._starts) else len(self._text)
-        return self._text[start:end]
+        """A line without its newline; empty if the text has fewer."""
+        return self._lines[number - 1] if number <= len(self._lines) else ""
 
     def end(self, offset: int) -> int:
         """The offset of the end of a character's line."""
-        line, column = self.place(offset)
-        return offset - column + 1 + len(self.line(line))
+        return self._starts[self.place(offset)[0]] - 1

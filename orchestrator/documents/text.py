@@ -59,6 +59,15 @@ def _is_seen(character: str) -> bool:
 
 
 def escaped(character: str) -> str:
-    """A character as JSON escapes it."""
+    """A character as JSON escapes it by its number, even where a short escape exists."""
     units = character.encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
+
+
+def joined(text: str) -> str:
+    """The text with each surrogate pair as one character.
+
+    Raises:
+        UnicodeDecodeError: A surrogate is alone.
+    """
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
