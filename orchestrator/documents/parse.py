@@ -145,7 +145,7 @@ def _why(text: str, failure: json.JSONDecodeError) -> str:
 
 def _losses(text: str) -> Iterator[DocumentError]:
     """What would be lost of a document without syntax errors, with its places."""
-    # The hooks of the json module are not told where they are: only an error pays this second scan.
+    # The hooks of the json module do not get a position. Only an error pays for this second scan.
     lines = Lines(text)
     names: list[set[str]] = []  # of each open container
     last: Any = None
