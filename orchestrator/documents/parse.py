@@ -42,11 +42,7 @@ class NotJsonError(DocumentError):
 
 
 def read_document(path: Path, error: type[WorkflowError] = WorkflowError) -> Any:
-    """The data in a JSON or YAML file; a file is YAML if its name ends in `.yaml` or `.yml`.
-
-    Raises:
-        WorkflowError: (or the class given) The file is missing, unreadable or malformed.
-    """
+    """The data in a JSON or YAML file; raises `error` if it is missing or malformed."""
     try:
         text = read_text(path, error, _nearby(path))
         return parse_yaml(text) if is_yaml(path) else parse_json(text)
@@ -85,8 +81,8 @@ def parse_json(text: str) -> Any:
     """The data of a JSON document (RFC 8259).
 
     Raises:
-        DocumentError: It is malformed (then a `NotJsonError`), or it has a duplicate property, a
-            lone surrogate, or a number that Python does not take.
+        NotJsonError: It is malformed.
+        DocumentError: A property is duplicate, a surrogate alone, or a number out of range.
     """
     try:
         data = _load(text)
@@ -105,12 +101,6 @@ def parse_json(text: str) -> Any:
     return data
 
 
-def _load(text: str) -> Any:
-    return json.loads(
-        text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=finite
-    )
-
-
 def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(members)
     if len(made) < len(members):
@@ -123,15 +113,17 @@ def _no_constant(name: str) -> Any:
 
 
 def finite(text: str) -> float:
-    """The value of a JSON number.
-
-    Raises:
-        DocumentError: It is out of the range of a double.
-    """
+    """The value of a JSON number; a DocumentError if it is out of the range of a double."""
     number = float(text)
     if math.isinf(number):
         raise DocumentError(f"number {text[:40]} is too large")
     return number
+
+
+# Made once: json.loads would make a decoder for every text.
+_load = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=finite
+).decode
 
 
 def _why(text: str, failure: json.JSONDecodeError) -> str:

@@ -25,25 +25,19 @@ _UNIT = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....|\\.|.", re.DOTAL
 
 
 class Span(NamedTuple):
-    """A piece of a text: the offset of its first character, and of the one after its last."""
+    """A piece of a text."""
 
     start: int
-    end: int
+    end: int  # the offset after its last character
 
 
 @dataclass
 class Node:
-    """A value in a document.
-
-    Attributes:
-        span: Its place.
-        name: The place of its property name, quotes included; None if it is not in an object.
-        scan: Finds its children.
-    """
+    """A value in a document."""
 
     span: Span
-    name: Span | None
-    scan: Callable[[], dict[str, Node]]
+    name: Span | None  # of its property name, quotes included; None if it is not in an object
+    scan: Callable[[], dict[str, Node]]  # finds its children
 
     @cached_property
     def children(self) -> dict[str, Node]:
@@ -62,11 +56,7 @@ def lookup(root: Node, steps: Sequence[str]) -> tuple[Node, bool]:
 
 
 def json_tree(text: str) -> Node:
-    """The root of a JSON document, which has to be well-formed.
-
-    Raises:
-        ValueError: It is malformed; raised here or when a container is scanned.
-    """
+    """The root of a JSON document; raises a ValueError, here or in a scan, if it is malformed."""
     start = _skip(text, 0)
     return _json_node(text, start, _end(text, start), None)
 
@@ -98,13 +88,13 @@ def _skip(text: str, offset: int) -> int:
 
 def _end(text: str, start: int) -> int:
     try:
-        end: int = _DECODER.raw_decode(text, start)[1]
+        return int(_DECODER.raw_decode(text, start)[1])
     except RecursionError:
         return _end_of_deep(text, start)
-    return end
 
 
 def _end_of_deep(text: str, start: int) -> int:
+    # Counting brackets is slower than the decoder, but has no limit of depth.
     depth = 0
     for token in _TOKEN.finditer(text, start):
         depth += (token[0] in ("{", "[")) - (token[0] in ("}", "]"))
@@ -114,12 +104,7 @@ def _end_of_deep(text: str, start: int) -> int:
 
 
 def yaml_tree(text: str) -> Node | None:
-    """The root of a YAML document; None if it is empty.
-
-    Raises:
-        ValueError: It is malformed.
-        RecursionError: It is nested too deep.
-    """
+    """The root of a YAML document; None if it is empty, a ValueError if it is malformed."""
     import yaml
 
     try:
@@ -149,13 +134,7 @@ def _yaml_children(node: yaml.Node) -> Iterator[tuple[str, Node]]:
 
 
 def within(text: str, string: Span, piece: str) -> Span | None:
-    """The place of a piece of a string in a document, despite escapes; None if it is not there.
-
-    Args:
-        text: The document.
-        string: The place of the string, quotes included.
-        piece: A piece of the string's value.
-    """
+    """The place of a piece of a string's value, despite escapes; None if it is not there."""
     raw = text[string.start : string.end]
     if not raw.startswith('"') or "\\" not in raw:
         offset = raw.find(piece)
@@ -170,12 +149,10 @@ def within(text: str, string: Span, piece: str) -> Span | None:
 
 
 def _meant(unit: re.Match[str]) -> str:
-    """The character that a character or an escape means; NUL for the escapes that only YAML has."""
     try:
-        meant: str = json.loads(f'"{unit[0]}"')
-    except ValueError:
+        return str(json.loads(f'"{unit[0]}"'))
+    except ValueError:  # an escape that only YAML has: one character, whichever
         return "\0"
-    return meant
 
 
 def tokens(text: str) -> Iterator[re.Match[str]]:
