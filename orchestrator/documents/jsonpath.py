@@ -36,19 +36,20 @@ class PlaceMissingError(LookupError):
         value: The value that those lead to.
 
     Attributes:
-        found: As above.
+        found, value: As above.
         keys: The property names of that value, sorted; None if it is no object.
     """
 
     def __init__(self, path: Path, found: int, value: Any) -> None:
         self.found = found
         self.keys = sorted(map(str, value)) if isinstance(value, dict) else None
-        self._path, self._value = path, value
+        self.value = value
+        self._path = path
         super().__init__(self.message("the value"))
 
     def message(self, root: str) -> str:
         """What is missing and what is there instead, for a value that messages call `root`."""
-        step, value = self._path[self.found], self._value
+        step, value = self._path[self.found], self.value
         lacks = (
             f"has no index {step}" if isinstance(step, int) else f"has no property {quoted(step)}"
         )
