@@ -70,18 +70,7 @@ def summarize(
     stop: Stop | None,
     made_up: Mapping[str, MadeUp] | None,
 ) -> RunResult:
-    """The result of a run in which every task has settled.
-
-    Args:
-        workflow: The workflow.
-        settled: Its tasks.
-        settings: The settings of the run.
-        schedule: The schedule of the run.
-        slots: How many calls were in flight at most; 0 for no limit.
-        duration_ms: How long it took, milliseconds.
-        stop: Why it was to end early, if it was.
-        made_up: Where the outputs of a dry run come from.
-    """
+    """The result of a run in which every task has settled; `slots` is 0 if it had no limit."""
     plan = workflow.plan
     results = {task: settled.results[task] for task in plan.tasks}
     durations = {task: result.duration_ms for task, result in results.items()}

@@ -42,7 +42,7 @@ BOUNDS = {
     ("health", "HealthMonitor._listen", "async for changes"): SESSION,
     ("health", "HealthMonitor._probe", "session.send_request"): "PROBE_S",
     ("middleware", "with_locks.call_holding", "locks.acquire"): HOLDERS,
-    ("middleware", "with_slots.call_in_slots", "limit.acquire"): HOLDERS,
+    ("middleware", "_call_in_slots", "limit.acquire"): HOLDERS,
     ("run", "_Session._watch_signals", "async for signals"): "the run, which cancels it",
     ("client", "Orchestrator.stream", "async for receive"): "the run, which closes the stream",
     ("session", "Session.started_within", "self._started.wait"): "its argument",
@@ -69,7 +69,7 @@ BOUNDS = {
     ("startup", "Startup.changed", "self._changed.wait"): STARTS,
     ("startup", "Startup.checked", "self.changed"): STARTS,
     ("startup", "Startup.until_first_call", "self.changed"): STARTS,
-    ("middleware", "with_server_ready.wait_until_ready", "readiness.changed"): STARTS,
+    ("middleware", "_wait_until_ready", "readiness.changed"): STARTS,
     (
         "stderr",
         "StderrTail._drain",
