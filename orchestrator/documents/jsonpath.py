@@ -36,12 +36,12 @@ class PlaceMissingError(LookupError):
     def __init__(self, path: Path, found: int, value: Any) -> None:
         self.found = found
         self.keys = sorted(map(str, value)) if isinstance(value, dict) else None
-        self._path, self._value = path, value  # the value that the segments found lead to
+        self._path, self.value = path, value  # `value`: what the segments found lead to
         super().__init__(self.message("the value"))
 
     def message(self, root: str) -> str:
         """What is missing and what is there instead, for a value that messages call `root`."""
-        step, value = self._path[self.found], self._value
+        step, value = self._path[self.found], self.value
         there = f"it is {describe(value)}"
         if isinstance(step, int):
             lacks = f"has no index {step}"
