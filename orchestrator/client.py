@@ -187,8 +187,8 @@ class Orchestrator:
             tools = self._pool.catalog.of(request.workflow.plan.servers)
         elif problems := missing_tools(request.workflow, tools):
             raise WorkflowError(request.workflow.name, problems)
-        rehearsal = DryRunCaller(request.workflow, tools, self.failure)
-        return request.run(rehearsal, Servers(tools), rehearsal.made_up)
+        caller = DryRunCaller(request.workflow, tools, self.failure)
+        return request.run(caller, Servers(caller.tools), caller.made_up)
 
     async def stream(
         self, workflow: WorkflowSource, inputs: Inputs = None, **options: Unpack[RunOptions]

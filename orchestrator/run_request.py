@@ -35,14 +35,7 @@ class RunOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """A workflow with all that is needed to run it on some servers.
-
-    Attributes:
-        workflow: The workflow.
-        inputs: Its inputs, complete.
-        settings: How it is run.
-        observers: Receive the events.
-    """
+    """A workflow with its complete inputs and all else that is needed to run it."""
 
     workflow: Workflow
     inputs: Mapping[str, Any]

@@ -14,9 +14,6 @@ class AdaptiveSlots(Slots):
     it takes at most `SLOW` times the best time of its tool. The limit grows by one after as many
     quick calls as it has slots, and only while they are in use. Calls that began before the limit
     was halved do not halve it again.
-
-    Args:
-        name: What a waiting call is said to wait for.
     """
 
     INITIAL = 4
@@ -33,14 +30,7 @@ class AdaptiveSlots(Slots):
         self._halved_at = -1.0
 
     def learn(self, tool: str, began_at: float, *, overloaded: bool, failed: bool) -> None:
-        """Take a call that ends now into account.
-
-        Args:
-            tool: The tool.
-            began_at: When the call began, on anyio's clock.
-            overloaded: Whether the server was overloaded.
-            failed: Whether it failed for another reason, so that its time says nothing.
-        """
+        """Take a call that ends now into account; if it failed otherwise, its time says nothing."""
         now = anyio.current_time()
         if overloaded and began_at > self._halved_at:
             self._halved_at = now

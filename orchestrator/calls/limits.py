@@ -82,13 +82,8 @@ class Slots:
     ) -> None:
         """Acquire `weight` slots at once; wait until they are free.
 
-        A waiter for many is not overtaken by those behind it that want few.
-
-        Args:
-            priority: The smaller goes first in its group.
-            weight: How many slots.
-            who: The key of this waiter for `abandon`.
-            group: Groups take turns.
+        A waiter for many is not overtaken by those behind it that want few. Groups take turns, and
+        in its group the smaller `priority` goes first. `who` is the key for `abandon`.
 
         Raises:
             AbandonedError: `abandon` was called for `who`.

@@ -6,7 +6,8 @@ for a slot does not use up the timeout, and a backoff holds no slot.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -29,12 +30,7 @@ Random = Callable[[], float]
 
 
 def with_timeout(call_next: Caller, on_start: OnStart | None = None) -> Caller:
-    """End each attempt after the call's `timeout_s` with an error of kind `timeout`.
-
-    Args:
-        call_next: The caller.
-        on_start: Called when an attempt begins, with the time on anyio's clock.
-    """
+    """End each attempt after the call's `timeout_s` with an error of kind `timeout`."""
 
     async def call_within(call: Call, attempt: Attempt) -> Any:
         attempt.check_cancelled(call)
@@ -103,43 +99,50 @@ def with_slots(
             limits.append(run_slots)
         if not limits:
             return call_next(call, attempt)
-        return call_in_slots(call, attempt, policy, limits)
-
-    async def call_in_slots(
-        call: Call, attempt: Attempt, policy: ServerPolicy, limits: list[Slots | Rate]
-    ) -> Any:
-        asked_at = anyio.current_time()
-        held = 0
-        try:
-            for limit in limits:
-                attempt.check_cancelled(call)
-                attempt.end_by = limit
-                if on_wait is not None and limit.is_busy():
-                    on_wait(call, attempt)
-                await limit.acquire(call.priority, who=attempt, group=group)
-                held += 1
-            if policy.rate is not None:
-                policy.rate.note_start()
-                policy.rate.release()
-                limits.remove(policy.rate)
-                held -= 1
-            attempt.waited_s += anyio.current_time() - asked_at
-            attempt.end_by = None
-            if isinstance(policy.slots, AdaptiveSlots):
-                return await _learning(call, attempt, call_next, policy.slots)
-            return await call_next(call, attempt)
-        except AbandonedError:
-            attempt.check_cancelled(call)
-            raise
-        finally:
-            attempt.end_by = None
-            for limit in limits[:held]:
-                limit.release()
+        return _call_in_slots(call, attempt, call_next, policy, limits, group, on_wait)
 
     return call_limited
 
 
-async def _learning(call: Call, attempt: Attempt, call_next: Caller, slots: AdaptiveSlots) -> Any:
+async def _call_in_slots(
+    call: Call,
+    attempt: Attempt,
+    call_next: Caller,
+    policy: ServerPolicy,
+    limits: list[Slots | Rate],
+    group: object,
+    on_wait: OnWait | None,
+) -> Any:
+    asked_at = anyio.current_time()
+    held: list[Slots | Rate] = []
+    try:
+        for limit in limits:
+            attempt.check_cancelled(call)
+            attempt.end_by = limit
+            if on_wait is not None and limit.is_busy():
+                on_wait(call, attempt)
+            await limit.acquire(call.priority, who=attempt, group=group)
+            held.append(limit)
+        if policy.rate is not None:
+            policy.rate.note_start()
+            policy.rate.release()
+            held.remove(policy.rate)
+        attempt.waited_s += anyio.current_time() - asked_at
+        attempt.end_by = None
+        return await _learning(call, attempt, call_next, policy.slots)
+    except AbandonedError:
+        attempt.check_cancelled(call)
+        raise
+    finally:
+        attempt.end_by = None
+        for limit in held:
+            limit.release()
+
+
+async def _learning(call: Call, attempt: Attempt, call_next: Caller, slots: Slots | None) -> Any:
+    """Make a call that adaptive slots learn from."""
+    if not isinstance(slots, AdaptiveSlots):
+        return await call_next(call, attempt)
     began_at = anyio.current_time()
     try:
         output = await call_next(call, attempt)
@@ -241,12 +244,8 @@ def with_server_ready(
 ) -> Caller:
     """Wait until a call can be made, and then fit it to its tool, whose definition is now known.
 
-    Args:
-        call_next: The caller.
-        fit: Gives the call that its tool accepts, or raises `CallError`.
-        readiness: Says what a call has to wait for; None if nothing.
-        on_wait: Called when a call waits.
-        on_pause: Called with whether all calls under way wait here.
+    `fit` returns the call that its tool accepts, or raises `CallError`. Without `readiness` all
+    servers are ready. `on_pause` is called with whether all calls under way wait here.
     """
     if readiness is None:
         return lambda call, attempt: call_next(fit(call), attempt)
@@ -257,30 +256,37 @@ def with_server_ready(
         if on_pause is not None:
             on_pause(under_way["waiting"] > 0 and under_way["working"] == 0)
 
-    async def wait_until_ready(call: Call, attempt: Attempt) -> None:
-        asked_at = anyio.current_time()
-        count("waiting", 1)
+    @contextmanager
+    def counted(state: str) -> Iterator[None]:
+        count(state, 1)
         try:
-            with anyio.CancelScope() as attempt.end_by:
-                while what := readiness.waiting_for(call.server, call.tool):
-                    if what != attempt.note:
-                        attempt.note = what
-                        if on_wait is not None:
-                            on_wait(call, attempt)
-                    await readiness.changed()
+            yield
         finally:
-            attempt.note = ""
-            count("waiting", -1)
-        attempt.waited_s += anyio.current_time() - asked_at
-        attempt.check_cancelled(call)
+            count(state, -1)
 
     async def call_when_ready(call: Call, attempt: Attempt) -> Any:
         if readiness.waiting_for(call.server, call.tool):
-            await wait_until_ready(call, attempt)
-        count("working", 1)
-        try:
+            with counted("waiting"):
+                await _wait_until_ready(call, attempt, readiness, on_wait)
+        with counted("working"):
             return await call_next(fit(call), attempt)
-        finally:
-            count("working", -1)
 
     return call_when_ready
+
+
+async def _wait_until_ready(
+    call: Call, attempt: Attempt, readiness: Readiness, on_wait: OnWait | None
+) -> None:
+    asked_at = anyio.current_time()
+    try:
+        with anyio.CancelScope() as attempt.end_by:
+            while what := readiness.waiting_for(call.server, call.tool):
+                if what != attempt.note:
+                    attempt.note = what
+                    if on_wait is not None:
+                        on_wait(call, attempt)
+                await readiness.changed()
+    finally:
+        attempt.note = ""
+    attempt.waited_s += anyio.current_time() - asked_at
+    attempt.check_cancelled(call)

@@ -20,12 +20,7 @@ MAX_RETRY_AFTER_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What follows a failed attempt.
-
-    Attributes:
-        wait_s: The wait before the next attempt, seconds; None if there is none.
-        reason: Why, for people.
-    """
+    """What follows a failed attempt: a wait before the next one, or None, and why."""
 
     wait_s: float | None
     reason: str
@@ -34,14 +29,9 @@ class Decision:
 def decide_retry(
     error: TaskError, attempts: int, retry: Retry | None, safe: bool | None, random: float
 ) -> Decision:
-    """Whether a call is made again.
+    """Whether a call is made again that failed so often, the last time with this error.
 
-    Args:
-        error: Why the last attempt failed.
-        attempts: How many attempts were made.
-        retry: The retry policy of the task.
-        safe: Whether the tool declares that repeating it does no harm; None if it does not say.
-        random: A number from 0 to 1, for the jitter.
+    `safe` is that of `Call`, and `random` a number from 0 to 1 for the jitter.
     """
     if retry is None:
         return _lost(error, attempts, safe)

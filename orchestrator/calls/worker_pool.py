@@ -22,12 +22,8 @@ class WorkerPool(Slots):
     """Slots that carry out the work queued for them.
 
     So a run of many tasks under a limit needs no more tasks of the event loop than it has slots,
-    which saves most of their time and nearly all of their memory.
-
-    Args:
-        limit: How many slots there are.
-        name: What a waiting call is said to wait for.
-        moment: After how many turns of the event loop all that are ready now have asked.
+    which saves most of their time and nearly all of their memory. After `moment` turns of the event
+    loop all that are ready now have asked for a slot.
     """
 
     def __init__(self, limit: int, name: str = "a slot", moment: int = 1) -> None:
@@ -43,14 +39,9 @@ class WorkerPool(Slots):
         priority: Priority = FIRST,
         who: object = None,
     ) -> None:
-        """Queue work that is carried out with a slot held.
+        """Queue work that `tasks` carries out with a slot held; see `acquire`.
 
-        Args:
-            tasks: The task group that carries it out.
-            work: The work. If it is abandoned, it is carried out at once and without a slot.
-            arguments: Its arguments.
-            priority: The smaller goes first.
-            who: The key of this entry for `abandon`.
+        If it is abandoned, it is carried out at once and without a slot.
         """
         self._queue(_QueuedWork(1, self, tasks, work, arguments, who), priority, who, None)
 

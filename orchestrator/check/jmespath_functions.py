@@ -62,7 +62,6 @@ def check_arguments(name: str, arguments: list[StaticType], query: TypeQuery) ->
     for number, (argument, parameter) in enumerate(zip(arguments, signature, strict=False), 1):
         accepted = parameter["types"]
         if accepted and "expref" not in accepted:
-            query.takes(argument, accepted)
             for mismatch in _argument(argument, accepted, query):
                 message = f"{name}(): argument {number}: {mismatch.message}"
                 yield replace(mismatch, message=message)
@@ -113,7 +112,6 @@ def comparison(
     operator: str, left: StaticType, right: StaticType, query: TypeQuery
 ) -> tuple[StaticType, Mismatch | None]:
     """What a comparison gives, and what is wrong with it."""
-    query.compares(operator, left, right)
     types, others = query.kinds(left), query.kinds(right)
     if operator in _ORDERINGS:
         is_sure = types <= _ORDERED and others <= _ORDERED

@@ -53,16 +53,7 @@ MOMENT = 4
 
 
 class Executor:
-    """Makes the calls of tasks.
-
-    Args:
-        caller: Makes a call, without any middleware.
-        workflow: The workflow.
-        settings: The settings of the run.
-        servers: The servers of the run.
-        scope: What references are resolved against.
-        emitter: Reports what happens.
-        has_ended: Whether the run has ended, so that nothing is called any more.
+    """Makes the calls of the tasks of a run, with all middleware around `caller`.
 
     Attributes:
         limit: How many calls may be in flight; 0 = any number.

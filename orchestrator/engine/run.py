@@ -72,12 +72,11 @@ class Run:
         self.schedule: Schedule = settings.schedule or workflow.schedule
         self.run_id = settings.run_id
         self.result: RunResult | None = None
-        self._settings = settings
-        self._servers = servers or Servers()
+        self._settings, self._servers = settings, servers or Servers()
         self._made_up = made_up
         self._announce = Announcer(observers)
         self._emitter = Emitter(self._announce, self.plan)
-        self._settled = Settled(inputs or {})
+        self._settled = Settled(inputs or {}, null_is_unknown=made_up is not None)
         self._executor = Executor(
             caller,
             workflow,

@@ -24,12 +24,14 @@ class Settled:
         scope: What references to them read.
     """
 
-    def __init__(self, inputs: Mapping[str, Any]) -> None:
+    def __init__(self, inputs: Mapping[str, Any], *, null_is_unknown: bool = False) -> None:
         self.results: dict[str, TaskResult] = {}
         self._outputs: dict[str, Any] = {}
         self._statuses: dict[str, str] = {}
         self._errors: dict[str, Any] = {}
-        self.scope = Scope(self._outputs, self._statuses, self._errors, inputs)
+        self.scope = Scope(
+            self._outputs, self._statuses, self._errors, inputs, null_is_unknown=null_is_unknown
+        )
 
     def add(self, result: TaskResult) -> None:
         """Add a task that has settled."""
@@ -70,18 +72,7 @@ def summarize(
     stop: Stop | None,
     made_up: Mapping[str, MadeUp] | None,
 ) -> RunResult:
-    """The result of a run in which every task has settled.
-
-    Args:
-        workflow: The workflow.
-        settled: Its tasks.
-        settings: The settings of the run.
-        schedule: The schedule of the run.
-        slots: How many calls were in flight at most; 0 for no limit.
-        duration_ms: How long it took, milliseconds.
-        stop: Why it was to end early, if it was.
-        made_up: Where the outputs of a dry run come from.
-    """
+    """The result of a run in which every task has settled; `slots` is 0 if it had no limit."""
     plan = workflow.plan
     results = {task: settled.results[task] for task in plan.tasks}
     durations = {task: result.duration_ms for task, result in results.items()}

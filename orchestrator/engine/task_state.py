@@ -57,9 +57,6 @@ class TaskState:
     """A task that has started and has not settled.
 
     Attributes:
-        task: The task.
-        priority: The priority of its calls.
-        decision: What is to be carried out.
         reason: Why it was cancelled by itself; None if it was not.
         attempt: The state of its call, and `fallback` that of its fallback's call.
         items: How each item of a `for_each` ended; None for one that has not.
