@@ -14,5 +14,4 @@ from __future__ import annotations
 __all__ = [
     "checker",
     "lint",
-    "wishes",
 ]

@@ -141,6 +141,8 @@ def _items(template: Template, scope: Scope) -> list[Any]:
     items = template.resolve(scope)
     if isinstance(items, list):
         return items
+    if items is None and scope.null_is_unknown:
+        return [None]  # so that what depends on the items is run, too
     source = getattr(template, "text", "for_each")
     message = f"expected array for for_each, got {describe(items)} from {source}"
     raise CallError("reference_error", message, reference=source)

@@ -53,8 +53,8 @@ class Expression:
     tree: Any
     places: tuple[ScopeKey, ...]
 
-    def evaluate(self, document: Document) -> Any:
-        """The value of the expression over `document`.
+    def evaluate(self, document: Document, *, null_is_unknown: bool = False) -> Any:
+        """The value of the expression over `document`; see `Scope` for `null_is_unknown`.
 
         Raises:
             CallError: A `reference_error`: a function got a value of the wrong type.
@@ -62,6 +62,8 @@ class Expression:
         try:
             value = _Interpreter(document).visit(self.tree, document)
         except exceptions.JMESPathError as error:
+            if null_is_unknown and getattr(error, "current_value", error) is None:
+                return None
             raise self._failure(str(error).strip().partition("\n")[0].rstrip(":")) from None
         except Exception as error:  # the library's functions let Python's own errors through
             raise self._failure(_python_error(error)) from None

@@ -32,6 +32,8 @@ class Scope:
         inputs: The inputs of the run.
         item: The item of a `for_each`, and `index` its position.
         error: The error of the failed task, in a `fallback`.
+        null_is_unknown: Whether null stands for an unknown output, as in a dry run: every path
+            leads through it, and functions accept it. Both give null.
     """
 
     outputs: Mapping[str, Any] = field(default_factory=dict)
@@ -41,6 +43,7 @@ class Scope:
     item: Any = MISSING
     index: Any = MISSING
     error: Any = MISSING
+    null_is_unknown: bool = False
 
     def get(self, root: str, /) -> Any:
         """The part of the document that a root of an expression names; None for any other name.
@@ -114,6 +117,8 @@ class Reference:
         try:
             return follow(value, self.path)
         except PlaceMissingError as missing:
+            if missing.value is None and scope.null_is_unknown:
+                return None
             if self.or_length and missing.found == len(self.path) - 1:
                 holder = follow(value, self.path[:-1])
                 if isinstance(holder, list | str):

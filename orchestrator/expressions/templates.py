@@ -38,7 +38,7 @@ class Computed:
         Raises:
             CallError: A `reference_error`: a function got a value of the wrong type.
         """
-        return self.expression.evaluate(scope)
+        return self.expression.evaluate(scope, null_is_unknown=scope.null_is_unknown)
 
 
 @dataclass(frozen=True, slots=True)

@@ -229,12 +229,6 @@ class TypeQuery:
                 return either(any_item(variant, shape.root) for variant in variants)
         return None
 
-    def takes(self, shape: StaticType, types: list[str]) -> None:
-        """Is told of which types of JMESPath a function takes a value."""
-
-    def compares(self, operator: str, left: StaticType, right: StaticType) -> None:
-        """Is told that two values are compared."""
-
 
 def _member(shape: StaticType, segment: str | int) -> StaticType | None:
     """What is at a place of a value that is there to its last step."""

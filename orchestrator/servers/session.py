@@ -27,8 +27,8 @@ from orchestrator.servers.sdk_errors import WAS_CLOSED, ServerFault, raised
 from orchestrator.servers.sdk_results import json_value, output_of
 from orchestrator.transport.base import endpoint_of
 from orchestrator.transport.delivery import Deliveries, NotExecutedError
+from orchestrator.transport.parameters import Notify, nothing
 from orchestrator.transport.process import Started, kept, kill
-from orchestrator.transport.signals import Notify, Signals, nothing
 from orchestrator.transport.stderr import StderrTail
 
 if TYPE_CHECKING:
@@ -155,11 +155,12 @@ class Session:
     async def _hold(self, mode: str) -> ServerFault:
         """Open the session, wait for its end, and return why it ended."""
         self._over = anyio.Event()
-        signals = Signals(self._monitor.hear, self._over.set)
         target = parameters_of(self.server) or self.server.target
         started, self._started_early = self._started_early, None
         try:
-            async with endpoint_of(target, signals, self._tail, started, self._http) as endpoint:
+            async with endpoint_of(
+                target, self._monitor.hear, self._over.set, self._tail, started, self._http
+            ) as endpoint:
                 self._kill, self._deliveries = endpoint.kill, endpoint.deliveries
                 client = sdk_client.client_of(
                     endpoint.target, self.server, mode, self._on_log, self._on_message

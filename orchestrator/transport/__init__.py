@@ -17,6 +17,5 @@ __all__ = [
     "http_client",
     "parameters",
     "process",
-    "signals",
     "stderr",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,10 @@ from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCRequest, JSONRPCResponse
 
 from orchestrator.transport.delivery import Deliveries
-from orchestrator.transport.parameters import HttpParameters, StdioParameters
+from orchestrator.transport.parameters import HttpParameters, Notify, StdioParameters, nothing
 from orchestrator.transport.process import Started, kept, kill, start
-from orchestrator.transport.signals import Notify, Signals, nothing
 from orchestrator.transport.stderr import StderrTail
-from orchestrator.transport.stdio import Program
+from orchestrator.transport.stdio import program_streams
 
 if TYPE_CHECKING:
     from orchestrator.transport.http_client import HttpConnections
@@ -29,31 +28,28 @@ COURTESY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """How to reach a server.
+    """How to reach a server."""
 
-    Attributes:
-        target: What `mcp.Client` takes.
-        deliveries: Which requests were written to it.
-        kill: Ends the program behind it at once, if there is one.
-    """
-
-    target: Any
+    target: Any  # what `mcp.Client` takes
     deliveries: Deliveries
-    kill: Notify = nothing
+    kill: Notify = nothing  # ends the program at once, if there is one
 
 
-def endpoint_of(
+@asynccontextmanager
+async def endpoint_of(
     target: StdioParameters | HttpParameters | Any,
-    signals: Signals,
+    heard: Notify,
+    ended: Notify,
     tail: StderrTail,
     started: Started | None = None,
     http: HttpConnections | None = None,
-) -> AbstractAsyncContextManager[Endpoint]:
+) -> AsyncIterator[Endpoint]:
     """Reach a server while the block lasts; a program is started, and ends with it.
 
     Args:
         target: The parameters of a transport, or a server object, or a transport of the user's own.
-        signals: Who receives its reports.
+        heard: Called whenever anything comes from the server.
+        ended: Called when the server has ended the connection and all it sent was read.
         tail: Takes what a program writes to its stderr.
         started: The program, if it was started already.
         http: The connections to a URL, which several sessions share.
@@ -61,77 +57,60 @@ def endpoint_of(
     Raises:
         OSError: The program cannot be started.
     """
+    deliveries = Deliveries()
     if isinstance(target, StdioParameters):
-        return _stdio_endpoint(target, signals, tail, started)
-    if isinstance(target, HttpParameters):
+        async with (
+            kept(started or await start(target)) as program,
+            tail.reading(program.stderr),
+        ):
+            streams = program_streams(target, program, heard)
+            observed = _observed(streams, ended, deliveries)
+            yield Endpoint(observed, deliveries, partial(kill, program.process))
+    elif isinstance(target, HttpParameters):
+        from mcp.client.streamable_http import streamable_http_client
+
         assert http is not None
-        return _http_endpoint(http, signals)
-    if hasattr(target, "__aenter__"):
-        return nullcontext(_endpoint(target, signals.ended, heard=signals.heard))
-    return nullcontext(Endpoint(target, Deliveries(observed=False)))
+        async with http.client(heard) as client:
+            limit = target.max_message_bytes
+            web = streamable_http_client(target.url, http_client=client, max_sse_event_size=limit)
+            yield Endpoint(_observed(web, ended, deliveries), deliveries)
+    elif hasattr(target, "__aenter__"):
+        yield Endpoint(_observed(target, ended, deliveries, heard), deliveries)
+    else:  # a server in memory has no streams, and would see the tickets
+        yield Endpoint(target, Deliveries(observed=False))
 
 
 @asynccontextmanager
-async def _stdio_endpoint(
-    parameters: StdioParameters, signals: Signals, tail: StderrTail, started: Started | None
-) -> AsyncIterator[Endpoint]:
-    async with (
-        kept(started or await start(parameters)) as program,
-        tail.reading(program.stderr),
-    ):
-        streams = Program(parameters, program, signals.heard).streams()
-        yield _endpoint(streams, signals.ended, kill=partial(kill, program.process))
-
-
-@asynccontextmanager
-async def _http_endpoint(connections: HttpConnections, signals: Signals) -> AsyncIterator[Endpoint]:
-    from mcp.client.streamable_http import streamable_http_client
-
-    async with connections.client(signals.heard) as client:
-        parameters = connections.parameters
-        streams = streamable_http_client(
-            parameters.url, http_client=client, max_sse_event_size=parameters.max_message_bytes
-        )
-        yield _endpoint(streams, signals.ended)
-
-
-def _endpoint(
+async def _observed(
     streams: AbstractAsyncContextManager[Any],
     ended: Notify,
-    *,
+    deliveries: Deliveries,
     heard: Notify = nothing,
-    kill: Notify = nothing,
-) -> Endpoint:
-    deliveries = Deliveries()
-
-    @asynccontextmanager
-    async def observed() -> AsyncIterator[tuple[_Incoming, _Outgoing]]:
-        async with streams as (read, write):
-            yield _Incoming(read, heard, ended), _Outgoing(write, deliveries)
-
-    return Endpoint(observed(), deliveries, kill)
+) -> AsyncIterator[tuple[_Incoming, _Outgoing]]:
+    async with streams as (read, write):
+        yield _Incoming(read, heard, ended), _Outgoing(write, deliveries)
 
 
+@dataclass(eq=False)
 class _Incoming(ObjectReceiveStream[Any]):
     """The messages of a server; reports each and their end."""
 
-    def __init__(self, inner: Any, heard: Notify, ended: Notify) -> None:
-        self._inner = inner
-        self._heard = heard
-        self._ended = ended
+    inner: Any
+    heard: Notify
+    ended: Notify
 
     @property
     def last_context(self) -> Any:
         """The context in which the SDK handles the last message; None for its own."""
-        return getattr(self._inner, "last_context", None)
+        return getattr(self.inner, "last_context", None)
 
     async def receive(self) -> Any:
         try:
-            item = await self._inner.receive()
+            item = await self.inner.receive()
         except anyio.EndOfStream:
-            self._ended()
+            self.ended()
             raise
-        self._heard()
+        self.heard()
         message = getattr(item, "message", None)
         if isinstance(message, JSONRPCResponse):
             # Protocol 2026-07-28 tells clients to take a missing one for "complete"; the SDK
@@ -140,30 +119,30 @@ class _Incoming(ObjectReceiveStream[Any]):
         return item
 
     async def aclose(self) -> None:
-        await self._inner.aclose()
+        await self.inner.aclose()
 
 
+@dataclass(eq=False)
 class _Outgoing(ObjectSendStream[SessionMessage]):
     """The messages to a server; notes which requests were written."""
 
-    def __init__(self, inner: Any, deliveries: Deliveries) -> None:
-        self._inner = inner
-        self._deliveries = deliveries
+    inner: Any
+    deliveries: Deliveries
 
     async def send(self, item: SessionMessage) -> None:
         message = item.message
         if isinstance(message, JSONRPCRequest):
-            delivery = self._deliveries.take(message.params)
-            await self._inner.send(item)
+            delivery = self.deliveries.take(message.params)
+            await self.inner.send(item)
             if delivery is not None:
                 delivery.written = True
         elif getattr(message, "method", "") == "notifications/cancelled":
             # The SDK tries for 5 s, shielded from cancellation: where a server has stopped reading,
             # every timeout would take that much longer.
             with anyio.move_on_after(COURTESY_S):
-                await self._inner.send(item)
+                await self.inner.send(item)
         else:
-            await self._inner.send(item)
+            await self.inner.send(item)
 
     async def aclose(self) -> None:
-        await self._inner.aclose()
+        await self.inner.aclose()

@@ -22,24 +22,14 @@ class NotExecutedError(CallError):
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """What became of one request.
+    """What became of one request."""
 
-    Attributes:
-        meta: The `_meta` of the request; None if no stream looks for tickets.
-        written: Whether the request was written; from then on the server may have executed it.
-    """
-
-    meta: dict[str, int] | None
-    written: bool = False
+    meta: dict[str, int] | None  # of the request; None if no stream looks for tickets
+    written: bool = False  # from then on the server may have executed it
 
 
 class Deliveries:
-    """The deliveries of one session.
-
-    Args:
-        observed: Whether a stream takes the tickets off. A server in memory has none, and would
-            see them.
-    """
+    """The deliveries of one session; if they are not `observed`, no stream takes tickets off."""
 
     def __init__(self, *, observed: bool = True) -> None:
         self._observed = observed

@@ -26,12 +26,7 @@ _ASKS = re.compile(rb"\s*\{(?:\s*(?:" + _VERSION + rb"|" + _ID + rb')\s*,){0,2}\
 
 @dataclass(frozen=True, slots=True)
 class TooLong:
-    """A line that was longer than the limit.
-
-    Attributes:
-        size: Its length, bytes.
-        head: Its beginning, and `tail`: its end.
-    """
+    """A line that was longer than the limit: its length in bytes, its beginning and its end."""
 
     size: int
     head: bytes
@@ -41,7 +36,7 @@ class TooLong:
     def answers(self) -> int | str | None:
         """The id of the JSON-RPC request that it answers; None if that cannot be found."""
         if (found := _FIRST.match(self.head) or _LAST.search(self.tail)) is not None:
-            with suppress(ValueError):
+            with suppress(ValueError):  # not UTF-8, or too many digits
                 answered: int | str = json.loads(found[1])
                 return answered
         return None
@@ -59,11 +54,7 @@ def too_large(size: int, limit: int) -> dict[str, Any]:
 
 
 class Lines:
-    """Collects chunks of bytes into lines.
-
-    Args:
-        limit: The longest line that is kept, bytes.
-    """
+    """Collects chunks of bytes into lines of at most `limit` bytes."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -75,7 +66,10 @@ class Lines:
         *ends, rest = chunk.split(b"\n")
         for end in ends:
             self._keep(end)
-            yield self._line()
+            whole, size = b"".join(self._parts), self._size
+            self._parts, self._size = [], 0
+            is_kept = size <= self._limit
+            yield whole if is_kept else TooLong(size, whole[:KEPT_BYTES], whole[-KEPT_BYTES:])
         self._keep(rest)
 
     def _keep(self, part: bytes) -> None:
@@ -85,10 +79,3 @@ class Lines:
             whole = b"".join(self._parts)
             if len(whole) > 2 * KEPT_BYTES:
                 self._parts = [whole[:KEPT_BYTES], whole[-KEPT_BYTES:]]
-
-    def _line(self) -> bytes | TooLong:
-        whole, size = b"".join(self._parts), self._size
-        self._parts, self._size = [], 0
-        if size > self._limit:
-            return TooLong(size, whole[:KEPT_BYTES], whole[-KEPT_BYTES:])
-        return whole

@@ -16,7 +16,7 @@ import anyio
 import httpx2
 
 from orchestrator.transport.framing import HTTP_ERROR, HTTP_FACTS, too_large
-from orchestrator.transport.signals import Notify, nothing
+from orchestrator.transport.parameters import Notify, nothing
 
 logger = logging.getLogger("orchestrator.http")
 
@@ -64,7 +64,8 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
             response.request = request
             if asks and response.status_code >= 400:
                 return await _explained(response)
-            if _is_json(response):  # here: where the SDK reads it, a failure ends the session
+            if response.headers.get("content-type", "").lower().startswith("application/json"):
+                # Read here: where the SDK reads it, a failure ends the session.
                 return await self._whole(response)
         except httpx2.RequestError as failure:
             message = f"{type(failure).__name__}: {failure}".rstrip(": ")
@@ -80,7 +81,7 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
         """The response with its body, or an error in place of one that is too large."""
         body, size = await _read(response, self._limit, self._heard)
         if size > self._limit:
-            return _error_response(502, too_large(size, self._limit), _cookies(response))
+            return _error_response(502, too_large(size, self._limit), response)
         headers = [
             (name, value) for name, value in response.headers.raw if name.lower() not in _CODED
         ]
@@ -95,32 +96,24 @@ def _is_request(request: httpx2.Request) -> bool:
     return "id" in message and "method" in message
 
 
-def _is_json(response: httpx2.Response) -> bool:
-    kind: str = response.headers.get("content-type", "")
-    return kind.lower().startswith("application/json")
-
-
 async def _read(
     response: httpx2.Response, limit: int, heard: Notify = nothing
 ) -> tuple[bytes, int]:
     """The decoded body and its size; of one over the limit, a part and the least it can be."""
-    announced = response.headers.get("content-length", "")
-    size = (
-        int(announced)
-        if announced.isdecimal() and "content-encoding" not in response.headers
-        else 0
-    )
+    headers = response.headers
+    announced = headers.get("content-length", "")
     parts: list[bytes] = []
+    size = 0
     try:
-        if size <= limit:
-            size = 0
-            async with aclosing(response.aiter_bytes()) as chunks:
-                async for chunk in chunks:
-                    heard()
-                    parts.append(chunk)
-                    size += len(chunk)
-                    if size > limit:
-                        break
+        if "content-encoding" not in headers and announced.isdecimal() and int(announced) > limit:
+            return b"", int(announced)
+        async with aclosing(response.aiter_bytes()) as chunks:
+            async for chunk in chunks:
+                heard()
+                parts.append(chunk)
+                size += len(chunk)
+                if size > limit:
+                    break
     finally:
         await response.aclose()
     return b"".join(parts), size
@@ -128,27 +121,27 @@ async def _read(
 
 async def _explained(response: httpx2.Response) -> httpx2.Response:
     """The JSON-RPC error in the body, or else one of ours, with the status."""
-    body = b""
+    body, said = b"", None
     with suppress(httpx2.RequestError):  # the status says enough
         body, _ = await _read(response, MAX_ERROR_BYTES)
-    return _error_response(response.status_code, _error_in(response, body), _cookies(response))
-
-
-def _error_in(response: httpx2.Response, body: bytes) -> dict[str, Any]:
+    with suppress(ValueError, RecursionError):
+        said = json.loads(body)
     facts: dict[str, Any] = {"http_status": response.status_code}
     wait_s = retry_after_s(response.headers.get("retry-after", ""), datetime.now(UTC))
     if wait_s is not None:
         facts["retry_after_s"] = wait_s
     if "mcp-session-id" in response.request.headers:
         facts["had_session"] = True
-    if (said := _json_rpc_error(body)) is not None:
-        code, message, data = said
-        return _error(code, message, facts, data)
-    text = body.decode(errors="replace").strip()[:MAX_ERROR_BODY]
-    if text and "<html" not in text[:200].lower():
-        facts["body"] = text
-    message = f"HTTP {response.status_code} {response.reason_phrase}".strip()
-    return _error(HTTP_ERROR, message, facts)
+    match said:
+        case {"jsonrpc": "2.0", "error": {"code": int(code), "message": str(message), **rest}}:
+            error = _error(code, message, facts, rest.get("data"))
+        case _:
+            text = body.decode(errors="replace").strip()[:MAX_ERROR_BODY]
+            if text and "<html" not in text[:200].lower():
+                facts["body"] = text
+            status = f"HTTP {response.status_code} {response.reason_phrase}".strip()
+            error = _error(HTTP_ERROR, status, facts)
+    return _error_response(response.status_code, error, response)
 
 
 def retry_after_s(value: str, now: datetime) -> float | None:
@@ -162,38 +155,24 @@ def retry_after_s(value: str, now: datetime) -> float | None:
     return None
 
 
-def _json_rpc_error(body: bytes) -> tuple[int, str, Any] | None:
-    """Code, message and data of a JSON-RPC error; None if the body is none."""
-    with suppress(ValueError, RecursionError):
-        match json.loads(body):
-            case {"jsonrpc": "2.0", "error": {"code": int(code), "message": str(said), **rest}}:
-                return code, said, rest.get("data")
-    return None
-
-
 def _error(code: int, message: str, facts: dict[str, Any], data: Any = None) -> dict[str, Any]:
     theirs = data if isinstance(data, dict) else {} if data is None else {"data": data}
     return {"code": code, "message": message, "data": {**theirs, HTTP_FACTS: facts}}
 
 
 def _error_response(
-    status: int, error: dict[str, Any], headers: list[tuple[bytes, bytes]] | None = None
+    status: int, error: dict[str, Any], original: httpx2.Response | None = None
 ) -> httpx2.Response:
+    """A response with a JSON-RPC error, in place of another one if there is any."""
+    headers = [] if original is None else original.headers.raw
+    # Cookies are kept: they can select the machine of the session.
+    cookies = [(name, value) for name, value in headers if name.lower() == b"set-cookie"]
     body = {"jsonrpc": "2.0", "id": None, "error": error}
-    return httpx2.Response(status, headers=headers, json=body)
-
-
-def _cookies(response: httpx2.Response) -> list[tuple[bytes, bytes]]:
-    """Its cookies, for the response in its place: they can select the machine of the session."""
-    return [(name, value) for name, value in response.headers.raw if name.lower() == b"set-cookie"]
+    return httpx2.Response(status, headers=cookies, json=body)
 
 
 class _ContainedStream(httpx2.AsyncByteStream):
-    """A body that ends where the connection broke; the SDK then fails that one request.
-
-    The SDK leaves a stream of events as soon as it has its answer. The rest is read before it is
-    closed, so that the connection can be used again.
-    """
+    """A body that ends where the connection broke; the SDK then fails that one request."""
 
     def __init__(self, inner: httpx2.AsyncByteStream, heard: Notify) -> None:
         self._inner = inner
@@ -213,6 +192,8 @@ class _ContainedStream(httpx2.AsyncByteStream):
             raise StopAsyncIteration from None
 
     async def aclose(self) -> None:
+        # The SDK leaves a stream of events as soon as it has its answer. The rest is read, so that
+        # the connection can be used again.
         try:
             with anyio.move_on_after(DRAIN_S):
                 async for _ in self:

@@ -13,8 +13,7 @@ from functools import cache
 import httpx2
 
 from orchestrator.transport.http import ContainedTransport
-from orchestrator.transport.parameters import HttpParameters
-from orchestrator.transport.signals import Notify
+from orchestrator.transport.parameters import HttpParameters, Notify
 
 CONNECT_TIMEOUT_S = 10.0
 WRITE_TIMEOUT_S = 30.0
@@ -29,15 +28,13 @@ def _tls() -> ssl.SSLContext:
 
 
 def most_connections() -> int | None:
-    """How many connections a server may have: half of the files that this process may open.
-
-    With more, each further call would fail for want of a file; now it waits for a connection.
-    None, no limit, where the system has none.
-    """
+    """How many connections a server may have; None if the system sets no limit."""
     try:
         import resource
     except ImportError:  # not on Windows
         return None
+    # Half of the files that this process may open: with more, each further call would fail for want
+    # of a file; now it waits for a connection.
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return None if files == resource.RLIM_INFINITY else max(files // 2, 1)
 
@@ -46,17 +43,13 @@ class HttpConnections:
     """The connections to a URL: opened for its first session, closed after its last."""
 
     def __init__(self, parameters: HttpParameters) -> None:
-        self.parameters = parameters
+        self._parameters = parameters
         self._connections: httpx2.AsyncHTTPTransport | None = None
         self._sessions = 0
 
     @asynccontextmanager
     async def client(self, heard: Notify) -> AsyncIterator[httpx2.AsyncClient]:
-        """A client for one session, with cookies of its own.
-
-        Args:
-            heard: Called whenever anything comes for this session.
-        """
+        """A client for one session, with cookies of its own; reports what comes for it."""
         if self._connections is None:
             limits = httpx2.Limits(
                 max_connections=most_connections(), max_keepalive_connections=KEPT_CONNECTIONS
@@ -64,12 +57,11 @@ class HttpConnections:
             self._connections = httpx2.AsyncHTTPTransport(verify=_tls(), limits=limits)
         self._sessions += 1
         try:
+            limit = self._parameters.max_message_bytes
             async with httpx2.AsyncClient(
-                headers=dict(self.parameters.headers),
+                headers=dict(self._parameters.headers),
                 timeout=httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S, write=WRITE_TIMEOUT_S),
-                transport=ContainedTransport(
-                    self._connections, self.parameters.max_message_bytes, heard
-                ),
+                transport=ContainedTransport(self._connections, limit, heard),
             ) as client:
                 yield client
         finally:

@@ -1,45 +1,37 @@
-"""What a transport needs to know of a server, as plain values.
+"""What a transport needs to know of a server, as plain values, and what it reports.
 
 Secrets may be in arguments, variables, URLs and headers, so `repr` leaves them out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
+Notify = Callable[[], None]
+
+
+def nothing() -> None:
+    """A report that no one receives."""
+
 
 @dataclass(frozen=True, slots=True)
 class StdioParameters:
-    """A program to start and to speak with over its stdin and stdout.
-
-    Attributes:
-        command: The program, and `args`: its arguments.
-        env: Environment variables it gets besides `process.INHERITED`.
-        cwd: Its working directory; None for ours.
-        max_message_bytes: The longest message it may send.
-        label: Its name in log messages.
-    """
+    """A program to start; it speaks MCP over its stdin and stdout."""
 
     command: str
     args: Sequence[str] = field(default=(), repr=False)
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)
-    cwd: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)  # besides process.INHERITED
+    cwd: str | None = None  # None: ours
     max_message_bytes: int = MAX_MESSAGE_BYTES
-    label: str = ""
+    label: str = ""  # the name of the server, for log messages
 
 
 @dataclass(frozen=True, slots=True)
 class HttpParameters:
-    """An endpoint of streamable HTTP.
-
-    Attributes:
-        url: Its address.
-        headers: Sent with each request.
-        max_message_bytes: The longest message it may send.
-    """
+    """An endpoint of streamable HTTP."""
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -32,20 +32,12 @@ LOOK_S = 0.01
 
 @dataclass(slots=True, eq=False)
 class Started:
-    """A program that was started.
+    """A program that was started, with our ends of its pipes."""
 
-    Attributes:
-        process: The process; its stdout is read there.
-        stdin: Our end of the pipe to it. Not asyncio's, which would swallow what is written after
-            the program has ended.
-        stderr: Our end of the pipe of its stderr.
-        is_taken: Whether its new owner ends it and closes `stdin`.
-    """
-
-    process: Process
-    stdin: int
+    process: Process  # its stdout is read there
+    stdin: int  # not asyncio's, which would swallow what is written after the program has ended
     stderr: int
-    is_taken: bool = False
+    is_taken: bool = False  # whether its new owner ends it and closes `stdin`
 
 
 async def start(parameters: StdioParameters) -> Started:
@@ -54,13 +46,16 @@ async def start(parameters: StdioParameters) -> Started:
     Raises:
         OSError: It cannot be started.
     """
+    ours = {name: value for name in INHERITED if (value := os.environ.get(name)) is not None}
+    # A value that starts so is a function of the shell.
+    inherited = {name: value for name, value in ours.items() if not value.startswith("()")}
     its_stdin, stdin = os.pipe()
     stderr, its_stderr = os.pipe()
     try:
         os.set_blocking(stdin, False)
         process = await anyio.open_process(
             [parameters.command, *parameters.args],
-            env={**_inherited(), **parameters.env},
+            env={**inherited, **parameters.env},
             cwd=parameters.cwd,
             stdin=its_stdin,
             stderr=its_stderr,
@@ -74,12 +69,6 @@ async def start(parameters: StdioParameters) -> Started:
         os.close(its_stdin)
         os.close(its_stderr)
     return Started(process, stdin, stderr)
-
-
-def _inherited() -> dict[str, str]:
-    """The variables of `INHERITED` that are set and are no shell functions."""
-    values = {name: os.environ.get(name, "()") for name in INHERITED}
-    return {name: value for name, value in values.items() if not value.startswith("()")}
 
 
 @asynccontextmanager
@@ -101,14 +90,6 @@ def kill(process: Process) -> None:
     """End it and its children at once."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-
-
-async def drain(process: Process) -> None:
-    """Read and drop its output until the pipe is closed: blocked in writing, it could not end."""
-    assert process.stdout is not None
-    with anyio.CancelScope(shield=True), suppress(*GONE):
-        while True:
-            await process.stdout.receive()
 
 
 async def end(process: Process) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -26,14 +25,13 @@ class StderrTail:
     """The last lines of a program's stderr."""
 
     def __init__(self) -> None:
-        self._chunks: deque[bytes] = deque()
-        self._size = 0
+        self._last = b""
         self._drained = anyio.Event()
         self._drained.set()
 
     def lines(self) -> list[str]:
         """The last lines, oldest first, without control characters."""
-        text = b"".join(self._chunks)[-TAIL_BYTES:].decode(errors="replace")
+        text = self._last.decode(errors="replace")
         lines = [_CONTROLS.sub("", line).rstrip() for line in text.splitlines()]
         return [line[:MAX_LINE] for line in lines if line][-TAIL_LINES:]
 
@@ -51,8 +49,7 @@ class StderrTail:
     @asynccontextmanager
     async def reading(self, pipe: int) -> AsyncIterator[None]:
         """Drain a pipe until the block ends, and a moment longer if it has not ended by then."""
-        self._chunks.clear()
-        self._size = 0
+        self._last = b""
         self._drained = anyio.Event()
         os.set_blocking(pipe, False)
         async with anyio.create_task_group() as group:
@@ -71,12 +68,6 @@ class StderrTail:
                     chunk = os.read(pipe, 65536)
                     if not chunk:
                         return
-                    self._keep(chunk)
+                    self._last = (self._last + chunk)[-TAIL_BYTES:]
         finally:
             self._drained.set()
-
-    def _keep(self, chunk: bytes) -> None:
-        self._chunks.append(chunk)
-        self._size += len(chunk)
-        while self._size - len(self._chunks[0]) >= TAIL_BYTES:
-            self._size -= len(self._chunks.popleft())

@@ -13,17 +13,21 @@ from dataclasses import dataclass, field
 import anyio
 from anyio.abc import ObjectSendStream
 from mcp.shared.message import SessionMessage
-from mcp.types import JSONRPCMessage, JSONRPCNotification, JSONRPCRequest
+from mcp.types import JSONRPCNotification, JSONRPCRequest
+
+from orchestrator.transport.parameters import Notify
 
 Id = int | str
+
+# For messages that were accepted to be written, before stdin is closed.
+FLUSH_S = 0.5
 
 
 @dataclass(slots=True, eq=False)
 class _Rest:
-    """What is left of a message."""
+    """What is left of a message; empty once it is written."""
 
     data: memoryview
-    is_written: bool = False
     done: anyio.Event = field(default_factory=anyio.Event)
 
 
@@ -33,18 +37,18 @@ class StdinWriter(ObjectSendStream[SessionMessage]):
     Args:
         pipe: Our end of its stdin, which does not block. `write` closes it.
         asked: Takes the ids of the requests that are sent.
-
-    Attributes:
-        ended: Set when nothing is written any more.
+        on_broken: Called when the program no longer reads.
     """
 
-    def __init__(self, pipe: int, asked: set[Id]) -> None:
+    def __init__(self, pipe: int, asked: set[Id], on_broken: Notify) -> None:
         self._pipe = pipe
         self._asked = asked
+        self._on_broken = on_broken
         self._rests: deque[_Rest] = deque()
         self._more = anyio.Event()
         self._is_open = True
-        self.ended = anyio.Event()
+        self._ended = anyio.Event()
+        self._writing = anyio.CancelScope()
 
     async def send(self, item: SessionMessage) -> None:
         """Write a message.
@@ -57,52 +61,42 @@ class StdinWriter(ObjectSendStream[SessionMessage]):
         text = message.model_dump_json(by_alias=True, exclude_unset=True)
         if not self._is_open:
             raise anyio.ClosedResourceError
-        if self.ended.is_set():
+        if self._ended.is_set():
             raise anyio.BrokenResourceError
-        self._note(message)
-        data = memoryview(text.encode() + b"\n")
-        # Behind the rests of earlier messages, it has to wait in the queue.
-        data = data if self._rests else self._written(data)
-        if data:
-            await self._write_rest(_Rest(data))
-
-    def _note(self, message: JSONRPCMessage) -> None:
         if isinstance(message, JSONRPCRequest):
             self._asked.add(message.id)
         elif isinstance(message, JSONRPCNotification) and message.method.endswith("/cancelled"):
             # A cancelled request is not answered any more.
             self._asked.discard((message.params or {}).get("requestId", ""))
-
-    def _written(self, data: memoryview) -> memoryview:
-        """Write as much as the pipe takes and return the rest."""
+        data = text.encode() + b"\n"
         try:
-            return data[os.write(self._pipe, data) :]
+            # Behind the rests of earlier messages, it has to wait in the queue.
+            written = 0 if self._rests else os.write(self._pipe, data)
         except OSError:  # it takes nothing now, or nothing any more: the writer will find out
-            return data
-
-    async def _write_rest(self, rest: _Rest) -> None:
-        self._rests.append(rest)
-        self._more.set()
-        await rest.done.wait()
-        if not rest.is_written:
-            raise anyio.BrokenResourceError
+            written = 0
+        if written < len(data):
+            rest = _Rest(memoryview(data)[written:])
+            self._rests.append(rest)
+            self._more.set()
+            await rest.done.wait()
+            if rest.data:
+                raise anyio.BrokenResourceError
 
     async def write(self) -> None:
-        """Write the rests of messages until the stream is closed and all is written.
-
-        Raises:
-            OSError: The program no longer reads.
-        """
+        """Write the rests of messages until the stream is closed and all is written."""
         try:
-            while self._rests or self._is_open:
-                while self._rests:
-                    await self._write_first()
-                self._more = anyio.Event()
-                if self._is_open:
-                    await self._more.wait()
+            with self._writing:
+                while self._rests or self._is_open:
+                    while self._rests:
+                        await self._write_first()
+                    self._more = anyio.Event()
+                    if self._is_open:
+                        await self._more.wait()
+        except OSError:
+            self._on_broken()
         finally:
             os.close(self._pipe)
-            self.ended.set()
+            self._ended.set()
             for rest in self._rests:
                 rest.done.set()
 
@@ -113,7 +107,6 @@ class StdinWriter(ObjectSendStream[SessionMessage]):
                 rest.data = rest.data[os.write(self._pipe, rest.data) :]
             except BlockingIOError:
                 await anyio.wait_writable(self._pipe)
-        rest.is_written = True
         self._rests.popleft()
         rest.done.set()
 
@@ -121,3 +114,11 @@ class StdinWriter(ObjectSendStream[SessionMessage]):
         """Send no more; what was sent is still written."""
         self._is_open = False
         self._more.set()
+
+    async def finish(self) -> None:
+        """Close the stream, and stdin with it once all is written, or after `FLUSH_S`."""
+        await self.aclose()
+        with anyio.move_on_after(FLUSH_S):
+            await self._ended.wait()
+        self._writing.cancel()
+        await self._ended.wait()

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 
 import anyio
-from anyio.abc import ObjectReceiveStream, ObjectSendStream, Process
+from anyio.abc import ObjectReceiveStream, Process
+from anyio.streams.memory import MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
 from mcp.types import (
     ErrorData,
@@ -22,63 +23,55 @@ from mcp.types import (
 
 from orchestrator.documents.text import quoted
 from orchestrator.transport.framing import Lines, TooLong, too_large
-from orchestrator.transport.parameters import StdioParameters
-from orchestrator.transport.process import GONE, Started, drain, end
-from orchestrator.transport.signals import Notify
+from orchestrator.transport.parameters import Notify, StdioParameters
+from orchestrator.transport.process import GONE, Started, end
 from orchestrator.transport.stdin_writer import Id, StdinWriter
 
 logger = logging.getLogger("orchestrator.stdio")
 
 # Messages that are read ahead: a chunk that holds many is read in one go.
 READ_AHEAD = 16
-# For messages that were accepted to be written, before stdin is closed.
-FLUSH_S = 0.5
+
+Streams = tuple[ObjectReceiveStream[SessionMessage | Exception], StdinWriter]
 
 
-class Program:
-    """A program that was started, as a transport for `mcp.Client`.
+@asynccontextmanager
+async def program_streams(
+    parameters: StdioParameters, started: Started, heard: Notify
+) -> AsyncIterator[Streams]:
+    """Speak with a program that was started; it is given time to end, and ends with the block."""
+    # No await until the group is entered: a cancellation would leave the process behind.
+    started.is_taken = True
+    say, said = anyio.create_memory_object_stream[SessionMessage | Exception](READ_AHEAD)
+    reader = _StdoutReader(parameters, heard)
+    # Without its stdin the program may live on, but takes no messages: the session has ended.
+    writer = StdinWriter(started.stdin, reader.asked, on_broken=say.close)
+    async with anyio.create_task_group() as group:
+        group.start_soon(reader.read, started.process, say)
+        group.start_soon(writer.write)
+        try:
+            yield said, writer
+        finally:
+            with anyio.CancelScope(shield=True):  # every wait in it is bounded
+                said.close()
+                await writer.finish()
+                await end(started.process)
+            group.cancel_scope.cancel()
 
-    Args:
-        parameters: Its label, and how long its messages may be.
-        started: The program. Once its streams are open, they end it.
-        heard: Called whenever it writes anything at all.
-    """
 
-    def __init__(self, parameters: StdioParameters, started: Started, heard: Notify) -> None:
+class _StdoutReader:
+    """Makes messages of what a program writes, and errors of messages that are too long."""
+
+    def __init__(self, parameters: StdioParameters, heard: Notify) -> None:
+        self.asked: set[Id] = set()  # requests that were sent and not answered
         self._limit = parameters.max_message_bytes
         self._label = quoted(parameters.label)
-        self._started = started
         self._heard = heard
-        self._asked: set[Id] = set()
 
-    @asynccontextmanager
-    async def streams(self) -> AsyncIterator[Streams]:
-        """Speak with it; it is given time to end, and ends with the block."""
-        process, stdin = self._started.process, self._started.stdin
-        # No await until the group is entered: a cancellation would leave the process behind.
-        self._started.is_taken = True
-        writing = anyio.CancelScope()
-        say, said = anyio.create_memory_object_stream[SessionMessage | Exception](READ_AHEAD)
-        writer = StdinWriter(stdin, self._asked)
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._read, process, say)
-            group.start_soon(self._write, writer, say, writing)
-            try:
-                yield said, writer
-            finally:
-                with anyio.CancelScope(shield=True):  # every wait in it is bounded
-                    said.close()
-                    await writer.aclose()
-                    with anyio.move_on_after(FLUSH_S):
-                        await writer.ended.wait()
-                    writing.cancel()  # which closes its stdin, in any case
-                    await writer.ended.wait()
-                    await end(process)
-                group.cancel_scope.cancel()
-
-    async def _read(
-        self, process: Process, say: ObjectSendStream[SessionMessage | Exception]
+    async def read(
+        self, process: Process, say: MemoryObjectSendStream[SessionMessage | Exception]
     ) -> None:
+        """Read until the program closes its stdout, or until all ends."""
         assert process.stdout is not None
         lines = Lines(self._limit)
         try:
@@ -91,7 +84,10 @@ class Program:
                             for message in self._messages(line):
                                 await say.send(SessionMessage(message))
         finally:
-            await drain(process)
+            # What comes from now on is dropped: blocked in writing, the program could not end.
+            with anyio.CancelScope(shield=True), suppress(*GONE):
+                while True:
+                    await process.stdout.receive()
 
     def _messages(self, line: bytes | TooLong) -> Iterator[JSONRPCMessage]:
         """The message in a line, if there is one; for a line that is too long, errors."""
@@ -100,44 +96,24 @@ class Program:
         elif line.strip():
             message = _parsed(line)
             if message is None:
-                logger.debug(
-                    "server %s: ignored %d bytes that are no message", self._label, len(line)
-                )
+                what = "server %s: ignored %d bytes that are no message"
+                logger.debug(what, self._label, len(line))
                 return
             if isinstance(message, JSONRPCResponse | JSONRPCError) and message.id is not None:
-                self._asked.discard(message.id)
+                self.asked.discard(message.id)
             yield message
 
     def _errors(self, line: TooLong) -> Iterator[JSONRPCError]:
         """An error for the request that it answers; if that cannot be found, for all of them."""
-        logger.warning(
-            "server %s: skipped a message of %d bytes; the limit is %d",
-            self._label,
-            line.size,
-            self._limit,
-        )
+        what = "server %s: skipped a message of %d bytes; the limit is %d"
+        logger.warning(what, self._label, line.size, self._limit)
         if line.asks:
             return
         answers = line.answers
         error = ErrorData(**too_large(line.size, self._limit))
-        for request in tuple(self._asked) if answers is None else (answers,):
-            self._asked.discard(request)
+        for request in tuple(self.asked) if answers is None else (answers,):
+            self.asked.discard(request)
             yield JSONRPCError(jsonrpc="2.0", id=request, error=error)
-
-    async def _write(
-        self,
-        writer: StdinWriter,
-        say: ObjectSendStream[SessionMessage | Exception],
-        writing: anyio.CancelScope,
-    ) -> None:
-        try:
-            with writing:
-                await writer.write()
-        except OSError:  # it may live on, but takes no messages: the session has ended
-            await say.aclose()
-
-
-Streams = tuple[ObjectReceiveStream[SessionMessage | Exception], StdinWriter]
 
 
 def _parsed(line: bytes) -> JSONRPCMessage | None:

@@ -76,20 +76,18 @@ BOUNDS = {
         "anyio.wait_readable",
     ): "LAST_WORDS_S after the session",
     ("stderr", "StderrTail.finish", "self._drained.wait"): "LAST_WORDS_S",
-    ("stdio", "Program._read", "process.stdout.receive"): CLOSING,
-    ("stdio", "Program._read", "say.send"): "the session takes it, or closes the stream",
-    ("stdio", "Program.streams", "writer.ended.wait"): "FLUSH_S; after that it is cancelled",
+    ("stdio", "_StdoutReader.read", "process.stdout.receive"): CLOSING,
+    ("stdio", "_StdoutReader.read", "say.send"): "the session takes it, or closes the stream",
+    ("stdin_writer", "StdinWriter.finish", "self._ended.wait"): "FLUSH_S; then it is cancelled",
     ("stdin_writer", "StdinWriter.write", "self._more.wait"): SESSION,
-    ("stdin_writer", "StdinWriter._write_rest", "rest.done.wait"): CALLER
-    + "; the end of the writer",
-    ("process", "drain", "process.stdout.receive"): CLOSING,
+    ("stdin_writer", "StdinWriter.send", "rest.done.wait"): CALLER + "; the end of the writer",
     (
         "stdin_writer",
         "StdinWriter._write_first",
         "anyio.wait_writable",
     ): "FLUSH_S after the session",
-    ("base", "_Outgoing.send", "self._inner.send"): CALLER + "; COURTESY_S",
-    ("base", "_Incoming.receive", "self._inner.receive"): SESSION,
+    ("base", "_Outgoing.send", "self.inner.send"): CALLER + "; COURTESY_S",
+    ("base", "_Incoming.receive", "self.inner.receive"): SESSION,
 }
 
 

@@ -17,27 +17,23 @@ from orchestrator import Orchestrator, Server
 from orchestrator.transport.base import endpoint_of
 from orchestrator.transport.delivery import TICKET, Deliveries
 from orchestrator.transport.parameters import StdioParameters
-from orchestrator.transport.signals import Signals
 from orchestrator.transport.stderr import StderrTail
 from tests.real_servers import TIMEOUT_S, plan
 
 pytestmark = pytest.mark.anyio
 
 
-class Reports:
-    """Counts the signals of an endpoint."""
+class Counts:
+    """Counts the reports of an endpoint."""
 
     def __init__(self) -> None:
         self.heard = 0
         self.ended = 0
 
-    def signals(self) -> Signals:
-        return Signals(self._hear, self._end)
-
-    def _hear(self) -> None:
+    def hear(self) -> None:
         self.heard += 1
 
-    def _end(self) -> None:
+    def end(self) -> None:
         self.ended += 1
 
 
@@ -63,22 +59,22 @@ def request(number: int, meta: dict[str, Any] | None) -> SessionMessage:
 async def test_a_message_of_a_program_is_reported_once() -> None:
     answer = '{"jsonrpc":"2.0","id":1,"result":{}}'
     source = f"import sys; input(); print({answer!r}, flush=True); sys.stdin.read()"
-    parameters, reports = StdioParameters(sys.executable, ["-c", source]), Reports()
+    parameters, counts = StdioParameters(sys.executable, ["-c", source]), Counts()
     with anyio.fail_after(TIMEOUT_S):
         async with (
-            endpoint_of(parameters, reports.signals(), StderrTail()) as endpoint,
+            endpoint_of(parameters, counts.hear, counts.end, StderrTail()) as endpoint,
             endpoint.target as (read, write),
         ):
             await write.send(request(1, None))
             await read.receive()
-            assert (reports.heard, reports.ended) == (1, 0)
+            assert (counts.heard, counts.ended) == (1, 0)
 
 
 async def test_a_transport_of_ones_own_reports_each_message_and_its_end_when_all_is_read() -> None:
-    pair, reports = Pair(), Reports()
+    pair, counts = Pair(), Counts()
     with anyio.fail_after(TIMEOUT_S):
         async with (
-            endpoint_of(pair.streams(), reports.signals(), StderrTail()) as endpoint,
+            endpoint_of(pair.streams(), counts.hear, counts.end, StderrTail()) as endpoint,
             endpoint.target as (read, _),
         ):
             for number in range(2):
@@ -86,18 +82,18 @@ async def test_a_transport_of_ones_own_reports_each_message_and_its_end_when_all
                 await pair.say.send(SessionMessage(answer))
             pair.say.close()
             await read.receive()
-            assert (reports.heard, reports.ended) == (1, 0)
+            assert (counts.heard, counts.ended) == (1, 0)
             await read.receive()
-            assert (reports.heard, reports.ended) == (2, 0)
+            assert (counts.heard, counts.ended) == (2, 0)
             assert [item async for item in read] == []
-            assert (reports.heard, reports.ended) == (2, 1)
+            assert (counts.heard, counts.ended) == (2, 1)
 
 
 async def test_a_delivery_is_noted_for_its_own_request_and_nobody_else_sees_its_ticket() -> None:
-    pair = Pair()
+    pair, counts = Pair(), Counts()
     with anyio.fail_after(TIMEOUT_S):
         async with (
-            endpoint_of(pair.streams(), Reports().signals(), StderrTail()) as endpoint,
+            endpoint_of(pair.streams(), counts.hear, counts.end, StderrTail()) as endpoint,
             endpoint.target as (_, write),
         ):
             with endpoint.deliveries.expect() as first, endpoint.deliveries.expect() as second:

@@ -18,7 +18,7 @@ from mcp.types import JSONRPCNotification, JSONRPCRequest
 from orchestrator import Orchestrator
 from orchestrator.transport.parameters import StdioParameters
 from orchestrator.transport.process import Started, kept, kill, start
-from orchestrator.transport.stdio import Program, Streams
+from orchestrator.transport.stdio import Streams, program_streams
 from tests.real_servers import TIMEOUT_S, alive, faulty, pid_of, plan
 
 pytestmark = pytest.mark.anyio
@@ -31,7 +31,7 @@ async def running(source: str, **settings: Any) -> AsyncIterator[tuple[Started, 
     with anyio.fail_after(TIMEOUT_S):
         async with (
             kept(await start(parameters)) as started,
-            Program(parameters, started, lambda: None).streams() as streams,
+            program_streams(parameters, started, lambda: None) as streams,
         ):
             yield started, streams
 
