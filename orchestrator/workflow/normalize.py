@@ -28,29 +28,21 @@ Names = Callable[[Sequence[str]], Iterable[str]]
 
 
 def canonical_workflow(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
-    """The workflow with canonical field names, and a problem for each field given twice.
-
-    `$schema`, which editors put there, is left out.
-    """
-    workflow, problems = rename(data, WORKFLOW_SYNONYMS, ())
+    """The workflow with canonical field names, and a problem for each field given twice."""
+    workflow, problems = _renamed(data, WORKFLOW_SYNONYMS, ())
     if isinstance(workflow.get("$schema"), str):
-        del workflow["$schema"]
+        del workflow["$schema"]  # editors put it there
     if isinstance(tasks := workflow.get("tasks"), list):
-        workflow["tasks"] = [
-            _canonical_task(task, index, problems) for index, task in enumerate(tasks)
-        ]
+        workflow["tasks"] = list(tasks)
+        for index, task in enumerate(tasks):
+            if isinstance(task, Mapping):
+                renamed, doubled = _renamed(task, TASK_SYNONYMS, ("tasks", index))
+                workflow["tasks"][index] = renamed
+                problems += doubled
     return workflow, problems
 
 
-def _canonical_task(task: Any, index: int, problems: list[Problem]) -> Any:
-    if not isinstance(task, Mapping):
-        return task
-    renamed, doubled = rename(task, TASK_SYNONYMS, ("tasks", index))
-    problems += doubled
-    return renamed
-
-
-def rename(
+def _renamed(
     data: Mapping[str, Any], synonyms: Mapping[str, str], at: Location
 ) -> tuple[dict[str, Any], list[Problem]]:
     renamed: dict[str, Any] = {}
@@ -67,12 +59,7 @@ def rename(
 
 
 def as_written(problems: Iterable[Problem], data: Mapping[str, Any]) -> list[Problem]:
-    """The problems in the order of the file, each once, with the names used in the file.
-
-    Args:
-        problems: Problems with paths in the canonical form.
-        data: The workflow as it was given.
-    """
+    """The problems in the order of the file, each once, with the names used in the file."""
     placed: dict[tuple[str, str], Problem] = {}
     for problem in problems:
         problem = with_written_names(problem, partial(_names, data))
@@ -102,11 +89,9 @@ def _names(data: Any, where: Sequence[str]) -> Iterable[str]:
 
 
 def with_written_names(problem: Problem, names: Names) -> Problem:
-    """A problem with its paths as the file names them.
+    """A problem with its paths as the file names them; those that have its names stay.
 
-    Args:
-        problem: The problem. Paths that have the names of the file already stay as they are.
-        names: Gives the property names of the object that some steps lead to in the file.
+    `names` gives the property names of the object that some steps lead to in the file.
     """
     path = written(problem.path, names)
     operations = tuple(
@@ -134,7 +119,7 @@ def _first_name(field: str, names: Iterable[str], synonyms: Mapping[str, str]) -
 
 
 def owner_of(data: Mapping[str, Any], location: Location) -> str | None:
-    """The id of the task that a location in a workflow is in, if there is one."""
+    """The id of the task that a location in a workflow is in, if it is in one."""
     if len(location) < 2 or location[0] != "tasks":
         return None
     return task_of(data["tasks"][location[1]])
