@@ -73,9 +73,7 @@ class _Site:
 
 def compile_workflow(workflow: Mapping[str, Any]) -> tuple[CompiledWorkflow, list[Problem]]:
     """Compile a workflow in its canonical form; what is compiled is complete without problems."""
-    compiler = _WorkflowCompiler(workflow)
-    compiler.run()
-    return compiler.compiled, compiler.problems
+    return _WorkflowCompiler(workflow).run()
 
 
 class _WorkflowCompiler:
@@ -90,7 +88,7 @@ class _WorkflowCompiler:
         self._suggestions = MAX_SUGGESTIONS
         self._fixes = Fixes()
 
-    def run(self) -> None:
+    def run(self) -> tuple[CompiledWorkflow, list[Problem]]:
         self._index_tasks()
         for index, task in enumerate(self._tasks):
             if isinstance(task, Mapping):
@@ -113,6 +111,7 @@ class _WorkflowCompiler:
             message = f"dependency cycle: {' -> '.join(cycle)}"
             hint = "remove one of these references or depends_on"
             self.problems.append(site.problem("cycle", message, hint))
+        return self.compiled, self.problems
 
     def _index_tasks(self) -> None:
         for index, task in enumerate(self._tasks):

