@@ -14,15 +14,7 @@ from typing import Any
 import anyio
 
 from benchmarks import scenarios
-from benchmarks.measure import (
-    Measurement,
-    Record,
-    RunFailedError,
-    Settings,
-    Side,
-    Timer,
-    take_turns,
-)
+from benchmarks.measure import Bench, Measurement, RunFailedError, Side, Timer, take_turns
 
 Process = Callable[[], Awaitable[dict[str, Any]]]
 """Runs a process once, and returns the document that it printed."""
@@ -37,7 +29,7 @@ FIRST_CALLS = {
 }
 
 
-async def measure(names: Collection[str], settings: Settings, record: Record) -> None:  # noqa: ARG001
+async def measure(_: Collection[str], bench: Bench) -> None:
     """Measure fresh processes: the job of five tools, by hand too, five delays, first calls."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -45,15 +37,15 @@ async def measure(names: Collection[str], settings: Settings, record: Record) ->
         five_tools = write_workflow(folder, "five-tools", scenarios.FIVE_TOOLS)
         five = write_workflow(folder, "five", scenarios.FIVE.workflow("five"))
         sides = {"run": run(servers, five_tools), "by hand": process("benchmarks.by_hand")}
-        if not settings.quick:
+        if not bench.quick:
             sides["sequential"] = run(servers, five_tools, *SEQUENTIAL)
-        await _compare("five-tools", sides, settings, record)
-        if not settings.quick:
+        await _compare("five-tools", sides, bench)
+        if not bench.quick:
             sides = {"run": run(servers, five), "sequential": run(servers, five, *SEQUENTIAL)}
-            await _compare("five", sides, settings, record)
+            await _compare("five", sides, bench)
             for job, (server, count) in FIRST_CALLS.items():
                 sides = first_call(folder, server, count)
-                await _compare(job, sides, settings, record, until_the_first_call)
+                await _compare(job, sides, bench, until_the_first_call)
 
 
 def write_servers(path: Path, *names: str, **others: str) -> Path:
@@ -129,16 +121,15 @@ def check(command: Sequence[str], code: int, stdout: bytes, stderr: bytes) -> di
 async def _compare(
     job: str,
     processes: dict[str, Process],
-    settings: Settings,
-    record: Record,
+    bench: Bench,
     timer: Timer | None = None,
 ) -> None:
     sides = {name: Side(process) for name, process in processes.items()}
-    rounds, warm_up = settings.pick(12, 2), not settings.quick
+    rounds, warm_up = bench.pick(12, 2), not bench.quick
     times = await take_turns(sides, rounds, warm_up=warm_up, timer=timer)
     for name in times:
         ratios = {
             "speedup": times.ratio("sequential", name),
             "by_hand": times.ratio(name, "by hand"),
         }
-        record(Measurement("cold", f"{job}: {name}", times.flat(name), ratios))
+        bench.record(Measurement("cold", f"{job}: {name}", times.flat(name), ratios))

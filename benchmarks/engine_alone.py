@@ -9,7 +9,7 @@ from collections.abc import Collection
 import anyio
 
 from benchmarks.delays import check
-from benchmarks.measure import Measurement, Record, Settings, Side, take_turns, timed
+from benchmarks.measure import Bench, Measurement, Side, take_turns, timed
 from benchmarks.scenarios import nothing
 from orchestrator import Run, Workflow
 from orchestrator.calls.call import Attempt, Call
@@ -26,14 +26,14 @@ LIMITS: dict[str, int | None] = {"unlimited": 0, "default limit": None}
 """`max_concurrency`; None leaves it to the workflow's default."""
 
 
-async def measure(names: Collection[str], settings: Settings, record: Record) -> None:  # noqa: ARG001
+async def measure(_: Collection[str], bench: Bench) -> None:
     """Measure the engine at each size."""
     await memory(SMALLEST, None)  # what is imported on the way belongs to no task
-    for count in SIZES[:2] if settings.quick else SIZES:
-        await _size(count, settings, record)
+    for count in SIZES[:2] if bench.quick else SIZES:
+        await _size(count, bench)
 
 
-async def _size(count: int, settings: Settings, record: Record) -> None:
+async def _size(count: int, bench: Bench) -> None:
     """One size: bare anyio, and the engine under each limit with the smallest size beside it."""
     peaks = {name: await memory(count, limit) for name, limit in LIMITS.items()}
     workflow, load_ms = await _load(count)
@@ -43,8 +43,8 @@ async def _size(count: int, settings: Settings, record: Record) -> None:
         sides[name] = _engine(workflow, limit)
         if count > SMALLEST:
             sides[f"{name}, smallest"] = _engine(small, limit, times=4)
-    rounds = settings.pick({1_000: 30, 10_000: 12}.get(count, 6), 3)
-    times = await take_turns(sides, rounds, warm_up=not settings.quick)
+    rounds = bench.pick({1_000: 30, 10_000: 12}.get(count, 6), 3)
+    times = await take_turns(sides, rounds, warm_up=not bench.quick)
     for name in (BARE, *LIMITS):
         values = times.per_task(name, count)
         if name in LIMITS:
@@ -55,7 +55,7 @@ async def _size(count: int, settings: Settings, record: Record) -> None:
             "growth": [ratio * SMALLEST / count for ratio in growth],
         }
         variant, note = f"{count:,} {name}", f"generations of {WIDTH} tasks"
-        record(Measurement("engine", variant, times.flat(name), ratios, values, note))
+        bench.record(Measurement("engine", variant, times.flat(name), ratios, values, note))
 
 
 async def _load(count: int) -> tuple[Workflow, float]:

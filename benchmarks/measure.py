@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import accumulate, chain
 from statistics import median
 from typing import Any
@@ -80,26 +80,27 @@ class Measurement:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything that was measured, as JSON."""
-        percentiles = {name: self.quantity(name) for name in ("p50_ms", "p95_ms", "p99_ms")}
-        ratios: dict[str, Any] = {}
-        for name, by_round in self.ratios.items():
-            if by_round:
-                low, middle, high = spread(by_round)
-                ratios[name] = {"p5": low, "median": middle, "p95": high, "by_round": by_round}
-        return {
-            "scenario": self.scenario,
-            "variant": self.variant,
-            "repetitions": len(self.times_ms),
-            **(percentiles if self.times_ms else {}),
-            "values": dict(self.values),
-            "ratios": ratios,
-            "times_ms": list(self.times_ms),
-            "note": self.note,
+        ratios = {
+            name: dict(
+                zip(("p5", "median", "p95"), spread(by_round), strict=True), by_round=by_round
+            )
+            for name, by_round in self.ratios.items()
+            if by_round
         }
+        names = ("p50_ms", "p95_ms", "p99_ms") if self.times_ms else ()
+        percentiles = {name: self.quantity(name) for name in names}
+        return asdict(self) | {"repetitions": len(self.times_ms), "ratios": ratios} | percentiles
 
 
 Record = Callable[[Measurement], None]
 """Receives each measurement as soon as it is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench(Settings):
+    """What a module of scenarios measures with: the settings, and where its numbers go."""
+
+    record: Record = lambda _: None
 
 
 class Times(dict[str, Rounds]):
@@ -175,6 +176,12 @@ async def take_turns(
             side = sides[name]
             times[name].append([await (timer or timed)(side.run) for _ in range(side.times)])
     return times
+
+
+async def own_time(run: Callable[[], Awaitable[Any]]) -> float:
+    """A timer for sides that return their time."""
+    time_ms: float = await run()
+    return time_ms
 
 
 async def timed(run: Callable[[], Awaitable[object]]) -> float:

@@ -139,34 +139,21 @@ CHAIN = chain(5)
 MULTI_LEVEL = levels((6, 10, 10, 8), delay_ms=DELAY_MS // 2)
 UNEVEN = uneven()
 
+NOTE = [
+    "$INPUT.city: $OUTPUT[weather].conditions, $OUTPUT[weather].temperature_c C",
+    "$OUTPUT[headline]",
+    "$OUTPUT[news].items[1].title",
+]
 FIVE_TOOLS: Document = {
     "name": "five-tools",
     "description": "A travel note, by five tools of three servers.",
     "inputs": {"city": {"type": "string", "default": "Oslo"}},
     "tasks": [
-        {"id": "weather", "tool": "weather:forecast", "arguments": {"city": "$INPUT.city"}},
-        {
-            "id": "news",
-            "tool": "news:search",
-            "arguments": {"query": "travel in $INPUT.city", "limit": 3},
-        },
-        {
-            "id": "headline",
-            "tool": "text:title",
-            "arguments": {"text": "$OUTPUT[news].items[0].title", "max_length": 40},
-        },
-        {
-            "id": "note",
-            "tool": "text:join",
-            "arguments": {
-                "parts": [
-                    "$INPUT.city: $OUTPUT[weather].conditions, $OUTPUT[weather].temperature_c C",
-                    "$OUTPUT[headline]",
-                    "$OUTPUT[news].items[1].title",
-                ]
-            },
-        },
-        {"id": "length", "tool": "text:words", "arguments": {"text": "$OUTPUT[note]"}},
+        call("weather", "weather:forecast", city="$INPUT.city"),
+        call("news", "news:search", query="travel in $INPUT.city", limit=3),
+        call("headline", "text:title", text="$OUTPUT[news].items[0].title", max_length=40),
+        call("note", "text:join", parts=NOTE),
+        call("length", "text:words", text="$OUTPUT[note]"),
     ],
     "output": {"note": "$OUTPUT[note]", "words": "$OUTPUT[length].words"},
 }
@@ -187,14 +174,8 @@ def busy(server: str, count: int, busy_ms: int) -> Document:
 
 def nothing(count: int, width: int) -> Document:
     """Tasks for a caller that does nothing: generations of one width, each task needs one above."""
-    tasks: list[Document] = [
-        {
-            "id": f"task{number}",
-            "tool": "none:nothing",
-            "depends_on": [f"task{number - width}"] if number >= width else [],
-        }
-        for number in range(count)
-    ]
+    needs = [[f"task{n - width}"] if n >= width else [] for n in range(count)]
+    tasks = [call(f"task{n}", "none:nothing", needed) for n, needed in enumerate(needs)]
     return {"name": f"nothing-{count}", "tasks": tasks}
 
 

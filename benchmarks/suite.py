@@ -7,12 +7,12 @@ from importlib import import_module
 
 import anyio
 
-from benchmarks.measure import Measurement, Record, Settings
+from benchmarks.measure import Bench, Measurement, Record, Settings
 
 # A group that takes longer than this hangs.
 LIMIT_S = 1800.0
 
-Measure = Callable[[Collection[str], Settings, Record], Awaitable[None]]
+Measure = Callable[[Collection[str], Bench], Awaitable[None]]
 """Measures the named scenarios of a group: the function `measure` of its module."""
 
 GROUPS = {
@@ -58,10 +58,11 @@ async def run(
         measurements.append(measurement)
         record(measurement)
 
+    bench = Bench(settings.quick, settings.rounds, settings.backend, keep)
     for group, titles in GROUPS.items():
         if selected := [name for name in titles if name in names]:
             progress(f"measuring {', '.join(selected)}")
             measure: Measure = import_module(f"benchmarks.{group}").measure
             with anyio.fail_after(LIMIT_S):
-                await measure(frozenset(selected), settings, keep)
+                await measure(frozenset(selected), bench)
     return measurements

@@ -123,7 +123,7 @@ def plan(jobs: Sequence[Job], way: str) -> Mapping[str, Any]:
     return {
         "way": way,
         "servers": {
-            name: {"command": server.command, "args": list(server.args), "cwd": server.cwd}
+            name: server.model_dump(include={"command", "args", "cwd"})
             for name, server in servers.items()
         },
         "jobs": {job.name: [asdict(call) for call in job.calls] for job in jobs},
