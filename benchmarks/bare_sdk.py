@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Collection
 from contextlib import AsyncExitStack
 
@@ -30,13 +29,8 @@ async def measure(names: Collection[str], bench: Bench) -> None:
 def parameters(*servers: str) -> dict[str, StdioServerParameters]:
     """The programs of mock servers for the bare SDK, as the orchestrator starts them."""
     return {
-        server: StdioServerParameters(
-            command=sys.executable,
-            args=scenarios.arguments_of(server),
-            cwd=scenarios.HERE,
-            encoding_error_handler="replace",
-        )
-        for server in servers
+        server: StdioServerParameters(**program, encoding_error_handler="replace")
+        for server, program in scenarios.programs(*servers).items()
     }
 
 

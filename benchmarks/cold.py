@@ -52,12 +52,8 @@ def write_servers(path: Path, *names: str, **others: str) -> Path:
     """A servers.toml of mock servers on the Python of this process; `others` by their names."""
     lines: list[str] = []
     for name, module in {**dict(zip(names, names, strict=True)), **others}.items():
-        fields = {
-            "command": sys.executable,
-            "args": scenarios.arguments_of(module),
-            "cwd": str(scenarios.HERE),
-        }
-        lines += [f"[servers.{name}]", *(f"{key} = {json.dumps(fields[key])}" for key in fields)]
+        program = scenarios.programs(module)[module]
+        lines += [f"[servers.{name}]", *(f"{key} = {json.dumps(program[key])}" for key in program)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 

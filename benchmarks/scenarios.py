@@ -179,14 +179,14 @@ def nothing(count: int, width: int) -> Document:
     return {"name": f"nothing-{count}", "tasks": tasks}
 
 
-def arguments_of(server: str) -> list[str]:
-    """The command-line arguments of Python that start a mock server."""
-    return ["-m", f"mock_servers.{server}"]
+def programs(*names: str) -> dict[str, dict[str, Any]]:
+    """How mock servers are started on the Python of this process: `command`, `args`, `cwd`."""
+    return {
+        name: {"command": sys.executable, "args": ["-m", f"mock_servers.{name}"], "cwd": str(HERE)}
+        for name in names
+    }
 
 
 def servers(*names: str) -> dict[str, Server]:
-    """Mock servers as programs on the Python of this process."""
-    return {
-        name: Server(name=name, command=sys.executable, args=arguments_of(name), cwd=str(HERE))
-        for name in names
-    }
+    """Mock servers over stdio."""
+    return {name: Server(name=name, **program) for name, program in programs(*names).items()}

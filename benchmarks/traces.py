@@ -100,8 +100,7 @@ def check_digests(trace: Trace, result: RunResult) -> None:
 @asynccontextmanager
 async def opened() -> AsyncIterator[ServerPool]:
     """A pool with the server `mock`, which is ready and warm."""
-    args, folder = scenarios.arguments_of("bare"), str(scenarios.HERE)
-    server = Server(name="mock", command=sys.executable, args=args, cwd=folder)
+    server = Server(name="mock", **scenarios.programs("bare")["bare"])
     async with ServerPool({"mock": server}) as pool:
         await pool.open(["mock"])
         warm_up = scenarios.branches(100, delay_ms=0).workflow("warm-up", "mock")

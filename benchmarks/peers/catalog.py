@@ -20,7 +20,6 @@ class Peer:
         note: What a reader has to know.
         way: The variant of its program.
         most_rounds: By workload, the most rounds, for one that takes minutes.
-        variables: The additional environment variables of its process.
     """
 
     name: str
@@ -29,7 +28,6 @@ class Peer:
     note: str
     way: str = ""
     most_rounds: Mapping[str, int] = field(default_factory=dict)
-    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def path(self) -> str:
@@ -50,8 +48,8 @@ LANGGRAPH = ("langgraph==1.2.22", "langchain-mcp-adapters==0.3.2", "mcp==1.30.0"
 MCP_AGENT = ("mcp-agent==0.2.6", "mcp==1.30.0")
 # The server of this Prefect does not start with a newer FastAPI.
 PREFECT = ("prefect==3.8.8", "fastapi==0.149.0", MCP)
-# Nothing is sent anywhere, and the temporary server gets enough time on a busy machine.
-PREFECT_VARIABLES = {
+# No usage data is sent, and the temporary server of Prefect gets enough time on a busy machine.
+VARIABLES = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
@@ -59,11 +57,7 @@ PREFECT_VARIABLES = {
 
 BY_HAND = "by hand on the bare SDK"
 FUTURES = "an asyncio task for each call"
-KEPT = "StateGraph; load_mcp_tools on sessions that stay open"
-AS_IT_COMES = "get_tools(): a session and a server process for each call, 10 at once at most"
-FAN_OUT = "FanOut of its parallel workflow over functions, one for each layer; no model"
 TEMPORARY = "its temporary local server; CPU without that server's"
-SUBMIT, ASYNC = "@task.submit on threads", "async tasks in asyncio tasks"
 
 _PEERS = (
     Peer(
@@ -75,29 +69,38 @@ _PEERS = (
     Peer("gather, by layers", "gather", BARE, f"{BY_HAND}: a gather a layer", "by layers"),
     Peer("gather, task futures", "gather", BARE, f"{BY_HAND}: {FUTURES}"),
     Peer("FastMCP client", "fastmcp_client", FASTMCP, f"by hand: {FUTURES}"),
-    Peer("LangGraph, sessions kept", "langgraph_tools", LANGGRAPH, KEPT, "kept"),
+    Peer(
+        "LangGraph, sessions kept",
+        "langgraph_tools",
+        LANGGRAPH,
+        "StateGraph; load_mcp_tools on sessions that stay open",
+        "kept",
+    ),
     Peer(
         "LangGraph, as it comes",
         "langgraph_tools",
         LANGGRAPH,
-        AS_IT_COMES,
+        "get_tools(): a session and a server process for each call, 10 at once at most",
         most_rounds={"layers": 3, "instant": 1},
     ),
-    Peer("mcp-agent", "mcp_agent_parallel", MCP_AGENT, FAN_OUT),
+    Peer(
+        "mcp-agent",
+        "mcp_agent_parallel",
+        MCP_AGENT,
+        "FanOut of its parallel workflow over functions, one for each layer; no model",
+    ),
     Peer(
         "Prefect, submit",
         "prefect_tasks",
         PREFECT,
-        f"{SUBMIT}, {TEMPORARY}",
+        f"@task.submit on threads, {TEMPORARY}",
         "submit",
-        variables=PREFECT_VARIABLES,
     ),
     Peer(
         "Prefect, async tasks",
         "prefect_tasks",
         PREFECT,
-        f"{ASYNC}, {TEMPORARY}",
-        variables=PREFECT_VARIABLES,
+        f"async tasks in asyncio tasks, {TEMPORARY}",
     ),
 )
 PEERS = {peer.name: peer for peer in _PEERS}

@@ -119,12 +119,8 @@ JOBS = {
 
 def plan(jobs: Sequence[Job], way: str) -> Mapping[str, Any]:
     """The plan of a peer's program as JSON; its servers run on this Python."""
-    servers = scenarios.servers(*(server for job in jobs for server in job.servers))
     return {
         "way": way,
-        "servers": {
-            name: server.model_dump(include={"command", "args", "cwd"})
-            for name, server in servers.items()
-        },
+        "servers": scenarios.programs(*(server for job in jobs for server in job.servers)),
         "jobs": {job.name: [asdict(call) for call in job.calls] for job in jobs},
     }

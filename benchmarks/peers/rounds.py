@@ -16,7 +16,7 @@ from benchmarks.cold import write_servers, write_workflow
 from benchmarks.measure import Measurement
 from benchmarks.peer_programs.orchestrator_runs import document
 from benchmarks.peers import jobs
-from benchmarks.peers.catalog import OURS, Peer
+from benchmarks.peers.catalog import OURS, VARIABLES, Peer
 from benchmarks.peers.environments import Environments, InstallError
 from benchmarks.peers.jobs import Job
 from benchmarks.peers.programs import PeerFailedError, Program, cold
@@ -111,7 +111,7 @@ def variables(peer: Peer, folder: Path) -> dict[str, str]:
     """The environment of a peer's process: no other packages, and a Prefect of its own."""
     dropped = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    return {**kept, "PREFECT_HOME": str(folder / peer.path), **peer.variables}
+    return {**kept, "PREFECT_HOME": str(folder / peer.path), **VARIABLES}
 
 
 def take_turns(
