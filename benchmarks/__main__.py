@@ -44,7 +44,6 @@ SECOND_LOOKS = 2
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
     commands = (f"  {name:8}  {title}" for name, title in COMMANDS.items())
     rounds = "rounds of each scenario, instead of its own"
     parser = options.parser("", DESCRIPTION, EXAMPLES + "\n".join(commands), rounds)
@@ -64,7 +63,6 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments and arguments[0] in COMMANDS:
         code: int = import_module(f"benchmarks.{arguments[0]}").main(arguments[1:])

@@ -19,7 +19,6 @@ from orchestrator.servers.pool import ServerPool
 
 
 async def measure(names: Collection[str], bench: Bench) -> None:
-    """Measure the named scenarios."""
     if "gather" in names:
         await _gather(bench)
     if "ready" in names:
@@ -35,7 +34,6 @@ def parameters(*servers: str) -> dict[str, StdioServerParameters]:
 
 
 async def _gather(bench: Bench) -> None:
-    """Calls that take their time, and calls that return at once."""
     instant = scenarios.echoes(200 if bench.quick else 1000)
     jobs = {
         "5 x 100 ms": (scenarios.FIVE.workflow("gather"), bench.pick(60, 10)),

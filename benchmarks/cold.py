@@ -59,7 +59,6 @@ def write_servers(path: Path, *names: str, **others: str) -> Path:
 
 
 def write_workflow(folder: Path, name: str, document: dict[str, Any]) -> Path:
-    """A workflow file."""
     path = folder / f"{name}.json"
     path.write_text(json.dumps(document), encoding="utf-8")
     return path
@@ -87,13 +86,11 @@ async def until_the_first_call(run: Process) -> float:
 
 
 def run(servers: Path, workflow: Path, *options: str) -> Process:
-    """The command that runs a workflow."""
     paths = ("--servers", str(servers), str(workflow))
     return process("orchestrator", "run", "--json", *options, *paths)
 
 
 def process(module: str, *arguments: str) -> Process:
-    """The process `python -m module`."""
     command = (sys.executable, "-m", module, *arguments)
 
     async def run_process() -> dict[str, Any]:

@@ -59,7 +59,6 @@ def check(result: RunResult) -> None:
 
 
 async def measure(names: Collection[str], bench: Bench) -> None:
-    """Measure the named scenarios."""
     if not {"branches", *GRAPHS}.isdisjoint(names):
         async with Orchestrator(scenarios.servers("delay")) as orchestrator:
             check(await orchestrator.run(scenarios.FIVE.workflow("warm-up")))

@@ -27,7 +27,6 @@ LIMITS: dict[str, int | None] = {"unlimited": 0, "default limit": None}
 
 
 async def measure(_: Collection[str], bench: Bench) -> None:
-    """Measure the engine at each size."""
     await memory(SMALLEST, None)  # what is imported on the way belongs to no task
     for count in SIZES[:2] if bench.quick else SIZES:
         await _size(count, bench)
@@ -59,7 +58,6 @@ async def _size(count: int, bench: Bench) -> None:
 
 
 async def _load(count: int) -> tuple[Workflow, float]:
-    """A workflow, and the time to load it, milliseconds."""
     document, loaded = nothing(count, WIDTH), []
 
     async def load() -> None:

@@ -50,7 +50,6 @@ Bar = tuple[str, Sequence[float], float | None]
 
 
 def bars_of(measurements: Sequence[Measurement], ratio: str) -> list[Bar]:
-    """The bars of a ratio."""
     return [
         (
             f"{measured.scenario}, {measured.variant}",

@@ -60,7 +60,6 @@ class Graph:
 
     @property
     def sequential_ms(self) -> float:
-        """The time of all tasks one after the other."""
         return sum(self.delays_ms.values())
 
     @property
@@ -78,7 +77,6 @@ class Graph:
 
 
 def call(task: str, tool: str, needs: Iterable[str] = (), **arguments: Any) -> Document:
-    """A task of a workflow document."""
     return {"id": task, "tool": tool, "arguments": arguments, "depends_on": list(needs)}
 
 
@@ -88,12 +86,10 @@ def document(name: str, tasks: list[Document]) -> Document:
 
 
 def even(needs: Mapping[str, Iterable[str]], delay_ms: int = DELAY_MS) -> Graph:
-    """A graph in which every task takes the same time."""
     return Graph(needs, dict.fromkeys(needs, delay_ms))
 
 
 def branches(width: int, delay_ms: int = DELAY_MS) -> Graph:
-    """Independent tasks."""
     return even({f"branch{number}": () for number in range(1, width + 1)}, delay_ms)
 
 
@@ -188,5 +184,4 @@ def programs(*names: str) -> dict[str, dict[str, Any]]:
 
 
 def servers(*names: str) -> dict[str, Server]:
-    """Mock servers over stdio."""
     return {name: Server(name=name, **program) for name, program in programs(*names).items()}

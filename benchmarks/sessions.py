@@ -35,7 +35,6 @@ FEW = "1,000"
 
 
 async def measure(names: Collection[str], bench: Bench) -> None:
-    """Measure the named scenarios."""
     many = "sessions" in names
     counts = ((1, 2) if bench.quick else (1, 2, 4)) if many else (1,)
     delay = scenarios.servers("delay")["delay"]
@@ -49,7 +48,6 @@ async def measure(names: Collection[str], bench: Bench) -> None:
 
 
 async def _sessions(orchestrator: Orchestrator, counts: Sequence[int], bench: Bench) -> None:
-    """The same calls that compute, on servers with so many sessions each, in turns."""
     calls = 20 if bench.quick else 40
     names = {sessions: f"{sessions} session{'s' if sessions > 1 else ''}" for sessions in counts}
     runners = {

@@ -39,7 +39,6 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """The variant in words."""
         if not self.slots:
             return f"{self.schedule}, no limit"
         by_order = f" by {self.order}" if self.schedule == "dataflow" else ""
@@ -52,7 +51,6 @@ def dataflow(slots: int, order: Order = "depth") -> Variant:
 
 
 def generations(slots: int) -> Variant:
-    """By generations."""
     return Variant("generations", "first come", slots)
 
 

@@ -56,7 +56,6 @@ class Plan:
 
     @classmethod
     def read(cls, path: Path) -> Plan:
-        """The plan of a JSON file."""
         document = json.loads(path.read_text(encoding="utf-8"))
         jobs: dict[str, Job] = {
             name: [Call(**{**call, "needs": tuple(call["needs"])}) for call in calls]

@@ -30,7 +30,6 @@ async def opened(plan: Plan) -> AsyncIterator[Mapping[str, Run]]:
 
 
 def _submitted(clients: Mapping[str, Client], job: Job) -> Run:
-    """A sync flow on a thread, whose submitted tasks wait for their needs."""
     loop = asyncio.get_running_loop()
 
     @task
@@ -52,7 +51,6 @@ def _submitted(clients: Mapping[str, Client], job: Job) -> Run:
 
 
 def _gathered(clients: Mapping[str, Client], job: Job) -> Run:
-    """An async flow, whose async tasks run as asyncio tasks that await their needs."""
 
     @task
     async def call_tool(server: str, tool: str, arguments: dict[str, Any]) -> Any:

@@ -35,7 +35,6 @@ class Job:
 
     @property
     def servers(self) -> list[str]:
-        """The names of the mock servers that it calls."""
         return list(dict.fromkeys(call.server for call in self.calls))
 
 
