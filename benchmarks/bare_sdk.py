@@ -71,12 +71,13 @@ def by_hand(client: Client, document: Document, backend: str) -> Side:
             for call in calls:
                 group.start_soon(client.call_tool, *call)
 
+    # Users of asyncio write `gather`, which trio does not have.
     return Side(gather if backend == "asyncio" else task_group)
 
 
 async def _ready(bench: Bench) -> None:
-    """Five servers from nothing to listed tools; closing them does not count."""
     sides = {"by hand": Side(_open_by_hand), "pool": Side(_open_pool)}
+    # Each side returns the time to listed tools: closing the servers does not count.
     times = await take_turns(sides, bench.pick(8, 2), warm_up=False, timer=own_time)
     for name in sides:
         ratios = {"by_hand": times.ratio(name, "by hand")}

@@ -16,8 +16,8 @@ import anyio
 from benchmarks import scenarios
 from benchmarks.measure import Bench, Measurement, RunFailedError, Side, Timer, take_turns
 
+# Runs a process once, and returns the document that it printed.
 Process = Callable[[], Awaitable[dict[str, Any]]]
-"""Runs a process once, and returns the document that it printed."""
 
 SEQUENTIAL = ("--max-concurrency", "1")
 
@@ -79,7 +79,7 @@ def first_call(folder: Path, server: str, count: int) -> dict[str, Process]:
 
 async def until_the_first_call(run: Process) -> float:
     """From the start of a process to the moment at which its first call arrived, milliseconds."""
-    began_at = time.monotonic_ns()
+    began_at = time.monotonic_ns()  # the clock of the mock server, which all processes share
     document = await run()
     arrived_at: int = document["output"]["ns"]
     return (arrived_at - began_at) / 1e6

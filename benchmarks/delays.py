@@ -11,8 +11,7 @@ from benchmarks.measure import Bench, Measurement, RunFailedError, Side, most_at
 from benchmarks.scenarios import Document, Graph
 from orchestrator import Orchestrator, RunResult, Workflow
 
-Variants = Mapping[str, Mapping[str, Any]]
-"""By name, the options of `Orchestrator.run`."""
+Variants = Mapping[str, Mapping[str, Any]]  # by name, the options of `Orchestrator.run`
 
 SEQUENTIAL: Mapping[str, Any] = {"max_concurrency": 1}
 GENERATIONS: Mapping[str, Any] = {"schedule": "generations"}
@@ -28,17 +27,12 @@ GRAPHS = {
 
 
 class Runner:
-    """Runs one workflow in several ways, and keeps the results of each.
-
-    Args:
-        orchestrator: Runs it.
-        document: The workflow; it is checked once, before anything is timed.
-    """
+    """Runs one workflow in several ways, and keeps the results of each."""
 
     def __init__(self, orchestrator: Orchestrator, document: Document) -> None:
         self.results: dict[str, list[RunResult]] = {}
         self._orchestrator = orchestrator
-        self._workflow = Workflow.load(document)
+        self._workflow = Workflow.load(document)  # once, before anything is timed
 
     def side(self, name: str, options: Mapping[str, Any], times: int = 1) -> Side:
         """A side that runs it with options of `Orchestrator.run`."""
@@ -61,6 +55,7 @@ def check(result: RunResult) -> None:
 async def measure(names: Collection[str], bench: Bench) -> None:
     if not {"branches", *GRAPHS}.isdisjoint(names):
         async with Orchestrator(scenarios.servers("delay")) as orchestrator:
+            # The first run starts the server.
             check(await orchestrator.run(scenarios.FIVE.workflow("warm-up")))
             await _graphs(names, bench, orchestrator)
     if "five-tools" in names:
@@ -82,7 +77,7 @@ async def _graphs(names: Collection[str], bench: Bench, orchestrator: Orchestrat
 async def _compare(
     bench: Bench, orchestrator: Orchestrator, scenario: str, graph: Graph, variants: Variants
 ) -> None:
-    """A sequential run in each round, and parallel ones, which are short, more often."""
+    # A parallel run is short, so that it runs more often in a round than the sequential one.
     branches = scenario == "branches"
     rounds, often = bench.pick(20, 2), 1 if bench.quick else 3
     if branches:  # many graphs, and each needs fewer rounds

@@ -15,15 +15,13 @@ from orchestrator import Run, Workflow
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.engine.settings import RunSettings
 
-# The tasks of each generation.
-WIDTH = 100
-
+WIDTH = 100  # of each generation
 BARE = "bare anyio"
 SMALLEST = 1_000
 SIZES = (SMALLEST, 10_000, 100_000)
 
+# `max_concurrency`; None leaves it to the workflow's default.
 LIMITS: dict[str, int | None] = {"unlimited": 0, "default limit": None}
-"""`max_concurrency`; None leaves it to the workflow's default."""
 
 
 async def measure(_: Collection[str], bench: Bench) -> None:
@@ -41,6 +39,7 @@ async def _size(count: int, bench: Bench) -> None:
     for name, limit in LIMITS.items():
         sides[name] = _engine(workflow, limit)
         if count > SMALLEST:
+            # In the same rounds, since the speed of the machine changes between sizes.
             sides[f"{name}, smallest"] = _engine(small, limit, times=4)
     rounds = bench.pick({1_000: 30, 10_000: 12}.get(count, 6), 3)
     times = await take_turns(sides, rounds, warm_up=not bench.quick)
@@ -84,17 +83,14 @@ async def do_nothing() -> None:
 
 async def bare(count: int) -> None:
     """As many tasks as a workflow has, in a task group for each generation."""
-    for _ in range(count // WIDTH):
+    for _ in range(count // WIDTH):  # a group waits for its tasks, as a generation does
         async with anyio.create_task_group() as group:
             for _ in range(WIDTH):
                 group.start_soon(do_nothing)
 
 
 async def memory(count: int, limit: int | None) -> dict[str, float]:
-    """Bytes for each task, at the peak: of the loaded workflow, and of the run on top of it.
-
-    The outputs of the tasks are None, so that they do not count.
-    """
+    """Bytes for each task, at the peak: of the loaded workflow, and of the run on top of it."""
     document = nothing(count, WIDTH)
     gc.collect()
     tracemalloc.start()
@@ -103,6 +99,7 @@ async def memory(count: int, limit: int | None) -> dict[str, float]:
         gc.collect()
         loaded, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
+        # Its outputs are None, so that they do not count.
         result = await Run(workflow, return_at_once, RunSettings(max_concurrency=limit)).execute()
         _, peak = tracemalloc.get_traced_memory()
         check(result)

@@ -10,11 +10,9 @@ from itertools import accumulate, chain
 from statistics import median
 from typing import Any
 
+# Runs something once and returns its time in milliseconds.
 Timer = Callable[[Callable[[], Awaitable[Any]]], Awaitable[float]]
-"""Runs something once and returns its time in milliseconds."""
-
-Rounds = list[list[float]]
-"""The times of one side in milliseconds: a list for each round."""
+Rounds = list[list[float]]  # the times of one side in milliseconds: a list for each round
 
 
 class RunFailedError(RuntimeError):
@@ -92,8 +90,7 @@ class Measurement:
         return asdict(self) | {"repetitions": len(self.times_ms), "ratios": ratios} | percentiles
 
 
-Record = Callable[[Measurement], None]
-"""Receives each measurement as soon as it is complete."""
+Record = Callable[[Measurement], None]  # receives each measurement as soon as it is complete
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +108,7 @@ class Times(dict[str, Rounds]):
         return list(chain.from_iterable(self[side]))
 
     def ratio(self, numerator: str, denominator: str) -> list[float]:
-        """The ratio of two sides in each round, by the medians of the round.
-
-        It is empty if both are the same side, or one of them did not run.
-        """
+        """The ratio of the medians in each round; empty if a side is missing or both are one."""
         if numerator == denominator or not {numerator, denominator} <= self.keys():
             return []
         # A round that was slow for both sides cancels out.
@@ -134,6 +128,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
     Raises:
         ValueError: There are no values, or `percent` is not from 0 to 100.
     """
+    # `statistics.quantiles` needs two values at least.
     if not values or not 0 <= percent <= 100:
         raise ValueError(f"no percentile {percent} of {len(values)} values")
     ranked = sorted(values)
@@ -160,15 +155,11 @@ async def take_turns(
 ) -> Times:
     """Run all sides in each round, every second time in the opposite order.
 
-    Args:
-        sides: What is compared, by name.
-        rounds: How many rounds count.
-        warm_up: Whether each side runs once before the rounds.
-        timer: Runs a side and returns what counts as its time; `timed` by default.
+    `timer` runs a side and returns what counts as its time: by default all of it.
     """
     if warm_up:
         for side in sides.values():
-            await side.run()
+            await side.run()  # imports, caches and sessions are not what the rounds compare
     times = Times({name: [] for name in sides})
     for number in range(rounds):
         # Whatever a side leaves behind burdens each of its neighbours equally often.

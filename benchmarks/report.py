@@ -24,6 +24,7 @@ from benchmarks.targets import Verdict
 PACKAGES = ("mcp-orchestrator", "mcp", "anyio", "networkx", "pydantic", "trio")
 MIN_WIDTH = 150
 
+# The headings of the quantities that a table shows beside the times.
 COLUMNS = {
     "speedup": "speedup",
     "ideal_speedup": "ideal",
@@ -43,8 +44,6 @@ COLUMNS = {
     "run_bytes_per_task": "B/task run",
     "at_once": "at once",
 }
-"""The headings of the quantities that a table shows beside the times."""
-
 WRAPPED = {COLUMNS[name] for name in ("load_per_task_us", "workflow_bytes_per_task")}
 
 
@@ -177,7 +176,8 @@ def document(
 
 
 def failures(error: BaseException) -> Iterator[BaseException]:
-    """The errors of nested groups, in which the task groups of servers and clients raise them."""
+    """The errors of nested groups."""
+    # The task groups of servers and clients wrap what a run raises.
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             yield from failures(inner)

@@ -112,10 +112,8 @@ def levels(widths: Iterable[int], delay_ms: int) -> Graph:
 
 
 def uneven() -> Graph:
-    """Three lanes of fetch, parse and store, each slow at another stage, then a report.
-
-    By generations every stage waits for its slow one; with dataflow each lane is slow once.
-    """
+    """Three lanes of fetch, parse and store, each slow at another stage, then a report."""
+    # By generations every stage waits for its slow one; with dataflow each lane is slow once.
     stages = ("fetch", "parse", "store")
     needs: dict[str, Iterable[str]] = {}
     delays_ms: dict[str, float] = {}

@@ -59,6 +59,7 @@ async def _sessions(orchestrator: Orchestrator, counts: Sequence[int], bench: Be
     for sessions, name in names.items():
         check_spread(runners[name].results[name][-1], sessions)
         growth = times.ratio(names[1], name)
+        # One session has no ratio to itself.
         values = _throughput(calls, times.flat(name), growth or [1.0], sessions)
         bench.record(
             Measurement("sessions", name, times.flat(name), {"one_session": growth}, values)
@@ -88,7 +89,7 @@ def check_spread(result: RunResult, processes: int) -> None:
 
 
 async def _in_flight(orchestrator: Orchestrator, bench: Bench) -> None:
-    """So many calls at once on one session, whose server counts them."""
+    # The server counts them itself: what the client calls in flight may wait in a queue.
     sizes = QUICK_SIZES if bench.quick else SIZES
     peaks: dict[int, list[int]] = {calls: [] for calls in sizes}
 
@@ -112,7 +113,7 @@ async def _in_flight(orchestrator: Orchestrator, bench: Bench) -> None:
 
 
 def _costs(times: Rounds, calls: int, wait_ms: int) -> Rounds:
-    """What a call costs beside its waiting, microseconds, in each round."""
+    # In microseconds; what the server waits on purpose is not a cost of the call.
     return [[(time_ms - wait_ms) * 1000 / calls for time_ms in of_round] for of_round in times]
 
 

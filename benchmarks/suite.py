@@ -9,11 +9,10 @@ import anyio
 
 from benchmarks.measure import Bench, Measurement, Record, Settings
 
-# A group that takes longer than this hangs.
-LIMIT_S = 1800.0
+LIMIT_S = 1800.0  # a group that takes longer hangs
 
+# The function `measure` of a module: it measures the named scenarios of its group.
 Measure = Callable[[Collection[str], Bench], Awaitable[None]]
-"""Measures the named scenarios of a group: the function `measure` of its module."""
 
 GROUPS = {
     "delays": {
@@ -44,14 +43,7 @@ SCENARIOS = {name: title for titles in GROUPS.values() for name, title in titles
 async def run(
     names: Collection[str], settings: Settings, record: Record, progress: Callable[[str], None]
 ) -> list[Measurement]:
-    """Measure the named scenarios, group by group.
-
-    Args:
-        names: Names of `SCENARIOS`.
-        settings: How much is measured.
-        record: Receives each measurement as soon as it is complete.
-        progress: Receives a line before each group.
-    """
+    """Measure the named scenarios, group by group; `progress` receives a line before each."""
     measurements: list[Measurement] = []
 
     def keep(measurement: Measurement) -> None:
@@ -62,6 +54,7 @@ async def run(
     for group, titles in GROUPS.items():
         if selected := [name for name in titles if name in names]:
             progress(f"measuring {', '.join(selected)}")
+            # Imported late: --help and --list need none of the modules.
             measure: Measure = import_module(f"benchmarks.{group}").measure
             with anyio.fail_after(LIMIT_S):
                 await measure(frozenset(selected), bench)

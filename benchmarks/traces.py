@@ -65,10 +65,8 @@ def runner(pool: ServerPool, trace: Trace) -> Callable[[Variant], Awaitable[None
 
 
 def in_turn(call_next: Caller, slots: int) -> Caller:
-    """A caller that makes so many calls at a time, first come, first served.
-
-    This is a limit without priorities: `anyio.CapacityLimiter` is a queue.
-    """
+    """A caller that makes so many calls at a time, first come, first served."""
+    # The limit of the engine has priorities; this one is a queue.
     limiter = anyio.CapacityLimiter(slots)
 
     async def call_in_turn(call: Call, attempt: Attempt) -> Any:
@@ -93,6 +91,7 @@ async def opened() -> AsyncIterator[ServerPool]:
     server = Server(name="mock", **scenarios.programs("bare")["bare"])
     async with ServerPool({"mock": server}) as pool:
         await pool.open(["mock"])
+        # The first calls of a process are slower: no graph has to pay for them.
         warm_up = scenarios.branches(100, delay_ms=0).workflow("warm-up", "mock")
         check(await Run(Workflow.load(warm_up), pool.call).execute())
         yield pool

@@ -30,6 +30,7 @@ async def opened(plan: Plan) -> AsyncIterator[Mapping[str, Run]]:
 
 
 def _submitted(clients: Mapping[str, Client], job: Job) -> Run:
+    # Sessions belong to this event loop, while submitted tasks run on threads.
     loop = asyncio.get_running_loop()
 
     @task

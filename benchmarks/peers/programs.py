@@ -17,8 +17,7 @@ from benchmarks import scenarios
 from benchmarks.peer_programs.conversation import WrongResultError, check
 from benchmarks.peers.jobs import Job
 
-# A program that prints nothing for this long has failed.
-LIMIT_S = 600.0
+LIMIT_S = 600.0  # a program that prints nothing for this long has failed
 CLOSE_LIMIT_S = 30.0
 
 
@@ -42,14 +41,14 @@ class Program:
             stderr=self._stderr,
             cwd=scenarios.HERE,
             env=dict(variables),
-            start_new_session=True,
+            start_new_session=True,  # a process group of its own, see `_kill`
             text=True,
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         try:
-            self._ask("")
+            self._ask("")  # its first line says that it is ready
         except PeerFailedError:
             self.close()
             raise
