@@ -229,6 +229,5 @@ def _follows_a_failure(task: TaskPlan) -> bool:
 
 
 def _input_type(schema: Any) -> StaticType:
-    if isinstance(schema, bool) or not schema:
-        return UnknownType("the input has no schema")
-    return schema_type(schema)
+    has_none = isinstance(schema, bool) or not schema
+    return UnknownType("the input has no schema") if has_none else schema_type(schema)
