@@ -17,6 +17,7 @@ from orchestrator.documents.pointer import pointer
 from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import quoted
 from orchestrator.engine.schedules import SCHEDULES
+from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import Problem, ServerStartError, Severity, WorkflowError
 from orchestrator.schema.tool import Tool
 from orchestrator.servers import problems
@@ -34,20 +35,16 @@ Listed = Mapping[str, Mapping[str, Tool]]
 """All tools of the known servers, by server and name; other servers are missing."""
 
 
-def check_overrides(
-    workflow: Workflow,
-    schedule: str | None = None,
-    max_concurrency: int | None = None,
-    estimates: Mapping[str, float] | None = None,
-) -> None:
+def check_overrides(workflow: Workflow, settings: RunSettings) -> None:
     """Check the settings of one run; raises a `WorkflowError` if they are wrong."""
-    found = problems_of_estimates(workflow.plan.tasks, estimates or {})
+    found = problems_of_estimates(workflow.plan.tasks, settings.estimates or {})
+    schedule, limit = settings.schedule, settings.max_concurrency
     if schedule is not None and schedule not in SCHEDULES:
         near = nearest(schedule, SCHEDULES) or tuple(SCHEDULES)
         message = f"unknown schedule {quoted(schedule)}"
         found.append(Problem("wrong_value", message, "/schedule", None, near))
-    if max_concurrency is not None and max_concurrency < 0:
-        message = f"expected max_concurrency of at least 0, got {max_concurrency}"
+    if limit is not None and limit < 0:
+        message = f"expected max_concurrency of at least 0, got {limit}"
         found.append(Problem("wrong_value", message, "/max_concurrency"))
     if found:
         raise WorkflowError(workflow.name, found)
@@ -164,12 +161,11 @@ async def _problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
 
 def source_of(workflow: WorkflowSource) -> str:
     """What a workflow comes from, as its errors name it."""
-    match workflow:
-        case Workflow():
-            return workflow.name if workflow.source is None else str(workflow.source)
-        case Mapping():
-            name = workflow.get("name")
-            return name if isinstance(name, str) else "workflow"
+    if isinstance(workflow, Workflow):
+        return str(workflow.source or workflow.name)
+    if isinstance(workflow, Mapping):
+        name = workflow.get("name")
+        return name if isinstance(name, str) else "workflow"
     return str(workflow)
 
 
