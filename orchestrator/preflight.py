@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from orchestrator.servers.pool import ServerPool
 
 WorkflowSource = str | Path | Mapping[str, Any] | Workflow
+# All tools of the known servers, by server and name; other servers are missing.
 Listed = Mapping[str, Mapping[str, Tool]]
-"""All tools of the known servers, by server and name; other servers are missing."""
 
 
 def check_overrides(workflow: Workflow, settings: RunSettings) -> None:
@@ -96,10 +96,7 @@ def check_offline(
 def check_online(workflow: Workflow, pool: ServerPool, so_far: str = "nothing was called") -> None:
     """Check the tools of the servers that started, and that the required ones did.
 
-    Args:
-        workflow: The workflow.
-        pool: The servers, which were opened.
-        so_far: What was called until now, for the message.
+    `so_far` says what was called until now.
 
     Raises:
         ServerStartError: A server that is marked `required = true` did not start.
@@ -156,7 +153,7 @@ async def _problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
     await pool.open(name for name in workflow.plan.servers if name in servers)
     usable = _usable(workflow, pool)
     found += [*_failures(workflow, pool), *_tool_problems(workflow, servers, usable)]
-    return [*found, *findings(workflow, servers, usable)]
+    return found + findings(workflow, servers, usable)
 
 
 def source_of(workflow: WorkflowSource) -> str:
@@ -188,12 +185,11 @@ def findings(workflow: Workflow, servers: Mapping[str, Server], listed: Listed) 
 
     serial = {name for name, server in servers.items() if server.max_concurrency == 1}
     tools = allowed_tools(servers, listed)
-    found = prove(workflow, tools)
-    if not listed:  # everything is unknown
-        found = [problem for problem in found if problem.severity != "note"]
     # Why the tools of a server are not known is a problem of its own.
     reasons = tuple(map(not_known, workflow.plan.servers))
-    found = [problem for problem in found if not problem.message.endswith(reasons)]
+    found = [problem for problem in prove(workflow, tools) if not problem.message.endswith(reasons)]
+    if not listed:  # everything is unknown
+        found = [problem for problem in found if problem.severity != "note"]
     return [*found, *warnings_of(workflow, tools, serial)]
 
 
