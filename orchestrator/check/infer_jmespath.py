@@ -196,9 +196,9 @@ class ExpressionInference:
                 near = nearest(str(step), found.names)
                 self._always_null(message, near, step if isinstance(step, str) else "")
             return NULL
-        if found.presence == "yes" or isinstance(found.shape, UnknownType):
-            return found.shape
-        return either([found.shape, NULL if found.presence == "maybe" else SILENT_NULL])
+        if found.presence == "yes" or isinstance(found.type, UnknownType):
+            return found.type
+        return either([found.type, NULL if found.presence == "maybe" else SILENT_NULL])
 
     def _array(self, type_: StaticType) -> StaticType:
         """The same if it may be an array, else null."""
