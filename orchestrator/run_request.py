@@ -14,8 +14,12 @@ from orchestrator.engine.events import Observers
 from orchestrator.engine.result import MadeUp
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings, Servers
-from orchestrator.findings import WorkflowSource
-from orchestrator.preflight import allowed_tools, check_offline, check_overrides
+from orchestrator.preflight import (
+    WorkflowSource,
+    allowed_tools,
+    check_offline,
+    check_overrides,
+)
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.pool import ServerPool
 from orchestrator.workflow.model import Schedule, Workflow

@@ -21,18 +21,13 @@ from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import waves
 
 CHECK = "all servers, to check the plan"
-NOTHING = "nothing was called"
-READS = "only read-only tools were called"
 
 
 @asynccontextmanager
 async def starting(workflow: Workflow, pool: ServerPool, tell: OnEvent) -> AsyncIterator[Startup]:
     """Start the servers of a workflow in the background; the block begins with the first call.
 
-    Args:
-        workflow: The workflow.
-        pool: The servers.
-        tell: Receives the events of the servers before the run begins.
+    `tell` receives the events of the servers before the run begins.
 
     Raises:
         WorkflowError: The plan or its servers are wrong: when the block begins, or when it ends.
@@ -66,7 +61,8 @@ class Startup:
         self._workflow = workflow
         self._plan = workflow.plan
         self._pool = pool
-        self._tell: OnEvent | None = tell
+        self._tell = tell
+        self._has_begun = False
         self._tools = pool.catalog.of(self._plan.servers)
         self._pending = set(self._plan.servers)
         self._checked = False
@@ -90,8 +86,7 @@ class Startup:
 
     async def until_first_call(self) -> None:
         """Wait until a task without dependencies can call, the plan is checked, or is wrong."""
-        tasks = self._plan.tasks
-        first = [tasks[task] for task in self._plan.generations[0]]
+        first = [self._plan.tasks[task] for task in self._plan.generations[0]]
         while self.problem is None and all(self.waiting_for(t.server, t.tool) for t in first):
             await self.changed()
 
@@ -117,7 +112,7 @@ class Startup:
     @contextmanager
     def listen(self, tell: OnEvent) -> Iterator[None]:
         """Have a run receive the events of its servers in the block."""
-        self._tell = None
+        self._has_begun = True
         with self._pool.subscribe(tell, self._plan.servers):
             yield
 
@@ -140,17 +135,16 @@ class Startup:
         self._note()
 
     def _announce(self, event: Event) -> None:
-        if self._tell is not None:
+        if not self._has_begun:
             self._tell(event)
 
     def _check(self) -> None:
-        so_far = READS if self._tell is None else NOTHING
+        called = "only read-only tools were" if self._has_begun else "nothing was"
         try:
-            check_online(self._workflow, self._pool, so_far)
-        except Exception as error:
-            self._fail(error)
-        else:
+            check_online(self._workflow, self._pool, f"{called} called")
             self._checked = True
+        except Exception as error:  # `starting` raises it, outside of the task group
+            self._fail(error)
 
     def _fail(self, problem: Exception) -> None:
         self.problem = problem
@@ -158,5 +152,6 @@ class Startup:
         self.on_problem("the plan or its servers are wrong")
 
     def _note(self) -> None:
+        # An event is set only once: each change has its own.
         self._changed.set()
         self._changed = anyio.Event()

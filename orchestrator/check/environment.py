@@ -4,35 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from orchestrator.errors import ERROR_KINDS
-from orchestrator.schema.types import (
-    INTEGER,
-    NULL,
-    SchemaType,
-    StaticType,
-    UnknownType,
-    either,
-    schema_type,
-)
+from orchestrator.schema.types import INTEGER, NULL, StaticType, UnknownType, either, schema_type
 
-STATUS = schema_type({"enum": ["success", "error", "skipped", "cancelled"]})
-ERROR: SchemaType = schema_type(
+_ERROR: dict[str, Any] = {
+    "kind": {"enum": list(ERROR_KINDS)},
+    "message": {"type": "string"},
+    "retryable": {"type": "boolean"},
+    "details": {"type": "object"},
+}
+ERROR: StaticType = schema_type(
     {
         "type": "object",
-        "properties": {
-            "kind": {"enum": list(ERROR_KINDS)},
-            "message": {"type": "string"},
-            "retryable": {"type": "boolean"},
-            "details": {"type": "object"},
-        },
-        "required": ["kind", "message", "retryable", "details"],
+        "properties": _ERROR,
+        "required": list(_ERROR),
         "additionalProperties": False,
     }
 )
 MAYBE_ERROR = either([ERROR, NULL])
-# Nothing is known of it, and that needs no finding.
-UNKNOWN = UnknownType("")
+STATUS = schema_type({"enum": ["success", "error", "skipped", "cancelled"]})
+UNKNOWN = UnknownType("")  # without a reason, as it needs no finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +52,8 @@ class Environment:
 
     def lookup(self, root: str, name: str | None = None) -> StaticType:
         """The type of what a root names, such as `OUTPUT` with the id of a task."""
-        match root:
-            case "OUTPUT":
-                return self.outputs.get(str(name), UNKNOWN)
-            case "INPUT":
-                return self.inputs.get(str(name), UNKNOWN)
-            case "STATUS":
-                return STATUS
-            case "ERROR":
-                return ERROR if name is None else self.error
-            case "ITEM":
-                return self.item
-            case "INDEX":
-                return INTEGER
-        return UNKNOWN
+        if root in ("OUTPUT", "INPUT"):
+            return (self.outputs if root == "OUTPUT" else self.inputs).get(str(name), UNKNOWN)
+        error = ERROR if name is None else self.error
+        known = {"STATUS": STATUS, "ERROR": error, "ITEM": self.item, "INDEX": INTEGER}
+        return known.get(root, UNKNOWN)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -120,47 +119,32 @@ class ExpressionInference:
                 return UNKNOWN if isinstance(here, _Root) else self._step(here, node["value"])
             case "slice":
                 return UNKNOWN if isinstance(here, _Root) else self._array(here)
-            case "projection":
-                return self._projection(self._array(self._value(children[0], here)), children[1])
-            case "filter_projection":
-                left, right, condition = children
-                array = self._array(self._value(left, here))
-                if array != NULL:
-                    self._maybe(condition, item_of(array, self._query))
-                return self._projection(array, right)
-            case "value_projection":
-                return self._projection(self._values(self._value(children[0], here)), children[1])
+            case "projection" | "filter_projection" | "value_projection":
+                return self._projection(node, here)
             case "flatten":
-                return self._flattened(self._value(children[0], here))
+                return self._flattened(self._array(self._value(children[0], here)))
+            case "multi_select_list" | "multi_select_dict":
+                return self._selected(node, here)
+            case "function_expression":
+                return self._function(node["value"], children, here)
         return self._operation(node, here)
 
     def _operation(self, node: Any, here: _Here) -> StaticType:
-        children = node["children"]
+        first, *others = node["children"]
+        left = self._value(first, here)
         match node["type"]:
             case "comparator":
-                left, right = (self._value(child, here) for child in children)
+                right = self._value(others[0], here)
                 type_, mismatch = comparison(node["value"], left, right, self._query)
                 if mismatch is not None:
                     self._report(mismatch)
                 return type_
             case "or_expression":
-                left, right = self._value(children[0], here), self._maybe(children[1], here)
-                return either([without(left, NULL, SILENT_NULL), right])
+                return either([without(left, NULL, SILENT_NULL), self._maybe(others[0], here)])
             case "and_expression":
-                return either([self._value(children[0], here), self._maybe(children[1], here)])
+                return either([left, self._maybe(others[0], here)])
             case "not_expression":
-                self._value(children[0], here)
                 return BOOLEAN
-            case "multi_select_list":
-                return self._selected(children, here, TupleType)
-            case "multi_select_dict":
-                names = [pair["value"] for pair in children]
-                nodes = [pair["children"][0] for pair in children]
-                return self._selected(
-                    nodes, here, lambda parts: ObjectType(dict(zip(names, parts, strict=True)))
-                )
-            case "function_expression":
-                return self._function(node["value"], children, here)
         return UNKNOWN
 
     def _field(self, name: str, here: _Here) -> _Here:
@@ -176,13 +160,13 @@ class ExpressionInference:
         return either([type_, SILENT_NULL if self._environment.at_end else NULL])
 
     def _root(self, root: str, by_id: bool) -> _Here:
-        is_value = root in ("ITEM", "INDEX") or (root == "ERROR" and not by_id)
-        if not is_value or (root == "ERROR" and not self._environment.in_fallback):
+        is_error = root == "ERROR" and not by_id and self._environment.in_fallback
+        if not is_error and root not in ("ITEM", "INDEX"):
             return _Root(root)
         return any_item(self._environment.lookup(root))
 
     def _step(self, holder: StaticType, step: str | int) -> StaticType:
-        """What is at a name or an index; null, where JMESPath gives null."""
+        """The type at a name or an index; null, where JMESPath gives null."""
         if holder == NULL:
             return NULL
         # Null is no reason for a warning where the schema does not declare it.
@@ -192,9 +176,9 @@ class ExpressionInference:
         if found.presence == "no":
             # An array may be shorter: that is no mistake.
             if isinstance(step, str) or "array" not in self._query.kinds(holder):
-                message = no_such_place("the value", step, found)
                 near = nearest(str(step), found.names)
-                self._always_null(message, near, step if isinstance(step, str) else "")
+                piece = step if isinstance(step, str) else ""
+                self._always_null(no_such_place("the value", step, found), near, piece)
             return NULL
         if found.presence == "yes" or isinstance(found.type, UnknownType):
             return found.type
@@ -215,13 +199,18 @@ class ExpressionInference:
             return NULL
         return ARRAY if types == {"object"} else either([ARRAY, SILENT_NULL])
 
-    def _projection(self, array: StaticType, right: Any) -> StaticType:
+    def _projection(self, node: Any, here: _Here) -> StaticType:
+        source, right, *conditions = node["children"]
+        holder = self._value(source, here)
+        is_of_values = node["type"] == "value_projection"
+        array = self._values(holder) if is_of_values else self._array(holder)
         if array == NULL:
             return NULL
-        item = self._maybe(right, item_of(array, self._query))
-        # A projection leaves null out.
-        made = LiteralType([]) if item == NULL else ArrayType(without(item, NULL, SILENT_NULL))
-        return self._if_array(array, made)
+        item = item_of(array, self._query)
+        for condition in conditions:
+            self._maybe(condition, item)
+        made = without(self._maybe(right, item), NULL, SILENT_NULL)  # a projection leaves null out
+        return self._if_array(array, LiteralType([]) if made == NULL else ArrayType(made))
 
     def _if_array(self, array: StaticType, made: StaticType) -> StaticType:
         """What is made of an array; null, where it is none."""
@@ -231,22 +220,21 @@ class ExpressionInference:
         has_null = "null" in declared and not isinstance(array, UnknownType)
         return either([made, NULL if has_null else SILENT_NULL])
 
-    def _selected(
-        self,
-        nodes: list[Any],
-        here: _Here,
-        make: Callable[[tuple[StaticType, ...]], StaticType],
-    ) -> StaticType:
+    def _selected(self, node: Any, here: _Here) -> StaticType:
         """A multiselect; null, without its parts being evaluated, if it selects from null."""
         may_be_null = not isinstance(here, _Root) and "null" in self._query.kinds(here)
         value = self._maybe if may_be_null else self._value
-        made = make(tuple(value(node, here) for node in nodes))
+        made: StaticType
+        if node["type"] == "multi_select_list":
+            made = TupleType(tuple(value(child, here) for child in node["children"]))
+        else:
+            pairs = node["children"]
+            made = ObjectType({pair["value"]: value(pair["children"][0], here) for pair in pairs})
         if not may_be_null:
             return made
         return NULL if here == NULL else either([made, SILENT_NULL])
 
-    def _flattened(self, type_: StaticType) -> StaticType:
-        array = self._array(type_)
+    def _flattened(self, array: StaticType) -> StaticType:
         if array == NULL:
             return NULL
         item = item_of(array, self._query)
