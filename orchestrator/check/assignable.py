@@ -221,13 +221,8 @@ class Assignability:
                 missing = missing_property(path, name)
                 yield missing if absent else missing.possible()
             # An optional property that a schema declares may never come: it is not compared.
-<<<<<<< HEAD
-            elif found.presence == "yes" or not isinstance(given, SchemaType):
-                inner = self._query.member(variant, name, root).type
-=======
             elif found.presence == "yes" or not (absent or isinstance(given, SchemaType)):
-                inner = self._query.member(variant, name, root).shape
->>>>>>> main
+                inner = self._query.member(variant, name, root).type
                 if isinstance(inner, SchemaType):
                     yield from self._fit(found.type, inner, (*path, name))
 
