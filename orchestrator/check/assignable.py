@@ -220,13 +220,13 @@ class Assignability:
                 yield missing if absent else missing.possible()
             # An optional property that a schema declares may never come: it is not compared.
             elif found.presence == "yes" or not (absent or isinstance(given, SchemaType)):
-                inner = self._query.member(variant, name, root).shape
+                inner = self._query.member(variant, name, root).type
                 if isinstance(inner, SchemaType):
-                    yield from self._fit(found.shape, inner, (*path, name))
+                    yield from self._fit(found.type, inner, (*path, name))
 
     def _array(self, given: StaticType, variant: Variant, root: Any, path: Path) -> Mismatches:
         if not isinstance(given, TupleType):
-            element, schema = self._query.element(given), item_of(variant, 0, root).shape
+            element, schema = self._query.element(given), item_of(variant, 0, root).type
             if element is not None and isinstance(schema, SchemaType):
                 yield from (m.in_items(path) for m in self._fit(element, schema, path))
             return
@@ -239,8 +239,8 @@ class Assignability:
             if inner.presence == "no":
                 yield wrong_type(path, f"at most {counted(index, 'item')}", count)
                 return
-            if isinstance(inner.shape, SchemaType):
-                yield from self._fit(item, inner.shape, (*path, index))
+            if isinstance(inner.type, SchemaType):
+                yield from self._fit(item, inner.type, (*path, index))
 
 
 def _distance(found: list[Mismatch]) -> tuple[int, int]:

@@ -104,7 +104,7 @@ class Inference:
                 message = f"{reference.text}: {what} may be missing: {why}"
                 warning = Mismatch(path, "maybe_absent", "warning", message, reference.text)
                 self.found.append(warning)
-            type_ = found.shape
+            type_ = found.type
         if reference.path and isinstance(type_, UnknownType) and type_.why:
             self.found.append(Mismatch(path, "unknown_type", "note", type_.why, reference.text))
             return UNKNOWN

@@ -166,9 +166,9 @@ class ExpressionInference:
                 piece = step if isinstance(step, str) else ""
                 self._always_null(no_such_place("the value", step, found), near, piece)
             return NULL
-        if found.presence == "yes" or isinstance(found.shape, UnknownType):
-            return found.shape
-        return either([found.shape, NULL if found.presence == "maybe" else SILENT_NULL])
+        if found.presence == "yes" or isinstance(found.type, UnknownType):
+            return found.type
+        return either([found.type, NULL if found.presence == "maybe" else SILENT_NULL])
 
     def _array(self, type_: StaticType) -> StaticType:
         """The same if it may be an array, else null."""

@@ -148,7 +148,7 @@ def item_of(array: StaticType, query: TypeQuery) -> StaticType:
 def any_item(items: StaticType) -> StaticType:
     """The items of an array that is written out, as the type of any one of them."""
     if isinstance(items, SourcedType):
-        return any_item(items.shape)
+        return any_item(items.type)
     return either(items.options) if isinstance(items, UnionType) and items.options else items
 
 
