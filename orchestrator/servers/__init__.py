@@ -3,8 +3,7 @@
 Rule: besides `transport`, the only room that knows the SDK; each session lives in a task of its
 own.
 
-- `config` reads servers.toml; `parameters` and `policies` derive from it what a transport and the
-  calls need.
+- `config` reads servers.toml.
 - `pool` holds all sessions, `supervisor` those of one server, `starter` starts them, `session` is
   one and `health` watches it.
 - `catalog` is the live list of tools, `lockfile` the accepted one; `problems` reports names that

@@ -26,11 +26,12 @@ from orchestrator.documents.text import quoted
 from orchestrator.documents.validation import Location, problems_of
 from orchestrator.errors import Code, ConfigError, Problem
 from orchestrator.servers.redaction import description, hideable, redact, secrets_of
+from orchestrator.transport.parameters import HttpParameters, StdioParameters
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Protocol = Literal["auto", "legacy", "2026-07-28"]
 
-_STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
+_TABLES = ("servers", "defaults", "$schema")
 _VARIABLE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?")
 _RATE = r"^[1-9][0-9]{0,6}/(s|min|h)$"
 _SERVER_NAME = re.compile(r"[^:\s]+")
@@ -38,18 +39,18 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
-class ToolSettings(BaseModel):
-    """The settings of single tools of a server."""
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    model_config = _STRICT
+
+class ToolSettings(_Settings):
+    """The settings of single tools of a server."""
 
     max_concurrency: int = Field(ge=1)
 
 
-class Defaults(BaseModel):
+class Defaults(_Settings):
     """The settings that `[defaults]` may give for all servers."""
-
-    model_config = _STRICT
 
     timeout_s: Seconds = 60.0
     start_timeout_s: Seconds = 30.0
@@ -101,6 +102,14 @@ class Server(Settings):
         """Its `rate`: how many calls may start in how many seconds."""
         count, _, unit = (self.rate or "").partition("/")
         return (int(count), {"s": 1.0, "min": 60.0, "h": 3600.0}[unit]) if unit else None
+
+    @property
+    def parameters(self) -> StdioParameters | HttpParameters | None:
+        """What its transport needs to know; None for one that is given as an object."""
+        limit = self.max_result_bytes
+        if self.command is not None:
+            return StdioParameters(self.command, self.args, self.env, self.cwd, limit, self.name)
+        return None if self.url is None else HttpParameters(self.url, self.headers, limit)
 
     @property
     def description(self) -> str:
@@ -170,44 +179,44 @@ class _Reader:
         for name, given in table.items():
             if at == "mcpServers" and isinstance(given, dict):
                 given = {field: value for field, value in given.items() if field in FIELDS}
-            found, secrets = len(self.problems), list[str]()
+            secrets: list[str] = []
             fields = self._fields(name, given, (at, name), secrets)
-            if len(self.problems) == found:
+            if not self.problems:  # otherwise no server is used
                 cwd = str((directory / fields["cwd"]).resolve()) if fields.get("cwd") else None
                 own = {"name": name, "cwd": cwd, "shown": description(given)}
                 made[name] = Server(**defaults | fields | own, secrets=tuple(secrets))
         return made
 
     def _defaults(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields of [defaults], if they are right."""
-        for name in data:
-            if name not in ("servers", "defaults", "$schema"):
-                near = nearest(name, ("servers", "defaults"))
-                hint = "" if near else f"write [servers.{name}]"
-                message, at = f"unknown table {quoted(name)}", pointer(name)
-                self.problems.append(Problem("unknown_field", message, at, None, near, hint))
-        given = data.get("defaults", {})
-        expanded: dict[str, Any] = self._expand(given, ("defaults",), [])
-        return expanded if self._validate(Defaults, given, expanded, ("defaults",)) else {}
+        """The fields of [defaults]."""
+        for name in (name for name in data if name not in _TABLES):
+            near = nearest(name, _TABLES[:2])
+            hint = "" if near else f"write [servers.{name}]"
+            message, at = f"unknown table {quoted(name)}", pointer(name)
+            self.problems.append(Problem("unknown_field", message, at, None, near, hint))
+        return self._checked(Defaults, data.get("defaults", {}), ("defaults",), [])
 
     def _fields(self, name: str, given: Any, at: Location, secrets: list[str]) -> dict[str, Any]:
-        """The fields of a server with their variables expanded."""
-        expanded: dict[str, Any] = self._expand(given, at, secrets)
-        self._validate(Settings, given, expanded, at)
+        """The fields of a server; the values of variables in them go to `secrets`."""
+        expanded = self._checked(Settings, given, at, secrets)
         reported = {problem.path for problem in self.problems}
         for message, place in _conflicts(name, expanded if isinstance(expanded, dict) else {}):
             if pointer(*at, *place) not in reported:
                 self._add("wrong_value", message, (*at, *place))
         return expanded
 
-    def _validate(self, model: type[BaseModel], given: Any, expanded: Any, at: Location) -> bool:
-        """Whether the fields fit the model. Messages quote the file, not what variables hold."""
+    def _checked(
+        self, model: type[BaseModel], given: Any, at: Location, secrets: list[str]
+    ) -> dict[str, Any]:
+        """The fields with their variables expanded, checked against a model."""
+        expanded: dict[str, Any] = self._expand(given, at, secrets)
         wrong = _problems(model, expanded)
+        # Messages quote the file, not what variables hold.
         quoting = {problem.path: problem for problem in _problems(model, given)} if wrong else {}
         for problem in wrong:
             shown, path = quoting.get(problem.path, problem), pointer(*at) + problem.path
             self.problems.append(replace(shown, path=path, replacement=()))
-        return not wrong
+        return expanded
 
     def _expand(self, value: Any, at: Location, secrets: list[str]) -> Any:
         """The value with `${VAR}` and `${VAR:-default}` replaced in every string."""

@@ -22,7 +22,6 @@ from orchestrator.servers import sdk_client, sdk_errors
 from orchestrator.servers.config import Server
 from orchestrator.servers.elicitation import call_tool
 from orchestrator.servers.health import HealthMonitor
-from orchestrator.servers.parameters import parameters_of
 from orchestrator.servers.sdk_errors import WAS_CLOSED, ServerFault, raised
 from orchestrator.servers.sdk_results import json_value, output_of
 from orchestrator.transport.base import endpoint_of
@@ -41,14 +40,9 @@ END_S = 1.0  # between a call that fails with its connection and the end of that
 class Listener(Protocol):
     """Receives what happens to a session, between calls and within."""
 
-    def on_end(self, session: Session) -> None:
-        """It has ended unasked; `failure` says why."""
-
-    def on_tools(self, session: Session) -> None:
-        """The server has changed its tools."""
-
-    def on_log(self, level: str, logger: str, data: Any) -> None:
-        """The server has sent a log message."""
+    def on_end(self, session: Session) -> None: ...  # unasked; its `failure` says why
+    def on_tools(self, session: Session) -> None: ...  # the server has changed its tools
+    def on_log(self, level: str, logger: str, data: Any) -> None: ...
 
 
 class Session:
@@ -59,15 +53,6 @@ class Session:
         listener: Receives what happens to it.
         started: Its program, if that was started already; it ends with the session.
         http: The connections that the sessions of a server with a URL share.
-
-    Attributes:
-        tools: The tools it listed.
-        protocol: The revision of the protocol that was agreed on.
-        in_flight: How many calls it has under way.
-        failure: Why it is not, or no longer, usable; None while it is.
-        doubtful: Whether it could not be reached of late, so that a new one may be better.
-        served: Whether it was called at all.
-        began_at: Since when it is usable, on anyio's clock.
     """
 
     def __init__(
@@ -79,17 +64,18 @@ class Session:
     ) -> None:
         self.server = server
         self.tools: list[Tool] = []
-        self.protocol = ""
-        self.in_flight = 0
-        self.failure: TaskError | None = None
-        self.doubtful = False
-        self.served = False
-        self.began_at = 0.0
+        self.protocol = ""  # the revision that was agreed on
+        self.in_flight = 0  # calls under way
+        self.failure: TaskError | None = None  # why it is not, or no longer, usable
+        self.doubtful = False  # it could not be reached of late: a new one may be better
+        self.served = False  # whether it was called at all
+        self.began_at = 0.0  # since when it is usable, on anyio's clock
+        # Ends the program behind it at once, if there is one.
+        self.kill: Notify = nothing if started is None else partial(kill, started.process)
         self._listener = listener
         self._started_early = started
         self._http = http
         self._by_name: dict[str, Tool] = {}
-        self._kill: Notify = nothing if started is None else partial(kill, started.process)
         self._deliveries = Deliveries()
         self._monitor = HealthMonitor(server.name, self._on_tools, self._on_silence)
         self._scope = anyio.CancelScope()
@@ -144,10 +130,6 @@ class Session:
         if self._session is None:
             self._scope.cancel()
 
-    def kill(self) -> None:
-        """End the program behind it at once, if there is one."""
-        self._kill()
-
     def give_up(self) -> None:
         """Close it for not having started in time."""
         self.close(sdk_errors.too_slow(self.server.start_timeout_s))
@@ -155,13 +137,13 @@ class Session:
     async def _hold(self, mode: str) -> ServerFault:
         """Open the session, wait for its end, and return why it ended."""
         self._over = anyio.Event()
-        target = parameters_of(self.server) or self.server.target
+        target = self.server.parameters or self.server.target
         started, self._started_early = self._started_early, None
         try:
             async with endpoint_of(
                 target, self._monitor.hear, self._over.set, self._tail, started, self._http
             ) as endpoint:
-                self._kill, self._deliveries = endpoint.kill, endpoint.deliveries
+                self.kill, self._deliveries = endpoint.kill, endpoint.deliveries
                 client = sdk_client.client_of(
                     endpoint.target, self.server, mode, self._on_log, self._on_message
                 )
@@ -215,9 +197,8 @@ class Session:
         return sdk_errors.fault_of_session(error, "failed" if self._session else "did not start")
 
     def _fail(self, fault: ServerFault) -> None:
-        """Note why the session is of no use any more; the first reason stands."""
         first = self.failure is None
-        if first:
+        if first:  # the first reason stands
             self.failure = self._error(fault).error
         self._failed.set()
         self._started.set()

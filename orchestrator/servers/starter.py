@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 from orchestrator.calls.limits import Priority, Slots
 from orchestrator.servers.config import Server
-from orchestrator.servers.parameters import parameters_of
 from orchestrator.transport.parameters import HttpParameters, StdioParameters
-from orchestrator.transport.process import Started, start
+from orchestrator.transport.process import start
 
 if TYPE_CHECKING:
     from orchestrator.servers.session import Listener, Session
@@ -39,6 +38,7 @@ class SessionStarter:
     def __init__(self, own: Callable[[Session], None]) -> None:
         self._own = own
         self._slots = Slots(STARTS_PER_CORE * (os.cpu_count() or 1))
+        # The connections that all sessions of a server share.
         self._http: dict[str, HttpConnections] = {}
 
     async def start(self, server: Server, listener: Listener, priority: Priority) -> Session:
@@ -49,7 +49,7 @@ class SessionStarter:
         session: Session | None = None
         try:
             async with gate:
-                session = self._new(server, listener, await _head_start(server))
+                session = await self._new(server, listener)
                 self._own(session)
                 await session.started_within(gated_s)
             if not await session.started_within(limit_s - gated_s):
@@ -60,32 +60,18 @@ class SessionStarter:
             raise
         return session
 
-    def _new(self, server: Server, listener: Listener, started: Started | None) -> Session:
+    async def _new(self, server: Server, listener: Listener) -> Session:
+        parameters, started, http = server.parameters, None, None
+        if isinstance(parameters, StdioParameters) and not _sdk_is_loaded():
+            with suppress(OSError):  # the session finds out again and reports it
+                started = await start(parameters)  # it boots while the SDK is loaded
+        if isinstance(parameters, HttpParameters):
+            from orchestrator.transport.http_client import HttpConnections
+
+            http = self._http.setdefault(server.name, HttpConnections(parameters))
         from orchestrator.servers.session import Session  # here, since it loads the SDK
 
-        return Session(server, listener, started, self._http_of(server))
-
-    def _http_of(self, server: Server) -> HttpConnections | None:
-        """The connections that all sessions of a server share, if it has a URL."""
-        parameters = parameters_of(server)
-        if not isinstance(parameters, HttpParameters):
-            return None
-        from orchestrator.transport.http_client import HttpConnections
-
-        return self._http.setdefault(server.name, HttpConnections(parameters))
-
-
-async def _head_start(server: Server) -> Started | None:
-    """The program of a server, if it should boot while the SDK is loaded.
-
-    If it cannot be started, the session finds out again and reports it.
-    """
-    parameters = parameters_of(server)
-    if not isinstance(parameters, StdioParameters) or _sdk_is_loaded():
-        return None
-    with suppress(OSError):
-        return await start(parameters)
-    return None
+        return Session(server, listener, started, http)
 
 
 def _sdk_is_loaded() -> bool:

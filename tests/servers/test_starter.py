@@ -6,7 +6,6 @@ import anyio
 import pytest
 
 from orchestrator import Orchestrator, Server
-from orchestrator.servers.parameters import parameters_of
 from orchestrator.servers.session import Session
 from orchestrator.transport.parameters import StdioParameters
 from orchestrator.transport.process import start
@@ -56,7 +55,7 @@ async def test_a_program_that_cannot_be_started_before_says_what_it_always_says(
 
 
 def program(server: Server) -> StdioParameters:
-    parameters = parameters_of(server)
+    parameters = server.parameters
     assert isinstance(parameters, StdioParameters)
     return parameters
 
