@@ -85,8 +85,6 @@ DEFAULTS = tuple(Defaults.model_fields)
 class Server(Settings):
     """A server: a program with MCP over its stdin and stdout, or a URL of streamable HTTP."""
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
     name: str = ""
     target: Any = Field(None, exclude=True)
     shown: str = Field("", exclude=True)
@@ -131,9 +129,8 @@ def load_config(
 ) -> dict[str, Server]:
     """The servers by name, from a servers.toml or a `mcpServers` JSON file.
 
-    Args:
-        path: The file. `cwd` in it is relative to its directory.
-        environment: The variables that `${VAR}` may name; by default the process's.
+    `cwd` is relative to the directory of the file; `${VAR}` names variables of the environment, by
+    default that of the process.
 
     Raises:
         ConfigError: The file cannot be read or is wrong, with every problem in it.
@@ -165,6 +162,7 @@ class _Reader:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.environment = environment
         self.problems: list[Problem] = []
+        self._values: list[str] = []  # of the variables in what was read last
 
     def servers(self, data: Any, directory: Path) -> dict[str, Server]:
         data = data if isinstance(data, dict) else {}
@@ -179,37 +177,29 @@ class _Reader:
         for name, given in table.items():
             if at == "mcpServers" and isinstance(given, dict):
                 given = {field: value for field, value in given.items() if field in FIELDS}
-            secrets: list[str] = []
-            fields = self._fields(name, given, (at, name), secrets)
+            fields = self._checked(Settings, given, (at, name))
+            reported = {problem.path for problem in self.problems}
+            for message, place in _conflicts(name, fields if isinstance(fields, dict) else {}):
+                if pointer(at, name, *place) not in reported:
+                    self._add("wrong_value", message, (at, name, *place))
             if not self.problems:  # otherwise no server is used
                 cwd = str((directory / fields["cwd"]).resolve()) if fields.get("cwd") else None
                 own = {"name": name, "cwd": cwd, "shown": description(given)}
-                made[name] = Server(**defaults | fields | own, secrets=tuple(secrets))
+                made[name] = Server(**defaults | fields | own, secrets=tuple(self._values))
         return made
 
     def _defaults(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields of [defaults]."""
         for name in (name for name in data if name not in _TABLES):
             near = nearest(name, _TABLES[:2])
             hint = "" if near else f"write [servers.{name}]"
             message, at = f"unknown table {quoted(name)}", pointer(name)
             self.problems.append(Problem("unknown_field", message, at, None, near, hint))
-        return self._checked(Defaults, data.get("defaults", {}), ("defaults",), [])
+        return self._checked(Defaults, data.get("defaults", {}), ("defaults",))
 
-    def _fields(self, name: str, given: Any, at: Location, secrets: list[str]) -> dict[str, Any]:
-        """The fields of a server; the values of variables in them go to `secrets`."""
-        expanded = self._checked(Settings, given, at, secrets)
-        reported = {problem.path for problem in self.problems}
-        for message, place in _conflicts(name, expanded if isinstance(expanded, dict) else {}):
-            if pointer(*at, *place) not in reported:
-                self._add("wrong_value", message, (*at, *place))
-        return expanded
-
-    def _checked(
-        self, model: type[BaseModel], given: Any, at: Location, secrets: list[str]
-    ) -> dict[str, Any]:
+    def _checked(self, model: type[BaseModel], given: Any, at: Location) -> dict[str, Any]:
         """The fields with their variables expanded, checked against a model."""
-        expanded: dict[str, Any] = self._expand(given, at, secrets)
+        self._values = []
+        expanded: dict[str, Any] = self._expand(given, at)
         wrong = _problems(model, expanded)
         # Messages quote the file, not what variables hold.
         quoting = {problem.path: problem for problem in _problems(model, given)} if wrong else {}
@@ -218,22 +208,22 @@ class _Reader:
             self.problems.append(replace(shown, path=path, replacement=()))
         return expanded
 
-    def _expand(self, value: Any, at: Location, secrets: list[str]) -> Any:
+    def _expand(self, value: Any, at: Location) -> Any:
         """The value with `${VAR}` and `${VAR:-default}` replaced in every string."""
         match value:
             case str():
-                return _VARIABLE.sub(lambda match: self._variable(match, at, secrets), value)
+                return _VARIABLE.sub(lambda match: self._variable(match, at), value)
             case list():
-                return [self._expand(item, (*at, i), secrets) for i, item in enumerate(value)]
+                return [self._expand(item, (*at, index)) for index, item in enumerate(value)]
             case dict():
-                return {key: self._expand(item, (*at, key), secrets) for key, item in value.items()}
+                return {key: self._expand(item, (*at, key)) for key, item in value.items()}
         return value
 
-    def _variable(self, match: re.Match[str], at: Location, secrets: list[str]) -> str:
+    def _variable(self, match: re.Match[str], at: Location) -> str:
         name, default = match[1], match[2]
         value = self.environment.get(name or "")
         if value:
-            secrets.append(value)
+            self._values.append(value)
         elif name is None:
             self._add("malformed_variable", 'expected ${VAR} or ${VAR:-default} at "${"', at)
         elif value is None and default is None:

@@ -41,18 +41,12 @@ class HealthMonitor:
         server: The name of its server.
         on_tools: Called with the tools when they were listed again.
         on_silence: Called when the server no longer answers.
-
-    Attributes:
-        heard: How often anything has come from the server.
     """
 
     def __init__(
-        self,
-        server: str,
-        on_tools: Callable[[list[Tool]], None],
-        on_silence: Callable[[], None],
+        self, server: str, on_tools: Callable[[list[Tool]], None], on_silence: Callable[[], None]
     ) -> None:
-        self.heard = 0
+        self.heard = 0  # how often anything has come from the server
         self._server = server
         self._on_tools = on_tools
         self._on_silence = on_silence
@@ -66,13 +60,10 @@ class HealthMonitor:
     async def watch(
         self, session: ClientSession, subscribe: Subscribe | None, until: anyio.Event
     ) -> None:
-        """Watch the session until the event is set.
+        """Watch the session, which is open, until the event is set.
 
-        Args:
-            session: The session, once it is open.
-            subscribe: Opens a stream of notices that the tools have changed; None if the server
-                sends them unasked, as before 2026-07-28, or never.
-            until: The end of the session.
+        `subscribe` opens a stream of notices that the tools have changed; None if the server sends
+        them unasked, as before 2026-07-28, or never.
         """
         async with anyio.create_task_group() as group:
             group.start_soon(self._relist, session)

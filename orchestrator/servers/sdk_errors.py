@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,23 +40,14 @@ _EVENT_TOO_LARGE = re.compile(r"exceeded the (\d+) byte limit")
 
 @dataclass(frozen=True, slots=True)
 class ServerFault:
-    """What went wrong with a server.
-
-    Attributes:
-        kind: One of `ERROR_KINDS`.
-        what: What happened, as it continues `server "x" ...`.
-        details: Facts for programs.
-        retryable: Whether trying again may help; None for what the kind says.
-        ends: Whether the session is over, and the call was refused because of that.
-        doubtful: Whether it may be over: it should be opened anew before the next run.
-    """
+    """What went wrong with a server."""
 
     kind: ErrorKind
-    what: str
+    what: str  # it continues `server "x" ...`
     details: dict[str, Any] = field(default_factory=dict)
-    retryable: bool | None = None
-    ends: bool = False
-    doubtful: bool = False
+    retryable: bool | None = None  # None: what the kind says
+    ends: bool = False  # the session is over, and the call was refused because of that
+    doubtful: bool = False  # it may be over, and should be opened anew before the next run
 
 
 WAS_CLOSED = ServerFault("server_unavailable", "was closed")
@@ -139,10 +129,8 @@ def _fault_of_size(error: MCPError, tool: str) -> ServerFault | None:
                 return None
             limit = int(found[1])
             size = limit + 1
-    what = (
-        f"sent a result of {quoted(tool)} with at least {size:,} bytes; "
-        f"its max_result_bytes is {limit:,}"
-    )
+    sent = f"sent a result of {quoted(tool)} with at least {size:,} bytes"
+    what = f"{sent}; its max_result_bytes is {limit:,}"
     details = {"tool": tool, "bytes": size, "max_result_bytes": limit}
     return ServerFault("protocol_error", what, details, retryable=False)
 
@@ -171,44 +159,35 @@ def _http_fault(error: MCPError, facts: dict[str, Any]) -> ServerFault | None:
 
 def fault_of_session(failure: BaseException, verb: str) -> ServerFault:
     """Why a session could not be opened or broke; the verb is "did not start" or "failed"."""
-    error = _leaf(failure)
-    if not isinstance(error, MCPError):  # of the transport, or of pydantic
-        return ServerFault("server_unavailable", f"{verb}: {_describe(error)}")
-    fault = ENDED if is_closed(error) else fault_of(error, "tools/list")
-    what = f"{verb}: it {fault.what}"
-    return ServerFault("server_unavailable", what, fault.details, fault.retryable)
+    details: dict[str, Any] = {}
+    retryable = None
+    leaves = _leaves(failure)
+    # The first that is not the SDK's own says most.
+    match next((leaf for leaf in leaves if not isinstance(leaf, MCPError)), leaves[0]):
+        case MCPError() as error:
+            fault = ENDED if is_closed(error) else fault_of(error, "tools/list")
+            what, details, retryable = f"it {fault.what}", fault.details, fault.retryable
+        case FileNotFoundError(filename=name):
+            what = f"no such program or directory {quoted(str(name), MAX_PATH)}"
+        case PermissionError(filename=name):
+            what = f"{quoted(str(name), MAX_PATH)} is not executable"
+        case ValidationError() as invalid:
+            what = f"its answer is invalid: {_invalid(invalid)}"
+        case other:
+            what = f"{type(other).__name__}: {other}".rstrip(": ")
+    return ServerFault("server_unavailable", f"{verb}: {what}", details, retryable)
+
+
+def _leaves(failure: BaseException) -> list[BaseException]:
+    if isinstance(failure, BaseExceptionGroup):
+        return [leaf for inner in failure.exceptions for leaf in _leaves(inner)]
+    return [failure]
 
 
 def fault_of_result(error: ValidationError, tool: str) -> ServerFault:
     """A result that does not match the protocol."""
     what = f"sent an invalid result of {quoted(tool)}: {_invalid(error)}"
     return ServerFault("protocol_error", what)
-
-
-def _leaf(failure: BaseException) -> BaseException:
-    """The most telling exception in a group of groups: the first that is not the SDK's own."""
-    leaves = list(_leaves(failure))
-    telling = [leaf for leaf in leaves if not isinstance(leaf, MCPError)]
-    return (telling or leaves)[0]
-
-
-def _leaves(failure: BaseException) -> Iterator[BaseException]:
-    if isinstance(failure, BaseExceptionGroup):
-        for inner in failure.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield failure
-
-
-def _describe(error: BaseException) -> str:
-    match error:
-        case FileNotFoundError():
-            return f"no such program or directory {quoted(str(error.filename), MAX_PATH)}"
-        case PermissionError():
-            return f"{quoted(str(error.filename), MAX_PATH)} is not executable"
-        case ValidationError():
-            return f"its answer is invalid: {_invalid(error)}"
-    return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 def _invalid(error: ValidationError) -> str:
