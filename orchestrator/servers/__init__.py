@@ -4,8 +4,8 @@ Rule: besides `transport`, the only room that knows the SDK; each session lives 
 own.
 
 - `config` reads servers.toml.
-- `pool` holds all sessions, `supervisor` those of one server, `starter` starts them, `session` is
-  one and `health` watches it.
+- `pool` holds all sessions, `supervisor` starts and replaces those of one server, `session` is one
+  and `health` watches it.
 - `catalog` is the live list of tools, `lockfile` the accepted one; `problems` reports names that
   neither has.
 - `sdk_client`, `sdk_errors` and `sdk_results` translate to and from the SDK.
@@ -19,5 +19,5 @@ __all__ = [
     "lockfile",
     "pool",
     "problems",
-    "starter",
+    "supervisor",
 ]

@@ -14,16 +14,11 @@ from orchestrator.servers.lockfile import Lockfile
 
 
 class Catalog:
-    """The tools by `server:tool`, without those that the configuration does not allow.
-
-    Args:
-        servers: The servers by name.
-        lock: The accepted definitions; None accepts every tool.
-    """
+    """The tools by `server:tool`, without those that the configuration does not allow."""
 
     def __init__(self, servers: Mapping[str, Server], lock: Lockfile | None = None) -> None:
         self._servers = servers
-        self._lock = lock
+        self._lock = lock  # None accepts every tool
         self._strange: dict[str, dict[str, Tool]] = {}
         self._listed: dict[str, dict[str, Tool]] = {}
         self._allowed: dict[str, dict[str, Tool]] = {}
@@ -34,10 +29,7 @@ class Catalog:
     ) -> ServerToolsChanged | None:
         """Replace the list of a server's tools; returns how it differs from an earlier list.
 
-        Args:
-            server: The server.
-            tools: Its tools.
-            others: The tools that its other sessions listed, to be compared with the lock as well.
+        `others` are the tools that its other sessions listed: all have to be as locked.
         """
         is_first, before = server not in self._listed, self._allowed.get(server, {})
         listed = {tool.name: tool for tool in tools}

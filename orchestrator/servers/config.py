@@ -179,9 +179,9 @@ class _Reader:
                 given = {field: value for field, value in given.items() if field in FIELDS}
             fields = self._checked(Settings, given, (at, name))
             reported = {problem.path for problem in self.problems}
-            for message, place in _conflicts(name, fields if isinstance(fields, dict) else {}):
-                if pointer(at, name, *place) not in reported:
-                    self._add("wrong_value", message, (at, name, *place))
+            for message, path in _conflicts(name, fields if isinstance(fields, dict) else {}):
+                if pointer(at, name, *path) not in reported:
+                    self._add("wrong_value", message, (at, name, *path))
             if not self.problems:  # otherwise no server is used
                 cwd = str((directory / fields["cwd"]).resolve()) if fields.get("cwd") else None
                 own = {"name": name, "cwd": cwd, "shown": description(given)}
@@ -245,7 +245,7 @@ def _problems(model: type[BaseModel], given: Any) -> list[Problem]:
 
 
 def _conflicts(name: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, Location]]:
-    """What types do not tell: the form of names, and whether the fields fit together."""
+    """What types do not express: the form of names, and which fields fit together."""
     if not _SERVER_NAME.fullmatch(name):
         yield f'expected a server name without ":" and blanks, got {quoted(name)}', ()
     url, command, headers = fields.get("url"), fields.get("command"), fields.get("headers")

@@ -93,12 +93,9 @@ class Lockfile:
 
     @classmethod
     def made_of(cls, tools: Iterable[Tool], servers: Iterable[str] = ()) -> Self:
-        """The lock file of these tools, and of servers that may have none.
-
-        Of two tools with the same name the last counts.
-        """
+        """The lock file of these tools, and of servers that may have none."""
         definitions: dict[str, dict[str, Definition]] = {server: {} for server in servers}
-        for tool in tools:
+        for tool in tools:  # of two with the same name the last counts
             definitions.setdefault(tool.server, {})[tool.name] = definition_of(tool)
         return cls(definitions)
 
@@ -126,11 +123,7 @@ class Lockfile:
 
     @classmethod
     def beside(cls, servers: str | Path) -> Self | None:
-        """The lock file beside a servers' file; None if there is none.
-
-        Raises:
-            WorkflowError: As `load`.
-        """
+        """The lock file beside a servers' file, as `load` reads it; None if there is none."""
         path = lock_path(servers)
         return cls.load(path, str(servers)) if path.exists() else None
 
@@ -167,10 +160,7 @@ class Lockfile:
         return known is not None and known == hash_of(tool.name, definition_of(tool))
 
     def difference(self, tool: Tool, redact: Redact = lambda value: value) -> ToolDifference | None:
-        """The difference between a tool and its definition here, or None.
-
-        It shows only values that `redact` returns, without secrets.
-        """
+        """The difference between a tool and its definition here, without secrets, or None."""
         before = self.definitions.get(tool.server, {}).get(tool.name)
         after = redact(definition_of(tool))
         if before is None:

@@ -6,6 +6,7 @@ Each session is owned by a task of its own, so that a server that fails takes no
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -22,7 +23,6 @@ from orchestrator.errors import CallError, TaskError
 from orchestrator.servers.catalog import Catalog
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
-from orchestrator.servers.starter import SessionStarter
 from orchestrator.servers.supervisor import Supervisor, Work
 from orchestrator.transport.delivery import NotExecutedError
 
@@ -31,14 +31,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("orchestrator")
 
+# A program that starts waits much of the time, so that one a core leaves the cores idle (five took
+# 1.7 times as long as all at once); too many are all so slow that they run into their limits.
+STARTS_PER_CORE = 4
+
 
 class ServerPool:
-    """Sessions to servers, opened when first asked for and reused until the pool is closed.
-
-    Args:
-        servers: The servers by name.
-        lock: The accepted tools; a call of one that differs is refused. None accepts all.
-    """
+    """Sessions to servers, opened when first asked for and reused until the pool is closed."""
 
     def __init__(self, servers: Mapping[str, Server], lock: Lockfile | None = None) -> None:
         self.servers = {
@@ -46,7 +45,7 @@ class ServerPool:
             for name, server in servers.items()
         }
         self.policies = {name: _policy_of(server) for name, server in self.servers.items()}
-        self.lock = lock
+        self.lock = lock  # a call of a tool that differs is refused; None accepts all
         self.catalog = Catalog(self.servers, lock)
         self._opened: AbstractAsyncContextManager[None] | None = None
         self._group: TaskGroup | None = None
@@ -54,7 +53,7 @@ class ServerPool:
         self._live: set[Session] = set()
         self._working: set[anyio.CancelScope] = set()
         self._subscribers: list[tuple[OnEvent, frozenset[str]]] = []
-        self._starter = SessionStarter(self._own)
+        self._starting = Slots(STARTS_PER_CORE * (os.cpu_count() or 1))
         self._supervisors = self._new_supervisors()
 
     def __repr__(self) -> str:
@@ -62,11 +61,8 @@ class ServerPool:
         return f"ServerPool({len(ready)} of {len(self.servers)} servers ready)"
 
     def _new_supervisors(self) -> dict[str, Supervisor]:
-        start = self._starter.start
-        return {
-            name: Supervisor(server, self.catalog, start, self.start_soon, self._announce)
-            for name, server in self.servers.items()
-        }
+        given = self.catalog, self._starting, self._own, self.start_soon, self._announce
+        return {name: Supervisor(server, *given) for name, server in self.servers.items()}
 
     async def __aenter__(self) -> Self:
         if self._opened is not None:
@@ -126,10 +122,8 @@ class ServerPool:
     ) -> None:
         """Open these servers, all at once; a server that fails is not an error.
 
-        Args:
-            names: The servers.
-            announce: Receives which start, which are ready and which failed, as subscribers do.
-            priority: The smaller goes first where programs wait to be started.
+        `announce` receives the events of these starts, as subscribers do; a smaller priority goes
+        first where programs wait to be started.
         """
         async with anyio.create_task_group() as group:
             for name in names:
@@ -137,10 +131,7 @@ class ServerPool:
 
     @contextmanager
     def subscribe(self, tell: OnEvent, servers: Iterable[str]) -> Iterator[None]:
-        """Pass on the events of these servers while the block runs, with `at_ms` 0.
-
-        A receiver that raises receives nothing more.
-        """
+        """Pass on the events of these servers while the block runs, with `at_ms` 0."""
         subscriber = (tell, frozenset(servers))
         self._subscribers.append(subscriber)
         try:

@@ -20,7 +20,7 @@ from orchestrator.servers.lockfile import Lockfile
 if TYPE_CHECKING:
     from orchestrator.servers.pool import ServerPool
 
-MAX_LISTED = 10
+MAX_LISTED = 10  # tools in a hint
 
 
 def unknown_server(

@@ -21,7 +21,6 @@ from orchestrator.errors import CallError
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import Server
 from orchestrator.servers.elicitation import elicitation_callback
-from orchestrator.servers.sdk_errors import METHOD_NOT_FOUND
 
 # Servers of 2026-07-28 log what they are asked for; earlier ones decide by themselves.
 LOG_LEVEL: types.LoggingLevel = "info"
@@ -43,12 +42,6 @@ def client_of(
         elicitation_callback=elicitation_callback(server),
         cache=None,  # a cached list of tools would hide that they have changed
     )
-
-
-def modes_of(server: Server) -> list[str]:
-    """The modes to try, in this order, each with a fresh process."""
-    fallback = server.protocol == "auto" and server.command is not None
-    return ["auto", "legacy"] if fallback else [server.protocol]
 
 
 def changes_of(client: Client) -> Callable[[], AbstractAsyncContextManager[Subscription]] | None:
@@ -82,7 +75,7 @@ async def list_tools(session: ClientSession, server: str) -> list[Tool]:
         try:
             page = await session.list_tools(params=types.PaginatedRequestParams(cursor=cursor))
         except MCPError as error:
-            if error.code == METHOD_NOT_FOUND:  # a server of prompts or resources only
+            if error.code == types.METHOD_NOT_FOUND:  # a server of prompts or resources only
                 break
             raise
         tools += (_tool(server, tool) for tool in page.tools)

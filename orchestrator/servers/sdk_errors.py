@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from mcp import MCPError
+from mcp import MCPError, types
 from pydantic import ValidationError
 
 from orchestrator.documents.text import quoted
@@ -15,12 +15,6 @@ from orchestrator.servers.config import Server
 from orchestrator.transport import framing
 from orchestrator.transport.framing import HTTP_ERROR, HTTP_FACTS
 from orchestrator.transport.stderr import StderrTail
-
-INVALID_REQUEST = -32600
-CONNECTION_CLOSED = -32000
-REQUEST_TIMEOUT = -32001
-METHOD_NOT_FOUND = -32601
-INVALID_PARAMS = -32602
 
 # These statuses judge the request and say nothing of the server's own state.
 _REFUSALS = (400, 406, 413, 414, 415, 422)
@@ -54,7 +48,6 @@ WAS_CLOSED = ServerFault("server_unavailable", "was closed")
 NOT_OPEN = ServerFault("server_unavailable", "is not open")
 ENDED = ServerFault("server_unavailable", "closed the connection")
 SILENT = ServerFault("server_unavailable", "stopped answering")
-LOST = {"lost": True}
 
 
 def too_slow(limit_s: float) -> ServerFault:
@@ -90,7 +83,8 @@ def raised(error: TaskError, kind: type[CallError] = CallError, **facts: Any) ->
 
 def is_closed(error: MCPError) -> bool:
     """Whether the SDK says that the connection is closed. (A server can say the same.)"""
-    return (error.code, error.message, error.data) == (CONNECTION_CLOSED, "Connection closed", None)
+    closed = (types.CONNECTION_CLOSED, "Connection closed", None)
+    return (error.code, error.message, error.data) == closed
 
 
 def fault_of(error: MCPError, tool: str) -> ServerFault:
@@ -102,18 +96,18 @@ def fault_of(error: MCPError, tool: str) -> ServerFault:
         data = {name: value for name, value in data.items() if name != HTTP_FACTS} or None
         if (fault := _http_fault(error, http)) is not None:
             return fault
-    if error.code == INVALID_REQUEST and _SESSION_GONE.search(error.message):
+    if error.code == types.INVALID_REQUEST and _SESSION_GONE.search(error.message):
         return ServerFault("server_unavailable", f"ended the session: {error.message}", ends=True)
     # The SDK's own error for a stream of events that ended before the answer.
-    if error.code == CONNECTION_CLOSED and error.message.startswith("SSE stream"):
+    if error.code == types.CONNECTION_CLOSED and error.message.startswith("SSE stream"):
         what = f"broke off its answer: {error.message}"
-        return ServerFault("server_unavailable", what, LOST, doubtful=True)
+        return ServerFault("server_unavailable", what, {"lost": True}, doubtful=True)
     details = {"code": error.code} | ({} if data is None else {"data": data})
-    if error.code == INVALID_PARAMS:
+    if error.code == types.INVALID_PARAMS:
         what = f"rejected the arguments of {quoted(tool)}: {error.message}"
         return ServerFault("invalid_arguments", what, {"tool": tool, **details})
-    kind: ErrorKind = "timeout" if error.code == REQUEST_TIMEOUT else "protocol_error"
-    may_retry = False if error.code == METHOD_NOT_FOUND else None
+    kind: ErrorKind = "timeout" if error.code == types.REQUEST_TIMEOUT else "protocol_error"
+    may_retry = False if error.code == types.METHOD_NOT_FOUND else None
     what = f"answered with error {error.code}: {error.message}"
     return ServerFault(kind, what, details, may_retry)
 
@@ -125,7 +119,7 @@ def _fault_of_size(error: MCPError, tool: str) -> ServerFault | None:
             pass
         case _:
             found = _EVENT_TOO_LARGE.search(error.message)
-            if error.code != CONNECTION_CLOSED or found is None:
+            if error.code != types.CONNECTION_CLOSED or found is None:
                 return None
             limit = int(found[1])
             size = limit + 1

@@ -29,8 +29,7 @@ def output_of(result: CallToolResult, target: str) -> Any:
     """The output of a call.
 
     Raises:
-        CallError: A `tool_error`: the tool reports a failure; an `output_invalid`: the output is
-            nested too deep.
+        CallError: `tool_error` as the tool reports it; `output_invalid` if it is nested too deep.
     """
     output: Any = ""
     try:

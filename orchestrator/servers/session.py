@@ -46,21 +46,14 @@ class Listener(Protocol):
 
 
 class Session:
-    """A session with a server: one task runs `own`, which opens and closes it; any task may `call`.
-
-    Args:
-        server: Its server.
-        listener: Receives what happens to it.
-        started: Its program, if that was started already; it ends with the session.
-        http: The connections that the sessions of a server with a URL share.
-    """
+    """A session with a server: one task runs `own`, and with it opens and closes it; all `call`."""
 
     def __init__(
         self,
         server: Server,
         listener: Listener,
-        started: Started | None = None,
-        http: HttpConnections | None = None,
+        started: Started | None = None,  # its program, which ends with the session
+        http: HttpConnections | None = None,  # shared by the sessions of a server with a URL
     ) -> None:
         self.server = server
         self.tools: list[Tool] = []
@@ -87,8 +80,8 @@ class Session:
         self._tail = StderrTail()
 
     def __repr__(self) -> str:
-        state = "usable" if self.usable else "not usable"
-        return f"Session({self.server.name!r}, {state}, {self.in_flight} in flight)"
+        name, state = self.server.name, "usable" if self.usable else "not usable"
+        return f"Session({name!r}, {state}, {self.in_flight} in flight)"
 
     @property
     def usable(self) -> bool:
@@ -96,15 +89,15 @@ class Session:
         return self._session is not None and self.failure is None and not self._over.is_set()
 
     async def own(self) -> None:
-        """Open the session, and keep it until it ends or is closed. Raises only cancellation.
-
-        A program that fails at its first contact under `protocol = "auto"` is started afresh in
-        legacy mode: servers of the Python SDK before 1.9 need that.
-        """
-        fault = WAS_CLOSED
+        """Open the session, and keep it until it ends or is closed. Raises only cancellation."""
+        fault, modes = WAS_CLOSED, [self.server.protocol]
+        if modes == ["auto"] and self.server.command is not None:
+            # A program that fails at its first contact is started afresh in legacy mode: servers of
+            # the Python SDK before 1.9 need that.
+            modes.append("legacy")
         try:
             with self._scope:
-                for mode in sdk_client.modes_of(self.server):
+                for mode in modes:
                     fault = await self._hold(mode)
                     if self._session is not None or self._closing:
                         break
@@ -189,16 +182,15 @@ class Session:
         self._by_name = {tool.name: tool for tool in tools}
 
     def _on_silence(self) -> None:
-        self._fail(sdk_errors.SILENT)
+        self.close(sdk_errors.SILENT)
         self.kill()
-        self._over.set()
 
     def _broken(self, error: Exception) -> ServerFault:
         return sdk_errors.fault_of_session(error, "failed" if self._session else "did not start")
 
     def _fail(self, fault: ServerFault) -> None:
         first = self.failure is None
-        if first:  # the first reason stands
+        if first:  # only the first reason counts
             self.failure = self._error(fault).error
         self._failed.set()
         self._started.set()

@@ -6,12 +6,14 @@ nothing. The circuit breaker decides how soon a start may follow a failure.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Coroutine, Set
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from orchestrator.calls.limits import FIRST, Priority
+from orchestrator.calls.limits import FIRST, Priority, Slots
 from orchestrator.documents.text import quoted
 from orchestrator.engine.events import (
     Event,
@@ -25,41 +27,41 @@ from orchestrator.errors import CallError, TaskError
 from orchestrator.servers.catalog import Catalog
 from orchestrator.servers.circuit_breaker import CircuitBreaker
 from orchestrator.servers.config import Server
+from orchestrator.transport.parameters import HttpParameters, StdioParameters
+from orchestrator.transport.process import start
 
 if TYPE_CHECKING:
-    from orchestrator.servers.session import Listener, Session
+    from orchestrator.servers.session import Session
+    from orchestrator.transport.http_client import HttpConnections
 
-Start = Callable[[Server, "Listener", Priority], Coroutine[Any, Any, "Session"]]
+# A program that has not answered by then is waiting for something and no longer costs a core.
+STARTING_S = 3.0
+
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Supervisor:
-    """Keeps the sessions of a server.
-
-    Args:
-        server: The server.
-        catalog: Takes its tools.
-        start: Starts a session and returns it when it is usable or has failed.
-        spawn: Runs something in the background until the pool is closed.
-        announce: Receives the events of the server.
-    """
+    """Keeps the sessions of a server."""
 
     def __init__(
         self,
         server: Server,
         catalog: Catalog,
-        start: Start,
-        spawn: Callable[[Work], None],
+        starting: Slots,  # how many programs of all servers may be starting
+        own: Callable[[Session], None],  # gives a session its owner task
+        spawn: Callable[[Work], None],  # runs something in the background until the pool is closed
         announce: OnEvent,
     ) -> None:
         self.server = server
         self._catalog = catalog
-        self._start = start
+        self._starting = starting
+        self._own = own
         self._spawn = spawn
         self._announce = announce
+        self._http: HttpConnections | None = None
         self._sessions: list[Session] = []
-        self._wanted: set[Session] = set()
-        self._latest: Session | None = None
+        self._wanted: set[Session] = set()  # a run opened them, or found them open
+        self._latest: Session | None = None  # the last that was started or has ended
         self._breaker = CircuitBreaker()
         self._opening = anyio.Lock()
         self._changed = anyio.Event()
@@ -101,9 +103,8 @@ class Supervisor:
     async def open(self, announce: OnEvent, priority: Priority = FIRST) -> None:
         """Open all sessions before a run, whatever the circuit breaker says.
 
-        Args:
-            announce: Receives the events of this start, besides the others.
-            priority: The smaller goes first where programs wait to be started.
+        `announce` receives the events of this start; a smaller priority goes first where programs
+        wait to be started.
         """
 
         def tell(event: Event) -> None:
@@ -193,12 +194,12 @@ class Supervisor:
         tell(ServerStarting(0.0, name))
         fresh: list[Session] = []
 
-        async def start() -> None:
-            fresh.append(await self._start(self.server, self, priority))
+        async def start_one() -> None:
+            fresh.append(await self._started(priority))
 
         async with anyio.create_task_group() as group:
             for _ in range(self._missing() + len(old)):
-                group.start_soon(start)
+                group.start_soon(start_one)
         self._take(fresh, old, first=first)
         if usable := self._usable():
             tools, took_s = len(self._catalog.tools(name)), anyio.current_time() - began_at
@@ -207,6 +208,39 @@ class Supervisor:
             assert self._latest is not None
             tell(ServerFailed(0.0, name, self._latest.unavailable().error))
         self._notify()
+
+    async def _started(self, priority: Priority) -> Session:
+        """A session that is usable or has failed, within the start timeout."""
+        limit_s = self.server.start_timeout_s
+        gated_s = min(STARTING_S, limit_s)
+        gate = nullcontext() if self.server.command is None else self._starting.slot(priority)
+        session: Session | None = None
+        try:
+            async with gate:
+                session = await self._new_session()
+                self._own(session)  # without a wait: until then, nothing ends its program
+                await session.started_within(gated_s)
+            if not await session.started_within(limit_s - gated_s):
+                session.give_up()
+        except BaseException:
+            if session is not None:
+                session.close()
+            raise
+        return session
+
+    async def _new_session(self) -> Session:
+        parameters, started = self.server.parameters, None
+        if isinstance(parameters, StdioParameters) and not _sdk_is_loaded():
+            # Importing the SDK takes about as long as a program takes to start: both at once.
+            with suppress(OSError):  # the session finds out again and reports it
+                started = await start(parameters)
+        if isinstance(parameters, HttpParameters) and self._http is None:
+            from orchestrator.transport.http_client import HttpConnections
+
+            self._http = HttpConnections(parameters)  # all sessions share them
+        from orchestrator.servers.session import Session  # here, since it loads the SDK
+
+        return Session(self.server, self, started, self._http)
 
     def _take(self, fresh: list[Session], old: Set[Session], *, first: bool) -> None:
         # Only now are the old ones closed: until then, calls of other runs may need them.
@@ -243,3 +277,7 @@ class Supervisor:
     def on_log(self, level: str, logger: str, data: Any) -> None:
         """A server has sent a log message."""
         self._announce(ServerLog(0.0, self.server.name, level, logger, data))
+
+
+def _sdk_is_loaded() -> bool:
+    return "orchestrator.servers.session" in sys.modules

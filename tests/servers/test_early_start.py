@@ -19,7 +19,7 @@ ECHO = ("it:echo", {"value": 1})
 @pytest.fixture
 def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the SDK had not been imported yet."""
-    monkeypatch.setattr("orchestrator.servers.starter._sdk_is_loaded", lambda: False)
+    monkeypatch.setattr("orchestrator.servers.supervisor._sdk_is_loaded", lambda: False)
 
 
 @pytest.mark.usefixtures("unloaded")
@@ -34,7 +34,7 @@ async def test_the_program_that_was_started_before_is_the_servers(
         pids.append(started.process.pid)
         return started
 
-    monkeypatch.setattr("orchestrator.servers.starter.start", noted)
+    monkeypatch.setattr("orchestrator.servers.supervisor.start", noted)
     with anyio.fail_after(TIMEOUT_S):
         async with Orchestrator({"it": faulty(*options, "--stderr", "hi")}) as orchestrator:
             assert (await orchestrator.run(plan(ECHO)))["t0"].output == {"value": 1}
