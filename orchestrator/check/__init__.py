@@ -11,8 +11,4 @@ error.
 
 from __future__ import annotations
 
-__all__ = [
-    "checker",
-    "lint",
-    "wishes",
-]
+__all__ = ["checker", "lint"]

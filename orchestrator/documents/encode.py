@@ -9,11 +9,7 @@ from typing import Any
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """A value as JSON text, which can be encoded as UTF-8.
-
-    NaN and Infinity become strings of their names, as in protobuf's JSON; a Python object, which a
-    custom caller can return, becomes `str()` of it.
-    """
+    """A value as JSON text; NaN and Infinity become strings of their names, as in protobuf."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
     except (ValueError, TypeError):
@@ -21,7 +17,7 @@ def to_json(value: Any, indent: int | None = None) -> str:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
     try:
         text.encode()
-    except UnicodeEncodeError:  # a lone surrogate
+    except UnicodeEncodeError:  # a lone surrogate, which UTF-8 cannot hold
         return json.dumps(value, allow_nan=False, indent=indent)
     return text
 
@@ -36,4 +32,4 @@ def _plain(value: Any) -> Any:
             return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
         case None | bool() | int() | float() | str():
             return value
-    return str(value)
+    return str(value)  # a custom caller can return any Python object

@@ -10,11 +10,7 @@ from orchestrator.errors import Problem, WorkflowError
 
 
 def read_text(path: Path, error: type[WorkflowError] = WorkflowError, hint: str = "") -> str:
-    """The text of a file, without a byte order mark.
-
-    Raises:
-        WorkflowError: (or the class given) It cannot be read, or is not UTF-8.
-    """
+    """The text of a file without a byte order mark; raises `error` if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as failure:
@@ -25,14 +21,11 @@ def read_text(path: Path, error: type[WorkflowError] = WorkflowError, hint: str 
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file. Of two that write at once, the last one wins.
-
-    Raises:
-        OSError: It cannot be written, and is as it was.
-    """
+    """Replace a file, or raise an OSError and leave it as it was."""
     path = path.resolve()
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "not a regular file", str(path))
+    # A name of its own: of two processes that write at once, the last one wins whole.
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         beside.write_text(text, encoding="utf-8", newline="\n")

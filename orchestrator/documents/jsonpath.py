@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from orchestrator.documents.text import counted, cut, listed, quoted, visible
+from orchestrator.documents.text import counted, cut, joined, listed, quoted, visible
 
 Path = tuple[str | int, ...]
 
 # RFC 9535, section 2.5.1.1: member-name-shorthand.
-_NAME = re.compile(
-    r"[A-Za-z_\u0080-\ud7ff\ue000-\U0010ffff][0-9A-Za-z_\u0080-\ud7ff\ue000-\U0010ffff]*"
-)
+_LETTER = r"A-Za-z_\u0080-\ud7ff\ue000-\U0010ffff"
+_NAME = re.compile(rf"[{_LETTER}][0-9{_LETTER}]*")
+_DOT_NAME = re.compile(rf"\.({_NAME.pattern})")
+_LOOKALIKE = re.compile(rf"\.(?:\.(?:\[|{_NAME.pattern})|(?P<digit>[0-9]))")
 # Section 2.3.3.1: no leading zeros, no minus zero; and section 2.1: I-JSON's range.
 _INDEX = re.compile(r"0|-?[1-9][0-9]*")
 MAX_INDEX = 2**53 - 1
-_BLANK = re.compile(r"[ \t\n\r]*")
+_OPENING = re.compile(r"\[[ \t\n\r]*")
+_CLOSING = re.compile(r"[ \t\n\r]*\]")
+_CHARACTER = re.compile(r"\\u(?P<unit>[0-9A-Fa-f]{4})|\\(?P<letter>.?)|.", re.DOTALL)
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "/": "/", "\\": "\\"}
 _IN_BRACES = "; wildcards, slices and filters need ${...}"
-_HEX = re.compile(r"[0-9A-Fa-f]{4}")
 
 
 class PathSyntaxError(ValueError):
@@ -28,36 +31,26 @@ class PathSyntaxError(ValueError):
 
 
 class PlaceMissingError(LookupError):
-    """A path leads to no place in a value.
-
-    Args:
-        path: The path.
-        found: How many segments of it exist.
-        value: The value that those lead to.
-
-    Attributes:
-        found: As above.
-        keys: The property names of that value, sorted; None if it is no object.
-    """
+    """A path leads to no place in a value: only `found` of its segments exist."""
 
     def __init__(self, path: Path, found: int, value: Any) -> None:
         self.found = found
         self.keys = sorted(map(str, value)) if isinstance(value, dict) else None
-        self._path, self._value = path, value
+        self._path, self.value = path, value  # `value`: what the segments found lead to
         super().__init__(self.message("the value"))
 
     def message(self, root: str) -> str:
         """What is missing and what is there instead, for a value that messages call `root`."""
-        step, value = self._path[self.found], self._value
-        lacks = (
-            f"has no index {step}" if isinstance(step, int) else f"has no property {quoted(step)}"
-        )
-        if isinstance(step, str) and value and isinstance(value, dict):
-            there = f"it has: {_names(value)}"
-        elif isinstance(step, int) and isinstance(value, list):
-            there = f"length {len(value):,}"
+        step, value = self._path[self.found], self.value
+        there = f"it is {describe(value)}"
+        if isinstance(step, int):
+            lacks = f"has no index {step}"
+            if isinstance(value, list):
+                there = f"length {len(value):,}"
         else:
-            there = f"it is {describe(value)}"
+            lacks = f"has no property {quoted(step)}"
+            if value and isinstance(value, dict):
+                there = f"it has: {_names(value)}"
         return f"{root}{format_path(self._path[: self.found])} {lacks} ({there})"
 
 
@@ -75,34 +68,27 @@ def parse_path(text: str, start: int = 0) -> tuple[Path, int]:
     segments: list[str | int] = []
     position = start
     while True:
-        character = text[position : position + 1]
-        if character == "[":
-            segment, position = _bracket(text, position)
+        if opening := _OPENING.match(text, position):
+            segment, position = _in_brackets(text, opening)
             segments.append(segment)
-        elif character == "." and (name := _NAME.match(text, position + 1)):
-            segments.append(name[0])
+        elif name := _DOT_NAME.match(text, position):
+            segments.append(name[1])
             position = name.end()
         else:
-            _refuse_lookalikes(text, position)
-            return tuple(segments), position
+            break
+    if lookalike := _LOOKALIKE.match(text, position):
+        if lookalike["digit"]:
+            raise PathSyntaxError('unexpected digit after "."; write an index as [0]')
+        raise PathSyntaxError('unexpected "..": a path names one place')
+    return tuple(segments), position
 
 
-def _refuse_lookalikes(text: str, position: int) -> None:
-    if text.startswith("..", position):
-        after = position + 2
-        if text[after : after + 1] == "[" or _NAME.match(text, after):
-            raise PathSyntaxError('unexpected "..": a path names one place')
-    elif text[position : position + 1] == "." and text[position + 1 : position + 2].isdigit():
-        raise PathSyntaxError('unexpected digit after "."; write an index as [0]')
-
-
-def _bracket(text: str, start: int) -> tuple[str | int, int]:
-    position = _skip_blank(text, start + 1)
-    quote = text[position : position + 1]
+def _in_brackets(text: str, opening: re.Match[str]) -> tuple[str | int, int]:
     segment: str | int
-    if quote in ("'", '"'):
-        segment, position = _quoted(text, position, quote)
-    elif index := _INDEX.match(text, position):
+    if text[opening.end() : opening.end() + 1] in ("'", '"'):
+        segment, position = _quoted(text, opening.end())
+    elif index := _INDEX.match(text, opening.end()):
+        # Python refuses to convert more than 4,300 digits; 20 are enough to be out of range.
         segment, position = int(index[0][:20]), index.end()
         if abs(segment) > MAX_INDEX:
             raise PathSyntaxError(f"index {index[0][:20]} is out of range (limit 2^53 - 1)")
@@ -110,64 +96,41 @@ def _bracket(text: str, start: int) -> tuple[str | int, int]:
         raise PathSyntaxError(
             f'expected an index such as [0], or a name such as ["a b"], after "["{_IN_BRACES}'
         )
-    position = _skip_blank(text, position)
-    if text[position : position + 1] != "]":
-        hint = _IN_BRACES if text[position : position + 1] in (":", ",") else ""
-        raise PathSyntaxError(f'expected "]" after {quoted(text[start:position])}{hint}')
-    return segment, position + 1
+    if closing := _CLOSING.match(text, position):
+        return segment, closing.end()
+    hint = _IN_BRACES if text[position:].lstrip().startswith((":", ",")) else ""
+    raise PathSyntaxError(f'expected "]" after {quoted(text[opening.start() : position])}{hint}')
 
 
-def _skip_blank(text: str, position: int) -> int:
-    blank = _BLANK.match(text, position)
-    return blank.end() if blank else position
-
-
-def _quoted(text: str, start: int, quote: str) -> tuple[str, int]:
+def _quoted(text: str, start: int) -> tuple[str, int]:
+    quote, position = text[start], start + 1
     characters: list[str] = []
-    position = start + 1
-    while position < len(text):
-        character = text[position]
-        if character == quote:
-            return "".join(characters), position + 1
-        if character == "\\":
-            character, position = _escape(text, position + 1, quote)
-        elif character < " " or "\ud800" <= character <= "\udfff":
-            raise PathSyntaxError(f"unescaped character {quoted(character)} in a name")
-        else:
-            position += 1
-        characters.append(character)
+    while character := _CHARACTER.match(text, position):
+        position = character.end()
+        if character[0] == quote:
+            try:
+                return joined("".join(characters)), position
+            except UnicodeDecodeError:
+                raise PathSyntaxError("lone surrogate in a name") from None
+        characters.append(_unescaped(character, quote))
     raise PathSyntaxError(f"unclosed {quote} in {quoted(text[start:], 20)}")
 
 
-def _escape(text: str, position: int, quote: str) -> tuple[str, int]:
-    letter = text[position : position + 1]
+def _unescaped(character: re.Match[str], quote: str) -> str:
+    unit, letter, plain = character["unit"], character["letter"], character[0]
+    if unit:
+        return chr(int(unit, 16))
+    if letter is None:
+        if plain < " " or "\ud800" <= plain <= "\udfff":
+            raise PathSyntaxError(f"unescaped character {quoted(plain)} in a name")
+        return plain
     if letter == "u":
-        return _unicode_escape(text, position + 1)
-    if letter == quote:
-        return quote, position + 1
-    if letter not in _ESCAPES or not letter:
-        raise PathSyntaxError(f"unknown escape \\{visible(letter)} in a name")
-    return _ESCAPES[letter], position + 1
-
-
-def _unicode_escape(text: str, position: int) -> tuple[str, int]:
-    high = _code_unit(text, position)
-    position += 4
-    if not 0xD800 <= high <= 0xDFFF:
-        return chr(high), position
-    if high > 0xDBFF or text[position : position + 2] != "\\u":
-        raise PathSyntaxError("lone surrogate in a name")
-    low = _code_unit(text, position + 2)
-    if not 0xDC00 <= low <= 0xDFFF:
-        raise PathSyntaxError("lone surrogate in a name")
-    return chr(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00)), position + 6
-
-
-def _code_unit(text: str, position: int) -> int:
-    digits = _HEX.match(text, position)
-    if not digits:
         raise PathSyntaxError("expected four hexadecimal digits after \\u")
-    return int(digits[0], 16)
+    if letter == quote:
+        return quote
+    if letter not in _ESCAPES:
+        raise PathSyntaxError(f"unknown escape \\{visible(letter)} in a name")
+    return _ESCAPES[letter]
 
 
 def follow(value: Any, path: Path) -> Any:
@@ -194,18 +157,9 @@ def format_path(path: Sequence[str | int]) -> str:
 
 
 def _format_segment(segment: str | int) -> str:
-    if isinstance(segment, int):
-        return f"[{segment}]"
-    if _NAME.fullmatch(segment):
+    if isinstance(segment, str) and _NAME.fullmatch(segment):
         return f".{segment}"
-    escaped = "".join(_format_character(character) for character in segment)
-    return f'["{escaped}"]'
-
-
-def _format_character(character: str) -> str:
-    if character in '"\\':
-        return "\\" + character
-    return f"\\u{ord(character):04x}" if character < " " else character
+    return f"[{json.dumps(segment, ensure_ascii=False)}]"
 
 
 def describe(value: Any) -> str:

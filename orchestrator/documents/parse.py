@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections import Counter
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.documents.files import read_text
-from orchestrator.documents.positions import Lines, second_name, tokens
+from orchestrator.documents.positions import Lines, tokens
 from orchestrator.documents.suggest import nearest
-from orchestrator.documents.text import quoted
+from orchestrator.documents.text import joined, quoted
 from orchestrator.errors import Problem, WorkflowError
 
 if TYPE_CHECKING:
@@ -22,22 +22,18 @@ if TYPE_CHECKING:
 MAX_VALUES = 5_000_000
 MAX_DIGITS = 4300  # of an integer; what Python takes
 _SUFFIXES = (".json", ".yaml", ".yml")
-_ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+# The two escapes of a pair are skipped as one, and so is an escaped backslash before a "u".
+_ESCAPES = re.compile(
+    r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<lone>\\u[dD][89a-fA-F]..)|\\.", re.DOTALL
+)
 
 
 class DocumentError(ValueError):
-    """A malformed JSON or YAML document.
-
-    Attributes:
-        reason: Why it is malformed; the message has the place too.
-        line: The line, from 1, and `column` the character in it; None if unknown.
-    """
+    """A malformed JSON or YAML document; line and column count from 1, None if unknown."""
 
     def __init__(self, reason: str, line: int | None = None, column: int | None = None) -> None:
-        self.reason = reason
-        self.line = line
-        self.column = column
+        self.reason, self.line, self.column = reason, line, column
         super().__init__(reason if line is None else f"{reason} (line {line}, column {column})")
 
 
@@ -45,18 +41,8 @@ class NotJsonError(DocumentError):
     """A syntax error of JSON."""
 
 
-class DuplicateNameError(DocumentError):
-    def __init__(self, name: str) -> None:
-        self.name = name
-        super().__init__(f"duplicate property {quoted(name)}")
-
-
 def read_document(path: Path, error: type[WorkflowError] = WorkflowError) -> Any:
-    """The data in a JSON or YAML file; a file is YAML if its name ends in `.yaml` or `.yml`.
-
-    Raises:
-        WorkflowError: (or the class given) The file is missing, unreadable or malformed.
-    """
+    """The data in a JSON or YAML file; raises `error` if it is missing or malformed."""
     try:
         text = read_text(path, error, _nearby(path))
         return parse_yaml(text) if is_yaml(path) else parse_json(text)
@@ -78,7 +64,6 @@ def is_yaml(path: Path) -> bool:
 
 
 def _nearby(path: Path) -> str:
-    """What is there instead of a file that does not exist."""
     here = path.parent
     try:
         if path.exists():
@@ -96,25 +81,49 @@ def parse_json(text: str) -> Any:
     """The data of a JSON document (RFC 8259).
 
     Raises:
-        DocumentError: It is malformed (then a `NotJsonError`), or it has a duplicate property, a
-            lone surrogate, or a number that Python does not take.
+        NotJsonError: It is malformed.
+        DocumentError: A property is duplicate, a surrogate alone, or a number out of range.
     """
     try:
-        data = json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=finite
-        )
+        data = _load(text)
     except json.JSONDecodeError as failure:
         reason = f"invalid JSON: {_why(text, failure)}"
         raise NotJsonError(reason, failure.lineno, failure.colno) from None
     except RecursionError:
         raise DocumentError("nested too deep") from None
-    except DocumentError as failure:
-        raise _placed(failure, text) from None
-    except ValueError:  # an integer of more digits than Python takes
-        too_long = DocumentError(f"integer of more than {MAX_DIGITS:,} digits")
-        raise _placed(too_long, text) from None
-    _refuse_half_pairs(text)
+    except ValueError:
+        raise next(_losses(text)) from None
+    if "\\ud" in text or "\\uD" in text:  # no UTF-8 file can hold a surrogate that is not escaped
+        for escape in _ESCAPES.finditer(text):
+            if escape["lone"]:
+                place = Lines(text).place(escape.start())
+                raise DocumentError(f"lone surrogate {escape[0].lower()}", *place)
     return data
+
+
+def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(members)
+    if len(made) < len(members):
+        raise DocumentError("duplicate property")
+    return made
+
+
+def _no_constant(name: str) -> Any:
+    raise DocumentError(f"{name} is not JSON")
+
+
+def finite(text: str) -> float:
+    """The value of a JSON number; a DocumentError if it is out of the range of a double."""
+    number = float(text)
+    if math.isinf(number):
+        raise DocumentError(f"number {text[:40]} is too large")
+    return number
+
+
+# Made once: json.loads would make a decoder for every text.
+_load = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=finite
+).decode
 
 
 def _why(text: str, failure: json.JSONDecodeError) -> str:
@@ -126,62 +135,32 @@ def _why(text: str, failure: json.JSONDecodeError) -> str:
     return failure.msg
 
 
-def _placed(failure: DocumentError, text: str) -> DocumentError:
-    """The error of a document without syntax errors, with its place."""
-    if isinstance(failure, DuplicateNameError):
-        offset = second_name(text, failure.name)
-    else:
-        offset = next((t.start() for t in tokens(text) if _is_too_much(t[0])), 0)
-    return DocumentError(failure.reason, *Lines(text).place(offset))
-
-
-def _is_too_much(token: str) -> bool:
-    """Whether a token is a number that JSON, a double or Python cannot hold."""
-    if token in ("NaN", "Infinity", "-Infinity"):
-        return True
-    if token.lstrip("-").isdecimal():
-        return len(token) > MAX_DIGITS
-    return token[0] in "-0123456789" and math.isinf(float(token))
-
-
-def _refuse_half_pairs(text: str) -> None:
-    """Refuse lone surrogates. Only an escape can be one, since no UTF-8 file can hold one."""
-    if "\\ud" not in text and "\\uD" not in text:
-        return
-    joined = _ESCAPED.sub(_written_out, text).encode("utf-16", "surrogatepass")
-    if broken := _SURROGATE.search(joined.decode("utf-16", "surrogatepass")):
-        escape = f"\\u{ord(broken[0]):04x}"
-        found = re.search(re.escape(escape), text, re.IGNORECASE)
-        place = Lines(text).place(found.start() if found else 0)
-        raise DocumentError(f"lone surrogate {escape}", *place)
-
-
-def _written_out(escape: re.Match[str]) -> str:
-    return chr(int(escape[1], 16)) if escape[1] else " "
-
-
-def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(members)
-    if len(made) < len(members):
-        twice = Counter(name for name, _ in members).most_common(1)[0][0]
-        raise DuplicateNameError(twice)
-    return made
-
-
-def finite(text: str) -> float:
-    """The value of a JSON number.
-
-    Raises:
-        DocumentError: It is out of the range of a double.
-    """
-    number = float(text)
-    if math.isinf(number):
-        raise DocumentError(f"number {text[:40]} is too large")
-    return number
-
-
-def _no_constant(name: str) -> Any:
-    raise DocumentError(f"{name} is not JSON")
+def _losses(text: str) -> Iterator[DocumentError]:
+    """What would be lost of a document without syntax errors, with its places."""
+    # The hooks of the json module do not get a position. Only an error pays for this second scan.
+    lines = Lines(text)
+    names: list[set[str]] = []  # of each open container
+    last: Any = None
+    start = 0  # of the last scalar
+    for token in tokens(text):
+        match token[0]:
+            case "{" | "[":
+                names.append(set())
+            case "}" | "]":
+                names.pop()
+            case ":":
+                if last in names[-1]:
+                    yield DocumentError(f"duplicate property {quoted(last)}", *lines.place(start))
+                names[-1].add(last)
+            case scalar if scalar != ",":
+                start = token.start()
+                try:
+                    last = _load(scalar)
+                except DocumentError as failure:
+                    yield DocumentError(failure.reason, *lines.place(start))
+                except ValueError:
+                    reason = f"integer of more than {MAX_DIGITS:,} digits"
+                    yield DocumentError(reason, *lines.place(start))
 
 
 def parse_yaml(text: str) -> Any:
@@ -202,7 +181,8 @@ def parse_yaml(text: str) -> Any:
         _check(node, {}, ())
         return loader.construct_document(node)
     except yaml.MarkedYAMLError as failure:
-        raise _no_yaml(failure) from None
+        reason = f"invalid YAML: {failure.problem or failure.context}"
+        raise _marked(reason, failure.problem_mark) from None
     except yaml.YAMLError as failure:
         reason = str(failure).strip().partition("\n")[0]
         raise DocumentError(f"invalid YAML: {reason}") from None
@@ -214,10 +194,8 @@ def parse_yaml(text: str) -> Any:
         raise DocumentError("number or escape is too large") from None
 
 
-def _no_yaml(failure: yaml.MarkedYAMLError) -> DocumentError:
-    reason, mark = failure.problem or failure.context, failure.problem_mark
-    place = () if mark is None else (mark.line + 1, mark.column + 1)
-    return DocumentError(f"invalid YAML: {reason}", *place)
+def _marked(reason: str, mark: yaml.Mark | None) -> DocumentError:
+    return DocumentError(reason, *(() if mark is None else (mark.line + 1, mark.column + 1)))
 
 
 _NUMBER = r"-?(?:0|[1-9][0-9]*)"
@@ -230,8 +208,8 @@ _SCALARS = {
         list("-0123456789"),
     ),
 }
-_TEXT_TAG = "tag:yaml.org,2002:str"
-_TAGS = {*_SCALARS, _TEXT_TAG, "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
+_STRING = "tag:yaml.org,2002:str"
+_TAGS = {*_SCALARS, _STRING, "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 
 
 def _check(node: yaml.Node, sizes: dict[int, int], above: tuple[int, ...]) -> int:
@@ -241,50 +219,46 @@ def _check(node: yaml.Node, sizes: dict[int, int], above: tuple[int, ...]) -> in
         raise DocumentError("an alias refers to a value that contains it")
     if key not in sizes:
         if node.tag not in _TAGS:
-            raise _refused(node, f"{node.tag} is not a JSON type")
+            raise _marked(f"{node.tag} is not a JSON type", node.start_mark)
         if isinstance(node.value, str):
             _check_scalar(node)
         sizes[key] = 1 + sum(_check(child, sizes, (*above, key)) for child in _children(node))
+        # A few hundred bytes of aliases can expand to more values than fit in memory.
         if sizes[key] > MAX_VALUES:
             raise DocumentError(f"aliases expand to more than {MAX_VALUES:,} values")
     return sizes[key]
 
 
-def _refused(node: yaml.Node, reason: str) -> DocumentError:
-    return DocumentError(reason, node.start_mark.line + 1, node.start_mark.column + 1)
-
-
-def _children(node: yaml.Node) -> list[yaml.Node]:
+def _children(node: yaml.Node) -> Iterator[yaml.Node]:
     import yaml
 
-    if isinstance(node, yaml.MappingNode):
-        _check_names(node)
-        return [child for member in node.value for child in member]
-    return node.value if isinstance(node, yaml.SequenceNode) else []
-
-
-# The loader itself would silently keep the last of two properties with one name.
-def _check_names(node: yaml.MappingNode) -> None:
-    seen: set[str] = set()
-    for name, _ in node.value:
-        if name.tag != _TEXT_TAG:
-            got = f", got {name.value}; put it in quotes" if isinstance(name.value, str) else ""
-            raise _refused(name, f"expected string as property name{got}")
-        if name.value in seen:
-            raise _refused(name, f"duplicate property {quoted(name.value)}")
-        seen.add(name.value)
+    if isinstance(node, yaml.SequenceNode):
+        yield from node.value
+    elif isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for name, value in node.value:
+            if name.tag != _STRING:
+                got = f", got {name.value}; put it in quotes" if isinstance(name.value, str) else ""
+                reason = f"expected string as property name{got}"
+                raise _marked(reason, name.start_mark)
+            if name.value in seen:  # the loader itself would silently keep the last one
+                raise _marked(f"duplicate property {quoted(name.value)}", name.start_mark)
+            seen.add(name.value)
+            yield name
+            yield value
 
 
 def _check_scalar(node: yaml.Node) -> None:
     if node.tag in _SCALARS and not _SCALARS[node.tag][0].fullmatch(node.value):
-        raise _refused(node, f"{quoted(node.value)} is not a JSON {node.tag.rpartition(':')[2]}")
+        reason = f"{quoted(node.value)} is not a JSON {node.tag.rpartition(':')[2]}"
+        raise _marked(reason, node.start_mark)
     if node.tag.endswith(":float"):
         finite(node.value)
     if _SURROGATE.search(node.value):
-        joined = node.value.encode("utf-16", "surrogatepass")
-        node.value = joined.decode("utf-16", "replace")
-        if "\ufffd" in node.value:
-            raise _refused(node, "lone surrogate in a string")
+        try:
+            node.value = joined(node.value)
+        except UnicodeDecodeError:
+            raise _marked("lone surrogate in a string", node.start_mark) from None
 
 
 @cache

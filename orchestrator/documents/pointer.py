@@ -26,11 +26,7 @@ def steps(path: str) -> list[str]:
 
 
 def value_at(document: Any, path: str) -> Any:
-    """The value that a JSON Pointer leads to.
-
-    Raises:
-        KeyError, IndexError, TypeError, ValueError: There is none.
-    """
+    """The value at a JSON Pointer; raises a LookupError, TypeError or ValueError if it has none."""
     here = document
     for step in steps(path):
         here = here[int(step)] if isinstance(here, list) else here[step]

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -24,25 +25,19 @@ _UNIT = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....|\\.|.", re.DOTAL
 
 
 class Span(NamedTuple):
-    """A piece of a text: the offset of its first character, and of the one after its last."""
+    """A piece of a text."""
 
     start: int
-    end: int
+    end: int  # the offset after its last character
 
 
 @dataclass
 class Node:
-    """A value in a document.
-
-    Attributes:
-        span: Its place.
-        name: The place of its property name, quotes included; None if it is not in an object.
-        scan: Finds its children.
-    """
+    """A value in a document."""
 
     span: Span
-    name: Span | None
-    scan: Callable[[], dict[str, Node]]
+    name: Span | None  # of its property name, quotes included; None if it is not in an object
+    scan: Callable[[], dict[str, Node]]  # finds its children
 
     @cached_property
     def children(self) -> dict[str, Node]:
@@ -61,11 +56,7 @@ def lookup(root: Node, steps: Sequence[str]) -> tuple[Node, bool]:
 
 
 def json_tree(text: str) -> Node:
-    """The root of a JSON document, which has to be well-formed.
-
-    Raises:
-        ValueError: It is malformed; raised here or when a container is scanned.
-    """
+    """The root of a JSON document; raises a ValueError, here or in a scan, if it is malformed."""
     start = _skip(text, 0)
     return _json_node(text, start, _end(text, start), None)
 
@@ -97,13 +88,13 @@ def _skip(text: str, offset: int) -> int:
 
 def _end(text: str, start: int) -> int:
     try:
-        end: int = _DECODER.raw_decode(text, start)[1]
+        return int(_DECODER.raw_decode(text, start)[1])
     except RecursionError:
         return _end_of_deep(text, start)
-    return end
 
 
 def _end_of_deep(text: str, start: int) -> int:
+    # Counting brackets is slower than the decoder, but has no limit of depth.
     depth = 0
     for token in _TOKEN.finditer(text, start):
         depth += (token[0] in ("{", "[")) - (token[0] in ("}", "]"))
@@ -113,12 +104,7 @@ def _end_of_deep(text: str, start: int) -> int:
 
 
 def yaml_tree(text: str) -> Node | None:
-    """The root of a YAML document; None if it is empty.
-
-    Raises:
-        ValueError: It is malformed.
-        RecursionError: It is nested too deep.
-    """
+    """The root of a YAML document; None if it is empty, a ValueError if it is malformed."""
     import yaml
 
     try:
@@ -148,13 +134,7 @@ def _yaml_children(node: yaml.Node) -> Iterator[tuple[str, Node]]:
 
 
 def within(text: str, string: Span, piece: str) -> Span | None:
-    """The place of a piece of a string in a document, despite escapes; None if it is not there.
-
-    Args:
-        text: The document.
-        string: The place of the string, quotes included.
-        piece: A piece of the string's value.
-    """
+    """The place of a piece of a string's value, despite escapes; None if it is not there."""
     raw = text[string.start : string.end]
     if not raw.startswith('"') or "\\" not in raw:
         offset = raw.find(piece)
@@ -169,12 +149,10 @@ def within(text: str, string: Span, piece: str) -> Span | None:
 
 
 def _meant(unit: re.Match[str]) -> str:
-    """The character that a character or an escape means; NUL for the escapes that only YAML has."""
     try:
-        meant: str = json.loads(f'"{unit[0]}"')
-    except ValueError:
+        return str(json.loads(f'"{unit[0]}"'))
+    except ValueError:  # an escape that only YAML has: one character, whichever
         return "\0"
-    return meant
 
 
 def tokens(text: str) -> Iterator[re.Match[str]]:
@@ -188,51 +166,26 @@ def token_at(text: str, offset: int) -> Span:
     return Span(offset, token.end() if token else offset + 1)
 
 
-def second_name(text: str, name: str) -> int:
-    """The offset of the second property of that name in one object of a JSON document, or 0."""
-    seen: list[bool | None] = []  # for each open container: whether it has the name
-    before: re.Match[str] | None = None
-    for token in tokens(text):
-        match token[0]:
-            case "{":
-                seen.append(False)
-            case "[":
-                seen.append(None)
-            case "}" | "]":
-                seen.pop()
-            case ":" if before is not None and json.loads(before[0]) == name:
-                if seen[-1]:
-                    return before.start()
-                seen[-1] = True
-        before = token
-    return 0
-
-
 class Lines:
+    """The lines of a text. Lines and columns count from 1."""
+
     def __init__(self, text: str) -> None:
-        self._text = text
-        self._starts = [0, *(found.end() for found in re.finditer("\n", text))]
+        self._lines = text.split("\n")
+        self._starts = list(accumulate((len(line) + 1 for line in self._lines), initial=0))
 
     def place(self, offset: int) -> tuple[int, int]:
-        """The line and the column of a character, both from 1."""
+        """The line and the column of a character."""
         line = bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
 
     def offset(self, line: int, column: int) -> int:
-        """The offset of a character; the end of the text if there is none."""
-        if line > len(self._starts):
-            return len(self._text)
-        return self._starts[line - 1] + column - 1
+        """The offset of a character; the end of the text if it has no such line."""
+        return min(self._starts[min(line, len(self._starts)) - 1] + column, self._starts[-1]) - 1
 
     def line(self, number: int) -> str:
-        """A line, from 1, without its newline; empty if there is none of that number."""
-        if number > len(self._starts):
-            return ""
-        start = self._starts[number - 1]
-        end = self._starts[number] - 1 if number < len(self._starts) else len(self._text)
-        return self._text[start:end]
+        """A line without its newline; empty if the text has fewer."""
+        return self._lines[number - 1] if number <= len(self._lines) else ""
 
     def end(self, offset: int) -> int:
         """The offset of the end of a character's line."""
-        line, column = self.place(offset)
-        return offset - column + 1 + len(self.line(line))
+        return self._starts[self.place(offset)[0]] - 1

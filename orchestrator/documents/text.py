@@ -45,20 +45,22 @@ def duration(milliseconds: float) -> str:
 def visible(text: str, keep: str = "") -> str:
     """The text with each invisible character written as a JSON escape, such as `\\u200b`.
 
-    Invisible are characters that Unicode calls not printable (control and format characters such as
-    zero-width ones and direction marks, blanks other than the space, unassigned ones), and those
-    that are shown as nothing. The characters in `keep` stay.
+    Invisible are characters that Unicode calls not printable, and those that are shown as nothing.
+    The characters in `keep` stay.
     """
     if text.isprintable() and not _UNSEEN.search(text):
         return text
-    return "".join(c if c in keep or _is_seen(c) else escaped(c) for c in text)
-
-
-def _is_seen(character: str) -> bool:
-    return character.isprintable() and not _UNSEEN.match(character)
+    return "".join(
+        c if c in keep or (c.isprintable() and not _UNSEEN.match(c)) else escaped(c) for c in text
+    )
 
 
 def escaped(character: str) -> str:
-    """A character as JSON escapes it."""
+    """A character as JSON escapes it by its number, even where a short escape exists."""
     units = character.encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
+
+
+def joined(text: str) -> str:
+    """The text with each surrogate pair as one character; a lone one is a UnicodeDecodeError."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")

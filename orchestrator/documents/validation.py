@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,7 +18,7 @@ from orchestrator.documents.text import cut, quoted, visible
 from orchestrator.errors import Problem
 
 Location = tuple[str | int, ...]
-OwnerOf = Callable[[Location], str | None]
+Fields = Mapping[str, tuple[str, ...]]
 
 _TYPES = {
     "string_type": "string",
@@ -51,15 +53,20 @@ _LIMITS = {
     "less_than_equal": ("le", "at most"),
 }
 _MISSING = ("missing", "missing_argument")
+_LISTS = ("depends_on", "locks", "on")  # of names
+_NAME = re.compile(r"[^\s,;]+")
+_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,14})")
+_NUMBER = re.compile(rf"{_WHOLE.pattern}(?:\.[0-9]{{1,14}})?")
+_nearest = lru_cache(nearest)  # a typo is often repeated in every task
 
 
 def problems_of(
     error: ValidationError,
     data: Any,
-    fields: Mapping[str, Sequence[str]],
-    owner_of: OwnerOf = lambda _: None,
+    fields: Fields,
+    owner_of: Callable[[Location], str | None] = lambda _: None,
 ) -> list[Problem]:
-    """The problems that pydantic found, one for each place in the data.
+    """The problems that pydantic found, those of one place in the data beside each other.
 
     Args:
         error: As pydantic raised it.
@@ -68,18 +75,16 @@ def problems_of(
             the top).
         owner_of: The id of the task that a location lies in, or None.
     """
-    translator = _Translator(data, fields, owner_of)
-    by_place: dict[str, list[Any]] = {}
+    by_place: dict[Location, list[Any]] = {}
     for detail in error.errors(include_url=False, include_context=True):
         if detail["loc"][-1:] == ("[key]",):
             continue  # no file has such a name; in a dict, the workflow compiler reports it
-        missing = detail["type"] in _MISSING
-        where = tuple(_real_location(detail["loc"], data, missing))
-        by_place.setdefault(pointer(*where), []).append((where, detail))
+        where = tuple(_real_location(detail["loc"], data, detail["type"] in _MISSING))
+        by_place.setdefault(where, []).append(detail)
     return [
-        problem
-        for path, found in by_place.items()
-        for problem in translator.translate(path, found[0][0], [detail for _, detail in found])
+        replace(problem, task=owner_of(where))
+        for where, details in by_place.items()
+        for problem in _translated(where, details, data, fields)
     ]
 
 
@@ -95,74 +100,62 @@ def _real_location(location: Location, data: Any, missing: bool) -> Iterator[str
         yield location[-1]
 
 
-class _Translator:
-    def __init__(self, data: Any, fields: Mapping[str, Sequence[str]], owner_of: OwnerOf) -> None:
-        self._owner_of = owner_of
-        self._data = data
-        self._fields = fields
-        self._near: dict[tuple[str, str], tuple[str, ...]] = {}
+def _translated(
+    where: Location, details: list[Any], data: Any, fields: Fields
+) -> Iterator[Problem]:
+    # Each member of a union that did not fit has an error of its own: they become one problem.
+    typed = [detail for detail in details if detail["type"] in _TYPES]
+    if typed:
+        kinds, given = {detail["type"] for detail in typed}, typed[0]["input"]
+        wanted = dict.fromkeys(_TYPES[detail["type"]] for detail in typed)
+        choices = [_choices(detail) for detail in details if detail["type"] == "literal_error"]
+        message = f"expected {' or '.join([*wanted, *choices])}, got {describe(given)}"
+        hint = _hint(kinds, given, of_command=where[-1:] == ("args",))
+        meant, path = _of_type(kinds, given, where), pointer(*where)
+        operations = () if meant is None else (replace_op(path, meant),)
+        yield Problem("wrong_type", message, path, hint=hint, replacement=operations)
+    for detail in details:
+        if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            yield _unknown_field(where, data, fields)
+        elif detail not in typed and not (typed and detail["type"] == "literal_error"):
+            yield _other(detail, where)
 
-    def translate(self, path: str, where: Location, details: list[Any]) -> Iterator[Problem]:
-        """What is wrong at one place; the members of a union that did not fit are one problem."""
-        task = self._owner_of(where)
-        wanted = {_TYPES[d["type"]]: d["type"] for d in details if d["type"] in _TYPES}
-        if wanted:
-            given = next(d["input"] for d in details if d["type"] in _TYPES)
-            kinds = frozenset(wanted.values())
-            choices = [_choices(d) for d in details if d["type"] == "literal_error"]
-            message = f"expected {' or '.join([*wanted, *choices])}, got {describe(given)}"
-            hint = _hint(kinds, given, of_command=where[-1:] == ("args",))
-            meant = _of_type(kinds, given, where)
-            operations = () if meant is None else (replace_op(path, meant),)
-            yield Problem("wrong_type", message, path, task, (), hint, replacement=operations)
-        for detail in details:
-            if detail["type"] not in _TYPES and not (wanted and detail["type"] == "literal_error"):
-                yield self._other(detail, path, where, task)
 
-    def _other(self, detail: Any, path: str, where: Location, task: str | None) -> Problem:
-        kind, given, context = detail["type"], detail["input"], detail.get("ctx") or {}
-        name = str(where[-1]) if where else ""
-        match kind:
-            case "extra_forbidden" | "unexpected_keyword_argument":
-                return self._unknown_field(name, path, where, task)
-            case "missing" | "missing_argument":
-                return Problem("missing_field", f"missing field {quoted(name)}", path, task)
-            case "invalid_key":
-                message = f"expected string as property name, got {describe(given)}"
-                return Problem("not_json", message, path, task)
-            case "literal_error":
-                return _wrong_choice(detail, path, task)
-            case _ if kind in _LIMITS:
-                key, words = _LIMITS[kind]
-                message = f"expected {words} {context[key]:g}, got {_got(given)}"
-            case "string_pattern_mismatch" if name in _PATTERNS:
-                message = f"expected {_PATTERNS[name]}, got {_got(given)}"
-            case _:
-                message = str(context.get("error", f"invalid value {_got(given)}"))
-                if message.startswith("expected"):
-                    message = f"{message}, got {describe(given)}"
-        return Problem("wrong_value", message, path, task)
+def _other(detail: Any, where: Location) -> Problem:
+    kind, given, context = detail["type"], detail["input"], detail.get("ctx") or {}
+    name, path = str(where[-1]) if where else "", pointer(*where)
+    if kind in _MISSING:
+        return Problem("missing_field", f"missing field {quoted(name)}", path)
+    if kind == "invalid_key":
+        message = f"expected string as property name, got {describe(given)}"
+        return Problem("not_json", message, path)
+    if kind == "literal_error":
+        return _wrong_choice(detail, path)
+    if kind in _LIMITS:
+        key, words = _LIMITS[kind]
+        message = f"expected {words} {context[key]:g}, got {_got(given)}"
+    elif kind == "string_pattern_mismatch" and name in _PATTERNS:
+        message = f"expected {_PATTERNS[name]}, got {_got(given)}"
+    else:
+        message = str(context.get("error", f"invalid value {_got(given)}"))
+        if message.startswith("expected"):
+            message = f"{message}, got {describe(given)}"
+    return Problem("wrong_value", message, path)
 
-    def _unknown_field(self, name: str, path: str, where: Location, task: str | None) -> Problem:
-        names = [step for step in where[:-1] if isinstance(step, str)]
-        holder = names[-1] if names else ""
-        known = self._fields.get(holder) or self._fields.get("".join(names[-2:-1]), ())
-        if (name, holder) not in self._near:  # a typo is often repeated in every task
-            self._near[name, holder] = nearest(name, known)
-        near = self._near[name, holder]
-        hint = "" if near else f"known fields: {', '.join(known)}"
-        message = f"unknown field {quoted(name)}"
-        moved = self._moved(name, near, where)
-        return Problem("unknown_field", message, path, task, near, hint, replacement=moved)
 
-    def _moved(
-        self, name: str, near: Sequence[str], where: Location
-    ) -> tuple[Mapping[str, Any], ...]:
-        """Renames a property, if its right name is certain and no other property has it."""
-        field, holder = certain(name, near), value_at(self._data, pointer(*where[:-1]))
-        if field is None or any(certain(other, (field,)) for other in holder if other != name):
-            return ()
-        return (move_op(pointer(*where), pointer(*where[:-1], field)),)
+def _unknown_field(where: Location, data: Any, fields: Fields) -> Problem:
+    *above, name = where
+    names = ["", *(step for step in above if isinstance(step, str))]
+    # An item of "tasks" or "locks" has no name of its own: its fields are those of the array.
+    known = fields.get(names[-1]) or fields.get("".join(names[-2:-1]), ())
+    near = _nearest(str(name), known)
+    field, holder = certain(str(name), near), value_at(data, pointer(*above))
+    # Renamed only if the object has no other property that could be the same field.
+    is_free = field and not any(certain(other, (field,)) for other in holder if other != name)
+    moved = (move_op(pointer(*where), pointer(*above, field)),) if field and is_free else ()
+    hint = "" if near else f"known fields: {', '.join(known)}"
+    message, path = f"unknown field {quoted(str(name))}", pointer(*where)
+    return Problem("unknown_field", message, path, None, near, hint, replacement=moved)
 
 
 def _choices(detail: Any) -> str:
@@ -170,17 +163,17 @@ def _choices(detail: Any) -> str:
     return str(detail["ctx"]["expected"]).replace("'", '"').replace(" or ", ", ")
 
 
-def _wrong_choice(detail: Any, path: str, task: str | None) -> Problem:
+def _wrong_choice(detail: Any, path: str) -> Problem:
     given, allowed = detail["input"], _choices(detail)
     values = [value.strip('"') for value in allowed.split(", ")]
     near = nearest(given, values) if isinstance(given, str) else ()
-    meant = certain(given, near) if isinstance(given, str) else None
+    meant = certain(given, near) if near else None
     operations = () if meant is None else (replace_op(path, meant),)
     message = f"expected one of {allowed}, got {_got(given)}"
-    return Problem("wrong_value", message, path, task, near[:1], replacement=operations)
+    return Problem("wrong_value", message, path, None, near[:1], replacement=operations)
 
 
-def _hint(kinds: frozenset[str], given: Any, *, of_command: bool) -> str:
+def _hint(kinds: set[str], given: Any, *, of_command: bool) -> str:
     if "list_type" in kinds and isinstance(given, str):
         words = given.split() if of_command else [given]  # split as a shell would
         return f"write {cut(visible(to_json(words)), 80)}"
@@ -190,18 +183,11 @@ def _hint(kinds: frozenset[str], given: Any, *, of_command: bool) -> str:
 
 
 def _got(value: Any) -> str:
-    """A value of the right type, short: a string or a number as it is written."""
-    described = describe(value)
-    return described.removeprefix("string ").removeprefix("integer ").removeprefix("number ")
+    # Its type is right, so that a string or a number is shown alone.
+    return re.sub("^(string|integer|number) ", "", describe(value))
 
 
-_LISTS = ("depends_on", "locks", "on")  # of names
-_NAME = re.compile(r"[^\s,;]+")
-_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,14})")
-_NUMBER = re.compile(rf"{_WHOLE.pattern}(?:\.[0-9]{{1,14}})?")
-
-
-def _of_type(kinds: frozenset[str], given: Any, where: tuple[str | int, ...]) -> Any:
+def _of_type(kinds: set[str], given: Any, where: Location) -> Any:
     """The value that was meant by one of a wrong type; None if that is not certain."""
     match given:
         case bool():

@@ -160,7 +160,7 @@ class MadeUp:
     """The origin of a task's output in a dry run.
 
     Attributes:
-        source: `output_schema`, which its tool declares; or `assumed` from the references to it.
+        source: `output_schema`, which its tool declares; or `assumed`, and null.
         note: Why it was assumed; empty if it was not.
     """
 

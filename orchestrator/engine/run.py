@@ -76,7 +76,7 @@ class Run:
         self._made_up = made_up
         self._announce = Announcer(observers)
         self._emitter = Emitter(self._announce, self.plan)
-        self._settled = Settled(inputs or {})
+        self._settled = Settled(inputs or {}, null_is_unknown=made_up is not None)
         self._executor = Executor(
             caller,
             workflow,

@@ -24,12 +24,14 @@ class Settled:
         scope: What references to them read.
     """
 
-    def __init__(self, inputs: Mapping[str, Any]) -> None:
+    def __init__(self, inputs: Mapping[str, Any], *, null_is_unknown: bool = False) -> None:
         self.results: dict[str, TaskResult] = {}
         self._outputs: dict[str, Any] = {}
         self._statuses: dict[str, str] = {}
         self._errors: dict[str, Any] = {}
-        self.scope = Scope(self._outputs, self._statuses, self._errors, inputs)
+        self.scope = Scope(
+            self._outputs, self._statuses, self._errors, inputs, null_is_unknown=null_is_unknown
+        )
 
     def add(self, result: TaskResult) -> None:
         """Add a task that has settled."""

@@ -9,14 +9,20 @@ from itertools import pairwise
 from typing import Any
 
 from orchestrator.expressions.templates import written
-from orchestrator.report.forecast import Forecast, ServerForecast, TaskForecast
+from orchestrator.report.forecast import Forecast, TaskForecast
 
 _MERMAID_CLASSES = """\
     classDef destructive fill:#fbdedb,stroke:#b3261e,color:#16181d
     classDef maybe fill:#fbeee6,stroke:#b3261e,color:#16181d,stroke-dasharray:5 3
     classDef open stroke:#1f5fbf,stroke-width:3px"""
 _MARKS = {"destroys": "destructive", "may": "maybe"}
-_DOT_COLOURS = {"destructive": "#fbdedb", "maybe": "#fbeee6"}
+_DOT_MARKS = {
+    "destructive": 'fillcolor="#fbdedb"',
+    "maybe": 'fillcolor="#fbeee6"',
+    "open": 'color="#1f5fbf"',
+}
+_ENTITIES = str.maketrans({"&": "#amp;", '"': "#quot;", "<": "#lt;", ">": "#gt;"})
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
 
 def mermaid(forecast: Forecast) -> str:
@@ -31,9 +37,10 @@ def mermaid(forecast: Forecast) -> str:
     lines = ["flowchart TD"]
     for index, generation in enumerate(plan.generations):
         lines.append(f'    subgraph g{index}["generation {index}"]')
-        lines += [
-            f"        {_mermaid_node(forecast.tasks[task], number[task])}" for task in generation
-        ]
+        for name in generation:
+            label = f'"{_label(forecast.tasks[name], "<br/>", _ENTITIES)}"'
+            sides = "[[{}]]" if plan.tasks[name].policies.for_each is not None else "[{}]"
+            lines.append(f"        {number[name]}{sides.format(label)}")
         lines.append("    end")
     path = set(pairwise(forecast.critical_path))
     for needed, task in plan.graph.edges:
@@ -49,11 +56,9 @@ def mermaid(forecast: Forecast) -> str:
     return "\n".join(lines)
 
 
-def _mermaid_node(task: TaskForecast, number: str) -> str:
-    label = f"{_entities(task.task.id)}{task.times}<br/>{_entities(task.task.target)}"
-    if task.task.policies.for_each is None:
-        return f'{number}["{label}"]'
-    return f'{number}[["{label}"]]'
+def _label(task: TaskForecast, between: str, escapes: dict[int, str]) -> str:
+    lines = (task.task.id + task.times, task.task.target)
+    return between.join(line.translate(escapes) for line in lines)
 
 
 def _marks(task: TaskForecast) -> Iterator[str]:
@@ -63,26 +68,18 @@ def _marks(task: TaskForecast) -> Iterator[str]:
         yield "open"
 
 
-def _entities(text: str) -> str:
-    """Text for a quoted label of Mermaid."""
-    for character, entity in (("&", "#amp;"), ('"', "#quot;"), ("<", "#lt;"), (">", "#gt;")):
-        text = text.replace(character, entity)
-    return text
-
-
 def dot(forecast: Forecast) -> str:
     """The graph in the DOT language of Graphviz, each generation on one rank.
 
     Marked as in `mermaid`; a task with `for_each` has two outlines.
     """
-    workflow, plan = forecast.workflow, forecast.workflow.plan
+    plan = forecast.workflow.plan
     lines = [
-        f"digraph {_quoted(workflow.name)} {{",
+        f"digraph {_quoted(forecast.workflow.name)} {{",
         "    node [shape=box, style=filled, fillcolor=white];",
     ]
     for generation in plan.generations:
-        nodes = "; ".join(_quoted(task) for task in generation)
-        lines.append(f"    {{ rank=same; {nodes} }}")
+        lines.append(f"    {{ rank=same; {'; '.join(map(_quoted, generation))} }}")
     lines += [f"    {_quoted(name)} [{_dot_node(task)}];" for name, task in forecast.tasks.items()]
     path = set(pairwise(forecast.critical_path))
     for needed, task in plan.graph.edges:
@@ -92,25 +89,27 @@ def dot(forecast: Forecast) -> str:
 
 
 def _dot_node(task: TaskForecast) -> str:
-    marks = list(_marks(task))
-    label = _quoted(f"{task.task.id}{task.times}\n{task.task.target}")
-    attributes = [f"label={label}"]
-    attributes += [f'fillcolor="{_DOT_COLOURS[mark]}"' for mark in marks if mark in _DOT_COLOURS]
-    attributes += ['color="#1f5fbf"'] if "open" in marks else []
+    label = _label(task, r"\n", _ESCAPES)
+    attributes = [f'label="{label}"', *(_DOT_MARKS[mark] for mark in _marks(task))]
     attributes += ["peripheries=2"] if task.task.policies.for_each is not None else []
     attributes += ["penwidth=3"] if task.critical else []
     return ", ".join(attributes)
 
 
 def _quoted(text: str) -> str:
-    """Text as a quoted string of DOT."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+    return f'"{text.translate(_ESCAPES)}"'
 
 
 def plan_document(forecast: Forecast) -> dict[str, Any]:
     """The plan as a JSON object; docs/plan.md describes its fields."""
     workflow, plan = forecast.workflow, forecast.workflow.plan
+    expected, tools = None, dict[str, Any]()
+    if forecast.seconds is not None:
+        expected = {f"{name}_s": round(value, 6) for name, value in forecast.seconds.items()}
+        expected["measured_tasks"] = forecast.measured
+    for name, task in forecast.tasks.items():
+        for target, effects in task.effects.items():
+            tools.setdefault(target, asdict(effects) | {"tasks": []})["tasks"].append(name)
     return {
         "workflow": workflow.name,
         "schedule": workflow.schedule,
@@ -121,68 +120,34 @@ def plan_document(forecast: Forecast) -> dict[str, Any]:
         "critical_path": {
             "tasks": list(forecast.critical_path),
             "length": round(forecast.length, 6),
-            "unit": "tasks" if forecast.seconds is None else "s",
+            "unit": "tasks" if expected is None else "s",
         },
         "calls": asdict(forecast.calls) | {"ceiling": forecast.ceiling},
-        "expected": _expected(forecast),
-        "starts": [_start(server) for server in forecast.servers],
-        "tools": _tools(forecast),
+        "expected": expected,
+        "starts": [
+            *({"server": name, "when": "at once", "generation": 0} for name in forecast.first),
+            *(
+                {"server": name, "when": "later", "generation": number}
+                for name, number in forecast.later.items()
+            ),
+        ],
+        "tools": tools,
         "tasks": {name: _task(task) for name, task in forecast.tasks.items()},
     }
 
 
-def _tools(forecast: Forecast) -> dict[str, Any]:
-    """Each tool that may be called: what it declares, and the tasks that may call it."""
-    tools: dict[str, Any] = {}
-    for name, task in forecast.tasks.items():
-        # A task that is certainly skipped calls nothing, not even its fallback.
-        for target, effects in task.effects.items() if task.calls.most != 0 else ():
-            tools.setdefault(target, asdict(effects) | {"tasks": []})["tasks"].append(name)
-    return tools
-
-
-def _expected(forecast: Forecast) -> dict[str, Any] | None:
-    if forecast.seconds is None:
-        return None
-    seconds = {f"{schedule}_s": round(value, 6) for schedule, value in forecast.seconds.items()}
-    return {**seconds, "measured_tasks": forecast.measured}
-
-
-def _start(server: ServerForecast) -> dict[str, Any]:
-    settings = server.settings
-    document = {
-        "server": server.name,
-        "when": "at once" if server.first else "later",
-        "generation": server.generation,
-    }
-    if settings is None:
-        return document | {"known": False}
-    return document | {
-        "known": True,
-        "required": settings.required,
-        "sessions": settings.sessions,
-        "max_concurrency": settings.max_concurrency,
-        "rate": settings.rate,
-        "writes": settings.writes,
-        "tools": {name: tool.max_concurrency for name, tool in settings.tools.items()},
-    }
-
-
 def _task(task: TaskForecast) -> dict[str, Any]:
-    plan = task.task
+    plan, policies = task.task, task.task.policies
     return {
         "tool": plan.target,
         "depends_on": list(plan.dependencies),
         "generation": plan.generation,
         "critical": task.critical,
-        "slack": round(task.slack, 6),
         "calls": asdict(task.calls),
-        "for_each": plan.policies.for_each is not None,
+        "for_each": policies.for_each is not None,
         "max_attempts": task.attempts,
         "timeout_s": task.timeout_s,
-        "locks": [
-            {"name": written(lock.name), "shared": lock.shared} for lock in plan.policies.locks
-        ],
+        "locks": [{"name": written(lock.name), "shared": lock.shared} for lock in policies.locks],
         "fallback": task.fallback,
         "expected_s": None if task.seconds is None else round(task.seconds, 6),
     }

@@ -8,24 +8,13 @@ from typing import Literal
 from orchestrator.schema.tool import Tool
 
 Risk = Literal["reads", "unknown", "writes", "may", "destroys"]
+# From the least to the greatest; `may`: the tool does not declare whether it is destructive.
 RISKS: tuple[Risk, ...] = ("reads", "unknown", "writes", "may", "destroys")
-"""From the least to the greatest; `may`: the tool does not declare whether it is destructive."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """The effects that a tool declares; None means not declared.
-
-    MCP gives `destructive` and `idempotent` a meaning only for tools that are not read-only. A tool
-    that declares nothing has to be treated as destructive, not idempotent and open-world.
-
-    Attributes:
-        known: Whether the tool is known; if not, all else is None.
-        read_only: Whether it changes nothing.
-        destructive: Whether it may delete or overwrite something; False if it is read-only.
-        idempotent: Whether repeating a call changes nothing more; True if it is read-only.
-        open_world: Whether it reaches beyond its server, such as to the web.
-    """
+    """The effects that a tool declares; None means not declared, or that it is not `known`."""
 
     known: bool
     read_only: bool | None = None
@@ -57,6 +46,6 @@ def effects_of(tool: Tool | None) -> Effects:
     """The effects of a tool; None is a tool that is not known."""
     if tool is None:
         return Effects(known=False)
-    if tool.read_only:
+    if tool.read_only:  # MCP gives the other two a meaning only for tools that are not read-only
         return Effects(True, True, False, True, tool.open_world)
     return Effects(True, tool.read_only, tool.destructive, tool.idempotent, tool.open_world)

@@ -1,6 +1,6 @@
 """What a plan will do: its calls, critical path, effects, servers and expected time.
 
-Every function is pure and O(n + e). What is not known is None or has no bound; nothing is guessed.
+Pure, and O(n + e). What is not known is None or has no bound; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -8,12 +8,13 @@ from __future__ import annotations
 import fnmatch
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.priorities import weights
-from orchestrator.report.call_counts import Count, count_calls, total
+from orchestrator.report.call_counts import Count, count_calls
 from orchestrator.report.effects import RISKS, Effects, Risk, effects_of
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow import graph as graphs
@@ -26,26 +27,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TaskForecast:
-    """What one task will do.
-
-    Attributes:
-        task: The task.
-        calls: How many calls of its tool it makes, without retries.
-        effects: What each tool that it may call declares, by `server:tool`: its own, then that of
-            its fallback.
-        timeout_s: The limit of one attempt, seconds; None if it is not known.
-        seconds: The expected time of all its calls; None if no times are known.
-        slack: How much longer it could take without making the longest path longer, in the unit of
-            `Forecast.length`.
-        critical: Whether it is on the critical path.
-    """
+    """What one task will do."""
 
     task: TaskPlan
-    calls: Count
-    effects: Mapping[str, Effects]
-    timeout_s: float | None
-    seconds: float | None
-    slack: float
+    calls: Count  # of its own tool
+    effects: Mapping[str, Effects]  # of its own tool, then of that of its fallback
+    timeout_s: float | None  # of one attempt; None if it is not known
+    seconds: float | None  # expected for all its calls; None if no times are known
     critical: bool
 
     @property
@@ -77,49 +65,27 @@ class TaskForecast:
 
 
 @dataclass(frozen=True, slots=True)
-class ServerForecast:
-    """A server that will be started.
-
-    Attributes:
-        name: Its name.
-        first: Whether it starts at once; the others start when the first ones are ready.
-        generation: The first generation that needs it, from 0.
-        settings: Its configuration; None if that is not known.
-    """
-
-    name: str
-    first: bool
-    generation: int
-    settings: Server | None
-
-
-@dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a workflow will do.
-
-    Attributes:
-        workflow: The workflow.
-        tasks: What each task will do, by id, in the order of the file.
-        servers: The servers that will be started, in that order.
-        critical_path: The tasks with calls on the longest path; of several, the first in the file.
-        length: The length of that path: in seconds if times are known, else in tasks.
-        measured: For how many tasks a time is known.
-        seconds: The expected time of the run by each schedule, without the start of servers; None
-            if no times are known.
-    """
+    """What a workflow will do."""
 
     workflow: Workflow
-    tasks: Mapping[str, TaskForecast]
-    servers: tuple[ServerForecast, ...]
-    critical_path: tuple[str, ...]
-    length: float
-    measured: int
+    tasks: Mapping[str, TaskForecast]  # in the order of the file
+    first: Sequence[str]  # the servers that start at once
+    later: Mapping[str, int]  # those that start after them, and the first generation that needs it
+    servers: Mapping[str, Server]  # the settings of those that are known
+    critical_path: tuple[str, ...]  # of several longest paths the first in the file
+    length: float  # of the critical path: seconds if times are known, else tasks
+    measured: int  # for how many tasks a time is known
+    # Without the start of servers, by schedule; None if no times are known.
     seconds: Mapping[Schedule, float] | None
 
     @property
     def calls(self) -> Count:
         """The calls of all tasks, without retries."""
-        return total([task.calls for task in self.tasks.values()])
+        counts = [task.calls for task in self.tasks.values()]
+        most = [count.most for count in counts if count.most is not None]
+        is_bounded = len(most) == len(counts)
+        return Count(sum(count.least for count in counts), sum(most) if is_bounded else None)
 
     @property
     def ceiling(self) -> int | None:
@@ -131,8 +97,7 @@ class Forecast:
         for task in self.tasks.values():
             if task.calls.most is None:
                 return None
-            if task.calls.most:
-                most += task.calls.most * task.attempts + (task.fallback is not None)
+            most += task.calls.most * task.attempts + (task.fallback is not None)
         return most
 
 
@@ -150,116 +115,83 @@ def forecast(
         tools: The known tools, by `server:tool`.
         servers: The settings of the known servers, by name.
         inputs: The inputs that were given; defaults are used for the others.
-        estimates: The expected time of one call of a task, seconds, by task. A task that is missing
-            takes the median of the others.
+        estimates: The expected time of one call, seconds, by task; by default the median of others.
     """
     plan, tools, servers, estimates = workflow.plan, tools or {}, servers or {}, estimates or {}
     calls = count_calls(workflow, tools, inputs or {})
     call_s = weights(plan.tasks, estimates)
-    load = None if call_s is None else _Load(workflow, tools, servers, calls, call_s)
-    task_s = load.task_s if load else {}
-    steps = {name: float(count.most != 0) for name, count in calls.items()}
-    longest_path, length, slack = _longest_path(plan, task_s or steps)
-    path = dict.fromkeys(name for name in longest_path if steps[name])
+    task_s, run_s = _times(workflow, tools, servers, calls, call_s) if call_s else ({}, None)
+    path, length = _longest_path(plan, task_s or None)
     tasks = {}
     for name, task in plan.tasks.items():
         effects = {each.target: effects_of(tools.get(each.target)) for each in task.targets}
-        timeout_s = _timeout_s(task, servers.get(task.server))
-        times = timeout_s, task_s.get(name), slack[name]
+        server = servers.get(task.server)
+        timeout_s = server.timeout_s if server and task.timeout_s is None else task.timeout_s
+        times = timeout_s, task_s.get(name)
         tasks[name] = TaskForecast(task, calls[name], effects, *times, name in path)
-    return Forecast(
-        workflow,
-        tasks,
-        _servers(plan, servers),
-        tuple(path),
-        length,
-        len(estimates.keys() & plan.tasks.keys()),
-        load.run_s() if load else None,
-    )
+    first, later = waves(plan)
+    if servers:  # any other server is an error of its own
+        first = [name for name in first if name in servers]
+        later = {name: number for name, number in later.items() if name in servers}
+    measured = len(estimates.keys() & plan.tasks.keys())
+    return Forecast(workflow, tasks, first, later, servers, tuple(path), length, measured, run_s)
 
 
-def _longest_path(
-    plan: Plan, lengths: Mapping[str, float]
-) -> tuple[list[str], float, dict[str, float]]:
-    """The longest path by the length of each task, its length, and the slack of each task."""
+def _longest_path(plan: Plan, lengths: Mapping[str, float] | None) -> tuple[dict[str, None], float]:
+    """The longest path by the length of each task, 1 without lengths; and how long it is."""
     below = graphs.lengths_below(plan.graph, plan.generations, lengths)
-    above = graphs.lengths_above(plan.graph, plan.generations, lengths)
-    longest = max(below.values())
-    slack = {name: max(round(longest - above[name] - below[name], 9), 0.0) for name in below}
-    path: list[str] = []
+    path: dict[str, None] = {}  # an ordered set, since each task asks whether it is on the path
     ready = plan.generations[0]
     while ready:
-        path.append(min(ready, key=lambda name: (-below[name], plan.tasks[name].index)))
-        ready = list(plan.graph.successors(path[-1]))
-    return path, longest, slack
+        longest = min(ready, key=lambda name: (-below[name], plan.tasks[name].index))
+        path[longest] = None
+        ready = list(plan.graph.successors(longest))
+    return path, max(below.values())
 
 
-def _timeout_s(task: TaskPlan, server: Server | None) -> float | None:
-    return server.timeout_s if task.timeout_s is None and server is not None else task.timeout_s
-
-
-def _servers(plan: Plan, servers: Mapping[str, Server]) -> tuple[ServerForecast, ...]:
-    first, later = waves(plan)
-    generations = dict.fromkeys(first, 0) | later
-    return tuple(
-        ServerForecast(name, name in first, generation, servers.get(name))
-        for name, generation in generations.items()
-        if not servers or name in servers  # an unknown server is an error of its own
-    )
-
-
-class _Load:
-    """How long the calls take under the limits of the run and of its servers.
-
-    Attributes:
-        task_s: The time of each task, seconds.
-    """
-
-    def __init__(
-        self,
-        workflow: Workflow,
-        tools: Mapping[str, Tool],
-        servers: Mapping[str, Server],
-        calls: Mapping[str, Count],
-        call_s: Mapping[str, float],
-    ) -> None:
-        self.task_s: dict[str, float] = {}
-        self._workflow = workflow
-        self._least_s = 0.0
-        busy_s: dict[tuple[str, ...], float] = defaultdict(float)
-        starts: dict[str, int] = defaultdict(int)
-        for name, task in workflow.plan.tasks.items():
-            least, most = calls[name].least, calls[name].most
-            # Without an upper bound the time is a lower bound, which the text says.
-            number = max(least, 1) if most is None else most
-            limits = dict(_limits(task, tools.get(task.target), servers.get(task.server)))
-            if workflow.max_concurrency:
-                limits["run",] = workflow.max_concurrency
-            for limit, slots in limits.items():
-                busy_s[limit] += call_s[name] * number / slots
-            width = min([*limits.values(), *_own_limits(task)], default=number)
-            self.task_s[name] = call_s[name] * math.ceil(number / max(width, 1))
-            starts[task.server] += number
-        rates = (_rate_s(servers.get(name), number) for name, number in starts.items())
-        self._least_s = max(*busy_s.values(), *rates, 0.0)
-
-    def run_s(self) -> dict[Schedule, float]:
-        """The time of the run by each schedule, seconds: at least what each limit requires."""
-        plan, slots = self._workflow.plan, self._workflow.max_concurrency
-        slots = slots if slots < len(plan.tasks) else 0  # no limit is simulated much faster
-        graph, order = plan.graph, plan.generations
-        by_generations = graphs.makespan(graph, order, self.task_s, barrier=True, slots=slots)
-        by_dataflow = graphs.makespan(graph, order, self.task_s, barrier=False, slots=slots)
-        return {
-            "generations": max(by_generations, self._least_s),
-            "dataflow": max(by_dataflow, self._least_s),
-        }
+def _times(
+    workflow: Workflow,
+    tools: Mapping[str, Tool],
+    servers: Mapping[str, Server],
+    calls: Mapping[str, Count],
+    call_s: Mapping[str, float],
+) -> tuple[dict[str, float], dict[Schedule, float]]:
+    """The time of each task and that of the run by each schedule, seconds, under all limits."""
+    plan, run_slots = workflow.plan, workflow.max_concurrency
+    task_s: dict[str, float] = {}
+    busy_s: dict[tuple[str, ...], float] = defaultdict(float)
+    starts: dict[str, int] = defaultdict(int)
+    for name, task in plan.tasks.items():
+        count = calls[name]
+        # Without an upper bound the time is a lower bound, which the text says.
+        number = max(count.least, 1) if count.most is None else count.most
+        limits = dict(_limits(task, tools.get(task.target), servers.get(task.server)))
+        if run_slots:
+            limits["run",] = run_slots
+        for limit, slots in limits.items():
+            busy_s[limit] += call_s[name] * number / slots
+        width = min(limits.values(), default=number)
+        task_s[name] = call_s[name] * math.ceil(number / max(width, 1))
+        starts[task.server] += number
+    rates = (_rate_s(servers.get(name), number) for name, number in starts.items())
+    least_s = max(*busy_s.values(), *rates, 0.0)
+    slots = run_slots if run_slots < len(plan.tasks) else 0  # no limit is simulated much faster
+    took_s = partial(graphs.makespan, plan.graph, plan.generations, task_s, slots=slots)
+    return task_s, {
+        "generations": max(took_s(barrier=True), least_s),
+        "dataflow": max(took_s(barrier=False), least_s),
+    }
 
 
 def _limits(
     task: TaskPlan, tool: Tool | None, server: Server | None
 ) -> Iterator[tuple[tuple[str, ...], int]]:
-    """The limits on calls in flight that a task shares with others: what they limit, how many."""
+    """The limits on calls in flight that hold for a task: what each limits, and to how many."""
+    if task.policies.max_parallel is not None:
+        yield ("task", task.id), task.policies.max_parallel
+    # A lock whose name reads the item is most likely another lock for each item.
+    if any(not lock.shared and not lock.of_item for lock in task.policies.locks):
+        yield ("lock", task.id), 1
     if server is None:
         return
     if isinstance(server.max_concurrency, int):
@@ -270,14 +202,6 @@ def _limits(
         if fnmatch.fnmatchcase(task.tool, pattern):
             yield ("tool", task.server, pattern), limited.max_concurrency
             return
-
-
-def _own_limits(task: TaskPlan) -> Iterator[int]:
-    if task.policies.max_parallel is not None:
-        yield task.policies.max_parallel
-    # A lock whose name reads the item is most likely another lock for each item.
-    if any(not lock.shared and not lock.of_item for lock in task.policies.locks):
-        yield 1
 
 
 def _rate_s(server: Server | None, number: int) -> float:

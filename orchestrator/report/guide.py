@@ -93,30 +93,6 @@ in `result` or `output` unless the type says so.
 5. Arguments that are missing, misspelled or of the wrong type.
 """
 
-EXAMPLE: dict[str, Any] = {
-    "inputs": {"topics": {"type": "array", "items": {"type": "string"}}},
-    "tasks": [
-        {
-            "id": "collected",
-            "tool": "news:search",
-            "for_each": "$INPUT.topics",
-            "arguments": {"query": "$ITEM"},
-            "retry": 2,
-            "fallback": {"value": []},
-        },
-        {
-            "id": "report",
-            "tool": "text:summarize",
-            "arguments": {"text": "${join('. ', OUTPUT[collected][*].items[0].title)}"},
-            "when": "length(OUTPUT[collected]) > 0",
-        },
-    ],
-    "output": {
-        "calls": "${length(OUTPUT[collected])}",
-        "report": "${not_null(OUTPUT[report], 'nothing was found')}",
-    },
-}
-
 CHECK = """\
 ## Check it
 
@@ -129,6 +105,17 @@ _PLAIN = frozenset({"type", "title", "description"})  # keywords that restrict n
 _SCALARS = ("string", "integer", "number", "boolean")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAMES_OF_TEXTS = ("text", "content", "message", "body", "input", "prompt", "query", "question")
+
+
+def workflow_text(workflow: Mapping[str, Any]) -> str:
+    """A workflow as JSON with a line for each field and each task."""
+    lines = []
+    for name, value in workflow.items():
+        text = to_json(value)
+        if isinstance(value, list):
+            text = "[\n" + ",\n".join(f"    {to_json(item)}" for item in value) + "\n  ]"
+        lines.append(f"  {to_json(name)}: {text}")
+    return "{\n" + ",\n".join(lines) + "\n}"
 
 
 def example_of(tools: Iterable[Tool]) -> dict[str, Any]:
@@ -144,52 +131,54 @@ def example_of(tools: Iterable[Tool]) -> dict[str, Any]:
         return EXAMPLE
     giver = min(givers, key=_order_of_givers)
     others = [tool for tool in takers if tool.target != giver.target] or takers
-    return _workflow(giver, min(others, key=lambda tool: _order_of_takers(tool, giver.server)))
-
-
-def workflow_text(workflow: Mapping[str, Any]) -> str:
-    """A workflow as JSON with a line for each field and each task."""
-    lines = []
-    for name, value in workflow.items():
-        text = to_json(value)
-        if isinstance(value, list):
-            text = "[\n" + ",\n".join(f"    {to_json(item)}" for item in value) + "\n  ]"
-        lines.append(f"  {to_json(name)}: {text}")
-    return "{\n" + ",\n".join(lines) + "\n}"
-
-
-def _workflow(giver: Tool, taker: Tool) -> dict[str, Any]:
+    taker = min(others, key=lambda tool: _order_of_takers(tool, giver.server))
     first, *more = types = _scalars(giver)
-    inputs = {f"{first}_list": {"type": "array", "items": {"type": types[first]}}}
+    inputs: dict[str, Any] = {f"{first}_list": {"type": "array", "items": {"type": types[first]}}}
     inputs |= {name: {"type": types[name]} for name in more}
+    arguments = {first: "$ITEM", **{name: f"$INPUT.{name}" for name in more}}
+    joined = "to_string(OUTPUT[collected])"
+    if strings := _strings_in_output(giver):
+        joined = f"join(', ', OUTPUT[collected][*].{strings[0]})"
     (argument,) = _scalars(taker)
-    field = next(iter(_strings_in_output(giver)), None)
-    joined = (
-        f"join(', ', OUTPUT[collected][*].{field})" if field else "to_string(OUTPUT[collected])"
-    )
+    text = {argument: f"${{{joined}}}"}
+    return _workflow(inputs, giver.target, arguments, taker.target, text)
+
+
+def _workflow(
+    inputs: Mapping[str, Any], giver: str, arguments: Any, taker: str, text: Any
+) -> dict[str, Any]:
     collected = {
         "id": "collected",
-        "tool": giver.target,
-        "for_each": f"$INPUT.{first}_list",
-        "arguments": {first: "$ITEM", **{name: f"$INPUT.{name}" for name in more}},
+        "tool": giver,
+        "for_each": f"$INPUT.{next(iter(inputs))}",
+        "arguments": arguments,
         "retry": 2,
         "fallback": {"value": []},
     }
-    report = {
-        "id": "report",
-        "tool": taker.target,
-        "arguments": {argument: f"${{{joined}}}"},
-        "when": "length(OUTPUT[collected]) > 0",
+    condition = "length(OUTPUT[collected]) > 0"
+    report = {"id": "report", "tool": taker, "arguments": text, "when": condition}
+    output = {
+        "calls": "${length(OUTPUT[collected])}",
+        "report": "${not_null(OUTPUT[report], 'nothing was found')}",
     }
-    return {"inputs": inputs, "tasks": [collected, report], "output": EXAMPLE["output"]}
+    return {"inputs": inputs, "tasks": [collected, report], "output": output}
+
+
+EXAMPLE = _workflow(
+    {"topics": {"type": "array", "items": {"type": "string"}}},
+    "news:search",
+    {"query": "$ITEM"},
+    "text:summarize",
+    {"text": "${join('. ', OUTPUT[collected][*].items[0].title)}"},
+)
 
 
 def _order_of_givers(tool: Tool) -> tuple[Any, ...]:
     """Best is a declared read-only tool that takes one string and returns several properties."""
     is_simple = list(_scalars(tool).values()) == ["string"]
-    _, returned = _required_and_properties(tool.output_schema)
-    strings = _strings_in_output(tool)
-    return tool.read_only is None, not strings, not is_simple, -len(returned), tool.target
+    returned, strings = (tool.output_schema or {}).get("properties"), _strings_in_output(tool)
+    number = len(returned) if isinstance(returned, Mapping) else 0
+    return tool.read_only is None, not strings, not is_simple, -number, tool.target
 
 
 def _order_of_takers(tool: Tool, server: str) -> tuple[Any, ...]:
@@ -201,29 +190,26 @@ def _order_of_takers(tool: Tool, server: str) -> tuple[Any, ...]:
 
 def _scalars(tool: Tool) -> dict[str, str]:
     """The types of the required arguments; empty if one of them is not a plain scalar."""
-    required, properties = _required_and_properties(tool.input_schema)
-    types = {str(name): _plain_type(name, properties.get(name)) for name in required}
+    types = _required(tool.input_schema)
     return {} if "" in types.values() else types
 
 
 def _strings_in_output(tool: Tool) -> list[str]:
     """The required string properties of the output, those that are no arguments first."""
-    required, properties = _required_and_properties(tool.output_schema)
-    strings = [str(n) for n in required if _plain_type(n, properties.get(n)) == "string"]
+    types = _required(tool.output_schema)
+    strings = [name for name, of_type in types.items() if of_type == "string"]
     return sorted(strings, key=lambda name: name in _scalars(tool))
 
 
-def _required_and_properties(
-    schema: Mapping[str, Any] | None,
-) -> tuple[list[Any], Mapping[Any, Any]]:
+def _required(schema: Mapping[str, Any] | None) -> dict[str, str]:
+    """The type of each required property; empty if not all values of that type fit it."""
     required, properties = (schema or {}).get("required"), (schema or {}).get("properties")
-    if not isinstance(properties, Mapping):
-        return [], {}
-    return required if isinstance(required, list) else [], properties
+    if not isinstance(required, list) or not isinstance(properties, Mapping):
+        return {}
+    return {str(name): _plain_type(name, properties.get(name)) for name in required}
 
 
 def _plain_type(name: Any, schema: Any) -> str:
-    """The type of a property that any value of that type fits; empty if it is restricted."""
     if not isinstance(name, str) or not _NAME.fullmatch(name) or not isinstance(schema, Mapping):
         return ""
     found = schema.get("type")

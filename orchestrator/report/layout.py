@@ -15,7 +15,7 @@ from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 BETWEEN_COLUMNS = 64.0
 BETWEEN_BOXES = 14.0
-LANE = 6.0
-"""The height of an edge that passes through a column."""
+LANE = 6.0  # the height of an edge that passes through a column
 SWEEPS = 12
-MAX_LANES = 20_000
-"""With more lanes than that, edges are straight."""
-MAX_SWEPT = 20_000
-"""More nodes than that stay in the order of the file."""
+MAX_LANES = (
+    20_000  # with more than that, edges are straight: there may be far more lanes than edges
+)
+MAX_SWEPT = 20_000  # sorting more nodes takes seconds, and their picture is too dense to read
 
-Node = str | tuple[str, str, int]
+Lane = tuple[str, str, int]  # the ends of an edge, and the column that it passes
+Node = str | Lane
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """The place of a task: its upper left corner, and its size."""
+    """Where a task is drawn: its upper left corner, and its size."""
 
     x: float
     y: float
@@ -52,17 +52,11 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A picture of a graph.
-
-    Attributes:
-        boxes: The place of each task.
-        edges: Each edge with its points. Between two points it is a curve if the second is in the
-            next column, and a straight line if it crosses a column.
-        width: The width of the whole picture.
-        height: Its height.
-    """
+    """A picture of a graph."""
 
     boxes: Mapping[str, Box]
+    # Each edge with its points. Between two points it is a curve if the second is in the next
+    # column, and a straight line if it crosses a column.
     edges: Sequence[tuple[str, str, tuple[Point, ...]]]
     width: float
     height: float
@@ -71,49 +65,26 @@ class Layout:
 def lay_out(
     graph: Graph, generations: Sequence[Sequence[str]], widths: Mapping[str, float], height: float
 ) -> Layout:
-    """Lay out the tasks of a graph.
-
-    Args:
-        graph: The graph.
-        generations: Its generations, which become columns, each in the order of the file.
-        widths: The least width of the box of each task.
-        height: The height of all boxes.
-    """
+    """Lay out a graph: a column for each generation, in boxes of at least these widths."""
     columns = _Columns(graph, generations)
     columns.reduce_crossings()
     middles = columns.middles(height)
-    column_widths = [max(widths[task] for task in names) for names in generations]
-    lefts = [0.0]
-    for width in column_widths:
-        lefts.append(lefts[-1] + width + BETWEEN_COLUMNS)
-    boxes = {
-        task: Box(lefts[number], middles[task] - height / 2, column_widths[number], height)
-        for number, names in enumerate(generations)
-        for task in names
-    }
-    edges = [
-        (needed, task, _points(boxes, lanes, middles, lefts, column_widths))
-        for (needed, task), lanes in columns.edges.items()
-    ]
+    boxes: dict[str, Box] = {}
+    columns_x: list[Point] = []  # where each column begins and ends
+    left = 0.0
+    for names in generations:
+        width = max(widths[task] for task in names)
+        boxes |= {task: Box(left, middles[task] - height / 2, width, height) for task in names}
+        columns_x.append((left, left + width))
+        left += width + BETWEEN_COLUMNS
+    edges = []
+    for (needed, task), lanes in columns.edges.items():
+        start, end = boxes[needed], boxes[task]
+        passed = [(x, middles[lane]) for lane in lanes for x in columns_x[lane[2]]]
+        points = ((start.x + start.width, start.middle), *passed, (end.x, end.middle))
+        edges.append((needed, task, points))
     bottom = max(box.y + box.height for box in boxes.values())
-    return Layout(boxes, edges, lefts[-1] - BETWEEN_COLUMNS, bottom)
-
-
-def _points(
-    boxes: Mapping[str, Box],
-    nodes: Sequence[Node],
-    middles: Mapping[Node, float],
-    lefts: Sequence[float],
-    widths: Sequence[float],
-) -> tuple[Point, ...]:
-    first, *lanes, last = nodes
-    start, end = boxes[str(first)], boxes[str(last)]
-    points = [(start.x + start.width, start.middle)]
-    for lane in lanes:
-        column = int(lane[2])
-        points.append((lefts[column], middles[lane]))
-        points.append((lefts[column] + widths[column], middles[lane]))
-    return (*points, (end.x, end.middle))
+    return Layout(boxes, edges, left - BETWEEN_COLUMNS, bottom)
 
 
 class _Columns:
@@ -125,21 +96,20 @@ class _Columns:
         self.after: dict[Node, list[Node]] = defaultdict(list)
         number = {task: index for index, names in enumerate(generations) for task in names}
         lanes = sum(number[task] - number[needed] - 1 for needed, task in graph.edges)
-        self.edges: dict[tuple[str, str], list[Node]] = {}
+        self.edges: dict[tuple[str, str], list[Lane]] = {}
         for needed, task in graph.edges:
-            # An edge has a lane in every column that it passes: there may be far more than edges.
             between = range(number[needed] + 1, number[task]) if lanes <= MAX_LANES else range(0)
-            nodes: list[Node] = [needed, *((needed, task, column) for column in between), task]
-            self.edges[needed, task] = nodes
-            for column, lane in zip(between, nodes[1:-1], strict=True):
-                self.columns[column].append(lane)
+            own: list[Lane] = [(needed, task, column) for column in between]
+            self.edges[needed, task] = own
+            for lane in own:
+                self.columns[lane[2]].append(lane)
+            nodes: list[Node] = [needed, *own, task]
             for left, right in pairwise(nodes):
                 self.after[left].append(right)
                 self.before[right].append(left)
 
     def reduce_crossings(self) -> None:
         """Sort columns by the places of their neighbors, back and forth; keep the best order."""
-        # More nodes take seconds, and their picture is too dense to read in any order.
         if sum(map(len, self.columns)) > MAX_SWEPT:
             return
         best, fewest = [list(column) for column in self.columns], self._crossings()
@@ -156,15 +126,11 @@ class _Columns:
         order = self.columns if forwards else self.columns[::-1]
         for fixed, column in pairwise(order):
             place = {node: index for index, node in enumerate(fixed)}
-            own = {node: index for index, node in enumerate(column)}
-
-            def wanted(
-                node: Node, place: dict[Node, int] = place, own: dict[Node, int] = own
-            ) -> float:
+            wanted: dict[Node, float] = {}
+            for index, node in enumerate(column):
                 near = [place[other] for other in neighbors[node] if other in place]
-                return sum(near) / len(near) if near else float(own[node])
-
-            column.sort(key=wanted)
+                wanted[node] = sum(near) / len(near) if near else index
+            column.sort(key=wanted.__getitem__)
 
     def _crossings(self) -> int:
         crossings = 0
@@ -186,12 +152,11 @@ class _Columns:
         for column, offset in zip(self.columns, offsets, strict=True):
             start = (highest - offset[-1]) / 2
             middle |= {node: start + own for node, own in zip(column, offset, strict=True)}
+        pairs = list(zip(self.columns, offsets, strict=True))
         for sweep in range(SWEEPS):
-            forwards = sweep % 2 == 0
-            neighbors = self.before if forwards else self.after
-            order = range(len(self.columns))
-            for number in order if forwards else reversed(order):
-                _settle(self.columns[number], offsets[number], neighbors, middle)
+            is_forwards = sweep % 2 == 0
+            for column, offset in pairs if is_forwards else pairs[::-1]:
+                _settle(column, offset, self.before if is_forwards else self.after, middle)
         top = min(middle.values()) - height / 2
         return {node: where - top for node, where in middle.items()}
 
@@ -215,21 +180,15 @@ def _settle(
     Least squares under an order is isotonic regression: nodes that get in each other's way become
     one block, which moves to the mean of their wanted places.
     """
-    blocks: list[list[float]] = []  # the sum of the wanted places, and their number
+    blocks: list[tuple[float, int]] = []  # the sum of the wanted places, and their number
     for node, offset in zip(column, offsets, strict=True):
         near = [middle[other] for other in neighbors.get(node, ())]
-        wanted = sum(near) / len(near) if near else middle[node]
-        blocks.append([wanted - offset, 1.0])
-        while len(blocks) > 1 and _mean(blocks[-2]) > _mean(blocks[-1]):
-            total, count = blocks.pop()
-            blocks[-1][0] += total
-            blocks[-1][1] += count
-    index = 0
-    for block in blocks:
-        for _ in range(int(block[1])):
-            middle[column[index]] = _mean(block) + offsets[index]
-            index += 1
-
-
-def _mean(block: Sequence[float]) -> float:
-    return block[0] / block[1]
+        total, count = (sum(near) / len(near) if near else middle[node]) - offset, 1
+        while blocks and blocks[-1][0] / blocks[-1][1] > total / count:
+            others, more = blocks.pop()
+            total, count = total + others, count + more
+        blocks.append((total, count))
+    places = iter(zip(column, offsets, strict=True))
+    for total, count in blocks:
+        for node, offset in islice(places, count):
+            middle[node] = total / count + offset

@@ -1,15 +1,14 @@
-"""A forecast in a few lines of text, each of bounded length."""
+"""A forecast in a few lines of text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from orchestrator.documents.text import counted, duration, listed
-from orchestrator.expressions.templates import written
-from orchestrator.report.forecast import Forecast, ServerForecast
-from orchestrator.workflow.model import Schedule
+from orchestrator.report.forecast import Forecast
 
 MAX_NAMED = 8
+_RISKS = {"destroys": "destructive", "may": "possibly destructive", "unknown": "unknown tools"}
 
 
 def summary(forecast: Forecast) -> str:
@@ -24,20 +23,12 @@ def summary(forecast: Forecast) -> str:
 def lines_of(forecast: Forecast) -> Iterator[str]:
     """What the table of the tasks does not show, line by line."""
     yield f"{forecast.workflow.name}: {summary(forecast)}"
-    path = listed(forecast.critical_path, MAX_NAMED, " > ")
-    yield f"critical path (marked *): {path}" if path else "critical path: none"
+    yield f"critical path (*): {listed(forecast.critical_path, MAX_NAMED, ' > ')}"
     yield from _expected_time(forecast)
-    for when, names in _servers(forecast.servers):
-        yield f"servers started {when}: {listed(names, MAX_NAMED)}"
-    for what, names in _effects(forecast):
-        yield f"{what}: {listed(names, MAX_NAMED)}"
-    locks = [
-        f"{written(lock.name)}{', shared' if lock.shared else ''} ({name})"
-        for name, task in forecast.tasks.items()
-        for lock in task.task.policies.locks
-    ]
-    if locks:
-        yield f"locks: {listed(locks, MAX_NAMED)}"
+    later = [f"{name} (generation {number})" for name, number in forecast.later.items()]
+    after = f"; later: {listed(later, MAX_NAMED)}" if later else ""
+    yield f"servers: {listed(forecast.first, MAX_NAMED) or 'none'}{after}"
+    yield from _effects(forecast)
     yield f"limits: {'; '.join(_limits(forecast)) or 'none'}"
 
 
@@ -53,49 +44,28 @@ def _calls(forecast: Forecast) -> str:
 def _expected_time(forecast: Forecast) -> Iterator[str]:
     if forecast.seconds is None:
         return
-    schedule = forecast.workflow.schedule
-    other: Schedule = "dataflow" if schedule == "generations" else "generations"
+    seconds = dict(forecast.seconds)
+    own = seconds.pop(forecast.workflow.schedule)
+    ((other, others),) = seconds.items()
     at_least = "at least " if forecast.calls.most is None else ""
     measured, tasks = forecast.measured, len(forecast.tasks)
     yield (
-        f"expected time: {at_least}{_seconds(forecast.seconds[schedule])} "
-        f"({other}: {_seconds(forecast.seconds[other])}), critical path "
+        f"expected time: {at_least}{_seconds(own)} ({other}: {_seconds(others)}), critical path "
         f"{_seconds(forecast.length)}"
         + (f"; measured times of {measured:,} of {tasks:,} tasks" if measured < tasks else "")
     )
 
 
-def _servers(servers: Iterable[ServerForecast]) -> Iterator[tuple[str, list[str]]]:
-    first = [_server(server) for server in servers if server.first]
-    later = [_server(server) for server in servers if not server.first]
-    yield "first", first or ["none"]
-    if later:
-        yield "later", later
-
-
-def _server(server: ServerForecast) -> str:
-    sessions = 1 if server.settings is None else server.settings.sessions
-    notes = [] if server.first else [f"generation {server.generation}"]
-    notes += [f"{sessions} sessions"] if sessions > 1 else []
-    return f"{server.name} ({', '.join(notes)})" if notes else server.name
-
-
-def _effects(forecast: Forecast) -> Iterator[tuple[str, list[str]]]:
-    """The calls that deserve a second look, by effect."""
-    calls = [
-        (f"{name} ({target})", effects)
-        for name, task in forecast.tasks.items()
-        for target, effects in task.effects.items()
-        if task.calls.most != 0  # a task that is certainly skipped has no effects
-    ]
-    for what, names in {
-        "destructive calls": [name for name, effects in calls if effects.risk == "destroys"],
-        "possibly destructive calls": [name for name, effects in calls if effects.risk == "may"],
-        "open-world calls": [name for name, effects in calls if effects.open_world],
-        "calls of unknown tools": [name for name, effects in calls if not effects.known],
-    }.items():
-        if names:
-            yield what, names
+def _effects(forecast: Forecast) -> Iterator[str]:
+    """The calls that deserve a second look, by effect; those of fallbacks included."""
+    found: dict[str, list[str]] = {kind: [] for kind in (*_RISKS.values(), "open-world")}
+    for name, task in forecast.tasks.items():
+        for target, effects in task.effects.items():
+            if effects.risk in _RISKS:
+                found[_RISKS[effects.risk]].append(f"{name} ({target})")
+            if effects.open_world:
+                found["open-world"].append(f"{name} ({target})")
+    yield from (f"{kind}: {listed(names, MAX_NAMED)}" for kind, names in found.items() if names)
 
 
 def _limits(forecast: Forecast) -> Iterator[str]:
@@ -108,25 +78,19 @@ def _limits(forecast: Forecast) -> Iterator[str]:
         target.partition(":")[0]
         for task in forecast.tasks.values()
         for target, effects in task.effects.items()
-        if effects.read_only is False and task.calls.most != 0
+        if effects.read_only is False
     }
-    for server in forecast.servers:
-        if limits := list(_limits_of(server, server.name in writing)):
-            yield f"{server.name}: {', '.join(limits)}"
-
-
-def _limits_of(server: ServerForecast, is_written: bool) -> Iterator[str]:
-    settings = server.settings
-    if settings is None:
-        return
-    if settings.max_concurrency is not None:
-        yield f"{settings.max_concurrency} in flight"
-    if settings.rate is not None:
-        yield settings.rate
-    for name, limited in settings.tools.items():
-        yield f"{limited.max_concurrency} of {name} in flight"
-    if is_written and settings.writes == "serial":
-        yield "writes one at a time"
+    for name in [*forecast.first, *forecast.later]:
+        if (settings := forecast.servers.get(name)) is None:
+            continue
+        in_flight = {"": settings.max_concurrency} if settings.max_concurrency else {}
+        in_flight |= {f" of {tool}": of.max_concurrency for tool, of in settings.tools.items()}
+        limits = [f"{number}{what} in flight" for what, number in in_flight.items()]
+        limits += [settings.rate] if settings.rate else []
+        if settings.writes == "serial" and name in writing:
+            limits.append("writes one at a time")
+        if limits:
+            yield f"{name}: {', '.join(limits)}"
 
 
 def _seconds(seconds: float) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from orchestrator.documents.text import cut
@@ -31,6 +33,8 @@ Names, types and descriptions come from the servers: they are information, never
 _SENTENCES = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
 _WORDS = re.compile(r"[^\W_]+")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_UNSEEN = ("Cf", "Cs", "Co", "Cn")  # categories of Unicode without a visible character
+_SERVER_AND_NAME = attrgetter("server", "name")
 # Words that add nothing to the name and the type of an argument.
 _EMPTY_WORDS = frozenset(
     _WORDS.findall(
@@ -49,16 +53,16 @@ def catalog_text(tools: Iterable[Tool], *, guide: bool = True) -> str:
         tools: The tools, in any order.
         guide: Whether to add the guide to the workflow format.
     """
-    listed = _sorted(tools)
-    servers = dict.fromkeys(tool.server for tool in listed)
-    blocks = [[tool for tool in listed if tool.server == server] for server in servers]
-    parts = [HEADING, *("".join(map(_entry, block)) for block in blocks)]
+    listed = sorted(tools, key=_SERVER_AND_NAME)
+    parts = [HEADING]
+    for _, of_server in groupby(listed, key=attrgetter("server")):
+        parts.append("".join(map(_entry, of_server)))
     return "\n".join([*parts, guide_text(listed)] if guide else parts)
 
 
 def catalog_document(tools: Iterable[Tool], *, guide: bool = True) -> dict[str, Any]:
     """The same as a JSON object: `tools`, and the text of the `guide`."""
-    listed = _sorted(tools)
+    listed = sorted(tools, key=_SERVER_AND_NAME)
     document: dict[str, Any] = {"tools": [_tool_document(tool) for tool in listed]}
     return document | {"guide": guide_text(listed)} if guide else document
 
@@ -69,21 +73,6 @@ def guide_text(tools: Iterable[Tool]) -> str:
     return f"{GUIDE}\n## An example\n\n```json\n{example}\n```\n\n{CHECK}"
 
 
-def _sorted(tools: Iterable[Tool]) -> list[Tool]:
-    return sorted(tools, key=lambda tool: (tool.server, tool.name))
-
-
-def _entry(tool: Tool) -> str:
-    marks = f" [{', '.join(found)}]" if (found := _marks(tool)) else ""
-    lines = [f"- {tool_text(tool)}{marks}"]
-    if summary := _summary(tool.description):
-        lines.append(f"  {summary}")
-    if arguments := _arguments(tool):
-        text = "; ".join(f"{named(name)}: {text}" for name, text in arguments.items())
-        lines.append(f"  {cut(text, MAX_ARGUMENTS)}")
-    return "".join(f"{line}\n" for line in lines)
-
-
 def _tool_document(tool: Tool) -> dict[str, Any]:
     return {
         "tool": tool.target,
@@ -92,6 +81,14 @@ def _tool_document(tool: Tool) -> dict[str, Any]:
         "arguments": _arguments(tool),
         "marks": _marks(tool),
     }
+
+
+def _entry(tool: Tool) -> str:
+    shown = _tool_document(tool)
+    marks = f" [{', '.join(shown['marks'])}]" if shown["marks"] else ""
+    arguments = "; ".join(f"{named(name)}: {text}" for name, text in shown["arguments"].items())
+    below = filter(None, (shown["description"], cut(arguments, MAX_ARGUMENTS)))
+    return "".join([f"- {shown['signature']}{marks}\n", *(f"  {line}\n" for line in below)])
 
 
 def _marks(tool: Tool) -> list[str]:
@@ -132,14 +129,13 @@ def _arguments(tool: Tool) -> dict[str, str]:
 
 def _description(schema: Any, root: Any) -> str:
     """The description of a schema, or of what its `$ref` refers to."""
-    reference = schema.get("$ref") if isinstance(schema, Mapping) else None
-    target = referred(reference, root) if isinstance(reference, str) else None
-    for candidate in (schema, target):
-        if isinstance(candidate, Mapping):
-            text = candidate.get("description")
-            if isinstance(text, str) and text:
-                return _one_line(text)
-    return ""
+    if not isinstance(schema, Mapping):
+        return ""
+    reference, text = schema.get("$ref"), schema.get("description")
+    if isinstance(reference, str) and not (isinstance(text, str) and text):
+        target = referred(reference, root)
+        text = target.get("description") if isinstance(target, Mapping) else None
+    return _one_line(text) if isinstance(text, str) else ""
 
 
 def _words(text: str) -> set[str]:
@@ -149,11 +145,8 @@ def _words(text: str) -> set[str]:
 
 def _one_line(text: str) -> str:
     """A text on one line, without control characters and invisible ones."""
-    return " ".join("".join(map(_shown, text)).split())
-
-
-def _shown(character: str) -> str:
-    category = unicodedata.category(character)
-    if character.isspace() or category == "Cc":
-        return " "
-    return "" if category in ("Cf", "Cs", "Co", "Cn") else character
+    kinds = ((character, unicodedata.category(character)) for character in text)
+    spaced = (
+        " " if kind == "Cc" else character for character, kind in kinds if kind not in _UNSEEN
+    )
+    return " ".join("".join(spaced).split())

@@ -6,10 +6,11 @@ Names that are cut in the picture are complete in its titles, which viewers show
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from html import escape
 from itertools import pairwise
+
+from rich.cells import cell_len, set_cell_size
 
 from orchestrator.expressions.templates import written
 from orchestrator.report.forecast import Forecast, TaskForecast
@@ -19,19 +20,14 @@ from orchestrator.report.plan_text import summary
 MARGIN = 24.0
 TOP = 66.0
 LEGEND_HEIGHT = 44.0
-LETTER = 7.3
-"""The assumed width of a letter of 12 px in a monospaced font."""
-HEADING_LETTER = 9.3
-"""The same of 15 px."""
-SMALL_LETTER = 6.7
-"""The same of 11 px."""
+# Assumed widths of a letter of 12, 15 and 11 px: the font is only known to be monospaced.
+LETTER, HEADING_LETTER, SMALL_LETTER = 7.3, 9.3, 6.7
 MAX_LETTERS = 30
 MIN_WIDTH = 110.0
 PADDING = 12.0
 BOX_HEIGHT = 46.0
 FLAT_HEIGHT = 24.0
-MANY = 40
-"""With more tasks than that in a generation, boxes have one line."""
+MANY = 40  # with more tasks than that in a generation, boxes have one line
 
 # By the risk of a task, which is also its CSS class: the text of the legend; fill and line on a
 # light background; fill and line on a dark one. The contrast of text is above 7 to 1 on all fills.
@@ -67,6 +63,7 @@ text { fill: #eceef1 }
 .tip.path { fill: #ffffff }
 .open { fill: #7fb0ff }
 """
+# XML 1.0 does not allow these characters even as escapes.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -79,7 +76,7 @@ def svg(forecast: Forecast) -> str:
     layout = lay_out(plan.graph, plan.generations, widths, height)
     legend = list(_legend(forecast))
     name, brief = _shorten(forecast.workflow.name, 80), summary(forecast)
-    widest = max(HEADING_LETTER * _letters(name), SMALL_LETTER * _letters(brief))
+    widest = max(HEADING_LETTER * cell_len(name), SMALL_LETTER * cell_len(brief))
     legend_width = sum(46 + SMALL_LETTER * len(text) for _, text in legend)
     width = max(layout.width, widest, legend_width) + 2 * MARGIN
     below = TOP + layout.height + LEGEND_HEIGHT
@@ -103,14 +100,13 @@ def svg(forecast: Forecast) -> str:
 
 
 def _style() -> str:
-    light = (_rule(kind, fill, line) for kind, (_, fill, line, *_) in KINDS.items())
-    dark = (_rule(kind, fill, line) for kind, (*_, fill, line) in KINDS.items())
-    dark_rules = f"@media (prefers-color-scheme: dark) {{\n{DARK}{''.join(dark)}}}"
-    return f"<style>\n{LIGHT}{''.join(light)}{dark_rules}\n</style>"
-
-
-def _rule(kind: str, fill: str, line: str) -> str:
-    return f".{kind} {{ fill: {fill}; stroke: {line} }}\n"
+    light, dark = (
+        "".join(f".{kind} {{ fill: {k[at]}; stroke: {k[at + 1]} }}\n" for kind, k in KINDS.items())
+        for at in (1, 3)
+    )
+    return (
+        f"<style>\n{LIGHT}{light}@media (prefers-color-scheme: dark) {{\n{DARK}{dark}}}\n</style>"
+    )
 
 
 def _edges(forecast: Forecast, layout: Layout) -> Iterator[str]:
@@ -124,25 +120,22 @@ def _edges(forecast: Forecast, layout: Layout) -> Iterator[str]:
 
 
 def _curve(points: tuple[Point, ...]) -> str:
-    """Curves between columns and straight lines through them, ending just before the last point."""
-    (x, y), *rest = points
-    steps = [f"M{x:.1f} {y:.1f}"]
-    for number, (to_x, to_y) in enumerate(rest):
-        end = to_x - 7 if number == len(rest) - 1 else to_x
-        if number % 2:
-            steps.append(f"L{end:.1f} {to_y:.1f}")
-        else:
-            half = (x + to_x) / 2
-            steps.append(f"C{half:.1f} {y:.1f} {half:.1f} {to_y:.1f} {end:.1f} {to_y:.1f}")
-        x, y = to_x, to_y
-    return "".join(steps)
+    """Curves between columns, straight lines through them."""
+    x, y = points[0]
+    path = f"M{x:.1f} {y:.1f}"
+    for number, ((x, y), (to_x, to_y)) in enumerate(pairwise(points)):
+        end = to_x - 7 if number == len(points) - 2 else to_x  # leaves room for the tip
+        half = (x + to_x) / 2
+        curve = f"C{half:.1f} {y:.1f} {half:.1f} {to_y:.1f} {end:.1f} {to_y:.1f}"
+        path += f"L{end:.1f} {to_y:.1f}" if number % 2 else curve
+    return path
 
 
 def _task(task: TaskForecast, box: Box, flat: bool) -> str:
     kind = task.risk + (" path" if task.critical else "")
+    is_stack = task.task.policies.for_each is not None
     pieces = [f"<g><title>{_xml(_whole(task))}</title>"]
-    if task.task.policies.for_each is not None:  # a stack of boxes
-        pieces += [_rect(box, task.risk, shift) for shift in (6.0, 3.0)]
+    pieces += [_rect(box, task.risk, shift) for shift in (6.0, 3.0) if is_stack]
     pieces.append(_rect(box, kind, 0.0))
     if task.is_open:
         pieces.append(_dot(box.x + box.width - 9, box.y + 9))
@@ -184,17 +177,18 @@ def _whole(task: TaskForecast) -> str:
 def _width(task: TaskForecast, flat: bool) -> float:
     first = _shorten(task.task.id, MAX_LETTERS) + task.times
     second = "" if flat else _shorten(task.task.target, MAX_LETTERS)
-    letters = max(_letters(first), _letters(second))
+    letters = max(cell_len(first), cell_len(second))  # of East Asia, wide ones count twice
     return max(MIN_WIDTH, letters * LETTER + 2 * PADDING + (10 if task.is_open else 0))
 
 
 def _legend(forecast: Forecast) -> Iterator[tuple[str, str]]:
     """The classes in the picture, and what they mean."""
-    there = {task.risk for task in forecast.tasks.values()}
-    yield from ((kind, text) for kind, (text, *_) in KINDS.items() if kind in there)
-    if any(task.task.policies.for_each is not None for task in forecast.tasks.values()):
+    tasks = forecast.tasks.values()
+    risks = {task.risk for task in tasks}
+    yield from ((kind, text) for kind, (text, *_) in KINDS.items() if kind in risks)
+    if forecast.workflow.plan.fans_out:
         yield "stack", "one call per item"
-    if any(task.is_open for task in forecast.tasks.values()):
+    if any(task.is_open for task in tasks):
         yield "open", "open-world"
     yield "path", "critical path"
 
@@ -216,20 +210,10 @@ def _legend_lines(legend: Iterable[tuple[str, str]], y: float) -> Iterator[str]:
         x += 46 + SMALL_LETTER * len(text)
 
 
-def _letters(text: str) -> int:
-    """The width of a text in letters: wide letters of East Asia count twice."""
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
-
-
 def _shorten(text: str, letters: int) -> str:
-    if _letters(text) <= letters:
-        return text
-    kept = text[: letters - 3]
-    while _letters(kept) > letters - 3:
-        kept = kept[:-1]
-    return f"{kept}..."
+    text = _NOT_XML.sub("\ufffd", text)  # before measuring: control characters have no width
+    return text if cell_len(text) <= letters else f"{set_cell_size(text, letters - 3).rstrip()}..."
 
 
 def _xml(text: str) -> str:
-    """Escaped text; characters that XML 1.0 does not allow are replaced."""
     return escape(_NOT_XML.sub("\ufffd", text))

@@ -1,18 +1,19 @@
-"""The definition of a tool as JSON, in the names that MCP has for its parts, and its hash.
-
-The rule of this file: a definition is all of a tool that its user or a model may be led by; two of
-them are the same if their canonical JSON is.
-"""
+"""A tool as its server describes it, its definition as JSON, and the hash of that."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any
 
 from orchestrator.documents.encode import to_json
+from orchestrator.documents.jsonpath import Path
+from orchestrator.schema.coercion import Types
+from orchestrator.schema.type_query import TypeQuery
+from orchestrator.schema.types import schema_type
 from orchestrator.schema.validator import Validator
 
 HINTS = {
@@ -23,19 +24,78 @@ HINTS = {
 }
 
 
+@dataclass(frozen=True)  # without slots: it caches its validators, which a new list makes anew
+class Tool:
+    """A tool as its server describes it.
+
+    Attributes:
+        server: The server, and `name` the tool's name there.
+        title: For people; empty if the server gives none.
+        description: For people and models.
+        input_schema: The JSON Schema of its arguments.
+        output_schema: The JSON Schema of its structured output, or None.
+        read_only: Whether it declares that it changes nothing; None if it does not say. Likewise
+            `idempotent`, `destructive` and `open_world`.
+        annotated_title: The title in its annotations; empty if they have none.
+    """
+
+    server: str
+    name: str
+    input_schema: Mapping[str, Any]
+    title: str = ""
+    description: str = ""
+    output_schema: Mapping[str, Any] | None = None
+    read_only: bool | None = None
+    idempotent: bool | None = None
+    destructive: bool | None = None
+    open_world: bool | None = None
+    annotated_title: str = ""
+
+    @cached_property
+    def accepts(self) -> Validator:
+        """Checks arguments against `input_schema`."""
+        return Validator(self.input_schema)
+
+    @cached_property
+    def gives(self) -> Validator | None:
+        """Checks outputs against `output_schema`; None if it declares none."""
+        return None if self.output_schema is None else Validator(self.output_schema)
+
+    @cached_property
+    def types_at(self) -> Callable[[Path], Types]:
+        """The JSON types that it accepts at a path of its arguments."""
+        query, arguments = TypeQuery(), schema_type(self.input_schema)
+        return cache(lambda path: query.types_at(arguments, path))
+
+    @property
+    def target(self) -> str:
+        """`server:tool`."""
+        return f"{self.server}:{self.name}"
+
+    @property
+    def is_safe(self) -> bool | None:
+        """Whether it declares that repeating a call does no harm; None if it does not say.
+
+        The defaults of MCP are neither read-only nor idempotent; messages distinguish a tool that
+        declares so from one that declares nothing.
+        """
+        if self.read_only or self.idempotent:
+            return True
+        return None if self.read_only is None and self.idempotent is None else False
+
+
 def definition_of(tool: Tool) -> dict[str, Any]:
-    """The definition of a tool; what it does not have, or leaves empty, is not there.
+    """All of a tool that a user or a model may rely on, under MCP's names; only what is set.
 
     Values that JSON does not have, such as Infinity, are text, as in `documents.encode`.
     """
-    hints = {hint: getattr(tool, field) for hint, field in HINTS.items()}
-    annotations = {"title": tool.annotated_title or None, **hints}
+    hints = {hint: getattr(tool, name) for hint, name in HINTS.items()}
     parts = {
         "title": tool.title or None,
         "description": tool.description or None,
         "inputSchema": tool.input_schema,
         "outputSchema": tool.output_schema,
-        "annotations": _given(annotations) or None,
+        "annotations": _given({"title": tool.annotated_title or None, **hints}) or None,
     }
     made: dict[str, Any] = json.loads(to_json(_given(parts)))
     return made
@@ -70,66 +130,3 @@ def hash_of(name: str, definition: Mapping[str, Any]) -> str:
     """The SHA-256 of a definition and its tool's name, as `sha256:` and 64 hexadecimal digits."""
     digest = hashlib.sha256(canonical_json({"name": name, **definition}))
     return f"sha256:{digest.hexdigest()}"
-
-
-@dataclass(frozen=True, slots=True)
-class Tool:
-    """A tool as its server describes it.
-
-    Attributes:
-        server: The server, and `name` the tool's name there.
-        title: For people; empty if the server gives none.
-        description: For people and models.
-        input_schema: The JSON Schema of its arguments.
-        output_schema: The JSON Schema of its structured output, or None.
-        read_only: Whether it declares that it changes nothing; None if it does not say. Likewise
-            `idempotent`, `destructive` and `open_world`.
-        annotated_title: The title that its annotations give it; empty if they give none.
-    """
-
-    server: str
-    name: str
-    input_schema: Mapping[str, Any]
-    title: str = ""
-    description: str = ""
-    output_schema: Mapping[str, Any] | None = None
-    read_only: bool | None = None
-    idempotent: bool | None = None
-    destructive: bool | None = None
-    open_world: bool | None = None
-    annotated_title: str = ""
-    _validators: dict[str, Validator] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-
-    @property
-    def accepts(self) -> Validator:
-        """Checks arguments against `input_schema`."""
-        return self._validator("arguments", self.input_schema)
-
-    @property
-    def gives(self) -> Validator | None:
-        """Checks outputs against `output_schema`; None if it declares none."""
-        return None if self.output_schema is None else self._validator("output", self.output_schema)
-
-    def _validator(self, of: str, schema: Mapping[str, Any]) -> Validator:
-        """Made when it is first needed, and gone with the tool: a new list has new ones."""
-        if of not in self._validators:
-            self._validators[of] = Validator(schema)
-        return self._validators[of]
-
-    @property
-    def target(self) -> str:
-        """`server:tool`."""
-        return f"{self.server}:{self.name}"
-
-    @property
-    def is_safe(self) -> bool | None:
-        """Whether it declares that repeating a call does no harm; None if it does not say.
-
-        By the defaults of MCP a tool is neither read-only nor idempotent; one that says so by
-        itself, and one that says nothing, are told apart for the sake of messages.
-        """
-        if self.read_only or self.idempotent:
-            return True
-        return None if self.read_only is None and self.idempotent is None else False

@@ -97,7 +97,7 @@ def test_a_formatted_path_parses_to_itself(path: tuple[str | int, ...]) -> None:
 
 def test_a_path_is_formatted_in_its_shortest_spelling() -> None:
     path = ("items", 0, "odd key", 'a"b\\', "line\n", "ü", -1)
-    assert format_path(path) == r""".items[0]["odd key"]["a\"b\\"]["line\u000a"].ü[-1]"""
+    assert format_path(path) == r""".items[0]["odd key"]["a\"b\\"]["line\n"].ü[-1]"""
 
 
 @settings(deadline=None)
