@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
 import anyio
 from rich.console import Console
 
-from benchmarks import plot, report, suite, targets
-from benchmarks.measure import Measurement, RunFailedError, Settings, positive
+from benchmarks import options, plot, report, suite, targets
+from benchmarks.measure import Measurement, RunFailedError, Settings
 
-MIN_WIDTH = 140
+DESCRIPTION = """\
+Measure how fast workflows run: against a sequential run, against the same
+calls by hand, and against bare anyio. Sides that are compared run in turns."""
 
 EXAMPLES = """\
 examples:
@@ -29,154 +30,101 @@ exit codes:
   2  the usage is wrong
 
 commands (python -m benchmarks NAME --help):
-{commands}
 """
 
 COMMANDS = {
     "peers": "the same work with what people use instead, side by side",
     "traces": "graphs recorded from real systems, run for real",
 }
-"""Benchmarks of their own kind: each is a module here whose `main` takes the arguments."""
+"""Benchmarks with a command of their own: the function `main` of a module."""
 
-# How often a scenario that misses a target is measured again before it counts: what a busy machine
-# slows down once it rarely slows down three times, and what is really lost stays lost.
+# How often a scenario that misses a target is measured again before it counts: a busy machine
+# rarely slows it down three times, and a real loss misses every time.
 SECOND_LOOKS = 2
 
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    made = argparse.ArgumentParser(
-        prog="python -m benchmarks",
-        description="Measure how fast workflows run: against a sequential run, against the same\n"
-        "calls by hand, and against bare anyio. Sides that are compared run in turns.",
-        epilog=EXAMPLES.format(
-            commands="\n".join(f"  {name:8}  {what}" for name, what in COMMANDS.items())
-        ),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument("--quick", action="store_true", help="fewer rounds and smaller sizes")
-    made.add_argument(
-        "--check",
-        action="store_true",
-        help="exit with 1 if a target is missed by more than its margin",
-    )
-    made.add_argument(
+    commands = (f"  {name:8}  {title}" for name, title in COMMANDS.items())
+    rounds = "rounds of each scenario, instead of its own"
+    parser = options.parser("", DESCRIPTION, EXAMPLES + "\n".join(commands), rounds)
+    parser.add_argument(
         "--only",
         action="append",
         choices=list(suite.SCENARIOS),
         metavar="NAME",
         help="measure only this scenario (repeatable); --list shows them",
     )
-    made.add_argument("--list", action="store_true", help="list the scenarios and leave")
-    made.add_argument(
-        "--rounds", type=positive, metavar="N", help="rounds of each scenario, instead of its own"
+    parser.add_argument("--list", action="store_true", help="list the scenarios and exit")
+    options.add_check_and_backend(parser)
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw the ratios; needs matplotlib"
     )
-    made.add_argument(
-        "--backend", choices=("asyncio", "trio"), default="asyncio", help="default: %(default)s"
-    )
-    made.add_argument("--json", type=Path, metavar="FILE", help="save all numbers as JSON")
-    made.add_argument(
-        "--plot",
-        type=Path,
-        metavar="FILE",
-        help="draw the ratios; needs matplotlib",
-    )
-    return made
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code comes back."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if given and given[0] in COMMANDS:
-        code: int = import_module(f"benchmarks.{given[0]}").main(given[1:])
+    """Run the command line and return the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments and arguments[0] in COMMANDS:
+        code: int = import_module(f"benchmarks.{arguments[0]}").main(arguments[1:])
         return code
-    options = parser().parse_args(given)
-    if options.list:
-        for name, scenario in suite.SCENARIOS.items():
-            print(f"{name:12}  {scenario.title}")
+    given = parser().parse_args(arguments)
+    if given.list:
+        for name, title in suite.SCENARIOS.items():
+            print(f"{name:12}  {title}")
         return 0
-    if options.plot and (missing := plot.missing()):
+    if given.plot and (missing := plot.missing()):
         print(missing, file=sys.stderr)
         return 2
     code = 1
     try:
-        code = measure_and_report(options)
-    except* RunFailedError as failures:  # a group, where it came out of a task group of the SDK
-        for failure in _leaves(failures):
-            print(failure, file=sys.stderr)
+        code = measure_and_report(given)
+    except* RunFailedError as group:
+        print(*report.failures(group), sep="\n", file=sys.stderr)
     return code
 
 
-def _leaves(failure: BaseException) -> Iterator[BaseException]:
-    if isinstance(failure, BaseExceptionGroup):
-        for inner in failure.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield failure
-
-
-def measure_and_report(options: argparse.Namespace) -> int:
-    """Measure what was asked for, and show it."""
-    settings = Settings(options.quick, options.rounds, options.backend)
-    wanted = options.only or list(suite.SCENARIOS)
-    facts, measurements = report.machine(settings), _measure(wanted, settings)
-    verdicts = targets.judge(measurements, wanted, quick=options.quick)
-    for _ in range(SECOND_LOOKS if options.check else 0):
-        missed = list(dict.fromkeys(v.target.scenario for v in verdicts if not v.holds))
-        if not missed:
+def measure_and_report(given: argparse.Namespace) -> int:
+    """Measure the selected scenarios, show them, and return the exit code."""
+    settings = Settings(given.quick, given.rounds, given.backend)
+    names = given.only or list(suite.SCENARIOS)
+    facts, measurements = report.machine(settings), _measure(names, settings)
+    verdicts = targets.judge(measurements, names, quick=given.quick)
+    for _ in range(SECOND_LOOKS if given.check else 0):
+        again = list(dict.fromkeys(v.target.scenario for v in verdicts if not v.holds))
+        if not again:
             break
-        again = _measure(missed, settings)
-        measurements = replaced(measurements, again)
-        verdicts = targets.judge(measurements, wanted, quick=options.quick)
-    if options.json:
-        document = report.document(facts, measurements, verdicts)
-        options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    if options.plot:
-        plot.draw(measurements, facts, options.plot)
-    console = _console()
-    console.print(report.heading(facts), highlight=False)
-    for table in report.tables(measurements):
-        console.print(table)
-    return conclude(verdicts, console) if options.check else 0
+        # Nothing is picked: a scenario that is measured again counts as it came out the last time.
+        measurements = [each for each in measurements if each.scenario not in again]
+        measurements += _measure(again, settings)
+        verdicts = targets.judge(measurements, names, quick=given.quick)
+    if given.json:
+        report.save(given.json, report.document(facts, measurements, verdicts))
+    if given.plot:
+        plot.draw(measurements, facts, given.plot)
+    tables = list(report.tables(measurements))
+    missed = [verdict for verdict in verdicts if not verdict.holds] if given.check else []
+    if given.check:
+        tables.append(report.verdict_table(verdicts, "Targets"))
+    if missed:
+        title = f"{len(missed)} of {len(verdicts)} missed"
+        tables.append(report.verdict_table(missed, title))
+    report.show(facts, tables)
+    return 1 if missed else 0
 
 
-def replaced(
-    measurements: Sequence[Measurement], again: Sequence[Measurement]
-) -> list[Measurement]:
-    """The measurements, with whole scenarios measured again in the place of what they gave before.
-
-    Nothing is picked: a scenario that was measured again counts as it came out the last time.
-    """
-    scenarios = {measurement.scenario for measurement in again}
-    return [*(m for m in measurements if m.scenario not in scenarios), *again]
-
-
-def _measure(wanted: Sequence[str], settings: Settings) -> list[Measurement]:
+def _measure(names: Sequence[str], settings: Settings) -> list[Measurement]:
     progress = Console(stderr=True)
 
-    def tell(measured: Measurement) -> None:
+    def record(measured: Measurement) -> None:
         line = f"  {report.line(measured)}"
         progress.print(line, highlight=False, markup=False, style="dim", soft_wrap=True)
 
     async def run() -> list[Measurement]:
-        return await suite.run(wanted, settings, tell, progress.print)
+        return await suite.run(names, settings, record, progress.print)
 
     return anyio.run(run, backend=settings.backend)
-
-
-def conclude(verdicts: Sequence[targets.Verdict], console: Console) -> int:
-    """Show which targets hold and which are missed; 1 if any is."""
-    missed = [verdict for verdict in verdicts if not verdict.holds]
-    console.print(report.verdict_table(verdicts, "Targets"))
-    if missed:
-        console.print(report.verdict_table(missed, f"{len(missed)} of {len(verdicts)} missed"))
-    return 1 if missed else 0
-
-
-def _console() -> Console:
-    """Wide enough for the table where the output is no terminal."""
-    console = Console()
-    return console if console.is_terminal else Console(width=max(console.width, MIN_WIDTH))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -15,37 +17,49 @@ CITY = "Oslo"
 
 
 async def main() -> None:
-    """Open the servers at once, do the job, print what it gave."""
+    """Open the servers, do the job, print its output."""
+    programs = {
+        name: StdioServerParameters(command=sys.executable, args=["-m", f"mock_servers.{name}"])
+        for name in SERVERS
+    }
+    async with sessions(programs) as clients:
+        print(json.dumps(await job(clients)))
+
+
+@asynccontextmanager
+async def sessions(
+    programs: Mapping[str, StdioServerParameters],
+) -> AsyncIterator[dict[str, Client]]:
+    """A session for each server, with its tools listed; all servers start at once."""
     clients: dict[str, Client] = {}
-    opened = {name: anyio.Event() for name in SERVERS}
-    done = anyio.Event()
+    ready, done = {name: anyio.Event() for name in programs}, anyio.Event()
 
     async def hold(name: str) -> None:
-        program = StdioServerParameters(command=sys.executable, args=["-m", f"mock_servers.{name}"])
-        async with Client(program) as clients[name]:
+        # A session has to be closed in the task that opened it.
+        async with Client(programs[name]) as clients[name]:
             await clients[name].list_tools()
-            opened[name].set()
+            ready[name].set()
             await done.wait()
 
     async with anyio.create_task_group() as group:
-        for name in SERVERS:
+        for name in programs:
             group.start_soon(hold, name)
-        for event in opened.values():
+        for event in ready.values():
             await event.wait()
-        print(json.dumps(await job(clients)))
+        yield clients
         done.set()
 
 
-async def job(clients: dict[str, Client]) -> dict[str, Any]:
+async def job(clients: Mapping[str, Client]) -> dict[str, Any]:
     """The five calls; the two that need nothing go out together."""
 
     async def call(server: str, tool: str, **arguments: Any) -> Any:
         result = await clients[server].call_tool(tool, arguments)
         return result.structured_content or [block.model_dump() for block in result.content]
 
-    weather, news = await both(
-        lambda: call("weather", "forecast", city=CITY),
-        lambda: call("news", "search", query=f"travel in {CITY}", limit=3),
+    weather, news = await asyncio.gather(
+        call("weather", "forecast", city=CITY),
+        call("news", "search", query=f"travel in {CITY}", limit=3),
     )
     titles = [item["title"] for item in news["items"]]
     [headline] = await call("text", "title", text=titles[0], max_length=40)
@@ -53,19 +67,6 @@ async def job(clients: dict[str, Client]) -> dict[str, Any]:
     [note] = await call("text", "join", parts=[first, headline["text"], titles[1]])
     length = await call("text", "words", text=note["text"])
     return {"note": note["text"], "words": length["words"]}
-
-
-async def both(*calls: Callable[[], Awaitable[Any]]) -> list[Any]:
-    """What some calls give that go out together, in their order."""
-    given: dict[int, Any] = {}
-
-    async def keep(number: int) -> None:
-        given[number] = await calls[number]()
-
-    async with anyio.create_task_group() as group:
-        for number in range(len(calls)):
-            group.start_soon(keep, number)
-    return [given[number] for number in range(len(calls))]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""How long it takes to check a plan: the command with a lock file, and its parts in one process.
+"""The time to check a plan: the command with a lock file, and its parts in one process.
 
-Every task of the plan has references or literals that are compared with schemas, and nothing is
-wrong with it. The bare `jsonschema` library checks the same arguments in the same rounds.
+Every task of the plan has references or literals that are compared with schemas, and the plan is
+correct. The bare `jsonschema` library checks the same arguments in the same rounds.
 """
 
 from __future__ import annotations
@@ -9,25 +9,15 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import anyio
 from jsonschema import Draft202012Validator
 
-from benchmarks.measure import (
-    Measurement,
-    RunFailedError,
-    Settings,
-    Side,
-    Tell,
-    flat,
-    paired,
-    take_turns,
-)
+from benchmarks.measure import Measurement, Record, RunFailedError, Settings, Side, take_turns
 from orchestrator.check.checker import prove
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.lockfile import Lockfile
@@ -60,12 +50,10 @@ SEARCH = Tool(
 TOOLS = {SEARCH.target: SEARCH}
 
 
-async def measure(wanted: frozenset[str], settings: Settings, tell: Tell) -> None:
+async def measure(names: Collection[str], settings: Settings, record: Record) -> None:  # noqa: ARG001
     """Measure both sizes in the same rounds; the command only in a full run."""
-    if "checking" not in wanted:
-        return
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         (folder / "servers.toml").write_text('[servers.news]\ncommand = "is-never-started"\n')
         Lockfile.made_of([SEARCH]).save(folder / "servers.lock")
         sides: dict[str, Side] = {}
@@ -73,21 +61,21 @@ async def measure(wanted: frozenset[str], settings: Settings, tell: Tell) -> Non
         for name, size in sizes.items():
             path = folder / f"plan-{size}.json"
             path.write_text(json.dumps(plan(size)), encoding="utf-8")
-            sides[f"{name}: in process"] = Side(_soon(partial(_in_process, path, size)))
-            sides[f"{name}: {BARE}"] = Side(_soon(partial(_bare, path)))
+            sides[f"{name}: in process"] = _side(_in_process, path, size)
+            sides[f"{name}: {BARE}"] = _side(_bare, path)
             if not settings.quick:
                 sides[f"{name}: command"] = Side(partial(_command, path, size))
         times = await take_turns(sides, settings.pick(7, 3), warm_up=not settings.quick)
-    for name, mine in times.items():
-        size = sizes[name.partition(":")[0]]
+    for side in times:
+        size = sizes[side.partition(":")[0]]
         ratios: dict[str, list[float]] = {}
-        if name.endswith("in process"):
-            ratios["bare_jsonschema"] = paired(mine, times[name.replace("in process", BARE)])
-        if name == "large: in process":
-            grown = paired(mine, times["small: in process"])
-            ratios["growth"] = [ratio * sizes["small"] / size for ratio in grown]
-        values = {"tasks": float(size), "per_task_us": median(flat(mine)) * 1000 / size}
-        tell(Measurement("checking", name, flat(mine), ratios, values))
+        if side.endswith("in process"):
+            ratios["bare_jsonschema"] = times.ratio(side, side.replace("in process", BARE))
+        if side == "large: in process":
+            growth = times.ratio(side, "small: in process")
+            ratios["growth"] = [ratio * sizes["small"] / size for ratio in growth]
+        values = times.per_task(side, size)
+        record(Measurement("checking", side, times.flat(side), ratios, values))
 
 
 def plan(size: int) -> dict[str, Any]:
@@ -114,11 +102,11 @@ def _task(number: int) -> dict[str, Any]:
     return task | {"arguments": arguments}
 
 
-def _soon(work: Callable[[], None]) -> Callable[[], Awaitable[None]]:
+def _side(work: Callable[..., None], *arguments: Any) -> Side:
     async def run() -> None:
-        work()
+        work(*arguments)
 
-    return run
+    return Side(run)
 
 
 async def _command(path: Path, size: int) -> None:
@@ -131,14 +119,14 @@ async def _command(path: Path, size: int) -> None:
 
 def _in_process(path: Path, size: int) -> None:
     workflow = Workflow.load(path)
-    found = prove(workflow, TOOLS)
-    if found or len(workflow.plan.tasks) != size:
-        raise RunFailedError("something was found in a plan that is right")
+    problems = prove(workflow, TOOLS)
+    if problems or len(workflow.plan.tasks) != size:
+        raise RunFailedError("problems reported in a correct plan")
 
 
 def _bare(path: Path) -> None:
-    """What one would do by hand: arguments alone, with references as the text that they are."""
+    """By hand: the arguments alone, with references as the strings that they are."""
     validator = Draft202012Validator(SEARCH.input_schema)
     for task in json.loads(path.read_text(encoding="utf-8"))["tasks"]:
         for _ in validator.iter_errors(task["arguments"]):
-            pass  # a reference where a number is wanted is no text to this library
+            pass  # a reference in the place of a number is an error to this library

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from collections.abc import Mapping
-from statistics import median
+from collections.abc import Collection
 
 import anyio
 
 from benchmarks.delays import check
-from benchmarks.measure import (
-    Measurement,
-    Rounds,
-    Settings,
-    Side,
-    Tell,
-    flat,
-    paired,
-    take_turns,
-    timed,
-)
+from benchmarks.measure import Measurement, Record, Settings, Side, take_turns, timed
 from benchmarks.scenarios import nothing
 from orchestrator import Run, Workflow
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.engine.settings import RunSettings
 
+# The tasks of each generation.
 WIDTH = 100
-"""The tasks of each generation."""
 
 BARE = "bare anyio"
 SMALLEST = 1_000
@@ -37,16 +26,14 @@ LIMITS: dict[str, int | None] = {"unlimited": 0, "default limit": None}
 """`max_concurrency`; None leaves it to the workflow's default."""
 
 
-async def measure(wanted: frozenset[str], settings: Settings, tell: Tell) -> None:
+async def measure(names: Collection[str], settings: Settings, record: Record) -> None:  # noqa: ARG001
     """Measure the engine at each size."""
-    if "engine" not in wanted:
-        return
-    await memory(SMALLEST, None)  # what is imported on the way is no task's
+    await memory(SMALLEST, None)  # what is imported on the way belongs to no task
     for count in SIZES[:2] if settings.quick else SIZES:
-        await _size(count, settings, tell)
+        await _size(count, settings, record)
 
 
-async def _size(count: int, settings: Settings, tell: Tell) -> None:
+async def _size(count: int, settings: Settings, record: Record) -> None:
     """One size: bare anyio, and the engine under each limit with the smallest size beside it."""
     peaks = {name: await memory(count, limit) for name, limit in LIMITS.items()}
     workflow, load_ms = await _load(count)
@@ -55,41 +42,31 @@ async def _size(count: int, settings: Settings, tell: Tell) -> None:
     for name, limit in LIMITS.items():
         sides[name] = _engine(workflow, limit)
         if count > SMALLEST:
-            sides[_small(name)] = _engine(small, limit, times=4)
+            sides[f"{name}, smallest"] = _engine(small, limit, times=4)
     rounds = settings.pick({1_000: 30, 10_000: 12}.get(count, 6), 3)
     times = await take_turns(sides, rounds, warm_up=not settings.quick)
     for name in (BARE, *LIMITS):
-        values = {"tasks": float(count), "per_task_us": median(flat(times[name])) * 1000 / count}
+        values = times.per_task(name, count)
         if name in LIMITS:
             values |= peaks[name] | {"load_per_task_us": load_ms * 1000 / count}
+        growth = times.ratio(name, f"{name}, smallest")
+        ratios = {
+            "bare_anyio": times.ratio(name, BARE),
+            "growth": [ratio * SMALLEST / count for ratio in growth],
+        }
         variant, note = f"{count:,} {name}", f"generations of {WIDTH} tasks"
-        ratios = _ratios(name, count, times)
-        tell(Measurement("engine", variant, flat(times[name]), ratios, values, note))
-
-
-def _small(name: str) -> str:
-    return f"{name}, smallest"
-
-
-def _ratios(name: str, count: int, times: Mapping[str, Rounds]) -> dict[str, list[float]]:
-    ratios: dict[str, list[float]] = {}
-    if name in LIMITS:
-        ratios["bare_anyio"] = paired(times[name], times[BARE])
-    if _small(name) in times:
-        grown = paired(times[name], times[_small(name)])
-        ratios["growth"] = [ratio * SMALLEST / count for ratio in grown]
-    return ratios
+        record(Measurement("engine", variant, times.flat(name), ratios, values, note))
 
 
 async def _load(count: int) -> tuple[Workflow, float]:
-    """A workflow, and how long it took to load it, milliseconds."""
+    """A workflow, and the time to load it, milliseconds."""
     document, loaded = nothing(count, WIDTH), []
 
     async def load() -> None:
         loaded.append(Workflow.load(document))
 
-    taken_ms = await timed(load)
-    return loaded[0], taken_ms
+    time_ms = await timed(load)
+    return loaded[0], time_ms
 
 
 def _engine(workflow: Workflow, limit: int | None, times: int = 1) -> Side:
@@ -118,7 +95,7 @@ async def bare(count: int) -> None:
 async def memory(count: int, limit: int | None) -> dict[str, float]:
     """Bytes for each task, at the peak: of the loaded workflow, and of the run on top of it.
 
-    The outputs of the tasks are None, so that they take no part in it.
+    The outputs of the tasks are None, so that they do not count.
     """
     document = nothing(count, WIDTH)
     gc.collect()

@@ -10,14 +10,12 @@ from mcp import Client, StdioServerParameters
 
 
 async def main(server: str, count: int) -> None:
-    """Open the servers at once, call the first when it is there, then the others."""
+    """Open the servers at once, call the first as soon as it is open, then the others."""
+    program = StdioServerParameters(command=sys.executable, args=["-m", f"mock_servers.{server}"])
     first, done = anyio.Event(), anyio.Event()
     called = [anyio.Event() for _ in range(count)]
 
     async def hold(number: int) -> None:
-        program = StdioServerParameters(
-            command=sys.executable, args=["-m", f"mock_servers.{server}"]
-        )
         async with Client(program) as client:
             if number:
                 await first.wait()

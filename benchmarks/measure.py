@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import accumulate, chain
 from statistics import median
 from typing import Any
 
 Timer = Callable[[Callable[[], Awaitable[Any]]], Awaitable[float]]
-"""Runs something once and gives its time, milliseconds."""
+"""Runs something once and returns its time in milliseconds."""
 
 Rounds = list[list[float]]
-"""The times of one side, milliseconds: a list for each round."""
+"""The times of one side in milliseconds: a list for each round."""
 
 
 class RunFailedError(RuntimeError):
@@ -37,18 +36,13 @@ class Settings:
     backend: str = "asyncio"
 
     def pick(self, full: int, quick: int) -> int:
-        """A number of rounds: the one asked for, or that of the full or the quick run."""
+        """The number of rounds: `rounds` if it is set, else that of the full or the quick run."""
         return self.rounds or (quick if self.quick else full)
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the things that are compared.
-
-    Attributes:
-        run: Does it once.
-        times: How often in each round.
-    """
+    """One of the things that are compared; it runs `times` times in each round."""
 
     run: Callable[[], Awaitable[object]]
     times: int = 1
@@ -56,10 +50,9 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What was measured of one thing.
+    """What was measured of one side or size (`variant`) of a scenario.
 
     Attributes:
-        scenario: Of which scenario, and `variant` which of its sides or sizes.
         times_ms: Every single time, milliseconds.
         ratios: By name, one ratio for each round. `speedup` is the time of a sequential run that
             was made over this one's, and `one_session` that of the same run on a server with one
@@ -88,33 +81,48 @@ class Measurement:
     def to_dict(self) -> dict[str, Any]:
         """Everything that was measured, as JSON."""
         percentiles = {name: self.quantity(name) for name in ("p50_ms", "p95_ms", "p99_ms")}
+        ratios: dict[str, Any] = {}
+        for name, by_round in self.ratios.items():
+            if by_round:
+                low, middle, high = spread(by_round)
+                ratios[name] = {"p5": low, "median": middle, "p95": high, "by_round": by_round}
         return {
             "scenario": self.scenario,
             "variant": self.variant,
             "repetitions": len(self.times_ms),
             **(percentiles if self.times_ms else {}),
             "values": dict(self.values),
-            "ratios": {name: _spread(ratios) for name, ratios in self.ratios.items() if ratios},
+            "ratios": ratios,
             "times_ms": list(self.times_ms),
             "note": self.note,
         }
 
 
-Tell = Callable[[Measurement], None]
-"""Takes a measurement as soon as there is one."""
+Record = Callable[[Measurement], None]
+"""Receives each measurement as soon as it is complete."""
 
 
-def _spread(ratios: Sequence[float]) -> dict[str, Any]:
-    low, middle, high = (percentile(ratios, percent) for percent in (5, 50, 95))
-    return {"p5": low, "median": middle, "p95": high, "by_round": list(ratios)}
+class Times(dict[str, Rounds]):
+    """The times of all sides, by name."""
 
+    def flat(self, side: str) -> list[float]:
+        """All times of a side, milliseconds."""
+        return list(chain.from_iterable(self[side]))
 
-def positive(text: str) -> int:
-    """A number of rounds on the command line."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("has to be 1 or more")
-    return number
+    def ratio(self, numerator: str, denominator: str) -> list[float]:
+        """The ratio of two sides in each round, by the medians of the round.
+
+        It is empty if both are the same side, or one of them did not run.
+        """
+        if numerator == denominator or not {numerator, denominator} <= self.keys():
+            return []
+        # A round that was slow for both sides cancels out.
+        rounds = zip(self[numerator], self[denominator], strict=True)
+        return [median(above) / median(below) for above, below in rounds]
+
+    def per_task(self, side: str, tasks: int) -> dict[str, float]:
+        """The values `tasks` and `per_task_us` of a side that runs so many tasks."""
+        return {"tasks": float(tasks), "per_task_us": median(self.flat(side)) * 1000 / tasks}
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -134,41 +142,35 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ranked[below] + (ranked[above] - ranked[below]) * (position - below)
 
 
-def paired(numerator: Rounds, denominator: Rounds) -> list[float]:
-    """The ratio of two sides in each round, by the medians of the round."""
-    return [
-        median(above) / median(below) for above, below in zip(numerator, denominator, strict=True)
-    ]
+def spread(values: Sequence[float]) -> tuple[float, float, float]:
+    """The 5th percentile, the median and the 95th percentile."""
+    return percentile(values, 5), percentile(values, 50), percentile(values, 95)
 
 
-def flat(rounds: Rounds) -> list[float]:
-    """All times of a side."""
-    return list(chain.from_iterable(rounds))
+def most_at_once(spans: Iterable[tuple[float, float]]) -> int:
+    """The largest number of spans (start, end) that overlap."""
+    changes = [change for start, end in spans for change in ((start, 1), (end, -1))]
+    # At the same time -1 sorts first: what ends when another begins does not overlap it.
+    return max(accumulate(change for _, change in sorted(changes)), default=0)
 
 
 async def take_turns(
-    sides: Mapping[str, Side],
-    rounds: int,
-    *,
-    warm_up: bool = True,
-    timer: Timer | None = None,
-) -> dict[str, Rounds]:
+    sides: Mapping[str, Side], rounds: int, *, warm_up: bool = True, timer: Timer | None = None
+) -> Times:
     """Run all sides in each round, every second time in the opposite order.
 
     Args:
         sides: What is compared, by name.
         rounds: How many rounds count.
-        warm_up: Whether each side runs once before, without counting.
-        timer: Runs a side and says what counts as its time, milliseconds; `timed` by default.
-
-    Returns:
-        The times of each side.
+        warm_up: Whether each side runs once before the rounds.
+        timer: Runs a side and returns what counts as its time; `timed` by default.
     """
     if warm_up:
         for side in sides.values():
             await side.run()
-    times: dict[str, Rounds] = {name: [] for name in sides}
+    times = Times({name: [] for name in sides})
     for number in range(rounds):
+        # Whatever a side leaves behind burdens each of its neighbours equally often.
         for name in list(sides)[:: -1 if number % 2 else 1]:
             side = sides[name]
             times[name].append([await (timer or timed)(side.run) for _ in range(side.times)])
@@ -176,8 +178,8 @@ async def take_turns(
 
 
 async def timed(run: Callable[[], Awaitable[object]]) -> float:
-    """How long something takes, milliseconds; the garbage of others is collected before."""
-    gc.collect()
+    """How long something takes, milliseconds."""
+    gc.collect()  # the garbage of other sides is not part of this time
     began_at = time.perf_counter()
     await run()
     return (time.perf_counter() - began_at) * 1000

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.measure import Measurement, percentile
+from benchmarks.measure import Measurement, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,24 +19,19 @@ TITLES = {
     "one_session": "Throughput over that of one session",
     "by_hand": "Time beside the same work by hand; less is better",
 }
-SAID = "median of the rounds; black: 5th to 95th percentile; orange: ideal, or by hand"
+LEGEND = "median of the rounds; black: 5th to 95th percentile; orange: ideal, or by hand"
 
 
 def missing() -> str:
-    """What to say if matplotlib is not installed; empty if it is."""
+    """The error message if matplotlib is not installed; empty if it is."""
     if find_spec("matplotlib") is not None:
         return ""
     return "--plot needs matplotlib: pip install 'mcp-orchestrator[plot]'"
 
 
 def draw(measurements: Sequence[Measurement], facts: Mapping[str, Any], path: Path) -> None:
-    """Draw the ratios to a file, whose suffix says the format.
-
-    Args:
-        measurements: What was measured.
-        facts: The machine and the date; see `report.machine`.
-        path: The file.
-    """
+    """Draw the ratios to a file, whose suffix is the format; `facts` is `report.machine`."""
+    # An optional dependency, which takes a second to import.
     from matplotlib.figure import Figure
 
     charts = {name: bars_of(measurements, name) for name in TITLES}
@@ -45,8 +40,8 @@ def draw(measurements: Sequence[Measurement], facts: Mapping[str, Any], path: Pa
     figure.set_layout_engine("constrained")
     for column, (name, bars) in enumerate(shown.items(), start=1):
         _bars(figure.add_subplot(1, len(shown), column), TITLES[name], bars)
-    told = f"{facts['python']}, {facts['cores']} cores, {facts['backend']}, {facts['date'][:10]}"
-    figure.suptitle(f"{SAID}\n{told}", size=SMALL - 1, color=GREY)
+    machine = f"{facts['python']}, {facts['cores']} cores, {facts['backend']}, {facts['date'][:10]}"
+    figure.suptitle(f"{LEGEND}\n{machine}", size=SMALL - 1, color=GREY)
     figure.savefig(path, dpi=180)
 
 
@@ -70,7 +65,7 @@ def bars_of(measurements: Sequence[Measurement], ratio: str) -> list[Bar]:
 def _bars(axes: Axes, title: str, bars: Sequence[Bar]) -> None:
     most = max(max(*ratios, ideal or 0.0) for _, ratios, ideal in bars)
     for row, (_, ratios, ideal) in enumerate(bars):
-        low, middle, high = (percentile(ratios, percent) for percent in (5, 50, 95))
+        low, middle, high = spread(ratios)
         axes.barh(row, middle, color=BLUE, height=0.62)
         axes.plot([low, high], [row, row], color=DARK, linewidth=1.6)
         if ideal is not None:

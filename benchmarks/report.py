@@ -1,23 +1,28 @@
-"""The numbers, for people and for programs."""
+"""The numbers as tables and as JSON."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.measure import Measurement, Settings, percentile
+from benchmarks.measure import Measurement, Settings, spread
 from benchmarks.suite import SCENARIOS
 from benchmarks.targets import Verdict
 
 PACKAGES = ("mcp-orchestrator", "mcp", "anyio", "networkx", "pydantic", "trio")
+MIN_WIDTH = 150
 
 COLUMNS = {
     "speedup": "speedup",
@@ -28,6 +33,7 @@ COLUMNS = {
     "processes": "processes",
     "of_generations": "x generations",
     "by_hand": "x by hand",
+    "orchestrator": "x orchestrator",
     "bare_anyio": "x bare anyio",
     "bare_jsonschema": "x bare jsonschema",
     "growth": "x smallest",
@@ -37,32 +43,28 @@ COLUMNS = {
     "run_bytes_per_task": "B/task run",
     "at_once": "at once",
 }
-"""The columns that a table may have beside the times: the quantity and its heading."""
+"""The headings of the quantities that a table shows beside the times."""
 
 WRAPPED = {COLUMNS[name] for name in ("load_per_task_us", "workflow_bytes_per_task")}
 
 
 def machine(settings: Settings) -> dict[str, Any]:
-    """Where and when the numbers were made: cores, versions, load, date."""
-    packages = {name: version(name) for name in PACKAGES if name != "trio" or _uses_trio(settings)}
+    """Where and when the numbers were measured: cores, versions, load, date."""
+    used = (name for name in PACKAGES if name != "trio" or settings.backend == "trio")
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "packages": packages,
+        "packages": {name: version(name) for name in used},
         "backend": settings.backend,
         "quick": settings.quick,
         "load_average": [round(load, 2) for load in os.getloadavg()],
     }
 
 
-def _uses_trio(settings: Settings) -> bool:
-    return settings.backend == "trio"
-
-
-def heading(facts: dict[str, Any]) -> str:
-    """The machine in three lines."""
+def heading(facts: Mapping[str, Any]) -> str:
+    """The machine in two lines, and how to read the tables."""
     packages = ", ".join(f"{name} {number}" for name, number in facts["packages"].items())
     load = ", ".join(f"{load:.2f}" for load in facts["load_average"])
     return (
@@ -74,33 +76,51 @@ def heading(facts: dict[str, Any]) -> str:
     )
 
 
+def show(facts: Mapping[str, Any], tables: Iterable[Table]) -> None:
+    """Print the machine and the tables."""
+    console = Console()
+    if not console.is_terminal:  # a pipe or file gets 80 columns: too few for the tables
+        console = Console(width=max(console.width, MIN_WIDTH))
+    console.print(heading(facts), highlight=False)
+    for each in tables:
+        console.print(each)
+
+
+def save(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a document as JSON."""
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
 def tables(measurements: Sequence[Measurement]) -> Iterator[Table]:
     """A table for each scenario."""
-    for name in dict.fromkeys(measured.scenario for measured in measurements):
-        yield table(name, [found for found in measurements if found.scenario == name])
+    for name in dict.fromkeys(each.scenario for each in measurements):
+        yield table(name, SCENARIOS[name], [each for each in measurements if each.scenario == name])
 
 
-def table(scenario: str, measurements: Sequence[Measurement]) -> Table:
-    """Measurements with the columns that any of them has something for."""
-    names = [name for name in COLUMNS if any(cell(found, name) for found in measurements)]
-    notes = dict.fromkeys(measured.note for measured in measurements if measured.note)
-    title = Text.assemble((scenario, "bold"), f": {SCENARIOS[scenario].title}", style="")
-    shown = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="")
-    shown.caption, shown.caption_justify = "; ".join(notes) or None, "left"
-    shown.add_column("", min_width=20, no_wrap=True)
-    for heading in ("n", "P50", "P95", "P99", *(COLUMNS[name] for name in names)):
-        shown.add_column(heading, justify="right", no_wrap=heading not in WRAPPED)
-    for measured in measurements:
-        shown.add_row(*row(measured, names))
-    return shown
+def table(name: str, title: str, measurements: Sequence[Measurement]) -> Table:
+    """Measurements with the columns for which any of them has a value."""
+    shown = [column for column in COLUMNS if any(cell(each, column) for each in measurements)]
+    # A Text, since a title such as "[a, b] -> c" would be read as markup.
+    full_title = Text.assemble((name, "bold"), f": {title}")
+    headings = ("n", "P50", "P95", "P99", *(COLUMNS[column] for column in shown))
+    filled = new_table(full_title, "", *headings)
+    for each in measurements:
+        times = [each.quantity(percentile) for percentile in ("p50_ms", "p95_ms", "p99_ms")]
+        cells = ["" if time is None else f"{time:.1f}" for time in times]
+        cells += [cell(each, column) for column in shown]
+        filled.add_row(each.variant, str(len(each.times_ms) or ""), *cells)
+    if notes := dict.fromkeys(each.note for each in measurements if each.note):
+        filled.caption, filled.caption_justify = Text("\n".join(notes)), "left"
+    return filled
 
 
-def row(measured: Measurement, names: Iterable[str]) -> list[str]:
-    """One measurement: its name, repetitions, percentiles, and the columns that are wanted."""
-    times = [measured.quantity(name) for name in ("p50_ms", "p95_ms", "p99_ms")]
-    cells = ["" if time is None else f"{time:.1f}" for time in times]
-    cells += [cell(measured, name) for name in names]
-    return [measured.variant, str(len(measured.times_ms) or ""), *cells]
+def new_table(title: str | Text, *headings: str, left: int = 1) -> Table:
+    """An empty table, whose first `left` columns are aligned left and the others right."""
+    empty = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="")
+    for number, name in enumerate(headings):
+        justify: Any = "left" if number < left else "right"
+        empty.add_column(name, justify=justify, no_wrap=name not in WRAPPED)
+    return empty
 
 
 def cell(measured: Measurement, name: str) -> str:
@@ -114,64 +134,64 @@ def cell(measured: Measurement, name: str) -> str:
 
 
 def line(measured: Measurement) -> str:
-    """A measurement in one line, to be shown while others are still being made."""
+    """A measurement in one line, shown while others are still measured."""
+    ratios = [f"{COLUMNS[name]} {ratio(each)}" for name, each in measured.ratios.items() if each]
     median = measured.quantity("p50_ms")
-    said = [f"{COLUMNS[name]} {cell(measured, name)}" for name in measured.ratios]
-    return f"{measured.scenario}, {measured.variant}: {median:.1f} ms  {'  '.join(said)}"
+    return f"{measured.scenario}, {measured.variant}: {median:.1f} ms  {'  '.join(ratios)}"
 
 
 def ratio(values: Sequence[float]) -> str:
-    """The median of a ratio and its spread."""
-    low, middle, high = (percentile(values, percent) for percent in (5, 50, 95))
+    """The median of a ratio and its spread; the spread is left out for fewer than two values."""
+    if len(values) < 2:
+        return f"{values[0]:.2f}" if values else ""
+    low, middle, high = spread(values)
     return f"{middle:.2f} ({low:.2f}..{high:.2f})"
 
 
 def verdict_table(verdicts: Iterable[Verdict], title: str) -> Table:
     """Targets, what was measured, and whether they hold."""
-    shown = Table(title=title, title_justify="left")
-    for name in ("target", "quantity"):
-        shown.add_column(name, no_wrap=True)
-    for name in ("measured", "limit", "aim", ""):
-        shown.add_column(name, justify="right", no_wrap=True)
+    shown = new_table(title, "target", "quantity", "measured", "limit", "aim", "", left=2)
     for verdict in verdicts:
         target = verdict.target
-        measured = "not measured" if verdict.measured is None else f"{verdict.measured:,.2f}"
+        if not verdict.holds:
+            outcome = "[red]missed[/]"
+        else:
+            outcome = "[green]met[/]" if verdict.meets_aim else "[yellow]within the margin[/]"
         shown.add_row(
             f"{target.scenario}, {target.variant}",
             target.quantity,
-            measured,
+            "not measured" if verdict.measured is None else f"{verdict.measured:,.2f}",
             f"{target.compare} {target.limit:,g}",
             f"{target.aim:,g}",
-            _in_words(verdict),
+            outcome,
         )
     return shown
 
 
-def _in_words(verdict: Verdict) -> str:
-    if not verdict.holds:
-        return "[red]missed[/]"
-    return "[green]met[/]" if verdict.meets_aim else "[yellow]within the margin[/]"
-
-
 def document(
-    facts: dict[str, Any], measurements: Iterable[Measurement], verdicts: Iterable[Verdict]
+    facts: Mapping[str, Any], measurements: Iterable[Measurement], verdicts: Iterable[Verdict]
 ) -> dict[str, Any]:
     """Everything as JSON: the machine, every single time, and the verdicts."""
+    targets = [
+        asdict(verdict.target)
+        | {
+            "measured": verdict.measured,
+            "holds": verdict.holds,
+            "meets_aim": verdict.meets_aim,
+        }
+        for verdict in verdicts
+    ]
     return {
         "machine": facts,
         "measurements": [measured.to_dict() for measured in measurements],
-        "targets": [
-            {
-                "scenario": verdict.target.scenario,
-                "variant": verdict.target.variant,
-                "quantity": verdict.target.quantity,
-                "compare": verdict.target.compare,
-                "limit": verdict.target.limit,
-                "aim": verdict.target.aim,
-                "measured": verdict.measured,
-                "holds": verdict.holds,
-                "meets_aim": verdict.meets_aim,
-            }
-            for verdict in verdicts
-        ],
+        "targets": targets,
     }
+
+
+def failures(error: BaseException) -> Iterator[BaseException]:
+    """The errors of nested groups, in which the task groups of servers and clients raise them."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from failures(inner)
+    else:
+        yield error

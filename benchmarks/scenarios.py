@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import networkx as nx
 
 from orchestrator.servers.config import Server
 
@@ -18,43 +21,70 @@ FIVE_SERVERS = ("weather", "news", "numbers", "text", "keyvalue")
 Document = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Graph:
     """A graph of tasks that only wait.
 
     Attributes:
-        needs: What each task waits for.
-        delays_ms: How long each takes, milliseconds.
+        needs: The tasks that each task depends on.
+        delays_ms: How long each task takes, milliseconds.
     """
 
     needs: Mapping[str, Iterable[str]]
-    delays_ms: Mapping[str, int]
+    delays_ms: Mapping[str, float]
+
+    @cached_property
+    def digraph(self) -> nx.DiGraph[str]:
+        """The tasks, with an edge from each to every task that depends on it."""
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        graph.add_nodes_from(self.needs)
+        for task, needs in self.needs.items():
+            graph.add_edges_from((needed, task) for needed in needs)
+        return graph
+
+    @cached_property
+    def generations(self) -> list[list[str]]:
+        """The topological generations, each in the order of `needs`."""
+        position = {task: number for number, task in enumerate(self.needs)}
+        found = nx.topological_generations(self.digraph)
+        return [sorted(generation, key=position.__getitem__) for generation in found]
+
+    @cached_property
+    def ends_ms(self) -> dict[str, float]:
+        """The earliest end of each task, milliseconds after the start of the run."""
+        ends: dict[str, float] = {}
+        for task in nx.topological_sort(self.digraph):
+            started = max((ends[needed] for needed in self.needs[task]), default=0)
+            ends[task] = started + self.delays_ms[task]
+        return ends
 
     @property
-    def sequential_ms(self) -> int:
-        """What all tasks take together."""
+    def sequential_ms(self) -> float:
+        """The time of all tasks one after the other."""
         return sum(self.delays_ms.values())
 
     @property
-    def critical_path_ms(self) -> int:
+    def critical_path_ms(self) -> float:
         """The longest path: no run can be faster."""
-        ends: dict[str, int] = {}
-        for task, needs in self.needs.items():
-            ends[task] = max((ends[needed] for needed in needs), default=0) + self.delays_ms[task]
-        return max(ends.values())
+        return max(self.ends_ms.values())
 
     def workflow(self, name: str, server: str = "delay") -> Document:
-        """The workflow file of it, on a mock server of delays."""
+        """Its workflow document, on a mock server of delays."""
         tasks = [
-            {
-                "id": task,
-                "tool": f"{server}:delay",
-                "arguments": {"ms": self.delays_ms[task], "label": task},
-                "depends_on": list(needs),
-            }
+            call(task, f"{server}:delay", needs, ms=self.delays_ms[task], label=task)
             for task, needs in self.needs.items()
         ]
-        return {"name": name, "tasks": tasks, "max_concurrency": 0}
+        return document(name, tasks)
+
+
+def call(task: str, tool: str, needs: Iterable[str] = (), **arguments: Any) -> Document:
+    """A task of a workflow document."""
+    return {"id": task, "tool": tool, "arguments": arguments, "depends_on": list(needs)}
+
+
+def document(name: str, tasks: list[Document]) -> Document:
+    """A workflow document whose calls have no limit."""
+    return {"name": name, "tasks": tasks, "max_concurrency": 0}
 
 
 def even(needs: Mapping[str, Iterable[str]], delay_ms: int = DELAY_MS) -> Graph:
@@ -63,24 +93,24 @@ def even(needs: Mapping[str, Iterable[str]], delay_ms: int = DELAY_MS) -> Graph:
 
 
 def branches(width: int, delay_ms: int = DELAY_MS) -> Graph:
-    """Tasks that need nothing."""
+    """Independent tasks."""
     return even({f"branch{number}": () for number in range(1, width + 1)}, delay_ms)
 
 
 def chain(length: int) -> Graph:
-    """Tasks that each need the one before."""
+    """Tasks that each depend on the one before."""
     return even({f"step{n}": (f"step{n - 1}",) if n > 1 else () for n in range(1, length + 1)})
 
 
 def levels(widths: Iterable[int], delay_ms: int) -> Graph:
-    """Levels of tasks; each task needs two of the level above."""
+    """Levels of tasks; each task depends on two of the level above."""
     needs: dict[str, Iterable[str]] = {}
     above: list[str] = []
     for level, width in enumerate(widths, start=1):
         names = [f"level{level}.{number}" for number in range(width)]
         for number, name in enumerate(names):
-            wanted = {above[(number + step) % len(above)]: None for step in (0, 1)} if above else {}
-            needs[name] = tuple(wanted)
+            pair = [above[(number + step) % len(above)] for step in (0, 1)] if above else []
+            needs[name] = tuple(dict.fromkeys(pair))  # a level of one task gives it twice
         above = names
     return even(needs, delay_ms)
 
@@ -88,16 +118,16 @@ def levels(widths: Iterable[int], delay_ms: int) -> Graph:
 def uneven() -> Graph:
     """Three lanes of fetch, parse and store, each slow at another stage, then a report.
 
-    By generations every stage waits for its slow one; as a flow of data each lane is slow once.
+    By generations every stage waits for its slow one; with dataflow each lane is slow once.
     """
     stages = ("fetch", "parse", "store")
     needs: dict[str, Iterable[str]] = {}
-    delays_ms: dict[str, int] = {}
+    delays_ms: dict[str, float] = {}
     for lane, name in enumerate("xyz"):
-        for stage, what in enumerate(stages):
-            task = f"{what}.{name}"
-            needs[task] = (f"{stages[stage - 1]}.{name}",) if stage else ()
-            delays_ms[task] = 160 if stage == lane else 40
+        for stage, verb in enumerate(stages):
+            step = f"{verb}.{name}"
+            needs[step] = (f"{stages[stage - 1]}.{name}",) if stage else ()
+            delays_ms[step] = 160 if stage == lane else 40
     needs["report"] = tuple(f"store.{name}" for name in "xyz")
     return Graph(needs, delays_ms | {"report": 40})
 
@@ -143,21 +173,16 @@ FIVE_TOOLS: Document = {
 
 
 def echoes(count: int) -> Document:
-    """Calls that need nothing and come back at once."""
-    tasks = [
-        {"id": f"echo{number}", "tool": "delay:echo", "arguments": {"value": number}}
-        for number in range(count)
-    ]
-    return {"name": f"echo-{count}", "tasks": tasks, "max_concurrency": 0}
+    """Independent calls that return at once."""
+    return document(
+        f"echo-{count}", [call(f"echo{n}", "delay:echo", value=n) for n in range(count)]
+    )
 
 
 def busy(server: str, count: int, busy_ms: int) -> Document:
-    """Calls that need nothing, and take so much processor time each."""
-    tasks = [
-        {"id": f"busy{number}", "tool": f"{server}:busy", "arguments": {"ms": busy_ms}}
-        for number in range(count)
-    ]
-    return {"name": f"busy-{count}", "tasks": tasks, "max_concurrency": 0}
+    """Independent calls that take so much processor time each."""
+    tasks = [call(f"busy{n}", f"{server}:busy", ms=busy_ms) for n in range(count)]
+    return document(f"busy-{count}", tasks)
 
 
 def nothing(count: int, width: int) -> Document:
@@ -174,12 +199,12 @@ def nothing(count: int, width: int) -> Document:
 
 
 def arguments_of(server: str) -> list[str]:
-    """What Python is started with for a mock server."""
+    """The command-line arguments of Python that start a mock server."""
     return ["-m", f"mock_servers.{server}"]
 
 
 def servers(*names: str) -> dict[str, Server]:
-    """Mock servers as programs, run by the Python that runs this."""
+    """Mock servers as programs on the Python of this process."""
     return {
         name: Server(name=name, command=sys.executable, args=arguments_of(name), cwd=str(HERE))
         for name in names

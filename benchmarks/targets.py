@@ -1,9 +1,9 @@
-"""What has to hold, as data, and the check of it."""
+"""The targets as data, and the check of them."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,15 +15,14 @@ COMPARE = {">=": operator.ge, "<=": operator.le, "<": operator.lt}
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Something that has to hold.
+    """A limit on a quantity of the measurement `variant` of a scenario.
 
     Attributes:
-        scenario: Of which scenario, and `variant` of which measurement there.
-        quantity: What `Measurement.quantity` is asked for; a ratio means its median.
-        compare: How it has to compare with `limit`.
-        limit: What `--check` asks for.
+        quantity: A name for `Measurement.quantity`; a ratio means its median.
+        compare: How the quantity has to compare with `limit`.
+        limit: What `--check` requires.
         aim: What we claim on a quiet machine.
-        full_only: Whether a quick run leaves it out, since it does not measure it.
+        full_only: Whether a quick run does not measure it.
     """
 
     scenario: str
@@ -53,32 +52,22 @@ class Verdict:
         return self._meets(self.target.aim)
 
     def _meets(self, number: float) -> bool:
-        return self.measured is not None and bool(
-            COMPARE[self.target.compare](self.measured, number)
-        )
+        compare = COMPARE[self.target.compare]
+        return self.measured is not None and bool(compare(self.measured, number))
 
 
-def _engine(size: str, *, full_only: bool) -> list[Target]:
-    targets: list[Target] = []
+def _engine(size: str, *, full_only: bool) -> Iterable[Target]:
     for limit in ("unlimited", "default limit"):
         variant = f"{size} {limit}"
-        targets += [
-            Target("engine", variant, "bare_anyio", "<=", 3.3, 2.5, full_only),
-            Target("engine", variant, "bytes_per_task", "<", 6144, 6144, full_only),
-        ]
-        if size != "1,000":
-            targets.append(Target("engine", variant, "growth", "<=", 1.6, 1.3, full_only))
-    return targets
+        yield Target("engine", variant, "bare_anyio", "<=", 3.3, 2.5, full_only)
+        yield Target("engine", variant, "bytes_per_task", "<", 6144, 6144, full_only)
+        if size != "1,000":  # the smallest size, which the others are compared with
+            yield Target("engine", variant, "growth", "<=", 1.6, 1.3, full_only)
 
 
-def _branches(width: int, *, full_only: bool) -> Target:
+def _branches(width: int) -> Target:
+    full_only = width not in (1, 4, 8)
     return Target("branches", str(width), "speedup", ">=", 0.6 * width, 0.9 * width, full_only)
-
-
-def _in_flight(variant: str) -> Target:
-    """All of the calls are on the server at the same time."""
-    calls = float(variant.rpartition(" ")[2].replace(",", ""))
-    return Target("inflight", variant, "at_once", ">=", calls, calls, full_only=True)
 
 
 TARGETS = (
@@ -90,18 +79,21 @@ TARGETS = (
     Target("diamond", "generations", "speedup", ">=", 1.1, 1.3),
     Target("multi-level", "generations", "speedup", ">=", 4.0, 7.0),
     Target("uneven", "dataflow", "of_generations", "<", 0.9, 0.55),
-    *(_branches(width, full_only=width not in (1, 4, 8)) for width in range(1, 11)),
+    *map(_branches, range(1, 11)),
     Target("five-tools", "warm", "speedup", ">=", 1.2, 1.8),
     Target("cold", "five-tools: run", "by_hand", "<=", 1.8, 1.2),
     Target("cold", "first call: run", "by_hand", "<=", 1.3, 1.15, full_only=True),
     Target("cold", "first call of 5 servers: run", "by_hand", "<=", 1.3, 1.15, full_only=True),
+    # Nothing hides our imports where the server starts faster than they do.
     Target("cold", "first call, quick server: run", "by_hand", "<=", 1.4, 1.15, full_only=True),
     Target("gather", "5 x 100 ms: orchestrator", "by_hand", "<=", 1.2, 1.05),
     Target("gather", "instant: orchestrator", "by_hand", "<=", 1.4, 1.10),
     Target("sessions", "2 sessions", "of_ideal", ">=", 0.55, 0.9),
     Target("sessions", "4 sessions", "of_ideal", ">=", 0.55, 0.9, full_only=True),
+    # All calls are on the server at the same time.
     Target("inflight", "100", "at_once", ">=", 100, 100),
-    *(_in_flight(variant) for variant in ("1,000", "5,000")),
+    Target("inflight", "1,000", "at_once", ">=", 1000, 1000, full_only=True),
+    Target("inflight", "5,000", "at_once", ">=", 5000, 5000, full_only=True),
     Target("inflight", "5,000", "growth", "<=", 2.0, 1.4, full_only=True),
     Target("checking", "large: in process", "growth", "<=", 2.5, 1.4),
     Target("ready", "pool", "by_hand", "<=", 1.5, 1.3),
@@ -113,18 +105,17 @@ TARGETS = (
 
 def judge(
     measurements: Iterable[Measurement],
-    wanted: Iterable[str],
+    names: Collection[str],
     *,
     quick: bool = False,
     targets: Sequence[Target] = TARGETS,
 ) -> list[Verdict]:
     """The verdict on each target of the scenarios that ran."""
-    found = {(measured.scenario, measured.variant): measured for measured in measurements}
-    ran = set(wanted)
+    by_variant = {(measured.scenario, measured.variant): measured for measured in measurements}
     verdicts: list[Verdict] = []
     for target in targets:
-        if target.scenario in ran and not (quick and target.full_only):
-            measured = found.get((target.scenario, target.variant))
+        if target.scenario in names and not (quick and target.full_only):
+            measured = by_variant.get((target.scenario, target.variant))
             value = measured.quantity(target.quantity) if measured else None
             verdicts.append(Verdict(target, value))
     return verdicts

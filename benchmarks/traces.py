@@ -1,30 +1,27 @@
 """Graphs recorded from real systems, run for real: `python -m benchmarks traces --traces DIR`.
 
-Each task waits as long as the one that was recorded did, in a mock server over stdio. What a run
-took is compared with what no run can beat; the schedules, and the orders in which tasks get their
-slots, take turns within each round. Every answer is checked: a digest of what its task needed.
+Each task waits as long as the recorded one took, in a mock server over stdio. The time of a run is
+compared with what no run can beat; the schedules, and the orders in which tasks get their slots,
+take turns within each round. Every answer is checked: a digest of the inputs of its task.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import anyio
-from rich.console import Console
 
-from benchmarks import report, scenarios, traced
+from benchmarks import options, report, scenarios, traced
 from benchmarks.delays import check
-from benchmarks.measure import RunFailedError, Settings, Side, flat, positive, take_turns
+from benchmarks.measure import RunFailedError, Settings, Side, take_turns
 from benchmarks.recorded import NoTracesError, Trace, load_all
-from benchmarks.traced import Measured, Variant, variants
+from benchmarks.traced import Result, Variant
 from orchestrator import RunResult, Statistics, Workflow
 from orchestrator.calls.call import Attempt, Call, Caller
 from orchestrator.engine.run import Run
@@ -46,7 +43,7 @@ class Stage:
 
     Args:
         pool: Holds the server `mock`.
-        trace: What is run.
+        trace: The graph to run.
     """
 
     def __init__(self, pool: ServerPool, trace: Trace) -> None:
@@ -55,20 +52,17 @@ class Stage:
         self._workflow = Workflow.load(trace.document)
         self._statistics = Statistics()
 
-    def side(self, variant: Variant) -> Side:
-        """One way of running it."""
-        return Side(partial(self._run, variant))
-
-    async def _run(self, variant: Variant) -> None:
+    async def run(self, variant: Variant) -> None:
+        """Run it once and check every answer."""
         fifo = variant.order == "first come" and variant.slots > 0
-        known = self._statistics.estimates(self._workflow) if variant.order == "time" else None
+        by_time = variant.order == "time"
         run = Run(
             self._workflow,
             in_turn(self._pool.call, variant.slots) if fifo else self._pool.call,
             RunSettings(
                 schedule=variant.schedule,
                 max_concurrency=0 if fifo else variant.slots,
-                estimates=known,
+                estimates=self._statistics.estimates(self._workflow) if by_time else None,
             ),
             servers=Servers(tools=self._pool.catalog.of(["mock"]), policies=self._pool.policies),
         )
@@ -76,14 +70,14 @@ class Stage:
             result = await run.execute()
         check(result)
         check_digests(self._trace, result)
-        if not variant.slots:
+        if not variant.slots:  # times without waiting are the estimates of the order by time
             self._statistics.update(self._workflow, result)
 
 
 def in_turn(call_next: Caller, slots: int) -> Caller:
     """A caller that makes so many calls at a time, first come, first served.
 
-    What a limit without priorities would do: `anyio.CapacityLimiter` is a queue.
+    This is a limit without priorities: `anyio.CapacityLimiter` is a queue.
     """
     limiter = anyio.CapacityLimiter(slots)
 
@@ -95,12 +89,12 @@ def in_turn(call_next: Caller, slots: int) -> Caller:
 
 
 def check_digests(trace: Trace, result: RunResult) -> None:
-    """Raise `RunFailedError` unless every task was given what those that it needs answered."""
-    for task, digest in trace.digests.items():
+    """Raise `RunFailedError` unless every task received the outputs that it depends on."""
+    for task, expected in trace.digests.items():
         output = result[task].output
-        found = output.get("digest") if isinstance(output, dict) else None
-        if found != digest:
-            raise RunFailedError(f"{trace.name}: {task} answered {found!r}, not {digest!r}")
+        digest = output.get("digest") if isinstance(output, dict) else None
+        if digest != expected:
+            raise RunFailedError(f"{trace.name}: {task} answered {digest!r}, not {expected!r}")
 
 
 @asynccontextmanager
@@ -115,65 +109,56 @@ async def opened() -> AsyncIterator[ServerPool]:
         yield pool
 
 
-async def measure(traces: Sequence[Trace], rounds: int) -> list[Measured]:
-    """Run every trace in every way, in turns within each round."""
-    made: list[Measured] = []
+async def measure(traces: Sequence[Trace], rounds: int) -> list[Result]:
+    """Run every trace in all its variants, in turns within each round."""
+    results: list[Result] = []
     async with opened() as pool:
         for trace in traces:
-            stage = Stage(pool, trace)
-            ways = variants(trace)
-            sides = {way.name: stage.side(way) for way in ways}
-            times = await take_turns(sides, rounds, warm_up=False)
-            for way in ways:
-                made.append(Measured(trace, way, flat(times[way.name])))
-                told = f"{trace.name}, {way.name}: {median(made[-1].times_ms):.0f} ms"
-                print(f"  {told}, {traced.spread(made[-1].of_bound)} of the bound", file=sys.stderr)
-    return made
+            stage, variants = Stage(pool, trace), traced.variants(trace)
+            sides = {variant.name: Side(partial(stage.run, variant)) for variant in variants}
+            result = Result(trace, await take_turns(sides, rounds, warm_up=False))
+            results.append(result)
+            for variant in variants:
+                ratio = report.ratio(result.of_bound(variant))
+                print(f"  {trace.name}, {variant.name}: {ratio} of the bound", file=sys.stderr)
+    return results
 
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    made = argparse.ArgumentParser(
-        prog="python -m benchmarks traces",
-        description=__doc__,
-        epilog=WHERE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    option = made.add_argument
+    rounds = "default: 3, or 1 with --quick, which runs three small traces"
+    parser = options.parser("traces", str(__doc__), WHERE, rounds)
+    option = parser.add_argument
     option("--traces", type=Path, default=FOLDER, metavar="DIR", help="default: %(default)s")
     option("--only", action="append", default=[], metavar="NAME", help="this trace (repeatable)")
-    option("--rounds", type=positive, metavar="N", help="default: 3, or 1 with --quick")
-    option("--quick", action="store_true", help="three small traces, in less than a minute")
     option("--scale", type=float, default=1.0, metavar="X", help="multiply all delays")
-    option("--json", type=Path, metavar="FILE", help="save all numbers as JSON")
-    option("--check", action="store_true", help="exit with 1 if the engine misses a target")
-    option("--backend", choices=("asyncio", "trio"), default="asyncio", help="default: %(default)s")
-    return made
+    options.add_check_and_backend(parser)
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 if everything was measured; 1 if a run went wrong or a target is missed; 2 for usage."""
-    options = parser().parse_args(arguments)
-    options.rounds = options.rounds or (1 if options.quick else 3)
-    wanted = options.only or (QUICK if options.quick else ())
+    """Return 0, or 1 if a run failed or a target is missed, or 2 if the usage is wrong."""
+    given = parser().parse_args(arguments)
+    settings = Settings(given.quick, given.rounds, given.backend)
+    rounds = settings.pick(3, 1)
     try:
-        traces = load_all(options.traces, wanted, options.scale)
-        made = anyio.run(measure, traces, options.rounds, backend=options.backend)
+        names = given.only or (QUICK if given.quick else ())
+        traces = load_all(given.traces, names, given.scale)
     except NoTracesError as error:
         print(f"{error}\n\n{WHERE}", file=sys.stderr)
         return 2
-    except RunFailedError as failure:
-        print(failure, file=sys.stderr)
+    results: list[Result] = []
+    try:
+        results = anyio.run(measure, traces, rounds, backend=given.backend)
+    except* RunFailedError as group:
+        print(*report.failures(group), sep="\n", file=sys.stderr)
+    if not results:
         return 1
-    facts = report.machine(Settings(options.quick, options.rounds, options.backend))
-    if options.json:
-        document = {"machine": facts, "measurements": [each.to_dict() for each in made]}
-        options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    console = Console()
-    console = console if console.is_terminal else Console(width=max(console.width, 150))
-    console.print(report.heading(facts), highlight=False)
-    for table in traced.tables(made):
-        console.print(table)
-    slow = traced.missed(made)
+    facts = report.machine(settings)
+    if given.json:
+        numbers = [each for result in results for each in result.to_dicts()]
+        report.save(given.json, {"machine": facts, "measurements": numbers})
+    report.show(facts, traced.tables(results))
+    slow = traced.missed(results)
     print(*slow, sep="\n", file=sys.stderr)
-    return 1 if options.check and slow else 0
+    return 1 if given.check and slow else 0

@@ -16,8 +16,7 @@ from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import Servers
 from orchestrator.errors import CallError, Problem, WorkflowError
-from orchestrator.findings import WorkflowSource, find_problems, source_of
-from orchestrator.preflight import check_online
+from orchestrator.preflight import WorkflowSource, check_online, find_problems, source_of
 from orchestrator.run_request import Inputs, RunOptions, RunRequest
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import load_config, servers_of

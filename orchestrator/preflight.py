@@ -1,4 +1,4 @@
-"""Checks a valid workflow before its first call: its inputs, servers and tools.
+"""Checks a workflow before its first call: its inputs, servers and tools.
 
 The static checker is imported by the functions that need it: a run without a lock file starts its
 servers sooner.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.documents.jsonpath import describe
@@ -16,48 +17,37 @@ from orchestrator.documents.pointer import pointer
 from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import quoted
 from orchestrator.engine.schedules import SCHEDULES
+from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import Problem, ServerStartError, Severity, WorkflowError
 from orchestrator.schema.tool import Tool
+from orchestrator.servers import problems
 from orchestrator.servers.catalog import is_allowed
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
-from orchestrator.servers.problems import (
-    server_not_locked,
-    tool_changed,
-    unknown_server,
-    unknown_tool,
-)
 from orchestrator.workflow.inputs import complete_inputs
 from orchestrator.workflow.model import Workflow
 
 if TYPE_CHECKING:
     from orchestrator.servers.pool import ServerPool
 
+WorkflowSource = str | Path | Mapping[str, Any] | Workflow
+# All tools of the known servers, by server and name; other servers are missing.
 Listed = Mapping[str, Mapping[str, Tool]]
-"""All tools of the known servers, by server and name; other servers are missing."""
 
 
-def check_overrides(
-    workflow: Workflow,
-    schedule: str | None = None,
-    max_concurrency: int | None = None,
-    estimates: Mapping[str, float] | None = None,
-) -> None:
-    """Check the settings of one run.
-
-    Raises:
-        WorkflowError: They are wrong.
-    """
-    problems = problems_of_estimates(workflow.plan.tasks, estimates or {})
+def check_overrides(workflow: Workflow, settings: RunSettings) -> None:
+    """Check the settings of one run; raises a `WorkflowError` if they are wrong."""
+    found = problems_of_estimates(workflow.plan.tasks, settings.estimates or {})
+    schedule, limit = settings.schedule, settings.max_concurrency
     if schedule is not None and schedule not in SCHEDULES:
         near = nearest(schedule, SCHEDULES) or tuple(SCHEDULES)
         message = f"unknown schedule {quoted(schedule)}"
-        problems.append(Problem("wrong_value", message, "/schedule", None, near))
-    if max_concurrency is not None and max_concurrency < 0:
-        message = f"expected max_concurrency of at least 0, got {max_concurrency}"
-        problems.append(Problem("wrong_value", message, "/max_concurrency"))
-    if problems:
-        raise WorkflowError(workflow.name, problems)
+        found.append(Problem("wrong_value", message, "/schedule", None, near))
+    if limit is not None and limit < 0:
+        message = f"expected max_concurrency of at least 0, got {limit}"
+        found.append(Problem("wrong_value", message, "/max_concurrency"))
+    if found:
+        raise WorkflowError(workflow.name, found)
 
 
 def problems_of_estimates(tasks: Iterable[str], estimates: Mapping[str, float]) -> list[Problem]:
@@ -80,74 +70,112 @@ def problems_of_estimates(tasks: Iterable[str], estimates: Mapping[str, float]) 
 def check_offline(
     workflow: Workflow, pool: ServerPool, inputs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Check what needs no server; with a lock file, that is the whole plan.
+    """Check what needs no server, and return the inputs with their defaults.
 
-    Without one, arguments that do not fit fail their task.
-
-    Returns:
-        The inputs, with their defaults.
+    With a lock file, that is the whole plan; else arguments that do not fit fail their task.
 
     Raises:
         WorkflowError: Something is wrong.
     """
-    problems: list[Problem] = []
+    found: list[Problem] = []
     values: dict[str, Any] = {}
     try:
         values = complete_inputs(workflow.inputs, inputs, workflow.name)
     except WorkflowError as error:
-        problems += error.problems
-    problems += unknown_servers(workflow, pool.servers)
+        found += error.problems
+    found += unknown_servers(workflow, pool.servers)
     if pool.lock is not None:
         from orchestrator.check.checker import errors_in
 
-        problems += _lock_problems(workflow, pool.servers, pool.lock)
-        locked = _locked(workflow, pool.servers, pool.lock)
-        problems += errors_in(workflow, allowed_tools(pool.servers, locked))
-    if problems:
-        raise refused(workflow, problems)
+        locked, missing = _locked(workflow, pool.servers, pool.lock)
+        found += [*missing, *errors_in(workflow, allowed_tools(pool.servers, locked))]
+    _refuse(workflow, found)
     return values
 
 
 def check_online(workflow: Workflow, pool: ServerPool, so_far: str = "nothing was called") -> None:
-    """Check the tools of the servers that started, and that those which have to did.
+    """Check the tools of the servers that started, and that the required ones did.
 
-    Args:
-        workflow: The workflow.
-        pool: The servers, which were opened.
-        so_far: What was called until now, for the message.
+    `so_far` says what was called until now.
 
     Raises:
         ServerStartError: A server that is marked `required = true` did not start.
         WorkflowError: A server does not have a tool, or it differs from the lock file.
     """
-    failed = _failures(workflow, pool)
-    if missing := [problem for problem in failed if problem.severity == "error"]:
-        raise refused(workflow, missing, so_far, ServerStartError)
-    problems = [
-        *_tool_problems(workflow, pool.servers, _usable(workflow, pool)),
-        *_changed_tools(workflow, pool),
-    ]
-    if problems:
-        raise refused(workflow, problems, so_far)
+    missing = [problem for problem in _failures(workflow, pool) if problem.severity == "error"]
+    _refuse(workflow, missing, so_far, ServerStartError)
+    wrong = _tool_problems(workflow, pool.servers, _usable(workflow, pool))
+    _refuse(workflow, [*wrong, *_changed_tools(workflow, pool)], so_far)
+
+
+def _refuse(
+    workflow: Workflow,
+    found: Sequence[Problem],
+    so_far: str = "nothing was called",
+    kind: type[WorkflowError] = WorkflowError,
+) -> None:
+    """Raise the error for these problems, with lines and columns if the workflow has a file."""
+    if not found:
+        return
+    if workflow.source is None:  # it was made in Python
+        raise kind(workflow.name, found, so_far)
+    from orchestrator.workflow.source_map import located
+
+    raise kind(str(workflow.source), located(found, workflow.source), so_far)
+
+
+async def find_problems(workflow: WorkflowSource, pool: ServerPool) -> list[Problem]:
+    """Errors, warnings and notes, in the order of the file. With a lock, no server is started.
+
+    Raises:
+        WorkflowError: The workflow is too broken to check further.
+    """
+    from orchestrator.workflow.recovery import read_again, recover
+    from orchestrator.workflow.source_map import located
+
+    try:
+        loaded = Workflow.load(workflow)
+    except WorkflowError as error:
+        left = recover(read_again(workflow), error.problems)
+        if left is None:
+            raise
+        found = [*error.problems, *left.telling(await _problems(left.workflow, pool))]
+        return found if isinstance(workflow, Mapping) else located(found, Path(str(workflow)))
+    found = await _problems(loaded, pool)
+    return found if loaded.source is None else located(found, loaded.source)
+
+
+async def _problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
+    servers = pool.servers
+    found = unknown_servers(workflow, servers)
+    if pool.lock is not None:
+        return [*found, *check_against(workflow, servers, pool.lock)]
+    await pool.open(name for name in workflow.plan.servers if name in servers)
+    usable = _usable(workflow, pool)
+    found += [*_failures(workflow, pool), *_tool_problems(workflow, servers, usable)]
+    return found + findings(workflow, servers, usable)
+
+
+def source_of(workflow: WorkflowSource) -> str:
+    """What a workflow comes from, as its errors name it."""
+    if isinstance(workflow, Workflow):
+        return str(workflow.source or workflow.name)
+    if isinstance(workflow, Mapping):
+        name = workflow.get("name")
+        return name if isinstance(name, str) else "workflow"
+    return str(workflow)
 
 
 def check_against(
     workflow: Workflow, servers: Mapping[str, Server], lock: Lockfile
 ) -> list[Problem]:
     """The findings of a workflow with the tools of a lock file, without any server."""
-    problems = _lock_problems(workflow, servers, lock)
-    for index, problem in enumerate(problems):
+    locked, found = _locked(workflow, servers, lock)
+    for index, problem in enumerate(found):
         if problem.code == "server_not_locked":  # a plan can be checked without its tools
             message = f"{problem.message}; run and call refuse it"
-            problems[index] = replace(problem, severity="warning", message=message)
-    return [*problems, *findings(workflow, servers, _locked(workflow, servers, lock))]
-
-
-def check_open(workflow: Workflow, pool: ServerPool) -> list[Problem]:
-    """The findings of a workflow with the tools of its servers, which were opened."""
-    usable = _usable(workflow, pool)
-    problems = [*_failures(workflow, pool), *_tool_problems(workflow, pool.servers, usable)]
-    return [*problems, *findings(workflow, pool.servers, usable)]
+            found[index] = replace(problem, severity="warning", message=message)
+    return [*found, *findings(workflow, servers, locked)]
 
 
 def findings(workflow: Workflow, servers: Mapping[str, Server], listed: Listed) -> list[Problem]:
@@ -157,13 +185,12 @@ def findings(workflow: Workflow, servers: Mapping[str, Server], listed: Listed) 
 
     serial = {name for name, server in servers.items() if server.max_concurrency == 1}
     tools = allowed_tools(servers, listed)
-    problems = prove(workflow, tools)
-    if not listed:  # everything is unknown
-        problems = [problem for problem in problems if problem.severity != "note"]
     # Why the tools of a server are not known is a problem of its own.
     reasons = tuple(map(not_known, workflow.plan.servers))
-    problems = [problem for problem in problems if not problem.message.endswith(reasons)]
-    return [*problems, *warnings_of(workflow, tools, serial)]
+    found = [problem for problem in prove(workflow, tools) if not problem.message.endswith(reasons)]
+    if not listed:  # everything is unknown
+        found = [problem for problem in found if problem.severity != "note"]
+    return [*found, *warnings_of(workflow, tools, serial)]
 
 
 def allowed_tools(servers: Mapping[str, Server], listed: Listed) -> dict[str, Tool]:
@@ -179,29 +206,10 @@ def allowed_tools(servers: Mapping[str, Server], listed: Listed) -> dict[str, To
 def unknown_servers(workflow: Workflow, servers: Mapping[str, Server]) -> list[Problem]:
     """The servers that a workflow names and that are not configured."""
     return [
-        unknown_server(target.server, servers, at, task.id, target.tool)
+        problems.unknown_server(target.server, servers, at, task.id, target.tool)
         for task, target, at in workflow.plan.calls
         if target.server not in servers
     ]
-
-
-def refused(
-    workflow: Workflow,
-    problems: Sequence[Problem],
-    so_far: str = "nothing was called",
-    kind: type[WorkflowError] = WorkflowError,
-) -> WorkflowError:
-    """The error for these problems, with lines and columns if the workflow has a file."""
-    if workflow.source is None:  # it was made in Python
-        return kind(workflow.name, problems, so_far)
-    from orchestrator.workflow.source_map import located
-
-    return kind(str(workflow.source), located(problems, workflow.source), so_far)
-
-
-def _locked(workflow: Workflow, servers: Mapping[str, Server], lock: Lockfile) -> Listed:
-    named = [server for server in workflow.plan.servers if server in servers and server in lock]
-    return {server: lock.of(server) for server in named}
 
 
 def _usable(workflow: Workflow, pool: ServerPool) -> Listed:
@@ -213,24 +221,25 @@ def _failures(workflow: Workflow, pool: ServerPool) -> list[Problem]:
     """The servers that did not start: an error if they are required, else a warning."""
     found = []
     for server in workflow.plan.servers:
-        failure = pool.failure(server) if server in pool.servers else None
-        if failure is not None:
+        if server in pool.servers and (failure := pool.failure(server)) is not None:
             severity: Severity = "error" if pool.servers[server].required else "warning"
             found.append(Problem("server_unavailable", failure.message, severity=severity))
     return found
 
 
-def _lock_problems(
+def _locked(
     workflow: Workflow, servers: Mapping[str, Server], lock: Lockfile
-) -> list[Problem]:
-    """The tools that a workflow names and a lock file does not have."""
-    found = _tool_problems(workflow, servers, _locked(workflow, servers, lock), lock)
-    unlocked = {name for name in workflow.plan.servers if name in servers and name not in lock}
+) -> tuple[Listed, list[Problem]]:
+    """The tools that a lock file has for a workflow, and what it does not have."""
+    named = [server for server in workflow.plan.servers if server in servers]
+    listed = {server: lock.of(server) for server in named if server in lock}
+    found = _tool_problems(workflow, servers, listed, lock)
+    unlocked = set(named) - set(listed)
     for task, target, at in workflow.plan.calls if unlocked else ():
         if target.server in unlocked:
             unlocked.discard(target.server)
-            found.append(server_not_locked(lock, target.server, at, task.id))
-    return found
+            found.append(problems.server_not_locked(lock, target.server, at, task.id))
+    return listed, found
 
 
 def _tool_problems(
@@ -244,20 +253,17 @@ def _tool_problems(
         and not (target.tool in tools and is_allowed(servers[target.server], target.tool))
     }
     return [
-        unknown_tool(servers[target.server], listed[target.server], target.tool, lock, at, task.id)
-        for task, target, at in (workflow.plan.calls if wrong else ())
-        if target.target in wrong
+        problems.unknown_tool(servers[to.server], listed[to.server], to.tool, lock, at, task.id)
+        for task, to, at in (workflow.plan.calls if wrong else ())
+        if to.target in wrong
     ]
 
 
 def _changed_tools(workflow: Workflow, pool: ServerPool) -> Iterator[Problem]:
     """Each tool that a workflow names and that differs from the lock file, once."""
-    changed = {
-        target.target
-        for target in workflow.plan.targets.values()
-        if pool.catalog.is_strange(target.server, target.tool)
-    }
+    targets = workflow.plan.targets.values()
+    changed = {t.target for t in targets if pool.catalog.is_strange(t.server, t.tool)}
     for task, target, at in workflow.plan.calls if changed else ():
         if target.target in changed:
             changed.discard(target.target)
-            yield tool_changed(pool, target.server, target.tool, at, task.id)
+            yield problems.tool_changed(pool, target.server, target.tool, at, task.id)

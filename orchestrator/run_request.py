@@ -14,8 +14,12 @@ from orchestrator.engine.events import Observers
 from orchestrator.engine.result import MadeUp
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings, Servers
-from orchestrator.findings import WorkflowSource
-from orchestrator.preflight import allowed_tools, check_offline, check_overrides
+from orchestrator.preflight import (
+    WorkflowSource,
+    allowed_tools,
+    check_offline,
+    check_overrides,
+)
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.pool import ServerPool
 from orchestrator.workflow.model import Schedule, Workflow
@@ -58,7 +62,7 @@ class RunRequest:
         workflow = Workflow.load(source)
         limit, estimates = options.get("max_concurrency"), options.get("estimates")
         settings = new_settings(options.get("schedule"), limit, estimates)
-        check_overrides(workflow, settings.schedule, limit, estimates)
+        check_overrides(workflow, settings)
         values = check_offline(workflow, pool, inputs or {})
         return cls(workflow, values, settings, options.get("observers", ()))
 

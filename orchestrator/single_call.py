@@ -10,13 +10,8 @@ from orchestrator.calls.middleware import with_retry, with_slots, with_timeout
 from orchestrator.engine.decide import check_arguments
 from orchestrator.errors import CallError, ConfigError, WorkflowError
 from orchestrator.schema.tool import Tool
+from orchestrator.servers import problems
 from orchestrator.servers.pool import ServerPool
-from orchestrator.servers.problems import (
-    server_not_locked,
-    tool_changed,
-    unknown_server,
-    unknown_tool,
-)
 
 
 async def call_tool(
@@ -36,35 +31,31 @@ async def call_tool(
 async def _tool(pool: ServerPool, server: str, name: str) -> Tool:
     """A tool that may be called, of a server that is ready."""
     settings, lock, target = pool.servers[server], pool.lock, f"{server}:{name}"
-    if lock is not None and server not in lock:
-        raise WorkflowError(target, [server_not_locked(lock, server)])
-    if lock is not None and name not in (listed := lock.of(server)):
-        raise WorkflowError(target, [unknown_tool(settings, listed, name, lock)])
+    if lock is not None:  # before the server starts
+        if server not in lock:
+            raise WorkflowError(target, [problems.server_not_locked(lock, server)])
+        if name not in (listed := lock.of(server)):
+            raise WorkflowError(target, [problems.unknown_tool(settings, listed, name, lock)])
     await pool.open([server])
     if (failure := failure_of(pool, server)) is not None:
         raise failure
-    tools = pool.catalog.tools(server)
-    if name not in tools:
-        raise WorkflowError(target, [unknown_tool(settings, pool.catalog.listed(server), name)])
+    if name not in (tools := pool.catalog.tools(server)):
+        listed = pool.catalog.listed(server)
+        raise WorkflowError(target, [problems.unknown_tool(settings, listed, name)])
     if pool.catalog.is_strange(server, name):
-        raise WorkflowError(target, [tool_changed(pool, server, name)])
+        raise WorkflowError(target, [problems.tool_changed(pool, server, name)])
     return tools[name]
 
 
 def known_server(pool: ServerPool, server: str) -> str:
-    """The name of a server, if it is known.
-
-    Raises:
-        ConfigError: It is not.
-    """
+    """The name of a server; raises a `ConfigError` if it is unknown."""
     if server not in pool.servers:
-        raise ConfigError("servers", [unknown_server(server, pool.servers)])
+        raise ConfigError("servers", [problems.unknown_server(server, pool.servers)])
     return server
 
 
 def failure_of(pool: ServerPool, server: str) -> CallError | None:
     """Why a server that was to start is not usable; None if it is, or never was to start."""
-    error = pool.failure(server)
-    if error is None:
+    if (error := pool.failure(server)) is None:
         return None
     return CallError(error.kind, error.message, retryable=error.retryable, **error.details)

@@ -13,26 +13,21 @@ import anyio
 
 from orchestrator.calls.limits import FIRST, Priority
 from orchestrator.documents.text import quoted
-from orchestrator.engine.events import Event, OnEvent
+from orchestrator.engine.events import OnEvent
 from orchestrator.preflight import check_online
 from orchestrator.servers.pool import ServerPool
-from orchestrator.servers.starter import STARTING_S
+from orchestrator.servers.supervisor import STARTING_S
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import waves
 
 CHECK = "all servers, to check the plan"
-NOTHING = "nothing was called"
-READS = "only read-only tools were called"
 
 
 @asynccontextmanager
 async def starting(workflow: Workflow, pool: ServerPool, tell: OnEvent) -> AsyncIterator[Startup]:
     """Start the servers of a workflow in the background; the block begins with the first call.
 
-    Args:
-        workflow: The workflow.
-        pool: The servers.
-        tell: Receives the events of the servers before the run begins.
+    `tell` receives the events of the servers before the run begins.
 
     Raises:
         WorkflowError: The plan or its servers are wrong: when the block begins, or when it ends.
@@ -44,7 +39,7 @@ async def starting(workflow: Workflow, pool: ServerPool, tell: OnEvent) -> Async
         if startup.problem is None:
             yield startup
     finally:
-        startup.cancel()
+        startup.scope.cancel()  # start nothing more, and abandon what is starting
     if startup.problem is not None:
         raise startup.problem
 
@@ -54,28 +49,25 @@ class Startup:
 
     The servers of the tasks without dependencies start first; the others when these are ready, have
     failed, or have been starting for `STARTING_S`.
-
-    Attributes:
-        problem: What is wrong with the plan or its servers, once that is known.
-        on_problem: Is called then, with a sentence.
     """
 
     def __init__(self, workflow: Workflow, pool: ServerPool, tell: OnEvent) -> None:
-        self.problem: Exception | None = None
-        self.on_problem: Callable[[str], None] = lambda _: None
+        self.problem: Exception | None = None  # with the plan or its servers, once it is known
+        self.on_problem: Callable[[str], None] = lambda _: None  # is called then, with a sentence
+        self.scope = anyio.CancelScope()
         self._workflow = workflow
         self._plan = workflow.plan
         self._pool = pool
-        self._tell: OnEvent | None = tell
+        self._tell: OnEvent = tell
+        self._has_begun = False
         self._tools = pool.catalog.of(self._plan.servers)
         self._pending = set(self._plan.servers)
         self._checked = False
         self._changed = anyio.Event()
-        self._scope = anyio.CancelScope()
 
     async def open(self) -> None:
         """Start the servers, and check the plan when each of them is ready or has failed."""
-        with self._scope:
+        with self.scope:
             try:
                 await self._open_all()
             except Exception as bug:
@@ -84,14 +76,9 @@ class Startup:
                 self._checked = self.problem is None
                 self._note()
 
-    def cancel(self) -> None:
-        """Start nothing more, and abandon what is starting."""
-        self._scope.cancel()
-
     async def until_first_call(self) -> None:
         """Wait until a task without dependencies can call, the plan is checked, or is wrong."""
-        tasks = self._plan.tasks
-        first = [tasks[task] for task in self._plan.generations[0]]
+        first = [self._plan.tasks[task] for task in self._plan.generations[0]]
         while self.problem is None and all(self.waiting_for(t.server, t.tool) for t in first):
             await self.changed()
 
@@ -117,7 +104,7 @@ class Startup:
     @contextmanager
     def listen(self, tell: OnEvent) -> Iterator[None]:
         """Have a run receive the events of its servers in the block."""
-        self._tell = None
+        self._has_begun, self._tell = True, lambda _: None
         with self._pool.subscribe(tell, self._plan.servers):
             yield
 
@@ -133,24 +120,16 @@ class Startup:
                 group.start_soon(self._open, server, (float(generation),))
 
     async def _open(self, server: str, priority: Priority) -> None:
-        await self._pool.open([server], self._announce, priority)
+        await self._pool.open([server], lambda event: self._tell(event), priority)
         self._pending.discard(server)
         if not self._pending:
-            self._check()
+            called = "only read-only tools were" if self._has_begun else "nothing was"
+            try:
+                check_online(self._workflow, self._pool, f"{called} called")
+                self._checked = True
+            except Exception as error:  # `starting` raises it, outside of the task group
+                self._fail(error)
         self._note()
-
-    def _announce(self, event: Event) -> None:
-        if self._tell is not None:
-            self._tell(event)
-
-    def _check(self) -> None:
-        so_far = READS if self._tell is None else NOTHING
-        try:
-            check_online(self._workflow, self._pool, so_far)
-        except Exception as error:
-            self._fail(error)
-        else:
-            self._checked = True
 
     def _fail(self, problem: Exception) -> None:
         self.problem = problem
@@ -158,5 +137,6 @@ class Startup:
         self.on_problem("the plan or its servers are wrong")
 
     def _note(self) -> None:
+        # An event is set only once: each change has its own.
         self._changed.set()
         self._changed = anyio.Event()

@@ -1,8 +1,8 @@
-"""The skeleton of all programs: the plan they read, and the talk with the measuring process.
+"""The frame of all programs: the plan they read, and the protocol with the measuring process.
 
-A program opens its servers, says `{"ready": true}`, and answers each line `{"do": JOB}` with
-`{"ms": ...}` or `{"error": ...}`. With `--once JOB` it does one job,
-prints the values, and exits. Standard library only.
+A program opens its servers, prints `{"ready": true}`, and answers each line `{"do": JOB}` with
+`{"ms": ...}` or `{"error": ...}`. With `--once JOB` it does one job, prints the values, and exits.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -26,11 +26,8 @@ class Call:
     """One call of a job.
 
     Attributes:
-        id: Its name within the job.
-        server: The server, by name, and `tool` the tool there.
-        arguments: The arguments of the tool.
-        needs: The calls that have to end before it, by id; they come earlier in the job.
-        expected: The structured content that it gives.
+        needs: The ids of the calls that have to end before it; they come earlier in the job.
+        expected: The structured content of its result.
     """
 
     id: str
@@ -49,9 +46,8 @@ class Plan:
     """What a program opens and does.
 
     Attributes:
-        way: Which of its ways, for a program that has several.
+        way: The variant, for a program that has several.
         servers: By name, how each server is started: `command`, `args`, `cwd`.
-        jobs: The jobs by name.
     """
 
     way: str
@@ -61,18 +57,18 @@ class Plan:
     @classmethod
     def read(cls, path: Path) -> Plan:
         """The plan of a JSON file."""
-        given = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"))
         jobs: dict[str, Job] = {
             name: [Call(**{**call, "needs": tuple(call["needs"])}) for call in calls]
-            for name, calls in given["jobs"].items()
+            for name, calls in document["jobs"].items()
         }
-        return cls(given["way"], given["servers"], jobs)
+        return cls(document["way"], document["servers"], jobs)
 
 
 Run = Callable[[], Awaitable[Mapping[str, Any]]]
-"""Does a job once, and gives the result of each call by id."""
+"""Does a job once, and returns the result of each call by id."""
 Open = Callable[[Plan], AbstractAsyncContextManager[Mapping[str, Run]]]
-"""Opens the servers of a plan, and gives its jobs."""
+"""Opens the servers of a plan, and yields its jobs."""
 CallTool = Callable[[Call], Awaitable[Any]]
 
 
@@ -82,22 +78,20 @@ class WrongResultError(Exception):
 
 def layers(job: Job) -> list[list[Call]]:
     """The calls by layers: each needs only calls of layers above."""
-    depth: dict[str, int] = {}
-    found: list[list[Call]] = []
+    depths: dict[str, int] = {}
+    by_depth: dict[int, list[Call]] = {}
     for call in job:
-        depth[call.id] = max((depth[needed] + 1 for needed in call.needs), default=0)
-        if depth[call.id] == len(found):
-            found.append([])
-        found[depth[call.id]].append(call)
-    return found
+        depth = depths[call.id] = max((depths[needed] + 1 for needed in call.needs), default=0)
+        by_depth.setdefault(depth, []).append(call)
+    return list(by_depth.values())
 
 
 async def by_layers(job: Job, call_tool: CallTool) -> dict[str, Any]:
     """An `asyncio.gather` for each layer."""
     results: dict[str, Any] = {}
     for layer in layers(job):
-        given = await asyncio.gather(*map(call_tool, layer))
-        results |= zip((call.id for call in layer), given, strict=True)
+        outputs = await asyncio.gather(*map(call_tool, layer))
+        results |= zip((call.id for call in layer), outputs, strict=True)
     return results
 
 
@@ -119,23 +113,23 @@ def check(job: Job, values: Mapping[str, Any]) -> None:
     """Compare results with the expected ones; an object may have more properties.
 
     Raises:
-        WrongResultError: A call is missing, is too many, or gave another result.
+        WrongResultError: The calls are not those of the job, or one gave another result.
     """
     expected = {call.id: call.expected for call in job}
     if expected.keys() != values.keys():
-        raise WrongResultError(f"{len(expected)} calls, {len(values)} results, or others")
+        raise WrongResultError(f"{len(expected)} calls, {len(values)} results, or other ids")
     for name, value in values.items():
         if not isinstance(value, dict) or {**value, **expected[name]} != value:
             raise WrongResultError(f"{name} gave {value!r:.200}, not {expected[name]!r:.200}")
 
 
 def main(open_servers: Open, value: Callable[[Any], Any]) -> None:
-    """Run a program; `value` gives the structured content of a call's result, and is not timed."""
+    """Run a program; `value` returns the structured content of a result, and is not timed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("plan", type=Path)
     parser.add_argument("--once", metavar="JOB")
     options = parser.parse_args()
-    # Libraries print to stdout: that goes to stderr from now on.
+    # Libraries print to stdout, which is for answers only: theirs goes to stderr.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     asyncio.run(_serve(Plan.read(options.plan), options.once, open_servers, value, out))
@@ -158,8 +152,8 @@ async def _serve(
                 gc.collect()
                 began_at = time.perf_counter()
                 results = await runs[name]()
-                said: dict[str, Any] = {"ms": (time.perf_counter() - began_at) * 1000}
+                answer: dict[str, Any] = {"ms": (time.perf_counter() - began_at) * 1000}
                 check(plan.jobs[name], values(results))
-            except Exception as error:  # whatever it was, the measuring process reports it
-                said = {"error": f"{type(error).__name__}: {error}"[:500]}
-            print(json.dumps(said), file=out, flush=True)
+            except Exception as error:  # the measuring process reports it, whatever it is
+                answer = {"error": f"{type(error).__name__}: {error}"[:500]}
+            print(json.dumps(answer), file=out, flush=True)

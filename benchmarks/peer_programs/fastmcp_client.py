@@ -18,8 +18,8 @@ from benchmarks.peer_programs.conversation import Call, Plan, Run, main, task_fu
 async def opened(plan: Plan) -> AsyncIterator[Mapping[str, Run]]:
     """The jobs, on a client for each server; all servers start at once."""
     clients = {
-        name: Client(StdioTransport(**given, keep_alive=False))
-        for name, given in plan.servers.items()
+        name: Client(StdioTransport(**server, keep_alive=False))
+        for name, server in plan.servers.items()
     }
 
     async def call_tool(call: Call) -> Any:

@@ -25,7 +25,7 @@ AT_ONCE = 10
 
 
 class State(TypedDict):
-    """What the nodes have given, by call."""
+    """The results of the nodes, by call."""
 
     results: Annotated[dict[str, Any], or_]
 
@@ -33,7 +33,7 @@ class State(TypedDict):
 @asynccontextmanager
 async def opened(plan: Plan) -> AsyncIterator[Mapping[str, Run]]:
     """The graphs, compiled once."""
-    connections = {name: {**given, "transport": "stdio"} for name, given in plan.servers.items()}
+    connections = {name: {**server, "transport": "stdio"} for name, server in plan.servers.items()}
     client = MultiServerMCPClient(connections, tool_name_prefix=True)
     tools: Tools = {}
     async with AsyncExitStack() as stack:

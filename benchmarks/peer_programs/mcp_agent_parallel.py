@@ -22,7 +22,7 @@ from benchmarks.peer_programs.conversation import Call, Plan, Run, layers, main
 @asynccontextmanager
 async def opened(plan: Plan) -> AsyncIterator[Mapping[str, Run]]:
     """The jobs, with a fan-out for each layer."""
-    servers = {name: MCPServerSettings(**given) for name, given in plan.servers.items()}
+    servers = {name: MCPServerSettings(**server) for name, server in plan.servers.items()}
     settings = Settings(
         execution_engine="asyncio",
         logger=LoggerSettings(type="none"),
@@ -32,16 +32,13 @@ async def opened(plan: Plan) -> AsyncIterator[Mapping[str, Run]]:
         MCPApp(name="peers", settings=settings).run() as app,
         MCPAggregator(list(servers), connection_persistence=True, context=app.context) as tools,
     ):
+
+        def fan_out(layer: Sequence[Call]) -> Any:
+            functions = [_function(call, tools) for call in layer]
+            return FanOut(functions=functions, context=app.context)
+
         yield {
-            name: partial(
-                _run,
-                [
-                    FanOut(
-                        functions=[_function(each, tools) for each in layer], context=app.context
-                    )
-                    for layer in layers(job)
-                ],
-            )
+            name: partial(_run, [fan_out(layer) for layer in layers(job)])
             for name, job in plan.jobs.items()
         }
 

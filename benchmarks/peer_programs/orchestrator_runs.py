@@ -28,7 +28,7 @@ def document(name: str, job: Job) -> dict[str, Any]:
 @asynccontextmanager
 async def opened(plan: Plan) -> AsyncIterator[Mapping[str, Run]]:
     """The workflows, checked once; the first run, which is not timed, starts the servers."""
-    servers = {name: Server(name=name, **given) for name, given in plan.servers.items()}
+    servers = {name: Server(name=name, **server) for name, server in plan.servers.items()}
     async with Orchestrator(servers) as orchestrator:
 
         async def run(workflow: Workflow) -> Mapping[str, Any]:

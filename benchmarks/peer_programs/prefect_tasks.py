@@ -13,18 +13,19 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from mcp import Client
+from mcp import Client, StdioServerParameters
 from prefect import flow, task
 
+from benchmarks.by_hand import sessions
 from benchmarks.peer_programs.conversation import Call, Job, Plan, Run, main, task_futures
-from benchmarks.peer_programs.gather import sessions
 
 
 @asynccontextmanager
 async def opened(plan: Plan) -> AsyncIterator[Mapping[str, Run]]:
     """The flows, on a session for each server; the first run starts the temporary server."""
     way = _submitted if plan.way == "submit" else _gathered
-    async with sessions(plan) as clients:
+    programs = {name: StdioServerParameters(**server) for name, server in plan.servers.items()}
+    async with sessions(programs) as clients:
         yield {name: way(clients, job) for name, job in plan.jobs.items()}
 
 

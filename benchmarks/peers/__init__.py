@@ -4,7 +4,7 @@
     catalog       the peers
     environments  a virtual environment for each set of requirements
     rounds        all peers in turns
-    programs      a program that runs, and a fresh process for a cold start
+    programs      a running program, and a fresh process for a cold start
 
 The programs are in `benchmarks.peer_programs`. All peers call the same server programs, which run
 on the Python of this command.
@@ -13,102 +13,77 @@ on the Python of this command.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from benchmarks import report, scenarios
-from benchmarks.measure import Settings, positive
+from benchmarks import options, report, scenarios
+from benchmarks.measure import Measurement, Settings
 from benchmarks.peers import jobs, rounds
-from benchmarks.peers.catalog import OURS, PEERS
+from benchmarks.peers.catalog import PEERS
 from benchmarks.peers.environments import Environments
 
 ROUNDS, QUICK_ROUNDS = 20, 3
 COLD_ROUNDS, QUICK_COLD_ROUNDS = 5, 1
 ENVIRONMENTS = scenarios.HERE / ".benchmarks" / "peers"
-HEADINGS = ("n", "P50, ms", "P95, ms", "x orchestrator")
+DESCRIPTION = """\
+Run the same calls with what people use instead, on the same mock servers, in
+turns, each in an environment of its own that pip makes when it is first needed.
+Exit code 1: a peer could not be installed or failed; the reason is printed below its table."""
 
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    made = argparse.ArgumentParser(
-        prog="python -m benchmarks peers",
-        description="Run the same calls with what people use instead, on the same mock servers,\n"
-        "in turns, each in an environment of its own that pip makes when it is first needed.\n"
-        "Exit code 1: a peer could not be installed or failed, and its row says why.",
-        epilog="\n".join(["peers:", *(f"  {peer.name:25}{peer.note}" for peer in PEERS.values())]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    option = made.add_argument
-    option("--quick", action="store_true", help="fewer rounds")
+    peers = (f"  {peer.name:25}{peer.note}" for peer in PEERS.values())
+    rounds = f"default: {ROUNDS} warm and {COLD_ROUNDS} cold"
+    parser = options.parser("peers", DESCRIPTION, "\n".join(["peers:", *peers]), rounds)
+    option = parser.add_argument
     option("--only", action="append", choices=list(PEERS), metavar="PEER", help="repeatable")
     option("--workload", action="append", choices=list(jobs.JOBS), help="repeatable")
-    option("--rounds", type=positive, metavar="N", help=f"{ROUNDS} warm and {COLD_ROUNDS} cold")
     option(
         "--environments",
         metavar="DIR",
         default=str(ENVIRONMENTS),
-        help="where the environments are; `none` takes what is installed here",
+        help="where the environments are; `none` uses the packages of this Python",
     )
-    option("--json", type=Path, metavar="FILE", help="save all numbers")
-    return made
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    options = parser().parse_args(arguments)
-    none = options.environments == "none"
+    given = parser().parse_args(arguments)
+    settings = Settings(given.quick, given.rounds)
+    here = given.environments == "none"
     request = rounds.Request(
-        peers=[PEERS[name] for name in PEERS if name in (options.only or PEERS)],
-        jobs=[jobs.JOBS[name] for name in jobs.JOBS if name in (options.workload or jobs.JOBS)],
-        warm_rounds=options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS),
-        cold_rounds=options.rounds or (QUICK_COLD_ROUNDS if options.quick else COLD_ROUNDS),
-        environments=Environments(None if none else Path(options.environments).resolve()),
+        peers=[PEERS[name] for name in PEERS if name in (given.only or PEERS)],
+        jobs=[jobs.JOBS[name] for name in jobs.JOBS if name in (given.workload or jobs.JOBS)],
+        warm_rounds=settings.pick(ROUNDS, QUICK_ROUNDS),
+        cold_rounds=settings.pick(COLD_ROUNDS, QUICK_COLD_ROUNDS),
+        environments=Environments(None if here else Path(given.environments).resolve()),
     )
-    facts = report.machine(Settings())
-    made = rounds.measure(request, lambda line: print(line, file=sys.stderr))
-    if options.json:
+    facts = report.machine(settings)
+    measured = rounds.measure(request, lambda line: print(line, file=sys.stderr))
+    if given.json:
         failures = [
-            {"workload": job, "peer": peer, "reason": why}
-            for (job, peer), why in made.failures.items()
+            {"workload": job, "peer": peer, "reason": reason}
+            for (job, peer), reason in measured.failures.items()
         ]
-        numbers = [each.to_dict() for each in made.measurements]
+        numbers = [each.to_dict() for each in measured.measurements]
         document = {"machine": facts, "measurements": numbers, "failures": failures}
-        options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    console = Console()
-    console = console if console.is_terminal else Console(width=max(console.width, 150))
-    console.print(report.heading(facts), highlight=False)
-    for table in tables(request, made):
-        console.print(table)
-    return 1 if made.failures else 0
+        report.save(given.json, document)
+    report.show(facts, tables(request, measured))
+    return 1 if measured.failures else 0
 
 
-def tables(request: rounds.Request, made: rounds.Report) -> Iterator[Table]:
-    """A table for each job."""
-    found = {(each.scenario, each.variant): each for each in made.measurements}
+def tables(request: rounds.Request, measured: rounds.Report) -> Iterator[Table]:
+    """A table for each job; a peer without numbers has an empty row, and a note with the reason."""
+    by_peer = {(each.scenario, each.variant): each for each in measured.measurements}
     for job in request.jobs:
-        title = Text.assemble((job.name, "bold"), f": {job.title}", style="")
-        shown = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="")
-        shown.add_column("", min_width=24, no_wrap=True)
-        for name in HEADINGS:
-            shown.add_column(name, justify="right", no_wrap=True)
-        shown.add_column("", overflow="fold")
+        rows: list[Measurement] = []
         for peer in request.peers:
-            if (each := found.get((job.name, peer.name))) is None:
-                reason = made.failures.get((job.name, peer.name), "not measured")
-                shown.add_row(peer.name, *[""] * len(HEADINGS), Text(reason))
-                continue
-            shown.add_row(
-                peer.name,
-                str(len(each.times_ms)),
-                f"{each.quantity('p50_ms'):.1f}",
-                f"{each.quantity('p95_ms'):.1f}",
-                report.ratio(each.ratios[OURS]) if OURS in each.ratios else "",
-            )
-        yield shown
+            reason = measured.failures.get((job.name, peer.name), "not measured")
+            failed = Measurement(job.name, peer.name, note=f"{peer.name}: {reason}")
+            rows.append(by_peer.get((job.name, peer.name), failed))
+        yield report.table(job.name, job.title, rows)

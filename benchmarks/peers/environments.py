@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.peers.catalog import Peer
+from benchmarks.peers.programs import last_line
 
 LIMIT_S = 900
 
@@ -38,14 +39,16 @@ class Environments:
             except PackageNotFoundError:
                 raise InstallError(f"{peer.packages[0]} is not installed here") from None
             return sys.executable
-        made_of = "\n".join(peer.requirements)
-        home = self.folder / hashlib.sha256(made_of.encode()).hexdigest()[:12]
+        requirements = "\n".join(peer.requirements)
+        home = self.folder / hashlib.sha256(requirements.encode()).hexdigest()[:12]
         python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-        if not (home / "installed").exists():
+        # Written last, so that an environment whose installation was interrupted is made again.
+        installed = home / "installed"
+        if not installed.exists():
             run([sys.executable, "-m", "venv", "--clear", str(home)])
             pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             run([*pip, *peer.requirements])
-            (home / "installed").write_text(made_of, encoding="utf-8")
+            installed.write_text(requirements, encoding="utf-8")
         return str(python)
 
 
@@ -62,5 +65,5 @@ def run(command: Sequence[str]) -> None:
     except subprocess.TimeoutExpired:
         raise InstallError(f"not installed after {LIMIT_S} s") from None
     if ended.returncode:
-        said = [line for line in (ended.stdout + ended.stderr).splitlines() if line.strip()]
-        raise InstallError(said[-1].strip() if said else f"exit code {ended.returncode}")
+        reason = last_line(ended.stdout + ended.stderr)
+        raise InstallError(reason or f"exit code {ended.returncode}")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks import scenarios
-from benchmarks.peer_programs import conversation
 from benchmarks.peer_programs.conversation import Call
-from benchmarks.scenarios import Graph
+from benchmarks.scenarios import Document, Graph
 
+# What dataflow gains over layers depends on the delays: here 8 %, the median of the seeds 0 to 300,
+# whose 10th and 90th percentiles are 1 and 16 %.
 SEED = 23
-"""What a flow of data gains over layers depends on the delays: here 8 %, the median of the seeds 0
-to 300, whose 10th and 90th percentiles are 1 and 16 %."""
 INSTANT_CALLS = 200
 MIN_DELAY_MS, MAX_DELAY_MS = 20, 200
 
@@ -24,9 +23,9 @@ class Job:
     """A workload.
 
     Attributes:
-        name: What it is asked for by, and `title` what it is, for people.
+        name: Its name on the command line, and `title` its description.
         calls: The calls, each after those that it needs.
-        cold: Whether it is a fresh process each time; else sessions are open and warm.
+        cold: Whether each repetition is a fresh process; else sessions are open and warm.
     """
 
     name: str
@@ -36,48 +35,42 @@ class Job:
 
     @property
     def servers(self) -> list[str]:
-        """The mock servers that it needs."""
+        """The names of the mock servers that it calls."""
         return list(dict.fromkeys(call.server for call in self.calls))
+
+
+def calls_of(document: Document, output: Callable[[Document], Document]) -> tuple[Call, ...]:
+    """The calls of a workflow; `output` returns what a call gives for its arguments."""
+
+    def call(task: Document) -> Call:
+        server, _, tool = task["tool"].partition(":")
+        arguments, needs = task["arguments"], tuple(task["depends_on"])
+        return Call(task["id"], server, tool, arguments, needs, output(arguments))
+
+    return tuple(map(call, document["tasks"]))
 
 
 def delays(graph: Graph) -> tuple[Call, ...]:
     """The calls of a graph of tasks that only wait."""
-    return tuple(
-        Call(
-            id=task,
-            server="delay",
-            tool="delay",
-            arguments={"ms": graph.delays_ms[task], "label": task},
-            needs=tuple(needs),
-            expected={"slept_ms": graph.delays_ms[task], "label": task},
-        )
-        for task, needs in graph.needs.items()
+    return calls_of(
+        graph.workflow("delays"), lambda given: {"slept_ms": given["ms"], "label": given["label"]}
     )
 
 
 def uneven_layers(seed: int = SEED) -> Graph:
-    """3 layers of 10 tasks, each of which needs two of the layer above; delays by chance."""
+    """3 layers of 10 tasks with random delays; each task needs two of the layer above."""
     needs = scenarios.levels((10, 10, 10), delay_ms=0).needs
     chance = random.Random(seed)
     return Graph(needs, {task: chance.randint(MIN_DELAY_MS, MAX_DELAY_MS) for task in needs})
 
 
-def by_layers_ms(graph: Graph) -> int:
-    """What the slowest calls of each layer take together."""
-    layers = conversation.layers(delays(graph))
-    return sum(max(graph.delays_ms[call.id] for call in layer) for layer in layers)
-
-
-def echoes() -> tuple[Call, ...]:
-    """Calls that need nothing and come back at once."""
-    return tuple(
-        Call(f"echo{number}", "delay", "echo", {"value": number}, (), {"value": number})
-        for number in range(INSTANT_CALLS)
-    )
+def by_layers_ms(graph: Graph) -> float:
+    """The sum of the slowest calls of each layer."""
+    return sum(max(graph.delays_ms[task] for task in layer) for layer in graph.generations)
 
 
 def five_servers() -> tuple[Call, ...]:
-    """One call to each of five servers; what they give is made from what they are given."""
+    """One call to each of five servers, whose outputs depend on their arguments."""
     forecast = {"city": "Oslo", "temperature_c": -7, "conditions": "partly cloudy", "wind_kmh": 25}
     size = {"words": 5, "characters": 18, "reading_minutes": 1}
     article = {
@@ -109,7 +102,11 @@ JOBS = {
             f"critical path {LAYERS.critical_path_ms} ms, layer by layer {by_layers_ms(LAYERS)} ms",
             delays(LAYERS),
         ),
-        Job("instant", f"{INSTANT_CALLS} independent calls that come back at once", echoes()),
+        Job(
+            "instant",
+            f"{INSTANT_CALLS} independent calls that return at once",
+            calls_of(scenarios.echoes(INSTANT_CALLS), dict),
+        ),
         Job(
             "cold",
             "a fresh process: 5 servers, one call to each, from its start to its exit",
@@ -121,8 +118,8 @@ JOBS = {
 
 
 def plan(jobs: Sequence[Job], way: str) -> Mapping[str, Any]:
-    """The plan that a peer's program is given, as JSON; servers run on this Python."""
-    servers = scenarios.servers(*dict.fromkeys(server for job in jobs for server in job.servers))
+    """The plan of a peer's program as JSON; its servers run on this Python."""
+    servers = scenarios.servers(*(server for job in jobs for server in job.servers))
     return {
         "way": way,
         "servers": {

@@ -17,20 +17,20 @@ from benchmarks import scenarios
 from benchmarks.peer_programs.conversation import WrongResultError, check
 from benchmarks.peers.jobs import Job
 
-# What says nothing for so long has failed.
+# A program that prints nothing for this long has failed.
 LIMIT_S = 600.0
 CLOSE_LIMIT_S = 30.0
 
 
 class PeerFailedError(Exception):
-    """A program ended, said nothing that can be read, or gave a wrong result; in one line."""
+    """A program ended, printed an invalid answer or gave a wrong result; in one line."""
 
 
 class Program:
-    """A peer's program that runs, with its servers open.
+    """A running peer's program, with its servers open.
 
     Raises:
-        PeerFailedError: It does not get ready.
+        PeerFailedError: It does not start.
     """
 
     def __init__(self, command: Sequence[str], variables: Mapping[str, str]) -> None:
@@ -52,34 +52,34 @@ class Program:
             raise
 
     def do(self, job: Job) -> float:
-        """How long one repetition of a job takes, milliseconds.
+        """The time of one repetition of a job, milliseconds.
 
         Raises:
-            PeerFailedError: It did not answer, or with an error.
+            PeerFailedError: There was no answer, or it was an error.
         """
         return float(self._ask(json.dumps({"do": job.name}) + "\n")["ms"])
 
     def _ask(self, line: str) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        # A late answer would be taken for that to the next question: the program is killed.
+        # A late answer would count as the next one: the program is killed.
         timer = threading.Timer(LIMIT_S, self._kill)
         timer.start()
         try:
             self._process.stdin.write(line)
             self._process.stdin.flush()
-            said = self._process.stdout.readline()
+            answer = self._process.stdout.readline()
         except BrokenPipeError:
-            said = ""
+            answer = ""
         finally:
             timer.cancel()
-        if not said:
+        if not answer:
             self._stderr.seek(0)
-            raise PeerFailedError(f"it ended: {last_line(self._stderr.read())}")
-        return read(said)
+            raise PeerFailedError(f"it ended: {last_line(self._stderr.read()) or 'no output'}")
+        return read(answer)
 
     def _kill(self) -> None:
-        """Kill the program and what it started itself, such as a server of Prefect."""
+        # The whole group: the program may have started others, such as a server of Prefect.
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -102,27 +102,27 @@ def read(line: str) -> dict[str, Any]:
     """The JSON object that a program printed.
 
     Raises:
-        PeerFailedError: It is none, or it is an error.
+        PeerFailedError: It is not a JSON object, or it reports an error.
     """
     try:
         message = json.loads(line)
     except ValueError:
         message = None
     if not isinstance(message, dict):
-        raise PeerFailedError(f"it said {line[:80]!r}, which is no JSON object")
+        raise PeerFailedError(f"expected a JSON object, got {line[:80]!r}")
     if message.get("error"):
         raise PeerFailedError(str(message["error"]))
     return message
 
 
-def last_line(said: str) -> str:
-    """The last line that is not empty."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "without a word"
+def last_line(text: str) -> str:
+    """The last line that is not empty; empty if there is none."""
+    lines = text.strip().splitlines()
+    return lines[-1].strip()[:300] if lines else ""
 
 
 def cold(command: Sequence[str], variables: Mapping[str, str], job: Job) -> float:
-    """How long a process takes from its start to its exit, milliseconds.
+    """The time of a process from its start to its exit, milliseconds.
 
     Raises:
         PeerFailedError: It failed, or printed a wrong result.
@@ -141,15 +141,16 @@ def cold(command: Sequence[str], variables: Mapping[str, str], job: Job) -> floa
         )
     except subprocess.TimeoutExpired:
         raise PeerFailedError(f"it did not end in {LIMIT_S:g} s") from None
-    ms = (time.perf_counter() - began_at) * 1000
+    time_ms = (time.perf_counter() - began_at) * 1000
     if ended.returncode:
-        raise PeerFailedError(f"exit code {ended.returncode}: {last_line(ended.stderr)}")
-    printed = read(ended.stdout)
-    values = printed.get("values")
+        reason = last_line(ended.stderr) or "no output"
+        raise PeerFailedError(f"exit code {ended.returncode}: {reason}")
+    document = read(ended.stdout)
+    values = document.get("values")
     if values is None:  # the result document of `orchestrator run`
-        values = {name: task.get("output") for name, task in printed["tasks"].items()}
+        values = {name: task.get("output") for name, task in document["tasks"].items()}
     try:
         check(job.calls, values)
     except WrongResultError as error:
         raise PeerFailedError(str(error)) from None
-    return ms
+    return time_ms

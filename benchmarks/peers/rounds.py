@@ -25,7 +25,7 @@ from benchmarks.peers.programs import PeerFailedError, Program, cold
 SETTLE_S = 0.2
 
 Side = Callable[[], float]
-"""One repetition: how long it takes, milliseconds."""
+"""One repetition; it returns its time in milliseconds."""
 Times = dict[int, float]
 """The times of a peer, by round."""
 
@@ -43,7 +43,7 @@ class Request:
 
 @dataclass(slots=True)
 class Report:
-    """A measurement for each job and peer, or by job and peer why there is none."""
+    """A measurement for each job and peer, or by job and peer the reason why there is none."""
 
     measurements: list[Measurement] = field(default_factory=list)
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -52,35 +52,21 @@ class Report:
         """Note why a peer has no numbers for some jobs."""
         self.failures |= {(job.name, peer.name): reason for job in failed}
 
-    def add(
-        self,
-        job: Job,
-        samples: Mapping[str, Times],
-        failed: Mapping[str, str],
-        tell: Callable[[str], None],
-    ) -> None:
-        """Note the samples of a job, and why a peer has none."""
-        self.failures |= {(job.name, name): reason for name, reason in failed.items()}
-        for name, mine in samples.items():
-            made = measurement(job, name, mine, samples.get(OURS, {}))
-            self.measurements.append(made)
-            tell(f"{job.name}, {name}: {made.quantity('p50_ms'):.1f} ms")
 
-
-def measure(request: Request, tell: Callable[[str], None]) -> Report:
+def measure(request: Request, progress: Callable[[str], None]) -> Report:
     """Measure all peers; one that fails is left out, and the others go on."""
-    report = Report()
-    pythons: dict[str, str] = {}
+    report, pythons = Report(), dict[str, str]()
     for peer in request.peers:
         try:
             pythons[peer.name] = request.environments.python(peer)
         except InstallError as error:
             report.fail(peer, request.jobs, f"not installed: {error}")
     peers = [peer for peer in request.peers if peer.name in pythons]
+    warm = [job for job in request.jobs if not job.cold]
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         programs: dict[str, Program] = {}
-        for peer in peers if (warm := [job for job in request.jobs if not job.cold]) else ():
+        for peer in peers if warm else ():
             try:
                 command = program(pythons[peer.name], peer, warm, folder)
                 programs[peer.name] = Program(command, variables(peer, folder))
@@ -89,12 +75,17 @@ def measure(request: Request, tell: Callable[[str], None]) -> Report:
                 report.fail(peer, warm, str(error))
         for job in request.jobs:
             rounds, pause_s = request.warm_rounds, SETTLE_S
-            sides: dict[str, Side] = {name: partial(e.do, job) for name, e in programs.items()}
+            sides: dict[str, Side] = {name: partial(p.do, job) for name, p in programs.items()}
             if job.cold:
                 rounds, pause_s = request.cold_rounds, 0.0
                 sides = {p.name: cold_side(pythons[p.name], p, job, folder) for p in peers}
             most = {peer.name: peer.most_rounds.get(job.name, rounds) for peer in peers}
-            report.add(job, *take_turns(sides, rounds, most, pause_s), tell)
+            samples, failed = take_turns(sides, rounds, most, pause_s)
+            report.failures |= {(job.name, name): reason for name, reason in failed.items()}
+            for name, times in samples.items():
+                measured = measurement(job, name, times, samples.get(OURS, {}))
+                report.measurements.append(measured)
+                progress(f"{job.name}, {name}: {measured.quantity('p50_ms'):.1f} ms")
     return report
 
 
@@ -139,7 +130,7 @@ def take_turns(
     """
     samples: dict[str, Times] = {name: {} for name in sides}
     failed: dict[str, str] = {}
-    for number in range(-1, rounds):
+    for number in range(-1, rounds):  # round -1 is the warm-up
         for name in list(sides)[:: -1 if number % 2 else 1]:
             takes_part = most[name] >= rounds if number < 0 else number < most[name]
             if not takes_part or name in failed:

@@ -1,4 +1,4 @@
-"""Compares the type of a value, known before the run, with the schema of the place it goes to."""
+"""Compares the type of a value, known before the run, with the JSON Schema that it has to fit."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from typing import Any
 
 from orchestrator.check.mismatch import (
     Mismatch,
+    Mismatches,
     as_json,
-    at_reference,
     combined,
-    distance,
     from_violation,
-    in_items,
     missing_property,
-    possible,
     unexpected_property,
     wrong_type,
 )
@@ -47,10 +44,9 @@ _NOT_STRING = ALL_TYPES - {"string", "null"}
 
 
 class Assignability:
-    """Compares types with schemas.
+    """Compares types with schemas; literals are checked by the validator.
 
-    An error does not fit whatever the value is, a warning may not fit by what the schemas say, and
-    a note is left open by them. Literals are checked by the validator.
+    An error fails whatever the value is, a warning may fail; the schemas leave a note open.
     """
 
     def __init__(self, query: TypeQuery) -> None:
@@ -63,18 +59,12 @@ class Assignability:
     def arguments(
         self, given: StaticType, schema: Any, validator: Validator | None = None
     ) -> list[Mismatch]:
-        """The mismatches of the arguments of a call with the `inputSchema` of its tool.
-
-        Args:
-            given: The type of the arguments.
-            schema: The `inputSchema`.
-            validator: Its validator, if there is one already.
-        """
+        """The mismatches of the arguments of a call with the `inputSchema` of its tool."""
         self._validator = validator or Validator(schema)
         expected = SchemaType(schema, schema)
         return [*self._fit(given, expected, ()), *self._undeclared(given, expected)]
 
-    def _undeclared(self, given: StaticType, expected: SchemaType) -> Iterator[Mismatch]:
+    def _undeclared(self, given: StaticType, expected: SchemaType) -> Mismatches:
         """Arguments that the schema neither declares nor forbids."""
         names, known = self._query.names(given), self._query.names(expected)
         if not known or set(names) <= set(known):
@@ -90,22 +80,15 @@ class Assignability:
 
     def _fit(
         self, given: StaticType, expected: SchemaType, path: Path, *, converts: bool = False
-    ) -> Iterator[Mismatch]:
-        """Compare a type with a schema.
-
-        Args:
-            given: The type.
-            expected: The schema.
-            path: The place in the whole value.
-            converts: Whether a reference stands alone here: the call converts its value.
-        """
+    ) -> Mismatches:
+        """Compare a type with a schema; a call `converts` the value of a lone reference."""
         if expected.schema is True or expected.schema == {}:
             return
         match given:
             case SourcedType(inner, text):
-                # The outermost text is the one that the file has at this place.
+                # The outermost text is the one that the file has at this path.
                 found = self._fit(inner, expected, path, converts=True)
-                yield from found if converts else (at_reference(m, path, text) for m in found)
+                yield from found if converts else (m.at_reference(path, text) for m in found)
             case LiteralType(value):
                 if converts and isinstance(value, str | int | float):
                     value = converted(value, self._query.kinds(expected))
@@ -121,14 +104,13 @@ class Assignability:
             case _:
                 yield from self._typed(given, expected, path, self._query.kinds(given))
 
-    def _converted(self, given: StaticType, expected: SchemaType, path: Path) -> Iterator[Mismatch]:
+    def _converted(self, given: StaticType, expected: SchemaType, path: Path) -> Mismatches:
         """Compare the types that remain when those that the call converts are left out."""
         types, accepted = self._query.kinds(given), self._query.kinds(expected)
         rest = types
         if "string" in types and "string" not in accepted and accepted & _NOT_STRING:
-            message = (
-                f"expected {type_names(accepted)}, got string: fits if the call can convert it"
-            )
+            wanted = type_names(accepted)
+            message = f"expected {wanted}, got string: fits if the call can convert it"
             yield Mismatch(path, "unknown_type", "note", message)
             rest -= {"string"}
         if "string" in accepted and accepted <= {"string", "null"}:
@@ -137,20 +119,18 @@ class Assignability:
             if not rest and choices is not None and types.isdisjoint(map(_type_in, choices)):
                 yield wrong_type(path, one_of(choices), type_names(types))
         for mismatch in self._typed(given, expected, path, rest) if rest else ():
-            yield mismatch if rest == types else possible(mismatch)
+            yield mismatch if rest == types else mismatch.possible()
 
-    def _literal(self, value: Any, expected: SchemaType, path: Path) -> Iterator[Mismatch]:
+    def _literal(self, value: Any, expected: SchemaType, path: Path) -> Mismatches:
         violations = list(self._validator.violations(value, expected.schema))
-        if not violations:
-            return
-        parts = list(self._parts(value, expected, path))
+        parts = list(self._parts(value, expected, path)) if violations else []
         if any(mismatch.severity == "error" for mismatch in parts):
             yield from parts
-        else:  # only the validator sees it, as for bounds and patterns
+        else:  # only the validator reports it, as for bounds and patterns
             yield from (from_violation(each, path) for each in violations)
 
-    def _parts(self, value: Any, expected: SchemaType, path: Path) -> Iterator[Mismatch]:
-        """Compare a literal by its type and parts, which gives better places and messages."""
+    def _parts(self, value: Any, expected: SchemaType, path: Path) -> Mismatches:
+        """Compare a literal by its type and parts, which gives better paths and messages."""
         given: StaticType = LiteralType(value)
         match value:
             case dict():
@@ -166,8 +146,8 @@ class Assignability:
 
     def _typed(
         self, given: StaticType, expected: SchemaType, path: Path, types: Types
-    ) -> Iterator[Mismatch]:
-        """Compare those `types` of `given` that count, then what is in objects and arrays."""
+    ) -> Mismatches:
+        """Compare those `types` of `given` that count, then the content of objects and arrays."""
         accepted = self._query.kinds(expected)
         if given == SILENT_NULL and "null" not in accepted:
             # Fails, so that other options of a union only may fit; without a message of its own.
@@ -177,31 +157,27 @@ class Assignability:
         elif not types & accepted:
             yield wrong_type(path, type_names(accepted), self._query.describe(given))
         else:
-            if types - accepted:
-                mismatch = wrong_type(path, type_names(accepted), type_names(types - accepted))
-                yield possible(mismatch)
+            if rest := types - accepted:
+                yield wrong_type(path, type_names(accepted), type_names(rest)).possible()
             if (values := self._query.finite(given)) is not None:
                 yield from self._values(values, expected, path)
             elif types & accepted & {"object", "array"}:
                 yield from self._inside(given, expected, path)
 
-    def _values(self, values: list[Any], expected: SchemaType, path: Path) -> Iterator[Mismatch]:
+    def _values(self, values: list[Any], expected: SchemaType, path: Path) -> Mismatches:
         check, schema = self._validator.violations, expected.schema
         wrong = [value for value in values if next(check(value, schema), None)]
-        if not wrong:
-            return
         shown = listed((json.dumps(value, ensure_ascii=False) for value in wrong), MAX_VALUES)
-        if len(wrong) == len(values):
+        if wrong and len(wrong) == len(values):
             message = f"the schema allows none of its values: {shown}"
             yield Mismatch(path, "wrong_argument", "error", message)
-        else:
+        elif wrong:
             message = f"may be {shown}, which the schema does not allow"
             yield Mismatch(path, "may_not_fit", "warning", message)
 
     def _inside(self, given: StaticType, expected: SchemaType, path: Path) -> list[Mismatch]:
         """Compare the properties or items; a pair of recursive schemas is compared once."""
-        own = id(given.schema if isinstance(given, SchemaType) else given)
-        pair = own, id(expected.schema)
+        pair = id(given.schema if isinstance(given, SchemaType) else given), id(expected.schema)
         if pair in self._comparing or len(self._comparing) > MAX_DEPTH:
             return []
         if pair in self._compared:
@@ -209,18 +185,17 @@ class Assignability:
             return [replace(m, path=(*path, *m.path[len(before) :])) for m in found]
         self._comparing.add(pair)
         try:
-            found = self._nearest_variant(given, expected, path)
+            found = min(self._variants(given, expected, path), key=_distance, default=[])
         finally:
             self._comparing.discard(pair)
         if isinstance(given, SchemaType):  # kept with its result, so that no other gets its id
             self._compared[pair] = given, path, found
         return found
 
-    def _nearest_variant(
+    def _variants(
         self, given: StaticType, expected: SchemaType, path: Path
-    ) -> list[Mismatch]:
-        """The mismatches with the variant of a schema that is nearest to the type."""
-        ways = []
+    ) -> Iterator[list[Mismatch]]:
+        """The mismatches with each variant of a schema that shares a type with the value."""
         for variant in self._query.variants(expected):
             found: list[Mismatch] = []
             types = types_of(variant) & self._query.kinds(given)
@@ -228,15 +203,10 @@ class Assignability:
                 found += self._object(given, variant, expected.root, path)
             if "array" in types:
                 found += self._array(given, variant, expected.root, path)
-            if len(types) > 1:  # it may be of another type
-                found = [possible(mismatch) for mismatch in found]
-            if types:
-                ways.append(found)
-        return min(ways, key=distance, default=[])
+            if types:  # with several of them, the value may be of another type
+                yield [m.possible() for m in found] if len(types) > 1 else found
 
-    def _object(
-        self, given: StaticType, variant: Variant, root: Any, path: Path
-    ) -> Iterator[Mismatch]:
+    def _object(self, given: StaticType, variant: Variant, root: Any, path: Path) -> Mismatches:
         layout, names = self._query.layout(variant), self._query.names(given)
         for name in names if layout.is_closed else ():
             certain = self._query.step(given, name).presence == "yes"
@@ -244,23 +214,21 @@ class Assignability:
                 yield unexpected_property(path, name, layout.names)
         for name in dict.fromkeys([*layout.required, *names]):
             found = self._query.step(given, name)
-            if found.presence == "no" or (found.presence == "maybe" and name in layout.required):
-                if name in layout.required:
-                    missing = missing_property(path, name)
-                    yield missing if found.presence == "no" else possible(missing)
+            absent = found.presence == "no"
+            if name in layout.required and (absent or found.presence == "maybe"):
+                missing = missing_property(path, name)
+                yield missing if absent else missing.possible()
             # An optional property that a schema declares may never come: it is not compared.
-            elif found.presence == "yes" or not isinstance(given, SchemaType):
-                inner = self._query.member(variant, name, root).shape
+            elif found.presence == "yes" or not (absent or isinstance(given, SchemaType)):
+                inner = self._query.member(variant, name, root).type
                 if isinstance(inner, SchemaType):
-                    yield from self._fit(found.shape, inner, (*path, name))
+                    yield from self._fit(found.type, inner, (*path, name))
 
-    def _array(
-        self, given: StaticType, variant: Variant, root: Any, path: Path
-    ) -> Iterator[Mismatch]:
+    def _array(self, given: StaticType, variant: Variant, root: Any, path: Path) -> Mismatches:
         if not isinstance(given, TupleType):
-            element, schema = self._query.element(given), item_of(variant, 0, root).shape
+            element, schema = self._query.element(given), item_of(variant, 0, root).type
             if element is not None and isinstance(schema, SchemaType):
-                yield from (in_items(m, path) for m in self._fit(element, schema, path))
+                yield from (m.in_items(path) for m in self._fit(element, schema, path))
             return
         count = counted(len(given.items), "item")
         least, _ = lengths(variant)
@@ -271,8 +239,12 @@ class Assignability:
             if inner.presence == "no":
                 yield wrong_type(path, f"at most {counted(index, 'item')}", count)
                 return
-            if isinstance(inner.shape, SchemaType):
-                yield from self._fit(item, inner.shape, (*path, index))
+            if isinstance(inner.type, SchemaType):
+                yield from self._fit(item, inner.type, (*path, index))
+
+
+def _distance(found: list[Mismatch]) -> tuple[int, int]:
+    return sum(mismatch.severity == "error" for mismatch in found), len(found)
 
 
 def _type_in(text: Any) -> str:

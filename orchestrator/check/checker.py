@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +14,9 @@ from orchestrator.check.mismatch import Mismatch
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.text import quoted
-from orchestrator.errors import Code, Problem, Severity
+from orchestrator.errors import Code, Problem
 from orchestrator.expressions.scope import Reference
-from orchestrator.expressions.templates import Computed, Template
+from orchestrator.expressions.templates import Template
 from orchestrator.schema.coercion import ALL_TYPES
 from orchestrator.schema.tool import Tool
 from orchestrator.schema.type_query import TypeQuery
@@ -30,9 +30,8 @@ from orchestrator.schema.types import (
     schema_type,
     type_names,
 )
-from orchestrator.schema.validator import Validator
 from orchestrator.workflow.model import Workflow
-from orchestrator.workflow.plan import CallTemplate, Plan, TaskPlan
+from orchestrator.workflow.plan import CallTemplate, TaskPlan
 
 
 def prove(workflow: Workflow, tools: Mapping[str, Tool]) -> list[Problem]:
@@ -52,17 +51,12 @@ def prove(workflow: Workflow, tools: Mapping[str, Tool]) -> list[Problem]:
 
 
 def errors_in(workflow: Workflow, tools: Mapping[str, Tool]) -> list[Problem]:
-    """The errors that `prove` finds, in half the time if there are none.
-
-    Checking the schemas themselves imports the validator's library, which is slow: that is done
-    only if there are errors, which a broken schema may have caused.
-    """
-    if not _errors(_Checker(workflow, tools).check()):
-        return []
-    return _errors(prove(workflow, tools))
-
-
-def _errors(problems: list[Problem]) -> list[Problem]:
+    """The errors that `prove` finds, in half the time if there are none."""
+    problems = _Checker(workflow, tools).check()
+    if any(problem.severity == "error" for problem in problems):
+        # A broken schema may have caused them. To check the schemas first would cost every run the
+        # import of the validator's library.
+        problems = prove(workflow, tools)
     return [problem for problem in problems if problem.severity == "error"]
 
 
@@ -74,7 +68,7 @@ def not_known(server: str) -> str:
 class _Checker:
     def __init__(self, workflow: Workflow, tools: Mapping[str, Tool]) -> None:
         self._workflow = workflow
-        self._plan: Plan = workflow.plan
+        self._plan = workflow.plan
         self._tools = tools
         self._query = TypeQuery()
         self._assignability = Assignability(self._query)
@@ -84,15 +78,24 @@ class _Checker:
         self._diagnostics = Diagnostics(workflow)
         self._unusable: set[int] = set()
         self._has_output: set[str] = set()
-        # The failure of a critical task ends the run before others have their outputs.
-        self._has_critical = any(task.policies.critical for task in self._plan.tasks.values())
+        # Each of these can end the run before others have their outputs.
+        self._may_end_early = (
+            workflow.on_error == "fail_fast"
+            or workflow.timeout_s is not None
+            or any(task.policies.critical for task in self._plan.tasks.values())
+        )
 
     def check_schemas(self) -> None:
         """Report schemas that cannot be used, so that nothing is checked against them."""
-        for target in self._plan.targets.values():
-            if (tool := self._tools.get(target.target)) is not None:
-                self._check_schema("inputSchema", tool, tool.input_schema, tool.accepts)
-                self._check_schema("outputSchema", tool, tool.output_schema, tool.gives)
+        for tool in filter(None, map(self._tools.get, self._plan.targets)):
+            for name, schema, validator in (
+                ("inputSchema", tool.input_schema, tool.accepts),
+                ("outputSchema", tool.output_schema, tool.gives),
+            ):
+                if validator is not None and (why := validator.unusable):
+                    self._unusable.add(id(schema))
+                    message = f"the {name} of {tool.target} cannot be used, so nothing is checked "
+                    self._warn("unusable_schema", f"{message}against it: {why[:200]}")
 
     def check(self) -> list[Problem]:
         """Check every template of every task."""
@@ -107,46 +110,39 @@ class _Checker:
         for name in self._inputs:
             if not {name, None} & self._used_inputs:  # None: an expression uses all of them
                 message = f"input {quoted(name)} is never used"
-                at = pointer("inputs", name)
-                problem = Problem("unused_input", message, at, severity="warning")
-                self._diagnostics.keep(-1, problem)
+                self._warn("unused_input", message, pointer("inputs", name))
         return self._diagnostics.all()
+
+    def _warn(self, code: Code, message: str, at: str = "") -> None:
+        self._diagnostics.keep(-1, Problem(code, message, at, severity="warning"))
 
     def _task(self, task: TaskPlan) -> None:
         policies = task.policies
-        environment = self._environment(task)
+        may_lack = policies.run_if != "all_success"
+        error = (ERROR if _follows_a_failure(task) else MAYBE_ERROR) if may_lack else NULL
+        outside = Environment(self._outputs, self._inputs, may_lack=may_lack, error=error)
         if policies.when is not None:
-            self._infer(policies.when, environment, task, ("when",))
-        inside = environment
+            self._infer(policies.when, outside, task, ("when",))
+        inside = outside
         if policies.for_each is not None:
-            each = self._infer(policies.for_each, environment, task, ("for_each",))
-            inside = replace(environment, item=self._item(task, each))
-        self._call(task, task, inside, ("arguments",))
-        for index, lock in enumerate(policies.locks):
-            self._infer(lock.name, inside, task, ("locks", index))
-        output = self._output_of(task)
+            each = self._infer(policies.for_each, outside, task, ("for_each",))
+            inside = replace(outside, item=self._item(task, each))
+        output = self._call(task, task, inside, ("arguments",))
         if policies.for_each is not None:
             output = ArrayType(output)
-        if policies.fallback is not None:
-            environment = replace(environment, in_fallback=True)
+        for index, lock in enumerate(policies.locks):
+            self._infer(lock.name, inside, task, ("locks", index))
+        if (fallback := policies.fallback) is not None:
+            outside = replace(outside, in_fallback=True)
+            if isinstance(fallback, CallTemplate):
+                other = self._call(fallback, task, outside, ("fallback", "arguments"))
+            else:
+                other = self._infer(fallback, outside, task, ("fallback", "value"))
             # `any_of`, as fallbacks may contain outputs that have fallbacks themselves.
-            output = any_of([output, self._fallback(policies.fallback, environment, task)])
+            output = any_of([output, other])
         self._outputs[task.id] = output
         if self._always_succeeds(task):
             self._has_output.add(task.id)
-
-    def _environment(self, task: TaskPlan) -> Environment:
-        may_lack = task.policies.run_if != "all_success"
-        error = (ERROR if _follows_a_failure(task) else MAYBE_ERROR) if may_lack else NULL
-        return Environment(self._outputs, self._inputs, may_lack=may_lack, error=error)
-
-    def _fallback(
-        self, fallback: Template | CallTemplate, environment: Environment, task: TaskPlan
-    ) -> StaticType:
-        if isinstance(fallback, CallTemplate):
-            self._call(fallback, task, environment, ("fallback", "arguments"))
-            return self._output_of(fallback)
-        return self._infer(fallback, environment, task, ("fallback", "value"))
 
     def _infer(
         self, template: Template, environment: Environment, task: TaskPlan | None, at: Path
@@ -156,8 +152,8 @@ class _Checker:
         self._diagnostics.add(inference.found, task, at)
         for path, reference in inference.references:
             self._used_inputs |= {key.name for key in reference.places if key.root == "INPUT"}
-            if task is not None and at == ("arguments",) and environment.may_lack:
-                self._check_lacking(task, reference, path)
+            if isinstance(reference, Reference) and task is not None and at == ("arguments",):
+                self._diagnostics.add(self._lacking(task, reference, path), task, at)
         return type_
 
     def _item(self, task: TaskPlan, each: StaticType) -> StaticType:
@@ -178,69 +174,48 @@ class _Checker:
         self._diagnostics.add(found, task, ("for_each",))
         return self._query.element(each) or UNKNOWN
 
-    def _output_of(self, target: CallTemplate) -> StaticType:
+    def _call(
+        self, target: CallTemplate, task: TaskPlan, environment: Environment, at: Path
+    ) -> StaticType:
+        """Check the arguments of a call, and return the type of its output."""
+        given = self._infer(target.arguments, environment, task, at)
         tool = self._tools.get(target.target)
         if tool is None:
             return UnknownType(not_known(target.server))
+        if id(tool.input_schema) not in self._unusable:
+            found = self._assignability.arguments(given, tool.input_schema, tool.accepts)
+            self._diagnostics.add(found, task, at, tool)
         if tool.output_schema is None:
             return UnknownType(f"{target.target} declares no outputSchema")
         if id(tool.output_schema) in self._unusable:
             return UnknownType(f"the outputSchema of {target.target} cannot be used")
         return schema_type(tool.output_schema)
 
-    def _call(
-        self, target: CallTemplate, task: TaskPlan, environment: Environment, at: Path
-    ) -> None:
-        given = self._infer(target.arguments, environment, task, at)
-        tool = self._tools.get(target.target)
-        if tool is not None and id(tool.input_schema) not in self._unusable:
-            found = self._assignability.arguments(given, tool.input_schema, tool.accepts)
-            self._diagnostics.add(found, task, at, tool)
-
-    def _check_schema(
-        self, name: str, tool: Tool, schema: Any, validator: Validator | None
-    ) -> None:
-        if validator is None:
-            return
-        if why := validator.unusable:
-            self._unusable.add(id(schema))
-            message = f"the {name} of {tool.target} cannot be used, so nothing is checked against "
-            message += f"it: {why[:200]}"
-            self._diagnostics.keep(-1, Problem("unusable_schema", message, severity="warning"))
-
     def _always_succeeds(self, task: TaskPlan) -> bool:
         """Whether a task has an output whatever happens, unless the run is interrupted."""
         policies = task.policies
-        has_value = policies.fallback is not None and not isinstance(
-            policies.fallback, CallTemplate
-        )
-        ends_early = self._workflow.on_error == "fail_fast" or self._workflow.timeout_s is not None
-        if not has_value or policies.when is not None or ends_early or self._has_critical:
+        may_fail = isinstance(policies.fallback, CallTemplate | None)  # else it has a value
+        if may_fail or policies.when is not None or self._may_end_early:
             return False
         return policies.run_if != "all_success" or self._has_output.issuperset(task.dependencies)
 
-    def _check_lacking(self, task: TaskPlan, reference: Reference | Computed, path: Path) -> None:
-        """Report a reference to an output that a task need not have, under another `run_if`."""
-        if not isinstance(reference, Reference) or reference.root != "OUTPUT":
+    def _lacking(self, task: TaskPlan, reference: Reference, path: Path) -> Iterator[Mismatch]:
+        """A reference to an output that a task need not have, under another `run_if`."""
+        name, text, run_if = reference.name, reference.text, task.policies.run_if
+        if run_if == "all_success" or reference.root != "OUTPUT" or reference.or_null:
             return
-        if reference.or_null or reference.name is None or reference.name in self._has_output:
+        if name is None or name in self._has_output:
             return
-        code: Code = "maybe_absent"
-        severity: Severity = "warning"
-        name, text = quoted(reference.name), reference.text
-        run_if = f"run_if is {task.policies.run_if}"
-        message = f"{text}: task {name} may have no output ({run_if}), and then this task fails"
-        fans_out = self._plan.tasks[reference.name].policies.for_each is not None
+        hint = f"${{OUTPUT[{name}]}} is null then"
+        fans_out = self._plan.tasks[name].policies.for_each is not None
         if _follows_a_failure(task) and not fans_out:
-            code, severity = "never_an_output", "error"
-            message = (
-                f"{text}: task {name} has always failed when this task runs ({run_if}), so it "
-            )
-            message += "has no output"
-        at = pointer(*self._diagnostics.in_file(("tasks", task.index, "arguments", *path)))
-        hint = f"${{OUTPUT[{reference.name}]}} is null then"
-        problem = Problem(code, message, at, task.id, (), hint, severity, text)
-        self._diagnostics.keep(task.index, problem, text)
+            why = f"has always failed when this task runs (run_if is {run_if}), so it has no output"
+            message = f"{text}: task {quoted(name)} {why}"
+            yield Mismatch(path, "never_an_output", "error", message, text, hint=hint)
+        else:
+            why = f"may have no output (run_if is {run_if}), and then this task fails"
+            message = f"{text}: task {quoted(name)} {why}"
+            yield Mismatch(path, "maybe_absent", "warning", message, text, hint=hint)
 
 
 def _follows_a_failure(task: TaskPlan) -> bool:
@@ -249,6 +224,5 @@ def _follows_a_failure(task: TaskPlan) -> bool:
 
 
 def _input_type(schema: Any) -> StaticType:
-    if isinstance(schema, bool) or not schema:
-        return UnknownType("the input has no schema")
-    return schema_type(schema)
+    has_none = isinstance(schema, bool) or not schema
+    return UnknownType("the input has no schema") if has_none else schema_type(schema)

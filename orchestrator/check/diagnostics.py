@@ -1,4 +1,4 @@
-"""Turns mismatches in the values of a workflow into problems at their places in its file."""
+"""Turns mismatches in the values of a workflow into problems at their paths in its file."""
 
 from __future__ import annotations
 
@@ -37,21 +37,13 @@ class Diagnostics:
         return self._fixes.apply(problems, self._document) if problems else problems
 
     def add(
-        self,
-        mismatches: Iterable[Mismatch],
-        task: TaskPlan | None,
-        at: Path,
-        tool: Tool | None = None,
+        self, found: Iterable[Mismatch], task: TaskPlan | None, at: Path, tool: Tool | None = None
     ) -> None:
-        """Add the mismatches of a value.
+        """Add the mismatches of a value, such as the arguments of a `tool`.
 
-        Args:
-            mismatches: The mismatches.
-            task: The task of the value; None for the output of the workflow.
-            at: The place of the value, in the task or in the workflow.
-            tool: The tool that the value is the arguments of, if it is.
+        `at` is its path in the task, or in the workflow if `task` is None.
         """
-        for mismatch in mismatches:
+        for mismatch in found:
             index = len(self._workflow.plan.tasks) if task is None else task.index
             base: Path = at if task is None else ("tasks", index, *at)
             problem = self._problem(mismatch, base, task.id if task else None, tool)
@@ -63,35 +55,39 @@ class Diagnostics:
         key = (index, problem.path, text, f"{problem.code} {problem.message}")
         self._problems.setdefault(key, problem)
 
-    def in_file(self, path: Path) -> Path:
-        """The path as the file has it, where `$$` stands for a dollar sign in names.
+    @cached_property
+    def _document(self) -> dict[str, Any]:
+        return self._workflow.to_dict()
 
-        The path ends at the object that holds a computed name.
-        """
+    def _in_file(self, path: Path) -> Path:
+        """The path as the file has it, where `$$` is a dollar sign in names."""
         if not any(step == "" or "$" in str(step) for step in path):
             return path
         here: Any = self._document
         found: list[str | int] = []
         for step in path:
-            name = _written(here, step)
-            if name is None:
-                break
-            found.append(name)
-            here = here[name]
+            if not isinstance(here, list) and step not in here:
+                written = [name for name in here if name.replace("$$", "$") == step]
+                if not written:  # a computed name: the path ends at its object
+                    break
+                step = written[0]
+            found.append(step)
+            here = here[step]
         return tuple(found)
 
     def _problem(
         self, mismatch: Mismatch, base: Path, task: str | None, tool: Tool | None
     ) -> Problem:
-        path = self.in_file((*base, *mismatch.path))
-        piece = mismatch.piece if self._is_alone(mismatch.piece, path) else ""
+        path = self._in_file((*base, *mismatch.path))
+        at = pointer(*path)
+        piece = mismatch.piece if self._is_alone(mismatch.piece, at) else ""
         return Problem(
             mismatch.code,
             _message(mismatch, tool),
-            pointer(*path),
+            at,
             task,
             mismatch.alternatives,
-            self._hint(mismatch, tool),
+            mismatch.hint or self._hint(mismatch, tool),
             mismatch.severity,
             piece or mismatch.text,
             self._replacement(mismatch, path, piece),
@@ -114,45 +110,36 @@ class Diagnostics:
         self, mismatch: Mismatch, path: Path, piece: str
     ) -> tuple[Mapping[str, Any], ...]:
         """The certain replacement of a literal or a name; that of a text is noted for `all`."""
+        at, holder = pointer(*path), path[:-1]
         if mismatch.code == "unexpected_argument" and len(mismatch.path) == 1:
             name = certain(str(path[-1]), mismatch.alternatives)
-            if name is None or name in value_at(self._document, pointer(*path[:-1])):
+            if name is None or name in value_at(self._document, pointer(*holder)):
                 return ()
-            return (move_op(pointer(*path), pointer(*path[:-1], name)),)
+            return (move_op(at, pointer(*holder, name)),)
         if not mismatch.fix or piece != mismatch.piece:
             return ()
+        fixed = json.loads(mismatch.fix)
         if not mismatch.text:
-            return (replace_op(pointer(*path), json.loads(mismatch.fix)),)
+            return (replace_op(at, fixed),)
         # One string may have several names to fix, which get one replacement together.
-        self._fixes.note(pointer(*path), piece or mismatch.text, json.loads(mismatch.fix))
+        self._fixes.note(at, piece or mismatch.text, fixed)
         return ()
 
-    def _is_alone(self, name: str, path: Path) -> bool:
-        """Whether a name occurs once in the string at a path."""
-        text = value_at(self._document, pointer(*path)) if name else None
+    def _is_alone(self, name: str, at: str) -> bool:
+        """Whether a name occurs once in the string at a JSON Pointer."""
+        text = value_at(self._document, at) if name else None
         pattern = rf"(?<![\w-]){re.escape(name)}(?![\w-])"
         return isinstance(text, str) and len(re.findall(pattern, text)) == 1
 
-    @cached_property
-    def _document(self) -> dict[str, Any]:
-        return self._workflow.to_dict()
-
 
 def _message(mismatch: Mismatch, tool: Tool | None) -> str:
-    text = mismatch.text
+    text, message = mismatch.text, mismatch.message
     if mismatch.code == "unknown_type":
-        return f"{text}: {mismatch.message}" if text else mismatch.message
+        return f"{text}: {message}" if text else message
     if tool is None:
-        return mismatch.message
-    place = (*mismatch.path, *mismatch.below)
+        return message
+    path = (*mismatch.path, *mismatch.below)
     if mismatch.code == "unexpected_argument":  # the message names it
-        place = place[:-1]
-    parts = [tool.target, format_path(place).removeprefix("."), mismatch.message]
+        path = path[:-1]
+    parts = [tool.target, format_path(path).removeprefix("."), message]
     return ": ".join(filter(None, parts)) + (f" ({text})" if text else "")
-
-
-def _written(holder: Any, step: str | int) -> str | int | None:
-    """The step as the file has it; None if the file has none like it."""
-    if isinstance(holder, list) or step in holder:
-        return step
-    return next((name for name in holder if name.replace("$$", "$") == step), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 
 from orchestrator.check.environment import UNKNOWN, Environment
 from orchestrator.check.infer_jmespath import ExpressionInference
@@ -37,19 +38,15 @@ from orchestrator.schema.types import (
 )
 
 
+@dataclass(slots=True)
 class Inference:
-    """Infers the types of templates in an environment.
+    """Infers the types of templates in an environment."""
 
-    Attributes:
-        found: What is wrong in them, at its path in the value.
-        references: Each reference and expression in them, with its path in the value.
-    """
-
-    def __init__(self, query: TypeQuery, environment: Environment) -> None:
-        self._query = query
-        self._environment = environment
-        self.found: list[Mismatch] = []
-        self.references: list[tuple[Path, Reference | Computed]] = []
+    query: TypeQuery
+    environment: Environment
+    # What is wrong, and each reference and expression, at its path in the value.
+    found: list[Mismatch] = field(default_factory=list)
+    references: list[tuple[Path, Reference | Computed]] = field(default_factory=list)
 
     def infer(self, template: Template, path: Path = ()) -> StaticType:
         """The type of what a template at a path of the value gives."""
@@ -61,7 +58,7 @@ class Inference:
             case Reference():
                 return SourcedType(self._reference(template, path), template.text)
             case Computed(expression):
-                inference = ExpressionInference(self._query, self._environment, template, path)
+                inference = ExpressionInference(self.query, self.environment, template, path)
                 type_ = inference.infer()
                 self.found += inference.found
                 return SourcedType(type_, expression.text)
@@ -71,64 +68,65 @@ class Inference:
                         self.infer(part, path)
                 return TEXT
             case ListTemplate(items):
-                indexed = enumerate(items)
-                return TupleType(tuple(self.infer(item, (*path, index)) for index, item in indexed))
+                return TupleType(
+                    tuple(self.infer(item, (*path, i)) for i, item in enumerate(items))
+                )
             case ObjectTemplate():
                 return self._object(template, path)
 
     def _object(self, template: ObjectTemplate, path: Path) -> StaticType:
         properties: dict[str, StaticType] = {}
         for name, member in template.members:
-            if not isinstance(name, Literal):
+            step = ""
+            if isinstance(name, Literal):
+                step = str(name.value)
+            else:
                 self.infer(name, path)
-            step = _step(name)
             properties[step] = self.infer(member, (*path, step))
         # With a computed name nothing certain is known of any property.
         computed = any(not isinstance(name, Literal) for name, _ in template.members)
         return OBJECT if computed else ObjectType(properties)
 
     def _reference(self, reference: Reference, path: Path) -> StaticType:
-        type_ = self._environment.lookup(reference.root, reference.name)
+        type_ = self.environment.lookup(reference.root, reference.name)
         for index, step in enumerate(reference.path):
-            found = self._query.step(type_, step)
+            found = self.query.step(type_, step)
             if found.presence == "no":
                 # In the older form `${id.result.path.length}` it is no property.
                 is_length = reference.or_length and index == len(reference.path) - 1
-                if is_length and self._query.kinds(type_) & {"array", "string"}:
+                if is_length and self.query.kinds(type_) & {"array", "string"}:
                     return INTEGER
                 self.found.append(self._unknown_place(reference, index, type_, found, path))
                 return UNKNOWN
             if found.presence == "maybe":
                 what = f"property {quoted(step)}" if isinstance(step, str) else f"index {step}"
-                message = f"{reference.text}: {what} may be missing: it is not required, or its "
-                message += "parent may be null"
+                why = "it is not required, or its parent may be null"
+                message = f"{reference.text}: {what} may be missing: {why}"
                 warning = Mismatch(path, "maybe_absent", "warning", message, reference.text)
                 self.found.append(warning)
-            type_ = found.shape
+            type_ = found.type
         if reference.path and isinstance(type_, UnknownType) and type_.why:
             self.found.append(Mismatch(path, "unknown_type", "note", type_.why, reference.text))
             return UNKNOWN
-        if reference.or_null and self._environment.may_lack:
-            return either([type_, NULL])
-        return type_
+        may_be_null = reference.or_null and self.environment.may_lack
+        return either([type_, NULL]) if may_be_null else type_
 
     def _unknown_place(
         self, reference: Reference, index: int, type_: StaticType, found: Found, path: Path
     ) -> Mismatch:
         """A step of a reference that leads nowhere from a type."""
-        step = reference.path[index]
-        message = no_such_place(_spelled(reference, reference.path[:index]), step, found)
+        before, (step, *after) = reference.path[:index], reference.path[index:]
+        message = no_such_place(_spelled(reference, before), step, found)
         near = nearest(step, found.names) if isinstance(step, str) else ()
         meant = certain(str(step), near)
         fix = ""
         if meant is not None:
-            fixed = (*reference.path[:index], meant, *reference.path[index + 1 :])
-            plain = _spelled(reference, fixed)
+            plain = _spelled(reference, (*before, meant, *after))
             braced = reference.text.startswith("${")
             fix = json.dumps(f"${{{plain[1:]}}}" if braced else plain)
         severity: Severity = "error"
-        if reference.root == "INPUT" and isinstance(step, str) and self._query.is_open(type_):
-            # Whoever starts the run may give properties that the schema does not declare.
+        if reference.root == "INPUT" and isinstance(step, str) and self.query.is_open(type_):
+            # The values of a run may have properties that the schema does not declare.
             message += ", but its schema allows others"
             severity = "warning"
         return Mismatch(path, "unknown_place", severity, message, reference.text, near, fix)
@@ -136,13 +134,7 @@ class Inference:
 
 def _spelled(reference: Reference, path: Path) -> str:
     """A reference to another path of the same root, in its shortest spelling."""
-    if reference.name is None:
-        return f"${reference.root}{format_path(path)}"
-    if reference.root == "INPUT":
-        return f"$INPUT{format_path((reference.name, *path))}"
-    return f"${reference.root}[{reference.name}]{format_path(path)}"
-
-
-def _step(name: Literal | Text) -> str:
-    """The step of a path for the name of a property; empty if the name is computed."""
-    return str(name.value) if isinstance(name, Literal) else ""
+    root, name = reference.root, reference.name
+    if name is None or root == "INPUT":
+        return f"${root}{format_path(path if name is None else (name, *path))}"
+    return f"${root}[{name}]{format_path(path)}"

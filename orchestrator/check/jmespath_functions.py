@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 from jmespath.functions import Functions
 
 from orchestrator.check.environment import UNKNOWN
-from orchestrator.check.mismatch import Mismatch, in_items, possible, wrong_type
+from orchestrator.check.mismatch import Mismatch, Mismatches, wrong_type
 from orchestrator.documents.suggest import nearest
 from orchestrator.errors import Severity
 from orchestrator.schema.coercion import ALL_TYPES, Types
@@ -32,33 +32,22 @@ from orchestrator.schema.types import (
 
 _NUMBERS: Types = frozenset({"number", "integer"})
 _ORDERED: Types = _NUMBERS | {"string"}
-_ORDERINGS = frozenset({"lt", "lte", "gt", "gte"})
 _RESULTS: dict[str, StaticType] = {
-    "abs": NUMBER,
-    "avg": either([NUMBER, NULL]),
-    "ceil": INTEGER,
-    "contains": BOOLEAN,
-    "ends_with": BOOLEAN,
-    "floor": INTEGER,
-    "join": TEXT,
+    **dict.fromkeys(("abs", "sum"), NUMBER),
+    **dict.fromkeys(("avg", "to_number"), either([NUMBER, NULL])),
+    **dict.fromkeys(("ceil", "floor", "length"), INTEGER),
+    **dict.fromkeys(("contains", "ends_with", "starts_with"), BOOLEAN),
+    **dict.fromkeys(("join", "to_string", "type"), TEXT),
     "keys": ArrayType(TEXT),
-    "length": INTEGER,
     "merge": OBJECT,
-    "starts_with": BOOLEAN,
-    "sum": NUMBER,
-    "to_number": either([NUMBER, NULL]),
-    "to_string": TEXT,
-    "type": TEXT,
     "values": ARRAY,
 }
 
 
-def check_arguments(name: str, arguments: list[StaticType], query: TypeQuery) -> Iterator[Mismatch]:
-    """The arguments that a function certainly refuses, or may refuse.
-
-    Further arguments of a function that takes any number are not checked by the library.
-    """
+def check_arguments(name: str, arguments: list[StaticType], query: TypeQuery) -> Mismatches:
+    """The arguments that a function certainly refuses, or may refuse."""
     signature = Functions.FUNCTION_TABLE[name]["signature"]
+    # The library does not check further arguments of a function that takes any number.
     for number, (argument, parameter) in enumerate(zip(arguments, signature, strict=False), 1):
         accepted = parameter["types"]
         if accepted and "expref" not in accepted:
@@ -67,7 +56,7 @@ def check_arguments(name: str, arguments: list[StaticType], query: TypeQuery) ->
                 yield replace(mismatch, message=message)
 
 
-def _argument(given: StaticType, names: list[str], query: TypeQuery) -> Iterator[Mismatch]:
+def _argument(given: StaticType, names: list[str], query: TypeQuery) -> Mismatches:
     types = query.kinds(without(given, SILENT_NULL))
     accepted = _types(name.partition("-")[0] for name in names)  # such as array-number
     if types == ALL_TYPES or not types:  # unknown, or the item of an array without any
@@ -76,35 +65,36 @@ def _argument(given: StaticType, names: list[str], query: TypeQuery) -> Iterator
         mismatch = wrong_type((), type_names(accepted), query.describe(given))
         yield replace(mismatch, code="wrong_expression")
     elif types - accepted:
-        yield possible(wrong_type((), type_names(accepted), type_names(types - accepted)))
+        yield wrong_type((), type_names(accepted), type_names(types - accepted)).possible()
     elif types == {"array"} and any("-" in name for name in names):
         items = query.kinds(item_of(given, query))
         inner = _types(name.partition("-")[2] for name in names)
         if items and items != ALL_TYPES and not items & inner:
-            yield in_items(wrong_type((), type_names(inner), type_names(items)), ())
+            yield wrong_type((), type_names(inner), type_names(items)).in_items(())
 
 
 def result_of(
     name: str, arguments: list[StaticType], keyed: list[StaticType], query: TypeQuery
 ) -> StaticType:
     """What a function gives; `keyed` is what its `&key` gives for the items of its array."""
+    first = arguments[0] if arguments else UNKNOWN
+    is_array = query.kinds(first) == {"array"}
     match name:
         case "not_null":
             options = [argument for argument in arguments[:-1] if argument != NULL]
             return either([*(without(o, NULL, SILENT_NULL) for o in options), arguments[-1]])
-        case "sort" | "sort_by":
-            return ArrayType(item_of(arguments[0], query))
-        case "reverse":
-            types = query.kinds(arguments[0])
-            if "array" not in types:
-                return TEXT
-            return ArrayType(item_of(arguments[0], query)) if types == {"array"} else UNKNOWN
+        case "reverse" if "array" not in query.kinds(first):
+            return TEXT
+        case "reverse" if not is_array:
+            return UNKNOWN
+        case "sort" | "sort_by" | "reverse":
+            return ArrayType(item_of(first, query))
         case "max" | "min" | "max_by" | "min_by":
-            return either([item_of(arguments[0], query), NULL])
+            return either([item_of(first, query), NULL])
         case "map":
             return ArrayType(keyed[0]) if keyed else ARRAY
         case "to_array":
-            return arguments[0] if query.kinds(arguments[0]) == {"array"} else ARRAY
+            return first if is_array else ARRAY
     return _RESULTS.get(name, UNKNOWN)
 
 
@@ -113,8 +103,8 @@ def comparison(
 ) -> tuple[StaticType, Mismatch | None]:
     """What a comparison gives, and what is wrong with it."""
     types, others = query.kinds(left), query.kinds(right)
-    if operator in _ORDERINGS:
-        is_sure = types <= _ORDERED and others <= _ORDERED
+    if operator not in ("eq", "ne"):
+        is_sure = types | others <= _ORDERED
         return BOOLEAN if is_sure else either([BOOLEAN, NULL]), _order(types, others)
     values, known = query.finite(left), query.finite(right)
     apart = ALL_TYPES not in (types, others) and types and others and not _alike(types, others)
@@ -125,8 +115,8 @@ def comparison(
     # The right side is most often the literal, and the left side says what it can be.
     names = [value for value in values or () if isinstance(value, str)]
     wrong = next((value for value in known or () if isinstance(value, str)), "")
-    message = f"comparing {query.describe(left)} with {query.describe(right)} is always "
-    message += "true" if operator == "ne" else "false"
+    always = "true" if operator == "ne" else "false"
+    message = f"comparing {query.describe(left)} with {query.describe(right)} is always {always}"
     near = nearest(wrong, names)
     return BOOLEAN, Mismatch((), "never_true", "warning", message, alternatives=near, piece=wrong)
 
@@ -158,13 +148,13 @@ def item_of(array: StaticType, query: TypeQuery) -> StaticType:
 def any_item(items: StaticType) -> StaticType:
     """The items of an array that is written out, as the type of any one of them."""
     if isinstance(items, SourcedType):
-        return any_item(items.shape)
+        return any_item(items.type)
     return either(items.options) if isinstance(items, UnionType) and items.options else items
 
 
 def without(type_: StaticType, *options: StaticType) -> StaticType:
     """A union without some of its options; anything else as it is."""
-    if isinstance(type_, UnionType):
-        rest = [option for option in type_.options if option not in options]
-        return either(rest) if 0 < len(rest) < len(type_.options) else type_
-    return type_
+    if not isinstance(type_, UnionType):
+        return type_
+    rest = [option for option in type_.options if option not in options]
+    return either(rest) if 0 < len(rest) < len(type_.options) else type_

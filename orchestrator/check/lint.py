@@ -44,26 +44,18 @@ def warnings_of(
     ]
 
 
-def _warning(
-    code: Code,
-    message: str,
-    task: TaskPlan,
-    *field: str,
-    alternatives: tuple[str, ...] = (),
-    hint: str = "",
-) -> Problem:
+def _warning(code: Code, message: str, task: TaskPlan, *field: str | int, **more: Any) -> Problem:
     at = pointer("tasks", task.index, *field)
-    return Problem(code, message, at, task.id, alternatives, hint, "warning")
+    return Problem(code, message, at, task.id, severity="warning", **more)
 
 
 def _tasks_that_never_run(workflow: Workflow) -> Iterator[Problem]:
     never: set[str] = set()
     for generation in workflow.plan.generations:
-        for name in generation:
-            task = workflow.plan.tasks[name]
+        for task in map(workflow.plan.tasks.__getitem__, generation):
             if reason := _why_never(task, workflow, never):
                 why, *field = reason
-                never.add(name)
+                never.add(task.id)
                 yield _warning("never_runs", f"the task never runs: {why}", task, *field)
 
 
@@ -105,10 +97,8 @@ def _retry(task: TaskPlan, tool: Tool | None) -> Iterator[Problem]:
     may_repeat = retry.on is None or not _OUTCOME_UNKNOWN.isdisjoint(retry.on)
     writes = tool is not None and tool.read_only is False and not tool.idempotent
     if writes and may_repeat and retry.max_attempts > 1:
-        message = (
-            f"{task.target} writes and is not idempotent: an attempt with an unknown outcome (a "
-            "timeout, a lost connection) may take effect twice"
-        )
+        why = "an attempt with an unknown outcome (a timeout, a lost connection) may take effect"
+        message = f"{task.target} writes and is not idempotent: {why} twice"
         hint = 'remove retry, or narrow it: "on": ["tool_error"]'
         yield _warning("retry_of_a_writer", message, task, "retry", hint=hint)
 
@@ -116,18 +106,16 @@ def _retry(task: TaskPlan, tool: Tool | None) -> Iterator[Problem]:
 def _limits(task: TaskPlan, workflow: Workflow) -> Iterator[Problem]:
     policies, most = task.policies, workflow.max_concurrency
     if task.timeout_s is not None and (workflow.timeout_s or task.timeout_s) < task.timeout_s:
-        message = f"timeout_s ({task.timeout_s:g} s) is longer than timeout_s of the whole run "
-        message += f"({workflow.timeout_s:g} s)"
+        whole = f"timeout_s of the whole run ({workflow.timeout_s:g} s)"
+        message = f"timeout_s ({task.timeout_s:g} s) is longer than {whole}"
         yield _warning("contradiction", message, task, "timeout_s")
-    if policies.max_parallel is not None:
-        if policies.for_each is None:
-            message = "max_parallel has no effect without for_each"
-            yield _warning("means_nothing", message, task, "max_parallel")
-        elif 0 < most < policies.max_parallel:
-            message = f"max_parallel has no effect above max_concurrency, which is {most}"
-            yield _warning("means_nothing", message, task, "max_parallel")
-    has_value = policies.fallback is not None and not isinstance(policies.fallback, CallTemplate)
-    if policies.critical and has_value:
+    if policies.max_parallel is not None and policies.for_each is None:
+        message = "max_parallel has no effect without for_each"
+        yield _warning("means_nothing", message, task, "max_parallel")
+    elif 0 < most < (policies.max_parallel or 0):
+        message = f"max_parallel has no effect above max_concurrency, which is {most}"
+        yield _warning("means_nothing", message, task, "max_parallel")
+    if policies.critical and not isinstance(policies.fallback, CallTemplate | None):
         message = "critical has no effect: the task never fails, since its fallback is a value"
         yield _warning("means_nothing", message, task, "critical")
 
@@ -152,43 +140,29 @@ def _unannotated_tools(
     workflow: Workflow, tools: Mapping[str, Tool], serial: Collection[str]
 ) -> Iterator[Problem]:
     """Tools that do not declare whether they write, where calls of one server may overlap."""
-    if workflow.max_concurrency == 1:
-        return
     calls: dict[str, list[tuple[TaskPlan, str]]] = defaultdict(list)
     for task, target, _ in workflow.plan.calls:
         tool = tools.get(target.target)
         if tool is not None and tool.read_only is None and target.server not in serial:
             calls[target.server].append((task, target.target))
     for server, found in calls.items():
-        tasks = [task for task, _ in found]
-        if not _share_a_lock(tasks) and _may_overlap(workflow, tasks):
-            message = (
-                f"calls of {', '.join(sorted({name for _, name in found}))} on server "
-                f"{quoted(server)} may overlap, and these tools do not declare whether they write"
-            )
+        if _may_overlap(workflow, [task for task, _ in found]):
+            names = ", ".join(sorted({name for _, name in found}))
+            overlap = f"calls of {names} on server {quoted(server)} may overlap"
+            message = f"{overlap}, and these tools do not declare whether they write"
             hint = f"if they write, set max_concurrency = 1 in [servers.{server}], or use locks"
             yield Problem("unannotated_tools", message, hint=hint, severity="warning")
 
 
-def _share_a_lock(tasks: list[TaskPlan]) -> bool:
-    """Whether one exclusive lock is held by all of the tasks."""
-    held = [
-        {
-            lock.name.value
-            for lock in task.policies.locks
-            if isinstance(lock.name, Literal) and not lock.shared
-        }
-        for task in tasks
-    ]
-    return bool(set.intersection(*held))
-
-
 def _may_overlap(workflow: Workflow, tasks: list[TaskPlan]) -> bool:
     """Whether any two of the tasks, or two items of one, may run at the same time."""
-    if any(task.policies.for_each is not None for task in tasks):
-        return True
+    locks = [[lock for lock in task.policies.locks if not lock.shared] for task in tasks]
+    held = ({lock.name for lock in each if isinstance(lock.name, Literal)} for each in locks)
+    if workflow.max_concurrency == 1 or set.intersection(*held):
+        return False
     generations = [task.generation for task in tasks]
-    if len(set(generations)) < len(generations):
+    fans_out = any(task.policies.for_each is not None for task in tasks)
+    if fans_out or len(set(generations)) < len(generations):
         return True
     if workflow.schedule == "generations":  # each generation waits for the one before
         return False
@@ -205,33 +179,26 @@ _BRACES = re.compile(rf"\{{\{{\s*\$?{_WORD}{_PATH}\s*\}}\}}")
 
 def _likely_references(workflow: Workflow) -> Iterator[Problem]:
     """Strings in arguments and arrays that most likely are meant as references."""
-    tasks = {task.id for task in workflow.tasks}
-    for index, task in enumerate(workflow.tasks):
-        values = {"arguments": task.arguments, "for_each": task.for_each}
-        for path, text in _strings(values, ("tasks", index)):
+    for task in workflow.tasks:
+        plan = workflow.plan.tasks[task.id]
+        for path, text in _strings({"arguments": task.arguments, "for_each": task.for_each}, ()):
             for found in (*_DOLLAR.finditer(text), *_BRACES.finditer(text)):
-                meant = _meant(found, tasks, workflow.inputs)
-                if meant is not None:
-                    code: Code = "likely_reference"
+                if meant := _meant(found, workflow):
                     message = f"{quoted(found[0])} is plain text, but looks like a reference"
                     hint = f"write {meant}, or double the dollar sign for plain text: $$"
-                    at = pointer(*path)
-                    yield Problem(code, message, at, task.id, (meant,), hint, "warning", found[0])
+                    more = {"alternatives": (meant,), "hint": hint, "text": found[0]}
+                    yield _warning("likely_reference", message, plan, *path, **more)
 
 
 def _strings(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
-    match value:
-        case str() if "$" in value or "{{" in value:
-            yield path, value
-        case dict():
-            for name, member in value.items():
-                yield from _strings(member, (*path, name))
-        case list():
-            for number, item in enumerate(value):
-                yield from _strings(item, (*path, number))
+    if isinstance(value, str) and ("$" in value or "{{" in value):
+        yield path, value
+    elif isinstance(value, dict | list):
+        for step, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _strings(part, (*path, step))
 
 
-def _meant(found: re.Match[str], tasks: Container[str], inputs: Container[str]) -> str | None:
+def _meant(found: re.Match[str], workflow: Workflow) -> str | None:
     """The reference that a piece of text looks like; None if it looks like none."""
     word, identifier, path = found["word"], found["id"], found["path"]
     in_braces = found.re is _BRACES
@@ -242,6 +209,6 @@ def _meant(found: re.Match[str], tasks: Container[str], inputs: Container[str]) 
         return None
     if root and (path or root != "INPUT"):
         return None if word == root and not in_braces else f"${root}{path}"
-    if word in tasks and (path or in_braces):
+    if word in workflow.plan.tasks and (path or in_braces):
         return f"$OUTPUT[{word}]{path.removeprefix('.output').removeprefix('.result')}"
-    return f"$INPUT.{word}{path}" if word in inputs else None
+    return f"$INPUT.{word}{path}" if word in workflow.inputs else None

@@ -1,4 +1,4 @@
-"""A place where a value does not, or may not, fit its schema, and how several of them combine."""
+"""A path where a value does not, or may not, fit its schema, and how several of them combine."""
 
 from __future__ import annotations
 
@@ -11,38 +11,47 @@ from orchestrator.documents.jsonpath import Path, format_path
 from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import listed, quoted
 from orchestrator.errors import Code, Severity
-from orchestrator.schema.coercion import Types
+from orchestrator.schema.coercion import Types, converted
 from orchestrator.schema.types import MAX_NAMES, Found
 from orchestrator.schema.violations import Violation
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """One place where a value does not fit a schema, may not fit, or cannot be checked.
+    """A path where a value does not fit a schema, may not fit, or cannot be checked."""
 
-    Attributes:
-        path: The place in the value as the file has it.
-        code: The code of the finding, and `severity` its severity.
-        message: What is wrong, without the place.
-        text: The reference or expression that gives the value, as written; empty for a literal.
-        alternatives: The nearest valid names, best first.
-        fix: JSON text that certainly belongs in place of the piece, the text or else the value;
-            empty if that is not certain.
-        piece: The name in `text` that is wrong; empty for all of it.
-        below: The place below `path`, in what a reference gives.
-        possibly: The message where only some of the possible values are wrong; empty: the same.
-    """
-
-    path: Path
+    path: Path  # in the value as the file has it
     code: Code
     severity: Severity
-    message: str
-    text: str = ""
+    message: str  # without the path
+    text: str = ""  # the reference or expression that gives the value; empty for a literal
     alternatives: tuple[str, ...] = ()
-    fix: str = ""
-    piece: str = ""
-    below: Path = ()
-    possibly: str = ""
+    fix: str = ""  # JSON text that certainly belongs in place of the piece, the text or the value
+    piece: str = ""  # the name in `text` that is wrong; empty for all of it
+    below: Path = ()  # the path below `path`, in what a reference gives
+    possibly: str = ""  # the message where only some of the possible values are wrong
+    hint: str = ""  # how to fix it, where that does not follow from the code
+
+    def possible(self) -> Mismatch:
+        """The mismatch where only some of the possible values have it."""
+        if self.severity != "error":
+            return self
+        message = self.possibly or self.message
+        return replace(self, severity="warning", code="may_not_fit", message=message)
+
+    def in_items(self, path: Path) -> Mismatch:
+        """The mismatch of an item, as one of the array at a path."""
+        mild = self.possible()  # an empty array would fit
+        items = f"items{format_path(self.path[len(path) :])}"
+        return replace(mild, path=path, message=f"{items}: {mild.message}")
+
+    def at_reference(self, path: Path, text: str) -> Mismatch:
+        """The mismatch in what a reference gives: the file has only the reference, at a path."""
+        below = (*self.path[len(path) :], *self.below)
+        return replace(self, path=path, below=below, text=self.text or text)
+
+
+Mismatches = Iterator[Mismatch]
 
 
 def wrong_type(path: Path, expected: str, given: str, fix: str = "") -> Mismatch:
@@ -72,76 +81,37 @@ def from_violation(violation: Violation, path: Path) -> Mismatch:
     if violation.is_property:
         make = missing_property if violation.keyword == "required" else unexpected_property
         return make(place[:-1], str(place[-1]))
-    near: tuple[str, ...] = ()
-    fix = ""
+    given, names = str(violation.value), []
     if violation.keyword == "enum":
-        given = str(violation.value)
         names = [choice for choice in violation.expected if isinstance(choice, str)]
-        near = nearest(given, names)
-        same = [name for name in names if name.casefold() == given.casefold()]
-        fix = json.dumps(same[0]) if len(same) == 1 else ""
-    return Mismatch(place, "wrong_argument", "error", violation.message, alternatives=near, fix=fix)
+    same = [json.dumps(name) for name in names if name.casefold() == given.casefold()]
+    fix, near = same[0] if len(same) == 1 else "", nearest(given, names)
+    return Mismatch(place, "wrong_argument", "error", violation.message, "", near, fix)
 
 
 def as_json(value: Any, accepted: Types) -> str:
-    """The value, if it is a string that is exactly the JSON of what is accepted; else nothing."""
-    if not isinstance(value, str) or "string" in accepted:
-        return ""
-    try:
-        meant = json.loads(value)
-    except ValueError:
-        return ""
-    type_ = {bool: "boolean", int: "integer", float: "number"}.get(type(meant))
-    # "1e3" or " 1" may have been meant as text.
-    return value if type_ in accepted and value == json.dumps(meant) else ""
+    """The value, if it is a string that is exactly the JSON of an accepted number or boolean."""
+    meant = converted(value, accepted) if isinstance(value, str) else None
+    # Another spelling, such as "1e3", may have been meant as a string.
+    return value if isinstance(meant, int | float) and value == json.dumps(meant) else ""
 
 
 def no_such_place(holder: str, step: str | int, found: Found) -> str:
     """The message for a step that leads nowhere: `$OUTPUT[a] has no property "x" (it has: y)`."""
     missing = f"index {step}" if isinstance(step, int) else f"property {quoted(step)}"
-    has_names = isinstance(step, str) and found.names
-    there = f"it has: {listed(found.names, MAX_NAMES)}" if has_names else f"it is {found.holder}"
+    there = f"it is {found.holder}"
+    if isinstance(step, str) and found.names:
+        there = f"it has: {listed(found.names, MAX_NAMES)}"
     return f"{holder} has no {missing} ({there})"
 
 
-def possible(mismatch: Mismatch) -> Mismatch:
-    """The mismatch where only some of the possible values have it."""
-    if mismatch.severity != "error":
-        return mismatch
-    message = mismatch.possibly or mismatch.message
-    return replace(mismatch, severity="warning", code="may_not_fit", message=message)
-
-
-def in_items(mismatch: Mismatch, path: Path) -> Mismatch:
-    """A mismatch of the items of the array at a path, which would fit if it were empty."""
-    place = format_path(mismatch.path[len(path) :])
-    mild = possible(mismatch)
-    return replace(mild, path=path, message=f"items{place}: {mild.message}")
-
-
-def at_reference(mismatch: Mismatch, path: Path, text: str) -> Mismatch:
-    """A mismatch in what a reference gives: the file has only the reference, at a path."""
-    below = (*mismatch.path[len(path) :], *mismatch.below)
-    return replace(mismatch, path=path, below=below, text=mismatch.text or text)
-
-
-def distance(found: list[Mismatch]) -> tuple[int, int]:
-    """How far a value is from fitting, to compare the branches of a schema."""
-    return sum(mismatch.severity == "error" for mismatch in found), len(found)
-
-
-def combined(options: list[list[Mismatch]], each: bool) -> Iterator[Mismatch]:
-    """The mismatches of a value that is one of several options.
-
-    Args:
-        options: The mismatches of each option.
-        each: Whether the value is every option in turn, so that each one has to fit.
-    """
+def combined(options: list[list[Mismatch]], each: bool) -> Mismatches:
+    """The mismatches of a value that is one of several options, or with `each` all in turn."""
+    every_option_fails = all(any(m.severity == "error" for m in found) for found in options)
     seen: set[tuple[Path, Path, str]] = set()
-    all_fail = all(distance(found)[0] for found in options)
     for mismatch in (mismatch for found in options for mismatch in found):
         key = mismatch.path, mismatch.below, mismatch.message
         # Without a message it only counts as a failure of its option.
         if key not in seen and mismatch.message:
             seen.add(key)
-            yield mismatch if each or all_fail else possible(mismatch)
+            yield mismatch if each or every_option_fails else mismatch.possible()

@@ -12,7 +12,9 @@ from orchestrator.documents.jsonpath import Path, describe, format_path
 from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import cut, quoted
 from orchestrator.errors import CallError
-from orchestrator.schema.coercion import json_type, wanted_types
+from orchestrator.schema.coercion import json_type
+from orchestrator.schema.type_query import TypeQuery
+from orchestrator.schema.types import schema_type, type_names
 
 if TYPE_CHECKING:
     from orchestrator.schema.tool import Tool
@@ -118,8 +120,8 @@ def _wanted(keyword: str, expected: Any, value: Any, schema: Any) -> str:
     match keyword:
         case "type":
             return " or ".join(expected if isinstance(expected, list) else [str(expected)])
-        case "anyOf" | "oneOf" if types := _types_that_miss(schema, value):
-            return " or ".join(types)
+        case "anyOf" | "oneOf" if names := _types_that_miss(schema, value):
+            return names
         case "enum":
             return _choices(expected)
         case "const":
@@ -137,11 +139,10 @@ def _wanted(keyword: str, expected: Any, value: Any, schema: Any) -> str:
     return f"a value that satisfies {keyword} {'' if expected is None else _json(expected)}".strip()
 
 
-def _types_that_miss(schema: Any, value: Any) -> list[str]:
-    """The types of several forms, if the value is of none of them."""
-    types = wanted_types(schema, ())
-    given = json_type(value)
-    return [] if types & {given, "number" if given == "integer" else given} else sorted(types)
+def _types_that_miss(schema: Any, value: Any) -> str:
+    """The types of several forms, if there are any and the value is of none of them."""
+    types = TypeQuery().kinds(schema_type(schema))
+    return type_names(types) if types and json_type(value) not in types else ""
 
 
 def _choices(expected: list[Any]) -> str:

@@ -1,12 +1,10 @@
-"""The benchmarks' own arithmetic, and that their check can fail. Nothing here measures anything."""
+"""`python -m benchmarks`: targets, tables, and exit codes. Nothing here measures anything."""
 
 from __future__ import annotations
 
 import importlib
 import io
 import json
-import time
-import tomllib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -14,23 +12,13 @@ import pytest
 from rich.console import Console
 
 from benchmarks import __main__ as command
-from benchmarks import checking, cold, measure, plot, report, scenarios, suite, targets
-from benchmarks import sessions as many
-from benchmarks.delays import GRAPHS
+from benchmarks import measure, plot, report, suite, targets
 from benchmarks.measure import (
     Measurement,
     RunFailedError,
     Settings,
-    Side,
-    paired,
-    percentile,
-    take_turns,
 )
 from benchmarks.targets import TARGETS, Target, Verdict, judge
-from orchestrator import RunResult, Workflow
-from orchestrator.check.checker import prove
-from orchestrator.engine.run import Run
-from tests.fakes import ScriptedCaller, workflow
 
 FAST = Measurement(
     "five",
@@ -39,46 +27,9 @@ FAST = Measurement(
     {"speedup": [4.7, 4.9, 4.8]},
     {"tasks": 5.0, "ideal_speedup": 5.0},
 )
+
+
 SLOW = Measurement("five", "generations", [170.0], {"speedup": [2.9, 2.8, 3.4]})
-
-
-@pytest.mark.parametrize(
-    ("percent", "expected"), [(0, 1.0), (25, 1.75), (50, 2.5), (95, 3.85), (100, 4.0)]
-)
-def test_a_percentile_lies_between_the_nearest_ranks(percent: float, expected: float) -> None:
-    assert percentile([4.0, 1.0, 3.0, 2.0], percent) == pytest.approx(expected)
-
-
-def test_every_percentile_of_one_value_is_that_value() -> None:
-    assert [percentile([7.0], percent) for percent in (0, 50, 99)] == [7.0, 7.0, 7.0]
-
-
-@pytest.mark.parametrize(("values", "percent"), [([], 50), ([1.0], -1), ([1.0], 101)])
-def test_there_is_no_percentile_of_nothing_or_beyond_the_ends(
-    values: list[float], percent: float
-) -> None:
-    with pytest.raises(ValueError, match="no percentile"):
-        percentile(values, percent)
-
-
-def test_ratios_are_paired_by_round_so_that_a_slow_round_cancels_out() -> None:
-    quiet_then_noisy = paired([[500.0], [1500.0]], [[90.0, 100.0, 110.0], [300.0, 300.0, 300.0]])
-    assert quiet_then_noisy == [5.0, 5.0]
-
-
-@pytest.mark.anyio
-async def test_sides_run_in_turns_and_every_second_round_in_the_opposite_order() -> None:
-    ran: list[str] = []
-
-    def side(name: str, times: int = 1) -> Side:
-        async def run() -> None:
-            ran.append(name)
-
-        return Side(run, times)
-
-    times = await take_turns({"a": side("a"), "b": side("b", times=2)}, 2)
-    assert ran == ["a", "b", *"abb", *"bba"]
-    assert [[len(of_round) for of_round in rounds] for rounds in times.values()] == [[1, 1], [2, 2]]
 
 
 def test_a_quantity_is_a_value_the_median_of_a_ratio_or_a_percentile() -> None:
@@ -241,77 +192,15 @@ def test_tables_show_titles_with_brackets_and_the_spread_of_a_ratio() -> None:
     assert "1.70 (1.61..1.79)" in out.getvalue()
 
 
-@pytest.mark.parametrize("name", GRAPHS)
-def test_a_graph_of_delays_is_a_valid_workflow(name: str) -> None:
-    graph = GRAPHS[name]
-    workflow = Workflow.load(graph.workflow(name))
-    assert len(workflow.tasks) == len(graph.delays_ms)
-    assert graph.critical_path_ms <= graph.sequential_ms
-
-
-def test_the_graphs_have_the_shape_that_their_titles_say() -> None:
-    shapes = {
-        name: [len(tasks) for tasks in Workflow.load(graph.workflow(name)).plan.generations]
-        for name, graph in GRAPHS.items()
-    }
-    assert shapes == {
-        "five": [5],
-        "pattern": [2, 1, 2],
-        "chain": [1, 1, 1, 1, 1],
-        "diamond": [1, 2, 1],
-        "multi-level": [6, 10, 10, 8],
-        "uneven": [3, 3, 3, 1],
-    }
-    assert GRAPHS["uneven"].critical_path_ms == 280
-
-
-def test_the_job_of_five_tools_uses_five_servers() -> None:
-    workflow = Workflow.load(scenarios.FIVE_TOOLS)
-    assert sorted(workflow.plan.servers) == sorted(scenarios.TOOL_SERVERS)
-
-
-def test_tasks_that_do_nothing_come_in_generations_of_one_width() -> None:
-    workflow = Workflow.load(scenarios.nothing(300, 100))
-    assert [len(tasks) for tasks in workflow.plan.generations] == [100, 100, 100]
-
-
-def test_the_servers_file_of_a_cold_start_can_be_read(tmp_path: Path) -> None:
-    path = cold.write_servers(tmp_path / "servers.toml", "delay", "text")
-    document = tomllib.loads(path.read_text(encoding="utf-8"))
-    assert document["servers"]["text"]["args"] == ["-m", "mock_servers.text"]
-
-
-def test_the_workflow_of_a_first_call_needs_all_but_one_server_later(tmp_path: Path) -> None:
-    cold.first_call(tmp_path, "faulty", 3)
-    plan = Workflow.load(tmp_path / "first.json").plan
-    assert plan.generations == [["server0"], ["server1", "server2"]]
-    document = tomllib.loads((tmp_path / "first.toml").read_text(encoding="utf-8"))
-    assert document["servers"]["server2"]["args"] == ["-m", "mock_servers.faulty"]
-
-
-@pytest.mark.anyio
-async def test_a_first_call_is_timed_to_its_arrival(tmp_path: Path) -> None:
-    by_hand = cold.first_call(tmp_path, "faulty", 2)["by hand"]
-    began_at = time.monotonic_ns()
-    time_ms = await cold.until_the_first_call(by_hand)
-    assert 0 < time_ms < (time.monotonic_ns() - began_at) / 1e6
-
-
-@pytest.mark.parametrize(
-    ("code", "printed"), [(1, b""), (0, b'{"status": "partial"}'), (0, b'{"status": "failed"}')]
-)
-def test_a_process_that_did_not_do_its_job_is_not_timed(code: int, printed: bytes) -> None:
-    with pytest.raises(RunFailedError, match="ended with"):
-        cold.check(("python",), code, printed, b"some words")
-
-
 @pytest.mark.anyio
 async def test_a_suite_gives_what_its_groups_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     class Group:
         @staticmethod
-        async def measure(wanted: frozenset[str], settings: Settings, tell: measure.Tell) -> None:
+        async def measure(
+            wanted: frozenset[str], settings: Settings, record: measure.Record
+        ) -> None:
             assert (wanted, settings.quick) == (frozenset({"five"}), True)
-            tell(FAST)
+            record(FAST)
 
     imported: list[str] = []
 
@@ -324,35 +213,6 @@ async def test_a_suite_gives_what_its_groups_measured(monkeypatch: pytest.Monkey
     run: Callable[..., Awaitable[list[Measurement]]] = suite.run
     assert await run(["five"], Settings(quick=True), told.append, lambda _: None) == [FAST] == told
     assert imported == ["benchmarks.delays"]
-
-
-async def answered(*outputs: object) -> RunResult:
-    """A run whose tasks `t0`, `t1`, ... gave these outputs."""
-    caller = ScriptedCaller({f"t{n}": [(0, output)] for n, output in enumerate(outputs)})
-    return await Run(workflow(*[f"t{n}" for n in range(len(outputs))]), caller).execute()
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("pids", [[1, 1, 1], [1, 1, 1, 2], [1, 2, 3]])
-async def test_calls_that_are_not_shared_evenly_are_not_timed(pids: list[int]) -> None:
-    many.check_spread(await answered({"pid": 1}, {"pid": 2}, {"pid": 1}), 2)
-    result = await answered(*[{"pid": pid} for pid in pids])
-    with pytest.raises(RunFailedError, match="2 processes were to share"):
-        many.check_spread(result, 2)
-
-
-@pytest.mark.anyio
-async def test_calls_that_are_given_the_answer_of_others_are_not_timed() -> None:
-    right, wrong = {"slept_ms": 5, "label": "t0"}, {"slept_ms": 5, "label": "t1"}
-    many.check_answers(await answered(right), 5)
-    with pytest.raises(RunFailedError, match="t0 was given"):
-        many.check_answers(await answered(wrong), 5)
-
-
-def test_what_a_call_costs_leaves_out_its_waiting() -> None:
-    assert many._costs([[450.0], [500.0]], 100, 400) == [[500.0], [1000.0]]
-    values = many._throughput(40, [[400.0]], [1.0], processes=1)
-    assert values == {"calls_per_s": 100, "processes": 1, "ideal_speedup": 1, "of_ideal": 1}
 
 
 @pytest.mark.parametrize("name", command.COMMANDS)
@@ -368,12 +228,3 @@ def test_a_benchmark_of_its_own_kind_is_a_command(
     monkeypatch.setattr(importlib.import_module(f"benchmarks.{name}"), "main", main)
     assert command.main([name, "--seed", "1"]) == 7
     assert given == [["--seed", "1"]]
-
-
-def test_the_plan_whose_check_is_measured_is_right() -> None:
-    plan = Workflow.load(checking.plan(60))
-    assert prove(plan, checking.TOOLS) == []
-    assert {task.policies.for_each is None for task in plan.plan.tasks.values()} == {True, False}
-    wrong = checking.plan(60)
-    wrong["tasks"][51]["arguments"]["query"] = "$OUTPUT[t46].itms"
-    assert [p.code for p in prove(Workflow.load(wrong), checking.TOOLS)] == ["unknown_place"]
