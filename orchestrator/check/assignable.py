@@ -9,9 +9,9 @@ from typing import Any
 
 from orchestrator.check.mismatch import (
     Mismatch,
+    Mismatches,
     as_json,
     combined,
-    distance,
     from_violation,
     missing_property,
     unexpected_property,
@@ -64,7 +64,7 @@ class Assignability:
         expected = SchemaType(schema, schema)
         return [*self._fit(given, expected, ()), *self._undeclared(given, expected)]
 
-    def _undeclared(self, given: StaticType, expected: SchemaType) -> Iterator[Mismatch]:
+    def _undeclared(self, given: StaticType, expected: SchemaType) -> Mismatches:
         """Arguments that the schema neither declares nor forbids."""
         names, known = self._query.names(given), self._query.names(expected)
         if not known or set(names) <= set(known):
@@ -80,7 +80,7 @@ class Assignability:
 
     def _fit(
         self, given: StaticType, expected: SchemaType, path: Path, *, converts: bool = False
-    ) -> Iterator[Mismatch]:
+    ) -> Mismatches:
         """Compare a type with a schema; a call `converts` the value of a lone reference."""
         if expected.schema is True or expected.schema == {}:
             return
@@ -104,7 +104,7 @@ class Assignability:
             case _:
                 yield from self._typed(given, expected, path, self._query.kinds(given))
 
-    def _converted(self, given: StaticType, expected: SchemaType, path: Path) -> Iterator[Mismatch]:
+    def _converted(self, given: StaticType, expected: SchemaType, path: Path) -> Mismatches:
         """Compare the types that remain when those that the call converts are left out."""
         types, accepted = self._query.kinds(given), self._query.kinds(expected)
         rest = types
@@ -121,7 +121,7 @@ class Assignability:
         for mismatch in self._typed(given, expected, path, rest) if rest else ():
             yield mismatch if rest == types else mismatch.possible()
 
-    def _literal(self, value: Any, expected: SchemaType, path: Path) -> Iterator[Mismatch]:
+    def _literal(self, value: Any, expected: SchemaType, path: Path) -> Mismatches:
         violations = list(self._validator.violations(value, expected.schema))
         parts = list(self._parts(value, expected, path)) if violations else []
         if any(mismatch.severity == "error" for mismatch in parts):
@@ -129,7 +129,7 @@ class Assignability:
         else:  # only the validator reports it, as for bounds and patterns
             yield from (from_violation(each, path) for each in violations)
 
-    def _parts(self, value: Any, expected: SchemaType, path: Path) -> Iterator[Mismatch]:
+    def _parts(self, value: Any, expected: SchemaType, path: Path) -> Mismatches:
         """Compare a literal by its type and parts, which gives better paths and messages."""
         given: StaticType = LiteralType(value)
         match value:
@@ -146,7 +146,7 @@ class Assignability:
 
     def _typed(
         self, given: StaticType, expected: SchemaType, path: Path, types: Types
-    ) -> Iterator[Mismatch]:
+    ) -> Mismatches:
         """Compare those `types` of `given` that count, then the content of objects and arrays."""
         accepted = self._query.kinds(expected)
         if given == SILENT_NULL and "null" not in accepted:
@@ -164,7 +164,7 @@ class Assignability:
             elif types & accepted & {"object", "array"}:
                 yield from self._inside(given, expected, path)
 
-    def _values(self, values: list[Any], expected: SchemaType, path: Path) -> Iterator[Mismatch]:
+    def _values(self, values: list[Any], expected: SchemaType, path: Path) -> Mismatches:
         check, schema = self._validator.violations, expected.schema
         wrong = [value for value in values if next(check(value, schema), None)]
         shown = listed((json.dumps(value, ensure_ascii=False) for value in wrong), MAX_VALUES)
@@ -185,7 +185,7 @@ class Assignability:
             return [replace(m, path=(*path, *m.path[len(before) :])) for m in found]
         self._comparing.add(pair)
         try:
-            found = min(self._variants(given, expected, path), key=distance, default=[])
+            found = min(self._variants(given, expected, path), key=_distance, default=[])
         finally:
             self._comparing.discard(pair)
         if isinstance(given, SchemaType):  # kept with its result, so that no other gets its id
@@ -206,9 +206,7 @@ class Assignability:
             if types:  # with several of them, the value may be of another type
                 yield [m.possible() for m in found] if len(types) > 1 else found
 
-    def _object(
-        self, given: StaticType, variant: Variant, root: Any, path: Path
-    ) -> Iterator[Mismatch]:
+    def _object(self, given: StaticType, variant: Variant, root: Any, path: Path) -> Mismatches:
         layout, names = self._query.layout(variant), self._query.names(given)
         for name in names if layout.is_closed else ():
             certain = self._query.step(given, name).presence == "yes"
@@ -226,9 +224,7 @@ class Assignability:
                 if isinstance(inner, SchemaType):
                     yield from self._fit(found.type, inner, (*path, name))
 
-    def _array(
-        self, given: StaticType, variant: Variant, root: Any, path: Path
-    ) -> Iterator[Mismatch]:
+    def _array(self, given: StaticType, variant: Variant, root: Any, path: Path) -> Mismatches:
         if not isinstance(given, TupleType):
             element, schema = self._query.element(given), item_of(variant, 0, root).type
             if element is not None and isinstance(schema, SchemaType):
@@ -245,6 +241,10 @@ class Assignability:
                 return
             if isinstance(inner.type, SchemaType):
                 yield from self._fit(item, inner.type, (*path, index))
+
+
+def _distance(found: list[Mismatch]) -> tuple[int, int]:
+    return sum(mismatch.severity == "error" for mismatch in found), len(found)
 
 
 def _type_in(text: Any) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 from jmespath.functions import Functions
 
 from orchestrator.check.environment import UNKNOWN
-from orchestrator.check.mismatch import Mismatch, wrong_type
+from orchestrator.check.mismatch import Mismatch, Mismatches, wrong_type
 from orchestrator.documents.suggest import nearest
 from orchestrator.errors import Severity
 from orchestrator.schema.coercion import ALL_TYPES, Types
@@ -44,7 +44,7 @@ _RESULTS: dict[str, StaticType] = {
 }
 
 
-def check_arguments(name: str, arguments: list[StaticType], query: TypeQuery) -> Iterator[Mismatch]:
+def check_arguments(name: str, arguments: list[StaticType], query: TypeQuery) -> Mismatches:
     """The arguments that a function certainly refuses, or may refuse."""
     signature = Functions.FUNCTION_TABLE[name]["signature"]
     # The library does not check further arguments of a function that takes any number.
@@ -56,7 +56,7 @@ def check_arguments(name: str, arguments: list[StaticType], query: TypeQuery) ->
                 yield replace(mismatch, message=message)
 
 
-def _argument(given: StaticType, names: list[str], query: TypeQuery) -> Iterator[Mismatch]:
+def _argument(given: StaticType, names: list[str], query: TypeQuery) -> Mismatches:
     types = query.kinds(without(given, SILENT_NULL))
     accepted = _types(name.partition("-")[0] for name in names)  # such as array-number
     if types == ALL_TYPES or not types:  # unknown, or the item of an array without any
