@@ -16,7 +16,7 @@ from orchestrator.documents.text import quoted
 from orchestrator.engine.events import OnEvent
 from orchestrator.preflight import check_online
 from orchestrator.servers.pool import ServerPool
-from orchestrator.servers.starter import STARTING_S
+from orchestrator.servers.supervisor import STARTING_S
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import waves
 

@@ -126,6 +126,12 @@ def listed(schema: Mapping[str, Any], keyword: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def mapped(schema: Mapping[str, Any], keyword: str) -> Mapping[str, Any]:
+    """The object of a keyword; empty if it has none."""
+    value = schema.get(keyword)
+    return value if isinstance(value, Mapping) else {}
+
+
 def referred(reference: Any, root: Any) -> Any:
     """The target of a `$ref` within the same document; True (anything) for any other."""
     if reference == "#":
