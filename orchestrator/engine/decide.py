@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from orchestrator.calls.call import Call
-from orchestrator.documents.jsonpath import Path, describe, format_path
+from orchestrator.documents.jsonpath import Path, describe
 from orchestrator.documents.text import quoted
 from orchestrator.engine.outcome import Failure, Skipped
 from orchestrator.engine.result import ItemResult
@@ -102,7 +102,7 @@ def fit(call: Call, target: CallTemplate, tool: Tool) -> Call:
     """
     conversions: tuple[Conversion, ...] = ()
     if target.whole and not isinstance(target.arguments, LiteralTemplate):
-        conversions = convert(call.arguments, target.whole, tool.input_schema)
+        conversions = convert(call.arguments, target.whole, tool.types_at)
     check_arguments(tool, call.arguments, target.arguments)
     writes = tool.read_only is False
     return call._replace(conversions=conversions, writes=writes, safe=tool.is_safe)
@@ -200,7 +200,4 @@ def check_arguments(tool: Tool, arguments: Any, template: Template | None = None
 
 def _source(path: Path, template: Template | None) -> str:
     """The reference that gave the value at a path, and the place in it; empty if none did."""
-    source = None if template is None else made_by(template, path)
-    if source is None:
-        return ""
-    return f"{format_path(source.below)} of {source.text}" if source.below else source.text
+    return "" if template is None else made_by(template, path)

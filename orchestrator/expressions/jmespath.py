@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,49 +26,43 @@ from orchestrator.expressions.scope import ScopeKey
 MAX_DEPTH = 200
 _NAMING_ROOTS = frozenset({"OUTPUT", "STATUS", "ERROR", "INPUT"})
 _FIELDS_OF_AN_ERROR = frozenset({"kind", "message", "retryable", "details"})
+_MIXED = "cannot compare a string with a number; convert the string with to_number()"
 # The functions that can give Infinity or NaN.
 _MAKES_NUMBERS = re.compile(r"\b(?:to_number|sum|avg)\b")
 
 
 class Document(Protocol):
-    """What an expression is evaluated over: `get` answers the names in `ROOTS`, and `ERROR[`.
-
-    In a fallback `ERROR` is the error of the failed task; `ERROR[` holds the errors of all tasks.
-    """
+    """What an expression is evaluated over, such as a `Scope`."""
 
     def get(self, name: str, /) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A compiled expression.
+    """A compiled expression."""
 
-    Attributes:
-        text: As the author wrote it.
-        tree: The syntax tree of the `jmespath` library.
-        places: What it reads of the document.
-    """
-
-    text: str
-    tree: Any
-    places: tuple[ScopeKey, ...]
+    text: str  # as the author wrote it
+    tree: Any  # the syntax tree of the jmespath library
+    places: tuple[ScopeKey, ...]  # what it reads of the document
 
     def evaluate(self, document: Document, *, null_is_unknown: bool = False) -> Any:
-        """The value of the expression over `document`; see `Scope` for `null_is_unknown`.
-
-        Raises:
-            CallError: A `reference_error`: a function got a value of the wrong type.
-        """
+        """The value over a document; a CallError if a function got a value of the wrong type."""
         try:
             value = _Interpreter(document).visit(self.tree, document)
         except exceptions.JMESPathError as error:
             if null_is_unknown and getattr(error, "current_value", error) is None:
                 return None
             raise self._failure(str(error).strip().partition("\n")[0].rstrip(":")) from None
+        except RecursionError:
+            raise self._failure("nested too deep") from None
         except Exception as error:  # the library's functions let Python's own errors through
-            raise self._failure(_python_error(error)) from None
-        if _MAKES_NUMBERS.search(self.text) and not _is_json(value):
-            raise self._failure("the result is Infinity or NaN, which is not JSON")
+            mixed = "not supported between" in str(error)
+            raise self._failure(_MIXED if mixed else str(error)) from None
+        if _MAKES_NUMBERS.search(self.text):
+            try:
+                json.dumps(value, allow_nan=False)
+            except ValueError:
+                raise self._failure("the result is Infinity or NaN, which is not JSON") from None
         return value
 
     def _failure(self, reason: str) -> CallError:
@@ -76,28 +70,11 @@ class Expression:
         return CallError("reference_error", message, expression=self.text)
 
 
-def _python_error(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "nested too deep"
-    if "not supported between" in str(error):
-        return "cannot compare a string with a number; convert the string with to_number()"
-    return str(error)
-
-
-def _is_json(value: Any) -> bool:
-    try:
-        json.dumps(value, allow_nan=False)
-    except ValueError:
-        return False
-    return True
-
-
 def compile_expression(text: str) -> Expression:
-    """Compile the text of an expression (without its braces).
+    """Compile the text of an expression, without its braces.
 
     Raises:
-        ExpressionSyntaxError: It is not JMESPath, names an unknown root, or calls an unknown
-            function or one with the wrong number of arguments.
+        ExpressionSyntaxError: It is malformed, or names an unknown root or function.
     """
     try:
         tree = _hoist_not(jmespath.compile(rewrite(text)).parsed)
@@ -120,13 +97,17 @@ class _UnknownRootError(ExpressionSyntaxError):
 def _unknown_root(text: str, name: str) -> str:
     if f'"{name}"' in text:
         return f"{quoted(name)} is a name; write a string in single quotes: '{cut(name, 80)}'"
-    if maybe := nearest(name, ROOTS, 1):
-        return f"unknown root {quoted(name)}. Did you mean {quoted(maybe[0])}?"
-    return f"unknown root {quoted(name)} (write OUTPUT[id], INPUT.name or a string as 'text')"
+    return _unknown("root", name, ROOTS, "write OUTPUT[id], INPUT.name or a string as 'text'")
+
+
+def _unknown(what: str, name: str, known: Iterable[str], otherwise: str) -> str:
+    maybe = nearest(name, known, 1)
+    instead = f". Did you mean {quoted(maybe[0])}?" if maybe else f" ({otherwise})"
+    return f"unknown {what} {quoted(name)}{instead}"
 
 
 def _check_depth(tree: Any) -> None:
-    """Refuse what could be compiled here, but not evaluated further down the stack."""
+    # What can be compiled here might not be evaluated further down the stack.
     level, depth = [tree], 0
     while level := [child for node in level for child in node["children"] if _is_node(child)]:
         depth += 1
@@ -138,17 +119,10 @@ def _is_node(child: Any) -> bool:
     return isinstance(child, dict)  # a slice has numbers below it
 
 
-_SEQUENTIAL = frozenset(
-    {
-        "subexpression",
-        "index_expression",
-        "projection",
-        "value_projection",
-        "filter_projection",
-        "pipe",
-    }
-)
-_BOUND_BY_NOT = (_SEQUENTIAL - {"pipe"}) | {"flatten"}
+_PROJECTIONS = frozenset({"projection", "value_projection", "filter_projection"})
+# Of these the first child is evaluated first, and the others on its value.
+_CHAINS = _PROJECTIONS | {"subexpression", "index_expression", "pipe"}
+_BOUND_BY_NOT = (_CHAINS - {"pipe"}) | {"flatten"}
 
 
 def _hoist_not(node: Any) -> Any:
@@ -162,12 +136,6 @@ def _hoist_not(node: Any) -> Any:
     return {**node, "children": children}
 
 
-def _leftmost(node: Any) -> Any:
-    while node["type"] in _SEQUENTIAL:
-        node = node["children"][0]
-    return node
-
-
 def _places(node: Any, at_root: bool) -> Iterator[ScopeKey]:
     """What the tree reads of the document; `at_root` while the current node is the document."""
     kind = node["type"]
@@ -175,8 +143,11 @@ def _places(node: Any, at_root: bool) -> Iterator[ScopeKey]:
     if kind in ("identity", "current") and at_root:
         raise ExpressionSyntaxError(f"expected one of {', '.join(ROOTS)}")
     if kind == "field":
-        if (root := _root(node, at_root)) is not None:
-            yield _whole_root(root)
+        root = _root(node, at_root)
+        if root in ("OUTPUT", "STATUS"):
+            raise ExpressionSyntaxError(f"expected a task id: {root}[id]")
+        if root is not None:
+            yield ScopeKey(root, None)
         return
     if kind == "slice" and node["children"][2] == 0:
         raise ExpressionSyntaxError("the step of a slice cannot be 0")
@@ -184,17 +155,19 @@ def _places(node: Any, at_root: bool) -> Iterator[ScopeKey]:
         _check_function(node["value"], children)
     else:
         _check_exprefs(children)
-    if kind in _SEQUENTIAL:
+    if kind in _CHAINS:
         first, *children = children
         yield from _first_places(first, children, at_root)
     for child in children:
-        yield from _places(child, at_root and kind not in _SEQUENTIAL and kind != "expref")
+        yield from _places(child, at_root and kind not in _CHAINS and kind != "expref")
 
 
 def _first_places(first: Any, rest: list[Any], at_root: bool) -> Iterator[ScopeKey]:
-    """What the first step of a sequence reads: with the name in the next step, if it is a root."""
+    """What the first step of a chain reads: with the name in the next step, if it is a root."""
     root = _root(first, at_root)
-    below = _leftmost(rest[0]) if rest else first
+    below = rest[0] if rest else first
+    while below["type"] in _CHAINS:
+        below = below["children"][0]
     if root is None or below["type"] != "field" or below is first:
         yield from _places(first, at_root)
     elif root == "ERROR" and below["value"] in _FIELDS_OF_AN_ERROR:
@@ -204,21 +177,14 @@ def _first_places(first: Any, rest: list[Any], at_root: bool) -> Iterator[ScopeK
 
 
 def _root(node: Any, at_root: bool) -> str | None:
-    """The root that a field node names, if it names one."""
     if node["type"] != "field":
         return None
     name: str = node["value"]
-    if (root := marked_root(name)) is not None:
+    if (root := marked_root(name)) is not None or not at_root:
         return root
-    if at_root and name not in ROOTS:
+    if name not in ROOTS:
         raise _UnknownRootError(name)
-    return name if at_root else None
-
-
-def _whole_root(root: str) -> ScopeKey:
-    if root in ("OUTPUT", "STATUS"):
-        raise ExpressionSyntaxError(f"expected a task id: {root}[id]")
-    return ScopeKey(root, None)
+    return name
 
 
 def _check_exprefs(nodes: list[Any]) -> None:
@@ -230,10 +196,8 @@ def _check_exprefs(nodes: list[Any]) -> None:
 def _check_function(name: str, arguments: list[Any]) -> None:
     known = functions.Functions.FUNCTION_TABLE
     if name not in known:
-        maybe = nearest(name, known, 1)
-        known_names = f" (known functions: {', '.join(sorted(known))})"
-        instead = f". Did you mean {quoted(maybe[0])}?" if maybe else known_names
-        raise ExpressionSyntaxError(f"unknown function {quoted(name)}{instead}")
+        otherwise = f"known functions: {', '.join(sorted(known))}"
+        raise ExpressionSyntaxError(_unknown("function", name, known, otherwise))
     signature = known[name]["signature"]
     variadic = bool(signature) and signature[-1].get("variadic", False)
     count, least = len(arguments), len(signature)
@@ -274,7 +238,7 @@ def _explain(text: str, error: exceptions.JMESPathError) -> str:
 
 
 class _Interpreter(visitor.TreeInterpreter):
-    """The library's, for which a marked name is a root of the document wherever it stands."""
+    """The library's, for which a marked name is a root of the document inside filters too."""
 
     def __init__(self, document: Document) -> None:
         super().__init__()

@@ -47,11 +47,7 @@ class ExpressionSyntaxError(ValueError):
 
 
 def tokenize(text: str, start: int = 0) -> Iterator[Token]:
-    """The tokens of an expression from `start` on.
-
-    Raises:
-        ExpressionSyntaxError: A quote is not closed.
-    """
+    """The tokens of an expression from `start` on; raises at a quote that is not closed."""
     position = start
     while token := _TOKEN.match(text, position):
         if token["other"] in ("'", '"', "`"):
@@ -61,11 +57,7 @@ def tokenize(text: str, start: int = 0) -> Iterator[Token]:
 
 
 def closing_brace(text: str, start: int) -> int:
-    """The position of the `}` that closes an expression which begins at `start`.
-
-    Raises:
-        ExpressionSyntaxError: There is none.
-    """
+    """The position of the `}` that closes an expression which begins at `start`."""
     depth = 0
     for token in tokenize(text, start):
         if token["open"] == "{":
@@ -89,11 +81,7 @@ def names_an_id(name: str) -> bool:
 
 
 def rewrite(text: str) -> str:
-    """The text in plain JMESPath.
-
-    Raises:
-        ExpressionSyntaxError: An unclosed quote, or an invalid number, name or literal.
-    """
+    """The text in plain JMESPath; raises at an unclosed quote, or an invalid number or literal."""
     solid = [token for token in tokenize(text) if token.lastgroup != "blank"]
     brackets: list[str] = []
     rewritten: list[str] = []
@@ -128,15 +116,12 @@ def _rewrite_token(token: Token, before: Token | None, after: str, brackets: lis
             return _index(text)
         case "number":
             return _as_literal(_number(text))
-        case "name":
-            return _rewrite_name(text, previous, is_key=after == ":" and brackets[-1:] == ["{"])
+        case "name" if text in _CONSTANTS and previous != ".":
+            is_key = after == ":" and brackets[-1:] == ["{"]
+            return text if is_key else f"`{text}`"
+        case "name" if not text.isascii():
+            return json.dumps(text)
     return text
-
-
-def _rewrite_name(text: str, previous: str, *, is_key: bool) -> str:
-    if text in _CONSTANTS and previous != "." and not is_key:
-        return f"`{text}`"
-    return text if text.isascii() else json.dumps(text)
 
 
 def _as_literal(value: object) -> str:
@@ -165,8 +150,8 @@ def _number(text: str) -> object:
 
 
 def _literal(text: str) -> object:
-    """The value in backticks. As in the library, what is not JSON at all is a string."""
     inner = text[1:-1].replace("\\`", "`")
+    # As in the library, what is not JSON at all is a string.
     for candidate in (inner, f'"{inner.lstrip()}"'):
         try:
             return parse_json(candidate)

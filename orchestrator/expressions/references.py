@@ -46,37 +46,25 @@ class ReferenceSyntaxError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TemplateProblem:
-    """What is wrong at one place of a value.
-
-    Attributes:
-        path: Where in the value.
-        message: What is wrong, and the fix.
-        code: `malformed_reference`, or `not_json` for what no JSON document can hold.
-        text: The part of the string that is meant; empty for the whole value.
-    """
+    """What is wrong at one place of a value."""
 
     path: Path
     message: str
     code: Code = "malformed_reference"
-    text: str = ""
+    text: str = ""  # the part of the string that is meant; empty for the whole value
 
 
 @dataclass(slots=True)
 class Compiler:
-    """Compiles values into templates, and collects what it finds on the way.
-
-    Attributes:
-        found: Each reference and expression, with its path in the value.
-        faults: Each malformed one.
-        whole: The paths of strings that are one reference and nothing else: those keep the type.
-    """
+    """Compiles values into templates, and collects what it finds in them."""
 
     found: list[tuple[Path, Reference | Computed]] = field(default_factory=list)
     faults: list[TemplateProblem] = field(default_factory=list)
+    # Of strings that are one reference and nothing else: those keep the type.
     whole: list[Path] = field(default_factory=list)
 
     def compile(self, value: Any, path: Path = ()) -> Template:
-        """The template of a JSON value. Faults are collected, not raised."""
+        """The template of a JSON value; faults are collected, not raised."""
         match value:
             case str():
                 return self._text(value, path)
@@ -86,9 +74,9 @@ class Compiler:
                 return self._object(value, path)
             case list():
                 return self._list(value, path)
-            case float() if not math.isfinite(value):
-                self._not_json(path, f"expected JSON value, got {describe(value)}")
-            case None | int() | float():
+            case float() if math.isfinite(value):
+                pass
+            case None | int():
                 pass
             case _:
                 self._not_json(path, f"expected JSON value, got {describe(value)}")
@@ -131,14 +119,15 @@ class Compiler:
         except ReferenceSyntaxError as fault:
             self.faults.append(TemplateProblem(path, str(fault), text=fault.text))
             return Literal(text)
-        self.found.extend((path, part) for part in parts if not isinstance(part, str))
-        if len(parts) == 1 and not isinstance(parts[0], str):
-            if keeps_type:
-                self.whole.append(path)
-            return parts[0]
-        if all(isinstance(part, str) for part in parts):
+        references = [part for part in parts if not isinstance(part, str)]
+        self.found.extend((path, part) for part in references)
+        if not references:  # only doubled dollar signs
             return Literal("".join(map(str, parts)))
-        return Text(parts)
+        if len(parts) > 1:
+            return Text(parts)
+        if keeps_type:
+            self.whole.append(path)
+        return references[0]
 
     def _not_json(self, path: Path, message: str) -> None:
         self.faults.append(TemplateProblem(path, message, "not_json"))
@@ -152,9 +141,8 @@ class Compiler:
             computed = Computed(compile_expression(stripped))
         except ExpressionSyntaxError as fault:
             hint = "; remove the inner ${ }" if "${" in stripped else ""
-            self.faults.append(
-                TemplateProblem(path, f"malformed expression {quoted(text, 60)}: {fault}{hint}")
-            )
+            message = f"malformed expression {quoted(text, 60)}: {fault}{hint}"
+            self.faults.append(TemplateProblem(path, message))
             return Literal(True)
         self.found.append((path, computed))
         return computed
@@ -165,11 +153,7 @@ def _unchanged(value: Any, template: Template) -> bool:
 
 
 def split(text: str) -> Iterator[str | Reference | Computed]:
-    """Cut a string into plain text and references; adjacent pieces of text are not joined.
-
-    Raises:
-        ReferenceSyntaxError: A reference or expression is malformed.
-    """
+    """The pieces of plain text and the references of a string; raises a ReferenceSyntaxError."""
     position = 0
     while start := _START.search(text, position):
         if start.start() > position:
@@ -219,23 +203,16 @@ def _rooted(text: str, start: re.Match[str]) -> tuple[Reference, int]:
 def _braces(text: str, start: re.Match[str]) -> tuple[Reference | Computed, int]:
     close = closing_brace(text, start.end())
     inner, end = text[start.end() : close], close + 1
+    whole = text[start.start() : end]
     if older := _OLDER_FORM.match(inner):  # ids can contain dots: the shortest one is meant
         path, after = parse_path(inner, older.end())
         if older[1].partition(".")[0] not in ROOTS and not inner[after:].strip():
-            whole = text[start.start() : end]
             return Reference("OUTPUT", older[1], path, whole, path[-1:] == ("length",)), end
-    plain = _plain_path(inner.strip(), text[start.start() : end])
-    return plain or Computed(compile_expression(inner)), end
-
-
-def _plain_path(inner: str, whole: str) -> Reference | None:
-    """Braces around a plain path only delimit it: a place that is not there is an error."""
-    text = inner if inner.startswith("$") else f"${inner}"
-    start = _START.match(text)
-    if start is None or start["root"] not in ("OUTPUT", "INPUT", "ITEM"):
-        return None
-    with suppress(PathSyntaxError):
-        reference, end = _rooted(text, start)
-        if end == len(text):
-            return replace(reference, text=whole, or_null=reference.root == "OUTPUT")
-    return None
+    plain = _START.match("$" + inner.strip().removeprefix("$"))
+    if plain and plain["root"] in ("OUTPUT", "INPUT", "ITEM"):
+        # Braces around a plain path only delimit it: a place that is not there is an error.
+        with suppress(PathSyntaxError):
+            reference, after = _rooted(plain.string, plain)
+            if after == len(plain.string):
+                return replace(reference, text=whole, or_null=reference.root == "OUTPUT"), end
+    return Computed(compile_expression(inner)), end

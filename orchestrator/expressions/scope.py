@@ -12,60 +12,46 @@ from orchestrator.errors import CallError
 
 
 class Missing:
-    """The type of `MISSING`, which stands for no value."""
-
     def __repr__(self) -> str:
         return "MISSING"
 
 
-MISSING = Missing()
+MISSING = Missing()  # no value, where null would be one
+# The names that an expression reads; `ERROR[` is `ERROR` with a task id behind it.
+_FIELDS = {
+    "OUTPUT": "outputs",
+    "STATUS": "statuses",
+    "ERROR": "error",
+    "ERROR[": "errors",
+    "INPUT": "inputs",
+    "ITEM": "item",
+    "INDEX": "index",
+}
 
 
 @dataclass(slots=True)
 class Scope:
-    """What references are resolved against. Shared by all tasks of a run, never copied.
+    """What references are resolved against. Shared by all tasks of a run, never copied."""
 
-    Attributes:
-        outputs: The output of each task that has one.
-        statuses: The status of each settled task.
-        errors: The error of each failed task, as JSON.
-        inputs: The inputs of the run.
-        item: The item of a `for_each`, and `index` its position.
-        error: The error of the failed task, in a `fallback`.
-        null_is_unknown: Whether null stands for an unknown output, as in a dry run: every path
-            leads through it, and functions accept it. Both give null.
-    """
-
-    outputs: Mapping[str, Any] = field(default_factory=dict)
-    statuses: Mapping[str, str] = field(default_factory=dict)
-    errors: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Mapping[str, Any] = field(default_factory=dict)  # of each task that has one
+    statuses: Mapping[str, str] = field(default_factory=dict)  # of each settled task
+    errors: Mapping[str, Any] = field(default_factory=dict)  # of each failed task, as JSON
     inputs: Mapping[str, Any] = field(default_factory=dict)
-    item: Any = MISSING
+    item: Any = MISSING  # of a for_each
     index: Any = MISSING
-    error: Any = MISSING
+    error: Any = MISSING  # of the failed task, in a fallback
+    # Null stands for an unknown output, as in a dry run: paths through it and functions of it are
+    # null too, since an error would be about a value that no tool gave.
     null_is_unknown: bool = False
 
     def get(self, root: str, /) -> Any:
-        """The part of the document that a root of an expression names; None for any other name.
-
-        In a fallback `ERROR` is the error of the failed task; `ERROR[` are the errors of all tasks.
-        """
-        match root:
-            case "OUTPUT":
-                return self.outputs
-            case "STATUS":
-                return self.statuses
-            case "ERROR":
-                return self.errors if self.error is MISSING else self.error
-            case "ERROR[":
-                return self.errors
-            case "INPUT":
-                return self.inputs
-            case "ITEM" if self.item is not MISSING:
-                return self.item
-            case "INDEX" if self.index is not MISSING:
-                return self.index
-        return None  # null, as JMESPath has it for any name that does not exist
+        """The part of the document that a root names; None for any other name, as in JMESPath."""
+        if root not in _FIELDS:
+            return None
+        value = getattr(self, _FIELDS[root])
+        if value is not MISSING:
+            return value
+        return self.errors if root == "ERROR" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,36 +64,23 @@ class ScopeKey:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One place in the run: a root, the task or input it names, and a path below that.
+    """One place in the run: a root, the task or input it names, and a path below that."""
 
-    Attributes:
-        root: `OUTPUT`, `ERROR`, `INPUT`, `ITEM` or `INDEX`.
-        name: The task, for `OUTPUT` and `ERROR[id]`; the input, for `INPUT`.
-        path: The path below that.
-        text: As the author wrote it.
-        or_length: The older form `${id.result.path.length}`: the length of the array or string at
-            `path`, unless it has a property `length`.
-        or_null: In braces: null, not an error, if the task has no output at all.
-    """
-
-    root: str
-    name: str | None
+    root: str  # OUTPUT, ERROR, INPUT, ITEM or INDEX
+    name: str | None  # the task of OUTPUT and ERROR[id], the input of INPUT
     path: Path
-    text: str
+    text: str  # as the author wrote it
+    # The older form ${id.result.path.length} is the length of the array or string at its path,
+    # unless that has a property "length".
     or_length: bool = False
-    or_null: bool = False
+    or_null: bool = False  # in braces: null, not an error, if the task has no output at all
 
     @property
     def places(self) -> tuple[ScopeKey, ...]:
-        """What it reads, as for an expression."""
         return (ScopeKey(self.root, self.name),)
 
     def resolve(self, scope: Scope) -> Any:
-        """The value at that place; never a copy.
-
-        Raises:
-            CallError: A `reference_error`: there is no such place, or the task has no output.
-        """
+        """The value at that place, never a copy; a CallError if there is none."""
         if self.or_null and self.name not in scope.outputs:
             return None
         value = self._root(scope)
@@ -126,38 +99,31 @@ class Reference:
             raise self._missing(missing) from None
 
     def _root(self, scope: Scope) -> Any:
-        match self.root:
-            case "OUTPUT":
-                output = scope.outputs.get(str(self.name), MISSING)
-                if output is MISSING:
-                    raise self._no_output(scope)
-                return output
-            case "ERROR" if self.name is None:
-                return scope.error
-            case "ERROR":
-                return scope.errors.get(str(self.name))
-            case "INPUT":
-                return scope.inputs[str(self.name)]
-            case "ITEM":
-                return scope.item
-            case _:
-                return scope.index
+        if self.name is None:
+            return getattr(scope, _FIELDS[self.root])
+        if self.root == "OUTPUT":
+            output = scope.outputs.get(self.name, MISSING)
+            if output is MISSING:
+                raise self._no_output(self.name, scope)
+            return output
+        return scope.errors.get(self.name) if self.root == "ERROR" else scope.inputs[self.name]
 
-    def _no_output(self, scope: Scope) -> CallError:
-        status = scope.statuses.get(str(self.name), "pending")
+    def _no_output(self, task: str, scope: Scope) -> CallError:
+        status = scope.statuses.get(task, "pending")
         state = {"error": "failed", "pending": "has not run"}.get(status, f"was {status}")
         return CallError(
             "reference_error",
-            f"{self.text}: task {quoted(str(self.name))} {state}, so it has no output; "
-            f"${{OUTPUT[{self.name}]}} gives null instead",
+            f"{self.text}: task {quoted(task)} {state}, so it has no output; "
+            f"${{OUTPUT[{task}]}} gives null instead",
             reference=self.text,
-            task=self.name,
+            task=task,
             status=status,
         )
 
     def _missing(self, missing: PlaceMissingError) -> CallError:
-        base, here = self._base(), missing.found
-        step = format_path(self.path[here : here + 1])
+        base, here = f"${self.root}", missing.found
+        if self.name is not None:
+            base += format_path((self.name,)) if self.root == "INPUT" else f"[{self.name}]"
         message = missing.message(base)
         # Where the message would only repeat the reference, it is not put before it.
         if self.text != f"{base}{format_path(self.path[: here + 1])}":
@@ -168,13 +134,6 @@ class Reference:
             reference=self.text,
             path=format_path(self.path),
             exists=format_path(self.path[:here]),
-            missing=step,
+            missing=format_path(self.path[here : here + 1]),
             keys=missing.keys,
         )
-
-    def _base(self) -> str:
-        if self.name is None:
-            return f"${self.root}"
-        if self.root == "INPUT":
-            return f"$INPUT{format_path((self.name,))}"
-        return f"${self.root}[{self.name}]"

@@ -1,6 +1,7 @@
 """Templates: what a JSON value with references in it is compiled into.
 
-Resolving a template builds a new value; parts without references are shared, never copied.
+`resolve` builds a new value, or raises a CallError of kind `reference_error`. Parts without
+references are shared, never copied.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.documents.jsonpath import Path
+from orchestrator.documents.jsonpath import Path, format_path
 from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError
 from orchestrator.expressions.jmespath import Expression
@@ -24,26 +25,19 @@ class Computed:
 
     @property
     def text(self) -> str:
-        """As the author wrote it."""
         return f"${{{self.expression.text}}}"
 
     @property
     def places(self) -> tuple[ScopeKey, ...]:
-        """What it reads."""
         return self.expression.places
 
     def resolve(self, scope: Scope) -> Any:
-        """Its value.
-
-        Raises:
-            CallError: A `reference_error`: a function got a value of the wrong type.
-        """
         return self.expression.evaluate(scope, null_is_unknown=scope.null_is_unknown)
 
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A value without references, shared and never copied."""
+    """A value without references."""
 
     value: Any
 
@@ -80,11 +74,6 @@ class ObjectTemplate:
     members: tuple[tuple[Literal | Text, Template], ...]
 
     def resolve(self, scope: Scope) -> dict[str, Any]:
-        """A new object.
-
-        Raises:
-            CallError: A `reference_error`, also if two property names become the same.
-        """
         resolved: dict[str, Any] = {}
         for name, member in self.members:
             key = name.resolve(scope)
@@ -94,40 +83,25 @@ class ObjectTemplate:
         return resolved
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a value came from: a reference or an expression, and the path in its value."""
-
-    text: str
-    below: Path
-
-
 Template = Literal | Reference | Computed | Text | ListTemplate | ObjectTemplate
 EMPTY = Literal({})
 
 
-def made_by(template: Template, path: Path) -> Source | None:
-    """Which reference gave the value at a path; None if none did, or one inside a longer string."""
-    here = template
-    for depth, step in enumerate(path):
-        match here:
-            case ObjectTemplate(members):
-                named = {
-                    name.value: member for name, member in members if isinstance(name, Literal)
-                }
-                here = named.get(step, EMPTY)
-            case ListTemplate(items) if isinstance(step, int):
-                here = items[step]
-            case _:
-                return _source(here, path[depth:])
-    return _source(here, ())
-
-
-def _source(template: Template, below: Path) -> Source | None:
-    match template:
-        case Reference(text=text) | Computed(text=text):
-            return Source(text, below)
-    return None
+def made_by(template: Template, path: Path) -> str:
+    """The reference that gave the value at a path, and the place in it; empty if none did alone."""
+    here, depth = template, 0
+    while depth < len(path) and isinstance(here, ListTemplate | ObjectTemplate):
+        step = path[depth]
+        if isinstance(here, ObjectTemplate):
+            named = {name.value: item for name, item in here.members if isinstance(name, Literal)}
+            here = named.get(step, EMPTY)
+        else:
+            here = here.items[step] if isinstance(step, int) else EMPTY
+        depth += 1
+    if not isinstance(here, Reference | Computed):
+        return ""
+    below = format_path(path[depth:])
+    return f"{below} of {here.text}" if below else here.text
 
 
 def written(template: Template) -> str:
@@ -144,11 +118,7 @@ def written(template: Template) -> str:
 
 
 def to_text(value: Any) -> str:
-    """A value inside a longer string: a string as it is, anything else as compact JSON.
-
-    Raises:
-        CallError: A `reference_error`: nested too deep, or with NaN or Infinity in it.
-    """
+    """A value inside a longer string: a string as it is, anything else as compact JSON."""
     if isinstance(value, str):
         return value
     try:
