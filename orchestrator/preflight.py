@@ -17,6 +17,7 @@ from orchestrator.documents.pointer import pointer
 from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import quoted
 from orchestrator.engine.schedules import SCHEDULES
+from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import Problem, ServerStartError, Severity, WorkflowError
 from orchestrator.schema.tool import Tool
 from orchestrator.servers import problems
@@ -30,24 +31,20 @@ if TYPE_CHECKING:
     from orchestrator.servers.pool import ServerPool
 
 WorkflowSource = str | Path | Mapping[str, Any] | Workflow
+# All tools of the known servers, by server and name; other servers are missing.
 Listed = Mapping[str, Mapping[str, Tool]]
-"""All tools of the known servers, by server and name; other servers are missing."""
 
 
-def check_overrides(
-    workflow: Workflow,
-    schedule: str | None = None,
-    max_concurrency: int | None = None,
-    estimates: Mapping[str, float] | None = None,
-) -> None:
+def check_overrides(workflow: Workflow, settings: RunSettings) -> None:
     """Check the settings of one run; raises a `WorkflowError` if they are wrong."""
-    found = problems_of_estimates(workflow.plan.tasks, estimates or {})
+    found = problems_of_estimates(workflow.plan.tasks, settings.estimates or {})
+    schedule, limit = settings.schedule, settings.max_concurrency
     if schedule is not None and schedule not in SCHEDULES:
         near = nearest(schedule, SCHEDULES) or tuple(SCHEDULES)
         message = f"unknown schedule {quoted(schedule)}"
         found.append(Problem("wrong_value", message, "/schedule", None, near))
-    if max_concurrency is not None and max_concurrency < 0:
-        message = f"expected max_concurrency of at least 0, got {max_concurrency}"
+    if limit is not None and limit < 0:
+        message = f"expected max_concurrency of at least 0, got {limit}"
         found.append(Problem("wrong_value", message, "/max_concurrency"))
     if found:
         raise WorkflowError(workflow.name, found)
@@ -99,10 +96,7 @@ def check_offline(
 def check_online(workflow: Workflow, pool: ServerPool, so_far: str = "nothing was called") -> None:
     """Check the tools of the servers that started, and that the required ones did.
 
-    Args:
-        workflow: The workflow.
-        pool: The servers, which were opened.
-        so_far: What was called until now, for the message.
+    `so_far` says what was called until now.
 
     Raises:
         ServerStartError: A server that is marked `required = true` did not start.
@@ -159,17 +153,16 @@ async def _problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
     await pool.open(name for name in workflow.plan.servers if name in servers)
     usable = _usable(workflow, pool)
     found += [*_failures(workflow, pool), *_tool_problems(workflow, servers, usable)]
-    return [*found, *findings(workflow, servers, usable)]
+    return found + findings(workflow, servers, usable)
 
 
 def source_of(workflow: WorkflowSource) -> str:
     """What a workflow comes from, as its errors name it."""
-    match workflow:
-        case Workflow():
-            return workflow.name if workflow.source is None else str(workflow.source)
-        case Mapping():
-            name = workflow.get("name")
-            return name if isinstance(name, str) else "workflow"
+    if isinstance(workflow, Workflow):
+        return str(workflow.source or workflow.name)
+    if isinstance(workflow, Mapping):
+        name = workflow.get("name")
+        return name if isinstance(name, str) else "workflow"
     return str(workflow)
 
 
@@ -192,12 +185,11 @@ def findings(workflow: Workflow, servers: Mapping[str, Server], listed: Listed) 
 
     serial = {name for name, server in servers.items() if server.max_concurrency == 1}
     tools = allowed_tools(servers, listed)
-    found = prove(workflow, tools)
-    if not listed:  # everything is unknown
-        found = [problem for problem in found if problem.severity != "note"]
     # Why the tools of a server are not known is a problem of its own.
     reasons = tuple(map(not_known, workflow.plan.servers))
-    found = [problem for problem in found if not problem.message.endswith(reasons)]
+    found = [problem for problem in prove(workflow, tools) if not problem.message.endswith(reasons)]
+    if not listed:  # everything is unknown
+        found = [problem for problem in found if problem.severity != "note"]
     return [*found, *warnings_of(workflow, tools, serial)]
 
 

@@ -62,7 +62,7 @@ class RunRequest:
         workflow = Workflow.load(source)
         limit, estimates = options.get("max_concurrency"), options.get("estimates")
         settings = new_settings(options.get("schedule"), limit, estimates)
-        check_overrides(workflow, settings.schedule, limit, estimates)
+        check_overrides(workflow, settings)
         values = check_offline(workflow, pool, inputs or {})
         return cls(workflow, values, settings, options.get("observers", ()))
 

@@ -56,7 +56,6 @@ def known_server(pool: ServerPool, server: str) -> str:
 
 def failure_of(pool: ServerPool, server: str) -> CallError | None:
     """Why a server that was to start is not usable; None if it is, or never was to start."""
-    error = pool.failure(server)
-    if error is None:
+    if (error := pool.failure(server)) is None:
         return None
     return CallError(error.kind, error.message, retryable=error.retryable, **error.details)

@@ -13,10 +13,10 @@ import anyio
 
 from orchestrator.calls.limits import FIRST, Priority
 from orchestrator.documents.text import quoted
-from orchestrator.engine.events import Event, OnEvent
+from orchestrator.engine.events import OnEvent
 from orchestrator.preflight import check_online
 from orchestrator.servers.pool import ServerPool
-from orchestrator.servers.starter import STARTING_S
+from orchestrator.servers.supervisor import STARTING_S
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import waves
 
@@ -39,7 +39,7 @@ async def starting(workflow: Workflow, pool: ServerPool, tell: OnEvent) -> Async
         if startup.problem is None:
             yield startup
     finally:
-        startup.cancel()
+        startup.scope.cancel()  # start nothing more, and abandon what is starting
     if startup.problem is not None:
         raise startup.problem
 
@@ -49,29 +49,25 @@ class Startup:
 
     The servers of the tasks without dependencies start first; the others when these are ready, have
     failed, or have been starting for `STARTING_S`.
-
-    Attributes:
-        problem: What is wrong with the plan or its servers, once that is known.
-        on_problem: Is called then, with a sentence.
     """
 
     def __init__(self, workflow: Workflow, pool: ServerPool, tell: OnEvent) -> None:
-        self.problem: Exception | None = None
-        self.on_problem: Callable[[str], None] = lambda _: None
+        self.problem: Exception | None = None  # with the plan or its servers, once it is known
+        self.on_problem: Callable[[str], None] = lambda _: None  # is called then, with a sentence
+        self.scope = anyio.CancelScope()
         self._workflow = workflow
         self._plan = workflow.plan
         self._pool = pool
-        self._tell = tell
+        self._tell: OnEvent = tell
         self._has_begun = False
         self._tools = pool.catalog.of(self._plan.servers)
         self._pending = set(self._plan.servers)
         self._checked = False
         self._changed = anyio.Event()
-        self._scope = anyio.CancelScope()
 
     async def open(self) -> None:
         """Start the servers, and check the plan when each of them is ready or has failed."""
-        with self._scope:
+        with self.scope:
             try:
                 await self._open_all()
             except Exception as bug:
@@ -79,10 +75,6 @@ class Startup:
             finally:  # if it was cancelled, too: waiting calls then fail, since the pool is closed
                 self._checked = self.problem is None
                 self._note()
-
-    def cancel(self) -> None:
-        """Start nothing more, and abandon what is starting."""
-        self._scope.cancel()
 
     async def until_first_call(self) -> None:
         """Wait until a task without dependencies can call, the plan is checked, or is wrong."""
@@ -112,7 +104,7 @@ class Startup:
     @contextmanager
     def listen(self, tell: OnEvent) -> Iterator[None]:
         """Have a run receive the events of its servers in the block."""
-        self._has_begun = True
+        self._has_begun, self._tell = True, lambda _: None
         with self._pool.subscribe(tell, self._plan.servers):
             yield
 
@@ -128,23 +120,16 @@ class Startup:
                 group.start_soon(self._open, server, (float(generation),))
 
     async def _open(self, server: str, priority: Priority) -> None:
-        await self._pool.open([server], self._announce, priority)
+        await self._pool.open([server], lambda event: self._tell(event), priority)
         self._pending.discard(server)
         if not self._pending:
-            self._check()
+            called = "only read-only tools were" if self._has_begun else "nothing was"
+            try:
+                check_online(self._workflow, self._pool, f"{called} called")
+                self._checked = True
+            except Exception as error:  # `starting` raises it, outside of the task group
+                self._fail(error)
         self._note()
-
-    def _announce(self, event: Event) -> None:
-        if not self._has_begun:
-            self._tell(event)
-
-    def _check(self) -> None:
-        called = "only read-only tools were" if self._has_begun else "nothing was"
-        try:
-            check_online(self._workflow, self._pool, f"{called} called")
-            self._checked = True
-        except Exception as error:  # `starting` raises it, outside of the task group
-            self._fail(error)
 
     def _fail(self, problem: Exception) -> None:
         self.problem = problem

@@ -11,7 +11,4 @@ error.
 
 from __future__ import annotations
 
-__all__ = [
-    "checker",
-    "lint",
-]
+__all__ = ["checker", "lint"]

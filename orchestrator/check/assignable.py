@@ -9,9 +9,9 @@ from typing import Any
 
 from orchestrator.check.mismatch import (
     Mismatch,
+    Mismatches,
     as_json,
     combined,
-    distance,
     from_violation,
     missing_property,
     unexpected_property,
@@ -64,7 +64,7 @@ class Assignability:
         expected = SchemaType(schema, schema)
         return [*self._fit(given, expected, ()), *self._undeclared(given, expected)]
 
-    def _undeclared(self, given: StaticType, expected: SchemaType) -> Iterator[Mismatch]:
+    def _undeclared(self, given: StaticType, expected: SchemaType) -> Mismatches:
         """Arguments that the schema neither declares nor forbids."""
         names, known = self._query.names(given), self._query.names(expected)
         if not known or set(names) <= set(known):
@@ -80,7 +80,7 @@ class Assignability:
 
     def _fit(
         self, given: StaticType, expected: SchemaType, path: Path, *, converts: bool = False
-    ) -> Iterator[Mismatch]:
+    ) -> Mismatches:
         """Compare a type with a schema; a call `converts` the value of a lone reference."""
         if expected.schema is True or expected.schema == {}:
             return
@@ -104,7 +104,7 @@ class Assignability:
             case _:
                 yield from self._typed(given, expected, path, self._query.kinds(given))
 
-    def _converted(self, given: StaticType, expected: SchemaType, path: Path) -> Iterator[Mismatch]:
+    def _converted(self, given: StaticType, expected: SchemaType, path: Path) -> Mismatches:
         """Compare the types that remain when those that the call converts are left out."""
         types, accepted = self._query.kinds(given), self._query.kinds(expected)
         rest = types
@@ -116,37 +116,37 @@ class Assignability:
         if "string" in accepted and accepted <= {"string", "null"}:
             rest -= {"number", "integer", "boolean"}
             choices = self._query.finite(expected)
-            if not rest and choices is not None and types.isdisjoint(map(_type_in, choices)):
+            texts = [choice for choice in choices or () if isinstance(choice, str)]
+            made_of = {json_type(converted(text, _NOT_STRING)) for text in texts}
+            if not rest and choices is not None and types.isdisjoint(made_of):
                 yield wrong_type(path, one_of(choices), type_names(types))
         for mismatch in self._typed(given, expected, path, rest) if rest else ():
             yield mismatch if rest == types else mismatch.possible()
 
-    def _literal(self, value: Any, expected: SchemaType, path: Path) -> Iterator[Mismatch]:
+    def _literal(self, value: Any, expected: SchemaType, path: Path) -> Mismatches:
         violations = list(self._validator.violations(value, expected.schema))
-        parts = list(self._parts(value, expected, path)) if violations else []
-        if any(mismatch.severity == "error" for mismatch in parts):
-            yield from parts
-        else:  # only the validator reports it, as for bounds and patterns
-            yield from (from_violation(each, path) for each in violations)
-
-    def _parts(self, value: Any, expected: SchemaType, path: Path) -> Iterator[Mismatch]:
-        """Compare a literal by its type and parts, which gives better paths and messages."""
-        given: StaticType = LiteralType(value)
-        match value:
-            case dict():
-                given = ObjectType({name: LiteralType(item) for name, item in value.items()})
-            case list():
-                given = TupleType(tuple(map(LiteralType, value)))
-        types, accepted = self._query.kinds(given), self._query.kinds(expected)
+        if not violations:
+            return
+        types, accepted = self._query.kinds(LiteralType(value)), self._query.kinds(expected)
         if not types & accepted:
             fix = as_json(value, accepted)
             yield wrong_type(path, type_names(accepted), describe(value), fix)
-        elif not isinstance(given, LiteralType):
-            yield from self._typed(given, expected, path, types)
+            return
+        # Comparing its parts gives better paths and messages than the validator.
+        parts: list[Mismatch] = []
+        if isinstance(value, dict):
+            members = ObjectType({name: LiteralType(member) for name, member in value.items()})
+            parts = list(self._typed(members, expected, path, types))
+        elif isinstance(value, list):
+            items = TupleType(tuple(map(LiteralType, value)))
+            parts = list(self._typed(items, expected, path, types))
+        # Bounds and patterns, for example, are checked by the validator alone.
+        has_error = any(mismatch.severity == "error" for mismatch in parts)
+        yield from parts if has_error else (from_violation(each, path) for each in violations)
 
     def _typed(
         self, given: StaticType, expected: SchemaType, path: Path, types: Types
-    ) -> Iterator[Mismatch]:
+    ) -> Mismatches:
         """Compare those `types` of `given` that count, then the content of objects and arrays."""
         accepted = self._query.kinds(expected)
         if given == SILENT_NULL and "null" not in accepted:
@@ -164,16 +164,15 @@ class Assignability:
             elif types & accepted & {"object", "array"}:
                 yield from self._inside(given, expected, path)
 
-    def _values(self, values: list[Any], expected: SchemaType, path: Path) -> Iterator[Mismatch]:
+    def _values(self, values: list[Any], expected: SchemaType, path: Path) -> Mismatches:
         check, schema = self._validator.violations, expected.schema
         wrong = [value for value in values if next(check(value, schema), None)]
         shown = listed((json.dumps(value, ensure_ascii=False) for value in wrong), MAX_VALUES)
-        if wrong and len(wrong) == len(values):
-            message = f"the schema allows none of its values: {shown}"
-            yield Mismatch(path, "wrong_argument", "error", message)
-        elif wrong:
-            message = f"may be {shown}, which the schema does not allow"
-            yield Mismatch(path, "may_not_fit", "warning", message)
+        message = f"the schema allows none of its values: {shown}"
+        possibly = f"may be {shown}, which the schema does not allow"
+        mismatch = Mismatch(path, "wrong_argument", "error", message, possibly=possibly)
+        if wrong:
+            yield mismatch if len(wrong) == len(values) else mismatch.possible()
 
     def _inside(self, given: StaticType, expected: SchemaType, path: Path) -> list[Mismatch]:
         """Compare the properties or items; a pair of recursive schemas is compared once."""
@@ -185,7 +184,7 @@ class Assignability:
             return [replace(m, path=(*path, *m.path[len(before) :])) for m in found]
         self._comparing.add(pair)
         try:
-            found = min(self._variants(given, expected, path), key=distance, default=[])
+            found = min(self._variants(given, expected, path), key=_distance, default=[])
         finally:
             self._comparing.discard(pair)
         if isinstance(given, SchemaType):  # kept with its result, so that no other gets its id
@@ -206,9 +205,7 @@ class Assignability:
             if types:  # with several of them, the value may be of another type
                 yield [m.possible() for m in found] if len(types) > 1 else found
 
-    def _object(
-        self, given: StaticType, variant: Variant, root: Any, path: Path
-    ) -> Iterator[Mismatch]:
+    def _object(self, given: StaticType, variant: Variant, root: Any, path: Path) -> Mismatches:
         layout, names = self._query.layout(variant), self._query.names(given)
         for name in names if layout.is_closed else ():
             certain = self._query.step(given, name).presence == "yes"
@@ -222,15 +219,13 @@ class Assignability:
                 yield missing if absent else missing.possible()
             # An optional property that a schema declares may never come: it is not compared.
             elif found.presence == "yes" or not (absent or isinstance(given, SchemaType)):
-                inner = self._query.member(variant, name, root).shape
+                inner = self._query.member(variant, name, root).type
                 if isinstance(inner, SchemaType):
-                    yield from self._fit(found.shape, inner, (*path, name))
+                    yield from self._fit(found.type, inner, (*path, name))
 
-    def _array(
-        self, given: StaticType, variant: Variant, root: Any, path: Path
-    ) -> Iterator[Mismatch]:
+    def _array(self, given: StaticType, variant: Variant, root: Any, path: Path) -> Mismatches:
         if not isinstance(given, TupleType):
-            element, schema = self._query.element(given), item_of(variant, 0, root).shape
+            element, schema = self._query.element(given), item_of(variant, 0, root).type
             if element is not None and isinstance(schema, SchemaType):
                 yield from (m.in_items(path) for m in self._fit(element, schema, path))
             return
@@ -243,13 +238,9 @@ class Assignability:
             if inner.presence == "no":
                 yield wrong_type(path, f"at most {counted(index, 'item')}", count)
                 return
-            if isinstance(inner.shape, SchemaType):
-                yield from self._fit(item, inner.shape, (*path, index))
+            if isinstance(inner.type, SchemaType):
+                yield from self._fit(item, inner.type, (*path, index))
 
 
-def _type_in(text: Any) -> str:
-    """The JSON type of the JSON in a string, as a number that was converted to it had."""
-    try:
-        return json_type(json.loads(text)) if isinstance(text, str) else ""
-    except ValueError:
-        return "string"
+def _distance(found: list[Mismatch]) -> tuple[int, int]:
+    return sum(mismatch.severity == "error" for mismatch in found), len(found)

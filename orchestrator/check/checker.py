@@ -123,29 +123,26 @@ class _Checker:
         outside = Environment(self._outputs, self._inputs, may_lack=may_lack, error=error)
         if policies.when is not None:
             self._infer(policies.when, outside, task, ("when",))
-        inside, output = outside, self._output_of(task)
+        inside = outside
         if policies.for_each is not None:
             each = self._infer(policies.for_each, outside, task, ("for_each",))
             inside = replace(outside, item=self._item(task, each))
+        output = self._call(task, task, inside, ("arguments",))
+        if policies.for_each is not None:
             output = ArrayType(output)
-        self._call(task, task, inside, ("arguments",))
         for index, lock in enumerate(policies.locks):
             self._infer(lock.name, inside, task, ("locks", index))
-        if policies.fallback is not None:
+        if (fallback := policies.fallback) is not None:
             outside = replace(outside, in_fallback=True)
+            if isinstance(fallback, CallTemplate):
+                other = self._call(fallback, task, outside, ("fallback", "arguments"))
+            else:
+                other = self._infer(fallback, outside, task, ("fallback", "value"))
             # `any_of`, as fallbacks may contain outputs that have fallbacks themselves.
-            output = any_of([output, self._fallback(policies.fallback, outside, task)])
+            output = any_of([output, other])
         self._outputs[task.id] = output
         if self._always_succeeds(task):
             self._has_output.add(task.id)
-
-    def _fallback(
-        self, fallback: Template | CallTemplate, environment: Environment, task: TaskPlan
-    ) -> StaticType:
-        if isinstance(fallback, CallTemplate):
-            self._call(fallback, task, environment, ("fallback", "arguments"))
-            return self._output_of(fallback)
-        return self._infer(fallback, environment, task, ("fallback", "value"))
 
     def _infer(
         self, template: Template, environment: Environment, task: TaskPlan | None, at: Path
@@ -177,24 +174,22 @@ class _Checker:
         self._diagnostics.add(found, task, ("for_each",))
         return self._query.element(each) or UNKNOWN
 
-    def _output_of(self, target: CallTemplate) -> StaticType:
+    def _call(
+        self, target: CallTemplate, task: TaskPlan, environment: Environment, at: Path
+    ) -> StaticType:
+        """Check the arguments of a call, and return the type of its output."""
+        given = self._infer(target.arguments, environment, task, at)
         tool = self._tools.get(target.target)
         if tool is None:
             return UnknownType(not_known(target.server))
+        if id(tool.input_schema) not in self._unusable:
+            found = self._assignability.arguments(given, tool.input_schema, tool.accepts)
+            self._diagnostics.add(found, task, at, tool)
         if tool.output_schema is None:
             return UnknownType(f"{target.target} declares no outputSchema")
         if id(tool.output_schema) in self._unusable:
             return UnknownType(f"the outputSchema of {target.target} cannot be used")
         return schema_type(tool.output_schema)
-
-    def _call(
-        self, target: CallTemplate, task: TaskPlan, environment: Environment, at: Path
-    ) -> None:
-        given = self._infer(target.arguments, environment, task, at)
-        tool = self._tools.get(target.target)
-        if tool is not None and id(tool.input_schema) not in self._unusable:
-            found = self._assignability.arguments(given, tool.input_schema, tool.accepts)
-            self._diagnostics.add(found, task, at, tool)
 
     def _always_succeeds(self, task: TaskPlan) -> bool:
         """Whether a task has an output whatever happens, unless the run is interrupted."""
@@ -229,6 +224,5 @@ def _follows_a_failure(task: TaskPlan) -> bool:
 
 
 def _input_type(schema: Any) -> StaticType:
-    if isinstance(schema, bool) or not schema:
-        return UnknownType("the input has no schema")
-    return schema_type(schema)
+    has_none = isinstance(schema, bool) or not schema
+    return UnknownType("the input has no schema") if has_none else schema_type(schema)

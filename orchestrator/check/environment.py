@@ -30,25 +30,15 @@ UNKNOWN = UnknownType("")  # without a reason, as it needs no finding
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The types of what a template may refer to.
-
-    Attributes:
-        outputs: The output of each task, by id.
-        inputs: Each input of the workflow, by name.
-        item: The item of a `for_each`.
-        in_fallback: Whether `ERROR` is the error that a fallback replaces.
-        may_lack: Whether a task it refers to may have no output, which is null in an expression.
-        at_end: Whether it is the output of the run, where a failed task is no surprise.
-        error: `$ERROR[id]`: null, where every task it refers to has succeeded.
-    """
+    """The types of what a template may refer to."""
 
     outputs: Mapping[str, StaticType]
     inputs: Mapping[str, StaticType] = field(default_factory=dict)
     item: StaticType = UNKNOWN
-    in_fallback: bool = False
-    may_lack: bool = False
-    at_end: bool = False
-    error: StaticType = NULL
+    in_fallback: bool = False  # `ERROR` is the error that a fallback replaces
+    may_lack: bool = False  # a task may have no output, which is null in an expression
+    at_end: bool = False  # for the output of the run, where a failed task is no surprise
+    error: StaticType = NULL  # of `$ERROR[id]`: null if all of its tasks have succeeded
 
     def lookup(self, root: str, name: str | None = None) -> StaticType:
         """The type of what a root names, such as `OUTPUT` with the id of a task."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 
 from orchestrator.check.environment import UNKNOWN, Environment
 from orchestrator.check.infer_jmespath import ExpressionInference
@@ -37,19 +38,15 @@ from orchestrator.schema.types import (
 )
 
 
+@dataclass(slots=True)
 class Inference:
-    """Infers the types of templates in an environment.
+    """Infers the types of templates in an environment."""
 
-    Attributes:
-        found: What is wrong in them, at its path in the value.
-        references: Each reference and expression in them, with its path in the value.
-    """
-
-    def __init__(self, query: TypeQuery, environment: Environment) -> None:
-        self._query = query
-        self._environment = environment
-        self.found: list[Mismatch] = []
-        self.references: list[tuple[Path, Reference | Computed]] = []
+    query: TypeQuery
+    environment: Environment
+    # What is wrong, and each reference and expression, at its path in the value.
+    found: list[Mismatch] = field(default_factory=list)
+    references: list[tuple[Path, Reference | Computed]] = field(default_factory=list)
 
     def infer(self, template: Template, path: Path = ()) -> StaticType:
         """The type of what a template at a path of the value gives."""
@@ -61,7 +58,7 @@ class Inference:
             case Reference():
                 return SourcedType(self._reference(template, path), template.text)
             case Computed(expression):
-                inference = ExpressionInference(self._query, self._environment, template, path)
+                inference = ExpressionInference(self.query, self.environment, template, path)
                 type_ = inference.infer()
                 self.found += inference.found
                 return SourcedType(type_, expression.text)
@@ -71,47 +68,45 @@ class Inference:
                         self.infer(part, path)
                 return TEXT
             case ListTemplate(items):
-                return TupleType(
-                    tuple(self.infer(item, (*path, i)) for i, item in enumerate(items))
-                )
+                types = (self.infer(item, (*path, index)) for index, item in enumerate(items))
+                return TupleType(tuple(types))
             case ObjectTemplate():
                 return self._object(template, path)
 
     def _object(self, template: ObjectTemplate, path: Path) -> StaticType:
         properties: dict[str, StaticType] = {}
         for name, member in template.members:
-            step = ""
-            if isinstance(name, Literal):
-                step = str(name.value)
-            else:
+            if not isinstance(name, Literal):
                 self.infer(name, path)
+            step = str(name.value) if isinstance(name, Literal) else ""
             properties[step] = self.infer(member, (*path, step))
         # With a computed name nothing certain is known of any property.
         computed = any(not isinstance(name, Literal) for name, _ in template.members)
         return OBJECT if computed else ObjectType(properties)
 
     def _reference(self, reference: Reference, path: Path) -> StaticType:
-        type_ = self._environment.lookup(reference.root, reference.name)
+        type_, text = self.environment.lookup(reference.root, reference.name), reference.text
         for index, step in enumerate(reference.path):
-            found = self._query.step(type_, step)
+            found = self.query.step(type_, step)
             if found.presence == "no":
                 # In the older form `${id.result.path.length}` it is no property.
                 is_length = reference.or_length and index == len(reference.path) - 1
-                if is_length and self._query.kinds(type_) & {"array", "string"}:
+                if is_length and self.query.kinds(type_) & {"array", "string"}:
                     return INTEGER
                 self.found.append(self._unknown_place(reference, index, type_, found, path))
                 return UNKNOWN
             if found.presence == "maybe":
                 what = f"property {quoted(step)}" if isinstance(step, str) else f"index {step}"
                 why = "it is not required, or its parent may be null"
-                message = f"{reference.text}: {what} may be missing: {why}"
-                warning = Mismatch(path, "maybe_absent", "warning", message, reference.text)
-                self.found.append(warning)
-            type_ = found.shape
+                message = f"{text}: {what} may be missing: {why}"
+                self.found.append(
+                    Mismatch(path, "maybe_absent", "warning", message, reference.text)
+                )
+            type_ = found.type
         if reference.path and isinstance(type_, UnknownType) and type_.why:
-            self.found.append(Mismatch(path, "unknown_type", "note", type_.why, reference.text))
+            self.found.append(Mismatch(path, "unknown_type", "note", type_.why, text))
             return UNKNOWN
-        may_be_null = reference.or_null and self._environment.may_lack
+        may_be_null = reference.or_null and self.environment.may_lack
         return either([type_, NULL]) if may_be_null else type_
 
     def _unknown_place(
@@ -128,7 +123,7 @@ class Inference:
             braced = reference.text.startswith("${")
             fix = json.dumps(f"${{{plain[1:]}}}" if braced else plain)
         severity: Severity = "error"
-        if reference.root == "INPUT" and isinstance(step, str) and self._query.is_open(type_):
+        if reference.root == "INPUT" and isinstance(step, str) and self.query.is_open(type_):
             # The values of a run may have properties that the schema does not declare.
             message += ", but its schema allows others"
             severity = "warning"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.check.environment import UNKNOWN, Environment
@@ -47,48 +47,36 @@ _DOCUMENT = _Root("")
 _Here = StaticType | _Root
 
 
+@dataclass(slots=True)
 class ExpressionInference:
     """Infers the type of one expression.
 
     Where JMESPath gives null, the type is null; an error fails whatever the values are.
-
-    Attributes:
-        found: What is wrong in the expression, at the path where it is.
     """
 
-    def __init__(
-        self, query: TypeQuery, environment: Environment, template: Computed, path: Path = ()
-    ) -> None:
-        self._query = query
-        self._environment = environment
-        self._expression = template.expression
-        self._path = path
-        self._is_certain = True
-        self.found: list[Mismatch] = []
+    query: TypeQuery
+    environment: Environment
+    template: Computed
+    path: Path = ()
+    found: list[Mismatch] = field(default_factory=list)  # what is wrong in the expression
+    _is_certain: bool = True  # the part of the expression is always evaluated
 
     def infer(self) -> StaticType:
         """The type of what the expression gives."""
-        return self._value(self._expression.tree, _DOCUMENT)
+        return self._value(self.template.expression.tree, _DOCUMENT)
 
     def _report(self, mismatch: Mismatch) -> None:
-        text, piece = self._expression.text, mismatch.piece
-        is_mild = mismatch.severity == "error" and not self._is_certain
+        if mismatch.severity == "error" and not self._is_certain:
+            mismatch = replace(mismatch, severity="warning")
+        text, piece = self.template.expression.text, mismatch.piece
         meant = certain(piece, mismatch.alternatives) if piece else None
-        self.found.append(
-            replace(
-                mismatch,
-                path=self._path,
-                severity="warning" if is_mild else mismatch.severity,
-                message=f"{text}: {mismatch.message}",
-                text=text,
-                fix="" if meant is None else json.dumps(meant),
-            )
-        )
+        fix = "" if meant is None else json.dumps(meant)
+        message = f"{text}: {mismatch.message}"
+        self.found.append(replace(mismatch, path=self.path, message=message, text=text, fix=fix))
 
     def _always_null(self, message: str, near: tuple[str, ...] = (), piece: str = "") -> None:
         message = f"{message}, so this is always null"
-        warning = Mismatch((), "always_null", "warning", message, alternatives=near, piece=piece)
-        self._report(warning)
+        self._report(Mismatch((), "always_null", "warning", message, "", near, piece=piece))
 
     def _value(self, node: Any, here: _Here) -> StaticType:
         found = self._visit(node, here)
@@ -135,7 +123,7 @@ class ExpressionInference:
         match node["type"]:
             case "comparator":
                 right = self._value(others[0], here)
-                type_, mismatch = comparison(node["value"], left, right, self._query)
+                type_, mismatch = comparison(node["value"], left, right, self.query)
                 if mismatch is not None:
                     self._report(mismatch)
                 return type_
@@ -148,22 +136,19 @@ class ExpressionInference:
         return UNKNOWN
 
     def _field(self, name: str, here: _Here) -> _Here:
-        if (root := marked_root(name)) is not None:
-            return self._root(root, names_an_id(name))
-        if here is _DOCUMENT:
-            return self._root(name, by_id=False) if name in ROOTS else UNKNOWN
+        environment, root = self.environment, marked_root(name)
+        if root is None and here is _DOCUMENT:
+            root = name if name in ROOTS else ""
+        if root:
+            is_error = root == "ERROR" and not names_an_id(name) and environment.in_fallback
+            is_value = is_error or root in ("ITEM", "INDEX")
+            return any_item(environment.lookup(root)) if is_value else _Root(root)
         if not isinstance(here, _Root):
             return self._step(here, name)
-        type_ = self._environment.lookup(here.name, name)
-        if here.name != "OUTPUT" or not self._environment.may_lack:
+        type_ = environment.lookup(here.name, name)
+        if here.name != "OUTPUT" or not environment.may_lack:
             return type_
-        return either([type_, SILENT_NULL if self._environment.at_end else NULL])
-
-    def _root(self, root: str, by_id: bool) -> _Here:
-        is_error = root == "ERROR" and not by_id and self._environment.in_fallback
-        if not is_error and root not in ("ITEM", "INDEX"):
-            return _Root(root)
-        return any_item(self._environment.lookup(root))
+        return either([type_, SILENT_NULL if environment.at_end else NULL])
 
     def _step(self, holder: StaticType, step: str | int) -> StaticType:
         """The type at a name or an index; null, where JMESPath gives null."""
@@ -172,41 +157,38 @@ class ExpressionInference:
         # Null is no reason for a warning where the schema does not declare it.
         if (declared := without(holder, SILENT_NULL)) is not holder:
             return either([self._step(declared, step), SILENT_NULL])
-        found = self._query.step(holder, step)
+        found = self.query.step(holder, step)
         if found.presence == "no":
             # An array may be shorter: that is no mistake.
-            if isinstance(step, str) or "array" not in self._query.kinds(holder):
+            if isinstance(step, str) or "array" not in self.query.kinds(holder):
                 near = nearest(str(step), found.names)
                 piece = step if isinstance(step, str) else ""
                 self._always_null(no_such_place("the value", step, found), near, piece)
             return NULL
-        if found.presence == "yes" or isinstance(found.shape, UnknownType):
-            return found.shape
-        return either([found.shape, NULL if found.presence == "maybe" else SILENT_NULL])
+        if found.presence == "yes" or isinstance(found.type, UnknownType):
+            return found.type
+        return either([found.type, NULL if found.presence == "maybe" else SILENT_NULL])
 
     def _array(self, type_: StaticType) -> StaticType:
         """The same if it may be an array, else null."""
-        if "array" in self._query.kinds(type_):
+        if "array" in self.query.kinds(type_):
             return type_
         if type_ != NULL:
-            self._always_null(f"expected array, got {self._query.describe(type_)}")
+            self._always_null(f"expected array, got {self.query.describe(type_)}")
         return NULL
-
-    def _values(self, holder: StaticType) -> StaticType:
-        """The values of an object, as an array."""
-        types = self._query.kinds(holder)
-        if "object" not in types:
-            return NULL
-        return ARRAY if types == {"object"} else either([ARRAY, SILENT_NULL])
 
     def _projection(self, node: Any, here: _Here) -> StaticType:
         source, right, *conditions = node["children"]
-        holder = self._value(source, here)
-        is_of_values = node["type"] == "value_projection"
-        array = self._values(holder) if is_of_values else self._array(holder)
+        array = self._value(source, here)
+        if node["type"] == "value_projection":  # of the values of an object, as an array
+            types = self.query.kinds(array)
+            array = either([ARRAY, SILENT_NULL]) if types - {"object"} else ARRAY
+            array = array if "object" in types else NULL
+        else:
+            array = self._array(array)
         if array == NULL:
             return NULL
-        item = item_of(array, self._query)
+        item = item_of(array, self.query)
         for condition in conditions:
             self._maybe(condition, item)
         made = without(self._maybe(right, item), NULL, SILENT_NULL)  # a projection leaves null out
@@ -214,15 +196,15 @@ class ExpressionInference:
 
     def _if_array(self, array: StaticType, made: StaticType) -> StaticType:
         """What is made of an array; null, where it is none."""
-        if self._query.kinds(array) == {"array"}:
+        if self.query.kinds(array) == {"array"}:
             return made
-        declared = self._query.kinds(without(array, SILENT_NULL))
+        declared = self.query.kinds(without(array, SILENT_NULL))
         has_null = "null" in declared and not isinstance(array, UnknownType)
         return either([made, NULL if has_null else SILENT_NULL])
 
     def _selected(self, node: Any, here: _Here) -> StaticType:
         """A multiselect; null, without its parts being evaluated, if it selects from null."""
-        may_be_null = not isinstance(here, _Root) and "null" in self._query.kinds(here)
+        may_be_null = not isinstance(here, _Root) and "null" in self.query.kinds(here)
         value = self._maybe if may_be_null else self._value
         made: StaticType
         if node["type"] == "multi_select_list":
@@ -237,20 +219,20 @@ class ExpressionInference:
     def _flattened(self, array: StaticType) -> StaticType:
         if array == NULL:
             return NULL
-        item = item_of(array, self._query)
-        types = self._query.kinds(item)
+        item = item_of(array, self.query)
+        types = self.query.kinds(item)
         if types == {"array"}:
-            return self._if_array(array, ArrayType(item_of(item, self._query)))
+            return self._if_array(array, ArrayType(item_of(item, self.query)))
         # Flattening keeps items that are no arrays; a mixture of both has no one type.
         is_flat = "array" not in types or isinstance(item, UnknownType)
         return self._if_array(array, ArrayType(item) if is_flat else ARRAY)
 
     def _function(self, name: str, nodes: list[Any], here: _Here) -> StaticType:
         keys = [node["children"][0] for node in nodes if node["type"] == "expref"]
-        values = {i: self._value(n, here) for i, n in enumerate(nodes) if n["type"] != "expref"}
-        arguments = [values.get(index, UNKNOWN) for index in range(len(nodes))]
-        for mismatch in check_arguments(name, arguments, self._query):
+        arguments = [UNKNOWN if n["type"] == "expref" else self._value(n, here) for n in nodes]
+        for mismatch in check_arguments(name, arguments, self.query):
             self._report(mismatch)
-        array = next(iter(values.values()), UNKNOWN)  # whose items a key is evaluated for
-        keyed = [self._maybe(key, item_of(array, self._query)) for key in keys]
-        return result_of(name, arguments, keyed, self._query)
+        # A function with a key has one other argument: the array whose items the key is for.
+        array = next((argument for argument in arguments if argument != UNKNOWN), UNKNOWN)
+        keyed = [self._maybe(key, item_of(array, self.query)) for key in keys]
+        return result_of(name, arguments, keyed, self.query)

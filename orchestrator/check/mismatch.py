@@ -18,31 +18,19 @@ from orchestrator.schema.violations import Violation
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A path where a value does not fit a schema, may not fit, or cannot be checked.
+    """A path where a value does not fit a schema, may not fit, or cannot be checked."""
 
-    Attributes:
-        path: The path in the value as the file has it.
-        message: What is wrong, without the path.
-        text: The reference or expression that gives the value, as written; empty for a literal.
-        alternatives: The nearest valid names, best first.
-        fix: JSON text that certainly belongs in place of the piece, the text or else the value.
-        piece: The name in `text` that is wrong; empty for all of it.
-        below: The path below `path`, in what a reference gives.
-        possibly: The message where only some of the possible values are wrong; empty: the same.
-        hint: How to fix it, where that does not follow from the code.
-    """
-
-    path: Path
+    path: Path  # in the value as the file has it
     code: Code
     severity: Severity
-    message: str
-    text: str = ""
+    message: str  # without the path
+    text: str = ""  # the reference or expression that gives the value; empty for a literal
     alternatives: tuple[str, ...] = ()
-    fix: str = ""
-    piece: str = ""
-    below: Path = ()
-    possibly: str = ""
-    hint: str = ""
+    fix: str = ""  # JSON text that certainly belongs in place of the piece, the text or the value
+    piece: str = ""  # the name in `text` that is wrong; empty for all of it
+    below: Path = ()  # the path below `path`, in what a reference gives
+    possibly: str = ""  # the message where only some of the possible values are wrong
+    hint: str = ""  # how to fix it, where that does not follow from the code
 
     def possible(self) -> Mismatch:
         """The mismatch where only some of the possible values have it."""
@@ -61,6 +49,9 @@ class Mismatch:
         """The mismatch in what a reference gives: the file has only the reference, at a path."""
         below = (*self.path[len(path) :], *self.below)
         return replace(self, path=path, below=below, text=self.text or text)
+
+
+Mismatches = Iterator[Mismatch]
 
 
 def wrong_type(path: Path, expected: str, given: str, fix: str = "") -> Mismatch:
@@ -90,19 +81,12 @@ def from_violation(violation: Violation, path: Path) -> Mismatch:
     if violation.is_property:
         make = missing_property if violation.keyword == "required" else unexpected_property
         return make(place[:-1], str(place[-1]))
-    names: list[str] = []
+    given, names = str(violation.value), []
     if violation.keyword == "enum":
         names = [choice for choice in violation.expected if isinstance(choice, str)]
-    given = str(violation.value)
     same = [json.dumps(name) for name in names if name.casefold() == given.casefold()]
-    return Mismatch(
-        place,
-        "wrong_argument",
-        "error",
-        violation.message,
-        alternatives=nearest(given, names),
-        fix=same[0] if len(same) == 1 else "",
-    )
+    fix, near = same[0] if len(same) == 1 else "", nearest(given, names)
+    return Mismatch(place, "wrong_argument", "error", violation.message, "", near, fix)
 
 
 def as_json(value: Any, accepted: Types) -> str:
@@ -121,14 +105,9 @@ def no_such_place(holder: str, step: str | int, found: Found) -> str:
     return f"{holder} has no {missing} ({there})"
 
 
-def distance(found: list[Mismatch]) -> tuple[int, int]:
-    """How far a value is from fitting, to compare the branches of a schema."""
-    return sum(mismatch.severity == "error" for mismatch in found), len(found)
-
-
-def combined(options: list[list[Mismatch]], each: bool) -> Iterator[Mismatch]:
+def combined(options: list[list[Mismatch]], each: bool) -> Mismatches:
     """The mismatches of a value that is one of several options, or with `each` all in turn."""
-    every_option_fails = all(distance(found)[0] for found in options)
+    every_option_fails = all(any(m.severity == "error" for m in found) for found in options)
     seen: set[tuple[Path, Path, str]] = set()
     for mismatch in (mismatch for found in options for mismatch in found):
         key = mismatch.path, mismatch.below, mismatch.message

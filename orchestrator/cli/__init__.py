@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from orchestrator.cli.arguments import parse_arguments
+from orchestrator.cli.arguments import build_parser
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
@@ -24,7 +24,7 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command `orchestrator` and return its exit code."""
     try:
-        return _run(parse_arguments(arguments))
+        return _run(build_parser().parse_args(arguments))
     except KeyboardInterrupt:
         print("orchestrator: interrupted, nothing was called", file=sys.stderr)
         return INTERRUPTED

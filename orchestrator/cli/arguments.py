@@ -23,47 +23,10 @@ the shortest workflow:
     {"id": "a", "tool": "server:tool", "arguments": {}},
     {"id": "b", "tool": "server:tool", "arguments": {"text": "$OUTPUT[a].title"}}]}
 """
-TOOLS_FROM = (
-    "Takes the tools from the lock file if there is one, else starts the servers and lists them."
-)
-# Of each command: one line for the list of commands, and more for its own help.
-RUN = (
-    "run a workflow",
-    "Its output goes to stdout as JSON; progress and a table of the tasks go to stderr.",
-)
-VALIDATE = (
-    "check a workflow without calling a tool",
-    "Shows all errors at once, type errors between tasks and tools included. " + TOOLS_FROM,
-)
-PLAN = (
-    "show what a workflow will do, without calling a tool",
-    "Shows generations, calls, critical path, effects, servers and limits. " + TOOLS_FROM,
-)
-TOOLS = "list the tools of the servers", "Starts the servers."
-LOCK = (
-    "save the tool definitions of the servers in servers.lock",
-    "Starts the servers. If the file exists, shows what has changed and writes nothing (exit code "
-    "2) without --update.",
-)
-CATALOG = (
-    "print the tools and a guide to the workflow format, for a model",
-    "Together with `orchestrator schema` it is all that a model needs to write a workflow. Takes "
-    "the tools from the lock file, and starts the servers that are not in it.",
-)
-CALL = "call one tool", "Prints its output: text as it is, anything else as JSON."
-SCHEMA = (
-    "print the JSON Schema of the workflow file",
-    'Name its path as "$schema" in a workflow, and your editor completes the file.',
-)
-
-
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; a usage error ends the program with exit code 2."""
-    return build_parser().parse_args(arguments)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+    """The parser of the whole command line; a usage error ends the program with exit code 2."""
     parser = argparse.ArgumentParser(
         prog="orchestrator",
         description="Run a plan of tool calls over many MCP servers, in parallel.",
@@ -71,130 +34,16 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=_Version, help="show the version and exit")
-    _add_commands(parser.add_subparsers(dest="command", metavar="COMMAND", required=True))
-    return parser
-
-
-def _add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    def add(
-        name: str, summary: str, more: str, *parents: argparse.ArgumentParser
-    ) -> argparse.ArgumentParser:
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (summary, more, options, own) in COMMANDS.items():
         description = f"{summary[0].upper()}{summary[1:]}. {more}"
-        return commands.add_parser(name, help=summary, description=description, parents=parents)
-
-    file = _shared("file", type=Path, metavar="FILE", help="the workflow, JSON or YAML")
-    names = _shared("server", nargs="*", metavar="SERVER", help="only these servers")
-    servers = _shared(
-        "--servers",
-        type=Path,
-        metavar="FILE",
-        help="servers.toml or a mcpServers JSON file (default: servers.toml)",
-    )
-    no_lock = _shared("--no-lock", action="store_true", help="ignore the lock file")
-    reading = _shared("--offline", action="store_true", help="start no server")
-    reading.add_argument(
-        "--verbose", action="store_true", help="show each note with its line, not only a count"
-    )
-    inputs = _input_options()
-    _add_run_options(add("run", *RUN, file, servers, no_lock, inputs))
-    validate = add("validate", *VALIDATE, file, servers, no_lock, reading)
-    validate.add_argument("--json", action="store_true", help="print the findings as JSON")
-    _add_plan_options(add("plan", *PLAN, file, servers, no_lock, reading, inputs))
-    tools = add("tools", *TOOLS, names, servers)
-    tools.add_argument("--json", action="store_true", help="print the tools with their schemas")
-    lock = add("lock", *LOCK, names, servers).add_mutually_exclusive_group()
-    lock.add_argument("--update", action="store_true", help="accept the changes")
-    lock.add_argument("--check", action="store_true", help="never write the file")
-    catalog = add("catalog", *CATALOG, names, servers, no_lock)
-    catalog.add_argument("--json", action="store_true", help="print tools and guide as JSON")
-    catalog.add_argument(
-        "--no-guide", dest="guide", action="store_false", help="print only the tools"
-    )
-    _add_call_options(add("call", *CALL, servers, no_lock))
-    add("schema", *SCHEMA)
-
-
-def _shared(*names: str, **settings: Any) -> argparse.ArgumentParser:
-    """A parent parser with one argument."""
-    parent = argparse.ArgumentParser(add_help=False)
-    parent.add_argument(*names, **settings)
-    return parent
-
-
-def _input_options() -> argparse.ArgumentParser:
-    parent = _shared(
-        "--input",
-        action="append",
-        type=_pair,
-        default=[],
-        metavar="NAME=VALUE",
-        help="an input; the value is JSON, or plain text for a string (repeatable)",
-    )
-    parent.add_argument(
-        "--inputs", type=Path, metavar="FILE", help="a JSON or YAML file with an object of inputs"
-    )
-    return parent
-
-
-def _add_run_options(run: argparse.ArgumentParser) -> None:
-    run.add_argument(
-        "--schedule",
-        choices=["generations", "dataflow"],
-        help="overrides `schedule` of the workflow",
-    )
-    run.add_argument(
-        "--max-concurrency",
-        type=_count,
-        metavar="N",
-        help="overrides `max_concurrency` of the workflow: calls in flight; 0 = unlimited, "
-        "1 = sequential",
-    )
-    run.add_argument("--json", action="store_true", help="print the result document on stdout")
-    run.add_argument(
-        "--output", type=Path, metavar="FILE", help="write the result document to a file"
-    )
-    run.add_argument(
-        "--events", metavar="FILE", help="write each event as a line of JSON; - is stdout"
-    )
-    run.add_argument(
-        "--statistics",
-        type=Path,
-        metavar="FILE",
-        help="times of earlier runs: read to start long paths first, updated after the run",
-    )
-    run.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="call no tool; make up outputs that fit the schemas of the tools",
-    )
-    run.add_argument("--quiet", action="store_true", help="no progress and no table on stderr")
-
-
-def _add_plan_options(plan: argparse.ArgumentParser) -> None:
-    plan.add_argument(
-        "--statistics",
-        type=Path,
-        metavar="FILE",
-        help="times of earlier runs, written by `run --statistics`, for the expected time",
-    )
-    form = plan.add_mutually_exclusive_group()
-    form.add_argument("--mermaid", action="store_true", help="print the graph as Mermaid")
-    form.add_argument("--dot", action="store_true", help="print the graph as DOT (Graphviz)")
-    form.add_argument("--svg", action="store_true", help="print the graph as SVG")
-    form.add_argument("--json", action="store_true", help="print the plan as JSON")
-
-
-def _add_call_options(call: argparse.ArgumentParser) -> None:
-    call.add_argument("target", metavar="SERVER:TOOL", help="the tool")
-    call.add_argument(
-        "arguments",
-        nargs="*",
-        type=_pair,
-        metavar="NAME=VALUE",
-        help="an argument; the value is JSON, or plain text for a string",
-    )
-    call.add_argument("--timeout", type=_seconds, metavar="S", help="limit of the call, in seconds")
-    call.add_argument("--json", action="store_true", help="print text as JSON too")
+        command = commands.add_parser(name, help=summary, description=description)
+        for option in options.split():
+            alternatives = option.split("|")
+            group = command.add_mutually_exclusive_group() if len(alternatives) > 1 else command
+            for each in alternatives:
+                group.add_argument(each, **(OPTIONS | own)[each])
+    return parser
 
 
 class _Version(argparse.Action):
@@ -230,3 +79,120 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError(f'expected a number of seconds above 0, got "{text}"')
     return seconds
+
+
+def _file(what: str) -> dict[str, Any]:
+    return {"type": Path, "metavar": "FILE", "help": what}
+
+
+def _flag(what: str) -> dict[str, Any]:
+    return {"action": "store_true", "help": what}
+
+
+PAIR = {"type": _pair, "metavar": "NAME=VALUE"}
+VALUE = "the value is JSON, or plain text for a string"
+OPTIONS: dict[str, dict[str, Any]] = {
+    "file": _file("the workflow, JSON or YAML"),
+    "server": {"nargs": "*", "metavar": "SERVER", "help": "only these servers"},
+    "target": {"metavar": "SERVER:TOOL", "help": "the tool"},
+    "arguments": {"nargs": "*", "help": f"an argument; {VALUE}", **PAIR},
+    "--servers": _file("servers.toml or a mcpServers JSON file (default: servers.toml)"),
+    "--no-lock": _flag("ignore the lock file"),
+    "--offline": _flag("start no server"),
+    "--verbose": _flag("show each note with its line, not only a count"),
+    "--input": {
+        "action": "append",
+        "default": [],
+        "help": f"an input; {VALUE} (repeatable)",
+        **PAIR,
+    },
+    "--inputs": _file("a JSON or YAML file with an object of inputs"),
+    "--schedule": {
+        "choices": ["generations", "dataflow"],
+        "help": "overrides `schedule` of the workflow",
+    },
+    "--max-concurrency": {
+        "type": _count,
+        "metavar": "N",
+        "help": "overrides `max_concurrency` of the workflow: calls in flight; 0 = unlimited, "
+        "1 = sequential",
+    },
+    "--output": _file("write the result document to a file"),
+    "--events": {"metavar": "FILE", "help": "write each event as a line of JSON; - is stdout"},
+    "--dry-run": _flag("call no tool; make up outputs that fit the schemas of the tools"),
+    "--quiet": _flag("no progress and no table on stderr"),
+    "--mermaid": _flag("print the graph as Mermaid"),
+    "--dot": _flag("print the graph as DOT (Graphviz)"),
+    "--svg": _flag("print the graph as SVG"),
+    "--update": _flag("accept the changes"),
+    "--check": _flag("never write the file"),
+    "--no-guide": {"dest": "guide", "action": "store_false", "help": "print only the tools"},
+    "--timeout": {"type": _seconds, "metavar": "S", "help": "limit of the call, in seconds"},
+}
+TOOLS_FROM = (
+    "Takes the tools from the lock file if there is one, else starts the servers and lists them."
+)
+# A line for the list of commands, more for the command's own help, its options (of `--a|--b` only
+# one can be given), and those that mean something else in another command.
+COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
+    "run": (
+        "run a workflow",
+        "Its output goes to stdout as JSON; progress and a table of the tasks go to stderr.",
+        "file --servers --no-lock --input --inputs --schedule --max-concurrency --json --output "
+        "--events --statistics --dry-run --quiet",
+        {
+            "--json": _flag("print the result document on stdout"),
+            "--statistics": _file(
+                "times of earlier runs: read to start long paths first, updated after the run"
+            ),
+        },
+    ),
+    "validate": (
+        "check a workflow without calling a tool",
+        f"Shows all errors at once, type errors between tasks and tools included. {TOOLS_FROM}",
+        "file --servers --no-lock --offline --verbose --json",
+        {"--json": _flag("print the findings as JSON")},
+    ),
+    "plan": (
+        "show what a workflow will do, without calling a tool",
+        f"Shows generations, calls, critical path, effects, servers and limits. {TOOLS_FROM}",
+        "file --servers --no-lock --offline --verbose --input --inputs --statistics "
+        "--mermaid|--dot|--svg|--json",
+        {
+            "--json": _flag("print the plan as JSON"),
+            "--statistics": _file("times that `run --statistics` measured, for the expected time"),
+        },
+    ),
+    "tools": (
+        "list the tools of the servers",
+        "Starts the servers.",
+        "server --servers --json",
+        {"--json": _flag("print the tools with their schemas")},
+    ),
+    "lock": (
+        "save the tool definitions of the servers in servers.lock",
+        "Starts the servers. If the file exists, shows what has changed and writes nothing (exit "
+        "code 2) without --update.",
+        "server --servers --update|--check",
+        {},
+    ),
+    "catalog": (
+        "print the tools and a guide to the workflow format, for a model",
+        "Together with `orchestrator schema` it is all that a model needs to write a workflow. "
+        "Takes the tools from the lock file, and starts the servers that are not in it.",
+        "server --servers --no-lock --json --no-guide",
+        {"--json": _flag("print tools and guide as JSON")},
+    ),
+    "call": (
+        "call one tool",
+        "Prints its output: text as it is, anything else as JSON.",
+        "--servers --no-lock target arguments --timeout --json",
+        {"--json": _flag("print text as JSON too")},
+    ),
+    "schema": (
+        "print the JSON Schema of the workflow file",
+        'Name its path as "$schema" in a workflow, and your editor completes the file.',
+        "",
+        {},
+    ),
+}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.catalog import catalog, tools
 from orchestrator.cli.diagnostics import document, in_servers_file, show
-from orchestrator.cli.tool_sources import DEFAULT_SERVERS, check_servers, known_of, lock_of
+from orchestrator.cli.tool_sources import DEFAULT_SERVERS, configured_servers, known_of, lock_of
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.text import counted, quoted
@@ -111,7 +111,7 @@ def _findings(options: argparse.Namespace) -> tuple[Workflow | None, list[Proble
         elif rest is not None:
             found += rest.telling(known_of(options, rest.workflow).findings)
         else:
-            check_servers(options)
+            configured_servers(options)
     except ConfigError as error:
         found += in_servers_file(error)
     return workflow, located(found, options.file)

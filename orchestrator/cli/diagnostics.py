@@ -32,11 +32,7 @@ def show(
 ) -> None:
     """Print findings on stderr with the lines of their file, and how many there are.
 
-    Args:
-        file: The file, as the user wrote it.
-        findings: The findings, in the order of the file.
-        so_far: What was called.
-        verbose: Whether each note is shown, instead of each kind of note.
+    `so_far` says what was called; `verbose` shows each note, instead of each kind of note.
     """
     if not findings:
         return

@@ -8,22 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import anyio
-
-from orchestrator.cli.diagnostics import complain, say_asking
-from orchestrator.cli.run import in_event_loop
-from orchestrator.client import Orchestrator
+from orchestrator.cli import FAILED, WRONG
+from orchestrator.cli.diagnostics import complain
+from orchestrator.cli.tool_sources import list_tools, named_servers
 from orchestrator.documents.text import counted, listed, visible
-from orchestrator.errors import CallError, ConfigError, Problem, WorkflowError
-from orchestrator.schema.tool import Tool
+from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.tool_diff import ToolDifference
 from orchestrator.servers.config import Server, load_config
 from orchestrator.servers.lockfile import NEWER, Lockfile, lock_command, lock_path
-from orchestrator.servers.problems import unknown_server
 
-FAILED, WRONG = 1, 2
 MAX_NAMES = 10
-KINDS = ("changed", "added", "removed")
 
 Servers = Mapping[str, Server]
 
@@ -36,12 +30,9 @@ class _Differences:
     added: Sequence[str]
     removed: Sequence[str]
 
-    def __bool__(self) -> bool:
-        return bool(self.tools or self.added or self.removed)
-
     def __str__(self) -> str:
         kinds = Counter[str](difference.kind for difference in self.tools)
-        counts = [("tool", kind, kinds[kind]) for kind in KINDS]
+        counts = [("tool", kind, kinds[kind]) for kind in ("changed", "added", "removed")]
         counts += [("server", "added", len(self.added)), ("server", "removed", len(self.removed))]
         return ", ".join(f"{counted(count, what)} {kind}" for what, kind, count in counts if count)
 
@@ -52,28 +43,27 @@ def lock_servers(options: argparse.Namespace, servers_file: Path) -> int:
     An existing file changes only with `--update`, and every difference is shown.
     """
     servers, path = load_config(servers_file), lock_path(servers_file)
-    problems = [unknown_server(name, servers) for name in options.server if name not in servers]
-    if problems:
-        raise ConfigError("servers", problems)
+    wanted = named_servers(options, servers)
     before, broken = _before(options, servers_file)
-    asked, failures = _ask(servers, list(dict.fromkeys(options.server)) or list(servers))
-    for failure in failures:
+    tools, failures = list_tools(wanted, denied=True)
+    for failure in failures.values():
         complain(failure)
+    asked = Lockfile.made_of(tools, [name for name in wanted if name not in failures])
     if before is None:
         return _write_first(servers, path, asked, broken, complete=not failures)
     found = _compare(before, asked, servers, of_all=not options.server)
     _show(found, before, asked)
-    if found and not options.update:
+    if not str(found):  # no count to show
+        print(f"{path}: {_no_changes(servers, asked)}")
+    elif not options.update:
         accept = lock_command(str(servers_file), "--update", *options.server)
         print(f"{path}: {found}; nothing was written; accept with: {accept}")
         return FAILED if failures else WRONG
-    if found:
+    else:
         kept = {name: of for name, of in before.definitions.items() if name not in found.removed}
         after = Lockfile({**kept, **asked.definitions})
         _save(after, path, servers)
         print(f"{path}: {found}, accepted: {after.counted()}")
-    else:
-        print(f"{path}: {_no_changes(servers, asked)}")
     return FAILED if failures else 0
 
 
@@ -96,27 +86,6 @@ def _before(options: argparse.Namespace, servers_file: Path) -> tuple[Lockfile |
         problem = Problem("unreadable_file", "there is no lock file", hint=hint)
         raise WorkflowError(str(lock_path(servers_file)), [problem])
     return before, ""
-
-
-def _ask(servers: Servers, names: Sequence[str]) -> tuple[Lockfile, list[CallError]]:
-    """All tools of these servers, which start at once; and why some servers list none."""
-
-    async def ask() -> tuple[Lockfile, list[CallError]]:
-        tools: list[Tool] = []
-        async with Orchestrator(servers) as orchestrator:
-
-            async def list_tools(name: str) -> None:
-                tools.extend(await orchestrator.tools(name, denied=True))
-
-            async with anyio.create_task_group() as group:
-                for name in names:
-                    group.start_soon(list_tools, name)
-            failures = {name: orchestrator.failure(name) for name in names}
-        ready = [name for name, failure in failures.items() if failure is None]
-        return Lockfile.made_of(tools, ready), [each for each in failures.values() if each]
-
-    say_asking()
-    return in_event_loop(ask)
 
 
 def _write_first(

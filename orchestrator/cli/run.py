@@ -7,28 +7,28 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 import anyio
 
+from orchestrator.cli import FAILED, INTERRUPTED
 from orchestrator.cli.diagnostics import complain
 from orchestrator.client import Orchestrator
 from orchestrator.documents.encode import to_json
 from orchestrator.engine.events import Observer
-from orchestrator.engine.result import MadeUp, RunResult
+from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.observers.jsonl import JsonlWriter
 from orchestrator.observers.statistics import Statistics
-from orchestrator.run_request import new_settings
+from orchestrator.run_request import RunOptions, new_settings
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.workflow.model import Workflow
-
-INTERRUPTED = 130
 
 T = TypeVar("T")
 
@@ -56,8 +56,9 @@ def run_workflow(
             observer.start()
 
         async def session() -> int:
-            running = _Session(options, workflow, inputs, observers, statistics)
-            return await running.run(servers, lock)
+            orchestrator = Orchestrator(servers, lock)
+            running = _Session(options, workflow, inputs, observers, statistics, orchestrator)
+            return await running.run()
 
         return in_event_loop(session)
 
@@ -79,36 +80,28 @@ def _open(path: str) -> TextIO:
         raise WorkflowError(path, [Problem("unwritable_file", message)]) from None
 
 
+@dataclass
 class _Session:
     """One run, which signals cancel and whose result is always written."""
 
-    def __init__(
-        self,
-        options: argparse.Namespace,
-        workflow: Workflow,
-        inputs: Mapping[str, Any],
-        observers: list[Observer],
-        statistics: Statistics | None,
-    ) -> None:
-        self.options = options
-        self.workflow = workflow
-        self.inputs = inputs
-        self.observers = observers
-        self.statistics = statistics
-        self.orchestrator: Orchestrator | None = None
-        self.current: Run | None = None
-        self.signal_name = ""
-        self._preparing = anyio.CancelScope()
+    options: argparse.Namespace
+    workflow: Workflow
+    inputs: Mapping[str, Any]
+    observers: list[Observer]
+    statistics: Statistics | None
+    orchestrator: Orchestrator
+    current: Run | None = None
+    signal_name: str = ""
+    preparing: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
-    async def run(self, servers: Mapping[str, Server], lock: Lockfile | None) -> int:
+    async def run(self) -> int:
         error: Exception | None = None
         code = INTERRUPTED
         async with anyio.create_task_group() as group:
             await group.start(self._watch_signals)
             try:
-                async with Orchestrator(servers, lock) as orchestrator:
-                    self.orchestrator = orchestrator
-                    code = await self._run(orchestrator)
+                async with self.orchestrator:
+                    code = await self._run()
             except Exception as failure:  # raised outside of the group, which would wrap it
                 error = failure
             group.cancel_scope.cancel()
@@ -116,18 +109,17 @@ class _Session:
             raise error
         return code
 
-    async def _run(self, orchestrator: Orchestrator) -> int:
+    async def _run(self) -> int:
         async with AsyncExitStack() as stack:
-            with self._preparing:
-                self.current = await stack.enter_async_context(self._begin(orchestrator))
+            with self.preparing:
+                self.current = await self._begin(stack)
             if self.current is None:  # interrupted before the run began: no task is called
-                made_up: dict[str, MadeUp] | None = {} if self.options.dry_run else None
                 self.current = Run(
                     self.workflow,
                     _never,
                     new_settings(),
                     observers=self.observers,
-                    made_up=made_up,
+                    made_up={} if self.options.dry_run else None,
                 )
             if self.signal_name:
                 self.current.cancel(f"interrupted by {self.signal_name}")
@@ -138,39 +130,46 @@ class _Session:
         self._remember(result)
         if self.signal_name:
             return INTERRUPTED
-        return 0 if written and _went_well(result) else 1
+        # Tasks may be skipped, if nothing failed.
+        states = {task.status for task in result.tasks.values()}
+        went_well = result.error is None and states.isdisjoint(("error", "cancelled"))
+        return 0 if written and went_well else FAILED
 
-    def _begin(self, orchestrator: Orchestrator) -> AbstractAsyncContextManager[Run]:
-        options, statistics = self.options, self.statistics
-        settings: dict[str, Any] = {
-            "schedule": options.schedule,
-            "max_concurrency": options.max_concurrency,
-            "observers": self.observers,
-        }
-        if options.dry_run:
-            run = orchestrator.prepare_dry_run(self.workflow, self.inputs, **settings)
-            return _as_context(run)
-        if statistics is not None:
-            settings["estimates"] = statistics.estimates(self.workflow)
-        return orchestrator.begin(self.workflow, self.inputs, **settings)
+    async def _begin(self, stack: AsyncExitStack) -> Run:
+        settings = RunOptions(
+            schedule=self.options.schedule,
+            max_concurrency=self.options.max_concurrency,
+            observers=self.observers,
+        )
+        if self.options.dry_run:
+            return await self.orchestrator.prepare_dry_run(self.workflow, self.inputs, **settings)
+        if self.statistics is not None:
+            settings["estimates"] = self.statistics.estimates(self.workflow)
+        run = self.orchestrator.begin(self.workflow, self.inputs, **settings)
+        return await stack.enter_async_context(run)
 
     async def _watch_signals(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             task_status.started()
             async for number in signals:
-                if self.signal_name:
-                    if self.orchestrator is not None:
-                        self.orchestrator.kill()
+                if self.signal_name:  # the second one: no time to close anything
+                    self.orchestrator.kill()
                     os._exit(INTERRUPTED)
                 self.signal_name = signal.Signals(number).name
-                self._preparing.cancel()
+                self.preparing.cancel()
                 if self.current is not None:
                     self.current.cancel(f"interrupted by {self.signal_name}")
 
     def _write(self, result: RunResult) -> bool:
         """Write the result where the options say; whether that worked."""
-        options = self.options
-        written = options.output is None or _write_file(options.output, result)
+        options, written = self.options, True
+        if options.output is not None:
+            try:
+                options.output.write_text(result.to_json() + "\n", encoding="utf-8")
+            except OSError as error:
+                why = f"{options.output} cannot be written: {error.strerror or error}"
+                complain(f"{why}; the result document goes to stdout instead")
+                written = False
         if not options.quiet:
             from orchestrator.cli.tables import print_result
 
@@ -191,17 +190,6 @@ class _Session:
             complain(f"{why}; the next run uses the previous times")
 
 
-def _went_well(result: RunResult) -> bool:
-    """Whether nothing failed; tasks may be skipped."""
-    failed = any(task.status in ("error", "cancelled") for task in result.tasks.values())
-    return result.error is None and not failed
-
-
-@asynccontextmanager
-async def _as_context(run: Awaitable[Run]) -> AsyncIterator[Run]:
-    yield await run
-
-
 def _print(text: str) -> bool:
     """Print on stdout; whether that worked. A reader that closed its end of a pipe is no error."""
     try:
@@ -212,16 +200,6 @@ def _print(text: str) -> bool:
         if isinstance(error, BrokenPipeError):
             return True
         complain(f"stdout cannot be written: {error.strerror}")
-        return False
-    return True
-
-
-def _write_file(path: Path, result: RunResult) -> bool:
-    try:
-        path.write_text(result.to_json() + "\n", encoding="utf-8")
-    except OSError as error:
-        why = f"{path} cannot be written: {error.strerror or error}"
-        complain(f"{why}; the result document goes to stdout instead")
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""Findings as a compiler prints them: the message, the place, the line of the file and a caret.
+"""Findings as a compiler prints them: the message, where it is, that line and a caret.
 
 Lines may be long, wide or hostile: they are cut to the width of the screen, and control characters
 are replaced.
@@ -6,9 +6,10 @@ are replaced.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from heapq import nsmallest
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,21 +24,22 @@ from orchestrator.documents.text import counted, quoted
 from orchestrator.errors import MAX_SHOWN, Problem
 from orchestrator.workflow.source_map import LineSpan, Source
 
-WIDE = 120
-"""Columns, where no terminal sets a width."""
+WIDE = 120  # columns, where no terminal sets a width
 NARROW = 40
 MAX_KINDS = 10
-TAB = "    "
 CUT = "..."
 STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 SEVERITIES = tuple(STYLES)
 _EDGE = "blue"
-# Control characters, and those that change the direction of text: a terminal would obey them.
-_UNSEEN = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+# What stands for control characters, and for those that change the direction of text: a terminal
+# would obey them. Each symbol is one column wide.
+_FORMATS = (*range(0x80, 0xA0), 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+_SYMBOLS: dict[int, int | str] = dict.fromkeys((*_FORMATS, 0xFEFF), 0xFFFD)
+_SYMBOLS |= {code: 0x2400 + code for code in range(0x20)} | {0x7F: 0x2421, ord("\t"): "    "}
 
 
 def print_findings(file: str, findings: Sequence[Problem], so_far: str, *, verbose: bool) -> None:
-    """Print findings on stderr, and how many there are; see `diagnostics.show`."""
+    """Print findings on stderr with their lines, and how many there are; see `diagnostics.show`."""
     console = Console(stderr=True, highlight=False)
     width = console.width if console.is_terminal else WIDE
     for line in rendered(file, findings, so_far, max(width, NARROW), verbose=verbose):
@@ -50,7 +52,10 @@ def rendered(
 ) -> Iterator[Text]:
     """The lines that `print_findings` prints on a screen of `width` columns."""
     single = [finding for finding in findings if verbose or finding.severity != "note"]
-    shown = _most_severe(single)
+    # The most severe ones, in their own order.
+    ranks = [SEVERITIES.index(finding.severity) for finding in single]
+    most_severe = nsmallest(MAX_SHOWN, range(len(single)), key=ranks.__getitem__)
+    shown = [single[index] for index in sorted(most_severe)]
     page = _Page(file, Source.read(Path(file)) if shown else None, width)
     for finding in shown:
         yield from page.finding(finding)
@@ -60,21 +65,11 @@ def rendered(
         yield Text()
     if not verbose:
         yield from _notes([finding for finding in findings if finding.severity == "note"])
-    is_wrong = any(finding.severity == "error" for finding in findings)
-    yield Text(f"{visible(file)}: {_numbers(findings)}{f', {so_far}' if is_wrong else ''}")
-
-
-def _most_severe(findings: Sequence[Problem]) -> list[Problem]:
-    """The first `MAX_SHOWN` findings by severity, in their own order."""
-    order = sorted(
-        range(len(findings)), key=lambda index: SEVERITIES.index(findings[index].severity)
-    )
-    return [findings[index] for index in sorted(order[:MAX_SHOWN])]
-
-
-def _numbers(findings: Sequence[Problem]) -> str:
     numbers = Counter[str](finding.severity for finding in findings)
-    return ", ".join(counted(numbers[name], name) for name in SEVERITIES if numbers[name])
+    counts = [counted(numbers[name], name) for name in SEVERITIES if numbers[name]]
+    if numbers["error"]:
+        counts.append(so_far)
+    yield Text(f"{_drawn(file)}: {', '.join(counts)}")
 
 
 def _notes(notes: Sequence[Problem]) -> Iterator[Text]:
@@ -94,45 +89,45 @@ def _notes(notes: Sequence[Problem]) -> Iterator[Text]:
 
 def _head(finding: Problem, sentence: str) -> Text:
     name = f"{finding.severity}[{finding.code}]"
-    return Text.assemble((name, STYLES[finding.severity]), (f": {visible(sentence)}", "bold"))
+    return Text.assemble((name, STYLES[finding.severity]), (f": {_drawn(sentence)}", "bold"))
 
 
+@dataclass(frozen=True, slots=True)
 class _Page:
-    def __init__(self, file: str, source: Source | None, width: int) -> None:
-        self._file = file
-        self._source = source
-        self._width = width
+    file: str
+    source: Source | None
+    width: int
 
     def finding(self, finding: Problem) -> Iterator[Text]:
-        """One finding: the message, the place, the line, what helps."""
-        place = self._source.place(finding) if self._source else None
-        edge = " " * (len(str(place.line)) if place else 1)
+        """One finding: the message, where it is, that line of the file, and what helps."""
+        span = self.source.place(finding) if self.source else None
+        edge = " " * (len(str(span.line)) if span else 1)
         yield _head(finding, finding.sentence)
-        if place or finding.path:
-            where = visible(self._where(finding, place))
-            # Terminals make the place a link only if it is not wrapped.
+        if span or finding.path:
+            where = _drawn(self._where(finding, span))
+            # Terminals make it a link only if it is not wrapped.
             yield Text.assemble((f"{edge}--> ", _EDGE), where, no_wrap=True)
-        if place and self._source:
-            yield from self._snippet(finding, self._source.line(place.line), place)
+        if span and self.source:
+            yield from self._snippet(finding, self.source.line(span.line), span)
         if finding.hint and not (finding.code == "wrong_type" and finding.replacement):
             yield self._help(edge, "help", finding.hint)
         for operation in finding.replacement:
             what, value = _fix(operation)
-            yield self._help(edge, what, _first(value, self._width))
+            yield self._help(edge, what, _first(value, self.width))
 
     def _help(self, edge: str, what: str, how: str) -> Text:
-        return Text.assemble((f"{edge} = ", _EDGE), (what, "bold"), f": {visible(how)}")
+        return Text.assemble((f"{edge} = ", _EDGE), (what, "bold"), f": {_drawn(how)}")
 
-    def _where(self, finding: Problem, place: LineSpan | None) -> str:
-        at = f":{place.line}:{place.column}" if place else ""
+    def _where(self, finding: Problem, span: LineSpan | None) -> str:
+        at = f":{span.line}:{span.column}" if span else ""
         task = f"task {quoted(finding.task)}" if finding.task is not None else ""
-        inside = ", ".join(filter(None, (task, "" if place else finding.path)))
-        return f"{self._file}{at}{f' ({inside})' if inside else ''}"
+        inside = ", ".join(filter(None, (task, "" if span else finding.path)))
+        return f"{self.file}{at}{f' ({inside})' if inside else ''}"
 
-    def _snippet(self, finding: Problem, line: str, place: LineSpan) -> Iterator[Text]:
-        number = str(place.line)
+    def _snippet(self, finding: Problem, line: str, span: LineSpan) -> Iterator[Text]:
+        number = str(span.line)
         edge = " " * len(number)
-        shown, before, below = excerpt(line, place, self._width - len(number) - len(" | "))
+        shown, before, below = excerpt(line, span, self.width - len(number) - len(" | "))
         carets = ("^" * below, STYLES[finding.severity])
         yield Text(f"{edge} |", _EDGE)
         yield Text.assemble((f"{number} | ", _EDGE), shown)
@@ -153,28 +148,13 @@ def _fix(operation: Mapping[str, Any]) -> tuple[str, str]:
             return str(other), "it"
 
 
-def visible(text: str) -> str:
-    """A text in which one visible character stands for each that a terminal would obey."""
-    return _UNSEEN.sub(_symbol, text)
-
-
-def _symbol(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else "\ufffd"
-
-
-def excerpt(line: str, place: LineSpan, room: int) -> tuple[str, int, int]:
-    """As much of a line as fits, with what is to be underlined.
-
-    Args:
-        line: The line.
-        place: What is to be underlined.
-        room: The number of columns.
+def excerpt(line: str, span: LineSpan, room: int) -> tuple[str, int, int]:
+    """As much of a line as fits into `room` columns, with the span that is to be underlined.
 
     Returns:
-        The line, how many columns are before what is to be underlined, and how many it takes.
+        The line, how many columns are before the span, and how many it takes.
     """
-    start, end = place.column - 1, place.column - 1 + place.length
+    start, end = span.column - 1, span.column - 1 + span.length
     before, marked, after = line[:start], line[start:end], line[end:]
     if len(line) > room or _cells(line) > room:
         before = _last(before, room // 3)
@@ -187,7 +167,7 @@ def excerpt(line: str, place: LineSpan, room: int) -> tuple[str, int, int]:
 
 
 def _drawn(text: str) -> str:
-    return visible(text).replace("\t", TAB)
+    return text.translate(_SYMBOLS)
 
 
 def _cells(text: str) -> int:
@@ -205,5 +185,4 @@ def _first(text: str, room: int) -> str:
 
 
 def _last(text: str, room: int) -> str:
-    """The end of a text, cut to a number of columns."""
     return _first(text[::-1], room)[::-1]

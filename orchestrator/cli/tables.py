@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
 from orchestrator.documents.text import counted, cut, duration, listed, visible
 from orchestrator.engine.result import RunResult, TaskResult
-from orchestrator.report.forecast import Forecast, TaskForecast
+from orchestrator.report.forecast import Forecast
 from orchestrator.report.plan_text import lines_of
 from orchestrator.schema.notation import signature
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.model import Workflow
 
-NO_TERMINAL = 160
-"""Columns, where no terminal sets a width."""
-WIDE = 110
-"""Columns from which on the table of a run has room for reasons."""
-MIDDLE = 75
-"""Columns from which on there is room for the tools of a run and the dependencies of a plan."""
+NO_TERMINAL = 160  # columns, where no terminal sets a width
+WIDE = 110  # from that width on, the table of a run has room for reasons
+MIDDLE = 75  # likewise for the tools of a run, and the dependencies of a plan
 MAX_RESULT_ROWS = 60
-MAX_PLAN_ROWS = 200
-"""Rich lays out about 3,000 rows a second."""
+MAX_PLAN_ROWS = 200  # Rich lays out about 3,000 rows a second
 MAX_REASON = 300
 MAX_NAMED = 8
 NOTABLE_MS = 1
-NAMES_SHARE = 0.25
+NUMBERS = ("gen", "time", "attempts", "calls")  # the columns that hold numbers
+NAMES_SHARE = 0.25  # of the width: longer names are broken
 DRY_RUN = "DRY RUN: no tool was called, outputs are made up"
 STATUS_STYLES = {
     "success": "green",
@@ -63,15 +60,25 @@ def print_result(result: RunResult, workflow: Workflow) -> None:
     console = _console(stderr=True)
     is_wide = console.width >= WIDE
     has_tools = console.width >= MIDDLE
-    table = _table("task", *(["tool"] * has_tools), "status", "gen", "time", "attempts", right=3)
+    table = _table("task", *(["tool"] * has_tools), "status", "gen", "time", "attempts")
     if is_wide:
         table.add_column("reason", overflow="fold", ratio=1)
-    shown = _most_important(list(result.tasks.values()))
+    # Tasks that did not succeed come first, if not all of them are shown.
+    tasks = list(result.tasks.values())
+    ranked = sorted(tasks, key=lambda task: (task.status == "success", not task.recovered))
+    shown = tasks if len(tasks) <= MAX_RESULT_ROWS else ranked[:MAX_RESULT_ROWS]
     for task in shown:
-        tool = Text(workflow.plan.tasks[task.id].target, style="dim")
-        cells = [Text(task.id), *([tool] * has_tools)]
-        cells += _result_cells(task, timed=not result.dry_run)
-        table.add_row(*cells, *([Text(_reason(task))] * is_wide))
+        status = "recovered" if task.recovered else task.status
+        is_timed = task.attempts and not result.dry_run
+        table.add_row(
+            Text(task.id),
+            *([Text(workflow.plan.tasks[task.id].target, style="dim")] * has_tools),
+            Text(status, style=STATUS_STYLES[status]),
+            str(task.generation),
+            duration(task.duration_ms) if is_timed else "",
+            str(task.attempts or ""),
+            *([Text(_reason(task))] * is_wide),
+        )
     if result.dry_run:
         _print(console, Text(DRY_RUN, style="bold magenta"))
     console.print(table)
@@ -93,9 +100,19 @@ def print_plan(forecast: Forecast) -> None:
     shares = _shares([len(names) for names in generations])
     for number, (names, rows) in enumerate(zip(generations, shares, strict=False)):
         for index, name in enumerate(names[:rows]):
-            is_last = index == len(names) - 1
+            task = forecast.tasks[name]
+            effects, bold = task.effects[task.task.target], "bold" if task.critical else ""
             # Text is never markup: an id may look like a style.
-            cells = [Text("" if index else str(number)), *_plan_cells(forecast.tasks[name])]
+            cells = [
+                Text("" if index else str(number)),
+                Text("*" if task.critical else "", style=bold),
+                Text(name, style=bold),
+                Text(task.task.target, style="dim"),
+                Text(str(task.calls)),
+                Text(effects.word, style=RISK_STYLES.get(effects.risk, "dim")),
+                Text(listed(task.task.dependencies, MAX_NAMED)),
+            ]
+            is_last = index == len(names) - 1
             table.add_row(*cells[: len(table.columns)], end_section=is_last)
         if (more := len(names) - rows) > 0:
             text = Text(f"and {more:,} more (--json has all)", style="dim")
@@ -110,39 +127,22 @@ def print_plan(forecast: Forecast) -> None:
 def _console(*, stderr: bool = False) -> Console:
     console = Console(stderr=stderr, highlight=False)
     if not console.is_terminal:
-        return Console(stderr=stderr, highlight=False, width=NO_TERMINAL)
+        console.width = NO_TERMINAL
     return console
 
 
 def _print(console: Console, line: Text) -> None:
-    """Print a line, wrapped only on a terminal: other programs expect whole lines."""
+    # Wrapped only on a terminal: other programs expect whole lines.
     console.print(line, soft_wrap=not console.is_terminal)
 
 
-def _table(*headings: str, right: int = 0) -> Table:
-    """A table of these columns, the last ones of which hold numbers."""
+def _table(*headings: str) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for heading in headings[: len(headings) - right]:
-        table.add_column(heading, overflow="fold")
-    for heading in headings[len(headings) - right :]:
-        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in headings:
+        is_number = heading in NUMBERS
+        justify: JustifyMethod = "right" if is_number else "left"
+        table.add_column(heading, justify=justify, no_wrap=is_number, overflow="fold")
     return table
-
-
-def _most_important(tasks: list[TaskResult]) -> list[TaskResult]:
-    """All tasks; of too many, those that did not succeed before the others."""
-    if len(tasks) <= MAX_RESULT_ROWS:
-        return tasks
-    ranked = sorted(tasks, key=lambda task: (task.status == "success", not task.recovered))
-    return ranked[:MAX_RESULT_ROWS]
-
-
-def _result_cells(task: TaskResult, *, timed: bool) -> Iterator[Text]:
-    status = "recovered" if task.recovered else task.status
-    yield Text(status, style=STATUS_STYLES[status])
-    yield Text(str(task.generation))
-    yield Text(duration(task.duration_ms) if task.attempts and timed else "")
-    yield Text(str(task.attempts or ""))
 
 
 def _reason(task: TaskResult) -> str:
@@ -169,10 +169,10 @@ def _summary(result: RunResult) -> Iterator[Text]:
 
 def _assumed(result: RunResult) -> Iterator[Text]:
     """Which outputs of a dry run are assumed, by the reason."""
-    by_note: dict[str, list[str]] = {}
+    by_note = defaultdict(list)
     for task, origin in (result.made_up or {}).items():
         if origin.source == "assumed":
-            by_note.setdefault(origin.note, []).append(task)
+            by_note[origin.note].append(task)
     for note, tasks in list(by_note.items())[:MAX_NAMED]:
         yield Text(f"assumed output of {listed(tasks, MAX_NAMED)}: {note}")
     if len(by_note) > MAX_NAMED:
@@ -194,15 +194,13 @@ def _times(result: RunResult) -> Iterator[Text]:
 
 
 def _plan_table(forecast: Forecast, width: int) -> Table:
-    """An empty table; names are broken only where they take more than their share of the width."""
     dependencies = ("depends on",) if width >= MIDDLE else ()
     table = _table("gen", "", "task", "tool", "calls", "effects", *dependencies)
     tasks = forecast.tasks.values()
-    gen, mark, task, tool, calls, effects, *_ = table.columns
+    _, _, task, tool, _, effects, *_ = table.columns
     task.no_wrap = max(len(each.task.id) for each in tasks) <= width * NAMES_SHARE
     tool.no_wrap = max(len(each.task.target) for each in tasks) <= width * NAMES_SHARE
-    gen.no_wrap = mark.no_wrap = calls.no_wrap = effects.no_wrap = True
-    gen.justify = calls.justify = "right"
+    effects.no_wrap = True
     return table
 
 
@@ -212,14 +210,3 @@ def _shares(sizes: Sequence[int]) -> Sequence[int]:
         return sizes
     share = max(MAX_PLAN_ROWS // len(sizes), 1)
     return [min(size, share) for size in sizes[:MAX_PLAN_ROWS]]
-
-
-def _plan_cells(task: TaskForecast) -> Iterator[Text]:
-    effects = task.effects[task.task.target]
-    bold = "bold" if task.critical else ""
-    yield Text("*" if task.critical else "", style=bold)
-    yield Text(task.task.id, style=bold)
-    yield Text(task.task.target, style="dim")
-    yield Text(str(task.calls))
-    yield Text(effects.word, style=RISK_STYLES.get(effects.risk, "dim"))
-    yield Text(listed(task.task.dependencies, MAX_NAMED))

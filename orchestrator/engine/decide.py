@@ -102,7 +102,7 @@ def fit(call: Call, target: CallTemplate, tool: Tool) -> Call:
     """
     conversions: tuple[Conversion, ...] = ()
     if target.whole and not isinstance(target.arguments, LiteralTemplate):
-        conversions = convert(call.arguments, target.whole, tool.input_schema)
+        conversions = convert(call.arguments, target.whole, tool.types_at)
     check_arguments(tool, call.arguments, target.arguments)
     writes = tool.read_only is False
     return call._replace(conversions=conversions, writes=writes, safe=tool.is_safe)

@@ -45,7 +45,7 @@ class MeasuredTask(Measured):
 
 
 class _Document(BaseModel):
-    """The file. The latest measurement comes last, everywhere."""
+    """The file. The latest measurement comes last in each object."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -78,11 +78,22 @@ class Statistics:
                 exist.
         """
         path, made = Path(path), cls()
-        if not path.parent.is_dir():
+        if not path.parent.is_dir():  # before the run, which would have to write there
             message = f"there is no directory {quoted(str(path.parent))}"
             raise _error(path, "unwritable_file", message, hint="")
-        if path.exists():
-            made._document = _read(path)
+        if not path.exists():
+            return made
+        if not path.is_file():  # reading a device or a pipe may never end
+            raise _error(path, "unreadable_file", "is not a regular file")
+        try:
+            data = parse_json(read_text(path, hint=_FIX))
+            made._document = _Document.model_validate(data)
+        except DocumentError as failure:
+            raise _error(path, "malformed_document", str(failure)) from None
+        except ValidationError as error:
+            first = problems_of(error, data, {"": tuple(_Document.model_fields)})[0]
+            message = f"is not a statistics file of this version: {first}"
+            raise _error(path, "malformed_document", message) from None
         return made
 
     def estimates(self, workflow: Workflow) -> dict[str, float]:
@@ -90,29 +101,23 @@ class Statistics:
 
         A task without measurements takes what its tool took in other tasks.
         """
-        mine = self._document.workflows.get(workflow.name, {})
-        found: dict[str, float] = {}
-        for task in workflow.plan.tasks.values():
-            measured: Measured | None = _of_tool(mine.get(task.id), task.target)
-            measured = measured or self._document.tools.get(task.target)
-            if measured is not None:
-                found[task.id] = measured.mean_ms / 1000
-        return found
+        mine, tools = self._document.workflows.get(workflow.name, {}), self._document.tools
+        measured = {
+            task.id: _of_tool(mine.get(task.id), task.target) or tools.get(task.target)
+            for task in workflow.plan.tasks.values()
+        }
+        return {task: each.mean_ms / 1000 for task, each in measured.items() if each is not None}
 
     def update(self, workflow: Workflow, result: RunResult) -> int:
-        """Take in the times of a run; those of a dry run do not count.
+        """Take in the times of a run, and return the number of tasks with a time that counts.
 
-        Args:
-            workflow: What was run; it says which tool each task called.
-            result: The result of the run.
-
-        Returns:
-            The number of tasks with a time that counts.
+        Those of a dry run do not count. The workflow says which tool each task called.
         """
         if result.dry_run:
             return 0
         by_tool: dict[str, list[float]] = {}
-        mine, tools = self._document.workflows.pop(workflow.name, {}), self._document.tools
+        workflows, tools = self._document.workflows, self._document.tools
+        mine = workflows.pop(workflow.name, {})
         for task in workflow.plan.tasks.values():
             if times_ms := list(_times_ms(result[task.id])):
                 took_ms = sum(times_ms) / len(times_ms)
@@ -120,11 +125,17 @@ class Statistics:
                 old = _of_tool(mine.pop(task.id, None), task.target)
                 mine[task.id] = MeasuredTask(tool=task.target, **_with_run(old, took_ms))
         if mine:
-            self._document.workflows[workflow.name] = mine
+            workflows[workflow.name] = mine
         for target, took in by_tool.items():
             mean_ms = sum(took) / len(took)
             tools[target] = Measured(**_with_run(tools.pop(target, None), mean_ms))
-        self._forget()
+        tasks = [(name, task_id) for name, measured in workflows.items() for task_id in measured]
+        for name, oldest in tasks[:-MAX_TASKS]:
+            del workflows[name][oldest]
+            if not workflows[name]:
+                del workflows[name]
+        for target in list(tools)[:-MAX_TOOLS]:
+            del tools[target]
         return sum(map(len, by_tool.values()))
 
     def save(self, path: str | Path) -> None:
@@ -134,20 +145,6 @@ class Statistics:
             OSError: It cannot be written.
         """
         write_text(Path(path), to_json(self._document.model_dump(), 1) + "\n")
-
-    def _forget(self) -> None:
-        """Drop the oldest measurements above the limits."""
-        workflows, tools = self._document.workflows, self._document.tools
-        too_many = sum(map(len, workflows.values())) - MAX_TASKS
-        while too_many > 0:
-            name, oldest = next(iter(workflows.items()))
-            for task in list(oldest)[:too_many]:
-                del oldest[task]
-                too_many -= 1
-            if not oldest:
-                del workflows[name]
-        for target in list(tools)[: max(0, len(tools) - MAX_TOOLS)]:
-            del tools[target]
 
 
 def _of_tool(measured: MeasuredTask | None, tool: str) -> MeasuredTask | None:
@@ -168,20 +165,6 @@ def _with_run(old: Measured | None, took_ms: float) -> dict[str, Any]:
     runs, mean_ms = (0, 0.0) if old is None else (old.runs, old.mean_ms)
     mean_ms += max(NEWEST_WEIGHT, 1 / (runs + 1)) * (took_ms - mean_ms)
     return {"mean_ms": round(mean_ms, 3), "runs": runs + 1}
-
-
-def _read(path: Path) -> _Document:
-    if not path.is_file():
-        raise _error(path, "unreadable_file", "is not a regular file")
-    try:
-        data = parse_json(read_text(path, hint=_FIX))
-        return _Document.model_validate(data)
-    except DocumentError as failure:
-        raise _error(path, "malformed_document", str(failure)) from None
-    except ValidationError as error:
-        first = problems_of(error, data, {"": tuple(_Document.model_fields)})[0]
-        message = f"is not a statistics file of this version: {first}"
-        raise _error(path, "malformed_document", message) from None
 
 
 def _error(path: Path, code: Code, message: str, hint: str = _FIX) -> WorkflowError:

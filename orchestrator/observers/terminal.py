@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
@@ -13,26 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.documents.text import counted, visible
-from orchestrator.engine.events import (
-    Event,
-    GenerationStarted,
-    ItemSettled,
-    Observer,
-    RetryDecided,
-    RunSettled,
-    RunStarted,
-    ServerFailed,
-    ServerReady,
-    ServerStarting,
-    TaskProgress,
-    TaskSettled,
-    TaskStarted,
-    TaskWaiting,
-)
+from orchestrator.engine import events
 
 MAX_ROWS = 15
-
-Key = tuple[str, int | None]
 
 
 @dataclass(slots=True)
@@ -45,24 +28,19 @@ class _Row:
     waits: bool = False
 
 
-class ProgressDisplay(Observer):
-    """Shows each call in progress and what it waits for.
-
-    Args:
-        console: By default stderr.
-    """
+class ProgressDisplay(events.Observer):
+    """Shows each call in progress and what it waits for; by default on stderr."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
         self._spinner = Spinner("dots")
         self._generations: list[list[str]] = []
         self._generation: int | None = None
         self._servers: dict[str, float] = {}
-        self._running: dict[Key, _Row] = {}
-        self._items: dict[str, int] = {}
-        self._settled: dict[str, int] = {}
+        self._running: dict[tuple[str, int | None], _Row] = {}
+        self._items = Counter[str]()
+        self._settled = Counter[str]()
         self._live = Live(
-            console=self._console,
+            console=console or Console(stderr=True),
             get_renderable=self.render,
             transient=True,
             refresh_per_second=8,
@@ -76,43 +54,48 @@ class ProgressDisplay(Observer):
         """Remove it from the screen."""
         self._live.stop()
 
-    def on_event(self, event: Event) -> None:
+    def on_event(self, event: events.Event) -> None:
         """Update what is shown."""
         match event:
-            case ServerStarting(server=server):
+            case events.ServerStarting(server=server):
                 self._servers[server] = time.monotonic()
-            case ServerReady(server=server) | ServerFailed(server=server):
+            case events.ServerReady(server=server) | events.ServerFailed(server=server):
                 self._servers.pop(server, None)
-            case RunStarted(generations=generations):
+            case events.RunStarted(generations=generations):
                 self._generations = generations
-            case GenerationStarted(generation=generation):
+            case events.GenerationStarted(generation=generation):
                 self._generation = generation
-            case TaskSettled(task=task, result=result):
+            case events.TaskSettled(task=task, result=result):
                 for key in [key for key in self._running if key[0] == task]:
                     del self._running[key]
-                self._settled[result.status] = self._settled.get(result.status, 0) + 1
-            case ItemSettled(task=task, item=item):
+                self._settled[result.status] += 1
+            case events.ItemSettled(task=task, item=item):
                 self._running.pop((task, item), None)
-                self._items[task] = self._items.get(task, 0) + 1
-            case RunSettled():
+                self._items[task] += 1
+            case events.RunSettled():
                 self.stop()
             case _:
                 self._call_event(event)
 
-    def _call_event(self, event: Event) -> None:
+    def _call_event(self, event: events.Event) -> None:
         match event:
-            case TaskWaiting(task=task, item=item, waiting_for=what):
+            case events.TaskWaiting(task=task, item=item, waiting_for=what):
                 row = self._row(task, item)
                 row.note, row.waits = f"waiting for {what}", True
-            case TaskStarted(task=task, item=item, server=server, tool=tool, attempt=attempt):
+            case events.TaskStarted(
+                task=task, item=item, server=server, tool=tool, attempt=attempt
+            ):
                 row = self._row(task, item)
                 row.target, row.waits = f"{server}:{tool}", False
                 row.note = f"attempt {attempt}" if attempt > 1 else ""
-                row.since = time.monotonic() if attempt == 1 else row.since
-            case TaskProgress(task=task, item=item, progress=done, total=total, message=message):
+                if attempt == 1:  # the time of a call includes its retries
+                    row.since = time.monotonic()
+            case events.TaskProgress(
+                task=task, item=item, progress=done, total=total, message=message
+            ):
                 of = f" of {total:g}" if total is not None else ""
                 self._row(task, item).note = visible(f"{done:g}{of} {message}".rstrip())
-            case RetryDecided(task=task, item=item, wait_ms=wait_ms, error=error) if wait_ms:
+            case events.RetryDecided(task=task, item=item, wait_ms=wait_ms, error=error) if wait_ms:
                 note = f"{error.kind}, again in {wait_ms / 1000:.1f} s"
                 self._row(task, item).note = note
 
@@ -128,8 +111,9 @@ class ProgressDisplay(Observer):
             servers = counted(len(self._servers), "server")
             return Text(f"starting {servers}" if self._servers else "")
         tasks = sum(map(len, self._generations))
-        done = ", ".join(f"{count} {status}" for status, count in self._settled.items())
-        place = f"{sum(self._settled.values())} of {tasks} tasks settled"
+        settled = tuple(self._settled.items())  # a copy, as in `_rows`
+        done = ", ".join(f"{count} {status}" for status, count in settled)
+        place = f"{self._settled.total()} of {tasks} tasks settled"
         if self._generation is not None:
             last = len(self._generations) - 1  # from 0, as everywhere
             place = f"generation {self._generation} (last: {last}), {place}"
@@ -137,7 +121,10 @@ class ProgressDisplay(Observer):
 
     def _rows(self) -> Table:
         table = Table.grid(padding=(0, 1))
-        rows = sorted(self._lines(), key=lambda line: line[1].waits)
+        # The event loop changes both while Rich renders in a thread of its own: copy them.
+        rows = [(server, _Row(since, "starting")) for server, since in tuple(self._servers.items())]
+        rows += [(self._name(*key), row) for key, row in tuple(self._running.items())]
+        rows.sort(key=lambda named: named[1].waits)
         for name, row in rows[:MAX_ROWS]:
             elapsed = f"{time.monotonic() - row.since:.1f} s"
             what, note = Text(row.target, style="dim"), Text(row.note, overflow="ellipsis")
@@ -146,11 +133,5 @@ class ProgressDisplay(Observer):
             table.add_row("", Text(f"and {len(rows) - MAX_ROWS} more", style="dim"))
         return table
 
-    def _lines(self) -> Iterator[tuple[str, _Row]]:
-        for server, since in tuple(self._servers.items()):
-            yield server, _Row(since, "starting")
-        for (task, item), row in tuple(self._running.items()):
-            if item is None:
-                yield task, row
-            else:
-                yield f"{task}[{item}] ({self._items.get(task, 0)} done)", row
+    def _name(self, task: str, item: int | None) -> str:
+        return task if item is None else f"{task}[{item}] ({self._items[task]} done)"

@@ -128,7 +128,7 @@ class _ItemBounds:
         """How many items there are at a path of any value that fits a schema."""
         found: StaticType = schema_type({} if schema is None else schema)
         for step in path:
-            found = self.query.step(found, step).shape
+            found = self.query.step(found, step).type
         bounds = []
         for option in found.options if isinstance(found, UnionType) else (found,):
             if not isinstance(option, SchemaType):

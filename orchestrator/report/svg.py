@@ -6,11 +6,10 @@ Names that are cut in the picture are complete in its titles, which viewers show
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from html import escape
 from itertools import pairwise
-
-from rich.cells import cell_len, set_cell_size
 
 from orchestrator.expressions.templates import written
 from orchestrator.report.forecast import Forecast, TaskForecast
@@ -76,7 +75,7 @@ def svg(forecast: Forecast) -> str:
     layout = lay_out(plan.graph, plan.generations, widths, height)
     legend = list(_legend(forecast))
     name, brief = _shorten(forecast.workflow.name, 80), summary(forecast)
-    widest = max(HEADING_LETTER * cell_len(name), SMALL_LETTER * cell_len(brief))
+    widest = max(HEADING_LETTER * _letters(name), SMALL_LETTER * _letters(brief))
     legend_width = sum(46 + SMALL_LETTER * len(text) for _, text in legend)
     width = max(layout.width, widest, legend_width) + 2 * MARGIN
     below = TOP + layout.height + LEGEND_HEIGHT
@@ -177,7 +176,7 @@ def _whole(task: TaskForecast) -> str:
 def _width(task: TaskForecast, flat: bool) -> float:
     first = _shorten(task.task.id, MAX_LETTERS) + task.times
     second = "" if flat else _shorten(task.task.target, MAX_LETTERS)
-    letters = max(cell_len(first), cell_len(second))  # of East Asia, wide ones count twice
+    letters = max(_letters(first), _letters(second))
     return max(MIN_WIDTH, letters * LETTER + 2 * PADDING + (10 if task.is_open else 0))
 
 
@@ -210,9 +209,18 @@ def _legend_lines(legend: Iterable[tuple[str, str]], y: float) -> Iterator[str]:
         x += 46 + SMALL_LETTER * len(text)
 
 
+def _letters(text: str) -> int:
+    # Wide letters of East Asia count twice.
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
 def _shorten(text: str, letters: int) -> str:
-    text = _NOT_XML.sub("\ufffd", text)  # before measuring: control characters have no width
-    return text if cell_len(text) <= letters else f"{set_cell_size(text, letters - 3).rstrip()}..."
+    if _letters(text) <= letters:
+        return text
+    kept = text[: letters - 3]
+    while _letters(kept) > letters - 3:
+        kept = kept[:-1]
+    return f"{kept}..."
 
 
 def _xml(text: str) -> str:

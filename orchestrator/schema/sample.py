@@ -138,7 +138,7 @@ class _Maker:
     def _make_found(self, found: Found) -> Any:
         if found.presence == "no":
             raise _NoSampleError("its schema allows no value where it requires one")
-        return self.make(found.shape if isinstance(found.shape, SchemaType) else schema_type(True))
+        return self.make(found.type if isinstance(found.type, SchemaType) else schema_type(True))
 
 
 def _type_of(variant: Variant) -> str:

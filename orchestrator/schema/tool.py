@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from orchestrator.documents.encode import to_json
+from orchestrator.documents.jsonpath import Path
+from orchestrator.schema.coercion import Types
+from orchestrator.schema.type_query import TypeQuery
+from orchestrator.schema.types import schema_type
 from orchestrator.schema.validator import Validator
 
 HINTS = {
@@ -56,6 +60,12 @@ class Tool:
     def gives(self) -> Validator | None:
         """Checks outputs against `output_schema`; None if it declares none."""
         return None if self.output_schema is None else Validator(self.output_schema)
+
+    @cached_property
+    def types_at(self) -> Callable[[Path], Types]:
+        """The JSON types that it accepts at a path of its arguments."""
+        query, arguments = TypeQuery(), schema_type(self.input_schema)
+        return cache(lambda path: query.types_at(arguments, path))
 
     @property
     def target(self) -> str:

@@ -1,16 +1,15 @@
-"""Reads shapes: which types a value can have, and what is at a place of it.
-
-The rule of this file: every question is answered for all values that a shape allows; a schema is
-unfolded once.
-"""
+"""Queries static types: which JSON types a value can have, and what is at a path of it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import wraps
+from itertools import chain
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from orchestrator.documents.jsonpath import describe
-from orchestrator.schema.coercion import ALL_TYPES, Types, json_type, listed
+from orchestrator.schema.coercion import ALL_TYPES, NO_TYPES, Types, json_type, listed
 from orchestrator.schema.types import (
     NOTHING,
     NULL,
@@ -35,114 +34,126 @@ from orchestrator.schema.variants import (
     Variant,
     any_item,
     declared,
-    has_default,
-    is_closed,
     item_of,
     member_of,
+    members_of,
     types_of,
     unfold,
 )
 
+P = ParamSpec("P")
+R = TypeVar("R")
+Query = Callable[Concatenate["TypeQuery", P], R]
+
+
+def _remembered(query: Query[P, R]) -> Query[P, R]:
+    """Remember answers by the identity of the schemas asked about, as these have no hash."""
+
+    @wraps(query)
+    def answer(self: TypeQuery, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        key = (query.__name__, *map(_key, args))
+        if key not in self._answers:  # kept with the arguments, so that no other object gets the id
+            self._answers[key] = args, query(self, *args, **kwargs)
+        result: R = self._answers[key][1]
+        return result
+
+    return answer
+
+
+def _key(argument: Any) -> Any:
+    match argument:
+        case SchemaType(schema, root):
+            return id(schema), id(root)
+        case str() | int():
+            return argument
+    return id(argument)
+
 
 class TypeQuery:
-    """Reads shapes; each schema is unfolded once."""
+    """Answers questions about all the values of a type; reads each schema once."""
 
     def __init__(self) -> None:
-        self._kinds: dict[tuple[int, int], Types] = {}
-        self._layouts: dict[int, tuple[Variant, ObjectMembers]] = {}
-        self._members: dict[tuple[int, str], tuple[Variant, Found]] = {}
-        self._unfolded: dict[tuple[int, int], tuple[SchemaType, tuple[Variant, ...]]] = {}
-        self._found: dict[tuple[int, int, str | int], tuple[SchemaType, Found]] = {}
+        self._answers: dict[tuple[Any, ...], tuple[Any, Any]] = {}
 
+    @_remembered
     def variants(self, known: SchemaType) -> tuple[Variant, ...]:
-        """The ways to fit a schema, with `$ref`, `allOf`, `anyOf` and `oneOf` written out.
+        """The variants of a schema that some value fits."""
+        return tuple(way for way in unfold(known.schema, known.root) if types_of(way))
 
-        None at all, if nothing fits it. `()` fits anything.
-        """
-        key = id(known.schema), id(known.root)
-        if key not in self._unfolded:
-            found = tuple(v for v in unfold(known.schema, known.root) if types_of(v))
-            self._unfolded[key] = known, found
-        return self._unfolded[key][1]
-
+    @_remembered
     def layout(self, variant: Variant) -> ObjectMembers:
-        """What a variant says of members. As at run time, what has a default may be missing: some
-        libraries list it as required.
-        """
-        if id(variant) not in self._layouts:
-            listing = dict.fromkeys(name for part in variant for name in listed(part, "required"))
-            names = tuple(dict.fromkeys(declared(variant)))
-            required = (name for name in listing if isinstance(name, str))
-            needed = tuple(name for name in required if not has_default(variant, name))
-            self._layouts[id(variant)] = variant, ObjectMembers(names, needed, is_closed(variant))
-        return self._layouts[id(variant)][1]
+        """The properties of an object of a variant."""
+        return members_of(variant)
 
+    @_remembered
     def member(self, variant: Variant, name: str, root: Any) -> Found:
         """What an object of a variant has under a name."""
-        key = id(variant), name
-        if key not in self._members:
-            self._members[key] = variant, member_of(variant, name, root)
-        return self._members[key][1]
+        return member_of(variant, name, root)
 
-    def kinds(self, shape: StaticType) -> Types:
+    @_remembered
+    def _schema_types(self, known: SchemaType) -> Types:
+        return NO_TYPES.union(*map(types_of, self.variants(known)))
+
+    def kinds(self, type_: StaticType) -> Types:
         """The JSON types that a value can have; a `number` may be an `integer` too."""
-        match shape:
-            case UnknownType():
-                return ALL_TYPES
+        match type_:
+            case SchemaType():
+                return self._schema_types(type_)
+            case SourcedType(inner):
+                return self.kinds(inner)
             case LiteralType(value):
                 return frozenset({json_type(value)})
-            case SchemaType():
-                key = id(shape.schema), id(shape.root)
-                if key not in self._kinds:
-                    found = frozenset().union(*map(types_of, self.variants(shape)))
-                    self._kinds[key] = found  # `variants` keeps the schema
-                return self._kinds[key]
             case TupleType() | ArrayType():
                 return frozenset({"array"})
             case ObjectType():
                 return frozenset({"object"})
             case UnionType(options):
-                return frozenset().union(*map(self.kinds, options))
-            case SourcedType(inner):
-                return self.kinds(inner)
+                return NO_TYPES.union(*map(self.kinds, options))
+        return ALL_TYPES
 
-    def describe(self, shape: StaticType) -> str:
-        """A shape in a few words, for messages."""
-        match shape:
+    def types_at(self, type_: StaticType, path: Sequence[str | int]) -> Types:
+        """The JSON types that a value can have at a path; none if there is nothing."""
+        for step in path:
+            found = self.step(type_, step)
+            if found.presence == "no":
+                return NO_TYPES
+            type_ = found.type
+        return self.kinds(type_)
+
+    def describe(self, type_: StaticType) -> str:
+        """A type in a few words, for messages."""
+        match type_:
             case LiteralType(value):
                 return describe(value)
             case SourcedType(inner):
                 return self.describe(inner)
-        if isinstance(shape, SchemaType) and (values := self.finite(shape)) is not None:
-            return one_of(values)
-        kinds = self.kinds(shape)
-        if kinds == {"object"} and (names := self.names(shape)):
-            return object_with(names)
-        return type_names(kinds)
+            case SchemaType() if (values := self.finite(type_)) is not None:
+                return one_of(values)
+        types = self.kinds(type_)
+        names = self.names(type_) if types == {"object"} else ()
+        return object_with(names) if names else type_names(types)
 
-    def names(self, shape: StaticType) -> tuple[str, ...]:
+    def names(self, type_: StaticType) -> tuple[str, ...]:
         """The names that an object declares."""
-        match shape:
-            case LiteralType(dict() as value):
-                return tuple(value)
-            case ObjectType(members):
+        match type_:
+            case LiteralType(dict() as members) | ObjectType(members):
                 return tuple(members)
             case SchemaType():
-                return tuple(dict.fromkeys(n for v in self.variants(shape) for n in declared(v)))
+                return _unique(map(declared, self.variants(type_)))
             case UnionType(options):
-                return tuple(dict.fromkeys(n for option in options for n in self.names(option)))
+                return _unique(map(self.names, options))
             case SourcedType(inner):
                 return self.names(inner)
         return ()
 
-    def finite(self, shape: StaticType) -> list[Any] | None:
+    def finite(self, type_: StaticType) -> list[Any] | None:
         """The values of a literal, an `enum` or a `const`; None if there is no such list."""
-        match shape:
+        match type_:
             case LiteralType(value):
                 return [value]
             case SourcedType(inner):
                 return self.finite(inner)
-            case SchemaType() if len(variants := self.variants(shape)) == 1:
+            case SchemaType() if len(variants := self.variants(type_)) == 1:
                 for schema in variants[0]:
                     if "const" in schema:
                         return [schema["const"]]
@@ -150,65 +161,52 @@ class TypeQuery:
                         return values
         return None
 
-    def step(self, shape: StaticType, segment: str | int) -> Found:
+    def step(self, type_: StaticType, segment: str | int) -> Found:
         """What is at a name or an index of a value."""
-        match shape:
-            case UnknownType():
-                return Found(shape, "unknown")
-            case SourcedType(inner):
+        match type_, segment:
+            case UnknownType(), _:
+                return Found(type_, "unknown")
+            case SourcedType(inner), _:
                 return self.step(inner, segment)
-            case UnionType(options, each):
+            case UnionType(options, each), _:
                 steps = [self.step(option, segment) for option in options]
                 lacking = [found for found in steps if each and found.presence == "no"]
                 # Another name that this one has may be lacking in the next.
                 return replace(lacking[0], names=()) if lacking else _joined(steps)
-            case SchemaType():
-                return self._step_known(shape, segment)
-            case ArrayType(item) if isinstance(segment, int):
+            case SchemaType(), _:
+                return self._step_schema(type_, segment)
+            case ArrayType(item), int():
                 return Found(item, "unknown")
-        there = _member(shape, segment)
-        if there is not None:
-            return Found(there, "yes")
-        return Found(NULL, "no", self.describe(shape), self.names(shape))
+            case LiteralType(dict() as value), str() if segment in value:
+                return Found(LiteralType(value[segment]), "yes")
+            case LiteralType(list() as value), int() if -len(value) <= segment < len(value):
+                return Found(LiteralType(value[segment]), "yes")
+            case TupleType(items), int() if -len(items) <= segment < len(items):
+                return Found(items[segment], "yes")
+            case ObjectType(members), str() if segment in members:
+                return Found(members[segment], "yes")
+        return Found(NULL, "no", self.describe(type_), self.names(type_))
 
-    def _step_known(self, known: SchemaType, segment: str | int) -> Found:
-        key = id(known.schema), id(known.root), segment
-        if key not in self._found:
-            variants = self.variants(known)
-            steps = [self._step_variant(v, known, segment) for v in variants]
-            found = _joined(steps) if steps else Found(NULL, "no", "nothing")
-            self._found[key] = known, found
-        return self._found[key][1]
+    @_remembered
+    def _step_schema(self, known: SchemaType, segment: str | int) -> Found:
+        steps = [_step_variant(way, known.root, segment) for way in self.variants(known)]
+        return _joined(steps) if steps else Found(NULL, "no", "nothing")
 
-    def _step_variant(self, variant: Variant, known: SchemaType, segment: str | int) -> Found:
-        kinds = types_of(variant)
-        holder = "array" if isinstance(segment, int) else "object"
-        if holder not in kinds:
-            return Found(NULL, "no", type_names(kinds))
-        found = (
-            item_of(variant, segment, known.root)
-            if isinstance(segment, int)
-            else member_of(variant, segment, known.root)
-        )
-        if len(kinds) > 1 and found.presence in ("yes", "maybe"):  # it may be no object at all
-            return Found(found.shape, "unknown", found.holder, found.names)
-        return found
-
-    def is_open(self, shape: StaticType) -> bool:
-        """Whether an object may have other members than those that are declared."""
-        match shape:
+    def is_open(self, type_: StaticType) -> bool:
+        """Whether an object may have other properties than those that are declared."""
+        match type_:
             case SchemaType():
-                objects = (v for v in self.variants(shape) if "object" in types_of(v))
+                objects = (way for way in self.variants(type_) if "object" in types_of(way))
                 return not all(self.layout(variant).is_closed for variant in objects)
             case UnionType(options):
                 return any(map(self.is_open, options))
         return False
 
-    def element(self, shape: StaticType) -> StaticType | None:
-        """What the items of a list are, taken together; None if it is certainly no list."""
-        match shape:
+    def element(self, type_: StaticType) -> StaticType | None:
+        """The type of all items of an array; None if the value is certainly no array."""
+        match type_:
             case UnknownType():
-                return shape
+                return type_
             case SourcedType(whole):
                 return self.element(whole)
             case LiteralType([]) | TupleType(()):
@@ -221,40 +219,41 @@ class TypeQuery:
                 return item
             case UnionType(options):
                 elements = [self.element(option) for option in options]
-                lists = [element for element in elements if element is not None]
-                telling = [element for element in lists if element is not NOTHING]
-                return either(telling or lists[:1]) if lists else None
-            case SchemaType() if "array" in self.kinds(shape):
-                variants = [v for v in self.variants(shape) if "array" in types_of(v)]
-                return either(any_item(variant, shape.root) for variant in variants)
+                arrays = [element for element in elements if element is not None]
+                telling = [element for element in arrays if element is not NOTHING]
+                return either(telling or arrays[:1]) if arrays else None
+            case SchemaType() if "array" in self.kinds(type_):
+                variants = (way for way in self.variants(type_) if "array" in types_of(way))
+                return either(any_item(variant, type_.root) for variant in variants)
         return None
 
 
-def _member(shape: StaticType, segment: str | int) -> StaticType | None:
-    """What is at a place of a value that is there to its last step."""
-    match shape, segment:
-        case LiteralType(dict() as value), str() if segment in value:
-            return LiteralType(value[segment])
-        case LiteralType(list() as value), int() if -len(value) <= segment < len(value):
-            return LiteralType(value[segment])
-        case TupleType(items), int() if -len(items) <= segment < len(items):
-            return items[segment]
-        case ObjectType(members), str() if segment in members:
-            return members[segment]
-    return None
+def _step_variant(variant: Variant, root: Any, segment: str | int) -> Found:
+    types = types_of(variant)
+    if ("array" if isinstance(segment, int) else "object") not in types:
+        return Found(NULL, "no", type_names(types))
+    read: Callable[..., Found] = item_of if isinstance(segment, int) else member_of
+    found = read(variant, segment, root)
+    if len(types) > 1 and found.presence != "no":
+        return replace(found, presence="unknown")  # it may not hold anything at all
+    return found
 
 
 def _joined(steps: list[Found]) -> Found:
-    """What is there, if one of several values is it."""
+    """What is there if the value is one of several."""
     if len(steps) == 1:
         return steps[0]
     there = [found for found in steps if found.presence != "no"]
-    names = tuple(dict.fromkeys(name for found in steps for name in found.names))
+    names = _unique(found.names for found in steps)
     holder = " or ".join(dict.fromkeys(found.holder for found in steps if found.holder))
     if not there:
         return Found(NULL, "no", holder, names)
     presences = {found.presence for found in steps}
-    presence: Presence = (
-        "maybe" if presences & {"no", "maybe"} else "unknown" if "unknown" in presences else "yes"
-    )
-    return Found(either(found.shape for found in there), presence, holder, names)
+    presence: Presence = "unknown" if "unknown" in presences else "yes"
+    if presences & {"no", "maybe"}:
+        presence = "maybe"
+    return Found(either(found.type for found in there), presence, holder, names)
+
+
+def _unique(names: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(chain.from_iterable(names)))

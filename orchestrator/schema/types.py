@@ -1,13 +1,9 @@
-"""What is known of a value before there is one: its shape.
-
-The rule of this file: a shape says what a value can be, from literals, templates and JSON Schemas;
-what they do not say is `Unknown`, with the reason, and never guessed.
-"""
+"""Static types: what literals, templates and JSON Schemas say of a value before there is one."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,25 +14,26 @@ MAX_NAMES = 12
 MAX_VALUE = 60
 MAX_LEVELS = 40
 MAX_PARTS = 500
+_ORDER = ("string", "integer", "number", "boolean", "array", "object", "null")
 
 
 @dataclass(frozen=True, slots=True)
 class UnknownType:
-    """Nothing is known of it; `why` says so in a sentence."""
+    """Nothing is known of the value; `why` is a sentence."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class LiteralType:
-    """It is this very value."""
+    """The very value."""
 
     value: Any
 
 
 @dataclass(frozen=True, slots=True)
 class SchemaType:
-    """It fits a JSON Schema; `root` is the document that a `$ref` in it leads into."""
+    """Any value that fits a JSON Schema; a `$ref` in it leads into the document `root`."""
 
     schema: Any
     root: Any
@@ -44,28 +41,28 @@ class SchemaType:
 
 @dataclass(frozen=True, slots=True)
 class TupleType:
-    """It is an array of exactly these items."""
+    """An array of exactly these items."""
 
     items: tuple[StaticType, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ArrayType:
-    """It is an array of any length, of items of one shape."""
+    """An array of any length whose items have one type."""
 
     item: StaticType
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectType:
-    """It is an object of exactly these members."""
+    """An object of exactly these properties."""
 
     members: Mapping[str, StaticType]
 
 
 @dataclass(frozen=True, slots=True)
 class UnionType:
-    """It is one of these; with `each`, every one of them comes about, one after the other."""
+    """One of several types; with `each`, every one of them occurs, one after the other."""
 
     options: tuple[StaticType, ...]
     each: bool = False
@@ -73,9 +70,9 @@ class UnionType:
 
 @dataclass(frozen=True, slots=True)
 class SourcedType:
-    """It comes from a reference or an expression that stands alone, written as `text`."""
+    """The type of a reference or an expression that stands alone, written as `text`."""
 
-    shape: StaticType
+    type: StaticType
     text: str
 
 
@@ -92,8 +89,26 @@ StaticType = (
 Presence = Literal["yes", "maybe", "unknown", "no"]
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is one step below a value.
+
+    Attributes:
+        type: The type of what is there.
+        presence: Whether there is anything: `maybe` where the schema itself leaves it open,
+            `unknown` where it says nothing, as of the length of an array.
+        holder: What there is instead, in a few words.
+        names: The names that the holder declares.
+    """
+
+    type: StaticType
+    presence: Presence
+    holder: str = ""
+    names: tuple[str, ...] = ()
+
+
 def schema_type(schema: Any) -> SchemaType:
-    """The shape of a value that fits a schema of its own."""
+    """The type of a schema that is a document of its own."""
     return SchemaType(schema, schema)
 
 
@@ -104,57 +119,57 @@ BOOLEAN = schema_type({"type": "boolean"})
 OBJECT = schema_type({"type": "object"})
 ARRAY = schema_type({"type": "array"})
 NULL = LiteralType(None)
-# The item of a list that has none: whatever is said of it holds.
-NOTHING = UnknownType("")
-# Null that an expression gives where a list is too short or a name is missing, of which the schema
-# does not say that it may be: it is no reason for a warning.
+NOTHING = UnknownType("")  # the item of an empty array, of which every statement holds
+# Null from an expression where an array is too short or a name is missing without the schema saying
+# so: no reason for a warning.
 SILENT_NULL = schema_type({"type": "null"})
 
 
 def either(options: Iterable[StaticType]) -> StaticType:
-    """One of several; one that is alone is itself."""
-    flat: list[StaticType] = []
-    for option in options:
-        flat += option.options if isinstance(option, UnionType) and not option.each else [option]
-    return flat[0] if len(flat) == 1 else UnionType(tuple(flat))
+    """The union of several types; that of one is itself."""
+    flat = tuple(_flat(options))
+    return flat[0] if len(flat) == 1 else UnionType(flat)
 
 
 def any_of(options: Iterable[StaticType]) -> StaticType:
-    """The same for what others will be made of: each option once, and nothing that grows on."""
-    flat: list[StaticType] = []
-    for option in map(_unsourced, options):
-        flat += option.options if isinstance(option, UnionType) and not option.each else [option]
-    shape = either({_mark(option): option for option in flat}.values())
-    return UnknownType("it may be too many things") if _is_large(shape) else shape
+    """The union as a part of other types: each option once, unknown if it grows too large."""
+    union = either({_mark(option): option for option in _flat(map(_unsourced, options))}.values())
+    return UnknownType("it may be too many things") if _is_large(union) else union
 
 
-def _mark(shape: StaticType) -> int | str:
-    """What is the same for shapes that are known to be alike."""
-    match shape:
+def _flat(options: Iterable[StaticType]) -> Iterator[StaticType]:
+    for option in options:
+        if isinstance(option, UnionType) and not option.each:
+            yield from option.options
+        else:
+            yield option
+
+
+def _mark(type_: StaticType) -> int | str:
+    match type_:
         case LiteralType(value):
             return repr(value)
         case SchemaType(schema):
             return id(schema)
-    return id(shape)
+    return id(type_)
 
 
-def _unsourced(shape: StaticType) -> StaticType:
-    return _unsourced(shape.shape) if isinstance(shape, SourcedType) else shape
+def _unsourced(type_: StaticType) -> StaticType:
+    return _unsourced(type_.type) if isinstance(type_, SourcedType) else type_
 
 
-def _is_large(shape: StaticType) -> bool:
-    """Whether a shape, written out, has too many parts or levels to be looked through."""
-    level, seen = [shape], 0
+def _is_large(type_: StaticType) -> bool:
+    level, seen = [type_], 0
     for _ in range(MAX_LEVELS):
         seen += len(level)
         if not level or seen > MAX_PARTS:
-            return bool(level)
+            break
         level = [part for each in level for part in _parts(each)]
     return bool(level)
 
 
-def _parts(shape: StaticType) -> Iterable[StaticType]:
-    match shape:
+def _parts(type_: StaticType) -> Iterable[StaticType]:
+    match type_:
         case TupleType(parts) | UnionType(parts):
             return parts
         case ObjectType(members):
@@ -162,24 +177,6 @@ def _parts(shape: StaticType) -> Iterable[StaticType]:
         case ArrayType(part) | SourcedType(part):
             return (part,)
     return ()
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What is one step below a value.
-
-    Attributes:
-        shape: What is there.
-        presence: Whether there is anything: `maybe`, where the schema itself says so; `unknown`,
-            where it says nothing, as of the length of a list.
-        holder: What there is instead, in a few words.
-        names: The names that the holder declares.
-    """
-
-    shape: StaticType
-    presence: Presence
-    holder: str = ""
-    names: tuple[str, ...] = ()
 
 
 def object_with(names: tuple[str, ...]) -> str:
@@ -192,9 +189,6 @@ def one_of(values: Sequence[Any]) -> str:
     """The values of an `enum`, for messages: `one of "a", 1`."""
     shown = [cut(json.dumps(value, ensure_ascii=False), MAX_VALUE) for value in values]
     return shown[0] if len(shown) == 1 else f"one of {listed(shown, MAX_NAMES)}"
-
-
-_ORDER = ("string", "integer", "number", "boolean", "array", "object", "null")
 
 
 def type_names(types: Types) -> str:

@@ -1,7 +1,6 @@
 """Validates JSON values against JSON Schemas with `jsonschema-rs`.
 
-The library is imported when the first value is validated; nothing is fetched. A schema that cannot
-be used accepts every value.
+Nothing is fetched. A schema that cannot be used accepts every value.
 """
 
 from __future__ import annotations
@@ -9,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from orchestrator.documents.jsonpath import Path
-from orchestrator.documents.pointer import pointer
 from orchestrator.documents.text import cut
 from orchestrator.schema.coercion import listed, referred
 from orchestrator.schema.leniency import violations_of
@@ -24,8 +21,8 @@ if TYPE_CHECKING:
 
 Schema = Mapping[str, Any] | bool
 
+# The library recurses on the stack of its thread, which may have no more than 512 KB.
 MAX_DEPTH = 200
-"""The library recurses on the stack of its thread, which may have no more than 512 KB."""
 _MAX_LISTED = 5_000  # it collects all errors at once, which takes about 10 us each
 _MAX_BACKTRACKS = 10_000  # for patterns with look-around; all others take linear time
 _MAX_FAULT = 200
@@ -98,20 +95,12 @@ class Validator:
             return
 
     def _of_part(self, part: Any) -> tuple[Any, Compiled | None]:
-        """A schema and its compiled form; a part is compiled once, as a reference to it."""
         if part is None or part is self._schema or self.fault:
             return self._schema, self._loaded[0]
-        if id(part) not in self._parts:
-            schema = self._reference(part)
+        if id(part) not in self._parts:  # kept with its key, so that no other object gets the id
+            schema = _absolute(part)
             self._parts[id(part)] = part, schema, self._compiled_part(schema)
         return self._parts[id(part)][1:]
-
-    def _reference(self, part: Any) -> Any:
-        if id(part) in self._places:
-            return {"$ref": f"{_WHOLE}#{quote(self._places[id(part)])}"}
-        if isinstance(part, dict) and part.keys() == {"allOf"}:  # made of several parts
-            return {"allOf": [self._reference(each) for each in part["allOf"]]}
-        return part
 
     def _compiled_part(self, schema: Any) -> Compiled | None:
         dialect = self._schema.get("$schema") if isinstance(self._schema, dict) else None
@@ -121,11 +110,6 @@ class Validator:
             return _compile(schema, self._registry)
         except ValueError:
             return None
-
-    @cached_property
-    def _places(self) -> dict[int, str]:
-        """The JSON Pointer of each object in the schema, by its identity."""
-        return dict(_objects(self._schema))
 
     @cached_property
     def _registry(self) -> Registry:
@@ -138,11 +122,8 @@ class Validator:
 
 
 def _compile(schema: Any, registry: Registry | None = None) -> Compiled:
-    """Compile a schema.
-
-    Raises:
-        ValueError: It cannot be used.
-    """
+    """Compile a schema; a `ValueError` says why it cannot be used."""
+    # The library takes long to import: only a run that validates a value pays for it.
     from jsonschema_rs import FancyRegexOptions, validator_for
 
     dialect = schema.get("$schema") if isinstance(schema, dict) else None
@@ -201,16 +182,17 @@ def _size(value: Any) -> int | None:
     return None
 
 
-def _objects(schema: Any) -> Iterator[tuple[int, str]]:
-    """The identity and the JSON Pointer of each object in a schema."""
-    left: list[tuple[Any, tuple[str | int, ...]]] = [(schema, ())]
-    while left:
-        value, at = left.pop()
-        if isinstance(value, dict):
-            yield id(value), pointer(*at)
-            left += [(item, (*at, str(name))) for name, item in value.items()]
-        elif isinstance(value, list):
-            left += [(item, (*at, number)) for number, item in enumerate(value)]
+def _absolute(part: Any) -> Any:
+    """A part of a schema whose references lead into the whole."""
+    if isinstance(part, list):
+        return list(map(_absolute, part))
+    if not isinstance(part, dict):
+        return part
+    copy = {name: _absolute(value) for name, value in part.items()}
+    reference = copy.get("$ref")
+    if isinstance(reference, str) and reference.startswith("#"):
+        copy["$ref"] = f"{_WHOLE}{reference}"
+    return copy
 
 
 def _is_circular(schema: Any) -> bool:
@@ -234,12 +216,10 @@ def _is_circular(schema: Any) -> bool:
 
 
 def _in_place(part: dict[str, Any], root: Any) -> Iterator[Any]:
-    """The schemas that a value has to fit, or is compared with, as a whole."""
+    """The schemas that apply to the same value as a whole."""
     if "$ref" in part:
         yield referred(part["$ref"], root)
-    for keyword in ("not", "if", "then", "else"):
-        if keyword in part:
-            yield part[keyword]
+    yield from (part[keyword] for keyword in ("not", "if", "then", "else") if keyword in part)
     for keyword in ("allOf", "anyOf", "oneOf"):
         yield from listed(part, keyword)
     dependent = part.get("dependentSchemas", {})

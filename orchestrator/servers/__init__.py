@@ -3,10 +3,9 @@
 Rule: besides `transport`, the only room that knows the SDK; each session lives in a task of its
 own.
 
-- `config` reads servers.toml; `parameters` and `policies` derive from it what a transport and the
-  calls need.
-- `pool` holds all sessions, `supervisor` those of one server, `starter` starts them, `session` is
-  one and `health` watches it.
+- `config` reads servers.toml.
+- `pool` holds all sessions, `supervisor` starts and replaces those of one server, `session` is one
+  and `health` watches it.
 - `catalog` is the live list of tools, `lockfile` the accepted one; `problems` reports names that
   neither has.
 - `sdk_client`, `sdk_errors` and `sdk_results` translate to and from the SDK.
@@ -20,5 +19,5 @@ __all__ = [
     "lockfile",
     "pool",
     "problems",
-    "starter",
+    "supervisor",
 ]

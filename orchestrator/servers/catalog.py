@@ -4,38 +4,21 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.engine.events import ServerToolsChanged
 from orchestrator.schema.tool import Tool
 from orchestrator.schema.tool_diff import ToolDifference
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
 
 
-@dataclass(frozen=True, slots=True)
-class ToolListChange:
-    """The differences in a new list of a server's tools: sorted names."""
-
-    added: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.changed)
-
-
 class Catalog:
-    """The tools by `server:tool`, without those that the configuration does not allow.
-
-    Args:
-        servers: The servers by name.
-        lock: The accepted definitions; None accepts every tool.
-    """
+    """The tools by `server:tool`, without those that the configuration does not allow."""
 
     def __init__(self, servers: Mapping[str, Server], lock: Lockfile | None = None) -> None:
         self._servers = servers
-        self._lock = lock
+        self._lock = lock  # None accepts every tool
         self._strange: dict[str, dict[str, Tool]] = {}
         self._listed: dict[str, dict[str, Tool]] = {}
         self._allowed: dict[str, dict[str, Tool]] = {}
@@ -43,34 +26,29 @@ class Catalog:
 
     def replace(
         self, server: str, tools: Iterable[Tool], others: Iterable[Tool] = ()
-    ) -> ToolListChange:
-        """Replace the list of a server's tools.
+    ) -> ServerToolsChanged | None:
+        """Replace the list of a server's tools; returns how it differs from an earlier list.
 
-        Args:
-            server: The server.
-            tools: Its tools.
-            others: The tools that its other sessions listed, to be compared with the lock as well.
+        `others` are the tools that its other sessions listed: all have to be as locked.
         """
-        settings, before = self._servers[server], self._allowed.get(server, {})
+        is_first, before = server not in self._listed, self._allowed.get(server, {})
         listed = {tool.name: tool for tool in tools}
         same = {name: tool for name, tool in before.items() if listed.get(name) == tool}
-        self._listed[server] = listed | same  # the old objects keep their validators
-        after = self._allowed[server] = {
-            name: tool for name, tool in self._listed[server].items() if is_allowed(settings, name)
-        }
-        if self._lock is not None:
-            all_listed = (*self._listed[server].values(), *others)
-            strange = {tool.name: tool for tool in all_listed if not self._lock.accepts(tool)}
-            self._strange[server] = strange
+        listed |= same  # the old objects keep their validators
+        settings, lock = self._servers[server], self._lock
+        after = {name: tool for name, tool in listed.items() if is_allowed(settings, name)}
+        self._listed[server], self._allowed[server] = listed, after
+        if lock is not None:
+            strange = (tool for tool in (*listed.values(), *others) if not lock.accepts(tool))
+            self._strange[server] = {tool.name: tool for tool in strange}
         for tool in before.values():
             del self._by_target[tool.target]
         self._by_target.update({tool.target: tool for tool in after.values()})
-        kept = before.keys() & after.keys()
-        return ToolListChange(
-            tuple(sorted(after.keys() - before.keys())),
-            tuple(sorted(before.keys() - after.keys())),
-            tuple(sorted(name for name in kept if before[name] != after[name])),
-        )
+        added, removed = sorted(after.keys() - before.keys()), sorted(before.keys() - after.keys())
+        changed = sorted(name for name in before.keys() & after.keys() if name not in same)
+        if is_first or not (added or removed or changed):
+            return None
+        return ServerToolsChanged(0.0, server, tuple(added), tuple(removed), tuple(changed))
 
     def is_strange(self, server: str, tool: str) -> bool:
         """Whether a tool differs from the lock file, and must not be called."""
@@ -82,10 +60,6 @@ class Catalog:
         if self._lock is None or strange is None:
             return None
         return self._lock.difference(strange, self._servers[server].redact)
-
-    def knows(self, server: str) -> bool:
-        """Whether a server has listed its tools, now or earlier."""
-        return server in self._listed
 
     def tools(self, server: str) -> dict[str, Tool]:
         """The allowed tools of a server, by name."""
@@ -112,18 +86,17 @@ class _View(Mapping[str, Tool]):
             raise KeyError(target)
         return tool
 
+    # Not that of Mapping: each call asks, and this is faster than a caught KeyError.
     def get(self, target: str, default: Any = None) -> Any:
-        """As of any mapping. Each call asks, and this is faster than a caught KeyError."""
         tool = self._by_target.get(target)
         return default if tool is None or tool.server not in self._servers else tool
 
     def __iter__(self) -> Iterator[str]:
         for server in self._servers:
-            for tool in self._catalog.tools(server).values():
-                yield tool.target
+            yield from (tool.target for tool in self._catalog.tools(server).values())
 
     def __len__(self) -> int:
-        return sum(len(self._catalog.tools(server)) for server in self._servers)
+        return sum(1 for _ in self)
 
 
 def is_allowed(server: Server, tool: str) -> bool:

@@ -27,13 +27,9 @@ COOLING_S = 10.0
 
 @dataclass(slots=True)
 class CircuitBreaker:
-    """The recent failures of one server.
+    """The recent failures of one server."""
 
-    Attributes:
-        failures: Consecutive failures: failed starts, and sessions that ended within `SOUND_S`.
-    """
-
-    failures: int = 0
+    failures: int = 0  # in a row: failed starts, and sessions that ended within `SOUND_S`
     _starts: int = 0
     _failed_at: float = -math.inf
     _open_until: float | None = None
@@ -46,11 +42,9 @@ class CircuitBreaker:
 
     def wait_s(self, now: float) -> float | None:
         """How long the next start has to wait; None while the circuit is open."""
-        match self.state(now):
-            case "open":
-                return None
-            case "half-open":
-                return 0.0
+        state = self.state(now)
+        if state != "closed":
+            return None if state == "open" else 0.0
         wait_s = FIRST_WAIT_S * 2 ** (self._starts - 1) if self._starts else 0.0
         return max(0.0, self._failed_at + min(wait_s, LONGEST_WAIT_S) - now)
 
@@ -63,8 +57,8 @@ class CircuitBreaker:
         self._starts += 1
 
     def note_success(self) -> None:
-        """A start succeeded. Failures are reset later, when the session has lived for `SOUND_S`."""
-        self._open_until = None
+        """A start succeeded."""
+        self._open_until = None  # the failures are reset when the session has lived for `SOUND_S`
 
     def note_failure(self, now: float, *, first: bool = False) -> None:
         """A start failed; if the `first` one ever fails, the circuit opens at once."""
@@ -74,13 +68,9 @@ class CircuitBreaker:
             self._open_until = now + COOLING_S
 
     def note_end(self, began_at: float, now: float) -> None:
-        """A session ended unexpectedly.
-
-        Many sessions killed together are one failure: those that began before the last failure do
-        not count.
-        """
+        """A session ended unexpectedly."""
         if now - began_at >= SOUND_S:
             self.failures = self._starts = 0
             self._failed_at = now
-        elif began_at >= self._failed_at:
+        elif began_at >= self._failed_at:  # many sessions killed together are one failure
             self.note_failure(now)

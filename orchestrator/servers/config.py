@@ -26,11 +26,12 @@ from orchestrator.documents.text import quoted
 from orchestrator.documents.validation import Location, problems_of
 from orchestrator.errors import Code, ConfigError, Problem
 from orchestrator.servers.redaction import description, hideable, redact, secrets_of
+from orchestrator.transport.parameters import HttpParameters, StdioParameters
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Protocol = Literal["auto", "legacy", "2026-07-28"]
 
-_STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
+_TABLES = ("servers", "defaults", "$schema")
 _VARIABLE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?")
 _RATE = r"^[1-9][0-9]{0,6}/(s|min|h)$"
 _SERVER_NAME = re.compile(r"[^:\s]+")
@@ -38,18 +39,18 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
-class ToolSettings(BaseModel):
-    """The settings of single tools of a server."""
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    model_config = _STRICT
+
+class ToolSettings(_Settings):
+    """The settings of single tools of a server."""
 
     max_concurrency: int = Field(ge=1)
 
 
-class Defaults(BaseModel):
+class Defaults(_Settings):
     """The settings that `[defaults]` may give for all servers."""
-
-    model_config = _STRICT
 
     timeout_s: Seconds = 60.0
     start_timeout_s: Seconds = 30.0
@@ -84,8 +85,6 @@ DEFAULTS = tuple(Defaults.model_fields)
 class Server(Settings):
     """A server: a program with MCP over its stdin and stdout, or a URL of streamable HTTP."""
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
     name: str = ""
     target: Any = Field(None, exclude=True)
     shown: str = Field("", exclude=True)
@@ -101,6 +100,14 @@ class Server(Settings):
         """Its `rate`: how many calls may start in how many seconds."""
         count, _, unit = (self.rate or "").partition("/")
         return (int(count), {"s": 1.0, "min": 60.0, "h": 3600.0}[unit]) if unit else None
+
+    @property
+    def parameters(self) -> StdioParameters | HttpParameters | None:
+        """What its transport needs to know; None for one that is given as an object."""
+        limit = self.max_result_bytes
+        if self.command is not None:
+            return StdioParameters(self.command, self.args, self.env, self.cwd, limit, self.name)
+        return None if self.url is None else HttpParameters(self.url, self.headers, limit)
 
     @property
     def description(self) -> str:
@@ -122,9 +129,8 @@ def load_config(
 ) -> dict[str, Server]:
     """The servers by name, from a servers.toml or a `mcpServers` JSON file.
 
-    Args:
-        path: The file. `cwd` in it is relative to its directory.
-        environment: The variables that `${VAR}` may name; by default the process's.
+    `cwd` is relative to the directory of the file; `${VAR}` names variables of the environment, by
+    default that of the process.
 
     Raises:
         ConfigError: The file cannot be read or is wrong, with every problem in it.
@@ -156,6 +162,7 @@ class _Reader:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.environment = environment
         self.problems: list[Problem] = []
+        self._values: list[str] = []  # of the variables in what was read last
 
     def servers(self, data: Any, directory: Path) -> dict[str, Server]:
         data = data if isinstance(data, dict) else {}
@@ -170,61 +177,53 @@ class _Reader:
         for name, given in table.items():
             if at == "mcpServers" and isinstance(given, dict):
                 given = {field: value for field, value in given.items() if field in FIELDS}
-            found, secrets = len(self.problems), list[str]()
-            fields = self._fields(name, given, (at, name), secrets)
-            if len(self.problems) == found:
+            fields = self._checked(Settings, given, (at, name))
+            reported = {problem.path for problem in self.problems}
+            for message, path in _conflicts(name, fields if isinstance(fields, dict) else {}):
+                if pointer(at, name, *path) not in reported:
+                    self._add("wrong_value", message, (at, name, *path))
+            if not self.problems:  # otherwise no server is used
                 cwd = str((directory / fields["cwd"]).resolve()) if fields.get("cwd") else None
                 own = {"name": name, "cwd": cwd, "shown": description(given)}
-                made[name] = Server(**defaults | fields | own, secrets=tuple(secrets))
+                made[name] = Server(**defaults | fields | own, secrets=tuple(self._values))
         return made
 
     def _defaults(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields of [defaults], if they are right."""
-        for name in data:
-            if name not in ("servers", "defaults", "$schema"):
-                near = nearest(name, ("servers", "defaults"))
-                hint = "" if near else f"write [servers.{name}]"
-                message, at = f"unknown table {quoted(name)}", pointer(name)
-                self.problems.append(Problem("unknown_field", message, at, None, near, hint))
-        given = data.get("defaults", {})
-        expanded: dict[str, Any] = self._expand(given, ("defaults",), [])
-        return expanded if self._validate(Defaults, given, expanded, ("defaults",)) else {}
+        for name in (name for name in data if name not in _TABLES):
+            near = nearest(name, _TABLES[:2])
+            hint = "" if near else f"write [servers.{name}]"
+            message, at = f"unknown table {quoted(name)}", pointer(name)
+            self.problems.append(Problem("unknown_field", message, at, None, near, hint))
+        return self._checked(Defaults, data.get("defaults", {}), ("defaults",))
 
-    def _fields(self, name: str, given: Any, at: Location, secrets: list[str]) -> dict[str, Any]:
-        """The fields of a server with their variables expanded."""
-        expanded: dict[str, Any] = self._expand(given, at, secrets)
-        self._validate(Settings, given, expanded, at)
-        reported = {problem.path for problem in self.problems}
-        for message, place in _conflicts(name, expanded if isinstance(expanded, dict) else {}):
-            if pointer(*at, *place) not in reported:
-                self._add("wrong_value", message, (*at, *place))
-        return expanded
-
-    def _validate(self, model: type[BaseModel], given: Any, expanded: Any, at: Location) -> bool:
-        """Whether the fields fit the model. Messages quote the file, not what variables hold."""
+    def _checked(self, model: type[BaseModel], given: Any, at: Location) -> dict[str, Any]:
+        """The fields with their variables expanded, checked against a model."""
+        self._values = []
+        expanded: dict[str, Any] = self._expand(given, at)
         wrong = _problems(model, expanded)
+        # Messages quote the file, not what variables hold.
         quoting = {problem.path: problem for problem in _problems(model, given)} if wrong else {}
         for problem in wrong:
             shown, path = quoting.get(problem.path, problem), pointer(*at) + problem.path
             self.problems.append(replace(shown, path=path, replacement=()))
-        return not wrong
+        return expanded
 
-    def _expand(self, value: Any, at: Location, secrets: list[str]) -> Any:
+    def _expand(self, value: Any, at: Location) -> Any:
         """The value with `${VAR}` and `${VAR:-default}` replaced in every string."""
         match value:
             case str():
-                return _VARIABLE.sub(lambda match: self._variable(match, at, secrets), value)
+                return _VARIABLE.sub(lambda match: self._variable(match, at), value)
             case list():
-                return [self._expand(item, (*at, i), secrets) for i, item in enumerate(value)]
+                return [self._expand(item, (*at, index)) for index, item in enumerate(value)]
             case dict():
-                return {key: self._expand(item, (*at, key), secrets) for key, item in value.items()}
+                return {key: self._expand(item, (*at, key)) for key, item in value.items()}
         return value
 
-    def _variable(self, match: re.Match[str], at: Location, secrets: list[str]) -> str:
+    def _variable(self, match: re.Match[str], at: Location) -> str:
         name, default = match[1], match[2]
         value = self.environment.get(name or "")
         if value:
-            secrets.append(value)
+            self._values.append(value)
         elif name is None:
             self._add("malformed_variable", 'expected ${VAR} or ${VAR:-default} at "${"', at)
         elif value is None and default is None:
@@ -246,7 +245,7 @@ def _problems(model: type[BaseModel], given: Any) -> list[Problem]:
 
 
 def _conflicts(name: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, Location]]:
-    """What types do not tell: the form of names, and whether the fields fit together."""
+    """What types do not express: the form of names, and which fields fit together."""
     if not _SERVER_NAME.fullmatch(name):
         yield f'expected a server name without ":" and blanks, got {quoted(name)}', ()
     url, command, headers = fields.get("url"), fields.get("command"), fields.get("headers")

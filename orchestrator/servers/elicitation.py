@@ -9,18 +9,9 @@ from __future__ import annotations
 import logging
 
 import anyio
+from mcp import types
 from mcp.client.session import ClientRequestContext, ClientSession, ElicitationFnT
 from mcp.shared.dispatcher import ProgressFnT
-from mcp.types import (
-    CallToolRequest,
-    CallToolResult,
-    ElicitRequest,
-    ElicitRequestFormParams,
-    ElicitRequestParams,
-    ElicitResult,
-    InputRequest,
-    InputRequiredResult,
-)
 from pydantic import TypeAdapter
 
 from orchestrator.documents.text import quoted
@@ -34,48 +25,50 @@ MAX_ROUNDS = 10
 # Before a call is repeated whose server asked nothing; doubled from round to round.
 PAUSE_S = 0.05
 
-_RESULT: TypeAdapter[CallToolResult | InputRequiredResult] = TypeAdapter(
-    CallToolResult | InputRequiredResult
+_RESULT: TypeAdapter[types.CallToolResult | types.InputRequiredResult] = TypeAdapter(
+    types.CallToolResult | types.InputRequiredResult
 )
 
 
 def elicitation_callback(server: Server) -> ElicitationFnT | None:
     """Answers servers before protocol 2026-07-28, which ask by requests of their own.
 
-    None where nothing is answered; the server is then told from the start that it cannot ask.
+    None where nothing is answered: the client then announces that servers cannot ask.
     """
 
-    async def answered(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+    async def answered(
+        context: ClientRequestContext, params: types.ElicitRequestParams
+    ) -> types.ElicitResult:
         del context
         return answer_to(params, server)
 
     return answered if server.elicitation == "defaults" else None
 
 
-def answer_to(asked: ElicitRequestParams, server: Server) -> ElicitResult:
+def answer_to(asked: types.ElicitRequestParams, server: Server) -> types.ElicitResult:
     """Accept a form with its defaults; decline one that lacks a default, and anything else."""
-    if not isinstance(asked, ElicitRequestFormParams):
+    if not isinstance(asked, types.ElicitRequestFormParams):
         return _declined(asked, server, "it needs a person to open a URL")
     schema = asked.requested_schema
     fields = schema.get("properties", {})
     content = {name: field["default"] for name, field in fields.items() if "default" in field}
     if missing := [name for name in schema.get("required", ()) if name not in content]:
         return _declined(asked, server, f"no default for {', '.join(missing)}")
-    return ElicitResult(action="accept", content=content)
+    return types.ElicitResult(action="accept", content=content)
 
 
-def _declined(asked: ElicitRequestParams, server: Server, why: str) -> ElicitResult:
+def _declined(asked: types.ElicitRequestParams, server: Server, why: str) -> types.ElicitResult:
     asked_for = quoted(server.redact(asked.message))
     logger.warning("declined %s of server %s: %s", asked_for, quoted(server.name), why)
-    return ElicitResult(action="decline")
+    return types.ElicitResult(action="decline")
 
 
 async def call_tool(
     session: ClientSession,
-    request: CallToolRequest,
+    request: types.CallToolRequest,
     server: Server,
     progress: ProgressFnT | None = None,
-) -> CallToolResult:
+) -> types.CallToolResult:
     """The result of a call, after answering what the server asks meanwhile.
 
     Since protocol 2026-07-28 a server asks by an unfinished result. The call is then repeated with
@@ -87,25 +80,21 @@ async def call_tool(
     """
     for number in range(MAX_ROUNDS):
         result = await session.send_request(request, _RESULT, progress_callback=progress)
-        if isinstance(result, CallToolResult):
+        if isinstance(result, types.CallToolResult):
             return result
         if not result.input_requests:
             await anyio.sleep(PAUSE_S * 2**number)
-        request = _answering(request, result, server)
+        asked = (result.input_requests or {}).items()
+        answers = {key: _answer(question, request, server) for key, question in asked}
+        update = {"input_responses": answers or None, "request_state": result.request_state}
+        request = types.CallToolRequest(params=request.params.model_copy(update=update))
     raise _refusal(request, server, f"asked for input {MAX_ROUNDS} times without finishing")
 
 
-def _answering(
-    request: CallToolRequest, unfinished: InputRequiredResult, server: Server
-) -> CallToolRequest:
-    questions = unfinished.input_requests or {}
-    answers = {key: _answer(asked, request, server) for key, asked in questions.items()}
-    update = {"input_responses": answers or None, "request_state": unfinished.request_state}
-    return CallToolRequest(params=request.params.model_copy(update=update))
-
-
-def _answer(asked: InputRequest, request: CallToolRequest, server: Server) -> ElicitResult:
-    if not isinstance(asked, ElicitRequest):  # sampling, or the list of roots
+def _answer(
+    asked: types.InputRequest, request: types.CallToolRequest, server: Server
+) -> types.ElicitResult:
+    if not isinstance(asked, types.ElicitRequest):  # sampling, or the list of roots
         raise _refusal(request, server, f"asks for {asked.method}, which is not supported")
     if server.elicitation != "defaults":
         what = f"asks {quoted(server.redact(asked.params.message))}, and no one can answer"
@@ -114,7 +103,7 @@ def _answer(asked: InputRequest, request: CallToolRequest, server: Server) -> El
     return answer_to(asked.params, server)
 
 
-def _refusal(request: CallToolRequest, server: Server, what: str) -> CallError:
+def _refusal(request: types.CallToolRequest, server: Server, what: str) -> CallError:
     tool = request.params.name
     message = f"{server.name}:{tool} {what}"
     return CallError("protocol_error", message, retryable=False, server=server.name, tool=tool)

@@ -31,28 +31,20 @@ RELIST_PAUSE_S = 0.1
 LISTEN_PAUSE_S = 1.0
 LONGEST_LISTEN_PAUSE_S = 60.0
 
+# Opens a stream of notices that the tools have changed.
 Subscribe = Callable[[], AbstractAsyncContextManager[Subscription]]
 
 
 class HealthMonitor:
-    """Watches one session.
-
-    Args:
-        server: The name of its server.
-        on_tools: Called with the tools when they were listed again.
-        on_silence: Called when the server no longer answers.
-
-    Attributes:
-        heard: How often anything has come from the server.
-    """
+    """Watches one session."""
 
     def __init__(
         self,
         server: str,
-        on_tools: Callable[[list[Tool]], None],
-        on_silence: Callable[[], None],
+        on_tools: Callable[[list[Tool]], None],  # they were listed again
+        on_silence: Callable[[], None],  # the server no longer answers
     ) -> None:
-        self.heard = 0
+        self.heard = 0  # how often anything has come from the server
         self._server = server
         self._on_tools = on_tools
         self._on_silence = on_silence
@@ -66,18 +58,11 @@ class HealthMonitor:
     async def watch(
         self, session: ClientSession, subscribe: Subscribe | None, until: anyio.Event
     ) -> None:
-        """Watch the session until the event is set.
-
-        Args:
-            session: The session, once it is open.
-            subscribe: Opens a stream of notices that the tools have changed; None if the server
-                sends them unasked, as before 2026-07-28, or never.
-            until: The end of the session.
-        """
+        """Watch the session, which is open, until the event is set."""
         async with anyio.create_task_group() as group:
             group.start_soon(self._relist, session)
             group.start_soon(self._probe, session)
-            if subscribe is not None:
+            if subscribe is not None:  # else notices come unasked, as before 2026-07-28, or never
                 group.start_soon(self._listen, subscribe)
             try:
                 await until.wait()
@@ -88,11 +73,10 @@ class HealthMonitor:
         pause_s = LISTEN_PAUSE_S
         while True:
             try:
-                async with subscribe() as changes:
-                    async for _ in changes:
-                        self.relist_soon()
-            except SubscriptionLost:
-                pass
+                with suppress(SubscriptionLost):
+                    async with subscribe() as changes:
+                        async for _ in changes:
+                            self.relist_soon()
             except Exception as error:  # refused: its tools will not be listed again
                 logger.debug("server %s sends no changes: %r", quoted(self._server), error)
                 return

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
 
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.files import read_text, write_text
@@ -25,42 +26,37 @@ from orchestrator.schema.tool_diff import FieldChange, ToolDifference, changes_b
 VERSION = 1
 DEFAULT_SERVERS = "servers.toml"
 NEWER = "upgrade: a newer mcp-orchestrator wrote this file"
-_STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 Definition = dict[str, Any]
 Redact = Callable[[Any], Any]
 
 
 # The form of the file. Only its problems are used: data keeps the parts that a tool leaves out.
-class _Annotations(BaseModel):
-    model_config = _STRICT
+class _Form(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=to_camel)
 
+
+class _Annotations(_Form):
     title: str = ""
-    read_only: bool = Field(False, alias="readOnlyHint")
-    destructive: bool = Field(False, alias="destructiveHint")
-    idempotent: bool = Field(False, alias="idempotentHint")
-    open_world: bool = Field(False, alias="openWorldHint")
+    read_only_hint: bool = False
+    destructive_hint: bool = False
+    idempotent_hint: bool = False
+    open_world_hint: bool = False
 
 
-class _Tool(BaseModel):
-    model_config = _STRICT
-
+class _Tool(_Form):
     title: str = ""
     description: str = ""
-    input_schema: dict[str, Any] = Field(alias="inputSchema")
-    output_schema: dict[str, Any] = Field(default_factory=dict, alias="outputSchema")
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any] = Field(default_factory=dict)
     annotations: _Annotations = _Annotations()
     hash: str = Field(pattern="^sha256:[0-9a-f]{64}$")
 
 
-class _Server(BaseModel):
-    model_config = _STRICT
-
+class _Server(_Form):
     tools: dict[str, _Tool]
 
 
-class _Document(BaseModel):
-    model_config = _STRICT
-
+class _Document(_Form):
     version: Literal[1]
     servers: dict[str, _Server]
 
@@ -73,27 +69,22 @@ _FIELDS = {
 }
 
 
-def _unchanged(value: Any) -> Any:
-    return value
-
-
 @dataclass(frozen=True)
 class Lockfile:
-    """The definitions of tools that were accepted, by server.
+    """The definitions of tools that were accepted, by server and by name of the tool.
 
-    Attributes:
-        definitions: By server and by name of the tool, everything the server listed, under the
-            names of MCP and without hashes.
-        source: The file, as messages name it.
-        servers_file: The servers' file that it belongs to, if known.
+    A definition is everything the server listed, under the names of MCP and without the hash.
     """
 
     definitions: Mapping[str, Mapping[str, Definition]]
-    source: str = field(default="servers.lock", compare=False)
-    servers_file: str = field(default="", compare=False)
+    source: str = field(default="servers.lock", compare=False)  # the file, as messages name it
+    servers_file: str = field(default="", compare=False)  # that it belongs to, if known
 
     def __repr__(self) -> str:
         return f"Lockfile({self.counted()})"
+
+    def __contains__(self, server: object) -> bool:
+        return server in self.definitions
 
     def counted(self) -> str:
         """How many servers and tools it has: `2 servers, 7 tools`."""
@@ -102,14 +93,9 @@ class Lockfile:
 
     @classmethod
     def made_of(cls, tools: Iterable[Tool], servers: Iterable[str] = ()) -> Self:
-        """The lock file of these tools.
-
-        Args:
-            tools: The tools; of two with the same name the last counts.
-            servers: Servers that are locked even if they have no tool.
-        """
+        """The lock file of these tools, and of servers that may have none."""
         definitions: dict[str, dict[str, Definition]] = {server: {} for server in servers}
-        for tool in tools:
+        for tool in tools:  # of two with the same name the last counts
             definitions.setdefault(tool.server, {})[tool.name] = definition_of(tool)
         return cls(definitions)
 
@@ -127,8 +113,8 @@ class Lockfile:
         except DocumentError as failure:
             problems = [Problem("malformed_lock", str(failure))]
         if problems:
-            shown = (replace(each, hint=each.hint or hint) for each in problems)
-            raise WorkflowError(str(path), shown)
+            problems = [replace(each, hint=each.hint or hint) for each in problems]
+            raise WorkflowError(str(path), problems)
         definitions = {
             server: {name: _without_hash(tool) for name, tool in entry["tools"].items()}
             for server, entry in data["servers"].items()
@@ -137,11 +123,7 @@ class Lockfile:
 
     @classmethod
     def beside(cls, servers: str | Path) -> Self | None:
-        """The lock file beside a servers' file; None if there is none.
-
-        Raises:
-            WorkflowError: As `load`.
-        """
+        """The lock file beside a servers' file, as `load` reads it; None if there is none."""
         path = lock_path(servers)
         return cls.load(path, str(servers)) if path.exists() else None
 
@@ -153,15 +135,11 @@ class Lockfile:
         """The command that accepts what a server lists now."""
         return lock_command(self.servers_file, "--update", server)
 
-    def __contains__(self, server: object) -> bool:
-        return server in self.definitions
-
     @cached_property
     def tools(self) -> Mapping[str, Tool]:
         """All tools, by `server:tool`."""
-        return {
-            tool.target: tool for server in self.definitions for tool in self.of(server).values()
-        }
+        tools = (tool for server in self.definitions for tool in self.of(server).values())
+        return {tool.target: tool for tool in tools}
 
     def of(self, server: str) -> dict[str, Tool]:
         """The tools of a server by name; none, if it is not locked."""
@@ -181,13 +159,8 @@ class Lockfile:
         known = self._hashes.get((tool.server, tool.name))
         return known is not None and known == hash_of(tool.name, definition_of(tool))
 
-    def difference(self, tool: Tool, redact: Redact = _unchanged) -> ToolDifference | None:
-        """The difference between a tool and its definition here, or None.
-
-        Args:
-            tool: The tool.
-            redact: Returns a JSON value without its secrets.
-        """
+    def difference(self, tool: Tool, redact: Redact = lambda value: value) -> ToolDifference | None:
+        """The difference between a tool and its definition here, without secrets, or None."""
         before = self.definitions.get(tool.server, {}).get(tool.name)
         after = redact(definition_of(tool))
         if before is None:
@@ -200,37 +173,26 @@ class Lockfile:
         return ToolDifference(tool.target, "changed", tuple(changes_between(redact(before), after)))
 
     def differences(
-        self, server: str, tools: Iterable[Tool], redact: Redact = _unchanged
+        self, server: str, tools: Iterable[Tool], redact: Redact = lambda value: value
     ) -> list[ToolDifference]:
-        """Every difference between all the tools of a server and those here.
-
-        Args:
-            server: The server.
-            tools: All tools that it lists.
-            redact: Returns a JSON value without its secrets.
-        """
+        """Every difference between all the tools that a server lists and those here."""
         listed = {tool.name: tool for tool in tools}
         found = (self.difference(tool, redact) for tool in listed.values())
         gone = [name for name in self.definitions.get(server, {}) if name not in listed]
         removed = (ToolDifference(f"{server}:{name}", "removed") for name in gone)
-        return [*(difference for difference in found if difference is not None), *removed]
+        return [*filter(None, found), *removed]
 
     def to_json(self) -> str:
-        """The text of the file: servers and tools sorted by name, invisible characters escaped.
-
-        Schemas keep the order of their server, which is that of the arguments.
-        """
-        servers = {
-            server: {"tools": {name: self._entry(server, name) for name in sorted(tools)}}
-            for server, tools in sorted(self.definitions.items())
-        }
+        """The text of the file: servers and tools sorted by name, invisible characters escaped."""
+        servers: dict[str, Any] = {}
+        for server, tools in sorted(self.definitions.items()):
+            entries = servers[server] = {"tools": {}}
+            for name, definition in sorted(tools.items()):
+                # Schemas keep the order of their server, which is that of the arguments.
+                parts = {part: definition[part] for part in _FIELDS["tools"] if part in definition}
+                entries["tools"][name] = parts | {"hash": self._hashes[server, name]}
         document = {"version": VERSION, "servers": servers}
         return visible(to_json(document, indent=2), keep="\n") + "\n"
-
-    def _entry(self, server: str, name: str) -> Definition:
-        definition = self.definitions[server][name]
-        parts = {part: definition[part] for part in _FIELDS["tools"] if part in definition}
-        return parts | {"hash": self._hashes[server, name]}
 
     def save(self, path: str | Path) -> None:
         """Write the file, as a whole or not at all.
@@ -256,27 +218,25 @@ def lock_command(servers_file: str = "", *words: str) -> str:
 def _problems(data: Any) -> list[Problem]:
     """What is wrong with the data of a lock file: its form, or else its hashes."""
     version = data.get("version") if isinstance(data, dict) else None
-    if isinstance(version, int) and not isinstance(version, bool) and version > VERSION:
+    if isinstance(version, int) and version > VERSION:
         message = f"expected version {VERSION}, got {version}"
         return [Problem("malformed_lock", message, "/version", hint=NEWER)]
+    found: list[Problem] = []
     try:
         _Document.model_validate(data)
-        return [
-            _edited(server, name)
-            for server, entry in data["servers"].items()
-            for name, tool in entry["tools"].items()
-            if hash_of(name, _without_hash(tool)) != tool["hash"]
-        ]
     except ValidationError as error:
         found = problems_of(error, data, _FIELDS)
         return [replace(problem, code="malformed_lock", hint="") for problem in found]
+    for server, entry in data["servers"].items():
+        for name, tool in entry["tools"].items():
+            if hash_of(name, _without_hash(tool)) != tool["hash"]:
+                at = pointer("servers", server, "tools", name, "hash")
+                what = f"the hash of {visible(f'{server}:{name}')} does not match its definition"
+                found.append(
+                    Problem("malformed_lock", f"{what}: the file was edited or merged", at)
+                )
+    return found
 
 
 def _without_hash(tool: Definition) -> Definition:
     return {part: value for part, value in tool.items() if part != "hash"}
-
-
-def _edited(server: str, name: str) -> Problem:
-    tool, at = visible(f"{server}:{name}"), pointer("servers", server, "tools", name, "hash")
-    message = f"the hash of {tool} does not match its definition: the file was edited or merged"
-    return Problem("malformed_lock", message, at)

@@ -6,24 +6,24 @@ Each session is owned by a task of its own, so that a server that fails takes no
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+import os
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 from anyio.abc import TaskGroup
 
-from orchestrator.calls.call import Attempt, Call
-from orchestrator.calls.limits import FIRST, Priority
+from orchestrator.calls.adaptive import AdaptiveSlots
+from orchestrator.calls.call import Attempt, Call, ServerPolicy
+from orchestrator.calls.limits import FIRST, Priority, Rate, Slots
 from orchestrator.documents.text import quoted
-from orchestrator.engine.events import Event, ServerEvent
+from orchestrator.engine.events import Event, OnEvent, ServerEvent
 from orchestrator.errors import CallError, TaskError
 from orchestrator.servers.catalog import Catalog
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
-from orchestrator.servers.policies import policy_of
-from orchestrator.servers.starter import SessionStarter
-from orchestrator.servers.supervisor import Announce, Supervisor, Work
+from orchestrator.servers.supervisor import Supervisor, Work
 from orchestrator.transport.delivery import NotExecutedError
 
 if TYPE_CHECKING:
@@ -31,34 +31,29 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("orchestrator")
 
+# A program that starts waits much of the time, so that one a core leaves the cores idle (five took
+# 1.7 times as long as all at once); too many are all so slow that they run into their limits.
+STARTS_PER_CORE = 4
+
 
 class ServerPool:
-    """Sessions to servers, opened when first asked for and reused until the pool is closed.
-
-    Args:
-        servers: The servers by name.
-        lock: The accepted tools; a call of one that differs is refused. None accepts all.
-
-    Attributes:
-        policies: The limits of each server, by its name.
-        catalog: The tools of the servers that have listed them.
-    """
+    """Sessions to servers, opened when first asked for and reused until the pool is closed."""
 
     def __init__(self, servers: Mapping[str, Server], lock: Lockfile | None = None) -> None:
         self.servers = {
             name: server if server.name == name else server.model_copy(update={"name": name})
             for name, server in servers.items()
         }
-        self.policies = {name: policy_of(server) for name, server in self.servers.items()}
-        self.lock = lock
+        self.policies = {name: _policy_of(server) for name, server in self.servers.items()}
+        self.lock = lock  # a call of a tool that differs is refused; None accepts all
         self.catalog = Catalog(self.servers, lock)
-        self._opened: AsyncExitStack | None = None
+        self._opened: AbstractAsyncContextManager[None] | None = None
         self._group: TaskGroup | None = None
         self._closing = False
         self._live: set[Session] = set()
         self._working: set[anyio.CancelScope] = set()
-        self._subscribers: list[tuple[Announce, frozenset[str]]] = []
-        self._starter = SessionStarter(self._own)
+        self._subscribers: list[tuple[OnEvent, frozenset[str]]] = []
+        self._starting = Slots(STARTS_PER_CORE * (os.cpu_count() or 1))
         self._supervisors = self._new_supervisors()
 
     def __repr__(self) -> str:
@@ -66,17 +61,14 @@ class ServerPool:
         return f"ServerPool({len(ready)} of {len(self.servers)} servers ready)"
 
     def _new_supervisors(self) -> dict[str, Supervisor]:
-        start = self._starter.start
-        return {
-            name: Supervisor(server, self.catalog, start, self.start_soon, self._announce)
-            for name, server in self.servers.items()
-        }
+        given = self.catalog, self._starting, self._own, self.start_soon, self._announce
+        return {name: Supervisor(server, *given) for name, server in self.servers.items()}
 
     async def __aenter__(self) -> Self:
         if self._opened is not None:
             raise RuntimeError("it is open already: use one 'async with' at a time")
-        self._opened = AsyncExitStack()
-        await self._opened.enter_async_context(self._open())
+        self._opened = self._open()
+        await self._opened.__aenter__()
         return self
 
     async def __aexit__(self, *raised: Any) -> None:
@@ -97,8 +89,7 @@ class ServerPool:
             except anyio.get_cancelled_exc_class():
                 raise
             except BaseException as raised:
-                # Not for the group: it would come out in an exception group.
-                error = raised
+                error = raised  # not for the group: it would come out in an exception group
             finally:
                 self._close()
         if error is not None:
@@ -126,29 +117,21 @@ class ServerPool:
     async def open(
         self,
         names: Iterable[str],
-        announce: Announce = lambda _: None,
+        announce: OnEvent = lambda _: None,
         priority: Priority = FIRST,
     ) -> None:
         """Open these servers, all at once; a server that fails is not an error.
 
-        Args:
-            names: The servers.
-            announce: Receives which start, which are ready and which failed, as subscribers do.
-            priority: The smaller goes first where programs wait to be started.
+        `announce` receives the events of these starts, as subscribers do; a smaller priority goes
+        first where programs wait to be started.
         """
         async with anyio.create_task_group() as group:
             for name in names:
                 group.start_soon(self._supervisors[name].open, announce, priority)
 
     @contextmanager
-    def subscribe(self, tell: Callable[[Event], None], servers: Iterable[str]) -> Iterator[None]:
-        """Pass on what happens to these servers while the block runs.
-
-        Args:
-            tell: Receives `ServerStarting`, `ServerReady`, `ServerFailed`, `ServerToolsChanged` and
-                `ServerLog`, with `at_ms` 0. One that raises receives nothing more.
-            servers: The servers.
-        """
+    def subscribe(self, tell: OnEvent, servers: Iterable[str]) -> Iterator[None]:
+        """Pass on the events of these servers while the block runs, with `at_ms` 0."""
         subscriber = (tell, frozenset(servers))
         self._subscribers.append(subscriber)
         try:
@@ -224,17 +207,31 @@ class ServerPool:
     async def _session(self, supervisor: Supervisor, call: Call) -> Session:
         """A session for a call, whose tool is what the lock accepts as of now."""
         session = await supervisor.session()
-        if self.lock is not None and self.catalog.is_strange(call.server, call.tool):
-            raise self._refusal(self.lock, call)
-        return session
-
-    def _refusal(self, lock: Lockfile, call: Call) -> CallError:
+        if self.lock is None or not self.catalog.is_strange(call.server, call.tool):
+            return session
         difference = str(self.catalog.difference(call.server, call.tool))
-        return CallError(
+        raise CallError(
             "protocol_error",
-            f"tool {quoted(call.target)} differs from {lock.source}: {difference}. "
-            f"If that is intended, run: {lock.update_command(call.server)}",
+            f"tool {quoted(call.target)} differs from {self.lock.source}: {difference}. "
+            f"If that is intended, run: {self.lock.update_command(call.server)}",
             retryable=False,
             server=call.server,
             difference=difference,
         )
+
+
+def _policy_of(server: Server) -> ServerPolicy:
+    """What the configuration of a server says about calls to it, with limits of its own."""
+    name, most = quoted(server.name), server.max_concurrency
+    slots = AdaptiveSlots(f"a slot of server {name}") if most == "auto" else None
+    tools = {
+        pattern: Slots(settings.max_concurrency, f"a slot of {server.name}:{pattern}")
+        for pattern, settings in server.tools.items()
+    }
+    return ServerPolicy(
+        server.timeout_s,
+        Slots(most, f"a slot of server {name}") if isinstance(most, int) else slots,
+        Slots(1, f"the writers' slot of server {name}") if server.writes == "serial" else None,
+        Rate(*server.starts, f"the rate of server {name}") if server.starts else None,
+        tools or None,
+    )

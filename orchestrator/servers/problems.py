@@ -1,4 +1,7 @@
-"""The problems of a workflow or a command that names servers and tools which it cannot use."""
+"""The problems of a workflow or a command that names servers and tools which it cannot use.
+
+In all of them `at` is where the name is, as a JSON Pointer, and `task` the task it is in.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +20,13 @@ from orchestrator.servers.lockfile import Lockfile
 if TYPE_CHECKING:
     from orchestrator.servers.pool import ServerPool
 
-MAX_LISTED = 10
+MAX_LISTED = 10  # tools in a hint
 
 
 def unknown_server(
     server: str, known: Iterable[str], at: str = "", task: str | None = None, tool: str = ""
 ) -> Problem:
-    """A server that is not configured.
-
-    Args:
-        server: Its name.
-        known: The names of the configured servers.
-        at: Where it is named, as a JSON Pointer, and `task` the task that names it.
-        tool: The tool that is named with it, for the replacement.
-    """
+    """A server that is not configured; `tool`, which is named with it, is for the replacement."""
     names = list(known)
     near = nearest(server, names)
     hint = "" if near else f"servers: {', '.join(names)}"
@@ -50,12 +46,7 @@ def unknown_tool(
 ) -> Problem:
     """A tool that its server does not have, or that its configuration denies.
 
-    Args:
-        server: The server.
-        tools: All its tools, by name.
-        tool: The name of the tool.
-        lock: The lock file that `tools` are from, if they are.
-        at: Where it is named, as a JSON Pointer, and `task` the task that names it.
+    `tools` are all tools of the server by name, from the lock file if one is given.
     """
     target = f"{server.name}:{tool}"
     if tool in tools:
@@ -64,9 +55,8 @@ def unknown_tool(
         return Problem("denied_tool", message, at, task, (), hint, text=tool)
     allowed = [name for name in tools if is_allowed(server, name)]
     near = nearest(tool, allowed)
-    hints = (
-        [] if near else [f"tools of server {quoted(server.name)}: {listed(allowed, MAX_LISTED)}"]
-    )
+    known = f"tools of server {quoted(server.name)}: {listed(allowed, MAX_LISTED)}"
+    hints = [] if near else [known]
     message = f"unknown tool {quoted(target)}"
     if lock is not None:
         message += f": {lock.source} does not have it"

@@ -36,11 +36,8 @@ def secrets_of(
     """The secrets in the fields of a server, by their names and places."""
     for text in (url or "", *args, *env.values()):
         yield from _url_secrets(text)
-    for _, secret in _words(args):
-        yield secret
-    for name, value in env.items():
-        if _SECRET_NAME.search(name):
-            yield value
+    yield from (secret for _, secret in _words(args))
+    yield from (value for name, value in env.items() if _SECRET_NAME.search(name))
     for value in headers.values():
         yield value
         yield value.partition(" ")[2]  # without the scheme, such as Bearer

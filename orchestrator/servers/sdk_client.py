@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from mcp import Client, MCPError
+from mcp import Client, MCPError, types
 from mcp.client.session import ClientSession, LoggingFnT, MessageHandlerFnT
 from mcp.client.subscriptions import Subscription
 from mcp.shared.dispatcher import ProgressFnT
-from mcp.types import (
-    CallToolRequest,
-    CallToolRequestParams,
-    Implementation,
-    LoggingLevel,
-    PaginatedRequestParams,
-)
-from mcp.types import Tool as McpTool
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from orchestrator.calls.call import OnProgress
@@ -29,10 +21,9 @@ from orchestrator.errors import CallError
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import Server
 from orchestrator.servers.elicitation import elicitation_callback
-from orchestrator.servers.sdk_errors import METHOD_NOT_FOUND
 
 # Servers of 2026-07-28 log what they are asked for; earlier ones decide by themselves.
-LOG_LEVEL: LoggingLevel = "info"
+LOG_LEVEL: types.LoggingLevel = "info"
 # A list of tools that goes on after that many pages is cut off there.
 MAX_TOOL_PAGES = 1000
 
@@ -53,12 +44,6 @@ def client_of(
     )
 
 
-def modes_of(server: Server) -> list[str]:
-    """The modes to try, in this order, each with a fresh process."""
-    fallback = server.protocol == "auto" and server.command is not None
-    return ["auto", "legacy"] if fallback else [server.protocol]
-
-
 def changes_of(client: Client) -> Callable[[], AbstractAsyncContextManager[Subscription]] | None:
     """Opens a stream of notices that tools have changed; None if none has to be asked for."""
     tools = client.server_capabilities.tools
@@ -69,12 +54,12 @@ def changes_of(client: Client) -> Callable[[], AbstractAsyncContextManager[Subsc
 
 
 @cache
-def client_info() -> Implementation:
+def client_info() -> types.Implementation:
     """The name and version under which the client introduces itself."""
-    try:
-        return Implementation(name="orchestrator", version=version("mcp-orchestrator"))
-    except PackageNotFoundError:
-        return Implementation(name="orchestrator", version="0")
+    number = "0"
+    with suppress(PackageNotFoundError):  # it runs from a source tree
+        number = version("mcp-orchestrator")
+    return types.Implementation(name="orchestrator", version=number)
 
 
 async def list_tools(session: ClientSession, server: str) -> list[Tool]:
@@ -88,9 +73,9 @@ async def list_tools(session: ClientSession, server: str) -> list[Tool]:
     cursor: str | None = None
     for _ in range(MAX_TOOL_PAGES):
         try:
-            page = await session.list_tools(params=PaginatedRequestParams(cursor=cursor))
+            page = await session.list_tools(params=types.PaginatedRequestParams(cursor=cursor))
         except MCPError as error:
-            if error.code == METHOD_NOT_FOUND:  # a server of prompts or resources only
+            if error.code == types.METHOD_NOT_FOUND:  # a server of prompts or resources only
                 break
             raise
         tools += (_tool(server, tool) for tool in page.tools)
@@ -100,8 +85,8 @@ async def list_tools(session: ClientSession, server: str) -> list[Tool]:
     return tools
 
 
-def _tool(server: str, tool: McpTool) -> Tool:
-    notes = tool.annotations
+def _tool(server: str, tool: types.Tool) -> Tool:
+    notes = tool.annotations or types.ToolAnnotations()
     return Tool(
         server=server,
         name=tool.name,
@@ -109,11 +94,11 @@ def _tool(server: str, tool: McpTool) -> Tool:
         title=tool.title or "",
         description=tool.description or "",
         output_schema=tool.output_schema,
-        read_only=notes.read_only_hint if notes else None,
-        idempotent=notes.idempotent_hint if notes else None,
-        destructive=notes.destructive_hint if notes else None,
-        open_world=notes.open_world_hint if notes else None,
-        annotated_title=(notes.title or "") if notes else "",
+        read_only=notes.read_only_hint,
+        idempotent=notes.idempotent_hint,
+        destructive=notes.destructive_hint,
+        open_world=notes.open_world_hint,
+        annotated_title=notes.title or "",
     )
 
 
@@ -121,14 +106,12 @@ def _tool(server: str, tool: McpTool) -> Tool:
 def relayed_progress(
     on_progress: OnProgress | None, redact: Callable[[Any], Any]
 ) -> Iterator[ProgressFnT | None]:
-    """What the SDK is to call with a call's progress; None has it ask the server for none.
-
-    The SDK calls it in tasks of its own, which can outlive the call: after the block nothing is
-    passed on.
-    """
+    """What the SDK is to call with a call's progress; with None, the server reports none."""
     if on_progress is None:
         yield None
         return
+    # The SDK calls it in tasks of its own, which can outlive the call: after the block nothing is
+    # passed on.
     receivers = [on_progress]
 
     async def relay(progress: float, total: float | None, message: str | None) -> None:
@@ -143,17 +126,17 @@ def relayed_progress(
 
 def tool_request(
     tool: str, arguments: dict[str, Any], meta: Mapping[str, Any] | None = None
-) -> CallToolRequest:
-    """The request of a call. One that cannot be sent would break the session for all others.
+) -> types.CallToolRequest:
+    """The request of a call.
 
     Raises:
         CallError: The arguments are not JSON.
     """
     try:
-        # The SDK encodes it later, where a failure ends the session.
+        # The SDK encodes it later, where a failure ends the session for all calls.
         json.dumps(arguments, allow_nan=False, ensure_ascii=False).encode()
-        params = CallToolRequestParams(name=tool, arguments=arguments, _meta=meta)
-        return CallToolRequest(params=params)
+        params = types.CallToolRequestParams(name=tool, arguments=arguments, _meta=meta)
+        return types.CallToolRequest(params=params)
     except (ValueError, TypeError, RecursionError) as error:
         raise not_json(tool, error) from None
 

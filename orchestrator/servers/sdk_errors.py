@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from mcp import MCPError
+from mcp import MCPError, types
 from pydantic import ValidationError
 
 from orchestrator.documents.text import quoted
@@ -16,12 +15,6 @@ from orchestrator.servers.config import Server
 from orchestrator.transport import framing
 from orchestrator.transport.framing import HTTP_ERROR, HTTP_FACTS
 from orchestrator.transport.stderr import StderrTail
-
-INVALID_REQUEST = -32600
-CONNECTION_CLOSED = -32000
-REQUEST_TIMEOUT = -32001
-METHOD_NOT_FOUND = -32601
-INVALID_PARAMS = -32602
 
 # These statuses judge the request and say nothing of the server's own state.
 _REFUSALS = (400, 406, 413, 414, 415, 422)
@@ -41,30 +34,20 @@ _EVENT_TOO_LARGE = re.compile(r"exceeded the (\d+) byte limit")
 
 @dataclass(frozen=True, slots=True)
 class ServerFault:
-    """What went wrong with a server.
-
-    Attributes:
-        kind: One of `ERROR_KINDS`.
-        what: What happened, as it continues `server "x" ...`.
-        details: Facts for programs.
-        retryable: Whether trying again may help; None for what the kind says.
-        ends: Whether the session is over, and the call was refused because of that.
-        doubtful: Whether it may be over: it should be opened anew before the next run.
-    """
+    """What went wrong with a server."""
 
     kind: ErrorKind
-    what: str
+    what: str  # it continues `server "x" ...`
     details: dict[str, Any] = field(default_factory=dict)
-    retryable: bool | None = None
-    ends: bool = False
-    doubtful: bool = False
+    retryable: bool | None = None  # None: what the kind says
+    ends: bool = False  # the session is over, and the call was refused because of that
+    doubtful: bool = False  # it may be over, and should be opened anew before the next run
 
 
 WAS_CLOSED = ServerFault("server_unavailable", "was closed")
 NOT_OPEN = ServerFault("server_unavailable", "is not open")
 ENDED = ServerFault("server_unavailable", "closed the connection")
 SILENT = ServerFault("server_unavailable", "stopped answering")
-LOST = {"lost": True}
 
 
 def too_slow(limit_s: float) -> ServerFault:
@@ -100,7 +83,8 @@ def raised(error: TaskError, kind: type[CallError] = CallError, **facts: Any) ->
 
 def is_closed(error: MCPError) -> bool:
     """Whether the SDK says that the connection is closed. (A server can say the same.)"""
-    return (error.code, error.message, error.data) == (CONNECTION_CLOSED, "Connection closed", None)
+    closed = (types.CONNECTION_CLOSED, "Connection closed", None)
+    return (error.code, error.message, error.data) == closed
 
 
 def fault_of(error: MCPError, tool: str) -> ServerFault:
@@ -112,18 +96,18 @@ def fault_of(error: MCPError, tool: str) -> ServerFault:
         data = {name: value for name, value in data.items() if name != HTTP_FACTS} or None
         if (fault := _http_fault(error, http)) is not None:
             return fault
-    if error.code == INVALID_REQUEST and _SESSION_GONE.search(error.message):
+    if error.code == types.INVALID_REQUEST and _SESSION_GONE.search(error.message):
         return ServerFault("server_unavailable", f"ended the session: {error.message}", ends=True)
     # The SDK's own error for a stream of events that ended before the answer.
-    if error.code == CONNECTION_CLOSED and error.message.startswith("SSE stream"):
+    if error.code == types.CONNECTION_CLOSED and error.message.startswith("SSE stream"):
         what = f"broke off its answer: {error.message}"
-        return ServerFault("server_unavailable", what, LOST, doubtful=True)
+        return ServerFault("server_unavailable", what, {"lost": True}, doubtful=True)
     details = {"code": error.code} | ({} if data is None else {"data": data})
-    if error.code == INVALID_PARAMS:
+    if error.code == types.INVALID_PARAMS:
         what = f"rejected the arguments of {quoted(tool)}: {error.message}"
         return ServerFault("invalid_arguments", what, {"tool": tool, **details})
-    kind: ErrorKind = "timeout" if error.code == REQUEST_TIMEOUT else "protocol_error"
-    may_retry = False if error.code == METHOD_NOT_FOUND else None
+    kind: ErrorKind = "timeout" if error.code == types.REQUEST_TIMEOUT else "protocol_error"
+    may_retry = False if error.code == types.METHOD_NOT_FOUND else None
     what = f"answered with error {error.code}: {error.message}"
     return ServerFault(kind, what, details, may_retry)
 
@@ -135,14 +119,12 @@ def _fault_of_size(error: MCPError, tool: str) -> ServerFault | None:
             pass
         case _:
             found = _EVENT_TOO_LARGE.search(error.message)
-            if error.code != CONNECTION_CLOSED or found is None:
+            if error.code != types.CONNECTION_CLOSED or found is None:
                 return None
             limit = int(found[1])
             size = limit + 1
-    what = (
-        f"sent a result of {quoted(tool)} with at least {size:,} bytes; "
-        f"its max_result_bytes is {limit:,}"
-    )
+    sent = f"sent a result of {quoted(tool)} with at least {size:,} bytes"
+    what = f"{sent}; its max_result_bytes is {limit:,}"
     details = {"tool": tool, "bytes": size, "max_result_bytes": limit}
     return ServerFault("protocol_error", what, details, retryable=False)
 
@@ -171,44 +153,35 @@ def _http_fault(error: MCPError, facts: dict[str, Any]) -> ServerFault | None:
 
 def fault_of_session(failure: BaseException, verb: str) -> ServerFault:
     """Why a session could not be opened or broke; the verb is "did not start" or "failed"."""
-    error = _leaf(failure)
-    if not isinstance(error, MCPError):  # of the transport, or of pydantic
-        return ServerFault("server_unavailable", f"{verb}: {_describe(error)}")
-    fault = ENDED if is_closed(error) else fault_of(error, "tools/list")
-    what = f"{verb}: it {fault.what}"
-    return ServerFault("server_unavailable", what, fault.details, fault.retryable)
+    details: dict[str, Any] = {}
+    retryable = None
+    leaves = _leaves(failure)
+    # The first that is not the SDK's own says most.
+    match next((leaf for leaf in leaves if not isinstance(leaf, MCPError)), leaves[0]):
+        case MCPError() as error:
+            fault = ENDED if is_closed(error) else fault_of(error, "tools/list")
+            what, details, retryable = f"it {fault.what}", fault.details, fault.retryable
+        case FileNotFoundError(filename=name):
+            what = f"no such program or directory {quoted(str(name), MAX_PATH)}"
+        case PermissionError(filename=name):
+            what = f"{quoted(str(name), MAX_PATH)} is not executable"
+        case ValidationError() as invalid:
+            what = f"its answer is invalid: {_invalid(invalid)}"
+        case other:
+            what = f"{type(other).__name__}: {other}".rstrip(": ")
+    return ServerFault("server_unavailable", f"{verb}: {what}", details, retryable)
+
+
+def _leaves(failure: BaseException) -> list[BaseException]:
+    if isinstance(failure, BaseExceptionGroup):
+        return [leaf for inner in failure.exceptions for leaf in _leaves(inner)]
+    return [failure]
 
 
 def fault_of_result(error: ValidationError, tool: str) -> ServerFault:
     """A result that does not match the protocol."""
     what = f"sent an invalid result of {quoted(tool)}: {_invalid(error)}"
     return ServerFault("protocol_error", what)
-
-
-def _leaf(failure: BaseException) -> BaseException:
-    """The most telling exception in a group of groups: the first that is not the SDK's own."""
-    leaves = list(_leaves(failure))
-    telling = [leaf for leaf in leaves if not isinstance(leaf, MCPError)]
-    return (telling or leaves)[0]
-
-
-def _leaves(failure: BaseException) -> Iterator[BaseException]:
-    if isinstance(failure, BaseExceptionGroup):
-        for inner in failure.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield failure
-
-
-def _describe(error: BaseException) -> str:
-    match error:
-        case FileNotFoundError():
-            return f"no such program or directory {quoted(str(error.filename), MAX_PATH)}"
-        case PermissionError():
-            return f"{quoted(str(error.filename), MAX_PATH)} is not executable"
-        case ValidationError():
-            return f"its answer is invalid: {_invalid(error)}"
-    return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 def _invalid(error: ValidationError) -> str:

@@ -29,28 +29,21 @@ def output_of(result: CallToolResult, target: str) -> Any:
     """The output of a call.
 
     Raises:
-        CallError: A `tool_error` if the tool reports a failure; an `output_invalid` if the output
-            is nested too deep.
+        CallError: `tool_error` as the tool reports it; `output_invalid` if it is nested too deep.
     """
-    if result.is_error:
-        raise _failure(result, target)
-    try:
-        return _value(result)
-    except RecursionError:
-        message = f"the output of {target} is nested deeper than {MAX_DEPTH} levels"
-        raise CallError("output_invalid", message) from None
-
-
-def _failure(result: CallToolResult, target: str) -> CallError:
-    message = _text(result.content) or f"{target} failed and gave no reason"
-    shown = cut(message, MAX_MESSAGE)
+    output: Any = ""
     try:
         output = _value(result)
     except RecursionError:
-        output = ""
+        if not result.is_error:
+            message = f"the output of {target} is nested deeper than {MAX_DEPTH} levels"
+            raise CallError("output_invalid", message) from None
+    if not result.is_error:
+        return output
+    shown = cut(_text(result.content) or f"{target} failed and gave no reason", MAX_MESSAGE)
     # As a rule, the output is the same text again.
     details = {} if output in (shown, "") else {"output": output}
-    return CallError("tool_error", shown, **details)
+    raise CallError("tool_error", shown, **details)
 
 
 def _value(result: CallToolResult) -> Any:
@@ -87,10 +80,7 @@ def _no_json(name: str) -> Any:
 
 
 def json_value(value: Any, depth: int = 0) -> Any:
-    """The value with `Infinity` and `NaN`, which JSON does not have, as strings.
-
-    Servers written in Python send them, and the SDK lets them through. Protobuf's JSON form writes
-    them so.
+    """The value with `Infinity` and `NaN` as strings, as in Protobuf's JSON form.
 
     Raises:
         RecursionError: It is nested deeper than `MAX_DEPTH` levels.
@@ -98,7 +88,7 @@ def json_value(value: Any, depth: int = 0) -> Any:
     if depth > MAX_DEPTH:
         raise RecursionError
     match value:
-        case float() if not math.isfinite(value):
+        case float() if not math.isfinite(value):  # Python's servers and the SDK let them pass
             return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
         case dict():
             members = {name: json_value(item, depth + 1) for name, item in value.items()}

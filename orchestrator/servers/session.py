@@ -22,7 +22,6 @@ from orchestrator.servers import sdk_client, sdk_errors
 from orchestrator.servers.config import Server
 from orchestrator.servers.elicitation import call_tool
 from orchestrator.servers.health import HealthMonitor
-from orchestrator.servers.parameters import parameters_of
 from orchestrator.servers.sdk_errors import WAS_CLOSED, ServerFault, raised
 from orchestrator.servers.sdk_results import json_value, output_of
 from orchestrator.transport.base import endpoint_of
@@ -41,55 +40,35 @@ END_S = 1.0  # between a call that fails with its connection and the end of that
 class Listener(Protocol):
     """Receives what happens to a session, between calls and within."""
 
-    def on_end(self, session: Session) -> None:
-        """It has ended unasked; `failure` says why."""
-
-    def on_tools(self, session: Session) -> None:
-        """The server has changed its tools."""
-
-    def on_log(self, level: str, logger: str, data: Any) -> None:
-        """The server has sent a log message."""
+    def on_end(self, session: Session) -> None: ...  # unasked; its `failure` says why
+    def on_tools(self, session: Session) -> None: ...  # the server has changed its tools
+    def on_log(self, level: str, logger: str, data: Any) -> None: ...
 
 
 class Session:
-    """A session with a server: one task runs `own`, which opens and closes it; any task may `call`.
-
-    Args:
-        server: Its server.
-        listener: Receives what happens to it.
-        started: Its program, if that was started already; it ends with the session.
-        http: The connections that the sessions of a server with a URL share.
-
-    Attributes:
-        tools: The tools it listed.
-        protocol: The revision of the protocol that was agreed on.
-        in_flight: How many calls it has under way.
-        failure: Why it is not, or no longer, usable; None while it is.
-        doubtful: Whether it could not be reached of late, so that a new one may be better.
-        served: Whether it was called at all.
-        began_at: Since when it is usable, on anyio's clock.
-    """
+    """A session with a server: one task runs `own`, and with it opens and closes it; all `call`."""
 
     def __init__(
         self,
         server: Server,
         listener: Listener,
-        started: Started | None = None,
-        http: HttpConnections | None = None,
+        started: Started | None = None,  # its program, which ends with the session
+        http: HttpConnections | None = None,  # shared by the sessions of a server with a URL
     ) -> None:
         self.server = server
         self.tools: list[Tool] = []
-        self.protocol = ""
-        self.in_flight = 0
-        self.failure: TaskError | None = None
-        self.doubtful = False
-        self.served = False
-        self.began_at = 0.0
+        self.protocol = ""  # the revision that was agreed on
+        self.in_flight = 0  # calls under way
+        self.failure: TaskError | None = None  # why it is not, or no longer, usable
+        self.doubtful = False  # it could not be reached of late: a new one may be better
+        self.served = False  # whether it was called at all
+        self.began_at = 0.0  # since when it is usable, on anyio's clock
+        # Ends the program behind it at once, if there is one.
+        self.kill: Notify = nothing if started is None else partial(kill, started.process)
         self._listener = listener
         self._started_early = started
         self._http = http
         self._by_name: dict[str, Tool] = {}
-        self._kill: Notify = nothing if started is None else partial(kill, started.process)
         self._deliveries = Deliveries()
         self._monitor = HealthMonitor(server.name, self._on_tools, self._on_silence)
         self._scope = anyio.CancelScope()
@@ -101,8 +80,8 @@ class Session:
         self._tail = StderrTail()
 
     def __repr__(self) -> str:
-        state = "usable" if self.usable else "not usable"
-        return f"Session({self.server.name!r}, {state}, {self.in_flight} in flight)"
+        name, state = self.server.name, "usable" if self.usable else "not usable"
+        return f"Session({name!r}, {state}, {self.in_flight} in flight)"
 
     @property
     def usable(self) -> bool:
@@ -110,15 +89,15 @@ class Session:
         return self._session is not None and self.failure is None and not self._over.is_set()
 
     async def own(self) -> None:
-        """Open the session, and keep it until it ends or is closed. Raises only cancellation.
-
-        A program that fails at its first contact under `protocol = "auto"` is started afresh in
-        legacy mode: servers of the Python SDK before 1.9 need that.
-        """
-        fault = WAS_CLOSED
+        """Open the session, and keep it until it ends or is closed. Raises only cancellation."""
+        fault, modes = WAS_CLOSED, [self.server.protocol]
+        if modes == ["auto"] and self.server.command is not None:
+            # A program that fails at its first contact is started afresh in legacy mode: servers of
+            # the Python SDK before 1.9 need that.
+            modes.append("legacy")
         try:
             with self._scope:
-                for mode in sdk_client.modes_of(self.server):
+                for mode in modes:
                     fault = await self._hold(mode)
                     if self._session is not None or self._closing:
                         break
@@ -144,10 +123,6 @@ class Session:
         if self._session is None:
             self._scope.cancel()
 
-    def kill(self) -> None:
-        """End the program behind it at once, if there is one."""
-        self._kill()
-
     def give_up(self) -> None:
         """Close it for not having started in time."""
         self.close(sdk_errors.too_slow(self.server.start_timeout_s))
@@ -155,13 +130,13 @@ class Session:
     async def _hold(self, mode: str) -> ServerFault:
         """Open the session, wait for its end, and return why it ended."""
         self._over = anyio.Event()
-        target = parameters_of(self.server) or self.server.target
+        target = self.server.parameters or self.server.target
         started, self._started_early = self._started_early, None
         try:
             async with endpoint_of(
                 target, self._monitor.hear, self._over.set, self._tail, started, self._http
             ) as endpoint:
-                self._kill, self._deliveries = endpoint.kill, endpoint.deliveries
+                self.kill, self._deliveries = endpoint.kill, endpoint.deliveries
                 client = sdk_client.client_of(
                     endpoint.target, self.server, mode, self._on_log, self._on_message
                 )
@@ -207,17 +182,15 @@ class Session:
         self._by_name = {tool.name: tool for tool in tools}
 
     def _on_silence(self) -> None:
-        self._fail(sdk_errors.SILENT)
+        self.close(sdk_errors.SILENT)
         self.kill()
-        self._over.set()
 
     def _broken(self, error: Exception) -> ServerFault:
         return sdk_errors.fault_of_session(error, "failed" if self._session else "did not start")
 
     def _fail(self, fault: ServerFault) -> None:
-        """Note why the session is of no use any more; the first reason stands."""
         first = self.failure is None
-        if first:
+        if first:  # only the first reason counts
             self.failure = self._error(fault).error
         self._failed.set()
         self._started.set()

@@ -6,61 +6,62 @@ nothing. The circuit breaker decides how soon a start may follow a failure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+import sys
+from collections.abc import Callable, Coroutine, Set
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from orchestrator.calls.limits import FIRST, Priority
+from orchestrator.calls.limits import FIRST, Priority, Slots
 from orchestrator.documents.text import quoted
 from orchestrator.engine.events import (
     Event,
+    OnEvent,
     ServerFailed,
     ServerLog,
     ServerReady,
     ServerStarting,
-    ServerToolsChanged,
 )
 from orchestrator.errors import CallError, TaskError
 from orchestrator.servers.catalog import Catalog
 from orchestrator.servers.circuit_breaker import CircuitBreaker
 from orchestrator.servers.config import Server
+from orchestrator.transport.parameters import HttpParameters, StdioParameters
+from orchestrator.transport.process import start
 
 if TYPE_CHECKING:
-    from orchestrator.servers.session import Listener, Session
+    from orchestrator.servers.session import Session
+    from orchestrator.transport.http_client import HttpConnections
 
-Announce = Callable[[Event], None]
-Start = Callable[[Server, "Listener", Priority], Coroutine[Any, Any, "Session"]]
+# A program that has not answered by then is waiting for something and no longer costs a core.
+STARTING_S = 3.0
+
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Supervisor:
-    """Keeps the sessions of a server.
-
-    Args:
-        server: The server.
-        catalog: Where its tools are listed.
-        start: Starts a session and returns it when it is usable or has failed.
-        spawn: Runs something in the background until the pool is closed.
-        announce: Receives the events of the server.
-    """
+    """Keeps the sessions of a server."""
 
     def __init__(
         self,
         server: Server,
         catalog: Catalog,
-        start: Start,
-        spawn: Callable[[Work], None],
-        announce: Announce,
+        starting: Slots,  # how many programs of all servers may be starting
+        own: Callable[[Session], None],  # gives a session its owner task
+        spawn: Callable[[Work], None],  # runs something in the background until the pool is closed
+        announce: OnEvent,
     ) -> None:
         self.server = server
         self._catalog = catalog
-        self._start = start
+        self._starting = starting
+        self._own = own
         self._spawn = spawn
         self._announce = announce
+        self._http: HttpConnections | None = None
         self._sessions: list[Session] = []
-        self._wanted: set[Session] = set()
-        self._latest: Session | None = None
+        self._wanted: set[Session] = set()  # a run opened them, or found them open
+        self._latest: Session | None = None  # the last that was started or has ended
         self._breaker = CircuitBreaker()
         self._opening = anyio.Lock()
         self._changed = anyio.Event()
@@ -99,19 +100,24 @@ class Supervisor:
         self._changed.set()
         self._changed = anyio.Event()  # an event of anyio cannot be cleared
 
-    async def open(self, announce: Announce, priority: Priority = FIRST) -> None:
+    async def open(self, announce: OnEvent, priority: Priority = FIRST) -> None:
         """Open all sessions before a run, whatever the circuit breaker says.
 
-        Args:
-            announce: Receives the events of this start, besides the others.
-            priority: The smaller goes first where programs wait to be started.
+        `announce` receives the events of this start; a smaller priority goes first where programs
+        wait to be started.
         """
+
+        def tell(event: Event) -> None:
+            announce(event)
+            self._announce(event)
+
         async with self._opening:  # runs that begin together start the sessions once
             if self._is_spent():
                 return
-            doubtful = [session for session in self._usable() if not _is_good(session)]
-            if self._missing() + len(doubtful):
-                await self._start_missing(doubtful, announce, priority, first=True)
+            # One that is in use is not taken away.
+            old = {each for each in self._usable() if each.doubtful and not each.in_flight}
+            if self._missing() + len(old):
+                await self._start_missing(tell, priority, old, first=True)
             self._wanted.update(self._sessions)
 
     async def session(self) -> Session:
@@ -175,42 +181,69 @@ class Supervisor:
                     # A run may have opened the sessions during the pause.
                     if self._missing() and self._breaker.state(anyio.current_time()) != "open":
                         self._breaker.note_start()
-                        await self._start_missing((), lambda _: None, FIRST, first=False)
+                        await self._start_missing(self._announce, FIRST, first=False)
         finally:
             self._reviving = False
             self._notify()
 
     async def _start_missing(
-        self,
-        doubtful: Iterable[Session],
-        announce: Announce,
-        priority: Priority,
-        *,
-        first: bool,
+        self, tell: OnEvent, priority: Priority, old: Set[Session] = frozenset(), *, first: bool
     ) -> None:
-        def tell(event: Event) -> None:
-            announce(event)
-            self._announce(event)
-
-        old = set(doubtful)
-        tell(ServerStarting(0.0, self.server.name))
-        began_at = anyio.current_time()
+        """Start what is missing, and sessions in place of the old ones."""
+        name, began_at = self.server.name, anyio.current_time()
+        tell(ServerStarting(0.0, name))
         fresh: list[Session] = []
 
-        async def start() -> None:
-            fresh.append(await self._start(self.server, self, priority))
+        async def start_one() -> None:
+            fresh.append(await self._started(priority))
 
         async with anyio.create_task_group() as group:
             for _ in range(self._missing() + len(old)):
-                group.start_soon(start)
-        # Only now are the old ones closed: until then, calls of other runs may need them.
+                group.start_soon(start_one)
         self._take(fresh, old, first=first)
-        took_ms = (anyio.current_time() - began_at) * 1000
-        tell(self._outcome(round(took_ms, 3)))
+        if usable := self._usable():
+            tools, took_s = len(self._catalog.tools(name)), anyio.current_time() - began_at
+            tell(ServerReady(0.0, name, usable[-1].protocol, tools, round(took_s * 1000, 3)))
+        else:
+            assert self._latest is not None
+            tell(ServerFailed(0.0, name, self._latest.unavailable().error))
         self._notify()
 
-    def _take(self, fresh: list[Session], old: set[Session], *, first: bool) -> None:
-        """Use the sessions that have started, in place of the old ones."""
+    async def _started(self, priority: Priority) -> Session:
+        """A session that is usable or has failed, within the start timeout."""
+        limit_s = self.server.start_timeout_s
+        gated_s = min(STARTING_S, limit_s)
+        gate = nullcontext() if self.server.command is None else self._starting.slot(priority)
+        session: Session | None = None
+        try:
+            async with gate:
+                session = await self._new_session()
+                self._own(session)  # without a wait: until then, nothing ends its program
+                await session.started_within(gated_s)
+            if not await session.started_within(limit_s - gated_s):
+                session.give_up()
+        except BaseException:
+            if session is not None:
+                session.close()
+            raise
+        return session
+
+    async def _new_session(self) -> Session:
+        parameters, started = self.server.parameters, None
+        if isinstance(parameters, StdioParameters) and not _sdk_is_loaded():
+            # Importing the SDK takes about as long as a program takes to start: both at once.
+            with suppress(OSError):  # the session finds out again and reports it
+                started = await start(parameters)
+        if isinstance(parameters, HttpParameters) and self._http is None:
+            from orchestrator.transport.http_client import HttpConnections
+
+            self._http = HttpConnections(parameters)  # all sessions share them
+        from orchestrator.servers.session import Session  # here, since it loads the SDK
+
+        return Session(self.server, self, started, self._http)
+
+    def _take(self, fresh: list[Session], old: Set[Session], *, first: bool) -> None:
+        # Only now are the old ones closed: until then, calls of other runs may need them.
         for session in old:
             session.close()
         started = [session for session in fresh if session.usable]
@@ -225,23 +258,11 @@ class Supervisor:
         else:
             self._breaker.note_success()
 
-    def _outcome(self, took_ms: float) -> Event:
-        usable, name = self._usable(), self.server.name
-        if not usable:
-            assert self._latest is not None
-            return ServerFailed(0.0, name, self._latest.unavailable().error)
-        tools = len(self._catalog.tools(name))
-        return ServerReady(0.0, name, usable[-1].protocol, tools, took_ms)
-
     def on_tools(self, session: Session) -> None:
         """Take the tools that a session has listed; announce how they differ from the last list."""
-        name = self.server.name
-        known = self._catalog.knows(name)
         others = (tool for other in self._sessions if other is not session for tool in other.tools)
-        change = self._catalog.replace(name, session.tools, others)
-        if known and change:
-            event = ServerToolsChanged(0.0, name, change.added, change.removed, change.changed)
-            self._announce(event)
+        if change := self._catalog.replace(self.server.name, session.tools, others):
+            self._announce(change)
 
     def on_end(self, session: Session) -> None:
         """A session has ended unasked; it is replaced if anything used it or waits for one."""
@@ -258,6 +279,5 @@ class Supervisor:
         self._announce(ServerLog(0.0, self.server.name, level, logger, data))
 
 
-def _is_good(session: Session) -> bool:
-    """Whether it can serve another run; one that is in use is not taken away."""
-    return not (session.doubtful and session.in_flight == 0)
+def _sdk_is_loaded() -> bool:
+    return "orchestrator.servers.session" in sys.modules

@@ -53,7 +53,8 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request; bounded for notifications and for the end of a session."""
-        asks = _is_request(request)
+        message = json.loads(request.content) if request.method == "POST" else {}
+        asks = "id" in message and "method" in message  # it is a request, not a notification
         if not asks and request.method != "GET":
             limit_s = NOTIFICATION_TIMEOUT_S
             bounds = {**request.extensions.get("timeout", {}), "read": limit_s, "pool": limit_s}
@@ -68,11 +69,11 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
                 # Read here: where the SDK reads it, a failure ends the session.
                 return await self._whole(response)
         except httpx2.RequestError as failure:
-            message = f"{type(failure).__name__}: {failure}".rstrip(": ")
             if request.method == "DELETE":  # with its server, the session is over too
                 return httpx2.Response(204)
+            said = f"{type(failure).__name__}: {failure}".rstrip(": ")
             facts = {"unreachable" if isinstance(failure, _NOT_SENT) else "lost": True}
-            return _error_response(503, _error(HTTP_ERROR, message, facts))
+            return _error_response(503, _error(HTTP_ERROR, said, facts))
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         response.stream = _ContainedStream(response.stream, self._heard)
         return response
@@ -86,14 +87,6 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
             (name, value) for name, value in response.headers.raw if name.lower() not in _CODED
         ]
         return httpx2.Response(response.status_code, headers=headers, content=body)
-
-
-def _is_request(request: httpx2.Request) -> bool:
-    """Whether it carries a JSON-RPC request, not a notification."""
-    if request.method != "POST":
-        return False
-    message = json.loads(request.content)
-    return "id" in message and "method" in message
 
 
 async def _read(

@@ -10,7 +10,9 @@ from orchestrator.documents.pointer import pointer, replace_op
 from orchestrator.documents.suggest import certain, nearest
 from orchestrator.documents.text import cut, quoted
 from orchestrator.errors import Problem, WorkflowError
-from orchestrator.schema.coercion import json_type, wanted_types
+from orchestrator.schema.coercion import json_type
+from orchestrator.schema.type_query import TypeQuery
+from orchestrator.schema.types import schema_type
 from orchestrator.schema.validator import Schema, Validator
 
 _LONGEST = 200
@@ -83,7 +85,7 @@ def parse_input(text: str, schema: Schema | None) -> Any:
 
     It is a string, too, where the schema accepts strings and not what the text is as JSON.
     """
-    wanted = wanted_types({} if schema is None else schema, ())
+    wanted = TypeQuery().kinds(schema_type({} if schema is None else schema))
     if wanted and wanted <= {"string", "null"}:
         return None if text == "null" and "null" in wanted else text
     try:

@@ -158,9 +158,9 @@ def test_a_literal_is_an_error_if_and_only_if_it_does_not_fit(schema: Any, value
 @settings(max_examples=100, deadline=None)
 @given(schemas, st.sampled_from(["a", "b", "c", 0, 1, -1]))
 def test_a_property_or_item_exists_as_its_schema_says(schema: Any, segment: str | int) -> None:
-    reader, shape = TypeQuery(), schema_type(whole(schema))
-    found = reader.step(shape, segment)
-    for value in fitting(shape.root):
+    query, type_ = TypeQuery(), schema_type(whole(schema))
+    found = query.step(type_, segment)
+    for value in fitting(type_.root):
         holder = list if isinstance(segment, int) else dict
         there = isinstance(value, holder) and (
             segment in value if isinstance(segment, str) else -len(value) <= segment < len(value)
@@ -168,39 +168,39 @@ def test_a_property_or_item_exists_as_its_schema_says(schema: Any, segment: str 
         if found.presence in ("yes", "no"):
             assert there is (found.presence == "yes"), (value, found)
         if there:
-            assert admits(reader, found.shape, value[segment])
+            assert admits(query, found.type, value[segment])
 
 
-def admits(reader: TypeQuery, shape: StaticType, value: Any) -> bool:
+def admits(query: TypeQuery, type_: StaticType, value: Any) -> bool:
     """Whether a type allows a value."""
-    match shape:
+    match type_:
         case UnknownType():
             return True
         case LiteralType(only):
             return bool(only == value)
         case SourcedType(inner):
-            return admits(reader, inner, value)
+            return admits(query, inner, value)
         case UnionType(options):
-            return any(admits(reader, option, value) for option in options)
+            return any(admits(query, option, value) for option in options)
         case TupleType(items):
             return (
                 isinstance(value, list)
                 and len(value) == len(items)
-                and all(admits(reader, item, part) for item, part in zip(items, value, strict=True))
+                and all(admits(query, item, part) for item, part in zip(items, value, strict=True))
             )
         case ArrayType(item):
-            return isinstance(value, list) and all(admits(reader, item, part) for part in value)
+            return isinstance(value, list) and all(admits(query, item, part) for part in value)
         case ObjectType(members):
             return (
                 isinstance(value, dict)
                 and value.keys() == members.keys()
-                and all(admits(reader, member, value[name]) for name, member in members.items())
+                and all(admits(query, member, value[name]) for name, member in members.items())
             )
         case SchemaType(schema, root):
             kind = json_type(
                 int(value) if isinstance(value, float) and value == int(value) else value
             )
-            return kind in reader.kinds(shape) and not list(
+            return kind in query.kinds(type_) and not list(
                 Validator(root).violations(value, schema)
             )
 
@@ -273,16 +273,16 @@ def test_an_expression_gives_a_value_of_its_inferred_type(text: str, schema: Any
 
 
 def test_a_recursive_schema_is_read() -> None:
-    reader = TypeQuery()
+    query = TypeQuery()
     circle = schema_type({"$ref": "#"})
-    assert reader.step(circle, "a").presence == "unknown"
+    assert query.step(circle, "a").presence == "unknown"
     tree = {"type": "object", "properties": {"next": {"$ref": "#"}}, "required": ["next"]}
-    shape: StaticType = schema_type(tree)
+    type_: StaticType = schema_type(tree)
     for _ in range(50):
-        found = reader.step(shape, "next")
+        found = query.step(type_, "next")
         assert found.presence == "yes"
-        shape = found.shape
-    assert reader.step(shape, "other").presence == "no"
+        type_ = found.type
+    assert query.step(type_, "other").presence == "no"
 
 
 def test_a_schema_that_doubles_at_each_step_is_read() -> None:
@@ -318,7 +318,7 @@ def test_too_many_variants_count_as_unknown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "words"),
+    ("type_", "words"),
     [
         (schema_type({"type": ["string", "null"]}), "string or null"),
         (schema_type({}), "anything"),
@@ -331,13 +331,13 @@ def test_too_many_variants_count_as_unknown() -> None:
         (SourcedType(LiteralType(5), "$ITEM"), "integer 5"),
     ],
 )
-def test_a_type_is_described_by_its_json_types(shape: StaticType, words: str) -> None:
-    assert TypeQuery().describe(shape) == words
+def test_a_type_is_described_by_its_json_types(type_: StaticType, words: str) -> None:
+    assert TypeQuery().describe(type_) == words
 
 
 def test_a_union_of_objects_is_open_if_one_of_them_is() -> None:
-    reader = TypeQuery()
+    query = TypeQuery()
     open_one = schema_type({"type": "object", "properties": {"a": {}}})
     closed = schema_type({"type": "object", "additionalProperties": False})
-    assert reader.is_open(UnionType((closed, open_one)))
-    assert not reader.is_open(UnionType((closed, LiteralType({"a": 1}))))
+    assert query.is_open(UnionType((closed, open_one)))
+    assert not query.is_open(UnionType((closed, LiteralType({"a": 1}))))

@@ -361,7 +361,9 @@ async def test_where_few_may_start_at_a_time_earlier_generations_go_first(stage:
         stage.ready[server].set()
     with anyio.fail_after(TIMEOUT_S):
         async with Orchestrator(servers) as orchestrator:
-            orchestrator._pool._starter._slots = Slots(1)
+            one = Slots(1)
+            for supervisor in orchestrator._pool._supervisors.values():
+                supervisor._starting = one
             assert (await orchestrator.run(document(*reversed(chain)))).status == "success"
     assert stage.started == list(servers)
 

@@ -96,7 +96,7 @@ class _Watch:
         task = self._plan.tasks[call.task]
         target = task.policies.fallback if call.is_fallback else task
         if isinstance(target, CallTemplate):
-            convert(arguments, target.whole, tool.input_schema)
+            convert(arguments, target.whole, tool.types_at)
         errors = list(Draft202012Validator(tool.input_schema).iter_errors(arguments))
         if not errors:
             return await self._answer(call.task, call.target, arguments)

@@ -9,13 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.schema.coercion import ALL_TYPES, Conversion, convert, json_type, wanted_types
+from orchestrator.schema.coercion import ALL_TYPES, Conversion, Types, convert, json_type
+from orchestrator.schema.tool import Tool
 from tests.documents.test_jsonpath import values
+
+
+def types_at(schema: Any, path: tuple[str | int, ...]) -> Types:
+    return Tool("s", "t", schema).types_at(path)
 
 
 def converted(value: Any, schema: Any) -> Any:
     arguments = {"x": value}
-    made = convert(arguments, [("x",)], {"properties": {"x": schema}})
+    made = convert(arguments, [("x",)], Tool("s", "t", {"properties": {"x": schema}}).types_at)
     assert bool(made) == (arguments["x"] is not value)
     return arguments["x"]
 
@@ -122,7 +127,7 @@ def test_what_was_converted_is_told() -> None:
             "e": NUMBER,
         }
     }
-    made = convert(arguments, [("a", 0, "b"), ("c",), ("d",)], schema)
+    made = convert(arguments, [("a", 0, "b"), ("c",), ("d",)], Tool("s", "t", schema).types_at)
     assert arguments == {"a": [{"b": 5}], "c": "5", "d": "x", "e": "5"}
     assert made == (
         Conversion(".a[0].b", "string", "integer"),
@@ -133,7 +138,8 @@ def test_what_was_converted_is_told() -> None:
 def test_a_place_under_a_computed_name_is_left_alone() -> None:
     arguments = {"Paris": "5", "Rome": {"x": "5"}}
     places = [("$INPUT.city",), ("$INPUT.other", "x")]
-    assert convert(arguments, places, {"additionalProperties": {"type": "integer"}}) == ()
+    schema = {"additionalProperties": {"type": "integer"}}
+    assert convert(arguments, places, Tool("s", "t", schema).types_at) == ()
 
 
 MODEL = {"type": "object", "properties": {"n": INTEGER, "next": {"$ref": "#/$defs/Model"}}}
@@ -145,10 +151,10 @@ MODEL = {"type": "object", "properties": {"n": INTEGER, "next": {"$ref": "#/$def
         ({}, ("x",), ALL_TYPES),
         (True, ("x",), ALL_TYPES),
         ({"properties": {"x": INTEGER}}, ("x",), {"integer"}),
-        ({"properties": {"x": INTEGER}}, ("y",), ALL_TYPES),
+        ({"properties": {"x": INTEGER}}, ("y",), set()),
         ({"additionalProperties": INTEGER}, ("y",), {"integer"}),
         ({"additionalProperties": False}, ("y",), set()),
-        ({"patternProperties": {"^y": STRING}, "additionalProperties": False}, ("y",), ALL_TYPES),
+        ({"patternProperties": {"^y": STRING}, "additionalProperties": False}, ("y",), {"string"}),
         # items
         ({"items": INTEGER}, (0,), {"integer"}),
         ({"prefixItems": [STRING], "items": INTEGER}, (0,), {"string"}),
@@ -191,20 +197,20 @@ MODEL = {"type": "object", "properties": {"n": INTEGER, "next": {"$ref": "#/$def
 def test_a_schema_tells_the_types_at_a_place(
     schema: Any, place: tuple[str | int, ...], types: set[str]
 ) -> None:
-    assert wanted_types(schema, place) == types
+    assert types_at(schema, place) == types
 
 
 def test_a_schema_that_fans_out_in_circles_is_read_once() -> None:
     fan = {"anyOf": [{"$ref": f"#/$defs/{n}"} for n in range(40)]}
     schema = {"$defs": {str(n): fan for n in range(40)}, "$ref": "#/$defs/0"}
-    assert wanted_types(schema, ("a", "b", 0)) == ALL_TYPES
+    assert types_at(schema, ("a", "b", 0)) == ALL_TYPES
 
 
 def test_a_schema_that_is_nested_too_deep_says_nothing() -> None:
     schema: Any = INTEGER
     for _ in range(5000):
         schema = {"allOf": [schema]}
-    assert wanted_types(schema, ()) == ALL_TYPES
+    assert types_at(schema, ()) == ALL_TYPES
 
 
 @settings(deadline=None)
@@ -245,12 +251,12 @@ anything = st.recursive(
 @settings(deadline=None)
 @given(anything, st.sampled_from([(), ("x",), ("x", 0), (0, "x")]))
 def test_no_schema_breaks_the_reading(schema: Any, place: tuple[str | int, ...]) -> None:
-    assert wanted_types(schema, place) is not None
+    assert types_at(schema, place) is not None
 
 
 @pytest.mark.parametrize("values", [{"const": 2}, {"enum": [1, 2]}, {"const": 2.0}])
 def test_text_becomes_a_number_beside_the_values_of_it(values: dict[str, Any]) -> None:
     arguments: dict[str, Any] = {"a": "2"}
     schema = {"properties": {"a": {"type": "number", **values}}}
-    assert convert(arguments, [("a",)], schema)
+    assert convert(arguments, [("a",)], Tool("s", "t", schema).types_at)
     assert arguments == {"a": 2}

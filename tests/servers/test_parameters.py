@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from orchestrator import Server
-from orchestrator.servers.parameters import parameters_of
 from orchestrator.transport.parameters import HttpParameters, StdioParameters
 
 
@@ -17,16 +16,16 @@ def test_a_command_becomes_the_parameters_of_a_program() -> None:
         max_result_bytes=7,
     )
     wanted = StdioParameters("run", ["-v"], {"A": "b"}, "/data", 7, label="it")
-    assert parameters_of(server) == wanted
+    assert server.parameters == wanted
 
 
 def test_a_url_becomes_the_parameters_of_an_endpoint() -> None:
     server = Server(url="http://x/", headers={"A": "b"}, max_result_bytes=7)
-    assert parameters_of(server) == HttpParameters("http://x/", {"A": "b"}, 7)
+    assert server.parameters == HttpParameters("http://x/", {"A": "b"}, 7)
 
 
 def test_a_server_in_memory_needs_none() -> None:
-    assert parameters_of(Server(target=object())) is None
+    assert Server(target=object()).parameters is None
 
 
 def test_parameters_show_no_secrets() -> None:

@@ -14,7 +14,8 @@ import pytest
 from mcp import StdioServerParameters, stdio_client
 from mcp.server.mcpserver import MCPServer
 
-import orchestrator.servers.starter as starter
+import orchestrator.servers.pool as pools
+import orchestrator.servers.supervisor as supervisor
 from orchestrator import CallError, Orchestrator, RunResult, Server, ServerStartError, WorkflowError
 from orchestrator.calls.call import Call
 from orchestrator.engine.events import (
@@ -210,8 +211,8 @@ async def test_servers_that_hang_do_not_delay_the_others_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    monkeypatch.setattr(starter, "STARTS_PER_CORE", 2)
-    monkeypatch.setattr(starter, "STARTING_S", 0.2)
+    monkeypatch.setattr(pools, "STARTS_PER_CORE", 2)
+    monkeypatch.setattr(supervisor, "STARTING_S", 0.2)
     watch = Watch()
     servers = {"a": faulty("--hang-on-start"), "b": faulty("--hang-on-start"), "good": faulty()}
     with anyio.fail_after(TIMEOUT_S):

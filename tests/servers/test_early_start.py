@@ -6,7 +6,6 @@ import anyio
 import pytest
 
 from orchestrator import Orchestrator, Server
-from orchestrator.servers.parameters import parameters_of
 from orchestrator.servers.session import Session
 from orchestrator.transport.parameters import StdioParameters
 from orchestrator.transport.process import start
@@ -20,7 +19,7 @@ ECHO = ("it:echo", {"value": 1})
 @pytest.fixture
 def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the SDK had not been imported yet."""
-    monkeypatch.setattr("orchestrator.servers.starter._sdk_is_loaded", lambda: False)
+    monkeypatch.setattr("orchestrator.servers.supervisor._sdk_is_loaded", lambda: False)
 
 
 @pytest.mark.usefixtures("unloaded")
@@ -35,7 +34,7 @@ async def test_the_program_that_was_started_before_is_the_servers(
         pids.append(started.process.pid)
         return started
 
-    monkeypatch.setattr("orchestrator.servers.starter.start", noted)
+    monkeypatch.setattr("orchestrator.servers.supervisor.start", noted)
     with anyio.fail_after(TIMEOUT_S):
         async with Orchestrator({"it": faulty(*options, "--stderr", "hi")}) as orchestrator:
             assert (await orchestrator.run(plan(ECHO)))["t0"].output == {"value": 1}
@@ -56,7 +55,7 @@ async def test_a_program_that_cannot_be_started_before_says_what_it_always_says(
 
 
 def program(server: Server) -> StdioParameters:
-    parameters = parameters_of(server)
+    parameters = server.parameters
     assert isinstance(parameters, StdioParameters)
     return parameters
 
