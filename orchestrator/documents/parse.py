@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.documents.files import read_text
-from orchestrator.documents.positions import Lines, tokens
+from orchestrator.documents.positions import TOKEN, Lines
 from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import joined, quoted
 from orchestrator.errors import Problem, WorkflowError
@@ -142,7 +142,7 @@ def _losses(text: str) -> Iterator[DocumentError]:
     names: list[set[str]] = []  # of each open container
     last: Any = None
     start = 0  # of the last scalar
-    for token in tokens(text):
+    for token in TOKEN.finditer(text):
         match token[0]:
             case "{" | "[":
                 names.append(set())
