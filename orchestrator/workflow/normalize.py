@@ -90,10 +90,7 @@ def _names(data: Any, where: Sequence[str]) -> Iterable[str]:
 
 
 def with_written_names(problem: Problem, names: Names) -> Problem:
-    """A problem with its paths as the file names them; those that have its names stay.
-
-    `names` gives the property names of the object that some steps lead to in the file.
-    """
+    """A problem with its paths as the file has them; `names` gives the names in an object there."""
     path = written(problem.path, names)
     operations = tuple(
         {**operation, **{key: written(operation[key], names) for key in _PATHS & operation.keys()}}
