@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +10,8 @@ from orchestrator.check.assignable import Assignability
 from orchestrator.check.diagnostics import Diagnostics
 from orchestrator.check.environment import ERROR, MAYBE_ERROR, UNKNOWN, Environment
 from orchestrator.check.infer import Inference
-from orchestrator.check.mismatch import Mismatch
+from orchestrator.check.mismatch import Mismatch, Mismatches
 from orchestrator.documents.jsonpath import Path
-from orchestrator.documents.pointer import pointer
 from orchestrator.documents.text import quoted
 from orchestrator.errors import Code, Problem
 from orchestrator.expressions.scope import Reference
@@ -110,16 +109,17 @@ class _Checker:
         for name in self._inputs:
             if not {name, None} & self._used_inputs:  # None: an expression uses all of them
                 message = f"input {quoted(name)} is never used"
-                self._warn("unused_input", message, pointer("inputs", name))
+                self._warn("unused_input", message, "inputs", name)
         return self._diagnostics.all()
 
-    def _warn(self, code: Code, message: str, at: str = "") -> None:
-        self._diagnostics.keep(-1, Problem(code, message, at, severity="warning"))
+    def _warn(self, code: Code, message: str, *at: str) -> None:
+        self._diagnostics.add([Mismatch((), code, "warning", message)], None, at)
 
     def _task(self, task: TaskPlan) -> None:
         policies = task.policies
         may_lack = policies.run_if != "all_success"
-        error = (ERROR if _follows_a_failure(task) else MAYBE_ERROR) if may_lack else NULL
+        has_failed = policies.run_if == "any_failed" and len(task.dependencies) == 1
+        error = (ERROR if has_failed else MAYBE_ERROR) if may_lack else NULL
         outside = Environment(self._outputs, self._inputs, may_lack=may_lack, error=error)
         if policies.when is not None:
             self._infer(policies.when, outside, task, ("when",))
@@ -153,7 +153,8 @@ class _Checker:
         for path, reference in inference.references:
             self._used_inputs |= {key.name for key in reference.places if key.root == "INPUT"}
             if isinstance(reference, Reference) and task is not None and at == ("arguments",):
-                self._diagnostics.add(self._lacking(task, reference, path), task, at)
+                found = self._lacking(reference, path, environment, task.policies.run_if)
+                self._diagnostics.add(found, task, at)
         return type_
 
     def _item(self, task: TaskPlan, each: StaticType) -> StaticType:
@@ -199,16 +200,18 @@ class _Checker:
             return False
         return policies.run_if != "all_success" or self._has_output.issuperset(task.dependencies)
 
-    def _lacking(self, task: TaskPlan, reference: Reference, path: Path) -> Iterator[Mismatch]:
+    def _lacking(
+        self, reference: Reference, path: Path, environment: Environment, run_if: str
+    ) -> Mismatches:
         """A reference to an output that a task need not have, under another `run_if`."""
-        name, text, run_if = reference.name, reference.text, task.policies.run_if
-        if run_if == "all_success" or reference.root != "OUTPUT" or reference.or_null:
+        name, text = reference.name, reference.text
+        if not environment.may_lack or reference.root != "OUTPUT" or reference.or_null:
             return
         if name is None or name in self._has_output:
             return
         hint = f"${{OUTPUT[{name}]}} is null then"
         fans_out = self._plan.tasks[name].policies.for_each is not None
-        if _follows_a_failure(task) and not fans_out:
+        if environment.error == ERROR and not fans_out:
             why = f"has always failed when this task runs (run_if is {run_if}), so it has no output"
             message = f"{text}: task {quoted(name)} {why}"
             yield Mismatch(path, "never_an_output", "error", message, text, hint=hint)
@@ -216,11 +219,6 @@ class _Checker:
             why = f"may have no output (run_if is {run_if}), and then this task fails"
             message = f"{text}: task {quoted(name)} {why}"
             yield Mismatch(path, "maybe_absent", "warning", message, text, hint=hint)
-
-
-def _follows_a_failure(task: TaskPlan) -> bool:
-    """Whether the only dependency of a task has failed when it runs."""
-    return task.policies.run_if == "any_failed" and len(task.dependencies) == 1
 
 
 def _input_type(schema: Any) -> StaticType:
