@@ -12,7 +12,7 @@ import anyio
 from orchestrator.calls.limits import FIRST, Priority, Rate, Slots
 from orchestrator.errors import CallError
 from orchestrator.schema.coercion import Conversion
-from orchestrator.workflow.policies import Retry
+from orchestrator.workflow.task import Retry
 
 DEFAULT_TIMEOUT_S = 60.0
 

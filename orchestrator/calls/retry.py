@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 from orchestrator.errors import RETRYABLE_KINDS, TaskError
-from orchestrator.workflow.policies import Retry
+from orchestrator.workflow.task import Retry
 
 # The longest wait that a server may ask for; the task fails if it asks for more.
 MAX_RETRY_AFTER_S = 300.0
