@@ -32,11 +32,11 @@ exit codes:
 commands (python -m benchmarks NAME --help):
 """
 
+# Benchmarks with a command of their own: the function `main` of a module.
 COMMANDS = {
     "peers": "the same work with what people use instead, side by side",
     "traces": "graphs recorded from real systems, run for real",
 }
-"""Benchmarks with a command of their own: the function `main` of a module."""
 
 # How often a scenario that misses a target is measured again before it counts: a busy machine
 # rarely slows it down three times, and a real loss misses every time.
@@ -44,7 +44,6 @@ SECOND_LOOKS = 2
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
     commands = (f"  {name:8}  {title}" for name, title in COMMANDS.items())
     rounds = "rounds of each scenario, instead of its own"
     parser = options.parser("", DESCRIPTION, EXAMPLES + "\n".join(commands), rounds)
@@ -64,7 +63,6 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments and arguments[0] in COMMANDS:
         code: int = import_module(f"benchmarks.{arguments[0]}").main(arguments[1:])
@@ -74,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, title in suite.SCENARIOS.items():
             print(f"{name:12}  {title}")
         return 0
+    # Before anything is measured: that takes a quarter of an hour.
     if given.plot and (missing := plot.missing()):
         print(missing, file=sys.stderr)
         return 2

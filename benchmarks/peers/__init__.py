@@ -35,7 +35,6 @@ Exit code 1: a peer could not be installed or failed; the reason is printed belo
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
     peers = (f"  {peer.name:25}{peer.note}" for peer in PEERS.values())
     rounds = f"default: {ROUNDS} warm and {COLD_ROUNDS} cold"
     parser = options.parser("peers", DESCRIPTION, "\n".join(["peers:", *peers]), rounds)
@@ -52,7 +51,6 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code."""
     given = parser().parse_args(arguments)
     settings = Settings(given.quick, given.rounds)
     here = given.environments == "none"

@@ -35,7 +35,6 @@ class Job:
 
     @property
     def servers(self) -> list[str]:
-        """The names of the mock servers that it calls."""
         return list(dict.fromkeys(call.server for call in self.calls))
 
 
@@ -119,12 +118,8 @@ JOBS = {
 
 def plan(jobs: Sequence[Job], way: str) -> Mapping[str, Any]:
     """The plan of a peer's program as JSON; its servers run on this Python."""
-    servers = scenarios.servers(*(server for job in jobs for server in job.servers))
     return {
         "way": way,
-        "servers": {
-            name: {"command": server.command, "args": list(server.args), "cwd": server.cwd}
-            for name, server in servers.items()
-        },
+        "servers": scenarios.programs(*(server for job in jobs for server in job.servers)),
         "jobs": {job.name: [asdict(call) for call in job.calls] for job in jobs},
     }
