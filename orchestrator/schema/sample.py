@@ -15,13 +15,20 @@ from orchestrator.schema.coercion import ALL_TYPES, listed
 from orchestrator.schema.type_query import TypeQuery
 from orchestrator.schema.types import Found, SchemaType, schema_type
 from orchestrator.schema.validator import Schema, Validator
-from orchestrator.schema.variants import Variant, item_of, lengths, numbers, types_of
+from orchestrator.schema.variants import (
+    Variant,
+    declared,
+    item_of,
+    lengths,
+    member_of,
+    numbers,
+    types_of,
+)
 
 TEXT = "text"
 MAX_VALUES = 10_000
 _MAX_DEPTH = 40
 _MAX_LENGTH = 100_000
-_SIMPLE = {"boolean": True, "null": None}
 _TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
 _KEYWORDS = {  # which tell the type of a schema that names none
     "object": {"properties", "required", "additionalProperties"},
@@ -108,15 +115,15 @@ class _Maker:
             case "integer" | "number":
                 yield from _numbers(variant)
             case simple:
-                yield _SIMPLE[simple]
+                yield True if simple == "boolean" else None
 
     def _object(self, variant: Variant, root: Any) -> dict[str, Any]:
         names = [name for schema in variant for name in listed(schema, "required")]
         required = [name for name in names if isinstance(name, str)]
         made: dict[str, Any] = {}
-        for name in dict.fromkeys([*self._query.layout(variant).names, *required]):
+        for name in dict.fromkeys([*declared(variant), *required]):
             try:
-                made[name] = self._make_found(self._query.member(variant, name, root))
+                made[name] = self._part(member_of(variant, name, root))
             except _NoSampleError:
                 if name in required:
                     raise
@@ -126,16 +133,16 @@ class _Maker:
         least, _ = lengths(variant)
         first = max((len(listed(schema, "prefixItems")) for schema in variant), default=0)
         made: list[Any] = []
-        for index in range(max(least, first, 1)):
+        while len(made) < max(least, first, 1):
             try:
-                made.append(self._make_found(item_of(variant, index, root)))
+                made.append(self._part(item_of(variant, len(made), root)))
             except _NoSampleError:
-                if index < least:
+                if len(made) < least:
                     raise
                 break
         return made
 
-    def _make_found(self, found: Found) -> Any:
+    def _part(self, found: Found) -> Any:
         if found.presence == "no":
             raise _NoSampleError("its schema allows no value where it requires one")
         return self.make(found.type if isinstance(found.type, SchemaType) else schema_type(True))
