@@ -127,8 +127,7 @@ def _refuse(
 async def find_problems(workflow: WorkflowSource, pool: ServerPool) -> list[Problem]:
     """Errors, warnings and notes, in the order of the file. With a lock, no server is started.
 
-    Raises:
-        WorkflowError: The workflow is too broken to check further.
+    Raises a `WorkflowError` if the workflow is too broken to check further.
     """
     from orchestrator.workflow.recovery import read_again, recover
     from orchestrator.workflow.source_map import located

@@ -44,6 +44,7 @@ class Slots:
         self._queues: dict[object, list[tuple[Priority, int, Entry]]] = {}
         self._waiters: dict[object, Entry] = {}
         self._asked = 0
+        # The waiter that serves the queue, one turn of the event loop after a slot is free.
         self._giver: Entry | None = None
 
     def __repr__(self) -> str:
@@ -101,6 +102,7 @@ class Slots:
                 if waiter.is_gone:
                     raise AbandonedError
         except BaseException:
+            # Cancelled: a slot that was handed over in the same turn must not be lost.
             if waiter.is_served:
                 self._held -= weight
             else:
@@ -132,6 +134,7 @@ class Slots:
     def _first(self) -> Entry | None:
         while self._queues:
             group, queue = next(iter(self._queues.items()))
+            # Entries that gave up stay in the heap until they surface: removing them early is O(n).
             while queue and queue[0][-1].is_gone:
                 heapq.heappop(queue)
             if queue:
@@ -205,6 +208,7 @@ class Rate:
         self.count = count
         self.per_s = per_s
         self.name = name
+        # One starter at a time looks at the window, so that two never count the same free start.
         self._turn = Slots(1)
         self._first: object = None
         self._sleep: anyio.CancelScope | None = None
@@ -266,6 +270,7 @@ class Locks:
     acquire several in the order of their names, so that two never wait for each other.
     """
 
+    # A lock is slots: an exclusive holder takes all of them, a shared one takes one.
     _ALL = 1 << 30
 
     def __init__(self) -> None:

@@ -43,17 +43,15 @@ class Diagnostics:
 
         `at` is its path in the task, or in the workflow if `task` is None.
         """
+        base: Path = at if task is None else ("tasks", task.index, *at)
+        # The output of the workflow comes after its tasks, everything else before them.
+        last = len(self._workflow.plan.tasks) if at == ("output",) else -1
         for mismatch in found:
-            index = len(self._workflow.plan.tasks) if task is None else task.index
-            base: Path = at if task is None else ("tasks", index, *at)
             problem = self._problem(mismatch, base, task.id if task else None, tool)
-            self.keep(index, problem, mismatch.text)
-
-    def keep(self, index: int, problem: Problem, text: str = "") -> None:
-        """Add a problem of the task at an index; -1 sorts it before all tasks."""
-        # A union of schemas may give the same problem for several of its options.
-        key = (index, problem.path, text, f"{problem.code} {problem.message}")
-        self._problems.setdefault(key, problem)
+            index = last if task is None else task.index
+            # A union of schemas may give the same problem for several of its options.
+            key = (index, problem.path, mismatch.text, f"{problem.code} {problem.message}")
+            self._problems.setdefault(key, problem)
 
     @cached_property
     def _document(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Container, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from orchestrator.documents.jsonpath import Path
@@ -51,12 +52,11 @@ def _warning(code: Code, message: str, task: TaskPlan, *field: str | int, **more
 
 def _tasks_that_never_run(workflow: Workflow) -> Iterator[Problem]:
     never: set[str] = set()
-    for generation in workflow.plan.generations:
-        for task in map(workflow.plan.tasks.__getitem__, generation):
-            if reason := _why_never(task, workflow, never):
-                why, *field = reason
-                never.add(task.id)
-                yield _warning("never_runs", f"the task never runs: {why}", task, *field)
+    for task in map(workflow.plan.tasks.__getitem__, chain(*workflow.plan.generations)):
+        if reason := _why_never(task, workflow, never):
+            why, *field = reason
+            never.add(task.id)
+            yield _warning("never_runs", f"the task never runs: {why}", task, *field)
 
 
 def _why_never(task: TaskPlan, workflow: Workflow, never: Container[str]) -> tuple[str, ...]:
