@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any, TypeGuard
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
@@ -35,7 +35,7 @@ from orchestrator.engine.summary import Settled, Stop, summarize
 from orchestrator.engine.task_state import Decision, RunState, TaskState
 from orchestrator.errors import TaskError
 from orchestrator.workflow.model import Schedule, Workflow
-from orchestrator.workflow.plan import PLAIN, TaskPlan
+from orchestrator.workflow.plan import PLAIN
 
 
 class Run:
@@ -202,7 +202,9 @@ class Run:
         task = self.plan.tasks[task_id]
         job = TaskState(task, (self._priorities.get(task_id, 0.0), task.index))
         decision = self._decide(job)
-        if isinstance(decision, Skipped | Cancelled) or _is_final(decision, task):
+        if isinstance(decision, Skipped | Cancelled) or (
+            isinstance(decision, Failure) and task.policies.fallback is None
+        ):
             self._settle(job, decision)
             then(task_id)
             return
@@ -299,8 +301,3 @@ class Run:
         if self._announce:
             self._announce(RunSettled(duration_ms, self.result))
         return self.result
-
-
-def _is_final(decision: Decision, task: TaskPlan) -> TypeGuard[Failure]:
-    """Whether a task failed before its call, and has no fallback."""
-    return isinstance(decision, Failure) and task.policies.fallback is None
