@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.documents.text import quoted
@@ -37,30 +36,23 @@ _KEYWORDS = {  # which tell the type of a schema that names none
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A made-up value; or None, and in `fault` why there is none."""
-
-    value: Any
-    fault: str = ""
-
-
-class _NoSampleError(Exception):
+class NoSampleError(Exception):
     """No value is found for a schema; the message says why."""
 
 
-def sample(schema: Schema) -> Sample:
-    """A value that fits a schema, with optional properties and an item in arrays if it may."""
+def sample(schema: Schema) -> Any:
+    """A value that fits a schema, with optional properties and an item in arrays if it may.
+
+    Raises:
+        NoSampleError: None is found, or the schema cannot be used.
+    """
     maker = _Maker(schema)
+    if maker.validator.unusable:
+        raise NoSampleError(f"its schema cannot be used: {maker.validator.unusable}")
     try:
-        made = Sample(maker.make(schema_type(schema)))
-    except _NoSampleError as error:
-        made = Sample(None, str(error))
+        return maker.make(schema_type(schema))
     except (RecursionError, OverflowError) as error:
-        made = Sample(None, f"its schema is out of all bounds: {error}")
-    if fault := maker.validator.unusable:  # which accepts every value
-        return Sample(None, f"its schema cannot be used: {fault}")
-    return made
+        raise NoSampleError(f"its schema is out of all bounds: {error}") from None
 
 
 class _Maker:
@@ -74,10 +66,9 @@ class _Maker:
 
     def make(self, known: SchemaType) -> Any:
         self._made += 1
-        if id(known.schema) in self._open:
-            raise _NoSampleError("its schema leads in circles")
-        if self._made > MAX_VALUES or len(self._open) > _MAX_DEPTH:
-            raise _NoSampleError("its schema leads in circles, or is very large")
+        is_circular = id(known.schema) in self._open
+        if is_circular or self._made > MAX_VALUES or len(self._open) > _MAX_DEPTH:
+            raise NoSampleError("its schema leads in circles, or is very large")
         self._open.append(id(known.schema))
         try:
             return self._first(known)
@@ -94,9 +85,9 @@ class _Maker:
                     if violation is None:
                         return value
                     fault = f"no value was found that fits {quoted(violation.keyword)}"
-            except _NoSampleError as error:
+            except NoSampleError as error:
                 fault = str(error)
-        raise _NoSampleError(fault)
+        raise NoSampleError(fault)
 
     def _candidates(self, variant: Variant, root: Any) -> Iterator[Any]:
         for schema in variant:
@@ -124,7 +115,7 @@ class _Maker:
         for name in dict.fromkeys([*declared(variant), *required]):
             try:
                 made[name] = self._part(member_of(variant, name, root))
-            except _NoSampleError:
+            except NoSampleError:
                 if name in required:
                     raise
         return made
@@ -136,7 +127,7 @@ class _Maker:
         while len(made) < max(least, first, 1):
             try:
                 made.append(self._part(item_of(variant, len(made), root)))
-            except _NoSampleError:
+            except NoSampleError:
                 if len(made) < least:
                     raise
                 break
@@ -144,7 +135,7 @@ class _Maker:
 
     def _part(self, found: Found) -> Any:
         if found.presence == "no":
-            raise _NoSampleError("its schema allows no value where it requires one")
+            raise NoSampleError("its schema allows no value where it requires one")
         return self.make(found.type if isinstance(found.type, SchemaType) else schema_type(True))
 
 
@@ -169,5 +160,5 @@ def _string(variant: Variant) -> str:
     least = int(max(numbers(variant, "minLength"), default=0))
     most = int(min(numbers(variant, "maxLength"), default=_MAX_LENGTH))
     if least > _MAX_LENGTH:
-        raise _NoSampleError(f"a string of {least} characters is too long to be made up")
+        raise NoSampleError(f"a string of {least} characters is too long to be made up")
     return TEXT[: max(most, 0)].ljust(least, "x")
