@@ -13,10 +13,13 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from orchestrator.cli.arguments import build_parser
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
+# Where the function of each command is; of the others, in `commands`.
+MODULES = {"tools": "catalog", "catalog": "catalog", "lock": "lock"}
 
 __all__ = ["main"]
 
@@ -37,12 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from orchestrator.cli.commands import COMMANDS
     from orchestrator.cli.diagnostics import complain, tell
     from orchestrator.errors import CallError, InvalidArgumentsError, WorkflowError
 
     try:
-        code = COMMANDS[options.command](options)
+        module = import_module(f"orchestrator.cli.{MODULES.get(options.command, 'commands')}")
+        code: int = getattr(module, options.command)(options)
         sys.stdout.flush()
         return code
     except WorkflowError as error:

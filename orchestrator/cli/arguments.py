@@ -109,13 +109,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--inputs": _file("a JSON or YAML file with an object of inputs"),
     "--schedule": {
         "choices": ["generations", "dataflow"],
-        "help": "overrides `schedule` of the workflow",
+        "help": "overrides that of the workflow",
     },
     "--max-concurrency": {
         "type": _count,
         "metavar": "N",
-        "help": "overrides `max_concurrency` of the workflow: calls in flight; 0 = unlimited, "
-        "1 = sequential",
+        "help": "overrides that of the workflow: calls in flight; 0 = unlimited, 1 = sequential",
     },
     "--output": _file("write the result document to a file"),
     "--events": {"metavar": "FILE", "help": "write each event as a line of JSON; - is stdout"},

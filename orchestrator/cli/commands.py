@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cli.catalog import catalog, tools
 from orchestrator.cli.diagnostics import document, in_servers_file, show
 from orchestrator.cli.tool_sources import DEFAULT_SERVERS, configured_servers, known_of, lock_of
 from orchestrator.documents.encode import to_json
@@ -139,14 +138,11 @@ def plan(options: argparse.Namespace) -> int:
 def _print_forecast(
     options: argparse.Namespace, foreseen: Forecast, findings: list[Problem]
 ) -> None:
-    if options.svg:
-        from orchestrator.report.svg import svg
+    if options.svg or options.mermaid or options.dot:
+        from orchestrator.report import diagrams, svg
 
-        print(svg(foreseen))
-    elif options.mermaid or options.dot:
-        from orchestrator.report import diagrams
-
-        print(diagrams.mermaid(foreseen) if options.mermaid else diagrams.dot(foreseen))
+        draw = svg.svg if options.svg else diagrams.mermaid if options.mermaid else diagrams.dot
+        print(draw(foreseen))
     elif options.json:
         from orchestrator.report.diagrams import plan_document
 
@@ -168,13 +164,6 @@ def _estimates(options: argparse.Namespace, workflow: Workflow) -> dict[str, flo
         message = f"{options.statistics} does not exist yet, so no times are known"
         print(f"orchestrator: warning: {message}", file=sys.stderr)
     return Statistics.load(options.statistics).estimates(workflow)
-
-
-def lock(options: argparse.Namespace) -> int:
-    """`orchestrator lock`."""
-    from orchestrator.cli.lock import lock_servers
-
-    return lock_servers(options, options.servers or DEFAULT_SERVERS)
 
 
 def call(options: argparse.Namespace) -> int:
@@ -220,15 +209,3 @@ def schema(_: argparse.Namespace) -> int:
 
     print(to_json(workflow_schema(), indent=2))
     return 0
-
-
-COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "run": run,
-    "validate": validate,
-    "plan": plan,
-    "tools": tools,
-    "lock": lock,
-    "catalog": catalog,
-    "call": call,
-    "schema": schema,
-}
