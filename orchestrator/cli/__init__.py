@@ -10,7 +10,6 @@ to start a server.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -32,10 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("orchestrator: interrupted, nothing was called", file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
-        # Flushing the buffer at exit must not raise again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            print(f"orchestrator: stdout cannot be written: {error.strerror}", file=sys.stderr)
+        from orchestrator.cli.diagnostics import give_up_stdout
+
+        give_up_stdout(error)
         return FAILED
 
 

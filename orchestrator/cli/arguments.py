@@ -6,7 +6,6 @@ Imports only the standard library, so that `--help` is instant.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action=_Version, help="show the version and exit")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (summary, more, options, own) in COMMANDS.items():
         description = f"{summary[0].upper()}{summary[1:]}. {more}"
@@ -47,9 +46,6 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 class _Version(argparse.Action):
-    def __init__(self, option_strings: Sequence[str], dest: str, **rest: Any) -> None:
-        super().__init__(option_strings, dest, nargs=0, **rest)
-
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         # `importlib.metadata` takes longer to import than the rest of `--help`.
         from importlib.metadata import version

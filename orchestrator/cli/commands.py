@@ -42,7 +42,7 @@ def _load(options: argparse.Namespace) -> tuple[Workflow, dict[str, Server]]:
     try:
         workflow = Workflow.load(options.file)
     except WorkflowError as error:
-        # Whoever fixes one file should not learn of the other in the next attempt.
+        # Show the errors of both files, so that fixing one does not reveal those of the other.
         try:
             load_config(servers_file)
         except ConfigError as other:
@@ -62,9 +62,8 @@ def _inputs(options: argparse.Namespace, workflow: Workflow) -> dict[str, Any]:
         if not isinstance(inputs, dict):
             message = f"expected an object of inputs, got {describe(inputs)}"
             raise WorkflowError(str(options.inputs), [Problem("wrong_type", message)])
-    for name, value in options.input:
-        inputs[name] = parse_input(value, workflow.inputs.get(name))
-    return inputs
+    given = {name: parse_input(value, workflow.inputs.get(name)) for name, value in options.input}
+    return inputs | given
 
 
 def validate(options: argparse.Namespace) -> int:
@@ -74,10 +73,10 @@ def validate(options: argparse.Namespace) -> int:
     if options.json:
         print(to_json(document(str(options.file), findings), indent=2))
         return 2 if is_wrong else 0
-    unchecked = [finding for finding in findings if finding.code == "tools_not_checked"]
-    if not is_wrong:
-        findings = [finding for finding in findings if finding not in unchecked]
-    show(str(options.file), findings, verbose=options.verbose)
+    # A valid workflow has that note in its own line.
+    unchecked = [f for f in findings if f.code == "tools_not_checked" and not is_wrong]
+    shown = [finding for finding in findings if finding not in unchecked]
+    show(str(options.file), shown, verbose=options.verbose)
     if is_wrong:
         return 2
     assert workflow is not None

@@ -48,7 +48,13 @@ def lock(options: argparse.Namespace) -> int:
         complain(failure)
     asked = Lockfile.made_of(tools, [name for name in wanted if name not in failures])
     if before is None:
-        return _write_first(servers, path, asked, broken, complete=not failures)
+        was = f"was unreadable ({visible(broken)}), " if broken else ""
+        if failures:  # a file without some servers would refuse their tools
+            print(f"{path}: {was}nothing was written: not every server answered")
+            return FAILED
+        _save(asked, path, servers)
+        print(f"{path}: {was}{'rewritten' if broken else 'written'}: {asked.counted()}")
+        return 0
     found = _compare(before, asked, servers, of_all=not options.server)
     _show(found, before, asked)
     if not str(found):  # no count to show
@@ -66,10 +72,7 @@ def lock(options: argparse.Namespace) -> int:
 
 
 def _before(options: argparse.Namespace, servers_file: Path) -> tuple[Lockfile | None, str]:
-    """The lock file as it is; None if there is none, or if `--update` is to replace a broken one.
-
-    Of a broken one, what is wrong with it.
-    """
+    """The lock file, or None; and what is wrong with it if `--update` replaces a broken one."""
     try:
         before = Lockfile.beside(servers_file)
     except WorkflowError as error:
@@ -84,19 +87,6 @@ def _before(options: argparse.Namespace, servers_file: Path) -> tuple[Lockfile |
         problem = Problem("unreadable_file", "there is no lock file", hint=hint)
         raise WorkflowError(str(lock_path(servers_file)), [problem])
     return before, ""
-
-
-def _write_first(
-    servers: Servers, path: Path, asked: Lockfile, broken: str, *, complete: bool
-) -> int:
-    """Write the whole file; `broken` says why an existing one could not be read."""
-    was = f"was unreadable ({visible(broken)}), " if broken else ""
-    if not complete:
-        print(f"{path}: {was}nothing was written: not every server answered")
-        return FAILED
-    _save(asked, path, servers)
-    print(f"{path}: {was}{'rewritten' if broken else 'written'}: {asked.counted()}")
-    return 0
 
 
 def _compare(before: Lockfile, asked: Lockfile, servers: Servers, *, of_all: bool) -> _Differences:
