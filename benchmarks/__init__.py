@@ -1,7 +1,7 @@
-"""How fast it is, measured: `python -m benchmarks`.
+"""How fast workflows run, measured: `python -m benchmarks`.
 
-    __main__      the command line
-    suite         which scenarios there are, and in what order they run
+    __main__      the command line; options: what all commands have
+    suite         the scenarios, and the order in which they run
     scenarios     the workflows, as data
     delays        many slow calls: speedup, schedules, the way to the critical path
     bare_sdk      the same work by hand on the bare SDK: calls, and servers made ready
@@ -9,15 +9,15 @@
     cold          a fresh process each time; by_hand, first_by_hand: what it is compared with
     engine_alone  the engine without servers, next to bare anyio
     measure       rounds, percentiles, paired ratios
-    targets       what has to hold, as data
-    report        the numbers as a table and as JSON
+    targets       the targets, as data
+    report        the numbers as tables and as JSON
     plot          the ratios as a picture
 
 Graphs that were recorded from real systems: `python -m benchmarks traces`.
 
     traces        the command, and the runs
-    recorded      a graph: the bounds of its runs
-    traced        what they took: ratios and tables
+    recorded      a graph, and the bounds of its runs
+    traced        the times of the runs: ratios and tables
 
 And one that measures others: `python -m benchmarks peers`.
 

@@ -32,11 +32,11 @@ exit codes:
 commands (python -m benchmarks NAME --help):
 """
 
+# Benchmarks with a command of their own: the function `main` of a module.
 COMMANDS = {
     "peers": "the same work with what people use instead, side by side",
     "traces": "graphs recorded from real systems, run for real",
 }
-"""Benchmarks with a command of their own: the function `main` of a module."""
 
 # How often a scenario that misses a target is measured again before it counts: a busy machine
 # rarely slows it down three times, and a real loss misses every time.
@@ -44,7 +44,6 @@ SECOND_LOOKS = 2
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
     commands = (f"  {name:8}  {title}" for name, title in COMMANDS.items())
     rounds = "rounds of each scenario, instead of its own"
     parser = options.parser("", DESCRIPTION, EXAMPLES + "\n".join(commands), rounds)
@@ -64,48 +63,48 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments and arguments[0] in COMMANDS:
         code: int = import_module(f"benchmarks.{arguments[0]}").main(arguments[1:])
         return code
-    given = parser().parse_args(arguments)
-    if given.list:
+    args = parser().parse_args(arguments)
+    if args.list:
         for name, title in suite.SCENARIOS.items():
             print(f"{name:12}  {title}")
         return 0
-    if given.plot and (missing := plot.missing()):
+    # Before anything is measured: that takes a quarter of an hour.
+    if args.plot and (missing := plot.missing()):
         print(missing, file=sys.stderr)
         return 2
     code = 1
     try:
-        code = measure_and_report(given)
+        code = measure_and_report(args)
     except* RunFailedError as group:
         print(*report.failures(group), sep="\n", file=sys.stderr)
     return code
 
 
-def measure_and_report(given: argparse.Namespace) -> int:
+def measure_and_report(args: argparse.Namespace) -> int:
     """Measure the selected scenarios, show them, and return the exit code."""
-    settings = Settings(given.quick, given.rounds, given.backend)
-    names = given.only or list(suite.SCENARIOS)
+    settings = Settings(args.quick, args.rounds, args.backend)
+    names = args.only or list(suite.SCENARIOS)
     facts, measurements = report.machine(settings), _measure(names, settings)
-    verdicts = targets.judge(measurements, names, quick=given.quick)
-    for _ in range(SECOND_LOOKS if given.check else 0):
+    verdicts = targets.judge(measurements, names, quick=args.quick)
+    for _ in range(SECOND_LOOKS if args.check else 0):
         again = list(dict.fromkeys(v.target.scenario for v in verdicts if not v.holds))
         if not again:
             break
         # Nothing is picked: a scenario that is measured again counts as it came out the last time.
         measurements = [each for each in measurements if each.scenario not in again]
         measurements += _measure(again, settings)
-        verdicts = targets.judge(measurements, names, quick=given.quick)
-    if given.json:
-        report.save(given.json, report.document(facts, measurements, verdicts))
-    if given.plot:
-        plot.draw(measurements, facts, given.plot)
+        verdicts = targets.judge(measurements, names, quick=args.quick)
+    if args.json:
+        report.save(args.json, report.document(facts, measurements, verdicts))
+    if args.plot:
+        plot.draw(measurements, facts, args.plot)
     tables = list(report.tables(measurements))
-    missed = [verdict for verdict in verdicts if not verdict.holds] if given.check else []
-    if given.check:
+    missed = [verdict for verdict in verdicts if not verdict.holds] if args.check else []
+    if args.check:
         tables.append(report.verdict_table(verdicts, "Targets"))
     if missed:
         title = f"{len(missed)} of {len(verdicts)} missed"

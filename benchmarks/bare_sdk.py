@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from contextlib import AsyncExitStack
 
 import anyio
@@ -13,47 +12,32 @@ from mcp import Client, StdioServerParameters
 from benchmarks import scenarios
 from benchmarks.by_hand import sessions
 from benchmarks.delays import Runner
-from benchmarks.measure import (
-    Measurement,
-    Record,
-    RunFailedError,
-    Settings,
-    Side,
-    take_turns,
-    timed,
-)
+from benchmarks.measure import Bench, Measurement, RunFailedError, Side, own_time, take_turns, timed
 from benchmarks.scenarios import Document
 from orchestrator import Orchestrator
 from orchestrator.servers.pool import ServerPool
 
 
-async def measure(names: Collection[str], settings: Settings, record: Record) -> None:
-    """Measure the named scenarios."""
+async def measure(names: Collection[str], bench: Bench) -> None:
     if "gather" in names:
-        await _gather(settings, record)
+        await _gather(bench)
     if "ready" in names:
-        await _ready(settings, record)
+        await _ready(bench)
 
 
 def parameters(*servers: str) -> dict[str, StdioServerParameters]:
     """The programs of mock servers for the bare SDK, as the orchestrator starts them."""
     return {
-        server: StdioServerParameters(
-            command=sys.executable,
-            args=scenarios.arguments_of(server),
-            cwd=scenarios.HERE,
-            encoding_error_handler="replace",
-        )
-        for server in servers
+        server: StdioServerParameters(**program, encoding_error_handler="replace")
+        for server, program in scenarios.programs(*servers).items()
     }
 
 
-async def _gather(settings: Settings, record: Record) -> None:
-    """Calls that take their time, and calls that return at once."""
-    instant = scenarios.echoes(200 if settings.quick else 1000)
+async def _gather(bench: Bench) -> None:
+    instant = scenarios.echoes(200 if bench.quick else 1000)
     jobs = {
-        "5 x 100 ms": (scenarios.FIVE.workflow("gather"), settings.pick(60, 10)),
-        "instant": (instant, settings.pick(20, 5)),
+        "5 x 100 ms": (scenarios.FIVE.workflow("gather"), bench.pick(60, 10)),
+        "instant": (instant, bench.pick(20, 5)),
     }
     async with (
         Orchestrator(scenarios.servers("delay")) as orchestrator,
@@ -64,7 +48,7 @@ async def _gather(settings: Settings, record: Record) -> None:
         for job, (document, rounds) in jobs.items():
             runner = Runner(orchestrator, document)
             sides = {
-                "by hand": by_hand(client, document, settings.backend),
+                "by hand": by_hand(client, document, bench.backend),
                 "orchestrator": runner.side("orchestrator", {"max_concurrency": 0}),
             }
             times = await take_turns(sides, rounds)
@@ -72,7 +56,7 @@ async def _gather(settings: Settings, record: Record) -> None:
                 values = times.per_task(name, len(document["tasks"]))
                 ratios = {"by_hand": times.ratio(name, "by hand")}
                 variant = f"{job}: {name}"
-                record(Measurement("gather", variant, times.flat(name), ratios, values, note))
+                bench.record(Measurement("gather", variant, times.flat(name), ratios, values, note))
 
 
 def by_hand(client: Client, document: Document, backend: str) -> Side:
@@ -87,20 +71,17 @@ def by_hand(client: Client, document: Document, backend: str) -> Side:
             for call in calls:
                 group.start_soon(client.call_tool, *call)
 
+    # Users of asyncio write `gather`, which trio does not have.
     return Side(gather if backend == "asyncio" else task_group)
 
 
-async def _ready(settings: Settings, record: Record) -> None:
-    """Five servers from nothing to listed tools."""
-
-    async def own_time(open_servers: Callable[[], Awaitable[float]]) -> float:
-        return await open_servers()  # closing them does not count
-
+async def _ready(bench: Bench) -> None:
     sides = {"by hand": Side(_open_by_hand), "pool": Side(_open_pool)}
-    times = await take_turns(sides, settings.pick(8, 2), warm_up=False, timer=own_time)
+    # Each side returns the time to listed tools: closing the servers does not count.
+    times = await take_turns(sides, bench.pick(8, 2), warm_up=False, timer=own_time)
     for name in sides:
         ratios = {"by_hand": times.ratio(name, "by hand")}
-        record(Measurement("ready", name, times.flat(name), ratios, {"servers": 5.0}))
+        bench.record(Measurement("ready", name, times.flat(name), ratios, {"servers": 5.0}))
 
 
 async def _open_pool() -> float:

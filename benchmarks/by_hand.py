@@ -17,7 +17,6 @@ CITY = "Oslo"
 
 
 async def main() -> None:
-    """Open the servers, do the job, print its output."""
     programs = {
         name: StdioServerParameters(command=sys.executable, args=["-m", f"mock_servers.{name}"])
         for name in SERVERS

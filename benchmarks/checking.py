@@ -17,12 +17,13 @@ from typing import Any
 import anyio
 from jsonschema import Draft202012Validator
 
-from benchmarks.measure import Measurement, Record, RunFailedError, Settings, Side, take_turns
+from benchmarks.measure import Bench, Measurement, RunFailedError, Side, take_turns
 from orchestrator.check.checker import prove
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.workflow.model import Workflow
 
+# Both in the same rounds, so that their ratio does not depend on the speed of the machine.
 SIZES = {"small": 1_000, "large": 10_000}
 QUICK_SIZES = {"small": 300, "large": 3_000}
 BARE = "bare jsonschema"
@@ -50,22 +51,22 @@ SEARCH = Tool(
 TOOLS = {SEARCH.target: SEARCH}
 
 
-async def measure(names: Collection[str], settings: Settings, record: Record) -> None:  # noqa: ARG001
+async def measure(_: Collection[str], bench: Bench) -> None:
     """Measure both sizes in the same rounds; the command only in a full run."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "servers.toml").write_text('[servers.news]\ncommand = "is-never-started"\n')
         Lockfile.made_of([SEARCH]).save(folder / "servers.lock")
         sides: dict[str, Side] = {}
-        sizes = QUICK_SIZES if settings.quick else SIZES
+        sizes = QUICK_SIZES if bench.quick else SIZES
         for name, size in sizes.items():
             path = folder / f"plan-{size}.json"
             path.write_text(json.dumps(plan(size)), encoding="utf-8")
             sides[f"{name}: in process"] = _side(_in_process, path, size)
             sides[f"{name}: {BARE}"] = _side(_bare, path)
-            if not settings.quick:
+            if not bench.quick:
                 sides[f"{name}: command"] = Side(partial(_command, path, size))
-        times = await take_turns(sides, settings.pick(7, 3), warm_up=not settings.quick)
+        times = await take_turns(sides, bench.pick(7, 3), warm_up=not bench.quick)
     for side in times:
         size = sizes[side.partition(":")[0]]
         ratios: dict[str, list[float]] = {}
@@ -75,7 +76,7 @@ async def measure(names: Collection[str], settings: Settings, record: Record) ->
             growth = times.ratio(side, "small: in process")
             ratios["growth"] = [ratio * sizes["small"] / size for ratio in growth]
         values = times.per_task(side, size)
-        record(Measurement("checking", side, times.flat(side), ratios, values))
+        bench.record(Measurement("checking", side, times.flat(side), ratios, values))
 
 
 def plan(size: int) -> dict[str, Any]:

@@ -14,18 +14,10 @@ from typing import Any
 import anyio
 
 from benchmarks import scenarios
-from benchmarks.measure import (
-    Measurement,
-    Record,
-    RunFailedError,
-    Settings,
-    Side,
-    Timer,
-    take_turns,
-)
+from benchmarks.measure import Bench, Measurement, RunFailedError, Side, Timer, take_turns
 
+# Runs a process once, and returns the document that it printed.
 Process = Callable[[], Awaitable[dict[str, Any]]]
-"""Runs a process once, and returns the document that it printed."""
 
 SEQUENTIAL = ("--max-concurrency", "1")
 
@@ -37,7 +29,7 @@ FIRST_CALLS = {
 }
 
 
-async def measure(names: Collection[str], settings: Settings, record: Record) -> None:  # noqa: ARG001
+async def measure(_: Collection[str], bench: Bench) -> None:
     """Measure fresh processes: the job of five tools, by hand too, five delays, first calls."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -45,33 +37,28 @@ async def measure(names: Collection[str], settings: Settings, record: Record) ->
         five_tools = write_workflow(folder, "five-tools", scenarios.FIVE_TOOLS)
         five = write_workflow(folder, "five", scenarios.FIVE.workflow("five"))
         sides = {"run": run(servers, five_tools), "by hand": process("benchmarks.by_hand")}
-        if not settings.quick:
+        if not bench.quick:
             sides["sequential"] = run(servers, five_tools, *SEQUENTIAL)
-        await _compare("five-tools", sides, settings, record)
-        if not settings.quick:
+        await _compare("five-tools", sides, bench)
+        if not bench.quick:
             sides = {"run": run(servers, five), "sequential": run(servers, five, *SEQUENTIAL)}
-            await _compare("five", sides, settings, record)
+            await _compare("five", sides, bench)
             for job, (server, count) in FIRST_CALLS.items():
                 sides = first_call(folder, server, count)
-                await _compare(job, sides, settings, record, until_the_first_call)
+                await _compare(job, sides, bench, until_the_first_call)
 
 
 def write_servers(path: Path, *names: str, **others: str) -> Path:
     """A servers.toml of mock servers on the Python of this process; `others` by their names."""
     lines: list[str] = []
     for name, module in {**dict(zip(names, names, strict=True)), **others}.items():
-        fields = {
-            "command": sys.executable,
-            "args": scenarios.arguments_of(module),
-            "cwd": str(scenarios.HERE),
-        }
-        lines += [f"[servers.{name}]", *(f"{key} = {json.dumps(fields[key])}" for key in fields)]
+        program = scenarios.programs(module)[module]
+        lines += [f"[servers.{name}]", *(f"{key} = {json.dumps(program[key])}" for key in program)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 
 def write_workflow(folder: Path, name: str, document: dict[str, Any]) -> Path:
-    """A workflow file."""
     path = folder / f"{name}.json"
     path.write_text(json.dumps(document), encoding="utf-8")
     return path
@@ -92,20 +79,18 @@ def first_call(folder: Path, server: str, count: int) -> dict[str, Process]:
 
 async def until_the_first_call(run: Process) -> float:
     """From the start of a process to the moment at which its first call arrived, milliseconds."""
-    began_at = time.monotonic_ns()
+    began_at = time.monotonic_ns()  # the clock of the mock server, which all processes share
     document = await run()
     arrived_at: int = document["output"]["ns"]
     return (arrived_at - began_at) / 1e6
 
 
 def run(servers: Path, workflow: Path, *options: str) -> Process:
-    """The command that runs a workflow."""
     paths = ("--servers", str(servers), str(workflow))
     return process("orchestrator", "run", "--json", *options, *paths)
 
 
 def process(module: str, *arguments: str) -> Process:
-    """The process `python -m module`."""
     command = (sys.executable, "-m", module, *arguments)
 
     async def run_process() -> dict[str, Any]:
@@ -129,16 +114,15 @@ def check(command: Sequence[str], code: int, stdout: bytes, stderr: bytes) -> di
 async def _compare(
     job: str,
     processes: dict[str, Process],
-    settings: Settings,
-    record: Record,
+    bench: Bench,
     timer: Timer | None = None,
 ) -> None:
     sides = {name: Side(process) for name, process in processes.items()}
-    rounds, warm_up = settings.pick(12, 2), not settings.quick
+    rounds, warm_up = bench.pick(12, 2), not bench.quick
     times = await take_turns(sides, rounds, warm_up=warm_up, timer=timer)
     for name in times:
         ratios = {
             "speedup": times.ratio("sequential", name),
             "by_hand": times.ratio(name, "by hand"),
         }
-        record(Measurement("cold", f"{job}: {name}", times.flat(name), ratios))
+        bench.record(Measurement("cold", f"{job}: {name}", times.flat(name), ratios))

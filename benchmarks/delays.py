@@ -7,25 +7,15 @@ from statistics import median
 from typing import Any
 
 from benchmarks import scenarios
-from benchmarks.measure import (
-    Measurement,
-    Record,
-    RunFailedError,
-    Settings,
-    Side,
-    Times,
-    most_at_once,
-    take_turns,
-)
+from benchmarks.measure import Bench, Measurement, RunFailedError, Side, most_at_once, take_turns
 from benchmarks.scenarios import Document, Graph
 from orchestrator import Orchestrator, RunResult, Workflow
 
-Variants = Mapping[str, Mapping[str, Any]]
-"""By name, the options of `Orchestrator.run`."""
+Variants = Mapping[str, Mapping[str, Any]]  # by name, the options of `Orchestrator.run`
 
 SEQUENTIAL: Mapping[str, Any] = {"max_concurrency": 1}
-GENERATIONS: Variants = {"generations": {"schedule": "generations"}}
-DATAFLOW: Variants = {"dataflow": {"schedule": "dataflow"}}
+GENERATIONS: Mapping[str, Any] = {"schedule": "generations"}
+DATAFLOW: Mapping[str, Any] = {"schedule": "dataflow"}
 GRAPHS = {
     "five": scenarios.FIVE,
     "pattern": scenarios.PATTERN,
@@ -37,17 +27,12 @@ GRAPHS = {
 
 
 class Runner:
-    """Runs one workflow in several ways, and keeps the results of each.
-
-    Args:
-        orchestrator: Runs it.
-        document: The workflow; it is checked once, before anything is timed.
-    """
+    """Runs one workflow in several ways, and keeps the results of each."""
 
     def __init__(self, orchestrator: Orchestrator, document: Document) -> None:
         self.results: dict[str, list[RunResult]] = {}
         self._orchestrator = orchestrator
-        self._workflow = Workflow.load(document)
+        self._workflow = Workflow.load(document)  # once, before anything is timed
 
     def side(self, name: str, options: Mapping[str, Any], times: int = 1) -> Side:
         """A side that runs it with options of `Orchestrator.run`."""
@@ -67,89 +52,75 @@ def check(result: RunResult) -> None:
         raise RunFailedError(f"{result.workflow} ended as {result.status}: {'; '.join(errors[:3])}")
 
 
-async def measure(names: Collection[str], settings: Settings, record: Record) -> None:
-    """Measure the named scenarios."""
-    graphs = [name for name in GRAPHS if name in names]
-    if graphs or "branches" in names:
+async def measure(names: Collection[str], bench: Bench) -> None:
+    if not {"branches", *GRAPHS}.isdisjoint(names):
         async with Orchestrator(scenarios.servers("delay")) as orchestrator:
+            # The first run starts the server.
             check(await orchestrator.run(scenarios.FIVE.workflow("warm-up")))
-            for name in graphs:
-                await _graph(orchestrator, name, settings, record)
-            if "branches" in names:
-                await _branches(orchestrator, settings, record)
+            await _graphs(names, bench, orchestrator)
     if "five-tools" in names:
-        await _five_tools(settings, record)
+        await _five_tools(bench)
 
 
-async def _graph(orchestrator: Orchestrator, name: str, settings: Settings, record: Record) -> None:
-    parallel = {**GENERATIONS, **DATAFLOW} if name == "uneven" else GENERATIONS
-    rounds, often = settings.pick(20, 2), 1 if settings.quick else 3
-    times, runner = await _take_turns(orchestrator, GRAPHS[name], parallel, rounds, often)
-    for side in times:
-        record(_measurement(name, side, GRAPHS[name], times, runner))
+async def _graphs(names: Collection[str], bench: Bench, orchestrator: Orchestrator) -> None:
+    for name, graph in GRAPHS.items():
+        if name in names:
+            variants = {"generations": GENERATIONS}
+            variants |= {"dataflow": DATAFLOW} if name == "uneven" else {}
+            await _compare(bench, orchestrator, name, graph, variants)
+    if "branches" in names:
+        for width in (1, 4, 8) if bench.quick else range(1, 11):
+            variants = {str(width): GENERATIONS}
+            await _compare(bench, orchestrator, "branches", scenarios.branches(width), variants)
 
 
-async def _branches(orchestrator: Orchestrator, settings: Settings, record: Record) -> None:
-    for width in (1, 4, 8) if settings.quick else range(1, 11):
-        graph = scenarios.branches(width)
-        variants = {str(width): GENERATIONS["generations"]}
-        times, runner = await _take_turns(orchestrator, graph, variants, settings.pick(10, 1), 2)
-        record(_measurement("branches", str(width), graph, times, runner))
-
-
-async def _take_turns(
-    orchestrator: Orchestrator, graph: Graph, parallel: Variants, rounds: int, often: int
-) -> tuple[Times, Runner]:
-    """A sequential run in each round, and the parallel ones, which are short, more often."""
+async def _compare(
+    bench: Bench, orchestrator: Orchestrator, scenario: str, graph: Graph, variants: Variants
+) -> None:
+    # A parallel run is short, so that it runs more often in a round than the sequential one.
+    branches = scenario == "branches"
+    rounds, often = bench.pick(20, 2), 1 if bench.quick else 3
+    if branches:  # many graphs, and each needs fewer rounds
+        rounds, often = bench.pick(10, 1), 2
     runner = Runner(orchestrator, graph.workflow("delays"))
     sides = {"sequential": runner.side("sequential", SEQUENTIAL)}
-    sides |= {name: runner.side(name, options, times=often) for name, options in parallel.items()}
-    return await take_turns(sides, rounds, warm_up=False), runner
+    sides |= {name: runner.side(name, options, times=often) for name, options in variants.items()}
+    times = await take_turns(sides, rounds, warm_up=False)
+    for name in variants if branches else sides:
+        path_ms = graph.critical_path_ms
+        ratios = {
+            "critical_path": [median(of_round) / path_ms for of_round in times[name]],
+            "speedup": times.ratio("sequential", name),
+            "of_generations": times.ratio(name, "generations") if name == "dataflow" else [],
+        }
+        values = _sizes(runner.results[name][-1]) | {
+            "ideal_speedup": graph.sequential_ms / path_ms,
+            "sequential_ms": median(times.flat("sequential")),
+        }
+        bench.record(Measurement(scenario, name, times.flat(name), ratios, values))
 
 
-def _measurement(
-    scenario: str, side: str, graph: Graph, times: Times, runner: Runner
-) -> Measurement:
-    ratios = {
-        "critical_path": [median(of_round) / graph.critical_path_ms for of_round in times[side]],
-        "speedup": times.ratio("sequential", side),
-        "of_generations": times.ratio(side, "generations") if side == "dataflow" else [],
-    }
-    values = _sizes(runner.results[side][-1]) | {
-        "ideal_speedup": graph.sequential_ms / graph.critical_path_ms,
-        "sequential_ms": median(times.flat("sequential")),
-    }
-    return Measurement(scenario, side, times.flat(side), ratios, values)
-
-
-async def _five_tools(settings: Settings, record: Record) -> None:
-    """The job on open servers; the first run, which opens them, is not counted."""
+async def _five_tools(bench: Bench) -> None:
     variants: Variants = {"warm sequential": SEQUENTIAL, "warm": {}}
     async with Orchestrator(scenarios.servers(*scenarios.TOOL_SERVERS)) as orchestrator:
         runner = Runner(orchestrator, scenarios.FIVE_TOOLS)
         sides = {name: runner.side(name, options, times=3) for name, options in variants.items()}
-        times = await take_turns(sides, settings.pick(20, 2))
+        times = await take_turns(sides, bench.pick(20, 2))
     sequential = {"sequential_ms": median(times.flat("warm sequential"))}
     for name in variants:
         times_ms = times.flat(name)
-        counted = runner.results[name][-len(times_ms) :]  # without the warm-up
+        counted = runner.results[name][-len(times_ms) :]  # the first run opened the servers
         paths = zip(times_ms, counted, strict=True)
         ratios = {
             "critical_path": [ms / result.critical_path_ms for ms, result in paths],
             "speedup": times.ratio("warm sequential", name),
         }
-        record(Measurement("five-tools", name, times_ms, ratios, _sizes(counted[-1]) | sequential))
+        values = _sizes(counted[-1]) | sequential
+        bench.record(Measurement("five-tools", name, times_ms, ratios, values))
 
 
 def _sizes(result: RunResult) -> dict[str, float]:
-    return {
-        "tasks": float(len(result.tasks)),
-        "generations": float(len(result.generations)),
-        "at_once": float(at_once(result)),
-    }
-
-
-def at_once(result: RunResult) -> int:
-    """The most calls that a run had in flight."""
     started = ((task.started_ms, task.duration_ms) for task in result.tasks.values())
-    return most_at_once((start, start + ms) for start, ms in started if start is not None)
+    at_once = most_at_once((start, start + ms) for start, ms in started if start is not None)
+    sizes = (len(result.tasks), len(result.generations), at_once)
+    return dict(zip(("tasks", "generations", "at_once"), map(float, sizes), strict=True))

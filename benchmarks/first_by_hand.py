@@ -17,7 +17,7 @@ async def main(server: str, count: int) -> None:
 
     async def hold(number: int) -> None:
         async with Client(program) as client:
-            if number:
+            if number:  # the workflow needs all but the first server later
                 await first.wait()
             result = await client.call_tool("now")
             if not number:

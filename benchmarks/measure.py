@@ -5,16 +5,14 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import accumulate, chain
 from statistics import median
 from typing import Any
 
+# Runs something once and returns its time in milliseconds.
 Timer = Callable[[Callable[[], Awaitable[Any]]], Awaitable[float]]
-"""Runs something once and returns its time in milliseconds."""
-
-Rounds = list[list[float]]
-"""The times of one side in milliseconds: a list for each round."""
+Rounds = list[list[float]]  # the times of one side in milliseconds: a list for each round
 
 
 class RunFailedError(RuntimeError):
@@ -80,26 +78,26 @@ class Measurement:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything that was measured, as JSON."""
-        percentiles = {name: self.quantity(name) for name in ("p50_ms", "p95_ms", "p99_ms")}
-        ratios: dict[str, Any] = {}
-        for name, by_round in self.ratios.items():
-            if by_round:
-                low, middle, high = spread(by_round)
-                ratios[name] = {"p5": low, "median": middle, "p95": high, "by_round": by_round}
-        return {
-            "scenario": self.scenario,
-            "variant": self.variant,
-            "repetitions": len(self.times_ms),
-            **(percentiles if self.times_ms else {}),
-            "values": dict(self.values),
-            "ratios": ratios,
-            "times_ms": list(self.times_ms),
-            "note": self.note,
+        ratios = {
+            name: dict(
+                zip(("p5", "median", "p95"), spread(by_round), strict=True), by_round=by_round
+            )
+            for name, by_round in self.ratios.items()
+            if by_round
         }
+        names = ("p50_ms", "p95_ms", "p99_ms") if self.times_ms else ()
+        percentiles = {name: self.quantity(name) for name in names}
+        return asdict(self) | {"repetitions": len(self.times_ms), "ratios": ratios} | percentiles
 
 
-Record = Callable[[Measurement], None]
-"""Receives each measurement as soon as it is complete."""
+Record = Callable[[Measurement], None]  # receives each measurement as soon as it is complete
+
+
+@dataclass(frozen=True, slots=True)
+class Bench(Settings):
+    """What a module of scenarios measures with: the settings, and where its numbers go."""
+
+    record: Record = lambda _: None
 
 
 class Times(dict[str, Rounds]):
@@ -110,10 +108,7 @@ class Times(dict[str, Rounds]):
         return list(chain.from_iterable(self[side]))
 
     def ratio(self, numerator: str, denominator: str) -> list[float]:
-        """The ratio of two sides in each round, by the medians of the round.
-
-        It is empty if both are the same side, or one of them did not run.
-        """
+        """The ratio of the medians in each round; empty if a side is missing or both are one."""
         if numerator == denominator or not {numerator, denominator} <= self.keys():
             return []
         # A round that was slow for both sides cancels out.
@@ -133,6 +128,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
     Raises:
         ValueError: There are no values, or `percent` is not from 0 to 100.
     """
+    # `statistics.quantiles` needs two values at least.
     if not values or not 0 <= percent <= 100:
         raise ValueError(f"no percentile {percent} of {len(values)} values")
     ranked = sorted(values)
@@ -159,15 +155,11 @@ async def take_turns(
 ) -> Times:
     """Run all sides in each round, every second time in the opposite order.
 
-    Args:
-        sides: What is compared, by name.
-        rounds: How many rounds count.
-        warm_up: Whether each side runs once before the rounds.
-        timer: Runs a side and returns what counts as its time; `timed` by default.
+    `timer` runs a side and returns what counts as its time: by default all of it.
     """
     if warm_up:
         for side in sides.values():
-            await side.run()
+            await side.run()  # imports, caches and sessions are not what the rounds compare
     times = Times({name: [] for name in sides})
     for number in range(rounds):
         # Whatever a side leaves behind burdens each of its neighbours equally often.
@@ -175,6 +167,12 @@ async def take_turns(
             side = sides[name]
             times[name].append([await (timer or timed)(side.run) for _ in range(side.times)])
     return times
+
+
+async def own_time(run: Callable[[], Awaitable[Any]]) -> float:
+    """A timer for sides that return their time."""
+    time_ms: float = await run()
+    return time_ms
 
 
 async def timed(run: Callable[[], Awaitable[object]]) -> float:

@@ -45,12 +45,11 @@ def draw(measurements: Sequence[Measurement], facts: Mapping[str, Any], path: Pa
     figure.savefig(path, dpi=180)
 
 
+# A label, the ratios by round, and the ideal if there is one.
 Bar = tuple[str, Sequence[float], float | None]
-"""A label, the ratios by round, and the ideal if there is one."""
 
 
 def bars_of(measurements: Sequence[Measurement], ratio: str) -> list[Bar]:
-    """The bars of a ratio."""
     return [
         (
             f"{measured.scenario}, {measured.variant}",
@@ -74,7 +73,7 @@ def _bars(axes: Axes, title: str, bars: Sequence[Bar]) -> None:
         axes.text(end, row, f"{middle:.2f}x", va="center", size=SMALL)
     axes.set_yticks(range(len(bars)), [label for label, _, _ in bars], size=SMALL)
     axes.set_xlim(0, 1.2 * most)
-    axes.set_ylim(len(bars) - 0.4, -0.6)
+    axes.set_ylim(len(bars) - 0.4, -0.6)  # the first bar at the top
     axes.set_title(title, size=SMALL + 1, loc="left", color=DARK)
     axes.tick_params(axis="x", labelsize=SMALL - 1, colors=GREY)
     axes.spines[["top", "right"]].set_visible(False)

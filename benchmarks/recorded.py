@@ -98,7 +98,7 @@ def _inputs(arguments: Mapping[str, object]) -> Iterator[str]:
 
 
 def family(source: str) -> str:
-    """The system that a file was recorded from, by its path in the data set."""
+    # The data set has a folder for each system.
     system = source.partition("/")[0]
     return SYSTEMS.get(system, system)
 

@@ -24,6 +24,7 @@ from benchmarks.targets import Verdict
 PACKAGES = ("mcp-orchestrator", "mcp", "anyio", "networkx", "pydantic", "trio")
 MIN_WIDTH = 150
 
+# The headings of the quantities that a table shows beside the times.
 COLUMNS = {
     "speedup": "speedup",
     "ideal_speedup": "ideal",
@@ -43,8 +44,6 @@ COLUMNS = {
     "run_bytes_per_task": "B/task run",
     "at_once": "at once",
 }
-"""The headings of the quantities that a table shows beside the times."""
-
 WRAPPED = {COLUMNS[name] for name in ("load_per_task_us", "workflow_bytes_per_task")}
 
 
@@ -77,7 +76,6 @@ def heading(facts: Mapping[str, Any]) -> str:
 
 
 def show(facts: Mapping[str, Any], tables: Iterable[Table]) -> None:
-    """Print the machine and the tables."""
     console = Console()
     if not console.is_terminal:  # a pipe or file gets 80 columns: too few for the tables
         console = Console(width=max(console.width, MIN_WIDTH))
@@ -87,12 +85,10 @@ def show(facts: Mapping[str, Any], tables: Iterable[Table]) -> None:
 
 
 def save(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a document as JSON."""
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 def tables(measurements: Sequence[Measurement]) -> Iterator[Table]:
-    """A table for each scenario."""
     for name in dict.fromkeys(each.scenario for each in measurements):
         yield table(name, SCENARIOS[name], [each for each in measurements if each.scenario == name])
 
@@ -149,7 +145,6 @@ def ratio(values: Sequence[float]) -> str:
 
 
 def verdict_table(verdicts: Iterable[Verdict], title: str) -> Table:
-    """Targets, what was measured, and whether they hold."""
     shown = new_table(title, "target", "quantity", "measured", "limit", "aim", "", left=2)
     for verdict in verdicts:
         target = verdict.target
@@ -173,23 +168,16 @@ def document(
 ) -> dict[str, Any]:
     """Everything as JSON: the machine, every single time, and the verdicts."""
     targets = [
-        asdict(verdict.target)
-        | {
-            "measured": verdict.measured,
-            "holds": verdict.holds,
-            "meets_aim": verdict.meets_aim,
-        }
-        for verdict in verdicts
+        asdict(v.target) | {"measured": v.measured, "holds": v.holds, "meets_aim": v.meets_aim}
+        for v in verdicts
     ]
-    return {
-        "machine": facts,
-        "measurements": [measured.to_dict() for measured in measurements],
-        "targets": targets,
-    }
+    numbers = [measured.to_dict() for measured in measurements]
+    return {"machine": facts, "measurements": numbers, "targets": targets}
 
 
 def failures(error: BaseException) -> Iterator[BaseException]:
-    """The errors of nested groups, in which the task groups of servers and clients raise them."""
+    """The errors of nested groups."""
+    # The task groups of servers and clients wrap what a run raises.
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             yield from failures(inner)

@@ -46,8 +46,8 @@ class Graph:
     def generations(self) -> list[list[str]]:
         """The topological generations, each in the order of `needs`."""
         position = {task: number for number, task in enumerate(self.needs)}
-        found = nx.topological_generations(self.digraph)
-        return [sorted(generation, key=position.__getitem__) for generation in found]
+        generations = nx.topological_generations(self.digraph)
+        return [sorted(generation, key=position.__getitem__) for generation in generations]
 
     @cached_property
     def ends_ms(self) -> dict[str, float]:
@@ -60,7 +60,6 @@ class Graph:
 
     @property
     def sequential_ms(self) -> float:
-        """The time of all tasks one after the other."""
         return sum(self.delays_ms.values())
 
     @property
@@ -78,7 +77,6 @@ class Graph:
 
 
 def call(task: str, tool: str, needs: Iterable[str] = (), **arguments: Any) -> Document:
-    """A task of a workflow document."""
     return {"id": task, "tool": tool, "arguments": arguments, "depends_on": list(needs)}
 
 
@@ -88,12 +86,10 @@ def document(name: str, tasks: list[Document]) -> Document:
 
 
 def even(needs: Mapping[str, Iterable[str]], delay_ms: int = DELAY_MS) -> Graph:
-    """A graph in which every task takes the same time."""
     return Graph(needs, dict.fromkeys(needs, delay_ms))
 
 
 def branches(width: int, delay_ms: int = DELAY_MS) -> Graph:
-    """Independent tasks."""
     return even({f"branch{number}": () for number in range(1, width + 1)}, delay_ms)
 
 
@@ -116,10 +112,8 @@ def levels(widths: Iterable[int], delay_ms: int) -> Graph:
 
 
 def uneven() -> Graph:
-    """Three lanes of fetch, parse and store, each slow at another stage, then a report.
-
-    By generations every stage waits for its slow one; with dataflow each lane is slow once.
-    """
+    """Three lanes of fetch, parse and store, each slow at another stage, then a report."""
+    # By generations every stage waits for its slow one; with dataflow each lane is slow once.
     stages = ("fetch", "parse", "store")
     needs: dict[str, Iterable[str]] = {}
     delays_ms: dict[str, float] = {}
@@ -139,34 +133,21 @@ CHAIN = chain(5)
 MULTI_LEVEL = levels((6, 10, 10, 8), delay_ms=DELAY_MS // 2)
 UNEVEN = uneven()
 
+NOTE = [
+    "$INPUT.city: $OUTPUT[weather].conditions, $OUTPUT[weather].temperature_c C",
+    "$OUTPUT[headline]",
+    "$OUTPUT[news].items[1].title",
+]
 FIVE_TOOLS: Document = {
     "name": "five-tools",
     "description": "A travel note, by five tools of three servers.",
     "inputs": {"city": {"type": "string", "default": "Oslo"}},
     "tasks": [
-        {"id": "weather", "tool": "weather:forecast", "arguments": {"city": "$INPUT.city"}},
-        {
-            "id": "news",
-            "tool": "news:search",
-            "arguments": {"query": "travel in $INPUT.city", "limit": 3},
-        },
-        {
-            "id": "headline",
-            "tool": "text:title",
-            "arguments": {"text": "$OUTPUT[news].items[0].title", "max_length": 40},
-        },
-        {
-            "id": "note",
-            "tool": "text:join",
-            "arguments": {
-                "parts": [
-                    "$INPUT.city: $OUTPUT[weather].conditions, $OUTPUT[weather].temperature_c C",
-                    "$OUTPUT[headline]",
-                    "$OUTPUT[news].items[1].title",
-                ]
-            },
-        },
-        {"id": "length", "tool": "text:words", "arguments": {"text": "$OUTPUT[note]"}},
+        call("weather", "weather:forecast", city="$INPUT.city"),
+        call("news", "news:search", query="travel in $INPUT.city", limit=3),
+        call("headline", "text:title", text="$OUTPUT[news].items[0].title", max_length=40),
+        call("note", "text:join", parts=NOTE),
+        call("length", "text:words", text="$OUTPUT[note]"),
     ],
     "output": {"note": "$OUTPUT[note]", "words": "$OUTPUT[length].words"},
 }
@@ -187,25 +168,18 @@ def busy(server: str, count: int, busy_ms: int) -> Document:
 
 def nothing(count: int, width: int) -> Document:
     """Tasks for a caller that does nothing: generations of one width, each task needs one above."""
-    tasks: list[Document] = [
-        {
-            "id": f"task{number}",
-            "tool": "none:nothing",
-            "depends_on": [f"task{number - width}"] if number >= width else [],
-        }
-        for number in range(count)
-    ]
+    needs = [[f"task{n - width}"] if n >= width else [] for n in range(count)]
+    tasks = [call(f"task{n}", "none:nothing", needed) for n, needed in enumerate(needs)]
     return {"name": f"nothing-{count}", "tasks": tasks}
 
 
-def arguments_of(server: str) -> list[str]:
-    """The command-line arguments of Python that start a mock server."""
-    return ["-m", f"mock_servers.{server}"]
+def programs(*names: str) -> dict[str, dict[str, Any]]:
+    """How mock servers are started on the Python of this process: `command`, `args`, `cwd`."""
+    return {
+        name: {"command": sys.executable, "args": ["-m", f"mock_servers.{name}"], "cwd": str(HERE)}
+        for name in names
+    }
 
 
 def servers(*names: str) -> dict[str, Server]:
-    """Mock servers as programs on the Python of this process."""
-    return {
-        name: Server(name=name, command=sys.executable, args=arguments_of(name), cwd=str(HERE))
-        for name in names
-    }
+    return {name: Server(name=name, **program) for name, program in programs(*names).items()}

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection, Sequence
+from functools import partial
 from statistics import median
 
 from benchmarks import scenarios
 from benchmarks.delays import Runner, check
 from benchmarks.measure import (
+    Bench,
     Measurement,
-    Record,
     Rounds,
     RunFailedError,
-    Settings,
+    Side,
     Times,
+    own_time,
     take_turns,
     timed,
 )
@@ -28,41 +30,40 @@ BUSY_MS = 20
 # has not ended when the last arrives.
 SIZES = {100: 400, 1000: 2500, 5000: 12_500}
 QUICK_SIZES = {100: 400}
-# The cost of a call is compared with its cost among so many.
-FEW = 1000
+# The size that the cost of a call among more is compared with.
+FEW = "1,000"
 
 
-async def measure(names: Collection[str], settings: Settings, record: Record) -> None:
-    """Measure the named scenarios."""
+async def measure(names: Collection[str], bench: Bench) -> None:
     many = "sessions" in names
-    counts = ((1, 2) if settings.quick else (1, 2, 4)) if many else (1,)
+    counts = ((1, 2) if bench.quick else (1, 2, 4)) if many else (1,)
     delay = scenarios.servers("delay")["delay"]
     servers = {f"delay-{n}": delay.model_copy(update={"sessions": n}) for n in counts}
     async with Orchestrator(servers) as orchestrator:
         await orchestrator.tools()
         if many:
-            await _sessions(orchestrator, counts, settings, record)
+            await _sessions(orchestrator, counts, bench)
         if "inflight" in names:
-            await _in_flight(orchestrator, settings, record)
+            await _in_flight(orchestrator, bench)
 
 
-async def _sessions(
-    orchestrator: Orchestrator, counts: Sequence[int], settings: Settings, record: Record
-) -> None:
-    """The same calls that compute, on servers with so many sessions each, in turns."""
-    calls = 20 if settings.quick else 40
+async def _sessions(orchestrator: Orchestrator, counts: Sequence[int], bench: Bench) -> None:
+    calls = 20 if bench.quick else 40
     names = {sessions: f"{sessions} session{'s' if sessions > 1 else ''}" for sessions in counts}
     runners = {
         name: Runner(orchestrator, scenarios.busy(f"delay-{sessions}", calls, BUSY_MS))
         for sessions, name in names.items()
     }
     sides = {name: runner.side(name, {}) for name, runner in runners.items()}
-    times = await take_turns(sides, settings.pick(10, 1), warm_up=not settings.quick)
+    times = await take_turns(sides, bench.pick(10, 1), warm_up=not bench.quick)
     for sessions, name in names.items():
         check_spread(runners[name].results[name][-1], sessions)
         growth = times.ratio(names[1], name)
+        # One session has no ratio to itself.
         values = _throughput(calls, times.flat(name), growth or [1.0], sessions)
-        record(Measurement("sessions", name, times.flat(name), {"one_session": growth}, values))
+        bench.record(
+            Measurement("sessions", name, times.flat(name), {"one_session": growth}, values)
+        )
 
 
 def _throughput(
@@ -87,40 +88,33 @@ def check_spread(result: RunResult, processes: int) -> None:
         )
 
 
-async def _in_flight(orchestrator: Orchestrator, settings: Settings, record: Record) -> None:
-    """So many calls at once on one session, whose server counts them."""
-    sizes = QUICK_SIZES if settings.quick else SIZES
-    times = Times({str(calls): [] for calls in sizes})
+async def _in_flight(orchestrator: Orchestrator, bench: Bench) -> None:
+    # The server counts them itself: what the client calls in flight may wait in a queue.
+    sizes = QUICK_SIZES if bench.quick else SIZES
     peaks: dict[int, list[int]] = {calls: [] for calls in sizes}
-    for _ in range(settings.pick(3, 1)):
-        for calls, wait_ms in sizes.items():
-            time_ms, peak = await _at_once(orchestrator, "delay-1", calls, wait_ms)
-            times[str(calls)].append([time_ms])
-            peaks[calls].append(peak)
-    costs = Times({str(n): _costs(times[str(n)], n, wait_ms) for n, wait_ms in sizes.items()})
-    for calls in sizes:
-        name = str(calls)
+
+    async def run(calls: int) -> float:
+        graph = scenarios.branches(calls, sizes[calls])
+        runner = Runner(orchestrator, graph.workflow("in-flight", "delay-1"))
+        await orchestrator.call("delay-1:peak")  # starts a new count
+        time_ms = await timed(runner.side("run", {}).run)
+        peaks[calls].append((await orchestrator.call("delay-1:peak"))["most"])
+        check_answers(runner.results["run"][-1], sizes[calls])
+        return time_ms
+
+    sides = {f"{calls:,}": Side(partial(run, calls)) for calls in sizes}
+    times = await take_turns(sides, bench.pick(3, 1), warm_up=False, timer=own_time)
+    named = dict(zip(times, sizes.items(), strict=True))
+    costs = Times({name: _costs(times[name], *size) for name, size in named.items()})
+    for name, (calls, _) in named.items():
         values = {"at_once": float(min(peaks[calls])), "per_task_us": median(costs.flat(name))}
-        ratios = {"growth": costs.ratio(name, str(FEW))} if calls > FEW else {}
-        record(Measurement("inflight", f"{calls:,}", times.flat(name), ratios, values))
+        ratios = {"growth": costs.ratio(name, FEW) if calls > 1000 else []}
+        bench.record(Measurement("inflight", name, times.flat(name), ratios, values))
 
 
 def _costs(times: Rounds, calls: int, wait_ms: int) -> Rounds:
-    """What a call costs beside its waiting, microseconds, in each round."""
+    # In microseconds; what the server waits on purpose is not a cost of the call.
     return [[(time_ms - wait_ms) * 1000 / calls for time_ms in of_round] for of_round in times]
-
-
-async def _at_once(
-    orchestrator: Orchestrator, server: str, calls: int, wait_ms: int
-) -> tuple[float, int]:
-    """How long so many calls take, and how many of them the server had at the same time."""
-    graph = scenarios.branches(calls, wait_ms)
-    runner = Runner(orchestrator, graph.workflow("in-flight", server))
-    await orchestrator.call(f"{server}:peak")  # starts a new count
-    time_ms = await timed(runner.side("run", {}).run)
-    peak: int = (await orchestrator.call(f"{server}:peak"))["most"]
-    check_answers(runner.results["run"][-1], wait_ms)
-    return time_ms, peak
 
 
 def check_answers(result: RunResult, wait_ms: int) -> None:

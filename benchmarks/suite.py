@@ -7,13 +7,12 @@ from importlib import import_module
 
 import anyio
 
-from benchmarks.measure import Measurement, Record, Settings
+from benchmarks.measure import Bench, Measurement, Record, Settings
 
-# A group that takes longer than this hangs.
-LIMIT_S = 1800.0
+LIMIT_S = 1800.0  # a group that takes longer hangs
 
-Measure = Callable[[Collection[str], Settings, Record], Awaitable[None]]
-"""Measures the named scenarios of a group: the function `measure` of its module."""
+# The function `measure` of a module: it measures the named scenarios of its group.
+Measure = Callable[[Collection[str], Bench], Awaitable[None]]
 
 GROUPS = {
     "delays": {
@@ -44,24 +43,19 @@ SCENARIOS = {name: title for titles in GROUPS.values() for name, title in titles
 async def run(
     names: Collection[str], settings: Settings, record: Record, progress: Callable[[str], None]
 ) -> list[Measurement]:
-    """Measure the named scenarios, group by group.
-
-    Args:
-        names: Names of `SCENARIOS`.
-        settings: How much is measured.
-        record: Receives each measurement as soon as it is complete.
-        progress: Receives a line before each group.
-    """
+    """Measure the named scenarios, group by group; `progress` receives a line before each."""
     measurements: list[Measurement] = []
 
     def keep(measurement: Measurement) -> None:
         measurements.append(measurement)
         record(measurement)
 
+    bench = Bench(settings.quick, settings.rounds, settings.backend, keep)
     for group, titles in GROUPS.items():
         if selected := [name for name in titles if name in names]:
             progress(f"measuring {', '.join(selected)}")
+            # Imported late: --help and --list need none of the modules.
             measure: Measure = import_module(f"benchmarks.{group}").measure
             with anyio.fail_after(LIMIT_S):
-                await measure(frozenset(selected), settings, keep)
+                await measure(frozenset(selected), bench)
     return measurements

@@ -43,12 +43,10 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        """Whether the limit was kept."""
         return self._meets(self.target.limit)
 
     @property
     def meets_aim(self) -> bool:
-        """Whether the aim was met too."""
         return self._meets(self.target.aim)
 
     def _meets(self, number: float) -> bool:

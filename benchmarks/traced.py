@@ -14,12 +14,12 @@ from benchmarks.measure import Times
 from benchmarks.recorded import Trace
 from orchestrator.workflow.model import Schedule
 
+# Which waiting task goes first: the one that came first, or the one with the longest path below,
+# counted in tasks or in measured time.
 Order = Literal["first come", "depth", "time"]
-"""Which waiting task goes first: the one that came first, or the one with the longest path below,
-counted in tasks or in measured time."""
 
 SLOTS = (0, 8, 32)
-AIM = 1.05
+AIM = 1.05  # of the longest path, for dataflow without a limit
 ORDERS: tuple[Order, ...] = ("depth", "first come", "time")
 
 
@@ -39,7 +39,6 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """The variant in words."""
         if not self.slots:
             return f"{self.schedule}, no limit"
         by_order = f" by {self.order}" if self.schedule == "dataflow" else ""
@@ -47,25 +46,22 @@ class Variant:
 
 
 def dataflow(slots: int, order: Order = "depth") -> Variant:
-    """By dataflow; without a limit no task waits, and the order means nothing."""
+    # Without a limit no task waits: one order stands for all.
     return Variant("dataflow", order if slots else "depth", slots)
 
 
 def generations(slots: int) -> Variant:
-    """By generations."""
     return Variant("generations", "first come", slots)
 
 
 def variants(trace: Trace) -> list[Variant]:
-    """The ways in which a graph is run, without limits that no task would wait for.
-
-    The first has no limit: its times are the estimates of the order by time.
-    """
-    found = [dataflow(0), generations(0)]
+    """The ways in which a graph is run, without limits that no task would wait for."""
+    # The first has no limit: its times are the estimates of the order by time.
+    ways = [dataflow(0), generations(0)]
     for slots in SLOTS[1:]:
         if trace.may_wait(slots):
-            found += [generations(slots), *(dataflow(slots, order) for order in ORDERS)]
-    return found
+            ways += [generations(slots), *(dataflow(slots, order) for order in ORDERS)]
+    return ways
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -38,47 +38,35 @@ mock:delay. Name their folder with --traces DIR."""
 RUN_LIMIT_S = 120.0
 
 
-class Stage:
-    """The open server, and a workflow that runs on it in several ways.
+def runner(pool: ServerPool, trace: Trace) -> Callable[[Variant], Awaitable[None]]:
+    """Runs a trace on the server `mock` in one of its variants, and checks every answer."""
+    workflow, statistics = Workflow.load(trace.document), Statistics()
 
-    Args:
-        pool: Holds the server `mock`.
-        trace: The graph to run.
-    """
-
-    def __init__(self, pool: ServerPool, trace: Trace) -> None:
-        self._pool = pool
-        self._trace = trace
-        self._workflow = Workflow.load(trace.document)
-        self._statistics = Statistics()
-
-    async def run(self, variant: Variant) -> None:
-        """Run it once and check every answer."""
+    async def run(variant: Variant) -> None:
         fifo = variant.order == "first come" and variant.slots > 0
-        by_time = variant.order == "time"
-        run = Run(
-            self._workflow,
-            in_turn(self._pool.call, variant.slots) if fifo else self._pool.call,
+        engine = Run(
+            workflow,
+            in_turn(pool.call, variant.slots) if fifo else pool.call,
             RunSettings(
                 schedule=variant.schedule,
                 max_concurrency=0 if fifo else variant.slots,
-                estimates=self._statistics.estimates(self._workflow) if by_time else None,
+                estimates=statistics.estimates(workflow) if variant.order == "time" else None,
             ),
-            servers=Servers(tools=self._pool.catalog.of(["mock"]), policies=self._pool.policies),
+            servers=Servers(tools=pool.catalog.of(["mock"]), policies=pool.policies),
         )
         with anyio.fail_after(RUN_LIMIT_S):
-            result = await run.execute()
+            result = await engine.execute()
         check(result)
-        check_digests(self._trace, result)
+        check_digests(trace, result)
         if not variant.slots:  # times without waiting are the estimates of the order by time
-            self._statistics.update(self._workflow, result)
+            statistics.update(workflow, result)
+
+    return run
 
 
 def in_turn(call_next: Caller, slots: int) -> Caller:
-    """A caller that makes so many calls at a time, first come, first served.
-
-    This is a limit without priorities: `anyio.CapacityLimiter` is a queue.
-    """
+    """A caller that makes so many calls at a time, first come, first served."""
+    # The limit of the engine has priorities; this one is a queue.
     limiter = anyio.CapacityLimiter(slots)
 
     async def call_in_turn(call: Call, attempt: Attempt) -> Any:
@@ -100,10 +88,10 @@ def check_digests(trace: Trace, result: RunResult) -> None:
 @asynccontextmanager
 async def opened() -> AsyncIterator[ServerPool]:
     """A pool with the server `mock`, which is ready and warm."""
-    args, folder = scenarios.arguments_of("bare"), str(scenarios.HERE)
-    server = Server(name="mock", command=sys.executable, args=args, cwd=folder)
+    server = Server(name="mock", **scenarios.programs("bare")["bare"])
     async with ServerPool({"mock": server}) as pool:
         await pool.open(["mock"])
+        # The first calls of a process are slower: no graph has to pay for them.
         warm_up = scenarios.branches(100, delay_ms=0).workflow("warm-up", "mock")
         check(await Run(Workflow.load(warm_up), pool.call).execute())
         yield pool
@@ -114,8 +102,8 @@ async def measure(traces: Sequence[Trace], rounds: int) -> list[Result]:
     results: list[Result] = []
     async with opened() as pool:
         for trace in traces:
-            stage, variants = Stage(pool, trace), traced.variants(trace)
-            sides = {variant.name: Side(partial(stage.run, variant)) for variant in variants}
+            run, variants = runner(pool, trace), traced.variants(trace)
+            sides = {variant.name: Side(partial(run, variant)) for variant in variants}
             result = Result(trace, await take_turns(sides, rounds, warm_up=False))
             results.append(result)
             for variant in variants:
@@ -125,7 +113,6 @@ async def measure(traces: Sequence[Trace], rounds: int) -> list[Result]:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
     rounds = "default: 3, or 1 with --quick, which runs three small traces"
     parser = options.parser("traces", str(__doc__), WHERE, rounds)
     option = parser.add_argument
@@ -138,27 +125,27 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0, or 1 if a run failed or a target is missed, or 2 if the usage is wrong."""
-    given = parser().parse_args(arguments)
-    settings = Settings(given.quick, given.rounds, given.backend)
+    args = parser().parse_args(arguments)
+    settings = Settings(args.quick, args.rounds, args.backend)
     rounds = settings.pick(3, 1)
     try:
-        names = given.only or (QUICK if given.quick else ())
-        traces = load_all(given.traces, names, given.scale)
+        names = args.only or (QUICK if args.quick else ())
+        traces = load_all(args.traces, names, args.scale)
     except NoTracesError as error:
         print(f"{error}\n\n{WHERE}", file=sys.stderr)
         return 2
     results: list[Result] = []
     try:
-        results = anyio.run(measure, traces, rounds, backend=given.backend)
+        results = anyio.run(measure, traces, rounds, backend=args.backend)
     except* RunFailedError as group:
         print(*report.failures(group), sep="\n", file=sys.stderr)
     if not results:
         return 1
     facts = report.machine(settings)
-    if given.json:
+    if args.json:
         numbers = [each for result in results for each in result.to_dicts()]
-        report.save(given.json, {"machine": facts, "measurements": numbers})
+        report.save(args.json, {"machine": facts, "measurements": numbers})
     report.show(facts, traced.tables(results))
     slow = traced.missed(results)
     print(*slow, sep="\n", file=sys.stderr)
-    return 1 if given.check and slow else 0
+    return 1 if args.check and slow else 0

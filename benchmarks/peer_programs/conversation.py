@@ -56,7 +56,6 @@ class Plan:
 
     @classmethod
     def read(cls, path: Path) -> Plan:
-        """The plan of a JSON file."""
         document = json.loads(path.read_text(encoding="utf-8"))
         jobs: dict[str, Job] = {
             name: [Call(**{**call, "needs": tuple(call["needs"])}) for call in calls]
@@ -65,10 +64,10 @@ class Plan:
         return cls(document["way"], document["servers"], jobs)
 
 
+# Does a job once, and returns the result of each call by id.
 Run = Callable[[], Awaitable[Mapping[str, Any]]]
-"""Does a job once, and returns the result of each call by id."""
+# Opens the servers of a plan, and yields its jobs.
 Open = Callable[[Plan], AbstractAsyncContextManager[Mapping[str, Run]]]
-"""Opens the servers of a plan, and yields its jobs."""
 CallTool = Callable[[Call], Awaitable[Any]]
 
 
@@ -146,10 +145,11 @@ async def _serve(
             print(json.dumps({"values": values(await runs[once]())}), file=out, flush=True)
             return
         print(json.dumps({"ready": True}), file=out, flush=True)
+        # On a thread: sessions have to be served between repetitions too.
         while line := await asyncio.to_thread(sys.stdin.readline):
             name = json.loads(line)["do"]
             try:
-                gc.collect()
+                gc.collect()  # the garbage of the repetition before is not part of this time
                 began_at = time.perf_counter()
                 results = await runs[name]()
                 answer: dict[str, Any] = {"ms": (time.perf_counter() - began_at) * 1000}

@@ -16,7 +16,6 @@ from benchmarks.peer_programs.conversation import Call, Plan, Run, main, task_fu
 
 @asynccontextmanager
 async def opened(plan: Plan) -> AsyncIterator[Mapping[str, Run]]:
-    """The jobs, on a client for each server; all servers start at once."""
     clients = {
         name: Client(StdioTransport(**server, keep_alive=False))
         for name, server in plan.servers.items()
@@ -26,6 +25,7 @@ async def opened(plan: Plan) -> AsyncIterator[Mapping[str, Run]]:
         return await clients[call.server].call_tool(call.tool, call.arguments)
 
     async with AsyncExitStack() as stack:
+        # All servers start at once, as those of the other peers.
         await asyncio.gather(*map(stack.enter_async_context, clients.values()))
         yield {name: partial(task_futures, job, call_tool) for name, job in plan.jobs.items()}
 

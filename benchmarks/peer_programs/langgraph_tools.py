@@ -49,7 +49,6 @@ async def opened(plan: Plan) -> AsyncIterator[Mapping[str, Run]]:
 
 
 def _graph(job: Job, tools: Tools) -> Any:
-    """A node for each call, and an edge for each need."""
     graph = StateGraph(State)
     for call in job:
         graph.add_node(call.id, _node(call, tools))

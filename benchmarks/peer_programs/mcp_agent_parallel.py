@@ -47,7 +47,7 @@ def _function(call: Call, tools: Any) -> Callable[[str], Awaitable[Any]]:
     async def function(_message: str) -> Any:
         return await tools.call_tool(f"{call.server}_{call.tool}", call.arguments)
 
-    function.__name__ = call.id
+    function.__name__ = call.id  # by which FanOut names the result
     return function
 
 
@@ -59,7 +59,7 @@ async def _run(fan_outs: Sequence[Any]) -> Mapping[str, Any]:
 
 
 def value(result: Any) -> Any:
-    """The structured content; the result of a function that failed is its exception."""
+    # FanOut returns the exception of a function that failed as its result.
     if isinstance(result, BaseException):
         raise result
     return result.structuredContent

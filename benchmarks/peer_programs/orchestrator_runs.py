@@ -12,7 +12,6 @@ from orchestrator import Orchestrator, Server, Workflow
 
 
 def document(name: str, job: Job) -> dict[str, Any]:
-    """The workflow file of a job."""
     tasks = [
         {
             "id": call.id,

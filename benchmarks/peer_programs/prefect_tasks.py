@@ -30,7 +30,7 @@ async def opened(plan: Plan) -> AsyncIterator[Mapping[str, Run]]:
 
 
 def _submitted(clients: Mapping[str, Client], job: Job) -> Run:
-    """A sync flow on a thread, whose submitted tasks wait for their needs."""
+    # Sessions belong to this event loop, while submitted tasks run on threads.
     loop = asyncio.get_running_loop()
 
     @task
@@ -52,7 +52,6 @@ def _submitted(clients: Mapping[str, Client], job: Job) -> Run:
 
 
 def _gathered(clients: Mapping[str, Client], job: Job) -> Run:
-    """An async flow, whose async tasks run as asyncio tasks that await their needs."""
 
     @task
     async def call_tool(server: str, tool: str, arguments: dict[str, Any]) -> Any:

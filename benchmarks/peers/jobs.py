@@ -35,7 +35,6 @@ class Job:
 
     @property
     def servers(self) -> list[str]:
-        """The names of the mock servers that it calls."""
         return list(dict.fromkeys(call.server for call in self.calls))
 
 
@@ -53,7 +52,7 @@ def calls_of(document: Document, output: Callable[[Document], Document]) -> tupl
 def delays(graph: Graph) -> tuple[Call, ...]:
     """The calls of a graph of tasks that only wait."""
     return calls_of(
-        graph.workflow("delays"), lambda given: {"slept_ms": given["ms"], "label": given["label"]}
+        graph.workflow("delays"), lambda args: {"slept_ms": args["ms"], "label": args["label"]}
     )
 
 
@@ -119,12 +118,8 @@ JOBS = {
 
 def plan(jobs: Sequence[Job], way: str) -> Mapping[str, Any]:
     """The plan of a peer's program as JSON; its servers run on this Python."""
-    servers = scenarios.servers(*(server for job in jobs for server in job.servers))
     return {
         "way": way,
-        "servers": {
-            name: {"command": server.command, "args": list(server.args), "cwd": server.cwd}
-            for name, server in servers.items()
-        },
+        "servers": scenarios.programs(*(server for job in jobs for server in job.servers)),
         "jobs": {job.name: [asdict(call) for call in job.calls] for job in jobs},
     }

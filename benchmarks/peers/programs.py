@@ -17,8 +17,7 @@ from benchmarks import scenarios
 from benchmarks.peer_programs.conversation import WrongResultError, check
 from benchmarks.peers.jobs import Job
 
-# A program that prints nothing for this long has failed.
-LIMIT_S = 600.0
+LIMIT_S = 600.0  # a program that prints nothing for this long has failed
 CLOSE_LIMIT_S = 30.0
 
 
@@ -42,11 +41,14 @@ class Program:
             stderr=self._stderr,
             cwd=scenarios.HERE,
             env=dict(variables),
-            start_new_session=True,
+            start_new_session=True,  # a process group of its own, see `_kill`
             text=True,
         )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
         try:
-            self._ask("")
+            self._ask("")  # its first line says that it is ready
         except PeerFailedError:
             self.close()
             raise
@@ -60,15 +62,13 @@ class Program:
         return float(self._ask(json.dumps({"do": job.name}) + "\n")["ms"])
 
     def _ask(self, line: str) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         # A late answer would count as the next one: the program is killed.
         timer = threading.Timer(LIMIT_S, self._kill)
         timer.start()
         try:
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
-            answer = self._process.stdout.readline()
+            self._stdin.write(line)
+            self._stdin.flush()
+            answer = self._stdout.readline()
         except BrokenPipeError:
             answer = ""
         finally:
@@ -85,16 +85,14 @@ class Program:
 
     def close(self) -> None:
         """Close its stdin, and kill it if it does not exit."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         with suppress(BrokenPipeError):
-            self._process.stdin.close()
+            self._stdin.close()
         try:
             self._process.wait(CLOSE_LIMIT_S)
         except subprocess.TimeoutExpired:
             self._kill()
             self._process.wait()
-        self._process.stdout.close()
+        self._stdout.close()
         self._stderr.close()
 
 

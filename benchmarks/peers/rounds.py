@@ -16,7 +16,7 @@ from benchmarks.cold import write_servers, write_workflow
 from benchmarks.measure import Measurement
 from benchmarks.peer_programs.orchestrator_runs import document
 from benchmarks.peers import jobs
-from benchmarks.peers.catalog import OURS, Peer
+from benchmarks.peers.catalog import OURS, VARIABLES, Peer
 from benchmarks.peers.environments import Environments, InstallError
 from benchmarks.peers.jobs import Job
 from benchmarks.peers.programs import PeerFailedError, Program, cold
@@ -24,10 +24,8 @@ from benchmarks.peers.programs import PeerFailedError, Program, cold
 # Before each warm repetition: the one before may have left work to its servers.
 SETTLE_S = 0.2
 
-Side = Callable[[], float]
-"""One repetition; it returns its time in milliseconds."""
-Times = dict[int, float]
-"""The times of a peer, by round."""
+Side = Callable[[], float]  # one repetition; it returns its time in milliseconds
+Times = dict[int, float]  # of a peer, by round
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +95,9 @@ def program(python: str, peer: Peer, planned: Sequence[Job], folder: Path) -> li
 
 
 def cold_side(python: str, peer: Peer, job: Job, folder: Path) -> Side:
-    """A fresh process: a peer's program, or the command that a user of ours would type."""
+    """A fresh process for each repetition."""
     command = [*program(python, peer, [job], folder), "--once", job.name]
+    # Ours is the command that a user would type, which does more than the program.
     if peer.name == OURS:
         servers = write_servers(folder / "servers.toml", *job.servers)
         workflow = write_workflow(folder, job.name, document(job.name, job.calls))
@@ -109,28 +108,24 @@ def cold_side(python: str, peer: Peer, job: Job, folder: Path) -> Side:
 
 def variables(peer: Peer, folder: Path) -> dict[str, str]:
     """The environment of a peer's process: no other packages, and a Prefect of its own."""
+    # These would make the packages of this process visible in the environments of the peers.
     dropped = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    return {**kept, "PREFECT_HOME": str(folder / peer.path), **peer.variables}
+    return {**kept, "PREFECT_HOME": str(folder / peer.path), **VARIABLES}
 
 
 def take_turns(
     sides: Mapping[str, Side], rounds: int, most: Mapping[str, int], pause_s: float = 0.0
 ) -> tuple[dict[str, Times], dict[str, str]]:
-    """Run all sides in each round; each runs once before, unless its rounds are limited.
-
-    Args:
-        sides: What is compared, by name.
-        rounds: How many rounds count.
-        most: By name, after how many rounds a side leaves.
-        pause_s: How long to wait before each repetition.
+    """Run all sides in each round, a side in no more than `most` rounds.
 
     Returns:
-        The samples of each side by round, and why a side has none.
+        The samples of each side by round, and the reasons why others have none.
     """
     samples: dict[str, Times] = {name: {} for name in sides}
     failed: dict[str, str] = {}
-    for number in range(-1, rounds):  # round -1 is the warm-up
+    # Round -1 is the warm-up, without the sides whose rounds are limited: they take minutes.
+    for number in range(-1, rounds):
         for name in list(sides)[:: -1 if number % 2 else 1]:
             takes_part = most[name] >= rounds if number < 0 else number < most[name]
             if not takes_part or name in failed:
@@ -149,6 +144,7 @@ def take_turns(
 
 def measurement(job: Job, name: str, mine: Times, ours: Times) -> Measurement:
     """The numbers of a peer, with its times over ours in the rounds that both have."""
+    # A peer with limited rounds is compared in these alone.
     both = [number for number in mine if number in ours] if name != OURS else []
     ratios = {OURS: [mine[number] / ours[number] for number in both]} if both else {}
     return Measurement(job.name, name, list(mine.values()), ratios)

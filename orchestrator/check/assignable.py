@@ -116,33 +116,33 @@ class Assignability:
         if "string" in accepted and accepted <= {"string", "null"}:
             rest -= {"number", "integer", "boolean"}
             choices = self._query.finite(expected)
-            if not rest and choices is not None and types.isdisjoint(map(_type_in, choices)):
+            texts = [choice for choice in choices or () if isinstance(choice, str)]
+            made_of = {json_type(converted(text, _NOT_STRING)) for text in texts}
+            if not rest and choices is not None and types.isdisjoint(made_of):
                 yield wrong_type(path, one_of(choices), type_names(types))
         for mismatch in self._typed(given, expected, path, rest) if rest else ():
             yield mismatch if rest == types else mismatch.possible()
 
     def _literal(self, value: Any, expected: SchemaType, path: Path) -> Mismatches:
         violations = list(self._validator.violations(value, expected.schema))
-        parts = list(self._parts(value, expected, path)) if violations else []
-        if any(mismatch.severity == "error" for mismatch in parts):
-            yield from parts
-        else:  # only the validator reports it, as for bounds and patterns
-            yield from (from_violation(each, path) for each in violations)
-
-    def _parts(self, value: Any, expected: SchemaType, path: Path) -> Mismatches:
-        """Compare a literal by its type and parts, which gives better paths and messages."""
-        given: StaticType = LiteralType(value)
-        match value:
-            case dict():
-                given = ObjectType({name: LiteralType(item) for name, item in value.items()})
-            case list():
-                given = TupleType(tuple(map(LiteralType, value)))
-        types, accepted = self._query.kinds(given), self._query.kinds(expected)
+        if not violations:
+            return
+        types, accepted = self._query.kinds(LiteralType(value)), self._query.kinds(expected)
         if not types & accepted:
             fix = as_json(value, accepted)
             yield wrong_type(path, type_names(accepted), describe(value), fix)
-        elif not isinstance(given, LiteralType):
-            yield from self._typed(given, expected, path, types)
+            return
+        # Comparing its parts gives better paths and messages than the validator.
+        parts: list[Mismatch] = []
+        if isinstance(value, dict):
+            members = ObjectType({name: LiteralType(member) for name, member in value.items()})
+            parts = list(self._typed(members, expected, path, types))
+        elif isinstance(value, list):
+            items = TupleType(tuple(map(LiteralType, value)))
+            parts = list(self._typed(items, expected, path, types))
+        # Bounds and patterns, for example, are checked by the validator alone.
+        has_error = any(mismatch.severity == "error" for mismatch in parts)
+        yield from parts if has_error else (from_violation(each, path) for each in violations)
 
     def _typed(
         self, given: StaticType, expected: SchemaType, path: Path, types: Types
@@ -168,12 +168,11 @@ class Assignability:
         check, schema = self._validator.violations, expected.schema
         wrong = [value for value in values if next(check(value, schema), None)]
         shown = listed((json.dumps(value, ensure_ascii=False) for value in wrong), MAX_VALUES)
-        if wrong and len(wrong) == len(values):
-            message = f"the schema allows none of its values: {shown}"
-            yield Mismatch(path, "wrong_argument", "error", message)
-        elif wrong:
-            message = f"may be {shown}, which the schema does not allow"
-            yield Mismatch(path, "may_not_fit", "warning", message)
+        message = f"the schema allows none of its values: {shown}"
+        possibly = f"may be {shown}, which the schema does not allow"
+        mismatch = Mismatch(path, "wrong_argument", "error", message, possibly=possibly)
+        if wrong:
+            yield mismatch if len(wrong) == len(values) else mismatch.possible()
 
     def _inside(self, given: StaticType, expected: SchemaType, path: Path) -> list[Mismatch]:
         """Compare the properties or items; a pair of recursive schemas is compared once."""
@@ -245,11 +244,3 @@ class Assignability:
 
 def _distance(found: list[Mismatch]) -> tuple[int, int]:
     return sum(mismatch.severity == "error" for mismatch in found), len(found)
-
-
-def _type_in(text: Any) -> str:
-    """The JSON type of the JSON in a string, as a number that was converted to it had."""
-    try:
-        return json_type(json.loads(text)) if isinstance(text, str) else ""
-    except ValueError:
-        return "string"

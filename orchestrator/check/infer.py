@@ -68,27 +68,24 @@ class Inference:
                         self.infer(part, path)
                 return TEXT
             case ListTemplate(items):
-                return TupleType(
-                    tuple(self.infer(item, (*path, i)) for i, item in enumerate(items))
-                )
+                types = (self.infer(item, (*path, index)) for index, item in enumerate(items))
+                return TupleType(tuple(types))
             case ObjectTemplate():
                 return self._object(template, path)
 
     def _object(self, template: ObjectTemplate, path: Path) -> StaticType:
         properties: dict[str, StaticType] = {}
         for name, member in template.members:
-            step = ""
-            if isinstance(name, Literal):
-                step = str(name.value)
-            else:
+            if not isinstance(name, Literal):
                 self.infer(name, path)
+            step = str(name.value) if isinstance(name, Literal) else ""
             properties[step] = self.infer(member, (*path, step))
         # With a computed name nothing certain is known of any property.
         computed = any(not isinstance(name, Literal) for name, _ in template.members)
         return OBJECT if computed else ObjectType(properties)
 
     def _reference(self, reference: Reference, path: Path) -> StaticType:
-        type_ = self.environment.lookup(reference.root, reference.name)
+        type_, text = self.environment.lookup(reference.root, reference.name), reference.text
         for index, step in enumerate(reference.path):
             found = self.query.step(type_, step)
             if found.presence == "no":
@@ -101,12 +98,13 @@ class Inference:
             if found.presence == "maybe":
                 what = f"property {quoted(step)}" if isinstance(step, str) else f"index {step}"
                 why = "it is not required, or its parent may be null"
-                message = f"{reference.text}: {what} may be missing: {why}"
-                warning = Mismatch(path, "maybe_absent", "warning", message, reference.text)
-                self.found.append(warning)
+                message = f"{text}: {what} may be missing: {why}"
+                self.found.append(
+                    Mismatch(path, "maybe_absent", "warning", message, reference.text)
+                )
             type_ = found.type
         if reference.path and isinstance(type_, UnknownType) and type_.why:
-            self.found.append(Mismatch(path, "unknown_type", "note", type_.why, reference.text))
+            self.found.append(Mismatch(path, "unknown_type", "note", type_.why, text))
             return UNKNOWN
         may_be_null = reference.or_null and self.environment.may_lack
         return either([type_, NULL]) if may_be_null else type_

@@ -76,8 +76,7 @@ class ExpressionInference:
 
     def _always_null(self, message: str, near: tuple[str, ...] = (), piece: str = "") -> None:
         message = f"{message}, so this is always null"
-        warning = Mismatch((), "always_null", "warning", message, alternatives=near, piece=piece)
-        self._report(warning)
+        self._report(Mismatch((), "always_null", "warning", message, "", near, piece=piece))
 
     def _value(self, node: Any, here: _Here) -> StaticType:
         found = self._visit(node, here)

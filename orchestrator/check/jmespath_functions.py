@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from jmespath.functions import Functions
@@ -49,26 +48,26 @@ def check_arguments(name: str, arguments: list[StaticType], query: TypeQuery) ->
     signature = Functions.FUNCTION_TABLE[name]["signature"]
     # The library does not check further arguments of a function that takes any number.
     for number, (argument, parameter) in enumerate(zip(arguments, signature, strict=False), 1):
-        accepted = parameter["types"]
-        if accepted and "expref" not in accepted:
-            for mismatch in _argument(argument, accepted, query):
+        if (names := parameter["types"]) and "expref" not in names:
+            for mismatch in _argument(argument, names, query):
                 message = f"{name}(): argument {number}: {mismatch.message}"
                 yield replace(mismatch, message=message)
 
 
 def _argument(given: StaticType, names: list[str], query: TypeQuery) -> Mismatches:
     types = query.kinds(without(given, SILENT_NULL))
-    accepted = _types(name.partition("-")[0] for name in names)  # such as array-number
     if types == ALL_TYPES or not types:  # unknown, or the item of an array without any
         return
+    pairs = [name.partition("-") for name in names]  # such as array-number
+    accepted = _widened(frozenset(holder for holder, _, _ in pairs))
+    inner = _widened(frozenset(item for _, _, item in pairs if item))
     if not types & accepted:
         mismatch = wrong_type((), type_names(accepted), query.describe(given))
         yield replace(mismatch, code="wrong_expression")
     elif types - accepted:
         yield wrong_type((), type_names(accepted), type_names(types - accepted)).possible()
-    elif types == {"array"} and any("-" in name for name in names):
+    elif types == {"array"} and inner:
         items = query.kinds(item_of(given, query))
-        inner = _types(name.partition("-")[2] for name in names)
         if items and items != ALL_TYPES and not items & inner:
             yield wrong_type((), type_names(inner), type_names(items)).in_items(())
 
@@ -83,10 +82,8 @@ def result_of(
         case "not_null":
             options = [argument for argument in arguments[:-1] if argument != NULL]
             return either([*(without(o, NULL, SILENT_NULL) for o in options), arguments[-1]])
-        case "reverse" if "array" not in query.kinds(first):
-            return TEXT
         case "reverse" if not is_array:
-            return UNKNOWN
+            return UNKNOWN if "array" in query.kinds(first) else TEXT
         case "sort" | "sort_by" | "reverse":
             return ArrayType(item_of(first, query))
         case "max" | "min" | "max_by" | "min_by":
@@ -107,7 +104,7 @@ def comparison(
         is_sure = types | others <= _ORDERED
         return BOOLEAN if is_sure else either([BOOLEAN, NULL]), _order(types, others)
     values, known = query.finite(left), query.finite(right)
-    apart = ALL_TYPES not in (types, others) and types and others and not _alike(types, others)
+    apart = ALL_TYPES not in (types, others) and types and others and not _widened(types) & others
     if values is not None and known is not None:
         apart = apart or not any(value == other for value in values for other in known)
     if not apart:
@@ -118,26 +115,21 @@ def comparison(
     always = "true" if operator == "ne" else "false"
     message = f"comparing {query.describe(left)} with {query.describe(right)} is always {always}"
     near = nearest(wrong, names)
-    return BOOLEAN, Mismatch((), "never_true", "warning", message, alternatives=near, piece=wrong)
+    return BOOLEAN, Mismatch((), "never_true", "warning", message, "", near, piece=wrong)
 
 
 def _order(left: Types, right: Types) -> Mismatch | None:
     types, others = left - {"null"}, right - {"null"}  # with null, the result is null
-    if not types or not others or not types | others <= _ORDERED or _alike(types, others):
+    if not types or not others or not types | others <= _ORDERED or _widened(types) & others:
         return None
     message = f"cannot order {type_names(types)} and {type_names(others)}; to_number() converts"
     severity: Severity = "warning" if "null" in left | right else "error"
     return Mismatch((), "wrong_expression", severity, f"{message} a string to a number")
 
 
-def _types(names: Iterable[str]) -> Types:
-    types = frozenset(names)
-    return types | _NUMBERS if "number" in types else types
-
-
-def _alike(types: Types, others: Types) -> bool:
-    """Whether values of these types may be equal, or ordered; all numbers are alike."""
-    return bool((types | _NUMBERS if types & _NUMBERS else types) & others)
+def _widened(types: Types) -> Types:
+    """The types that may be equal to one of these, or in order with it: all numbers are alike."""
+    return types | _NUMBERS if types & _NUMBERS else types
 
 
 def item_of(array: StaticType, query: TypeQuery) -> StaticType:

@@ -20,26 +20,19 @@ from orchestrator.errors import Problem
 Location = tuple[str | int, ...]
 Fields = Mapping[str, tuple[str, ...]]
 
+# The kinds of errors of strict models: those that convert values have more.
 _TYPES = {
     "string_type": "string",
     "int_type": "integer",
-    "int_from_float": "integer",
-    "int_parsing": "integer",
-    "int_parsing_size": "smaller integer",
     "float_type": "number",
-    "float_parsing": "number",
     "finite_number": "finite number",
     "bool_type": "boolean",
-    "bool_parsing": "boolean",
     "list_type": "array",
     "too_short": "non-empty array",
     "string_too_short": "non-empty string",
     "string_unicode": "string without lone surrogates",
     "dict_type": "object",
     "model_type": "object",
-    "model_attributes_type": "object",
-    "dataclass_type": "object",
-    "mapping_type": "object",
 }
 _PATTERNS = {
     "id": 'an id of letters, digits, "_", "-", "." and ":"',
@@ -52,7 +45,6 @@ _LIMITS = {
     "less_than": ("lt", "less than"),
     "less_than_equal": ("le", "at most"),
 }
-_MISSING = ("missing", "missing_argument")
 _LISTS = ("depends_on", "locks", "on")  # of names
 _NAME = re.compile(r"[^\s,;]+")
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,14})")
@@ -79,7 +71,7 @@ def problems_of(
     for detail in error.errors(include_url=False, include_context=True):
         if detail["loc"][-1:] == ("[key]",):
             continue  # no file has such a name; in a dict, the workflow compiler reports it
-        where = tuple(_real_location(detail["loc"], data, detail["type"] in _MISSING))
+        where = tuple(_real_location(detail["loc"], data, detail["type"] == "missing"))
         by_place.setdefault(where, []).append(detail)
     return [
         replace(problem, task=owner_of(where))
@@ -115,7 +107,7 @@ def _translated(
         operations = () if meant is None else (replace_op(path, meant),)
         yield Problem("wrong_type", message, path, hint=hint, replacement=operations)
     for detail in details:
-        if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        if detail["type"] == "extra_forbidden":
             yield _unknown_field(where, data, fields)
         elif detail not in typed and not (typed and detail["type"] == "literal_error"):
             yield _other(detail, where)
@@ -124,7 +116,7 @@ def _translated(
 def _other(detail: Any, where: Location) -> Problem:
     kind, given, context = detail["type"], detail["input"], detail.get("ctx") or {}
     name, path = str(where[-1]) if where else "", pointer(*where)
-    if kind in _MISSING:
+    if kind == "missing":
         return Problem("missing_field", f"missing field {quoted(name)}", path)
     if kind == "invalid_key":
         message = f"expected string as property name, got {describe(given)}"

@@ -111,21 +111,19 @@ def _rewrite_token(token: Token, before: Token | None, after: str, brackets: lis
         case "key" if before and (before.lastgroup in _OPERAND_KINDS or before["close"]):
             return "." + json.dumps(_key(text))
         case "literal":
-            return _as_literal(_literal(text))
+            inner = text[1:-1].replace("\\`", "`")
+            # As in the library, what is not JSON at all is a string.
+            return _literal(f"JSON literal {quoted(text, 40)}", inner, f'"{inner.lstrip()}"')
         case "number" if brackets[-1:] == ["["] and previous in ("[", ":") and after in ("]", ":"):
             return _index(text)
         case "number":
-            return _as_literal(_number(text))
+            return _literal(f"number {text[:20]}", text)
         case "name" if text in _CONSTANTS and previous != ".":
             is_key = after == ":" and brackets[-1:] == ["{"]
             return text if is_key else f"`{text}`"
         case "name" if not text.isascii():
             return json.dumps(text)
     return text
-
-
-def _as_literal(value: object) -> str:
-    return "`" + json.dumps(value).replace("`", "\\u0060") + "`"
 
 
 def _key(text: str) -> str:
@@ -142,21 +140,13 @@ def _index(text: str) -> str:
     return text
 
 
-def _number(text: str) -> object:
-    try:
-        return parse_json(text)
-    except DocumentError:
-        raise ExpressionSyntaxError(f"invalid number {text[:20]}") from None
-
-
-def _literal(text: str) -> object:
-    inner = text[1:-1].replace("\\`", "`")
-    # As in the library, what is not JSON at all is a string.
-    for candidate in (inner, f'"{inner.lstrip()}"'):
+def _literal(what: str, *candidates: str) -> str:
+    """The first candidate that is JSON, as a literal of JMESPath."""
+    for candidate in candidates:
         try:
-            return parse_json(candidate)
+            return "`" + json.dumps(parse_json(candidate)).replace("`", "\\u0060") + "`"
         except NotJsonError:
             continue
         except DocumentError:
             break
-    raise ExpressionSyntaxError(f"invalid JSON literal {quoted(text, 40)}")
+    raise ExpressionSyntaxError(f"invalid {what}")

@@ -16,8 +16,7 @@ from typing import Any
 from orchestrator.documents.text import cut
 from orchestrator.report.guide import CHECK, GUIDE, example_of, workflow_text
 from orchestrator.schema.coercion import referred
-from orchestrator.schema.literals import named
-from orchestrator.schema.notation import tool_text
+from orchestrator.schema.notation import named, tool_text
 from orchestrator.schema.tool import Tool
 
 MAX_DESCRIPTION = 200

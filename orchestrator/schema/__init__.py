@@ -13,7 +13,6 @@ from __future__ import annotations
 
 __all__ = [
     "coercion",
-    "literals",
     "notation",
     "sample",
     "tool",

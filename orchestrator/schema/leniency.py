@@ -1,9 +1,4 @@
-"""Turns errors of `jsonschema-rs` into violations, without those that the server does not mean.
-
-A property with a default may be missing: some libraries list it as required (zod 4 does, for what
-a schema gives). `nullable` is OpenAPI's. 19.99 is a multiple of 0.01, although 19.99 / 0.01 is no
-integer, and 2.0 is an integer, also in draft 4.
-"""
+"""Turns errors of `jsonschema-rs` into violations, without those that the server does not mean."""
 
 from __future__ import annotations
 
@@ -11,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.schema.coercion import mapped
 from orchestrator.schema.violations import Violation, mismatch, missing, unexpected
 
 if TYPE_CHECKING:
@@ -19,27 +15,25 @@ if TYPE_CHECKING:
 Resolve = Callable[[Any], Any]
 
 # Kinds of errors for what only describes a value, and for patterns that take too long.
-_NOT_ASSERTED = frozenset(
-    {
-        "BacktrackLimitExceeded",
-        "ContentEncoding",
-        "ContentMediaType",
-        "FromUtf8",
-        "RegexEngineFailure",
-    }
+_NOT_ASSERTED = (
+    "BacktrackLimitExceeded",
+    "ContentEncoding",
+    "ContentMediaType",
+    "FromUtf8",
+    "RegexEngineFailure",
 )
 
 
 def violations_of(
     errors: Iterable[ValidationError], value: Any, schema: Any, resolve: Resolve
 ) -> Iterator[Violation]:
-    """What errors come to.
+    """The violations of a value.
 
     Args:
-        errors: The errors.
-        value: The value that was validated.
+        errors: Its errors.
+        value: The value.
         schema: The schema; None if it is not known.
-        resolve: Gives what a `$ref` in the schema refers to.
+        resolve: Gives the target of a `$ref` in the schema.
     """
     for error in errors:
         kind: Any = error.kind
@@ -64,10 +58,11 @@ def _violations(
 ) -> Iterator[Violation]:
     kind: Any = error.kind
     path = tuple(error.instance_path)
-    if value is None and schema.get("nullable") is True:
+    if value is None and schema.get("nullable") is True:  # as OpenAPI has it
         return
     match type(kind).__name__:
         case "Required":
+            # Some libraries require what has a default: zod 4 does, for what a schema gives.
             if not _has_default(schema, kind.property):
                 yield missing(path, kind.property, value, schema, expected)
         case "AdditionalProperties" | "UnevaluatedProperties":
@@ -85,13 +80,11 @@ def _violations(
 
 
 def _has_default(schema: Mapping[str, Any], name: str) -> bool:
-    properties = schema.get("properties", {})
-    declared = properties.get(name) if isinstance(properties, Mapping) else None
+    declared = mapped(schema, "properties").get(name)
     return isinstance(declared, Mapping) and "default" in declared
 
 
 def _expected(kind: Any, expected: Any) -> Any:
-    """The value of a keyword; of one whose schema is not known, as the library has it."""
     limit = getattr(kind, "limit", None)  # draft 4 has `exclusiveMinimum: true` with the `minimum`
     if limit is not None:
         return limit
@@ -102,10 +95,10 @@ def _expected(kind: Any, expected: Any) -> Any:
 
 def _is_rounding(keyword: str, expected: Any, value: Any) -> bool:
     """Whether a number fits but for how computers write numbers."""
-    if keyword == "multipleOf":
+    if keyword == "multipleOf":  # 19.99 is a multiple of 0.01, although 19.99 / 0.01 is no integer
         steps = value / expected
         return math.isclose(steps, round(steps), rel_tol=1e-9)
-    if keyword == "type" and isinstance(value, float):
+    if keyword == "type" and isinstance(value, float):  # 2.0 is an integer, also in draft 4
         types = expected if isinstance(expected, list) else [expected]
         return "number" in types or ("integer" in types and value.is_integer())
     return False
@@ -114,13 +107,7 @@ def _is_rounding(keyword: str, expected: Any, value: Any) -> bool:
 def _located(
     path: Sequence[str | int], schema: Any, resolve: Resolve
 ) -> tuple[Mapping[str, Any], Any]:
-    """The part of a schema that has a keyword, and the keyword's value; `{}` and None if unknown.
-
-    Args:
-        path: Where the keyword is, with each `$ref` on the way.
-        schema: The schema.
-        resolve: Gives what a `$ref` refers to.
-    """
+    """The schema with the keyword at a path, and the keyword's value; `{}` and None if unknown."""
     holder: Any = {}
     here = schema
     for step in path:
@@ -136,26 +123,17 @@ def _located(
 
 
 def _of_the_form_meant(forms: list[list[Violation]], depth: int) -> list[Violation] | None:
-    """The violations of the form of several that is meant; None if it is not clear which one is.
-
-    Args:
-        forms: The violations of each form.
-        depth: The length of the path to the value.
-    """
+    """The violations of that form which is meant by a value at a depth; None if it is unclear."""
     if not all(forms):
         return []
-    of_its_type = [form for form in forms if not any(_is_of_type(each, depth) for each in form)]
-    alike = [form for form in of_its_type if not any(_is_of_choice(each, depth) for each in form)]
-    meant = of_its_type if len(of_its_type) == 1 else alike
-    if len(forms) == 1:
-        return forms[0]
-    return meant[0] if len(meant) == 1 else None
-
-
-def _is_of_type(violation: Violation, depth: int) -> bool:
-    return violation.keyword in ("type", "false") and len(violation.path) == depth
-
-
-def _is_of_choice(violation: Violation, depth: int) -> bool:
-    """Whether a value, or a property of it, says which form it has, and it is another one."""
-    return violation.keyword in ("const", "enum") and len(violation.path) <= depth + 1
+    left = forms
+    # A value is of another form by its type, or since a property such as `kind` says so.
+    for keywords, deepest in ((("type", "false"), depth), (("const", "enum"), depth + 1)):
+        if len(left) == 1:
+            break
+        left = [
+            form
+            for form in left
+            if not any(v.keyword in keywords and len(v.path) <= deepest for v in form)
+        ]
+    return left[0] if len(left) == 1 else None

@@ -12,7 +12,7 @@ from itertools import product
 from typing import Any
 
 from orchestrator.documents.text import counted
-from orchestrator.schema.coercion import ALL_TYPES, Types, listed, own_types, referred
+from orchestrator.schema.coercion import ALL_TYPES, Types, listed, mapped, own_types, referred
 from orchestrator.schema.types import (
     NULL,
     Found,
@@ -97,7 +97,7 @@ def types_of(variant: Variant) -> Types:
 
 def declared(variant: Variant) -> tuple[str, ...]:
     """The names of the properties that are declared."""
-    return tuple(dict.fromkeys(name for part in variant for name in _mapping(part, "properties")))
+    return tuple(dict.fromkeys(name for part in variant for name in mapped(part, "properties")))
 
 
 def members_of(variant: Variant) -> ObjectMembers:
@@ -159,10 +159,10 @@ def _of_parts(parts: list[Any], root: Any) -> StaticType:
 
 
 def _declared_parts(schema: Mapping[str, Any], name: str) -> Iterator[Any]:
-    properties = _mapping(schema, "properties")
+    properties = mapped(schema, "properties")
     if name in properties:
         yield properties[name]
-    for pattern, part in _mapping(schema, "patternProperties").items():
+    for pattern, part in mapped(schema, "patternProperties").items():
         if _matches(pattern, name):
             yield part
 
@@ -214,8 +214,3 @@ def numbers(variant: Variant, *keywords: str) -> list[float]:
     """The numbers that any of these keywords give."""
     values = [schema.get(keyword) for schema in variant for keyword in keywords]
     return [n for n in values if isinstance(n, int | float) and not isinstance(n, bool)]
-
-
-def _mapping(schema: Mapping[str, Any], keyword: str) -> Mapping[str, Any]:
-    value = schema.get(keyword)
-    return value if isinstance(value, Mapping) else {}

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 MAX_ERRORS = 10
 MAX_SIGNATURE = 300
-MAX_EXPECTED = 2000
-"""Of what a keyword expects, in characters of JSON: where it is more, the details have null."""
+MAX_EXPECTED = 2000  # characters of JSON; the `expected` of the details is null above that
 MAX_CHOICES = 10
 _MAX_SHOWN = 60
 _MAX_PLACE = 200
@@ -49,8 +48,7 @@ class Violation:
 
     Attributes:
         path: The place; for a missing property, where it should be.
-        keyword: The keyword of JSON Schema that is not met, such as `type` or `required`.
-        expected: The value of that keyword.
+        keyword: The keyword of JSON Schema that is not met, and in `expected` its value.
         value: The value at that place; None for a missing property.
         message: What is wrong, without the place, such as `expected integer, got string "3"`.
         advice: The property or value that may have been meant, in parentheses behind the place.
@@ -86,11 +84,9 @@ def missing(
 ) -> Violation:
     """A property that an object at `path` has to have, and does not."""
     known = schema.get("properties", {})
-    # An object that is closed has a violation of its own for each property that is not known.
-    others = (
-        [] if schema.get("additionalProperties") is False else [n for n in value if n not in known]
-    )
-    near = nearest(name, others, 1)
+    # A closed object has a violation of its own for each unexpected property.
+    is_closed = schema.get("additionalProperties") is False
+    near = nearest(name, () if is_closed else [n for n in value if n not in known], 1)
     advice = f" (misspelled as {quoted(near[0])}?)" if near else ""
     message = f"missing property {quoted(name)}"
     return Violation((*path, name), "required", expected, None, message, advice, True)
@@ -123,7 +119,10 @@ def _wanted(keyword: str, expected: Any, value: Any, schema: Any) -> str:
         case "anyOf" | "oneOf" if names := _types_that_miss(schema, value):
             return names
         case "enum":
-            return _choices(expected)
+            rest = len(expected) - MAX_CHOICES
+            choices = ", ".join(map(_json, expected[:MAX_CHOICES]))
+            one_of = "one of " if len(expected) > 1 else ""
+            return f"{one_of}{choices}{f' or {rest} more' if rest > 0 else ''}"
         case "const":
             return _json(expected)
         case "pattern":
@@ -135,7 +134,10 @@ def _wanted(keyword: str, expected: Any, value: Any, schema: Any) -> str:
         case "false":
             return "no value"
         case _ if keyword in _BOUNDS:
-            return _bound(*_BOUNDS[keyword], expected)
+            bound, unit = _BOUNDS[keyword]
+            if expected != 1:
+                unit = "properties" if unit == "property" else unit and f"{unit}s"
+            return f"{bound} {_json(expected)} {unit}".strip()
     return f"a value that satisfies {keyword} {'' if expected is None else _json(expected)}".strip()
 
 
@@ -145,34 +147,19 @@ def _types_that_miss(schema: Any, value: Any) -> str:
     return type_names(types) if types and json_type(value) not in types else ""
 
 
-def _choices(expected: list[Any]) -> str:
-    listed = ", ".join(map(_json, expected[:MAX_CHOICES]))
-    rest = len(expected) - MAX_CHOICES
-    one_of = "one of " if len(expected) > 1 else ""
-    return f"{one_of}{listed}{f' or {rest} more' if rest > 0 else ''}"
-
-
-def _bound(bound: str, unit: str, expected: Any) -> str:
-    if expected != 1:
-        unit = "properties" if unit == "property" else unit and f"{unit}s"
-    return f"{bound} {_json(expected)} {unit}".strip()
-
-
 def _json(value: Any) -> str:
     return cut(to_json(value), _MAX_SHOWN)
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-def check_output(tool: Tool, output: Any, redact: Callable[[Any], Any] = _as_it_is) -> None:
+def check_output(
+    tool: Tool, output: Any, redact: Callable[[Any], Any] = lambda value: value
+) -> None:
     """Check an output against the `outputSchema` of its tool, if the tool declares one.
 
     Args:
         tool: The tool.
         output: The output.
-        redact: Takes out of a JSON value what may not be shown.
+        redact: Removes secrets from a JSON value.
 
     Raises:
         CallError: An `output_invalid`; `details` are those of `check_arguments`, and the `output`,

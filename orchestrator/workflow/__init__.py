@@ -2,8 +2,8 @@
 
 Rule: a `Workflow` that exists is valid; making one is O(n + e) in tasks and dependencies.
 
-- `normalize` ends synonyms, `model`, `task` and `policies` are the file, `compile` checks what it
-  refers to, `plan` is what a run follows.
+- `normalize` ends synonyms, `model` and `task` are the file, `compile` checks what it refers to,
+  `plan` is what a run follows.
 - `inputs` checks the values given for a run.
 - `graph` holds the algorithms on the dependency graph.
 - `source_map` and `fixes` place a problem in its file and propose a patch; `recovery` cuts mistakes
@@ -18,7 +18,6 @@ __all__ = [
     "inputs",
     "model",
     "plan",
-    "policies",
     "recovery",
     "source_map",
     "task",

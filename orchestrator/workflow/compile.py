@@ -5,21 +5,21 @@ The data may be wrong in any way: whatever is found is reported, and nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.documents.jsonpath import Path, describe
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.suggest import certain, nearest
-from orchestrator.documents.text import quoted
+from orchestrator.documents.text import listed, quoted
 from orchestrator.errors import Code, Problem
 from orchestrator.expressions.references import Compiler, ReferenceSyntaxError, split
 from orchestrator.expressions.scope import ScopeKey
 from orchestrator.expressions.templates import EMPTY, Literal, Template, Text
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.fixes import Fixes, as_expression, piece_of, unquoted
+from orchestrator.workflow.inputs import check_schema
 from orchestrator.workflow.normalize import task_of
 
 if TYPE_CHECKING:
@@ -30,18 +30,20 @@ _ITEM = frozenset({"ITEM", "INDEX"})
 _ERROR = frozenset({"ERROR"})
 
 
+# The template of arguments, and the paths in it where a reference stands alone.
+Arguments = tuple[Template, tuple[Path, ...]]
+
+
 @dataclass(slots=True)
 class CompiledTask:
-    """The templates of one task; `whole` as in `CallTemplate`."""
+    """The templates of one task."""
 
-    arguments: Template = EMPTY
-    whole: tuple[Path, ...] = ()
+    arguments: Arguments = (EMPTY, ())
     when: Template | None = None
     for_each: Template | None = None
     locks: list[tuple[Template, bool]] = field(default_factory=list)  # and whether it is per item
     fallback_value: Template = EMPTY
-    fallback_arguments: Template = EMPTY
-    fallback_whole: tuple[Path, ...] = ()
+    fallback_arguments: Arguments = (EMPTY, ())
 
 
 @dataclass(slots=True)
@@ -70,14 +72,8 @@ class _Site:
 
 
 def compile_workflow(workflow: Mapping[str, Any]) -> tuple[CompiledWorkflow, list[Problem]]:
-    """Compile a workflow in its canonical form; with everything that is wrong with what it reads.
-
-    Returns:
-        What was compiled, which is complete if there are no problems, and the problems.
-    """
-    compiler = _WorkflowCompiler(workflow)
-    compiler.run()
-    return compiler.compiled, compiler.problems
+    """Compile a workflow in its canonical form; what is compiled is complete without problems."""
+    return _WorkflowCompiler(workflow).run()
 
 
 class _WorkflowCompiler:
@@ -92,16 +88,22 @@ class _WorkflowCompiler:
         self._suggestions = MAX_SUGGESTIONS
         self._fixes = Fixes()
 
-    def run(self) -> None:
+    def run(self) -> tuple[CompiledWorkflow, list[Problem]]:
         self._index_tasks()
         for index, task in enumerate(self._tasks):
             if isinstance(task, Mapping):
                 self._task(index, task)
         if (output := self._workflow.get("output")) is not None:
             self.compiled.output = self._compile(output, _Site(("output",)))[0]
+        constants = Compiler()
         for name in ("name", "description", "inputs"):
-            self._must_be_json(self._workflow.get(name), name)
-        self.problems += _input_problems(self._inputs)
+            constants.compile(self._workflow.get(name), (name,))
+        for fault in constants.faults:
+            if fault.code == "not_json":  # a reference is plain text there
+                self.problems.append(_Site(fault.path).problem(fault.code, fault.message))
+        for name, schema in self._inputs.items():
+            if isinstance(schema, Mapping | bool):
+                self.problems += check_schema(schema, ("inputs", name))
         self.problems = self._fixes.apply(self.problems, self._workflow)
         self.compiled.graph = graphs.build(self.compiled.dependencies)
         for cycle in graphs.cycles(self.compiled.graph):
@@ -109,6 +111,7 @@ class _WorkflowCompiler:
             message = f"dependency cycle: {' -> '.join(cycle)}"
             hint = "remove one of these references or depends_on"
             self.problems.append(site.problem("cycle", message, hint))
+        return self.compiled, self.problems
 
     def _index_tasks(self) -> None:
         for index, task in enumerate(self._tasks):
@@ -128,17 +131,15 @@ class _WorkflowCompiler:
         identifier = task_of(task)
         site = _Site(("tasks", index), identifier)
         readable = _ITEM if task.get("for_each") is not None else frozenset()
-        compiled = CompiledTask()
-        compiled.arguments, compiled.whole = self._arguments(task, site, readable)
+        compiled = CompiledTask(self._arguments(task, site, readable))
         self._conditions(task, site, compiled)
         for position, lock in enumerate(_items(task.get("locks"))):
             self._lock(lock, site.below("locks", position, readable=readable), compiled)
         if isinstance(fallback := task.get("fallback"), Mapping):
-            at = site.below("fallback")
-            value_at = at.below("value", readable=_ERROR)
+            value_at = site.below("fallback", "value", readable=_ERROR)
             compiled.fallback_value = self._compile(fallback.get("value"), value_at)[0]
-            template, whole = self._arguments(fallback, at, _ERROR)
-            compiled.fallback_arguments, compiled.fallback_whole = template, whole
+            at = site.below("fallback")
+            compiled.fallback_arguments = self._arguments(fallback, at, _ERROR)
         if identifier is not None and self._ids[identifier] == index:
             self.compiled.tasks[identifier] = compiled
         for position, needed in enumerate(_items(task.get("depends_on"))):
@@ -154,7 +155,7 @@ class _WorkflowCompiler:
 
     def _arguments(
         self, holder: Mapping[str, Any], site: _Site, readable: frozenset[str]
-    ) -> tuple[Template, tuple[Path, ...]]:
+    ) -> Arguments:
         if not isinstance(arguments := holder.get("arguments", {}), Mapping):
             return EMPTY, ()
         template, compiler = self._compile(arguments, site.below("arguments", readable=readable))
@@ -199,15 +200,6 @@ class _WorkflowCompiler:
                 if key.root not in site.readable or key.name is not None:
                     self._check_key(key, found.text, site.below(*path))
 
-    def _must_be_json(self, value: Any, name: str) -> None:
-        compiler = Compiler()
-        compiler.compile(value)
-        self.problems += [
-            _Site((name, *fault.path)).problem(fault.code, fault.message)
-            for fault in compiler.faults
-            if fault.code == "not_json"
-        ]
-
     def _check_key(self, key: ScopeKey, text: str, site: _Site) -> None:
         """Check that something exists where `text` reads it, and note the dependency."""
         match key.root:
@@ -222,10 +214,8 @@ class _WorkflowCompiler:
             case "INPUT" if key.name is not None and key.name not in self._inputs:
                 self._unknown("input", key, text, site, self._inputs)
             case "ITEM" | "INDEX":
-                message = (
-                    f"{quoted(text)} is only readable in the arguments and locks of a task with "
-                    "for_each"
-                )
+                where = "in the arguments and locks of a task with for_each"
+                message = f"{quoted(text)} is only readable {where}"
                 hint = "to skip items, filter the list: ${OUTPUT[id][?field > 1]}"
                 self.problems.append(site.problem("no_item_here", message, hint, text))
             case "ERROR" if key.name is None:
@@ -236,17 +226,13 @@ class _WorkflowCompiler:
     def _unknown(
         self, what: str, key: ScopeKey, text: str, site: _Site, known: Mapping[str, Any]
     ) -> None:
-        assert key.name is not None
-        name = key.name
+        name = str(key.name)
         self._suggestions -= 1  # comparing each name with all others would be quadratic
         near = nearest(name, known) if self._suggestions >= 0 else ()
-        listed = ", ".join(islice(known, 10)) + (", ..." if len(known) > 10 else "")
-        all_known = f"{what}s: {listed}" if known else f"the workflow has no {what}s"
+        all_known = f"{what}s: {listed(known, 10)}" if known else f"the workflow has no {what}s"
         piece, form = (name, "{name}") if text == name else piece_of(text, key.root, name)
         code: Code = "unknown_task" if what == "task" else "unknown_input"
-        message = f"unknown {what} {quoted(name)}"
-        if text != name:
-            message += f" in {quoted(text)}"
+        message = f"unknown {what} {quoted(name)}" + (f" in {quoted(text)}" if text != name else "")
         problem = site.problem(code, message, "" if near else all_known, piece or text)
         self.problems.append(replace(problem, alternatives=near))
         if (meant := certain(name, near)) not in (None, site.task) and piece:
@@ -264,11 +250,3 @@ def _is_right(text: str) -> bool:
     except ReferenceSyntaxError:
         return False
     return True
-
-
-def _input_problems(declared: Mapping[str, Any]) -> Iterator[Problem]:
-    from orchestrator.workflow.inputs import check_schema
-
-    for name, schema in declared.items():
-        if isinstance(schema, Mapping | bool):
-            yield from check_schema(schema, ("inputs", name))

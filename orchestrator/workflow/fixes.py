@@ -31,14 +31,8 @@ def as_expression(text: str) -> str:
 def piece_of(text: str, root: str, name: str) -> tuple[str, str]:
     """The piece of a reference or an expression that names a task or an input.
 
-    Args:
-        text: The reference or the expression.
-        root: `OUTPUT`, `INPUT` or another root.
-        name: What it names there.
-
-    Returns:
-        The piece, and a format that `str.format(name=...)` makes another one of; both empty if the
-        text has it in none of the usual forms.
+    Also a format that `str.format(name=...)` makes another one of; both empty if the text has the
+    name in none of the usual forms.
     """
     for form in _FORMS:
         made = form.replace("{root}", root)
@@ -49,17 +43,14 @@ def piece_of(text: str, root: str, name: str) -> tuple[str, str]:
 
 
 def _pattern(piece: str) -> re.Pattern[str]:
-    """Matches a piece where it is a whole name, not after a doubled dollar sign."""
+    # A whole name, and not after a doubled dollar sign.
     before = r"(?<!\$)" if piece.startswith("$") else r"(?<!\$\$)"
     after = "" if piece.endswith("]") else r"(?![\w-])"
     return re.compile(f"{before}{re.escape(piece)}{after}")
 
 
 class Fixes:
-    """Fixes of pieces of strings, of which one string can need several.
-
-    All findings in a string get the same replacement, so that applying one does not undo another.
-    """
+    """Fixes of pieces of strings, of which one string can need several."""
 
     def __init__(self) -> None:
         self._pieces: dict[str, dict[str, str]] = {}
@@ -78,6 +69,7 @@ class Fixes:
             return problem
         string = value_at(document, problem.path)
         fixed = string if isinstance(string, str) else ""
+        # All findings in a string get one replacement: applying one must not undo another.
         for piece, other in pieces.items():
             fixed = _pattern(piece).sub(other.replace("\\", "\\\\"), fixed)
         if not fixed or fixed == string:

@@ -51,14 +51,8 @@ def complete_inputs(
 ) -> dict[str, Any]:
     """The inputs of a run: what was given, and the defaults of the others.
 
-    Args:
-        declared: The schema of each input.
-        given: The values that were given.
-        source: The file, as messages name it.
-        may_miss: Whether inputs without a value and a default are left out instead of reported.
-
     Raises:
-        WorkflowError: Inputs are missing, unknown, or do not fit their schemas.
+        WorkflowError: Inputs are unknown, do not fit their schemas, or miss (unless they may).
     """
     problems = [_unknown(name, declared) for name in given if name not in declared]
     values: dict[str, Any] = {}
@@ -70,7 +64,10 @@ def complete_inputs(
         elif isinstance(schema, Mapping) and "default" in schema:
             values[name] = schema["default"]
         elif not may_miss:
-            problems.append(_missing(name))
+            message = f"missing input {quoted(name)}, which has no default"
+            hint = f"set it with --input {name}=..."
+            at = pointer("inputs", name)
+            problems.append(Problem("missing_input", message, at, None, (), hint))
     if problems:
         raise WorkflowError(source, problems)
     return values
@@ -83,17 +80,10 @@ def _unknown(name: str, declared: Mapping[str, Schema]) -> Problem:
     return Problem("unknown_input", message, pointer("inputs"), None, near, known)
 
 
-def _missing(name: str) -> Problem:
-    message = f"missing input {quoted(name)}, which has no default"
-    hint = f"set it with --input {name}=..."
-    return Problem("missing_input", message, pointer("inputs", name), None, (), hint)
-
-
 def parse_input(text: str, schema: Schema | None) -> Any:
-    """The value that `text` stands for in a `name=value` of the command line.
+    """The value of a `name=value` of the command line: a JSON value, or else a string.
 
-    It is a string where the schema accepts strings and not what the text is as JSON; else what it
-    is as JSON, if it is JSON.
+    It is a string, too, where the schema accepts strings and not what the text is as JSON.
     """
     wanted = TypeQuery().kinds(schema_type({} if schema is None else schema))
     if wanted and wanted <= {"string", "null"}:

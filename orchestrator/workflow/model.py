@@ -30,9 +30,8 @@ from orchestrator.workflow.normalize import (
     owner_of,
 )
 from orchestrator.workflow.plan import Plan, make_plan
-from orchestrator.workflow.policies import STRICT, Fallback, Lock, Retry, Seconds
 from orchestrator.workflow.source_map import located
-from orchestrator.workflow.task import Task
+from orchestrator.workflow.task import STRICT, Fallback, Lock, Retry, Seconds, Task
 
 Schedule = Literal["generations", "dataflow"]
 OnError = Literal["continue", "fail_fast"]

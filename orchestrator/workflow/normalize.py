@@ -28,29 +28,21 @@ Names = Callable[[Sequence[str]], Iterable[str]]
 
 
 def canonical_workflow(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
-    """The workflow with canonical field names, and a problem for each field given twice.
-
-    `$schema`, which editors put there, is left out.
-    """
-    workflow, problems = rename(data, WORKFLOW_SYNONYMS, ())
+    """The workflow with canonical field names, and a problem for each field given twice."""
+    workflow, problems = _renamed(data, WORKFLOW_SYNONYMS, ())
     if isinstance(workflow.get("$schema"), str):
-        del workflow["$schema"]
+        del workflow["$schema"]  # editors put it there
     if isinstance(tasks := workflow.get("tasks"), list):
-        workflow["tasks"] = [
-            _canonical_task(task, index, problems) for index, task in enumerate(tasks)
-        ]
+        workflow["tasks"] = list(tasks)
+        for index, task in enumerate(tasks):
+            if isinstance(task, Mapping):
+                renamed, doubled = _renamed(task, TASK_SYNONYMS, ("tasks", index))
+                workflow["tasks"][index] = renamed
+                problems += doubled
     return workflow, problems
 
 
-def _canonical_task(task: Any, index: int, problems: list[Problem]) -> Any:
-    if not isinstance(task, Mapping):
-        return task
-    renamed, doubled = rename(task, TASK_SYNONYMS, ("tasks", index))
-    problems += doubled
-    return renamed
-
-
-def rename(
+def _renamed(
     data: Mapping[str, Any], synonyms: Mapping[str, str], at: Location
 ) -> tuple[dict[str, Any], list[Problem]]:
     renamed: dict[str, Any] = {}
@@ -67,12 +59,7 @@ def rename(
 
 
 def as_written(problems: Iterable[Problem], data: Mapping[str, Any]) -> list[Problem]:
-    """The problems in the order of the file, each once, with the names used in the file.
-
-    Args:
-        problems: Problems with paths in the canonical form.
-        data: The workflow as it was given.
-    """
+    """The problems in the order of the file, each once, with the names used in the file."""
     placed: dict[tuple[str, str], Problem] = {}
     for problem in problems:
         problem = with_written_names(problem, partial(_names, data))
@@ -102,11 +89,9 @@ def _names(data: Any, where: Sequence[str]) -> Iterable[str]:
 
 
 def with_written_names(problem: Problem, names: Names) -> Problem:
-    """A problem with its paths as the file names them.
+    """A problem with its paths as the file names them; those that have its names stay.
 
-    Args:
-        problem: The problem. Paths that have the names of the file already stay as they are.
-        names: Gives the property names of the object that some steps lead to in the file.
+    `names` gives the property names of the object that some steps lead to in the file.
     """
     path = written(problem.path, names)
     operations = tuple(
@@ -122,22 +107,18 @@ def with_written_names(problem: Problem, names: Names) -> Problem:
 def written(path: str, names: Names) -> str:
     """A path with the names used in the file; of two names of one field, the first."""
     where = steps(path)
-    if len(where) > 2 and where[0] == "tasks":
-        where[2] = _first_name(where[2], names(where[:2]), TASK_SYNONYMS)
-    elif where:
-        where[0] = _first_name(where[0], names(()), WORKFLOW_SYNONYMS)
+    is_in_task = len(where) > 2 and where[0] == "tasks"
+    depth, synonyms = (2, TASK_SYNONYMS) if is_in_task else (0, WORKFLOW_SYNONYMS)
+    if where:
+        used = (name for name in names(where[:depth]) if synonyms.get(name, name) == where[depth])
+        where[depth] = next(used, where[depth])
     return pointer(*where)
 
 
-def _first_name(field: str, names: Iterable[str], synonyms: Mapping[str, str]) -> str:
-    return next((name for name in names if synonyms.get(name, name) == field), field)
-
-
 def owner_of(data: Mapping[str, Any], location: Location) -> str | None:
-    """The id of the task that a location in a workflow is in, if there is one."""
-    if len(location) < 2 or location[0] != "tasks":
-        return None
-    return task_of(data["tasks"][location[1]])
+    """The id of the task that a location in a workflow is in, if it is in one."""
+    is_in_task = len(location) > 1 and location[0] == "tasks"
+    return task_of(data["tasks"][location[1]]) if is_in_task else None
 
 
 def task_of(data: Any) -> str | None:

@@ -14,85 +14,58 @@ from orchestrator.workflow import graph as graphs
 if TYPE_CHECKING:
     from orchestrator.workflow.compile import CompiledTask, CompiledWorkflow
     from orchestrator.workflow.graph import Graph
-    from orchestrator.workflow.policies import Fallback, Retry, RunIf
-    from orchestrator.workflow.task import Task
+    from orchestrator.workflow.task import Retry, RunIf, Task
 
 
 @dataclass(frozen=True, slots=True)
 class CallTemplate:
-    """A tool to call, and the template of its arguments.
+    """A tool to call, and the template of its arguments."""
 
-    Attributes:
-        target: `server:tool`.
-        server: The server, and `tool` the name of the tool there.
-        arguments: The template of the arguments.
-        whole: The paths in the arguments where a reference stands alone.
-    """
-
-    target: str
+    target: str  # server:tool
     server: str
     tool: str
     arguments: Template
-    whole: tuple[Path, ...]
+    whole: tuple[Path, ...]  # the paths in the arguments where a reference stands alone
 
 
 @dataclass(frozen=True, slots=True)
 class LockPlan:
-    """A lock: the template of its name, and whether others may hold it at the same time.
-
-    `of_item`: the name reads the item of a `for_each`, so that each item holds its own.
-    """
+    """A lock, by the template of its name."""
 
     name: Template
-    shared: bool
-    of_item: bool
+    shared: bool  # with others that share it
+    of_item: bool  # the name reads the item of a for_each: each item holds its own lock
 
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """What a task asks for beyond its call, as in the workflow file; `PLAIN` asks for nothing.
-
-    Attributes:
-        when: The condition; None if there is none.
-        for_each: The template of the list; None if there is none.
-        max_parallel: How many items run at a time; None = as the run allows.
-        fallback: The template of a value, or a call; None if there is none.
-        retry: None = repeat only a call that was lost, where that is safe.
-    """
+    """What a task asks for beyond its call, as in the workflow file; `PLAIN` asks for nothing."""
 
     run_if: RunIf = "all_success"
     when: Template | None = None
     for_each: Template | None = None
-    max_parallel: int | None = None
-    fallback: Template | CallTemplate | None = None
+    max_parallel: int | None = None  # None: as many items at a time as the run allows
+    fallback: Template | CallTemplate | None = None  # the template of a value, or a call
     critical: bool = False
     locks: tuple[LockPlan, ...] = ()
-    retry: Retry | None = None
+    retry: Retry | None = None  # None: repeat only a call that was lost, where that is safe
     timeout_resets_on_progress: bool = False
 
 
+# Most tasks have no policies: they share one value, which the engine tests with `is`.
 PLAIN = Policies()
 _FIELDS = frozenset(Policies.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True)
 class TaskPlan(CallTemplate):
-    """A compiled task.
-
-    Attributes:
-        id: Its id.
-        index: Its position in the file.
-        dependencies: The tasks it waits for, those that references imply included.
-        timeout_s: The limit of one attempt, or None for the server's.
-        generation: The number of its topological generation, from 0.
-        policies: What else it asks for.
-    """
+    """A compiled task."""
 
     id: str
-    index: int
-    dependencies: tuple[str, ...]
-    timeout_s: float | None
-    generation: int
+    index: int  # its position in the file
+    dependencies: tuple[str, ...]  # those that references imply included
+    timeout_s: float | None  # of one attempt; None for the server's
+    generation: int  # the number of its topological generation, from 0
     policies: Policies = PLAIN
 
     @property
@@ -104,23 +77,14 @@ class TaskPlan(CallTemplate):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run follows. Made once for a workflow, shared by all its runs.
+    """What a run follows. Made once for a workflow, shared by all its runs."""
 
-    Attributes:
-        tasks: The tasks by id, in the order of the file.
-        graph: Their graph.
-        generations: Its topological generations.
-        output: The template of what the run returns, or None for the default.
-        targets: Each tool that may be called, by `server:tool`: its first call in the file.
-        servers: The servers of these, in the order of the file.
-    """
-
-    tasks: Mapping[str, TaskPlan]
+    tasks: Mapping[str, TaskPlan]  # by id, in the order of the file
     graph: Graph
     generations: list[list[str]]
-    output: Template | None
-    targets: Mapping[str, CallTemplate]
-    servers: list[str]
+    output: Template | None  # of what the run returns; None for the default
+    targets: Mapping[str, CallTemplate]  # the first call in the file of each server:tool
+    servers: list[str]  # of the targets, in the order of the file
 
     @property
     def fans_out(self) -> bool:
@@ -161,14 +125,12 @@ def make_plan(tasks: Iterable[Task], compiled: CompiledWorkflow) -> Plan:
         templates = compiled.tasks.pop(task.id)
         plans[task.id] = TaskPlan(
             *_target(task.tool),
-            templates.arguments,
-            templates.whole,
+            *templates.arguments,
             task.id,
             index,
             tuple(compiled.dependencies[task.id]),
             task.timeout_s,
             number[task.id],
-            # Most tasks have no policies: they share one value, which the engine tests with `is`.
             PLAIN if _FIELDS.isdisjoint(task.model_fields_set) else _policies(task, templates),
         )
     targets: dict[str, CallTemplate] = {}  # ordered by first use, as messages list servers
@@ -185,12 +147,17 @@ def _target(target: str) -> tuple[str, str, str]:
 
 
 def _policies(task: Task, templates: CompiledTask) -> Policies:
+    fallback: Template | CallTemplate | None = None
+    if task.fallback is not None and task.fallback.tool is None:
+        fallback = templates.fallback_value
+    elif task.fallback is not None and task.fallback.tool is not None:
+        fallback = CallTemplate(*_target(task.fallback.tool), *templates.fallback_arguments)
     return Policies(
         task.run_if,
         templates.when,
         templates.for_each,
         task.max_parallel,
-        _fallback(task.fallback, templates),
+        fallback,
         task.critical,
         tuple(
             LockPlan(name, lock.mode == "shared", of_item)
@@ -201,21 +168,10 @@ def _policies(task: Task, templates: CompiledTask) -> Policies:
     )
 
 
-def _fallback(fallback: Fallback | None, templates: CompiledTask) -> Template | CallTemplate | None:
-    if fallback is None:
-        return None
-    if fallback.tool is None:
-        return templates.fallback_value
-    arguments, whole = templates.fallback_arguments, templates.fallback_whole
-    return CallTemplate(*_target(fallback.tool), arguments, whole)
-
-
 def waves(plan: Plan) -> tuple[list[str], dict[str, int]]:
-    """The servers of the tasks that depend on nothing; and the others, with their generation.
-
-    A fallback's server is not among the first: it is needed only if its task has failed.
-    """
+    """The servers of the tasks that depend on nothing; and the others, with their generation."""
     tasks = plan.tasks.values()
+    # Without those of fallbacks, which are needed only if a task has failed.
     first = list(dict.fromkeys(task.server for task in tasks if not task.generation))
     later: dict[str, int] = {}
     for task, target, _ in sorted(plan.calls, key=lambda call: call[0].generation):

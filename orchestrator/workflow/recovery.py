@@ -14,15 +14,16 @@ from typing import Any
 
 from orchestrator.documents.parse import read_document
 from orchestrator.documents.pointer import pointer, steps, value_at
-from orchestrator.documents.text import quoted
+from orchestrator.documents.text import visible
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.normalize import task_of
 
 MAX_ROUNDS = 8
-_STANDS_IN = "?"
+# A noncharacter, which Unicode reserves for use inside programs: no message has it but ours.
+_STANDS_IN = "\ufdd0"
 _UNKNOWN = f'$INPUT["{_STANDS_IN}"]'
-# Behind a mistake in the file these mean nothing yet.
+# These mean nothing before the mistakes in the file are fixed.
 _IRRELEVANT = frozenset({"unused_input", "tools_not_checked"})
 _OF_THE_WHOLE_TASK = frozenset({"id", "tool"})
 _TAKING_ANYTHING = frozenset({"arguments", "args", "params", "for_each", "fallback"})
@@ -30,41 +31,28 @@ _TAKING_ANYTHING = frozenset({"arguments", "args", "params", "for_each", "fallba
 
 @dataclass(slots=True)
 class Recovered:
-    """A workflow without its mistakes.
+    """A workflow without its mistakes."""
 
-    Attributes:
-        workflow: What is left. It is only to be checked, never to be run.
-        cut: What was cut out, as JSON Pointers.
-    """
-
-    workflow: Workflow
-    cut: list[str] = field(default_factory=list)
+    workflow: Workflow  # only to be checked, never to be run
+    cut: list[str] = field(default_factory=list)  # what was cut out, as JSON Pointers
 
     def telling(self, findings: Iterable[Problem]) -> list[Problem]:
         """The findings that have nothing to do with what was cut out."""
-        return [finding for finding in findings if not self._is_ours(finding)]
+        return [finding for finding in findings if not self._is_consequence(finding)]
 
-    def _is_ours(self, finding: Problem) -> bool:
-        names_it = any(name in finding.message for name in (repr(_STANDS_IN), quoted(_STANDS_IN)))
-        if finding.code in _IRRELEVANT or names_it:
-            return True
-        if _UNKNOWN in finding.text or _UNKNOWN in finding.message:
+    def _is_consequence(self, finding: Problem) -> bool:
+        said = finding.message + finding.text
+        if finding.code in _IRRELEVANT or _STANDS_IN in said or visible(_STANDS_IN) in said:
             return True
         # A finding about the whole file, such as a server that did not start, has no path.
-        return bool(finding.path) and any(_overlap(finding.path, cut) for cut in self.cut)
-
-
-def _overlap(path: str, cut: str) -> bool:
-    return path == cut or path.startswith(f"{cut}/") or cut.startswith(f"{path}/")
+        path = f"{finding.path}/"
+        return path != "/" and any(
+            path.startswith(f"{cut}/") or f"{cut}/".startswith(path) for cut in self.cut
+        )
 
 
 def recover(data: Any, problems: Iterable[Problem]) -> Recovered | None:
-    """What is left of a workflow when its mistakes are cut out; None if that is nothing.
-
-    Args:
-        data: The workflow as it is in its file.
-        problems: What is wrong with it.
-    """
+    """What is left of the data of a workflow without its mistakes; None if that is nothing."""
     if not isinstance(data, Mapping) or not isinstance(data.get("tasks"), list):
         return None
     left = copy.deepcopy(dict(data))
@@ -115,15 +103,13 @@ def _cut(data: dict[str, Any], problem: Problem) -> str:
 
 def _put_unknown(task: dict[str, Any], path: list[str]) -> bool:
     """Whether an unknown value could be put at a path, and was not there before."""
-    try:
+    with suppress(KeyError, IndexError, TypeError):  # another mistake has removed it
         holder = value_at(task, pointer(*path[:-1]))
         key: Any = int(path[-1]) if isinstance(holder, list) else path[-1]
-        if holder[key] == _UNKNOWN:
-            return False
-        holder[key] = _UNKNOWN
-    except (KeyError, IndexError, TypeError):  # another mistake has removed it
-        return False
-    return True
+        if holder[key] != _UNKNOWN:
+            holder[key] = _UNKNOWN
+            return True
+    return False
 
 
 def _stand_in(data: dict[str, Any], index: int) -> dict[str, Any]:
@@ -137,9 +123,7 @@ def _stand_in(data: dict[str, Any], index: int) -> dict[str, Any]:
 
 def read_again(source: Any) -> Any:
     """The data of a workflow file or dict; None if it cannot be read."""
-    if isinstance(source, Mapping):
-        return source
     try:
-        return read_document(Path(source))
+        return source if isinstance(source, Mapping) else read_document(Path(source))
     except WorkflowError:
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -48,7 +49,9 @@ class Source:
     def __init__(self, text: str, *, yaml: bool = False) -> None:
         self._text = text
         self._lines = Lines(text)
-        self._root = _root(text, yaml=yaml)
+        self._root: Node | None = None
+        with suppress(ValueError, RecursionError):  # malformed: it has no places
+            self._root = yaml_tree(text) if yaml else json_tree(text)
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
@@ -59,11 +62,11 @@ class Source:
             return None
 
     def line(self, number: int) -> str:
-        """A line, from 1, without its end; empty if there is none of that number."""
+        """A line, from 1, without its end; empty if the text has fewer."""
         return self._lines.line(number)
 
     def place(self, problem: Problem) -> LineSpan | None:
-        """Where a problem is; None if that is not known."""
+        """Where a problem is, if that is known."""
         if problem.path and self._root is not None:
             return self._placed(self._span(self._root, problem))
         if problem.line is None or problem.column is None:
@@ -89,7 +92,8 @@ class Source:
         where = steps(problem.path)
         node, found = lookup(root, where)
         if not found:
-            return self._opening(node)
+            start, end = node.span  # of a container around it only the opening is shown
+            return Span(start, start + 1 if self._text[start : start + 1] in ("{", "[") else end)
         if len(where) == 2 and where[0] == "tasks" and "id" in node.children:
             return node.children["id"].span  # a whole task is shown by its id
         if problem.code in _OF_NAMES and node.name is not None:
@@ -99,10 +103,6 @@ class Source:
                 return piece
         return node.span
 
-    def _opening(self, node: Node) -> Span:
-        start, end = node.span
-        return Span(start, start + 1 if self._text[start : start + 1] in ("{", "[") else end)
-
     def _placed(self, span: Span) -> LineSpan:
         line, column = self._lines.place(span.start)
         end = min(span.end, self._lines.end(span.start))
@@ -110,27 +110,14 @@ class Source:
         return LineSpan(line, column, max(1, len(shown)))
 
 
-def _root(text: str, *, yaml: bool) -> Node | None:
-    try:
-        return yaml_tree(text) if yaml else json_tree(text)
-    except (ValueError, RecursionError):
-        return None
-
-
 def located(problems: Iterable[Problem], path: Path) -> list[Problem]:
-    """The problems in the order of the file, with line and column where those are known.
+    """The problems in the order of the file, with line and column; those of all of it come last.
 
-    Problems of the whole file come last. If the file cannot be read any more, the problems are
-    given back as they are. Their paths may have canonical names or those used in the file.
+    Their paths may have canonical names or those used in the file.
     """
     found = list(problems)
     source = Source.read(path) if found else None
-    if source is None:
+    if source is None:  # the file cannot be read any more
         return found
-    return sorted(map(source.located, found), key=_order)
-
-
-def _order(problem: Problem) -> tuple[float, float]:
-    if problem.line is None or problem.column is None:
-        return math.inf, math.inf
-    return problem.line, problem.column
+    placed = map(source.located, found)
+    return sorted(placed, key=lambda each: (each.line or math.inf, each.column or math.inf))

@@ -1,21 +1,113 @@
-"""A task as it stands in a workflow file."""
+"""A task in a workflow file, and the policies around its call."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field
-
-from orchestrator.expressions.references import TASK_ID
-from orchestrator.workflow.policies import (
-    STRICT,
-    TOOL,
-    Fallback,
-    LockField,
-    RetryField,
-    RunIf,
-    Seconds,
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
 )
+
+from orchestrator.errors import ErrorKind
+from orchestrator.expressions.references import TASK_ID
+
+RunIf = Literal["all_success", "all_done", "any_success", "any_failed"]
+TOOL = r"^[^:\s]+:.+$"
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Retry(BaseModel):
+    """How often a task is tried, and how long it waits in between."""
+
+    model_config = STRICT
+
+    max_attempts: int = Field(3, ge=1, description="Attempts in all, the first included.")
+    initial_s: _Finite = Field(0.5, ge=0, description="Wait before the second attempt, seconds.")
+    factor: _Finite = Field(2.0, ge=1, description="What each wait is multiplied by for the next.")
+    max_s: _Finite = Field(30.0, ge=0, description="The longest wait, seconds.")
+    jitter: float = Field(0.1, ge=0, le=1, description="Part of a wait that is random, 0 to 1.")
+    on: Annotated[list[ErrorKind], Field(min_length=1)] | None = Field(
+        None, description="Only these kinds of error are retried."
+    )
+
+    @model_serializer(mode="wrap")
+    def _with_the_attempts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        given: dict[str, Any] = handler(self)
+        return {"max_attempts": self.max_attempts, **given}
+
+
+class Fallback(BaseModel):
+    """What replaces the output of a task that failed: a value, or the output of another tool."""
+
+    model_config = STRICT | ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["value"], "properties": {"arguments": False, "tool": False}},
+                {"required": ["tool"], "properties": {"value": False}},
+            ]
+        }
+    )
+
+    value: Any = Field(None, description="A template of the output; $ERROR is readable.")
+    tool: str | None = Field(None, description="server:tool", pattern=TOOL)
+    arguments: dict[str, Any] = Field(default_factory=dict, description="Its arguments.")
+
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> Self:
+        if ("value" in self.model_fields_set) == (self.tool is not None):
+            raise ValueError('expected {"value": ...} or {"tool": "server:tool", "arguments": {}}')
+        if "value" in self.model_fields_set and self.arguments:
+            raise ValueError('"arguments" need a "tool"; "value" takes none')
+        return self
+
+    @model_serializer(mode="wrap")
+    def _with_the_value(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        given: dict[str, Any] = handler(self)
+        return {"value": self.value} if self.tool is None else given
+
+
+class Lock(BaseModel):
+    """A name that is held while a task runs."""
+
+    model_config = STRICT
+
+    name: str = Field(min_length=1, description="The name; references are allowed.")
+    mode: Literal["exclusive", "shared"] = Field("exclusive", description="Shared locks overlap.")
+
+
+def _retry(value: Any) -> Any:
+    if isinstance(value, Mapping | Retry | None):
+        return value
+    if isinstance(value, list):
+        raise ValueError('expected integer or {"max_attempts": 3, ...}')
+    whole = isinstance(value, float) and value.is_integer()  # 3.0 is an integer of JSON
+    return {"max_attempts": int(value) if whole else value}
+
+
+def _lock(value: Any) -> Any:
+    if isinstance(value, Mapping | Lock):
+        return value
+    if not isinstance(value, str):
+        raise ValueError('expected string or {"name": "...", "mode": "shared"}')
+    return {"name": value}
+
+
+_LockName = Annotated[str, Field(min_length=1)]
+RetryField = Annotated[
+    Retry | None,
+    BeforeValidator(_retry, json_schema_input_type=Annotated[int, Field(ge=1)] | Retry | None),
+]
+LockField = Annotated[Lock, BeforeValidator(_lock, json_schema_input_type=_LockName | Lock)]
+_ListReference = Annotated[str, Field(json_schema_extra={"pattern": "\\$"})]
 
 
 class Task(BaseModel):
@@ -45,14 +137,14 @@ class Task(BaseModel):
     run_if: RunIf = Field(
         "all_success", description="Which outcomes of its dependencies let the task run."
     )
-    for_each: list[Any] | Annotated[str, Field(json_schema_extra={"pattern": "\\$"})] | None = (
-        Field(None, description="A list, or a reference to one: one call per item.")
+    for_each: list[Any] | _ListReference | None = Field(
+        None, description="A list, or a reference to one: one call per item."
     )
     max_parallel: int | None = Field(
         None, ge=1, description="Items of for_each in flight at a time."
     )
     fallback: Fallback | None = Field(
-        None, description="What stands in for the output if the task fails."
+        None, description="What replaces the output if the task fails."
     )
     critical: bool = Field(False, description="Its failure cancels the run.")
     locks: list[LockField] = Field(

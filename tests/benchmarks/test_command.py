@@ -12,8 +12,9 @@ import pytest
 from rich.console import Console
 
 from benchmarks import __main__ as command
-from benchmarks import measure, plot, report, suite, targets
+from benchmarks import plot, report, suite, targets
 from benchmarks.measure import (
+    Bench,
     Measurement,
     RunFailedError,
     Settings,
@@ -196,11 +197,9 @@ def test_tables_show_titles_with_brackets_and_the_spread_of_a_ratio() -> None:
 async def test_a_suite_gives_what_its_groups_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     class Group:
         @staticmethod
-        async def measure(
-            wanted: frozenset[str], settings: Settings, record: measure.Record
-        ) -> None:
-            assert (wanted, settings.quick) == (frozenset({"five"}), True)
-            record(FAST)
+        async def measure(names: frozenset[str], bench: Bench) -> None:
+            assert (names, bench.quick) == (frozenset({"five"}), True)
+            bench.record(FAST)
 
     imported: list[str] = []
 

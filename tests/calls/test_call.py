@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.errors import CallError, ErrorKind
 from orchestrator.schema.coercion import Conversion
-from orchestrator.workflow.policies import Retry
+from orchestrator.workflow.task import Retry
 
 NUMBERS = st.floats(0, 1e6)
 JSON = st.recursive(

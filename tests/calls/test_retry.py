@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator.calls.retry import MAX_RETRY_AFTER_S, Decision, backoff, decide_retry
 from orchestrator.errors import ERROR_KINDS, RETRYABLE_KINDS, ErrorKind, TaskError
-from orchestrator.workflow.policies import Retry
+from orchestrator.workflow.task import Retry
 
 
 def error(kind: ErrorKind = "tool_error", *, retryable: bool = True, **details: Any) -> TaskError:

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.schema.literals import literal
-from orchestrator.schema.notation import LIMIT, signature, tool_text, type_text
+from orchestrator.schema.notation import LIMIT, literal, signature, tool_text, type_text
 from orchestrator.schema.tool import Tool
 
 TEXT = {"type": "string"}

@@ -20,7 +20,7 @@ from orchestrator.documents.validation import problems_of
 from orchestrator.errors import Problem
 from orchestrator.workflow.model import workflow_schema
 from orchestrator.workflow.normalize import as_written
-from orchestrator.workflow.policies import Fallback, Lock, Retry
+from orchestrator.workflow.task import Fallback, Lock, Retry
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "invalid" / "plans.jsonl"
 SCHEMA = Draft202012Validator(workflow_schema())
