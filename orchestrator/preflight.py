@@ -81,7 +81,7 @@ def check_offline(
     values: dict[str, Any] = {}
     try:
         values = complete_inputs(workflow.inputs, inputs, workflow.name)
-    except WorkflowError as error:
+    except WorkflowError as error:  # its problems are reported with all others
         found += error.problems
     found += unknown_servers(workflow, pool.servers)
     if pool.lock is not None:

@@ -14,7 +14,8 @@ import anyio
 
 from orchestrator.calls.adaptive import AdaptiveSlots
 from orchestrator.calls.call import FREE, Attempt, Call, Caller, Readiness, ServerPolicy
-from orchestrator.calls.limits import AbandonedError, Locks, Rate, Slots
+from orchestrator.calls.limits import AbandonedError, Rate, Slots
+from orchestrator.calls.locks import Locks
 from orchestrator.calls.retry import Decision, decide_retry, is_lost
 from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError, TaskError

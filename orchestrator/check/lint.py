@@ -130,6 +130,7 @@ def _locks(task: TaskPlan) -> Iterator[Problem]:
         if modes.setdefault(name, lock.shared) is not lock.shared:
             message = f"lock {quoted(name)} is both shared and exclusive, and held exclusively"
             yield _warning("contradiction", message, task, "locks")
+    # Items with a shared lock, or with a lock of their own each, run in parallel.
     exclusive = next((name for name, shared in modes.items() if not shared), None)
     if exclusive is not None and policies.for_each is not None and (policies.max_parallel or 1) > 1:
         message = f"each item holds lock {quoted(exclusive)} exclusively, so one runs at a time"
