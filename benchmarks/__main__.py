@@ -67,44 +67,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments and arguments[0] in COMMANDS:
         code: int = import_module(f"benchmarks.{arguments[0]}").main(arguments[1:])
         return code
-    given = parser().parse_args(arguments)
-    if given.list:
+    args = parser().parse_args(arguments)
+    if args.list:
         for name, title in suite.SCENARIOS.items():
             print(f"{name:12}  {title}")
         return 0
     # Before anything is measured: that takes a quarter of an hour.
-    if given.plot and (missing := plot.missing()):
+    if args.plot and (missing := plot.missing()):
         print(missing, file=sys.stderr)
         return 2
     code = 1
     try:
-        code = measure_and_report(given)
+        code = measure_and_report(args)
     except* RunFailedError as group:
         print(*report.failures(group), sep="\n", file=sys.stderr)
     return code
 
 
-def measure_and_report(given: argparse.Namespace) -> int:
+def measure_and_report(args: argparse.Namespace) -> int:
     """Measure the selected scenarios, show them, and return the exit code."""
-    settings = Settings(given.quick, given.rounds, given.backend)
-    names = given.only or list(suite.SCENARIOS)
+    settings = Settings(args.quick, args.rounds, args.backend)
+    names = args.only or list(suite.SCENARIOS)
     facts, measurements = report.machine(settings), _measure(names, settings)
-    verdicts = targets.judge(measurements, names, quick=given.quick)
-    for _ in range(SECOND_LOOKS if given.check else 0):
+    verdicts = targets.judge(measurements, names, quick=args.quick)
+    for _ in range(SECOND_LOOKS if args.check else 0):
         again = list(dict.fromkeys(v.target.scenario for v in verdicts if not v.holds))
         if not again:
             break
         # Nothing is picked: a scenario that is measured again counts as it came out the last time.
         measurements = [each for each in measurements if each.scenario not in again]
         measurements += _measure(again, settings)
-        verdicts = targets.judge(measurements, names, quick=given.quick)
-    if given.json:
-        report.save(given.json, report.document(facts, measurements, verdicts))
-    if given.plot:
-        plot.draw(measurements, facts, given.plot)
+        verdicts = targets.judge(measurements, names, quick=args.quick)
+    if args.json:
+        report.save(args.json, report.document(facts, measurements, verdicts))
+    if args.plot:
+        plot.draw(measurements, facts, args.plot)
     tables = list(report.tables(measurements))
-    missed = [verdict for verdict in verdicts if not verdict.holds] if given.check else []
-    if given.check:
+    missed = [verdict for verdict in verdicts if not verdict.holds] if args.check else []
+    if args.check:
         tables.append(report.verdict_table(verdicts, "Targets"))
     if missed:
         title = f"{len(missed)} of {len(verdicts)} missed"

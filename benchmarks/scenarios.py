@@ -46,8 +46,8 @@ class Graph:
     def generations(self) -> list[list[str]]:
         """The topological generations, each in the order of `needs`."""
         position = {task: number for number, task in enumerate(self.needs)}
-        found = nx.topological_generations(self.digraph)
-        return [sorted(generation, key=position.__getitem__) for generation in found]
+        generations = nx.topological_generations(self.digraph)
+        return [sorted(generation, key=position.__getitem__) for generation in generations]
 
     @cached_property
     def ends_ms(self) -> dict[str, float]:

@@ -57,11 +57,11 @@ def generations(slots: int) -> Variant:
 def variants(trace: Trace) -> list[Variant]:
     """The ways in which a graph is run, without limits that no task would wait for."""
     # The first has no limit: its times are the estimates of the order by time.
-    found = [dataflow(0), generations(0)]
+    ways = [dataflow(0), generations(0)]
     for slots in SLOTS[1:]:
         if trace.may_wait(slots):
-            found += [generations(slots), *(dataflow(slots, order) for order in ORDERS)]
-    return found
+            ways += [generations(slots), *(dataflow(slots, order) for order in ORDERS)]
+    return ways
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,27 +125,27 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0, or 1 if a run failed or a target is missed, or 2 if the usage is wrong."""
-    given = parser().parse_args(arguments)
-    settings = Settings(given.quick, given.rounds, given.backend)
+    args = parser().parse_args(arguments)
+    settings = Settings(args.quick, args.rounds, args.backend)
     rounds = settings.pick(3, 1)
     try:
-        names = given.only or (QUICK if given.quick else ())
-        traces = load_all(given.traces, names, given.scale)
+        names = args.only or (QUICK if args.quick else ())
+        traces = load_all(args.traces, names, args.scale)
     except NoTracesError as error:
         print(f"{error}\n\n{WHERE}", file=sys.stderr)
         return 2
     results: list[Result] = []
     try:
-        results = anyio.run(measure, traces, rounds, backend=given.backend)
+        results = anyio.run(measure, traces, rounds, backend=args.backend)
     except* RunFailedError as group:
         print(*report.failures(group), sep="\n", file=sys.stderr)
     if not results:
         return 1
     facts = report.machine(settings)
-    if given.json:
+    if args.json:
         numbers = [each for result in results for each in result.to_dicts()]
-        report.save(given.json, {"machine": facts, "measurements": numbers})
+        report.save(args.json, {"machine": facts, "measurements": numbers})
     report.show(facts, traced.tables(results))
     slow = traced.missed(results)
     print(*slow, sep="\n", file=sys.stderr)
-    return 1 if given.check and slow else 0
+    return 1 if args.check and slow else 0

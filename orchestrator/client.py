@@ -10,7 +10,7 @@ from typing import Any, Self, Unpack
 
 import anyio
 
-from orchestrator.calls.limits import Locks
+from orchestrator.calls.locks import Locks
 from orchestrator.engine.events import Announcer, Event, Observers
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run

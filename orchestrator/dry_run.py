@@ -13,7 +13,7 @@ from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import quoted
 from orchestrator.engine.result import MadeUp
 from orchestrator.errors import CallError, Problem
-from orchestrator.schema.sample import sample
+from orchestrator.schema.sample import NoSampleError, sample
 from orchestrator.schema.tool import Tool
 from orchestrator.schema.validator import Validator
 from orchestrator.schema.violations import Violation
@@ -66,11 +66,11 @@ def made_up_output(tool: Tool) -> tuple[Any, MadeUp]:
     if tool.output_schema is None:
         note = f"{tool.target} declares no outputSchema, so it is null"
         return None, MadeUp("assumed", note)
-    made = sample(tool.output_schema)
-    if made.fault:
-        note = f"no sample fits the outputSchema of {tool.target}: {made.fault}"
+    try:
+        return sample(tool.output_schema), MadeUp("output_schema")
+    except NoSampleError as error:
+        note = f"no sample fits the outputSchema of {tool.target}: {error}"
         return None, MadeUp("assumed", note)
-    return made.value, MadeUp("output_schema")
 
 
 class _NullFits(Validator):

@@ -81,7 +81,7 @@ def check_offline(
     values: dict[str, Any] = {}
     try:
         values = complete_inputs(workflow.inputs, inputs, workflow.name)
-    except WorkflowError as error:
+    except WorkflowError as error:  # its problems are reported with all others
         found += error.problems
     found += unknown_servers(workflow, pool.servers)
     if pool.lock is not None:
@@ -127,8 +127,7 @@ def _refuse(
 async def find_problems(workflow: WorkflowSource, pool: ServerPool) -> list[Problem]:
     """Errors, warnings and notes, in the order of the file. With a lock, no server is started.
 
-    Raises:
-        WorkflowError: The workflow is too broken to check further.
+    Raises a `WorkflowError` if the workflow is too broken to check further.
     """
     from orchestrator.workflow.recovery import read_again, recover
     from orchestrator.workflow.source_map import located

@@ -24,6 +24,7 @@ async def call_tool(
     limit_s = pool.policies[server].timeout_s if timeout_s is None else timeout_s
     writes = tool.read_only is False
     call = Call("call", server, name, dict(arguments), limit_s, writes=writes, safe=tool.is_safe)
+    # Without slots, locks and events, which belong to a run.
     attempt = with_slots(with_timeout(pool.call), pool.policies, None)
     return await with_retry(attempt)(call, Attempt())
 

@@ -51,26 +51,26 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    given = parser().parse_args(arguments)
-    settings = Settings(given.quick, given.rounds)
-    here = given.environments == "none"
+    args = parser().parse_args(arguments)
+    settings = Settings(args.quick, args.rounds)
+    here = args.environments == "none"
     request = rounds.Request(
-        peers=[PEERS[name] for name in PEERS if name in (given.only or PEERS)],
-        jobs=[jobs.JOBS[name] for name in jobs.JOBS if name in (given.workload or jobs.JOBS)],
+        peers=[PEERS[name] for name in PEERS if name in (args.only or PEERS)],
+        jobs=[jobs.JOBS[name] for name in jobs.JOBS if name in (args.workload or jobs.JOBS)],
         warm_rounds=settings.pick(ROUNDS, QUICK_ROUNDS),
         cold_rounds=settings.pick(COLD_ROUNDS, QUICK_COLD_ROUNDS),
-        environments=Environments(None if here else Path(given.environments).resolve()),
+        environments=Environments(None if here else Path(args.environments).resolve()),
     )
     facts = report.machine(settings)
     measured = rounds.measure(request, lambda line: print(line, file=sys.stderr))
-    if given.json:
+    if args.json:
         failures = [
             {"workload": job, "peer": peer, "reason": reason}
             for (job, peer), reason in measured.failures.items()
         ]
         numbers = [each.to_dict() for each in measured.measurements]
         document = {"machine": facts, "measurements": numbers, "failures": failures}
-        report.save(given.json, document)
+        report.save(args.json, document)
     report.show(facts, tables(request, measured))
     return 1 if measured.failures else 0
 

@@ -52,7 +52,7 @@ def calls_of(document: Document, output: Callable[[Document], Document]) -> tupl
 def delays(graph: Graph) -> tuple[Call, ...]:
     """The calls of a graph of tasks that only wait."""
     return calls_of(
-        graph.workflow("delays"), lambda given: {"slept_ms": given["ms"], "label": given["label"]}
+        graph.workflow("delays"), lambda args: {"slept_ms": args["ms"], "label": args["label"]}
     )
 
 

@@ -5,7 +5,7 @@ server.
 
 - `call`: a `Call` is a frozen value, an `Attempt` the run state of its attempts.
 - `middleware`: functions from caller to caller, one for each policy.
-- `limits`: slots, rates and locks; `adaptive`: slots whose number adapts.
+- `limits`: slots and rates; `locks`: named locks; `adaptive`: slots whose number adapts.
 - `retry`: whether a call is made again, and after how long.
 - `worker_pool`: carries out queued calls without a task of the event loop for each.
 """
@@ -16,6 +16,7 @@ __all__ = [
     "adaptive",
     "call",
     "limits",
+    "locks",
     "middleware",
     "retry",
     "worker_pool",

@@ -125,6 +125,7 @@ class Attempt:
     def cancel(self) -> None:
         """End the call, whatever it does or waits for, with an error of kind `cancelled`."""
         self.is_cancelled = True
+        # A scope for each waiter would cost more than the wait: limits can abandon one by key.
         match self.end_by:
             case anyio.CancelScope() as scope:
                 scope.cancel()
@@ -140,6 +141,7 @@ class Attempt:
         """Count an attempt that begins; returns the time on anyio's clock."""
         now = anyio.current_time()
         self.number += 1
+        # The pool held the slot for it, so only the attempt knows when the wait ended.
         if self.queued_at is not None:
             self.waited_s += now - self.queued_at
             self.queued_at = None

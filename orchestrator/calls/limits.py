@@ -1,4 +1,4 @@
-"""Slots, rates and locks. Waiters are never starved.
+"""Slots and rates. Waiters are never starved.
 
 anyio's limiter has no priorities, and those of other libraries run on asyncio only.
 """
@@ -44,6 +44,7 @@ class Slots:
         self._queues: dict[object, list[tuple[Priority, int, Entry]]] = {}
         self._waiters: dict[object, Entry] = {}
         self._asked = 0
+        # The waiter that serves the queue, one turn of the event loop after a slot is free.
         self._giver: Entry | None = None
 
     def __repr__(self) -> str:
@@ -101,6 +102,7 @@ class Slots:
                 if waiter.is_gone:
                     raise AbandonedError
         except BaseException:
+            # Cancelled: a slot that was handed over in the same turn must not be lost.
             if waiter.is_served:
                 self._held -= weight
             else:
@@ -132,6 +134,7 @@ class Slots:
     def _first(self) -> Entry | None:
         while self._queues:
             group, queue = next(iter(self._queues.items()))
+            # Entries that gave up stay in the heap until they surface: removing them early is O(n).
             while queue and queue[0][-1].is_gone:
                 heapq.heappop(queue)
             if queue:
@@ -205,6 +208,7 @@ class Rate:
         self.count = count
         self.per_s = per_s
         self.name = name
+        # One starter at a time looks at the window, so that two never count the same free start.
         self._turn = Slots(1)
         self._first: object = None
         self._sleep: anyio.CancelScope | None = None
@@ -257,43 +261,3 @@ class Rate:
         if len(self._starts) < self.count:
             return 0.0
         return self._starts[0] + self.per_s - anyio.current_time()
-
-
-class Locks:
-    """Named locks, each held by one exclusively or by any number shared.
-
-    Waiters are served in order of arrival; a shared lock does not overtake an exclusive one. Calls
-    acquire several in the order of their names, so that two never wait for each other.
-    """
-
-    _ALL = 1 << 30
-
-    def __init__(self) -> None:
-        self._named: dict[str, Slots] = {}
-
-    def __repr__(self) -> str:
-        return f"Locks({sorted(self._named)})"
-
-    def is_busy(self, name: str, *, shared: bool) -> bool:
-        """Whether `acquire` would wait."""
-        return name in self._named and self._named[name].is_busy(self._weight(shared))
-
-    async def acquire(self, name: str, *, shared: bool) -> None:
-        """Acquire a name, to be released in the same mode; wait until it is free."""
-        slots = self._named.setdefault(name, Slots(self._ALL))
-        try:
-            await slots.acquire(weight=self._weight(shared))
-        finally:
-            self._forget(name)
-
-    def release(self, name: str, *, shared: bool) -> None:
-        """Release a name."""
-        self._named[name].release(self._weight(shared))
-        self._forget(name)
-
-    def _weight(self, shared: bool) -> int:
-        return 1 if shared else self._ALL
-
-    def _forget(self, name: str) -> None:
-        if self._named[name].idle:
-            del self._named[name]

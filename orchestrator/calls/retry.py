@@ -71,6 +71,7 @@ def _again(error: TaskError, attempts: int, retry: Retry, random: float) -> Deci
     backoff_s = backoff(retry, attempts, random)
     next_attempt = f"attempt {attempts + 1} of {retry.max_attempts}"
     asked_s = error.details.get("retry_after_s")
+    # Details may come from a server, so their type proves nothing; NaN fails the comparison.
     if not isinstance(asked_s, int | float) or isinstance(asked_s, bool) or not asked_s > backoff_s:
         return Decision(backoff_s, f"{next_attempt} follows after the backoff")
     if asked_s > MAX_RETRY_AFTER_S:
@@ -83,6 +84,7 @@ def backoff(retry: Retry, attempts: int, random: float) -> float:
     """The wait after this many attempts, seconds: exponential, capped, part of it random."""
     try:
         longest = min(retry.initial_s * math.pow(retry.factor, attempts - 1), retry.max_s)
+    # factor ** attempts leaves the range of floats long before max_attempts is reached.
     except OverflowError:
         longest = retry.max_s if retry.initial_s else 0.0
     return longest * (1 - retry.jitter * random)

@@ -52,6 +52,7 @@ class WorkerPool(Slots):
         first = self._first()
         if not isinstance(first, _QueuedWork):
             super()._appoint_giver()
+        # Workers on their way count as held: they take a slot in a turn or two.
         elif self._held + self._coming < self.limit:
             self._coming += 1
             first.tasks.start_soon(self._carry_out)
@@ -64,6 +65,7 @@ class WorkerPool(Slots):
             except BaseException:
                 self.release()
                 raise
+            # Counted before the release, so that no second worker is started for the same slot.
             job = None
             self._coming += 1
             self.release()

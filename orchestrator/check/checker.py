@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +10,8 @@ from orchestrator.check.assignable import Assignability
 from orchestrator.check.diagnostics import Diagnostics
 from orchestrator.check.environment import ERROR, MAYBE_ERROR, UNKNOWN, Environment
 from orchestrator.check.infer import Inference
-from orchestrator.check.mismatch import Mismatch
+from orchestrator.check.mismatch import Mismatch, Mismatches
 from orchestrator.documents.jsonpath import Path
-from orchestrator.documents.pointer import pointer
 from orchestrator.documents.text import quoted
 from orchestrator.errors import Code, Problem
 from orchestrator.expressions.scope import Reference
@@ -106,54 +105,54 @@ class _Checker:
             environment = Environment(
                 self._outputs, self._inputs, may_lack=True, at_end=True, error=MAYBE_ERROR
             )
-            self._infer(self._plan.output, environment, None, ("output",))
+            self._infer(self._plan.output, environment, ("output",))
         for name in self._inputs:
             if not {name, None} & self._used_inputs:  # None: an expression uses all of them
                 message = f"input {quoted(name)} is never used"
-                self._warn("unused_input", message, pointer("inputs", name))
+                self._warn("unused_input", message, "inputs", name)
         return self._diagnostics.all()
 
-    def _warn(self, code: Code, message: str, at: str = "") -> None:
-        self._diagnostics.keep(-1, Problem(code, message, at, severity="warning"))
+    def _warn(self, code: Code, message: str, *at: str) -> None:
+        self._diagnostics.add([Mismatch((), code, "warning", message)], None, at)
 
     def _task(self, task: TaskPlan) -> None:
         policies = task.policies
         may_lack = policies.run_if != "all_success"
-        error = (ERROR if _follows_a_failure(task) else MAYBE_ERROR) if may_lack else NULL
-        outside = Environment(self._outputs, self._inputs, may_lack=may_lack, error=error)
+        has_failed = policies.run_if == "any_failed" and len(task.dependencies) == 1
+        error = (ERROR if has_failed else MAYBE_ERROR) if may_lack else NULL
+        outside = Environment(self._outputs, self._inputs, task, may_lack=may_lack, error=error)
         if policies.when is not None:
-            self._infer(policies.when, outside, task, ("when",))
+            self._infer(policies.when, outside, ("when",))
         inside = outside
         if policies.for_each is not None:
-            each = self._infer(policies.for_each, outside, task, ("for_each",))
+            each = self._infer(policies.for_each, outside, ("for_each",))
             inside = replace(outside, item=self._item(task, each))
-        output = self._call(task, task, inside, ("arguments",))
+        output = self._call(task, inside, ("arguments",))
         if policies.for_each is not None:
             output = ArrayType(output)
         for index, lock in enumerate(policies.locks):
-            self._infer(lock.name, inside, task, ("locks", index))
+            self._infer(lock.name, inside, ("locks", index))
         if (fallback := policies.fallback) is not None:
             outside = replace(outside, in_fallback=True)
             if isinstance(fallback, CallTemplate):
-                other = self._call(fallback, task, outside, ("fallback", "arguments"))
+                other = self._call(fallback, outside, ("fallback", "arguments"))
             else:
-                other = self._infer(fallback, outside, task, ("fallback", "value"))
+                other = self._infer(fallback, outside, ("fallback", "value"))
             # `any_of`, as fallbacks may contain outputs that have fallbacks themselves.
             output = any_of([output, other])
         self._outputs[task.id] = output
         if self._always_succeeds(task):
             self._has_output.add(task.id)
 
-    def _infer(
-        self, template: Template, environment: Environment, task: TaskPlan | None, at: Path
-    ) -> StaticType:
+    def _infer(self, template: Template, environment: Environment, at: Path) -> StaticType:
         inference = Inference(self._query, environment)
         type_ = inference.infer(template)
-        self._diagnostics.add(inference.found, task, at)
+        self._diagnostics.add(inference.found, environment.task, at)
         for path, reference in inference.references:
             self._used_inputs |= {key.name for key in reference.places if key.root == "INPUT"}
-            if isinstance(reference, Reference) and task is not None and at == ("arguments",):
-                self._diagnostics.add(self._lacking(task, reference, path), task, at)
+            if isinstance(reference, Reference) and at == ("arguments",):
+                found = self._lacking(reference, path, environment)
+                self._diagnostics.add(found, environment.task, at)
         return type_
 
     def _item(self, task: TaskPlan, each: StaticType) -> StaticType:
@@ -174,17 +173,15 @@ class _Checker:
         self._diagnostics.add(found, task, ("for_each",))
         return self._query.element(each) or UNKNOWN
 
-    def _call(
-        self, target: CallTemplate, task: TaskPlan, environment: Environment, at: Path
-    ) -> StaticType:
+    def _call(self, target: CallTemplate, environment: Environment, at: Path) -> StaticType:
         """Check the arguments of a call, and return the type of its output."""
-        given = self._infer(target.arguments, environment, task, at)
+        given = self._infer(target.arguments, environment, at)
         tool = self._tools.get(target.target)
         if tool is None:
             return UnknownType(not_known(target.server))
         if id(tool.input_schema) not in self._unusable:
             found = self._assignability.arguments(given, tool.input_schema, tool.accepts)
-            self._diagnostics.add(found, task, at, tool)
+            self._diagnostics.add(found, environment.task, at, tool)
         if tool.output_schema is None:
             return UnknownType(f"{target.target} declares no outputSchema")
         if id(tool.output_schema) in self._unusable:
@@ -199,28 +196,23 @@ class _Checker:
             return False
         return policies.run_if != "all_success" or self._has_output.issuperset(task.dependencies)
 
-    def _lacking(self, task: TaskPlan, reference: Reference, path: Path) -> Iterator[Mismatch]:
+    def _lacking(self, reference: Reference, path: Path, environment: Environment) -> Mismatches:
         """A reference to an output that a task need not have, under another `run_if`."""
-        name, text, run_if = reference.name, reference.text, task.policies.run_if
-        if run_if == "all_success" or reference.root != "OUTPUT" or reference.or_null:
+        name, text, task = reference.name, reference.text, environment.task
+        may_lack = environment.may_lack and reference.root == "OUTPUT" and not reference.or_null
+        if task is None or name is None or not may_lack or name in self._has_output:
             return
-        if name is None or name in self._has_output:
-            return
+        run_if = f"run_if is {task.policies.run_if}"
         hint = f"${{OUTPUT[{name}]}} is null then"
         fans_out = self._plan.tasks[name].policies.for_each is not None
-        if _follows_a_failure(task) and not fans_out:
-            why = f"has always failed when this task runs (run_if is {run_if}), so it has no output"
+        if environment.error == ERROR and not fans_out:
+            why = f"has always failed when this task runs ({run_if}), so it has no output"
             message = f"{text}: task {quoted(name)} {why}"
             yield Mismatch(path, "never_an_output", "error", message, text, hint=hint)
         else:
-            why = f"may have no output (run_if is {run_if}), and then this task fails"
+            why = f"may have no output ({run_if}), and then this task fails"
             message = f"{text}: task {quoted(name)} {why}"
             yield Mismatch(path, "maybe_absent", "warning", message, text, hint=hint)
-
-
-def _follows_a_failure(task: TaskPlan) -> bool:
-    """Whether the only dependency of a task has failed when it runs."""
-    return task.policies.run_if == "any_failed" and len(task.dependencies) == 1
 
 
 def _input_type(schema: Any) -> StaticType:

@@ -43,17 +43,27 @@ class Diagnostics:
 
         `at` is its path in the task, or in the workflow if `task` is None.
         """
+        base: Path = at if task is None else ("tasks", task.index, *at)
+        # The output of the workflow comes after its tasks, everything else before them.
+        last = len(self._workflow.plan.tasks) if at == ("output",) else -1
+        index = last if task is None else task.index
         for mismatch in found:
-            index = len(self._workflow.plan.tasks) if task is None else task.index
-            base: Path = at if task is None else ("tasks", index, *at)
-            problem = self._problem(mismatch, base, task.id if task else None, tool)
-            self.keep(index, problem, mismatch.text)
-
-    def keep(self, index: int, problem: Problem, text: str = "") -> None:
-        """Add a problem of the task at an index; -1 sorts it before all tasks."""
-        # A union of schemas may give the same problem for several of its options.
-        key = (index, problem.path, text, f"{problem.code} {problem.message}")
-        self._problems.setdefault(key, problem)
+            path = self._in_file((*base, *mismatch.path))
+            piece = mismatch.piece if self._is_alone(mismatch.piece, path) else ""
+            problem = Problem(
+                mismatch.code,
+                _message(mismatch, tool),
+                pointer(*path),
+                task.id if task else None,
+                mismatch.alternatives,
+                mismatch.hint or self._hint(mismatch, tool),
+                mismatch.severity,
+                piece or mismatch.text,
+                self._replacement(mismatch, path, piece),
+            )
+            # A union of schemas may give the same problem for several of its options.
+            key = (index, problem.path, mismatch.text, f"{problem.code} {problem.message}")
+            self._problems.setdefault(key, problem)
 
     @cached_property
     def _document(self) -> dict[str, Any]:
@@ -74,24 +84,6 @@ class Diagnostics:
             found.append(step)
             here = here[step]
         return tuple(found)
-
-    def _problem(
-        self, mismatch: Mismatch, base: Path, task: str | None, tool: Tool | None
-    ) -> Problem:
-        path = self._in_file((*base, *mismatch.path))
-        at = pointer(*path)
-        piece = mismatch.piece if self._is_alone(mismatch.piece, at) else ""
-        return Problem(
-            mismatch.code,
-            _message(mismatch, tool),
-            at,
-            task,
-            mismatch.alternatives,
-            mismatch.hint or self._hint(mismatch, tool),
-            mismatch.severity,
-            piece or mismatch.text,
-            self._replacement(mismatch, path, piece),
-        )
 
     def _hint(self, mismatch: Mismatch, tool: Tool | None) -> str:
         text = mismatch.text
@@ -125,9 +117,9 @@ class Diagnostics:
         self._fixes.note(at, piece or mismatch.text, fixed)
         return ()
 
-    def _is_alone(self, name: str, at: str) -> bool:
-        """Whether a name occurs once in the string at a JSON Pointer."""
-        text = value_at(self._document, at) if name else None
+    def _is_alone(self, name: str, path: Path) -> bool:
+        """Whether a name occurs once in the string at a path."""
+        text = value_at(self._document, pointer(*path)) if name else None
         pattern = rf"(?<![\w-]){re.escape(name)}(?![\w-])"
         return isinstance(text, str) and len(re.findall(pattern, text)) == 1
 

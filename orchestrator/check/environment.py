@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.errors import ERROR_KINDS
 from orchestrator.schema.types import INTEGER, NULL, StaticType, UnknownType, either, schema_type
+from orchestrator.workflow.plan import TaskPlan
 
 _ERROR: dict[str, Any] = {
     "kind": {"enum": list(ERROR_KINDS)},
@@ -34,6 +35,7 @@ class Environment:
 
     outputs: Mapping[str, StaticType]
     inputs: Mapping[str, StaticType] = field(default_factory=dict)
+    task: TaskPlan | None = None  # the task of the template; None for the output of the run
     item: StaticType = UNKNOWN
     in_fallback: bool = False  # `ERROR` is the error that a fallback replaces
     may_lack: bool = False  # a task may have no output, which is null in an expression

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Container, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from orchestrator.documents.jsonpath import Path
@@ -51,12 +52,11 @@ def _warning(code: Code, message: str, task: TaskPlan, *field: str | int, **more
 
 def _tasks_that_never_run(workflow: Workflow) -> Iterator[Problem]:
     never: set[str] = set()
-    for generation in workflow.plan.generations:
-        for task in map(workflow.plan.tasks.__getitem__, generation):
-            if reason := _why_never(task, workflow, never):
-                why, *field = reason
-                never.add(task.id)
-                yield _warning("never_runs", f"the task never runs: {why}", task, *field)
+    for task in map(workflow.plan.tasks.__getitem__, chain(*workflow.plan.generations)):
+        if reason := _why_never(task, workflow, never):
+            why, *field = reason
+            never.add(task.id)
+            yield _warning("never_runs", f"the task never runs: {why}", task, *field)
 
 
 def _why_never(task: TaskPlan, workflow: Workflow, never: Container[str]) -> tuple[str, ...]:
@@ -130,6 +130,7 @@ def _locks(task: TaskPlan) -> Iterator[Problem]:
         if modes.setdefault(name, lock.shared) is not lock.shared:
             message = f"lock {quoted(name)} is both shared and exclusive, and held exclusively"
             yield _warning("contradiction", message, task, "locks")
+    # Items with a shared lock, or with a lock of their own each, run in parallel.
     exclusive = next((name for name, shared in modes.items() if not shared), None)
     if exclusive is not None and policies.for_each is not None and (policies.max_parallel or 1) > 1:
         message = f"each item holds lock {quoted(exclusive)} exclusively, so one runs at a time"

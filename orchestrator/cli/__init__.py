@@ -10,13 +10,15 @@ to start a server.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from orchestrator.cli.arguments import build_parser
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
+# Where the function of each command is; of the others, in `commands`.
+MODULES = {"tools": "catalog", "catalog": "catalog", "lock": "lock"}
 
 __all__ = ["main"]
 
@@ -29,20 +31,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("orchestrator: interrupted, nothing was called", file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
-        # Flushing the buffer at exit must not raise again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            print(f"orchestrator: stdout cannot be written: {error.strerror}", file=sys.stderr)
+        from orchestrator.cli.diagnostics import give_up_stdout
+
+        give_up_stdout(error)
         return FAILED
 
 
 def _run(options: argparse.Namespace) -> int:
-    from orchestrator.cli.commands import COMMANDS
     from orchestrator.cli.diagnostics import complain, tell
     from orchestrator.errors import CallError, InvalidArgumentsError, WorkflowError
 
     try:
-        code = COMMANDS[options.command](options)
+        module = import_module(f"orchestrator.cli.{MODULES.get(options.command, 'commands')}")
+        code: int = getattr(module, options.command)(options)
         sys.stdout.flush()
         return code
     except WorkflowError as error:

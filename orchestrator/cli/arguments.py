@@ -6,7 +6,6 @@ Imports only the standard library, so that `--help` is instant.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action=_Version, help="show the version and exit")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (summary, more, options, own) in COMMANDS.items():
         description = f"{summary[0].upper()}{summary[1:]}. {more}"
@@ -47,9 +46,6 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 class _Version(argparse.Action):
-    def __init__(self, option_strings: Sequence[str], dest: str, **rest: Any) -> None:
-        super().__init__(option_strings, dest, nargs=0, **rest)
-
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         # `importlib.metadata` takes longer to import than the rest of `--help`.
         from importlib.metadata import version
@@ -109,13 +105,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--inputs": _file("a JSON or YAML file with an object of inputs"),
     "--schedule": {
         "choices": ["generations", "dataflow"],
-        "help": "overrides `schedule` of the workflow",
+        "help": "overrides that of the workflow",
     },
     "--max-concurrency": {
         "type": _count,
         "metavar": "N",
-        "help": "overrides `max_concurrency` of the workflow: calls in flight; 0 = unlimited, "
-        "1 = sequential",
+        "help": "overrides that of the workflow: calls in flight; 0 = unlimited, 1 = sequential",
     },
     "--output": _file("write the result document to a file"),
     "--events": {"metavar": "FILE", "help": "write each event as a line of JSON; - is stdout"},

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cli.catalog import catalog, tools
 from orchestrator.cli.diagnostics import document, in_servers_file, show
 from orchestrator.cli.tool_sources import DEFAULT_SERVERS, configured_servers, known_of, lock_of
 from orchestrator.documents.encode import to_json
@@ -43,7 +42,7 @@ def _load(options: argparse.Namespace) -> tuple[Workflow, dict[str, Server]]:
     try:
         workflow = Workflow.load(options.file)
     except WorkflowError as error:
-        # Whoever fixes one file should not learn of the other in the next attempt.
+        # Show the errors of both files, so that fixing one does not reveal those of the other.
         try:
             load_config(servers_file)
         except ConfigError as other:
@@ -63,9 +62,8 @@ def _inputs(options: argparse.Namespace, workflow: Workflow) -> dict[str, Any]:
         if not isinstance(inputs, dict):
             message = f"expected an object of inputs, got {describe(inputs)}"
             raise WorkflowError(str(options.inputs), [Problem("wrong_type", message)])
-    for name, value in options.input:
-        inputs[name] = parse_input(value, workflow.inputs.get(name))
-    return inputs
+    given = {name: parse_input(value, workflow.inputs.get(name)) for name, value in options.input}
+    return inputs | given
 
 
 def validate(options: argparse.Namespace) -> int:
@@ -75,10 +73,10 @@ def validate(options: argparse.Namespace) -> int:
     if options.json:
         print(to_json(document(str(options.file), findings), indent=2))
         return 2 if is_wrong else 0
-    unchecked = [finding for finding in findings if finding.code == "tools_not_checked"]
-    if not is_wrong:
-        findings = [finding for finding in findings if finding not in unchecked]
-    show(str(options.file), findings, verbose=options.verbose)
+    # A valid workflow has that note in its own line.
+    unchecked = [f for f in findings if f.code == "tools_not_checked" and not is_wrong]
+    shown = [finding for finding in findings if finding not in unchecked]
+    show(str(options.file), shown, verbose=options.verbose)
     if is_wrong:
         return 2
     assert workflow is not None
@@ -139,14 +137,11 @@ def plan(options: argparse.Namespace) -> int:
 def _print_forecast(
     options: argparse.Namespace, foreseen: Forecast, findings: list[Problem]
 ) -> None:
-    if options.svg:
-        from orchestrator.report.svg import svg
+    if options.svg or options.mermaid or options.dot:
+        from orchestrator.report import diagrams, svg
 
-        print(svg(foreseen))
-    elif options.mermaid or options.dot:
-        from orchestrator.report import diagrams
-
-        print(diagrams.mermaid(foreseen) if options.mermaid else diagrams.dot(foreseen))
+        draw = svg.svg if options.svg else diagrams.mermaid if options.mermaid else diagrams.dot
+        print(draw(foreseen))
     elif options.json:
         from orchestrator.report.diagrams import plan_document
 
@@ -168,13 +163,6 @@ def _estimates(options: argparse.Namespace, workflow: Workflow) -> dict[str, flo
         message = f"{options.statistics} does not exist yet, so no times are known"
         print(f"orchestrator: warning: {message}", file=sys.stderr)
     return Statistics.load(options.statistics).estimates(workflow)
-
-
-def lock(options: argparse.Namespace) -> int:
-    """`orchestrator lock`."""
-    from orchestrator.cli.lock import lock_servers
-
-    return lock_servers(options, options.servers or DEFAULT_SERVERS)
 
 
 def call(options: argparse.Namespace) -> int:
@@ -220,15 +208,3 @@ def schema(_: argparse.Namespace) -> int:
 
     print(to_json(workflow_schema(), indent=2))
     return 0
-
-
-COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "run": run,
-    "validate": validate,
-    "plan": plan,
-    "tools": tools,
-    "lock": lock,
-    "catalog": catalog,
-    "call": call,
-    "schema": schema,
-}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -64,6 +65,14 @@ def tell(options: argparse.Namespace, error: WorkflowError) -> None:
 def complain(what: object) -> None:
     """Print an error on stderr, with control characters escaped: a server may have written it."""
     print("orchestrator:", visible(str(what), keep="\n"), file=sys.stderr)
+
+
+def give_up_stdout(error: OSError) -> None:
+    """Report that stdout cannot be written, unless its reader has closed its end of a pipe."""
+    # The rest of the buffer would raise again at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(error, BrokenPipeError):
+        complain(f"stdout cannot be written: {error.strerror}")
 
 
 def say_asking() -> None:

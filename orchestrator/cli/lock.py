@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orchestrator.cli import FAILED, WRONG
 from orchestrator.cli.diagnostics import complain
-from orchestrator.cli.tool_sources import list_tools, named_servers
+from orchestrator.cli.tool_sources import DEFAULT_SERVERS, list_tools, named_servers
 from orchestrator.documents.text import counted, listed, visible
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.tool_diff import ToolDifference
@@ -37,11 +37,9 @@ class _Differences:
         return ", ".join(f"{counted(count, what)} {kind}" for what, kind, count in counts if count)
 
 
-def lock_servers(options: argparse.Namespace, servers_file: Path) -> int:
-    """Do what the options say, and return the exit code.
-
-    An existing file changes only with `--update`, and every difference is shown.
-    """
+def lock(options: argparse.Namespace) -> int:
+    """`orchestrator lock`. A file changes only with `--update`, and every difference is shown."""
+    servers_file = options.servers or DEFAULT_SERVERS
     servers, path = load_config(servers_file), lock_path(servers_file)
     wanted = named_servers(options, servers)
     before, broken = _before(options, servers_file)
@@ -50,7 +48,13 @@ def lock_servers(options: argparse.Namespace, servers_file: Path) -> int:
         complain(failure)
     asked = Lockfile.made_of(tools, [name for name in wanted if name not in failures])
     if before is None:
-        return _write_first(servers, path, asked, broken, complete=not failures)
+        was = f"was unreadable ({visible(broken)}), " if broken else ""
+        if failures:  # a file without some servers would refuse their tools
+            print(f"{path}: {was}nothing was written: not every server answered")
+            return FAILED
+        _save(asked, path, servers)
+        print(f"{path}: {was}{'rewritten' if broken else 'written'}: {asked.counted()}")
+        return 0
     found = _compare(before, asked, servers, of_all=not options.server)
     _show(found, before, asked)
     if not str(found):  # no count to show
@@ -68,10 +72,7 @@ def lock_servers(options: argparse.Namespace, servers_file: Path) -> int:
 
 
 def _before(options: argparse.Namespace, servers_file: Path) -> tuple[Lockfile | None, str]:
-    """The lock file as it is; None if there is none, or if `--update` is to replace a broken one.
-
-    Of a broken one, what is wrong with it.
-    """
+    """The lock file, or None; and what is wrong with it if `--update` replaces a broken one."""
     try:
         before = Lockfile.beside(servers_file)
     except WorkflowError as error:
@@ -86,19 +87,6 @@ def _before(options: argparse.Namespace, servers_file: Path) -> tuple[Lockfile |
         problem = Problem("unreadable_file", "there is no lock file", hint=hint)
         raise WorkflowError(str(lock_path(servers_file)), [problem])
     return before, ""
-
-
-def _write_first(
-    servers: Servers, path: Path, asked: Lockfile, broken: str, *, complete: bool
-) -> int:
-    """Write the whole file; `broken` says why an existing one could not be read."""
-    was = f"was unreadable ({visible(broken)}), " if broken else ""
-    if not complete:
-        print(f"{path}: {was}nothing was written: not every server answered")
-        return FAILED
-    _save(asked, path, servers)
-    print(f"{path}: {was}{'rewritten' if broken else 'written'}: {asked.counted()}")
-    return 0
 
 
 def _compare(before: Lockfile, asked: Lockfile, servers: Servers, *, of_all: bool) -> _Differences:
@@ -127,20 +115,20 @@ def _no_changes(servers: Servers, asked: Lockfile) -> str:
 def _show(found: _Differences, before: Lockfile, asked: Lockfile) -> None:
     for difference in found.tools:
         print("\n".join([*difference.lines(), ""]))
-    for lock, names, kind in ((asked, found.added, "added"), (before, found.removed, "removed")):
+    for file, names, kind in ((asked, found.added, "added"), (before, found.removed, "removed")):
         for name in names:
-            tools = [visible(tool) for tool in lock.definitions[name]]
+            tools = [visible(tool) for tool in file.definitions[name]]
             shown = f"{counted(len(tools), 'tool')}: {listed(tools, MAX_NAMES)}"
             print(f"{visible(name)}: server {kind}, {shown if tools else 'no tools'}\n")
 
 
-def _save(lock: Lockfile, path: Path, servers: Servers) -> None:
+def _save(saved: Lockfile, path: Path, servers: Servers) -> None:
     try:
-        lock.save(path)
+        saved.save(path)
     except OSError as error:
         message = f"cannot be written: {error.strerror or error}"
         raise WorkflowError(str(path), [Problem("unwritable_file", message)]) from None
-    for server, tools in lock.definitions.items():
+    for server, tools in saved.definitions.items():
         for name, definition in tools.items():
             if server in servers and servers[server].redact(definition) != definition:
                 message = f"{path} and the definition of {visible(f'{server}:{name}')} contain"

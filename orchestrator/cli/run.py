@@ -16,7 +16,7 @@ from typing import Any, TextIO, TypeVar
 import anyio
 
 from orchestrator.cli import FAILED, INTERRUPTED
-from orchestrator.cli.diagnostics import complain
+from orchestrator.cli.diagnostics import complain, give_up_stdout
 from orchestrator.client import Orchestrator
 from orchestrator.documents.encode import to_json
 from orchestrator.engine.events import Observer
@@ -65,19 +65,19 @@ def run_workflow(
 
 def _observers(options: argparse.Namespace) -> Iterator[Observer]:
     if options.events is not None:
-        yield JsonlWriter(sys.stdout if options.events == "-" else _open(options.events))
+        yield JsonlWriter(_opened(options.events))
     if not options.quiet and sys.stderr.isatty():
         from orchestrator.observers.terminal import ProgressDisplay
 
         yield ProgressDisplay()
 
 
-def _open(path: str) -> TextIO:
+def _opened(events: str) -> TextIO:
     try:
-        return Path(path).open("w", encoding="utf-8")
+        return sys.stdout if events == "-" else Path(events).open("w", encoding="utf-8")
     except OSError as error:
         message = f"cannot be written: {error.strerror or error}"
-        raise WorkflowError(path, [Problem("unwritable_file", message)]) from None
+        raise WorkflowError(events, [Problem("unwritable_file", message)]) from None
 
 
 @dataclass
@@ -95,19 +95,18 @@ class _Session:
     preparing: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     async def run(self) -> int:
-        error: Exception | None = None
-        code = INTERRUPTED
+        outcome: int | Exception = INTERRUPTED
         async with anyio.create_task_group() as group:
             await group.start(self._watch_signals)
             try:
                 async with self.orchestrator:
-                    code = await self._run()
+                    outcome = await self._run()
             except Exception as failure:  # raised outside of the group, which would wrap it
-                error = failure
+                outcome = failure
             group.cancel_scope.cancel()
-        if error is not None:
-            raise error
-        return code
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     async def _run(self) -> int:
         async with AsyncExitStack() as stack:
@@ -195,12 +194,8 @@ def _print(text: str) -> bool:
     try:
         print(text, flush=True)
     except OSError as error:
-        # The rest of the buffer would raise again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            return True
-        complain(f"stdout cannot be written: {error.strerror}")
-        return False
+        give_up_stdout(error)
+        return isinstance(error, BrokenPipeError)
     return True
 
 

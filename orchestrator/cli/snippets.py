@@ -136,16 +136,13 @@ class _Page:
 
 def _fix(operation: Mapping[str, Any]) -> tuple[str, str]:
     """An operation of a JSON Patch in words, and its value as the file would have it."""
-    match operation["op"]:
-        case "replace":
-            return "replace with", to_json(operation["value"])
-        case "move":
-            return "rename to", to_json(steps(operation["path"])[-1])
-        case "add":
-            name = to_json(steps(operation["path"])[-1])
-            return "add", f"{name}: {to_json(operation['value'])}"
-        case other:
-            return str(other), "it"
+    name, value = to_json(["", *steps(operation["path"])][-1]), to_json(operation.get("value"))
+    fixes = {
+        "replace": ("replace with", value),
+        "move": ("rename to", name),
+        "add": ("add", f"{name}: {value}"),
+    }
+    return fixes.get(operation["op"], (str(operation["op"]), "it"))
 
 
 def excerpt(line: str, span: LineSpan, room: int) -> tuple[str, int, int]:

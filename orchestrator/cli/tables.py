@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
@@ -38,7 +38,6 @@ STATUS_STYLES = {
     "skipped": "yellow",
     "cancelled": "magenta",
 }
-_NOT_DONE = {"error": "failed", "skipped": "skipped", "cancelled": "cancelled"}
 RISK_STYLES = {"reads": "green", "writes": "yellow", "may": "yellow", "destroys": "red"}
 
 
@@ -97,8 +96,9 @@ def print_plan(forecast: Forecast) -> None:
     table = _plan_table(forecast, console.width)
     generations = forecast.workflow.plan.generations
     # Rows are shared out, so that a wide generation does not hide those after it.
-    shares = _shares([len(names) for names in generations])
-    for number, (names, rows) in enumerate(zip(generations, shares, strict=False)):
+    are_too_many = len(forecast.tasks) > MAX_PLAN_ROWS
+    rows = max(MAX_PLAN_ROWS // len(generations), 1) if are_too_many else MAX_PLAN_ROWS
+    for number, names in enumerate(generations[:MAX_PLAN_ROWS]):
         for index, name in enumerate(names[:rows]):
             task = forecast.tasks[name]
             effects, bold = task.effects[task.task.target], "bold" if task.critical else ""
@@ -118,7 +118,7 @@ def print_plan(forecast: Forecast) -> None:
             text = Text(f"and {more:,} more (--json has all)", style="dim")
             table.add_row("", "", text, end_section=True)
     console.print(table)
-    if (left := len(generations) - len(shares)) > 0:
+    if (left := len(generations) - MAX_PLAN_ROWS) > 0:
         console.print(f"and {counted(left, 'more generation')} (--json has all)\n")
     for index, line in enumerate(lines_of(forecast)):
         _print(console, Text(line, style="" if index else "bold"))
@@ -154,13 +154,13 @@ def _reason(task: TaskResult) -> str:
 def _summary(result: RunResult) -> Iterator[Text]:
     numbers = Counter(task.status for task in result.tasks.values())
     tasks = f"{numbers.pop('success', 0):,} of {counted(len(result.tasks), 'task')}"
-    others = [f"{number:,} {_NOT_DONE[status]}" for status, number in numbers.most_common()]
+    named = {"error": "failed"}  # the others are called what they are
+    others = [f"{number:,} {named.get(name, name)}" for name, number in numbers.most_common()]
     verb = " succeeded" if others else ""
     time = "" if result.dry_run else f" in {duration(result.duration_ms)}"
     rest = f"; {', '.join(others)}" if others else ""
-    style = STATUS_STYLES.get(result.status, "")
     text = f": {tasks}{verb}{time} ({result.schedule}){rest}"
-    yield Text.assemble((result.status, style), text)
+    yield Text.assemble((result.status, STATUS_STYLES.get(result.status, "")), text)
     yield from _assumed(result) if result.dry_run else _times(result)
     if result.error is not None:
         reason = visible(f"{result.error.kind}: {result.error.message}", keep="\n")
@@ -202,11 +202,3 @@ def _plan_table(forecast: Forecast, width: int) -> Table:
     tool.no_wrap = max(len(each.task.target) for each in tasks) <= width * NAMES_SHARE
     effects.no_wrap = True
     return table
-
-
-def _shares(sizes: Sequence[int]) -> Sequence[int]:
-    """How many rows each generation gets, `MAX_PLAN_ROWS` in all."""
-    if sum(sizes) <= MAX_PLAN_ROWS:
-        return sizes
-    share = max(MAX_PLAN_ROWS // len(sizes), 1)
-    return [min(size, share) for size in sizes[:MAX_PLAN_ROWS]]

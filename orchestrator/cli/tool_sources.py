@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,46 +25,35 @@ class KnownTools:
     """What is known of the tools of a workflow."""
 
     findings: list[Problem]  # in the workflow
-    tools: Mapping[str, Tool] = field(default_factory=dict)  # by `server:tool`
-    servers: Mapping[str, Server] = field(default_factory=dict)  # empty if they are unknown
+    tools: Mapping[str, Tool]  # by `server:tool`
+    servers: Mapping[str, Server]  # empty if they are unknown
 
 
 def known_of(options: argparse.Namespace, workflow: Workflow) -> KnownTools:
-    """What is known of a workflow's tools; calls none of them.
-
-    Raises:
-        ConfigError: The servers' file is wrong, and is needed or was named.
-        WorkflowError: The lock file is wrong.
-    """
+    """What is known of a workflow's tools; calls none of them."""
     from orchestrator.preflight import allowed_tools, check_against, findings, unknown_servers
 
-    servers = configured_servers(options)
-    if servers is None:
-        unchecked = _unchecked(f"there is no {DEFAULT_SERVERS}")
-        return KnownTools([unchecked, *findings(workflow, {}, {})])
-    lock = lock_of(options)
-    if lock is None and not options.offline:
-        return _asked(workflow, servers)
+    servers, lock = configured_servers(options), None
+    why = f"there is no {DEFAULT_SERVERS}"
+    if servers is not None:
+        why = "--offline, and there is no lock file"
+        lock = lock_of(options)
+        if lock is None and not options.offline:
+            return _asked(workflow, servers)
     # A configuration that could not be read offline makes no server unknown.
     unknown = unknown_servers(workflow, servers) if servers else []
-    if lock is None:
-        unchecked = _unchecked("--offline, and there is no lock file")
-        return KnownTools([unchecked, *unknown, *findings(workflow, servers, {})], {}, servers)
+    if servers is None or lock is None:
+        message = f"tools were not checked ({why})"
+        unchecked = Problem("tools_not_checked", message, severity="note")
+        found = findings(workflow, servers or {}, {})
+        return KnownTools([unchecked, *unknown, *found], {}, servers or {})
     named = [name for name in workflow.plan.servers if name in servers and name in lock]
     tools = allowed_tools(servers, {name: lock.of(name) for name in named})
     return KnownTools([*unknown, *check_against(workflow, servers, lock)], tools, servers)
 
 
-def _unchecked(why: str) -> Problem:
-    return Problem("tools_not_checked", f"tools were not checked ({why})", severity="note")
-
-
 def configured_servers(options: argparse.Namespace) -> dict[str, Server] | None:
-    """The settings of the servers; None if there is no file.
-
-    Raises:
-        ConfigError: The file is wrong. Offline, that matters only if it was named.
-    """
+    """The settings of the servers; None if there is no file."""
     from orchestrator.servers.config import load_config
 
     path = options.servers or DEFAULT_SERVERS
@@ -73,6 +62,7 @@ def configured_servers(options: argparse.Namespace) -> dict[str, Server] | None:
     try:
         return load_config(path)
     except ConfigError:
+        # Offline, a wrong file matters only if it was named.
         if options.servers is not None or not options.offline:
             raise
         return {}
@@ -103,11 +93,7 @@ def _asked(workflow: Workflow, servers: Mapping[str, Server]) -> KnownTools:
 
 
 def named_servers(options: argparse.Namespace, servers: Mapping[str, Server]) -> dict[str, Server]:
-    """The servers that the command line names; all of them if it names none.
-
-    Raises:
-        ConfigError: A server does not exist; with all such names.
-    """
+    """The servers that the command line names; all of them if it names none."""
     from orchestrator.servers.problems import unknown_server
 
     names = list(dict.fromkeys(options.server)) or list(servers)

@@ -69,6 +69,7 @@ def decide(task: TaskPlan, scope: Scope) -> Start | StartEach | Skipped | Failur
     if (held_back := _held_back(task, scope.statuses)) is not None:
         return held_back
     try:
+        # Nine tasks of ten have no policy of their own.
         if policies is PLAIN:
             return start(task, scope)
         if policies.when is not None and _is_false(policies.when.resolve(scope)):
@@ -158,6 +159,7 @@ def _lock_names(locks: tuple[LockPlan, ...], scope: Scope) -> tuple[LockName, ..
             message = f"expected a lock name of 1 to {MAX_LOCK_NAME} characters, got {len(name)}"
             raise CallError("reference_error", message)
         shared[name] = lock.shared and shared.get(name, True)
+    # One order for all tasks: two that want the same locks cannot deadlock.
     return tuple(sorted(shared.items()))
 
 

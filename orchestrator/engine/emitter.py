@@ -54,6 +54,7 @@ class Emitter:
         if paused and self._paused_at is None:
             self._paused_at = anyio.current_time()
         elif not paused and self._paused_at is not None:
+            # Moving the origin keeps all later times free of the pause, at no cost per event.
             self.zero += anyio.current_time() - self._paused_at
             self._paused_at = None
 

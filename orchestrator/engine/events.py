@@ -228,6 +228,7 @@ class Announcer:
         for receive in tuple(self._receivers):
             try:
                 receive(event)
+            # An observer must not harm the run, and would most likely fail at each event.
             except Exception:
                 self._receivers.remove(receive)
                 logger.exception("observer %r failed and receives no more events", receive)

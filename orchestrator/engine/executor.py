@@ -72,6 +72,7 @@ class Executor:
     ) -> None:
         plan, limit = workflow.plan, settings.max_concurrency
         limit = workflow.max_concurrency if limit is None else limit
+        # A limit that cannot be reached costs slots and a queue, and changes nothing.
         self.limit = limit if limit < len(plan.tasks) or plan.fans_out else 0
         self.may_wait = self.limit > 0 or any(p.is_limited for p in servers.policies.values())
         self._slots = slots = _new_slots(plan, servers, self.limit)
@@ -81,6 +82,7 @@ class Executor:
         self._servers = servers
         self._emitter = emitter
         on_wait = on_server = on_start = None
+        # Without observers no event is made at all.
         if emitter.announce:
             on_wait, on_start = emitter.waiting, emitter.started
             on_server = emitter.waiting_for_server
@@ -105,6 +107,7 @@ class Executor:
         if isinstance(call, Call):
             attempt = job.attempt = self._new_attempt(job)
             policy = self._servers.policies.get(call.server)
+            # A limit of the server is acquired first, so such a call may not hold a slot meanwhile.
             attempt.has_slot = policy is None or not policy.limits_of(call)
             if self._slots is not None and attempt.has_slot:
                 attempt.queued_at = anyio.current_time()
@@ -184,6 +187,7 @@ class Executor:
 
     def _report_loss(self, call: Call, attempt: Attempt, error: TaskError) -> None:
         """Report why a lost call is not repeated, if no retry has looked at it."""
+        # A retry reports its own decisions, this call went past it.
         if is_lost(error) and is_never_retried(call):
             decision = decide_retry(error, attempt.number, None, call.safe, 0.0)
             self._emitter.failed(call, attempt, error, decision)
@@ -201,12 +205,14 @@ class Executor:
                 results[index] = result
                 self._emitter.item_settled(job.task.id, result)
 
+        # Workers share one iterator: a list of any length needs no more tasks than this.
         window = max(MIN_ITEMS, ITEMS_PER_SLOT * self.limit) if self.limit else len(items)
         workers = job.task.policies.max_parallel or window
         async with anyio.create_task_group() as group:
             job.scope = group.cancel_scope
             for _ in range(min(workers, len(items))):
                 group.start_soon(work)
+        # Only a cancelled scope leaves items without a result.
         if None in results:
             return Failure(TaskError("cancelled", job.reason or "", retryable=False))
         ended_items = [result for result in results if result is not None]
@@ -246,6 +252,7 @@ class Executor:
         scope = replace(self._scope, error=error.to_dict())
         if not isinstance(fallback, CallTemplate):
             return fallback.resolve(scope)
+        # The fallback is one call for the whole task: there is no item to resolve a name with.
         held = tuple(lock for lock in job.task.policies.locks if not lock.of_item)
         call = self._new_call(job, fallback, start(fallback, scope, held))
         job.fallback = self._new_attempt(job)

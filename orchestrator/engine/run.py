@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any, TypeGuard
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
 
 from orchestrator.calls.call import Caller
-from orchestrator.documents.suggest import nearest
+from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import quoted
 from orchestrator.engine.decide import Start, decide
 from orchestrator.engine.emitter import Emitter
@@ -35,7 +35,7 @@ from orchestrator.engine.summary import Settled, Stop, summarize
 from orchestrator.engine.task_state import Decision, RunState, TaskState
 from orchestrator.errors import TaskError
 from orchestrator.workflow.model import Schedule, Workflow
-from orchestrator.workflow.plan import PLAIN, TaskPlan
+from orchestrator.workflow.plan import PLAIN
 
 
 class Run:
@@ -87,7 +87,7 @@ class Run:
             lambda: self._stop is not None,
         )
         self._jobs: dict[str, TaskState] = {}
-        self._unwanted: dict[str, str] = {}
+        self._cancelled_early: dict[str, str] = {}
         self._stop: Stop | None = None
         self._cancel_scope = anyio.CancelScope()
         self._began = False
@@ -125,14 +125,12 @@ class Run:
         if (job := self._jobs.get(task)) is not None:
             job.cancel(reason)
         else:
-            self._unwanted.setdefault(task, reason)
+            self._cancelled_early.setdefault(task, reason)
         return True
 
     def _known(self, task: str) -> None:
         if task not in self.plan.tasks:
-            near = " or ".join(map(quoted, nearest(task, self.plan.tasks)))
-            maybe = f". Did you mean {near}?" if near else ""
-            raise ValueError(f"unknown task {quoted(task)}{maybe}")
+            raise ValueError(f"unknown task {quoted(task)}{did_you_mean(task, self.plan.tasks)}")
 
     def status(self) -> RunState:
         """How many tasks have settled, and each call that is under way."""
@@ -165,6 +163,7 @@ class Run:
         with nullcontext() if listen is None else listen(self._emitter.server):
             try:
                 await self._run_tasks()
+            # Cancelled from outside: the result is made before the cancellation goes on.
             except BaseException:
                 self._note_end()
                 self._finish()
@@ -193,13 +192,16 @@ class Run:
     def _start(self, tasks: TaskGroup, task_id: str, then: Then) -> None:
         if self._stop is not None:
             return
+        # It came with `settled`: its dependents may start, and nothing is called.
         if task_id in self._settled.results:
             then(task_id)
             return
         task = self.plan.tasks[task_id]
         job = TaskState(task, (self._priorities.get(task_id, 0.0), task.index))
         decision = self._decide(job)
-        if isinstance(decision, Skipped | Cancelled) or _is_final(decision, task):
+        if isinstance(decision, Skipped | Cancelled) or (
+            isinstance(decision, Failure) and task.policies.fallback is None
+        ):
             self._settle(job, decision)
             then(task_id)
             return
@@ -209,14 +211,16 @@ class Run:
 
     def _decide(self, job: TaskState) -> Decision | Skipped | Cancelled:
         task = job.task
-        if task.id in self._unwanted:
-            return Cancelled(self._unwanted[task.id])
+        if task.id in self._cancelled_early:
+            return Cancelled(self._cancelled_early[task.id])
         try:
             decision = decide(task, self._settled.scope)
+            # The common task: its call is prepared here, so that it can wait in the queue of slots.
             is_ready = task.policies is PLAIN and self._servers.readiness is None
             if is_ready and isinstance(decision, Start):
                 return self._executor.prepare(job, decision)
             return decision
+        # One task pays for a bug; an exception here would take the whole task group down.
         except Exception as bug:
             return Failure(internal(bug, task.id))
 
@@ -242,6 +246,7 @@ class Run:
     def _note_end(self) -> Stop:
         """Why the tasks are cancelled: by us, or else by the limit of the run or from outside."""
         limit_s = self.workflow.timeout_s
+        # A deadline and a cancellation from outside look alike: only the clock tells them apart.
         is_over = anyio.current_time() >= self._cancel_scope.deadline
         if self._stop is None and limit_s is not None and is_over:
             reason = f"the run reached its limit of {limit_s:g} s"
@@ -277,6 +282,7 @@ class Run:
         duration_ms = self._emitter.now_ms()
         for task in self.plan.tasks.values():
             if task.id not in self._settled.results:
+                # Without a stop every task settles: anything else is a bug, and must not be silent.
                 assert self._stop is not None, f"task {task.id!r} was lost"
                 self._settle(TaskState(task), self._stop.not_begun)
         self.result = summarize(
@@ -292,8 +298,3 @@ class Run:
         if self._announce:
             self._announce(RunSettled(duration_ms, self.result))
         return self.result
-
-
-def _is_final(decision: Decision, task: TaskPlan) -> TypeGuard[Failure]:
-    """Whether a task failed before its call, and has no fallback."""
-    return isinstance(decision, Failure) and task.policies.fallback is None

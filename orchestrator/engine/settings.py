@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from orchestrator.calls.call import Readiness, ServerPolicy
-from orchestrator.calls.limits import Locks
+from orchestrator.calls.locks import Locks
 from orchestrator.calls.middleware import Random, no_jitter
 from orchestrator.engine.events import OnEvent
 from orchestrator.schema.tool import Tool

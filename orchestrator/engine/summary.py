@@ -42,6 +42,7 @@ class Settled:
                 self._outputs[result.id] = output
             case Failure(error, output):
                 self._errors[result.id] = error.to_dict()
+                # A `for_each` that failed in part has the list of its outputs.
                 if output is not None:
                     self._outputs[result.id] = output
 
@@ -114,6 +115,7 @@ def _other_schedule(
     critical_path_ms: float,
 ) -> dict[str, Any]:
     other = "dataflow" if schedule == "generations" else "generations"
+    # Without a limit dataflow takes as long as the critical path: nothing to simulate.
     if other == "dataflow" and not slots:
         took_ms = critical_path_ms
     else:

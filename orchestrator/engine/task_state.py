@@ -77,6 +77,7 @@ class TaskState:
     def _begun(self) -> list[Attempt]:
         """The calls of which an attempt has begun, without items that have ended."""
         attempts = (self.attempt, self.fallback, *(self.in_flight or {}).values())
+        # An attempt with number 0 still waits: nothing was sent for it.
         return [each for each in attempts if each is not None and each.number]
 
     @property
@@ -142,6 +143,7 @@ class TaskState:
             self.task.id,
             outcome,
             self.task.generation,
+            # `attempts` counts calls of the task, and its fallback is another call.
             sum(part.attempts for part in parts) - (self.fallback.number if self.fallback else 0),
             started_ms,
             (anyio.current_time() - zero) * 1000 - started_ms,

@@ -1,7 +1,6 @@
 """Keeps what calls took in earlier runs in a small file: the estimates for later runs.
 
-The estimates only decide which task goes first, so one that is outdated costs time and nothing
-else.
+They only decide which task goes first, so one that is outdated costs time and nothing else.
 """
 
 from __future__ import annotations

@@ -76,12 +76,9 @@ def _may_be_skipped(task: TaskPlan, skippable: set[str]) -> bool:
     if task.policies.when is not None or task.policies.run_if == "any_failed":
         return True
     before = [needed in skippable for needed in task.dependencies]
-    match task.policies.run_if:
-        case "all_success":
-            return any(before)
-        case "any_success":
-            return all(before)
-    return False
+    if task.policies.run_if == "any_success":
+        return all(before)
+    return task.policies.run_if == "all_success" and any(before)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
-from orchestrator.expressions.templates import written
 from orchestrator.report.forecast import Forecast, TaskForecast
 
 _MERMAID_CLASSES = """\
@@ -137,17 +136,14 @@ def plan_document(forecast: Forecast) -> dict[str, Any]:
 
 
 def _task(task: TaskForecast) -> dict[str, Any]:
-    plan, policies = task.task, task.task.policies
+    plan = task.task
     return {
         "tool": plan.target,
         "depends_on": list(plan.dependencies),
         "generation": plan.generation,
         "critical": task.critical,
         "calls": asdict(task.calls),
-        "for_each": policies.for_each is not None,
-        "max_attempts": task.attempts,
-        "timeout_s": task.timeout_s,
-        "locks": [{"name": written(lock.name), "shared": lock.shared} for lock in policies.locks],
+        "for_each": plan.policies.for_each is not None,
         "fallback": task.fallback,
         "expected_s": None if task.seconds is None else round(task.seconds, 6),
     }

@@ -32,7 +32,6 @@ class TaskForecast:
     task: TaskPlan
     calls: Count  # of its own tool
     effects: Mapping[str, Effects]  # of its own tool, then of that of its fallback
-    timeout_s: float | None  # of one attempt; None if it is not known
     seconds: float | None  # expected for all its calls; None if no times are known
     critical: bool
 
@@ -89,14 +88,12 @@ class Forecast:
 
     @property
     def ceiling(self) -> int | None:
-        """The most calls with every retry and fallback; None if there is no bound.
-
-        A call that is lost with its connection may be repeated once more.
-        """
+        """The most calls with every retry and fallback; None if there is no bound."""
         most = 0
         for task in self.tasks.values():
             if task.calls.most is None:
                 return None
+            # Not counted: a call that is lost with its connection may be repeated once more.
             most += task.calls.most * task.attempts + (task.fallback is not None)
         return most
 
@@ -108,14 +105,10 @@ def forecast(
     inputs: Mapping[str, Any] | None = None,
     estimates: Mapping[str, float] | None = None,
 ) -> Forecast:
-    """What a workflow will do.
+    """What a workflow will do, as far as its tools, servers and inputs are known.
 
-    Args:
-        workflow: The workflow.
-        tools: The known tools, by `server:tool`.
-        servers: The settings of the known servers, by name.
-        inputs: The inputs that were given; defaults are used for the others.
-        estimates: The expected time of one call, seconds, by task; by default the median of others.
+    Tools are by `server:tool`. Estimates are the expected time of one call, seconds, by task; a
+    task that is missing takes the median of the others.
     """
     plan, tools, servers, estimates = workflow.plan, tools or {}, servers or {}, estimates or {}
     calls = count_calls(workflow, tools, inputs or {})
@@ -125,10 +118,7 @@ def forecast(
     tasks = {}
     for name, task in plan.tasks.items():
         effects = {each.target: effects_of(tools.get(each.target)) for each in task.targets}
-        server = servers.get(task.server)
-        timeout_s = server.timeout_s if server and task.timeout_s is None else task.timeout_s
-        times = timeout_s, task_s.get(name)
-        tasks[name] = TaskForecast(task, calls[name], effects, *times, name in path)
+        tasks[name] = TaskForecast(task, calls[name], effects, task_s.get(name), name in path)
     first, later = waves(plan)
     if servers:  # any other server is an error of its own
         first = [name for name in first if name in servers]

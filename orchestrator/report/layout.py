@@ -15,7 +15,7 @@ from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import accumulate, islice, pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -163,10 +163,8 @@ class _Columns:
     def _offsets(self, column: Sequence[Node], height: float) -> list[float]:
         """The least distance of each node from the first of its column, middle to middle."""
         sizes = [height if isinstance(node, str) else LANE for node in column]
-        offsets = [0.0]
-        for upper, lower in pairwise(sizes):
-            offsets.append(offsets[-1] + (upper + lower) / 2 + BETWEEN_BOXES)
-        return offsets
+        gaps = ((upper + lower) / 2 + BETWEEN_BOXES for upper, lower in pairwise(sizes))
+        return list(accumulate(gaps, initial=0.0))
 
 
 def _settle(

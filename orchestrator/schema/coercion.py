@@ -97,27 +97,15 @@ def json_type(value: Any) -> str:
 
 def own_types(schema: Mapping[str, Any]) -> Types:
     """The types that `type`, `const`, `enum` and OpenAPI's `nullable` of a schema allow."""
-    types = ALL_TYPES
     named = schema.get("type")
-    if isinstance(named, str):
-        types &= {named}
-    elif named := listed(schema, "type"):
-        types &= frozenset(name for name in named if isinstance(name, str))
-    if "const" in schema:
-        types = _of_values(types, [schema["const"]])
-    if values := listed(schema, "enum"):
-        types = _of_values(types, values)
+    names = [named] if isinstance(named, str) else listed(schema, "type")
+    types = ALL_TYPES.intersection(n for n in names if isinstance(n, str)) if names else ALL_TYPES
+    for values in ([schema["const"]] if "const" in schema else [], listed(schema, "enum")):
+        if values:  # 1 is a `number` too, and 1.0 an `integer`
+            accepted = types | {"integer"} if "number" in types else types
+            whole = any(isinstance(value, float) and value.is_integer() for value in values)
+            types = accepted & {*map(json_type, values), *(("integer",) if whole else ())}
     return types | {"null"} if schema.get("nullable") is True else types
-
-
-def _of_values(types: Types, values: Iterable[Any]) -> Types:
-    # 1 is a `number` too, and 1.0 an `integer`.
-    kinds = set(map(json_type, values))
-    if "number" in types:
-        types |= {"integer"}
-    if any(isinstance(value, float) and value.is_integer() for value in values):
-        kinds |= {"integer"}
-    return types & kinds
 
 
 def listed(schema: Mapping[str, Any], keyword: str) -> list[Any]:

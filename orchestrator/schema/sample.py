@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.documents.text import quoted
@@ -15,13 +14,20 @@ from orchestrator.schema.coercion import ALL_TYPES, listed
 from orchestrator.schema.type_query import TypeQuery
 from orchestrator.schema.types import Found, SchemaType, schema_type
 from orchestrator.schema.validator import Schema, Validator
-from orchestrator.schema.variants import Variant, item_of, lengths, numbers, types_of
+from orchestrator.schema.variants import (
+    Variant,
+    declared,
+    item_of,
+    lengths,
+    member_of,
+    numbers,
+    types_of,
+)
 
 TEXT = "text"
 MAX_VALUES = 10_000
 _MAX_DEPTH = 40
 _MAX_LENGTH = 100_000
-_SIMPLE = {"boolean": True, "null": None}
 _TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
 _KEYWORDS = {  # which tell the type of a schema that names none
     "object": {"properties", "required", "additionalProperties"},
@@ -30,30 +36,23 @@ _KEYWORDS = {  # which tell the type of a schema that names none
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A made-up value; or None, and in `fault` why there is none."""
-
-    value: Any
-    fault: str = ""
-
-
-class _NoSampleError(Exception):
+class NoSampleError(Exception):
     """No value is found for a schema; the message says why."""
 
 
-def sample(schema: Schema) -> Sample:
-    """A value that fits a schema, with optional properties and an item in arrays if it may."""
+def sample(schema: Schema) -> Any:
+    """A value that fits a schema, with optional properties and an item in arrays if it may.
+
+    Raises:
+        NoSampleError: None is found, or the schema cannot be used.
+    """
     maker = _Maker(schema)
+    if maker.validator.unusable:
+        raise NoSampleError(f"its schema cannot be used: {maker.validator.unusable}")
     try:
-        made = Sample(maker.make(schema_type(schema)))
-    except _NoSampleError as error:
-        made = Sample(None, str(error))
+        return maker.make(schema_type(schema))
     except (RecursionError, OverflowError) as error:
-        made = Sample(None, f"its schema is out of all bounds: {error}")
-    if fault := maker.validator.unusable:  # which accepts every value
-        return Sample(None, f"its schema cannot be used: {fault}")
-    return made
+        raise NoSampleError(f"its schema is out of all bounds: {error}") from None
 
 
 class _Maker:
@@ -67,10 +66,9 @@ class _Maker:
 
     def make(self, known: SchemaType) -> Any:
         self._made += 1
-        if id(known.schema) in self._open:
-            raise _NoSampleError("its schema leads in circles")
-        if self._made > MAX_VALUES or len(self._open) > _MAX_DEPTH:
-            raise _NoSampleError("its schema leads in circles, or is very large")
+        is_circular = id(known.schema) in self._open
+        if is_circular or self._made > MAX_VALUES or len(self._open) > _MAX_DEPTH:
+            raise NoSampleError("its schema leads in circles, or is very large")
         self._open.append(id(known.schema))
         try:
             return self._first(known)
@@ -87,15 +85,15 @@ class _Maker:
                     if violation is None:
                         return value
                     fault = f"no value was found that fits {quoted(violation.keyword)}"
-            except _NoSampleError as error:
+            except NoSampleError as error:
                 fault = str(error)
-        raise _NoSampleError(fault)
+        raise NoSampleError(fault)
 
     def _candidates(self, variant: Variant, root: Any) -> Iterator[Any]:
         for schema in variant:
             yield from [schema["const"]] if "const" in schema else []
             yield from sorted(listed(schema, "enum"), key=lambda value: value is None)
-        for schema in variant:
+        for schema in variant:  # null shows less of a workflow than a value of another type
             given = [*listed(schema, "examples")[:1], schema.get("default")]
             yield from (value for value in given if value is not None)
         match _type_of(variant):
@@ -108,16 +106,16 @@ class _Maker:
             case "integer" | "number":
                 yield from _numbers(variant)
             case simple:
-                yield _SIMPLE[simple]
+                yield True if simple == "boolean" else None
 
     def _object(self, variant: Variant, root: Any) -> dict[str, Any]:
         names = [name for schema in variant for name in listed(schema, "required")]
         required = [name for name in names if isinstance(name, str)]
         made: dict[str, Any] = {}
-        for name in dict.fromkeys([*self._query.layout(variant).names, *required]):
+        for name in dict.fromkeys([*declared(variant), *required]):
             try:
-                made[name] = self._make_found(self._query.member(variant, name, root))
-            except _NoSampleError:
+                made[name] = self._part(member_of(variant, name, root))
+            except NoSampleError:
                 if name in required:
                     raise
         return made
@@ -126,18 +124,18 @@ class _Maker:
         least, _ = lengths(variant)
         first = max((len(listed(schema, "prefixItems")) for schema in variant), default=0)
         made: list[Any] = []
-        for index in range(max(least, first, 1)):
+        while len(made) < max(least, first, 1):
             try:
-                made.append(self._make_found(item_of(variant, index, root)))
-            except _NoSampleError:
-                if index < least:
+                made.append(self._part(item_of(variant, len(made), root)))
+            except NoSampleError:
+                if len(made) < least:
                     raise
                 break
         return made
 
-    def _make_found(self, found: Found) -> Any:
+    def _part(self, found: Found) -> Any:
         if found.presence == "no":
-            raise _NoSampleError("its schema allows no value where it requires one")
+            raise NoSampleError("its schema allows no value where it requires one")
         return self.make(found.type if isinstance(found.type, SchemaType) else schema_type(True))
 
 
@@ -162,5 +160,5 @@ def _string(variant: Variant) -> str:
     least = int(max(numbers(variant, "minLength"), default=0))
     most = int(min(numbers(variant, "maxLength"), default=_MAX_LENGTH))
     if least > _MAX_LENGTH:
-        raise _NoSampleError(f"a string of {least} characters is too long to be made up")
+        raise NoSampleError(f"a string of {least} characters is too long to be made up")
     return TEXT[: max(most, 0)].ljust(least, "x")

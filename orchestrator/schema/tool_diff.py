@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Literal
@@ -29,13 +29,9 @@ _ABSENT = object()
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """One place of a definition that differs.
+    """One path of a definition, such as `inputSchema.properties.city.type`, that differs.
 
-    Attributes:
-        field: The place, such as `inputSchema.properties.city.type`.
-        before: The old JSON value; None if the place was `added`.
-        after: The new JSON value; None if the place was `removed`.
-        kind: Whether the place is in both definitions, only in the new one, or only in the old one.
+    `before` is None if the path was `added`, and `after` if it was `removed`.
     """
 
     field: str
@@ -45,20 +41,18 @@ class FieldChange:
 
     def __str__(self) -> str:
         old, new = visible(to_json(self.before)), visible(to_json(self.after))
-        if self.kind == "added":
-            return f"{self.field}: added {_cut(new, 0, MAX_IN_SHORT)}"
-        if self.kind == "removed":
-            return f"{self.field}: removed {_cut(old, 0, MAX_IN_SHORT)}"
-        same = _same(old, new)
-        return f"{self.field}: {_cut(old, same, MAX_IN_SHORT)} -> {_cut(new, same, MAX_IN_SHORT)}"
+        if self.kind != "changed":
+            return f"{self.field}: {self.kind} {_cut(new if self.kind == 'added' else old)}"
+        return f"{self.field}: {_cut(old, new)} -> {_cut(new, old)}"
 
     def lines(self) -> list[str]:
-        """The place and, below it, its old and new lines, marked as by `diff`."""
-        both = [self.before] * (self.kind != "added") + [self.after] * (self.kind != "removed")
-        as_text = all(isinstance(value, str) for value in both) and "\n" in "".join(both)
+        """The path and, below it, its old and new lines, marked as by `diff`."""
+        before = [self.before] if self.kind != "added" else []
+        after = [self.after] if self.kind != "removed" else []
+        values = before + after
+        as_text = all(isinstance(value, str) for value in values) and "\n" in "".join(values)
         split = _lines_of_text if as_text else _lines_of_json
-        old = split(self.before) if self.kind != "added" else []
-        new = split(self.after) if self.kind != "removed" else []
+        old, new = ([line for value in side for line in split(value)] for side in (before, after))
         shown = list(_marked(old, new))
         more = len(shown) - MAX_LINES
         left_out = [f"    and {more:,} more lines"] if more > 0 else []
@@ -72,7 +66,7 @@ class ToolDifference:
     Attributes:
         target: `server:tool`.
         kind: `changed`; `added` if only the server has it, `removed` if only the lock file has it.
-        changes: The places that differ, of a changed tool; the description of an added one.
+        changes: The paths that differ, of a changed tool; the description of an added one.
         signature: The types of an added tool.
     """
 
@@ -97,9 +91,20 @@ class ToolDifference:
         return [f"{visible(self.target)}: {self.kind}", *signature, *shown]
 
 
-def changes_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[FieldChange]:
-    """Every place that differs between two definitions; new ones come last."""
-    return list(_changes(before, after, ""))
+def changes_between(before: Any, after: Any, at: str = "") -> list[FieldChange]:
+    """Every path that differs between two definitions, or their parts at a path."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        found: list[FieldChange] = []
+        for name in dict.fromkeys([*before, *after]):
+            parts = before.get(name, _ABSENT), after.get(name, _ABSENT)
+            found += changes_between(*parts, _below(at, name))
+        return found
+    if before is _ABSENT:
+        return [FieldChange(at, None, after, "added")]
+    if after is _ABSENT:
+        return [FieldChange(at, before, None, "removed")]
+    same = canonical_json(before) == canonical_json(after)  # 1, 1.0 and true are three values
+    return [] if same else [FieldChange(at, before, after)]
 
 
 def in_short(changes: Sequence[FieldChange]) -> str:
@@ -109,37 +114,21 @@ def in_short(changes: Sequence[FieldChange]) -> str:
     return f"{shown}; and {more:,} more" if more > 0 else shown
 
 
-def _changes(before: Any, after: Any, at: str) -> Iterator[FieldChange]:
-    if isinstance(before, dict) and isinstance(after, dict):
-        for name in [*before, *(name for name in after if name not in before)]:
-            old, new = before.get(name, _ABSENT), after.get(name, _ABSENT)
-            yield from _changes(old, new, _below(at, name))
-    elif before is _ABSENT:
-        yield FieldChange(at, None, after, "added")
-    elif after is _ABSENT:
-        yield FieldChange(at, before, None, "removed")
-    elif canonical_json(before) != canonical_json(after):  # 1, 1.0 and true are three values
-        yield FieldChange(at, before, after)
-
-
 def _below(at: str, name: str) -> str:
     if _PLAIN_NAME.fullmatch(name):
         return f"{at}.{name}" if at else name
     return f"{at}[{visible(to_json(name))}]"
 
 
-def _same(one: str, other: str) -> int:
-    """How many characters two texts have in common at their beginning."""
-    pairs = zip(one, other, strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-
-
-def _cut(text: str, same: int, limit: int) -> str:
-    """At most `limit` characters of a text, from shortly before the first `same` ones end."""
+def _cut(text: str, other: str = "", limit: int = MAX_IN_SHORT) -> str:
+    """At most `limit` characters, from shortly before the text begins to differ from another."""
+    # What two texts share at their beginning may be long: a description with a new last sentence.
+    pairs = zip(text, other, strict=False)
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     start = max(0, min(same - limit // 4, len(text) - limit))
-    kept = text[start : start + limit]
     more = len(text) - start - limit
-    return ("..." if start else "") + kept + (f"... ({more:,} more characters)" if more > 0 else "")
+    left_out = f"... ({more:,} more characters)" if more > 0 else ""
+    return f"{'...' if start else ''}{text[start : start + limit]}{left_out}"
 
 
 def _lines_of_json(value: Any) -> list[str]:
@@ -160,4 +149,4 @@ def _marked(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
         for mark, lines, others in (("-", gone, come), ("+", come, gone)):
             for number, line in enumerate(lines):
                 other = others[number] if number < len(others) else ""
-                yield f"    {mark} {_cut(line, _same(line, other), MAX_LINE)}"
+                yield f"    {mark} {_cut(line, other, MAX_LINE)}"

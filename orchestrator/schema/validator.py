@@ -6,6 +6,7 @@ Nothing is fetched. A schema that cannot be used accepts every value.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ _MAX_LISTED = 5_000  # it collects all errors at once, which takes about 10 us e
 _MAX_BACKTRACKS = 10_000  # for patterns with look-around; all others take linear time
 _MAX_FAULT = 200
 _WHOLE = "urn:orchestrator:whole-schema"
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class Validator:
@@ -47,7 +49,7 @@ class Validator:
 
     @property
     def fault(self) -> Violation | None:
-        """What is wrong with the schema, and where in it; None if it can be used."""
+        """What is wrong with the schema, and where; None if it can be used."""
         return self._loaded[1]
 
     @cached_property
@@ -57,7 +59,7 @@ class Validator:
             return None, mismatch((), "type", ["boolean", "object"], schema)
         if _size(schema) is None:
             return None, Violation((), "", None, schema, "the schema is nested too deep")
-        if _is_circular(schema):
+        if _is_circular(schema):  # the library would accept or refuse every value
             return None, Violation((), "$ref", None, schema, "a $ref leads in circles")
         try:
             return _compile(schema), None
@@ -98,18 +100,13 @@ class Validator:
         if part is None or part is self._schema or self.fault:
             return self._schema, self._loaded[0]
         if id(part) not in self._parts:  # kept with its key, so that no other object gets the id
-            schema = _absolute(part)
-            self._parts[id(part)] = part, schema, self._compiled_part(schema)
+            schema, compiled = _absolute(part), None
+            if isinstance(schema, dict) and isinstance(self._schema, dict):
+                schema = {"$schema": self._schema.get("$schema", _DIALECT), **schema}
+            with suppress(ValueError):
+                compiled = _compile(schema, self._registry)
+            self._parts[id(part)] = part, schema, compiled
         return self._parts[id(part)][1:]
-
-    def _compiled_part(self, schema: Any) -> Compiled | None:
-        dialect = self._schema.get("$schema") if isinstance(self._schema, dict) else None
-        if isinstance(schema, dict) and dialect is not None:
-            schema = {"$schema": dialect, **schema}
-        try:
-            return _compile(schema, self._registry)
-        except ValueError:
-            return None
 
     @cached_property
     def _registry(self) -> Registry:
@@ -143,7 +140,6 @@ def _refuse(uri: str) -> Any:
 
 
 def _fault(error: ValueError, schema: Any) -> Violation:
-    """What is wrong with a schema that the library refuses."""
     from jsonschema_rs import ValidationError
 
     if not isinstance(error, ValidationError):
@@ -155,7 +151,7 @@ def _fault(error: ValueError, schema: Any) -> Violation:
 
 
 def _attempts(compiled: Compiled, value: Any, size: int) -> Iterator[Iterable[ValidationError]]:
-    """The errors of a value; of a large one the first alone, and all only if that is not meant."""
+    # Of a large value the first error alone, and all errors only if leniency drops that one.
     from jsonschema_rs import ValidationError
 
     if compiled.is_valid(value):

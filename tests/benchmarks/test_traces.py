@@ -37,6 +37,18 @@ def test_without_traces_the_command_says_where_they_come_from(
     assert "WfInstances, LGPL-3.0" in said
 
 
+def test_a_run_that_fails_in_a_task_group_is_an_error_in_one_line_and_exit_code_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def measure(*_: object) -> list[Result]:
+        raise ExceptionGroup("of a pool", [RunFailedError("t: d answered '0'")])
+
+    write(tmp_path, DIAMOND)
+    monkeypatch.setattr(traces, "measure", measure)
+    assert traces.main(["--traces", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == "t: d answered '0'\n"
+
+
 @pytest.mark.anyio
 async def test_a_run_whose_caller_is_a_queue_is_served_first_come_first_served() -> None:
     plan = workflow("short", "a", "b: a", "c: b", max_concurrency=1, schedule="dataflow")

@@ -44,6 +44,7 @@ BOUNDS = {
     ("middleware", "with_locks.call_holding", "locks.acquire"): HOLDERS,
     ("middleware", "_call_in_slots", "limit.acquire"): HOLDERS,
     ("run", "_Session._watch_signals", "async for signals"): "the run, which cancels it",
+    ("run", "_Session.run", "async with self.orchestrator"): CLOSING,
     ("client", "Orchestrator.stream", "async for receive"): "the run, which closes the stream",
     ("session", "Session.started_within", "self._started.wait"): "its argument",
     ("session", "Session._ended", "self._failed.wait"): "LAST_WORDS_S: see Session._end",
@@ -61,7 +62,7 @@ BOUNDS = {
     ("supervisor", "Supervisor._revive", "async with self._opening"): "the same",
     ("supervisor", "Supervisor.session", "self._changed.wait"): CALLER
     + "; starts have limits, too",
-    ("limits", "Locks.acquire", "slots.acquire"): HOLDERS,
+    ("locks", "Locks.acquire", "slots.acquire"): HOLDERS,
     ("limits", "Rate.acquire", "self._turn.acquire"): "the window of those before it",
     ("limits", "Slots.acquire", "waiter.woken.wait"): HOLDERS,
     ("limits", "Slots.slot", "self.acquire"): HOLDERS,

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.calls.adaptive import AdaptiveSlots
-from orchestrator.calls.limits import AbandonedError, Locks, Rate, Slots
+from orchestrator.calls.limits import AbandonedError, Rate, Slots
+from orchestrator.calls.locks import Locks
 
 pytestmark = pytest.mark.anyio
 

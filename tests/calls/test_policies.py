@@ -15,7 +15,8 @@ import trio.testing
 
 from orchestrator.calls.adaptive import AdaptiveSlots
 from orchestrator.calls.call import Attempt, Call, ServerPolicy
-from orchestrator.calls.limits import Locks, Rate, Slots
+from orchestrator.calls.limits import Rate, Slots
+from orchestrator.calls.locks import Locks
 from orchestrator.engine.events import (
     Event,
     ItemSettled,

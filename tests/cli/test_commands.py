@@ -15,22 +15,9 @@ import pytest
 
 from orchestrator.cli import main
 from orchestrator.cli.arguments import build_parser
+from tests.cli.conftest import ROOT
 from tests.conftest import Write
 from tests.real_servers import alive
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def servers(tmp_path: Path) -> str:
-    """A servers.toml with `faulty`, and `gone`, which does not start."""
-    path = tmp_path / "servers.toml"
-    path.write_text(
-        f"[servers.faulty]\ncommand = {json.dumps(sys.executable)}\n"
-        f'args = ["-m", "mock_servers.faulty"]\ncwd = {json.dumps(str(ROOT))}\n'
-        "[servers.gone]\ncommand = 'no-such-program'\n"
-    )
-    return str(path)
 
 
 def echo(name: str, value: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -12,26 +11,15 @@ from typing import Any
 import pytest
 
 from orchestrator.cli import main
-from orchestrator.cli.tables import DRY_RUN, MAX_PLAN_ROWS, _shares, print_plan, print_result
+from orchestrator.cli.tables import DRY_RUN, MAX_PLAN_ROWS, print_plan, print_result
 from orchestrator.engine.result import MadeUp
 from orchestrator.report.forecast import forecast
 from orchestrator.workflow.model import Workflow
+from tests.cli.conftest import ROOT
 from tests.conftest import Write
 from tests.fakes import workflow
 
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def servers(tmp_path: Path) -> str:
-    """A servers.toml with `faulty`, and `gone`, which does not start."""
-    path = tmp_path / "servers.toml"
-    path.write_text(
-        f"[servers.faulty]\ncommand = {json.dumps(sys.executable)}\n"
-        f'args = ["-m", "mock_servers.faulty"]\ncwd = {json.dumps(str(ROOT))}\nrate = "1/min"\n'
-        "[servers.gone]\ncommand = 'no-such-program'\n"
-    )
-    return str(path)
+SETTINGS = 'rate = "1/min"'  # of the server `faulty`: waiting for it would take minutes
 
 
 def append(name: str, value: Any, **more: Any) -> dict[str, Any]:
@@ -164,8 +152,18 @@ def test_only_the_first_tasks_of_each_generation_are_shown_if_there_are_many(
         ([2] * 300, [1] * MAX_PLAN_ROWS),
     ],
 )
-def test_rows_are_shared_out_among_the_generations(sizes: list[int], shares: list[int]) -> None:
-    assert _shares(sizes) == shares
+def test_rows_are_shared_out_among_the_generations(
+    sizes: list[int], shares: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = [
+        f"g{number}-{index}:{f' g{number - 1}-0' if number else ''}"
+        for number, size in enumerate(sizes)
+        for index in range(size)
+    ]
+    print_plan(forecast(workflow(*tasks)))
+    rows = re.findall(r"(?m)^[\d *]+g(\d+)-\d+ ", capsys.readouterr().out)
+    assert [rows.count(str(number)) for number in range(len(shares))] == shares
+    assert len(rows) == sum(shares)
 
 
 def test_a_dry_run_calls_no_tool_and_reports_it(

@@ -201,13 +201,9 @@ def test_the_document_has_the_whole_forecast() -> None:
         "critical": True,
         "calls": {"least": 1, "most": 1, "why": ""},
         "for_each": False,
-        "max_attempts": 1,
-        "timeout_s": 60.0,
-        "locks": [{"name": "x", "shared": False}],
         "fallback": None,
         "expected_s": 0.5,
     }
     without = plan_document(forecast(workflow("a")))
     assert without["critical_path"]["unit"] == "tasks"
     assert without["expected"] is None
-    assert without["tasks"]["a"]["timeout_s"] is None

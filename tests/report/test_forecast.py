@@ -226,13 +226,7 @@ def test_the_time_is_at_least_what_the_servers_limits_require() -> None:
 def test_servers_start_in_two_waves_and_their_limits_are_shown() -> None:
     plan = workflow(
         {"id": "a", "tool": "one:t", "locks": ["file", {"name": "cache", "mode": "shared"}]},
-        {
-            "id": "b",
-            "tool": "two:t",
-            "depends_on": ["a"],
-            "timeout_s": 5,
-            "fallback": {"tool": "x:y"},
-        },
+        {"id": "b", "tool": "two:t", "depends_on": ["a"], "fallback": {"tool": "x:y"}},
         timeout_s=30,
     )
     settings = {
@@ -241,13 +235,11 @@ def test_servers_start_in_two_waves_and_their_limits_are_shown() -> None:
         "required": True,
         "tools": {"t": {"max_concurrency": 1}},
         "max_concurrency": 3,
-        "timeout_s": 7.0,
     }
     tools = {"one:t": Tool("one", "t", {}, read_only=False, destructive=False)}
     bare = {name: Server(command="x") for name in ("two", "x")}
     foreseen = forecast(plan, tools, {"one": Server.model_validate(settings), **bare})
     assert (foreseen.first, foreseen.later) == (["one"], {"two": 1, "x": 1})
-    assert [task.timeout_s for task in foreseen.tasks.values()] == [7.0, 5.0]
     told = "\n".join(lines_of(foreseen))
     assert "2 calls (at most 3 with retries and fallbacks)" in told
     assert "servers: one; later: two (generation 1), x (generation 1)" in told
