@@ -8,6 +8,8 @@ from difflib import SequenceMatcher, get_close_matches
 from heapq import nlargest
 from itertools import pairwise
 
+from orchestrator.documents.text import quoted
+
 _SHORT_LIST = 200
 _VERY_CLOSE = 0.8
 _WORD = re.compile(r"[0-9]+|[^\W\d_]+")
@@ -24,6 +26,12 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> tuple[str, ...]:
         pairs = set(pairwise(wanted))
         likely = nlargest(_SHORT_LIST, folded, key=lambda other: len(pairs & set(pairwise(other))))
     return tuple(folded[match] for match in get_close_matches(wanted, likely, count))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A sentence with the nearest names, to follow an error; empty if none is near."""
+    near = " or ".join(map(quoted, nearest(name, known)))
+    return f". Did you mean {near}?" if near else ""
 
 
 def certain(name: str, alternatives: Iterable[str]) -> str | None:

@@ -13,7 +13,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from orchestrator.calls.call import Caller
-from orchestrator.documents.suggest import nearest
+from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import quoted
 from orchestrator.engine.decide import Start, decide
 from orchestrator.engine.emitter import Emitter
@@ -87,8 +87,7 @@ class Run:
             lambda: self._stop is not None,
         )
         self._jobs: dict[str, TaskState] = {}
-        # Tasks that were cancelled before they started, with the reason.
-        self._unwanted: dict[str, str] = {}
+        self._cancelled_early: dict[str, str] = {}
         self._stop: Stop | None = None
         self._cancel_scope = anyio.CancelScope()
         self._began = False
@@ -126,14 +125,12 @@ class Run:
         if (job := self._jobs.get(task)) is not None:
             job.cancel(reason)
         else:
-            self._unwanted.setdefault(task, reason)
+            self._cancelled_early.setdefault(task, reason)
         return True
 
     def _known(self, task: str) -> None:
         if task not in self.plan.tasks:
-            near = " or ".join(map(quoted, nearest(task, self.plan.tasks)))
-            maybe = f". Did you mean {near}?" if near else ""
-            raise ValueError(f"unknown task {quoted(task)}{maybe}")
+            raise ValueError(f"unknown task {quoted(task)}{did_you_mean(task, self.plan.tasks)}")
 
     def status(self) -> RunState:
         """How many tasks have settled, and each call that is under way."""
@@ -214,8 +211,8 @@ class Run:
 
     def _decide(self, job: TaskState) -> Decision | Skipped | Cancelled:
         task = job.task
-        if task.id in self._unwanted:
-            return Cancelled(self._unwanted[task.id])
+        if task.id in self._cancelled_early:
+            return Cancelled(self._cancelled_early[task.id])
         try:
             decision = decide(task, self._settled.scope)
             # The common task: its call is prepared here, so that it can wait in the queue of slots.

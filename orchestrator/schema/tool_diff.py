@@ -122,6 +122,7 @@ def _below(at: str, name: str) -> str:
 
 def _cut(text: str, other: str = "", limit: int = MAX_IN_SHORT) -> str:
     """At most `limit` characters, from shortly before the text begins to differ from another."""
+    # What two texts share at their beginning may be long: a description with a new last sentence.
     pairs = zip(text, other, strict=False)
     same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     start = max(0, min(same - limit // 4, len(text) - limit))

@@ -143,7 +143,7 @@ def _wanted(keyword: str, expected: Any, value: Any, schema: Any) -> str:
 
 def _types_that_miss(schema: Any, value: Any) -> str:
     """The types of several forms, if there are any and the value is of none of them."""
-    types = TypeQuery().kinds(schema_type(schema))
+    types = TypeQuery().kinds(schema_type(schema))  # a `$ref` out of this part allows any type
     return type_names(types) if types and json_type(value) not in types else ""
 
 

@@ -87,11 +87,11 @@ def lengths_below(
 
     `order` are the generations. A missing weight is 0; without weights, each task has 1.
     """
-    below: dict[str, float] = {}
+    lengths: dict[str, float] = {}
     for task in itertools.chain.from_iterable(reversed(list(order))):
-        longest = max((below[other] for other in graph.successors(task)), default=0.0)
-        below[task] = longest + (1.0 if weights is None else weights.get(task, 0.0))
-    return below
+        longest = max((lengths[follower] for follower in graph.successors(task)), default=0.0)
+        lengths[task] = longest + (1.0 if weights is None else weights.get(task, 0.0))
+    return lengths
 
 
 def makespan(
