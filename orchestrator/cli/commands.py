@@ -91,27 +91,31 @@ def validate(options: argparse.Namespace) -> int:
 
 def _findings(options: argparse.Namespace) -> tuple[Workflow | None, list[Problem]]:
     """The workflow, if it can be loaded, and all findings in it."""
+    from orchestrator.check.proof import proved
     from orchestrator.workflow.model import Workflow
+    from orchestrator.workflow.recovery import read_again, recover
 
-    workflow = rest = None
+    workflow = rest = known = None
     found: list[Problem] = []
     try:
         workflow = Workflow.load(options.file)
     except WorkflowError as error:
         # What is left without the errors is checked too, so that all errors show at once.
-        from orchestrator.workflow.recovery import read_again, recover
-
         found += error.problems
         rest = recover(read_again(options.file), found)
     try:
         if workflow is not None:
-            found += known_of(options, workflow).findings
+            known = known_of(options, workflow)
+            found += known.findings
         elif rest is not None:
-            found += rest.telling(known_of(options, rest.workflow).findings)
+            known = known_of(options, rest.workflow)
+            found += rest.telling(known.findings)
         else:
             configured_servers(options)
     except ConfigError as error:
         found += in_servers_file(error)
+    if any(problem.replacement for problem in found):
+        found = proved(found, read_again(options.file), {} if known is None else known.tools)
     return workflow, located(found, options.file)
 
 

@@ -79,7 +79,7 @@ DOCUMENT: dict[str, Any] = {
         ("OUTPUT[a].items[?score > $INPUT.min].name", ["two"]),
         ("OUTPUT[a].items[?score > INPUT.min].name", ["two"]),
         ("OUTPUT[a].items[?id == OUTPUT[b.c:d-e][0]].name", ["two"]),
-        ("OUTPUT[a].items[?id == OUTPUT.\"b.c:d-e\"[0]].name", ["two"]),
+        ('OUTPUT[a].items[?id == OUTPUT."b.c:d-e"[0]].name', ["two"]),
         ("OUTPUT[a].items[?id == ITEM.x].name", ["two"]),
         ("OUTPUT[a].items[?STATUS.a == 'success' && ok].name", ["one"]),
         ("OUTPUT[a].items[?ERROR.b.kind == 'timeout'].name", ["one", "two"]),
@@ -90,8 +90,8 @@ DOCUMENT: dict[str, Any] = {
         ("OUTPUT[a].items[].[id, ITEM.x]", [[0, 1], [1, 1]]),
         ("INPUT.list | [OUTPUT.a.count, ITEM]", [5, {"x": 1}]),
         # but not as the name of a property
-        ("`[{\"ITEM\": 1}, {\"ITEM\": 2}]`[?@.ITEM == 2]", [{"ITEM": 2}]),
-        ("`{\"ITEM\": {\"INDEX\": 3}}`.ITEM.INDEX", 3),
+        ('`[{"ITEM": 1}, {"ITEM": 2}]`[?@.ITEM == 2]', [{"ITEM": 2}]),
+        ('`{"ITEM": {"INDEX": 3}}`.ITEM.INDEX', 3),
         ("{ITEM: 1, INDEX: 2}", {"ITEM": 1, "INDEX": 2}),
         ("OUTPUT[a].items | [0].name", "one"),
         # bare numbers and constants
