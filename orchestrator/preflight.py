@@ -241,7 +241,10 @@ def _failures(workflow: Workflow, pool: ServerPool) -> list[Problem]:
     for server in workflow.plan.servers:
         if server in pool.servers and (failure := pool.failure(server)) is not None:
             severity: Severity = "error" if pool.servers[server].required else "warning"
-            found.append(Problem("server_unavailable", failure.message, severity=severity))
+            message = failure.message
+            if severity == "warning":
+                message = f"no tool of server {quoted(server)} was checked: {message}"
+            found.append(Problem("server_unavailable", message, severity=severity, text=server))
     return found
 
 

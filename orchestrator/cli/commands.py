@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.diagnostics import document, in_servers_file, show
@@ -69,6 +70,12 @@ def _inputs(options: argparse.Namespace, workflow: Workflow) -> dict[str, Any]:
 def validate(options: argparse.Namespace) -> int:
     """`orchestrator validate`."""
     workflow, findings = _findings(options)
+    if options.strict:
+        warnings = (finding.severity == "warning" for finding in findings)
+        findings = [
+            replace(finding, severity="error") if is_warning else finding
+            for finding, is_warning in zip(findings, warnings, strict=True)
+        ]
     is_wrong = any(finding.severity == "error" for finding in findings)
     if options.json:
         print(to_json(document(str(options.file), findings), indent=2))
@@ -76,6 +83,7 @@ def validate(options: argparse.Namespace) -> int:
     # A valid workflow has that note in its own line.
     unchecked = [f for f in findings if f.code == "tools_not_checked" and not is_wrong]
     shown = [finding for finding in findings if finding not in unchecked]
+    down = [quoted(finding.text) for finding in findings if finding.code == "server_unavailable"]
     show(str(options.file), shown, verbose=options.verbose)
     if is_wrong:
         return 2
@@ -84,7 +92,9 @@ def validate(options: argparse.Namespace) -> int:
     print(
         f"{options.file}: valid, {counted(len(plan.tasks), 'task')} in "
         f"{counted(len(plan.generations), 'generation')} on "
-        f"{counted(len(plan.servers), 'server')}" + "".join(f"; {f.message}" for f in unchecked)
+        f"{counted(len(plan.servers), 'server')}"
+        + "".join(f"; {f.message}" for f in unchecked)
+        + "".join(f"; no tool of server {name} was checked" for name in down)
     )
     return 0
 
