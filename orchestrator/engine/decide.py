@@ -19,9 +19,10 @@ from orchestrator.documents.text import quoted
 from orchestrator.engine.outcome import Failure, Skipped
 from orchestrator.engine.result import ItemResult
 from orchestrator.errors import CallError, InvalidArgumentsError, TaskError
+from orchestrator.expressions.jmespath import Expression
 from orchestrator.expressions.scope import Scope
-from orchestrator.expressions.templates import Computed, Template, made_by, to_text
 from orchestrator.expressions.templates import Literal as LiteralTemplate
+from orchestrator.expressions.templates import Template, made_by, to_text
 from orchestrator.schema.coercion import Conversion, convert
 from orchestrator.schema.notation import signature
 from orchestrator.schema.violations import (
@@ -135,7 +136,7 @@ def _is_false(value: Any) -> bool:
 
 
 def _text(when: Template) -> str:
-    return when.expression.text if isinstance(when, Computed) else "false"
+    return when.inner if isinstance(when, Expression) else "false"
 
 
 def _items(template: Template, scope: Scope) -> list[Any]:

@@ -21,7 +21,7 @@ from orchestrator.expressions.lexer import (
     names_an_id,
     rewrite,
 )
-from orchestrator.expressions.scope import ScopeKey
+from orchestrator.expressions.scope import Scope, ScopeKey
 
 MAX_DEPTH = 200
 _NAMING_ROOTS = frozenset({"OUTPUT", "STATUS", "ERROR", "INPUT"})
@@ -39,11 +39,18 @@ class Document(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A compiled expression."""
+    """A compiled `${...}` or `when`."""
 
-    text: str  # as the author wrote it
+    inner: str  # as the author wrote it, without braces
     tree: Any  # the syntax tree of the jmespath library
     places: tuple[ScopeKey, ...]  # what it reads of the document
+
+    @property
+    def text(self) -> str:
+        return f"${{{self.inner}}}"
+
+    def resolve(self, scope: Scope) -> Any:
+        return self.evaluate(scope, null_is_unknown=scope.null_is_unknown)
 
     def evaluate(self, document: Document, *, null_is_unknown: bool = False) -> Any:
         """The value over a document; a CallError if a function got a value of the wrong type."""
@@ -58,7 +65,7 @@ class Expression:
         except Exception as error:  # the library's functions let Python's own errors through
             mixed = "not supported between" in str(error)
             raise self._failure(_MIXED if mixed else str(error)) from None
-        if _MAKES_NUMBERS.search(self.text):
+        if _MAKES_NUMBERS.search(self.inner):
             try:
                 json.dumps(value, allow_nan=False)
             except ValueError:
@@ -66,8 +73,8 @@ class Expression:
         return value
 
     def _failure(self, reason: str) -> CallError:
-        message = f"${{{self.text}}}: {reason[:300]}"
-        return CallError("reference_error", message, expression=self.text)
+        message = f"{self.text}: {reason[:300]}"
+        return CallError("reference_error", message, expression=self.inner)
 
 
 def compile_expression(text: str) -> Expression:

@@ -14,7 +14,7 @@ from orchestrator.documents.pointer import pointer
 from orchestrator.documents.suggest import certain, nearest
 from orchestrator.documents.text import listed, quoted
 from orchestrator.errors import Code, Problem
-from orchestrator.expressions.references import Compiler, ReferenceSyntaxError, split
+from orchestrator.expressions.references import Compiler
 from orchestrator.expressions.scope import ScopeKey
 from orchestrator.expressions.templates import EMPTY, Literal, Template, Text
 from orchestrator.workflow import graph as graphs
@@ -193,7 +193,9 @@ class _WorkflowCompiler:
             problem = site.below(*fault.path).problem(fault.code, fault.message, text=fault.text)
             self.problems.append(problem)
             for fixed in (unquoted(fault.text), as_expression(unquoted(fault.text))):
-                if fixed != fault.text and _is_right(fixed):
+                check = Compiler()
+                check.compile(fixed)
+                if fixed != fault.text and not check.faults:
                     self._fixes.note(problem.path, fault.text, fixed)
         for path, found in compiler.found:
             for key in found.places:
@@ -241,12 +243,3 @@ class _WorkflowCompiler:
 
 def _items(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def _is_right(text: str) -> bool:
-    """Whether every reference in a string is well-formed."""
-    try:
-        list(split(text))
-    except ReferenceSyntaxError:
-        return False
-    return True
