@@ -38,7 +38,7 @@ class ItemResult:
 
     @property
     def status(self) -> Status:
-        """`success`, `error` or `cancelled`."""
+        """`success`, `error`, `cancelled`, or `skipped` if an item before it failed."""
         return self.outcome.status
 
     @property
