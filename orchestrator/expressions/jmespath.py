@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jmespath
 from jmespath import exceptions, functions, visitor
 
-from orchestrator.documents.suggest import nearest
+from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import counted, cut, quoted
 from orchestrator.errors import CallError
 from orchestrator.expressions.lexer import (
@@ -104,13 +104,8 @@ class _UnknownRootError(ExpressionSyntaxError):
 def _unknown_root(text: str, name: str) -> str:
     if f'"{name}"' in text:
         return f"{quoted(name)} is a name; write a string in single quotes: '{cut(name, 80)}'"
-    return _unknown("root", name, ROOTS, "write OUTPUT[id], INPUT.name or a string as 'text'")
-
-
-def _unknown(what: str, name: str, known: Iterable[str], otherwise: str) -> str:
-    maybe = nearest(name, known, 1)
-    instead = f". Did you mean {quoted(maybe[0])}?" if maybe else f" ({otherwise})"
-    return f"unknown {what} {quoted(name)}{instead}"
+    otherwise = " (write OUTPUT[id], INPUT.name or a string as 'text')"
+    return f"unknown root {quoted(name)}{did_you_mean(name, ROOTS) or otherwise}"
 
 
 def _check_depth(tree: Any) -> None:
@@ -203,8 +198,8 @@ def _check_exprefs(nodes: list[Any]) -> None:
 def _check_function(name: str, arguments: list[Any]) -> None:
     known = functions.Functions.FUNCTION_TABLE
     if name not in known:
-        otherwise = f"known functions: {', '.join(sorted(known))}"
-        raise ExpressionSyntaxError(_unknown("function", name, known, otherwise))
+        instead = did_you_mean(name, known) or f" (known functions: {', '.join(sorted(known))})"
+        raise ExpressionSyntaxError(f"unknown function {quoted(name)}{instead}")
     signature = known[name]["signature"]
     variadic = bool(signature) and signature[-1].get("variadic", False)
     count, least = len(arguments), len(signature)
