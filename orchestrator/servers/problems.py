@@ -38,7 +38,7 @@ def unknown_server(
 
 
 def denied_tool(server: Server, tool: str, at: str = "", task: str | None = None) -> Problem:
-    """A tool that `allow` and `deny` of its server do not let be called, whether it exists or not."""
+    """A tool that `allow` and `deny` of its server exclude, whether it exists or not."""
     message = f"the configuration does not allow tool {quoted(f'{server.name}:{tool}')}"
     # A misspelt name fails here too, since `allow` has only the right one.
     near = nearest(tool, [name for name in server.allow or () if is_allowed(server, name)])
