@@ -57,7 +57,8 @@ class CompiledWorkflow:
     """The templates and the graph of a workflow, as far as they could be made."""
 
     tasks: dict[str, CompiledTask] = field(default_factory=dict)
-    dependencies: dict[str, dict[str, None]] = field(default_factory=dict)
+    # By task, the ids that it waits for, and whether more than its fallback needs them.
+    dependencies: dict[str, dict[str, bool]] = field(default_factory=dict)
     output: Template | None = None
     graph: Graph | None = None
 
@@ -69,6 +70,10 @@ class _Site:
     path: Path
     task: str | None = None
     readable: frozenset[str] = frozenset()
+
+    @property
+    def is_fallback(self) -> bool:
+        return self.path[2:3] == ("fallback",)
 
     def below(self, *steps: str | int, readable: frozenset[str] = frozenset()) -> _Site:
         return replace(self, path=(*self.path, *steps), readable=readable)
@@ -218,7 +223,8 @@ class _WorkflowCompiler:
                     message = f"{quoted(text)} refers to its own task: {site.task} -> {site.task}"
                     self.problems.append(site.problem("self_reference", message, text=text))
                 elif site.task is not None:
-                    self.compiled.dependencies[site.task][key.name] = None
+                    needs = self.compiled.dependencies[site.task]
+                    needs[key.name] = needs.get(key.name, False) or not site.is_fallback
             case "INPUT" if key.name is not None and key.name not in self._inputs:
                 self._unknown("input", key, text, site, self._inputs)
             case "ITEM" | "INDEX":
