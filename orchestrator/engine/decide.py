@@ -115,14 +115,14 @@ def _held_back(task: TaskPlan, statuses: Mapping[str, str]) -> Skipped | None:
     """The outcome of a task whose dependencies do not let it run."""
     match task.policies.run_if:
         case "all_success":
-            for needed in task.dependencies:
+            for needed in task.needs:
                 if statuses[needed] != "success":
                     return Skipped(f"its dependency {quoted(needed)} {_ended(statuses[needed])}")
         case "any_success":
-            if all(statuses[needed] != "success" for needed in task.dependencies):
+            if all(statuses[needed] != "success" for needed in task.needs):
                 return Skipped("none of its dependencies succeeded (run_if is any_success)")
         case "any_failed":
-            if all(statuses[needed] != "error" for needed in task.dependencies):
+            if all(statuses[needed] != "error" for needed in task.needs):
                 return Skipped("none of its dependencies failed (run_if is any_failed)")
     return None
 

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 MAX_SUGGESTIONS = 25
 _ITEM = frozenset({"ITEM", "INDEX"})
 _ERROR = frozenset({"ERROR"})
+# By the field of the task that reads the item of a for_each where there is none.
+_ITEM_HINTS = {
+    "arguments": "add for_each to this task",
+    "locks": "add for_each to this task",
+    "when": "to skip items, filter the list: ${OUTPUT[id][?field > 1]}",
+}
 
 
 # The template of arguments, and the paths in it where a reference stands alone.
@@ -51,7 +57,8 @@ class CompiledWorkflow:
     """The templates and the graph of a workflow, as far as they could be made."""
 
     tasks: dict[str, CompiledTask] = field(default_factory=dict)
-    dependencies: dict[str, dict[str, None]] = field(default_factory=dict)
+    # By task, the ids that it waits for, and whether more than its fallback needs them.
+    dependencies: dict[str, dict[str, bool]] = field(default_factory=dict)
     output: Template | None = None
     graph: Graph | None = None
 
@@ -63,6 +70,10 @@ class _Site:
     path: Path
     task: str | None = None
     readable: frozenset[str] = frozenset()
+
+    @property
+    def is_fallback(self) -> bool:
+        return self.path[2:3] == ("fallback",)
 
     def below(self, *steps: str | int, readable: frozenset[str] = frozenset()) -> _Site:
         return replace(self, path=(*self.path, *steps), readable=readable)
@@ -109,7 +120,7 @@ class _WorkflowCompiler:
         for cycle in graphs.cycles(self.compiled.graph):
             site = _Site(("tasks", self._ids[cycle[0]]), cycle[0])
             message = f"dependency cycle: {' -> '.join(cycle)}"
-            hint = "remove one of these references or depends_on"
+            hint = "remove one of these references or depends_on entries"
             self.problems.append(site.problem("cycle", message, hint))
         return self.compiled, self.problems
 
@@ -212,13 +223,15 @@ class _WorkflowCompiler:
                     message = f"{quoted(text)} refers to its own task: {site.task} -> {site.task}"
                     self.problems.append(site.problem("self_reference", message, text=text))
                 elif site.task is not None:
-                    self.compiled.dependencies[site.task][key.name] = None
+                    needs = self.compiled.dependencies[site.task]
+                    needs[key.name] = needs.get(key.name, False) or not site.is_fallback
             case "INPUT" if key.name is not None and key.name not in self._inputs:
                 self._unknown("input", key, text, site, self._inputs)
             case "ITEM" | "INDEX":
                 where = "in the arguments and locks of a task with for_each"
                 message = f"{quoted(text)} is only readable {where}"
-                hint = "to skip items, filter the list: ${OUTPUT[id][?field > 1]}"
+                field = str(site.path[2]) if site.path[0] == "tasks" else ""
+                hint = _ITEM_HINTS.get(field, "")
                 self.problems.append(site.problem("no_item_here", message, hint, text))
             case "ERROR" if key.name is None:
                 message = f"{quoted(text)} without a task id is only readable in a fallback"

@@ -64,7 +64,10 @@ def test_every_kind_of_reference_makes_a_dependency() -> None:
     for text in ("$OUTPUT[a]", "$ERROR[a]", "${STATUS[a]}", "${a.result}", "x ${length(OUTPUT.a)}"):
         compiled, found = compile_workflow({"tasks": [task("b", x={text: 1}), task("a")]})
         assert found == []
-        assert compiled.dependencies == {"b": {"a": None}, "a": {}}
+        assert {task: list(needs) for task, needs in compiled.dependencies.items()} == {
+            "b": ["a"],
+            "a": [],
+        }
 
 
 def test_an_unknown_task_is_reported_with_the_nearest() -> None:
@@ -242,6 +245,21 @@ def test_an_item_is_readable_only_in_arguments_and_locks_of_a_for_each() -> None
         ("no_item_here", "fallback/value"),
     ]
     assert policies(for_each=["$ITEM"]) == [("no_item_here", "for_each/0")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "hint"),
+    [
+        ({"arguments": {"x": "$ITEM"}}, "add for_each to this task"),
+        ({"locks": [{"name": "$INDEX"}]}, "add for_each to this task"),
+        ({"when": "ITEM > 1"}, "to skip items, filter the list: ${OUTPUT[id][?field > 1]}"),
+        ({"fallback": {"value": "$ITEM"}}, ""),
+    ],
+)
+def test_the_hint_for_an_item_depends_on_the_field_that_reads_it(
+    fields: dict[str, Any], hint: str
+) -> None:
+    assert the_problem({**task("a"), **fields}).hint == hint
 
 
 def test_the_error_is_readable_only_in_a_fallback() -> None:
