@@ -29,7 +29,7 @@ class Decision:
 def decide_retry(
     error: TaskError, attempts: int, retry: Retry | None, safe: bool | None, random: float
 ) -> Decision:
-    """Whether a call is made again that failed so often, the last time with this error.
+    """Decide whether to retry a call after `attempts` failures; `error` is the latest.
 
     `safe` is that of `Call`, and `random` a number from 0 to 1 for the jitter.
     """

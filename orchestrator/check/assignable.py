@@ -168,8 +168,8 @@ class Assignability:
         check, schema = self._validator.violations, expected.schema
         wrong = [value for value in values if next(check(value, schema), None)]
         shown = listed((json.dumps(value, ensure_ascii=False) for value in wrong), MAX_VALUES)
-        message = f"the schema allows none of its values: {shown}"
-        possibly = f"may be {shown}, which the schema does not allow"
+        message = f"expected a value that the schema allows, got {shown}"
+        possibly = f"expected a value that the schema allows, may be {shown}"
         mismatch = Mismatch(path, "wrong_argument", "error", message, possibly=possibly)
         if wrong:
             yield mismatch if len(wrong) == len(values) else mismatch.possible()

@@ -54,10 +54,12 @@ class Mismatch:
 Mismatches = Iterator[Mismatch]
 
 
-def wrong_type(path: Path, expected: str, given: str, fix: str = "") -> Mismatch:
+def wrong_type(
+    path: Path, expected: str, given: str, fix: str = "", verb: str = "expected"
+) -> Mismatch:
     """A value of another type than its schema expects; both are descriptions."""
-    message = f"expected {expected}, got {given}"
-    possibly = f"expected {expected}, may be {given}"
+    message = f"{verb} {expected}, got {given}"
+    possibly = f"{verb} {expected}, may be {given}"
     return Mismatch(path, "wrong_argument", "error", message, fix=fix, possibly=possibly)
 
 

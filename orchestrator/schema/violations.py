@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.jsonpath import Path, describe, format_path
 from orchestrator.documents.suggest import nearest
-from orchestrator.documents.text import cut, quoted
+from orchestrator.documents.text import alternatives, cut, quoted
 from orchestrator.errors import CallError
 from orchestrator.schema.coercion import json_type
 from orchestrator.schema.type_query import TypeQuery
@@ -115,7 +115,7 @@ def _found(keyword: str, value: Any) -> str:
 def _wanted(keyword: str, expected: Any, value: Any, schema: Any) -> str:
     match keyword:
         case "type":
-            return " or ".join(expected if isinstance(expected, list) else [str(expected)])
+            return alternatives(expected if isinstance(expected, list) else [str(expected)])
         case "anyOf" | "oneOf" if names := _types_that_miss(schema, value):
             return names
         case "enum":
