@@ -36,6 +36,7 @@ from orchestrator.servers.config_checks import (
 )
 from orchestrator.servers.config_source import ConfigSource
 from orchestrator.servers.redaction import description, shown_fields
+from orchestrator.transport.process import INHERITED
 from orchestrator.workflow.source_map import located
 
 _TABLES = ("servers", "defaults", "$schema")
@@ -179,7 +180,8 @@ class _Reader:
         }
         env = {**inherited, **fields.get("env", {})}
         own = {"name": name, "cwd": cwd, "env": env, "shown": description(given)}
-        return Server(**fields | own, secrets=(*self._values, *inherited.values()))
+        hidden = [value for variable, value in inherited.items() if variable not in INHERITED]
+        return Server(**fields | own, secrets=(*self._values, *hidden))
 
     def _defaults(self, data: Mapping[str, Any]) -> dict[str, Any]:
         for name in (name for name in data if name not in _TABLES):
