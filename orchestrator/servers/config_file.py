@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from orchestrator.documents.files import read_text
-from orchestrator.documents.jsonc import without_comments
+from orchestrator.documents.jsonc import is_json, without_comments
 from orchestrator.documents.parse import DocumentError, malformed, parse_json
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.suggest import nearest
@@ -79,9 +79,8 @@ def load_config(
 
 def _parse(path: Path) -> Any:
     text = read_text(path, ConfigError, "name another file with --servers FILE")
-    is_json = path.suffix.lower() == ".json"
     try:
-        return parse_json(without_comments(text)) if is_json else tomllib.loads(text)
+        return parse_json(without_comments(text)) if is_json(path) else tomllib.loads(text)
     except DocumentError as failure:
         problem = malformed(failure)
         if text.lstrip().startswith("[") and not problem.hint:
