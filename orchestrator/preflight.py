@@ -84,7 +84,9 @@ def check_offline(
     except WorkflowError as error:  # its problems are reported with all others
         found += error.problems
     found += unknown_servers(workflow, pool.servers)
-    if pool.lock is not None:
+    if pool.lock is None:
+        found += tool_problems(workflow, pool.servers, {})
+    else:
         from orchestrator.check.checker import errors_in
 
         locked, missing = _locked(workflow, pool.servers, pool.lock)
@@ -104,7 +106,7 @@ def check_online(workflow: Workflow, pool: ServerPool, so_far: str = "nothing wa
     """
     missing = [problem for problem in _failures(workflow, pool) if problem.severity == "error"]
     _refuse(workflow, missing, so_far, ServerStartError)
-    wrong = _tool_problems(workflow, pool.servers, _usable(workflow, pool))
+    wrong = tool_problems(workflow, pool.servers, _usable(workflow, pool))
     _refuse(workflow, [*wrong, *_changed_tools(workflow, pool)], so_far)
 
 
@@ -151,7 +153,7 @@ async def _problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
         return [*found, *check_against(workflow, servers, pool.lock)]
     await pool.open(name for name in workflow.plan.servers if name in servers)
     usable = _usable(workflow, pool)
-    found += [*_failures(workflow, pool), *_tool_problems(workflow, servers, usable)]
+    found += [*_failures(workflow, pool), *tool_problems(workflow, servers, usable)]
     return found + findings(workflow, servers, usable)
 
 
@@ -232,27 +234,35 @@ def _locked(
     """The tools that a lock file has for a workflow, and what it does not have."""
     named = [server for server in workflow.plan.servers if server in servers]
     listed = {server: lock.of(server) for server in named if server in lock}
-    found = _tool_problems(workflow, servers, listed, lock)
-    unlocked = set(named) - set(listed)
-    for task, target, at in workflow.plan.calls if unlocked else ():
-        if target.server in unlocked:
-            unlocked.discard(target.server)
-            found.append(problems.server_not_locked(lock, target.server, at, task.id))
+    found = tool_problems(workflow, servers, listed, lock)
+    asked: set[str] = set()  # each server is reported once, where it is named first
+    for task, target, at in workflow.plan.calls:
+        if target.server in servers and target.server not in asked:
+            asked.add(target.server)
+            unlocked = problems.server_not_locked(lock, servers[target.server], at, task.id)
+            found += [] if unlocked is None else [unlocked]
     return listed, found
 
 
-def _tool_problems(
+def tool_problems(
     workflow: Workflow, servers: Mapping[str, Server], listed: Listed, lock: Lockfile | None = None
 ) -> list[Problem]:
-    """The tools that a workflow names and that their servers do not have, or that are denied."""
-    wrong = {
-        target.target
-        for target in workflow.plan.targets.values()
-        if (tools := listed.get(target.server)) is not None
-        and not (target.tool in tools and is_allowed(servers[target.server], target.tool))
-    }
+    """The tools that a workflow names and that are denied, or that their servers do not have.
+
+    A name is denied whatever its server lists, and whether it has started.
+    """
+    wrong: dict[str, bool] = {}  # whether it is denied, by target
+    for target in workflow.plan.targets.values():
+        if (server := servers.get(target.server)) is not None:
+            denied = not is_allowed(server, target.tool)
+            if denied or target.tool not in listed.get(target.server, (target.tool,)):
+                wrong[target.target] = denied
     return [
-        problems.unknown_tool(servers[to.server], listed[to.server], to.tool, lock, at, task.id)
+        problems.denied_tool(servers[to.server], to.tool, at, task.id)
+        if wrong[to.target]
+        else problems.unknown_tool(
+            servers[to.server], listed[to.server], to.tool, lock, at, task.id
+        )
         for task, to, at in (workflow.plan.calls if wrong else ())
         if to.target in wrong
     ]

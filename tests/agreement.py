@@ -13,7 +13,15 @@ from typing import Any
 from orchestrator.engine.events import ItemSettled, TaskSettled, TaskStarted
 from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.workflow.model import Schedule, Workflow
-from tests.model import Case, Settled, ends_the_run, generations, run_output, run_status, settle_all
+from tests.model import (
+    Case,
+    Settled,
+    ends_the_run,
+    generations,
+    run_output,
+    run_status,
+    settle_all,
+)
 from tests.rules import Expected, broken_rules, is_exact
 from tests.stage import Stage, as_file, play
 
@@ -25,11 +33,23 @@ async def complaints(case: Case, schedule: Schedule) -> list[str]:
         stage, result = await play(case, workflow, schedule)
     except TimeoutError:
         return ["the run hangs"]
-    expected = settle_all(case, schedule)
+    expected = settle_all(case, schedule, not_begun(result) if case.fail_fast else None)
     return [
         *broken_rules(case, schedule, expected, stage),
         *differences(case, schedule, expected, stage, result),
     ]
+
+
+def not_begun(result: RunResult) -> dict[str, list[int]]:
+    """The items that were skipped because another of their task had failed.
+
+    Which those are depends on limits and on chance; that none begins later is a rule of its own.
+    """
+    skipped: dict[str, list[int]] = {}
+    for name, task in result.tasks.items():
+        if any(item.status == "error" for item in task.items or ()):
+            skipped[name] = [each.index for each in task.items or () if each.status == "skipped"]
+    return skipped
 
 
 def differences(

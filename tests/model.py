@@ -7,7 +7,7 @@ would be if nothing were limited.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from statistics import median
@@ -87,14 +87,14 @@ class Task:
     @property
     def needs(self) -> frozenset[str]:
         """The tasks it depends on, in whatever way it names them."""
-        terms = [
-            *self.arguments.values(),
-            *(self.fallback_arguments or {}).values(),
-            *(lock.name for lock in self.locks),
-            self.when,
-            self.for_each,
-            self.fallback_value,
-        ]
+        terms = [*(self.fallback_arguments or {}).values(), self.fallback_value]
+        return self.call_needs.union(*(term.needs for term in terms if term))
+
+    @property
+    def call_needs(self) -> frozenset[str]:
+        """The tasks that decide whether it runs: all but those that only its fallback names."""
+        locks = (lock.name for lock in self.locks)
+        terms = [*self.arguments.values(), *locks, self.when, self.for_each]
         return frozenset(self.depends_on).union(*(term.needs for term in terms if term))
 
     @property
@@ -155,6 +155,7 @@ class Played:
     waits: list[tuple[float, float]] = field(default_factory=list)
     arguments: dict[str, Any] | None = None
     locks: list[tuple[str, bool]] = field(default_factory=list)
+    is_skipped: bool = False
 
     @property
     def failure(self) -> str | None:
@@ -162,7 +163,7 @@ class Played:
 
     @property
     def status(self) -> str:
-        return "error" if self.failure else "success"
+        return "error" if self.failure else "skipped" if self.is_skipped else "success"
 
     @property
     def output(self) -> Any:
@@ -203,8 +204,13 @@ class Settled:
         return sum(played.attempts for unit, played in self.units.items() if unit != "fallback")
 
 
-def settle_all(case: Case, schedule: str) -> dict[str, Settled]:
-    """What each task comes to if nothing ends the run."""
+def settle_all(
+    case: Case, schedule: str, not_begun: Mapping[str, list[int]] | None = None
+) -> dict[str, Settled]:
+    """What each task comes to if nothing ends the run.
+
+    `not_begun` has the items that had not begun when another of their task failed, under fail_fast.
+    """
     settled: dict[str, Settled] = {}
     generation = generations(case)
     for task in sorted(case.tasks, key=lambda task: generation[task.id]):
@@ -212,7 +218,8 @@ def settle_all(case: Case, schedule: str) -> dict[str, Settled]:
         if schedule == "generations":
             before = frozenset(x for x in settled if generation[x] < generation[task.id])
         ready_s = max((settled[name].settled_s for name in before), default=0.0)
-        settled[task.id] = settle(task, settled, ready_s)
+        items = (not_begun or {}).get(task.id, ())
+        settled[task.id] = settle(task, settled, ready_s, items)
         at_s = case.cancelled_tasks.get(task.id)
         if at_s is not None and at_s < settled[task.id].settled_s:
             settled[task.id] = cancel(settled[task.id], at_s)
@@ -251,15 +258,21 @@ def expected_s(case: Case, name: str) -> float:
     return case.estimates.get(name, median(case.estimates.values()))
 
 
-def settle(task: Task, settled: Mapping[str, Settled], ready_s: float) -> Settled:
+def settle(
+    task: Task, settled: Mapping[str, Settled], ready_s: float, not_begun: Sequence[int] = ()
+) -> Settled:
     """What a task comes to once all that it needs has settled."""
-    if not may_run(task.run_if, [settled[name].status for name in task.needs]):
+    if not may_run(task.run_if, [settled[name].status for name in task.call_needs]):
         return Settled("skipped", ready_s, ready_s)
     view = view_of(settled)
     try:
         if task.when is not None and not is_true(task.when.value(view)):
             return Settled("skipped", ready_s, ready_s, by_condition=True)
-        mine = call_items(task, view, ready_s) if task.for_each else call_once(task, view, ready_s)
+        mine = (
+            call_items(task, view, ready_s, not_begun)
+            if task.for_each
+            else call_once(task, view, ready_s)
+        )
     except UnresolvedError:
         mine = Settled("error", ready_s, ready_s, failure="reference_error")
     return recover(task, view, mine) if mine.status == "error" and task.has_fallback else mine
@@ -309,13 +322,18 @@ def call_once(task: Task, view: View, ready_s: float) -> Settled:
     )
 
 
-def call_items(task: Task, view: View, ready_s: float) -> Settled:
-    """A task with `for_each`, whose items all begin at once."""
+def call_items(task: Task, view: View, ready_s: float, not_begun: Sequence[int]) -> Settled:
+    """A task with `for_each`, whose items all begin at once, but for some that never do."""
     assert task.for_each is not None
     items = task.for_each.value(view)
     if not isinstance(items, list):
         raise UnresolvedError(f"{items!r} is no list")
-    played = [call(task, view.at(index, item), index) for index, item in enumerate(items)]
+    played = [
+        Played(None, is_skipped=True)
+        if index in not_begun
+        else call(task, view.at(index, item), index)
+        for index, item in enumerate(items)
+    ]
     failures = [each.failure for each in played if each.failure]
     return Settled(
         "error" if failures else "success",
@@ -430,7 +448,8 @@ def run_status(settled: Mapping[str, Settled]) -> str:
     """The status of a run that nothing ended early."""
     if all(task.status == "success" or task.by_condition for task in settled.values()):
         return "success"
-    return "partial" if any(task.status == "success" for task in settled.values()) else "failed"
+    statuses = [task.status for task in settled.values()]
+    return "failed" if "error" in statuses and "success" not in statuses else "partial"
 
 
 def run_output(case: Case, settled: Mapping[str, Settled]) -> dict[str, Any]:

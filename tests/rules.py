@@ -23,6 +23,7 @@ def broken_rules(case: Case, schedule: str, expected: Expected, stage: Stage) ->
     yield from not_settled_once(case, stage)
     yield from too_early(case, schedule, stage.log)
     yield from over_limits(case, stage.log)
+    yield from begun_after_a_failure(case, expected, stage.log)
     yield from locks_broken(expected, stage.log)
     yield from wrong_waits(case, expected, stage.log)
     yield from idle(case, schedule, expected, stage.log)
@@ -51,6 +52,22 @@ def too_early(case: Case, schedule: str, log: list[Entry]) -> Iterator[str]:
             yield f"{entry.task} began before {name} had settled"
         if entry.task in settled:
             yield f"{entry.task} had settled, and its call went on ({entry.what})"
+
+
+def begun_after_a_failure(case: Case, expected: Expected, log: list[Entry]) -> Iterator[str]:
+    """Under fail_fast no item begins once another of its task has failed for good."""
+    attempts: Counter[tuple[str, Unit]] = Counter()
+    failed: dict[str, Unit] = {}
+    for entry in log if case.fail_fast else ():
+        if not isinstance(entry.unit, int) or entry.unit not in expected[entry.task].units:
+            continue
+        played = expected[entry.task].units[entry.unit]
+        if entry.what == "start":
+            attempts[entry.task, entry.unit] += 1
+            if attempts[entry.task, entry.unit] == 1 and entry.task in failed:
+                yield f"{entry.task}[{entry.unit}] began after [{failed[entry.task]}] had failed"
+        elif played.failure and attempts[entry.task, entry.unit] == played.attempts:
+            failed.setdefault(entry.task, entry.unit)
 
 
 def over_limits(case: Case, log: list[Entry]) -> Iterator[str]:

@@ -118,7 +118,7 @@ class _Checker:
     def _task(self, task: TaskPlan) -> None:
         policies = task.policies
         may_lack = policies.run_if != "all_success"
-        has_failed = policies.run_if == "any_failed" and len(task.dependencies) == 1
+        has_failed = policies.run_if == "any_failed" and len(task.needs) == 1
         error = (ERROR if has_failed else MAYBE_ERROR) if may_lack else NULL
         outside = Environment(self._outputs, self._inputs, task, may_lack=may_lack, error=error)
         if policies.when is not None:
@@ -134,6 +134,8 @@ class _Checker:
             self._infer(lock.name, inside, ("locks", index))
         if (fallback := policies.fallback) is not None:
             outside = replace(outside, in_fallback=True)
+            if task.needs != task.dependencies:  # what only the fallback reads may have failed
+                outside = replace(outside, may_lack=True, error=MAYBE_ERROR)
             if isinstance(fallback, CallTemplate):
                 other = self._call(fallback, outside, ("fallback", "arguments"))
             else:
@@ -194,7 +196,7 @@ class _Checker:
         may_fail = isinstance(policies.fallback, CallTemplate | None)  # else it has a value
         if may_fail or policies.when is not None or self._may_end_early:
             return False
-        return policies.run_if != "all_success" or self._has_output.issuperset(task.dependencies)
+        return policies.run_if != "all_success" or self._has_output.issuperset(task.needs)
 
     def _lacking(self, reference: Reference, path: Path, environment: Environment) -> Mismatches:
         """A reference to an output that a task need not have, under another `run_if`."""

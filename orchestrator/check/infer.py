@@ -12,9 +12,9 @@ from orchestrator.documents.jsonpath import Path, format_path
 from orchestrator.documents.suggest import certain, nearest
 from orchestrator.documents.text import quoted
 from orchestrator.errors import Severity
+from orchestrator.expressions.jmespath import Expression
 from orchestrator.expressions.scope import Reference
 from orchestrator.expressions.templates import (
-    Computed,
     ListTemplate,
     Literal,
     ObjectTemplate,
@@ -46,22 +46,22 @@ class Inference:
     environment: Environment
     # What is wrong, and each reference and expression, at its path in the value.
     found: list[Mismatch] = field(default_factory=list)
-    references: list[tuple[Path, Reference | Computed]] = field(default_factory=list)
+    references: list[tuple[Path, Reference | Expression]] = field(default_factory=list)
 
     def infer(self, template: Template, path: Path = ()) -> StaticType:
         """The type of what a template at a path of the value gives."""
-        if isinstance(template, Reference | Computed):
+        if isinstance(template, Reference | Expression):
             self.references.append((path, template))
         match template:
             case Literal(value):
                 return LiteralType(value)
             case Reference():
                 return SourcedType(self._reference(template, path), template.text)
-            case Computed(expression):
+            case Expression():
                 inference = ExpressionInference(self.query, self.environment, template, path)
                 type_ = inference.infer()
                 self.found += inference.found
-                return SourcedType(type_, expression.text)
+                return SourcedType(type_, template.inner)
             case Text(parts):
                 for part in parts:
                     if not isinstance(part, str):

@@ -18,8 +18,8 @@ from orchestrator.check.jmespath_functions import (
 from orchestrator.check.mismatch import Mismatch, no_such_place
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.suggest import certain, nearest
+from orchestrator.expressions.jmespath import Expression
 from orchestrator.expressions.lexer import ROOTS, marked_root, names_an_id
-from orchestrator.expressions.templates import Computed
 from orchestrator.schema.type_query import TypeQuery
 from orchestrator.schema.types import (
     ARRAY,
@@ -56,19 +56,19 @@ class ExpressionInference:
 
     query: TypeQuery
     environment: Environment
-    template: Computed
+    template: Expression
     path: Path = ()
     found: list[Mismatch] = field(default_factory=list)  # what is wrong in the expression
     _is_certain: bool = True  # the part of the expression is always evaluated
 
     def infer(self) -> StaticType:
         """The type of what the expression gives."""
-        return self._value(self.template.expression.tree, _DOCUMENT)
+        return self._value(self.template.tree, _DOCUMENT)
 
     def _report(self, mismatch: Mismatch) -> None:
         if mismatch.severity == "error" and not self._is_certain:
             mismatch = replace(mismatch, severity="warning")
-        text, piece = self.template.expression.text, mismatch.piece
+        text, piece = self.template.inner, mismatch.piece
         meant = certain(piece, mismatch.alternatives) if piece else None
         fix = "" if meant is None else json.dumps(meant)
         message = f"{text}: {mismatch.message}"

@@ -61,7 +61,7 @@ def _tasks_that_never_run(workflow: Workflow) -> Iterator[Problem]:
 
 def _why_never(task: TaskPlan, workflow: Workflow, never: Container[str]) -> tuple[str, ...]:
     """Why a task never runs, and the field that says so if it is one; empty if it may run."""
-    policies, needs = task.policies, task.dependencies
+    policies, needs = task.policies, task.needs
     idle = [name for name in needs if name in never]
     is_critical = (workflow.plan.tasks[name].policies.critical for name in needs)
     run_if = f"run_if is {policies.run_if}"

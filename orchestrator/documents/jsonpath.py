@@ -55,12 +55,7 @@ class PlaceMissingError(LookupError):
 
 
 def parse_path(text: str, start: int = 0) -> tuple[Path, int]:
-    """Take the longest path in `text` from `start` on.
-
-    A dot that no name follows is punctuation and ends the path.
-
-    Returns:
-        The segments, and the position after the last of them.
+    """The longest path in `text` from `start` on, and the position after it.
 
     Raises:
         PathSyntaxError: A `[` that opens no segment, a `..name`, a name that starts with a digit.
@@ -74,7 +69,7 @@ def parse_path(text: str, start: int = 0) -> tuple[Path, int]:
         elif name := _DOT_NAME.match(text, position):
             segments.append(name[1])
             position = name.end()
-        else:
+        else:  # a dot that no name follows is punctuation
             break
     if lookalike := _LOOKALIKE.match(text, position):
         if lookalike["digit"]:
@@ -134,11 +129,7 @@ def _unescaped(character: re.Match[str], quote: str) -> str:
 
 
 def follow(value: Any, path: Path) -> Any:
-    """The value at `path` in `value`.
-
-    Raises:
-        PlaceMissingError: There is no such place.
-    """
+    """The value at `path` in `value`; a PlaceMissingError if there is none."""
     here = value
     for found, segment in enumerate(path):
         if isinstance(segment, str):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.documents.files import read_text
-from orchestrator.documents.positions import Lines, tokens
+from orchestrator.documents.positions import TOKEN, Lines
 from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import joined, quoted
 from orchestrator.errors import Problem, WorkflowError
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 MAX_VALUES = 5_000_000
 MAX_DIGITS = 4300  # of an integer; what Python takes
 _SUFFIXES = (".json", ".yaml", ".yml")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 # The two escapes of a pair are skipped as one, and so is an escaped backslash before a "u".
 _ESCAPES = re.compile(
     r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<lone>\\u[dD][89a-fA-F]..)|\\.", re.DOTALL
@@ -149,7 +148,7 @@ def _losses(text: str) -> Iterator[DocumentError]:
     names: list[set[str]] = []  # of each open container
     last: Any = None
     start = 0  # of the last scalar
-    for token in tokens(text):
+    for token in TOKEN.finditer(text):
         match token[0]:
             case "{" | "[":
                 names.append(set())
@@ -261,11 +260,10 @@ def _check_scalar(node: yaml.Node) -> None:
         raise _marked(reason, node.start_mark)
     if node.tag.endswith(":float"):
         finite(node.value)
-    if _SURROGATE.search(node.value):
-        try:
-            node.value = joined(node.value)
-        except UnicodeDecodeError:
-            raise _marked("lone surrogate in a string", node.start_mark) from None
+    try:
+        node.value = joined(node.value)
+    except UnicodeDecodeError:
+        raise _marked("lone surrogate in a string", node.start_mark) from None
 
 
 @cache

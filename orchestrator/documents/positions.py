@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str)  # only to find where a value ends
 _SPACE = re.compile(r"[ \t\n\r]*")
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
+TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 _UNIT = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....|\\.|.", re.DOTALL)
 
 
@@ -96,7 +96,7 @@ def _end(text: str, start: int) -> int:
 def _end_of_deep(text: str, start: int) -> int:
     # Counting brackets is slower than the decoder, but has no limit of depth.
     depth = 0
-    for token in _TOKEN.finditer(text, start):
+    for token in TOKEN.finditer(text, start):
         depth += (token[0] in ("{", "[")) - (token[0] in ("}", "]"))
         if not depth:
             return token.end()
@@ -155,14 +155,9 @@ def _meant(unit: re.Match[str]) -> str:
         return "\0"
 
 
-def tokens(text: str) -> Iterator[re.Match[str]]:
-    """The tokens of a JSON document, which may be malformed."""
-    return _TOKEN.finditer(text)
-
-
 def token_at(text: str, offset: int) -> Span:
     """The JSON token at an offset, in YAML too as far as it looks alike."""
-    token = _TOKEN.match(text, offset)
+    token = TOKEN.match(text, offset)
     return Span(offset, token.end() if token else offset + 1)
 
 

@@ -19,9 +19,10 @@ from orchestrator.documents.text import quoted
 from orchestrator.engine.outcome import Failure, Skipped
 from orchestrator.engine.result import ItemResult
 from orchestrator.errors import CallError, InvalidArgumentsError, TaskError
+from orchestrator.expressions.jmespath import Expression
 from orchestrator.expressions.scope import Scope
-from orchestrator.expressions.templates import Computed, Template, made_by, to_text
 from orchestrator.expressions.templates import Literal as LiteralTemplate
+from orchestrator.expressions.templates import Template, made_by, to_text
 from orchestrator.schema.coercion import Conversion, convert
 from orchestrator.schema.notation import signature
 from orchestrator.schema.violations import (
@@ -113,14 +114,14 @@ def _held_back(task: TaskPlan, statuses: Mapping[str, str]) -> Skipped | None:
     """The outcome of a task whose dependencies do not let it run."""
     match task.policies.run_if:
         case "all_success":
-            for needed in task.dependencies:
+            for needed in task.needs:
                 if statuses[needed] != "success":
                     return Skipped(f"its dependency {quoted(needed)} {_ended(statuses[needed])}")
         case "any_success":
-            if all(statuses[needed] != "success" for needed in task.dependencies):
+            if all(statuses[needed] != "success" for needed in task.needs):
                 return Skipped("none of its dependencies succeeded (run_if is any_success)")
         case "any_failed":
-            if all(statuses[needed] != "error" for needed in task.dependencies):
+            if all(statuses[needed] != "error" for needed in task.needs):
                 return Skipped("none of its dependencies failed (run_if is any_failed)")
     return None
 
@@ -135,7 +136,7 @@ def _is_false(value: Any) -> bool:
 
 
 def _text(when: Template) -> str:
-    return when.expression.text if isinstance(when, Computed) else "false"
+    return when.inner if isinstance(when, Expression) else "false"
 
 
 def _items(template: Template, scope: Scope) -> list[Any]:

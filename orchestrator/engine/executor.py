@@ -79,6 +79,7 @@ class Executor:
         self._plan = plan
         self._scope = scope
         self._run_id = settings.run_id
+        self._fails_fast = workflow.on_error == "fail_fast"
         self._servers = servers
         self._emitter = emitter
         on_wait = on_server = on_start = None
@@ -174,7 +175,9 @@ class Executor:
         target = task.policies.fallback if call.is_fallback else task
         assert isinstance(target, CallTemplate)
         tool = self._servers.tools.get(target.target)
-        return call if tool is None else fit(call, target, tool)
+        if tool is None:  # of a server that may start later: it may turn out to write
+            return call._replace(writes=True)
+        return fit(call, target, tool)
 
     async def _outcome(self, caller: Caller, call: Call, attempt: Attempt) -> Success | Failure:
         try:
@@ -201,8 +204,7 @@ class Executor:
 
         async def work() -> None:
             for index, item in numbered:
-                result = await self._item(job, in_flight, index, item)
-                results[index] = result
+                result = results[index] = await self._item(job, in_flight, index, item)
                 self._emitter.item_settled(job.task.id, result)
 
         # Workers share one iterator: a list of any length needs no more tasks than this.
@@ -221,6 +223,19 @@ class Executor:
         return Success(outputs) if error is None else Failure(error, outputs)
 
     async def _item(
+        self, job: TaskState, in_flight: dict[int, Attempt], index: int, item: Any
+    ) -> ItemResult:
+        """Make the call of an item, unless an item that failed keeps others from beginning."""
+        if job.not_begun is not None:
+            return ItemResult(index, job.not_begun)
+        result = await self._call_item(job, in_flight, index, item)
+        if job.not_begun is not None and not result.attempts:
+            return ItemResult(index, job.not_begun)
+        if self._fails_fast and isinstance(result.outcome, Failure):
+            job.stop_items(f"item {index} failed, and on_error is fail_fast")
+        return result
+
+    async def _call_item(
         self, job: TaskState, in_flight: dict[int, Attempt], index: int, item: Any
     ) -> ItemResult:
         scope = replace(self._scope, item=item, index=index)

@@ -38,7 +38,7 @@ class ItemResult:
 
     @property
     def status(self) -> Status:
-        """`success`, `error` or `cancelled`."""
+        """`success`, `error`, `cancelled`, or `skipped` if an item before it failed."""
         return self.outcome.status
 
     @property
@@ -140,7 +140,7 @@ class TaskResult:
         """The result of the task with this id, from its part of a result document."""
         items, output = document.get("items"), document["output"]
         if items is not None:
-            # After a fallback the output is no list of items; they then carry their own.
+            # After a fallback the output belongs to the task alone: each item carries its own.
             outputs = dict(enumerate(output)) if isinstance(output, list) else {}
             items = tuple(ItemResult.from_dict(item, outputs.get(item["index"])) for item in items)
         outcome, generation = outcome_from_dict(document), document["generation"]

@@ -128,7 +128,9 @@ def _other_schedule(
 def _status(results: Mapping[str, TaskResult]) -> RunStatus:
     if all(_is_well(result.outcome) for result in results.values()):
         return "success"
-    return "partial" if any(r.status == "success" for r in results.values()) else "failed"
+    statuses = {result.status for result in results.values()}
+    # A run in which nothing failed has not failed: it stopped short behind a condition.
+    return "failed" if "error" in statuses and "success" not in statuses else "partial"
 
 
 def _is_well(outcome: Outcome) -> bool:

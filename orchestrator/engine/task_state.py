@@ -10,7 +10,7 @@ import anyio
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.limits import FIRST, Priority
 from orchestrator.engine.decide import Start, StartEach
-from orchestrator.engine.outcome import Cancelled, Failure, Outcome
+from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped
 from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
 
@@ -62,6 +62,7 @@ class TaskState:
         items: How each item of a `for_each` ended; None for one that has not.
         in_flight: The state of the calls of items that have not ended, by position.
         scope: Cancels all items.
+        not_begun: The outcome of items that have not begun, if no further one begins.
     """
 
     task: TaskPlan
@@ -73,6 +74,7 @@ class TaskState:
     items: list[ItemResult | None] | None = None
     in_flight: Mapping[int, Attempt] | None = None
     scope: anyio.CancelScope | None = None
+    not_begun: Skipped | None = None
 
     def _begun(self) -> list[Attempt]:
         """The calls of which an attempt has begun, without items that have ended."""
@@ -93,6 +95,13 @@ class TaskState:
             self.scope.cancel()
         for attempt in (self.attempt, self.fallback):
             if attempt is not None:
+                attempt.cancel()
+
+    def stop_items(self, reason: str) -> None:
+        """Let no further item begin; those that have begun go on."""
+        self.not_begun = Skipped(reason)
+        for attempt in (self.in_flight or {}).values():
+            if not attempt.number:  # it waits for a server, a lock or a slot
                 attempt.cancel()
 
     def activities(self, zero: float) -> Iterator[Activity]:

@@ -10,9 +10,4 @@ Rule: a value is compiled once, before the first call, and resolved many times; 
 
 from __future__ import annotations
 
-__all__ = [
-    "lexer",
-    "references",
-    "scope",
-    "templates",
-]
+__all__ = ["jmespath", "lexer", "references", "scope", "templates"]

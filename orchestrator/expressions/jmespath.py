@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jmespath
 from jmespath import exceptions, functions, visitor
 
-from orchestrator.documents.suggest import nearest
+from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import counted, cut, quoted
 from orchestrator.errors import CallError
 from orchestrator.expressions.lexer import (
@@ -21,7 +21,7 @@ from orchestrator.expressions.lexer import (
     names_an_id,
     rewrite,
 )
-from orchestrator.expressions.scope import ScopeKey
+from orchestrator.expressions.scope import Scope, ScopeKey
 
 MAX_DEPTH = 200
 _NAMING_ROOTS = frozenset({"OUTPUT", "STATUS", "ERROR", "INPUT"})
@@ -39,11 +39,18 @@ class Document(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A compiled expression."""
+    """A compiled `${...}` or `when`."""
 
-    text: str  # as the author wrote it
+    inner: str  # as the author wrote it, without braces
     tree: Any  # the syntax tree of the jmespath library
     places: tuple[ScopeKey, ...]  # what it reads of the document
+
+    @property
+    def text(self) -> str:
+        return f"${{{self.inner}}}"
+
+    def resolve(self, scope: Scope) -> Any:
+        return self.evaluate(scope, null_is_unknown=scope.null_is_unknown)
 
     def evaluate(self, document: Document, *, null_is_unknown: bool = False) -> Any:
         """The value over a document; a CallError if a function got a value of the wrong type."""
@@ -58,7 +65,7 @@ class Expression:
         except Exception as error:  # the library's functions let Python's own errors through
             mixed = "not supported between" in str(error)
             raise self._failure(_MIXED if mixed else str(error)) from None
-        if _MAKES_NUMBERS.search(self.text):
+        if _MAKES_NUMBERS.search(self.inner):
             try:
                 json.dumps(value, allow_nan=False)
             except ValueError:
@@ -66,8 +73,8 @@ class Expression:
         return value
 
     def _failure(self, reason: str) -> CallError:
-        message = f"${{{self.text}}}: {reason[:300]}"
-        return CallError("reference_error", message, expression=self.text)
+        message = f"{self.text}: {reason[:300]}"
+        return CallError("reference_error", message, expression=self.inner)
 
 
 def compile_expression(text: str) -> Expression:
@@ -97,13 +104,8 @@ class _UnknownRootError(ExpressionSyntaxError):
 def _unknown_root(text: str, name: str) -> str:
     if f'"{name}"' in text:
         return f"{quoted(name)} is a name; write a string in single quotes: '{cut(name, 80)}'"
-    return _unknown("root", name, ROOTS, "write OUTPUT[id], INPUT.name or a string as 'text'")
-
-
-def _unknown(what: str, name: str, known: Iterable[str], otherwise: str) -> str:
-    maybe = nearest(name, known, 1)
-    instead = f". Did you mean {quoted(maybe[0])}?" if maybe else f" ({otherwise})"
-    return f"unknown {what} {quoted(name)}{instead}"
+    otherwise = " (write OUTPUT[id], INPUT.name or a string as 'text')"
+    return f"unknown root {quoted(name)}{did_you_mean(name, ROOTS) or otherwise}"
 
 
 def _check_depth(tree: Any) -> None:
@@ -196,8 +198,8 @@ def _check_exprefs(nodes: list[Any]) -> None:
 def _check_function(name: str, arguments: list[Any]) -> None:
     known = functions.Functions.FUNCTION_TABLE
     if name not in known:
-        otherwise = f"known functions: {', '.join(sorted(known))}"
-        raise ExpressionSyntaxError(_unknown("function", name, known, otherwise))
+        instead = did_you_mean(name, known) or f" (known functions: {', '.join(sorted(known))})"
+        raise ExpressionSyntaxError(f"unknown function {quoted(name)}{instead}")
     signature = known[name]["signature"]
     variadic = bool(signature) and signature[-1].get("variadic", False)
     count, least = len(arguments), len(signature)

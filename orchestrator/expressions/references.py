@@ -12,11 +12,10 @@ from typing import Any
 from orchestrator.documents.jsonpath import Path, PathSyntaxError, describe, parse_path
 from orchestrator.documents.text import cut, quoted
 from orchestrator.errors import Code
-from orchestrator.expressions.jmespath import compile_expression
+from orchestrator.expressions.jmespath import Expression, compile_expression
 from orchestrator.expressions.lexer import ROOTS, ExpressionSyntaxError, closing_brace
 from orchestrator.expressions.scope import Reference
 from orchestrator.expressions.templates import (
-    Computed,
     ListTemplate,
     Literal,
     ObjectTemplate,
@@ -58,7 +57,7 @@ class TemplateProblem:
 class Compiler:
     """Compiles values into templates, and collects what it finds in them."""
 
-    found: list[tuple[Path, Reference | Computed]] = field(default_factory=list)
+    found: list[tuple[Path, Reference | Expression]] = field(default_factory=list)
     faults: list[TemplateProblem] = field(default_factory=list)
     # Of strings that are one reference and nothing else: those keep the type.
     whole: list[Path] = field(default_factory=list)
@@ -104,11 +103,11 @@ class Compiler:
             self._not_json(path, f"expected string as property name, got {describe(name)}")
             return Literal(name)
         template = self._text(name, (*path, name), keeps_type=False)
-        return Text((template,)) if isinstance(template, Reference | Computed) else template
+        return Text((template,)) if isinstance(template, Reference | Expression) else template
 
     def _text(
         self, text: str, path: Path, *, keeps_type: bool = True
-    ) -> Literal | Text | Reference | Computed:
+    ) -> Literal | Text | Reference | Expression:
         # Only a string with other than ASCII characters is worth a search.
         if not text.isascii() and _SURROGATE.search(text):
             self._not_json(path, "string contains a lone surrogate")
@@ -132,13 +131,13 @@ class Compiler:
     def _not_json(self, path: Path, message: str) -> None:
         self.faults.append(TemplateProblem(path, message, "not_json"))
 
-    def condition(self, text: str, path: Path = ()) -> Computed | Literal:
+    def condition(self, text: str, path: Path = ()) -> Expression | Literal:
         """The template of a `when`: an expression, with or without its braces."""
         stripped = text.strip()
         if stripped.startswith("${") and stripped.endswith("}"):
             stripped = stripped[2:-1]
         try:
-            computed = Computed(compile_expression(stripped))
+            computed = compile_expression(stripped)
         except ExpressionSyntaxError as fault:
             hint = "; remove the inner ${ }" if "${" in stripped else ""
             message = f"malformed expression {quoted(text, 60)}: {fault}{hint}"
@@ -152,7 +151,7 @@ def _unchanged(value: Any, template: Template) -> bool:
     return isinstance(template, Literal) and template.value is value
 
 
-def split(text: str) -> Iterator[str | Reference | Computed]:
+def split(text: str) -> Iterator[str | Reference | Expression]:
     """The pieces of plain text and the references of a string; raises a ReferenceSyntaxError."""
     position = 0
     while start := _START.search(text, position):
@@ -164,7 +163,7 @@ def split(text: str) -> Iterator[str | Reference | Computed]:
         yield text[position:]
 
 
-def _reference(text: str, start: re.Match[str]) -> tuple[str | Reference | Computed, int]:
+def _reference(text: str, start: re.Match[str]) -> tuple[str | Reference | Expression, int]:
     if start[0] == "$$":
         return "$", start.end()
     try:
@@ -200,7 +199,7 @@ def _rooted(text: str, start: re.Match[str]) -> tuple[Reference, int]:
     return Reference(root, name, path, text[start.start() : end]), end
 
 
-def _braces(text: str, start: re.Match[str]) -> tuple[Reference | Computed, int]:
+def _braces(text: str, start: re.Match[str]) -> tuple[Reference | Expression, int]:
     close = closing_brace(text, start.end())
     inner, end = text[start.end() : close], close + 1
     whole = text[start.start() : end]
@@ -215,4 +214,4 @@ def _braces(text: str, start: re.Match[str]) -> tuple[Reference | Computed, int]
             reference, after = _rooted(plain.string, plain)
             if after == len(plain.string):
                 return replace(reference, text=whole, or_null=reference.root == "OUTPUT"), end
-    return Computed(compile_expression(inner)), end
+    return compile_expression(inner), end

@@ -14,25 +14,7 @@ from orchestrator.documents.jsonpath import Path, format_path
 from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError
 from orchestrator.expressions.jmespath import Expression
-from orchestrator.expressions.scope import Reference, Scope, ScopeKey
-
-
-@dataclass(frozen=True, slots=True)
-class Computed:
-    """A `${...}` expression as a part of a template."""
-
-    expression: Expression
-
-    @property
-    def text(self) -> str:
-        return f"${{{self.expression.text}}}"
-
-    @property
-    def places(self) -> tuple[ScopeKey, ...]:
-        return self.expression.places
-
-    def resolve(self, scope: Scope) -> Any:
-        return self.expression.evaluate(scope, null_is_unknown=scope.null_is_unknown)
+from orchestrator.expressions.scope import Reference, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +31,7 @@ class Literal:
 class Text:
     """A string with references in it, each of which is replaced by text."""
 
-    parts: tuple[str | Reference | Computed, ...]
+    parts: tuple[str | Reference | Expression, ...]
 
     def resolve(self, scope: Scope) -> str:
         return "".join(
@@ -83,7 +65,7 @@ class ObjectTemplate:
         return resolved
 
 
-Template = Literal | Reference | Computed | Text | ListTemplate | ObjectTemplate
+Template = Literal | Reference | Expression | Text | ListTemplate | ObjectTemplate
 EMPTY = Literal({})
 
 
@@ -98,7 +80,7 @@ def made_by(template: Template, path: Path) -> str:
         else:
             here = here.items[step] if isinstance(step, int) else EMPTY
         depth += 1
-    if not isinstance(here, Reference | Computed):
+    if not isinstance(here, Reference | Expression):
         return ""
     below = format_path(path[depth:])
     return f"{below} of {here.text}" if below else here.text

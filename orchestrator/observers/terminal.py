@@ -113,11 +113,11 @@ class ProgressDisplay(events.Observer):
         tasks = sum(map(len, self._generations))
         settled = tuple(self._settled.items())  # a copy, as in `_rows`
         done = ", ".join(f"{count} {status}" for status, count in settled)
-        place = f"{self._settled.total()} of {tasks} tasks settled"
+        progress = f"{self._settled.total()} of {tasks} tasks settled"
         if self._generation is not None:
             last = len(self._generations) - 1  # from 0, as everywhere
-            place = f"generation {self._generation} (last: {last}), {place}"
-        return Text(f"{place}{f' ({done})' if done else ''}", style="bold")
+            progress = f"generation {self._generation} (last: {last}), {progress}"
+        return Text(f"{progress}{f' ({done})' if done else ''}", style="bold")
 
     def _rows(self) -> Table:
         table = Table.grid(padding=(0, 1))

@@ -75,7 +75,7 @@ def _may_be_skipped(task: TaskPlan, skippable: set[str]) -> bool:
     """Whether a task may be skipped although nothing fails. Its `when` is not evaluated."""
     if task.policies.when is not None or task.policies.run_if == "any_failed":
         return True
-    before = [needed in skippable for needed in task.dependencies]
+    before = [needed in skippable for needed in task.needs]
     if task.policies.run_if == "any_success":
         return all(before)
     return task.policies.run_if == "all_success" and any(before)

@@ -125,20 +125,20 @@ class _Columns:
         neighbors = self.before if forwards else self.after
         order = self.columns if forwards else self.columns[::-1]
         for fixed, column in pairwise(order):
-            place = {node: index for index, node in enumerate(fixed)}
+            row = {node: index for index, node in enumerate(fixed)}
             wanted: dict[Node, float] = {}
             for index, node in enumerate(column):
-                near = [place[other] for other in neighbors[node] if other in place]
+                near = [row[other] for other in neighbors[node] if other in row]
                 wanted[node] = sum(near) / len(near) if near else index
             column.sort(key=wanted.__getitem__)
 
     def _crossings(self) -> int:
         crossings = 0
         for left, right in pairwise(self.columns):
-            place = {node: index for index, node in enumerate(right)}
+            row = {node: index for index, node in enumerate(right)}
             passed: list[int] = []
             for node in left:
-                ends = sorted(place[other] for other in self.after[node] if other in place)
+                ends = sorted(row[other] for other in self.after[node] if other in row)
                 crossings += sum(len(passed) - bisect_left(passed, end + 1) for end in ends)
                 for end in ends:
                     insort(passed, end)

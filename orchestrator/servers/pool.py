@@ -20,7 +20,8 @@ from orchestrator.calls.limits import FIRST, Priority, Rate, Slots
 from orchestrator.documents.text import quoted
 from orchestrator.engine.events import Event, OnEvent, ServerEvent
 from orchestrator.errors import CallError, NotExecutedError, TaskError
-from orchestrator.servers.catalog import Catalog
+from orchestrator.servers import problems
+from orchestrator.servers.catalog import Catalog, is_allowed
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.servers.supervisor import Supervisor, Work
@@ -204,19 +205,30 @@ class ServerPool:
         return await (await self._session(supervisor, call)).call(call, on_progress)
 
     async def _session(self, supervisor: Supervisor, call: Call) -> Session:
-        """A session for a call, whose tool is what the lock accepts as of now."""
+        """A session for a call that may be made as of now, whatever was known when it was planned.
+
+        A server may have started only after the plan was checked, or have changed its tools since.
+        """
+        catalog, server, tool = self.catalog, call.server, call.tool
+        if not catalog.lets_call(server, tool) and not is_allowed(supervisor.server, tool):
+            raise _refused(call, str(problems.denied_tool(supervisor.server, tool)))
         session = await supervisor.session()
-        if self.lock is None or not self.catalog.is_strange(call.server, call.tool):
+        if catalog.lets_call(server, tool):
             return session
-        difference = str(self.catalog.difference(call.server, call.tool))
-        raise CallError(
-            "protocol_error",
+        if (difference := catalog.difference(server, tool)) is None:
+            unknown = problems.unknown_tool(supervisor.server, catalog.listed(server), tool)
+            raise _refused(call, str(unknown))
+        assert self.lock is not None
+        message = (
             f"tool {quoted(call.target)} differs from {self.lock.source}: {difference}. "
-            f"If that is intended, run: {self.lock.update_command(call.server)}",
-            retryable=False,
-            server=call.server,
-            difference=difference,
+            f"If that is intended, run: {self.lock.update_command(server)}"
         )
+        raise _refused(call, message, difference=str(difference))
+
+
+def _refused(call: Call, message: str, **details: Any) -> CallError:
+    """The error of a call that may not be made."""
+    return CallError("protocol_error", message, retryable=False, server=call.server, **details)
 
 
 def _policy_of(server: Server) -> ServerPolicy:

@@ -12,13 +12,4 @@ Rule: a `Workflow` that exists is valid; making one is O(n + e) in tasks and dep
 
 from __future__ import annotations
 
-__all__ = [
-    "fixes",
-    "graph",
-    "inputs",
-    "model",
-    "plan",
-    "recovery",
-    "source_map",
-    "task",
-]
+__all__ = ["fixes", "graph", "inputs", "model", "plan", "recovery", "source_map", "task"]

@@ -14,7 +14,7 @@ from orchestrator.documents.pointer import pointer
 from orchestrator.documents.suggest import certain, nearest
 from orchestrator.documents.text import listed, quoted
 from orchestrator.errors import Code, Problem
-from orchestrator.expressions.references import Compiler, ReferenceSyntaxError, split
+from orchestrator.expressions.references import Compiler
 from orchestrator.expressions.scope import ScopeKey
 from orchestrator.expressions.templates import EMPTY, Literal, Template, Text
 from orchestrator.workflow import graph as graphs
@@ -51,7 +51,8 @@ class CompiledWorkflow:
     """The templates and the graph of a workflow, as far as they could be made."""
 
     tasks: dict[str, CompiledTask] = field(default_factory=dict)
-    dependencies: dict[str, dict[str, None]] = field(default_factory=dict)
+    # By task, the ids that it waits for, and whether more than its fallback needs them.
+    dependencies: dict[str, dict[str, bool]] = field(default_factory=dict)
     output: Template | None = None
     graph: Graph | None = None
 
@@ -63,6 +64,10 @@ class _Site:
     path: Path
     task: str | None = None
     readable: frozenset[str] = frozenset()
+
+    @property
+    def is_fallback(self) -> bool:
+        return self.path[2:3] == ("fallback",)
 
     def below(self, *steps: str | int, readable: frozenset[str] = frozenset()) -> _Site:
         return replace(self, path=(*self.path, *steps), readable=readable)
@@ -193,7 +198,9 @@ class _WorkflowCompiler:
             problem = site.below(*fault.path).problem(fault.code, fault.message, text=fault.text)
             self.problems.append(problem)
             for fixed in (unquoted(fault.text), as_expression(unquoted(fault.text))):
-                if fixed != fault.text and _is_right(fixed):
+                check = Compiler()
+                check.compile(fixed)
+                if fixed != fault.text and not check.faults:
                     self._fixes.note(problem.path, fault.text, fixed)
         for path, found in compiler.found:
             for key in found.places:
@@ -210,7 +217,8 @@ class _WorkflowCompiler:
                     message = f"{quoted(text)} refers to its own task: {site.task} -> {site.task}"
                     self.problems.append(site.problem("self_reference", message, text=text))
                 elif site.task is not None:
-                    self.compiled.dependencies[site.task][key.name] = None
+                    needs = self.compiled.dependencies[site.task]
+                    needs[key.name] = needs.get(key.name, False) or not site.is_fallback
             case "INPUT" if key.name is not None and key.name not in self._inputs:
                 self._unknown("input", key, text, site, self._inputs)
             case "ITEM" | "INDEX":
@@ -241,12 +249,3 @@ class _WorkflowCompiler:
 
 def _items(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def _is_right(text: str) -> bool:
-    """Whether every reference in a string is well-formed."""
-    try:
-        list(split(text))
-    except ReferenceSyntaxError:
-        return False
-    return True

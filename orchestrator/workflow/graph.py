@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -87,29 +87,11 @@ def lengths_below(
 
     `order` are the generations. A missing weight is 0; without weights, each task has 1.
     """
-    return _lengths(graph.successors, reversed(list(order)), weights)[0]
-
-
-def lengths_above(
-    graph: Graph, order: Iterable[Iterable[str]], weights: Mapping[str, float] | None = None
-) -> dict[str, float]:
-    """The longest path that ends at each task, its own weight not included; as `lengths_below`."""
-    return _lengths(graph.predecessors, order, weights)[1]
-
-
-def _lengths(
-    neighbors: Callable[[str], Iterable[str]],
-    order: Iterable[Iterable[str]],
-    weights: Mapping[str, float] | None,
-) -> tuple[dict[str, float], dict[str, float]]:
-    """The longest path over `neighbors` from each task, with its own weight and without."""
-    including: dict[str, float] = {}
-    excluding: dict[str, float] = {}
-    for task in itertools.chain.from_iterable(order):
-        longest = max((including[other] for other in neighbors(task)), default=0.0)
-        excluding[task] = longest
-        including[task] = longest + (1.0 if weights is None else weights.get(task, 0.0))
-    return including, excluding
+    lengths: dict[str, float] = {}
+    for task in itertools.chain.from_iterable(reversed(list(order))):
+        longest = max((lengths[follower] for follower in graph.successors(task)), default=0.0)
+        lengths[task] = longest + (1.0 if weights is None else weights.get(task, 0.0))
+    return lengths
 
 
 def makespan(

@@ -81,10 +81,7 @@ def _unknown(name: str, declared: Mapping[str, Schema]) -> Problem:
 
 
 def parse_input(text: str, schema: Schema | None) -> Any:
-    """The value of a `name=value` of the command line: a JSON value, or else a string.
-
-    It is a string, too, where the schema accepts strings and not what the text is as JSON.
-    """
+    """The value of a `name=value`: JSON, or a string if the text is not JSON or only that fits."""
     wanted = TypeQuery().kinds(schema_type({} if schema is None else schema))
     if wanted and wanted <= {"string", "null"}:
         return None if text == "null" and "null" in wanted else text

@@ -23,6 +23,7 @@ TASK_SYNONYMS = {
     "dependsOn": "depends_on",
     "needs": "depends_on",
 }
+_PATHS = {"path", "from"}  # of an operation of JSON Patch
 _FEW = 50  # properties: to find the position of one takes a search through all
 Names = Callable[[Sequence[str]], Iterable[str]]
 
@@ -89,16 +90,10 @@ def _names(data: Any, where: Sequence[str]) -> Iterable[str]:
 
 
 def with_written_names(problem: Problem, names: Names) -> Problem:
-    """A problem with its paths as the file names them; those that have its names stay.
-
-    `names` gives the property names of the object that some steps lead to in the file.
-    """
+    """A problem with its paths as the file has them; `names` gives the names in an object there."""
     path = written(problem.path, names)
     operations = tuple(
-        {
-            key: written(value, names) if key in ("path", "from") else value
-            for key, value in operation.items()
-        }
+        {**operation, **{key: written(operation[key], names) for key in _PATHS & operation.keys()}}
         for operation in problem.replacement
     )
     return replace(problem, path=path, replacement=operations)

@@ -63,7 +63,8 @@ class TaskPlan(CallTemplate):
 
     id: str
     index: int  # its position in the file
-    dependencies: tuple[str, ...]  # those that references imply included
+    dependencies: tuple[str, ...]  # all that it waits for: those that references imply, too
+    needs: tuple[str, ...]  # those that decide whether it runs: not what only its fallback reads
     timeout_s: float | None  # of one attempt; None for the server's
     generation: int  # the number of its topological generation, from 0
     policies: Policies = PLAIN
@@ -128,7 +129,8 @@ def make_plan(tasks: Iterable[Task], compiled: CompiledWorkflow) -> Plan:
             *templates.arguments,
             task.id,
             index,
-            tuple(compiled.dependencies[task.id]),
+            tuple(dependencies := compiled.dependencies[task.id]),
+            tuple(name for name, is_needed in dependencies.items() if is_needed),
             task.timeout_s,
             number[task.id],
             PLAIN if _FIELDS.isdisjoint(task.model_fields_set) else _policies(task, templates),

@@ -52,6 +52,7 @@ BOUNDS = {
     ("elicitation", "call_tool", "session.send_request"): CALLER,
     ("run", "Run._run_tasks", "readiness.checked"): STARTS,
     ("http", "_ContainedStream.__anext__", "anext"): CALLER + "; the end of the session",
+    ("events", "EventStream.__anext__", "anext"): CALLER,
     ("http", "_ContainedStream.aclose", "async for self"): "DRAIN_S",
     ("http", "_read", "async for chunks"): CALLER + "; for notifications NOTIFICATION_TIMEOUT_S",
     (

@@ -35,13 +35,14 @@ from orchestrator.errors import CallError
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.model import Workflow
 from tests.fakes import ScriptedCaller, failing, workflow
+from tests.virtual_clock import Backend, virtual_clock
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+def anyio_backend() -> Backend:
+    return virtual_clock("trio")
 
 
 def task(name: str, **fields: Any) -> dict[str, Any]:

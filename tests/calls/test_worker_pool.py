@@ -7,20 +7,17 @@ from typing import Any
 
 import anyio
 import pytest
-import trio.testing
 
 from orchestrator.calls.limits import AbandonedError
 from orchestrator.calls.worker_pool import WorkerPool
-from tests.virtual_asyncio import VirtualLoop
+from tests.virtual_clock import Backend, virtual_clock
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    if request.param == "asyncio":
-        return "asyncio", {"loop_factory": VirtualLoop}
-    return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+def anyio_backend(request: pytest.FixtureRequest) -> Backend:
+    return virtual_clock(request.param)
 
 
 class Log:

@@ -18,7 +18,6 @@ from orchestrator.check.infer_jmespath import ExpressionInference
 from orchestrator.errors import CallError
 from orchestrator.expressions.jmespath import compile_expression
 from orchestrator.expressions.scope import Scope
-from orchestrator.expressions.templates import Computed
 from orchestrator.schema.coercion import json_type
 from orchestrator.schema.type_query import TypeQuery
 from orchestrator.schema.types import (
@@ -260,7 +259,7 @@ EXPRESSIONS = [
 def test_an_expression_gives_a_value_of_its_inferred_type(text: str, schema: Any) -> None:
     expression, made = compile_expression(text), whole(schema)
     query, environment = TypeQuery(), Environment({"t": schema_type(made)})
-    inference = ExpressionInference(query, environment, Computed(expression))
+    inference = ExpressionInference(query, environment, expression)
     type_ = inference.infer()
     errors = [mismatch for mismatch in inference.found if mismatch.severity == "error"]
     for value in fitting(made):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import anyio
 import pytest
-import trio.testing
 
 from orchestrator import Run
 from orchestrator.engine.emitter import Emitter
@@ -14,16 +11,14 @@ from orchestrator.engine.events import Announcer, Event, TaskStarted, TaskWaitin
 from orchestrator.engine.settings import Servers
 from orchestrator.schema.tool import Tool
 from tests.fakes import ScriptedCaller, workflow
-from tests.virtual_asyncio import VirtualLoop
+from tests.virtual_clock import Backend, virtual_clock
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    if request.param == "asyncio":
-        return "asyncio", {"loop_factory": VirtualLoop}
-    return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+def anyio_backend(request: pytest.FixtureRequest) -> Backend:
+    return virtual_clock(request.param)
 
 
 class Door:

@@ -8,17 +8,16 @@ from __future__ import annotations
 import json
 import logging
 import os
-from typing import Any
 
 import pytest
-import trio.testing
 
+from orchestrator.errors import WorkflowError
 from orchestrator.workflow.model import Schedule
 from tests.agreement import complaints
 from tests.model import Case
 from tests.random_cases import Profile, random_case, simplest
 from tests.stage import as_file
-from tests.virtual_asyncio import VirtualLoop
+from tests.virtual_clock import Backend, virtual_clock
 
 pytestmark = pytest.mark.anyio
 
@@ -28,11 +27,9 @@ SCHEDULES: tuple[Schedule, ...] = ("generations", "dataflow")
 
 
 @pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+def anyio_backend(request: pytest.FixtureRequest) -> Backend:
     """Each event loop, with a clock that jumps to the next deadline whenever all tasks wait."""
-    if request.param == "asyncio":
-        return "asyncio", {"loop_factory": VirtualLoop}
-    return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+    return virtual_clock(request.param)
 
 
 PROFILES = {
@@ -56,7 +53,10 @@ async def test_every_random_run_agrees_with_the_model(
         if await complaints(case, schedule):
 
             async def shows(simpler: Case) -> bool:
-                return bool(await complaints(simpler, schedule))
+                try:
+                    return bool(await complaints(simpler, schedule))
+                except WorkflowError:  # what was left out made the file wrong
+                    return False
 
             least = await simplest(case, shows)
             pytest.fail(report(number, least, await complaints(least, schedule)))

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import anyio
 import pytest
-import trio
-import trio.testing
 
 from orchestrator.calls.call import Attempt, Call, ServerPolicy
 from orchestrator.calls.limits import Slots
@@ -15,14 +11,15 @@ from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.errors import TaskError
 from tests.fakes import ScriptedCaller, failing, workflow
+from tests.virtual_clock import Backend, virtual_clock
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
+def anyio_backend() -> Backend:
     """trio, with a clock that jumps to the next deadline whenever all tasks wait."""
-    return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+    return virtual_clock("trio")
 
 
 def sleeps(**seconds: float) -> ScriptedCaller:

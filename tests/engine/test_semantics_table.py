@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trio.testing
 
 from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.workflow.model import Schedule, Workflow
 from tests.model import Case, Fault, Retry, Row, Task
 from tests.stage import Stage, as_file, play
 from tests.terms import Term, UnresolvedError, literal
+from tests.virtual_clock import Backend, virtual_clock
 
 pytestmark = pytest.mark.anyio
 
@@ -53,9 +53,9 @@ END = {"critical": YES_NO, "on_error": ("continue", "fail_fast")}
 
 
 @pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
+def anyio_backend() -> Backend:
     """trio, with a clock that jumps to the next deadline whenever all tasks wait."""
-    return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+    return virtual_clock("trio")
 
 
 # Reading the tables.

@@ -11,9 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import CallError
+from orchestrator.expressions.jmespath import Expression
 from orchestrator.expressions.references import MAX_DEPTH, Compiler
 from orchestrator.expressions.scope import MISSING, Reference, Scope
-from orchestrator.expressions.templates import Computed, Literal, to_text
+from orchestrator.expressions.templates import Literal, to_text
 from tests.documents.test_jsonpath import places, spellings, values
 
 OUTPUT_OF_A = {
@@ -339,7 +340,7 @@ def test_a_condition_is_an_expression_with_or_without_its_braces() -> None:
     for text in ("$OUTPUT[a].n > 3", " ${OUTPUT[a].n > 3} ", "OUTPUT[a].n > `3`"):
         compiler = Compiler()
         condition = compiler.condition(text, ("when",))
-        assert isinstance(condition, Computed)
+        assert isinstance(condition, Expression)
         assert condition.resolve(SCOPE) is True
         assert compiler.found == [(("when",), condition)]
         assert condition.text.startswith("${")

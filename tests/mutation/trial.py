@@ -19,7 +19,7 @@ from tests.mutation.mutations import Mutant, Row
 from tests.mutation.oracle import Outcome, observe
 from tests.mutation.rows import KINDS, NO_MISTAKE, ROWS
 from tests.mutation.worlds import PLANS, Original, originals
-from tests.virtual_asyncio import VirtualLoop
+from tests.virtual_clock import VirtualLoop
 
 # The examples say more than recorded plans: expressions, inputs, arrays.
 EXAMPLES_SHARE = 0.25

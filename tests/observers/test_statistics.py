@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trio.testing
 
 from orchestrator import Statistics, WorkflowError
 from orchestrator.engine.priorities import priorities
@@ -18,14 +17,15 @@ from orchestrator.observers import statistics
 from orchestrator.preflight import problems_of_estimates
 from orchestrator.workflow.model import Schedule, Workflow
 from tests.fakes import ScriptedCaller, failing, workflow
+from tests.virtual_clock import Backend, virtual_clock
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
+def anyio_backend() -> Backend:
     """trio, with a clock that jumps to the next deadline whenever all tasks wait."""
-    return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+    return virtual_clock("trio")
 
 
 async def play(plan: Workflow, **script: Any) -> RunResult:

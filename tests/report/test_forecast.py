@@ -240,14 +240,14 @@ def test_servers_start_in_two_waves_and_their_limits_are_shown() -> None:
     bare = {name: Server(command="x") for name in ("two", "x")}
     foreseen = forecast(plan, tools, {"one": Server.model_validate(settings), **bare})
     assert (foreseen.first, foreseen.later) == (["one"], {"two": 1, "x": 1})
-    told = "\n".join(lines_of(foreseen))
-    assert "2 calls (at most 3 with retries and fallbacks)" in told
-    assert "servers: one; later: two (generation 1), x (generation 1)" in told
+    text = "\n".join(lines_of(foreseen))
+    assert "2 calls (at most 3 with retries and fallbacks)" in text
+    assert "servers: one; later: two (generation 1), x (generation 1)" in text
     assert (
         "limits: at most 10 calls in flight; 30 s for the run; "
         "one: 3 in flight, 1 of t in flight, 5/s, writes one at a time"
-    ) in told
-    assert "unknown tools: b (two:t), b (x:y)" in told
+    ) in text
+    assert "unknown tools: b (two:t), b (x:y)" in text
 
 
 def test_an_unknown_server_is_not_started() -> None:
@@ -272,30 +272,30 @@ def test_every_line_of_the_text_has_a_bound() -> None:
     tasks += [{"id": f"e{number}", "tool": "s:t", "for_each": [1, 2]} for number in range(10)]
     plan = workflow(*tasks, max_concurrency=0)
     foreseen = forecast(plan, estimates={"t0": 0.002, "t1": 300.0})
-    told = list(lines_of(foreseen))
-    assert len(told) == 6
-    assert max(map(len, told)) < 200
-    assert told[2] == (
+    lines = list(lines_of(foreseen))
+    assert len(lines) == 6
+    assert max(map(len, lines)) < 200
+    assert lines[2] == (
         "expected time: 5 min (dataflow: 5 min), critical path 5 min; "
         "measured times of 2 of 50 tasks"
     )
-    assert told[4].endswith("t7 (fake:t7) and 42 more")
-    assert told[5] == "limits: none"
+    assert lines[4].endswith("t7 (fake:t7) and 42 more")
+    assert lines[5] == "limits: none"
 
 
-def test_declared_and_undeclared_effects_are_told_apart() -> None:
+def test_declared_and_undeclared_effects_are_distinguished() -> None:
     plan = workflow({"id": "a", "tool": "s:web"}, {"id": "b", "tool": "s:odd"}, each("$OUTPUT[a]"))
     tools = {
         "s:web": Tool("s", "web", {}, read_only=True, open_world=True),
         "s:odd": Tool("s", "odd", {}),
         "s:one": Tool("s", "one", {}, destructive=True, open_world=False),
     }
-    told = list(lines_of(forecast(plan, tools, estimates={"a": 0.005})))
-    assert "destructive: each (s:one)" in told
-    assert "possibly destructive: b (s:odd)" in told
-    assert "open-world: a (s:web)" in told
-    assert "at least 2 calls" in told[0]
-    assert told[2].startswith("expected time: at least 10 ms (dataflow: 10 ms)")
+    lines = list(lines_of(forecast(plan, tools, estimates={"a": 0.005})))
+    assert "destructive: each (s:one)" in lines
+    assert "possibly destructive: b (s:odd)" in lines
+    assert "open-world: a (s:web)" in lines
+    assert "at least 2 calls" in lines[0]
+    assert lines[2].startswith("expected time: at least 10 ms (dataflow: 10 ms)")
 
 
 def test_a_range_of_calls_is_shown_with_both_bounds() -> None:

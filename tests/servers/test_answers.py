@@ -14,6 +14,7 @@ import pytest
 
 from orchestrator import CallError, Orchestrator, Server
 from orchestrator.servers.config import Protocol
+from orchestrator.servers.sdk_tools import tools_in
 from tests.http_server import HttpServer
 from tests.puppet import TOOLS, program, serve
 from tests.real_servers import TIMEOUT_S
@@ -280,7 +281,7 @@ async def test_a_server_cannot_forge_what_the_transport_knows(how: Any) -> None:
 ODD_OUTPUT = {"type": ["null", "array"]}  # no output of the puppet fits
 ODD_TOOLS: list[tuple[Any, str]] = [
     (None, "tools.2 is left out: expected object with a name, got null"),
-    ("x", "tools.2 is left out"),
+    ([{"name": "b"}], "tools.2 is left out"),
     ({"inputSchema": {"type": "object"}}, "tools.2 is left out"),
     ({"name": 5}, "tools.2 is left out"),
     ({"name": "b"}, 'inputSchema of tool "b" is missing: it is called with any arguments'),
@@ -306,25 +307,35 @@ ODD_TOOLS: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_an_odd_tool_costs_no_other_tool(
-    protocol: Protocol, caplog: pytest.LogCaptureFixture
+async def test_an_odd_tool_costs_no_other_tool(protocol: Protocol) -> None:
+    odd_tools = [
+        {"name": f"b{number}", "inputSchema": {"type": "object"}, **odd} if number > 4 else odd
+        for number, (odd, _) in enumerate(ODD_TOOLS)
+    ]
+    async with told(program(tools=[*odd_tools, *TOOLS], protocol=protocol)) as orchestrator:
+        assert await orchestrator.call("it:echo", {"value": 1}) == {"value": 1}
+        tools = {tool.name: tool for tool in await orchestrator.tools()}
+        numbers = [
+            n
+            for n, tool in enumerate(odd_tools)
+            if isinstance(tool, dict) and tool.get("name") in tools
+        ]
+        assert numbers == list(range(4, len(ODD_TOOLS)))
+        for number in numbers:
+            name = odd_tools[number]["name"]
+            if tools[name].output_schema != ODD_OUTPUT:
+                assert await orchestrator.call(f"it:{name}", {"value": 1}) == {"value": 1}
+
+
+@pytest.mark.parametrize(("odd", "warning"), ODD_TOOLS)
+def test_what_is_odd_of_a_tool_is_told(
+    odd: Any, warning: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with anyio.fail_after(TIMEOUT_S):
-        servers = {}
-        for number, (odd, _) in enumerate(ODD_TOOLS):
-            if isinstance(odd, dict) and "name" not in odd and len(odd) and number > 3:
-                odd = {"name": "b", "inputSchema": {"type": "object"}, **odd}
-            servers[f"s{number}"] = program(tools=[*TOOLS, odd], protocol=protocol)
-        async with Orchestrator(servers) as orchestrator:
-            for number, (odd, warning) in enumerate(ODD_TOOLS):
-                name = f"s{number}"
-                caplog.clear()
-                assert await orchestrator.call(f"{name}:echo", {"value": 1}) == {"value": 1}
-                refused = isinstance(odd, dict) and odd.get("outputSchema") == ODD_OUTPUT
-                if not (warning.startswith("tools.2") or refused):
-                    assert await orchestrator.call(f"{name}:b", {"value": 1}) == {"value": 1}
-                told = [record.getMessage() for record in caplog.records]
-                assert [warning in each for each in told] == ([True] if warning else []), told
+    if isinstance(odd, dict) and not warning.startswith("tools."):
+        odd = {"name": "b", **({} if "name" in odd else {"inputSchema": {}}), **odd}
+    assert len(list(tools_in({"tools": [*TOOLS, odd]}, "it"))) == 3 - warning.startswith("tools.")
+    said = [record.getMessage() for record in caplog.records]
+    assert [warning in each for each in said] == ([True] if warning else [])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from orchestrator.workflow.graph import (
     build,
     cycles,
     generations,
-    lengths_above,
     lengths_below,
     makespan,
 )
@@ -156,10 +155,10 @@ def test_the_longest_path_goes_first(slots: int, barrier: float, flow: float) ->
     assert makespan(graph, order, durations, barrier=False, slots=slots) == flow
 
 
-def test_the_longest_path_to_a_task_excludes_its_own_weight() -> None:
+def test_the_longest_path_from_a_task_includes_its_own_weight() -> None:
     needs: dict[str, list[str]] = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
     made = build(needs)
     order = generations(made)
-    assert lengths_above(made, order) == {"a": 0, "b": 1, "c": 1, "d": 2}
+    assert lengths_below(made, order) == {"a": 3, "b": 2, "c": 2, "d": 1}
     weights = {"a": 1.0, "b": 5.0, "c": 2.0}
-    assert lengths_above(made, order, weights) == {"a": 0, "b": 1.0, "c": 1.0, "d": 6.0}
+    assert lengths_below(made, order, weights) == {"a": 6.0, "b": 5.0, "c": 2.0, "d": 0.0}

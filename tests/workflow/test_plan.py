@@ -64,7 +64,10 @@ def test_every_kind_of_reference_makes_a_dependency() -> None:
     for text in ("$OUTPUT[a]", "$ERROR[a]", "${STATUS[a]}", "${a.result}", "x ${length(OUTPUT.a)}"):
         compiled, found = compile_workflow({"tasks": [task("b", x={text: 1}), task("a")]})
         assert found == []
-        assert compiled.dependencies == {"b": {"a": None}, "a": {}}
+        assert {task: list(needs) for task, needs in compiled.dependencies.items()} == {
+            "b": ["a"],
+            "a": [],
+        }
 
 
 def test_an_unknown_task_is_reported_with_the_nearest() -> None:

@@ -90,7 +90,17 @@ async def test_the_other_tasks_are_checked_despite_a_mistake(mistake: dict[str, 
             ("wrong_argument", "/tasks/2/arguments/query"),
             ("unknown_place", "/tasks/2/arguments/limit"),
         }
-    assert all("?" not in p.message.replace("?:", "") or p.code == "unknown_field" for p in found)
+    assert all("?" not in p.message or p.code == "unknown_field" for p in found)
+    assert not any(mark in p.message for mark in ("\ufdd0", r"\ufdd0") for p in found)
+
+
+@pytest.mark.anyio
+async def test_a_finding_about_a_question_mark_is_reported_despite_a_mistake() -> None:
+    mistake = {"id": "b", "tool": "news:search", "timeout": 5}
+    odd = {"id": "c", "tool": "news:search", "arguments": {"query": "x", "?": 1}}
+    async with Orchestrator({"news": news.server}) as orchestrator:
+        found = await orchestrator.findings({"tasks": [mistake, odd]})
+    assert ("unexpected_argument", "/tasks/1/arguments/?") in {(p.code, p.path) for p in found}
 
 
 @pytest.mark.anyio

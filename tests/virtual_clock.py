@@ -1,4 +1,4 @@
-"""asyncio on a virtual clock: an event loop whose time jumps to the next timer when all wait.
+"""Backends on a virtual clock; for asyncio an event loop whose time jumps to the next timer.
 
 What `trio.testing.MockClock(autojump_threshold=0)` is to trio. The loop still polls its files, so
 what arrives from another thread or a socket is seen, but never waited for.
@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+from typing import Any
+
+import trio.testing
 
 
 class _Impatient(selectors.DefaultSelector):
@@ -31,3 +34,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._impatient.slept_s
+
+
+Backend = tuple[str, dict[str, Any]]
+
+
+def virtual_clock(name: str) -> Backend:
+    """A backend for anyio with a clock that jumps to the next deadline whenever all tasks wait."""
+    if name == "asyncio":
+        return "asyncio", {"loop_factory": VirtualLoop}
+    return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
