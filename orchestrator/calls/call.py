@@ -20,7 +20,7 @@ OnProgress = Callable[[float, float | None, str], None]
 
 
 class Call(NamedTuple):
-    """One call of a tool: what a journal or another process needs to make it, and nothing more.
+    """One call of a tool: all that is needed to make it, and nothing of how far it has come.
 
     A tuple: a frozen dataclass of as many fields takes five times as long to construct.
 
@@ -64,7 +64,7 @@ class Call(NamedTuple):
 
     @property
     def idempotency_key(self) -> str:
-        """Equal for all attempts of this call, in resumed runs too, and for no other call."""
+        """The same for all attempts of this call, and another one for every other call."""
         item = "" if self.item is None else f"[{self.item}]"
         return f"{self.run}/{self.task}{item}{'/fallback' if self.is_fallback else ''}"
 

@@ -14,7 +14,7 @@ from orchestrator.documents.encode import to_json
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.pointer import move_op, pointer, replace_op, value_at
 from orchestrator.documents.suggest import certain, nearest
-from orchestrator.documents.text import cut, quoted, visible
+from orchestrator.documents.text import alternatives, cut, quoted, visible
 from orchestrator.errors import Problem
 
 Location = tuple[str | int, ...]
@@ -101,7 +101,7 @@ def _translated(
         kinds, given = {detail["type"] for detail in typed}, typed[0]["input"]
         wanted = dict.fromkeys(_TYPES[detail["type"]] for detail in typed)
         choices = [_choices(detail) for detail in details if detail["type"] == "literal_error"]
-        message = f"expected {' or '.join([*wanted, *choices])}, got {describe(given)}"
+        message = f"expected {alternatives([*wanted, *choices])}, got {describe(given)}"
         hint = _hint(kinds, given, of_command=where[-1:] == ("args",))
         meant, path = _of_type(kinds, given, where), pointer(*where)
         operations = () if meant is None else (replace_op(path, meant),)

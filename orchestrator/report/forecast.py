@@ -196,7 +196,7 @@ def _limits(
 
 def _rate_s(server: Server | None, number: int) -> float:
     """How long the rate of a server spreads the starts of so many calls, seconds."""
-    if server is None or server.starts is None or not number:
+    if server is None or server.rate_limit is None or not number:
         return 0.0
-    count, seconds = server.starts  # the first `count` calls start at once
+    count, seconds = server.rate_limit  # the first `count` calls start at once
     return (math.ceil(number / count) - 1) * seconds

@@ -96,7 +96,7 @@ class Server(Settings):
         return hasattr(self.target, "__aenter__")
 
     @property
-    def starts(self) -> tuple[int, float] | None:
+    def rate_limit(self) -> tuple[int, float] | None:
         """Its `rate`: how many calls may start in how many seconds."""
         count, _, unit = (self.rate or "").partition("/")
         return (int(count), {"s": 1.0, "min": 60.0, "h": 3600.0}[unit]) if unit else None

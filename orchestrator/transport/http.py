@@ -72,7 +72,8 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request; bounded for notifications and for the end of a session."""
-        message = json.loads(request.content) if request.method == "POST" else {}
+        # `aread`, since the body of a redirected request is a stream that was not read yet.
+        message = json.loads(await request.aread()) if request.method == "POST" else {}
         # Of a request, not of a notification or of an answer.
         asked: Id | None = message.get("id") if "method" in message else None
         if asked is None and request.method != "GET":
