@@ -127,10 +127,11 @@ async def _call_in_slots(
             await limit.acquire(call.priority, who=attempt, group=group)
             held.append(limit)
         # A rate counts starts: noted once all other limits are held, it blocks nobody longer.
-        if policy.rate is not None:
-            policy.rate.note_start()
-            policy.rate.release()
-            held.remove(policy.rate)
+        for limit in limits:
+            if isinstance(limit, Rate):
+                limit.note_start()
+                limit.release()
+                held.remove(limit)
         attempt.waited_s += anyio.current_time() - asked_at
         attempt.end_by = None
         return await _learning(call, attempt, call_next, policy.slots)

@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> tuple[Workflow, dict[str, Server]]:
     """The workflow and the servers; the errors of both files are raised together."""
-    from orchestrator.servers.config import load_config
+    from orchestrator.servers.config_file import load_config
     from orchestrator.workflow.model import Workflow
 
     servers_file = options.servers or DEFAULT_SERVERS
@@ -183,7 +183,7 @@ def call(options: argparse.Namespace) -> int:
     """`orchestrator call`."""
     from orchestrator.cli.run import in_event_loop
     from orchestrator.client import Orchestrator
-    from orchestrator.servers.config import load_config
+    from orchestrator.servers.config_file import load_config
     from orchestrator.workflow.inputs import parse_input
 
     server, _, name = options.target.partition(":")

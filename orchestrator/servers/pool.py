@@ -22,7 +22,7 @@ from orchestrator.engine.events import Event, OnEvent, ServerEvent
 from orchestrator.errors import CallError, NotExecutedError, TaskError
 from orchestrator.servers import problems
 from orchestrator.servers.catalog import Catalog, is_allowed
-from orchestrator.servers.config import Server
+from orchestrator.servers.config import Server, ToolSettings
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.servers.supervisor import Supervisor, Work
 
@@ -236,7 +236,7 @@ def _policy_of(server: Server) -> ServerPolicy:
     name, most = quoted(server.name), server.max_concurrency
     slots = AdaptiveSlots(f"a slot of server {name}") if most == "auto" else None
     tools = {
-        pattern: Slots(settings.max_concurrency, f"a slot of {server.name}:{pattern}")
+        pattern: tuple(_limits_of(settings, f"{server.name}:{pattern}"))
         for pattern, settings in server.tools.items()
     }
     return ServerPolicy(
@@ -246,3 +246,10 @@ def _policy_of(server: Server) -> ServerPolicy:
         Rate(*server.rate_limit, f"the rate of server {name}") if server.rate_limit else None,
         tools or None,
     )
+
+
+def _limits_of(settings: ToolSettings, tool: str) -> Iterator[Slots | Rate]:
+    if settings.max_concurrency is not None:
+        yield Slots(settings.max_concurrency, f"a slot of {tool}")
+    if settings.rate_limit is not None:
+        yield Rate(*settings.rate_limit, f"the rate of {tool}")

@@ -13,6 +13,7 @@ from orchestrator.documents.text import cut, quoted
 from orchestrator.errors import CallError, ErrorKind, TaskError
 from orchestrator.servers.config import Server
 from orchestrator.servers.sdk_results import InvalidResultError
+from orchestrator.servers.start_hints import start_hint
 from orchestrator.transport.delivery import Facts
 from orchestrator.transport.messages import Unreadable
 from orchestrator.transport.stderr import StderrTail
@@ -57,6 +58,12 @@ def too_slow(limit_s: float) -> ServerFault:
     return ServerFault("server_unavailable", what, {"start_timeout_s": limit_s})
 
 
+def not_configured(why: str) -> ServerFault:
+    """A server whose configuration has a mistake."""
+    what = f"did not start: it is not configured as it should be: {why}"
+    return ServerFault("server_unavailable", what, retryable=False)
+
+
 def call_error(fault: ServerFault, server: Server, output: StderrTail) -> CallError:
     """The error that names the server, how it is reached and what it wrote last."""
     message = f"server {quoted(server.name)} {fault.what}"
@@ -74,6 +81,9 @@ def call_error(fault: ServerFault, server: Server, output: StderrTail) -> CallEr
     if fault.kind == "server_unavailable" and (stray := server.redact(output.stray)):
         facts["stdout"] = cut(stray, MAX_SENT)
         message += f". Its stdout has a line that is no message: {quoted(stray, MAX_SENT)}"
+    if hint := start_hint(server, " ".join([fault.what, *facts.get("stderr", ())])):
+        facts["hint"] = hint
+        message += f". {hint}"
     error = CallError(fault.kind, message, retryable=fault.retryable, **facts)
     return redacted(error.error, server)
 
