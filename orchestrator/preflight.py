@@ -131,19 +131,38 @@ async def find_problems(workflow: WorkflowSource, pool: ServerPool) -> list[Prob
 
     Raises a `WorkflowError` if the workflow is too broken to check further.
     """
-    from orchestrator.workflow.recovery import read_again, recover
+    from orchestrator.check.proof import proved
+    from orchestrator.workflow.recovery import recover
     from orchestrator.workflow.source_map import located
 
     try:
-        loaded = Workflow.load(workflow)
+        checked = Workflow.load(workflow)
+        path = checked.source
+        found = await _problems(checked, pool)
     except WorkflowError as error:
-        left = recover(read_again(workflow), error.problems)
+        left = recover(as_data(workflow), error.problems)
         if left is None:
             raise
-        found = [*error.problems, *left.telling(await _problems(left.workflow, pool))]
-        return found if isinstance(workflow, Mapping) else located(found, Path(str(workflow)))
-    found = await _problems(loaded, pool)
-    return found if loaded.source is None else located(found, loaded.source)
+        path = None if isinstance(workflow, Mapping) else Path(str(workflow))
+        checked = left.workflow
+        found = [*error.problems, *left.telling(await _problems(checked, pool))]
+    found = proved(found, as_data(workflow), _known_tools(checked, pool))
+    return found if path is None else located(found, path)
+
+
+def as_data(workflow: WorkflowSource) -> Any:
+    """A workflow as it is written; None if its file cannot be read."""
+    from orchestrator.workflow.recovery import read_again
+
+    if isinstance(workflow, Workflow):
+        return workflow.to_dict() if workflow.source is None else read_again(workflow.source)
+    return read_again(workflow)
+
+
+def _known_tools(workflow: Workflow, pool: ServerPool) -> dict[str, Tool]:
+    if pool.lock is None:
+        return allowed_tools(pool.servers, _usable(workflow, pool))
+    return allowed_tools(pool.servers, _locked(workflow, pool.servers, pool.lock)[0])
 
 
 async def _problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
@@ -224,7 +243,10 @@ def _failures(workflow: Workflow, pool: ServerPool) -> list[Problem]:
     for server in workflow.plan.servers:
         if server in pool.servers and (failure := pool.failure(server)) is not None:
             severity: Severity = "error" if pool.servers[server].required else "warning"
-            found.append(Problem("server_unavailable", failure.message, severity=severity))
+            message = failure.message
+            if severity == "warning":
+                message = f"no tool of server {quoted(server)} was checked: {message}"
+            found.append(Problem("server_unavailable", message, severity=severity, text=server))
     return found
 
 

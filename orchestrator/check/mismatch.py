@@ -48,7 +48,8 @@ class Mismatch:
     def at_reference(self, path: Path, text: str) -> Mismatch:
         """The mismatch in what a reference gives: the file has only the reference, at a path."""
         below = (*self.path[len(path) :], *self.below)
-        return replace(self, path=path, below=below, text=self.text or text)
+        # A fix is the JSON of a literal: it belongs in place of no expression that gives one.
+        return replace(self, path=path, below=below, text=self.text or text, fix="")
 
 
 Mismatches = Iterator[Mismatch]

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import anyio
 
 from orchestrator.cli import FAILED, exit_code
-from orchestrator.cli.diagnostics import complain, give_up_stdout
+from orchestrator.cli.diagnostics import complain, give_up_stdout, give_up_terminal
 from orchestrator.cli.signals import Ending, in_event_loop
 from orchestrator.client import Orchestrator
 from orchestrator.documents.encode import to_json
@@ -46,7 +46,9 @@ def run_workflow(
 
         async def session() -> int:
             orchestrator = Orchestrator(servers, lock)
-            running = _Session(options, workflow, inputs, observers, statistics, orchestrator)
+            running = _CancellableRun(
+                options, workflow, inputs, observers, statistics, orchestrator
+            )
             return await running.ending.during(running.run)
 
         return in_event_loop(session)
@@ -70,7 +72,7 @@ def _opened(events: str) -> TextIO:
 
 
 @dataclass
-class _Session:
+class _CancellableRun:
     """One run, which signals cancel and whose result is always written."""
 
     options: argparse.Namespace
@@ -105,9 +107,16 @@ class _Session:
             if self.ending.signal is not None:
                 self._cancel(self.ending.signal.name)
             result = await self.current.execute()
-        for observer in self.observers:
-            observer.stop()
-        written = self._write(result)
+        written = False
+        try:
+            for observer in self.observers:
+                observer.stop()
+            written = self._write(result)
+        except OSError:  # after SIGHUP there is no terminal to print on
+            if self.ending.signal is None:
+                raise
+            give_up_terminal()
+            written = self._write(result)
         self._remember(result)
         if self.ending.signal is not None:
             return exit_code(self.ending.signal)

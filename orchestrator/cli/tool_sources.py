@@ -62,7 +62,7 @@ def known_of(options: argparse.Namespace, workflow: Workflow) -> KnownTools:
 
 def configured_servers(options: argparse.Namespace) -> dict[str, Server] | None:
     """The settings of the servers; None if there is no file."""
-    from orchestrator.servers.config import load_config
+    from orchestrator.servers.config_file import load_config
 
     path = options.servers or DEFAULT_SERVERS
     if options.servers is None and not path.exists():

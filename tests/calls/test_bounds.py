@@ -43,8 +43,8 @@ BOUNDS = {
     ("health", "HealthMonitor._probe", "session.send_request"): "PROBE_S",
     ("middleware", "with_locks.call_holding", "locks.acquire"): HOLDERS,
     ("middleware", "_call_in_slots", "limit.acquire"): HOLDERS,
-    ("run", "_Session._watch_signals", "async for signals"): "the run, which cancels it",
-    ("run", "_Session.run", "async with self.orchestrator"): CLOSING,
+    ("run", "_CancellableRun._watch_signals", "async for signals"): "the run, which cancels it",
+    ("run", "_CancellableRun.run", "async with self.orchestrator"): CLOSING,
     ("client", "Orchestrator.stream", "async for receive"): "the run, which closes the stream",
     ("session", "Session.started_within", "self._started.wait"): "its argument",
     ("session", "Session._ended", "self._failed.wait"): "LAST_WORDS_S: see Session._end",
@@ -52,6 +52,7 @@ BOUNDS = {
     ("elicitation", "call_tool", "session.send_request"): CALLER,
     ("run", "Run._run_tasks", "readiness.checked"): STARTS,
     ("http", "_ContainedStream.__anext__", "anext"): CALLER + "; the end of the session",
+    ("events", "EventStream.__anext__", "anext"): CALLER,
     ("http", "_ContainedStream.aclose", "async for self"): "DRAIN_S",
     ("http", "_read", "async for chunks"): CALLER + "; for notifications NOTIFICATION_TIMEOUT_S",
     (

@@ -107,7 +107,7 @@ B = "/tasks/1/arguments"
         (using("search"), [("error", "missing_argument", B)]),
         (
             using("search", quer="x"),
-            [("error", "missing_argument", B), ("warning", "unexpected_argument", f"{B}/quer")],
+            [("error", "missing_argument", B), ("error", "unexpected_argument", f"{B}/quer")],
         ),
         (using("strict", n=1, m=2), [("error", "unexpected_argument", f"{B}/m")]),
         (using("strict", n="$OUTPUT[a].total", m=2), [("error", "unexpected_argument", f"{B}/m")]),
@@ -670,7 +670,7 @@ def test_a_number_converts_to_none_of_the_expected_strings() -> None:
 
 
 def test_errors_in_gives_the_errors_of_prove_and_a_broken_schema_gives_none() -> None:
-    wrong = Workflow.load({"tasks": [SEARCH, using("search", query="$OUTPUT[a].itms", limt=3)]})
+    wrong = Workflow.load({"tasks": [SEARCH, using("search", query="$OUTPUT[a].itms", colour=3)]})
     assert [p.code for p in errors_in(wrong, TOOLS)] == ["unknown_place"]
     broken = Workflow.load({"tasks": [SEARCH, using("broken", x=1)]})
     assert errors_in(broken, TOOLS) == []

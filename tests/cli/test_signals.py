@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def stubborn(tmp_path: Path) -> str:
     return str(tmp_path / "servers.toml")
 
 
-def pid_in(path: Path, process: subprocess.Popen[str]) -> int:
+def pid_in(path: Path, process: subprocess.Popen[Any]) -> int:
     """The number that a program writes to a file."""
     while not (path.exists() and path.read_text().strip()):
         assert process.poll() is None
@@ -71,6 +72,25 @@ def test_a_signal_ends_every_command_and_leaves_no_program(
         _, err = process.communicate(timeout=40)
     assert err == f"orchestrator: interrupted by {number.name}\n"
     assert process.returncode == 128 + number
+    assert not alive(pid)
+
+
+def test_a_terminal_that_is_closed_loses_no_result(
+    write: Write, stubborn: str, tmp_path: Path
+) -> None:
+    output = tmp_path / "result.json"
+    path = write({"id": "hangs", "tool": "calls:hang"})
+    options = [path, "--servers", stubborn, "--output", str(output)]
+    terminal, its = os.openpty()
+    command = [sys.executable, "-m", "orchestrator", "run", *options]
+    with subprocess.Popen(command, stdin=its, stdout=its, stderr=its) as process:
+        os.close(its)
+        pid = pid_in(tmp_path / "calls", process)
+        os.close(terminal)
+        process.send_signal(signal.SIGHUP)
+        process.communicate(timeout=40)
+    assert process.returncode == 128 + signal.SIGHUP
+    assert json.loads(output.read_text())["tasks"]["hangs"]["status"] == "cancelled"
     assert not alive(pid)
 
 
