@@ -94,6 +94,12 @@ def give_up_stdout(error: OSError) -> None:
         complain(f"stdout cannot be written: {error.strerror}")
 
 
+def give_up_terminal() -> None:
+    """Print nothing any more: the terminal is closed, and each attempt would raise."""
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def say_asking() -> None:
     """Print on a terminal what takes a while."""
     if sys.stderr.isatty():

@@ -10,6 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -171,7 +172,9 @@ class _Reader:
         return {}
 
     def _server(self, name: str, given: Any, fields: dict[str, Any]) -> Server:
-        cwd = str((self.path.parent / fields["cwd"]).resolve()) if fields.get("cwd") else None
+        cwd = fields.get("cwd")
+        with suppress(ValueError):  # it is no path: starting the server reports that
+            cwd = str((self.path.parent / cwd).resolve()) if cwd else None
         inherited = {
             variable: value
             for variable, value in self.environment.items()

@@ -473,7 +473,7 @@ def started(arguments: list[str], until: str) -> subprocess.Popen[str]:
     raise AssertionError(process.communicate()[1])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_an_interrupt_gives_the_partial_result_and_leaves_no_process(
     write: Write, servers: str, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -485,7 +485,7 @@ def test_an_interrupt_gives_the_partial_result_and_leaves_no_process(
     with started([path, "--servers", servers, "--output", str(output)], "task_settled") as process:
         process.send_signal(number)
         _, err = process.communicate(timeout=20)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     document = json.loads(output.read_text())
     assert document["status"] == "cancelled"
     assert document["tasks"]["hangs"]["error"]["message"] == f"interrupted by {number.name}"
