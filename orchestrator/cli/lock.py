@@ -14,7 +14,8 @@ from orchestrator.cli.tool_sources import DEFAULT_SERVERS, list_tools, named_ser
 from orchestrator.documents.text import counted, listed, visible
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.tool_diff import ToolDifference
-from orchestrator.servers.config import Server, load_config
+from orchestrator.servers.config import Server
+from orchestrator.servers.config_file import load_config
 from orchestrator.servers.lockfile import NEWER, Lockfile, lock_command, lock_path
 
 MAX_NAMES = 10

@@ -6,8 +6,9 @@ Nothing here ends or delays a call of a server that answers.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any
 
 import anyio
 from mcp import MCPError
@@ -18,7 +19,6 @@ from pydantic import ValidationError
 
 from orchestrator.documents.text import quoted
 from orchestrator.schema.tool import Tool
-from orchestrator.servers.sdk_client import list_tools
 
 logger = logging.getLogger("orchestrator")
 
@@ -31,6 +31,7 @@ RELIST_PAUSE_S = 0.1
 LISTEN_PAUSE_S = 1.0
 LONGEST_LISTEN_PAUSE_S = 60.0
 
+ListTools = Callable[[], Coroutine[Any, Any, list[Tool]]]
 # Opens a stream of notices that the tools have changed.
 Subscribe = Callable[[], AbstractAsyncContextManager[Subscription]]
 
@@ -56,11 +57,15 @@ class HealthMonitor:
         self.heard += 1
 
     async def watch(
-        self, session: ClientSession, subscribe: Subscribe | None, until: anyio.Event
+        self,
+        session: ClientSession,
+        list_tools: ListTools,
+        subscribe: Subscribe | None,
+        until: anyio.Event,
     ) -> None:
         """Watch the session, which is open, until the event is set."""
         async with anyio.create_task_group() as group:
-            group.start_soon(self._relist, session)
+            group.start_soon(self._relist, list_tools)
             group.start_soon(self._probe, session)
             if subscribe is not None:  # else notices come unasked, as before 2026-07-28, or never
                 group.start_soon(self._listen, subscribe)
@@ -88,13 +93,13 @@ class HealthMonitor:
         """List the tools again: they have changed, or may have."""
         self._stale.set()
 
-    async def _relist(self, session: ClientSession) -> None:
+    async def _relist(self, list_tools: ListTools) -> None:
         while True:
             await self._stale.wait()
             self._stale = anyio.Event()  # a notice from now on causes another listing
             with anyio.move_on_after(RELIST_S):
                 try:
-                    self._on_tools(await list_tools(session, self._server))
+                    self._on_tools(await list_tools())
                 except (MCPError, ValidationError) as error:
                     name = quoted(self._server)
                     logger.warning("server %s: cannot list its tools again: %s", name, error)

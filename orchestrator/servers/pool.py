@@ -19,13 +19,12 @@ from orchestrator.calls.call import Attempt, Call, ServerPolicy
 from orchestrator.calls.limits import FIRST, Priority, Rate, Slots
 from orchestrator.documents.text import quoted
 from orchestrator.engine.events import Event, OnEvent, ServerEvent
-from orchestrator.errors import CallError, TaskError
+from orchestrator.errors import CallError, NotExecutedError, TaskError
 from orchestrator.servers import problems
 from orchestrator.servers.catalog import Catalog, is_allowed
-from orchestrator.servers.config import Server
+from orchestrator.servers.config import Server, ToolSettings
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.servers.supervisor import Supervisor, Work
-from orchestrator.transport.delivery import NotExecutedError
 
 if TYPE_CHECKING:
     from orchestrator.servers.session import Session
@@ -237,13 +236,20 @@ def _policy_of(server: Server) -> ServerPolicy:
     name, most = quoted(server.name), server.max_concurrency
     slots = AdaptiveSlots(f"a slot of server {name}") if most == "auto" else None
     tools = {
-        pattern: Slots(settings.max_concurrency, f"a slot of {server.name}:{pattern}")
+        pattern: tuple(_limits_of(settings, f"{server.name}:{pattern}"))
         for pattern, settings in server.tools.items()
     }
     return ServerPolicy(
         server.timeout_s,
         Slots(most, f"a slot of server {name}") if isinstance(most, int) else slots,
         Slots(1, f"the writers' slot of server {name}") if server.writes == "serial" else None,
-        Rate(*server.starts, f"the rate of server {name}") if server.starts else None,
+        Rate(*server.rate_limit, f"the rate of server {name}") if server.rate_limit else None,
         tools or None,
     )
+
+
+def _limits_of(settings: ToolSettings, tool: str) -> Iterator[Slots | Rate]:
+    if settings.max_concurrency is not None:
+        yield Slots(settings.max_concurrency, f"a slot of {tool}")
+    if settings.rate_limit is not None:
+        yield Rate(*settings.rate_limit, f"the rate of {tool}")
