@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from orchestrator.documents.files import read_text
-from orchestrator.documents.jsonc import without_comments
+from orchestrator.documents.jsonc import is_json, without_comments
 from orchestrator.documents.parse import DocumentError, malformed, parse_json
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.suggest import nearest
@@ -37,6 +37,7 @@ from orchestrator.servers.config_checks import (
 )
 from orchestrator.servers.config_source import ConfigSource
 from orchestrator.servers.redaction import description, shown_fields
+from orchestrator.transport.process import INHERITED
 from orchestrator.workflow.source_map import located
 
 _TABLES = ("servers", "defaults", "$schema")
@@ -79,9 +80,8 @@ def load_config(
 
 def _parse(path: Path) -> Any:
     text = read_text(path, ConfigError, "name another file with --servers FILE")
-    is_json = path.suffix.lower() == ".json"
     try:
-        return parse_json(without_comments(text)) if is_json else tomllib.loads(text)
+        return parse_json(without_comments(text)) if is_json(path) else tomllib.loads(text)
     except DocumentError as failure:
         problem = malformed(failure)
         if text.lstrip().startswith("[") and not problem.hint:
@@ -182,7 +182,8 @@ class _Reader:
         }
         env = {**inherited, **fields.get("env", {})}
         own = {"name": name, "cwd": cwd, "env": env, "shown": description(given)}
-        return Server(**fields | own, secrets=(*self._values, *inherited.values()))
+        hidden = [value for variable, value in inherited.items() if variable not in INHERITED]
+        return Server(**fields | own, secrets=(*self._values, *hidden))
 
     def _defaults(self, data: Mapping[str, Any]) -> dict[str, Any]:
         for name in (name for name in data if name not in _TABLES):
