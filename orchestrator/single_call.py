@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from orchestrator.calls.call import Attempt, Call
@@ -11,15 +11,19 @@ from orchestrator.engine.decide import check_arguments
 from orchestrator.errors import CallError, ConfigError, WorkflowError
 from orchestrator.schema.tool import Tool
 from orchestrator.servers import problems
+from orchestrator.servers.catalog import is_allowed
 from orchestrator.servers.pool import ServerPool
+
+Arguments = Mapping[str, Any] | Callable[[Tool], Mapping[str, Any]]
 
 
 async def call_tool(
-    pool: ServerPool, target: str, arguments: Mapping[str, Any], timeout_s: float | None
+    pool: ServerPool, target: str, arguments: Arguments, timeout_s: float | None
 ) -> Any:
     """Call a tool by `server:tool`; takes and raises what `Orchestrator.call` does."""
     server, _, name = target.partition(":")
     tool = await _tool(pool, known_server(pool, server), name)
+    arguments = arguments(tool) if callable(arguments) else arguments
     check_arguments(tool, arguments)
     limit_s = pool.policies[server].timeout_s if timeout_s is None else timeout_s
     writes = tool.read_only is False
@@ -32,9 +36,11 @@ async def call_tool(
 async def _tool(pool: ServerPool, server: str, name: str) -> Tool:
     """A tool that may be called, of a server that is ready."""
     settings, lock, target = pool.servers[server], pool.lock, f"{server}:{name}"
+    if not is_allowed(settings, name):
+        raise WorkflowError(target, [problems.denied_tool(settings, name)])
     if lock is not None:  # before the server starts
-        if server not in lock:
-            raise WorkflowError(target, [problems.server_not_locked(lock, server)])
+        if (unlocked := problems.server_not_locked(lock, settings)) is not None:
+            raise WorkflowError(target, [unlocked])
         if name not in (listed := lock.of(server)):
             raise WorkflowError(target, [problems.unknown_tool(settings, listed, name, lock)])
     await pool.open([server])

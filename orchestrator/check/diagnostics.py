@@ -36,6 +36,10 @@ class Diagnostics:
         problems = [self._problems[key] for key in sorted(self._problems)]
         return self._fixes.apply(problems, self._document) if problems else problems
 
+    def suggests(self, path: str) -> bool:
+        """Whether a finding at a path names what may have been meant."""
+        return any(each.path == path and each.alternatives for each in self._problems.values())
+
     def add(
         self, found: Iterable[Mismatch], task: TaskPlan | None, at: Path, tool: Tool | None = None
     ) -> None:
@@ -133,5 +137,5 @@ def _message(mismatch: Mismatch, tool: Tool | None) -> str:
     path = (*mismatch.path, *mismatch.below)
     if mismatch.code == "unexpected_argument":  # the message names it
         path = path[:-1]
-    parts = [tool.target, format_path(path).removeprefix("."), message]
-    return ": ".join(filter(None, parts)) + (f" ({text})" if text else "")
+    origin, place = f" from {text}" if text else "", format_path(path)
+    return f"{tool.target}: {message}{origin}{f' at {place}' if place else ''}"

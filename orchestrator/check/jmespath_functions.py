@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from jmespath.functions import Functions
 
-from orchestrator.check.environment import UNKNOWN
+from orchestrator.check.environment import ERROR, UNKNOWN
 from orchestrator.check.mismatch import Mismatch, Mismatches, wrong_type
 from orchestrator.documents.suggest import nearest
 from orchestrator.errors import Severity
@@ -22,6 +22,7 @@ from orchestrator.schema.types import (
     SILENT_NULL,
     TEXT,
     ArrayType,
+    LiteralType,
     SourcedType,
     StaticType,
     UnionType,
@@ -49,12 +50,11 @@ def check_arguments(name: str, arguments: list[StaticType], query: TypeQuery) ->
     # The library does not check further arguments of a function that takes any number.
     for number, (argument, parameter) in enumerate(zip(arguments, signature, strict=False), 1):
         if (names := parameter["types"]) and "expref" not in names:
-            for mismatch in _argument(argument, names, query):
-                message = f"{name}(): argument {number}: {mismatch.message}"
-                yield replace(mismatch, message=message)
+            place = f"parameter {number} of " if len(signature) > 1 else ""
+            yield from _argument(argument, names, query, f"{place}{name}() expects")
 
 
-def _argument(given: StaticType, names: list[str], query: TypeQuery) -> Mismatches:
+def _argument(given: StaticType, names: list[str], query: TypeQuery, verb: str) -> Mismatches:
     types = query.kinds(without(given, SILENT_NULL))
     if types == ALL_TYPES or not types:  # unknown, or the item of an array without any
         return
@@ -62,14 +62,17 @@ def _argument(given: StaticType, names: list[str], query: TypeQuery) -> Mismatch
     accepted = _widened(frozenset(holder for holder, _, _ in pairs))
     inner = _widened(frozenset(item for _, _, item in pairs if item))
     if not types & accepted:
-        mismatch = wrong_type((), type_names(accepted), query.describe(given))
+        mismatch = wrong_type((), type_names(accepted), query.describe(given), verb=verb)
         yield replace(mismatch, code="wrong_expression")
     elif types - accepted:
-        yield wrong_type((), type_names(accepted), type_names(types - accepted)).possible()
+        rest = type_names(types - accepted)
+        yield wrong_type((), type_names(accepted), rest, verb=verb).possible()
     elif types == {"array"} and inner:
         items = query.kinds(item_of(given, query))
         if items and items != ALL_TYPES and not items & inner:
-            yield wrong_type((), type_names(inner), type_names(items)).in_items(())
+            # An empty array would fit.
+            expected, found = f"array of {type_names(inner)}", f"array of {type_names(items)}"
+            yield wrong_type((), expected, found, verb=verb).possible()
 
 
 def result_of(
@@ -108,14 +111,32 @@ def comparison(
     if values is not None and known is not None:
         apart = apart or not any(value == other for value in values for other in known)
     if not apart:
-        return BOOLEAN, None
+        is_same = values is not None and known is not None and len(values) == len(known) == 1
+        return LiteralType(operator == "eq") if is_same else BOOLEAN, None
     # The right side is most often the literal, and the left side says what it can be.
     names = [value for value in values or () if isinstance(value, str)]
     wrong = next((value for value in known or () if isinstance(value, str)), "")
     always = "true" if operator == "ne" else "false"
     message = f"comparing {query.describe(left)} with {query.describe(right)} is always {always}"
     near = nearest(wrong, names)
-    return BOOLEAN, Mismatch((), "never_true", "warning", message, "", near, piece=wrong)
+    return LiteralType(operator == "ne"), Mismatch(
+        (), "never_true", "warning", message, "", near, piece=wrong
+    )
+
+
+def truth(type_: StaticType, query: TypeQuery) -> bool | None:
+    """Whether JMESPath takes a value for true; None if that is not known."""
+    if (values := query.finite(type_)) is not None:
+        truths = {
+            not (value is None or value is False or value in ("", [], {})) for value in values
+        }
+        return truths.pop() if len(truths) == 1 else None
+    types = query.kinds(type_)
+    if types == {"null"}:
+        return False
+    if type_ is ERROR:
+        return True
+    return True if types and types <= _NUMBERS else None
 
 
 def _order(left: Types, right: Types) -> Mismatch | None:

@@ -6,6 +6,8 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from orchestrator.documents.encode import to_json
@@ -13,6 +15,19 @@ from orchestrator.documents.text import visible
 from orchestrator.errors import ConfigError, Problem, WorkflowError
 
 _LISTS = {"problems": "error", "warnings": "warning", "notes": "note"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServersFileProblem(Problem):
+    """An error in a servers' file among the findings in a workflow.
+
+    Attributes:
+        file: The servers' file.
+        there: The error as that file has it: with its path, line and column.
+    """
+
+    file: str
+    there: Problem
 
 
 def document(file: str, findings: Sequence[Problem]) -> dict[str, Any]:
@@ -46,14 +61,18 @@ def show(
 def tell(options: argparse.Namespace, error: WorkflowError) -> None:
     """Print an error that ends a command, with `--json` also as a document on stdout.
 
-    Errors in a workflow or its inputs are shown with their lines; those in a servers' file are not,
-    since it may hold secrets.
+    Errors in a file are shown with their lines.
     """
     file = getattr(options, "file", None)
     if file is not None and getattr(options, "json", False):
         print(to_json(document(error.source, error.problems), indent=2))
     files = [str(path) for path in (file, getattr(options, "inputs", None)) if path is not None]
-    if error.source in files and not isinstance(error, ConfigError):
+    if isinstance(error, ConfigError) and Path(error.source).is_file():
+        from orchestrator.cli.snippets import print_findings
+        from orchestrator.servers.config_source import ConfigSource  # which hides its secrets
+
+        print_findings(error.source, error.problems, error.so_far, verbose=False, kind=ConfigSource)
+    elif error.source in files and not isinstance(error, ConfigError):
         show(error.source, error.problems, so_far=error.so_far)
     elif error.source in ("usage", "servers"):  # the command line itself, and no file
         for problem in error.problems:
@@ -75,6 +94,12 @@ def give_up_stdout(error: OSError) -> None:
         complain(f"stdout cannot be written: {error.strerror}")
 
 
+def give_up_terminal() -> None:
+    """Print nothing any more: the terminal is closed, and each attempt would raise."""
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def say_asking() -> None:
     """Print on a terminal what takes a while."""
     if sys.stderr.isatty():
@@ -83,7 +108,16 @@ def say_asking() -> None:
 
 def in_servers_file(error: ConfigError) -> list[Problem]:
     """The errors in a servers' file as findings beside those in a workflow."""
+    # `FILE:LINE:COLUMN` is the form that editors and terminals open.
+    places = [p.path if p.line is None else f":{p.line}:{p.column}" for p in error.problems]
     return [
-        Problem(p.code, f"{error.source}{p.path}: {p.message}", "", None, p.alternatives, p.hint)
-        for p in error.problems
+        ServersFileProblem(
+            p.code,
+            f"{error.source}{place}: {p.message}",
+            alternatives=p.alternatives,
+            hint=p.hint,
+            file=error.source,
+            there=p,
+        )
+        for p, place in zip(error.problems, places, strict=True)
     ]

@@ -12,6 +12,7 @@ from orchestrator.cli.diagnostics import say_asking
 from orchestrator.errors import CallError, ConfigError, Problem
 
 if TYPE_CHECKING:
+    from orchestrator.client import Orchestrator
     from orchestrator.schema.tool import Tool
     from orchestrator.servers.config import Server
     from orchestrator.servers.lockfile import Lockfile
@@ -31,7 +32,13 @@ class KnownTools:
 
 def known_of(options: argparse.Namespace, workflow: Workflow) -> KnownTools:
     """What is known of a workflow's tools; calls none of them."""
-    from orchestrator.preflight import allowed_tools, check_against, findings, unknown_servers
+    from orchestrator.preflight import (
+        allowed_tools,
+        check_against,
+        findings,
+        tool_problems,
+        unknown_servers,
+    )
 
     servers, lock = configured_servers(options), None
     why = f"there is no {DEFAULT_SERVERS}"
@@ -45,8 +52,9 @@ def known_of(options: argparse.Namespace, workflow: Workflow) -> KnownTools:
     if servers is None or lock is None:
         message = f"tools were not checked ({why})"
         unchecked = Problem("tools_not_checked", message, severity="note")
-        found = findings(workflow, servers or {}, {})
-        return KnownTools([unchecked, *unknown, *found], {}, servers or {})
+        found = [*unknown, *tool_problems(workflow, servers or {}, {})]
+        found += findings(workflow, servers or {}, {})
+        return KnownTools([unchecked, *found], {}, servers or {})
     named = [name for name in workflow.plan.servers if name in servers and name in lock]
     tools = allowed_tools(servers, {name: lock.of(name) for name in named})
     return KnownTools([*unknown, *check_against(workflow, servers, lock)], tools, servers)
@@ -54,7 +62,7 @@ def known_of(options: argparse.Namespace, workflow: Workflow) -> KnownTools:
 
 def configured_servers(options: argparse.Namespace) -> dict[str, Server] | None:
     """The settings of the servers; None if there is no file."""
-    from orchestrator.servers.config import load_config
+    from orchestrator.servers.config_file import load_config
 
     path = options.servers or DEFAULT_SERVERS
     if options.servers is None and not path.exists():
@@ -79,17 +87,17 @@ def lock_of(options: argparse.Namespace) -> Lockfile | None:
 
 def _asked(workflow: Workflow, servers: Mapping[str, Server]) -> KnownTools:
     say_asking()  # before the imports: loading the SDK takes most of the time
-    from orchestrator.cli.run import in_event_loop
-    from orchestrator.client import Orchestrator
+    from orchestrator.cli.signals import with_servers
 
-    async def ask() -> KnownTools:
-        async with Orchestrator(servers) as orchestrator:
-            found = await orchestrator.findings(workflow)
-            named = [name for name in workflow.plan.servers if name in servers]
-            tools = [tool for name in named for tool in await orchestrator.tools(name)]
-            return KnownTools(found, {tool.target: tool for tool in tools}, servers)
+    async def ask(orchestrator: Orchestrator) -> KnownTools:
+        found = await orchestrator.findings(workflow)
+        named = [name for name in workflow.plan.servers if name in servers]
+        # One that has failed would be started again.
+        ready = [name for name in named if orchestrator.failure(name) is None]
+        tools = [tool for name in ready for tool in await orchestrator.tools(name)]
+        return KnownTools(found, {tool.target: tool for tool in tools}, servers)
 
-    return in_event_loop(ask)
+    return with_servers(servers, None, ask)
 
 
 def named_servers(options: argparse.Namespace, servers: Mapping[str, Server]) -> dict[str, Server]:
@@ -107,13 +115,11 @@ def list_tools(
 ) -> tuple[list[Tool], dict[str, CallError]]:
     """Start servers and list their tools; and why some servers have none, by server."""
     say_asking()
-    from orchestrator.cli.run import in_event_loop
-    from orchestrator.client import Orchestrator
+    from orchestrator.cli.signals import with_servers
 
-    async def ask() -> tuple[list[Tool], dict[str, CallError]]:
-        async with Orchestrator(servers) as orchestrator:
-            tools = await orchestrator.tools(denied=denied)
-            failures = {name: orchestrator.failure(name) for name in servers}
-            return tools, {name: failure for name, failure in failures.items() if failure}
+    async def ask(orchestrator: Orchestrator) -> tuple[list[Tool], dict[str, CallError]]:
+        tools = await orchestrator.tools(denied=denied)
+        failures = {name: orchestrator.failure(name) for name in servers}
+        return tools, {name: failure for name, failure in failures.items() if failure}
 
-    return in_event_loop(ask)
+    return with_servers(servers, None, ask)

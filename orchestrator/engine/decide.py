@@ -31,6 +31,7 @@ from orchestrator.schema.violations import (
     error_of,
     first_violations,
     joined,
+    misspellings,
 )
 from orchestrator.workflow.plan import PLAIN, CallTemplate, LockPlan, TaskPlan
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from orchestrator.schema.tool import Tool
 
 MAX_LOCK_NAME = 1000
+MAX_ITEMS = 1_000_000  # of a for_each, each of which has an outcome of its own
 
 
 LockName = tuple[str, bool]
@@ -142,6 +144,10 @@ def _text(when: Template) -> str:
 def _items(template: Template, scope: Scope) -> list[Any]:
     items = template.resolve(scope)
     if isinstance(items, list):
+        if len(items) > MAX_ITEMS:
+            source = getattr(template, "text", "for_each")
+            message = f"expected at most {MAX_ITEMS:,} items for for_each, got {len(items):,}"
+            raise CallError("reference_error", f"{message} from {source}", reference=source)
         return items
     if items is None and scope.null_is_unknown:
         return [None]  # so that what depends on the items is run, too
@@ -193,7 +199,10 @@ def check_arguments(tool: Tool, arguments: Any, template: Template | None = None
         InvalidArgumentsError: They do not fit. `details` has `tool` and `errors`, the first
             `MAX_ERRORS`, each with its `path`, `message`, `keyword` and what that `expected`.
     """
-    if found := first_violations(tool.accepts, arguments):
+    found = first_violations(tool.accepts, arguments)
+    if not found and tool.declared and not tool.declared.issuperset(arguments):
+        found = misspellings(tool, arguments)
+    if found:
         of_arguments = any(each.is_property and len(each.path) == 1 for each in found)
         called = f"{tool.target}({signature(tool, MAX_SIGNATURE)})" if of_arguments else tool.target
         errors = [error_of(each, _source(each.path, template)) for each in found]

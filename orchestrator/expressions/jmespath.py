@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import jmespath
-from jmespath import exceptions, functions, visitor
+from jmespath import exceptions, functions
 
 from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import counted, cut, quoted
 from orchestrator.errors import CallError
+from orchestrator.expressions.interpreter import BudgetError, Document, Interpreter
 from orchestrator.expressions.lexer import (
     ROOTS,
     ExpressionSyntaxError,
     marked_root,
     names_an_id,
     rewrite,
+    with_an_id,
 )
 from orchestrator.expressions.scope import Scope, ScopeKey
 
@@ -29,12 +31,6 @@ _FIELDS_OF_AN_ERROR = frozenset({"kind", "message", "retryable", "details"})
 _MIXED = "cannot compare a string with a number; convert the string with to_number()"
 # The functions that can give Infinity or NaN.
 _MAKES_NUMBERS = re.compile(r"\b(?:to_number|sum|avg)\b")
-
-
-class Document(Protocol):
-    """What an expression is evaluated over, such as a `Scope`."""
-
-    def get(self, name: str, /) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +51,15 @@ class Expression:
     def evaluate(self, document: Document, *, null_is_unknown: bool = False) -> Any:
         """The value over a document; a CallError if a function got a value of the wrong type."""
         try:
-            value = _Interpreter(document).visit(self.tree, document)
+            value = Interpreter(document).evaluate(self.tree)
         except exceptions.JMESPathError as error:
             if null_is_unknown and getattr(error, "current_value", error) is None:
                 return None
             raise self._failure(str(error).strip().partition("\n")[0].rstrip(":")) from None
         except RecursionError:
             raise self._failure("nested too deep") from None
+        except BudgetError as error:
+            raise self._failure(str(error)) from None
         except Exception as error:  # the library's functions let Python's own errors through
             mixed = "not supported between" in str(error)
             raise self._failure(_MIXED if mixed else str(error)) from None
@@ -132,10 +130,15 @@ def _hoist_not(node: Any) -> Any:
     if not _is_node(node):
         return node
     children = [_hoist_not(child) for child in node["children"]]
-    if node["type"] in _BOUND_BY_NOT and children[0]["type"] == "not_expression":
-        inner = {**node, "children": [children[0]["children"][0], *children[1:]]}
-        return {**children[0], "children": [_hoist_not(inner)]}
-    return {**node, "children": children}
+    made = {**node, "children": children}
+    nots = []
+    if node["type"] in _BOUND_BY_NOT:
+        while children[0]["type"] == "not_expression":
+            nots.append(children[0])
+            children[0] = children[0]["children"][0]
+    for each in nots:
+        made = {**each, "children": [made]}
+    return made
 
 
 def _places(node: Any, at_root: bool) -> Iterator[ScopeKey]:
@@ -147,7 +150,8 @@ def _places(node: Any, at_root: bool) -> Iterator[ScopeKey]:
     if kind == "field":
         root = _root(node, at_root)
         if root in ("OUTPUT", "STATUS"):
-            raise ExpressionSyntaxError(f"expected a task id: {root}[id]")
+            instead = "" if at_root else f", or @.{root} for a property of the current item"
+            raise ExpressionSyntaxError(f"expected a task id: {root}[id]{instead}")
         if root is not None:
             yield ScopeKey(root, None)
         return
@@ -159,12 +163,13 @@ def _places(node: Any, at_root: bool) -> Iterator[ScopeKey]:
         _check_exprefs(children)
     if kind in _CHAINS:
         first, *children = children
-        yield from _first_places(first, children, at_root)
+        # Behind a wildcard or a filter a name is that of a property, never that of a task.
+        yield from _first_places(first, () if kind in _PROJECTIONS else children, at_root)
     for child in children:
         yield from _places(child, at_root and kind not in _CHAINS and kind != "expref")
 
 
-def _first_places(first: Any, rest: list[Any], at_root: bool) -> Iterator[ScopeKey]:
+def _first_places(first: Any, rest: Sequence[Any], at_root: bool) -> Iterator[ScopeKey]:
     """What the first step of a chain reads: with the name in the next step, if it is a root."""
     root = _root(first, at_root)
     below = rest[0] if rest else first
@@ -175,6 +180,8 @@ def _first_places(first: Any, rest: list[Any], at_root: bool) -> Iterator[ScopeK
     elif root == "ERROR" and below["value"] in _FIELDS_OF_AN_ERROR:
         yield ScopeKey(root, below["value"] if names_an_id(first["value"]) else None)
     else:
+        if root == "ERROR":  # in a fallback, `ERROR` alone would be the error of its own task
+            first["value"] = with_an_id(first["value"])
         yield ScopeKey(root, below["value"] if root in _NAMING_ROOTS else None)
 
 
@@ -237,17 +244,3 @@ def _explain(text: str, error: exceptions.JMESPathError) -> str:
         case _:
             return "unexpected end of expression"
     return f"unexpected {quoted(found, 40)}{_INSTEAD.get(found, '')}"
-
-
-class _Interpreter(visitor.TreeInterpreter):
-    """The library's, for which a marked name is a root of the document inside filters too."""
-
-    def __init__(self, document: Document) -> None:
-        super().__init__()
-        self._document = document
-
-    def visit_field(self, node: Any, value: Any) -> Any:
-        if (root := marked_root(node["value"])) is not None:
-            by_id = root == "ERROR" and names_an_id(node["value"])
-            return self._document.get("ERROR[" if by_id else root)
-        return super().visit_field(node, value)

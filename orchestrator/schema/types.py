@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from orchestrator.documents.text import cut, listed
+from orchestrator.documents.text import alternatives, cut, listed
 from orchestrator.schema.coercion import ALL_TYPES, Types
 
 MAX_NAMES = 12
@@ -134,7 +134,7 @@ def either(options: Iterable[StaticType]) -> StaticType:
 def any_of(options: Iterable[StaticType]) -> StaticType:
     """The union as a part of other types: each option once, unknown if it grows too large."""
     union = either({_mark(option): option for option in _flat(map(_unsourced, options))}.values())
-    return UnknownType("it may be too many things") if _is_large(union) else union
+    return UnknownType("it may be too many things") if is_large(union) else union
 
 
 def _flat(options: Iterable[StaticType]) -> Iterator[StaticType]:
@@ -158,7 +158,8 @@ def _unsourced(type_: StaticType) -> StaticType:
     return _unsourced(type_.type) if isinstance(type_, SourcedType) else type_
 
 
-def _is_large(type_: StaticType) -> bool:
+def is_large(type_: StaticType) -> bool:
+    """Whether a type has so many parts, each as often as it occurs, that it is not compared."""
     level, seen = [type_], 0
     for _ in range(MAX_LEVELS):
         seen += len(level)
@@ -196,4 +197,4 @@ def type_names(types: Types) -> str:
     if types == ALL_TYPES:
         return "anything"
     named = types - {"integer"} if "number" in types else types
-    return " or ".join(name for name in _ORDER if name in named) or "nothing"
+    return alternatives([name for name in _ORDER if name in named] or ["nothing"])

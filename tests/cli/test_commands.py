@@ -183,6 +183,24 @@ def test_a_server_that_does_not_start_fails_only_its_own_tasks(
     assert "no-such-program" in err
 
 
+def test_validate_says_whose_tools_were_not_checked_and_strict_fails(
+    write: Write, servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    validate = ["validate", write({"id": "b", "tool": "gone:anything"}), "--servers", servers]
+    assert main(validate) == 0
+    out, err = capsys.readouterr()
+    assert 'valid, 1 task in 1 generation on 1 server; no tool of server "gone" was checked' in out
+    assert 'warning[server_unavailable]: no tool of server "gone" was checked: ' in err
+    assert main([*validate, "--strict"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "error[server_unavailable]" in err
+    assert main([*validate, "--strict", "--json"]) == 2
+    assert [p["code"] for p in json.loads(capsys.readouterr().out)["problems"]] == [
+        "server_unavailable"
+    ]
+
+
 def test_a_result_that_cannot_be_written_goes_to_stdout(
     write: Write, servers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -289,10 +307,7 @@ def test_validate_checks_servers_only_where_there_is_a_file(
     capsys.readouterr()
     (tmp_path / "servers.toml").write_text("[servers.x]\n")
     assert main(["validate", path]) == 2
-    assert (
-        "servers.toml/servers/x: expected a command or a url, got neither"
-        in capsys.readouterr().err
-    )
+    assert "expected a command or a url, got neither" in capsys.readouterr().err
 
 
 def test_plan_shows_the_generations_in_four_forms(
@@ -458,7 +473,7 @@ def started(arguments: list[str], until: str) -> subprocess.Popen[str]:
     raise AssertionError(process.communicate()[1])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_an_interrupt_gives_the_partial_result_and_leaves_no_process(
     write: Write, servers: str, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -470,7 +485,7 @@ def test_an_interrupt_gives_the_partial_result_and_leaves_no_process(
     with started([path, "--servers", servers, "--output", str(output)], "task_settled") as process:
         process.send_signal(number)
         _, err = process.communicate(timeout=20)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     document = json.loads(output.read_text())
     assert document["status"] == "cancelled"
     assert document["tasks"]["hangs"]["error"]["message"] == f"interrupted by {number.name}"
