@@ -25,16 +25,19 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command `orchestrator` and return its exit code."""
-    try:
-        return _run(build_parser().parse_args(arguments))
-    except KeyboardInterrupt:
-        print("orchestrator: interrupted, nothing was called", file=sys.stderr)
-        return INTERRUPTED
-    except OSError as error:
-        from orchestrator.cli.diagnostics import give_up_stdout
+    from orchestrator.cli.streams import standing
 
-        give_up_stdout(error)
-        return FAILED
+    with standing():
+        try:
+            return _run(build_parser().parse_args(arguments))
+        except KeyboardInterrupt:
+            print("orchestrator: interrupted, nothing was called", file=sys.stderr)
+            return INTERRUPTED
+        except OSError as error:
+            from orchestrator.cli.diagnostics import give_up_stdout
+
+            give_up_stdout(error)
+            return FAILED
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -48,6 +51,7 @@ def _run(options: argparse.Namespace) -> int:
         return code
     except WorkflowError as error:
         tell(options, error)
+        sys.stdout.flush()
         return WRONG
     except CallError as error:
         complain(f"{error.kind}: {error}")

@@ -10,7 +10,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.documents.text import counted, cut, duration, listed, visible
+from orchestrator.documents.text import counted, cut, duration, listed, name_of, visible
 from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.report.forecast import Forecast
 from orchestrator.report.plan_text import lines_of
@@ -48,9 +48,9 @@ def print_tools(tools: Iterable[Tool]) -> None:
     table.columns[-1].ratio = 1
     for tool in tools:
         # A server writes names and descriptions: a terminal must not obey them.
-        first_line = visible(tool.description.strip().partition("\n")[0])
+        first_line = name_of(tool.description.strip().partition("\n")[0])
         arguments = Text(signature(tool), style="dim")
-        table.add_row(Text(visible(tool.target)), arguments, Text(first_line))
+        table.add_row(Text(name_of(tool.target)), arguments, Text(first_line))
     _console().print(table)
 
 
@@ -70,8 +70,8 @@ def print_result(result: RunResult, workflow: Workflow) -> None:
         status = "recovered" if task.recovered else task.status
         is_timed = task.attempts and not result.dry_run
         table.add_row(
-            Text(task.id),
-            *([Text(workflow.plan.tasks[task.id].target, style="dim")] * has_tools),
+            Text(name_of(task.id)),
+            *([Text(name_of(workflow.plan.tasks[task.id].target), style="dim")] * has_tools),
             Text(status, style=STATUS_STYLES[status]),
             str(task.generation),
             duration(task.duration_ms) if is_timed else "",
@@ -83,7 +83,7 @@ def print_result(result: RunResult, workflow: Workflow) -> None:
     console.print(table)
     for task in shown:
         if not is_wide and (reason := _reason(task)):
-            _print(console, Text(f"{task.id}: {reason}"))
+            _print(console, Text(f"{name_of(task.id)}: {reason}"))
     if more := len(result.tasks) - len(shown):
         console.print(f"and {counted(more, 'more task')} (--json and --output FILE have all)\n")
     for line in _summary(result):
@@ -106,8 +106,8 @@ def print_plan(forecast: Forecast) -> None:
             cells = [
                 Text("" if index else str(number)),
                 Text("*" if task.critical else "", style=bold),
-                Text(name, style=bold),
-                Text(task.task.target, style="dim"),
+                Text(name_of(name), style=bold),
+                Text(name_of(task.task.target), style="dim"),
                 Text(str(task.calls)),
                 Text(effects.word, style=RISK_STYLES.get(effects.risk, "dim")),
                 Text(listed(task.task.dependencies, MAX_NAMED)),
@@ -174,7 +174,7 @@ def _assumed(result: RunResult) -> Iterator[Text]:
         if origin.source == "assumed":
             by_note[origin.note].append(task)
     for note, tasks in list(by_note.items())[:MAX_NAMED]:
-        yield Text(f"assumed output of {listed(tasks, MAX_NAMED)}: {note}")
+        yield Text(f"assumed output of {listed(map(name_of, tasks), MAX_NAMED)}: {note}")
     if len(by_note) > MAX_NAMED:
         yield Text(f"and {len(by_note) - MAX_NAMED:,} more (--json has all)")
 

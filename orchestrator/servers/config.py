@@ -25,7 +25,7 @@ from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import quoted
 from orchestrator.documents.validation import Location, problems_of
 from orchestrator.errors import Code, ConfigError, Problem
-from orchestrator.servers.redaction import description, hideable, redact, secrets_of
+from orchestrator.servers.redaction import SECRET_NAME, description, forms_of, redact, secrets_of
 from orchestrator.transport.parameters import HttpParameters, StdioParameters
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -88,7 +88,8 @@ class Server(Settings):
     name: str = ""
     target: Any = Field(None, exclude=True)
     shown: str = Field("", exclude=True)
-    secrets: tuple[str, ...] = Field((), exclude=True)
+    secrets: tuple[str, ...] = Field((), exclude=True)  # the values of variables
+    tokens: tuple[str, ...] = Field((), exclude=True)  # of those with the name of a secret
 
     @property
     def is_single_use(self) -> bool:
@@ -115,13 +116,33 @@ class Server(Settings):
         return self.shown or description(dict(self))
 
     def redact(self, value: Any) -> Any:
-        """A JSON value without any of the server's secrets."""
-        return redact(value, self._hidden)
+        """A JSON value of a message or a log without any of the server's secrets.
+
+        The values of all variables count as secrets here.
+        """
+        return redact(value, self.hidden, cut=True)
 
     @cached_property
-    def _hidden(self) -> tuple[str, ...]:
-        found = secrets_of(url=self.url, args=self.args, env=self.env, headers=self.headers)
-        return hideable([*self.secrets, *found])
+    def hidden(self) -> tuple[str, ...]:
+        """What no message shows, in all its forms."""
+        return forms_of([*self.secrets, *self._named])
+
+    @cached_property
+    def known_secrets(self) -> tuple[str, ...]:
+        """What no output has, in all its forms: secrets by their names and places.
+
+        The value of a variable such as HOME is none of them: the data of tools may contain it.
+        """
+        return forms_of([*self.tokens, *self._named])
+
+    @property
+    def _named(self) -> Iterator[str]:
+        return secrets_of(url=self.url, args=self.args, env=self.env, headers=self.headers)
+
+    def __repr__(self) -> str:
+        return f"Server({self.name!r}, {self.description!r})"
+
+    __str__ = __repr__
 
 
 def load_config(
@@ -185,7 +206,9 @@ class _Reader:
             if not self.problems:  # otherwise no server is used
                 cwd = str((directory / fields["cwd"]).resolve()) if fields.get("cwd") else None
                 own = {"name": name, "cwd": cwd, "shown": description(given)}
-                made[name] = Server(**defaults | fields | own, secrets=tuple(self._values))
+                made[name] = Server(
+                    **defaults | fields | own, secrets=tuple(self._values), tokens=self._tokens()
+                )
         return made
 
     def _defaults(self, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,6 +253,10 @@ class _Reader:
             hint = f"set it, or write ${{{name}:-default}}"
             self._add("missing_variable", f"environment variable {name} is not set", at, hint)
         return value or default or ""
+
+    def _tokens(self) -> tuple[str, ...]:
+        named = (value for name, value in self.environment.items() if SECRET_NAME.search(name))
+        return tuple(value for value in named if value in self._values)
 
     def _add(self, code: Code, message: str, at: Location, hint: str = "") -> None:
         self.problems.append(Problem(code, message, pointer(*at), hint=hint))

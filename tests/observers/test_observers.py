@@ -225,7 +225,7 @@ def test_the_command_line_starts_its_observers_before_the_run_and_stops_them_bef
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recorder = Recorder()
-    monkeypatch.setattr("orchestrator.cli.run.JsonlWriter", lambda _: recorder)
+    monkeypatch.setattr("orchestrator.cli.run.JsonlWriter", lambda *_: recorder)
     monkeypatch.setattr(
         "orchestrator.cli.tables.print_result", lambda *_: recorder.log.append("report")
     )
