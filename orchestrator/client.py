@@ -19,7 +19,8 @@ from orchestrator.errors import CallError, Problem, WorkflowError
 from orchestrator.preflight import WorkflowSource, check_online, find_problems, source_of
 from orchestrator.run_request import Inputs, RunOptions, RunRequest
 from orchestrator.schema.tool import Tool
-from orchestrator.servers.config import load_config, servers_of
+from orchestrator.servers.config import servers_of
+from orchestrator.servers.config_file import load_config
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.servers.pool import ServerPool
 from orchestrator.single_call import call_tool, failure_of, known_server

@@ -84,7 +84,9 @@ def check_offline(
     except WorkflowError as error:  # its problems are reported with all others
         found += error.problems
     found += unknown_servers(workflow, pool.servers)
-    if pool.lock is not None:
+    if pool.lock is None:
+        found += tool_problems(workflow, pool.servers, {})
+    else:
         from orchestrator.check.checker import errors_in
 
         locked, missing = _locked(workflow, pool.servers, pool.lock)
@@ -104,7 +106,7 @@ def check_online(workflow: Workflow, pool: ServerPool, so_far: str = "nothing wa
     """
     missing = [problem for problem in _failures(workflow, pool) if problem.severity == "error"]
     _refuse(workflow, missing, so_far, ServerStartError)
-    wrong = _tool_problems(workflow, pool.servers, _usable(workflow, pool))
+    wrong = tool_problems(workflow, pool.servers, _usable(workflow, pool))
     _refuse(workflow, [*wrong, *_changed_tools(workflow, pool)], so_far)
 
 
@@ -129,19 +131,38 @@ async def find_problems(workflow: WorkflowSource, pool: ServerPool) -> list[Prob
 
     Raises a `WorkflowError` if the workflow is too broken to check further.
     """
-    from orchestrator.workflow.recovery import read_again, recover
+    from orchestrator.check.proof import proved
+    from orchestrator.workflow.recovery import recover
     from orchestrator.workflow.source_map import located
 
     try:
-        loaded = Workflow.load(workflow)
+        checked = Workflow.load(workflow)
+        path = checked.source
+        found = await _problems(checked, pool)
     except WorkflowError as error:
-        left = recover(read_again(workflow), error.problems)
+        left = recover(as_data(workflow), error.problems)
         if left is None:
             raise
-        found = [*error.problems, *left.telling(await _problems(left.workflow, pool))]
-        return found if isinstance(workflow, Mapping) else located(found, Path(str(workflow)))
-    found = await _problems(loaded, pool)
-    return found if loaded.source is None else located(found, loaded.source)
+        path = None if isinstance(workflow, Mapping) else Path(str(workflow))
+        checked = left.workflow
+        found = [*error.problems, *left.telling(await _problems(checked, pool))]
+    found = proved(found, as_data(workflow), _known_tools(checked, pool))
+    return found if path is None else located(found, path)
+
+
+def as_data(workflow: WorkflowSource) -> Any:
+    """A workflow as it is written; None if its file cannot be read."""
+    from orchestrator.workflow.recovery import read_again
+
+    if isinstance(workflow, Workflow):
+        return workflow.to_dict() if workflow.source is None else read_again(workflow.source)
+    return read_again(workflow)
+
+
+def _known_tools(workflow: Workflow, pool: ServerPool) -> dict[str, Tool]:
+    if pool.lock is None:
+        return allowed_tools(pool.servers, _usable(workflow, pool))
+    return allowed_tools(pool.servers, _locked(workflow, pool.servers, pool.lock)[0])
 
 
 async def _problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
@@ -151,7 +172,7 @@ async def _problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
         return [*found, *check_against(workflow, servers, pool.lock)]
     await pool.open(name for name in workflow.plan.servers if name in servers)
     usable = _usable(workflow, pool)
-    found += [*_failures(workflow, pool), *_tool_problems(workflow, servers, usable)]
+    found += [*_failures(workflow, pool), *tool_problems(workflow, servers, usable)]
     return found + findings(workflow, servers, usable)
 
 
@@ -222,7 +243,10 @@ def _failures(workflow: Workflow, pool: ServerPool) -> list[Problem]:
     for server in workflow.plan.servers:
         if server in pool.servers and (failure := pool.failure(server)) is not None:
             severity: Severity = "error" if pool.servers[server].required else "warning"
-            found.append(Problem("server_unavailable", failure.message, severity=severity))
+            message = failure.message
+            if severity == "warning":
+                message = f"no tool of server {quoted(server)} was checked: {message}"
+            found.append(Problem("server_unavailable", message, severity=severity, text=server))
     return found
 
 
@@ -232,27 +256,35 @@ def _locked(
     """The tools that a lock file has for a workflow, and what it does not have."""
     named = [server for server in workflow.plan.servers if server in servers]
     listed = {server: lock.of(server) for server in named if server in lock}
-    found = _tool_problems(workflow, servers, listed, lock)
-    unlocked = set(named) - set(listed)
-    for task, target, at in workflow.plan.calls if unlocked else ():
-        if target.server in unlocked:
-            unlocked.discard(target.server)
-            found.append(problems.server_not_locked(lock, target.server, at, task.id))
+    found = tool_problems(workflow, servers, listed, lock)
+    asked: set[str] = set()  # each server is reported once, where it is named first
+    for task, target, at in workflow.plan.calls:
+        if target.server in servers and target.server not in asked:
+            asked.add(target.server)
+            unlocked = problems.server_not_locked(lock, servers[target.server], at, task.id)
+            found += [] if unlocked is None else [unlocked]
     return listed, found
 
 
-def _tool_problems(
+def tool_problems(
     workflow: Workflow, servers: Mapping[str, Server], listed: Listed, lock: Lockfile | None = None
 ) -> list[Problem]:
-    """The tools that a workflow names and that their servers do not have, or that are denied."""
-    wrong = {
-        target.target
-        for target in workflow.plan.targets.values()
-        if (tools := listed.get(target.server)) is not None
-        and not (target.tool in tools and is_allowed(servers[target.server], target.tool))
-    }
+    """The tools that a workflow names and that are denied, or that their servers do not have.
+
+    A name is denied whatever its server lists, and whether it has started.
+    """
+    wrong: dict[str, bool] = {}  # whether it is denied, by target
+    for target in workflow.plan.targets.values():
+        if (server := servers.get(target.server)) is not None:
+            denied = not is_allowed(server, target.tool)
+            if denied or target.tool not in listed.get(target.server, (target.tool,)):
+                wrong[target.target] = denied
     return [
-        problems.unknown_tool(servers[to.server], listed[to.server], to.tool, lock, at, task.id)
+        problems.denied_tool(servers[to.server], to.tool, at, task.id)
+        if wrong[to.target]
+        else problems.unknown_tool(
+            servers[to.server], listed[to.server], to.tool, lock, at, task.id
+        )
         for task, to, at in (workflow.plan.calls if wrong else ())
         if to.target in wrong
     ]

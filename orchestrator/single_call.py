@@ -11,6 +11,7 @@ from orchestrator.engine.decide import check_arguments
 from orchestrator.errors import CallError, ConfigError, WorkflowError
 from orchestrator.schema.tool import Tool
 from orchestrator.servers import problems
+from orchestrator.servers.catalog import is_allowed
 from orchestrator.servers.pool import ServerPool
 
 
@@ -32,9 +33,11 @@ async def call_tool(
 async def _tool(pool: ServerPool, server: str, name: str) -> Tool:
     """A tool that may be called, of a server that is ready."""
     settings, lock, target = pool.servers[server], pool.lock, f"{server}:{name}"
+    if not is_allowed(settings, name):
+        raise WorkflowError(target, [problems.denied_tool(settings, name)])
     if lock is not None:  # before the server starts
-        if server not in lock:
-            raise WorkflowError(target, [problems.server_not_locked(lock, server)])
+        if (unlocked := problems.server_not_locked(lock, settings)) is not None:
+            raise WorkflowError(target, [unlocked])
         if name not in (listed := lock.of(server)):
             raise WorkflowError(target, [problems.unknown_tool(settings, listed, name, lock)])
     await pool.open([server])

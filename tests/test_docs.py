@@ -22,7 +22,8 @@ from orchestrator.report.diagrams import plan_document
 from orchestrator.report.forecast import forecast
 from orchestrator.report.svg import svg
 from orchestrator.servers.config import FIELDS as SERVER_FIELDS
-from orchestrator.servers.config import Server, load_config
+from orchestrator.servers.config import Server
+from orchestrator.servers.config_file import load_config
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.workflow.model import Workflow, workflow_schema
 from orchestrator.workflow.task import Task

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -20,7 +20,7 @@ OnProgress = Callable[[float, float | None, str], None]
 
 
 class Call(NamedTuple):
-    """One call of a tool: what a journal or another process needs to make it, and nothing more.
+    """One call of a tool: all that is needed to make it, and nothing of how far it has come.
 
     A tuple: a frozen dataclass of as many fields takes five times as long to construct.
 
@@ -64,7 +64,7 @@ class Call(NamedTuple):
 
     @property
     def idempotency_key(self) -> str:
-        """Equal for all attempts of this call, in resumed runs too, and for no other call."""
+        """The same for all attempts of this call, and another one for every other call."""
         item = "" if self.item is None else f"[{self.item}]"
         return f"{self.run}/{self.task}{item}{'/fallback' if self.is_fallback else ''}"
 
@@ -176,14 +176,14 @@ class ServerPolicy:
         slots: The calls in flight on the server, over all its sessions and runs; None = no limit.
         writers: The same for tools that declare that they write; None = no limit of their own.
         rate: How many calls may start in how long; None = no limit.
-        tools: The slots of single tools, by the pattern of their name; the first match counts.
+        tools: The limits of single tools, by the pattern of their name; the first match counts.
     """
 
     timeout_s: float = DEFAULT_TIMEOUT_S
     slots: Slots | None = None
     writers: Slots | None = None
     rate: Rate | None = None
-    tools: Mapping[str, Slots] | None = None
+    tools: Mapping[str, Sequence[Slots | Rate]] | None = None
 
     @property
     def is_limited(self) -> bool:
@@ -193,12 +193,13 @@ class ServerPolicy:
     def limits_of(self, call: Call) -> list[Slots | Rate]:
         """The limits that a call acquires on this server, in this order."""
         matching = (
-            slots
-            for pattern, slots in (self.tools or {}).items()
+            limits
+            for pattern, limits in (self.tools or {}).items()
             if fnmatch.fnmatchcase(call.tool, pattern)
         )
+        # Those of its tool first: a call that waits for them holds nothing that others could use.
         writers = self.writers if call.writes else None
-        limits = (writers, next(matching, None), self.slots, self.rate)
+        limits = (*next(matching, ()), writers, self.slots, self.rate)
         return [limit for limit in limits if limit is not None]
 
 

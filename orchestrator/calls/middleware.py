@@ -16,7 +16,7 @@ from orchestrator.calls.adaptive import AdaptiveSlots
 from orchestrator.calls.call import FREE, Attempt, Call, Caller, Readiness, ServerPolicy
 from orchestrator.calls.limits import AbandonedError, Rate, Slots
 from orchestrator.calls.locks import Locks
-from orchestrator.calls.retry import Decision, decide_retry, is_lost
+from orchestrator.calls.retry import RetryDecision, decide_retry, is_lost
 from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError, TaskError
 
@@ -25,7 +25,7 @@ PROGRESS_LIMIT = 10
 
 OnWait = Callable[[Call, Attempt], None]
 OnStart = Callable[[Call, Attempt, float], None]
-OnFailure = Callable[[Call, Attempt, TaskError, Decision], None]
+OnFailure = Callable[[Call, Attempt, TaskError, RetryDecision], None]
 Fit = Callable[[Call], Call]
 Random = Callable[[], float]
 
@@ -127,10 +127,11 @@ async def _call_in_slots(
             await limit.acquire(call.priority, who=attempt, group=group)
             held.append(limit)
         # A rate counts starts: noted once all other limits are held, it blocks nobody longer.
-        if policy.rate is not None:
-            policy.rate.note_start()
-            policy.rate.release()
-            held.remove(policy.rate)
+        for limit in limits:
+            if isinstance(limit, Rate):
+                limit.note_start()
+                limit.release()
+                held.remove(limit)
         attempt.waited_s += anyio.current_time() - asked_at
         attempt.end_by = None
         return await _learning(call, attempt, call_next, policy.slots)

@@ -19,7 +19,7 @@ MAX_RETRY_AFTER_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class RetryDecision:
     """What follows a failed attempt: a wait before the next one, or None, and why."""
 
     wait_s: float | None
@@ -28,21 +28,21 @@ class Decision:
 
 def decide_retry(
     error: TaskError, attempts: int, retry: Retry | None, safe: bool | None, random: float
-) -> Decision:
-    """Whether a call is made again that failed so often, the last time with this error.
+) -> RetryDecision:
+    """Decide whether to retry a call after `attempts` failures; `error` is the latest.
 
     `safe` is that of `Call`, and `random` a number from 0 to 1 for the jitter.
     """
     if retry is None:
         return _lost(error, attempts, safe)
     if error.kind not in RETRYABLE_KINDS:
-        return Decision(None, f"an error of kind {error.kind} is never retried")
+        return RetryDecision(None, f"an error of kind {error.kind} is never retried")
     if retry.on is not None and error.kind not in retry.on:
-        return Decision(None, f'"on" does not include {error.kind}')
+        return RetryDecision(None, f'"on" does not include {error.kind}')
     if not error.retryable:
-        return Decision(None, "the same call would fail again")
+        return RetryDecision(None, "the same call would fail again")
     if attempts >= retry.max_attempts:
-        return Decision(None, f"this was attempt {attempts} of {retry.max_attempts}")
+        return RetryDecision(None, f"this was attempt {attempts} of {retry.max_attempts}")
     return _again(error, attempts, retry, random)
 
 
@@ -51,33 +51,39 @@ def is_lost(error: TaskError) -> bool:
     return error.kind == "server_unavailable" and error.details.get("lost") is True
 
 
-def _lost(error: TaskError, attempts: int, safe: bool | None) -> Decision:
+def _lost(error: TaskError, attempts: int, safe: bool | None) -> RetryDecision:
     """The decision without a policy: a lost call is repeated once, if that does no harm."""
     if not is_lost(error):
-        return Decision(None, "the task has no retry")
+        return RetryDecision(None, "the task has no retry")
     if attempts > 1:
-        return Decision(None, "the connection broke during the second attempt, too")
+        return RetryDecision(None, "the connection broke during the second attempt, too")
     if safe:
-        return Decision(0.0, "the connection broke during the call, and its tool is repeatable")
+        return RetryDecision(
+            0.0, "the connection broke during the call, and its tool is repeatable"
+        )
     declared = "declares neither" if safe is None else "declares the opposite"
-    return Decision(
+    return RetryDecision(
         None,
         "the connection broke during the call, so its outcome is unknown; it is not repeated: only "
         f"read-only or idempotent tools are, and this one {declared}",
     )
 
 
-def _again(error: TaskError, attempts: int, retry: Retry, random: float) -> Decision:
+def _again(error: TaskError, attempts: int, retry: Retry, random: float) -> RetryDecision:
     backoff_s = backoff(retry, attempts, random)
     next_attempt = f"attempt {attempts + 1} of {retry.max_attempts}"
     asked_s = error.details.get("retry_after_s")
     # Details may come from a server, so their type proves nothing; NaN fails the comparison.
     if not isinstance(asked_s, int | float) or isinstance(asked_s, bool) or not asked_s > backoff_s:
-        return Decision(backoff_s, f"{next_attempt} follows after the backoff")
+        return RetryDecision(backoff_s, f"{next_attempt} follows after the backoff")
     if asked_s > MAX_RETRY_AFTER_S:
         limit = f"{MAX_RETRY_AFTER_S:g} s"
-        return Decision(None, f"the server asks for a wait of {asked_s:g} s, more than {limit}")
-    return Decision(float(asked_s), f"{next_attempt} follows after the wait the server asks for")
+        return RetryDecision(
+            None, f"the server asks for a wait of {asked_s:g} s, more than {limit}"
+        )
+    return RetryDecision(
+        float(asked_s), f"{next_attempt} follows after the wait the server asks for"
+    )
 
 
 def backoff(retry: Retry, attempts: int, random: float) -> float:

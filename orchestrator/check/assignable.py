@@ -20,6 +20,7 @@ from orchestrator.check.mismatch import (
 from orchestrator.documents.jsonpath import Path, describe
 from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import counted, listed, quoted
+from orchestrator.errors import Severity
 from orchestrator.schema.coercion import ALL_TYPES, Types, converted, json_type
 from orchestrator.schema.type_query import TypeQuery
 from orchestrator.schema.types import (
@@ -37,6 +38,7 @@ from orchestrator.schema.types import (
 )
 from orchestrator.schema.validator import Validator
 from orchestrator.schema.variants import Variant, item_of, lengths, types_of
+from orchestrator.schema.violations import misspelled
 
 MAX_DEPTH = 12
 MAX_VALUES = 5
@@ -72,11 +74,13 @@ class Assignability:
         variants = self._query.variants(expected)
         if all(self._query.layout(variant).is_closed for variant in variants):
             return
+        wrong = misspelled(names, expected.schema, self._query)
         for name in names:
             if self._query.step(expected, name).presence == "no":
-                message = f"unexpected argument {quoted(name)}, which most servers ignore"
-                near = nearest(name, known)
-                yield Mismatch((name,), "unexpected_argument", "warning", message, "", near)
+                severity: Severity = "error" if name in wrong else "warning"
+                ignored = "" if name in wrong else ", which most servers ignore"
+                message, near = f"unexpected argument {quoted(name)}{ignored}", nearest(name, known)
+                yield Mismatch((name,), "unexpected_argument", severity, message, "", near)
 
     def _fit(
         self, given: StaticType, expected: SchemaType, path: Path, *, converts: bool = False
@@ -168,8 +172,8 @@ class Assignability:
         check, schema = self._validator.violations, expected.schema
         wrong = [value for value in values if next(check(value, schema), None)]
         shown = listed((json.dumps(value, ensure_ascii=False) for value in wrong), MAX_VALUES)
-        message = f"the schema allows none of its values: {shown}"
-        possibly = f"may be {shown}, which the schema does not allow"
+        message = f"expected a value that the schema allows, got {shown}"
+        possibly = f"expected a value that the schema allows, may be {shown}"
         mismatch = Mismatch(path, "wrong_argument", "error", message, possibly=possibly)
         if wrong:
             yield mismatch if len(wrong) == len(values) else mismatch.possible()

@@ -205,7 +205,7 @@ class _Checker:
         if task is None or name is None or not may_lack or name in self._has_output:
             return
         run_if = f"run_if is {task.policies.run_if}"
-        hint = f"${{OUTPUT[{name}]}} is null then"
+        hint = f"write ${{OUTPUT[{name}]}} to get null instead of an error"
         fans_out = self._plan.tasks[name].policies.for_each is not None
         if environment.error == ERROR and not fans_out:
             why = f"has always failed when this task runs ({run_if}), so it has no output"

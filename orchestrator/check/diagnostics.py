@@ -133,5 +133,5 @@ def _message(mismatch: Mismatch, tool: Tool | None) -> str:
     path = (*mismatch.path, *mismatch.below)
     if mismatch.code == "unexpected_argument":  # the message names it
         path = path[:-1]
-    parts = [tool.target, format_path(path).removeprefix("."), message]
-    return ": ".join(filter(None, parts)) + (f" ({text})" if text else "")
+    origin, place = f" from {text}" if text else "", format_path(path)
+    return f"{tool.target}: {message}{origin}{f' at {place}' if place else ''}"

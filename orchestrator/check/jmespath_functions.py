@@ -49,12 +49,11 @@ def check_arguments(name: str, arguments: list[StaticType], query: TypeQuery) ->
     # The library does not check further arguments of a function that takes any number.
     for number, (argument, parameter) in enumerate(zip(arguments, signature, strict=False), 1):
         if (names := parameter["types"]) and "expref" not in names:
-            for mismatch in _argument(argument, names, query):
-                message = f"{name}(): argument {number}: {mismatch.message}"
-                yield replace(mismatch, message=message)
+            place = f"parameter {number} of " if len(signature) > 1 else ""
+            yield from _argument(argument, names, query, f"{place}{name}() expects")
 
 
-def _argument(given: StaticType, names: list[str], query: TypeQuery) -> Mismatches:
+def _argument(given: StaticType, names: list[str], query: TypeQuery, verb: str) -> Mismatches:
     types = query.kinds(without(given, SILENT_NULL))
     if types == ALL_TYPES or not types:  # unknown, or the item of an array without any
         return
@@ -62,14 +61,17 @@ def _argument(given: StaticType, names: list[str], query: TypeQuery) -> Mismatch
     accepted = _widened(frozenset(holder for holder, _, _ in pairs))
     inner = _widened(frozenset(item for _, _, item in pairs if item))
     if not types & accepted:
-        mismatch = wrong_type((), type_names(accepted), query.describe(given))
+        mismatch = wrong_type((), type_names(accepted), query.describe(given), verb=verb)
         yield replace(mismatch, code="wrong_expression")
     elif types - accepted:
-        yield wrong_type((), type_names(accepted), type_names(types - accepted)).possible()
+        rest = type_names(types - accepted)
+        yield wrong_type((), type_names(accepted), rest, verb=verb).possible()
     elif types == {"array"} and inner:
         items = query.kinds(item_of(given, query))
         if items and items != ALL_TYPES and not items & inner:
-            yield wrong_type((), type_names(inner), type_names(items)).in_items(())
+            # An empty array would fit.
+            expected, found = f"array of {type_names(inner)}", f"array of {type_names(items)}"
+            yield wrong_type((), expected, found, verb=verb).possible()
 
 
 def result_of(

@@ -92,8 +92,8 @@ def _retry(task: TaskPlan, tool: Tool | None) -> Iterator[Problem]:
     for kind in retry.on or ():
         if kind not in RETRYABLE_KINDS:
             message = f"an error of kind {kind} is never retried, as it would occur again"
-            kinds = tuple(sorted(RETRYABLE_KINDS))
-            yield _warning("never_retried", message, task, "retry", "on", alternatives=kinds)
+            hint = f"only these kinds are retried: {', '.join(sorted(RETRYABLE_KINDS))}"
+            yield _warning("never_retried", message, task, "retry", "on", hint=hint)
     may_repeat = retry.on is None or not _OUTCOME_UNKNOWN.isdisjoint(retry.on)
     writes = tool is not None and tool.read_only is False and not tool.idempotent
     if writes and may_repeat and retry.max_attempts > 1:
@@ -186,7 +186,9 @@ def _likely_references(workflow: Workflow) -> Iterator[Problem]:
             for found in (*_DOLLAR.finditer(text), *_BRACES.finditer(text)):
                 if meant := _meant(found, workflow):
                     message = f"{quoted(found[0])} is plain text, but looks like a reference"
-                    hint = f"write {meant}, or double the dollar sign for plain text: $$"
+                    hint = f"write {meant}"
+                    if "$" in found[0]:
+                        hint += ", or double the dollar sign for plain text: $$"
                     more = {"alternatives": (meant,), "hint": hint, "text": found[0]}
                     yield _warning("likely_reference", message, plan, *path, **more)
 

@@ -48,16 +48,19 @@ class Mismatch:
     def at_reference(self, path: Path, text: str) -> Mismatch:
         """The mismatch in what a reference gives: the file has only the reference, at a path."""
         below = (*self.path[len(path) :], *self.below)
-        return replace(self, path=path, below=below, text=self.text or text)
+        # A fix is the JSON of a literal: it belongs in place of no expression that gives one.
+        return replace(self, path=path, below=below, text=self.text or text, fix="")
 
 
 Mismatches = Iterator[Mismatch]
 
 
-def wrong_type(path: Path, expected: str, given: str, fix: str = "") -> Mismatch:
+def wrong_type(
+    path: Path, expected: str, given: str, fix: str = "", verb: str = "expected"
+) -> Mismatch:
     """A value of another type than its schema expects; both are descriptions."""
-    message = f"expected {expected}, got {given}"
-    possibly = f"expected {expected}, may be {given}"
+    message = f"{verb} {expected}, got {given}"
+    possibly = f"{verb} {expected}, may be {given}"
     return Mismatch(path, "wrong_argument", "error", message, fix=fix, possibly=possibly)
 
 

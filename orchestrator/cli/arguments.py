@@ -15,7 +15,7 @@ exit codes:
   1    a task failed; lock, catalog, tools: a server did not start
   2    a file, an argument or a tool name is wrong, and no tool was called
        unless it is read-only; lock: a difference was not accepted
-  130  interrupted; the result has what had finished
+  130  interrupted; the result has all tasks that had settled
 
 the shortest workflow:
   {"tasks": [
@@ -95,6 +95,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--servers": _file("servers.toml or a mcpServers JSON file (default: servers.toml)"),
     "--no-lock": _flag("ignore the lock file"),
     "--offline": _flag("start no server"),
+    "--strict": _flag("count warnings as errors"),
     "--verbose": _flag("show each note with its line, not only a count"),
     "--input": {
         "action": "append",
@@ -145,7 +146,7 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     "validate": (
         "check a workflow without calling a tool",
         f"Shows all errors at once, type errors between tasks and tools included. {TOOLS_FROM}",
-        "file --servers --no-lock --offline --verbose --json",
+        "file --servers --no-lock --offline --strict --verbose --json",
         {"--json": _flag("print the findings as JSON")},
     ),
     "plan": (

@@ -47,7 +47,7 @@ def _tools_and_failures(
 ) -> tuple[list[Tool], Collection[CallError]]:
     """The tools of the servers that are named, or of all, and why some servers have none."""
     from orchestrator.preflight import allowed_tools
-    from orchestrator.servers.config import load_config
+    from orchestrator.servers.config_file import load_config
 
     servers = load_config(options.servers or DEFAULT_SERVERS)
     conceal(servers)

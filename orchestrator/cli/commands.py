@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.diagnostics import document, in_servers_file, show
@@ -35,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> tuple[Workflow, dict[str, Server]]:
     """The workflow and the servers; the errors of both files are raised together."""
-    from orchestrator.servers.config import load_config
+    from orchestrator.servers.config_file import load_config
     from orchestrator.workflow.model import Workflow
 
     servers_file = options.servers or DEFAULT_SERVERS
@@ -71,6 +72,12 @@ def _inputs(options: argparse.Namespace, workflow: Workflow) -> dict[str, Any]:
 def validate(options: argparse.Namespace) -> int:
     """`orchestrator validate`."""
     workflow, findings = _findings(options)
+    if options.strict:
+        warnings = (finding.severity == "warning" for finding in findings)
+        findings = [
+            replace(finding, severity="error") if is_warning else finding
+            for finding, is_warning in zip(findings, warnings, strict=True)
+        ]
     is_wrong = any(finding.severity == "error" for finding in findings)
     if options.json:
         write_json(document(str(options.file), findings))
@@ -78,6 +85,7 @@ def validate(options: argparse.Namespace) -> int:
     # A valid workflow has that note in its own line.
     unchecked = [f for f in findings if f.code == "tools_not_checked" and not is_wrong]
     shown = [finding for finding in findings if finding not in unchecked]
+    down = [quoted(finding.text) for finding in findings if finding.code == "server_unavailable"]
     show(str(options.file), shown, verbose=options.verbose)
     if is_wrong:
         return 2
@@ -86,34 +94,40 @@ def validate(options: argparse.Namespace) -> int:
     write(
         f"{options.file}: valid, {counted(len(plan.tasks), 'task')} in "
         f"{counted(len(plan.generations), 'generation')} on "
-        f"{counted(len(plan.servers), 'server')}" + "".join(f"; {f.message}" for f in unchecked)
+        f"{counted(len(plan.servers), 'server')}"
+        + "".join(f"; {f.message}" for f in unchecked)
+        + "".join(f"; no tool of server {name} was checked" for name in down)
     )
     return 0
 
 
 def _findings(options: argparse.Namespace) -> tuple[Workflow | None, list[Problem]]:
     """The workflow, if it can be loaded, and all findings in it."""
+    from orchestrator.check.proof import proved
     from orchestrator.workflow.model import Workflow
+    from orchestrator.workflow.recovery import read_again, recover
 
-    workflow = rest = None
+    workflow = rest = known = None
     found: list[Problem] = []
     try:
         workflow = Workflow.load(options.file)
     except WorkflowError as error:
         # What is left without the errors is checked too, so that all errors show at once.
-        from orchestrator.workflow.recovery import read_again, recover
-
         found += error.problems
         rest = recover(read_again(options.file), found)
     try:
         if workflow is not None:
-            found += known_of(options, workflow).findings
+            known = known_of(options, workflow)
+            found += known.findings
         elif rest is not None:
-            found += rest.telling(known_of(options, rest.workflow).findings)
+            known = known_of(options, rest.workflow)
+            found += rest.telling(known.findings)
         else:
             configured_servers(options)
     except ConfigError as error:
         found += in_servers_file(error)
+    if any(problem.replacement for problem in found):
+        found = proved(found, read_again(options.file), {} if known is None else known.tools)
     return workflow, located(found, options.file)
 
 
@@ -171,7 +185,7 @@ def call(options: argparse.Namespace) -> int:
     """`orchestrator call`."""
     from orchestrator.cli.run import in_event_loop
     from orchestrator.client import Orchestrator
-    from orchestrator.servers.config import load_config
+    from orchestrator.servers.config_file import load_config
     from orchestrator.workflow.inputs import parse_input
 
     server, _, name = options.target.partition(":")

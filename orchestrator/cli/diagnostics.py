@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from orchestrator.cli.streams import discard, shown, write_json
@@ -44,14 +45,18 @@ def show(
 def tell(options: argparse.Namespace, error: WorkflowError) -> None:
     """Print an error that ends a command, with `--json` also as a document on stdout.
 
-    Errors in a workflow or its inputs are shown with their lines; those in a servers' file are not,
-    since it may hold secrets.
+    Errors in a file are shown with their lines.
     """
     file = getattr(options, "file", None)
     if file is not None and getattr(options, "json", False):
         write_json(document(error.source, error.problems))
     files = [str(path) for path in (file, getattr(options, "inputs", None)) if path is not None]
-    if error.source in files and not isinstance(error, ConfigError):
+    if isinstance(error, ConfigError) and Path(error.source).is_file():
+        from orchestrator.cli.snippets import print_findings
+        from orchestrator.servers.config_source import ConfigSource  # which hides its secrets
+
+        print_findings(error.source, error.problems, error.so_far, verbose=False, kind=ConfigSource)
+    elif error.source in files and not isinstance(error, ConfigError):
         show(error.source, error.problems, so_far=error.so_far)
     elif error.source in ("usage", "servers"):  # the command line itself, and no file
         for problem in error.problems:
@@ -80,7 +85,9 @@ def say_asking() -> None:
 
 def in_servers_file(error: ConfigError) -> list[Problem]:
     """The errors in a servers' file as findings beside those in a workflow."""
+    # `FILE:LINE:COLUMN` is the form that editors and terminals open.
+    places = [p.path if p.line is None else f":{p.line}:{p.column}" for p in error.problems]
     return [
-        Problem(p.code, f"{error.source}{p.path}: {p.message}", "", None, p.alternatives, p.hint)
-        for p in error.problems
+        Problem(p.code, f"{error.source}{place}: {p.message}", "", None, p.alternatives, p.hint)
+        for p, place in zip(error.problems, places, strict=True)
     ]

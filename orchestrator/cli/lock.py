@@ -15,7 +15,8 @@ from orchestrator.cli.tool_sources import DEFAULT_SERVERS, list_tools, named_ser
 from orchestrator.documents.text import counted, listed, visible
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.tool_diff import ToolDifference
-from orchestrator.servers.config import Server, load_config
+from orchestrator.servers.config import Server
+from orchestrator.servers.config_file import load_config
 from orchestrator.servers.lockfile import NEWER, Lockfile, lock_command, lock_path
 
 MAX_NAMES = 10
@@ -25,16 +26,18 @@ Servers = Mapping[str, Server]
 
 @dataclass(frozen=True, slots=True)
 class _Differences:
-    """What differs from the lock file: tools, and servers that were added or removed."""
+    """What differs from the lock file: tools and servers."""
 
     tools: Sequence[ToolDifference]
     added: Sequence[str]
     removed: Sequence[str]
+    moved: Sequence[str]  # whose command or URL is another one
 
     def __str__(self) -> str:
         kinds = Counter[str](difference.kind for difference in self.tools)
         counts = [("tool", kind, kinds[kind]) for kind in ("changed", "added", "removed")]
-        counts += [("server", "added", len(self.added)), ("server", "removed", len(self.removed))]
+        servers = {"changed": self.moved, "added": self.added, "removed": self.removed}
+        counts += [("server", kind, len(names)) for kind, names in servers.items()]
         return ", ".join(f"{counted(count, what)} {kind}" for what, kind, count in counts if count)
 
 
@@ -48,7 +51,8 @@ def lock(options: argparse.Namespace) -> int:
     tools, failures = list_tools(wanted, denied=True)
     for failure in failures.values():
         complain(failure)
-    asked = Lockfile.made_of(tools, [name for name in wanted if name not in failures])
+    answered = {name: of.description for name, of in wanted.items() if name not in failures}
+    asked = Lockfile.made_of(tools, answered, answered)
     if before is None:
         was = f"was unreadable ({visible(broken)}), " if broken else ""
         if failures:  # a file without some servers would refuse their tools
@@ -67,7 +71,8 @@ def lock(options: argparse.Namespace) -> int:
         return FAILED if failures else WRONG
     else:
         kept = {name: of for name, of in before.definitions.items() if name not in found.removed}
-        after = Lockfile({**kept, **asked.definitions})
+        started_with = {**before.started_with, **asked.started_with}
+        after = Lockfile({**kept, **asked.definitions}, started_with)
         _save(after, path, servers)
         write(f"{path}: {found}, accepted: {after.counted()}")
     return FAILED if failures else 0
@@ -101,7 +106,8 @@ def _compare(before: Lockfile, asked: Lockfile, servers: Servers, *, of_all: boo
     ]
     added = [name for name in asked.definitions if name not in before]
     removed = [name for name in before.definitions if of_all and name not in servers]
-    return _Differences(tools, added, removed)
+    moved = [name for name, now in asked.started_with.items() if before.moved_from(name, now)]
+    return _Differences(tools, added, removed, moved)
 
 
 def _no_changes(servers: Servers, asked: Lockfile) -> str:
@@ -117,6 +123,9 @@ def _no_changes(servers: Servers, asked: Lockfile) -> str:
 def _show(found: _Differences, before: Lockfile, asked: Lockfile) -> None:
     for difference in found.tools:
         write("\n".join([*difference.lines(), ""]))
+    for name in found.moved:
+        was, now = before.started_with[name], asked.started_with[name]
+        write(f"{visible(name)}: server changed\n  - {visible(was)}\n  + {visible(now)}\n")
     for file, names, kind in ((asked, found.added, "added"), (before, found.removed, "removed")):
         for name in names:
             tools = [visible(tool) for tool in file.definitions[name]]

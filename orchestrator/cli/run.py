@@ -61,7 +61,9 @@ def run_workflow(
 
         async def session() -> int:
             orchestrator = Orchestrator(servers, lock)
-            running = _Session(options, workflow, inputs, observers, statistics, orchestrator)
+            running = _CancellableRun(
+                options, workflow, inputs, observers, statistics, orchestrator
+            )
             return await running.run()
 
         return in_event_loop(session)
@@ -103,7 +105,7 @@ def _unwritable(path: str, why: str) -> WorkflowError:
 
 
 @dataclass
-class _Session:
+class _CancellableRun:
     """One run, which signals cancel and whose result is always written."""
 
     options: argparse.Namespace

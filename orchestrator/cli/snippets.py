@@ -34,17 +34,31 @@ SEVERITIES = tuple(STYLES)
 _EDGE = "blue"
 
 
-def print_findings(file: str, findings: Sequence[Problem], so_far: str, *, verbose: bool) -> None:
+def print_findings(
+    file: str,
+    findings: Sequence[Problem],
+    so_far: str,
+    *,
+    verbose: bool,
+    kind: type[Source] = Source,
+) -> None:
     """Print findings on stderr with their lines, and how many there are; see `diagnostics.show`."""
     console = Console(stderr=True, highlight=False)
     width = console.width if console.is_terminal else WIDE
-    for line in rendered(file, findings, so_far, max(width, NARROW), verbose=verbose):
+    width = max(width, NARROW)
+    for line in rendered(file, findings, so_far, width, verbose=verbose, kind=kind):
         in_one_piece = bool(line.no_wrap) or not console.is_terminal
         console.print(line, soft_wrap=in_one_piece, crop=False)
 
 
 def rendered(
-    file: str, findings: Sequence[Problem], so_far: str, width: int, *, verbose: bool
+    file: str,
+    findings: Sequence[Problem],
+    so_far: str,
+    width: int,
+    *,
+    verbose: bool,
+    kind: type[Source] = Source,
 ) -> Iterator[Text]:
     """The lines that `print_findings` prints on a screen of `width` columns."""
     single = [finding for finding in findings if verbose or finding.severity != "note"]
@@ -52,7 +66,7 @@ def rendered(
     ranks = [SEVERITIES.index(finding.severity) for finding in single]
     most_severe = nsmallest(MAX_SHOWN, range(len(single)), key=ranks.__getitem__)
     shown = [single[index] for index in sorted(most_severe)]
-    page = _Page(file, Source.read(Path(file)) if shown else None, width)
+    page = _Page(file, kind.read(Path(file)) if shown else None, width)
     for finding in shown:
         yield from page.finding(finding)
         yield Text()
@@ -104,7 +118,7 @@ class _Page:
             # Terminals make it a link only if it is not wrapped.
             yield Text.assemble((f"{edge}--> ", _EDGE), where, no_wrap=True)
         if span and self.source:
-            yield from self._snippet(finding, self.source.line(span.line), span)
+            yield from self._snippet(finding, *self.source.shown(span))
         if finding.hint and not (finding.code == "wrong_type" and finding.replacement):
             yield self._help(edge, "help", finding.hint)
         for operation in finding.replacement:

@@ -190,6 +190,8 @@ def _times(result: RunResult) -> Iterator[Text]:
     longest_ms = max(task.waited_ms for task in result.tasks.values())
     if longest_ms >= NOTABLE_MS:
         wait = f"longest wait for a server, slot, rate or lock: {duration(longest_ms)}"
+        if longest_ms > result.duration_ms:
+            wait += " (starting servers is not part of the run's time)"
         yield Text(wait, style="dim")
 
 

@@ -32,7 +32,13 @@ class KnownTools:
 
 def known_of(options: argparse.Namespace, workflow: Workflow) -> KnownTools:
     """What is known of a workflow's tools; calls none of them."""
-    from orchestrator.preflight import allowed_tools, check_against, findings, unknown_servers
+    from orchestrator.preflight import (
+        allowed_tools,
+        check_against,
+        findings,
+        tool_problems,
+        unknown_servers,
+    )
 
     servers, lock = configured_servers(options), None
     why = f"there is no {DEFAULT_SERVERS}"
@@ -46,8 +52,9 @@ def known_of(options: argparse.Namespace, workflow: Workflow) -> KnownTools:
     if servers is None or lock is None:
         message = f"tools were not checked ({why})"
         unchecked = Problem("tools_not_checked", message, severity="note")
-        found = findings(workflow, servers or {}, {})
-        return KnownTools([unchecked, *unknown, *found], {}, servers or {})
+        found = [*unknown, *tool_problems(workflow, servers or {}, {})]
+        found += findings(workflow, servers or {}, {})
+        return KnownTools([unchecked, *found], {}, servers or {})
     named = [name for name in workflow.plan.servers if name in servers and name in lock]
     tools = allowed_tools(servers, {name: lock.of(name) for name in named})
     return KnownTools([*unknown, *check_against(workflow, servers, lock)], tools, servers)
@@ -55,7 +62,7 @@ def known_of(options: argparse.Namespace, workflow: Workflow) -> KnownTools:
 
 def configured_servers(options: argparse.Namespace) -> dict[str, Server] | None:
     """The settings of the servers; None if there is no file."""
-    from orchestrator.servers.config import load_config
+    from orchestrator.servers.config_file import load_config
 
     path = options.servers or DEFAULT_SERVERS
     if options.servers is None and not path.exists():

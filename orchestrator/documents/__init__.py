@@ -2,9 +2,10 @@
 
 Rule: nothing here knows of workflows, tools or servers.
 
-- `files` reads and writes text, `parse` reads JSON and YAML strictly, `encode` writes valid JSON.
+- `files` reads and writes text, `parse` reads JSON strictly and `yaml_document` YAML, `jsonc` drops
+  comments from JSON, `encode` writes valid JSON.
 - `jsonpath` names a place in a value (RFC 9535), `pointer` a place in a file (RFC 6901).
-- `positions` finds the line and column of a place.
+- `positions` and `toml_positions` find the line and column of a place.
 - `validation` turns pydantic's errors into problems; `suggest` finds the nearest valid names.
 """
 
@@ -13,11 +14,13 @@ from __future__ import annotations
 __all__ = [
     "encode",
     "files",
+    "jsonc",
     "jsonpath",
     "parse",
     "pointer",
     "positions",
     "suggest",
     "text",
+    "toml_positions",
     "validation",
 ]

@@ -6,20 +6,15 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestrator.documents.files import read_text
 from orchestrator.documents.positions import TOKEN, Lines
 from orchestrator.documents.suggest import nearest
-from orchestrator.documents.text import joined, quoted
+from orchestrator.documents.text import quoted
 from orchestrator.errors import Problem, WorkflowError
 
-if TYPE_CHECKING:
-    import yaml
-
-MAX_VALUES = 5_000_000
 MAX_DIGITS = 4300  # of an integer; what Python takes
 _SUFFIXES = (".json", ".yaml", ".yml")
 # The two escapes of a pair are skipped as one, and so is an escaped backslash before a "u".
@@ -31,8 +26,10 @@ _ESCAPES = re.compile(
 class DocumentError(ValueError):
     """A malformed JSON or YAML document; line and column count from 1, None if unknown."""
 
-    def __init__(self, reason: str, line: int | None = None, column: int | None = None) -> None:
-        self.reason, self.line, self.column = reason, line, column
+    def __init__(
+        self, reason: str, line: int | None = None, column: int | None = None, hint: str = ""
+    ) -> None:
+        self.reason, self.line, self.column, self.hint = reason, line, column, hint
         super().__init__(reason if line is None else f"{reason} (line {line}, column {column})")
 
 
@@ -44,7 +41,11 @@ def read_document(path: Path, error: type[WorkflowError] = WorkflowError) -> Any
     """The data in a JSON or YAML file; raises `error` if it is missing or malformed."""
     try:
         text = read_text(path, error, _nearby(path))
-        return parse_yaml(text) if is_yaml(path) else parse_json(text)
+        if not is_yaml(path):
+            return parse_json(text)
+        from orchestrator.documents.yaml_document import parse_yaml  # most files are JSON
+
+        return parse_yaml(text)
     except DocumentError as failure:
         problem = malformed(failure)
     except ValueError as failure:  # a NUL in the name
@@ -54,8 +55,8 @@ def read_document(path: Path, error: type[WorkflowError] = WorkflowError) -> Any
 
 def malformed(failure: DocumentError) -> Problem:
     """The problem of a file that is malformed."""
-    line, column = failure.line, failure.column
-    return Problem("malformed_document", failure.reason, line=line, column=column)
+    line, column, hint = failure.line, failure.column, failure.hint
+    return Problem("malformed_document", failure.reason, hint=hint, line=line, column=column)
 
 
 def is_yaml(path: Path) -> bool:
@@ -86,8 +87,9 @@ def parse_json(text: str) -> Any:
     try:
         data = _load(text)
     except json.JSONDecodeError as failure:
-        reason = f"invalid JSON: {_why(text, failure)}"
-        raise NotJsonError(reason, failure.lineno, failure.colno) from None
+        reason, hint = _why(text, failure)
+        reason = f"invalid JSON: {reason}"
+        raise NotJsonError(reason, failure.lineno, failure.colno, hint) from None
     except RecursionError:
         raise DocumentError("nested too deep") from None
     except ValueError:
@@ -125,13 +127,22 @@ _load = json.JSONDecoder(
 ).decode
 
 
-def _why(text: str, failure: json.JSONDecodeError) -> str:
-    before = text[: failure.pos].rstrip()
+def _why(text: str, failure: json.JSONDecodeError) -> tuple[str, str]:
+    """What is wrong with a malformed text, and how to fix it."""
+    before, rest = text[: failure.pos].rstrip(), text[failure.pos :].lstrip()
     if not text.strip():
-        return "empty document"
-    if before.endswith(",") and text[failure.pos : failure.pos + 1] in ("]", "}"):
-        return f'trailing comma before "{text[failure.pos]}"'
-    return failure.msg
+        return "empty document", ""
+    if before.endswith(",") and rest[:1] in ("]", "}"):
+        return f'trailing comma before "{rest[0]}"', ""
+    if rest.startswith(("//", "/*", "#")):
+        return "a comment", "JSON has no comments: remove it, or write the file as YAML"
+    if rest.startswith("'"):
+        return failure.msg, 'names and strings are in double quotes: "..."'
+    if rest.startswith(("True", "False", "None")):
+        return failure.msg, "write true, false or null"
+    if "escape" in failure.msg:
+        return failure.msg, "a backslash starts an escape: write it twice"
+    return failure.msg, ""
 
 
 def _losses(text: str) -> Iterator[DocumentError]:
@@ -160,114 +171,3 @@ def _losses(text: str) -> Iterator[DocumentError]:
                 except ValueError:
                     reason = f"integer of more than {MAX_DIGITS:,} digits"
                     yield DocumentError(reason, *lines.place(start))
-
-
-def parse_yaml(text: str) -> Any:
-    """The data of a YAML document that is JSON: no dates, no tags, property names are strings.
-
-    `yes`, `no`, `on` and `off` are strings, as in YAML 1.2; numbers are written as in JSON.
-
-    Raises:
-        DocumentError: It is malformed, has a duplicate property, or a value that is not JSON.
-    """
-    import yaml
-
-    try:
-        loader = _loader()(text)
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        _check(node, {}, ())
-        return loader.construct_document(node)
-    except yaml.MarkedYAMLError as failure:
-        reason = f"invalid YAML: {failure.problem or failure.context}"
-        raise _marked(reason, failure.problem_mark) from None
-    except yaml.YAMLError as failure:
-        reason = str(failure).strip().partition("\n")[0]
-        raise DocumentError(f"invalid YAML: {reason}") from None
-    except RecursionError:
-        raise DocumentError("nested too deep") from None
-    except DocumentError:
-        raise
-    except (ValueError, OverflowError):  # an integer or an escape beyond what Python takes
-        raise DocumentError("number or escape is too large") from None
-
-
-def _marked(reason: str, mark: yaml.Mark | None) -> DocumentError:
-    return DocumentError(reason, *(() if mark is None else (mark.line + 1, mark.column + 1)))
-
-
-_NUMBER = r"-?(?:0|[1-9][0-9]*)"
-_SCALARS = {
-    "tag:yaml.org,2002:null": (re.compile(r"null|~|"), ["n", "~", ""]),
-    "tag:yaml.org,2002:bool": (re.compile(r"true|false"), ["t", "f"]),
-    "tag:yaml.org,2002:int": (re.compile(_NUMBER), list("-0123456789")),
-    "tag:yaml.org,2002:float": (
-        re.compile(rf"{_NUMBER}(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"),
-        list("-0123456789"),
-    ),
-}
-_STRING = "tag:yaml.org,2002:str"
-_TAGS = {*_SCALARS, _STRING, "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
-
-
-def _check(node: yaml.Node, sizes: dict[int, int], above: tuple[int, ...]) -> int:
-    """The number of values of a node with its aliases expanded; each node is visited once."""
-    key = id(node)
-    if key in above:
-        raise DocumentError("an alias refers to a value that contains it")
-    if key not in sizes:
-        if node.tag not in _TAGS:
-            raise _marked(f"{node.tag} is not a JSON type", node.start_mark)
-        if isinstance(node.value, str):
-            _check_scalar(node)
-        sizes[key] = 1 + sum(_check(child, sizes, (*above, key)) for child in _children(node))
-        # A few hundred bytes of aliases can expand to more values than fit in memory.
-        if sizes[key] > MAX_VALUES:
-            raise DocumentError(f"aliases expand to more than {MAX_VALUES:,} values")
-    return sizes[key]
-
-
-def _children(node: yaml.Node) -> Iterator[yaml.Node]:
-    import yaml
-
-    if isinstance(node, yaml.SequenceNode):
-        yield from node.value
-    elif isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for name, value in node.value:
-            if name.tag != _STRING:
-                got = f", got {name.value}; put it in quotes" if isinstance(name.value, str) else ""
-                reason = f"expected string as property name{got}"
-                raise _marked(reason, name.start_mark)
-            if name.value in seen:  # the loader itself would silently keep the last one
-                raise _marked(f"duplicate property {quoted(name.value)}", name.start_mark)
-            seen.add(name.value)
-            yield name
-            yield value
-
-
-def _check_scalar(node: yaml.Node) -> None:
-    if node.tag in _SCALARS and not _SCALARS[node.tag][0].fullmatch(node.value):
-        reason = f"{quoted(node.value)} is not a JSON {node.tag.rpartition(':')[2]}"
-        raise _marked(reason, node.start_mark)
-    if node.tag.endswith(":float"):
-        finite(node.value)
-    try:
-        node.value = joined(node.value)
-    except UnicodeDecodeError:
-        raise _marked("lone surrogate in a string", node.start_mark) from None
-
-
-@cache
-def _loader() -> type[yaml.SafeLoader]:
-    """A safe loader that resolves plain scalars as JSON would."""
-    import yaml
-
-    class JsonLoader(yaml.SafeLoader):
-        yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
-
-    for tag, (pattern, first) in _SCALARS.items():
-        whole = re.compile(rf"(?:{pattern.pattern})\Z")
-        JsonLoader.add_implicit_resolver(tag, whole, first)
-    return JsonLoader

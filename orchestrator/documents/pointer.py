@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -31,3 +32,14 @@ def value_at(document: Any, path: str) -> Any:
     for step in steps(path):
         here = here[int(step)] if isinstance(here, list) else here[step]
     return here
+
+
+def apply_op(document: Any, operation: Mapping[str, Any]) -> None:
+    """Change a document by an operation of the two kinds above; raises as `value_at`."""
+    *above, name = steps(operation["path"])
+    here = value_at(document, pointer(*above))
+    value = operation.get("value")
+    if operation["op"] == "move":
+        *holder, origin = steps(operation["from"])
+        value = value_at(document, pointer(*holder)).pop(origin)
+    here[int(name) if isinstance(here, list) else name] = value

@@ -118,6 +118,10 @@ def _yaml_node(node: yaml.Node, name: Span | None) -> Node:
     return Node(_marked(node), name, lambda: dict(_yaml_children(node)))
 
 
+def _merges(name: yaml.Node) -> bool:
+    return bool(name.tag.endswith(":merge"))
+
+
 def _marked(node: yaml.Node) -> Span:
     return Span(node.start_mark.index, node.end_mark.index)
 
@@ -126,8 +130,14 @@ def _yaml_children(node: yaml.Node) -> Iterator[tuple[str, Node]]:
     import yaml
 
     if isinstance(node, yaml.MappingNode):
-        for name, value in node.value:
-            yield str(name.value), _yaml_node(value, _marked(name))
+        # The properties of the object itself come last, as they count.
+        for name, value in sorted(node.value, key=lambda pair: not _merges(pair[0])):
+            if _merges(name):
+                several = value.value if isinstance(value, yaml.SequenceNode) else [value]
+                for each in reversed(several):
+                    yield from _yaml_children(each)
+            else:
+                yield str(name.value), _yaml_node(value, _marked(name))
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             yield str(index), _yaml_node(value, None)

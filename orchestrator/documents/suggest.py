@@ -11,15 +11,18 @@ from itertools import pairwise
 from orchestrator.documents.text import quoted
 
 _SHORT_LIST = 200
+_LONGEST = 200  # difflib takes quadratic time in the length of a name
 _VERY_CLOSE = 0.8
+_CLOSE = 0.75  # "ctiy" for "city"
 _WORD = re.compile(r"[0-9]+|[^\W\d_]+")
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> tuple[str, ...]:
     """The names in `known` most like `name` (difflib ratio 0.6 and above), ignoring case."""
     folded: dict[str, str] = {}
-    for candidate in known:
-        folded.setdefault(candidate.casefold(), candidate)
+    for candidate in known if len(name) <= _LONGEST else ():
+        if len(candidate) <= _LONGEST:
+            folded.setdefault(candidate.casefold(), candidate)
     wanted = name.casefold()
     likely: Iterable[str] = folded
     if len(folded) > _SHORT_LIST:  # difflib is slow on thousands: keep those that share most pairs
@@ -51,6 +54,16 @@ def certain(name: str, alternatives: Iterable[str]) -> str | None:
     if len(close) != 1:
         return None
     return close[0] if same or _marks(wanted) == _marks(known[close[0]]) else None
+
+
+def misspelling_of(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` most likely is a misspelling of (difflib ratio 0.75 and above)."""
+    for other in nearest(name, known, 1):
+        wanted, folded = name.casefold(), other.casefold()
+        is_close = SequenceMatcher(None, wanted, folded).ratio() >= _CLOSE
+        if is_close and _marks(wanted) == _marks(folded):
+            return other
+    return None
 
 
 def _marks(name: str) -> list[str]:

@@ -38,6 +38,12 @@ def listed(names: Iterable[str], most: int, between: str = ", ") -> str:
     return between.join(all_names[:most]) + more
 
 
+def alternatives(names: Iterable[str]) -> str:
+    """Names of which one applies: `a`, `a or b`, `a, b or c`."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 def duration(milliseconds: float) -> str:
     """A duration: `1.2 ms`, `12 ms`, `1.20 s`."""
     if milliseconds < 1000:

@@ -14,7 +14,7 @@ from orchestrator.documents.encode import to_json
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.pointer import move_op, pointer, replace_op, value_at
 from orchestrator.documents.suggest import certain, nearest
-from orchestrator.documents.text import cut, quoted, visible
+from orchestrator.documents.text import alternatives, cut, quoted, visible
 from orchestrator.errors import Problem
 
 Location = tuple[str | int, ...]
@@ -97,23 +97,26 @@ def _translated(
 ) -> Iterator[Problem]:
     # Each member of a union that did not fit has an error of its own: they become one problem.
     typed = [detail for detail in details if detail["type"] in _TYPES]
+    choices = [_choices(detail) for detail in details if detail["type"] == "literal_error"]
     if typed:
         kinds, given = {detail["type"] for detail in typed}, typed[0]["input"]
         wanted = dict.fromkeys(_TYPES[detail["type"]] for detail in typed)
-        choices = [_choices(detail) for detail in details if detail["type"] == "literal_error"]
-        message = f"expected {' or '.join([*wanted, *choices])}, got {describe(given)}"
+        message = f"expected {alternatives([*wanted, *choices])}, got {describe(given)}"
         hint = _hint(kinds, given, of_command=where[-1:] == ("args",))
         meant, path = _of_type(kinds, given, where), pointer(*where)
         operations = () if meant is None else (replace_op(path, meant),)
         yield Problem("wrong_type", message, path, hint=hint, replacement=operations)
+    limits = [detail for detail in details if detail["type"] in _LIMITS]
     for detail in details:
         if detail["type"] == "extra_forbidden":
             yield _unknown_field(where, data, fields)
-        elif detail not in typed and not (typed and detail["type"] == "literal_error"):
-            yield _other(detail, where)
+        elif detail["type"] == "literal_error" and (typed or limits):
+            continue  # a part of the other message
+        elif detail not in typed:
+            yield _other(detail, where, choices)
 
 
-def _other(detail: Any, where: Location) -> Problem:
+def _other(detail: Any, where: Location, choices: list[str]) -> Problem:
     kind, given, context = detail["type"], detail["input"], detail.get("ctx") or {}
     name, path = str(where[-1]) if where else "", pointer(*where)
     if kind == "missing":
@@ -125,7 +128,8 @@ def _other(detail: Any, where: Location) -> Problem:
         return _wrong_choice(detail, path)
     if kind in _LIMITS:
         key, words = _LIMITS[kind]
-        message = f"expected {words} {context[key]:g}, got {_got(given)}"
+        wanted = alternatives([f"{words} {context[key]:g}", *choices])
+        message = f"expected {wanted}, got {_got(given)}"
     elif kind == "string_pattern_mismatch" and name in _PATTERNS:
         message = f"expected {_PATTERNS[name]}, got {_got(given)}"
     else:

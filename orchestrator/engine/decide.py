@@ -31,6 +31,7 @@ from orchestrator.schema.violations import (
     error_of,
     first_violations,
     joined,
+    misspellings,
 )
 from orchestrator.workflow.plan import PLAIN, CallTemplate, LockPlan, TaskPlan
 
@@ -193,7 +194,10 @@ def check_arguments(tool: Tool, arguments: Any, template: Template | None = None
         InvalidArgumentsError: They do not fit. `details` has `tool` and `errors`, the first
             `MAX_ERRORS`, each with its `path`, `message`, `keyword` and what that `expected`.
     """
-    if found := first_violations(tool.accepts, arguments):
+    found = first_violations(tool.accepts, arguments)
+    if not found and tool.declared and not tool.declared.issuperset(arguments):
+        found = misspellings(tool, arguments)
+    if found:
         of_arguments = any(each.is_property and len(each.path) == 1 for each in found)
         called = f"{tool.target}({signature(tool, MAX_SIGNATURE)})" if of_arguments else tool.target
         errors = [error_of(each, _source(each.path, template)) for each in found]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import anyio
 
 from orchestrator.calls.call import Attempt, Call, OnProgress
-from orchestrator.calls.retry import Decision
+from orchestrator.calls.retry import RetryDecision
 from orchestrator.engine.events import (
     Announcer,
     Event,
@@ -86,7 +86,9 @@ class Emitter:
             )
         )
 
-    def failed(self, call: Call, attempt: Attempt, error: TaskError, decision: Decision) -> None:
+    def failed(
+        self, call: Call, attempt: Attempt, error: TaskError, decision: RetryDecision
+    ) -> None:
         """Report that an attempt failed, and what follows."""
         if self.announce:
             wait_ms = None if decision.wait_s is None else decision.wait_s * 1000

@@ -175,7 +175,9 @@ class Executor:
         target = task.policies.fallback if call.is_fallback else task
         assert isinstance(target, CallTemplate)
         tool = self._servers.tools.get(target.target)
-        return call if tool is None else fit(call, target, tool)
+        if tool is None:  # of a server that may start later: it may turn out to write
+            return call._replace(writes=True)
+        return fit(call, target, tool)
 
     async def _outcome(self, caller: Caller, call: Call, attempt: Attempt) -> Success | Failure:
         try:

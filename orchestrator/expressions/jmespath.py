@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from orchestrator.expressions.lexer import (
     marked_root,
     names_an_id,
     rewrite,
+    with_an_id,
 )
 from orchestrator.expressions.scope import Scope, ScopeKey
 
@@ -147,7 +148,8 @@ def _places(node: Any, at_root: bool) -> Iterator[ScopeKey]:
     if kind == "field":
         root = _root(node, at_root)
         if root in ("OUTPUT", "STATUS"):
-            raise ExpressionSyntaxError(f"expected a task id: {root}[id]")
+            instead = "" if at_root else f", or @.{root} for a property of the current item"
+            raise ExpressionSyntaxError(f"expected a task id: {root}[id]{instead}")
         if root is not None:
             yield ScopeKey(root, None)
         return
@@ -159,12 +161,13 @@ def _places(node: Any, at_root: bool) -> Iterator[ScopeKey]:
         _check_exprefs(children)
     if kind in _CHAINS:
         first, *children = children
-        yield from _first_places(first, children, at_root)
+        # Behind a wildcard or a filter a name is that of a property, never that of a task.
+        yield from _first_places(first, () if kind in _PROJECTIONS else children, at_root)
     for child in children:
         yield from _places(child, at_root and kind not in _CHAINS and kind != "expref")
 
 
-def _first_places(first: Any, rest: list[Any], at_root: bool) -> Iterator[ScopeKey]:
+def _first_places(first: Any, rest: Sequence[Any], at_root: bool) -> Iterator[ScopeKey]:
     """What the first step of a chain reads: with the name in the next step, if it is a root."""
     root = _root(first, at_root)
     below = rest[0] if rest else first
@@ -175,6 +178,8 @@ def _first_places(first: Any, rest: list[Any], at_root: bool) -> Iterator[ScopeK
     elif root == "ERROR" and below["value"] in _FIELDS_OF_AN_ERROR:
         yield ScopeKey(root, below["value"] if names_an_id(first["value"]) else None)
     else:
+        if root == "ERROR":  # in a fallback, `ERROR` alone would be the error of its own task
+            first["value"] = with_an_id(first["value"])
         yield ScopeKey(root, below["value"] if root in _NAMING_ROOTS else None)
 
 
@@ -240,7 +245,7 @@ def _explain(text: str, error: exceptions.JMESPathError) -> str:
 
 
 class _Interpreter(visitor.TreeInterpreter):
-    """The library's, for which a marked name is a root of the document inside filters too."""
+    """The library's, for which a marked name is a root of the document wherever it stands."""
 
     def __init__(self, document: Document) -> None:
         super().__init__()

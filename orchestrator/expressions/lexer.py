@@ -1,7 +1,8 @@
 """Cuts the text of a `${...}` into tokens and rewrites it into plain JMESPath.
 
-Rewritten are `OUTPUT[id]` (also with a `$`), bare numbers, bare `true`, `false` and `null`,
-`["odd key"]` behind a value, names outside of ASCII, and the older string literal in backticks.
+Rewritten are roots such as `OUTPUT[id]` (also with a `$`), bare numbers, bare `true`, `false` and
+`null`, `["odd key"]` behind a value, names outside of ASCII, and the older string literal in
+backticks.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from orchestrator.documents.parse import DocumentError, NotJsonError, parse_json
 from orchestrator.documents.text import quoted
 
 ROOTS = ("OUTPUT", "STATUS", "ERROR", "INPUT", "ITEM", "INDEX")
-# Marks a root written with a `$` or an id: it means the run's document even inside a filter, where
-# JMESPath resolves names in the element.
+# Marks a root: it means the run's document inside a filter, a pipe and `&` too, where JMESPath
+# resolves names in the current element.
 _MARK = "\x00"
 _BY_ID = "["
 _CONSTANTS = frozenset({"true", "false", "null"})
@@ -80,6 +81,11 @@ def names_an_id(name: str) -> bool:
     return name.endswith(_BY_ID)
 
 
+def with_an_id(name: str) -> str:
+    """The marked root, as one that was written with an id behind it."""
+    return f"{_MARK}{name.strip(_MARK + _BY_ID)}{_BY_ID}"
+
+
 def rewrite(text: str) -> str:
     """The text in plain JMESPath; raises at an unclosed quote, or an invalid number or literal."""
     solid = [token for token in tokenize(text) if token.lastgroup != "blank"]
@@ -118,9 +124,12 @@ def _rewrite_token(token: Token, before: Token | None, after: str, brackets: lis
             return _index(text)
         case "number":
             return _literal(f"number {text[:20]}", text)
-        case "name" if text in _CONSTANTS and previous != ".":
-            is_key = after == ":" and brackets[-1:] == ["{"]
-            return text if is_key else f"`{text}`"
+        case "name" if previous == "." or (after == ":" and brackets[-1:] == ["{"]):
+            return text if text.isascii() else json.dumps(text)  # it names a property
+        case "name" if text in _CONSTANTS:
+            return f"`{text}`"
+        case "name" if text in ROOTS:
+            return json.dumps(_MARK + text)
         case "name" if not text.isascii():
             return json.dumps(text)
     return text

@@ -5,7 +5,6 @@ Pure, and O(n + e). What is not known is None or has no bound; nothing is guesse
 
 from __future__ import annotations
 
-import fnmatch
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,8 @@ from orchestrator.workflow.plan import CallTemplate, Plan, TaskPlan, waves
 
 if TYPE_CHECKING:
     from orchestrator.servers.config import Server
+
+Starts = tuple[int, float]  # how many may start in how many seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ def _times(
     plan, run_slots = workflow.plan, workflow.max_concurrency
     task_s: dict[str, float] = {}
     busy_s: dict[tuple[str, ...], float] = defaultdict(float)
-    starts: dict[str, int] = defaultdict(int)
+    starts: dict[tuple[str, Starts], int] = defaultdict(int)
     for name, task in plan.tasks.items():
         count = calls[name]
         # Without an upper bound the time is a lower bound, which the text says.
@@ -162,9 +163,10 @@ def _times(
             busy_s[limit] += call_s[name] * number / slots
         width = min(limits.values(), default=number)
         task_s[name] = call_s[name] * math.ceil(number / max(width, 1))
-        starts[task.server] += number
-    rates = (_rate_s(servers.get(name), number) for name, number in starts.items())
-    least_s = max(*busy_s.values(), *rates, 0.0)
+        for rate in _rates(task, servers.get(task.server)):
+            starts[rate] += number
+    rates = (_spread_s(rate, number) for (_, rate), number in starts.items())
+    least_s = max([*busy_s.values(), *rates], default=0.0)
     slots = run_slots if run_slots < len(plan.tasks) else 0  # no limit is simulated much faster
     took_s = partial(graphs.makespan, plan.graph, plan.generations, task_s, slots=slots)
     return task_s, {
@@ -188,15 +190,23 @@ def _limits(
         yield ("server", task.server), server.max_concurrency
     if server.writes == "serial" and tool is not None and tool.read_only is False:
         yield ("writes", task.server), 1
-    for pattern, limited in server.tools.items():
-        if fnmatch.fnmatchcase(task.tool, pattern):
-            yield ("tool", task.server, pattern), limited.max_concurrency
-            return
+    pattern, limited = server.settings_of(task.tool)
+    if limited.max_concurrency is not None:
+        yield ("tool", task.server, pattern), limited.max_concurrency
 
 
-def _rate_s(server: Server | None, number: int) -> float:
-    """How long the rate of a server spreads the starts of so many calls, seconds."""
-    if server is None or server.starts is None or not number:
-        return 0.0
-    count, seconds = server.starts  # the first `count` calls start at once
-    return (math.ceil(number / count) - 1) * seconds
+def _rates(task: TaskPlan, server: Server | None) -> Iterator[tuple[str, Starts]]:
+    """The rates that hold for a task: what each limits, and to how many starts in how long."""
+    if server is None:
+        return
+    if server.rate_limit is not None:
+        yield task.server, server.rate_limit
+    pattern, limited = server.settings_of(task.tool)
+    if limited.rate_limit is not None:
+        yield f"{task.server}:{pattern}", limited.rate_limit
+
+
+def _spread_s(starts: Starts, number: int) -> float:
+    """How long a rate spreads so many starts, seconds."""
+    count, seconds = starts  # the first `count` calls start at once
+    return max(math.ceil(number / count) - 1, 0) * seconds

@@ -87,10 +87,11 @@ def _limits(forecast: Forecast) -> Iterator[str]:
     for name in [*forecast.first, *forecast.later]:
         if (settings := forecast.servers.get(name)) is None:
             continue
-        in_flight = {"": settings.max_concurrency} if settings.max_concurrency else {}
+        in_flight = {"": settings.max_concurrency}
         in_flight |= {f" of {tool}": of.max_concurrency for tool, of in settings.tools.items()}
-        limits = [f"{number}{what} in flight" for what, number in in_flight.items()]
+        limits = [f"{number}{what} in flight" for what, number in in_flight.items() if number]
         limits += [settings.rate] if settings.rate else []
+        limits += [f"{of.rate} of {tool}" for tool, of in settings.tools.items() if of.rate]
         if settings.writes == "serial" and name in writing:
             limits.append("writes one at a time")
         if limits:

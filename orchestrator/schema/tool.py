@@ -62,6 +62,11 @@ class Tool:
         return None if self.output_schema is None else Validator(self.output_schema)
 
     @cached_property
+    def declared(self) -> frozenset[str]:
+        """The names of the arguments that it declares."""
+        return frozenset(TypeQuery().names(schema_type(self.input_schema)))
+
+    @cached_property
     def types_at(self) -> Callable[[Path], Types]:
         """The JSON types that it accepts at a path of its arguments."""
         query, arguments = TypeQuery(), schema_type(self.input_schema)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from orchestrator.documents.text import cut, listed
+from orchestrator.documents.text import alternatives, cut, listed
 from orchestrator.schema.coercion import ALL_TYPES, Types
 
 MAX_NAMES = 12
@@ -196,4 +196,4 @@ def type_names(types: Types) -> str:
     if types == ALL_TYPES:
         return "anything"
     named = types - {"integer"} if "number" in types else types
-    return " or ".join(name for name in _ORDER if name in named) or "nothing"
+    return alternatives([name for name in _ORDER if name in named] or ["nothing"])

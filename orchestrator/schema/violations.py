@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.jsonpath import Path, describe, format_path
-from orchestrator.documents.suggest import nearest
-from orchestrator.documents.text import cut, quoted
+from orchestrator.documents.suggest import misspelling_of, nearest
+from orchestrator.documents.text import alternatives, cut, quoted
 from orchestrator.errors import CallError
 from orchestrator.schema.coercion import json_type
 from orchestrator.schema.type_query import TypeQuery
@@ -115,7 +115,7 @@ def _found(keyword: str, value: Any) -> str:
 def _wanted(keyword: str, expected: Any, value: Any, schema: Any) -> str:
     match keyword:
         case "type":
-            return " or ".join(expected if isinstance(expected, list) else [str(expected)])
+            return alternatives(expected if isinstance(expected, list) else [str(expected)])
         case "anyOf" | "oneOf" if names := _types_that_miss(schema, value):
             return names
         case "enum":
@@ -170,6 +170,33 @@ def check_output(
         message = f"the output of {tool.target} does not fit its outputSchema: {joined(errors)}"
         shown = errors[:MAX_ERRORS]
         raise CallError("output_invalid", message, tool=tool.target, errors=shown, output=output)
+
+
+def misspelled(given: Iterable[str], schema: Any, query: TypeQuery) -> dict[str, str]:
+    """Undeclared names of arguments, each with the declared one that is meant and not given.
+
+    None if the `inputSchema` says that it allows others.
+    """
+    names, expected = dict.fromkeys(given), schema_type(schema)
+    free = [name for name in query.names(expected) if name not in names]
+    undeclared = (name for name in names if query.step(expected, name).presence == "no")
+    meant = {name: misspelling_of(name, free) for name in undeclared} if free else {}
+    return {name: other for name, other in meant.items() if other is not None}
+
+
+def misspellings(tool: Tool, arguments: Mapping[str, Any]) -> list[Violation]:
+    """The undeclared arguments of a call that most likely are misspelled ones.
+
+    Most servers ignore them, so that the call would do something else than what is meant.
+    """
+    found: list[Violation] = []
+    if tool.accepts.unusable:
+        return found
+    for name, meant in misspelled(arguments, tool.input_schema, TypeQuery()).items():
+        message, advice = f"unexpected property {quoted(name)}", _did_you_mean((meant,))
+        keyword, value = "additionalProperties", arguments[name]
+        found.append(Violation((name,), keyword, None, value, message, advice, True))
+    return found
 
 
 def first_violations(validator: Validator, value: Any) -> list[Violation]:

@@ -3,11 +3,14 @@
 Rule: besides `transport`, the only room that knows the SDK; each session lives in a task of its
 own.
 
-- `config` reads servers.toml.
+- `config` is what is configured of a server. `config_file` reads it from servers.toml, with the
+  checks of `config_checks` and the places of `config_source`, or by `desktop_config` from the files
+  of other programs.
 - `pool` holds all sessions, `supervisor` starts and replaces those of one server, `session` is one
   and `health` watches it.
 - `catalog` is the live list of tools, `lockfile` the accepted one; `problems` reports names that
   neither has.
+- `start_hints` says how to fix a program that does not start.
 - `sdk_client`, `sdk_errors` and `sdk_results` translate to and from the SDK.
 """
 
@@ -16,6 +19,8 @@ from __future__ import annotations
 __all__ = [
     "catalog",
     "config",
+    "config_file",
+    "config_source",
     "lockfile",
     "pool",
     "problems",

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from orchestrator.documents.text import quoted
 from orchestrator.engine.events import ServerToolsChanged
 from orchestrator.schema.tool import Tool
 from orchestrator.schema.tool_diff import ToolDifference
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
+
+logger = logging.getLogger("orchestrator")
 
 
 class Catalog:
@@ -23,6 +28,7 @@ class Catalog:
         self._listed: dict[str, dict[str, Tool]] = {}
         self._allowed: dict[str, dict[str, Tool]] = {}
         self._by_target: dict[str, Tool] = {}
+        self._doubled: set[str] = set()  # tools of which a server listed two, as the log says
 
     def replace(
         self, server: str, tools: Iterable[Tool], others: Iterable[Tool] = ()
@@ -32,7 +38,10 @@ class Catalog:
         `others` are the tools that its other sessions listed: all have to be as locked.
         """
         is_first, before = server not in self._listed, self._allowed.get(server, {})
+        tools = tuple(tools)
         listed = {tool.name: tool for tool in tools}
+        if len(listed) < len(tools):
+            self._report_doubled(tools)
         same = {name: tool for name, tool in before.items() if listed.get(name) == tool}
         listed |= same  # the old objects keep their validators
         settings, lock = self._servers[server], self._lock
@@ -49,6 +58,18 @@ class Catalog:
         if is_first or not (added or removed or changed):
             return None
         return ServerToolsChanged(0.0, server, tuple(added), tuple(removed), tuple(changed))
+
+    def _report_doubled(self, tools: Iterable[Tool]) -> None:
+        for target, count in Counter(tool.target for tool in tools).items():
+            if count > 1 and target not in self._doubled:  # else each new list would repeat it
+                self._doubled.add(target)
+                what = "its server lists %d tools named %s; only the last one is used"
+                logger.warning(what, count, quoted(target))
+
+    def lets_call(self, server: str, tool: str) -> bool:
+        """Whether the list of a server, `allow`, `deny` and the lock let a tool be called now."""
+        listed, strange = self._allowed.get(server, ()), self._strange.get(server, ())
+        return tool in listed and tool not in strange
 
     def is_strange(self, server: str, tool: str) -> bool:
         """Whether a tool differs from the lock file, and must not be called."""

@@ -53,6 +53,7 @@ class _Tool(_Form):
 
 
 class _Server(_Form):
+    started_with: str = ""
     tools: dict[str, _Tool]
 
 
@@ -63,7 +64,7 @@ class _Document(_Form):
 
 _FIELDS = {
     "": tuple(_Document.model_fields),
-    "servers": tuple(_Server.model_fields),
+    "servers": ("startedWith", "tools"),
     "tools": ("title", "description", "inputSchema", "outputSchema", "annotations", "hash"),
     "annotations": ("title", *HINTS),
 }
@@ -77,6 +78,7 @@ class Lockfile:
     """
 
     definitions: Mapping[str, Mapping[str, Definition]]
+    started_with: Mapping[str, str] = field(default_factory=dict)  # command or URL, by server
     source: str = field(default="servers.lock", compare=False)  # the file, as messages name it
     servers_file: str = field(default="", compare=False)  # that it belongs to, if known
 
@@ -92,12 +94,20 @@ class Lockfile:
         return f"{counted(servers, 'server')}, {counted(tools, 'tool')}"
 
     @classmethod
-    def made_of(cls, tools: Iterable[Tool], servers: Iterable[str] = ()) -> Self:
-        """The lock file of these tools, and of servers that may have none."""
+    def made_of(
+        cls,
+        tools: Iterable[Tool],
+        servers: Iterable[str] = (),
+        started_with: Mapping[str, str] | None = None,
+    ) -> Self:
+        """The lock file of these tools, and of servers that may have none.
+
+        `started_with` is the `description` of each server; one that is missing may be any.
+        """
         definitions: dict[str, dict[str, Definition]] = {server: {} for server in servers}
         for tool in tools:  # of two with the same name the last counts
             definitions.setdefault(tool.server, {})[tool.name] = definition_of(tool)
-        return cls(definitions)
+        return cls(definitions, {name: text for name, text in (started_with or {}).items() if text})
 
     @classmethod
     def load(cls, path: str | Path, servers_file: str = "") -> Self:
@@ -119,13 +129,26 @@ class Lockfile:
             server: {name: _without_hash(tool) for name, tool in entry["tools"].items()}
             for server, entry in data["servers"].items()
         }
-        return cls(definitions, str(path), servers_file)
+        started_with = {
+            server: entry["startedWith"]
+            for server, entry in data["servers"].items()
+            if entry.get("startedWith")
+        }
+        return cls(definitions, started_with, str(path), servers_file)
 
     @classmethod
     def beside(cls, servers: str | Path) -> Self | None:
         """The lock file beside a servers' file, as `load` reads it; None if there is none."""
         path = lock_path(servers)
         return cls.load(path, str(servers)) if path.exists() else None
+
+    def moved_from(self, server: str, started_with: str) -> str:
+        """What a server was started with when it was accepted; empty if that is still the same.
+
+        A name proves nothing: another program under it can list the same tools.
+        """
+        before = self.started_with.get(server, "")
+        return before if started_with and before != started_with else ""
 
     def check_command(self, server: str) -> str:
         """The command that shows every difference in the tools of a server."""
@@ -186,7 +209,8 @@ class Lockfile:
         """The text of the file: servers and tools sorted by name, invisible characters escaped."""
         servers: dict[str, Any] = {}
         for server, tools in sorted(self.definitions.items()):
-            entries = servers[server] = {"tools": {}}
+            known = {"startedWith": text} if (text := self.started_with.get(server)) else {}
+            entries = servers[server] = {**known, "tools": {}}
             for name, definition in sorted(tools.items()):
                 # Schemas keep the order of their server, which is that of the arguments.
                 parts = {part: definition[part] for part in _FIELDS["tools"] if part in definition}

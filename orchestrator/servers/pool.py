@@ -20,8 +20,9 @@ from orchestrator.calls.limits import FIRST, Priority, Rate, Slots
 from orchestrator.documents.text import quoted
 from orchestrator.engine.events import Event, OnEvent, ServerEvent
 from orchestrator.errors import CallError, TaskError
-from orchestrator.servers.catalog import Catalog
-from orchestrator.servers.config import Server
+from orchestrator.servers import problems
+from orchestrator.servers.catalog import Catalog, is_allowed
+from orchestrator.servers.config import Server, ToolSettings
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.servers.redaction import LOGS
 from orchestrator.servers.supervisor import Supervisor, Work
@@ -208,19 +209,30 @@ class ServerPool:
         return await (await self._session(supervisor, call)).call(call, on_progress)
 
     async def _session(self, supervisor: Supervisor, call: Call) -> Session:
-        """A session for a call, whose tool is what the lock accepts as of now."""
+        """A session for a call that may be made as of now, whatever was known when it was planned.
+
+        A server may have started only after the plan was checked, or have changed its tools since.
+        """
+        catalog, server, tool = self.catalog, call.server, call.tool
+        if not catalog.lets_call(server, tool) and not is_allowed(supervisor.server, tool):
+            raise _refused(call, str(problems.denied_tool(supervisor.server, tool)))
         session = await supervisor.session()
-        if self.lock is None or not self.catalog.is_strange(call.server, call.tool):
+        if catalog.lets_call(server, tool):
             return session
-        difference = str(self.catalog.difference(call.server, call.tool))
-        raise CallError(
-            "protocol_error",
+        if (difference := catalog.difference(server, tool)) is None:
+            unknown = problems.unknown_tool(supervisor.server, catalog.listed(server), tool)
+            raise _refused(call, str(unknown))
+        assert self.lock is not None
+        message = (
             f"tool {quoted(call.target)} differs from {self.lock.source}: {difference}. "
-            f"If that is intended, run: {self.lock.update_command(call.server)}",
-            retryable=False,
-            server=call.server,
-            difference=difference,
+            f"If that is intended, run: {self.lock.update_command(server)}"
         )
+        raise _refused(call, message, difference=str(difference))
+
+
+def _refused(call: Call, message: str, **details: Any) -> CallError:
+    """The error of a call that may not be made."""
+    return CallError("protocol_error", message, retryable=False, server=call.server, **details)
 
 
 def _policy_of(server: Server) -> ServerPolicy:
@@ -228,13 +240,20 @@ def _policy_of(server: Server) -> ServerPolicy:
     name, most = quoted(server.name), server.max_concurrency
     slots = AdaptiveSlots(f"a slot of server {name}") if most == "auto" else None
     tools = {
-        pattern: Slots(settings.max_concurrency, f"a slot of {server.name}:{pattern}")
+        pattern: tuple(_limits_of(settings, f"{server.name}:{pattern}"))
         for pattern, settings in server.tools.items()
     }
     return ServerPolicy(
         server.timeout_s,
         Slots(most, f"a slot of server {name}") if isinstance(most, int) else slots,
         Slots(1, f"the writers' slot of server {name}") if server.writes == "serial" else None,
-        Rate(*server.starts, f"the rate of server {name}") if server.starts else None,
+        Rate(*server.rate_limit, f"the rate of server {name}") if server.rate_limit else None,
         tools or None,
     )
+
+
+def _limits_of(settings: ToolSettings, tool: str) -> Iterator[Slots | Rate]:
+    if settings.max_concurrency is not None:
+        yield Slots(settings.max_concurrency, f"a slot of {tool}")
+    if settings.rate_limit is not None:
+        yield Rate(*settings.rate_limit, f"the rate of {tool}")

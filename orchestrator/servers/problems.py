@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.servers.pool import ServerPool
 
 MAX_LISTED = 10  # tools in a hint
+MAX_COMMAND = 200  # characters of a command or URL
 
 
 def unknown_server(
@@ -36,6 +37,15 @@ def unknown_server(
     return Problem("unknown_server", message, at, task, near, hint, text=server, replacement=fix)
 
 
+def denied_tool(server: Server, tool: str, at: str = "", task: str | None = None) -> Problem:
+    """A tool that `allow` and `deny` of its server exclude, whether it exists or not."""
+    message = f"the configuration does not allow tool {quoted(f'{server.name}:{tool}')}"
+    # A misspelt name fails here too, since `allow` has only the right one.
+    near = nearest(tool, [name for name in server.allow or () if is_allowed(server, name)])
+    hint = f"see allow and deny of server {quoted(server.name)}"
+    return Problem("denied_tool", message, at, task, near, hint, text=tool)
+
+
 def unknown_tool(
     server: Server,
     tools: Mapping[str, Tool],
@@ -44,20 +54,15 @@ def unknown_tool(
     at: str = "",
     task: str | None = None,
 ) -> Problem:
-    """A tool that its server does not have, or that its configuration denies.
+    """A tool that its server does not have.
 
     `tools` are all tools of the server by name, from the lock file if one is given.
     """
-    target = f"{server.name}:{tool}"
-    if tool in tools:
-        message = f"the configuration does not allow tool {quoted(target)}"
-        hint = f"see allow and deny of server {quoted(server.name)}"
-        return Problem("denied_tool", message, at, task, (), hint, text=tool)
     allowed = [name for name in tools if is_allowed(server, name)]
     near = nearest(tool, allowed)
     known = f"tools of server {quoted(server.name)}: {listed(allowed, MAX_LISTED)}"
     hints = [] if near else [known]
-    message = f"unknown tool {quoted(target)}"
+    message = f"unknown tool {quoted(f'{server.name}:{tool}')}"
     if lock is not None:
         message += f": {lock.source} does not have it"
         hints.append(f"if it is new: {lock.update_command(server.name)}")
@@ -69,11 +74,19 @@ def unknown_tool(
 
 
 def server_not_locked(
-    lock: Lockfile, server: str, at: str = "", task: str | None = None
-) -> Problem:
-    """A server that is not in the lock file."""
-    message = f"server {quoted(server)} is not in {lock.source}, so its tools are not known"
-    hint = f"lock it with: {lock.update_command(server)}"
+    lock: Lockfile, server: Server, at: str = "", task: str | None = None
+) -> Problem | None:
+    """A server that is not in the lock file, or is another one there; None if it is locked."""
+    name, fix = quoted(server.name), lock.update_command(server.name)
+    if server.name not in lock:
+        message = f"server {name} is not in {lock.source}, so its tools are not known"
+        hint = f"lock it with: {fix}"
+    elif before := lock.moved_from(server.name, server.description):
+        message = f"server {name} is {quoted(server.description, MAX_COMMAND)}, and {lock.source} "
+        message += f"has it as {quoted(before, MAX_COMMAND)}"
+        hint = f"if that is intended: {fix}"
+    else:
+        return None
     return Problem("server_not_locked", message, at, task, hint=hint)
 
 

@@ -9,7 +9,7 @@ import base64
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -37,6 +37,42 @@ def description(fields: Mapping[str, Any]) -> str:
         words = map(str, args) if isinstance(args, list) else ()
         return " ".join([str(command), *(_shown_urls(shown) for shown, _ in _words(words))])
     return ""
+
+
+def shown_fields(fields: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
+    """The fields of a server without secrets, as messages and lines may show them.
+
+    Nothing is shown of a field that is not `known`: it may be a secret under another name.
+    """
+
+    def shown(field: str, value: Any) -> Any:
+        match field, value:
+            case "args", list():
+                words = [word for word, _ in _words(map(str, value))]
+                return [
+                    _shown_urls(word) if isinstance(item, str) else item
+                    for word, item in zip(words, value, strict=True)
+                ]
+            case "args", str():
+                return " ".join(_shown_urls(word) for word, _ in _words(value.split()))
+            case "url", str():
+                return _shown_urls(value)
+            case (("env" | "headers"), _):
+                return _without_text(value)
+        return value if field in known else _without_text(value)
+
+    return {field: shown(field, value) for field, value in fields.items()}
+
+
+def _without_text(value: Any) -> Any:
+    match value:
+        case str():
+            return _hidden(value)
+        case list():
+            return [_without_text(item) for item in value]
+        case dict():
+            return {name: _without_text(item) for name, item in value.items()}
+    return value
 
 
 def secrets_of(

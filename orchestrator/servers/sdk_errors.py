@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError, ErrorKind, TaskError
 from orchestrator.servers.config import Server
+from orchestrator.servers.start_hints import start_hint
 from orchestrator.transport import framing
 from orchestrator.transport.framing import HTTP_ERROR, HTTP_FACTS
 from orchestrator.transport.stderr import StderrTail
@@ -56,6 +57,12 @@ def too_slow(limit_s: float) -> ServerFault:
     return ServerFault("server_unavailable", what, {"start_timeout_s": limit_s})
 
 
+def not_configured(why: str) -> ServerFault:
+    """A server whose configuration has a mistake."""
+    what = f"did not start: it is not configured as it should be: {why}"
+    return ServerFault("server_unavailable", what, retryable=False)
+
+
 def call_error(fault: ServerFault, server: Server, output: StderrTail) -> CallError:
     """The error that names the server, how it is reached and what it wrote last."""
     message = f"server {quoted(server.name)} {fault.what}"
@@ -66,6 +73,9 @@ def call_error(fault: ServerFault, server: Server, output: StderrTail) -> CallEr
     if fault.kind == "server_unavailable" and (lines := output.lines()):
         facts["stderr"] = lines
         message += f". Last output: {output.telling()}"
+    if hint := start_hint(server, " ".join([fault.what, *facts.get("stderr", ())])):
+        facts["hint"] = hint
+        message += f". {hint}"
     error = CallError(fault.kind, message, retryable=fault.retryable, **facts)
     return redacted(error.error, server)
 

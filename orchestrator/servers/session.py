@@ -129,6 +129,8 @@ class Session:
 
     async def _hold(self, mode: str) -> ServerFault:
         """Open the session, wait for its end, and return why it ended."""
+        if self.server.unusable:
+            return sdk_errors.not_configured(self.server.unusable)
         self._over = anyio.Event()
         target = self.server.parameters or self.server.target
         started, self._started_early = self._started_early, None

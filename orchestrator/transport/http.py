@@ -53,7 +53,8 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request; bounded for notifications and for the end of a session."""
-        message = json.loads(request.content) if request.method == "POST" else {}
+        # `aread`, since the body of a redirected request is a stream that was not read yet.
+        message = json.loads(await request.aread()) if request.method == "POST" else {}
         asks = "id" in message and "method" in message  # it is a request, not a notification
         if not asks and request.method != "GET":
             limit_s = NOTIFICATION_TIMEOUT_S

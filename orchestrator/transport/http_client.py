@@ -13,6 +13,7 @@ from functools import cache
 import httpx2
 
 from orchestrator.transport.http import ContainedTransport
+from orchestrator.transport.http_wire import WireTransport, proxy_for
 from orchestrator.transport.parameters import HttpParameters, Notify
 
 CONNECT_TIMEOUT_S = 10.0
@@ -39,12 +40,21 @@ def most_connections() -> int | None:
     return None if files == resource.RLIM_INFINITY else max(files // 2, 1)
 
 
+def _transport(limits: httpx2.Limits, proxy: httpx2.Proxy | None) -> httpx2.AsyncHTTPTransport:
+    try:
+        return httpx2.AsyncHTTPTransport(verify=_tls(), limits=limits, proxy=proxy)
+    except ImportError:
+        what = 'a SOCKS proxy needs a library: run pip install "httpx2[socks]"'
+        raise httpx2.ProxyError(what) from None
+
+
 class HttpConnections:
     """The connections to a URL: opened for its first session, closed after its last."""
 
     def __init__(self, parameters: HttpParameters) -> None:
         self._parameters = parameters
         self._connections: httpx2.AsyncHTTPTransport | None = None
+        self._proxy = ""  # for messages: without its user and password
         self._sessions = 0
 
     @asynccontextmanager
@@ -54,14 +64,17 @@ class HttpConnections:
             limits = httpx2.Limits(
                 max_connections=most_connections(), max_keepalive_connections=KEPT_CONNECTIONS
             )
-            self._connections = httpx2.AsyncHTTPTransport(verify=_tls(), limits=limits)
+            proxy = proxy_for(self._parameters.url)
+            self._proxy = "" if proxy is None else str(proxy.url)
+            self._connections = _transport(limits, proxy)
         self._sessions += 1
         try:
             limit = self._parameters.max_message_bytes
+            wire = WireTransport(self._connections, self._proxy)
             async with httpx2.AsyncClient(
                 headers=dict(self._parameters.headers),
                 timeout=httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S, write=WRITE_TIMEOUT_S),
-                transport=ContainedTransport(self._connections, limit, heard),
+                transport=ContainedTransport(wire, limit, heard),
             ) as client:
                 yield client
         finally:

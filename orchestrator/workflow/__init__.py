@@ -12,4 +12,14 @@ Rule: a `Workflow` that exists is valid; making one is O(n + e) in tasks and dep
 
 from __future__ import annotations
 
-__all__ = ["fixes", "graph", "inputs", "model", "plan", "recovery", "source_map", "task"]
+__all__ = [
+    "fixes",
+    "graph",
+    "inputs",
+    "model",
+    "normalize",
+    "plan",
+    "recovery",
+    "source_map",
+    "task",
+]

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 MAX_SUGGESTIONS = 25
 _ITEM = frozenset({"ITEM", "INDEX"})
 _ERROR = frozenset({"ERROR"})
+# By the field of the task that reads the item of a for_each where there is none.
+_ITEM_HINTS = {
+    "arguments": "add for_each to this task",
+    "locks": "add for_each to this task",
+    "when": "to skip items, filter the list: ${OUTPUT[id][?field > 1]}",
+}
 
 
 # The template of arguments, and the paths in it where a reference stands alone.
@@ -114,7 +120,7 @@ class _WorkflowCompiler:
         for cycle in graphs.cycles(self.compiled.graph):
             site = _Site(("tasks", self._ids[cycle[0]]), cycle[0])
             message = f"dependency cycle: {' -> '.join(cycle)}"
-            hint = "remove one of these references or depends_on"
+            hint = "remove one of these references or depends_on entries"
             self.problems.append(site.problem("cycle", message, hint))
         return self.compiled, self.problems
 
@@ -224,7 +230,8 @@ class _WorkflowCompiler:
             case "ITEM" | "INDEX":
                 where = "in the arguments and locks of a task with for_each"
                 message = f"{quoted(text)} is only readable {where}"
-                hint = "to skip items, filter the list: ${OUTPUT[id][?field > 1]}"
+                field = str(site.path[2]) if site.path[0] == "tasks" else ""
+                hint = _ITEM_HINTS.get(field, "")
                 self.problems.append(site.problem("no_item_here", message, hint, text))
             case "ERROR" if key.name is None:
                 message = f"{quoted(text)} without a task id is only readable in a fallback"

@@ -52,7 +52,7 @@ def complete_inputs(
     """The inputs of a run: what was given, and the defaults of the others.
 
     Raises:
-        WorkflowError: Inputs are unknown, do not fit their schemas, or miss (unless they may).
+        WorkflowError: Inputs are unknown, do not fit their schemas, or (unless may_miss) missing.
     """
     problems = [_unknown(name, declared) for name in given if name not in declared]
     values: dict[str, Any] = {}

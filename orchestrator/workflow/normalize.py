@@ -63,7 +63,7 @@ def as_written(problems: Iterable[Problem], data: Mapping[str, Any]) -> list[Pro
     """The problems in the order of the file, each once, with the names used in the file."""
     placed: dict[tuple[str, str], Problem] = {}
     for problem in problems:
-        problem = with_written_names(problem, partial(_names, data))
+        problem = with_written_names(problem, partial(property_names, data))
         placed.setdefault((problem.path, problem.message), problem)
     return sorted(placed.values(), key=lambda problem: _order(problem.path, data))
 
@@ -84,7 +84,8 @@ def _order(path: str, data: Any) -> tuple[float, ...]:
     return tuple(order)
 
 
-def _names(data: Any, where: Sequence[str]) -> Iterable[str]:
+def property_names(data: Any, where: Sequence[str]) -> Iterable[str]:
+    """The names of the properties of the object that some steps lead to; none if it is none."""
     here = value_at(data, pointer(*where))
     return here if isinstance(here, Mapping) else ()
 

@@ -59,7 +59,7 @@ def recover(data: Any, problems: Iterable[Problem]) -> Recovered | None:
     cut: list[str] = []
     for _ in range(MAX_ROUNDS):
         for problem in problems:
-            cut += _renamed(left, problem) or [_cut(left, problem)]
+            cut += _renamed(left, problem) or _cut(left, problem)
         inputs = left.get("inputs")
         left["inputs"] = {**(inputs if isinstance(inputs, dict) else {}), _STANDS_IN: True}
         try:
@@ -80,25 +80,37 @@ def _renamed(data: dict[str, Any], problem: Problem) -> list[str]:
     return []
 
 
-def _cut(data: dict[str, Any], problem: Problem) -> str:
-    """Cut a mistake out; gives the path of what was cut."""
+def _cut(data: dict[str, Any], problem: Problem) -> list[str]:
+    """Cut a mistake out; gives the paths of what was cut."""
     path = steps(problem.path)
     if len(path) < 2 or path[0] not in ("tasks", "inputs"):
         data.pop(path[0] if path else "", None)
-        return pointer(*path[:1])
+        return [pointer(*path[:1])]
     if path[0] == "inputs":
         data["inputs"][path[1]] = True
-        return pointer(*path[:2])
+        return [pointer(*path[:2])]
     index = int(path[1])
     task = data["tasks"][index]
+    if problem.code == "cycle":
+        return _cut_references(data["tasks"], index)
     is_whole = len(path) == 2 or path[2] in _OF_THE_WHOLE_TASK or not isinstance(task, dict)
     if is_whole or (len(path) == 3 and path[2] not in task):
         data["tasks"][index] = _stand_in(data, index)
-        return pointer("tasks", index)
+        return [pointer("tasks", index)]
     below_field = len(path) > 3 and path[2] in _TAKING_ANYTHING
     if not below_field or not _put_unknown(task, path[2:]):
         task.pop(path[2], None)
-    return problem.path
+    return [problem.path]
+
+
+def _cut_references(tasks: list[Any], index: int) -> list[str]:
+    """Cut all fields of a task of a cycle but its tool, so that this can be checked."""
+    task = tasks[index]
+    left = {name: task[name] for name in ("id", "tool") if name in task}
+    # The type of its output depends on these.
+    unknown = {"for_each": _UNKNOWN, "fallback": {"value": _UNKNOWN}}
+    tasks[index] = left | {name: value for name, value in unknown.items() if name in task}
+    return [pointer("tasks", index, name) for name in ("arguments", *task) if name not in left]
 
 
 def _put_unknown(task: dict[str, Any], path: list[str]) -> bool:

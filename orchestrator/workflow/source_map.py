@@ -7,7 +7,7 @@ the nearest value around it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +34,9 @@ _OF_NAMES = frozenset(
 )
 
 
+Tree = Callable[[str], Node | None]  # raises a ValueError for a malformed text
+
+
 @dataclass(frozen=True, slots=True)
 class LineSpan:
     """A piece of one line: line and column from 1, and its length in characters, at least 1."""
@@ -44,22 +47,30 @@ class LineSpan:
 
 
 class Source:
-    """The text of a workflow file."""
+    """The text of a file, whose tree `tree` makes."""
 
-    def __init__(self, text: str, *, yaml: bool = False) -> None:
+    def __init__(self, text: str, tree: Tree = json_tree) -> None:
         self._text = text
         self._lines = Lines(text)
         self._root: Node | None = None
         with suppress(ValueError, RecursionError):  # malformed: it has no places
-            self._root = yaml_tree(text) if yaml else json_tree(text)
+            self._root = tree(text)
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
         """The text of a file; None if it cannot be read."""
         try:
-            return cls(path.read_text(encoding="utf-8-sig"), yaml=is_yaml(path))
+            return cls(path.read_text(encoding="utf-8-sig"), cls._tree_of(path))
         except (OSError, ValueError):
             return None
+
+    @staticmethod
+    def _tree_of(path: Path) -> Tree:
+        return yaml_tree if is_yaml(path) else json_tree
+
+    def shown(self, span: LineSpan) -> tuple[str, LineSpan]:
+        """The line of a span as it may be shown, with the span in it."""
+        return self.line(span.line), span
 
     def line(self, number: int) -> str:
         """A line, from 1, without its end; empty if the text has fewer."""
@@ -110,13 +121,13 @@ class Source:
         return LineSpan(line, column, max(1, len(shown)))
 
 
-def located(problems: Iterable[Problem], path: Path) -> list[Problem]:
+def located(problems: Iterable[Problem], path: Path, kind: type[Source] = Source) -> list[Problem]:
     """The problems in the order of the file, with line and column; those of all of it come last.
 
     Their paths may have canonical names or those used in the file.
     """
     found = list(problems)
-    source = Source.read(path) if found else None
+    source = kind.read(path) if found else None
     if source is None:  # the file cannot be read any more
         return found
     placed = map(source.located, found)

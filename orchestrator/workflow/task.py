@@ -19,7 +19,7 @@ from orchestrator.errors import ErrorKind
 from orchestrator.expressions.references import TASK_ID
 
 RunIf = Literal["all_success", "all_done", "any_success", "any_failed"]
-TOOL = r"^[^:\s]+:.+$"
+TOOL = r"^[^:]*[^:\s][^:]*:.+$"  # names of servers may have blanks
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)

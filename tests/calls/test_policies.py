@@ -331,7 +331,7 @@ async def test_waiting_is_told_and_shown() -> None:
 
 async def test_what_a_server_limits_is_waited_for_in_order() -> None:
     policy = ServerPolicy(
-        slots=Slots(3, "server"), rate=Rate(2, 10, "rate"), tools={"b*": Slots(1, "tool")}
+        slots=Slots(3, "server"), rate=Rate(2, 10, "rate"), tools={"b*": [Slots(1, "tool")]}
     )
     plan = workflow("a", "b", "b2", "c", max_concurrency=0)
     caller = ScriptedCaller({name: [(1, name)] for name in ("a", "b", "b2", "c")})
@@ -670,3 +670,39 @@ async def test_the_first_attempt_is_the_last_of_a_retry_of_one() -> None:
     caller = ScriptedCaller({"a": [(0, failing())]})
     result = await Run(workflow(task("a", retry=1)), caller).execute()
     assert result["a"].attempts == 1
+
+
+async def test_the_rate_of_a_tool_spreads_its_own_calls_and_no_others() -> None:
+    policy = ServerPolicy(slots=Slots(1, "server"), tools={"a*": [Rate(1, 10, "the rate of a*")]})
+    plan = workflow("a", "a2", "a3", "b", "c", max_concurrency=0)
+    caller = ScriptedCaller({name: [(1, name)] for name in ("a", "a2", "a3", "b", "c")})
+    result = await Run(plan, caller, servers=Servers(policies={"fake": policy})).execute()
+    started = {name: result[name].started_ms for name in ("a", "a2", "a3", "b", "c")}
+    assert [started["a"], started["a2"], started["a3"]] == [0, 10_000, 20_000]
+    # One that waits for the rate of its tool holds no slot of the server.
+    assert {started["b"], started["c"]} == {1_000, 2_000}
+
+
+async def test_both_rates_and_the_slots_of_a_tool_hold_together() -> None:
+    tools: dict[str, list[Slots | Rate]]
+    tools = {"b": [Slots(1, "slots of b"), Rate(2, 10, "rate of b")], "b*": [Slots(9, "others")]}
+    policy = ServerPolicy(rate=Rate(3, 100, "rate of the server"), tools=tools)
+    plan = workflow(*[task(name, tool="fake:b") for name in ("w", "x", "y", "z")])
+    caller = ScriptedCaller({"b": [(4, 0)]})
+    result = await Run(plan, caller, servers=Servers(policies={"fake": policy})).execute()
+    assert {result[name].started_ms for name in ("w", "x", "y", "z")} == {
+        *(0, 4_000),  # one at a time
+        10_000,  # two in 10 s
+        100_000,  # three in 100 s
+    }
+
+
+async def test_a_writer_that_waits_for_the_rate_of_its_tool_holds_up_no_other_writer() -> None:
+    policy = ServerPolicy(writers=Slots(1), tools={"a*": [Rate(1, 10, "rate")]})
+    plan = workflow("a", "a2", "b", max_concurrency=0)
+    caller = ScriptedCaller({name: [(1, name)] for name in ("a", "a2", "b")})
+    names = ("a", "a2", "b")
+    writing = {f"fake:{name}": Tool("fake", name, {}, read_only=False) for name in names}
+    settings = Servers(policies={"fake": policy}, tools=writing)
+    result = await Run(plan, caller, servers=settings).execute()
+    assert [result[name].started_ms for name in ("a", "a2", "b")] == [0, 10_000, 1_000]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.calls.retry import MAX_RETRY_AFTER_S, Decision, backoff, decide_retry
+from orchestrator.calls.retry import MAX_RETRY_AFTER_S, RetryDecision, backoff, decide_retry
 from orchestrator.errors import ERROR_KINDS, RETRYABLE_KINDS, ErrorKind, TaskError
 from orchestrator.workflow.task import Retry
 
@@ -34,20 +34,20 @@ def test_four_kinds_are_retried_and_the_others_never(kind: ErrorKind) -> None:
 def test_on_narrows_the_kinds() -> None:
     only = retry(on=["timeout"])
     assert decide_retry(error("timeout"), 1, only, None, 0.0).wait_s == 0.5
-    assert decide_retry(error(), 1, only, None, 0.0) == Decision(
+    assert decide_retry(error(), 1, only, None, 0.0) == RetryDecision(
         None, '"on" does not include tool_error'
     )
 
 
 def test_an_error_that_would_come_again_is_not_retried() -> None:
     decision = decide_retry(error(retryable=False), 1, retry(), None, 0.0)
-    assert decision == Decision(None, "the same call would fail again")
+    assert decision == RetryDecision(None, "the same call would fail again")
 
 
 def test_the_last_attempt_is_the_last() -> None:
     assert decide_retry(error(), 2, retry(max_attempts=3), None, 0.0).wait_s == 1.0
     decision = decide_retry(error(), 3, retry(max_attempts=3), None, 0.0)
-    assert decision == Decision(None, "this was attempt 3 of 3")
+    assert decision == RetryDecision(None, "this was attempt 3 of 3")
 
 
 @pytest.mark.parametrize(

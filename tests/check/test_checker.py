@@ -107,7 +107,7 @@ B = "/tasks/1/arguments"
         (using("search"), [("error", "missing_argument", B)]),
         (
             using("search", quer="x"),
-            [("error", "missing_argument", B), ("warning", "unexpected_argument", f"{B}/quer")],
+            [("error", "missing_argument", B), ("error", "unexpected_argument", f"{B}/quer")],
         ),
         (using("strict", n=1, m=2), [("error", "unexpected_argument", f"{B}/m")]),
         (using("strict", n="$OUTPUT[a].total", m=2), [("error", "unexpected_argument", f"{B}/m")]),
@@ -253,10 +253,10 @@ def test_an_unknown_type_is_reported_once_with_the_reason() -> None:
 def test_the_message_names_the_tool_the_argument_and_the_reference() -> None:
     found = findings(SEARCH, using("search", query="$OUTPUT[a].items", limit="three"))
     assert [str(problem) for problem in found] == [
-        'task "b", /tasks/1/arguments/limit: s:search: limit: expected integer, got string '
-        '"three" (s:search(query: string, limit: integer = 5))',
-        'task "b", /tasks/1/arguments/query: s:search: query: expected string, got array '
-        "($OUTPUT[a].items) (s:search(query: string, limit: integer = 5))",
+        'task "b", /tasks/1/arguments/limit: s:search: expected integer, got string '
+        '"three" at .limit (s:search(query: string, limit: integer = 5))',
+        'task "b", /tasks/1/arguments/query: s:search: expected string, got array '
+        "from $OUTPUT[a].items at .query (s:search(query: string, limit: integer = 5))",
     ]
     assert found[1].text == "$OUTPUT[a].items"
 
@@ -354,7 +354,7 @@ def test_the_enumeration_of_one_tool_is_compared_with_that_of_another() -> None:
     found = findings(first, using("kind", of="$OUTPUT[a].is"))
     assert [(p.severity, p.code) for p in found] == [("warning", "may_not_fit")]
     assert found[0].message == (
-        's:kind: of: may be "cow", which the schema does not allow ($OUTPUT[a].is)'
+        's:kind: expected a value that the schema allows, may be "cow" from $OUTPUT[a].is at .of'
     )
 
 
@@ -476,7 +476,7 @@ def test_a_string_or_object_may_be_the_string() -> None:
     made = {"type": ["string", "object"], "additionalProperties": False}
     found = handed_on(made, {"type": ["string", "object"], "required": ["a"]})
     assert [(p.severity, p.message) for p in found] == [
-        ("warning", 's:in: v: property "a" is required and may be missing ($OUTPUT[a].v)')
+        ("warning", 's:in: property "a" is required and may be missing from $OUTPUT[a].v at .v')
     ]
 
 
@@ -510,8 +510,8 @@ def test_an_expression_part_that_need_not_be_evaluated_gives_no_error(
 def test_comparing_numbers_gives_a_boolean() -> None:
     assert handed_on({"type": "integer"}, {"type": "boolean"}, "${OUTPUT[a].v > 1}") == []
     found = handed_on({"type": "integer"}, {"type": "boolean"}, "${to_number(OUTPUT[a].v) > 1}")
-    assert [p.message.partition(": v: ")[2] for p in found] == [
-        "expected boolean, may be null (to_number(OUTPUT[a].v) > 1)"
+    assert [p.message for p in found] == [
+        "s:in: expected boolean, may be null from to_number(OUTPUT[a].v) > 1 at .v"
     ]
 
 
@@ -531,6 +531,19 @@ def test_an_error_is_null_where_nothing_failed(
 ) -> None:
     found = handed_on({}, {"type": ["string", "null"]}, value, run_if=run_if)
     assert [(p.code, p.severity) for p in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("made", "call", "expected"),
+    [
+        ({"type": "integer"}, "length(OUTPUT[a].v)", "length() expects string, array or object"),
+        ({"type": "integer"}, "join(',', OUTPUT[a].v)", "parameter 2 of join() expects array"),
+        (LIST_OF_N, "sum(OUTPUT[a].v)", "sum() expects array of number, may be array of object"),
+    ],
+)
+def test_a_function_says_what_it_expects(made: Any, call: str, expected: str) -> None:
+    found = handed_on(made, True, f"${{{call}}}")
+    assert [p.message.startswith(f"{call}: {expected}") for p in found] == [True]
 
 
 @pytest.mark.parametrize(
@@ -571,7 +584,7 @@ def test_every_item_needs_the_property() -> None:
 
 def test_the_items_of_a_literal_array_are_counted() -> None:
     found = handed_on({}, {"type": "array", "minItems": 3}, ["$OUTPUT[a].v", "x"])
-    assert [p.message for p in found] == ["s:in: v: expected at least 3 items, got 2 items"]
+    assert [p.message for p in found] == ["s:in: expected at least 3 items, got 2 items at .v"]
 
 
 def test_properties_that_an_object_does_not_declare_are_compared() -> None:
@@ -649,7 +662,7 @@ def test_a_problem_has_the_path_that_the_file_has(arguments: Any, path: str) -> 
 def test_a_number_converts_to_none_of_the_expected_strings() -> None:
     words = {"type": "string", "enum": ["a", "b"]}
     assert [p.message for p in handed_on({"type": "number"}, words)] == [
-        's:in: v: expected one of "a", "b", got number ($OUTPUT[a].v)'
+        's:in: expected one of "a", "b", got number from $OUTPUT[a].v at .v'
     ]
     assert handed_on({"type": "number"}, {"enum": ["a", "1"]}) == []
     assert handed_on({"type": "boolean"}, {"const": "true"}) == []
@@ -657,7 +670,7 @@ def test_a_number_converts_to_none_of_the_expected_strings() -> None:
 
 
 def test_errors_in_gives_the_errors_of_prove_and_a_broken_schema_gives_none() -> None:
-    wrong = Workflow.load({"tasks": [SEARCH, using("search", query="$OUTPUT[a].itms", limt=3)]})
+    wrong = Workflow.load({"tasks": [SEARCH, using("search", query="$OUTPUT[a].itms", colour=3)]})
     assert [p.code for p in errors_in(wrong, TOOLS)] == ["unknown_place"]
     broken = Workflow.load({"tasks": [SEARCH, using("broken", x=1)]})
     assert errors_in(broken, TOOLS) == []

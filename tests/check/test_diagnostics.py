@@ -290,8 +290,14 @@ def test_a_wrong_configuration_or_input_is_a_document_too(
     out, err = capsys.readouterr()
     assert json.loads(out)["file"] == str(servers)
     assert err == (
-        f"orchestrator: {servers}: 1 error, nothing was called\n"
-        "  /servers/s/command: expected string, got integer 5 (put it in quotes)\n"
+        "error[wrong_type]: expected string, got integer 5\n"
+        f" --> {servers}:2:11\n"
+        "  |\n"
+        "2 | command = 5\n"
+        "  |           ^\n"
+        "  = help: put it in quotes\n"
+        "\n"
+        f"{servers}: 1 error, nothing was called\n"
     )
     servers.write_text("[servers.s]\ncommand = 'none'")
     inputs = tmp_path / "inputs.json"

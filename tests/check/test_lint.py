@@ -133,7 +133,10 @@ def test_policies_without_effect() -> None:
     assert codes(task("a", max_parallel=2)) == ["means_nothing"]
     assert codes(task("a", max_parallel=2, for_each=[1])) == []
     on = {"on": ["timeout", "reference_error"]}
-    assert codes(task("a", retry=on)) == ["never_retried"]
+    (found,) = warnings_of(workflow(task("a", retry=on)), {})
+    assert (found.code, found.alternatives) == ("never_retried", ())
+    kinds = "protocol_error, server_unavailable, timeout, tool_error"
+    assert found.hint == f"only these kinds are retried: {kinds}"
 
 
 SILENT = {**tool("a"), **tool("b")}
@@ -200,6 +203,8 @@ def test_a_string_that_looks_like_a_reference_is_a_warning(text: str, meant: str
         ("likely_reference", "/tasks/1/arguments/x/0", (meant,))
     ]
     assert found[0].text in text
+    # Only a dollar sign can be doubled.
+    assert ("double the dollar sign" in found[0].hint) == ("$" in text)
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,24 @@ def test_a_server_that_does_not_start_fails_only_its_own_tasks(
     assert "no-such-program" in err
 
 
+def test_validate_says_whose_tools_were_not_checked_and_strict_fails(
+    write: Write, servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    validate = ["validate", write({"id": "b", "tool": "gone:anything"}), "--servers", servers]
+    assert main(validate) == 0
+    out, err = capsys.readouterr()
+    assert 'valid, 1 task in 1 generation on 1 server; no tool of server "gone" was checked' in out
+    assert 'warning[server_unavailable]: no tool of server "gone" was checked: ' in err
+    assert main([*validate, "--strict"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "error[server_unavailable]" in err
+    assert main([*validate, "--strict", "--json"]) == 2
+    assert [p["code"] for p in json.loads(capsys.readouterr().out)["problems"]] == [
+        "server_unavailable"
+    ]
+
+
 def test_a_result_that_cannot_be_written_goes_to_stdout(
     write: Write, servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -304,10 +322,7 @@ def test_validate_checks_servers_only_where_there_is_a_file(
     capsys.readouterr()
     (tmp_path / "servers.toml").write_text("[servers.x]\n")
     assert main(["validate", path]) == 2
-    assert (
-        "servers.toml/servers/x: expected a command or a url, got neither"
-        in capsys.readouterr().err
-    )
+    assert "servers.toml:1:2: expected a command or a url, got neither" in capsys.readouterr().err
 
 
 def test_plan_shows_the_generations_in_four_forms(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from orchestrator.cli import tables
@@ -135,3 +137,17 @@ async def test_a_speedup_is_shown_only_if_more_than_one_task_made_a_call(
     assert "speedup" not in await shown(capsys, ScriptedCaller(), "a")
     caller = ScriptedCaller({"a": [(0, failing())]})
     assert "speedup" not in await shown(capsys, caller, "a", "b: a")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("duration_ms", "is_noted"), [(165.0, True), (2000.0, False)])
+async def test_a_wait_beyond_the_time_of_the_run_is_explained(
+    capsys: pytest.CaptureFixture[str], duration_ms: float, is_noted: bool
+) -> None:
+    plan = workflow("a")
+    result = await Run(plan, ScriptedCaller()).execute()
+    waited = {"a": replace(result.tasks["a"], waited_ms=922.0)}
+    tables.print_result(replace(result, duration_ms=duration_ms, tasks=waited), plan)
+    line = capsys.readouterr().err.partition("longest wait for ")[2]
+    assert line.startswith("a server, slot, rate or lock: 922 ms")
+    assert ("(starting servers is not part of the run's time)" in line) == is_noted

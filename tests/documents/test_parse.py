@@ -11,15 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.documents.jsonc import without_comments
 from orchestrator.documents.parse import (
     DocumentError,
     NotJsonError,
     finite,
     is_yaml,
     parse_json,
-    parse_yaml,
     read_document,
 )
+from orchestrator.documents.yaml_document import parse_yaml
 from orchestrator.errors import ConfigError, WorkflowError
 from tests.documents.test_jsonpath import values
 
@@ -100,10 +101,15 @@ def test_duplicate_properties_are_found_in_one_pass() -> None:
         ("a: no", "no"),
         ("a: on", "on"),
         ("a: Off", "Off"),
-        ("a: TRUE", "TRUE"),
+        ("a: TRUE", True),
         ("a: true", True),
         ("a: false", False),
-        ("a: Null", "Null"),
+        ("a: True", True),
+        ("a: False", False),
+        ("a: Null", None),
+        ("a: NULL", None),
+        ("a: nULL", "nULL"),
+        ("a: tRue", "tRue"),
         ("a: null", None),
         ("a: ~", None),
         ("a:", None),
@@ -112,16 +118,21 @@ def test_duplicate_properties_are_found_in_one_pass() -> None:
         ("a: 1.5e3", 1500.0),
         ("a: 1e5", 100000.0),
         ("a: 007", "007"),
-        ("a: 0o17", "0o17"),
-        ("a: 0x1F", "0x1F"),
+        ("a: 0o17", 15),
+        ("a: 0o8", "0o8"),
+        ("a: 0x1F", 31),
+        ("a: 0xG", "0xG"),
+        ("a: -0", 0),
+        ("a: 0b1", "0b1"),
         ("a: 1_000", "1_000"),
         ("a: +1", "+1"),
-        ("a: .5", ".5"),
-        ("a: 5.", "5."),
+        ("a: .5", 0.5),
+        ("a: -.5e1", -5.0),
+        ("a: .", "."),
+        ("a: 5.", 5.0),
         ("a: 12:30:45", "12:30:45"),
         ("a: 2001-01-01", "2001-01-01"),
-        ("a: .nan", ".nan"),
-        ("a: .inf", ".inf"),
+        ("a: '.nan'", ".nan"),
         ("a: 1٣", "1٣"),
         ("a: '5'", "5"),
         ("a: !!str 5", "5"),
@@ -132,7 +143,13 @@ def test_duplicate_properties_are_found_in_one_pass() -> None:
         ('a: "\\ud83d\\ude00"', "😀"),
         ("a: |\n  x\n  y\n", "x\ny\n"),
         ("x: &x [1]\na: *x", [1]),
-        ("a: {<<: {b: 1}}", {"<<": {"b": 1}}),
+        ("a: {<<: {b: 1}}", {"b": 1}),
+        ("x: &x {b: 1, c: 2}\na: {<<: *x, b: 3}", {"b": 3, "c": 2}),
+        ("x: &x {b: 1, c: 2}\na: {b: 3, <<: *x}", {"b": 3, "c": 2}),
+        ("x: &x {b: 1}\ny: &y {b: 2, c: 2}\na: {<<: [*x, *y]}", {"b": 1, "c": 2}),
+        ("x: &x {b: 1}\ny: &y {<<: *x, c: 2}\na: {<<: *y, d: 3}", {"b": 1, "c": 2, "d": 3}),
+        ("x: &x {b: 1}\na: {c: {<<: *x}, d: [{<<: *x}]}", {"c": {"b": 1}, "d": [{"b": 1}]}),
+        ('a: {"<<": {b: 1}}', {"<<": {"b": 1}}),
     ],
 )
 def test_yaml_is_read_as_json_would_be(text: str, value: Any) -> None:
@@ -147,6 +164,11 @@ def test_an_empty_yaml_document_is_null() -> None:
 
 LAUGHS = "\n".join(
     ["- &a0 [x,x]"] + [f"- &a{n} [{','.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+)
+
+
+MERGES = "\n".join(
+    ["- &a0 {x: 1}"] + [f"- &a{n} {{<<: [{','.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 12)]
 )
 
 
@@ -169,8 +191,14 @@ LAUGHS = "\n".join(
         ("a: !!binary aGk=", "is not a JSON type"),
         ("a: !!timestamp 2001-01-01", "is not a JSON type"),
         ("a: !!set {b}", "is not a JSON type"),
-        ("a: !!int 0x1F", '"0x1F" is not a JSON int'),
-        ("a: !!float .inf", '".inf" is not a JSON float'),
+        ("a: !!int 0b1", '"0b1" is not a JSON int'),
+        ("a: !!float .inf", ".inf is not JSON"),
+        ("a: -.INF", "-.INF is not JSON (line 1, column 4)"),
+        ("a: [.nan]", ".nan is not JSON (line 1, column 5)"),
+        ("a: {<<: 5}", 'expected an object to merge after "<<" (line 1, column 9)'),
+        ("a: {<<: [{b: 1}, x]}", 'expected an object to merge after "<<" (line 1, column 18)'),
+        ("a: &x {<<: *x}", "an alias refers to a value that contains it"),
+        (MERGES, "aliases expand to more than 5,000,000 values"),
         ("a: !!null x", '"x" is not a JSON null'),
         ("a: !!bool maybe", '"maybe" is not a JSON bool'),
         ("a: !!map x", "expected a mapping node"),
@@ -289,10 +317,10 @@ def test_an_error_in_json_has_a_line_and_a_column(
     ("text", "place"),
     [
         ("a: 1\nb:\n  c: 1\n  c: 3", (4, 3)),
-        ("a: [1", (1, 6)),
+        ("a: [1", (1, 4)),
         ("a:\n  b: !secret x", (2, 6)),
         ("a: 1\n7: x", (2, 1)),
-        ("a: [1, !!int 0x1F]", (1, 8)),
+        ("a: [1, !!int 0b1]", (1, 8)),
         ("[" * 5000, None),
     ],
 )
@@ -300,3 +328,83 @@ def test_an_error_in_yaml_has_a_line_and_a_column(text: str, place: tuple[int, i
     with pytest.raises(DocumentError) as caught:
         parse_yaml(text)
     assert (caught.value.line, caught.value.column) == (place or (None, None))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "place", "hint"),
+    [
+        ("a: {m: $OUTPUT[b]}", 'unquoted text with "["', (1, 15), "whole text in quotes"),
+        ("a: {m: ${b.x}}", 'unquoted text with "{"', (1, 9), "whole text in quotes"),
+        ("a: [x, b[0]]", 'unquoted text with "["', (1, 9), "whole text in quotes"),
+        ("a: [1, 2", '"[" is not closed', (1, 4), ""),
+        ("a: {x: 1", '"{" is not closed', (1, 4), ""),
+        ("a: {x: 'y' z}", 'expected "," or "}"', (1, 12), "whole text in quotes"),
+        ("a: b: c", 'unquoted text with ": "', (1, 5), "whole text in quotes"),
+        ("- id: a\n   tool: x", "wrong indentation: the line goes on", (2, 8), "same column"),
+        ("- id:a\n  tool: x", "wrong indentation", (2, 7), 'a blank after "id:"'),
+        ("a:\n   b: 1\n  c: 2", "wrong indentation: no other line", (3, 3), "same column"),
+        ("a:\n  - b\n  c: 1", "a property among the items", (3, 3), "same column"),
+        ("a:\n  b: 1\n  - c", "an item of a list among the properties", (3, 3), "same column"),
+        ("a:\n\tb: 1", "a tab cannot indent a line", (2, 1), "use blanks"),
+        ('a: "x', "the quote is not closed", (1, 4), ""),
+        ('a: "C:\\d"', 'unknown escape "\\d"', (1, 8), "starts an escape"),
+        ("a: %d", 'text cannot begin with "%"', (1, 4), "whole text in quotes"),
+        ("a: @x", 'text cannot begin with "@"', (1, 4), "whole text in quotes"),
+        ("a: ]", 'text cannot begin with "]"', (1, 4), "whole text in quotes"),
+        ("a: *.txt", "text cannot begin with * or &", (1, 4), "whole text in quotes"),
+        ("a: *x", 'undefined alias "x"', (1, 4), "quoted"),
+        ('a: "x" y', "text follows text in quotes", (1, 8), "whole text in quotes"),
+        ("a: > x", "| and > begin text", (1, 4), "whole text in quotes"),
+        ("a: 1\nb\nc: 2", 'expected "NAME: value"', (2, 1), ""),
+        ("a: - b", 'a list cannot begin after ":"', (1, 4), "begin a line"),
+        ("a: 1\n---\nb: 2", "another document begins here", (2, 1), "keep one"),
+    ],
+)
+def test_what_is_wrong_with_yaml_is_told_in_words_of_the_file(
+    text: str, reason: str, place: tuple[int, int], hint: str
+) -> None:
+    with pytest.raises(DocumentError) as caught:
+        parse_yaml(text)
+    assert caught.value.reason.startswith("invalid YAML: ")
+    assert reason in caught.value.reason
+    assert (caught.value.line, caught.value.column) == place
+    assert hint in caught.value.hint
+    assert bool(hint) == bool(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ('{\n  // why\n  "a": 1}', "JSON has no comments"),
+        ('{"a": 1 /* why */}', "JSON has no comments"),
+        ('{"a": 1, # why\n "b": 2}', "JSON has no comments"),
+        ("{'a': 1}", "double quotes"),
+        ('{"a": True}', "write true, false or null"),
+        ('{"a": None}', "write true, false or null"),
+        ('{"a": "C:\\dir"}', "write it twice"),
+        ('{"a": 1,}', ""),
+    ],
+)
+def test_what_json_does_not_have_gets_a_hint(text: str, hint: str) -> None:
+    with pytest.raises(NotJsonError) as caught:
+        parse_json(text)
+    assert hint in caught.value.hint
+    assert bool(hint) == bool(caught.value.hint)
+
+
+@settings(deadline=None)
+@given(st.text('{}[],:"/*\\ \nab1', max_size=24))
+def test_a_text_without_comments_has_every_place_where_it_was(text: str) -> None:
+    left = without_comments(text)
+    assert len(left) == len(text)
+    assert all(a == b or b == " " for a, b in zip(text, left, strict=True))
+    with contextlib.suppress(DocumentError):
+        assert parse_json(left) == parse_json(text)
+
+
+def test_comments_and_trailing_commas_can_be_left_out() -> None:
+    text = """{ // one
+      "a": "// no /* comment */, ]", /* two
+      lines */ "b": [1, 2, // three
+      ], }"""
+    assert parse_json(without_comments(text)) == {"a": "// no /* comment */, ]", "b": [1, 2]}

@@ -75,10 +75,24 @@ DOCUMENT: dict[str, Any] = {
         ("OUTPUT[a].items[].['name']", [["name"], ["name"]]),
         ("(OUTPUT[a])['count']", 5),
         ("contains(['x'], 'x')", True),
-        # a marked root means the run wherever it stands, a bare one where JMESPath has it
+        # a root means the same wherever it stands
         ("OUTPUT[a].items[?score > $INPUT.min].name", ["two"]),
-        ("OUTPUT[a].items[?score > INPUT.min].name", []),
+        ("OUTPUT[a].items[?score > INPUT.min].name", ["two"]),
         ("OUTPUT[a].items[?id == OUTPUT[b.c:d-e][0]].name", ["two"]),
+        ('OUTPUT[a].items[?id == OUTPUT."b.c:d-e"[0]].name', ["two"]),
+        ("OUTPUT[a].items[?id == ITEM.x].name", ["two"]),
+        ("OUTPUT[a].items[?STATUS.a == 'success' && ok].name", ["one"]),
+        ("OUTPUT[a].items[?ERROR.b.kind == 'timeout'].name", ["one", "two"]),
+        ("OUTPUT[a].items[?ERROR.kind == 'of the fallback'].name", ["one", "two"]),
+        ("map(&[name, INDEX], OUTPUT[a].items)", [["one", 4], ["two", 4]]),
+        ("sort_by(OUTPUT[a].items, &(ITEM.x && score))[0].name", "one"),
+        ("OUTPUT[a].items | {first: [0].name, min: INPUT.min}", {"first": "one", "min": 0.7}),
+        ("OUTPUT[a].items[].[id, ITEM.x]", [[0, 1], [1, 1]]),
+        ("INPUT.list | [OUTPUT.a.count, ITEM]", [5, {"x": 1}]),
+        # but not as the name of a property
+        ('`[{"ITEM": 1}, {"ITEM": 2}]`[?@.ITEM == 2]', [{"ITEM": 2}]),
+        ('`{"ITEM": {"INDEX": 3}}`.ITEM.INDEX', 3),
+        ("{ITEM: 1, INDEX: 2}", {"ITEM": 1, "INDEX": 2}),
         ("OUTPUT[a].items | [0].name", "one"),
         # bare numbers and constants
         ("OUTPUT[a].count == 5", True),
@@ -164,6 +178,17 @@ def test_an_expression_has_the_value(text: str, value: Any) -> None:
         ("!OUTPUT[a].b", [("OUTPUT", "a")]),
         ("OUTPUT[a] || OUTPUT[a]", [("OUTPUT", "a")]),
         ("1", []),
+        ("OUTPUT | a", [("OUTPUT", "a")]),
+        ("INPUT.x | [OUTPUT.a, STATUS.b]", [("INPUT", "x"), ("OUTPUT", "a"), ("STATUS", "b")]),
+        ("OUTPUT[a].x[?y == OUTPUT.b.z]", [("OUTPUT", "a"), ("OUTPUT", "b")]),
+        ("map(&[INPUT.x, ITEM], OUTPUT[a])", [("INPUT", "x"), ("ITEM", None), ("OUTPUT", "a")]),
+        ("INPUT.*.x", [("INPUT", None)]),
+        ("INPUT[*].x", [("INPUT", None)]),
+        ("ERROR.*.kind", [("ERROR", None)]),
+        ("ERROR[?x].a", [("ERROR", None)]),
+        ("OUTPUT[a].OUTPUT.b", [("OUTPUT", "a")]),
+        ("OUTPUT[a].x[?@.OUTPUT.b]", [("OUTPUT", "a")]),
+        ("{OUTPUT: 'b', x: 'OUTPUT[b]'}", []),
     ],
 )
 def test_an_expression_knows_what_it_reads(text: str, places: list[tuple[str, str | None]]) -> None:
@@ -177,6 +202,18 @@ def test_an_expression_knows_what_it_reads(text: str, places: list[tuple[str, st
         ("  ", "empty expression"),
         ("OUTPUT", r"expected a task id: OUTPUT\[id\]"),
         ("OUTPUT.*", "expected a task id"),
+        ("OUTPUT.*.value", r"expected a task id: OUTPUT\[id\]"),
+        ("OUTPUT[*].value", "expected a task id"),
+        ("OUTPUT[].value", "expected a task id"),
+        ("OUTPUT[?value].value", "expected a task id"),
+        ("(OUTPUT).*.value", "expected a task id"),
+        ("!OUTPUT.*.value", "expected a task id"),
+        ("OUTPUT.*[].value", "expected a task id"),
+        ("OUTPUT | *.value", "expected a task id"),
+        ("STATUS.*.value", r"expected a task id: STATUS\[id\]"),
+        ("values(OUTPUT)[].value", "expected a task id"),
+        ("OUTPUT[a].x[?OUTPUT.*.b]", "expected a task id"),
+        ("OUTPUT[a].x[?STATUS == 'new']", r"STATUS\[id\], or @.STATUS for a property of the cur"),
         ("STATUS", r"expected a task id: STATUS\[id\]"),
         ("@", "expected one of OUTPUT, STATUS, ERROR, INPUT, ITEM, INDEX"),
         ("*", "expected one of OUTPUT"),
@@ -261,6 +298,11 @@ def test_a_failing_expression_is_a_reference_error(text: str, message: str) -> N
     assert not caught.value.error.retryable
     assert caught.value.error.details == {"expression": text}
     assert len(str(caught.value)) < 300 + len(text) + 10
+
+
+def test_an_error_of_another_task_is_not_the_one_that_a_fallback_replaces() -> None:
+    for text in ("ERROR.b.kind", "ERROR[b].kind", "ERROR | b.kind"):
+        assert compile_expression(text).evaluate(DOCUMENT) == "timeout"
 
 
 def test_infinity_and_nan_are_allowed_inside_a_filter() -> None:

@@ -20,6 +20,8 @@ from orchestrator.engine.run import Run
 from orchestrator.errors import CallError, TaskError
 from orchestrator.schema.coercion import convert
 from orchestrator.schema.tool import Tool
+from orchestrator.schema.type_query import TypeQuery
+from orchestrator.schema.violations import misspelled
 from orchestrator.workflow.inputs import complete_inputs
 from orchestrator.workflow.plan import CallTemplate
 from tests.mutation.documents import Document, Path, Site, get, sites_in, texts
@@ -98,6 +100,10 @@ class _Watch:
         if isinstance(target, CallTemplate):
             convert(arguments, target.whole, tool.types_at)
         errors = list(Draft202012Validator(tool.input_schema).iter_errors(arguments))
+        if not errors and (wrong := misspelled(arguments, tool.input_schema, TypeQuery())):
+            reason = f"misspelled: {', '.join(wrong)}"
+            self.outcome.failures.append(Failed(call.task, "certain", reason))
+            raise CallError("invalid_arguments", reason)
         if not errors:
             return await self._answer(call.task, call.target, arguments)
         for error in errors:

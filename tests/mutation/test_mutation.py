@@ -47,6 +47,7 @@ def test_mistakes_in_the_examples_are_reported_in_their_place_and_nothing_else()
     made = trial.run(150, 1, NOWHERE)
     assert list(made.faults()) == []
     assert (made.originals, len(made.judged)) == (6, 150)
+    assert [judged.findings for judged in made.judged if judged.fix == "errors"] == []
     assert {judged.verdict for judged in made.judged} >= {"caught", "survives"}
 
 

@@ -16,7 +16,7 @@ from orchestrator.errors import WorkflowError
 from orchestrator.report.guide import CHECK, EXAMPLE, GUIDE, example_of, workflow_text
 from orchestrator.report.prompt import catalog_document, guide_text
 from orchestrator.schema.tool import Tool
-from orchestrator.servers.config import load_config
+from orchestrator.servers.config_file import load_config
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.task import Task
 

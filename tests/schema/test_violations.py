@@ -323,3 +323,36 @@ def test_whatever_does_not_fit_whatever_schema_is_one_short_error(schema: Any, v
         assert error.details["output"] == value
         assert len(error.message) < 3000
         assert json.loads(json.dumps(error.to_dict())) == error.to_dict()
+
+
+OPTIONAL = {"type": "object", "properties": {"q": {}, "limit": {}, "maxResults": {}, "day_2": {}}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        ({"limt": 3}, "limit"),
+        ({"Limit": 3}, "limit"),
+        ({"limits": 3, "q": 1}, "limit"),
+        ({"max_results": 3}, "maxResults"),
+        ({"limt": 3, "limit": 4}, ""),  # it is given: most servers ignore the other
+        ({"day_1": 3}, ""),  # another name of its kind
+        ({"verbose": True}, ""),
+        ({"limit": 3}, ""),
+    ],
+)
+def test_a_misspelled_optional_argument_is_refused(arguments: Any, meant: str) -> None:
+    tool = Tool("s", "t", OPTIONAL)
+    for schema in (OPTIONAL | {"additionalProperties": True}, {"type": "object"}):
+        check_arguments(Tool("s", "t", schema), arguments)  # it says that it allows others
+    patterns = OPTIONAL | {"patternProperties": {"": {}}}
+    check_arguments(Tool("s", "t", patterns), arguments)
+    if not meant:
+        check_arguments(tool, arguments)
+        return
+    with pytest.raises(InvalidArgumentsError) as caught:
+        check_arguments(tool, arguments)
+    name = next(iter(arguments))
+    advice = f'unexpected property "{name}" (did you mean "{meant}"?)'
+    assert advice in str(caught.value)
+    assert [each["path"] for each in caught.value.error.details["errors"]] == [f".{name}"]

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from orchestrator import ConfigError, Server
-from orchestrator.servers.config import DEFAULTS, FIELDS, load_config
+from orchestrator.calls.call import Call
+from orchestrator.servers.config import DEFAULTS, FIELDS
+from orchestrator.servers.config_file import load_config
+from orchestrator.servers.pool import ServerPool
 
 Write = Callable[..., Path]
 
@@ -222,12 +225,13 @@ RIGHT: dict[str, list[Any]] = {
     "command": ["text"],
     "args": [[], ["a"]],
     "env": [{}, {"a": "b"}],
+    "inherit_env": [[], ["a"]],
     "cwd": ["text", "", None],
     "url": [None],
     "headers": [],
     "timeout_s": [1, 1.5],
     "start_timeout_s": [1, 1.5],
-    "max_concurrency": [1, None],
+    "max_concurrency": [0, 1, None],
     "tools": [{}],
     "sessions": [1],
     "max_result_bytes": [1],
@@ -399,3 +403,69 @@ def test_a_server_that_is_made_in_python_is_described_too() -> None:
     assert Server(command="tool", args=["--token", "x"]).description == "tool --token ***"
     assert Server(url="http://a:b@x/").description == "http://x/"
     assert Server(target=object()).description == ""
+
+
+def test_programs_are_started_in_the_directory_of_the_file(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write('[servers.a]\ncommand = "x"\n[servers.b]\nurl = "https://x"\n')
+    monkeypatch.chdir(tmp_path.parent)
+    servers = load_config(path.relative_to(tmp_path.parent))
+    assert (servers["a"].cwd, servers["b"].cwd) == (str(tmp_path), None)
+    path.write_text('[servers.a]\ncommand = "x"\ncwd = "/abs"')
+    assert one(path).cwd == "/abs"
+
+
+def test_a_program_gets_of_the_environment_what_is_named(write: Write) -> None:
+    path = write("""
+        [servers.a]
+        command = "x"
+        inherit_env = ["PROXY", "AWS_*", "UNSET"]
+        env = { AWS_REGION = "mine" }
+    """)
+    environment = {"PROXY": "p-value", "AWS_KEY": "k-value", "AWS_REGION": "theirs", "OTHER": "o"}
+    server = one(path, **environment)
+    assert server.env == {"PROXY": "p-value", "AWS_KEY": "k-value", "AWS_REGION": "mine"}
+    assert server.redact("p-value k-value") == "*** ***"
+    path.write_text('[servers.a]\nurl = "https://x"\ninherit_env = ["A"]')
+    where = ("/servers/a/inherit_env", '"inherit_env" is for a command, and this server has a url')
+    assert problems(path) == [where]
+
+
+def test_zero_is_no_limit_and_a_tool_can_have_a_rate(write: Write) -> None:
+    path = write("""
+        [defaults]
+        max_concurrency = 3
+        [servers.a]
+        command = "x"
+        max_concurrency = 0
+        [servers.a.tools]
+        "free*" = { max_concurrency = 0 }
+        "slow*" = { rate = "10/min" }
+        "both" = { max_concurrency = 2, rate = "1/h" }
+        "*" = {}
+        [servers.b]
+        command = "x"
+    """)
+    servers = load_config(path, {})
+    policies = ServerPool(servers).policies
+    assert (servers["a"].max_concurrency, servers["b"].max_concurrency) == (None, 3)
+    assert (policies["a"].slots, policies["b"].slots is None) == (None, False)
+    limits = {
+        tool: [str(limit) for limit in policies["a"].limits_of(Call("t", "a", tool, {}))]
+        for tool in ("free_1", "slow_1", "both", "other")
+    }
+    assert limits == {
+        "free_1": [],
+        "slow_1": ["Rate(10 in 60 s)"],
+        "both": ["Slots(2 of 2 free, 0 wanted)", "Rate(1 in 3600 s)"],
+        "other": [],
+    }
+    path.write_text('[servers.a]\ncommand = "x"\ntools.b = { rate = "fast", max_concurrency = -1 }')
+    assert problems(path) == [
+        (
+            "/servers/a/tools/b/rate",
+            'expected a rate like "10/s", "100/min" or "1000/h", from 1 to 9,999,999, got "fast"',
+        ),
+        ("/servers/a/tools/b/max_concurrency", "expected at least 0, got -1"),
+    ]

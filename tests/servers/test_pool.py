@@ -411,7 +411,8 @@ async def test_tools_that_are_not_allowed_do_not_exist() -> None:
             assert [tool.name for tool in await orchestrator.tools()] == ["echo"]
             for tool, said in [
                 ("pid", 'does not allow tool "good:pid"'),
-                ("nothing", 'unknown tool "good:nothing"'),
+                ("nothing", 'does not allow tool "good:nothing"'),
+                ("enothing", 'unknown tool "good:enothing"'),
             ]:
                 with pytest.raises(WorkflowError, match=said):
                     await orchestrator.run(plan((f"good:{tool}", {})))

@@ -10,7 +10,8 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from orchestrator.servers.config import Server, load_config
+from orchestrator.servers.config import Server
+from orchestrator.servers.config_file import load_config
 from orchestrator.servers.pool import ServerPool
 from orchestrator.servers.redaction import (
     HIDDEN,

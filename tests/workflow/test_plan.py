@@ -247,6 +247,21 @@ def test_an_item_is_readable_only_in_arguments_and_locks_of_a_for_each() -> None
     assert policies(for_each=["$ITEM"]) == [("no_item_here", "for_each/0")]
 
 
+@pytest.mark.parametrize(
+    ("fields", "hint"),
+    [
+        ({"arguments": {"x": "$ITEM"}}, "add for_each to this task"),
+        ({"locks": [{"name": "$INDEX"}]}, "add for_each to this task"),
+        ({"when": "ITEM > 1"}, "to skip items, filter the list: ${OUTPUT[id][?field > 1]}"),
+        ({"fallback": {"value": "$ITEM"}}, ""),
+    ],
+)
+def test_the_hint_for_an_item_depends_on_the_field_that_reads_it(
+    fields: dict[str, Any], hint: str
+) -> None:
+    assert the_problem({**task("a"), **fields}).hint == hint
+
+
 def test_the_error_is_readable_only_in_a_fallback() -> None:
     assert policies(fallback={"tool": "s:t", "arguments": {"why": "${ERROR.message}"}}) == []
     assert policies(when="ERROR.kind == 'timeout'") == [("no_error_here", "when")]

@@ -136,3 +136,24 @@ def test_nothing_is_recovered_from_what_is_not_a_workflow() -> None:
     assert recover({"tasks": []}, problems({"tasks": []})) is None
     assert read_again("there/is/no/such.json") is None
     assert read_again({"tasks": []}) == {"tasks": []}
+
+
+@pytest.mark.anyio
+async def test_a_cycle_does_not_hide_the_tools_of_its_tasks() -> None:
+    first = {"id": "a", "tool": "news:search", "arguments": {"query": "$OUTPUT[b].conditions"}}
+    second = {"id": "b", "tool": "weather:forecast", "needs": ["a"], "arguments": {"city": "x"}}
+    wrong = second | {"arguments": {"city": "$OUTPUT[a].itms"}}
+    fallback = {"for_each": [1], "fallback": {"value": [{"x": "$OUTPUT[b]"}]}}
+    item = second | {"arguments": {"city": "$OUTPUT[a][0].x"}}
+    expected = {
+        "a cycle": ([first, second], []),
+        "an unknown server": ([first | {"tool": "nws:search"}, second], ["/tasks/0/tool"]),
+        "an unknown property": ([first, wrong], ["/tasks/1/arguments/city"]),
+        "a fallback": ([first | fallback, item], []),
+    }
+    async with Orchestrator({"news": news.server, "weather": weather.server}) as orchestrator:
+        for name, (tasks, paths) in expected.items():
+            found = [
+                p for p in await orchestrator.findings({"tasks": tasks}) if p.severity == "error"
+            ]
+            assert [problem.path for problem in found] == ["/tasks/0", *paths], name

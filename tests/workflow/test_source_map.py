@@ -49,7 +49,7 @@ def place(
     text: str, path: str, code: Code = "wrong_value", piece: str = "", *, yaml: bool = False
 ) -> tuple[int, int, str]:
     """The line and column of a problem there, and what is underlined."""
-    source = Source(text, yaml=yaml)
+    source = Source(text, yaml_tree if yaml else json_tree)
     found = source.place(Problem(code, "", path, text=piece))
     assert found is not None
     start = found.column - 1

@@ -1,0 +1,261 @@
+"""Reads servers.toml, and the files of other programs in its place.
+
+Only this module reads environment variables. No message shows a value that came from one.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from orchestrator.documents.files import read_text
+from orchestrator.documents.jsonc import without_comments
+from orchestrator.documents.parse import DocumentError, malformed, parse_json
+from orchestrator.documents.pointer import pointer
+from orchestrator.documents.suggest import nearest
+from orchestrator.documents.text import quoted
+from orchestrator.documents.validation import Location
+from orchestrator.errors import Code, ConfigError, Problem
+from orchestrator.servers import desktop_config
+from orchestrator.servers.config import FIELDS, Defaults, Server, Settings
+from orchestrator.servers.config_checks import (
+    BACKSLASH_HINT,
+    conflicts,
+    fits,
+    line_conflict,
+    problems_of_model,
+    whole_line,
+)
+from orchestrator.servers.config_source import ConfigSource
+from orchestrator.servers.redaction import SECRET_NAME, description, shown_fields
+from orchestrator.workflow.source_map import located
+
+_TABLES = ("servers", "defaults", "$schema")
+_VARIABLE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|([^}]*)\})?")
+_OF_EDITOR = re.compile(r"(env|input):(.+)", re.DOTALL)
+_SERVER_NAME = re.compile(r"[^:\s]+")
+_GOT_NUMBER = re.compile(r"got (integer|number) .*")
+_TOML_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)")
+# What people write for TOML, by what tomllib says to it.
+_TOML_HINTS = {
+    "Unescaped '\\'": BACKSLASH_HINT,
+    "Invalid hex value": BACKSLASH_HINT,
+    "Invalid value": "text is written in quotes, and truth as true or false",
+    "Expected '=' after a key": "a line is a [table] or NAME = VALUE",
+    "Cannot declare": "write each table once",
+    "Cannot overwrite a value": "write each field once",
+}
+
+
+def load_config(
+    path: str | Path, environment: Mapping[str, str] | None = None
+) -> dict[str, Server]:
+    """The servers by name, from a servers.toml or the JSON file of a desktop client or VS Code.
+
+    `${VAR}` names variables of the environment, by default that of the process. In a file of
+    another program, a server with mistakes is `unusable` and the others can be used.
+
+    Raises:
+        ConfigError: The file cannot be read or is wrong, with every problem in it.
+    """
+    path = Path(path)
+    data = _parse(path)
+    reader = _Reader(path, os.environ if environment is None else environment)
+    foreign = desktop_config.foreign_table(path, data)
+    servers = reader.own(data) if foreign is None else reader.foreign(*foreign)
+    if reader.problems:
+        raise ConfigError(str(path), located(reader.problems, path, ConfigSource))
+    return servers
+
+
+def _parse(path: Path) -> Any:
+    text = read_text(path, ConfigError, "name another file with --servers FILE")
+    is_json = path.suffix.lower() == ".json"
+    try:
+        return parse_json(without_comments(text)) if is_json else tomllib.loads(text)
+    except DocumentError as failure:
+        problem = malformed(failure)
+        if text.lstrip().startswith("[") and not problem.hint:
+            problem = replace(problem, hint="TOML needs a file whose name ends in .toml")
+    except RecursionError:
+        problem = Problem("malformed_document", "is nested too deep")
+    except ValueError as failure:  # of TOML, or an integer of more digits than Python takes
+        problem = _malformed_toml(str(failure), text)
+    raise ConfigError(str(path), [problem])
+
+
+def _malformed_toml(failure: str, text: str) -> Problem:
+    hint = next((hint for said, hint in _TOML_HINTS.items() if said in failure), "")
+    if text.lstrip().startswith("{"):
+        hint = "it looks like JSON: give the file a name that ends in .json"
+    reason = _TOML_PLACE.sub("", failure)
+    place = _TOML_PLACE.search(failure)
+    line, column = (int(place[1]), int(place[2])) if place and place[1] else _end(text)
+    message = f"is not valid TOML: {reason}"
+    return Problem("malformed_document", message, hint=hint, line=line, column=column)
+
+
+def _end(text: str) -> tuple[int, int]:
+    lines = text.rstrip().split("\n")
+    return len(lines), max(len(lines[-1]), 1)
+
+
+class _Reader:
+    """Makes servers of the data of a file and collects the problems in it."""
+
+    def __init__(self, path: Path, environment: Mapping[str, str]) -> None:
+        self.path = path
+        self.environment = environment
+        self.problems: list[Problem] = []
+        self._is_foreign = False
+        self._known: Mapping[str, str] = {}  # variables that the file's own program has
+        self._values: list[str] = []  # of the variables in what was read last
+
+    def own(self, data: Any) -> dict[str, Server]:
+        """The servers of a file that is ours."""
+        data = data if isinstance(data, dict) else {}
+        defaults = self._defaults(data)
+        table = self._table("servers", data.get("servers"))
+        made: dict[str, Server] = {}
+        for name, given in table.items():
+            at = ("servers", name)
+            fields = self._fields(given, at)
+            if not _SERVER_NAME.fullmatch(name):
+                message = f'expected a server name without ":" and blanks, got {quoted(name)}'
+                self._add("wrong_value", message, at)
+            if not self.problems:  # otherwise no server is used
+                if fields.get("command") is not None:
+                    fields["cwd"] = fields.get("cwd") or "."
+                made[name] = self._server(name, given, defaults | fields)
+        return made
+
+    def foreign(self, at: str, table: Mapping[str, Any]) -> dict[str, Server]:
+        """The servers of a file of another program; one with mistakes is unusable."""
+        self._is_foreign = True
+        self._known = desktop_config.variables(self.path)
+        made: dict[str, Server] = {}
+        for name, given in self._table(at, table).items():
+            if desktop_config.is_left_out(given):
+                continue
+            own = given
+            if isinstance(given, dict):
+                own = desktop_config.own_fields(given, fits)
+                if words := whole_line(own, self.path.parent):
+                    own |= {"command": words[0], "args": [*words[1:], *own.get("args", [])]}
+            fields = self._fields(own, (at, name))
+            if not name.strip() or ":" in name:
+                message = f'expected a server name without ":", got {quoted(name)}'
+                self._add("wrong_value", message, (at, name))
+            if self.problems:
+                problem = self.problems[0]
+                unusable = f"{problem} (in {quoted(str(self.path), 200)})"
+                made[name] = Server(name=name, unusable=unusable)
+                self.problems.clear()
+            else:
+                made[name] = self._server(name, own, fields)
+        return made
+
+    def _table(self, at: str, table: Any) -> Mapping[str, Any]:
+        if isinstance(table, dict) and table:
+            return table
+        hint = "write [servers.NAME] with a command or a url"
+        self._add("no_servers", "defines no servers", (at,), hint)
+        return {}
+
+    def _server(self, name: str, given: Any, fields: dict[str, Any]) -> Server:
+        cwd = str((self.path.parent / fields["cwd"]).resolve()) if fields.get("cwd") else None
+        inherited = {
+            variable: value
+            for variable, value in self.environment.items()
+            if any(fnmatch.fnmatchcase(variable, each) for each in fields.get("inherit_env", ()))
+        }
+        env = {**inherited, **fields.get("env", {})}
+        own = {"name": name, "cwd": cwd, "env": env, "shown": description(given)}
+        secrets = (*self._values, *inherited.values())
+        named = {text for name, text in self.environment.items() if SECRET_NAME.search(name)}
+        tokens = tuple(secret for secret in secrets if secret in named)
+        return Server(**fields | own, secrets=secrets, tokens=tokens)
+
+    def _defaults(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        for name in (name for name in data if name not in _TABLES):
+            near = nearest(name, _TABLES[:2])
+            hint = "" if near else f"write [servers.{name}]"
+            message, at = f"unknown table {quoted(name)}", pointer(name)
+            self.problems.append(Problem("unknown_field", message, at, None, near, hint))
+        return self._checked(Defaults, data.get("defaults", {}), ("defaults",))
+
+    def _fields(self, given: Any, at: Location) -> dict[str, Any]:
+        """The fields of a server, checked one by one and against each other."""
+        fields = self._checked(Settings, given, at)
+        if isinstance(given, dict) and (words := whole_line(given, self.path.parent)):
+            message, hint = line_conflict(words)
+            self._add("wrong_value", message, (*at, "command"), hint)
+        reported = {problem.path for problem in self.problems}
+        for message, path, hint in conflicts(fields if isinstance(fields, dict) else {}):
+            if pointer(*at, *path) not in reported:
+                self._add("wrong_value", message, (*at, *path), hint)
+        return fields
+
+    def _checked(self, model: type[BaseModel], given: Any, at: Location) -> dict[str, Any]:
+        """The fields with their variables expanded, checked against a model."""
+        self._values = []
+        expanded: dict[str, Any] = self._expand(given, at)
+        wrong = problems_of_model(model, expanded)
+        # Messages quote the file without its secrets, not what variables hold.
+        shown = shown_fields(given, FIELDS) if isinstance(given, dict) else given
+        quoting = problems_of_model(model, shown) if wrong else []
+        for problem in wrong:
+            same = next((each for each in quoting if each.path == problem.path), problem)
+            where, message = pointer(*at) + problem.path, same.message
+            if problem.path.startswith(("/env/", "/headers/")):  # a number may be a secret, too
+                message = _GOT_NUMBER.sub(r"got \1", message)
+            self.problems.append(replace(same, path=where, message=message, replacement=()))
+        return expanded
+
+    def _expand(self, value: Any, at: Location) -> Any:
+        """The value with `${VAR}` and `${VAR:-default}` replaced in every string."""
+        match value:
+            case str():
+                return _VARIABLE.sub(lambda match: self._variable(match, at), value)
+            case list():
+                return [self._expand(item, (*at, index)) for index, item in enumerate(value)]
+            case dict():
+                return {key: self._expand(item, (*at, key)) for key, item in value.items()}
+        return value
+
+    def _variable(self, match: re.Match[str], at: Location) -> str:
+        name, default, other = match.groups()
+        of_editor = _OF_EDITOR.fullmatch(other or "")
+        if self._is_foreign:
+            if (known := self._known.get(name or other or "")) is not None:
+                return known
+            if of_editor is None and name is None:
+                return match[0]  # not a variable to the other program either
+            if of_editor and of_editor[1] == "env":
+                name = of_editor[2]
+        if name is None:
+            hint = f"write ${{{of_editor[2]}}}" if of_editor else ""
+            message = 'expected ${VAR} or ${VAR:-default} at "${"'
+            if self._is_foreign:
+                message = f"{quoted(match[0])} asks a person, which is not possible here"
+                hint = "write ${VAR}, and set that variable"
+            self._add("malformed_variable", message, at, hint)
+            return ""
+        value = self.environment.get(name)
+        if value:
+            self._values.append(value)
+        elif value is None and default is None:
+            hint = f"set it, or write ${{{name}:-default}}"
+            self._add("missing_variable", f"environment variable {name} is not set", at, hint)
+        return value or default or ""
+
+    def _add(self, code: Code, message: str, at: Location, hint: str = "") -> None:
+        self.problems.append(Problem(code, message, pointer(*at), hint=hint))

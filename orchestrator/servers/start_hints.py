@@ -1,0 +1,63 @@
+"""Says how to fix a program that does not start, from what is on this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from orchestrator.documents.text import quoted
+from orchestrator.servers.config import Server
+
+_MAX_PATH = 300
+_PYTHON = re.compile(r"python(3(\.\d+)?)?(\.exe)?")
+_NOT_FOUND, _NOT_RUNNABLE = "no such program", ("is not executable", "Exec format error")
+
+
+def start_hint(server: Server, said: str) -> str:
+    """How to fix a program that failed with these words; empty if that is not known."""
+    command, cwd = server.command, Path(server.cwd or ".").absolute()
+    if not command or "did not start" not in said:
+        return ""
+    if not cwd.is_dir():
+        return f"Its cwd {_shown(cwd)} is no directory"
+    if any(words in said for words in _NOT_RUNNABLE):
+        return "Make it executable, and name its interpreter in its first line, or in command"
+    if _NOT_FOUND in said:
+        return _of_missing(command, cwd, server.env.get("PATH"))
+    if "No module named" in said and _PYTHON.fullmatch(Path(command).name):
+        return _of_other_python(command, server.env.get("PATH"))
+    return ""
+
+
+def _of_missing(command: str, cwd: Path, path: str | None) -> str:
+    """Why there is no such program."""
+    if os.path.dirname(command):  # noqa: PTH120 - Path would drop a leading "./"
+        program = cwd / command
+        if program.exists():
+            return "The interpreter that its first line names does not exist"
+        return f"A relative program is searched in its cwd: {_shown(program)} does not exist"
+    if (cwd / command).is_file():
+        return f'Only PATH is searched: for the file in its cwd, write "./{command}"'
+    if _PYTHON.fullmatch(command):
+        return f"The Python that runs orchestrator is {_shown(Path(sys.executable))}"
+    searched = "the PATH in its env" if path is not None else "PATH"
+    return f"It is not on {searched}: install it, or write its whole path"
+
+
+def _of_other_python(command: str, path: str | None) -> str:
+    """That the `python` on PATH is not the one that runs this program, and has other packages."""
+    found = shutil.which(command, path=path)
+    if found is None or Path(found).parent == Path(sys.executable).parent:
+        return ""
+    ours = _shown(Path(sys.executable))
+    return (
+        f"It ran {_shown(Path(found))}, and orchestrator runs with {ours}: activate the "
+        "environment that has the module, or write the whole path of its Python as command"
+    )
+
+
+def _shown(path: Path) -> str:
+    return quoted(str(path), _MAX_PATH)

@@ -1,0 +1,177 @@
+"""Files that other programs wrote: what fits is used, and a mistake costs only its own server."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator import ConfigError, Orchestrator, Server, Workflow
+from orchestrator.servers.config_file import load_config
+
+pytestmark = pytest.mark.anyio
+PROGRAM = {"command": "python3", "args": ["server.py"], "cwd": "."}
+
+
+def load(tmp_path: Path, data: Any, name: str = "desktop.json", **env: str) -> dict[str, Server]:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(data if isinstance(data, str) else json.dumps(data))
+    return load_config(path, env)
+
+
+def one(tmp_path: Path, fields: Any, **env: str) -> Server:
+    [server] = load(tmp_path, {"mcpServers": {"s": fields}}, **env).values()
+    return server
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"type": "local", "tools": ["*"]}, {}),
+        ({"type": "stdio", "headers": {}}, {}),
+        ({"headers": {"A": "b"}, "url": ""}, {}),
+        ({"type": "stdio", "url": "https://x.example/mcp"}, {}),
+        ({"timeout": 60, "alwaysAllow": ["x"], "env": None}, {}),
+        ({"rate": 5, "required": "yes", "sessions": "two", "timeout_s": None}, {}),
+        ({"allow": True, "deny": {"a": 1}, "writes": "all", "protocol": 2}, {}),
+        ({"disabled": False, "enabled": True, "isActive": True}, {}),
+        (
+            {"env": {"PORT": 8080, "DEBUG": True, "NONE": None, "A": "b"}},
+            {"env": {"PORT": "8080", "DEBUG": "true", "A": "b"}},
+        ),
+        ({"timeout_s": 4, "protocol": "legacy"}, {"timeout_s": 4, "protocol": "legacy"}),
+        ({"deny": ["delete_*"]}, {"deny": ["delete_*"]}),
+        ({"deny": "delete_*"}, {"deny": ["delete_*"]}),
+    ],
+)
+def test_fields_of_other_programs_are_ignored_and_ours_taken_where_they_fit(
+    tmp_path: Path, more: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    server = one(tmp_path, {**PROGRAM, **more})
+    assert server.unusable == ""
+    assert server.model_dump(exclude_defaults=True) == {
+        "name": "s",
+        "command": "python3",
+        "args": ["server.py"],
+        "cwd": str(tmp_path),
+        **expected,
+    }
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"url": "https://x.example/mcp", "env": {}, "args": [], "cwd": "."},
+        {"type": "http", "url": "https://x.example/mcp", "command": ""},
+        {"type": "streamable-http", "url": "https://x.example/mcp", "command": "left over"},
+        {"serverUrl": "https://x.example/mcp"},
+        {"httpUrl": "https://x.example/mcp", "env": {"A": "b"}},
+    ],
+)
+def test_a_url_may_have_leftovers_of_a_program(tmp_path: Path, fields: dict[str, Any]) -> None:
+    server = one(tmp_path, fields)
+    assert (server.unusable, server.url) == ("", "https://x.example/mcp")
+    assert (server.command, server.args, server.cwd) == (None, [], None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        (None, "expected object, got null"),
+        ([], "expected object, got empty array"),
+        ({}, "expected a command or a url, got neither"),
+        ({"command": ["npx"]}, "expected string, got array"),
+        ({"command": "x", "url": "https://x"}, "expected a command or a url, got both"),
+        ({"command": "x", "env": {"A": "${MISSING}"}}, "environment variable MISSING is not set"),
+        ({"command": "x", "args": ["${input:key}"]}, '"${input:key}" asks a person'),
+        ({"url": "x.example"}, "expected a URL"),
+    ],
+)
+async def test_a_server_that_cannot_be_used_costs_only_its_own_tasks(
+    tmp_path: Path, fields: Any, why: str
+) -> None:
+    servers = load(tmp_path, {"mcpServers": {"bad": fields, "good": {"command": "true"}}})
+    assert servers["good"].unusable == ""
+    assert why in servers["bad"].unusable
+    assert f'(in "{tmp_path / "desktop.json"}")' in servers["bad"].unusable
+    plan = Workflow.load({"tasks": [{"id": "a", "tool": "bad:x"}]})
+    async with Orchestrator({"bad": servers["bad"]}) as orchestrator:
+        result = await orchestrator.run(plan)
+    error = result["a"].error
+    assert error is not None
+    assert (error.kind, error.retryable) == ("server_unavailable", False)
+    assert why in error.message
+
+
+def test_a_name_with_a_colon_cannot_be_used(tmp_path: Path) -> None:
+    servers = load(tmp_path, {"mcpServers": {"a:b": PROGRAM, "": PROGRAM, "c": PROGRAM}})
+    assert [bool(server.unusable) for server in servers.values()] == [True, True, False]
+
+
+@pytest.mark.parametrize("off", [{"disabled": True}, {"enabled": False}, {"isActive": False}])
+def test_a_server_that_is_switched_off_is_left_out(tmp_path: Path, off: dict[str, Any]) -> None:
+    servers = load(tmp_path, {"mcpServers": {"a": {**PROGRAM, **off}, "b": PROGRAM}})
+    assert list(servers) == ["b"]
+
+
+def test_a_name_may_have_blanks_in_the_file_and_in_a_workflow(tmp_path: Path) -> None:
+    name = "Design MCP for Teams"
+    assert load(tmp_path, {"mcpServers": {name: PROGRAM}})[name].unusable == ""
+    plan = Workflow.load({"tasks": [{"id": "a", "tool": f"{name}:draw it: now"}]}).plan
+    assert list(plan.servers) == [name]
+
+
+def test_a_command_line_is_split_into_its_words(tmp_path: Path) -> None:
+    server = one(tmp_path, {"command": "python3 -m 'my server'", "args": ["--port", 8080]})
+    assert (server.command, server.args) == ("python3", ["-m", "my server", "--port", "8080"])
+    program = tmp_path / "my server"
+    program.touch()
+    assert one(tmp_path, {"command": str(program)}).command == str(program)
+    assert one(tmp_path, {"command": "./my server"}).command == "./my server"
+
+
+def test_the_directory_is_that_of_the_process_unless_it_is_given(tmp_path: Path) -> None:
+    assert one(tmp_path, {"command": "x"}).cwd is None
+    assert one(tmp_path, {"command": "x", "cwd": "sub"}).cwd == str(tmp_path / "sub")
+
+
+VS_CODE = """{
+    // written by an editor
+    "inputs": [{"type": "promptString", "id": "key", "password": true}],
+    "servers": {
+        "files": {
+            "type": "stdio", "command": "npx", "envFile": "${workspaceFolder}/.env",
+            "args": ["-y", "server-files", "${workspaceFolder}", "${userHome}", "a${/}b", "${x y}"],
+            "env": {"TOKEN": "${env:TOKEN}"}, "dev": {"watch": "src"},
+        },
+        "web": {"type": "http", "url": "https://x.example/mcp", "headers": {"A": "${input:key}"}},
+    },
+}"""
+
+
+def test_a_file_of_vs_code_is_read(tmp_path: Path) -> None:
+    servers = load(tmp_path, VS_CODE, ".vscode/mcp.json", TOKEN="abcd")
+    files = servers["files"]
+    home, slash = str(Path.home()), os.sep
+    assert files.args == ["-y", "server-files", str(tmp_path), home, f"a{slash}b", "${x y}"]
+    assert (files.command, files.env, files.cwd) == ("npx", {"TOKEN": "abcd"}, None)
+    assert "abcd" not in files.redact("abcd")
+    assert '"${input:key}" asks a person' in servers["web"].unusable
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("mcp.json", {"servers": {"a": {"command": "x", "tools": ["*"]}}}),
+        ("any.json", {"servers": {"a": {"command": "x", "type": "stdio", "tools": ["*"]}}}),
+        ("any.json", {"servers": {"a": {"command": "x", "tools": ["*"]}}, "inputs": []}),
+    ],
+)
+def test_a_file_of_vs_code_is_told_from_ours(tmp_path: Path, name: str, data: Any) -> None:
+    assert load(tmp_path, data, name)["a"].unusable == ""
+    with pytest.raises(ConfigError, match="expected object, got array"):
+        load(tmp_path, {"servers": {"a": {"command": "x", "tools": ["*"]}}}, "ours.json")
