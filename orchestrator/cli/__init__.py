@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -27,9 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command `orchestrator` and return its exit code."""
     from orchestrator.cli.streams import standing
 
+    began = argparse.Namespace(began=time.monotonic())
     with standing():
         try:
-            return _run(build_parser().parse_args(arguments))
+            return _run(build_parser().parse_args(arguments, began))
         except KeyboardInterrupt:
             print("orchestrator: interrupted, nothing was called", file=sys.stderr)
             return INTERRUPTED

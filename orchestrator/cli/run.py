@@ -8,9 +8,10 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -147,6 +148,7 @@ class _CancellableRun:
             if self.signal_name:
                 self.current.cancel(f"interrupted by {self.signal_name}")
             result = await self.current.execute()
+        result = replace(result, wall_ms=(time.monotonic() - self.options.began) * 1000)
         for observer in self.observers:
             observer.stop()
         written = self._write(result)

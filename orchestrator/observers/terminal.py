@@ -116,7 +116,7 @@ class ProgressDisplay(events.Observer):
         progress = f"{self._settled.total()} of {tasks} tasks settled"
         if self._generation is not None:
             last = len(self._generations) - 1  # from 0, as everywhere
-            progress = f"generation {self._generation} (last: {last}), {progress}"
+            progress = f"generation {self._generation} of 0 to {last}, {progress}"
         return Text(f"{progress}{f' ({done})' if done else ''}", style="bold")
 
     def _rows(self) -> Table:

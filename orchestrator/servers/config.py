@@ -46,10 +46,10 @@ class Defaults(_Settings):
     timeout_s: Seconds = 60.0
     start_timeout_s: Seconds = 30.0
     max_concurrency: Limit | Literal["auto"] | None = None
-    sessions: int = Field(1, ge=1, le=64)
+    sessions: int = Field(default=1, ge=1, le=64)
     protocol: Protocol = "auto"
     writes: Literal["serial", "parallel"] = "serial"
-    max_result_bytes: int = Field(64 * 1024 * 1024, ge=1)
+    max_result_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
 
 
 def _rate_limit(rate: str | None) -> tuple[int, float] | None:
@@ -83,12 +83,12 @@ class Server(Settings):
     """A server: a program with MCP over its stdin and stdout, or a URL of streamable HTTP."""
 
     name: str = ""
-    target: Any = Field(None, exclude=True)
-    shown: str = Field("", exclude=True)
-    secrets: tuple[str, ...] = Field((), exclude=True)  # the values of variables
-    tokens: tuple[str, ...] = Field((), exclude=True)  # of those with the name of a secret
+    target: Any = Field(default=None, exclude=True)
+    shown: str = Field(default="", exclude=True)
+    secrets: tuple[str, ...] = Field(default=(), exclude=True)  # the values of variables
+    tokens: tuple[str, ...] = Field(default=(), exclude=True)  # of those with the name of a secret
     # Why it cannot be started: another program's file may have mistakes that are not ours to fix.
-    unusable: str = Field("", exclude=True)
+    unusable: str = Field(default="", exclude=True)
 
     @property
     def is_single_use(self) -> bool:

@@ -150,7 +150,7 @@ def test_logs_have_no_secrets_and_nothing_active(
     url = "https://me:password1@host/mcp?key=abc"
     ServerPool({"s": Server(url=url, headers={"Authorization": "Bearer abcdef123"})})
     logger = logging.getLogger(name)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger=name):
         logger.info("HTTP Request: POST %s with %r", url, {"Authorization": "Bearer abcdef123"})
         try:
             raise ValueError("abcdef123 \x1b[31m")
