@@ -24,7 +24,7 @@ from orchestrator.servers.config import servers_of
 from orchestrator.servers.config_file import load_config
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.servers.pool import ServerPool
-from orchestrator.single_call import call_tool, failure_of, known_server
+from orchestrator.single_call import Arguments, call_tool, failure_of, known_server
 from orchestrator.startup import Startup, starting
 
 
@@ -283,12 +283,11 @@ class Orchestrator(Owned):
         return failure_of(self._pool, server)
 
     async def call(
-        self,
-        target: str,
-        arguments: Mapping[str, Any] | None = None,
-        timeout_s: float | None = None,
+        self, target: str, arguments: Arguments | None = None, timeout_s: float | None = None
     ) -> Any:
         """Call one tool, by `server:tool`, and return its output.
+
+        `arguments` may be a function that makes them from the tool.
 
         Raises:
             WorkflowError: The server or the tool is unknown.

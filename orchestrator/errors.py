@@ -5,6 +5,7 @@ OrchestratorError
 │   ├── ConfigError             the same for servers.toml and other settings
 │   └── ServerStartError        a server marked `required = true` did not start
 └── CallError                   the world's fault, while a task ran: the error of an outcome
+    ├── NotExecutedError        it was certainly not executed, and another session can make it
     └── InvalidArgumentsError   the arguments do not fit their schema, and no call was made
 """
 
@@ -194,6 +195,10 @@ class CallError(OrchestratorError):
     def kind(self) -> ErrorKind:
         """One of `ERROR_KINDS`."""
         return self.error.kind
+
+
+class NotExecutedError(CallError):
+    """A call that failed and was certainly not executed: another session can make it."""
 
 
 class InvalidArgumentsError(CallError):

@@ -23,6 +23,7 @@ class HttpServer:
         requests: The JSON-RPC messages that came, in order.
         methods: The HTTP methods and the names of the JSON-RPC methods that came.
         everything: If given, answers each request instead.
+        puppet: If given, answers the requests that it says it has answered.
         forgotten: Status and body of the answer to a session that is not the one of now.
         forgets: Whether it forgets each session when a tool is called.
         dropped: Set when a client has closed the connection of a call of `hang`.
@@ -38,6 +39,7 @@ class HttpServer:
         self.forgotten: tuple[int, Any] = (404, {"error": "no such session"})
         self.forgets = False
         self.everything: Callable[[SocketStream, Json], Awaitable[None]] | None = None
+        self.puppet: Callable[[SocketStream, Json], Awaitable[bool]] | None = None
         self.dropped = anyio.Event()
         self.called = anyio.Event()
         self.gathering: list[anyio.Event] = []
@@ -59,6 +61,9 @@ class HttpServer:
                 method, headers, message = await _receive(stream)
                 self.methods.append(f"{method} {message.get('method', '')}".strip())
                 self.requests.append(message)
+                asks = method == "POST" and "id" in message
+                if self.puppet is not None and asks and await self.puppet(stream, message):
+                    return
                 if self.everything is not None:
                     await self.everything(stream, message)
                 elif headers.get("mcp-session-id", self.session) != self.session:

@@ -17,7 +17,9 @@ from orchestrator.errors import ConfigError, Problem, WorkflowError
 from orchestrator.workflow.source_map import located
 
 if TYPE_CHECKING:
+    from orchestrator.client import Orchestrator
     from orchestrator.report.forecast import Forecast
+    from orchestrator.schema.tool import Tool
     from orchestrator.servers.config import Server
     from orchestrator.workflow.model import Workflow
 
@@ -183,8 +185,7 @@ def _estimates(options: argparse.Namespace, workflow: Workflow) -> dict[str, flo
 
 def call(options: argparse.Namespace) -> int:
     """`orchestrator call`."""
-    from orchestrator.cli.run import in_event_loop
-    from orchestrator.client import Orchestrator
+    from orchestrator.cli.signals import with_servers
     from orchestrator.servers.config_file import load_config
     from orchestrator.workflow.inputs import parse_input
 
@@ -192,22 +193,20 @@ def call(options: argparse.Namespace) -> int:
     if not server or not name:
         message = f"expected server:tool, got {quoted(options.target)}"
         raise WorkflowError("usage", [Problem("usage", message)])
+
+    def arguments(tool: Tool) -> dict[str, Any]:
+        # The schema decides whether `n=12` is a number or a string.
+        return {
+            argument: parse_input(value, _schema_of(argument, tool.input_schema))
+            for argument, value in options.arguments
+        }
+
+    async def ask(orchestrator: Orchestrator) -> Any:
+        return await orchestrator.call(options.target, arguments, options.timeout)
+
     servers = load_config(options.servers or DEFAULT_SERVERS)
     conceal(servers)
-    lock = lock_of(options)
-
-    async def ask() -> Any:
-        async with Orchestrator(servers, lock) as orchestrator:
-            # The schema decides whether `n=12` is a number or a string.
-            schemas = {tool.name: tool.input_schema for tool in await orchestrator.tools(server)}
-            schema = schemas.get(name, {})
-            arguments = {
-                argument: parse_input(value, _schema_of(argument, schema))
-                for argument, value in options.arguments
-            }
-            return await orchestrator.call(options.target, arguments, options.timeout)
-
-    output = in_event_loop(ask)
+    output = with_servers(servers, lock_of(options), ask)
     if isinstance(output, str) and not options.json:
         write(output)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,19 @@ from orchestrator.cli.streams import discard, shown, write_json
 from orchestrator.errors import ConfigError, Problem, WorkflowError
 
 _LISTS = {"problems": "error", "warnings": "warning", "notes": "note"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServersFileProblem(Problem):
+    """An error in a servers' file among the findings in a workflow.
+
+    Attributes:
+        file: The servers' file.
+        there: The error as that file has it: with its path, line and column.
+    """
+
+    file: str
+    there: Problem
 
 
 def document(file: str, findings: Sequence[Problem]) -> dict[str, Any]:
@@ -77,6 +91,12 @@ def give_up_stdout(error: OSError) -> None:
         complain(f"stdout cannot be written: {error.strerror}")
 
 
+def give_up_terminal() -> None:
+    """Print nothing any more: the terminal is closed, and each attempt would raise."""
+    for stream in (sys.stdout, sys.stderr):
+        discard(stream)
+
+
 def say_asking() -> None:
     """Print on a terminal what takes a while."""
     if sys.stderr.isatty():
@@ -88,6 +108,13 @@ def in_servers_file(error: ConfigError) -> list[Problem]:
     # `FILE:LINE:COLUMN` is the form that editors and terminals open.
     places = [p.path if p.line is None else f":{p.line}:{p.column}" for p in error.problems]
     return [
-        Problem(p.code, f"{error.source}{place}: {p.message}", "", None, p.alternatives, p.hint)
+        ServersFileProblem(
+            p.code,
+            f"{error.source}{place}: {p.message}",
+            alternatives=p.alternatives,
+            hint=p.hint,
+            file=error.source,
+            there=p,
+        )
         for p, place in zip(error.problems, places, strict=True)
     ]

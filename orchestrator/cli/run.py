@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import argparse
 import errno
-import logging
 import os
-import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TextIO
 
 import anyio
 
-from orchestrator.cli import FAILED, INTERRUPTED
-from orchestrator.cli.diagnostics import complain, give_up_stdout
+from orchestrator.cli import FAILED, exit_code
+from orchestrator.cli.diagnostics import complain, give_up_stdout, give_up_terminal
+from orchestrator.cli.signals import Ending, in_event_loop
 from orchestrator.cli.streams import json_text, write_json
 from orchestrator.client import Orchestrator
 from orchestrator.engine.events import Observer
@@ -32,15 +31,6 @@ from orchestrator.run_request import RunOptions, new_settings
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.workflow.model import Workflow
-
-T = TypeVar("T")
-
-
-def in_event_loop(work: Callable[[], Awaitable[T]]) -> T:
-    """Run async work without the SDK's log, whose errors our messages contain."""
-    logging.getLogger("mcp").setLevel(logging.CRITICAL)
-    logging.getLogger("client").setLevel(logging.CRITICAL)
-    return anyio.run(work)
 
 
 def run_workflow(
@@ -65,7 +55,7 @@ def run_workflow(
             running = _CancellableRun(
                 options, workflow, inputs, observers, statistics, orchestrator
             )
-            return await running.run()
+            return await running.ending.during(running.run)
 
         return in_event_loop(session)
 
@@ -116,24 +106,17 @@ class _CancellableRun:
     statistics: Statistics | None
     orchestrator: Orchestrator
     current: Run | None = None
-    signal_name: str = ""
     preparing: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
-    async def run(self) -> int:
-        outcome: int | Exception = INTERRUPTED
-        async with anyio.create_task_group() as group:
-            await group.start(self._watch_signals)
-            try:
-                async with self.orchestrator:
-                    outcome = await self._run()
-            except Exception as failure:  # raised outside of the group, which would wrap it
-                outcome = failure
-            group.cancel_scope.cancel()
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+    def __post_init__(self) -> None:
+        self.ending = Ending(self.orchestrator, self._cancel)
 
-    async def _run(self) -> int:
+    def _cancel(self, signal_name: str) -> None:
+        self.preparing.cancel()
+        if self.current is not None:
+            self.current.cancel(f"interrupted by {signal_name}")
+
+    async def run(self) -> int:
         async with AsyncExitStack() as stack:
             with self.preparing:
                 self.current = await self._begin(stack)
@@ -145,16 +128,23 @@ class _CancellableRun:
                     observers=self.observers,
                     made_up={} if self.options.dry_run else None,
                 )
-            if self.signal_name:
-                self.current.cancel(f"interrupted by {self.signal_name}")
+            if self.ending.signal is not None:
+                self._cancel(self.ending.signal.name)
             result = await self.current.execute()
         result = replace(result, wall_ms=(time.monotonic() - self.options.began) * 1000)
-        for observer in self.observers:
-            observer.stop()
-        written = self._write(result)
+        written = False
+        try:
+            for observer in self.observers:
+                observer.stop()
+            written = self._write(result)
+        except OSError:  # after SIGHUP there is no terminal to print on
+            if self.ending.signal is None:
+                raise
+            give_up_terminal()
+            written = self._write(result)
         self._remember(result)
-        if self.signal_name:
-            return INTERRUPTED
+        if self.ending.signal is not None:
+            return exit_code(self.ending.signal)
         # Tasks may be skipped, if nothing failed.
         states = {task.status for task in result.tasks.values()}
         went_well = result.error is None and states.isdisjoint(("error", "cancelled"))
@@ -172,18 +162,6 @@ class _CancellableRun:
             settings["estimates"] = self.statistics.estimates(self.workflow)
         run = self.orchestrator.begin(self.workflow, self.inputs, **settings)
         return await stack.enter_async_context(run)
-
-    async def _watch_signals(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            task_status.started()
-            async for number in signals:
-                if self.signal_name:  # the second one: no time to close anything
-                    self.orchestrator.kill()
-                    os._exit(INTERRUPTED)
-                self.signal_name = signal.Signals(number).name
-                self.preparing.cancel()
-                if self.current is not None:
-                    self.current.cancel(f"interrupted by {self.signal_name}")
 
     def _write(self, result: RunResult) -> bool:
         """Write the result where the options say, before anything else; whether that worked."""

@@ -18,11 +18,13 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from orchestrator.cli.diagnostics import ServersFileProblem
 from orchestrator.cli.streams import shown
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.pointer import steps
 from orchestrator.documents.text import MAX_NAME, counted, cut, quoted
 from orchestrator.errors import MAX_SHOWN, Problem
+from orchestrator.servers.config_source import ConfigSource
 from orchestrator.workflow.source_map import LineSpan, Source
 
 WIDE = 120  # columns, where no terminal sets a width
@@ -67,8 +69,13 @@ def rendered(
     most_severe = nsmallest(MAX_SHOWN, range(len(single)), key=ranks.__getitem__)
     shown = [single[index] for index in sorted(most_severe)]
     page = _Page(file, kind.read(Path(file)) if shown else None, width)
+    others = {each.file for each in shown if isinstance(each, ServersFileProblem)}
+    pages = {other: _Page(other, ConfigSource.read(Path(other)), width) for other in others}
     for finding in shown:
-        yield from page.finding(finding)
+        if isinstance(finding, ServersFileProblem) and finding.there.line is not None:
+            yield from pages[finding.file].finding(finding.there)
+        else:
+            yield from page.finding(finding)
         yield Text()
     if more := len(single) - len(shown):
         yield Text(f"and {more:,} more (--json has all)")

@@ -102,6 +102,13 @@ def parse_json(text: str) -> Any:
     return data
 
 
+def whole_characters(text: str) -> str:
+    """A JSON text whose escapes of lone surrogates are replaced by that of U+FFFD."""
+    if "\\ud" not in text and "\\uD" not in text:
+        return text
+    return _ESCAPES.sub(lambda escape: "\\ufffd" if escape["lone"] else escape[0], text)
+
+
 def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(members)
     if len(made) < len(members):

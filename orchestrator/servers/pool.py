@@ -19,14 +19,13 @@ from orchestrator.calls.call import Attempt, Call, ServerPolicy
 from orchestrator.calls.limits import FIRST, Priority, Rate, Slots
 from orchestrator.documents.text import quoted
 from orchestrator.engine.events import Event, OnEvent, ServerEvent
-from orchestrator.errors import CallError, TaskError
+from orchestrator.errors import CallError, NotExecutedError, TaskError
 from orchestrator.servers import problems
 from orchestrator.servers.catalog import Catalog, is_allowed
 from orchestrator.servers.config import Server, ToolSettings
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.servers.redaction import LOGS
 from orchestrator.servers.supervisor import Supervisor, Work
-from orchestrator.transport.delivery import NotExecutedError
 
 if TYPE_CHECKING:
     from orchestrator.servers.session import Session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from functools import cache, partial
@@ -21,6 +22,10 @@ from orchestrator.errors import CallError
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import Server
 from orchestrator.servers.elicitation import elicitation_callback
+from orchestrator.servers.sdk_tools import MAX_TOOLS, page_for_sdk, tools_in
+from orchestrator.transport.delivery import Deliveries
+
+logger = logging.getLogger("orchestrator")
 
 # Servers of 2026-07-28 log what they are asked for; earlier ones decide by themselves.
 LOG_LEVEL: types.LoggingLevel = "info"
@@ -62,44 +67,41 @@ def client_info() -> types.Implementation:
     return types.Implementation(name="orchestrator", version=number)
 
 
-async def list_tools(session: ClientSession, server: str) -> list[Tool]:
-    """All tools of a server; none if it does not know the method.
+async def list_tools(session: ClientSession, server: str, deliveries: Deliveries) -> list[Tool]:
+    """All tools of a server that can be used; none if it does not know the method.
 
     Raises:
         MCPError: It answered with an error.
-        ValidationError: Its answer does not match the protocol.
+        ValidationError: Its answer is no list of tools.
     """
     tools: list[Tool] = []
+    cursors: set[str] = set()
     cursor: str | None = None
     for _ in range(MAX_TOOL_PAGES):
-        try:
-            page = await session.list_tools(params=types.PaginatedRequestParams(cursor=cursor))
-        except MCPError as error:
-            if error.code == types.METHOD_NOT_FOUND:  # a server of prompts or resources only
-                break
-            raise
-        tools += (_tool(server, tool) for tool in page.tools)
+        with deliveries.expect(page_for_sdk) as delivery:
+            params = types.PaginatedRequestParams(cursor=cursor, _meta=delivery.meta)
+            try:
+                page = await session.list_tools(params=params)
+            except MCPError as error:
+                if error.code == types.METHOD_NOT_FOUND:  # a server of prompts or resources only
+                    break
+                raise
+        sent = delivery.result or page.model_dump(mode="json", by_alias=True, exclude_none=True)
+        kept = {tool.name for tool in page.tools}  # the SDK refuses some for their headers
+        tools += (tool for tool in tools_in(sent, server) if tool.name in kept)
         cursor = page.next_cursor
+        if len(tools) > MAX_TOOLS or len(sent.get("tools") or ()) > MAX_TOOLS:
+            what = "server %s: lists more than %d tools; only the first ones are used"
+            logger.warning(what, quoted(server), MAX_TOOLS)
+            break
         if not cursor:
             break
-    return tools
-
-
-def _tool(server: str, tool: types.Tool) -> Tool:
-    notes = tool.annotations or types.ToolAnnotations()
-    return Tool(
-        server=server,
-        name=tool.name,
-        input_schema=tool.input_schema,
-        title=tool.title or "",
-        description=tool.description or "",
-        output_schema=tool.output_schema,
-        read_only=notes.read_only_hint,
-        idempotent=notes.idempotent_hint,
-        destructive=notes.destructive_hint,
-        open_world=notes.open_world_hint,
-        annotated_title=notes.title or "",
-    )
+        if cursor in cursors:
+            what = "server %s: its list of tools repeats the cursor %s; the list ends there"
+            logger.warning(what, quoted(server), quoted(cursor))
+            break
+        cursors.add(cursor)
+    return tools[:MAX_TOOLS]
 
 
 @contextmanager

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mcp import MCPError, types
 from pydantic import ValidationError
 
-from orchestrator.documents.text import quoted
+from orchestrator.documents.text import cut, quoted
 from orchestrator.errors import CallError, ErrorKind, TaskError
 from orchestrator.servers.config import Server
+from orchestrator.servers.sdk_results import InvalidResultError
 from orchestrator.servers.start_hints import start_hint
-from orchestrator.transport import framing
-from orchestrator.transport.framing import HTTP_ERROR, HTTP_FACTS
+from orchestrator.transport.delivery import Facts
+from orchestrator.transport.messages import Unreadable
 from orchestrator.transport.stderr import StderrTail
 
 # These statuses judge the request and say nothing of the server's own state.
 _REFUSALS = (400, 406, 413, 414, 415, 422)
 _WORTH_RETRYING = (408, 425, 429)
+_UNREACHABLE = ("cannot be reached", "unreachable")
 _UNAVAILABLE = (401, 402, 403, 407, *_WORTH_RETRYING)
 
 # How servers report an unknown session: those of the SDKs, and those written after an example.
 _SESSION_GONE = re.compile(
     r"session\b.*(not found|unknown|invalid|expired|terminated)|no valid session", re.I
 )
-# How much of a path a message shows.
+# How much of a path a message shows, of what a server sent, and of the server's own message.
 MAX_PATH = 300
-
-# How the SDK reports an event that is longer than the limit it was given.
-_EVENT_TOO_LARGE = re.compile(r"exceeded the (\d+) byte limit")
+MAX_SENT = 200
+MAX_SAID = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,9 @@ WAS_CLOSED = ServerFault("server_unavailable", "was closed")
 NOT_OPEN = ServerFault("server_unavailable", "is not open")
 ENDED = ServerFault("server_unavailable", "closed the connection")
 SILENT = ServerFault("server_unavailable", "stopped answering")
+NOT_READING = ServerFault(
+    "server_unavailable", "sends requests and does not read the answers to them"
+)
 
 
 def too_slow(limit_s: float) -> ServerFault:
@@ -70,9 +74,16 @@ def call_error(fault: ServerFault, server: Server, output: StderrTail) -> CallEr
     if server.description:
         facts["started_with"] = server.description
         message += f" ({server.description})"
+    for name in ("body", "answer"):
+        if sent := server.redact(facts.get(name)):
+            facts[name] = cut(sent, MAX_SENT if name == "answer" else MAX_SAID)
+            message += f": {quoted(sent, MAX_SENT)}" if name == "body" else ""
     if fault.kind == "server_unavailable" and (lines := output.lines()):
         facts["stderr"] = lines
         message += f". Last output: {output.telling()}"
+    if fault.kind == "server_unavailable" and (stray := server.redact(output.stray)):
+        facts["stdout"] = cut(stray, MAX_SENT)
+        message += f". Its stdout has a line that is no message: {quoted(stray, MAX_SENT)}"
     if hint := start_hint(server, " ".join([fault.what, *facts.get("stderr", ())])):
         facts["hint"] = hint
         message += f". {hint}"
@@ -99,87 +110,111 @@ def is_closed(error: MCPError) -> bool:
 
 def fault_of(error: MCPError, tool: str) -> ServerFault:
     """Why a call that was answered with an error failed."""
-    data = error.data
-    if (fault := _fault_of_size(error, tool)) is not None:
+    # Only the transport makes such an object: what a server sends is believed nowhere below.
+    facts = error.data if isinstance(error.data, Facts) else Facts(data=error.data)
+    if facts.limit:
+        return _fault_of_size(facts, tool)
+    if facts.unreadable is not None:
+        return _fault_of_reading(facts.unreadable, f"sent an answer to {quoted(tool)}", tool)
+    if (fault := _http_fault(error, facts)) is not None:
         return fault
-    if isinstance(data, dict) and isinstance(http := data.get(HTTP_FACTS), dict):
-        data = {name: value for name, value in data.items() if name != HTTP_FACTS} or None
-        if (fault := _http_fault(error, http)) is not None:
-            return fault
-    if error.code == types.INVALID_REQUEST and _SESSION_GONE.search(error.message):
-        return ServerFault("server_unavailable", f"ended the session: {error.message}", ends=True)
-    # The SDK's own error for a stream of events that ended before the answer.
-    if error.code == types.CONNECTION_CLOSED and error.message.startswith("SSE stream"):
-        what = f"broke off its answer: {error.message}"
-        return ServerFault("server_unavailable", what, {"lost": True}, doubtful=True)
-    details = {"code": error.code} | ({} if data is None else {"data": data})
+    said = cut(error.message, MAX_SAID)
+    details = {"code": error.code} | ({} if facts.data is None else {"data": facts.data})
     if error.code == types.INVALID_PARAMS:
-        what = f"rejected the arguments of {quoted(tool)}: {error.message}"
+        what = f"rejected the arguments of {quoted(tool)}: {said}"
         return ServerFault("invalid_arguments", what, {"tool": tool, **details})
     kind: ErrorKind = "timeout" if error.code == types.REQUEST_TIMEOUT else "protocol_error"
     may_retry = False if error.code == types.METHOD_NOT_FOUND else None
-    what = f"answered with error {error.code}: {error.message}"
-    return ServerFault(kind, what, details, may_retry)
+    return ServerFault(kind, f"answered with error {error.code}: {said}", details, may_retry)
 
 
-def _fault_of_size(error: MCPError, tool: str) -> ServerFault | None:
-    """An answer over `max_result_bytes`; None if the error is another one."""
-    match error.data:
-        case {framing.TOO_LARGE: {"bytes": int(size), "max_result_bytes": int(limit)}}:
-            pass
-        case _:
-            found = _EVENT_TOO_LARGE.search(error.message)
-            if error.code != types.CONNECTION_CLOSED or found is None:
-                return None
-            limit = int(found[1])
-            size = limit + 1
-    sent = f"sent a result of {quoted(tool)} with at least {size:,} bytes"
-    what = f"{sent}; its max_result_bytes is {limit:,}"
-    details = {"tool": tool, "bytes": size, "max_result_bytes": limit}
+def _fault_of_size(facts: Facts, tool: str) -> ServerFault:
+    """An answer over `max_result_bytes`."""
+    sent = f"sent a result of {quoted(tool)} with at least {facts.size:,} bytes"
+    what = f"{sent}; its max_result_bytes is {facts.limit:,}"
+    details = {"tool": tool, "bytes": facts.size, "max_result_bytes": facts.limit}
     return ServerFault("protocol_error", what, details, retryable=False)
 
 
-def _http_fault(error: MCPError, facts: dict[str, Any]) -> ServerFault | None:
-    """What the HTTP status says; None if the JSON-RPC error that came with it says more."""
-    facts = dict(facts)
-    had_session = facts.pop("had_session", False)
-    status = facts.get("http_status")
+def _fault_of_reading(answer: Unreadable, sent: str, tool: str) -> ServerFault:
+    """An answer that is no JSON-RPC response; it may have been executed all the same."""
+    kind: ErrorKind = "output_invalid" if answer.is_too_deep else "protocol_error"
+    what = f"{sent} that cannot be read: {answer.why}"
+    return ServerFault(kind, what, {"tool": tool, "answer": answer.start}, retryable=False)
+
+
+def _http_fault(error: MCPError, facts: Facts) -> ServerFault | None:
+    """What HTTP says; None if the JSON-RPC error that came with it says more."""
+    said = cut(error.message, MAX_SAID)
+    if facts.unreachable or facts.lost:
+        verb, fact = ("broke off its answer", "lost") if facts.lost else _UNREACHABLE
+        what = f"{verb}: {said}"
+        return ServerFault("server_unavailable", what, {fact: True}, doubtful=True)
+    status = facts.http_status
     if status is None:
-        verb = "broke off its answer" if "lost" in facts else "cannot be reached"
-        return ServerFault("server_unavailable", f"{verb}: {error.message}", facts, doubtful=True)
-    refused = status == 404 or (status == 400 and _SESSION_GONE.search(error.message))
-    if had_session and refused:
-        what = f"ended the session (HTTP {status}): {error.message}"
-        return ServerFault("server_unavailable", what, facts, ends=True)
-    said = error.message if error.code == HTTP_ERROR else f"HTTP {status}: {error.message}"
+        return None
+    details = {
+        "http_status": status,
+        **({} if facts.retry_after_s is None else {"retry_after_s": facts.retry_after_s}),
+        **({"body": facts.body} if facts.body else {}),
+    }
+    if facts.had_session and _is_session_gone(error, status):
+        what = f"ended the session (HTTP {status}): {said}"
+        return ServerFault("server_unavailable", what, details, ends=True)
+    if status < 400:
+        return None
+    shown = f"HTTP {status}: {said}" if facts.by_server else said
     if status >= 500 or status in _UNAVAILABLE:
         may_retry = status >= 500 or status in _WORTH_RETRYING
-        return ServerFault("server_unavailable", f"answered {said}", facts, may_retry)
-    if error.code != HTTP_ERROR:
+        return ServerFault("server_unavailable", f"answered {shown}", details, may_retry)
+    if facts.by_server:
         return None
     kind: ErrorKind = "protocol_error" if status in _REFUSALS else "server_unavailable"
-    return ServerFault(kind, f"answered {said}", facts, retryable=False)
+    return ServerFault(kind, f"answered {shown}", details, retryable=False)
 
 
-def fault_of_session(failure: BaseException, verb: str) -> ServerFault:
-    """Why a session could not be opened or broke; the verb is "did not start" or "failed"."""
+def _is_session_gone(error: MCPError, status: int) -> bool:
+    """Whether the status or the error says that the server does not know the session."""
+    if status == 404:
+        return True
+    told = status == 400 or error.code == types.INVALID_REQUEST
+    return told and _SESSION_GONE.search(error.message[:MAX_SENT]) is not None
+
+
+def fault_of_session(failure: BaseException, verb: str, request: str) -> ServerFault:
+    """Why a session could not be opened or broke.
+
+    Args:
+        failure: What was raised.
+        verb: "did not start" or "failed".
+        request: The method of the last request.
+    """
     details: dict[str, Any] = {}
     retryable = None
     leaves = _leaves(failure)
     # The first that is not the SDK's own says most.
     match next((leaf for leaf in leaves if not isinstance(leaf, MCPError)), leaves[0]):
         case MCPError() as error:
-            fault = ENDED if is_closed(error) else fault_of(error, "tools/list")
+            fault = ENDED if is_closed(error) else _fault_at_start(error, request)
             what, details, retryable = f"it {fault.what}", fault.details, fault.retryable
         case FileNotFoundError(filename=name):
             what = f"no such program or directory {quoted(str(name), MAX_PATH)}"
         case PermissionError(filename=name):
             what = f"{quoted(str(name), MAX_PATH)} is not executable"
         case ValidationError() as invalid:
-            what = f"its answer is invalid: {_invalid(invalid)}"
+            what = f"its answer to {quoted(request)} is invalid: {_invalid(invalid)}"
         case other:
             what = f"{type(other).__name__}: {other}".rstrip(": ")
     return ServerFault("server_unavailable", f"{verb}: {what}", details, retryable)
+
+
+def _fault_at_start(error: MCPError, request: str) -> ServerFault:
+    """Why a request that no task has made failed: no arguments of anybody are to blame."""
+    fault = fault_of(error, request)
+    if "code" not in fault.details:
+        return fault
+    what = f"refused {quoted(request)} with error {error.code}: {cut(error.message, MAX_SAID)}"
+    return replace(fault, what=what)
 
 
 def _leaves(failure: BaseException) -> list[BaseException]:
@@ -188,10 +223,14 @@ def _leaves(failure: BaseException) -> list[BaseException]:
     return [failure]
 
 
-def fault_of_result(error: ValidationError, tool: str) -> ServerFault:
-    """A result that does not match the protocol."""
-    what = f"sent an invalid result of {quoted(tool)}: {_invalid(error)}"
-    return ServerFault("protocol_error", what)
+def fault_of_result(
+    error: InvalidResultError | ValidationError, tool: str, sent: Any
+) -> ServerFault:
+    """A result that has no output; what was sent is kept."""
+    why = _invalid(error) if isinstance(error, ValidationError) else str(error)
+    what = f"sent an invalid result of {quoted(tool)}: {why}"
+    details = {"tool": tool} if sent is None else {"tool": tool, "output": sent}
+    return ServerFault("protocol_error", what, details, retryable=False)
 
 
 def _invalid(error: ValidationError) -> str:

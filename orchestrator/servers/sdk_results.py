@@ -1,7 +1,8 @@
 """From the result of a tool to the output of a task, which is always JSON.
 
 The output is the structured content as it is, else the text (parsed if it is a JSON object or
-array), else the list of content objects; an `isError` is a failure.
+array), else the list of content objects; an `isError` is a failure. Results are read as the server
+sent them: the SDK refuses whole results for members that nobody needs.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.parse import DocumentError, finite
 from orchestrator.documents.text import cut
 from orchestrator.errors import CallError
@@ -24,41 +26,116 @@ MAX_MESSAGE = 2000
 MAX_DEPTH = 200
 _BRACKETS = re.compile(r"[\[{]")
 
+# What a content object needs to be of use, by its type; others are passed on as they are.
+_NEEDED: Mapping[str, Mapping[str, type]] = {
+    "text": {"text": str},
+    "image": {"data": str, "mimeType": str},
+    "audio": {"data": str, "mimeType": str},
+    "resource_link": {"uri": str},
+    "resource": {"resource": dict},
+}
+_NAMES = {str: "string", dict: "object", bool: "boolean", list: "array"}
 
-def output_of(result: CallToolResult, target: str) -> Any:
+
+class InvalidResultError(Exception):
+    """A result that lacks what an output needs; the message says what."""
+
+
+def shown_to_sdk(result: dict[str, Any]) -> dict[str, Any]:
+    """What the SDK sees of a result: all of one that asks for input, else only that it came."""
+    return result if result.get("resultType") == "input_required" else {"content": []}
+
+
+def as_sent(result: CallToolResult) -> dict[str, Any]:
+    """The result of a server in memory as one that is sent."""
+    content = [item.model_dump(mode="json", by_alias=True) for item in result.content]
+    structured = result.structured_content
+    return {"content": content, "structuredContent": structured, "isError": result.is_error}
+
+
+def output_of(result: Mapping[str, Any], target: str) -> Any:
     """The output of a call.
 
     Raises:
         CallError: `tool_error` as the tool reports it; `output_invalid` if it is nested too deep.
+        InvalidResultError: It has no output.
     """
-    output: Any = ""
+    if _member(result, "isError", bool):
+        raise _failure(result, target)
     try:
-        output = _value(result)
+        return _value(result)
     except RecursionError:
-        if not result.is_error:
-            message = f"the output of {target} is nested deeper than {MAX_DEPTH} levels"
-            raise CallError("output_invalid", message) from None
-    if not result.is_error:
-        return output
-    shown = cut(_text(result.content) or f"{target} failed and gave no reason", MAX_MESSAGE)
+        message = f"the output of {target} is nested deeper than {MAX_DEPTH} levels"
+        raise CallError("output_invalid", message) from None
+
+
+def _failure(result: Mapping[str, Any], target: str) -> CallError:
+    try:
+        output: Any = _value(result)
+    except RecursionError:
+        output = ""
+    except InvalidResultError:
+        output = json_value(dict(result))
+    shown = cut(_text(_items(result)) or f"{target} failed and gave no reason", MAX_MESSAGE)
     # As a rule, the output is the same text again.
     details = {} if output in (shown, "") else {"output": output}
-    raise CallError("tool_error", shown, **details)
+    return CallError("tool_error", shown, **details)
 
 
-def _value(result: CallToolResult) -> Any:
-    if result.structured_content is not None:
-        return json_value(result.structured_content)
-    if all(item.type == "text" for item in result.content):
-        return parse_text(_text(result.content))
-    return [
-        json_value(item.model_dump(mode="json", by_alias=True, exclude_none=True))
-        for item in result.content
-    ]
+def _value(result: Mapping[str, Any]) -> Any:
+    if (structured := result.get("structuredContent")) is not None:
+        return json_value(structured)
+    if "content" not in result:
+        raise InvalidResultError("content is missing")
+    items = [_usable(item, f"content.{place}") for place, item in enumerate(_items(result))]
+    if all(item["type"] == "text" for item in items):
+        return parse_text(_text(items))
+    return [json_value({k: v for k, v in item.items() if v is not None}) for item in items]
 
 
-def _text(content: Sequence[Any]) -> str:
-    return "\n".join(item.text for item in content if item.type == "text")
+def _items(result: Mapping[str, Any]) -> list[Any]:
+    """The content objects; servers that have none send null, or a text alone."""
+    match result.get("content"):
+        case None:
+            return []
+        case str() as text:
+            return [{"type": "text", "text": text}]
+        case dict() as item:
+            return [item]
+        case _:
+            items: list[Any] = _member(result, "content", list)
+            return items
+
+
+def _usable(item: Any, place: str) -> dict[str, Any]:
+    if not isinstance(item, dict):
+        raise InvalidResultError(f"expected object as {place}, got {describe(item)}")
+    kind = item.get("type")
+    for name, wanted in {"type": str, **_NEEDED.get(str(kind), {})}.items():
+        if item.get(name) is None:
+            raise InvalidResultError(f"{place}.{name} is missing")
+        _member(item, name, wanted, f"{place}.")
+    return item
+
+
+def _member(value: Mapping[str, Any], name: str, wanted: type, place: str = "") -> Any:
+    """A member of this type, or None."""
+    found = value.get(name)
+    if found is None or isinstance(found, wanted):
+        return found
+    expected = f"expected {_NAMES[wanted]} as {place}{name}"
+    raise InvalidResultError(f"{expected}, got {describe(found)}")
+
+
+def _text(items: Sequence[Any]) -> str:
+    return "\n".join(_texts(items))
+
+
+def _texts(items: Sequence[Any]) -> Iterator[str]:
+    for item in items:
+        match item:
+            case {"type": "text", "text": str() as text}:
+                yield text
 
 
 def parse_text(text: str) -> Any:

@@ -15,7 +15,7 @@ from mcp.types import LoggingMessageNotificationParams, ToolListChangedNotificat
 from pydantic import ValidationError
 
 from orchestrator.calls.call import Call, OnProgress
-from orchestrator.errors import CallError, TaskError
+from orchestrator.errors import CallError, NotExecutedError, TaskError
 from orchestrator.schema.tool import Tool
 from orchestrator.schema.violations import check_output
 from orchestrator.servers import sdk_client, sdk_errors
@@ -23,9 +23,15 @@ from orchestrator.servers.config import Server
 from orchestrator.servers.elicitation import call_tool
 from orchestrator.servers.health import HealthMonitor
 from orchestrator.servers.sdk_errors import WAS_CLOSED, ServerFault, raised
-from orchestrator.servers.sdk_results import json_value, output_of
+from orchestrator.servers.sdk_results import (
+    InvalidResultError,
+    as_sent,
+    json_value,
+    output_of,
+    shown_to_sdk,
+)
 from orchestrator.transport.base import endpoint_of
-from orchestrator.transport.delivery import Deliveries, NotExecutedError
+from orchestrator.transport.delivery import Deliveries, Delivery
 from orchestrator.transport.parameters import Notify, nothing
 from orchestrator.transport.process import Started, kept, kill
 from orchestrator.transport.stderr import StderrTail
@@ -136,7 +142,13 @@ class Session:
         started, self._started_early = self._started_early, None
         try:
             async with endpoint_of(
-                target, self._monitor.hear, self._over.set, self._tail, started, self._http
+                target,
+                self._monitor.hear,
+                self._over.set,
+                self._tail,
+                started,
+                self._http,
+                self._on_overrun,
             ) as endpoint:
                 self.kill, self._deliveries = endpoint.kill, endpoint.deliveries
                 client = sdk_client.client_of(
@@ -151,12 +163,16 @@ class Session:
 
     async def _use(self, client: Client) -> None:
         try:
-            self._take(await sdk_client.list_tools(client.session, self.server.name))
+            listed = partial(
+                sdk_client.list_tools, client.session, self.server.name, self._deliveries
+            )
+            self._take(await listed())
             self.protocol = client.protocol_version
             self.began_at = anyio.current_time()
             self._session = client.session
             self._started.set()
-            await self._monitor.watch(client.session, sdk_client.changes_of(client), self._over)
+            changes = sdk_client.changes_of(client)
+            await self._monitor.watch(client.session, listed, changes, self._over)
             self._scope.deadline = anyio.current_time() + CLOSE_S
             if not self._closing:
                 await self._tail.finish()
@@ -187,8 +203,13 @@ class Session:
         self.close(sdk_errors.SILENT)
         self.kill()
 
+    def _on_overrun(self) -> None:
+        self.close(sdk_errors.NOT_READING)
+        self.kill()
+
     def _broken(self, error: Exception) -> ServerFault:
-        return sdk_errors.fault_of_session(error, "failed" if self._session else "did not start")
+        verb = "failed" if self._session else "did not start"
+        return sdk_errors.fault_of_session(error, verb, self._deliveries.latest)
 
     def _fail(self, fault: ServerFault) -> None:
         first = self.failure is None
@@ -228,7 +249,7 @@ class Session:
         tool, server, session = call.tool, self.server, self._session
         assert session is not None
         with (
-            self._deliveries.expect() as delivery,
+            self._deliveries.expect(shown_to_sdk) as delivery,
             sdk_client.relayed_progress(on_progress, server.redact) as progress,
         ):
             try:
@@ -236,11 +257,13 @@ class Session:
                 # Not client.call_tool: it would check the output schema by itself, and lose the
                 # result if it does not fit.
                 result = await call_tool(session, request, server, progress)
-                output = output_of(result, f"{server.name}:{tool}")
+                sent = as_sent(result) if delivery.result is None else delivery.result
+                output = output_of(sent, f"{server.name}:{tool}")
             except MCPError as error:
-                raise await self._translated(error, tool, delivery.written) from None
-            except ValidationError as error:
-                raise self._error(sdk_errors.fault_of_result(error, tool)) from None
+                raise await self._translated(error, tool, delivery) from None
+            except (InvalidResultError, ValidationError) as error:
+                fault = sdk_errors.fault_of_result(error, tool, delivery.result)
+                raise self._error(fault) from None
             except ValueError as error:  # nested deeper than the SDK can write
                 raise sdk_client.not_json(tool, error) from None
             except CallError as error:
@@ -259,12 +282,12 @@ class Session:
         error = self.unavailable().error
         return raised(error, lost=True) if lost else raised(error, NotExecutedError)
 
-    async def _translated(self, error: MCPError, tool: str, written: bool) -> CallError:
-        if sdk_errors.is_closed(error):
+    async def _translated(self, error: MCPError, tool: str, delivery: Delivery) -> CallError:
+        if not delivery.answered and sdk_errors.is_closed(error):
             with anyio.move_on_after(END_S):
                 await self._over.wait()
             if self._over.is_set():
-                return await self._ended(lost=written)
+                return await self._ended(lost=delivery.written)
         fault = sdk_errors.fault_of(error, tool)
         self.doubtful = self.doubtful or fault.doubtful
         if fault.ends:  # for new calls; those in flight get answers of their own, then it is closed

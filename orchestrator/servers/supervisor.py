@@ -233,7 +233,7 @@ class Supervisor:
         parameters, started = self.server.parameters, None
         if isinstance(parameters, StdioParameters) and not _sdk_is_loaded():
             # Importing the SDK takes about as long as a program takes to start: both at once.
-            with suppress(OSError):  # the session finds out again and reports it
+            with suppress(Exception):  # the session finds out again and reports it
                 started = await start(parameters)
         if isinstance(parameters, HttpParameters) and self._http is None:
             from orchestrator.transport.http_client import HttpConnections

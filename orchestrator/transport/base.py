@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from mcp.shared.message import SessionMessage
-from mcp.types import JSONRPCRequest, JSONRPCResponse
+from mcp.types import JSONRPCError, JSONRPCRequest, JSONRPCResponse
 
-from orchestrator.transport.delivery import Deliveries
+from orchestrator.transport.delivery import Deliveries, Parked
 from orchestrator.transport.parameters import HttpParameters, Notify, StdioParameters, nothing
 from orchestrator.transport.process import Started, kept, kill, start
 from orchestrator.transport.stderr import StderrTail
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 # For telling a server that a call was cancelled.
 COURTESY_S = 1.0
+# What may wait to be written in answers to a server's own requests, and what each takes besides its
+# text: a server that asks and does not read would fill the memory.
+MAX_ANSWERS_BYTES = 1_000_000
+ANSWER_BYTES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ async def endpoint_of(
     tail: StderrTail,
     started: Started | None = None,
     http: HttpConnections | None = None,
+    overrun: Notify = nothing,
 ) -> AsyncIterator[Endpoint]:
     """Reach a server while the block lasts; a program is started, and ends with it.
 
@@ -53,6 +58,7 @@ async def endpoint_of(
         tail: Takes what a program writes to its stderr.
         started: The program, if it was started already.
         http: The connections to a URL, which several sessions share.
+        overrun: Called when the server does not read the answers to its own requests.
 
     Raises:
         OSError: The program cannot be started.
@@ -63,19 +69,21 @@ async def endpoint_of(
             kept(started or await start(target)) as program,
             tail.reading(program.stderr),
         ):
-            streams = program_streams(target, program, heard)
-            observed = _observed(streams, ended, deliveries)
+            streams = program_streams(target, program, heard, tail)
+            observed = _observed(streams, ended, deliveries, overrun=overrun)
             yield Endpoint(observed, deliveries, partial(kill, program.process))
     elif isinstance(target, HttpParameters):
         from mcp.client.streamable_http import streamable_http_client
 
         assert http is not None
-        async with http.client(heard) as client:
-            limit = target.max_message_bytes
-            web = streamable_http_client(target.url, http_client=client, max_sse_event_size=limit)
-            yield Endpoint(_observed(web, ended, deliveries), deliveries)
+        parked = Parked()
+        async with http.client(heard, parked) as client:
+            # Events arrive here bounded already.
+            web = streamable_http_client(target.url, http_client=client, max_sse_event_size=None)
+            observed = _observed(web, ended, deliveries, parked=parked, overrun=overrun)
+            yield Endpoint(observed, deliveries)
     elif hasattr(target, "__aenter__"):
-        yield Endpoint(_observed(target, ended, deliveries, heard), deliveries)
+        yield Endpoint(_observed(target, ended, deliveries, heard, overrun=overrun), deliveries)
     else:  # a server in memory has no streams, and would see the tickets
         yield Endpoint(target, Deliveries(observed=False))
 
@@ -86,18 +94,25 @@ async def _observed(
     ended: Notify,
     deliveries: Deliveries,
     heard: Notify = nothing,
+    parked: Parked | None = None,
+    overrun: Notify = nothing,
 ) -> AsyncIterator[tuple[_Incoming, _Outgoing]]:
     async with streams as (read, write):
-        yield _Incoming(read, heard, ended), _Outgoing(write, deliveries)
+        yield (
+            _Incoming(read, heard, ended, deliveries, parked),
+            _Outgoing(write, deliveries, parked, overrun),
+        )
 
 
 @dataclass(eq=False)
 class _Incoming(ObjectReceiveStream[Any]):
-    """The messages of a server; reports each and their end."""
+    """The messages of a server; reports each and their end, and notes what they answer."""
 
     inner: Any
     heard: Notify
     ended: Notify
+    deliveries: Deliveries
+    parked: Parked | None
 
     @property
     def last_context(self) -> Any:
@@ -112,10 +127,10 @@ class _Incoming(ObjectReceiveStream[Any]):
             raise
         self.heard()
         message = getattr(item, "message", None)
-        if isinstance(message, JSONRPCResponse):
-            # Protocol 2026-07-28 tells clients to take a missing one for "complete"; the SDK
-            # refuses the result. Before 2026-07-28 the field means nothing.
-            message.result.setdefault("resultType", "complete")
+        if isinstance(message, JSONRPCResponse | JSONRPCError):
+            if self.parked is not None:
+                item.message = message = self.parked.answer_for(message)
+            self.deliveries.arrived(message)
         return item
 
     async def aclose(self) -> None:
@@ -128,21 +143,38 @@ class _Outgoing(ObjectSendStream[SessionMessage]):
 
     inner: Any
     deliveries: Deliveries
+    parked: Parked | None
+    overrun: Notify
+    answers_bytes: int = 0  # waiting to be written
 
     async def send(self, item: SessionMessage) -> None:
         message = item.message
         if isinstance(message, JSONRPCRequest):
-            delivery = self.deliveries.take(message.params)
+            delivery = self.deliveries.take(message)
             await self.inner.send(item)
             if delivery is not None:
                 delivery.written = True
         elif getattr(message, "method", "") == "notifications/cancelled":
             # The SDK tries for 5 s, shielded from cancellation: where a server has stopped reading,
             # every timeout would take that much longer.
+            if self.parked is not None:
+                self.parked.forget((getattr(message, "params", None) or {}).get("requestId"))
             with anyio.move_on_after(COURTESY_S):
                 await self.inner.send(item)
+        elif isinstance(message, JSONRPCResponse | JSONRPCError):
+            await self._answer(item, ANSWER_BYTES + len(message.model_dump_json()))
         else:
             await self.inner.send(item)
+
+    async def _answer(self, item: SessionMessage, size: int) -> None:
+        if self.answers_bytes > MAX_ANSWERS_BYTES:
+            self.overrun()
+            return
+        self.answers_bytes += size
+        try:
+            await self.inner.send(item)
+        finally:
+            self.answers_bytes -= size
 
     async def aclose(self) -> None:
         await self.inner.aclose()

@@ -1,23 +1,75 @@
-"""Whether the request of a call was written: what the failure of the call means depends on it.
+"""What became of each request: whether it was written, what answered it, and what we know of that.
 
 The SDK has no way to ask a stream what became of a request. So a request carries a ticket in its
-`_meta`, and the stream that writes it takes the ticket off and notes the delivery.
+`_meta`, and the stream that writes it takes the ticket off and notes the delivery. The answer is
+kept beside the message that the SDK sees, since the SDK refuses results that can be used. What the
+transport knows of an error is in `Facts`: JSON makes no such object, so no server can forge one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.errors import CallError
+from mcp.shared.dispatcher import coerce_request_id
+from mcp.types import PARSE_ERROR, ErrorData, JSONRPCError, JSONRPCRequest, JSONRPCResponse
+
+from orchestrator.transport.framing import Id
+from orchestrator.transport.messages import Unreadable
 
 TICKET = "io.orchestrator/ticket"
+# The code of errors that the server did not send.
+OUR_CODE = -32000
+
+Answer = JSONRPCResponse | JSONRPCError
+# What the SDK sees of a result.
+Show = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-class NotExecutedError(CallError):
-    """A call that failed and was certainly not executed: another session can make it."""
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the transport knows of an error, as its `data`; the server's own is in `data` here.
+
+    Attributes:
+        http_status: The status of the response that it came with; None if it came otherwise.
+        retry_after_s: How long the server asks to wait.
+        body: What the response said, if that is no page and no JSON-RPC error.
+        had_session: Whether the request named a session.
+        unreachable: Nothing was sent.
+        lost: The connection broke before the answer was there.
+        size: The bytes of an answer over `limit`, or the least they can be.
+        unreadable: An answer that is no JSON-RPC response.
+        by_server: Whether code and message are the server's.
+    """
+
+    http_status: int | None = None
+    retry_after_s: float | None = None
+    body: str = ""
+    had_session: bool = False
+    unreachable: bool = False
+    lost: bool = False
+    size: int = 0
+    limit: int = 0
+    unreadable: Unreadable | None = None
+    by_server: bool = False
+    data: Any = None
+
+
+def our_error(message: str, facts: Facts, code: int = OUR_CODE) -> ErrorData:
+    """An error that the transport makes in place of an answer."""
+    return ErrorData(code=code, message=message, data=facts)
+
+
+def too_large(size: int, limit: int) -> ErrorData:
+    """The error in place of an answer that was too large."""
+    return our_error("the answer is too large", Facts(size=size, limit=limit))
+
+
+def not_readable(answer: Unreadable) -> ErrorData:
+    """The error in place of an answer that cannot be read."""
+    return our_error(answer.why, Facts(unreadable=answer), PARSE_ERROR)
 
 
 @dataclass(slots=True, eq=False)
@@ -25,33 +77,91 @@ class Delivery:
     """What became of one request."""
 
     meta: dict[str, int] | None  # of the request; None if no stream looks for tickets
+    show: Show
     written: bool = False  # from then on the server may have executed it
+    request: Id | None = None  # its id on the wire
+    result: dict[str, Any] | None = None  # as the server sent it
+    answered: bool = False  # by the server, or by the transport in its place
 
 
 class Deliveries:
     """The deliveries of one session; if they are not `observed`, no stream takes tickets off."""
 
     def __init__(self, *, observed: bool = True) -> None:
+        self.latest = ""  # the method of the last request
         self._observed = observed
         self._expected: dict[int, Delivery] = {}
+        self._asked: dict[Id, Delivery] = {}
         self._last = 0
 
     @contextmanager
-    def expect(self) -> Iterator[Delivery]:
+    def expect(self, show: Show) -> Iterator[Delivery]:
         """The delivery of the request that is sent in the block, in one round or several."""
         self._last = ticket = self._last + 1
-        self._expected[ticket] = delivery = Delivery({TICKET: ticket} if self._observed else None)
+        meta = {TICKET: ticket} if self._observed else None
+        self._expected[ticket] = delivery = Delivery(meta, show)
         try:
             yield delivery
         finally:
             del self._expected[ticket]
+            if delivery.request is not None:
+                self._asked.pop(delivery.request, None)
 
-    def take(self, params: dict[str, Any] | None) -> Delivery | None:
-        """The delivery of a request with these parameters, whose ticket is removed."""
+    def take(self, request: JSONRPCRequest) -> Delivery | None:
+        """The delivery of a request, whose ticket is removed."""
+        self.latest = request.method
+        params = request.params
         meta = (params or {}).get("_meta")
         if params is None or not meta or TICKET not in meta:
             return None
         ticket = meta.pop(TICKET)
         if not meta:
             del params["_meta"]
-        return self._expected.get(ticket)
+        delivery = self._expected.get(ticket)
+        if delivery is not None:
+            delivery.request, delivery.result, delivery.answered = request.id, None, False
+            self._asked[request.id] = delivery
+        return delivery
+
+    def arrived(self, answer: Answer) -> None:
+        """Keep what answers a request, and leave in the message what the SDK is to see of it."""
+        number = answer.id
+        delivery = None if number is None else self._asked.pop(coerce_request_id(number), None)
+        if delivery is not None:
+            delivery.answered = True
+        if isinstance(answer, JSONRPCResponse):
+            if delivery is not None:
+                delivery.result = answer.result
+                answer.result = delivery.show(answer.result)
+            # Protocol 2026-07-28 tells clients to take a missing one for "complete"; the SDK
+            # refuses the result. Before 2026-07-28 the field means nothing.
+            answer.result.setdefault("resultType", "complete")
+
+
+class Parked:
+    """The answers that came over HTTP, while the SDK handles a stub in place of each."""
+
+    def __init__(self) -> None:
+        self._answers: dict[Id, Answer] = {}
+
+    def park(self, request: Id, answer: Answer) -> JSONRPCResponse:
+        """Keep an answer; what is returned stands for it."""
+        self._answers[request] = answer
+        return JSONRPCResponse(jsonrpc="2.0", id=request, result={})
+
+    def forget(self, request: Any) -> None:
+        """A request was cancelled."""
+        self._answers.pop(request, None)
+
+    def answer_for(self, stub: Answer) -> Answer:
+        """The answer that a stub stands for; an error without one is the SDK's own."""
+        parked = None if stub.id is None else self._answers.pop(stub.id, None)
+        if parked is not None and stub.id is not None:
+            parked.id = stub.id
+            return parked
+        if isinstance(stub, JSONRPCError):
+            # The SDK gives this code where a stream of events ended before the answer.
+            stub.error.data = Facts(lost=stub.error.code == OUR_CODE)
+            return stub
+        unreadable = Unreadable(stub.id, "it has the id of another request", "")
+        return JSONRPCError(jsonrpc="2.0", id=stub.id, error=not_readable(unreadable))

@@ -7,13 +7,9 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
-# The key in the data of our JSON-RPC errors for the size of a message and the limit.
-TOO_LARGE = "orchestrator.too_large"
-# The key for what happened over HTTP, and the code of errors that the server did not send.
-HTTP_FACTS = "orchestrator.transport.http"
-HTTP_ERROR = -32000
+Id = int | str
+
 # How much of a message that is too long is kept at either end: enough to find its id.
 KEPT_BYTES = 4096
 
@@ -33,11 +29,11 @@ class TooLong:
     tail: bytes
 
     @property
-    def answers(self) -> int | str | None:
+    def answers(self) -> Id | None:
         """The id of the JSON-RPC request that it answers; None if that cannot be found."""
         if (found := _FIRST.match(self.head) or _LAST.search(self.tail)) is not None:
             with suppress(ValueError):  # not UTF-8, or too many digits
-                answered: int | str = json.loads(found[1])
+                answered: Id = json.loads(found[1])
                 return answered
         return None
 
@@ -45,12 +41,6 @@ class TooLong:
     def asks(self) -> bool:
         """Whether it is a request or a notification."""
         return _ASKS.match(self.head) is not None
-
-
-def too_large(size: int, limit: int) -> dict[str, Any]:
-    """The JSON-RPC error in place of an answer that was too large."""
-    facts = {"bytes": size, "max_result_bytes": limit}
-    return {"code": -32000, "message": "the answer is too large", "data": {TOO_LARGE: facts}}
 
 
 class Lines:

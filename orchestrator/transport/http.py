@@ -1,21 +1,37 @@
 """HTTP whose failures stay with their request, as JSON-RPC errors that answer it.
 
-An exception would cancel the whole session: the SDK raises it in the session's own task group.
+An exception would cancel the whole session: the SDK raises it in the session's own task group. The
+answers are read here and kept beside the response: the SDK reads only what conforms to the letter,
+and what it is given as JSON could be the server's own.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Self
+from typing import Self, TypeGuard
 
 import anyio
 import httpx2
+from mcp.types import ErrorData, JSONRPCError, JSONRPCMessage, JSONRPCResponse
 
-from orchestrator.transport.framing import HTTP_ERROR, HTTP_FACTS, too_large
+from orchestrator.documents.text import quoted
+from orchestrator.transport.delivery import (
+    Answer,
+    Facts,
+    Parked,
+    not_readable,
+    our_error,
+    too_large,
+)
+from orchestrator.transport.events import EventStream
+from orchestrator.transport.framing import Id
+from orchestrator.transport.messages import Unreadable, read
 from orchestrator.transport.parameters import Notify, nothing
 
 logger = logging.getLogger("orchestrator.http")
@@ -33,30 +49,34 @@ DRAIN_S = 0.1
 
 
 class ContainedTransport(httpx2.AsyncBaseTransport):
-    """Answers a failed request with a JSON-RPC error instead of an exception.
-
-    The error's `data` has the facts under `HTTP_FACTS`: `http_status`, `retry_after_s`, `body`,
-    `had_session`; or `unreachable` if nothing was sent; or `lost` if the outcome is unknown.
+    """Answers a failed request with a JSON-RPC error, whose `data` are `Facts`.
 
     Args:
         inner: Sends the requests. It is not closed here.
-        limit: The longest JSON answer, bytes.
+        limit: The longest answer, bytes.
+        parked: Takes the answers; the responses have stubs in their place.
         heard: Called whenever anything comes.
     """
 
     def __init__(
-        self, inner: httpx2.AsyncBaseTransport, limit: int, heard: Notify = nothing
+        self,
+        inner: httpx2.AsyncBaseTransport,
+        limit: int,
+        parked: Parked,
+        heard: Notify = nothing,
     ) -> None:
         self._inner = inner
         self._limit = limit
+        self._parked = parked
         self._heard = heard
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request; bounded for notifications and for the end of a session."""
         # `aread`, since the body of a redirected request is a stream that was not read yet.
         message = json.loads(await request.aread()) if request.method == "POST" else {}
-        asks = "id" in message and "method" in message  # it is a request, not a notification
-        if not asks and request.method != "GET":
+        # Of a request, not of a notification or of an answer.
+        asked: Id | None = message.get("id") if "method" in message else None
+        if asked is None and request.method != "GET":
             limit_s = NOTIFICATION_TIMEOUT_S
             bounds = {**request.extensions.get("timeout", {}), "read": limit_s, "pool": limit_s}
             request.extensions["timeout"] = bounds
@@ -64,30 +84,90 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
             response = await self._inner.handle_async_request(request)
             self._heard()
             response.request = request
-            if asks and response.status_code >= 400:
-                return await _explained(response)
-            if response.headers.get("content-type", "").lower().startswith("application/json"):
-                # Read here: where the SDK reads it, a failure ends the session.
-                return await self._whole(response)
+            return await self._contained(response, asked)
         except httpx2.RequestError as failure:
             if request.method == "DELETE":  # with its server, the session is over too
                 return httpx2.Response(204)
+            if asked is None:
+                return httpx2.Response(503)
             said = f"{type(failure).__name__}: {failure}".rstrip(": ")
-            facts = {"unreachable" if isinstance(failure, _NOT_SENT) else "lost": True}
-            return _error_response(503, _error(HTTP_ERROR, said, facts))
+            unsent = isinstance(failure, _NOT_SENT)
+            facts = Facts(unreachable=unsent, lost=not unsent)
+            return self._parking(asked, _error(asked, our_error(said, facts)))
+
+    async def _contained(self, response: httpx2.Response, asked: Id | None) -> httpx2.Response:
+        """The response, with a stub in place of the answer to a request."""
+        kind = response.headers.get("content-type", "").lower()
+        if asked is not None and response.status_code >= 400:
+            return self._parking(asked, await _refused(response, asked), response)
         assert isinstance(response.stream, httpx2.AsyncByteStream)
+        if kind.startswith("text/event-stream") and response.status_code == 200:
+            response.stream = _ContainedStream(response.stream, self._heard)
+            return self._events(response, asked)
+        if asked is not None and response.is_success and response.status_code != 202:
+            # Read here: where the SDK reads it, a failure ends the session.
+            return self._parking(asked, await self._whole(response, asked), response)
         response.stream = _ContainedStream(response.stream, self._heard)
         return response
 
-    async def _whole(self, response: httpx2.Response) -> httpx2.Response:
-        """The response with its body, or an error in place of one that is too large."""
+    def _events(self, response: httpx2.Response, asked: Id | None) -> httpx2.Response:
+        facts = _facts(response)
+
+        def receive(data: str) -> Iterator[str]:
+            for found in read(data, asked):
+                match found:
+                    case JSONRPCResponse() | JSONRPCError():
+                        answer = _with_facts(found, facts)
+                    case Unreadable(id=None):
+                        logger.debug("ignored an event that is no message: %s", found.why)
+                        continue
+                    case Unreadable():
+                        answer = _error(found.id, not_readable(found))
+                    case _:
+                        yield found.model_dump_json(by_alias=True, exclude_unset=True)
+                        continue
+                # The answer in the stream of a request is to that request, whatever its id.
+                key = answer.id if asked is None else asked
+                if key is not None:
+                    yield self._parked.park(key, answer).model_dump_json()
+
+        def too_long() -> str:
+            answer = _error(asked, too_large(self._limit + 1, self._limit))
+            return "" if asked is None else self._parked.park(asked, answer).model_dump_json()
+
+        stream = EventStream(response, self._limit, receive, too_long)
+        return httpx2.Response(response.status_code, headers=_plain(response), stream=stream)
+
+    async def _whole(self, response: httpx2.Response, asked: Id) -> Answer:
+        """What a body answers to the request: it can answer no other."""
         body, size = await _read(response, self._limit, self._heard)
         if size > self._limit:
-            return _error_response(502, too_large(size, self._limit), response)
-        headers = [
-            (name, value) for name, value in response.headers.raw if name.lower() not in _CODED
-        ]
-        return httpx2.Response(response.status_code, headers=headers, content=body)
+            return _error(asked, too_large(size, self._limit))
+        answers = [found for found in read(body, asked) if _answers(found)]
+        # Of a batch, the one with the right id.
+        found = next((each for each in answers if each.id == asked), (*answers, None)[0])
+        if isinstance(found, JSONRPCResponse | JSONRPCError):
+            return _with_facts(found, _facts(response))
+        kind = response.headers.get("content-type", "")
+        why = "it contains no answer" if found is None else found.why
+        if "json" not in kind.lower():
+            why += f" (content type {quoted(kind)})"
+        start = body[:MAX_ERROR_BODY].decode(errors="replace")
+        return _error(asked, not_readable(Unreadable(asked, why, start)))
+
+    def _parking(
+        self, asked: Id, answer: Answer, original: httpx2.Response | None = None
+    ) -> httpx2.Response:
+        """A response with a stub of the answer, in place of another one if there is any."""
+        stub = self._parked.park(asked, answer)
+        headers = [] if original is None else _plain(original)
+        headers = [(name, value) for name, value in headers if name.lower() != b"content-type"]
+        return httpx2.Response(200, headers=headers, json=stub.model_dump())
+
+
+def _plain(response: httpx2.Response) -> list[tuple[bytes, bytes]]:
+    """The headers without those of the body; cookies can select the machine of the session."""
+    return [(name, value) for name, value in response.headers.raw if name.lower() not in _CODED]
 
 
 async def _read(
@@ -113,29 +193,46 @@ async def _read(
     return b"".join(parts), size
 
 
-async def _explained(response: httpx2.Response) -> httpx2.Response:
+async def _refused(response: httpx2.Response, asked: Id) -> JSONRPCError:
     """The JSON-RPC error in the body, or else one of ours, with the status."""
-    body, said = b"", None
+    body = b""
     with suppress(httpx2.RequestError):  # the status says enough
         body, _ = await _read(response, MAX_ERROR_BYTES)
-    with suppress(ValueError, RecursionError):
-        said = json.loads(body)
-    facts: dict[str, Any] = {"http_status": response.status_code}
-    wait_s = retry_after_s(response.headers.get("retry-after", ""), datetime.now(UTC))
-    if wait_s is not None:
-        facts["retry_after_s"] = wait_s
-    if "mcp-session-id" in response.request.headers:
-        facts["had_session"] = True
-    match said:
-        case {"jsonrpc": "2.0", "error": {"code": int(code), "message": str(message), **rest}}:
-            error = _error(code, message, facts, rest.get("data"))
-        case _:
-            text = body.decode(errors="replace").strip()[:MAX_ERROR_BODY]
-            if text and "<html" not in text[:200].lower():
-                facts["body"] = text
-            status = f"HTTP {response.status_code} {response.reason_phrase}".strip()
-            error = _error(HTTP_ERROR, status, facts)
-    return _error_response(response.status_code, error, response)
+    facts = _facts(response)
+    for found in read(body, asked) if body else ():
+        if isinstance(found, JSONRPCError):
+            _with_facts(found, facts)
+            return found
+    text = body.decode(errors="replace").strip()[:MAX_ERROR_BODY]
+    if text and "<html" not in text[:200].lower():
+        facts = replace(facts, body=text)
+    status = f"HTTP {response.status_code} {response.reason_phrase}".strip()
+    return _error(asked, our_error(status, facts))
+
+
+def _facts(response: httpx2.Response) -> Facts:
+    return Facts(
+        http_status=response.status_code,
+        retry_after_s=retry_after_s(response.headers.get("retry-after", ""), datetime.now(UTC)),
+        had_session="mcp-session-id" in response.request.headers,
+    )
+
+
+def _answers(found: JSONRPCMessage | Unreadable) -> TypeGuard[Answer | Unreadable]:
+    """Whether it can be an answer: no request and no notification."""
+    if isinstance(found, Unreadable):
+        return not found.asks
+    return isinstance(found, JSONRPCResponse | JSONRPCError)
+
+
+def _with_facts(answer: Answer, facts: Facts) -> Answer:
+    if isinstance(answer, JSONRPCError):
+        answer.error.data = replace(facts, by_server=True, data=answer.error.data)
+    return answer
+
+
+def _error(asked: Id | None, error: ErrorData) -> JSONRPCError:
+    return JSONRPCError(jsonrpc="2.0", id=asked, error=error)
 
 
 def retry_after_s(value: str, now: datetime) -> float | None:
@@ -147,22 +244,6 @@ def retry_after_s(value: str, now: datetime) -> float | None:
         wait_s = (at if at.tzinfo else at.replace(tzinfo=UTC)) - now
         return min(max(0.0, wait_s.total_seconds()), LONGEST_RETRY_AFTER_S)
     return None
-
-
-def _error(code: int, message: str, facts: dict[str, Any], data: Any = None) -> dict[str, Any]:
-    theirs = data if isinstance(data, dict) else {} if data is None else {"data": data}
-    return {"code": code, "message": message, "data": {**theirs, HTTP_FACTS: facts}}
-
-
-def _error_response(
-    status: int, error: dict[str, Any], original: httpx2.Response | None = None
-) -> httpx2.Response:
-    """A response with a JSON-RPC error, in place of another one if there is any."""
-    headers = [] if original is None else original.headers.raw
-    # Cookies are kept: they can select the machine of the session.
-    cookies = [(name, value) for name, value in headers if name.lower() == b"set-cookie"]
-    body = {"jsonrpc": "2.0", "id": None, "error": error}
-    return httpx2.Response(status, headers=cookies, json=body)
 
 
 class _ContainedStream(httpx2.AsyncByteStream):

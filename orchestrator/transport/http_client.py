@@ -12,6 +12,7 @@ from functools import cache
 
 import httpx2
 
+from orchestrator.transport.delivery import Parked
 from orchestrator.transport.http import ContainedTransport
 from orchestrator.transport.http_wire import WireTransport, proxy_for
 from orchestrator.transport.parameters import HttpParameters, Notify
@@ -58,8 +59,8 @@ class HttpConnections:
         self._sessions = 0
 
     @asynccontextmanager
-    async def client(self, heard: Notify) -> AsyncIterator[httpx2.AsyncClient]:
-        """A client for one session, with cookies of its own; reports what comes for it."""
+    async def client(self, heard: Notify, parked: Parked) -> AsyncIterator[httpx2.AsyncClient]:
+        """A client for one session, with cookies of its own; reports and keeps what comes."""
         if self._connections is None:
             limits = httpx2.Limits(
                 max_connections=most_connections(), max_keepalive_connections=KEPT_CONNECTIONS
@@ -74,7 +75,7 @@ class HttpConnections:
             async with httpx2.AsyncClient(
                 headers=dict(self._parameters.headers),
                 timeout=httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S, write=WRITE_TIMEOUT_S),
-                transport=ContainedTransport(wire, limit, heard),
+                transport=ContainedTransport(wire, limit, parked, heard),
             ) as client:
                 yield client
         finally:

@@ -25,6 +25,7 @@ class StderrTail:
     """The last lines of a program's stderr."""
 
     def __init__(self) -> None:
+        self.stray = ""  # how the last line of its stdout begins that is no message
         self._last = b""
         self._drained = anyio.Event()
         self._drained.set()
@@ -49,7 +50,7 @@ class StderrTail:
     @asynccontextmanager
     async def reading(self, pipe: int) -> AsyncIterator[None]:
         """Drain a pipe until the block ends, and a moment longer if it has not ended by then."""
-        self._last = b""
+        self.stray, self._last = "", b""
         self._drained = anyio.Event()
         os.set_blocking(pipe, False)
         async with anyio.create_task_group() as group:

@@ -15,9 +15,8 @@ from anyio.abc import ObjectSendStream
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCNotification, JSONRPCRequest
 
+from orchestrator.transport.framing import Id
 from orchestrator.transport.parameters import Notify
-
-Id = int | str
 
 # For messages that were accepted to be written, before stdin is closed.
 FLUSH_S = 0.5

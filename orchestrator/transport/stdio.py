@@ -12,20 +12,18 @@ from contextlib import asynccontextmanager, suppress
 import anyio
 from anyio.abc import ObjectReceiveStream, Process
 from anyio.streams.memory import MemoryObjectSendStream
+from mcp.shared.dispatcher import coerce_request_id
 from mcp.shared.message import SessionMessage
-from mcp.types import (
-    ErrorData,
-    JSONRPCError,
-    JSONRPCMessage,
-    JSONRPCResponse,
-    jsonrpc_message_adapter,
-)
+from mcp.types import JSONRPCError, JSONRPCMessage, JSONRPCResponse
 
 from orchestrator.documents.text import quoted
-from orchestrator.transport.framing import Lines, TooLong, too_large
+from orchestrator.transport.delivery import not_readable, too_large
+from orchestrator.transport.framing import Id, Lines, TooLong
+from orchestrator.transport.messages import Unreadable, read
 from orchestrator.transport.parameters import Notify, StdioParameters
 from orchestrator.transport.process import GONE, Started, end
-from orchestrator.transport.stdin_writer import Id, StdinWriter
+from orchestrator.transport.stderr import StderrTail
+from orchestrator.transport.stdin_writer import StdinWriter
 
 logger = logging.getLogger("orchestrator.stdio")
 
@@ -37,13 +35,13 @@ Streams = tuple[ObjectReceiveStream[SessionMessage | Exception], StdinWriter]
 
 @asynccontextmanager
 async def program_streams(
-    parameters: StdioParameters, started: Started, heard: Notify
+    parameters: StdioParameters, started: Started, heard: Notify, tail: StderrTail
 ) -> AsyncIterator[Streams]:
     """Speak with a program that was started; it is given time to end, and ends with the block."""
     # No await until the group is entered: a cancellation would leave the process behind.
     started.is_taken = True
     say, said = anyio.create_memory_object_stream[SessionMessage | Exception](READ_AHEAD)
-    reader = _StdoutReader(parameters, heard)
+    reader = _StdoutReader(parameters, heard, tail)
     # Without its stdin the program may live on, but takes no messages: the session has ended.
     writer = StdinWriter(started.stdin, reader.asked, on_broken=say.close)
     async with anyio.create_task_group() as group:
@@ -60,13 +58,14 @@ async def program_streams(
 
 
 class _StdoutReader:
-    """Makes messages of what a program writes, and errors of messages that are too long."""
+    """Makes messages of what a program writes, and errors of answers that cannot be used."""
 
-    def __init__(self, parameters: StdioParameters, heard: Notify) -> None:
+    def __init__(self, parameters: StdioParameters, heard: Notify, tail: StderrTail) -> None:
         self.asked: set[Id] = set()  # requests that were sent and not answered
         self._limit = parameters.max_message_bytes
         self._label = quoted(parameters.label)
         self._heard = heard
+        self._tail = tail
 
     async def read(
         self, process: Process, say: MemoryObjectSendStream[SessionMessage | Exception]
@@ -90,18 +89,27 @@ class _StdoutReader:
                     await process.stdout.receive()
 
     def _messages(self, line: bytes | TooLong) -> Iterator[JSONRPCMessage]:
-        """The message in a line, if there is one; for a line that is too long, errors."""
+        """The message in a line, if there is one; for an answer that cannot be used, an error."""
         if isinstance(line, TooLong):
             yield from self._errors(line)
         elif line.strip():
-            message = _parsed(line)
-            if message is None:
-                what = "server %s: ignored %d bytes that are no message"
-                logger.debug(what, self._label, len(line))
-                return
-            if isinstance(message, JSONRPCResponse | JSONRPCError) and message.id is not None:
-                self.asked.discard(message.id)
-            yield message
+            for message in read(line):
+                if isinstance(message, Unreadable):
+                    yield from self._unreadable(message, len(line))
+                    continue
+                if isinstance(message, JSONRPCResponse | JSONRPCError) and message.id is not None:
+                    self.asked.discard(coerce_request_id(message.id))
+                yield message
+
+    def _unreadable(self, found: Unreadable, size: int) -> Iterator[JSONRPCError]:
+        """An error for the request that it answers; none for a line that is no answer."""
+        if found.id is not None and (request := coerce_request_id(found.id)) in self.asked:
+            self.asked.discard(request)
+            yield JSONRPCError(jsonrpc="2.0", id=request, error=not_readable(found))
+            return
+        self._tail.stray = found.start
+        what = "server %s: ignored %d bytes that are no message: %s"
+        logger.debug(what, self._label, size, found.why)
 
     def _errors(self, line: TooLong) -> Iterator[JSONRPCError]:
         """An error for the request that it answers; if that cannot be found, for all of them."""
@@ -110,16 +118,7 @@ class _StdoutReader:
         if line.asks:
             return
         answers = line.answers
-        error = ErrorData(**too_large(line.size, self._limit))
+        error = too_large(line.size, self._limit)
         for request in tuple(self.asked) if answers is None else (answers,):
             self.asked.discard(request)
             yield JSONRPCError(jsonrpc="2.0", id=request, error=error)
-
-
-def _parsed(line: bytes) -> JSONRPCMessage | None:
-    """The message, with bytes that are not UTF-8 replaced; None if it is no message."""
-    for text in (line, line.decode(errors="replace")):
-        with suppress(ValueError):
-            message: JSONRPCMessage = jsonrpc_message_adapter.validate_json(text, by_name=False)
-            return message
-    return None

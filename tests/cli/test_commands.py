@@ -322,7 +322,7 @@ def test_validate_checks_servers_only_where_there_is_a_file(
     capsys.readouterr()
     (tmp_path / "servers.toml").write_text("[servers.x]\n")
     assert main(["validate", path]) == 2
-    assert "servers.toml:1:2: expected a command or a url, got neither" in capsys.readouterr().err
+    assert "expected a command or a url, got neither" in capsys.readouterr().err
 
 
 def test_plan_shows_the_generations_in_four_forms(
@@ -488,7 +488,7 @@ def started(arguments: list[str], until: str) -> subprocess.Popen[str]:
     raise AssertionError(process.communicate()[1])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_an_interrupt_gives_the_partial_result_and_leaves_no_process(
     write: Write, servers: str, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -500,7 +500,7 @@ def test_an_interrupt_gives_the_partial_result_and_leaves_no_process(
     with started([path, "--servers", servers, "--output", str(output)], "task_settled") as process:
         process.send_signal(number)
         _, err = process.communicate(timeout=20)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     document = json.loads(output.read_text())
     assert document["status"] == "cancelled"
     assert document["tasks"]["hangs"]["error"]["message"] == f"interrupted by {number.name}"

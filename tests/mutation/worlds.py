@@ -26,7 +26,7 @@ from orchestrator import Lockfile, Orchestrator, Server, Workflow, WorkflowError
 from orchestrator.documents.parse import read_document
 from orchestrator.errors import CallError, Problem
 from orchestrator.schema.tool import Tool
-from orchestrator.servers.sdk_results import output_of
+from orchestrator.servers.sdk_results import as_sent, output_of
 from tests.mutation.documents import Document, Site, sites_in, texts
 from tests.mutation.schemas import closed, derive
 
@@ -262,6 +262,6 @@ def _mock_answers(_own: Results) -> Answer:
             raise CallError("protocol_error", str(error)) from error
         except ToolError as error:
             raise CallError("tool_error", str(error)) from error
-        return output_of(result, target)
+        return output_of(as_sent(result), target)
 
     return answer

@@ -168,7 +168,7 @@ def test_a_file_of_vs_code_is_read(tmp_path: Path) -> None:
     [
         ("mcp.json", {"servers": {"a": {"command": "x", "tools": ["*"]}}}),
         ("any.json", {"servers": {"a": {"command": "x", "type": "stdio", "tools": ["*"]}}}),
-        ("any.json", {"servers": {"a": {"command": "x", "tools": ["*"]}}, "inputs": []}),
+        ("any.jsonc", {"servers": {"a": {"command": "x", "tools": ["*"]}}, "inputs": []}),
     ],
 )
 def test_a_file_of_vs_code_is_told_from_ours(tmp_path: Path, name: str, data: Any) -> None:

@@ -104,17 +104,16 @@ async def test_a_stream_of_notices_is_opened_again_until_it_is_refused(
     changes: Any = Changes(None, SubscriptionLost("lost"), MCPError(-32601, "what?"))
     listed: list[Any] = []
 
-    async def list_tools(session: Any, server: str) -> list[Tool]:
-        listed.append((session, server))
+    async def list_tools() -> list[Tool]:
+        listed.append(None)
         return []
 
-    monkeypatch.setattr("orchestrator.servers.health.list_tools", list_tools)
     session: Any = object()
     monitor = HealthMonitor("it", print, print)
     over = anyio.Event()
     with anyio.fail_after(TIMEOUT_S):
         async with anyio.create_task_group() as group:
-            group.start_soon(monitor.watch, session, lambda: changes, over)
+            group.start_soon(monitor.watch, session, list_tools, lambda: changes, over)
             while len(changes.ends):
                 await anyio.sleep(0.001)
             over.set()

@@ -27,8 +27,21 @@ def invalid(model: Any, data: Any) -> ValidationError:
         (-32001, "slow", None, "timeout", None),
         (-32601, "what?", None, "protocol_error", False),
         (-32000, "refused", None, "protocol_error", None),
-        (-32000, "SSE stream ended without a response", None, "server_unavailable", None),
-        (-32050, "no", {"orchestrator.transport.http": "not ours"}, "protocol_error", None),
+        # What a server says proves nothing of its transport, whatever words it uses.
+        (-32000, "SSE stream ended without a response", None, "protocol_error", None),
+        (-32000, "SSE stream failed: exceeded the 5 byte limit", None, "protocol_error", None),
+        (-32600, "Session not found", None, "protocol_error", None),
+        (
+            -32050,
+            "no",
+            {"orchestrator.transport.http": {"http_status": 404}},
+            "protocol_error",
+            None,
+        ),
+        (-32050, "no", {"http_status": "x", "retry_after_s": "soon"}, "protocol_error", None),
+        (-32050, "no", {"lost": True, "unreachable": True}, "protocol_error", None),
+        (-32050, "no", {"orchestrator.too_large": {"bytes": 1}}, "protocol_error", None),
+        (-32050, "no", {"limit": 5, "size": 6}, "protocol_error", None),
     ],
 )
 def test_an_error_of_the_protocol_is_of_a_kind(
@@ -57,19 +70,23 @@ def test_only_the_sdk_closes_a_connection() -> None:
         (OSError(8, "Exec format error"), "OSError: [Errno 8] Exec format error"),
         (ValueError(), "ValueError"),
         (CLOSED, "it closed the connection"),
-        (MCPError(code=-32603, message="oops"), "it answered with error -32603: oops"),
+        (MCPError(code=-32603, message="oops"), 'it refused "tools/list" with error -32603: oops'),
         (ExceptionGroup("g", [ExceptionGroup("g", [CLOSED])]), "it closed the connection"),
         (ExceptionGroup("g", [CLOSED, OSError("x")]), "OSError: x"),
-        (invalid(Tool, {"name": "a"}), "its answer is invalid: inputSchema is missing"),
-        (invalid(Tool, 3), "its answer is invalid: it does not match the protocol"),
+        (
+            invalid(Tool, {"name": "a"}),
+            'its answer to "tools/list" is invalid: inputSchema is missing',
+        ),
+        (invalid(Tool, 3), 'its answer to "tools/list" is invalid: it does not match the protocol'),
     ],
 )
 def test_a_session_fails_for_a_reason(failure: Exception, said: str) -> None:
-    fault = fault_of_session(failure, "did not start")
+    fault = fault_of_session(failure, "did not start", "tools/list")
     assert (fault.kind, fault.what) == ("server_unavailable", f"did not start: {said}")
 
 
 def test_a_result_that_does_not_conform_is_told_by_its_place() -> None:
-    fault = fault_of_result(invalid(CallToolResult, {"content": 3}), "tool")
-    assert fault.kind == "protocol_error"
+    fault = fault_of_result(invalid(CallToolResult, {"content": 3}), "tool", {"content": 3})
+    assert (fault.kind, fault.retryable) == ("protocol_error", False)
+    assert fault.details["output"] == {"content": 3}
     assert fault.what == 'sent an invalid result of "tool": content does not match the protocol'

@@ -16,6 +16,7 @@ from orchestrator.errors import CallError
 from orchestrator.servers.sdk_results import (
     MAX_DEPTH,
     MAX_MESSAGE,
+    as_sent,
     json_value,
     output_of,
     parse_text,
@@ -25,9 +26,10 @@ from tests.documents.test_jsonpath import values
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "results" / "servers.jsonl"
 
 
-def answer(*texts: str, structured: Any = None, is_error: bool = False) -> CallToolResult:
+def answer(*texts: str, structured: Any = None, is_error: bool = False) -> dict[str, Any]:
     content = [TextContent(type="text", text=text) for text in texts]
-    return CallToolResult(content=list(content), structured_content=structured, is_error=is_error)
+    result = CallToolResult(content=list(content), structured_content=structured, is_error=is_error)
+    return as_sent(result)
 
 
 def nested(depth: int) -> Any:
@@ -86,7 +88,7 @@ def test_several_texts_are_lines_and_none_are_empty() -> None:
 def test_other_content_is_a_list_of_content_objects() -> None:
     image = ImageContent(type="image", data="aGk=", mime_type="image/png")
     result = CallToolResult(content=[TextContent(type="text", text="see"), image])
-    assert output_of(result, "s:t") == [
+    assert output_of(as_sent(result), "s:t") == [
         {"type": "text", "text": "see"},
         {"type": "image", "data": "aGk=", "mimeType": "image/png"},
     ]
@@ -165,10 +167,10 @@ def test_the_answers_of_real_servers_become_outputs_or_failures() -> None:
         result = CallToolResult.model_validate(row["result"])
         if result.is_error:
             with pytest.raises(CallError) as caught:
-                output_of(result, row["tool"])
+                output_of(row["result"], row["tool"])
             assert caught.value.kind == "tool_error"
             continue
-        output = output_of(result, row["tool"])
+        output = output_of(row["result"], row["tool"])
         json.dumps(output, allow_nan=False)
         if result.structured_content is None:
             joined = "\n".join(item.text for item in result.content if item.type == "text")

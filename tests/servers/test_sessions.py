@@ -18,6 +18,7 @@ import pytest
 
 from orchestrator import Orchestrator, RunResult, Server
 from orchestrator.servers.config import Protocol
+from orchestrator.transport.delivery import Parked
 from orchestrator.transport.http_client import HttpConnections, most_connections
 from orchestrator.transport.parameters import HttpParameters
 from tests.http_server import HttpServer
@@ -165,7 +166,7 @@ async def test_hundreds_of_calls_are_in_flight_at_once_over_http(protocol: Proto
 
 async def test_headers_are_sent_and_nothing_that_may_take_long_has_a_limit() -> None:
     connections = HttpConnections(HttpParameters("http://x/", {"X-Key": "abc"}))
-    async with connections.client(lambda: None) as client:
+    async with connections.client(lambda: None, Parked()) as client:
         assert client.headers["x-key"] == "abc"
         assert client.timeout.read is None
         assert client.timeout.pool is None
@@ -209,8 +210,8 @@ async def test_each_session_keeps_its_own_cookies_and_hears_only_its_own(
     monkeypatch.setattr(httpx2, "AsyncHTTPTransport", lambda **_: machines)
     shared = HttpConnections(HttpParameters("http://x/"))
     async with (
-        shared.client(lambda: heard.update("a")) as a,
-        shared.client(lambda: heard.update("b")) as b,
+        shared.client(lambda: heard.update("a"), Parked()) as a,
+        shared.client(lambda: heard.update("b"), Parked()) as b,
     ):
         for client in (a, b, a, b, b):
             request = client.build_request("POST", "http://x/", json={"method": "x", "id": 1})

@@ -16,10 +16,9 @@ import trio.testing
 from orchestrator import CallError, Server
 from orchestrator.calls.call import Call
 from orchestrator.engine.events import ServerFailed, ServerReady, ServerStarting, ServerToolsChanged
-from orchestrator.errors import TaskError
+from orchestrator.errors import NotExecutedError, TaskError
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.pool import ServerPool
-from orchestrator.transport.delivery import NotExecutedError
 from tests.real_servers import Watch
 
 pytestmark = pytest.mark.anyio

@@ -15,7 +15,7 @@ from mcp.types import JSONRPCRequest, JSONRPCResponse
 
 from orchestrator import Orchestrator, Server
 from orchestrator.transport.base import endpoint_of
-from orchestrator.transport.delivery import TICKET, Deliveries
+from orchestrator.transport.delivery import TICKET, Deliveries, Delivery
 from orchestrator.transport.parameters import StdioParameters
 from orchestrator.transport.stderr import StderrTail
 from tests.real_servers import TIMEOUT_S, plan
@@ -96,7 +96,8 @@ async def test_a_delivery_is_noted_for_its_own_request_and_nobody_else_sees_its_
             endpoint_of(pair.streams(), counts.hear, counts.end, StderrTail()) as endpoint,
             endpoint.target as (_, write),
         ):
-            with endpoint.deliveries.expect() as first, endpoint.deliveries.expect() as second:
+            expect = endpoint.deliveries.expect
+            with expect(dict) as first, expect(dict) as second:
                 assert second.meta is not None
                 await write.send(request(1, second.meta))
                 assert (first.written, second.written) == (False, True)
@@ -109,17 +110,26 @@ async def test_a_delivery_is_noted_for_its_own_request_and_nobody_else_sees_its_
 
 def test_a_ticket_is_taken_off_and_everything_else_stays() -> None:
     deliveries = Deliveries()
-    with deliveries.expect() as delivery:
+
+    def take(params: dict[str, Any] | None) -> Delivery | None:
+        message = JSONRPCRequest(jsonrpc="2.0", id=1, method="m", params=params)
+        taken = deliveries.take(message)
+        if params is not None:
+            params.clear()
+            params.update(message.params or {})
+        return taken
+
+    with deliveries.expect(dict) as delivery:
         assert delivery.meta is not None
         alone: dict[str, Any] = {"name": "x", "_meta": {**delivery.meta}}
         among: dict[str, Any] = {"name": "x", "_meta": {**delivery.meta, "progressToken": 3}}
-        assert deliveries.take(alone) is deliveries.take(among) is delivery
+        assert take(alone) is take(among) is delivery
         assert alone == {"name": "x"}
         assert among == {"name": "x", "_meta": {"progressToken": 3}}
         late = {"_meta": {**delivery.meta}}
-    assert deliveries.take(late) is None
+    assert take(late) is None
     assert late == {}
-    assert deliveries.take({"_meta": {"other": 1}}) is deliveries.take(None) is None
+    assert take({"_meta": {"other": 1}}) is take(None) is None
 
 
 async def test_a_server_in_memory_sees_no_ticket() -> None:

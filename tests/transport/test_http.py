@@ -14,10 +14,12 @@ import anyio
 import httpx2
 import pytest
 from anyio.abc import SocketStream
+from mcp.types import JSONRPCError, JSONRPCResponse
 
 from orchestrator import CallError, Orchestrator, Server
 from orchestrator.engine.events import ServerFailed, ServerReady, ServerStarting, TaskStarted
 from orchestrator.servers.config import Protocol
+from orchestrator.transport.delivery import Facts, Parked
 from orchestrator.transport.http import ContainedTransport, retry_after_s
 from tests.http_server import HttpServer, Json, answer
 from tests.real_servers import ROOT, TIMEOUT_S, Watch, plan
@@ -168,8 +170,8 @@ RPC_ERROR = {"jsonrpc": "2.0", "id": None, "error": {"code": -32001, "message": 
             'rejected the arguments of "status": no',
             False,
         ),
-        (200, "<html>hello</html>", "protocol_error", "Unexpected content type: text/html", True),
-        (200, {"hello": 1}, "protocol_error", "Failed to parse JSON response", True),
+        (200, "<html>hello</html>", "protocol_error", 'it is not JSON (content type "text', False),
+        (200, {"hello": 1}, "protocol_error", 'expected "2.0" as "jsonrpc", got nothing', False),
         (202, None, "protocol_error", "202 Accepted", True),
         (302, None, "protocol_error", "Redirect to", True),
     ],
@@ -446,7 +448,7 @@ class Failing(httpx2.AsyncBaseTransport):
 async def test_only_what_has_no_answer_is_bounded_by_the_transport() -> None:
     inner = Failing()
     async with httpx2.AsyncClient(
-        transport=ContainedTransport(inner, 1000), timeout=None
+        transport=ContainedTransport(inner, 1000, Parked()), timeout=None
     ) as client:
         request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
         await client.post("http://x/", json=request)
@@ -459,9 +461,16 @@ async def test_only_what_has_no_answer_is_bounded_by_the_transport() -> None:
 
 
 async def test_a_failure_without_words_is_named_by_its_kind() -> None:
-    transport = ContainedTransport(Failing(httpx2.ReadError("")), 1000)
+    parked = Parked()
+    transport = ContainedTransport(Failing(httpx2.ReadError("")), 1000, parked)
     async with httpx2.AsyncClient(transport=transport) as client:
-        response = await client.get("http://x/")
+        request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+        response = await client.post("http://x/", json=request)
+        got = await client.get("http://x/")
         deleted = await client.delete("http://x/")
-    assert response.json()["error"]["message"] == "ReadError"
-    assert deleted.status_code == 204
+    stub = JSONRPCResponse.model_validate(response.json())
+    answer = parked.answer_for(stub)
+    assert isinstance(answer, JSONRPCError)
+    assert answer.error.message == "ReadError"
+    assert answer.error.data == Facts(lost=True)
+    assert (got.status_code, deleted.status_code) == (503, 204)

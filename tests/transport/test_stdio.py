@@ -13,11 +13,13 @@ import anyio
 import pytest
 from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
-from mcp.types import JSONRPCNotification, JSONRPCRequest
+from mcp.types import JSONRPCError, JSONRPCNotification, JSONRPCRequest
 
 from orchestrator import Orchestrator
+from orchestrator.transport.delivery import Facts
 from orchestrator.transport.parameters import StdioParameters
 from orchestrator.transport.process import Started, kept, kill, start
+from orchestrator.transport.stderr import StderrTail
 from orchestrator.transport.stdio import Streams, program_streams
 from tests.real_servers import TIMEOUT_S, alive, faulty, pid_of, plan
 
@@ -31,7 +33,7 @@ async def running(source: str, **settings: Any) -> AsyncIterator[tuple[Started, 
     with anyio.fail_after(TIMEOUT_S):
         async with (
             kept(await start(parameters)) as started,
-            program_streams(parameters, started, lambda: None) as streams,
+            program_streams(parameters, started, lambda: None, StderrTail()) as streams,
         ):
             yield started, streams
 
@@ -76,7 +78,10 @@ async def replies(source: str, asked: int, wanted: int) -> list[Any]:
         for _ in range(wanted):
             item = await said.receive()
             assert isinstance(item, SessionMessage)
-            found.append(item.message.model_dump(exclude_none=True))
+            message = item.message.model_dump(exclude_none=True)
+            if isinstance(item.message, JSONRPCError):
+                message["error"]["data"] = item.message.error.data
+            found.append(message)
     return found
 
 
@@ -84,8 +89,7 @@ async def test_a_message_over_the_limit_is_an_error_of_its_own_request() -> None
     large, small = ANSWER % (2, "x" * 200), ANSWER % (1, "y")
     [error, answer] = await replies(says(large, small), asked=4, wanted=2)
     assert error["id"] == 2
-    facts = {"bytes": len(large), "max_result_bytes": 100}
-    assert error["error"]["data"] == {"orchestrator.too_large": facts}
+    assert error["error"]["data"] == Facts(size=len(large), limit=100)
     assert answer["id"] == 1
 
 
