@@ -91,6 +91,7 @@ BOUNDS = {
         "anyio.wait_writable",
     ): "FLUSH_S after the session",
     ("base", "_Outgoing.send", "self.inner.send"): CALLER + "; COURTESY_S",
+    ("base", "_Outgoing._answer", "self.inner.send"): "MAX_ANSWERS_BYTES; the end of the session",
     ("base", "_Incoming.receive", "self.inner.receive"): SESSION,
 }
 
