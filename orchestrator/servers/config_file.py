@@ -149,8 +149,9 @@ class _Reader:
             own = given
             if isinstance(given, dict):
                 own = desktop_config.own_fields(given, fits)
-                if words := whole_line(own, self.path.parent):
-                    own |= {"command": words[0], "args": [*words[1:], *own.get("args", [])]}
+                words, args = whole_line(own, self.path.parent), own.get("args", [])
+                if words and isinstance(args, list):
+                    own |= {"command": words[0], "args": [*words[1:], *args]}
             fields = self._fields(own, (at, name))
             if not name.strip() or ":" in name:
                 message = f'expected a server name without ":", got {quoted(name)}'
