@@ -349,7 +349,7 @@ async def test_an_adaptive_limit_learns_from_the_calls() -> None:
     slow = ScriptedCaller({"t": [(9, "x")]})
     one = workflow(task("t", timeout_s=2))
     await Run(one, slow, servers=Servers(policies={"fake": ServerPolicy(slots=slots)})).execute()
-    assert slots.limit == grown // 2
+    assert slots.limit < grown
 
 
 async def working(call: Call, attempt: Attempt) -> Any:
