@@ -210,7 +210,8 @@ def findings(workflow: Workflow, servers: Mapping[str, Server], listed: Listed) 
     found = [problem for problem in prove(workflow, tools) if not problem.message.endswith(reasons)]
     if not listed:  # everything is unknown
         found = [problem for problem in found if problem.severity != "note"]
-    return [*found, *warnings_of(workflow, tools, serial)]
+    idle = {problem.task for problem in found if problem.code == "never_runs" and problem.task}
+    return [*found, *warnings_of(workflow, tools, serial, idle)]
 
 
 def allowed_tools(servers: Mapping[str, Server], listed: Listed) -> dict[str, Tool]:

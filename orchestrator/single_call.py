@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from orchestrator.calls.call import Attempt, Call
@@ -14,13 +14,16 @@ from orchestrator.servers import problems
 from orchestrator.servers.catalog import is_allowed
 from orchestrator.servers.pool import ServerPool
 
+Arguments = Mapping[str, Any] | Callable[[Tool], Mapping[str, Any]]
+
 
 async def call_tool(
-    pool: ServerPool, target: str, arguments: Mapping[str, Any], timeout_s: float | None
+    pool: ServerPool, target: str, arguments: Arguments, timeout_s: float | None
 ) -> Any:
     """Call a tool by `server:tool`; takes and raises what `Orchestrator.call` does."""
     server, _, name = target.partition(":")
     tool = await _tool(pool, known_server(pool, server), name)
+    arguments = arguments(tool) if callable(arguments) else arguments
     check_arguments(tool, arguments)
     limit_s = pool.policies[server].timeout_s if timeout_s is None else timeout_s
     writes = tool.read_only is False

@@ -148,14 +148,14 @@ async def _learning(call: Call, attempt: Attempt, call_next: Caller, slots: Slot
     """Make a call that adaptive slots learn from."""
     if not isinstance(slots, AdaptiveSlots):
         return await call_next(call, attempt)
-    began_at = anyio.current_time()
+    timed = slots.begin(call.tool)
     try:
         output = await call_next(call, attempt)
-    except CallError as failure:
-        overloaded = _is_overload(failure.error)
-        slots.learn(call.tool, began_at, overloaded=overloaded, failed=True)
+    except BaseException as failure:
+        overloaded = isinstance(failure, CallError) and _is_overload(failure.error)
+        slots.fail(timed, overloaded=overloaded)
         raise
-    slots.learn(call.tool, began_at, overloaded=False, failed=False)
+    slots.succeed(timed)
     return output
 
 

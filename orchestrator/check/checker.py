@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from orchestrator.check.assignable import Assignability
 from orchestrator.check.diagnostics import Diagnostics
-from orchestrator.check.environment import ERROR, MAYBE_ERROR, UNKNOWN, Environment
+from orchestrator.check.environment import ERROR, MAYBE_ERROR, STATUS, UNKNOWN, Environment
 from orchestrator.check.infer import Inference
+from orchestrator.check.jmespath_functions import truth
 from orchestrator.check.mismatch import Mismatch, Mismatches
 from orchestrator.documents.jsonpath import Path
+from orchestrator.documents.pointer import pointer
 from orchestrator.documents.text import quoted
 from orchestrator.errors import Code, Problem
+from orchestrator.expressions.jmespath import Expression
 from orchestrator.expressions.scope import Reference
-from orchestrator.expressions.templates import Template
+from orchestrator.expressions.templates import Literal, Template
 from orchestrator.schema.coercion import ALL_TYPES
 from orchestrator.schema.tool import Tool
 from orchestrator.schema.type_query import TypeQuery
 from orchestrator.schema.types import (
     NULL,
     ArrayType,
+    LiteralType,
     SourcedType,
     StaticType,
     UnknownType,
     any_of,
+    either,
     schema_type,
     type_names,
 )
@@ -77,6 +83,8 @@ class _Checker:
         self._diagnostics = Diagnostics(workflow)
         self._unusable: set[int] = set()
         self._has_output: set[str] = set()
+        self._skippable: set[str] = set()  # although nothing failed
+        self._with_nulls: dict[str, StaticType] = {}  # of each for_each, if items have failed
         # Each of these can end the run before others have their outputs.
         self._may_end_early = (
             workflow.on_error == "fail_fast"
@@ -119,30 +127,46 @@ class _Checker:
         policies = task.policies
         may_lack = policies.run_if != "all_success"
         has_failed = policies.run_if == "any_failed" and len(task.needs) == 1
-        error = (ERROR if has_failed else MAYBE_ERROR) if may_lack else NULL
-        outside = Environment(self._outputs, self._inputs, task, may_lack=may_lack, error=error)
+        is_known = has_failed or not may_lack
+        outside = Environment(
+            # The list of a for_each that failed in part has null for each item that failed.
+            ChainMap(self._with_nulls, self._outputs) if may_lack else self._outputs,
+            self._inputs,
+            task,
+            may_lack=may_lack,
+            error=(ERROR if has_failed else MAYBE_ERROR) if may_lack else NULL,
+            status=LiteralType("error" if has_failed else "success") if is_known else STATUS,
+            absent=frozenset(task.needs) - set(self._with_nulls) if has_failed else frozenset(),
+        )
         if policies.when is not None:
-            self._infer(policies.when, outside, ("when",))
+            self._condition(policies.when, outside, task)
         inside = outside
         if policies.for_each is not None:
             each = self._infer(policies.for_each, outside, ("for_each",))
             inside = replace(outside, item=self._item(task, each))
         output = self._call(task, inside, ("arguments",))
         if policies.for_each is not None:
+            self._with_nulls[task.id] = ArrayType(either([output, NULL]))
             output = ArrayType(output)
         for index, lock in enumerate(policies.locks):
             self._infer(lock.name, inside, ("locks", index))
         if (fallback := policies.fallback) is not None:
             outside = replace(outside, in_fallback=True)
             if task.needs != task.dependencies:  # what only the fallback reads may have failed
-                outside = replace(outside, may_lack=True, error=MAYBE_ERROR)
+                outside = replace(
+                    outside, may_lack=True, error=MAYBE_ERROR, status=STATUS, absent=frozenset()
+                )
             if isinstance(fallback, CallTemplate):
                 other = self._call(fallback, outside, ("fallback", "arguments"))
             else:
                 other = self._infer(fallback, outside, ("fallback", "value"))
             # `any_of`, as fallbacks may contain outputs that have fallbacks themselves.
             output = any_of([output, other])
+            if task.id in self._with_nulls:
+                self._with_nulls[task.id] = any_of([self._with_nulls[task.id], other])
         self._outputs[task.id] = output
+        if self._may_be_skipped(task):
+            self._skippable.add(task.id)
         if self._always_succeeds(task):
             self._has_output.add(task.id)
 
@@ -152,10 +176,31 @@ class _Checker:
         self._diagnostics.add(inference.found, environment.task, at)
         for path, reference in inference.references:
             self._used_inputs |= {key.name for key in reference.places if key.root == "INPUT"}
-            if isinstance(reference, Reference) and at == ("arguments",):
+            if isinstance(reference, Reference):
                 found = self._lacking(reference, path, environment)
                 self._diagnostics.add(found, environment.task, at)
         return type_
+
+    def _condition(self, when: Template, environment: Environment, task: TaskPlan) -> None:
+        type_ = self._infer(when, environment, ("when",))
+        if isinstance(when, Literal) or truth(type_, self._query) is not False:
+            return
+        if self._diagnostics.suggests(pointer("tasks", task.index, "when")):
+            return  # a misspelled value is the cause
+        message, hint = "the task never runs: its condition is always false", ""
+        read = {key.root for key in when.places} if isinstance(when, Expression) else set()
+        if read & {"STATUS", "ERROR"}:
+            message += f" (run_if is {task.policies.run_if})"
+            hint = 'to run after a failure, write "run_if": "any_failed" or "all_done"'
+        found = Mismatch((), "never_runs", "warning", message, hint=hint)
+        self._diagnostics.add([found], task, ("when",))
+
+    def _may_be_skipped(self, task: TaskPlan) -> bool:
+        """Whether a task may be skipped in a run in which nothing fails."""
+        policies = task.policies
+        if policies.when is not None or policies.run_if == "any_failed":
+            return True
+        return policies.run_if == "all_success" and not self._skippable.isdisjoint(task.needs)
 
     def _item(self, task: TaskPlan, each: StaticType) -> StaticType:
         """The type of `$ITEM` in a task with `for_each`."""
@@ -201,13 +246,16 @@ class _Checker:
     def _lacking(self, reference: Reference, path: Path, environment: Environment) -> Mismatches:
         """A reference to an output that a task need not have, under another `run_if`."""
         name, text, task = reference.name, reference.text, environment.task
+        if task is None and name in self._skippable and not reference.or_null:
+            message = f"{text}: task {quoted(str(name))} may be skipped, so it may have no output"
+            hint = f"${{OUTPUT[{name}]}} is null then"
+            yield Mismatch(path, "maybe_absent", "warning", message, text, hint=hint)
         may_lack = environment.may_lack and reference.root == "OUTPUT" and not reference.or_null
         if task is None or name is None or not may_lack or name in self._has_output:
             return
         run_if = f"run_if is {task.policies.run_if}"
         hint = f"write ${{OUTPUT[{name}]}} to get null instead of an error"
-        fans_out = self._plan.tasks[name].policies.for_each is not None
-        if environment.error == ERROR and not fans_out:
+        if name in environment.absent:
             why = f"has always failed when this task runs ({run_if}), so it has no output"
             message = f"{text}: task {quoted(name)} {why}"
             yield Mismatch(path, "never_an_output", "error", message, text, hint=hint)

@@ -36,6 +36,10 @@ class Diagnostics:
         problems = [self._problems[key] for key in sorted(self._problems)]
         return self._fixes.apply(problems, self._document) if problems else problems
 
+    def suggests(self, path: str) -> bool:
+        """Whether a finding at a path names what may have been meant."""
+        return any(each.path == path and each.alternatives for each in self._problems.values())
+
     def add(
         self, found: Iterable[Mismatch], task: TaskPlan | None, at: Path, tool: Tool | None = None
     ) -> None:

@@ -41,11 +41,13 @@ class Environment:
     may_lack: bool = False  # a task may have no output, which is null in an expression
     at_end: bool = False  # for the output of the run, where a failed task is no surprise
     error: StaticType = NULL  # of `$ERROR[id]`: null if all of its tasks have succeeded
+    status: StaticType = STATUS  # of `STATUS[id]`
+    absent: frozenset[str] = frozenset()  # the tasks that certainly have no output
 
     def lookup(self, root: str, name: str | None = None) -> StaticType:
         """The type of what a root names, such as `OUTPUT` with the id of a task."""
         if root in ("OUTPUT", "INPUT"):
             return (self.outputs if root == "OUTPUT" else self.inputs).get(str(name), UNKNOWN)
         error = ERROR if name is None else self.error
-        known = {"STATUS": STATUS, "ERROR": error, "ITEM": self.item, "INDEX": INTEGER}
+        known = {"STATUS": self.status, "ERROR": error, "ITEM": self.item, "INDEX": INTEGER}
         return known.get(root, UNKNOWN)

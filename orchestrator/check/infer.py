@@ -85,7 +85,10 @@ class Inference:
         return OBJECT if computed else ObjectType(properties)
 
     def _reference(self, reference: Reference, path: Path) -> StaticType:
-        type_, text = self.environment.lookup(reference.root, reference.name), reference.text
+        environment = self.environment
+        type_, text = environment.lookup(reference.root, reference.name), reference.text
+        if reference.or_null and reference.name in environment.absent:
+            return NULL
         for index, step in enumerate(reference.path):
             found = self.query.step(type_, step)
             if found.presence == "no":
@@ -123,6 +126,8 @@ class Inference:
             braced = reference.text.startswith("${")
             fix = json.dumps(f"${{{plain[1:]}}}" if braced else plain)
         severity: Severity = "error"
+        if reference.or_null and self.environment.may_lack and not self.environment.at_end:
+            severity = "warning"  # null, if the task has no output
         if reference.root == "INPUT" and isinstance(step, str) and self.query.is_open(type_):
             # The values of a run may have properties that the schema does not declare.
             message += ", but its schema allows others"

@@ -13,6 +13,7 @@ from orchestrator.check.jmespath_functions import (
     comparison,
     item_of,
     result_of,
+    truth,
     without,
 )
 from orchestrator.check.mismatch import Mismatch, no_such_place
@@ -33,6 +34,7 @@ from orchestrator.schema.types import (
     TupleType,
     UnknownType,
     either,
+    is_large,
 )
 
 
@@ -80,7 +82,8 @@ class ExpressionInference:
 
     def _value(self, node: Any, here: _Here) -> StaticType:
         found = self._visit(node, here)
-        return UNKNOWN if isinstance(found, _Root) else found
+        # `[@, @] | [@, @] | ...` doubles its type with each pipe.
+        return UNKNOWN if isinstance(found, _Root) or is_large(found) else found
 
     def _maybe(self, node: Any, here: _Here) -> StaticType:
         """The value of a part that need not be evaluated, such as one for the items of an array."""
@@ -127,12 +130,17 @@ class ExpressionInference:
                 if mismatch is not None:
                     self._report(mismatch)
                 return type_
-            case "or_expression":
-                return either([without(left, NULL, SILENT_NULL), self._maybe(others[0], here)])
-            case "and_expression":
-                return either([left, self._maybe(others[0], here)])
+            case "or_expression" | "and_expression" as operator:
+                known = truth(left, self.query)
+                is_last = known is (operator == "and_expression")  # then the other side counts
+                right = (self._value if is_last else self._maybe)(others[0], here)
+                if known is not None:
+                    return right if is_last else left
+                left = without(left, NULL, SILENT_NULL) if operator == "or_expression" else left
+                return either([left, right])
             case "not_expression":
-                return BOOLEAN
+                known = truth(left, self.query)
+                return BOOLEAN if known is None else LiteralType(not known)
         return UNKNOWN
 
     def _field(self, name: str, here: _Here) -> _Here:
@@ -145,6 +153,8 @@ class ExpressionInference:
             return any_item(environment.lookup(root)) if is_value else _Root(root)
         if not isinstance(here, _Root):
             return self._step(here, name)
+        if here.name == "OUTPUT" and name in environment.absent:
+            return NULL
         type_ = environment.lookup(here.name, name)
         if here.name != "OUTPUT" or not environment.may_lack:
             return type_
@@ -191,6 +201,10 @@ class ExpressionInference:
         item = item_of(array, self.query)
         for condition in conditions:
             self._maybe(condition, item)
+            if _is_null_test(condition):
+                message = "a filter leaves out null, so this array is always empty"
+                hint = "to count null, write length(map(&(@ == null), LIST)[?@])"
+                self._report(Mismatch((), "always_null", "warning", message, hint=hint))
         made = without(self._maybe(right, item), NULL, SILENT_NULL)  # a projection leaves null out
         return self._if_array(array, LiteralType([]) if made == NULL else ArrayType(made))
 
@@ -236,3 +250,10 @@ class ExpressionInference:
         array = next((argument for argument in arguments if argument != UNKNOWN), UNKNOWN)
         keyed = [self._maybe(key, item_of(array, self.query)) for key in keys]
         return result_of(name, arguments, keyed, self.query)
+
+
+def _is_null_test(condition: Any) -> bool:
+    """Whether a condition is `@ == null`."""
+    sides = [(node["type"], node.get("value")) for node in condition["children"]]
+    is_equality = condition["type"] == "comparator" and condition["value"] == "eq"
+    return is_equality and ("literal", None) in sides and ("current", None) in sides

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from jmespath.functions import Functions
 
-from orchestrator.check.environment import UNKNOWN
+from orchestrator.check.environment import ERROR, UNKNOWN
 from orchestrator.check.mismatch import Mismatch, Mismatches, wrong_type
 from orchestrator.documents.suggest import nearest
 from orchestrator.errors import Severity
@@ -22,6 +22,7 @@ from orchestrator.schema.types import (
     SILENT_NULL,
     TEXT,
     ArrayType,
+    LiteralType,
     SourcedType,
     StaticType,
     UnionType,
@@ -110,14 +111,32 @@ def comparison(
     if values is not None and known is not None:
         apart = apart or not any(value == other for value in values for other in known)
     if not apart:
-        return BOOLEAN, None
+        is_same = values is not None and known is not None and len(values) == len(known) == 1
+        return LiteralType(operator == "eq") if is_same else BOOLEAN, None
     # The right side is most often the literal, and the left side says what it can be.
     names = [value for value in values or () if isinstance(value, str)]
     wrong = next((value for value in known or () if isinstance(value, str)), "")
     always = "true" if operator == "ne" else "false"
     message = f"comparing {query.describe(left)} with {query.describe(right)} is always {always}"
     near = nearest(wrong, names)
-    return BOOLEAN, Mismatch((), "never_true", "warning", message, "", near, piece=wrong)
+    return LiteralType(operator == "ne"), Mismatch(
+        (), "never_true", "warning", message, "", near, piece=wrong
+    )
+
+
+def truth(type_: StaticType, query: TypeQuery) -> bool | None:
+    """Whether JMESPath takes a value for true; None if that is not known."""
+    if (values := query.finite(type_)) is not None:
+        truths = {
+            not (value is None or value is False or value in ("", [], {})) for value in values
+        }
+        return truths.pop() if len(truths) == 1 else None
+    types = query.kinds(type_)
+    if types == {"null"}:
+        return False
+    if type_ is ERROR:
+        return True
+    return True if types and types <= _NUMBERS else None
 
 
 def _order(left: Types, right: Types) -> Mismatch | None:

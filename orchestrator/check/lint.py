@@ -25,7 +25,10 @@ _OUTCOME_UNKNOWN = frozenset({"timeout", "server_unavailable"})
 
 
 def warnings_of(
-    workflow: Workflow, tools: Mapping[str, Tool], serial: Collection[str] = ()
+    workflow: Workflow,
+    tools: Mapping[str, Tool],
+    serial: Collection[str] = (),
+    idle: Collection[str] = (),
 ) -> list[Problem]:
     """Warnings about a valid workflow, each with what to write instead.
 
@@ -33,10 +36,11 @@ def warnings_of(
         workflow: The workflow.
         tools: The known tools, by `server:tool`; may be empty.
         serial: The servers that take one call at a time.
+        idle: The tasks that are known to never run.
     """
     tasks = workflow.plan.tasks.values()
     return [
-        *_tasks_that_never_run(workflow),
+        *_tasks_that_never_run(workflow, idle),
         *(warning for task in tasks for warning in _retry(task, tools.get(task.target))),
         *(warning for task in tasks for warning in _limits(task, workflow)),
         *(warning for task in tasks for warning in _locks(task)),
@@ -50,10 +54,10 @@ def _warning(code: Code, message: str, task: TaskPlan, *field: str | int, **more
     return Problem(code, message, at, task.id, severity="warning", **more)
 
 
-def _tasks_that_never_run(workflow: Workflow) -> Iterator[Problem]:
-    never: set[str] = set()
+def _tasks_that_never_run(workflow: Workflow, idle: Collection[str]) -> Iterator[Problem]:
+    never = set(idle)
     for task in map(workflow.plan.tasks.__getitem__, chain(*workflow.plan.generations)):
-        if reason := _why_never(task, workflow, never):
+        if task.id not in idle and (reason := _why_never(task, workflow, never)):
             why, *field = reason
             never.add(task.id)
             yield _warning("never_runs", f"the task never runs: {why}", task, *field)

@@ -10,31 +10,50 @@ to start a server.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import time
 from collections.abc import Sequence
 from importlib import import_module
 
 from orchestrator.cli.arguments import build_parser
 
-FAILED, WRONG, INTERRUPTED = 1, 2, 130
+FAILED, WRONG = 1, 2
 # Where the function of each command is; of the others, in `commands`.
 MODULES = {"tools": "catalog", "catalog": "catalog", "lock": "lock"}
 
 __all__ = ["main"]
 
 
+class EndedBySignalError(Exception):
+    """A signal has ended the command."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(f"interrupted by {number.name}")
+        self.number = number
+
+
+def exit_code(number: int) -> int:
+    """The exit code of a command that a signal has ended, as shells have it."""
+    return 128 + number
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command `orchestrator` and return its exit code."""
-    try:
-        return _run(build_parser().parse_args(arguments))
-    except KeyboardInterrupt:
-        print("orchestrator: interrupted, nothing was called", file=sys.stderr)
-        return INTERRUPTED
-    except OSError as error:
-        from orchestrator.cli.diagnostics import give_up_stdout
+    from orchestrator.cli.streams import standing
 
-        give_up_stdout(error)
-        return FAILED
+    began = argparse.Namespace(began=time.monotonic())
+    with standing():
+        try:
+            return _run(build_parser().parse_args(arguments, began))
+        except KeyboardInterrupt:
+            print("orchestrator: interrupted, nothing was called", file=sys.stderr)
+            return exit_code(signal.SIGINT)
+        except OSError as error:
+            from orchestrator.cli.diagnostics import give_up_stdout
+
+            give_up_stdout(error)
+            return FAILED
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -48,7 +67,11 @@ def _run(options: argparse.Namespace) -> int:
         return code
     except WorkflowError as error:
         tell(options, error)
+        sys.stdout.flush()
         return WRONG
+    except EndedBySignalError as ended:
+        complain(ended)
+        return exit_code(ended.number)
     except CallError as error:
         complain(f"{error.kind}: {error}")
         return WRONG if isinstance(error, InvalidArgumentsError) else FAILED

@@ -15,7 +15,7 @@ exit codes:
   1    a task failed; lock, catalog, tools: a server did not start
   2    a file, an argument or a tool name is wrong, and no tool was called
        unless it is read-only; lock: a difference was not accepted
-  130  interrupted; the result has all tasks that had settled
+  130  interrupted; the result has all tasks that had settled. 143 by SIGTERM, 129 by SIGHUP
 
 the shortest workflow:
   {"tasks": [

@@ -9,15 +9,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.diagnostics import document, in_servers_file, show
+from orchestrator.cli.streams import conceal, write, write_json
 from orchestrator.cli.tool_sources import DEFAULT_SERVERS, configured_servers, known_of, lock_of
-from orchestrator.documents.encode import to_json
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.text import counted, quoted
 from orchestrator.errors import ConfigError, Problem, WorkflowError
 from orchestrator.workflow.source_map import located
 
 if TYPE_CHECKING:
+    from orchestrator.client import Orchestrator
     from orchestrator.report.forecast import Forecast
+    from orchestrator.schema.tool import Tool
     from orchestrator.servers.config import Server
     from orchestrator.workflow.model import Workflow
 
@@ -50,7 +52,9 @@ def _load(options: argparse.Namespace) -> tuple[Workflow, dict[str, Server]]:
             problems = [*error.problems, *in_servers_file(other)]
             raise WorkflowError(error.source, problems) from None
         raise
-    return workflow, load_config(servers_file)
+    servers = load_config(servers_file)
+    conceal(servers)
+    return workflow, servers
 
 
 def _inputs(options: argparse.Namespace, workflow: Workflow) -> dict[str, Any]:
@@ -78,7 +82,7 @@ def validate(options: argparse.Namespace) -> int:
         ]
     is_wrong = any(finding.severity == "error" for finding in findings)
     if options.json:
-        print(to_json(document(str(options.file), findings), indent=2))
+        write_json(document(str(options.file), findings))
         return 2 if is_wrong else 0
     # A valid workflow has that note in its own line.
     unchecked = [f for f in findings if f.code == "tools_not_checked" and not is_wrong]
@@ -89,7 +93,7 @@ def validate(options: argparse.Namespace) -> int:
         return 2
     assert workflow is not None
     plan = workflow.plan
-    print(
+    write(
         f"{options.file}: valid, {counted(len(plan.tasks), 'task')} in "
         f"{counted(len(plan.generations), 'generation')} on "
         f"{counted(len(plan.servers), 'server')}"
@@ -155,12 +159,12 @@ def _print_forecast(
         from orchestrator.report import diagrams, svg
 
         draw = svg.svg if options.svg else diagrams.mermaid if options.mermaid else diagrams.dot
-        print(draw(foreseen))
+        write(draw(foreseen))
     elif options.json:
         from orchestrator.report.diagrams import plan_document
 
         warnings = [finding.to_dict() for finding in findings]
-        print(to_json({**plan_document(foreseen), "warnings": warnings}, indent=2))
+        write_json({**plan_document(foreseen), "warnings": warnings})
     else:
         from orchestrator.cli.tables import print_plan
 
@@ -181,8 +185,7 @@ def _estimates(options: argparse.Namespace, workflow: Workflow) -> dict[str, flo
 
 def call(options: argparse.Namespace) -> int:
     """`orchestrator call`."""
-    from orchestrator.cli.run import in_event_loop
-    from orchestrator.client import Orchestrator
+    from orchestrator.cli.signals import with_servers
     from orchestrator.servers.config_file import load_config
     from orchestrator.workflow.inputs import parse_input
 
@@ -190,22 +193,24 @@ def call(options: argparse.Namespace) -> int:
     if not server or not name:
         message = f"expected server:tool, got {quoted(options.target)}"
         raise WorkflowError("usage", [Problem("usage", message)])
+
+    def arguments(tool: Tool) -> dict[str, Any]:
+        # The schema decides whether `n=12` is a number or a string.
+        return {
+            argument: parse_input(value, _schema_of(argument, tool.input_schema))
+            for argument, value in options.arguments
+        }
+
+    async def ask(orchestrator: Orchestrator) -> Any:
+        return await orchestrator.call(options.target, arguments, options.timeout)
+
     servers = load_config(options.servers or DEFAULT_SERVERS)
-    lock = lock_of(options)
-
-    async def ask() -> Any:
-        async with Orchestrator(servers, lock) as orchestrator:
-            # The schema decides whether `n=12` is a number or a string.
-            schemas = {tool.name: tool.input_schema for tool in await orchestrator.tools(server)}
-            schema = schemas.get(name, {})
-            arguments = {
-                argument: parse_input(value, _schema_of(argument, schema))
-                for argument, value in options.arguments
-            }
-            return await orchestrator.call(options.target, arguments, options.timeout)
-
-    output = in_event_loop(ask)
-    print(output if isinstance(output, str) and not options.json else to_json(output, indent=2))
+    conceal(servers)
+    output = with_servers(servers, lock_of(options), ask)
+    if isinstance(output, str) and not options.json:
+        write(output)
+    else:
+        write_json(output)
     return 0
 
 
@@ -220,5 +225,5 @@ def schema(_: argparse.Namespace) -> int:
     """`orchestrator schema`."""
     from orchestrator.workflow.model import workflow_schema
 
-    print(to_json(workflow_schema(), indent=2))
+    write_json(workflow_schema())
     return 0

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.documents.encode import to_json
-from orchestrator.documents.text import visible
+from orchestrator.cli.streams import discard, shown, write_json
 from orchestrator.errors import ConfigError, Problem, WorkflowError
 
 _LISTS = {"problems": "error", "warnings": "warning", "notes": "note"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServersFileProblem(Problem):
+    """An error in a servers' file among the findings in a workflow.
+
+    Attributes:
+        file: The servers' file.
+        there: The error as that file has it: with its path, line and column.
+    """
+
+    file: str
+    there: Problem
 
 
 def document(file: str, findings: Sequence[Problem]) -> dict[str, Any]:
@@ -51,7 +63,7 @@ def tell(options: argparse.Namespace, error: WorkflowError) -> None:
     """
     file = getattr(options, "file", None)
     if file is not None and getattr(options, "json", False):
-        print(to_json(document(error.source, error.problems), indent=2))
+        write_json(document(error.source, error.problems))
     files = [str(path) for path in (file, getattr(options, "inputs", None)) if path is not None]
     if isinstance(error, ConfigError) and Path(error.source).is_file():
         from orchestrator.cli.snippets import print_findings
@@ -68,16 +80,21 @@ def tell(options: argparse.Namespace, error: WorkflowError) -> None:
 
 
 def complain(what: object) -> None:
-    """Print an error on stderr, with control characters escaped: a server may have written it."""
-    print("orchestrator:", visible(str(what), keep="\n"), file=sys.stderr)
+    """Print an error on stderr, with invisible characters escaped: a server may have written it."""
+    print("orchestrator:", shown(str(what)), file=sys.stderr)
 
 
 def give_up_stdout(error: OSError) -> None:
     """Report that stdout cannot be written, unless its reader has closed its end of a pipe."""
-    # The rest of the buffer would raise again at exit.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    discard(sys.stdout)
     if not isinstance(error, BrokenPipeError):
         complain(f"stdout cannot be written: {error.strerror}")
+
+
+def give_up_terminal() -> None:
+    """Print nothing any more: the terminal is closed, and each attempt would raise."""
+    for stream in (sys.stdout, sys.stderr):
+        discard(stream)
 
 
 def say_asking() -> None:
@@ -91,6 +108,13 @@ def in_servers_file(error: ConfigError) -> list[Problem]:
     # `FILE:LINE:COLUMN` is the form that editors and terminals open.
     places = [p.path if p.line is None else f":{p.line}:{p.column}" for p in error.problems]
     return [
-        Problem(p.code, f"{error.source}{place}: {p.message}", "", None, p.alternatives, p.hint)
+        ServersFileProblem(
+            p.code,
+            f"{error.source}{place}: {p.message}",
+            alternatives=p.alternatives,
+            hint=p.hint,
+            file=error.source,
+            there=p,
+        )
         for p, place in zip(error.problems, places, strict=True)
     ]

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.diagnostics import say_asking
+from orchestrator.cli.streams import conceal
 from orchestrator.errors import CallError, ConfigError, Problem
 
 if TYPE_CHECKING:
+    from orchestrator.client import Orchestrator
     from orchestrator.schema.tool import Tool
     from orchestrator.servers.config import Server
     from orchestrator.servers.lockfile import Lockfile
@@ -67,7 +69,9 @@ def configured_servers(options: argparse.Namespace) -> dict[str, Server] | None:
     if options.servers is None and not path.exists():
         return None
     try:
-        return load_config(path)
+        servers = load_config(path)
+        conceal(servers)
+        return servers
     except ConfigError:
         # Offline, a wrong file matters only if it was named.
         if options.servers is not None or not options.offline:
@@ -86,17 +90,17 @@ def lock_of(options: argparse.Namespace) -> Lockfile | None:
 
 def _asked(workflow: Workflow, servers: Mapping[str, Server]) -> KnownTools:
     say_asking()  # before the imports: loading the SDK takes most of the time
-    from orchestrator.cli.run import in_event_loop
-    from orchestrator.client import Orchestrator
+    from orchestrator.cli.signals import with_servers
 
-    async def ask() -> KnownTools:
-        async with Orchestrator(servers) as orchestrator:
-            found = await orchestrator.findings(workflow)
-            named = [name for name in workflow.plan.servers if name in servers]
-            tools = [tool for name in named for tool in await orchestrator.tools(name)]
-            return KnownTools(found, {tool.target: tool for tool in tools}, servers)
+    async def ask(orchestrator: Orchestrator) -> KnownTools:
+        found = await orchestrator.findings(workflow)
+        named = [name for name in workflow.plan.servers if name in servers]
+        # One that has failed would be started again.
+        ready = [name for name in named if orchestrator.failure(name) is None]
+        tools = [tool for name in ready for tool in await orchestrator.tools(name)]
+        return KnownTools(found, {tool.target: tool for tool in tools}, servers)
 
-    return in_event_loop(ask)
+    return with_servers(servers, None, ask)
 
 
 def named_servers(options: argparse.Namespace, servers: Mapping[str, Server]) -> dict[str, Server]:
@@ -114,13 +118,11 @@ def list_tools(
 ) -> tuple[list[Tool], dict[str, CallError]]:
     """Start servers and list their tools; and why some servers have none, by server."""
     say_asking()
-    from orchestrator.cli.run import in_event_loop
-    from orchestrator.client import Orchestrator
+    from orchestrator.cli.signals import with_servers
 
-    async def ask() -> tuple[list[Tool], dict[str, CallError]]:
-        async with Orchestrator(servers) as orchestrator:
-            tools = await orchestrator.tools(denied=denied)
-            failures = {name: orchestrator.failure(name) for name in servers}
-            return tools, {name: failure for name, failure in failures.items() if failure}
+    async def ask(orchestrator: Orchestrator) -> tuple[list[Tool], dict[str, CallError]]:
+        tools = await orchestrator.tools(denied=denied)
+        failures = {name: orchestrator.failure(name) for name in servers}
+        return tools, {name: failure for name, failure in failures.items() if failure}
 
-    return in_event_loop(ask)
+    return with_servers(servers, None, ask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import stat
 import uuid
 from pathlib import Path
 
@@ -17,6 +18,7 @@ def read_text(path: Path, error: type[WorkflowError] = WorkflowError, hint: str 
         message = f"cannot be read: {failure.strerror or failure}"
     except UnicodeDecodeError as failure:
         message = f"is not UTF-8: byte {failure.start} is {failure.object[failure.start]:#x}"
+        hint = "save it as UTF-8"
     raise error(str(path), [Problem("unreadable_file", message, hint=hint)])
 
 
@@ -28,6 +30,9 @@ def write_text(path: Path, text: str) -> None:
     # A name of its own: of two processes that write at once, the last one wins whole.
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
+        if path.exists():  # its mode stays: a private file does not become readable for all
+            beside.touch(stat.S_IMODE(path.stat().st_mode))
+            beside.chmod(stat.S_IMODE(path.stat().st_mode))
         beside.write_text(text, encoding="utf-8", newline="\n")
         beside.replace(path)
     finally:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+_SUFFIXES = (".json", ".jsonc")
 _GAP = r"(?:\s|//[^\n]*|/\*.*?\*/)"
 _EXTRA = re.compile(rf'"(?:[^"\\]|\\.)*"|//[^\n]*|/\*.*?\*/|,(?={_GAP}*[\]}}])', re.DOTALL)
 _VISIBLE = re.compile(r"\S")
+
+
+def is_json(path: Path) -> bool:
+    return path.suffix.lower() in _SUFFIXES
 
 
 def without_comments(text: str) -> str:

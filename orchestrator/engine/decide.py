@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from orchestrator.schema.tool import Tool
 
 MAX_LOCK_NAME = 1000
+MAX_ITEMS = 1_000_000  # of a for_each, each of which has an outcome of its own
 
 
 LockName = tuple[str, bool]
@@ -143,6 +144,10 @@ def _text(when: Template) -> str:
 def _items(template: Template, scope: Scope) -> list[Any]:
     items = template.resolve(scope)
     if isinstance(items, list):
+        if len(items) > MAX_ITEMS:
+            source = getattr(template, "text", "for_each")
+            message = f"expected at most {MAX_ITEMS:,} items for for_each, got {len(items):,}"
+            raise CallError("reference_error", f"{message} from {source}", reference=source)
         return items
     if items is None and scope.null_is_unknown:
         return [None]  # so that what depends on the items is run, too

@@ -6,14 +6,15 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import jmespath
-from jmespath import exceptions, functions, visitor
+from jmespath import exceptions, functions
 
 from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import counted, cut, quoted
 from orchestrator.errors import CallError
+from orchestrator.expressions.interpreter import BudgetError, Document, Interpreter
 from orchestrator.expressions.lexer import (
     ROOTS,
     ExpressionSyntaxError,
@@ -30,12 +31,6 @@ _FIELDS_OF_AN_ERROR = frozenset({"kind", "message", "retryable", "details"})
 _MIXED = "cannot compare a string with a number; convert the string with to_number()"
 # The functions that can give Infinity or NaN.
 _MAKES_NUMBERS = re.compile(r"\b(?:to_number|sum|avg)\b")
-
-
-class Document(Protocol):
-    """What an expression is evaluated over, such as a `Scope`."""
-
-    def get(self, name: str, /) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +51,15 @@ class Expression:
     def evaluate(self, document: Document, *, null_is_unknown: bool = False) -> Any:
         """The value over a document; a CallError if a function got a value of the wrong type."""
         try:
-            value = _Interpreter(document).visit(self.tree, document)
+            value = Interpreter(document).evaluate(self.tree)
         except exceptions.JMESPathError as error:
             if null_is_unknown and getattr(error, "current_value", error) is None:
                 return None
             raise self._failure(str(error).strip().partition("\n")[0].rstrip(":")) from None
         except RecursionError:
             raise self._failure("nested too deep") from None
+        except BudgetError as error:
+            raise self._failure(str(error)) from None
         except Exception as error:  # the library's functions let Python's own errors through
             mixed = "not supported between" in str(error)
             raise self._failure(_MIXED if mixed else str(error)) from None
@@ -133,10 +130,15 @@ def _hoist_not(node: Any) -> Any:
     if not _is_node(node):
         return node
     children = [_hoist_not(child) for child in node["children"]]
-    if node["type"] in _BOUND_BY_NOT and children[0]["type"] == "not_expression":
-        inner = {**node, "children": [children[0]["children"][0], *children[1:]]}
-        return {**children[0], "children": [_hoist_not(inner)]}
-    return {**node, "children": children}
+    made = {**node, "children": children}
+    nots = []
+    if node["type"] in _BOUND_BY_NOT:
+        while children[0]["type"] == "not_expression":
+            nots.append(children[0])
+            children[0] = children[0]["children"][0]
+    for each in nots:
+        made = {**each, "children": [made]}
+    return made
 
 
 def _places(node: Any, at_root: bool) -> Iterator[ScopeKey]:
@@ -242,17 +244,3 @@ def _explain(text: str, error: exceptions.JMESPathError) -> str:
         case _:
             return "unexpected end of expression"
     return f"unexpected {quoted(found, 40)}{_INSTEAD.get(found, '')}"
-
-
-class _Interpreter(visitor.TreeInterpreter):
-    """The library's, for which a marked name is a root of the document wherever it stands."""
-
-    def __init__(self, document: Document) -> None:
-        super().__init__()
-        self._document = document
-
-    def visit_field(self, node: Any, value: Any) -> Any:
-        if (root := marked_root(node["value"])) is not None:
-            by_id = root == "ERROR" and names_an_id(node["value"])
-            return self._document.get("ERROR[" if by_id else root)
-        return super().visit_field(node, value)

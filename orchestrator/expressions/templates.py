@@ -13,6 +13,7 @@ from typing import Any
 from orchestrator.documents.jsonpath import Path, format_path
 from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError
+from orchestrator.expressions.interpreter import MAX_TEXT
 from orchestrator.expressions.jmespath import Expression
 from orchestrator.expressions.scope import Reference, Scope
 
@@ -34,9 +35,15 @@ class Text:
     parts: tuple[str | Reference | Expression, ...]
 
     def resolve(self, scope: Scope) -> str:
-        return "".join(
-            part if isinstance(part, str) else to_text(part.resolve(scope)) for part in self.parts
-        )
+        pieces: list[str] = []
+        length = 0
+        for part in self.parts:
+            pieces.append(part if isinstance(part, str) else to_text(part.resolve(scope)))
+            length += len(pieces[-1])
+            if length > MAX_TEXT:  # one output can be named many times
+                message = f"a string would have more than {MAX_TEXT:,} characters"
+                raise CallError("reference_error", message)
+        return "".join(pieces)
 
 
 @dataclass(frozen=True, slots=True)

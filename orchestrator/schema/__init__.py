@@ -13,6 +13,7 @@ from __future__ import annotations
 
 __all__ = [
     "coercion",
+    "defaults",
     "notation",
     "sample",
     "tool",

@@ -134,7 +134,7 @@ def either(options: Iterable[StaticType]) -> StaticType:
 def any_of(options: Iterable[StaticType]) -> StaticType:
     """The union as a part of other types: each option once, unknown if it grows too large."""
     union = either({_mark(option): option for option in _flat(map(_unsourced, options))}.values())
-    return UnknownType("it may be too many things") if _is_large(union) else union
+    return UnknownType("it may be too many things") if is_large(union) else union
 
 
 def _flat(options: Iterable[StaticType]) -> Iterator[StaticType]:
@@ -158,7 +158,8 @@ def _unsourced(type_: StaticType) -> StaticType:
     return _unsourced(type_.type) if isinstance(type_, SourcedType) else type_
 
 
-def _is_large(type_: StaticType) -> bool:
+def is_large(type_: StaticType) -> bool:
+    """Whether a type has so many parts, each as often as it occurs, that it is not compared."""
     level, seen = [type_], 0
     for _ in range(MAX_LEVELS):
         seen += len(level)

@@ -14,6 +14,7 @@ from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.text import cut
 from orchestrator.schema.coercion import listed, referred
 from orchestrator.schema.leniency import violations_of
+from orchestrator.schema.patterns import BUDGET, MAX_BACKTRACKS, Budget, backtracks, patterns_in
 from orchestrator.schema.violations import Violation, mismatch
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ Schema = Mapping[str, Any] | bool
 # The library recurses on the stack of its thread, which may have no more than 512 KB.
 MAX_DEPTH = 200
 _MAX_LISTED = 5_000  # it collects all errors at once, which takes about 10 us each
-_MAX_BACKTRACKS = 10_000  # for patterns with look-around; all others take linear time
+_MAX_WEIGHT = 10_000  # subschemas that apply to one value, each as often as it is referred to
 _MAX_FAULT = 200
 _WHOLE = "urn:orchestrator:whole-schema"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -41,6 +42,7 @@ class Validator:
     def __init__(self, schema: Schema) -> None:
         self._schema: Any = schema
         self._parts: dict[int, tuple[Any, Any, Compiled | None]] = {}
+        self._budget: Budget | None = None
 
     @property
     def unusable(self) -> str:
@@ -59,12 +61,20 @@ class Validator:
             return None, mismatch((), "type", ["boolean", "object"], schema)
         if _size(schema) is None:
             return None, Violation((), "", None, schema, "the schema is nested too deep")
-        if _is_circular(schema):  # the library would accept or refuse every value
-            return None, Violation((), "$ref", None, schema, "a $ref leads in circles")
+        if why := _unbounded(schema):
+            return None, Violation((), "$ref", None, schema, why)
         try:
-            return _compile(schema), None
+            return self._compiled(schema), None
         except ValueError as error:
             return None, _fault(error, schema)
+
+    def _compiled(self, schema: Any, registry: Registry | None = None) -> Compiled:
+        plain = _compile(schema, registry)
+        if not any(backtracks(pattern) for pattern, _ in patterns_in(schema)):
+            return plain
+        # Compiled again, so that the library has found mistakes in patterns.
+        self._budget = self._budget or Budget()
+        return _compile(schema, registry, {"pattern": self._budget.keyword})
 
     def fits(self, value: Any) -> bool:
         """Whether a value fits."""
@@ -84,6 +94,8 @@ class Validator:
         schema, compiled = self._of_part(part)
         if size is None or compiled is None:
             return
+        if self._budget is not None:
+            self._budget.left = BUDGET
         seen: set[tuple[Path, str]] = set()
         try:
             for errors in _attempts(compiled, value, size):
@@ -104,7 +116,7 @@ class Validator:
             if isinstance(schema, dict) and isinstance(self._schema, dict):
                 schema = {"$schema": self._schema.get("$schema", _DIALECT), **schema}
             with suppress(ValueError):
-                compiled = _compile(schema, self._registry)
+                compiled = self._compiled(schema, self._registry)
             self._parts[id(part)] = part, schema, compiled
         return self._parts[id(part)][1:]
 
@@ -118,7 +130,9 @@ class Validator:
         return referred(str(reference).removeprefix(_WHOLE), self._schema)
 
 
-def _compile(schema: Any, registry: Registry | None = None) -> Compiled:
+def _compile(
+    schema: Any, registry: Registry | None = None, keywords: dict[str, Any] | None = None
+) -> Compiled:
     """Compile a schema; a `ValueError` says why it cannot be used."""
     # The library takes long to import: only a run that validates a value pays for it.
     from jsonschema_rs import FancyRegexOptions, validator_for
@@ -131,7 +145,8 @@ def _compile(schema: Any, registry: Registry | None = None) -> Compiled:
         registry=registry,
         offline=True,
         validate_formats=False,
-        pattern_options=FancyRegexOptions(backtrack_limit=_MAX_BACKTRACKS),
+        pattern_options=FancyRegexOptions(backtrack_limit=MAX_BACKTRACKS),
+        keywords=keywords or {},
     )
 
 
@@ -191,8 +206,10 @@ def _absolute(part: Any) -> Any:
     return copy
 
 
-def _is_circular(schema: Any) -> bool:
-    """Whether a `$ref` leads back to itself without a step into the value."""
+def _unbounded(schema: Any) -> str:
+    """Why validating with a schema would not end, or take too long; empty if it does not."""
+    if any(is_name and backtracks(pattern) for pattern, is_name in patterns_in(schema)):
+        return "a pattern of patternProperties looks around"
     from graphlib import CycleError, TopologicalSorter
 
     graph: dict[int, list[int]] = {}
@@ -204,11 +221,15 @@ def _is_circular(schema: Any) -> bool:
             left += part.values()
         elif isinstance(part, list):
             left += part
+    weights: dict[int, int] = {}
     try:
-        TopologicalSorter(graph).prepare()
-    except CycleError:
-        return True
-    return False
+        for part in TopologicalSorter(graph).static_order():
+            weights[part] = 1 + sum(weights[each] for each in graph.get(part, ()))
+            if weights[part] > _MAX_WEIGHT:
+                return f"its references make more than {_MAX_WEIGHT:,} subschemas of one value"
+    except CycleError:  # the library would accept or refuse every value
+        return "a $ref leads in circles"
+    return ""
 
 
 def _in_place(part: dict[str, Any], root: Any) -> Iterator[Any]:

@@ -5,7 +5,6 @@ What a schema says with keywords that are not read here is taken to allow anythi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -13,6 +12,7 @@ from typing import Any
 
 from orchestrator.documents.text import counted
 from orchestrator.schema.coercion import ALL_TYPES, Types, listed, mapped, own_types, referred
+from orchestrator.schema.patterns import matches
 from orchestrator.schema.types import (
     NULL,
     Found,
@@ -163,15 +163,8 @@ def _declared_parts(schema: Mapping[str, Any], name: str) -> Iterator[Any]:
     if name in properties:
         yield properties[name]
     for pattern, part in mapped(schema, "patternProperties").items():
-        if _matches(pattern, name):
+        if matches(pattern, name):
             yield part
-
-
-def _matches(pattern: str, name: str) -> bool:
-    try:
-        return re.search(pattern, name) is not None
-    except re.error:  # of another dialect: it may match
-        return True
 
 
 def item_of(variant: Variant, index: int, root: Any) -> Found:

@@ -10,6 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from orchestrator.documents.files import read_text
-from orchestrator.documents.jsonc import without_comments
+from orchestrator.documents.jsonc import is_json, without_comments
 from orchestrator.documents.parse import DocumentError, malformed, parse_json
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.suggest import nearest
@@ -35,7 +36,8 @@ from orchestrator.servers.config_checks import (
     whole_line,
 )
 from orchestrator.servers.config_source import ConfigSource
-from orchestrator.servers.redaction import description, shown_fields
+from orchestrator.servers.redaction import SECRET_NAME, description, shown_fields
+from orchestrator.transport.process import INHERITED
 from orchestrator.workflow.source_map import located
 
 _TABLES = ("servers", "defaults", "$schema")
@@ -78,9 +80,8 @@ def load_config(
 
 def _parse(path: Path) -> Any:
     text = read_text(path, ConfigError, "name another file with --servers FILE")
-    is_json = path.suffix.lower() == ".json"
     try:
-        return parse_json(without_comments(text)) if is_json else tomllib.loads(text)
+        return parse_json(without_comments(text)) if is_json(path) else tomllib.loads(text)
     except DocumentError as failure:
         problem = malformed(failure)
         if text.lstrip().startswith("[") and not problem.hint:
@@ -148,8 +149,9 @@ class _Reader:
             own = given
             if isinstance(given, dict):
                 own = desktop_config.own_fields(given, fits)
-                if words := whole_line(own, self.path.parent):
-                    own |= {"command": words[0], "args": [*words[1:], *own.get("args", [])]}
+                words, args = whole_line(own, self.path.parent), own.get("args", [])
+                if words and isinstance(args, list):
+                    own |= {"command": words[0], "args": [*words[1:], *args]}
             fields = self._fields(own, (at, name))
             if not name.strip() or ":" in name:
                 message = f'expected a server name without ":", got {quoted(name)}'
@@ -171,7 +173,9 @@ class _Reader:
         return {}
 
     def _server(self, name: str, given: Any, fields: dict[str, Any]) -> Server:
-        cwd = str((self.path.parent / fields["cwd"]).resolve()) if fields.get("cwd") else None
+        cwd = fields.get("cwd")
+        with suppress(ValueError):  # it is no path: starting the server reports that
+            cwd = str((self.path.parent / cwd).resolve()) if cwd else None
         inherited = {
             variable: value
             for variable, value in self.environment.items()
@@ -179,7 +183,11 @@ class _Reader:
         }
         env = {**inherited, **fields.get("env", {})}
         own = {"name": name, "cwd": cwd, "env": env, "shown": description(given)}
-        return Server(**fields | own, secrets=(*self._values, *inherited.values()))
+        hidden = [value for variable, value in inherited.items() if variable not in INHERITED]
+        secrets = (*self._values, *hidden)
+        named = {text for name, text in self.environment.items() if SECRET_NAME.search(name)}
+        tokens = tuple(secret for secret in secrets if secret in named)
+        return Server(**fields | own, secrets=secrets, tokens=tokens)
 
     def _defaults(self, data: Mapping[str, Any]) -> dict[str, Any]:
         for name in (name for name in data if name not in _TABLES):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.documents.encode import to_json
-from orchestrator.documents.jsonc import without_comments
+from orchestrator.documents.jsonc import is_json, without_comments
 from orchestrator.documents.parse import parse_json
 from orchestrator.documents.positions import Node, Span, json_tree
 from orchestrator.documents.toml_positions import toml_tree
@@ -31,7 +31,7 @@ class ConfigSource(Source):
 
     @staticmethod
     def _tree_of(path: Path) -> Tree:
-        return _json_tree if path.suffix.lower() == ".json" else toml_tree
+        return _json_tree if is_json(path) else toml_tree
 
     def shown(self, span: LineSpan) -> tuple[str, LineSpan]:
         """The line of a span without secrets, with the span in it."""

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator.documents.jsonc import is_json
 from orchestrator.servers.config import FIELDS
 
-# Fields of a server by which VS Code's file is told from ours in JSON.
+# Fields of a server that VS Code's file has, and ours in JSON does not.
 _OF_VS_CODE = frozenset({"type", "envFile", "dev", "gallery"})
 _URLS = ("url", "serverUrl", "httpUrl")
 _OF_PROGRAMS = frozenset({"command", "args", "env", "inherit_env", "cwd"})
@@ -32,7 +33,7 @@ def foreign_table(path: Path, data: Any) -> tuple[str, Mapping[str, Any]] | None
         found = data["mcpServers"]
         return "mcpServers", found if isinstance(found, dict) else {}
     table = data.get("servers")
-    if path.suffix.lower() != ".json" or not isinstance(table, dict):
+    if not is_json(path) or not isinstance(table, dict):
         return None
     fields = {field for given in table.values() if isinstance(given, dict) for field in given}
     is_foreign = path.name == "mcp.json" or "inputs" in data or not fields.isdisjoint(_OF_VS_CODE)

@@ -24,9 +24,13 @@ logger = logging.getLogger("orchestrator")
 
 # How long a server that has sent nothing at all may take to list its tools.
 PROBE_S = 10.0
-# How long listing the tools again may take, and the pause before they are listed once more.
+# How long listing the tools again may take, and the pause before they are listed once more: twice
+# as long each time while the server goes on to say that they have changed, and as long as leaves
+# nine tenths of the time for other work.
 RELIST_S = 30.0
 RELIST_PAUSE_S = 0.1
+LONGEST_RELIST_PAUSE_S = 30.0
+RELIST_SHARE = 0.1
 # Before a subscription that has ended is opened again; then twice as long each time.
 LISTEN_PAUSE_S = 1.0
 LONGEST_LISTEN_PAUSE_S = 60.0
@@ -94,16 +98,22 @@ class HealthMonitor:
         self._stale.set()
 
     async def _relist(self, list_tools: ListTools) -> None:
+        pause_s = RELIST_PAUSE_S
         while True:
             await self._stale.wait()
             self._stale = anyio.Event()  # a notice from now on causes another listing
+            began_at = anyio.current_time()
             with anyio.move_on_after(RELIST_S):
                 try:
                     self._on_tools(await list_tools())
                 except (MCPError, ValidationError) as error:
                     name = quoted(self._server)
                     logger.warning("server %s: cannot list its tools again: %s", name, error)
-            await anyio.sleep(RELIST_PAUSE_S)
+            took_s = anyio.current_time() - began_at
+            share_s = took_s / RELIST_SHARE - took_s
+            await anyio.sleep(min(max(pause_s, share_s), LONGEST_RELIST_PAUSE_S))
+            goes_on = self._stale.is_set()
+            pause_s = min(2 * pause_s, LONGEST_RELIST_PAUSE_S) if goes_on else RELIST_PAUSE_S
 
     def probe_soon(self) -> None:
         """Check whether the server still answers: a call ended and nothing came meanwhile."""

@@ -22,7 +22,7 @@ from orchestrator.errors import CallError
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import Server
 from orchestrator.servers.elicitation import elicitation_callback
-from orchestrator.servers.sdk_tools import page_for_sdk, tools_in
+from orchestrator.servers.sdk_tools import MAX_TOOLS, page_for_sdk, tools_in
 from orchestrator.transport.delivery import Deliveries
 
 logger = logging.getLogger("orchestrator")
@@ -90,6 +90,10 @@ async def list_tools(session: ClientSession, server: str, deliveries: Deliveries
         kept = {tool.name for tool in page.tools}  # the SDK refuses some for their headers
         tools += (tool for tool in tools_in(sent, server) if tool.name in kept)
         cursor = page.next_cursor
+        if len(tools) > MAX_TOOLS or len(sent.get("tools") or ()) > MAX_TOOLS:
+            what = "server %s: lists more than %d tools; only the first ones are used"
+            logger.warning(what, quoted(server), MAX_TOOLS)
+            break
         if not cursor:
             break
         if cursor in cursors:
@@ -97,7 +101,7 @@ async def list_tools(session: ClientSession, server: str, deliveries: Deliveries
             logger.warning(what, quoted(server), quoted(cursor))
             break
         cursors.add(cursor)
-    return tools
+    return tools[:MAX_TOOLS]
 
 
 @contextmanager

@@ -50,6 +50,9 @@ WAS_CLOSED = ServerFault("server_unavailable", "was closed")
 NOT_OPEN = ServerFault("server_unavailable", "is not open")
 ENDED = ServerFault("server_unavailable", "closed the connection")
 SILENT = ServerFault("server_unavailable", "stopped answering")
+NOT_READING = ServerFault(
+    "server_unavailable", "sends requests and does not read the answers to them"
+)
 
 
 def too_slow(limit_s: float) -> ServerFault:

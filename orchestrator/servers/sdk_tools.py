@@ -18,6 +18,8 @@ logger = logging.getLogger("orchestrator")
 
 _ANYTHING: Mapping[str, Any] = {"type": "object"}
 MOST_WARNINGS = 5
+# Tools that a server may list: reading so many takes seconds, in which nothing else goes on.
+MAX_TOOLS = 50_000
 
 
 def page_for_sdk(page: dict[str, Any]) -> dict[str, Any]:
@@ -26,7 +28,7 @@ def page_for_sdk(page: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(tools, list | None):
         return page  # it refuses the page, and says why
     shown: dict[str, Any] = {
-        "tools": [_for_sdk(tool) for tool in tools or () if _name(tool)],
+        "tools": [_for_sdk(tool) for tool in (tools or ())[:MAX_TOOLS] if _name(tool)],
         "ttlMs": 0,
         "cacheScope": "private",
     }
@@ -50,7 +52,7 @@ def _name(tool: Any) -> str:
 def tools_in(page: Mapping[str, Any], server: str) -> Iterator[Tool]:
     """The tools of a page that can be called; warns of what is left out."""
     odd: list[str] = []
-    for place, definition in enumerate(page.get("tools") or ()):
+    for place, definition in enumerate((page.get("tools") or ())[:MAX_TOOLS]):
         if name := _name(definition):
             yield _tool(server, name, definition, odd)
         else:

@@ -142,7 +142,13 @@ class Session:
         started, self._started_early = self._started_early, None
         try:
             async with endpoint_of(
-                target, self._monitor.hear, self._over.set, self._tail, started, self._http
+                target,
+                self._monitor.hear,
+                self._over.set,
+                self._tail,
+                started,
+                self._http,
+                self._on_overrun,
             ) as endpoint:
                 self.kill, self._deliveries = endpoint.kill, endpoint.deliveries
                 client = sdk_client.client_of(
@@ -195,6 +201,10 @@ class Session:
 
     def _on_silence(self) -> None:
         self.close(sdk_errors.SILENT)
+        self.kill()
+
+    def _on_overrun(self) -> None:
+        self.close(sdk_errors.NOT_READING)
         self.kill()
 
     def _broken(self, error: Exception) -> ServerFault:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 # For telling a server that a call was cancelled.
 COURTESY_S = 1.0
+# What may wait to be written in answers to a server's own requests, and what each takes besides its
+# text: a server that asks and does not read would fill the memory.
+MAX_ANSWERS_BYTES = 1_000_000
+ANSWER_BYTES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ async def endpoint_of(
     tail: StderrTail,
     started: Started | None = None,
     http: HttpConnections | None = None,
+    overrun: Notify = nothing,
 ) -> AsyncIterator[Endpoint]:
     """Reach a server while the block lasts; a program is started, and ends with it.
 
@@ -53,6 +58,7 @@ async def endpoint_of(
         tail: Takes what a program writes to its stderr.
         started: The program, if it was started already.
         http: The connections to a URL, which several sessions share.
+        overrun: Called when the server does not read the answers to its own requests.
 
     Raises:
         OSError: The program cannot be started.
@@ -64,7 +70,7 @@ async def endpoint_of(
             tail.reading(program.stderr),
         ):
             streams = program_streams(target, program, heard, tail)
-            observed = _observed(streams, ended, deliveries)
+            observed = _observed(streams, ended, deliveries, overrun=overrun)
             yield Endpoint(observed, deliveries, partial(kill, program.process))
     elif isinstance(target, HttpParameters):
         from mcp.client.streamable_http import streamable_http_client
@@ -74,9 +80,10 @@ async def endpoint_of(
         async with http.client(heard, parked) as client:
             # Events arrive here bounded already.
             web = streamable_http_client(target.url, http_client=client, max_sse_event_size=None)
-            yield Endpoint(_observed(web, ended, deliveries, parked=parked), deliveries)
+            observed = _observed(web, ended, deliveries, parked=parked, overrun=overrun)
+            yield Endpoint(observed, deliveries)
     elif hasattr(target, "__aenter__"):
-        yield Endpoint(_observed(target, ended, deliveries, heard), deliveries)
+        yield Endpoint(_observed(target, ended, deliveries, heard, overrun=overrun), deliveries)
     else:  # a server in memory has no streams, and would see the tickets
         yield Endpoint(target, Deliveries(observed=False))
 
@@ -88,11 +95,12 @@ async def _observed(
     deliveries: Deliveries,
     heard: Notify = nothing,
     parked: Parked | None = None,
+    overrun: Notify = nothing,
 ) -> AsyncIterator[tuple[_Incoming, _Outgoing]]:
     async with streams as (read, write):
         yield (
             _Incoming(read, heard, ended, deliveries, parked),
-            _Outgoing(write, deliveries, parked),
+            _Outgoing(write, deliveries, parked, overrun),
         )
 
 
@@ -136,6 +144,8 @@ class _Outgoing(ObjectSendStream[SessionMessage]):
     inner: Any
     deliveries: Deliveries
     parked: Parked | None
+    overrun: Notify
+    answers_bytes: int = 0  # waiting to be written
 
     async def send(self, item: SessionMessage) -> None:
         message = item.message
@@ -151,8 +161,20 @@ class _Outgoing(ObjectSendStream[SessionMessage]):
                 self.parked.forget((getattr(message, "params", None) or {}).get("requestId"))
             with anyio.move_on_after(COURTESY_S):
                 await self.inner.send(item)
+        elif isinstance(message, JSONRPCResponse | JSONRPCError):
+            await self._answer(item, ANSWER_BYTES + len(message.model_dump_json()))
         else:
             await self.inner.send(item)
+
+    async def _answer(self, item: SessionMessage, size: int) -> None:
+        if self.answers_bytes > MAX_ANSWERS_BYTES:
+            self.overrun()
+            return
+        self.answers_bytes += size
+        try:
+            await self.inner.send(item)
+        finally:
+            self.answers_bytes -= size
 
     async def aclose(self) -> None:
         await self.inner.aclose()

@@ -9,12 +9,14 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from subprocess import SubprocessError
 
 import anyio
 from anyio.abc import Process
 
+from orchestrator.documents.text import quoted
 from orchestrator.transport.parameters import StdioParameters
 
 logger = logging.getLogger("orchestrator.stdio")
@@ -49,26 +51,50 @@ async def start(parameters: StdioParameters) -> Started:
     ours = {name: value for name in INHERITED if (value := os.environ.get(name)) is not None}
     # A value that starts so is a function of the shell.
     inherited = {name: value for name, value in ours.items() if not value.startswith("()")}
-    its_stdin, stdin = os.pipe()
-    stderr, its_stderr = os.pipe()
-    try:
+    with ExitStack() as its_ends, ExitStack() as ours_if_it_fails:
+        its_stdin, stdin = _pipe(its_ends, ours_if_it_fails)
+        stderr, its_stderr = _pipe(ours_if_it_fails, its_ends)
         os.set_blocking(stdin, False)
-        process = await anyio.open_process(
-            [parameters.command, *parameters.args],
-            env={**inherited, **parameters.env},
-            cwd=parameters.cwd,
-            stdin=its_stdin,
-            stderr=its_stderr,
-            start_new_session=True,  # a group of its own, so that its children end with it
-        )
-    except BaseException:
-        os.close(stdin)
-        os.close(stderr)
-        raise
-    finally:
-        os.close(its_stdin)
-        os.close(its_stderr)
+        try:
+            process = await anyio.open_process(
+                [parameters.command, *parameters.args],
+                env={**inherited, **parameters.env},
+                cwd=parameters.cwd,
+                stdin=its_stdin,
+                stderr=its_stderr,
+                start_new_session=True,  # a group of its own, so that its children end with it
+            )
+        # What no system call can take: a NUL, a lone surrogate, "=" in the name of a variable.
+        except (ValueError, SubprocessError) as error:
+            raise OSError(_unusable(parameters) or str(error)) from None
+        ours_if_it_fails.pop_all()
     return Started(process, stdin, stderr)
+
+
+def _pipe(reading: ExitStack, writing: ExitStack) -> tuple[int, int]:
+    """A pipe, whose ends are closed with these."""
+    ends = os.pipe()
+    for stack, end in zip((reading, writing), ends, strict=True):
+        stack.callback(os.close, end)
+    return ends
+
+
+def _unusable(parameters: StdioParameters) -> str:
+    """Which part of a command cannot be passed to a program, without its value."""
+    parts = {"command": parameters.command, "cwd": parameters.cwd or ""}
+    parts |= {f"args[{index}]": value for index, value in enumerate(parameters.args)}
+    for name, value in parameters.env.items():
+        if "=" in name:
+            return f'a name in env contains "=": it begins with {quoted(name.partition("=")[0])}'
+        parts |= {"a name in env": name, f"env.{name}": value}
+    for part, text in parts.items():
+        if "\0" in text:
+            return f"{part} contains a NUL character"
+        try:
+            os.fsencode(text)
+        except UnicodeEncodeError:
+            return f"{part} contains a character that cannot be encoded"
+    return ""
 
 
 @asynccontextmanager

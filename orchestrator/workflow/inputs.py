@@ -11,6 +11,7 @@ from orchestrator.documents.suggest import certain, nearest
 from orchestrator.documents.text import cut, quoted
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.coercion import json_type
+from orchestrator.schema.defaults import with_defaults
 from orchestrator.schema.type_query import TypeQuery
 from orchestrator.schema.types import schema_type
 from orchestrator.schema.validator import Schema, Validator
@@ -58,11 +59,11 @@ def complete_inputs(
     values: dict[str, Any] = {}
     for name, schema in declared.items():
         if name in given:
-            values[name] = given[name]
+            values[name] = with_defaults(given[name], schema)
             what = f"the value of {quoted(name)}"
             problems += _violations(given[name], schema, ("inputs", name), what)
         elif isinstance(schema, Mapping) and "default" in schema:
-            values[name] = schema["default"]
+            values[name] = with_defaults(schema["default"], schema)
         elif not may_miss:
             message = f"missing input {quoted(name)}, which has no default"
             hint = f"set it with --input {name}=..."

@@ -43,8 +43,12 @@ BOUNDS = {
     ("health", "HealthMonitor._probe", "session.send_request"): "PROBE_S",
     ("middleware", "with_locks.call_holding", "locks.acquire"): HOLDERS,
     ("middleware", "_call_in_slots", "limit.acquire"): HOLDERS,
-    ("run", "_CancellableRun._watch_signals", "async for signals"): "the run, which cancels it",
-    ("run", "_CancellableRun.run", "async with self.orchestrator"): CLOSING,
+    ("signals", "Ending._watch", "async for signals"): "the command, which cancels it",
+    ("signals", "Ending.during", "async with self._orchestrator"): CLOSING,
+    ("owner", "_Owner.start", "self._open.wait"): "the owner, which only makes a task group",
+    ("owner", "_Owner._own", "async with self._held"): "none of its own: it waits to be closed",
+    ("owner", "_Owner._own", "self._end.wait"): "the user, who closes it",
+    ("owner", "_Owner._closed", "self._over.wait"): CLOSING,
     ("client", "Orchestrator.stream", "async for receive"): "the run, which closes the stream",
     ("session", "Session.started_within", "self._started.wait"): "its argument",
     ("session", "Session._ended", "self._failed.wait"): "LAST_WORDS_S: see Session._end",
@@ -54,6 +58,8 @@ BOUNDS = {
     ("http", "_ContainedStream.__anext__", "anext"): CALLER + "; the end of the session",
     ("events", "EventStream.__anext__", "anext"): CALLER,
     ("http", "_ContainedStream.aclose", "async for self"): "DRAIN_S",
+    ("http_wire", "_without_body", "async for response.stream"): "DRAIN_S",
+    ("http_wire", "_Reopened.__aiter__", "async for self._inner"): SESSION,
     ("http", "_read", "async for chunks"): CALLER + "; for notifications NOTIFICATION_TIMEOUT_S",
     (
         "supervisor",
@@ -89,6 +95,7 @@ BOUNDS = {
         "anyio.wait_writable",
     ): "FLUSH_S after the session",
     ("base", "_Outgoing.send", "self.inner.send"): CALLER + "; COURTESY_S",
+    ("base", "_Outgoing._answer", "self.inner.send"): "MAX_ANSWERS_BYTES; the end of the session",
     ("base", "_Incoming.receive", "self.inner.receive"): SESSION,
 }
 

@@ -14,7 +14,6 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.calls.adaptive import AdaptiveSlots
 from orchestrator.calls.limits import AbandonedError, Rate, Slots
 from orchestrator.calls.locks import Locks
 
@@ -171,67 +170,6 @@ async def test_shared_locks_overlap_and_an_exclusive_one_is_not_starved() -> Non
         group.start_soon(hold, "e", 2, False)
         group.start_soon(hold, "s3", 3, True)
     assert order == ["+s1", "+s2", "-s1", "-s2", "+e", "-e", "+s3", "-s3"]
-
-
-async def load(slots: AdaptiveSlots, capacity: int, calls: int) -> int:
-    """A server that works on so many calls at once, and times out beyond twice that; the most."""
-    running = most = 0
-
-    async def one() -> None:
-        nonlocal running, most
-        async with slots.slot():
-            running += 1
-            most = max(most, running)
-            began_at, load = anyio.current_time(), running / capacity
-            await anyio.sleep(max(1.0, load))
-            slots.learn("t", began_at, overloaded=load > 2, failed=load > 2)
-            running -= 1
-
-    async with anyio.create_task_group() as group:
-        for _ in range(calls):
-            group.start_soon(one)
-    return most
-
-
-async def test_an_adaptive_limit_grows_to_what_the_server_bears_and_not_far_beyond() -> None:
-    slots = AdaptiveSlots()
-    most = await load(slots, capacity=20, calls=2000)
-    assert slots.limit > 20
-    assert most <= 2 * 20 + 1
-
-
-async def test_overload_halves_the_limit_once_for_all_that_was_under_way() -> None:
-    slots = AdaptiveSlots()
-    slots.limit = 16
-    began_at = anyio.current_time()
-    await anyio.sleep(1)
-    for _ in range(16):
-        slots.learn("t", began_at, overloaded=True, failed=True)
-    assert slots.limit == 8
-    await anyio.sleep(1)
-    slots.learn("t", anyio.current_time(), overloaded=True, failed=True)
-    assert slots.limit == 4
-    for _ in range(5):
-        await anyio.sleep(1)
-        slots.learn("t", anyio.current_time(), overloaded=True, failed=True)
-    assert slots.limit == 1
-
-
-async def test_what_failed_for_another_reason_teaches_nothing() -> None:
-    slots = AdaptiveSlots()
-    for _ in range(50):
-        await slots.acquire()
-        slots.learn("t", anyio.current_time(), overloaded=False, failed=True)
-        slots.release()
-    assert slots.limit == AdaptiveSlots.INITIAL
-
-
-async def test_a_limit_that_is_not_used_does_not_grow() -> None:
-    slots = AdaptiveSlots()
-    for _ in range(50):
-        async with slots.slot():
-            slots.learn("t", anyio.current_time(), overloaded=False, failed=False)
-    assert slots.limit == AdaptiveSlots.INITIAL
 
 
 async def test_groups_take_turns_however_many_ask_first() -> None:

@@ -204,7 +204,7 @@ B = "/tasks/1/arguments"
         ),
         (
             using("search", query="${OUTPUT[a].total}") | {"run_if": "any_failed"},
-            [("warning", "may_not_fit", f"{B}/query")],
+            [("error", "wrong_argument", f"{B}/query")],
         ),
         (using("broken", x=1), [("warning", "unusable_schema", "")] * 2),
     ],
@@ -677,3 +677,105 @@ def test_errors_in_gives_the_errors_of_prove_and_a_broken_schema_gives_none() ->
     tools = TOOLS | {"s:odd": Tool("s", "odd", {"type": "object", "required": ["x"], "enum": 5})}
     odd = Workflow.load({"tasks": [using("odd")]})
     assert (errors_in(odd, tools), len(prove(odd, tools))) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    ("task", "hint"),
+    [
+        ({"when": "STATUS[a] == 'error'"}, "run_if"),
+        ({"when": "ERROR[a]"}, "run_if"),
+        ({"when": "$ERROR[a].kind == 'timeout'"}, "run_if"),
+        ({"when": "STATUS[a] != 'success'"}, "run_if"),
+        ({"when": "STATUS[a] == 'error' || STATUS[a] == 'skipped'"}, "run_if"),
+        ({"when": "STATUS[a] == 'error' && OUTPUT[a].total > 3"}, "run_if"),
+        ({"when": "!(STATUS[a] == 'success')"}, "run_if"),
+        ({"when": "ERROR[a].message || STATUS[a] == 'cancelled'"}, "run_if"),
+        ({"when": "STATUS[a] == 'success'", "run_if": "any_failed"}, "run_if"),
+        ({"when": "!ERROR[a]", "run_if": "any_failed"}, "run_if"),
+        ({"when": "OUTPUT[a]", "run_if": "any_failed"}, ""),
+        ({"when": "OUTPUT[a].total == 'many'"}, ""),
+        ({"when": "STATUS[a] == 'success'"}, None),
+        ({"when": "STATUS[a] == 'error'", "run_if": "all_done"}, None),
+        ({"when": "ERROR[a]", "run_if": "any_failed"}, None),
+        ({"when": "OUTPUT[a].total > 3 || STATUS[a] == 'error'"}, None),
+        ({"when": "!ERROR[a]"}, None),
+        ({"when": "OUTPUT[a].total"}, None),
+        ({"when": "OUTPUT[a].items"}, None),
+    ],
+)
+def test_a_condition_that_is_always_false_never_lets_its_task_run(
+    task: dict[str, Any], hint: str | None
+) -> None:
+    found = findings(SEARCH, using("free") | task)
+    never = [problem for problem in found if problem.code == "never_runs"]
+    assert [(p.severity, p.path) for p in never] == (
+        [] if hint is None else [("warning", "/tasks/1/when")]
+    )
+    for problem in never:
+        assert problem.message.startswith("the task never runs: its condition is always false")
+        assert (hint in problem.hint) if hint else (problem.hint == "")
+
+
+def test_a_place_that_is_null_when_its_task_has_failed_is_no_error() -> None:
+    def codes(**task: Any) -> list[tuple[str, str]]:
+        found = findings(SEARCH, using("free", x=task.pop("x", 1)) | task)
+        return [(problem.severity, problem.code) for problem in found]
+
+    # In braces it is null: for certain, if the only dependency has failed.
+    assert codes(x="${OUTPUT[a].total.x}", run_if="any_failed") == []
+    assert codes(x="${OUTPUT[a].nope}", run_if="any_failed") == []
+    assert codes(x="${OUTPUT[a].nope}", run_if="all_done") == [("warning", "unknown_place")]
+    assert codes(x="${OUTPUT[a].nope}") == [("error", "unknown_place")]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"arguments": {"x": "$OUTPUT[a].items"}},
+        {"for_each": "$OUTPUT[a].items"},
+        {"locks": ["k:$OUTPUT[a].total"]},
+        {"fallback": {"value": "$OUTPUT[a].items"}, "depends_on": ["a"]},
+        {"fallback": {"tool": "s:free", "arguments": {"x": "$OUTPUT[a]"}}, "depends_on": ["a"]},
+    ],
+)
+def test_an_output_that_need_not_exist_is_found_in_every_field(field: dict[str, Any]) -> None:
+    for run_if, expected in (
+        ("all_done", ("warning", "maybe_absent")),
+        ("any_failed", ("error", "never_an_output")),
+        ("all_success", None),
+    ):
+        found = findings(SEARCH, {"id": "b", "tool": "s:free", **field, "run_if": run_if})
+        assert [(p.severity, p.code) for p in found] == ([expected] if expected else [])
+
+
+def test_the_output_of_the_run_may_name_a_task_that_is_skipped_although_nothing_failed() -> None:
+    alarm = {"id": "b", "tool": "s:free", "run_if": "any_failed", "depends_on": ["a"]}
+    after = {"id": "c", "tool": "s:free", "depends_on": ["b"]}
+    sure = {"id": "d", "tool": "s:free", "depends_on": ["a"]}
+    maybe = {"id": "e", "tool": "s:free", "when": "OUTPUT[a].total > 3"}
+    tasks = [SEARCH, alarm, after, sure, maybe]
+    output = [f"$OUTPUT[{name}]" for name in "abcde"] + ["${OUTPUT[b]}"]
+    found = prove(Workflow.load({"tasks": tasks, "output": output}), TOOLS)
+    absent = [problem for problem in found if problem.code == "maybe_absent"]
+    assert [problem.path for problem in absent] == ["/output/1", "/output/2", "/output/4"]
+    assert absent[0].hint == "${OUTPUT[b]} is null then"
+
+
+def test_the_list_of_a_for_each_that_failed_in_part_has_null_in_it() -> None:
+    each = SEARCH | {"for_each": ["x", "y"]}
+
+    def codes(text: str, run_if: str) -> list[str]:
+        return [p.code for p in findings(each, using("free", x=text) | {"run_if": run_if})]
+
+    assert codes("${OUTPUT[a][0] == null}", "all_done") == []
+    assert codes("${OUTPUT[a][-1] == null}", "any_failed") == []
+    counted = "${OUTPUT[a][?@ == null]}"
+    assert codes(counted, "all_done") == ["always_null"]
+    assert sorted(codes(counted, "all_success")) == ["always_null", "never_true"]
+
+
+def test_a_filter_for_null_says_how_to_count_instead() -> None:
+    task = using("free", x="${length(OUTPUT[a].items[?@ == null])}")
+    found = [p for p in findings(SEARCH, task) if p.code == "always_null"]
+    assert [p.hint for p in found] == ["to count null, write length(map(&(@ == null), LIST)[?@])"]
+    assert "a filter leaves out null" in found[0].message

@@ -134,6 +134,7 @@ DOCUMENT: dict[str, Any] = {
         ("!contains(OUTPUT[a].tags, 'z')", True),
         # functions
         ("length(OUTPUT[a].items)", 2),
+        ("length(map(&(@ == null), `[1, null, null]`)[?@])", 2),
         ("join(' OR ', OUTPUT[a].tags)", "x OR y"),
         ("not_null(OUTPUT[nobody], 'none')", "none"),
         ("OUTPUT[nobody].a.b[0]", None),

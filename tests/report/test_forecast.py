@@ -220,7 +220,10 @@ def test_the_time_is_at_least_what_the_servers_limits_require() -> None:
     assert by_dataflow() == 1.0
     assert by_dataflow(max_concurrency=2) == 5.0
     assert by_dataflow(max_concurrency="auto") == 1.0
+    assert by_dataflow(max_concurrency=0) == 1.0
     assert by_dataflow(rate="1/min") == 9 * 60.0
+    assert by_dataflow(tools={"o*": {"rate": "2/min"}, "*": {"rate": "1/h"}}) == 4 * 60.0
+    assert by_dataflow(rate="5/min", tools={"two": {"rate": "1/h"}}) == 60.0
 
 
 def test_servers_start_in_two_waves_and_their_limits_are_shown() -> None:

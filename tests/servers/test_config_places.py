@@ -185,8 +185,12 @@ def test_both_files_are_told_with_their_places(
     plan.write_text(json.dumps({"tasks": [{"id": "a", "tol": "a:b"}]}))
     assert main(["run", str(plan), "--servers", str(servers)]) == 2
     said = capsys.readouterr().err
-    assert f"{servers}:3:12: expected at least 1, got 0" in said
+    assert f"expected at least 1, got 0\n --> {servers}:3:12\n" in said
+    assert "3 | sessions = 0\n  |            ^\n" in said
     assert f" --> {plan}:1:" in said
+    assert main(["validate", str(plan), "--servers", str(servers), "--json"]) == 2
+    told = json.loads(capsys.readouterr().out)["problems"]
+    assert f"{servers}:3:12: expected at least 1, got 0" in [each["message"] for each in told]
 
 
 def test_a_value_of_two_kinds_is_told_once(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from orchestrator.documents.pointer import replace_op
 from orchestrator.errors import Problem, WorkflowError
+from orchestrator.schema.defaults import MAX_FILLED
 from orchestrator.workflow.inputs import check_schema, complete_inputs, parse_input
 
 
@@ -166,3 +168,47 @@ def test_a_value_of_the_command_line_is_what_its_schema_makes_of_it(
     found = parse_input(text, schema)
     assert found == value
     assert type(found) is type(value)
+
+
+LIMIT: dict[str, Any] = {"properties": {"limit": {"default": 5}, "name": {}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "given", "completed"),
+    [
+        (LIMIT, {}, {"limit": 5}),
+        (LIMIT, {"limit": 3, "more": 1}, {"limit": 3, "more": 1}),
+        (LIMIT, {"limit": None}, {"limit": None}),
+        (LIMIT, "text", "text"),
+        ({"items": LIMIT}, [{}, {"limit": 1}], [{"limit": 5}, {"limit": 1}]),
+        ({"properties": {"x": LIMIT}}, {"x": {}}, {"x": {"limit": 5}}),
+        ({"properties": {"x": LIMIT}}, {}, {}),
+        ({"properties": {"x": LIMIT | {"default": {}}}}, {}, {"x": {"limit": 5}}),
+        ({"$ref": "#/$defs/x", "$defs": {"x": LIMIT}}, {}, {"limit": 5}),
+        ({"allOf": [LIMIT, {"properties": {"y": {"default": 1}}}]}, {}, {"limit": 5, "y": 1}),
+        ({"anyOf": [LIMIT | {"type": "object"}, {"type": "null"}]}, {}, {"limit": 5}),
+        ({"anyOf": [LIMIT, {"properties": {"limit": {"default": 6}}}]}, {}, {}),
+        ({"type": "object", "properties": {"x": {"$ref": "#", "default": {}}}}, {}, {"x": {}}),
+        (True, {}, {}),
+    ],
+)
+def test_the_defaults_inside_of_an_input_are_applied(
+    schema: Any, given: Any, completed: Any
+) -> None:
+    declared = {"x": schema}
+    before = json.dumps(given)
+    assert complete_inputs(declared, {"x": given}, "w") == {"x": completed}
+    assert json.dumps(given) == before
+    if isinstance(schema, dict):
+        declared = {"x": schema | {"default": given}}
+        assert complete_inputs(declared, {}, "w") == {"x": completed}
+
+
+def test_defaults_that_double_at_each_level_are_bounded() -> None:
+    levels = {
+        f"d{n}": {"properties": {k: {"$ref": f"#/$defs/d{n + 1}", "default": {}} for k in "ab"}}
+        for n in range(30)
+    }
+    schema = {"$ref": "#/$defs/d0", "$defs": levels | {"d30": {}}}
+    made = complete_inputs({"x": schema}, {"x": {}}, "w")["x"]
+    assert json.dumps(made).count("{") <= MAX_FILLED + 1

@@ -1,0 +1,105 @@
+"""Signals that end a command: what runs is cancelled, and no program of a server is left behind.
+
+The exit code is 128 and the number of the signal, as of a program that the signal has killed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+import anyio
+
+from orchestrator.cli import EndedBySignalError, exit_code
+from orchestrator.client import Orchestrator
+from orchestrator.servers.config import Server
+from orchestrator.servers.lockfile import Lockfile
+
+T = TypeVar("T")
+
+# What a person, a system or a scheduler of jobs sends to end a process.
+ASKED = (signal.SIGINT, signal.SIGTERM)
+# What ends a process too, unless somebody has decided otherwise: a terminal that is closed (`nohup`
+# ignores that), Ctrl-\, a limit of CPU time, warnings of batch systems, alarms.
+OTHERS = "HUP QUIT XCPU USR1 USR2 ALRM VTALRM PROF IO PWR STKFLT"
+
+
+def in_event_loop(work: Callable[[], Awaitable[T]]) -> T:
+    """Run async work without the SDK's log, whose errors our messages contain."""
+    logging.getLogger("mcp").setLevel(logging.CRITICAL)
+    logging.getLogger("client").setLevel(logging.CRITICAL)
+    return anyio.run(work)
+
+
+def ending_signals() -> list[signal.Signals]:
+    """The signals that would end this process, and can be caught."""
+    others = (getattr(signal, f"SIG{name}", None) for name in OTHERS.split())  # if there is one
+    kept = [each for each in others if each and signal.getsignal(each) is signal.SIG_DFL]
+    return [*ASKED, *kept]
+
+
+class Ending:
+    """The signal that ends a command: `on_first` takes the first one; a second ends it at once."""
+
+    def __init__(self, orchestrator: Orchestrator, on_first: Callable[[str], None]) -> None:
+        self.signal: signal.Signals | None = None  # the first one
+        self._orchestrator = orchestrator
+        self._on_first = on_first
+
+    async def during(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do work while the orchestrator is open and signals are watched."""
+        outcome: T | Exception
+        async with anyio.create_task_group() as group:
+            await group.start(self._watch)
+            try:
+                async with self._orchestrator:
+                    outcome = await work()
+            except Exception as failure:  # raised outside of the group, which would wrap it
+                outcome = failure
+            group.cancel_scope.cancel()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def _watch(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        with anyio.open_signal_receiver(*ending_signals()) as signals:
+            task_status.started()
+            async for number in signals:
+                if self.signal is not None:  # no time to close anything
+                    self._orchestrator.kill()
+                    os._exit(exit_code(number))
+                self.signal = signal.Signals(number)
+                self._on_first(self.signal.name)
+
+
+def with_servers(
+    servers: Mapping[str, Server],
+    lock: Lockfile | None,
+    work: Callable[[Orchestrator], Awaitable[T]],
+) -> T:
+    """Do work with servers, which are closed however it ends.
+
+    Raises:
+        EndedBySignalError: A signal has cancelled it.
+    """
+
+    async def session() -> T:
+        scope = anyio.CancelScope()
+        orchestrator = Orchestrator(servers, lock)
+        ending = Ending(orchestrator, lambda _: scope.cancel())
+
+        async def cancellable() -> list[T]:
+            done: list[T] = []
+            with scope:
+                done.append(await work(orchestrator))
+            return done
+
+        done = await ending.during(cancellable)
+        if ending.signal is not None:
+            raise EndedBySignalError(ending.signal)
+        return done[0]
+
+    return in_event_loop(session)
