@@ -11,11 +11,12 @@ from typing import Any, Self, Unpack
 import anyio
 
 from orchestrator.calls.locks import Locks
-from orchestrator.engine.events import Announcer, Event, Observers
+from orchestrator.engine.events import Event, Observers
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import Servers
 from orchestrator.errors import CallError, Problem, WorkflowError
+from orchestrator.owner import Owned
 from orchestrator.preflight import WorkflowSource, check_online, find_problems, source_of
 from orchestrator.run_request import Inputs, RunOptions, RunRequest
 from orchestrator.schema.tool import Tool
@@ -27,8 +28,11 @@ from orchestrator.single_call import Arguments, call_tool, failure_of, known_ser
 from orchestrator.startup import Startup, starting
 
 
-class Orchestrator:
-    """Runs workflows on a set of MCP servers; enter it with `async with`, on asyncio or trio.
+class Orchestrator(Owned):
+    """Runs workflows on a set of MCP servers, on asyncio or trio.
+
+    Open it with `async with`, or with `start()` and `aclose()`. Different tasks may do the two, as
+    fixtures of pytest and cells of notebooks do.
 
     Servers are started when a workflow first names them, and reused by all later runs.
 
@@ -48,7 +52,7 @@ class Orchestrator:
         self._pool = ServerPool(servers_of(servers), lock)
         self._observers = tuple(observers)
         self._locks = Locks()
-        self._entered = False
+        super().__init__(self._pool)
 
     @classmethod
     def from_config(
@@ -72,15 +76,6 @@ class Orchestrator:
 
     def __repr__(self) -> str:
         return f"Orchestrator({self._pool!r})"
-
-    async def __aenter__(self) -> Self:
-        await self._pool.__aenter__()
-        self._entered = True
-        return self
-
-    async def __aexit__(self, *error: Any) -> None:
-        self._entered = False
-        await self._pool.__aexit__(*error)
 
     async def run(
         self, workflow: WorkflowSource, inputs: Inputs = None, **options: Unpack[RunOptions]
@@ -127,7 +122,7 @@ class Orchestrator:
             await self._open(request)
             yield self._new_run(request)
             return
-        async with starting(loaded, self._pool, Announcer(request.observers)) as startup:
+        async with starting(loaded, self._pool, request.times) as startup:
             run = self._new_run(request, startup)
             startup.on_problem = run.cancel
             yield run
@@ -188,7 +183,9 @@ class Orchestrator:
         elif problems := missing_tools(request.workflow, tools):
             raise WorkflowError(request.workflow.name, problems)
         caller = DryRunCaller(request.workflow, tools, self.failure)
-        return request.run(caller, Servers(caller.tools), caller.made_up)
+        return request.run(
+            caller, Servers(caller.tools, startup_ms=request.times.ms), caller.made_up
+        )
 
     async def stream(
         self, workflow: WorkflowSource, inputs: Inputs = None, **options: Unpack[RunOptions]
@@ -222,20 +219,21 @@ class Orchestrator:
 
     def _request(self, workflow: WorkflowSource, inputs: Inputs, options: RunOptions) -> RunRequest:
         """The one way into `begin`, `prepare` and `prepare_dry_run`."""
-        if not self._entered:
-            raise RuntimeError("use 'async with Orchestrator(...) as orchestrator'")
+        if not self.is_open:
+            raise RuntimeError("use 'async with Orchestrator(...) as orchestrator', or start()")
         options["observers"] = (*self._observers, *options.get("observers", ()))
         return RunRequest.of(workflow, inputs, options, self._pool)
 
     async def _open(self, request: RunRequest) -> None:
         """Wait until all servers are ready or have failed, and check the plan against them."""
-        await self._pool.open(request.workflow.plan.servers, Announcer(request.observers))
+        await self._pool.open(request.workflow.plan.servers, request.times)
         check_online(request.workflow, self._pool)
 
     def _new_run(self, request: RunRequest, startup: Startup | None = None) -> Run:
         pool, names = self._pool, request.workflow.plan.servers
         listen = partial(pool.subscribe, servers=names) if startup is None else startup.listen
-        servers = Servers(pool.catalog.of(names), pool.policies, self._locks, listen, startup)
+        known, times = pool.catalog.of(names), request.times.ms
+        servers = Servers(known, pool.policies, self._locks, listen, startup, times)
         return request.run(pool.call, servers)
 
     async def check(self, workflow: WorkflowSource) -> list[Problem]:

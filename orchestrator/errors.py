@@ -29,6 +29,7 @@ ErrorKind = Literal[
 ]
 ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
 MAX_SHOWN = 200
+MAX_NAME = 200  # characters of a name or a path in a message
 RETRYABLE_KINDS = frozenset({"tool_error", "timeout", "server_unavailable", "protocol_error"})
 
 
@@ -68,7 +69,7 @@ class Problem:
 
     def __str__(self) -> str:
         task = f"task {_quoted(self.task)}" if self.task is not None else ""
-        where = ", ".join(filter(None, (task, self.path)))
+        where = ", ".join(filter(None, (task, _cut(self.path))))
         hint = f" ({self.hint})" if self.hint else ""
         return f"{where}: {self.sentence}{hint}".removeprefix(": ")
 
@@ -96,7 +97,12 @@ class Problem:
 
 
 def _quoted(name: str) -> str:
-    return json.dumps(name, ensure_ascii=False)
+    return json.dumps(_cut(name), ensure_ascii=False)
+
+
+def _cut(name: str) -> str:
+    # `documents.text` does this for all rooms above; the errors are below it.
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 3]}..."
 
 
 class WorkflowError(OrchestratorError):
@@ -120,7 +126,7 @@ class WorkflowError(OrchestratorError):
         count = f"{len(self.problems):,} error{'s' if len(self.problems) != 1 else ''}"
         if (more := len(self.problems) - MAX_SHOWN) > 0:
             lines.append(f"  and {more:,} more; --json lists all of them")
-        super().__init__("\n".join([f"{source}: {count}, {so_far}", *lines]))
+        super().__init__("\n".join([f"{_cut(source)}: {count}, {so_far}", *lines]))
 
     def _place(self, problem: Problem) -> str:
         """`FILE:LINE:COLUMN`, the form that editors and terminals open."""

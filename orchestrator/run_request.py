@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Self, TypedDict
 
 from orchestrator.calls.call import Caller
-from orchestrator.engine.events import Observers
+from orchestrator.engine.events import Announcer, Observers, StartTimes
 from orchestrator.engine.result import MadeUp
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings, Servers
@@ -35,6 +35,7 @@ class RunOptions(TypedDict, total=False):
     max_concurrency: int | None
     estimates: Mapping[str, float] | None
     observers: Observers
+    times: StartTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class RunRequest:
     inputs: Mapping[str, Any]
     settings: RunSettings
     observers: Observers
+    times: StartTimes
 
     @classmethod
     def of(
@@ -64,7 +66,8 @@ class RunRequest:
         settings = new_settings(options.get("schedule"), limit, estimates)
         check_overrides(workflow, settings)
         values = check_offline(workflow, pool, inputs or {})
-        return cls(workflow, values, settings, options.get("observers", ()))
+        observers = options.get("observers", ())
+        return cls(workflow, values, settings, observers, StartTimes(Announcer(observers)))
 
     def locked_tools(self, pool: ServerPool) -> dict[str, Tool] | None:
         """The tools of the servers in the workflow, if all of these are in the lock."""

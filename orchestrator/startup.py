@@ -13,7 +13,7 @@ import anyio
 
 from orchestrator.calls.limits import FIRST, Priority
 from orchestrator.documents.text import quoted
-from orchestrator.engine.events import OnEvent
+from orchestrator.engine.events import OnEvent, StartTimes
 from orchestrator.preflight import check_online
 from orchestrator.servers.pool import ServerPool
 from orchestrator.servers.supervisor import STARTING_S
@@ -24,15 +24,17 @@ CHECK = "all servers, to check the plan"
 
 
 @asynccontextmanager
-async def starting(workflow: Workflow, pool: ServerPool, tell: OnEvent) -> AsyncIterator[Startup]:
+async def starting(
+    workflow: Workflow, pool: ServerPool, times: StartTimes
+) -> AsyncIterator[Startup]:
     """Start the servers of a workflow in the background; the block begins with the first call.
 
-    `tell` receives the events of the servers before the run begins.
+    `times` receives the events of the servers before the run begins.
 
     Raises:
         WorkflowError: The plan or its servers are wrong: when the block begins, or when it ends.
     """
-    startup = Startup(workflow, pool, tell)
+    startup = Startup(workflow, pool, times)
     pool.start_soon(startup.open)
     try:
         await startup.until_first_call()
@@ -51,14 +53,14 @@ class Startup:
     failed, or have been starting for `STARTING_S`.
     """
 
-    def __init__(self, workflow: Workflow, pool: ServerPool, tell: OnEvent) -> None:
+    def __init__(self, workflow: Workflow, pool: ServerPool, times: StartTimes) -> None:
         self.problem: Exception | None = None  # with the plan or its servers, once it is known
         self.on_problem: Callable[[str], None] = lambda _: None  # is called then, with a sentence
         self.scope = anyio.CancelScope()
         self._workflow = workflow
         self._plan = workflow.plan
         self._pool = pool
-        self._tell: OnEvent = tell
+        self._times = times
         self._has_begun = False
         self._tools = pool.catalog.of(self._plan.servers)
         self._pending = set(self._plan.servers)
@@ -104,7 +106,7 @@ class Startup:
     @contextmanager
     def listen(self, tell: OnEvent) -> Iterator[None]:
         """Have a run receive the events of its servers in the block."""
-        self._has_begun, self._tell = True, lambda _: None
+        self._has_begun, self._times.tell = True, lambda _: None
         with self._pool.subscribe(tell, self._plan.servers):
             yield
 
@@ -120,7 +122,7 @@ class Startup:
                 group.start_soon(self._open, server, (float(generation),))
 
     async def _open(self, server: str, priority: Priority) -> None:
-        await self._pool.open([server], lambda event: self._tell(event), priority)
+        await self._pool.open([server], self._times, priority)
         self._pending.discard(server)
         if not self._pending:
             called = "only read-only tools were" if self._has_begun else "nothing was"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -39,16 +40,20 @@ def exit_code(number: int) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command `orchestrator` and return its exit code."""
-    try:
-        return _run(build_parser().parse_args(arguments))
-    except KeyboardInterrupt:
-        print("orchestrator: interrupted, nothing was called", file=sys.stderr)
-        return exit_code(signal.SIGINT)
-    except OSError as error:
-        from orchestrator.cli.diagnostics import give_up_stdout
+    from orchestrator.cli.streams import standing
 
-        give_up_stdout(error)
-        return FAILED
+    began = argparse.Namespace(began=time.monotonic())
+    with standing():
+        try:
+            return _run(build_parser().parse_args(arguments, began))
+        except KeyboardInterrupt:
+            print("orchestrator: interrupted, nothing was called", file=sys.stderr)
+            return exit_code(signal.SIGINT)
+        except OSError as error:
+            from orchestrator.cli.diagnostics import give_up_stdout
+
+            give_up_stdout(error)
+            return FAILED
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -62,6 +67,7 @@ def _run(options: argparse.Namespace) -> int:
         return code
     except WorkflowError as error:
         tell(options, error)
+        sys.stdout.flush()
         return WRONG
     except EndedBySignalError as ended:
         complain(ended)

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.diagnostics import document, in_servers_file, show
+from orchestrator.cli.streams import conceal, write, write_json
 from orchestrator.cli.tool_sources import DEFAULT_SERVERS, configured_servers, known_of, lock_of
-from orchestrator.documents.encode import to_json
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.text import counted, quoted
 from orchestrator.errors import ConfigError, Problem, WorkflowError
@@ -52,7 +52,9 @@ def _load(options: argparse.Namespace) -> tuple[Workflow, dict[str, Server]]:
             problems = [*error.problems, *in_servers_file(other)]
             raise WorkflowError(error.source, problems) from None
         raise
-    return workflow, load_config(servers_file)
+    servers = load_config(servers_file)
+    conceal(servers)
+    return workflow, servers
 
 
 def _inputs(options: argparse.Namespace, workflow: Workflow) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def validate(options: argparse.Namespace) -> int:
         ]
     is_wrong = any(finding.severity == "error" for finding in findings)
     if options.json:
-        print(to_json(document(str(options.file), findings), indent=2))
+        write_json(document(str(options.file), findings))
         return 2 if is_wrong else 0
     # A valid workflow has that note in its own line.
     unchecked = [f for f in findings if f.code == "tools_not_checked" and not is_wrong]
@@ -91,7 +93,7 @@ def validate(options: argparse.Namespace) -> int:
         return 2
     assert workflow is not None
     plan = workflow.plan
-    print(
+    write(
         f"{options.file}: valid, {counted(len(plan.tasks), 'task')} in "
         f"{counted(len(plan.generations), 'generation')} on "
         f"{counted(len(plan.servers), 'server')}"
@@ -157,12 +159,12 @@ def _print_forecast(
         from orchestrator.report import diagrams, svg
 
         draw = svg.svg if options.svg else diagrams.mermaid if options.mermaid else diagrams.dot
-        print(draw(foreseen))
+        write(draw(foreseen))
     elif options.json:
         from orchestrator.report.diagrams import plan_document
 
         warnings = [finding.to_dict() for finding in findings]
-        print(to_json({**plan_document(foreseen), "warnings": warnings}, indent=2))
+        write_json({**plan_document(foreseen), "warnings": warnings})
     else:
         from orchestrator.cli.tables import print_plan
 
@@ -203,8 +205,12 @@ def call(options: argparse.Namespace) -> int:
         return await orchestrator.call(options.target, arguments, options.timeout)
 
     servers = load_config(options.servers or DEFAULT_SERVERS)
+    conceal(servers)
     output = with_servers(servers, lock_of(options), ask)
-    print(output if isinstance(output, str) and not options.json else to_json(output, indent=2))
+    if isinstance(output, str) and not options.json:
+        write(output)
+    else:
+        write_json(output)
     return 0
 
 
@@ -219,5 +225,5 @@ def schema(_: argparse.Namespace) -> int:
     """`orchestrator schema`."""
     from orchestrator.workflow.model import workflow_schema
 
-    print(to_json(workflow_schema(), indent=2))
+    write_json(workflow_schema())
     return 0

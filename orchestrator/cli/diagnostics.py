@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.documents.encode import to_json
-from orchestrator.documents.text import visible
+from orchestrator.cli.streams import discard, shown, write_json
 from orchestrator.errors import ConfigError, Problem, WorkflowError
 
 _LISTS = {"problems": "error", "warnings": "warning", "notes": "note"}
@@ -65,7 +63,7 @@ def tell(options: argparse.Namespace, error: WorkflowError) -> None:
     """
     file = getattr(options, "file", None)
     if file is not None and getattr(options, "json", False):
-        print(to_json(document(error.source, error.problems), indent=2))
+        write_json(document(error.source, error.problems))
     files = [str(path) for path in (file, getattr(options, "inputs", None)) if path is not None]
     if isinstance(error, ConfigError) and Path(error.source).is_file():
         from orchestrator.cli.snippets import print_findings
@@ -82,14 +80,13 @@ def tell(options: argparse.Namespace, error: WorkflowError) -> None:
 
 
 def complain(what: object) -> None:
-    """Print an error on stderr, with control characters escaped: a server may have written it."""
-    print("orchestrator:", visible(str(what), keep="\n"), file=sys.stderr)
+    """Print an error on stderr, with invisible characters escaped: a server may have written it."""
+    print("orchestrator:", shown(str(what)), file=sys.stderr)
 
 
 def give_up_stdout(error: OSError) -> None:
     """Report that stdout cannot be written, unless its reader has closed its end of a pipe."""
-    # The rest of the buffer would raise again at exit.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    discard(sys.stdout)
     if not isinstance(error, BrokenPipeError):
         complain(f"stdout cannot be written: {error.strerror}")
 
@@ -97,7 +94,7 @@ def give_up_stdout(error: OSError) -> None:
 def give_up_terminal() -> None:
     """Print nothing any more: the terminal is closed, and each attempt would raise."""
     for stream in (sys.stdout, sys.stderr):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        discard(stream)
 
 
 def say_asking() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from orchestrator.cli import FAILED, WRONG
 from orchestrator.cli.diagnostics import complain
+from orchestrator.cli.streams import conceal, write
 from orchestrator.cli.tool_sources import DEFAULT_SERVERS, list_tools, named_servers
 from orchestrator.documents.text import counted, listed, visible
 from orchestrator.errors import Problem, WorkflowError
@@ -44,6 +45,7 @@ def lock(options: argparse.Namespace) -> int:
     """`orchestrator lock`. A file changes only with `--update`, and every difference is shown."""
     servers_file = options.servers or DEFAULT_SERVERS
     servers, path = load_config(servers_file), lock_path(servers_file)
+    conceal(servers)
     wanted = named_servers(options, servers)
     before, broken = _before(options, servers_file)
     tools, failures = list_tools(wanted, denied=True)
@@ -54,25 +56,25 @@ def lock(options: argparse.Namespace) -> int:
     if before is None:
         was = f"was unreadable ({visible(broken)}), " if broken else ""
         if failures:  # a file without some servers would refuse their tools
-            print(f"{path}: {was}nothing was written: not every server answered")
+            write(f"{path}: {was}nothing was written: not every server answered")
             return FAILED
         _save(asked, path, servers)
-        print(f"{path}: {was}{'rewritten' if broken else 'written'}: {asked.counted()}")
+        write(f"{path}: {was}{'rewritten' if broken else 'written'}: {asked.counted()}")
         return 0
     found = _compare(before, asked, servers, of_all=not options.server)
     _show(found, before, asked)
     if not str(found):  # no count to show
-        print(f"{path}: {_no_changes(servers, asked)}")
+        write(f"{path}: {_no_changes(servers, asked)}")
     elif not options.update:
         accept = lock_command(str(servers_file), "--update", *options.server)
-        print(f"{path}: {found}; nothing was written; accept with: {accept}")
+        write(f"{path}: {found}; nothing was written; accept with: {accept}")
         return FAILED if failures else WRONG
     else:
         kept = {name: of for name, of in before.definitions.items() if name not in found.removed}
         started_with = {**before.started_with, **asked.started_with}
         after = Lockfile({**kept, **asked.definitions}, started_with)
         _save(after, path, servers)
-        print(f"{path}: {found}, accepted: {after.counted()}")
+        write(f"{path}: {found}, accepted: {after.counted()}")
     return FAILED if failures else 0
 
 
@@ -120,15 +122,15 @@ def _no_changes(servers: Servers, asked: Lockfile) -> str:
 
 def _show(found: _Differences, before: Lockfile, asked: Lockfile) -> None:
     for difference in found.tools:
-        print("\n".join([*difference.lines(), ""]))
+        write("\n".join([*difference.lines(), ""]))
     for name in found.moved:
         was, now = before.started_with[name], asked.started_with[name]
-        print(f"{visible(name)}: server changed\n  - {visible(was)}\n  + {visible(now)}\n")
+        write(f"{visible(name)}: server changed\n  - {visible(was)}\n  + {visible(now)}\n")
     for file, names, kind in ((asked, found.added, "added"), (before, found.removed, "removed")):
         for name in names:
             tools = [visible(tool) for tool in file.definitions[name]]
             shown = f"{counted(len(tools), 'tool')}: {listed(tools, MAX_NAMES)}"
-            print(f"{visible(name)}: server {kind}, {shown if tools else 'no tools'}\n")
+            write(f"{visible(name)}: server {kind}, {shown if tools else 'no tools'}\n")
 
 
 def _save(saved: Lockfile, path: Path, servers: Servers) -> None:

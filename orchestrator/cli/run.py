@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,8 +19,8 @@ import anyio
 from orchestrator.cli import FAILED, exit_code
 from orchestrator.cli.diagnostics import complain, give_up_stdout, give_up_terminal
 from orchestrator.cli.signals import Ending, in_event_loop
+from orchestrator.cli.streams import json_text, write_json
 from orchestrator.client import Orchestrator
-from orchestrator.documents.encode import to_json
 from orchestrator.engine.events import Observer
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
@@ -37,6 +41,8 @@ def run_workflow(
     lock: Lockfile | None,
 ) -> int:
     """Run a workflow as the options say, write its result, and return the exit code."""
+    if options.output is not None:
+        _must_be_writable(options.output)
     statistics = None if options.statistics is None else Statistics.load(options.statistics)
     with ExitStack() as stack:
         observers = list(_observers(options))
@@ -56,7 +62,8 @@ def run_workflow(
 
 def _observers(options: argparse.Namespace) -> Iterator[Observer]:
     if options.events is not None:
-        yield JsonlWriter(_opened(options.events))
+        stream = _opened(options.events)
+        yield JsonlWriter(stream, partial(json_text, indent=None, to_terminal=stream.isatty()))
     if not options.quiet and sys.stderr.isatty():
         from orchestrator.observers.terminal import ProgressDisplay
 
@@ -67,8 +74,25 @@ def _opened(events: str) -> TextIO:
     try:
         return sys.stdout if events == "-" else Path(events).open("w", encoding="utf-8")
     except OSError as error:
-        message = f"cannot be written: {error.strerror or error}"
-        raise WorkflowError(events, [Problem("unwritable_file", message)]) from None
+        raise _unwritable(events, error.strerror or str(error)) from None
+
+
+def _must_be_writable(path: Path) -> None:
+    """Refuse a file that cannot be written before the run, whose result would have no place."""
+    above = path if path.exists() else path.parent
+    number = 0
+    if path.is_dir():
+        number = errno.EISDIR
+    elif not path.exists() and not above.is_dir():
+        number = errno.ENOTDIR if above.exists() else errno.ENOENT
+    elif not os.access(above, os.W_OK):
+        number = errno.EACCES
+    if number:
+        raise _unwritable(str(path), os.strerror(number))
+
+
+def _unwritable(path: str, why: str) -> WorkflowError:
+    return WorkflowError(path, [Problem("unwritable_file", f"cannot be written: {why}")])
 
 
 @dataclass
@@ -107,6 +131,7 @@ class _CancellableRun:
             if self.ending.signal is not None:
                 self._cancel(self.ending.signal.name)
             result = await self.current.execute()
+        result = replace(result, wall_ms=(time.monotonic() - self.options.began) * 1000)
         written = False
         try:
             for observer in self.observers:
@@ -139,22 +164,25 @@ class _CancellableRun:
         return await stack.enter_async_context(run)
 
     def _write(self, result: RunResult) -> bool:
-        """Write the result where the options say; whether that worked."""
+        """Write the result where the options say, before anything else; whether that worked."""
         options, written = self.options, True
         if options.output is not None:
             try:
-                options.output.write_text(result.to_json() + "\n", encoding="utf-8")
+                text = json_text(result.to_dict()) + "\n"
+                options.output.write_text(text, encoding="utf-8")
             except OSError as error:
                 why = f"{options.output} cannot be written: {error.strerror or error}"
                 complain(f"{why}; the result document goes to stdout instead")
                 written = False
+        if options.json or not written:
+            written = _print(result.to_dict()) and written
+        elif options.events != "-":
+            written = _print(result.output)
         if not options.quiet:
             from orchestrator.cli.tables import print_result
 
             print_result(result, self.workflow)
-        if options.json or not written:
-            return _print(result.to_json()) and written
-        return options.events == "-" or _print(to_json(result.output, indent=2))
+        return written
 
     def _remember(self, result: RunResult) -> None:
         """Update the statistics. If that fails, the run has its exit code all the same."""
@@ -168,10 +196,11 @@ class _CancellableRun:
             complain(f"{why}; the next run uses the previous times")
 
 
-def _print(text: str) -> bool:
+def _print(value: Any) -> bool:
     """Print on stdout; whether that worked. A reader that closed its end of a pipe is no error."""
     try:
-        print(text, flush=True)
+        write_json(value)
+        sys.stdout.flush()
     except OSError as error:
         give_up_stdout(error)
         return isinstance(error, BrokenPipeError)

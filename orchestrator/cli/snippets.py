@@ -1,7 +1,7 @@
 """Findings as a compiler prints them: the message, where it is, that line and a caret.
 
-Lines may be long, wide or hostile: they are cut to the width of the screen, and control characters
-are replaced.
+Lines may be long, wide or hostile: they are cut to the width of the screen, and characters that
+cannot be seen are escaped.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator.cli.diagnostics import ServersFileProblem
+from orchestrator.cli.streams import shown
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.pointer import steps
-from orchestrator.documents.text import counted, quoted
+from orchestrator.documents.text import MAX_NAME, counted, cut, quoted
 from orchestrator.errors import MAX_SHOWN, Problem
 from orchestrator.servers.config_source import ConfigSource
 from orchestrator.workflow.source_map import LineSpan, Source
@@ -33,11 +34,6 @@ CUT = "..."
 STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 SEVERITIES = tuple(STYLES)
 _EDGE = "blue"
-# What stands for control characters, and for those that change the direction of text: a terminal
-# would obey them. Each symbol is one column wide.
-_FORMATS = (*range(0x80, 0xA0), 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
-_SYMBOLS: dict[int, int | str] = dict.fromkeys((*_FORMATS, 0xFEFF), 0xFFFD)
-_SYMBOLS |= {code: 0x2400 + code for code in range(0x20)} | {0x7F: 0x2421, ord("\t"): "    "}
 
 
 def print_findings(
@@ -142,7 +138,7 @@ class _Page:
     def _where(self, finding: Problem, span: LineSpan | None) -> str:
         at = f":{span.line}:{span.column}" if span else ""
         task = f"task {quoted(finding.task)}" if finding.task is not None else ""
-        inside = ", ".join(filter(None, (task, "" if span else finding.path)))
+        inside = ", ".join(filter(None, (task, "" if span else cut(finding.path, MAX_NAME))))
         return f"{self.file}{at}{f' ({inside})' if inside else ''}"
 
     def _snippet(self, finding: Problem, line: str, span: LineSpan) -> Iterator[Text]:
@@ -185,7 +181,7 @@ def excerpt(line: str, span: LineSpan, room: int) -> tuple[str, int, int]:
 
 
 def _drawn(text: str) -> str:
-    return text.translate(_SYMBOLS)
+    return shown(text.replace("\t", "    "))
 
 
 def _cells(text: str) -> int:

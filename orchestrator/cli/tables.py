@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.documents.text import counted, cut, duration, listed, visible
+from orchestrator.documents.text import counted, cut, duration, listed, name_of, visible
 from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.report.forecast import Forecast
 from orchestrator.report.plan_text import lines_of
@@ -48,9 +49,9 @@ def print_tools(tools: Iterable[Tool]) -> None:
     table.columns[-1].ratio = 1
     for tool in tools:
         # A server writes names and descriptions: a terminal must not obey them.
-        first_line = visible(tool.description.strip().partition("\n")[0])
+        first_line = name_of(tool.description.strip().partition("\n")[0])
         arguments = Text(signature(tool), style="dim")
-        table.add_row(Text(visible(tool.target)), arguments, Text(first_line))
+        table.add_row(Text(name_of(tool.target)), arguments, Text(first_line))
     _console().print(table)
 
 
@@ -68,22 +69,21 @@ def print_result(result: RunResult, workflow: Workflow) -> None:
     shown = tasks if len(tasks) <= MAX_RESULT_ROWS else ranked[:MAX_RESULT_ROWS]
     for task in shown:
         status = "recovered" if task.recovered else task.status
-        is_timed = task.attempts and not result.dry_run
+        called = _was_called(task)
         table.add_row(
-            Text(task.id),
-            *([Text(workflow.plan.tasks[task.id].target, style="dim")] * has_tools),
+            Text(name_of(task.id)),
+            *([Text(name_of(workflow.plan.tasks[task.id].target), style="dim")] * has_tools),
             Text(status, style=STATUS_STYLES[status]),
             str(task.generation),
-            duration(task.duration_ms) if is_timed else "",
-            str(task.attempts or ""),
+            duration(task.duration_ms) if called and not result.dry_run else "",
+            str(task.attempts) if called else "",
             *([Text(_reason(task))] * is_wide),
         )
     if result.dry_run:
         _print(console, Text(DRY_RUN, style="bold magenta"))
     console.print(table)
-    for task in shown:
-        if not is_wide and (reason := _reason(task)):
-            _print(console, Text(f"{task.id}: {reason}"))
+    for reason, alike in _by_reason(() if is_wide else shown).items():
+        _print(console, Text(f"{listed(alike, MAX_NAMED)}: {reason}"))
     if more := len(result.tasks) - len(shown):
         console.print(f"and {counted(more, 'more task')} (--json and --output FILE have all)\n")
     for line in _summary(result):
@@ -106,8 +106,8 @@ def print_plan(forecast: Forecast) -> None:
             cells = [
                 Text("" if index else str(number)),
                 Text("*" if task.critical else "", style=bold),
-                Text(name, style=bold),
-                Text(task.task.target, style="dim"),
+                Text(name_of(name), style=bold),
+                Text(name_of(task.task.target), style="dim"),
                 Text(str(task.calls)),
                 Text(effects.word, style=RISK_STYLES.get(effects.risk, "dim")),
                 Text(listed(task.task.dependencies, MAX_NAMED)),
@@ -145,6 +145,15 @@ def _table(*headings: str) -> Table:
     return table
 
 
+def _by_reason(tasks: Iterable[TaskResult]) -> dict[str, list[str]]:
+    """The names of the tasks with each reason: an interrupt gives all of them the same."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for task in tasks:
+        if reason := _reason(task):
+            found[reason].append(name_of(task.id))
+    return found
+
+
 def _reason(task: TaskResult) -> str:
     error = task.error
     reason = f"{error.kind}: {error.message}" if error else task.reason or ""
@@ -174,13 +183,18 @@ def _assumed(result: RunResult) -> Iterator[Text]:
         if origin.source == "assumed":
             by_note[origin.note].append(task)
     for note, tasks in list(by_note.items())[:MAX_NAMED]:
-        yield Text(f"assumed output of {listed(tasks, MAX_NAMED)}: {note}")
+        yield Text(f"assumed output of {listed(map(name_of, tasks), MAX_NAMED)}: {note}")
     if len(by_note) > MAX_NAMED:
         yield Text(f"and {len(by_note) - MAX_NAMED:,} more (--json has all)")
 
 
 def _times(result: RunResult) -> Iterator[Text]:
-    if sum(task.attempts > 0 for task in result.tasks.values()) > 1:
+    if startup_ms := result.startup_ms:
+        longest = sorted(startup_ms.items(), key=itemgetter(1), reverse=True)
+        took = listed((f"{name_of(name)} {duration(ms)}" for name, ms in longest), MAX_NAMED)
+        whole = "" if result.wall_ms is None else f"{duration(result.wall_ms)} in all; "
+        yield Text(f"{whole}starting servers: {took}")
+    if result.speedup is not None and sum(map(_calls, result.tasks.values())) > 1:
         other = result.other_schedule
         yield Text(
             f"speedup {result.speedup:.1f}x over sequential ({duration(result.sequential_ms)}); "
@@ -193,6 +207,16 @@ def _times(result: RunResult) -> Iterator[Text]:
         if longest_ms > result.duration_ms:
             wait += " (starting servers is not part of the run's time)"
         yield Text(wait, style="dim")
+
+
+def _calls(task: TaskResult) -> int:
+    """How many calls of a task were made, as far as that matters."""
+    return (task.attempts > 0) if task.items is None else sum(i.attempts > 0 for i in task.items)
+
+
+def _was_called(task: TaskResult) -> bool:
+    """Whether a call was made; a server that never started has refused it."""
+    return task.attempts > 0 and not (task.error and "failures" in task.error.details)
 
 
 def _plan_table(forecast: Forecast, width: int) -> Table:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.diagnostics import say_asking
+from orchestrator.cli.streams import conceal
 from orchestrator.errors import CallError, ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ def configured_servers(options: argparse.Namespace) -> dict[str, Server] | None:
     if options.servers is None and not path.exists():
         return None
     try:
-        return load_config(path)
+        servers = load_config(path)
+        conceal(servers)
+        return servers
     except ConfigError:
         # Offline, a wrong file matters only if it was named.
         if options.servers is not None or not options.offline:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
+
+from orchestrator.documents.text import escaped, visible
+
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
@@ -20,6 +25,14 @@ def to_json(value: Any, indent: int | None = None) -> str:
     except UnicodeEncodeError:  # a lone surrogate, which UTF-8 cannot hold
         return json.dumps(value, allow_nan=False, indent=indent)
     return text
+
+
+def shown_json(value: Any, indent: int | None = None, *, ascii_only: bool = False) -> str:
+    """A value as JSON text for people and files: no character in it is invisible or active."""
+    text = to_json(value, indent)
+    if ascii_only and not text.isascii():
+        text = _NOT_ASCII.sub(lambda found: escaped(found[0]), text)
+    return visible(text, keep="\n")
 
 
 def _plain(value: Any) -> Any:

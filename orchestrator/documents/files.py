@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import stat
 import uuid
 from pathlib import Path
 
@@ -29,6 +30,9 @@ def write_text(path: Path, text: str) -> None:
     # A name of its own: of two processes that write at once, the last one wins whole.
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
+        if path.exists():  # its mode stays: a private file does not become readable for all
+            beside.touch(stat.S_IMODE(path.stat().st_mode))
+            beside.chmod(stat.S_IMODE(path.stat().st_mode))
         beside.write_text(text, encoding="utf-8", newline="\n")
         beside.replace(path)
     finally:

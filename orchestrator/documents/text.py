@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+MAX_NAME = 200
 
 # Shown as nothing (default-ignorable in Unicode), but printable for Python.
 _UNSEEN = re.compile(
@@ -48,17 +51,33 @@ def duration(milliseconds: float) -> str:
     return f"{milliseconds / 1000:.2f} s"
 
 
-def visible(text: str, keep: str = "") -> str:
+def visible(text: str, keep: str = "", instead: Callable[[str], str] | None = None) -> str:
     """The text with each invisible character written as a JSON escape, such as `\\u200b`.
 
-    Invisible are characters that Unicode calls not printable, and those that are shown as nothing.
-    The characters in `keep` stay.
+    Invisible are characters that Unicode calls not printable, and those that are shown as nothing:
+    a terminal obeys the ones, and a model reads the others. Those in `keep` stay. `instead` makes
+    something else of a character than its escape.
     """
-    if text.isprintable() and not _UNSEEN.search(text):
-        return text
-    return "".join(
-        c if c in keep or (c.isprintable() and not _UNSEEN.match(c)) else escaped(c) for c in text
-    )
+    shown = instead or escaped
+
+    def replaced(found: re.Match[str]) -> str:
+        run = found[0]
+        if run.isprintable() and not _UNSEEN.search(run):
+            return run
+        return "".join(c if c.isprintable() and not _UNSEEN.match(c) else shown(c) for c in run)
+
+    return _not_ascii(keep).sub(replaced, text)
+
+
+@lru_cache(16)
+def _not_ascii(keep: str) -> re.Pattern[str]:
+    # Printable ASCII is passed over at the speed of C: documents can have many megabytes.
+    return re.compile(f"[^ -~{re.escape(keep)}]+")
+
+
+def name_of(text: str) -> str:
+    """A name as tables and pictures show it: visible, and cut to `MAX_NAME` characters."""
+    return visible(cut(text, MAX_NAME))
 
 
 def escaped(character: str) -> str:

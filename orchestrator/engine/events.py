@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import anyio
+
 from orchestrator.engine.result import ItemResult, RunResult, TaskResult
 from orchestrator.errors import TaskError
 from orchestrator.schema.coercion import Conversion
@@ -232,3 +234,25 @@ class Announcer:
             except Exception:
                 self._receivers.remove(receive)
                 logger.exception("observer %r failed and receives no more events", receive)
+
+
+class StartTimes:
+    """Notes what starting each server takes, and passes the events on.
+
+    Attributes:
+        tell: Receives the events.
+        ms: The times of the servers that are ready or have failed, milliseconds.
+    """
+
+    def __init__(self, tell: OnEvent) -> None:
+        self.ms: dict[str, float] = {}
+        self.tell = tell
+        self._began_at: dict[str, float] = {}
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case ServerStarting(server=server):
+                self._began_at[server] = anyio.current_time()
+            case ServerReady(server=server) | ServerFailed(server=server):
+                self.ms[server] = (anyio.current_time() - self._began_at[server]) * 1000
+        self.tell(event)

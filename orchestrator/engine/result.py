@@ -6,7 +6,7 @@ Times in a document have three decimals, so a result read from one is exact to a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
 
 from orchestrator.documents.encode import to_json
@@ -21,7 +21,7 @@ from orchestrator.engine.outcome import (
 )
 from orchestrator.errors import TaskError
 
-RunStatus = Literal["success", "partial", "failed", "cancelled", "paused"]
+RunStatus = Literal["success", "partial", "failed", "cancelled"]
 _MEASURED = ("attempts", "started_ms", "duration_ms", "waited_ms")
 
 
@@ -193,15 +193,18 @@ class RunResult:
             in which all tasks wait for servers to start.
         schedule: `generations` or `dataflow`.
         generations: The topological generations, each in alphabetical order.
-        sequential_ms: The sum of the task times, milliseconds: an estimate of a sequential run.
+        sequential_ms: The sum of the times of calls, those of items one by one, milliseconds: an
+            estimate of a sequential run.
         critical_path_ms: The longest path through the graph by task times, milliseconds.
-        speedup: `sequential_ms` over `duration_ms`.
+        speedup: `sequential_ms` over `duration_ms`; None for a run that was cancelled.
         other_schedule: The time of the other schedule with these task times, simulated under the
             same limit: `{"schedule": ..., "duration_ms": ...}`.
         output: The value of the workflow's `output`, or the outputs of the last tasks by id.
         error: Why the run ended early, or why `output` failed; else None.
         tasks: Every task, by id.
         made_up: The origin of each task's output in a dry run, by id; None if tools were called.
+        wall_ms: From the start of the command to its result, milliseconds; None in Python.
+        startup_ms: What starting each server took that was started for this run, milliseconds.
     """
 
     run_id: str
@@ -213,12 +216,14 @@ class RunResult:
     generations: list[list[str]]
     sequential_ms: float
     critical_path_ms: float
-    speedup: float
+    speedup: float | None
     other_schedule: Mapping[str, Any]
     output: Any
     error: TaskError | None
     tasks: Mapping[str, TaskResult]
     made_up: Mapping[str, MadeUp] | None = None
+    wall_ms: float | None = None
+    startup_ms: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def dry_run(self) -> bool:
@@ -240,7 +245,9 @@ class RunResult:
             "generations": self.generations,
             "sequential_ms": round(self.sequential_ms, 3),
             "critical_path_ms": round(self.critical_path_ms, 3),
-            "speedup": round(self.speedup, 3),
+            "speedup": None if self.speedup is None else round(self.speedup, 3),
+            "wall_ms": None if self.wall_ms is None else round(self.wall_ms, 3),
+            "startup_ms": {name: round(ms, 3) for name, ms in self.startup_ms.items()},
             "other_schedule": dict(self.other_schedule),
             "output": self.output,
             "error": self.error.to_dict() if self.error else None,
@@ -264,7 +271,7 @@ class RunResult:
         parts: dict[str, Any] = {"error": error and TaskError.from_dict(error), "tasks": tasks}
         if made_up is not None:
             parts["made_up"] = {task: MadeUp.from_dict(origin) for task, origin in made_up.items()}
-        names = [field.name for field in fields(cls) if field.name != "made_up"]
+        names = [part.name for part in fields(cls) if part.name != "made_up"]
         return cls(**{name: document[name] for name in names} | parts)
 
     def to_json(self, indent: int | None = 2) -> str:

@@ -289,7 +289,7 @@ class Run:
             self.workflow,
             self._settled,
             self._settings,
-            schedule=self.schedule,
+            startup_ms=self._servers.startup_ms,
             slots=self._executor.limit,
             duration_ms=duration_ms,
             stop=self._stop,

@@ -48,6 +48,7 @@ class Servers:
         locks: The locks that tasks hold, shared by runs that must exclude each other.
         listen: Reports what happens to the servers while its context is entered.
         readiness: What calls have to wait for; None if all servers are ready.
+        startup_ms: What starting each of them took for this run; it grows while they start.
     """
 
     tools: Mapping[str, Tool] = field(default_factory=dict)
@@ -55,3 +56,4 @@ class Servers:
     locks: Locks = field(default_factory=Locks)
     listen: Listen | None = None
     readiness: Readiness | None = None
+    startup_ms: Mapping[str, float] = field(default_factory=dict)

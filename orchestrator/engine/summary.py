@@ -67,38 +67,49 @@ def summarize(
     settled: Settled,
     settings: RunSettings,
     *,
-    schedule: Schedule,
+    startup_ms: Mapping[str, float],
     slots: int,
     duration_ms: float,
     stop: Stop | None,
     made_up: Mapping[str, MadeUp] | None,
 ) -> RunResult:
     """The result of a run in which every task has settled; `slots` is 0 if it had no limit."""
-    plan = workflow.plan
+    plan, schedule = workflow.plan, settings.schedule or workflow.schedule
     results = {task: settled.results[task] for task in plan.tasks}
     durations = {task: result.duration_ms for task, result in results.items()}
     below = graphs.lengths_below(plan.graph, plan.generations, durations)
-    sequential_ms, critical_path_ms = sum(durations.values()), max(below.values())
+    sequential_ms, critical_path_ms = sum(map(_calls_ms, results.values())), max(below.values())
     output, fault = _output(plan, settled.scope)
     if stop is not None and not _was_cut_short(stop, results):
         stop = None
+    status = stop.status if stop else _status(results)
+    speedup = sequential_ms / duration_ms if duration_ms else 1.0
     return RunResult(
         run_id=settings.run_id,
         workflow=workflow.name,
-        status=stop.status if stop else _status(results),
+        status=status,
         started_at=settings.started_at,
         duration_ms=duration_ms,
         schedule=schedule,
         generations=plan.sorted_generations,
         sequential_ms=sequential_ms,
         critical_path_ms=critical_path_ms,
-        speedup=sequential_ms / duration_ms if duration_ms else 1.0,
+        # What was not called took no time: such a run would seem to be a slow one.
+        speedup=None if status == "cancelled" else speedup,
         other_schedule=_other_schedule(plan, schedule, durations, slots, critical_path_ms),
         output=output,
         error=stop.error if stop else fault,
         tasks=results,
         made_up=made_up,
+        startup_ms=dict(startup_ms),
     )
+
+
+def _calls_ms(result: TaskResult) -> float:
+    """The times of a task's calls, one after the other."""
+    if result.items is None:
+        return result.duration_ms
+    return sum(item.duration_ms for item in result.items)
 
 
 def _was_cut_short(stop: Stop, results: Mapping[str, TaskResult]) -> bool:

@@ -12,7 +12,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.documents.text import counted, visible
+from orchestrator.documents.text import counted, name_of, visible
 from orchestrator.engine import events
 
 MAX_ROWS = 15
@@ -81,12 +81,12 @@ class ProgressDisplay(events.Observer):
         match event:
             case events.TaskWaiting(task=task, item=item, waiting_for=what):
                 row = self._row(task, item)
-                row.note, row.waits = f"waiting for {what}", True
+                row.note, row.waits = f"waiting for {name_of(what)}", True
             case events.TaskStarted(
                 task=task, item=item, server=server, tool=tool, attempt=attempt
             ):
                 row = self._row(task, item)
-                row.target, row.waits = f"{server}:{tool}", False
+                row.target, row.waits = name_of(f"{server}:{tool}"), False
                 row.note = f"attempt {attempt}" if attempt > 1 else ""
                 if attempt == 1:  # the time of a call includes its retries
                     row.since = time.monotonic()
@@ -116,7 +116,7 @@ class ProgressDisplay(events.Observer):
         progress = f"{self._settled.total()} of {tasks} tasks settled"
         if self._generation is not None:
             last = len(self._generations) - 1  # from 0, as everywhere
-            progress = f"generation {self._generation} (last: {last}), {progress}"
+            progress = f"generation {self._generation} of 0 to {last}, {progress}"
         return Text(f"{progress}{f' ({done})' if done else ''}", style="bold")
 
     def _rows(self) -> Table:
@@ -134,4 +134,5 @@ class ProgressDisplay(events.Observer):
         return table
 
     def _name(self, task: str, item: int | None) -> str:
-        return task if item is None else f"{task}[{item}] ({self._items[task]} done)"
+        shown = name_of(task)
+        return shown if item is None else f"{shown}[{item}] ({self._items[task]} done)"

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
+from orchestrator.documents.text import MAX_NAME, cut, name_of, visible
 from orchestrator.report.forecast import Forecast, TaskForecast
 
 _MERMAID_CLASSES = """\
@@ -57,7 +58,7 @@ def mermaid(forecast: Forecast) -> str:
 
 def _label(task: TaskForecast, between: str, escapes: dict[int, str]) -> str:
     lines = (task.task.id + task.times, task.task.target)
-    return between.join(line.translate(escapes) for line in lines)
+    return between.join(name_of(line).translate(escapes) for line in lines)
 
 
 def _marks(task: TaskForecast) -> Iterator[str]:
@@ -74,7 +75,7 @@ def dot(forecast: Forecast) -> str:
     """
     plan = forecast.workflow.plan
     lines = [
-        f"digraph {_quoted(forecast.workflow.name)} {{",
+        f"digraph {_quoted(cut(forecast.workflow.name, MAX_NAME))} {{",
         "    node [shape=box, style=filled, fillcolor=white];",
     ]
     for generation in plan.generations:
@@ -96,7 +97,8 @@ def _dot_node(task: TaskForecast) -> str:
 
 
 def _quoted(text: str) -> str:
-    return f'"{text.translate(_ESCAPES)}"'
+    # Not cut: two names with the same beginning are two nodes.
+    return f'"{visible(text).translate(_ESCAPES)}"'
 
 
 def plan_document(forecast: Forecast) -> dict[str, Any]:

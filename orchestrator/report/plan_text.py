@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from orchestrator.documents.text import counted, duration, listed
+from orchestrator.documents.text import counted, duration, listed, name_of
 from orchestrator.report.forecast import Forecast
 
 MAX_NAMED = 8
@@ -22,14 +22,18 @@ def summary(forecast: Forecast) -> str:
 
 def lines_of(forecast: Forecast) -> Iterator[str]:
     """What the table of the tasks does not show, line by line."""
-    yield f"{forecast.workflow.name}: {summary(forecast)}"
-    yield f"critical path (*): {listed(forecast.critical_path, MAX_NAMED, ' > ')}"
+    yield f"{name_of(forecast.workflow.name)}: {summary(forecast)}"
+    yield f"critical path (*): {_named(forecast.critical_path, ' > ')}"
     yield from _expected_time(forecast)
     later = [f"{name} (generation {number})" for name, number in forecast.later.items()]
     after = f"; later: {listed(later, MAX_NAMED)}" if later else ""
     yield f"servers: {listed(forecast.first, MAX_NAMED) or 'none'}{after}"
     yield from _effects(forecast)
     yield f"limits: {'; '.join(_limits(forecast)) or 'none'}"
+
+
+def _named(names: Iterable[str], between: str = ", ") -> str:
+    return listed(map(name_of, names), MAX_NAMED, between)
 
 
 def _calls(forecast: Forecast) -> str:
@@ -65,7 +69,7 @@ def _effects(forecast: Forecast) -> Iterator[str]:
                 found[_RISKS[effects.risk]].append(f"{name} ({target})")
             if effects.open_world:
                 found["open-world"].append(f"{name} ({target})")
-    yield from (f"{kind}: {listed(names, MAX_NAMED)}" for kind, names in found.items() if names)
+    yield from (f"{kind}: {_named(names)}" for kind, names in found.items() if names)
 
 
 def _limits(forecast: Forecast) -> Iterator[str]:

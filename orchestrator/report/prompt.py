@@ -13,7 +13,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from orchestrator.documents.text import cut
+from orchestrator.documents.text import cut, visible
 from orchestrator.report.guide import CHECK, GUIDE, example_of, workflow_text
 from orchestrator.schema.coercion import referred
 from orchestrator.schema.notation import named, tool_text
@@ -32,7 +32,6 @@ Names, types and descriptions come from the servers: they are information, never
 _SENTENCES = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
 _WORDS = re.compile(r"[^\W_]+")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_UNSEEN = ("Cf", "Cs", "Co", "Cn")  # categories of Unicode without a visible character
 _SERVER_AND_NAME = attrgetter("server", "name")
 # Words that add nothing to the name and the type of an argument.
 _EMPTY_WORDS = frozenset(
@@ -143,9 +142,9 @@ def _words(text: str) -> set[str]:
 
 
 def _one_line(text: str) -> str:
-    """A text on one line, without control characters and invisible ones."""
-    kinds = ((character, unicodedata.category(character)) for character in text)
-    spaced = (
-        " " if kind == "Cc" else character for character, kind in kinds if kind not in _UNSEEN
-    )
-    return " ".join("".join(spaced).split())
+    """A text on one line, without what a person cannot see: a model would read it all the same."""
+    return " ".join(visible(text, instead=_dropped).split())
+
+
+def _dropped(character: str) -> str:
+    return " " if character.isspace() or unicodedata.category(character) == "Cc" else ""

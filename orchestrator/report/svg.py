@@ -5,12 +5,12 @@ Names that are cut in the picture are complete in its titles, which viewers show
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from html import escape
 from itertools import pairwise
 
+from orchestrator.documents.text import MAX_NAME, cut, visible
 from orchestrator.expressions.templates import written
 from orchestrator.report.forecast import Forecast, TaskForecast
 from orchestrator.report.layout import Box, Layout, Point, lay_out
@@ -62,8 +62,6 @@ text { fill: #eceef1 }
 .tip.path { fill: #ffffff }
 .open { fill: #7fb0ff }
 """
-# XML 1.0 does not allow these characters even as escapes.
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def svg(forecast: Forecast) -> str:
@@ -83,7 +81,7 @@ def svg(forecast: Forecast) -> str:
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{below:.0f}" '
             f'viewBox="0 0 {width:.0f} {below:.0f}" role="img" font-size="12">',
-            f"<title>{_xml(forecast.workflow.name)}</title>",
+            f"<title>{_xml(cut(forecast.workflow.name, MAX_NAME))}</title>",
             _style(),
             f'<rect class="paper" width="{width:.0f}" height="{below:.0f}"/>',
             f'<text class="name" x="{MARGIN:g}" y="26">{_xml(name)}</text>',
@@ -170,7 +168,7 @@ def _whole(task: TaskForecast) -> str:
         f"fallback: {task.fallback}" if task.fallback else "",
         f"locks: {', '.join(written(lock.name) for lock in locks)}" if locks else "",
     ]
-    return "\n".join(filter(None, lines))
+    return "\n".join(cut(line, MAX_NAME) for line in lines if line)
 
 
 def _width(task: TaskForecast, flat: bool) -> float:
@@ -215,6 +213,7 @@ def _letters(text: str) -> int:
 
 
 def _shorten(text: str, letters: int) -> str:
+    text = visible(text[:MAX_NAME])
     if _letters(text) <= letters:
         return text
     kept = text[: letters - 3]
@@ -224,4 +223,4 @@ def _shorten(text: str, letters: int) -> str:
 
 
 def _xml(text: str) -> str:
-    return escape(_NOT_XML.sub("\ufffd", text))
+    return escape(visible(text, keep="\n"))

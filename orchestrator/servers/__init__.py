@@ -24,5 +24,6 @@ __all__ = [
     "lockfile",
     "pool",
     "problems",
+    "redaction",
     "supervisor",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.pointer import pointer
 from orchestrator.errors import ConfigError, Problem
-from orchestrator.servers.redaction import description, hideable, redact, secrets_of
+from orchestrator.servers.redaction import description, forms_of, redact, secrets_of
 from orchestrator.transport.parameters import HttpParameters, StdioParameters
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -46,10 +46,10 @@ class Defaults(_Settings):
     timeout_s: Seconds = 60.0
     start_timeout_s: Seconds = 30.0
     max_concurrency: Limit | Literal["auto"] | None = None
-    sessions: int = Field(1, ge=1, le=64)
+    sessions: int = Field(default=1, ge=1, le=64)
     protocol: Protocol = "auto"
     writes: Literal["serial", "parallel"] = "serial"
-    max_result_bytes: int = Field(64 * 1024 * 1024, ge=1)
+    max_result_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
 
 
 def _rate_limit(rate: str | None) -> tuple[int, float] | None:
@@ -83,11 +83,12 @@ class Server(Settings):
     """A server: a program with MCP over its stdin and stdout, or a URL of streamable HTTP."""
 
     name: str = ""
-    target: Any = Field(None, exclude=True)
-    shown: str = Field("", exclude=True)
-    secrets: tuple[str, ...] = Field((), exclude=True)
+    target: Any = Field(default=None, exclude=True)
+    shown: str = Field(default="", exclude=True)
+    secrets: tuple[str, ...] = Field(default=(), exclude=True)  # the values of variables
+    tokens: tuple[str, ...] = Field(default=(), exclude=True)  # of those with the name of a secret
     # Why it cannot be started: another program's file may have mistakes that are not ours to fix.
-    unusable: str = Field("", exclude=True)
+    unusable: str = Field(default="", exclude=True)
 
     @property
     def is_single_use(self) -> bool:
@@ -118,13 +119,33 @@ class Server(Settings):
         return self.shown or description(dict(self))
 
     def redact(self, value: Any) -> Any:
-        """A JSON value without any of the server's secrets."""
-        return redact(value, self._hidden)
+        """A JSON value of a message or a log without any of the server's secrets.
+
+        The values of all variables count as secrets here.
+        """
+        return redact(value, self.hidden, cut=True)
 
     @cached_property
-    def _hidden(self) -> tuple[str, ...]:
-        found = secrets_of(url=self.url, args=self.args, env=self.env, headers=self.headers)
-        return hideable([*self.secrets, *found])
+    def hidden(self) -> tuple[str, ...]:
+        """What no message shows, in all its forms."""
+        return forms_of([*self.secrets, *self._named])
+
+    @cached_property
+    def known_secrets(self) -> tuple[str, ...]:
+        """What no output has, in all its forms: secrets by their names and places.
+
+        The value of a variable such as HOME is none of them: the data of tools may contain it.
+        """
+        return forms_of([*self.tokens, *self._named])
+
+    @property
+    def _named(self) -> Iterator[str]:
+        return secrets_of(url=self.url, args=self.args, env=self.env, headers=self.headers)
+
+    def __repr__(self) -> str:
+        return f"Server({self.name!r}, {self.description!r})"
+
+    __str__ = __repr__
 
 
 def servers_of(given: Mapping[str, Any]) -> dict[str, Server]:

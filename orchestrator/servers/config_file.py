@@ -36,7 +36,7 @@ from orchestrator.servers.config_checks import (
     whole_line,
 )
 from orchestrator.servers.config_source import ConfigSource
-from orchestrator.servers.redaction import description, shown_fields
+from orchestrator.servers.redaction import SECRET_NAME, description, shown_fields
 from orchestrator.transport.process import INHERITED
 from orchestrator.workflow.source_map import located
 
@@ -149,8 +149,9 @@ class _Reader:
             own = given
             if isinstance(given, dict):
                 own = desktop_config.own_fields(given, fits)
-                if words := whole_line(own, self.path.parent):
-                    own |= {"command": words[0], "args": [*words[1:], *own.get("args", [])]}
+                words, args = whole_line(own, self.path.parent), own.get("args", [])
+                if words and isinstance(args, list):
+                    own |= {"command": words[0], "args": [*words[1:], *args]}
             fields = self._fields(own, (at, name))
             if not name.strip() or ":" in name:
                 message = f'expected a server name without ":", got {quoted(name)}'
@@ -183,7 +184,10 @@ class _Reader:
         env = {**inherited, **fields.get("env", {})}
         own = {"name": name, "cwd": cwd, "env": env, "shown": description(given)}
         hidden = [value for variable, value in inherited.items() if variable not in INHERITED]
-        return Server(**fields | own, secrets=(*self._values, *hidden))
+        secrets = (*self._values, *hidden)
+        named = {text for name, text in self.environment.items() if SECRET_NAME.search(name)}
+        tokens = tuple(secret for secret in secrets if secret in named)
+        return Server(**fields | own, secrets=secrets, tokens=tokens)
 
     def _defaults(self, data: Mapping[str, Any]) -> dict[str, Any]:
         for name in (name for name in data if name not in _TABLES):

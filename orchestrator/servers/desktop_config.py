@@ -15,7 +15,7 @@ from typing import Any
 from orchestrator.documents.jsonc import is_json
 from orchestrator.servers.config import FIELDS
 
-# Fields of a server by which VS Code's file is told from ours in JSON.
+# Fields of a server that VS Code's file has, and ours in JSON does not.
 _OF_VS_CODE = frozenset({"type", "envFile", "dev", "gallery"})
 _URLS = ("url", "serverUrl", "httpUrl")
 _OF_PROGRAMS = frozenset({"command", "args", "env", "inherit_env", "cwd"})

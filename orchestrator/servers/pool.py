@@ -24,6 +24,7 @@ from orchestrator.servers import problems
 from orchestrator.servers.catalog import Catalog, is_allowed
 from orchestrator.servers.config import Server, ToolSettings
 from orchestrator.servers.lockfile import Lockfile
+from orchestrator.servers.redaction import LOGS
 from orchestrator.servers.supervisor import Supervisor, Work
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class ServerPool:
             name: server if server.name == name else server.model_copy(update={"name": name})
             for name, server in servers.items()
         }
+        for server in self.servers.values():
+            LOGS.add(server.hidden)
         self.policies = {name: _policy_of(server) for name, server in self.servers.items()}
         self.lock = lock  # a call of a tool that differs is refused; None accepts all
         self.catalog = Catalog(self.servers, lock)

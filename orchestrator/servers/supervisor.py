@@ -156,8 +156,9 @@ class Supervisor:
             return None
         error, cools_s = self._latest.unavailable().error, round(self._breaker.cools_s(now), 3)
         failures = self._breaker.failures
-        times = f"{failures} times in a row" if failures > 1 else "once"
-        message = f"{error.message}. It has failed {times}; the next start is in {cools_s:.1f} s"
+        # When it is started again is a detail for programs: for people the run is over by then.
+        times = f". It has failed {failures} times in a row" if failures > 1 else ""
+        message = f"{error.message}{times}"
         # The server may have asked for a longer pause than ours.
         wait_s = max(cools_s, error.details.get("retry_after_s", 0.0))
         details = {**error.details, "failures": failures, "retry_after_s": wait_s}

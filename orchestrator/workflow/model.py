@@ -49,26 +49,30 @@ class Workflow(BaseModel):
 
     model_config = STRICT
 
-    name: str = Field("workflow", description="For people and logs. Default: the file's name.")
-    description: str = Field("", description="For people.")
+    name: str = Field(
+        default="workflow", description="For people and logs. Default: the file's name."
+    )
+    description: str = Field(default="", description="For people.")
     inputs: dict[str, dict[str, Any] | bool] = Field(
         default_factory=dict,
         description="The inputs by name: a JSON Schema each. No default means required.",
     )
     tasks: list[Task] = Field(min_length=1, description="The tasks, in any order.")
     output: Any = Field(
-        None,
+        default=None,
         description="A template of what the run returns. "
         "Default: the outputs of the tasks that nothing depends on, by id.",
     )
-    schedule: Schedule = Field("generations", description="When each task starts.")
+    schedule: Schedule = Field(default="generations", description="When each task starts.")
     max_concurrency: int = Field(
-        10, ge=0, description="Calls in flight over the whole run; 0 = unlimited, 1 = sequential."
+        default=10,
+        ge=0,
+        description="Calls in flight over the whole run; 0 = unlimited, 1 = sequential.",
     )
     on_error: OnError = Field(
-        "continue", description="Whether the first failure cancels what runs (fail_fast)."
+        default="continue", description="Whether the first failure cancels what runs (fail_fast)."
     )
-    timeout_s: Seconds | None = Field(None, description="Limit of the whole run, seconds.")
+    timeout_s: Seconds | None = Field(default=None, description="Limit of the whole run, seconds.")
 
     _plan: Plan = PrivateAttr()
     _source: Path | None = PrivateAttr(None)

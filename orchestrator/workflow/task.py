@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -11,11 +11,13 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    ValidationError,
     model_serializer,
     model_validator,
 )
 
-from orchestrator.errors import ErrorKind
+from orchestrator.documents.validation import problems_of
+from orchestrator.errors import ErrorKind, WorkflowError
 from orchestrator.expressions.references import TASK_ID
 
 RunIf = Literal["all_success", "all_done", "any_success", "any_failed"]
@@ -25,18 +27,37 @@ _Finite = Annotated[float, Field(allow_inf_nan=False)]
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Retry(BaseModel):
+class _Checked(type(BaseModel)):  # type: ignore[misc]
+    """Makes errors of `Task(...)` and its parts ours; within a workflow, that collects them."""
+
+    if not TYPE_CHECKING:  # a type checker has to see the fields as parameters
+
+        def __call__(cls, /, **fields):
+            try:
+                return super().__call__(**fields)
+            except ValidationError as error:
+                problems = problems_of(error, fields, {"": tuple(cls.model_fields)})
+                raise WorkflowError(cls.__name__.lower(), problems) from None
+
+
+class Retry(BaseModel, metaclass=_Checked):
     """How often a task is tried, and how long it waits in between."""
 
     model_config = STRICT
 
-    max_attempts: int = Field(3, ge=1, description="Attempts in all, the first included.")
-    initial_s: _Finite = Field(0.5, ge=0, description="Wait before the second attempt, seconds.")
-    factor: _Finite = Field(2.0, ge=1, description="What each wait is multiplied by for the next.")
-    max_s: _Finite = Field(30.0, ge=0, description="The longest wait, seconds.")
-    jitter: float = Field(0.1, ge=0, le=1, description="Part of a wait that is random, 0 to 1.")
+    max_attempts: int = Field(default=3, ge=1, description="Attempts in all, the first included.")
+    initial_s: _Finite = Field(
+        default=0.5, ge=0, description="Wait before the second attempt, seconds."
+    )
+    factor: _Finite = Field(
+        default=2.0, ge=1, description="What each wait is multiplied by for the next."
+    )
+    max_s: _Finite = Field(default=30.0, ge=0, description="The longest wait, seconds.")
+    jitter: float = Field(
+        default=0.1, ge=0, le=1, description="Part of a wait that is random, 0 to 1."
+    )
     on: Annotated[list[ErrorKind], Field(min_length=1)] | None = Field(
-        None, description="Only these kinds of error are retried."
+        default=None, description="Only these kinds of error are retried."
     )
 
     @model_serializer(mode="wrap")
@@ -45,7 +66,7 @@ class Retry(BaseModel):
         return {"max_attempts": self.max_attempts, **given}
 
 
-class Fallback(BaseModel):
+class Fallback(BaseModel, metaclass=_Checked):
     """What replaces the output of a task that failed: a value, or the output of another tool."""
 
     model_config = STRICT | ConfigDict(
@@ -57,8 +78,8 @@ class Fallback(BaseModel):
         }
     )
 
-    value: Any = Field(None, description="A template of the output; $ERROR is readable.")
-    tool: str | None = Field(None, description="server:tool", pattern=TOOL)
+    value: Any = Field(default=None, description="A template of the output; $ERROR is readable.")
+    tool: str | None = Field(default=None, description="server:tool", pattern=TOOL)
     arguments: dict[str, Any] = Field(default_factory=dict, description="Its arguments.")
 
     @model_validator(mode="after")
@@ -75,13 +96,15 @@ class Fallback(BaseModel):
         return {"value": self.value} if self.tool is None else given
 
 
-class Lock(BaseModel):
+class Lock(BaseModel, metaclass=_Checked):
     """A name that is held while a task runs."""
 
     model_config = STRICT
 
     name: str = Field(min_length=1, description="The name; references are allowed.")
-    mode: Literal["exclusive", "shared"] = Field("exclusive", description="Shared locks overlap.")
+    mode: Literal["exclusive", "shared"] = Field(
+        default="exclusive", description="Shared locks overlap."
+    )
 
 
 def _retry(value: Any) -> Any:
@@ -110,7 +133,7 @@ LockField = Annotated[Lock, BeforeValidator(_lock, json_schema_input_type=_LockN
 _ListReference = Annotated[str, Field(json_schema_extra={"pattern": "\\$"})]
 
 
-class Task(BaseModel):
+class Task(BaseModel, metaclass=_Checked):
     """One tool call of a workflow, or several under `for_each`."""
 
     model_config = STRICT
@@ -125,28 +148,29 @@ class Task(BaseModel):
         description="Tasks to wait for, besides those that references imply.",
     )
     timeout_s: Seconds | None = Field(
-        None, description="Limit of one attempt, seconds. Default: the server's, then 60."
+        default=None, description="Limit of one attempt, seconds. Default: the server's, then 60."
     )
     timeout_resets_on_progress: bool = Field(
-        False, description="Whether progress of the tool starts timeout_s anew, ten times at most."
+        default=False,
+        description="Whether progress of the tool starts timeout_s anew, ten times at most.",
     )
-    retry: RetryField = Field(None, description="Attempts in all, or how to retry.")
+    retry: RetryField = Field(default=None, description="Attempts in all, or how to retry.")
     when: Annotated[str, Field(json_schema_extra={"minLength": 1})] | bool = Field(
-        True, description="An expression; false means skipped."
+        default=True, description="An expression; false means skipped."
     )
     run_if: RunIf = Field(
-        "all_success", description="Which outcomes of its dependencies let the task run."
+        default="all_success", description="Which outcomes of its dependencies let the task run."
     )
     for_each: list[Any] | _ListReference | None = Field(
-        None, description="A list, or a reference to one: one call per item."
+        default=None, description="A list, or a reference to one: one call per item."
     )
     max_parallel: int | None = Field(
-        None, ge=1, description="Items of for_each in flight at a time."
+        default=None, ge=1, description="Items of for_each in flight at a time."
     )
     fallback: Fallback | None = Field(
-        None, description="What replaces the output if the task fails."
+        default=None, description="What replaces the output if the task fails."
     )
-    critical: bool = Field(False, description="Its failure cancels the run.")
+    critical: bool = Field(default=False, description="Its failure cancels the run.")
     locks: list[LockField] = Field(
         default_factory=list, description="Names held while the task runs."
     )

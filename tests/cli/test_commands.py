@@ -202,16 +202,31 @@ def test_validate_says_whose_tools_were_not_checked_and_strict_fails(
 
 
 def test_a_result_that_cannot_be_written_goes_to_stdout(
-    write: Write, servers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    write: Write, servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    target = tmp_path / "no" / "such" / "result.json"
     path = write(echo("a", 1))
-    assert main(["run", path, "--servers", servers, "--output", str(target), "--quiet"]) == 1
+    assert main(["run", path, "--servers", servers, "--output", "/dev/full", "--quiet"]) == 1
     out, err = capsys.readouterr()
     assert json.loads(out)["status"] == "success"
     assert "the result document goes to stdout instead" in err
-    assert main(["run", path, "--servers", servers, "--events", str(target)]) == 2
-    assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--output", "--events"])
+@pytest.mark.parametrize("target", ["no/such/file", ".", "servers.toml/file"])
+def test_a_file_that_cannot_be_written_is_refused_before_the_run(
+    option: str,
+    target: str,
+    write: Write,
+    servers: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = write(echo("a", 1))
+    assert main(["run", path, "--servers", servers, option, str(tmp_path / target)]) == 2
+    out, err = capsys.readouterr()
+    assert "1 error, nothing was called" in err
+    assert "cannot be written" in err
+    assert out == ""
 
 
 def test_validate_reports_that_tools_were_not_checked(

@@ -151,3 +151,56 @@ async def test_a_wait_beyond_the_time_of_the_run_is_explained(
     line = capsys.readouterr().err.partition("longest wait for ")[2]
     assert line.startswith("a server, slot, rate or lock: 922 ms")
     assert ("(starting servers is not part of the run's time)" in line) == is_noted
+
+
+@pytest.mark.anyio
+async def test_the_time_of_the_command_and_of_its_servers_is_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plan = workflow("a")
+    result = await Run(plan, ScriptedCaller()).execute()
+    started = replace(result, wall_ms=7300.0, startup_ms={"fast": 350.0, "slow": 6900.0})
+    tables.print_result(started, plan)
+    said = "7.30 s in all; starting servers: slow 6.90 s, fast 350 ms"
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.anyio
+async def test_a_server_that_never_started_gives_no_attempt_and_no_time(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    refusal = CallError("server_unavailable", "did not start", failures=1, retry_after_s=10.0)
+    text = await shown(capsys, ScriptedCaller({"a": [(0, refusal)]}), "a")
+    row = next(line for line in text.splitlines() if line.strip().startswith("a "))
+    assert "ms" not in row.partition("server_unavailable")[0]
+
+
+@pytest.mark.anyio
+async def test_tasks_with_the_same_reason_share_a_line_on_a_narrow_screen(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "NO_TERMINAL", 80)
+    plan = workflow(*(f"t{number}" for number in range(20)))
+    run = Run(plan, ScriptedCaller())
+    run.cancel("interrupted by SIGINT")
+    tables.print_result(await run.execute(), plan)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "interrupted" in line]
+    assert lines[0].startswith("t0, t1, t2, t3, t4, t5, t6, t7 and 12 more: ")
+    assert len(lines) == 2  # and the reason of the run
+
+
+@pytest.mark.anyio
+async def test_a_cancelled_run_has_no_speedup(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = workflow("a", "b")
+    run = Run(plan, ScriptedCaller())
+    run.cancel()
+    result = await run.execute()
+    assert result.speedup is None
+    assert result.to_dict()["speedup"] is None
+    tables.print_result(result, plan)
+    assert "speedup" not in capsys.readouterr().err
+
+
+@pytest.mark.anyio
+async def test_long_names_are_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(await shown(capsys, ScriptedCaller(), "n" * 100_000)) < 5_000

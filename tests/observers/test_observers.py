@@ -63,7 +63,7 @@ def test_the_terminal_shows_what_starts_what_runs_and_what_has_settled() -> None
         progress.on_event(GenerationStarted(0, 0, ["a", "b"]))
         progress.on_event(TaskStarted(0, "a", "weather", "[forecast]", 0, 1, 0.0))
         shown = screen(progress)
-        assert "generation 0 (last: 1), 0 of 3 tasks settled" in shown
+        assert "generation 0 of 0 to 1, 0 of 3 tasks settled" in shown
         assert "weather:[forecast]" in shown
         progress.on_event(TaskSettled(0, "a", TaskResult("a", Success(1), 0)))
         shown = screen(progress)
@@ -225,7 +225,7 @@ def test_the_command_line_starts_its_observers_before_the_run_and_stops_them_bef
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recorder = Recorder()
-    monkeypatch.setattr("orchestrator.cli.run.JsonlWriter", lambda _: recorder)
+    monkeypatch.setattr("orchestrator.cli.run.JsonlWriter", lambda *_: recorder)
     monkeypatch.setattr(
         "orchestrator.cli.tables.print_result", lambda *_: recorder.log.append("report")
     )

@@ -8,9 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from orchestrator import ConfigError, Orchestrator, Server, Workflow
+from orchestrator.cli.snippets import rendered
+from orchestrator.errors import Problem
+from orchestrator.servers.config import FIELDS
 from orchestrator.servers.config_file import load_config
+from orchestrator.servers.config_source import ConfigSource
 
 pytestmark = pytest.mark.anyio
 PROGRAM = {"command": "python3", "args": ["server.py"], "cwd": "."}
@@ -85,6 +91,8 @@ def test_a_url_may_have_leftovers_of_a_program(tmp_path: Path, fields: dict[str,
         ([], "expected object, got empty array"),
         ({}, "expected a command or a url, got neither"),
         ({"command": ["npx"]}, "expected string, got array"),
+        ({"command": "python3 -m x", "args": 5}, "expected array, got integer 5"),
+        ({"command": "python3 -m x", "args": "y"}, 'expected array, got string "y"'),
         ({"command": "x", "url": "https://x"}, "expected a command or a url, got both"),
         ({"command": "x", "env": {"A": "${MISSING}"}}, "environment variable MISSING is not set"),
         ({"command": "x", "args": ["${input:key}"]}, '"${input:key}" asks a person'),
@@ -175,3 +183,33 @@ def test_a_file_of_vs_code_is_told_from_ours(tmp_path: Path, name: str, data: An
     assert load(tmp_path, data, name)["a"].unusable == ""
     with pytest.raises(ConfigError, match="expected object, got array"):
         load(tmp_path, {"servers": {"a": {"command": "x", "tools": ["*"]}}}, "ours.json")
+
+
+names = st.sampled_from([*FIELDS, "type", "disabled", "inputs", "serverUrl", "x", "a b", "a:b", ""])
+leaves = st.sampled_from(
+    [None, True, 0, 1.5, "", "x", "python3 -m x", "https://x", "${A}", "${input:a}", "1/s", "\x00"]
+)
+anything = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=8,
+)
+tables = st.dictionaries(names, anything | st.dictionaries(names, anything), max_size=2)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tables | anything, st.sampled_from(["servers", "mcpServers"]), anything)
+def test_any_file_is_read_or_refused_with_places(
+    tmp_path: Path, table: Any, at: str, more: Any
+) -> None:
+    problems: tuple[Problem, ...] = ()
+    servers: dict[str, Server] = {}
+    try:
+        servers = load(tmp_path, {at: table, "defaults": more})
+    except ConfigError as error:
+        problems = error.problems
+    path = tmp_path / "desktop.json"
+    lines = rendered(str(path), problems, "", 80, verbose=True, kind=ConfigSource)
+    assert len(list(lines)) > len(problems)
+    assert at == "servers" or {each.code for each in problems} <= {"no_servers"}
+    assert all(server.unusable or server.parameters for server in servers.values())

@@ -27,6 +27,7 @@ from orchestrator import (
 )
 from orchestrator.calls.call import Call
 from orchestrator.cli import main
+from orchestrator.documents.files import write_text
 from orchestrator.documents.text import visible
 from orchestrator.engine.events import Event, ServerToolsChanged
 from orchestrator.preflight import check_against
@@ -903,3 +904,12 @@ def test_validate_with_a_lock_imports_neither_the_sdk_nor_rich(changing: Changin
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_a_private_lock_file_stays_private(tmp_path: Path) -> None:
+    path = tmp_path / "servers.lock"
+    path.write_text("old")
+    path.chmod(0o600)
+    write_text(path, "new")
+    assert path.read_text() == "new"
+    assert path.stat().st_mode & 0o777 == 0o600

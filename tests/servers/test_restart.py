@@ -187,7 +187,7 @@ async def test_crashes_on_every_start(tmp_path: Path, monkeypatch: pytest.Monkey
         await it.until_failed()
         error = await it.error("pid")
         assert "did not start: it closed the connection" in str(error)
-        assert "It has failed 5 times in a row; the next start is in" in str(error)
+        assert "It has failed 5 times in a row" in str(error)
         assert str(needed) in str(error)
         assert error.error.details["retry_after_s"] <= 1.0
         assert "lost" not in error.error.details
@@ -201,7 +201,7 @@ async def test_hangs_on_start() -> None:
         for _ in range(3):
             error = await it.error("pid")
             assert "did not start: it did not answer within 0.3 s" in str(error)
-            assert "It has failed once; the next start is in" in str(error)
+            assert error.error.details["failures"] == 1
 
 
 async def test_of_two_sessions_one_carries_on_while_the_other_is_replaced() -> None:

@@ -227,7 +227,7 @@ async def test_sessions_that_end_young_are_waited_for_longer_each_time(script: S
             group.start_soon(error_of, pool, 60)
         assert script.starts == [0, 1, 2.5, 4.5, 7.5]
         error = await error_of(pool)
-        assert "session 4 died. It has failed 5 times in a row; the next start is in" in str(error)
+        assert "session 4 died. It has failed 5 times in a row" in str(error)
         assert error.error.details["failures"] == 5
 
 
@@ -240,7 +240,7 @@ async def test_restarts_that_fail_open_the_circuit_and_a_probe_closes_it(script:
         assert script.starts == [0, 20, 20.5, 21.5, 23.5, 27.5]
         assert now() == 27.5
         assert "start 5 failed. It has failed 5 times in a row" in str(error)
-        assert str(error).endswith("; the next start is in 10.0 s")
+        assert error.error.details["retry_after_s"] == 10.0
         assert error.error.details == {"server": "it", "failures": 5, "retry_after_s": 10.0}
         await anyio.sleep(9)
         assert (await error_of(pool)).error.details["retry_after_s"] == 1.0
@@ -269,7 +269,7 @@ async def test_a_server_that_hangs_on_start_is_not_waited_for_again(script: Scri
         assert now() == 5
         for _ in range(3):
             error = await error_of(pool)
-            assert str(error) == "hung. It has failed once; the next start is in 10.0 s"
+            assert str(error) == "hung"
         assert now() == 5
 
 
