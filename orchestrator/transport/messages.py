@@ -112,6 +112,8 @@ def _unreadable(text: str, why: str, to: Id | None) -> Unreadable:
         except (ValueError, RecursionError):
             pass
         else:
+            if isinstance(value, list) and len(value) == 1:  # a batch of one
+                value = value[0]
             return Unreadable(_answered(value, to), why, start, _asks(value))
     data = TooLong(len(text), *_ends(text))
     return Unreadable(None if data.asks else data.answers, why, start, data.asks)
