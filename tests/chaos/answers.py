@@ -91,12 +91,12 @@ def change(chance: random.Random, message: dict[str, Any]) -> None:
             where[str(key).upper()] = where.pop(key)
         case 3 if isinstance(where, dict):
             where[chance.choice(["error", "result", "content", "isError", "_meta", "x"])] = (
-                chance.choice(ODD)
+                copy.deepcopy(chance.choice(ODD))
             )
         case 4:
             where[key] = [where[key]]
         case _:
-            where[key] = chance.choice(ODD)
+            where[key] = copy.deepcopy(chance.choice(ODD))
     if not message.keys() & {"jsonrpc", "result", "error"}:
         message["jsonrpc"] = "1.0"  # with none of them it could be a line of a log
 

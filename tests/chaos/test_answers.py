@@ -8,9 +8,9 @@ from tests.chaos.answers import QUICK_COUNT, Case, Tally, answer, fuzz, reached
 
 
 def test_a_series_can_be_made_again_and_has_every_kind_of_mistake() -> None:
-    cases = [Case.choose(7, number) for number in range(QUICK_COUNT)]
+    cases = [Case.choose(7, number) for number in range(5 * QUICK_COUNT)]
     assert cases[5] == Case.choose(7, 5)
-    assert len({case.raw for case in cases}) > 0.9 * QUICK_COUNT
+    assert len({case.raw for case in cases}) > 4 * QUICK_COUNT
     for part in (r"\ud83d", "\x92", "\x07", "\xef\xbb\xbf", "9" * 5000, "[" * 1000, "NaN"):
         assert any(part in case.raw for case in cases), part
 
