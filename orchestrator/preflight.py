@@ -270,10 +270,7 @@ def _locked(
 def tool_problems(
     workflow: Workflow, servers: Mapping[str, Server], listed: Listed, lock: Lockfile | None = None
 ) -> list[Problem]:
-    """The tools that a workflow names and that are denied, or that their servers do not have.
-
-    A name is denied whatever its server lists, and whether it has started.
-    """
+    """The tools of a workflow that are denied by name, or that their servers do not list."""
     wrong: dict[str, bool] = {}  # whether it is denied, by target
     for target in workflow.plan.targets.values():
         if (server := servers.get(target.server)) is not None:

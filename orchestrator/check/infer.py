@@ -132,7 +132,15 @@ class Inference:
             # The values of a run may have properties that the schema does not declare.
             message += ", but its schema allows others"
             severity = "warning"
-        return Mismatch(path, "unknown_place", severity, message, reference.text, near, fix)
+        hint, rest = "", format_path(reference.path[index:])
+        if not {"object", "array"} & self.query.kinds(type_) and not reference.text.startswith(
+            "${"
+        ):
+            whole = f"${{{_spelled(reference, before)[1:]}}}"
+            hint = f"if {quoted(rest)} is text behind the reference, write {whole}{rest}"
+        return Mismatch(
+            path, "unknown_place", severity, message, reference.text, near, fix, hint=hint
+        )
 
 
 def _spelled(reference: Reference, path: Path) -> str:

@@ -45,6 +45,7 @@ def warnings_of(
         *(warning for task in tasks for warning in _limits(task, workflow)),
         *(warning for task in tasks for warning in _locks(task)),
         *_likely_references(workflow),
+        *_not_inserted(workflow),
         *_unannotated_tools(workflow, tools, serial),
     ]
 
@@ -179,6 +180,8 @@ _ROOTS = {"output": "OUTPUT", "input": "INPUT", "item": "ITEM", "index": "INDEX"
 _PATH = r"(?P<path>(?:\.[A-Za-z_]\w*|\[-?\d+\])*)"
 _WORD = r"(?P<word>[A-Za-z][\w:-]*)(?:\[(?P<id>[A-Za-z][\w.:-]*)\])?"
 _DOLLAR = re.compile(rf"(?<!\$)\${_WORD}{_PATH}")
+_AROUND = re.compile(r"\{\{\s*(\$(?:OUTPUT|INPUT|ITEM|INDEX|ERROR)\b[^{}]*?)\s*\}\}")
+_VARIABLE = re.compile(r"(?i)(?<!\$)\$(?:process\.)?env(?:\.\w+|\[[^\]]*\])")
 _BRACES = re.compile(rf"\{{\{{\s*\$?{_WORD}{_PATH}\s*\}}\}}")
 
 
@@ -195,6 +198,21 @@ def _likely_references(workflow: Workflow) -> Iterator[Problem]:
                         hint += ", or double the dollar sign for plain text: $$"
                     more = {"alternatives": (meant,), "hint": hint, "text": found[0]}
                     yield _warning("likely_reference", message, plan, *path, **more)
+
+
+def _not_inserted(workflow: Workflow) -> Iterator[Problem]:
+    """Braces around references, which stay text, and environment variables."""
+    for task in workflow.tasks:
+        plan = workflow.plan.tasks[task.id]
+        for path, text in _strings({"arguments": task.arguments}, ()):
+            for found in _AROUND.finditer(text):
+                message = f"the braces of {quoted(found[0])} stay in the text"
+                more = {"alternatives": (found[1],), "hint": f"write {found[1]}", "text": found[0]}
+                yield _warning("likely_reference", message, plan, *path, **more)
+            for found in _VARIABLE.finditer(text):
+                message = f"{quoted(found[0])} is plain text: a workflow reads no environment"
+                hint = "declare an input, or set the variable for the server in servers.toml"
+                yield _warning("likely_reference", message, plan, *path, hint=hint, text=found[0])
 
 
 def _strings(value: Any, path: Path) -> Iterator[tuple[Path, str]]:

@@ -25,6 +25,7 @@ from orchestrator.expressions.templates import (
 
 TASK_ID = r"[A-Za-z0-9_.:-]+"
 MAX_DEPTH = 100
+MAX_FAULTS = 10  # told of one string
 # $STATUS[ is matched only to be refused with the right spelling: a status is read in braces.
 _START = re.compile(
     r"\$(?:\$|\{|(?P<root>OUTPUT|ERROR|INPUT|ITEM|INDEX)(?!\w)|(?P<status>STATUS\[))"
@@ -38,8 +39,9 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 class ReferenceSyntaxError(ValueError):
     """A malformed reference or expression in a string; `text` is the part that is meant."""
 
-    def __init__(self, message: str, text: str) -> None:
+    def __init__(self, message: str, text: str, end: int) -> None:
         self.text = text
+        self.end = end  # where it ends in the string
         super().__init__(message)
 
 
@@ -113,10 +115,17 @@ class Compiler:
             self._not_json(path, "string contains a lone surrogate")
         if "$" not in text:
             return Literal(text)
-        try:
-            parts = tuple(split(text))
-        except ReferenceSyntaxError as fault:
-            self.faults.append(TemplateProblem(path, str(fault), text=fault.text))
+        parts: tuple[str | Reference | Expression, ...] = ()
+        rest, faults = text, 0
+        while not parts and faults < MAX_FAULTS:
+            try:
+                parts = tuple(split(rest))
+            except ReferenceSyntaxError as fault:
+                self.faults.append(TemplateProblem(path, str(fault), text=fault.text))
+                rest, faults = rest[fault.end :], faults + 1
+                if not rest:
+                    break
+        if faults:
             return Literal(text)
         references = [part for part in parts if not isinstance(part, str)]
         self.found.extend((path, part) for part in references)
@@ -172,10 +181,12 @@ def _reference(text: str, start: re.Match[str]) -> tuple[str | Reference | Expre
         return _rooted(text, start)
     except (PathSyntaxError, ExpressionSyntaxError) as fault:
         begin = text[start.start() :]
+        shown = _SHOWN.findall(begin)[0]
         raise ReferenceSyntaxError(
             f"malformed reference {quoted(begin, 60)}: {fault} "
             f"(to write it as text, double the dollar sign: {quoted('$' + cut(begin, 20))})",
-            _SHOWN.findall(begin)[0],
+            shown,
+            start.start() + len(shown),
         ) from None
 
 

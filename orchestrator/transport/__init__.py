@@ -15,6 +15,7 @@ __all__ = [
     "delivery",
     "framing",
     "http_client",
+    "messages",
     "parameters",
     "process",
     "stderr",

@@ -14,10 +14,14 @@ Id = int | str
 KEPT_BYTES = 4096
 
 _VERSION = rb'"jsonrpc"\s*:\s*"2\.0"'
-_ID = rb'"id"\s*:\s*(-?\d+|"(?:[^"\\]|\\.)*")'
-_FIRST = re.compile(rb"\s*\{\s*(?:" + _VERSION + rb"\s*,\s*)?" + _ID + rb"\s*[,}]")
-_LAST = re.compile(rb",\s*" + _ID + rb"\s*(?:,\s*" + _VERSION + rb"\s*)?\}\s*\Z")
-_ASKS = re.compile(rb"\s*\{(?:\s*(?:" + _VERSION + rb"|" + _ID + rb')\s*,){0,2}\s*"method"\s*:')
+# Some programs write an id as 7.0, or a message as a batch of one.
+_ID = rb'"id"\s*:\s*(-?\d+|"(?:[^"\\]|\\.)*")(?:\.0+)?'
+_FIRST = re.compile(rb"\s*\[?\s*\{\s*(?:" + _VERSION + rb"\s*,\s*)?" + _ID + rb"\s*[,}]")
+_EARLY = re.compile(rb"\s*\[?\s*\{[^{}]*?\"jsonrpc\"[^{}]*?,\s*" + _ID + rb"\s*[,}]")
+_LAST = re.compile(rb",\s*" + _ID + rb"\s*(?:,\s*" + _VERSION + rb"\s*)?\}\s*\]?\s*\Z")
+_ASKS = re.compile(
+    rb"\s*\[?\s*\{(?:\s*(?:" + _VERSION + rb"|" + _ID + rb')\s*,){0,2}\s*"method"\s*:'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,8 @@ class TooLong:
     @property
     def answers(self) -> Id | None:
         """The id of the JSON-RPC request that it answers; None if that cannot be found."""
-        if (found := _FIRST.match(self.head) or _LAST.search(self.tail)) is not None:
+        first = _FIRST.match(self.head) or _EARLY.match(self.head)
+        if (found := first or _LAST.search(self.tail)) is not None:
             with suppress(ValueError):  # not UTF-8, or too many digits
                 answered: Id = json.loads(found[1])
                 return answered

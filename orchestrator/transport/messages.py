@@ -22,6 +22,8 @@ from orchestrator.transport.framing import KEPT_BYTES, Id, TooLong
 MAX_REREAD = 1_000_000
 # The messages of a batch that are read.
 MAX_BATCH = 1000
+# Arrays and objects in a message: each takes up to a hundred times its text in memory.
+MAX_CONTAINERS = 1_000_000
 # How much of an answer that cannot be read is kept.
 KEPT_CHARACTERS = 4096
 
@@ -67,6 +69,11 @@ def read(data: bytes | str, to: Id | None = None) -> Iterator[JSONRPCMessage | U
         data: JSON text.
         to: The request that an answer without a usable id answers, where it can be no other.
     """
+    if len(data) > MAX_CONTAINERS and _containers(data) > MAX_CONTAINERS:
+        text = data if isinstance(data, str) else data.decode(errors="replace")
+        why = f"it contains more than {MAX_CONTAINERS:,} arrays and objects"
+        yield _unreadable(text, why, to)
+        return
     try:
         message: JSONRPCMessage = jsonrpc_message_adapter.validate_json(data, by_name=False)
     except ValueError:
@@ -75,6 +82,13 @@ def read(data: bytes | str, to: Id | None = None) -> Iterator[JSONRPCMessage | U
         yield from _read_again(whole_characters(text.removeprefix("\ufeff")), to)
     else:
         yield message
+
+
+def _containers(data: bytes | str) -> int:
+    """How many arrays and objects a text contains at the most: brackets in strings count too."""
+    if isinstance(data, str):
+        return data.count("[") + data.count("{")
+    return data.count(b"[") + data.count(b"{")
 
 
 def _read_again(text: str, to: Id | None) -> Iterator[JSONRPCMessage | Unreadable]:
@@ -98,6 +112,8 @@ def _unreadable(text: str, why: str, to: Id | None) -> Unreadable:
         except (ValueError, RecursionError):
             pass
         else:
+            if isinstance(value, list) and len(value) == 1:  # a batch of one
+                value = value[0]
             return Unreadable(_answered(value, to), why, start, _asks(value))
     data = TooLong(len(text), *_ends(text))
     return Unreadable(None if data.asks else data.answers, why, start, data.asks)

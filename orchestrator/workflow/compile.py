@@ -5,6 +5,7 @@ The data may be wrong in any way: whatever is found is reported, and nothing is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.workflow.graph import Graph
 
 MAX_SUGGESTIONS = 25
+_FIRST_NAME = re.compile(r"\$\{\s*([A-Za-z][\w-]*)((?:\.[A-Za-z_]\w*|\[-?\d+\])*)")
 _ITEM = frozenset({"ITEM", "INDEX"})
 _ERROR = frozenset({"ERROR"})
 # By the field of the task that reads the item of a for_each where there is none.
@@ -96,6 +98,7 @@ class _WorkflowCompiler:
         self._tasks = tasks if isinstance(tasks, list) else []
         self._inputs: Mapping[str, Any] = inputs if isinstance(inputs, Mapping) else {}
         self._ids: dict[str, int] = {}
+        self._no_ids: set[str] = set()  # of tasks whose ids are no strings
         self._suggestions = MAX_SUGGESTIONS
         self._fixes = Fixes()
 
@@ -128,6 +131,8 @@ class _WorkflowCompiler:
         for index, task in enumerate(self._tasks):
             identifier = task_of(task)
             if identifier is None:
+                if isinstance(task, Mapping):  # a number is an error of its own
+                    self._no_ids.add(str(task.get("id")))
                 continue
             if identifier in self._ids:
                 number = self._ids[identifier] + 1
@@ -201,7 +206,8 @@ class _WorkflowCompiler:
     def _collect(self, compiler: Compiler, site: _Site) -> None:
         """Report the faults that a compiler found, and check what it read."""
         for fault in compiler.faults:
-            problem = site.below(*fault.path).problem(fault.code, fault.message, text=fault.text)
+            at, hint = site.below(*fault.path), self._hint(fault.text)
+            problem = at.problem(fault.code, fault.message, hint, fault.text)
             self.problems.append(problem)
             for fixed in (unquoted(fault.text), as_expression(unquoted(fault.text))):
                 check = Compiler()
@@ -213,11 +219,22 @@ class _WorkflowCompiler:
                 if key.root not in site.readable or key.name is not None:
                     self._check_key(key, found.text, site.below(*path))
 
+    def _hint(self, text: str) -> str:
+        """What a malformed reference may have been meant as."""
+        name = _FIRST_NAME.match(text)
+        if name is not None and name[1].casefold() in ("env", "process"):
+            return "environment variables are only read in servers.toml: declare an input instead"
+        if name is not None and name[1] in self._ids:
+            return f"for the output of task {quoted(name[1])}, write $OUTPUT[{name[1]}]{name[2]}"
+        return ""
+
     def _check_key(self, key: ScopeKey, text: str, site: _Site) -> None:
         """Check that something exists where `text` reads it, and note the dependency."""
         match key.root:
             case "OUTPUT" | "STATUS" | "ERROR" if key.name is not None:
                 if key.name not in self._ids:
+                    if key.name in self._no_ids:
+                        return
                     self._unknown("task", key, text, site, self._ids)
                 elif key.name == site.task:
                     message = f"{quoted(text)} refers to its own task: {site.task} -> {site.task}"

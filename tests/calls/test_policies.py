@@ -352,6 +352,24 @@ async def test_an_adaptive_limit_learns_from_the_calls() -> None:
     assert slots.limit < grown
 
 
+async def test_an_adaptive_limit_forgets_calls_that_were_cancelled() -> None:
+    slots = AdaptiveSlots("server")
+    servers = Servers(policies={"fake": ServerPolicy(slots=slots)})
+
+    async def run(tasks: int, took_s: float) -> None:
+        plan = workflow(*[task(f"t{n}", tool="fake:t") for n in range(tasks)])
+        await Run(plan, ScriptedCaller({"t": [(took_s, "x")]}), servers=servers).execute()
+
+    await run(6, 1)
+    with anyio.move_on_after(25):
+        await run(40, 28)
+    assert slots.idle
+    assert all(call.took_s is not None for call in slots._window)
+    before = slots.limit
+    await run(60, 1)
+    assert slots.limit > before
+
+
 async def working(call: Call, attempt: Attempt) -> Any:
     """A tool that tells every second how far it is, for as long as it is told."""
     for second in range(call.arguments["seconds"]):

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from tests.chaos import faults, kills, writers
+from tests.chaos import answers, faults, kills, writers
 
-COMMANDS = {"kills": kills.main, "faults": faults.main, "writers": writers.main}
+COMMANDS = {
+    "answers": answers.main,
+    "faults": faults.main,
+    "kills": kills.main,
+    "writers": writers.main,
+}
 
 
 def main(arguments: list[str]) -> int:

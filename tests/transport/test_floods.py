@@ -12,6 +12,7 @@ from mcp.types import JSONRPCResponse
 
 from orchestrator import Orchestrator, Server
 from orchestrator.servers import sdk_client, sdk_tools
+from orchestrator.transport import messages
 from orchestrator.transport.base import endpoint_of
 from orchestrator.transport.stderr import StderrTail
 from tests.real_servers import TIMEOUT_S, faulty, plan
@@ -102,3 +103,20 @@ async def test_a_list_of_tools_has_a_bound(
     assert [tool.name for tool in tools] == [f"t{number}" for number in range(used)]
     said = f'server "it": lists more than {most} tools; only the first ones are used'
     assert (said in caplog.messages) is (most < 30)
+
+
+@pytest.mark.parametrize("part", ["[]", "{}", '{"a":[]}'])
+def test_a_message_of_too_many_containers_is_not_parsed(
+    monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.setattr(messages, "MAX_CONTAINERS", 1000)
+    for count, fits in ((400, True), (1000, False)):
+        parts = ",".join([part] * count)
+        text = f'{{"jsonrpc":"2.0","id":7,"result":{{"parts":[{parts}],"text":"{"x" * 1000}"}}}}'
+        for data in (text, text.encode()):
+            [found] = messages.read(data)
+            assert isinstance(found, JSONRPCResponse) is fits
+            assert getattr(found, "id", None) == 7
+            if not fits:
+                assert isinstance(found, messages.Unreadable)
+                assert found.why == "it contains more than 1,000 arrays and objects"
