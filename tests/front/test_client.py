@@ -285,3 +285,18 @@ async def test_what_a_server_says_meanwhile_is_told_to_the_observers() -> None:
     told = [event for event in events if event["event"] == "task_progress"]
     assert (told[0]["progress"], told[0]["total"], told[0]["message"]) == (1, 2, "half")
     assert events[-1]["event"] == "run_settled"
+
+
+async def test_the_result_says_what_starting_servers_took_and_counts_items_one_by_one() -> None:
+    doubled = {"id": "a", "tool": "mock:double", "for_each": [1, 2], "arguments": {"n": "$ITEM"}}
+    async with Orchestrator({"mock": make_server()}) as orchestrator:
+        first = await orchestrator.run({"tasks": [doubled]})
+        second = await orchestrator.run({"tasks": [doubled]})
+    assert list(first.startup_ms) == ["mock"]
+    assert second.startup_ms == {}  # it was there already
+    assert first.wall_ms is None
+    items = first["a"].items
+    assert items is not None
+    assert first.sequential_ms == sum(item.duration_ms for item in items)
+    again = RunResult.from_dict(first.to_dict())
+    assert again.to_dict() == first.to_dict()
