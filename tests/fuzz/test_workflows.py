@@ -113,7 +113,7 @@ async def test_no_workflow_file_makes_a_command_raise() -> None:
             valid += 1
             found = [*prove(workflow, TOOLS), *warnings_of(workflow, TOOLS)]
             assert len(proved(found, data, TOOLS)) == len(found)
-            forecast(workflow, TOOLS, {}, {"i": 1}, {})
+            forecast(workflow, TOOLS, {}, {}, {})
             with suppress(WorkflowError):  # such as an unknown server
-                await orchestrator.dry_run(workflow, tools=TOOLS, inputs={"i": 1})
+                await orchestrator.dry_run(workflow, tools=TOOLS)
     assert valid > CASES / 40
