@@ -123,12 +123,13 @@ class _Checker:
     def _warn(self, code: Code, message: str, *at: str) -> None:
         self._diagnostics.add([Mismatch((), code, "warning", message)], None, at)
 
-    def _task(self, task: TaskPlan) -> None:
-        policies = task.policies
-        may_lack = policies.run_if != "all_success"
-        has_failed = policies.run_if == "any_failed" and len(task.needs) == 1
+    def _outside(self, task: TaskPlan) -> Environment:
+        """What the fields of a task read, apart from the item of a `for_each`."""
+        run_if = task.policies.run_if
+        may_lack = run_if != "all_success"
+        has_failed = run_if == "any_failed" and len(task.needs) == 1
         is_known = has_failed or not may_lack
-        outside = Environment(
+        return Environment(
             # The list of a for_each that failed in part has null for each item that failed.
             ChainMap(self._with_nulls, self._outputs) if may_lack else self._outputs,
             self._inputs,
@@ -138,6 +139,9 @@ class _Checker:
             status=LiteralType("error" if has_failed else "success") if is_known else STATUS,
             absent=frozenset(task.needs) - set(self._with_nulls) if has_failed else frozenset(),
         )
+
+    def _task(self, task: TaskPlan) -> None:
+        policies, outside = task.policies, self._outside(task)
         if policies.when is not None:
             self._condition(policies.when, outside, task)
         inside = outside

@@ -25,7 +25,7 @@ from orchestrator.expressions.templates import (
 
 TASK_ID = r"[A-Za-z0-9_.:-]+"
 MAX_DEPTH = 100
-MAX_FAULTS = 10  # told of one string
+MAX_FAULTS = 10  # reported for one string
 # $STATUS[ is matched only to be refused with the right spelling: a status is read in braces.
 _START = re.compile(
     r"\$(?:\$|\{|(?P<root>OUTPUT|ERROR|INPUT|ITEM|INDEX)(?!\w)|(?P<status>STATUS\[))"

@@ -72,7 +72,7 @@ async def list_tools(session: ClientSession, server: str, deliveries: Deliveries
 
     Raises:
         MCPError: It answered with an error.
-        ValidationError: Its answer is no list of tools.
+        ValidationError: Its answer is not a list of tools.
     """
     tools: list[Tool] = []
     cursors: set[str] = set()
