@@ -22,7 +22,7 @@ from orchestrator.cli.diagnostics import ServersFileProblem
 from orchestrator.cli.streams import shown
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.pointer import steps
-from orchestrator.documents.text import MAX_NAME, counted, cut, quoted
+from orchestrator.documents.text import MAX_NAME, counted, cut, quoted, visible
 from orchestrator.errors import MAX_SHOWN, Problem
 from orchestrator.servers.config_source import ConfigSource
 from orchestrator.workflow.source_map import LineSpan, Source
@@ -181,7 +181,8 @@ def excerpt(line: str, span: LineSpan, room: int) -> tuple[str, int, int]:
 
 
 def _drawn(text: str) -> str:
-    return shown(text.replace("\t", "    "))
+    # A line break of others' text is escaped, too: what follows it would pass for a finding.
+    return visible(shown(text.replace("\t", "    ")))
 
 
 def _cells(text: str) -> int:

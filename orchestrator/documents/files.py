@@ -18,7 +18,7 @@ def read_text(path: Path, error: type[WorkflowError] = WorkflowError, hint: str 
         message = f"cannot be read: {failure.strerror or failure}"
     except UnicodeDecodeError as failure:
         message = f"is not UTF-8: byte {failure.start} is {failure.object[failure.start]:#x}"
-        hint = "save it as UTF-8"
+        hint = hint or "save it as UTF-8"
     raise error(str(path), [Problem("unreadable_file", message, hint=hint)])
 
 

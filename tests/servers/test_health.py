@@ -216,6 +216,8 @@ async def test_a_program_is_asked_for_progress_only_if_somebody_watches(watched:
 async def test_progress_has_no_secrets_and_one_that_fails_fails_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.WARNING, "mcp")  # the command line silences these loggers
+    caplog.set_level(logging.WARNING, "client")
     told: list[str] = []
     async with opened(faulty(env={"API_KEY": "step 2"})) as it:
 
