@@ -21,7 +21,7 @@ from orchestrator.servers.lockfile import NEWER, Lockfile, lock_command, lock_pa
 
 MAX_NAMES = 10
 
-Servers = Mapping[str, Server]
+ServersByName = Mapping[str, Server]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,9 @@ def _before(options: argparse.Namespace, servers_file: Path) -> tuple[Lockfile |
     return before, ""
 
 
-def _compare(before: Lockfile, asked: Lockfile, servers: Servers, *, of_all: bool) -> _Differences:
+def _compare(
+    before: Lockfile, asked: Lockfile, servers: ServersByName, *, of_all: bool
+) -> _Differences:
     """What differs; a server counts as removed only if all servers are compared."""
     tools = [
         difference
@@ -110,7 +112,7 @@ def _compare(before: Lockfile, asked: Lockfile, servers: Servers, *, of_all: boo
     return _Differences(tools, added, removed, moved)
 
 
-def _no_changes(servers: Servers, asked: Lockfile) -> str:
+def _no_changes(servers: ServersByName, asked: Lockfile) -> str:
     names = list(asked.definitions)
     if len(names) == len(servers):
         return f"nothing has changed: {asked.counted()}"
@@ -133,7 +135,7 @@ def _show(found: _Differences, before: Lockfile, asked: Lockfile) -> None:
             write(f"{visible(name)}: server {kind}, {shown if tools else 'no tools'}\n")
 
 
-def _save(saved: Lockfile, path: Path, servers: Servers) -> None:
+def _save(saved: Lockfile, path: Path, servers: ServersByName) -> None:
     try:
         saved.save(path)
     except OSError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.documents.files import read_text
-from orchestrator.documents.positions import TOKEN, Lines
+from orchestrator.documents.positions import TOKEN, LineIndex
 from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import quoted
 from orchestrator.errors import Problem, WorkflowError
@@ -97,7 +97,7 @@ def parse_json(text: str) -> Any:
     if "\\ud" in text or "\\uD" in text:  # no UTF-8 file can hold a surrogate that is not escaped
         for escape in _ESCAPES.finditer(text):
             if escape["lone"]:
-                place = Lines(text).place(escape.start())
+                place = LineIndex(text).place(escape.start())
                 raise DocumentError(f"lone surrogate {escape[0].lower()}", *place)
     return data
 
@@ -155,7 +155,7 @@ def _why(text: str, failure: json.JSONDecodeError) -> tuple[str, str]:
 def _losses(text: str) -> Iterator[DocumentError]:
     """What would be lost of a document without syntax errors, with its places."""
     # The hooks of the json module do not get a position. Only an error pays for this second scan.
-    lines = Lines(text)
+    lines = LineIndex(text)
     names: list[set[str]] = []  # of each open container
     last: Any = None
     start = 0  # of the last scalar

@@ -171,7 +171,7 @@ def token_at(text: str, offset: int) -> Span:
     return Span(offset, token.end() if token else offset + 1)
 
 
-class Lines:
+class LineIndex:
     """The lines of a text. Lines and columns count from 1."""
 
     def __init__(self, text: str) -> None:

@@ -15,10 +15,10 @@ from anyio.abc import TaskGroup
 from orchestrator.workflow.plan import Plan
 
 Then = Callable[[str], None]
-Start = Callable[[TaskGroup, str, Then], None]
+StartTask = Callable[[TaskGroup, str, Then], None]
 """Starts a task in a task group; `then` is called with its id when it has settled, if it does."""
 OnGeneration = Callable[[int, list[str]], None]
-ScheduleFunction = Callable[[Plan, Start, OnGeneration, int], Awaitable[None]]
+ScheduleFunction = Callable[[Plan, StartTask, OnGeneration, int], Awaitable[None]]
 """Starts each task of a plan once; the last argument is `BATCH`, or 0 for all at a time."""
 
 BATCH = 16
@@ -29,7 +29,9 @@ that answer at once allocates is freed before the garbage collector would look a
 """
 
 
-async def generations(plan: Plan, start: Start, on_generation: OnGeneration, batch: int) -> None:
+async def generations(
+    plan: Plan, start: StartTask, on_generation: OnGeneration, batch: int
+) -> None:
     """Start each topological generation when the whole one before it has settled."""
     for number, tasks in enumerate(plan.generations):
         on_generation(number, tasks)
@@ -48,7 +50,7 @@ def _nothing(_: str) -> None:
     """What follows a task of a generation: its task group knows when all have settled."""
 
 
-async def dataflow(plan: Plan, start: Start, _: OnGeneration, batch: int) -> None:
+async def dataflow(plan: Plan, start: StartTask, _: OnGeneration, batch: int) -> None:
     """Start each task as soon as its dependencies have settled."""
     graph = plan.graph
     waiting_for = dict(graph.in_degree())

@@ -31,7 +31,7 @@ MAX_LANES = (
 MAX_SWEPT = 20_000  # sorting more nodes takes seconds, and their picture is too dense to read
 
 Lane = tuple[str, str, int]  # the ends of an edge, and the column that it passes
-Node = str | Lane
+Vertex = str | Lane
 Point = tuple[float, float]
 
 
@@ -91,9 +91,9 @@ class _Columns:
     """The nodes of each column in order: tasks, and lanes for edges that pass through."""
 
     def __init__(self, graph: Graph, generations: Sequence[Sequence[str]]) -> None:
-        self.columns: list[list[Node]] = [list(names) for names in generations]
-        self.before: dict[Node, list[Node]] = defaultdict(list)
-        self.after: dict[Node, list[Node]] = defaultdict(list)
+        self.columns: list[list[Vertex]] = [list(names) for names in generations]
+        self.before: dict[Vertex, list[Vertex]] = defaultdict(list)
+        self.after: dict[Vertex, list[Vertex]] = defaultdict(list)
         number = {task: index for index, names in enumerate(generations) for task in names}
         lanes = sum(number[task] - number[needed] - 1 for needed, task in graph.edges)
         self.edges: dict[tuple[str, str], list[Lane]] = {}
@@ -103,7 +103,7 @@ class _Columns:
             self.edges[needed, task] = own
             for lane in own:
                 self.columns[lane[2]].append(lane)
-            nodes: list[Node] = [needed, *own, task]
+            nodes: list[Vertex] = [needed, *own, task]
             for left, right in pairwise(nodes):
                 self.after[left].append(right)
                 self.before[right].append(left)
@@ -126,7 +126,7 @@ class _Columns:
         order = self.columns if forwards else self.columns[::-1]
         for fixed, column in pairwise(order):
             row = {node: index for index, node in enumerate(fixed)}
-            wanted: dict[Node, float] = {}
+            wanted: dict[Vertex, float] = {}
             for index, node in enumerate(column):
                 near = [row[other] for other in neighbors[node] if other in row]
                 wanted[node] = sum(near) / len(near) if near else index
@@ -144,9 +144,9 @@ class _Columns:
                     insort(passed, end)
         return crossings
 
-    def middles(self, height: float) -> dict[Node, float]:
+    def middles(self, height: float) -> dict[Vertex, float]:
         """The vertical middle of each node, from the top of the highest box."""
-        middle: dict[Node, float] = {}
+        middle: dict[Vertex, float] = {}
         offsets = [self._offsets(column, height) for column in self.columns]
         highest = max(offset[-1] for offset in offsets)
         for column, offset in zip(self.columns, offsets, strict=True):
@@ -160,7 +160,7 @@ class _Columns:
         top = min(middle.values()) - height / 2
         return {node: where - top for node, where in middle.items()}
 
-    def _offsets(self, column: Sequence[Node], height: float) -> list[float]:
+    def _offsets(self, column: Sequence[Vertex], height: float) -> list[float]:
         """The least distance of each node from the first of its column, middle to middle."""
         sizes = [height if isinstance(node, str) else LANE for node in column]
         gaps = ((upper + lower) / 2 + BETWEEN_BOXES for upper, lower in pairwise(sizes))
@@ -168,10 +168,10 @@ class _Columns:
 
 
 def _settle(
-    column: Sequence[Node],
+    column: Sequence[Vertex],
     offsets: Sequence[float],
-    neighbors: Mapping[Node, list[Node]],
-    middle: dict[Node, float],
+    neighbors: Mapping[Vertex, list[Vertex]],
+    middle: dict[Vertex, float],
 ) -> None:
     """Move each node as near to the mean of its neighbors as the least distances allow.
 

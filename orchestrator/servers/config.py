@@ -20,7 +20,7 @@ Protocol = Literal["auto", "legacy", "2026-07-28"]
 
 # 0 is no limit, as it is for a run.
 Limit = Annotated[int, Field(ge=0), AfterValidator(lambda most: most or None)]
-Rate = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,6}/(s|min|h)$")]
+RateText = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,6}/(s|min|h)$")]
 _UNITS_S = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -32,7 +32,7 @@ class ToolSettings(_Settings):
     """The settings of single tools of a server."""
 
     max_concurrency: Limit | None = None
-    rate: Rate | None = None
+    rate: RateText | None = None
 
     @property
     def rate_limit(self) -> tuple[int, float] | None:
@@ -68,7 +68,7 @@ class Settings(Defaults):
     url: str | None = None
     headers: dict[str, str] = Field(default_factory=dict)
     tools: dict[str, ToolSettings] = Field(default_factory=dict)
-    rate: Rate | None = None
+    rate: RateText | None = None
     elicitation: Literal["none", "defaults"] = "none"
     required: bool = False
     allow: list[str] | None = None

@@ -25,7 +25,7 @@ from orchestrator.servers.catalog import Catalog, is_allowed
 from orchestrator.servers.config import Server, ToolSettings
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.servers.redaction import LOGS
-from orchestrator.servers.supervisor import Supervisor, Work
+from orchestrator.servers.supervisor import Background, Supervisor
 
 if TYPE_CHECKING:
     from orchestrator.servers.session import Session
@@ -167,12 +167,12 @@ class ServerPool:
         finally:
             self._live.discard(session)
 
-    def start_soon(self, work: Work) -> None:
+    def start_soon(self, work: Background) -> None:
         """Run something in the background; it is cancelled when the pool is closed."""
         assert self._group is not None
         self._group.start_soon(self._work, work)
 
-    async def _work(self, work: Work) -> None:
+    async def _work(self, work: Background) -> None:
         with anyio.CancelScope() as scope:
             self._working.add(scope)
             if self._closing:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 # A program that has not answered by then is waiting for something and no longer costs a core.
 STARTING_S = 3.0
 
-Work = Callable[[], Coroutine[Any, Any, None]]
+Background = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Supervisor:
@@ -49,7 +49,7 @@ class Supervisor:
         catalog: Catalog,
         starting: Slots,  # how many programs of all servers may be starting
         own: Callable[[Session], None],  # gives a session its owner task
-        spawn: Callable[[Work], None],  # runs something in the background until the pool is closed
+        spawn: Callable[[Background], None],  # runs it until the pool is closed
         announce: OnEvent,
     ) -> None:
         self.server = server

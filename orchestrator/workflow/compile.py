@@ -39,19 +39,19 @@ _ITEM_HINTS = {
 
 
 # The template of arguments, and the paths in it where a reference stands alone.
-Arguments = tuple[Template, tuple[Path, ...]]
+ArgumentTemplate = tuple[Template, tuple[Path, ...]]
 
 
 @dataclass(slots=True)
 class CompiledTask:
     """The templates of one task."""
 
-    arguments: Arguments = (EMPTY, ())
+    arguments: ArgumentTemplate = (EMPTY, ())
     when: Template | None = None
     for_each: Template | None = None
     locks: list[tuple[Template, bool]] = field(default_factory=list)  # and whether it is per item
     fallback_value: Template = EMPTY
-    fallback_arguments: Arguments = (EMPTY, ())
+    fallback_arguments: ArgumentTemplate = (EMPTY, ())
 
 
 @dataclass(slots=True)
@@ -171,7 +171,7 @@ class _WorkflowCompiler:
 
     def _arguments(
         self, holder: Mapping[str, Any], site: _Site, readable: frozenset[str]
-    ) -> Arguments:
+    ) -> ArgumentTemplate:
         if not isinstance(arguments := holder.get("arguments", {}), Mapping):
             return EMPTY, ()
         template, compiler = self._compile(arguments, site.below("arguments", readable=readable))

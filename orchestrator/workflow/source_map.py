@@ -16,7 +16,7 @@ from typing import Self
 from orchestrator.documents.parse import is_yaml
 from orchestrator.documents.pointer import steps
 from orchestrator.documents.positions import (
-    Lines,
+    LineIndex,
     Node,
     Span,
     json_tree,
@@ -51,7 +51,7 @@ class Source:
 
     def __init__(self, text: str, tree: Tree = json_tree) -> None:
         self._text = text
-        self._lines = Lines(text)
+        self._lines = LineIndex(text)
         self._root: Node | None = None
         with suppress(ValueError, RecursionError):  # malformed: it has no places
             self._root = tree(text)

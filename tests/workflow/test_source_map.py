@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from orchestrator.documents import positions as spans
 from orchestrator.documents.pointer import pointer, replace_op, steps
-from orchestrator.documents.positions import Lines, Span, json_tree, lookup, within, yaml_tree
+from orchestrator.documents.positions import LineIndex, Span, json_tree, lookup, within, yaml_tree
 from orchestrator.errors import Code, Problem, WorkflowError
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.normalize import with_written_names, written
@@ -215,7 +215,7 @@ def test_a_deeply_nested_value_has_a_place(tmp_path: Path) -> None:
 
 
 def test_lines_are_those_of_an_editor() -> None:
-    lines = Lines("a\n\nbc\n")
+    lines = LineIndex("a\n\nbc\n")
     assert [lines.place(offset) for offset in range(6)] == [
         (1, 1), (1, 2), (2, 1), (3, 1), (3, 2), (3, 3),
     ]  # fmt: skip
