@@ -16,7 +16,7 @@ from orchestrator.engine.events import Event
 from orchestrator.servers.session import Session
 
 ROOT = Path(__file__).parent.parent
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 
 
 def program(module: str, *options: str, **settings: Any) -> Server:

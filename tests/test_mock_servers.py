@@ -22,7 +22,7 @@ from mcp.types import CallToolResult, TextContent
 from mock_servers import delay, keyvalue, news, numbers, text, weather
 
 ROOT = Path(__file__).parent.parent
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 SERVERS = {
     "delay": delay.server,
     "text": text.server,

@@ -499,7 +499,7 @@ def test_an_interrupt_gives_the_partial_result_and_leaves_no_process(
     )
     with started([path, "--servers", servers, "--output", str(output)], "task_settled") as process:
         process.send_signal(number)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=90)
     assert process.returncode == 128 + number
     document = json.loads(output.read_text())
     assert document["status"] == "cancelled"
@@ -530,7 +530,7 @@ def test_a_second_interrupt_ends_everything_at_once_and_leaves_no_process(
         while not output.exists() or "tasks" not in output.read_text():
             time.sleep(0.01)  # the result is written before the servers are closed
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=90)
     assert process.returncode == 130
     document = json.loads(output.read_text())
     assert document["tasks"]["hangs"]["status"] == "cancelled"
@@ -554,7 +554,7 @@ def test_an_interrupt_while_servers_start_ends_the_run_before_it_began(
     arguments = [write(echo("a", 1)), "--servers", str(config), "--output", str(output)]
     with started(arguments, "server_starting") as process:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=90)
     assert process.returncode == 130
     document = json.loads(output.read_text())
     assert document["tasks"]["a"]["status"] == "cancelled"
@@ -583,7 +583,7 @@ def test_an_interrupt_while_a_later_server_starts_gives_the_partial_result(
     arguments = [path, "--servers", half_started, "--output", str(output)]
     with started(arguments, "task_settled") as process:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=90)
     assert process.returncode == 130
     tasks = json.loads(output.read_text())["tasks"]
     assert (tasks["a"]["status"], tasks["b"]["status"]) == ("success", "cancelled")
@@ -598,7 +598,7 @@ def test_a_tool_that_a_slow_server_does_not_have_is_exit_code_2_and_no_result(
     arguments = [path, "--servers", half_started, "--output", str(output)]
     with started(arguments, "task_settled") as process:
         (tmp_path / "come").touch()
-        told, err = process.communicate(timeout=20)
+        told, err = process.communicate(timeout=90)
     assert process.returncode == 2
     assert "1 error, only read-only tools were called" in err
     assert 'unknown tool "slow:pidd". Did you mean "pid"?' in err

@@ -69,7 +69,7 @@ def test_a_signal_ends_every_command_and_leaves_no_program(
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         pid = pid_in(tmp_path / server, process)
         process.send_signal(number)
-        _, err = process.communicate(timeout=40)
+        _, err = process.communicate(timeout=90)
     assert err == f"orchestrator: interrupted by {number.name}\n"
     assert process.returncode == 128 + number
     assert not alive(pid)
@@ -88,7 +88,7 @@ def test_a_terminal_that_is_closed_loses_no_result(
         pid = pid_in(tmp_path / "calls", process)
         os.close(terminal)
         process.send_signal(signal.SIGHUP)
-        process.communicate(timeout=40)
+        process.communicate(timeout=90)
     assert process.returncode == 128 + signal.SIGHUP
     assert json.loads(output.read_text())["tasks"]["hangs"]["status"] == "cancelled"
     assert not alive(pid)
@@ -104,7 +104,7 @@ def test_nohup_goes_on_after_the_terminal_is_closed(
         pid_in(tmp_path / "calls", process)
         for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM):
             process.send_signal(number)
-        out, _ = process.communicate(timeout=40)
+        out, _ = process.communicate(timeout=90)
     assert process.returncode == 128 + signal.SIGTERM
     error = json.loads(out)["tasks"]["hangs"]["error"]
     assert error["message"] == "interrupted by SIGTERM"
