@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +147,7 @@ async def find_problems(workflow: WorkflowSource, pool: ServerPool) -> list[Prob
         path = None if isinstance(workflow, Mapping) else Path(str(workflow))
         checked = left.workflow
         found = [*error.problems, *left.telling(await _problems(checked, pool))]
-    found = proved(found, as_data(workflow), _known_tools(checked, pool))
+    found = proved(found, partial(as_data, workflow), _known_tools(checked, pool))
     return found if path is None else located(found, path)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
@@ -21,17 +21,20 @@ from orchestrator.workflow.recovery import recover
 _NO_BETTER = frozenset({"always_null", "never_true", "wrong_expression"})
 
 
-def proved(found: Sequence[Problem], data: Any, tools: Mapping[str, Tool]) -> list[Problem]:
+def proved(
+    found: Sequence[Problem], read: Callable[[], Any], tools: Mapping[str, Tool]
+) -> list[Problem]:
     """The findings, without the replacements that leave an error in their place.
 
     Args:
         found: All findings in a workflow.
-        data: The workflow as it is written.
+        read: Reads the workflow as it is written; called only if a replacement is offered.
         tools: The known tools, by `server:tool`.
     """
     offered = [problem for problem in found if problem.replacement]
     if not offered:
         return list(found)
+    data = read()
     written = [with_written_names(each, partial(property_names, data)) for each in offered]
     # Applied all at once, as they are offered: to check each alone would be quadratic.
     known = {(problem.code, problem.message) for problem in found}

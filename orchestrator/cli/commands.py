@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.diagnostics import document, in_servers_file, show
@@ -129,7 +130,9 @@ def _findings(options: argparse.Namespace) -> tuple[Workflow | None, list[Proble
     except ConfigError as error:
         found += in_servers_file(error)
     if any(problem.replacement for problem in found):
-        found = proved(found, read_again(options.file), {} if known is None else known.tools)
+        found = proved(
+            found, partial(read_again, options.file), {} if known is None else known.tools
+        )
     return workflow, located(found, options.file)
 
 

@@ -26,7 +26,7 @@ def found_in(data: Any) -> list[Problem]:
 
 def offered(task: dict[str, Any]) -> list[Any]:
     data = {"tasks": [SEARCH, task]}
-    return [p.replacement for p in proved(found_in(data), data, TOOLS) if p.replacement]
+    return [p.replacement for p in proved(found_in(data), lambda: data, TOOLS) if p.replacement]
 
 
 @pytest.mark.parametrize(
