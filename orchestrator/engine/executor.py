@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -21,7 +20,7 @@ from orchestrator.calls.middleware import (
 )
 from orchestrator.calls.retry import decide_retry, is_lost
 from orchestrator.calls.worker_pool import Work, WorkerPool
-from orchestrator.documents.text import quoted
+from orchestrator.engine.budget import Budget
 from orchestrator.engine.decide import (
     Start,
     StartEach,
@@ -31,7 +30,7 @@ from orchestrator.engine.decide import (
     with_fallback_error,
 )
 from orchestrator.engine.emitter import Emitter
-from orchestrator.engine.outcome import Failure, Outcome, Success
+from orchestrator.engine.outcome import Failure, Outcome, Success, internal
 from orchestrator.engine.result import ItemResult
 from orchestrator.engine.schedules import Then
 from orchestrator.engine.settings import RunSettings, Servers
@@ -40,8 +39,6 @@ from orchestrator.errors import CallError, TaskError
 from orchestrator.expressions.scope import Scope
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import CallTemplate, Plan
-
-logger = logging.getLogger("orchestrator")
 
 # A `for_each` has this many workers for each slot of the run, and this many at least: enough that
 # items that wait or back off seldom leave a slot idle, and few enough for lists of any length.
@@ -69,6 +66,7 @@ class Executor:
         scope: Scope,
         emitter: Emitter,
         has_ended: Callable[[], bool],
+        budget: Budget,
     ) -> None:
         plan, limit = workflow.plan, settings.max_concurrency
         limit = workflow.max_concurrency if limit is None else limit
@@ -79,6 +77,7 @@ class Executor:
         self._plan = plan
         self._scope = scope
         self._run_id = settings.run_id
+        self._budget = budget
         self._fails_fast = workflow.on_error == "fail_fast"
         self._servers = servers
         self._emitter = emitter
@@ -187,6 +186,8 @@ class Executor:
             return Failure(failure.error)
         except Exception as bug:
             return Failure(internal(bug, call.task))
+        finally:
+            self._budget.spend(attempt.answer_bytes)
 
     def _report_loss(self, call: Call, attempt: Attempt, error: TaskError) -> None:
         """Report why a lost call is not repeated, if no retry has looked at it."""
@@ -271,7 +272,10 @@ class Executor:
         held = tuple(lock for lock in job.task.policies.locks if not lock.of_item)
         call = self._new_call(job, fallback, start(fallback, scope, held))
         job.fallback = self._new_attempt(job)
-        return await self._call(call, job.fallback)
+        try:
+            return await self._call(call, job.fallback)
+        finally:
+            self._budget.spend(job.fallback.answer_bytes)
 
 
 def _new_slots(plan: Plan, servers: Servers, limit: int) -> WorkerPool | None:
@@ -290,10 +294,3 @@ def _unless(has_ended: Callable[[], bool], call_next: Caller) -> Caller:
         return anyio.sleep_forever() if has_ended() else call_next(call, attempt)
 
     return call_unless_ended
-
-
-def internal(bug: Exception, task: str) -> TaskError:
-    """The error of a bug, which is logged."""
-    logger.exception("task %s: a bug in the engine or in the caller", quoted(task), exc_info=bug)
-    message = f"a bug in the engine or in the caller: {type(bug).__name__}: {bug}"
-    return TaskError("internal", message, retryable=False, details={"type": type(bug).__name__})

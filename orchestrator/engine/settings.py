@@ -13,6 +13,8 @@ from orchestrator.engine.events import OnEvent
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.model import Schedule
 
+MAX_RUN_MB = 1000
+
 Listen = Callable[[OnEvent], AbstractContextManager[None]]
 
 
@@ -25,6 +27,7 @@ class RunSettings:
         max_concurrency: How many calls may be in flight, 0 for any number; None: the workflow's.
         estimates: What one call of a task is expected to take, seconds, by task id; see
             `orchestrator.engine.priorities`.
+        max_run_mb: What the answers that the run keeps may take in memory, megabytes; 0 for any.
         random: Gives numbers from 0 to 1 for the jitter of retries; the default leaves it out.
         run_id: The id of the run.
         started_at: The time of day, ISO 8601, for the result document.
@@ -33,6 +36,7 @@ class RunSettings:
     schedule: Schedule | None = None
     max_concurrency: int | None = None
     estimates: Mapping[str, float] | None = None
+    max_run_mb: int = MAX_RUN_MB
     random: Random = no_jitter
     run_id: str = "run"
     started_at: str = "1970-01-01T00:00:00Z"

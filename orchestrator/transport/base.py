@@ -128,9 +128,11 @@ class _Incoming(ObjectReceiveStream[Any]):
         self.heard()
         message = getattr(item, "message", None)
         if isinstance(message, JSONRPCResponse | JSONRPCError):
+            size = getattr(item, "size", 0)
             if self.parked is not None:
-                item.message = message = self.parked.answer_for(message)
-            self.deliveries.arrived(message)
+                message, size = self.parked.answer_for(message)
+                item.message = message
+            self.deliveries.arrived(message, size)
         return item
 
     async def aclose(self) -> None:
