@@ -24,9 +24,8 @@ def tool(optional: Any, **more: Any) -> Tool:
     )
 
 
-def plan(arguments: dict[str, Any], **fields: Any) -> Workflow:
+def plan(arguments: dict[str, Any]) -> Workflow:
     tasks = [{"id": "a", "tool": "fake:a"}, {"id": "b", "tool": "fake:b", "arguments": arguments}]
-    tasks[1] |= fields
     return Workflow.load({"inputs": {"i": {}}, "tasks": tasks})
 
 
