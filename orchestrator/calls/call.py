@@ -104,6 +104,7 @@ class Attempt:
         has_slot: Whether a slot of the run is held for it, and its server limits nothing.
         note: What it waits for, unless that is a slot or a rate; empty if nothing.
         is_cancelled: Whether `cancel` was called.
+        fit: What fits the call to its tool, as soon as its server lists it; None if it fits.
         end_by: What `cancel` has to end: the scope that it runs in, or the limit that it waits for.
     """
 
@@ -115,6 +116,7 @@ class Attempt:
     has_slot: bool = False
     note: str = ""
     is_cancelled: bool = False
+    fit: Callable[[Call], Call] | None = None
     end_by: anyio.CancelScope | Slots | Rate | None = None
 
     @property

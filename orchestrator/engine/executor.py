@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -21,7 +20,6 @@ from orchestrator.calls.middleware import (
 )
 from orchestrator.calls.retry import decide_retry, is_lost
 from orchestrator.calls.worker_pool import Work, WorkerPool
-from orchestrator.documents.text import quoted
 from orchestrator.engine.decide import (
     Start,
     StartEach,
@@ -35,13 +33,11 @@ from orchestrator.engine.outcome import Failure, Outcome, Success
 from orchestrator.engine.result import ItemResult
 from orchestrator.engine.schedules import Then
 from orchestrator.engine.settings import RunSettings, Servers
-from orchestrator.engine.task_state import TaskState, ended
+from orchestrator.engine.task_state import TaskState, ended, internal
 from orchestrator.errors import CallError, TaskError
 from orchestrator.expressions.scope import Scope
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import CallTemplate, Plan
-
-logger = logging.getLogger("orchestrator")
 
 # A `for_each` has this many workers for each slot of the run, and this many at least: enough that
 # items that wait or back off seldom leave a slot idle, and few enough for lists of any length.
@@ -91,6 +87,7 @@ class Executor:
         attempt = with_slots(in_time, servers.policies, slots, on_wait)
         again = with_retry(attempt, emitter.failed, settings.random)
         self._call_fitting = with_locks(again, servers.locks, on_wait)
+        self._fit_later = self._fit  # one bound method for all attempts
         self._call = with_server_ready(
             self._call_fitting, self._fit, servers.readiness, on_server, emitter.pause
         )
@@ -107,6 +104,8 @@ class Executor:
         call = job.decision
         if isinstance(call, Call):
             attempt = job.attempt = self._new_attempt(job)
+            if call.writes and call.safe is None:  # of no known tool: one that writes is unsafe
+                attempt.fit = self._fit_later
             policy = self._servers.policies.get(call.server)
             # A limit of the server is acquired first, so such a call may not hold a slot meanwhile.
             attempt.has_slot = policy is None or not policy.limits_of(call)
@@ -170,14 +169,17 @@ class Executor:
     def _new_attempt(self, job: TaskState, item: int | None = None) -> Attempt:
         return Attempt(self._emitter.progress_of(job.task.id, item))
 
-    def _fit(self, call: Call) -> Call:
+    def _fit(self, call: Call, attempt: Attempt | None = None) -> Call:
         task = self._plan.tasks[call.task]
         target = task.policies.fallback if call.is_fallback else task
         assert isinstance(target, CallTemplate)
         tool = self._servers.tools.get(target.target)
-        if tool is None:  # of a server that may start later: it may turn out to write
-            return call._replace(writes=True)
-        return fit(call, target, tool)
+        if tool is not None:
+            return fit(call, target, tool)
+        # Its server may start for this call, and only then list the tool, which may write.
+        if attempt is not None:
+            attempt.fit = self._fit_later
+        return call._replace(writes=True)
 
     async def _outcome(self, caller: Caller, call: Call, attempt: Attempt) -> Success | Failure:
         try:
@@ -197,6 +199,7 @@ class Executor:
 
     async def _each(self, job: TaskState, items: list[Any]) -> Outcome:
         """Make one call for each item, with as many workers as there may be calls at a time."""
+        self._emitter.items_started(job.task.id, len(items))
         results: list[ItemResult | None] = [None] * len(items)
         in_flight: dict[int, Attempt] = {}
         job.items, job.in_flight = results, in_flight
@@ -290,10 +293,3 @@ def _unless(has_ended: Callable[[], bool], call_next: Caller) -> Caller:
         return anyio.sleep_forever() if has_ended() else call_next(call, attempt)
 
     return call_unless_ended
-
-
-def internal(bug: Exception, task: str) -> TaskError:
-    """The error of a bug, which is logged."""
-    logger.exception("task %s: a bug in the engine or in the caller", quoted(task), exc_info=bug)
-    message = f"a bug in the engine or in the caller: {type(bug).__name__}: {bug}"
-    return TaskError("internal", message, retryable=False, details={"type": type(bug).__name__})
