@@ -88,6 +88,7 @@ def test_tools_that_are_only_listed_are_not_called() -> None:
     assert plan("json-schema-ref-no-deref", {}, [tool("lookup")])[0]["tasks"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_what_it_makes_runs() -> None:
     async with Orchestrator({SERVER: program("delay")}) as orchestrator:

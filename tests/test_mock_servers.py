@@ -349,6 +349,7 @@ async def test_calls_of_append_at_the_same_time_lose_data() -> None:
     assert len(left.structured_content["values"]) < 5
 
 
+@pytest.mark.slow
 async def test_an_sdk_server_listens_on_a_free_port_and_names_it() -> None:
     command = [sys.executable, "-m", "mock_servers.delay", "--http"]
     with anyio.fail_after(TIMEOUT_S):

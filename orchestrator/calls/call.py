@@ -104,6 +104,7 @@ class Attempt:
         has_slot: Whether a slot of the run is held for it, and its server limits nothing.
         note: What it waits for, unless that is a slot or a rate; empty if nothing.
         is_cancelled: Whether `cancel` was called.
+        fit: What fits the call to its tool, as soon as its server lists it; None if it fits.
         answer_bytes: About what the last answer to it takes in memory, bytes.
         end_by: What `cancel` has to end: the scope that it runs in, or the limit that it waits for.
     """
@@ -116,6 +117,7 @@ class Attempt:
     has_slot: bool = False
     note: str = ""
     is_cancelled: bool = False
+    fit: Callable[[Call], Call] | None = None
     answer_bytes: int = 0
     end_by: anyio.CancelScope | Slots | Rate | None = None
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import yaml
 
 MAX_VALUES = 5_000_000
+# The library's scanner takes quadratic time in open brackets, and its composer about 480 levels.
+MAX_BRACKETS = 400
 
 
 def parse_yaml(text: str) -> Any:
@@ -147,6 +149,11 @@ def _loader() -> type[yaml.SafeLoader]:
 
     class JsonLoader(yaml.SafeLoader):
         yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
+
+        def fetch_flow_collection_start(self, token: Any) -> None:
+            if self.flow_level >= MAX_BRACKETS:
+                raise RecursionError
+            super().fetch_flow_collection_start(token)
 
     for tag, (pattern, first) in _SCALARS.items():
         JsonLoader.add_implicit_resolver(tag, re.compile(rf"(?:{pattern})\Z"), first)

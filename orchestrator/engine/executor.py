@@ -19,7 +19,7 @@ from orchestrator.calls.middleware import (
     with_timeout,
 )
 from orchestrator.calls.retry import decide_retry, is_lost
-from orchestrator.calls.worker_pool import Work, WorkerPool
+from orchestrator.calls.worker_pool import Work
 from orchestrator.engine.budget import Budget
 from orchestrator.engine.decide import (
     Start,
@@ -30,23 +30,20 @@ from orchestrator.engine.decide import (
     with_fallback_error,
 )
 from orchestrator.engine.emitter import Emitter
-from orchestrator.engine.outcome import Failure, Outcome, Success, internal
+from orchestrator.engine.outcome import Failure, Outcome, Success
 from orchestrator.engine.result import ItemResult
 from orchestrator.engine.schedules import Then
 from orchestrator.engine.settings import RunSettings, Servers
-from orchestrator.engine.task_state import TaskState, ended
+from orchestrator.engine.task_state import TaskState, ended, internal
 from orchestrator.errors import CallError, TaskError
 from orchestrator.expressions.scope import Scope
 from orchestrator.workflow.model import Workflow
-from orchestrator.workflow.plan import CallTemplate, Plan
+from orchestrator.workflow.plan import CallTemplate
 
 # A `for_each` has this many workers for each slot of the run, and this many at least: enough that
 # items that wait or back off seldom leave a slot idle, and few enough for lists of any length.
 ITEMS_PER_SLOT = 10
 MIN_ITEMS = 100
-# After how many turns of the event loop a call that waits for others first has asked for its slot,
-# such as an item of a `for_each`, which has a task of its own.
-MOMENT = 4
 
 
 class Executor:
@@ -73,7 +70,7 @@ class Executor:
         # A limit that cannot be reached costs slots and a queue, and changes nothing.
         self.limit = limit if limit < len(plan.tasks) or plan.fans_out else 0
         self.may_wait = self.limit > 0 or any(p.is_limited for p in servers.policies.values())
-        self._slots = slots = _new_slots(plan, servers, self.limit)
+        self._slots = slots = servers.new_slots(plan, self.limit)
         self._plan = plan
         self._scope = scope
         self._run_id = settings.run_id
@@ -90,6 +87,7 @@ class Executor:
         attempt = with_slots(in_time, servers.policies, slots, on_wait)
         again = with_retry(attempt, emitter.failed, settings.random)
         self._call_fitting = with_locks(again, servers.locks, on_wait)
+        self._fit_later = self._fit  # one bound method for all attempts
         self._call = with_server_ready(
             self._call_fitting, self._fit, servers.readiness, on_server, emitter.pause
         )
@@ -106,6 +104,8 @@ class Executor:
         call = job.decision
         if isinstance(call, Call):
             attempt = job.attempt = self._new_attempt(job)
+            if call.writes and call.safe is None:  # of no known tool: one that writes is unsafe
+                attempt.fit = self._fit_later
             policy = self._servers.policies.get(call.server)
             # A limit of the server is acquired first, so such a call may not hold a slot meanwhile.
             attempt.has_slot = policy is None or not policy.limits_of(call)
@@ -169,14 +169,17 @@ class Executor:
     def _new_attempt(self, job: TaskState, item: int | None = None) -> Attempt:
         return Attempt(self._emitter.progress_of(job.task.id, item))
 
-    def _fit(self, call: Call) -> Call:
+    def _fit(self, call: Call, attempt: Attempt | None = None) -> Call:
         task = self._plan.tasks[call.task]
         target = task.policies.fallback if call.is_fallback else task
         assert isinstance(target, CallTemplate)
         tool = self._servers.tools.get(target.target)
-        if tool is None:  # of a server that may start later: it may turn out to write
-            return call._replace(writes=True)
-        return fit(call, target, tool)
+        if tool is not None:
+            return fit(call, target, tool)
+        # Its server may start for this call, and only then list the tool, which may write.
+        if attempt is not None:
+            attempt.fit = self._fit_later
+        return call._replace(writes=True)
 
     async def _outcome(self, caller: Caller, call: Call, attempt: Attempt) -> Success | Failure:
         try:
@@ -198,6 +201,7 @@ class Executor:
 
     async def _each(self, job: TaskState, items: list[Any]) -> Outcome:
         """Make one call for each item, with as many workers as there may be calls at a time."""
+        self._emitter.items_started(job.task.id, len(items))
         results: list[ItemResult | None] = [None] * len(items)
         in_flight: dict[int, Attempt] = {}
         job.items, job.in_flight = results, in_flight
@@ -276,15 +280,6 @@ class Executor:
             return await self._call(call, job.fallback)
         finally:
             self._budget.spend(job.fallback.answer_bytes)
-
-
-def _new_slots(plan: Plan, servers: Servers, limit: int) -> WorkerPool | None:
-    if not limit:
-        return None
-    named = [servers.policies[name] for name in plan.servers if name in servers.policies]
-    limited = any(policy.is_limited or policy.writers is not None for policy in named)
-    waits_for_slot_only = plan.is_plain and not limited and servers.readiness is None
-    return WorkerPool(limit, "a slot of the run", 1 if waits_for_slot_only else MOMENT)
 
 
 def _unless(has_ended: Callable[[], bool], call_next: Caller) -> Caller:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from orchestrator.documents.text import quoted
 from orchestrator.errors import TaskError
-
-logger = logging.getLogger("orchestrator")
 
 Status = Literal["success", "error", "skipped", "cancelled"]
 
@@ -88,13 +85,6 @@ def outcome_from_dict(document: Mapping[str, Any]) -> Outcome:
         case "cancelled":
             return Cancelled(reason, output)
     raise ValueError(f"unknown status {quoted(str(document['status']))}")
-
-
-def internal(bug: Exception, task: str) -> TaskError:
-    """The error of a bug, which is logged."""
-    logger.exception("task %s: a bug in the engine or in the caller", quoted(task), exc_info=bug)
-    message = f"a bug in the engine or in the caller: {type(bug).__name__}: {bug}"
-    return TaskError("internal", message, retryable=False, details={"type": type(bug).__name__})
 
 
 def _document(

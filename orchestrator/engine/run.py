@@ -27,13 +27,13 @@ from orchestrator.engine.events import (
     TaskSettled,
 )
 from orchestrator.engine.executor import Executor
-from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, internal
+from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped
 from orchestrator.engine.priorities import priorities
 from orchestrator.engine.result import MadeUp, RunResult, TaskResult
 from orchestrator.engine.schedules import BATCH, SCHEDULES, Then
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.engine.summary import Settled, Stop, summarize
-from orchestrator.engine.task_state import Decision, RunState, TaskState
+from orchestrator.engine.task_state import Decision, RunState, TaskState, internal
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import PLAIN
 

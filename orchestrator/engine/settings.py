@@ -9,10 +9,15 @@ from dataclasses import dataclass, field
 from orchestrator.calls.call import Readiness, ServerPolicy
 from orchestrator.calls.locks import Locks
 from orchestrator.calls.middleware import Random, no_jitter
+from orchestrator.calls.worker_pool import WorkerPool
 from orchestrator.engine.events import OnEvent
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.model import Schedule
+from orchestrator.workflow.plan import Plan
 
+# After how many turns of the event loop a call that waits for others first has asked for its slot,
+# such as an item of a `for_each`, which has a task of its own.
+MOMENT = 4
 MAX_RUN_MB = 1000
 
 Listen = Callable[[OnEvent], AbstractContextManager[None]]
@@ -61,3 +66,12 @@ class Servers:
     listen: Listen | None = None
     readiness: Readiness | None = None
     startup_ms: Mapping[str, float] = field(default_factory=dict)
+
+    def new_slots(self, plan: Plan, limit: int) -> WorkerPool | None:
+        """The slots of a run; None if it has no limit."""
+        if not limit:
+            return None
+        named = [self.policies[name] for name in plan.servers if name in self.policies]
+        limited = any(policy.is_limited or policy.writers is not None for policy in named)
+        waits_for_slot_only = plan.is_plain and not limited and self.readiness is None
+        return WorkerPool(limit, "a slot of the run", 1 if waits_for_slot_only else MOMENT)

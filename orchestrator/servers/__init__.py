@@ -11,6 +11,7 @@ own.
 - `catalog` is the live list of tools, `lockfile` the accepted one; `problems` reports names that
   neither has.
 - `start_hints` says how to fix a program that does not start.
+- `revisions` is what was found of the protocol of a server.
 - `sdk_client`, `sdk_errors` and `sdk_results` translate to and from the SDK.
 """
 

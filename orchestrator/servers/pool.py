@@ -195,13 +195,17 @@ class ServerPool:
         executed, because its session had ended or was forgotten, is made on the next one, once.
 
         Raises:
-            CallError: The call failed, or the server is not there.
+            CallError: The call failed, or the server is not there, or the arguments do not fit a
+                tool that was not known before.
         """
         supervisor = self._supervisors.get(call.server)
         if supervisor is None:
             raise CallError("server_unavailable", f"unknown server {quoted(call.server)}")
+        session = await self._session(supervisor, call)
+        if attempt is not None and attempt.fit is not None:
+            call = attempt.fit(call)
         try:
-            return await (await self._session(supervisor, call)).call(call, attempt)
+            return await session.call(call, attempt)
         except NotExecutedError:
             pass  # the second error is not chained to the first
         return await (await self._session(supervisor, call)).call(call, attempt)

@@ -22,6 +22,7 @@ from orchestrator.servers import sdk_client, sdk_errors
 from orchestrator.servers.config import Server
 from orchestrator.servers.elicitation import call_tool
 from orchestrator.servers.health import HealthMonitor
+from orchestrator.servers.revisions import Revisions
 from orchestrator.servers.sdk_errors import WAS_CLOSED, ServerFault, raised
 from orchestrator.servers.sdk_results import (
     InvalidResultError,
@@ -32,6 +33,7 @@ from orchestrator.servers.sdk_results import (
 )
 from orchestrator.transport.base import endpoint_of
 from orchestrator.transport.delivery import Deliveries, Delivery
+from orchestrator.transport.handshake import Handshake
 from orchestrator.transport.parameters import Notify, nothing
 from orchestrator.transport.process import Started, kept, kill
 from orchestrator.transport.stderr import StderrTail
@@ -60,6 +62,7 @@ class Session:
         listener: Listener,
         started: Started | None = None,  # its program, which ends with the session
         http: HttpConnections | None = None,  # shared by the sessions of a server with a URL
+        revisions: Revisions | None = None,  # what other sessions have found
     ) -> None:
         self.server = server
         self.tools: list[Tool] = []
@@ -74,9 +77,11 @@ class Session:
         self._listener = listener
         self._started_early = started
         self._http = http
+        self._revisions = revisions or Revisions(server)
         self._by_name: dict[str, Tool] = {}
         self._deliveries = Deliveries()
-        self._monitor = HealthMonitor(server.name, self._on_tools, self._on_silence)
+        silent = partial(self._end, sdk_errors.SILENT)
+        self._monitor = HealthMonitor(server.name, self._on_tools, silent)
         self._scope = anyio.CancelScope()
         self._started = anyio.Event()
         self._over = anyio.Event()
@@ -96,20 +101,18 @@ class Session:
 
     async def own(self) -> None:
         """Open the session, and keep it until it ends or is closed. Raises only cancellation."""
-        fault, modes = WAS_CLOSED, [self.server.protocol]
-        if modes == ["auto"] and self.server.command is not None:
-            # A program that fails at its first contact is started afresh in legacy mode: servers of
-            # the Python SDK before 1.9 need that.
-            modes.append("legacy")
+        fault = WAS_CLOSED
         try:
             with self._scope:
-                for mode in modes:
+                for mode in self._revisions.modes():
                     fault = await self._hold(mode)
                     if self._session is not None or self._closing:
                         break
         except Exception as error:  # it failed while it was being cancelled
             fault = self._broken(error)
         finally:
+            if self._session is None:
+                self._revisions.note_failure()
             self._fail(fault)
             if self._started_early is not None:
                 async with kept(self._started_early):  # closed before it was taken over
@@ -137,7 +140,7 @@ class Session:
         """Open the session, wait for its end, and return why it ended."""
         if self.server.unusable:
             return sdk_errors.not_configured(self.server.unusable)
-        self._over = anyio.Event()
+        self._over, handshake = anyio.Event(), Handshake(self.server.start_timeout_s)
         target = self.server.parameters or self.server.target
         started, self._started_early = self._started_early, None
         try:
@@ -148,26 +151,28 @@ class Session:
                 self._tail,
                 started,
                 self._http,
-                self._on_overrun,
+                partial(self._end, sdk_errors.NOT_READING),
+                handshake,
             ) as endpoint:
                 self.kill, self._deliveries = endpoint.kill, endpoint.deliveries
                 client = sdk_client.client_of(
                     endpoint.target, self.server, mode, self._on_log, self._on_message
                 )
                 async with client:
-                    await self._use(client)
+                    await self._use(client, handshake)
         except Exception as error:
             await self._tail.finish()
             return self._broken(error)
         return WAS_CLOSED
 
-    async def _use(self, client: Client) -> None:
+    async def _use(self, client: Client, handshake: Handshake) -> None:
         try:
             listed = partial(
                 sdk_client.list_tools, client.session, self.server.name, self._deliveries
             )
             self._take(await listed())
             self.protocol = client.protocol_version
+            self._revisions.note_start(self.protocol, handshake)
             self.began_at = anyio.current_time()
             self._session = client.session
             self._started.set()
@@ -199,12 +204,8 @@ class Session:
         self.tools = tools
         self._by_name = {tool.name: tool for tool in tools}
 
-    def _on_silence(self) -> None:
-        self.close(sdk_errors.SILENT)
-        self.kill()
-
-    def _on_overrun(self) -> None:
-        self.close(sdk_errors.NOT_READING)
+    def _end(self, fault: ServerFault) -> None:
+        self.close(fault)
         self.kill()
 
     def _broken(self, error: Exception) -> ServerFault:

@@ -31,6 +31,7 @@ from orchestrator.transport.parameters import HttpParameters, StdioParameters
 from orchestrator.transport.process import start
 
 if TYPE_CHECKING:
+    from orchestrator.servers.revisions import Revisions
     from orchestrator.servers.session import Session
     from orchestrator.transport.http_client import HttpConnections
 
@@ -59,6 +60,7 @@ class Supervisor:
         self._spawn = spawn
         self._announce = announce
         self._http: HttpConnections | None = None
+        self._revisions: Revisions | None = None
         self._sessions: list[Session] = []
         self._wanted: set[Session] = set()  # a run opened them, or found them open
         self._latest: Session | None = None  # the last that was started or has ended
@@ -239,9 +241,12 @@ class Supervisor:
             from orchestrator.transport.http_client import HttpConnections
 
             self._http = HttpConnections(parameters)  # all sessions share them
-        from orchestrator.servers.session import Session  # here, since it loads the SDK
+        from orchestrator.servers.revisions import Revisions  # here, since they load the SDK
+        from orchestrator.servers.session import Session
 
-        return Session(self.server, self, started, self._http)
+        if self._revisions is None:
+            self._revisions = Revisions(self.server)  # all sessions share it
+        return Session(self.server, self, started, self._http, self._revisions)
 
     def _take(self, fresh: list[Session], old: Set[Session], *, first: bool) -> None:
         # Only now are the old ones closed: until then, calls of other runs may need them.

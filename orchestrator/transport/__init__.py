@@ -5,7 +5,7 @@ wait.
 
 - `base` opens any transport; `stdio`, `process`, `stdin_writer`, `stderr` and `framing` are for
   programs, `http`, `http_wire` and `http_client` for URLs.
-- `delivery` tells whether a request was written.
+- `delivery` tells whether a request was written; `handshake` watches the first ones.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ __all__ = [
     "base",
     "delivery",
     "framing",
+    "handshake",
     "http_client",
     "messages",
     "parameters",

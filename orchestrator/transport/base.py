@@ -14,6 +14,7 @@ from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCError, JSONRPCRequest, JSONRPCResponse
 
 from orchestrator.transport.delivery import Deliveries, Parked
+from orchestrator.transport.handshake import Handshake
 from orchestrator.transport.parameters import HttpParameters, Notify, StdioParameters, nothing
 from orchestrator.transport.process import Started, kept, kill, start
 from orchestrator.transport.stderr import StderrTail
@@ -48,6 +49,7 @@ async def endpoint_of(
     started: Started | None = None,
     http: HttpConnections | None = None,
     overrun: Notify = nothing,
+    handshake: Handshake | None = None,
 ) -> AsyncIterator[Endpoint]:
     """Reach a server while the block lasts; a program is started, and ends with it.
 
@@ -59,19 +61,22 @@ async def endpoint_of(
         started: The program, if it was started already.
         http: The connections to a URL, which several sessions share.
         overrun: Called when the server does not read the answers to its own requests.
+        handshake: Watches the first requests of the session.
 
     Raises:
         OSError: The program cannot be started.
     """
     deliveries = Deliveries()
+    observe = partial(
+        _observed, ended=ended, deliveries=deliveries, overrun=overrun, handshake=handshake
+    )
     if isinstance(target, StdioParameters):
         async with (
             kept(started or await start(target)) as program,
             tail.reading(program.stderr),
         ):
             streams = program_streams(target, program, heard, tail)
-            observed = _observed(streams, ended, deliveries, overrun=overrun)
-            yield Endpoint(observed, deliveries, partial(kill, program.process))
+            yield Endpoint(observe(streams), deliveries, partial(kill, program.process))
     elif isinstance(target, HttpParameters):
         from mcp.client.streamable_http import streamable_http_client
 
@@ -80,10 +85,9 @@ async def endpoint_of(
         async with http.client(heard, parked) as client:
             # Events arrive here bounded already.
             web = streamable_http_client(target.url, http_client=client, max_sse_event_size=None)
-            observed = _observed(web, ended, deliveries, parked=parked, overrun=overrun)
-            yield Endpoint(observed, deliveries)
+            yield Endpoint(observe(web, parked=parked), deliveries)
     elif hasattr(target, "__aenter__"):
-        yield Endpoint(_observed(target, ended, deliveries, heard, overrun=overrun), deliveries)
+        yield Endpoint(observe(target, heard=heard), deliveries)
     else:  # a server in memory has no streams, and would see the tickets
         yield Endpoint(target, Deliveries(observed=False))
 
@@ -96,11 +100,12 @@ async def _observed(
     heard: Notify = nothing,
     parked: Parked | None = None,
     overrun: Notify = nothing,
+    handshake: Handshake | None = None,
 ) -> AsyncIterator[tuple[_Incoming, _Outgoing]]:
     async with streams as (read, write):
         yield (
-            _Incoming(read, heard, ended, deliveries, parked),
-            _Outgoing(write, deliveries, parked, overrun),
+            _Incoming(read, heard, ended, deliveries, parked, handshake),
+            _Outgoing(write, deliveries, parked, overrun, handshake),
         )
 
 
@@ -113,6 +118,7 @@ class _Incoming(ObjectReceiveStream[Any]):
     ended: Notify
     deliveries: Deliveries
     parked: Parked | None
+    handshake: Handshake | None
 
     @property
     def last_context(self) -> Any:
@@ -120,8 +126,12 @@ class _Incoming(ObjectReceiveStream[Any]):
         return getattr(self.inner, "last_context", None)
 
     async def receive(self) -> Any:
+        first = self.handshake
         try:
-            item = await self.inner.receive()
+            if first is None:
+                item = await self.inner.receive()
+            else:
+                item = await first.receive(self.inner)
         except anyio.EndOfStream:
             self.ended()
             raise
@@ -132,7 +142,11 @@ class _Incoming(ObjectReceiveStream[Any]):
             if self.parked is not None:
                 message, size = self.parked.answer_for(message)
                 item.message = message
+            if first is not None:
+                item.message = message = first.answered(message)
             self.deliveries.arrived(message, size)
+        if first is not None and first.is_over:
+            self.handshake = None
         return item
 
     async def aclose(self) -> None:
@@ -147,12 +161,17 @@ class _Outgoing(ObjectSendStream[SessionMessage]):
     deliveries: Deliveries
     parked: Parked | None
     overrun: Notify
+    handshake: Handshake | None
     answers_bytes: int = 0  # waiting to be written
 
     async def send(self, item: SessionMessage) -> None:
         message = item.message
         if isinstance(message, JSONRPCRequest):
             delivery = self.deliveries.take(message)
+            if self.handshake is not None:
+                self.handshake.sent(message)
+                if self.handshake.is_over:
+                    self.handshake = None
             await self.inner.send(item)
             if delivery is not None:
                 delivery.written = True

@@ -13,15 +13,12 @@ Id = int | str
 # How much of a message that is too long is kept at either end: enough to find its id.
 KEPT_BYTES = 4096
 
-_VERSION = rb'"jsonrpc"\s*:\s*"2\.0"'
-# Some programs write an id as 7.0, or a message as a batch of one.
-_ID = rb'"id"\s*:\s*(-?\d+|"(?:[^"\\]|\\.)*")(?:\.0+)?'
-_FIRST = re.compile(rb"\s*\[?\s*\{\s*(?:" + _VERSION + rb"\s*,\s*)?" + _ID + rb"\s*[,}]")
-_EARLY = re.compile(rb"\s*\[?\s*\{[^{}]*?\"jsonrpc\"[^{}]*?,\s*" + _ID + rb"\s*[,}]")
-_LAST = re.compile(rb",\s*" + _ID + rb"\s*(?:,\s*" + _VERSION + rb"\s*)?\}\s*\]?\s*\Z")
-_ASKS = re.compile(
-    rb"\s*\[?\s*\{(?:\s*(?:" + _VERSION + rb"|" + _ID + rb')\s*,){0,2}\s*"method"\s*:'
-)
+# A string, a bracket, a comma or colon, or a number or name; and the same read backwards.
+_TOKEN = re.compile(rb'\s*("(?:[^"\\]|\\.)*"|[][{},:]|[-+.\w]+)', re.DOTALL)
+_NEKOT = re.compile(rb'\s*("(?:[^"]|"(?=\\))*"(?!\\)|[][{},:]|[-+.\w]+)', re.DOTALL)
+# Some programs write an id as 7.0.
+_ID = re.compile(rb'(-?\d+)(?:\.0+)?|".*"', re.DOTALL)
+_OF_ANSWERS = {b'"jsonrpc"', b'"result"', b'"error"'}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +32,57 @@ class TooLong:
     @property
     def answers(self) -> Id | None:
         """The id of the JSON-RPC request that it answers; None if that cannot be found."""
-        first = _FIRST.match(self.head) or _EARLY.match(self.head)
-        if (found := first or _LAST.search(self.tail)) is not None:
-            with suppress(ValueError):  # not UTF-8, or too many digits
-                answered: Id = json.loads(found[1])
-                return answered
+        if self.head.lstrip()[:1] not in (b"{", b"["):  # a line of a log may quote an answer
+            return None
+        members = self._members()
+        ids = {value for name, value in members if name == b'"id"'}
+        if not _OF_ANSWERS & {name for name, _ in members} or len(ids) != 1:
+            return None
+        found = _ID.fullmatch(ids.pop())
+        with suppress(ValueError):  # not UTF-8, or too many digits
+            answered: Id | None = found and json.loads(found[1] or found[0])
+            return answered
         return None
 
     @property
     def asks(self) -> bool:
         """Whether it is a request or a notification."""
-        return _ASKS.match(self.head) is not None
+        return b'"method"' in {name for name, _ in self._members()}
+
+    def _members(self) -> set[tuple[bytes, bytes]]:
+        """The names in the outermost object, with what follows; an inner value does not."""
+        first = _outermost(self.head, _TOKEN, b"[{", b"]}")
+        last = _outermost(self.tail[::-1], _NEKOT, b"]}", b"[{")
+        last = [token[::-1] for token in reversed(last)]
+        return {
+            (name, value)
+            for tokens in (first, last)
+            for name, colon, value in zip(tokens, tokens[1:], [*tokens[2:], b""], strict=False)
+            if colon == b":"
+        }
+
+
+def _outermost(
+    data: bytes, token: re.Pattern[bytes], opening: bytes, closing: bytes
+) -> list[bytes]:
+    """The tokens of the outermost object or of a batch of one, as far as brackets match."""
+    found: list[bytes] = []
+    stack: list[int] = []  # where the brackets that are open are in `opening`
+    depth, at = 1, 0
+    while (match := token.match(data, at)) is not None:
+        text, at = match[1], match.end()
+        if at == len(data) and text[-1:].isdigit():  # the rest of the number may be missing
+            break
+        if text in (opening[:1], opening[1:]):
+            if text in b"[]" and not stack and depth == 1:
+                depth = 2
+            stack.append(opening.index(text))
+        elif text in (closing[:1], closing[1:]):
+            if not stack or stack.pop() != closing.index(text):
+                break
+        elif len(stack) == depth:
+            found.append(text)
+    return found
 
 
 class Lines:

@@ -18,7 +18,13 @@ from typing import Self, TypeGuard
 
 import anyio
 import httpx2
-from mcp.types import ErrorData, JSONRPCError, JSONRPCMessage, JSONRPCResponse
+from mcp.types import (
+    UNSUPPORTED_PROTOCOL_VERSION,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCResponse,
+)
 
 from orchestrator.documents.text import quoted
 from orchestrator.transport.delivery import (
@@ -227,7 +233,8 @@ def _answers(found: JSONRPCMessage | Unreadable) -> TypeGuard[Answer | Unreadabl
 
 
 def _with_facts(answer: Answer, facts: Facts) -> Answer:
-    if isinstance(answer, JSONRPCError):
+    # The SDK reads the revisions in the data of this one, and asks again with one of them.
+    if isinstance(answer, JSONRPCError) and answer.error.code != UNSUPPORTED_PROTOCOL_VERSION:
         answer.error.data = replace(facts, by_server=True, data=answer.error.data)
     return answer
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ VALUE_BYTES = 60
 KEPT_CHARACTERS = 4096
 
 _MANY_DIGITS = re.compile(rf"\d{{{MAX_DIGITS + 1},}}")
+_BLANKS = re.compile(r"\s*")
 _LENIENT = json.JSONDecoder(strict=False)
 # What the parser says, in our words; the first that occurs.
 _REASONS = {
@@ -110,8 +112,24 @@ def _read_again(text: str, to: Id | None) -> Iterator[JSONRPCMessage | Unreadabl
         if first["type"] != "json_invalid":
             yield from _misshapen(text, to)
             return
+        if pieces := _pieces(text) if "trailing" in first["msg"] else []:
+            for piece in pieces:
+                yield from read(piece, to)
+            return
         found = (why for part, why in _REASONS.items() if part in first["msg"])
         yield _unreadable(text, next(found, "it is not JSON"), to)
+
+
+def _pieces(text: str) -> list[str]:
+    """The objects in a text that has nothing else, as threads write that share one stdout."""
+    pieces: list[str] = []
+    at = 0
+    with suppress(ValueError, RecursionError):
+        while text.startswith("{", at) and len(text) <= MAX_REREAD and len(pieces) < MAX_BATCH:
+            _, end = _LENIENT.raw_decode(text, at)
+            pieces.append(text[at:end])
+            at = _BLANKS.match(text, end).end()  # type: ignore[union-attr]  # it always matches
+    return pieces if at == len(text) or len(pieces) == MAX_BATCH else []
 
 
 def _unreadable(text: str, why: str, to: Id | None) -> Unreadable:

@@ -68,6 +68,7 @@ def test_the_workflow_of_a_first_call_needs_all_but_one_server_later(tmp_path: P
     assert document["servers"]["server2"]["args"] == ["-m", "mock_servers.faulty"]
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_a_first_call_is_timed_to_its_arrival(tmp_path: Path) -> None:
     by_hand = cold.first_call(tmp_path, "faulty", 2)["by hand"]

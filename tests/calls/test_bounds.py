@@ -97,6 +97,8 @@ BOUNDS = {
     ("base", "_Outgoing.send", "self.inner.send"): CALLER + "; COURTESY_S",
     ("base", "_Outgoing._answer", "self.inner.send"): "MAX_ANSWERS_BYTES; the end of the session",
     ("base", "_Incoming.receive", "self.inner.receive"): SESSION,
+    ("base", "_Incoming.receive", "first.receive"): SESSION,
+    ("handshake", "Handshake.receive", "inner.receive"): "PROBE_S while that is asked; " + SESSION,
 }
 
 

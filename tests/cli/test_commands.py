@@ -488,6 +488,7 @@ def started(arguments: list[str], until: str) -> subprocess.Popen[str]:
     raise AssertionError(process.communicate()[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_an_interrupt_gives_the_partial_result_and_leaves_no_process(
     write: Write, servers: str, tmp_path: Path, number: signal.Signals
@@ -510,6 +511,7 @@ def test_an_interrupt_gives_the_partial_result_and_leaves_no_process(
         os.kill(pid, 0)
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_ends_everything_at_once_and_leaves_no_process(
     write: Write, tmp_path: Path
 ) -> None:
@@ -575,6 +577,7 @@ def half_started(tmp_path: Path) -> str:
     return str(config)
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_a_later_server_starts_gives_the_partial_result(
     write: Write, half_started: str, tmp_path: Path
 ) -> None:
@@ -606,6 +609,7 @@ def test_a_tool_that_a_slow_server_does_not_have_is_exit_code_2_and_no_result(
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_and_a_full_disk_cause_no_traceback(write: Write, servers: str) -> None:
     path = write(echo("a", "x" * 200_000))
     command = [sys.executable, "-m", "orchestrator", "run", path, "--servers", servers, "--quiet"]

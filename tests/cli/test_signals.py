@@ -59,6 +59,7 @@ def pid_in(path: Path, process: subprocess.Popen[Any]) -> int:
     return int(path.read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "server"),
     [(["call", "calls:hang"], "calls"), (["tools", "silent"], "silent"), (["lock"], "silent")],
@@ -77,6 +78,7 @@ def test_a_signal_ends_every_command_and_leaves_no_program(
     assert not alive(pid)
 
 
+@pytest.mark.slow
 def test_a_terminal_that_is_closed_loses_no_result(
     write: Write, stubborn: str, tmp_path: Path
 ) -> None:
@@ -96,6 +98,7 @@ def test_a_terminal_that_is_closed_loses_no_result(
     assert not alive(pid)
 
 
+@pytest.mark.slow
 def test_nohup_goes_on_after_the_terminal_is_closed(
     write: Write, stubborn: str, tmp_path: Path
 ) -> None:

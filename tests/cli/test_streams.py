@@ -44,6 +44,7 @@ def command(
     return done.returncode, done.stdout.decode(encoding), done.stderr.decode(encoding)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252:strict"])
 @pytest.mark.parametrize("options", [["--json"], [], ["--events", "-"]])
 def test_no_result_is_lost_where_stdout_cannot_encode_it(
@@ -58,6 +59,7 @@ def test_no_result_is_lost_where_stdout_cannot_encode_it(
     assert result.get("output", result) == {"a": {"value": WIDE_TEXT}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", "<&- 2>&-"])
 def test_a_failure_of_stderr_loses_nothing(redirection: str, write: Write, servers: str) -> None:
     path = write(echo("value"), {"id": "b", "tool": "faulty:fail"})
@@ -66,6 +68,7 @@ def test_a_failure_of_stderr_loses_nothing(redirection: str, write: Write, serve
     assert json.loads(out) == {"a": {"value": "value"}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("redirection", "why"),
     [(">&-", "Bad file descriptor"), (">/dev/full", "No space left on device")],

@@ -234,6 +234,7 @@ def test_the_example_is_made_of_tools_that_go_together(
     assert example_of(tools[::-1]) == example
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_the_example_and_a_plan_made_from_the_catalog_run_on_the_servers() -> None:
     names = ("weather", "news", "numbers", "text")

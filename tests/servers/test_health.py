@@ -318,6 +318,7 @@ async def test_servers_of_the_sdk_log_in_both_protocols(protocol: Protocol) -> N
     assert (log.level, log.data) == ("info", "hello")
 
 
+@pytest.mark.slow
 async def test_progress_comes_over_a_real_server_of_the_sdk() -> None:
     told: list[float] = []
     async with opened(program("delay")) as it:

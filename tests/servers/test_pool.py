@@ -227,6 +227,7 @@ def _named(servers: dict[str, Server]) -> dict[str, Server]:
     return {name: server.model_copy(update={"name": name}) for name, server in servers.items()}
 
 
+@pytest.mark.slow
 async def test_closing_leaves_no_process_behind() -> None:
     wrapper = f"{sys.executable} -m mock_servers.faulty --ignore-eof; true"
     servers = {

@@ -175,6 +175,7 @@ async def test_a_call_that_is_slow_on_a_server_that_answers_ends_nothing(
         assert await it.pid() == pid
 
 
+@pytest.mark.slow
 async def test_crashes_on_every_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestrator.servers.circuit_breaker.FIRST_WAIT_S", 0.01)
     monkeypatch.setattr("orchestrator.servers.circuit_breaker.COOLING_S", 1.0)

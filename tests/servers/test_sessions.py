@@ -72,6 +72,7 @@ def values(result: RunResult) -> list[int]:
     return [task.output["value"] for task in result.tasks.values()]
 
 
+@pytest.mark.slow
 async def test_one_session_over_stdio_keeps_thousands_of_calls_in_flight() -> None:
     with anyio.fail_after(3 * TIMEOUT_S):
         async with Orchestrator({"it": faulty()}) as orchestrator:
@@ -141,6 +142,7 @@ async def test_connections_outlive_the_sessions_that_end(pools: list[Connections
     assert [pool.is_closed for pool in pools] == [True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", MODES)
 async def test_far_more_calls_than_connections_wait_for_one_and_none_fails(
     protocol: Protocol, monkeypatch: pytest.MonkeyPatch
@@ -154,6 +156,7 @@ async def test_far_more_calls_than_connections_wait_for_one_and_none_fails(
     assert values(result) == list(range(200))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", MODES)
 async def test_hundreds_of_calls_are_in_flight_at_once_over_http(protocol: Protocol) -> None:
     with anyio.fail_after(3 * TIMEOUT_S):

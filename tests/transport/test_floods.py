@@ -43,6 +43,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["ping", "roots/list", "elicitation/create", "x" * 1000])
 async def test_a_server_that_asks_and_does_not_read_is_given_up(method: str) -> None:
     flood = Server(command=sys.executable, args=["-c", FLOOD, method], protocol="legacy")

@@ -96,6 +96,7 @@ async def error_of(orchestrator: Orchestrator, tool: str, **arguments: Any) -> C
     return caught.value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["auto", *MODES])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_servers_of_the_sdk_answer_in_every_mode(
@@ -322,6 +323,7 @@ async def test_a_server_that_forgets_every_session_at_once_fails_the_call() -> N
     assert server.methods.count("POST tools/call") == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", MODES)
 async def test_a_server_that_is_killed_in_a_call_costs_only_its_own_calls(
     protocol: Protocol,
