@@ -34,6 +34,7 @@ commands (python -m benchmarks NAME --help):
 
 # Benchmarks with a command of their own: the function `main` of a module.
 COMMANDS = {
+    "adversary": "servers that do harm, beside one that does none",
     "peers": "the same work with what people use instead, side by side",
     "traces": "graphs recorded from real systems, run for real",
 }

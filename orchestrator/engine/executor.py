@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from orchestrator.calls.call import FREE, Attempt, Call, Caller
@@ -36,7 +36,7 @@ from orchestrator.engine.schedules import Then
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.engine.task_state import TaskState, ended, internal
 from orchestrator.errors import CallError, TaskError
-from orchestrator.expressions.scope import Scope
+from orchestrator.expressions.scope import Scope, SlowExpressionError
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import CallTemplate
 
@@ -243,9 +243,15 @@ class Executor:
     async def _call_item(
         self, job: TaskState, in_flight: dict[int, Attempt], index: int, item: Any
     ) -> ItemResult:
-        scope = replace(self._scope, item=item, index=index)
+        scope = replace(self._scope, item=item, index=index, quick=True)
         try:
-            decision = start(job.task, scope, job.task.policies.locks)
+            try:
+                decision = start(job.task, scope, job.task.policies.locks)
+            except SlowExpressionError:
+                whole, locks = replace(scope, quick=False), job.task.policies.locks
+                decision = await anyio.to_thread.run_sync(
+                    start, job.task, whole, locks, abandon_on_cancel=True
+                )
         except CallError as failure:
             return ItemResult(index, Failure(failure.error))
         call = self._new_call(job, job.task, decision, index)

@@ -14,7 +14,11 @@ from jmespath import exceptions, functions
 from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import counted, cut, quoted
 from orchestrator.errors import CallError
-from orchestrator.expressions.interpreter import BudgetError, Document, Interpreter
+from orchestrator.expressions.interpreter import (
+    BudgetError,
+    Document,
+    Interpreter,
+)
 from orchestrator.expressions.lexer import (
     ROOTS,
     ExpressionSyntaxError,
@@ -23,7 +27,7 @@ from orchestrator.expressions.lexer import (
     rewrite,
     with_an_id,
 )
-from orchestrator.expressions.scope import Scope, ScopeKey
+from orchestrator.expressions.scope import Scope, ScopeKey, SlowExpressionError
 
 MAX_DEPTH = 200
 _NAMING_ROOTS = frozenset({"OUTPUT", "STATUS", "ERROR", "INPUT"})
@@ -60,6 +64,8 @@ class Expression:
             raise self._failure("nested too deep") from None
         except BudgetError as error:
             raise self._failure(str(error)) from None
+        except SlowExpressionError:
+            raise
         except Exception as error:  # the library's functions let Python's own errors through
             mixed = "not supported between" in str(error)
             raise self._failure(_MIXED if mixed else str(error)) from None

@@ -11,6 +11,10 @@ from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError
 
 
+class SlowExpressionError(Exception):
+    """An expression takes too long for the event loop, in which a `quick` scope is read."""
+
+
 class Missing:
     def __repr__(self) -> str:
         return "MISSING"
@@ -43,6 +47,8 @@ class Scope:
     # Null stands for an unknown output, as in a dry run: paths through it and functions of it are
     # null too, since an error would be about a value that no tool gave.
     null_is_unknown: bool = False
+    # Whether a long expression raises `SlowExpressionError`, to be evaluated again in a thread.
+    quick: bool = False
 
     def get(self, root: str, /) -> Any:
         """The part of the document that a root names; None for any other name, as in JMESPath."""

@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
+
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.parse import DocumentError, finite
 from orchestrator.documents.text import cut
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from mcp.types import CallToolResult
 
 MAX_MESSAGE = 2000
+# An answer that takes more memory than this is read in a thread.
+LARGE_BYTES = 2_000_000
 # Encoders and checkers recurse: a deeper value could exceed Python's limit in mid-run.
 MAX_DEPTH = 200
 _BRACKETS = re.compile(r"[\[{]")
@@ -67,6 +71,11 @@ def output_of(result: Mapping[str, Any], target: str) -> Any:
     except RecursionError:
         message = f"the output of {target} is nested deeper than {MAX_DEPTH} levels"
         raise CallError("output_invalid", message) from None
+
+
+async def output_of_large(result: Mapping[str, Any], target: str) -> Any:
+    """What `output_of` returns or raises, made in a thread: the event loop goes on meanwhile."""
+    return await anyio.to_thread.run_sync(output_of, result, target, abandon_on_cancel=True)
 
 
 def _failure(result: Mapping[str, Any], target: str) -> CallError:

@@ -25,10 +25,12 @@ from orchestrator.servers.health import HealthMonitor
 from orchestrator.servers.revisions import Revisions
 from orchestrator.servers.sdk_errors import WAS_CLOSED, ServerFault, raised
 from orchestrator.servers.sdk_results import (
+    LARGE_BYTES,
     InvalidResultError,
     as_sent,
     json_value,
     output_of,
+    output_of_large,
     shown_to_sdk,
 )
 from orchestrator.transport.base import endpoint_of
@@ -259,7 +261,11 @@ class Session:
                 # result if it does not fit.
                 result = await call_tool(session, request, server, progress)
                 sent = as_sent(result) if delivery.result is None else delivery.result
-                output = output_of(sent, f"{server.name}:{tool}")
+                target = f"{server.name}:{tool}"
+                is_large = attempt.answer_bytes > LARGE_BYTES
+                output = (
+                    await output_of_large(sent, target) if is_large else output_of(sent, target)
+                )
             except MCPError as error:
                 raise await self._translated(error, tool, delivery) from None
             except (InvalidResultError, ValidationError) as error:

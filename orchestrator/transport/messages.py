@@ -24,7 +24,7 @@ MAX_REREAD = 1_000_000
 # The messages of a batch that are read.
 MAX_BATCH = 1000
 # Arrays and objects in a message: each takes up to a hundred times its text in memory.
-MAX_CONTAINERS = 1_000_000
+MAX_CONTAINERS = 250_000
 # What a value takes in memory besides its text: about as much as an empty list.
 VALUE_BYTES = 60
 # How much of an answer that cannot be read is kept.
@@ -74,9 +74,9 @@ def read(data: bytes | str, to: Id | None = None) -> Iterator[JSONRPCMessage | U
         to: The request that an answer without a usable id answers, where it can be no other.
     """
     if len(data) > MAX_CONTAINERS and _containers(data) > MAX_CONTAINERS:
-        text = data if isinstance(data, str) else data.decode(errors="replace")
         why = f"it contains more than {MAX_CONTAINERS:,} arrays and objects"
-        yield _unreadable(text, why, to)
+        whole = data.encode(errors="replace") if isinstance(data, str) else data
+        yield _seen(TooLong(len(whole), whole[:KEPT_BYTES], whole[-KEPT_BYTES:]), why)
         return
     try:
         message: JSONRPCMessage = jsonrpc_message_adapter.validate_json(data, by_name=False)
@@ -144,7 +144,12 @@ def _unreadable(text: str, why: str, to: Id | None) -> Unreadable:
             if isinstance(value, list) and len(value) == 1:  # a batch of one
                 value = value[0]
             return Unreadable(_answered(value, to), why, start, _asks(value))
-    data = TooLong(len(text), *_ends(text))
+    return _seen(TooLong(len(text), *_ends(text)), why)
+
+
+def _seen(data: TooLong, why: str) -> Unreadable:
+    """A text of which only the ends are looked at."""
+    start = data.head.decode(errors="replace")
     return Unreadable(None if data.asks else data.answers, why, start, data.asks)
 
 

@@ -80,8 +80,7 @@ class _StdoutReader:
                         chunk = await process.stdout.receive()
                         self._heard()
                         for line in lines.feed(chunk):
-                            size = memory_of(line) if isinstance(line, bytes) else 0
-                            for message in self._messages(line):
+                            for message, size in self._messages(line):
                                 await say.send(Sized(message, size=size))
         finally:
             # What comes from now on is dropped: blocked in writing, the program could not end.
@@ -89,18 +88,18 @@ class _StdoutReader:
                 while True:
                     await process.stdout.receive()
 
-    def _messages(self, line: bytes | TooLong) -> Iterator[JSONRPCMessage]:
-        """The message in a line, if there is one; for an answer that cannot be used, an error."""
+    def _messages(self, line: bytes | TooLong) -> Iterator[tuple[JSONRPCMessage, int]]:
+        """The messages in a line and their size; for an answer that cannot be used, an error."""
         if isinstance(line, TooLong):
-            yield from self._errors(line)
+            yield from ((error, 0) for error in self._errors(line))
         elif line.strip():
             for message in read(line):
                 if isinstance(message, Unreadable):
-                    yield from self._unreadable(message, len(line))
+                    yield from ((error, 0) for error in self._unreadable(message, len(line)))
                     continue
                 if isinstance(message, JSONRPCResponse | JSONRPCError) and message.id is not None:
                     self.asked.discard(coerce_request_id(message.id))
-                yield message
+                yield message, memory_of(line)
 
     def _unreadable(self, found: Unreadable, size: int) -> Iterator[JSONRPCError]:
         """An error for the request that it answers; none for a line that is no answer."""
