@@ -19,7 +19,8 @@ from orchestrator.calls.middleware import (
     with_timeout,
 )
 from orchestrator.calls.retry import decide_retry, is_lost
-from orchestrator.calls.worker_pool import Work, WorkerPool
+from orchestrator.calls.worker_pool import Work
+from orchestrator.engine.budget import Budget
 from orchestrator.engine.decide import (
     Start,
     StartEach,
@@ -37,15 +38,12 @@ from orchestrator.engine.task_state import TaskState, ended, internal
 from orchestrator.errors import CallError, TaskError
 from orchestrator.expressions.scope import Scope
 from orchestrator.workflow.model import Workflow
-from orchestrator.workflow.plan import CallTemplate, Plan
+from orchestrator.workflow.plan import CallTemplate
 
 # A `for_each` has this many workers for each slot of the run, and this many at least: enough that
 # items that wait or back off seldom leave a slot idle, and few enough for lists of any length.
 ITEMS_PER_SLOT = 10
 MIN_ITEMS = 100
-# After how many turns of the event loop a call that waits for others first has asked for its slot,
-# such as an item of a `for_each`, which has a task of its own.
-MOMENT = 4
 
 
 class Executor:
@@ -65,16 +63,18 @@ class Executor:
         scope: Scope,
         emitter: Emitter,
         has_ended: Callable[[], bool],
+        budget: Budget,
     ) -> None:
         plan, limit = workflow.plan, settings.max_concurrency
         limit = workflow.max_concurrency if limit is None else limit
         # A limit that cannot be reached costs slots and a queue, and changes nothing.
         self.limit = limit if limit < len(plan.tasks) or plan.fans_out else 0
         self.may_wait = self.limit > 0 or any(p.is_limited for p in servers.policies.values())
-        self._slots = slots = _new_slots(plan, servers, self.limit)
+        self._slots = slots = servers.new_slots(plan, self.limit)
         self._plan = plan
         self._scope = scope
         self._run_id = settings.run_id
+        self._budget = budget
         self._fails_fast = workflow.on_error == "fail_fast"
         self._servers = servers
         self._emitter = emitter
@@ -189,6 +189,8 @@ class Executor:
             return Failure(failure.error)
         except Exception as bug:
             return Failure(internal(bug, call.task))
+        finally:
+            self._budget.spend(attempt.answer_bytes)
 
     def _report_loss(self, call: Call, attempt: Attempt, error: TaskError) -> None:
         """Report why a lost call is not repeated, if no retry has looked at it."""
@@ -274,16 +276,10 @@ class Executor:
         held = tuple(lock for lock in job.task.policies.locks if not lock.of_item)
         call = self._new_call(job, fallback, start(fallback, scope, held))
         job.fallback = self._new_attempt(job)
-        return await self._call(call, job.fallback)
-
-
-def _new_slots(plan: Plan, servers: Servers, limit: int) -> WorkerPool | None:
-    if not limit:
-        return None
-    named = [servers.policies[name] for name in plan.servers if name in servers.policies]
-    limited = any(policy.is_limited or policy.writers is not None for policy in named)
-    waits_for_slot_only = plan.is_plain and not limited and servers.readiness is None
-    return WorkerPool(limit, "a slot of the run", 1 if waits_for_slot_only else MOMENT)
+        try:
+            return await self._call(call, job.fallback)
+        finally:
+            self._budget.spend(job.fallback.answer_bytes)
 
 
 def _unless(has_ended: Callable[[], bool], call_next: Caller) -> Caller:

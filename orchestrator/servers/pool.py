@@ -202,15 +202,14 @@ class ServerPool:
         supervisor = self._supervisors.get(call.server)
         if supervisor is None:
             raise CallError("server_unavailable", f"unknown server {quoted(call.server)}")
-        on_progress = None if attempt is None else attempt.on_progress
         session = await self._session(supervisor, call)
         if attempt is not None and attempt.fit is not None:
             call = attempt.fit(call)
         try:
-            return await session.call(call, on_progress)
+            return await session.call(call, attempt)
         except NotExecutedError:
             pass  # the second error is not chained to the first
-        return await (await self._session(supervisor, call)).call(call, on_progress)
+        return await (await self._session(supervisor, call)).call(call, attempt)
 
     async def _session(self, supervisor: Supervisor, call: Call) -> Session:
         """A session for a call that may be made as of now, whatever was known when it was planned.
