@@ -25,7 +25,7 @@ from tests.fuzz.test_workflows import TOOLS, document
 
 # One of so many cases goes through the commands, and fewer of those that do not load.
 CASES = int(os.environ.get("FUZZ_CASES", "500"))
-SHARE, NOT_LOADING = 5, 25
+SHARE, NOT_LOADING = 8, 25
 PLAN, DRY, REAL = ("plan",), ("run", "--dry-run", "--quiet"), ("run", "--quiet")
 TARGETS = ["s:t", "s:free"]
 VALUES: list[Any] = [None, 3, "3", "x", True, [1], {"x": 1}, "${`5`}", "${'5'}", "$$x"]
