@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import jmespath
-from jmespath import exceptions, functions
+from jmespath import exceptions
 
 from orchestrator.documents.suggest import did_you_mean
-from orchestrator.documents.text import counted, cut, quoted
+from orchestrator.documents.text import alternatives, cut, quoted
 from orchestrator.errors import CallError
+from orchestrator.expressions.functions import SIGNATURES, check_count
 from orchestrator.expressions.interpreter import BudgetError, Document, Interpreter
 from orchestrator.expressions.lexer import (
     ROOTS,
@@ -23,10 +24,10 @@ from orchestrator.expressions.lexer import (
     rewrite,
     with_an_id,
 )
-from orchestrator.expressions.scope import Scope, ScopeKey
+from orchestrator.expressions.scope import RUN_PROPERTIES, Scope, ScopeKey
 
 MAX_DEPTH = 200
-_NAMING_ROOTS = frozenset({"OUTPUT", "STATUS", "ERROR", "INPUT"})
+_NAMING_ROOTS = frozenset({"OUTPUT", "STATUS", "ERROR", "INPUT", "RUN"})
 _FIELDS_OF_AN_ERROR = frozenset({"kind", "message", "retryable", "details"})
 _MIXED = "cannot compare a string with a number; convert the string with to_number()"
 # The functions that can give Infinity or NaN.
@@ -159,6 +160,8 @@ def _places(node: Any, at_root: bool) -> Iterator[ScopeKey]:
         raise ExpressionSyntaxError("the step of a slice cannot be 0")
     if kind == "function_expression":
         _check_function(node["value"], children)
+        if node["value"] == "now_iso":
+            yield ScopeKey("RUN", "started_at")
     else:
         _check_exprefs(children)
     if kind in _CHAINS:
@@ -182,7 +185,18 @@ def _first_places(first: Any, rest: Sequence[Any], at_root: bool) -> Iterator[Sc
     else:
         if root == "ERROR":  # in a fallback, `ERROR` alone would be the error of its own task
             first["value"] = with_an_id(first["value"])
+        if root == "RUN":
+            check_run_property(below["value"], root)
         yield ScopeKey(root, below["value"] if root in _NAMING_ROOTS else None)
+
+
+def check_run_property(name: Any, root: str) -> str:
+    """The name, if `$RUN` has a property that is called so; else an ExpressionSyntaxError."""
+    if name in RUN_PROPERTIES:
+        return str(name)
+    wanted = alternatives(f"{root}.{each}" for each in RUN_PROPERTIES)
+    near = did_you_mean(name, RUN_PROPERTIES) if isinstance(name, str) else ""
+    raise ExpressionSyntaxError(f"expected {wanted}{near}")
 
 
 def _root(node: Any, at_root: bool) -> str | None:
@@ -203,18 +217,10 @@ def _check_exprefs(nodes: list[Any]) -> None:
 
 
 def _check_function(name: str, arguments: list[Any]) -> None:
-    known = functions.Functions.FUNCTION_TABLE
-    if name not in known:
-        instead = did_you_mean(name, known) or f" (known functions: {', '.join(sorted(known))})"
-        raise ExpressionSyntaxError(f"unknown function {quoted(name)}{instead}")
-    signature = known[name]["signature"]
-    variadic = bool(signature) and signature[-1].get("variadic", False)
-    count, least = len(arguments), len(signature)
-    if count < least or (count > least and not variadic):
-        wanted = f"{'at least ' if variadic else ''}{counted(least, 'argument')}"
-        raise ExpressionSyntaxError(f"{name}() takes {wanted}, got {count}")
+    check_count(name, len(arguments))
+    signature = SIGNATURES[name]
     for index, argument in enumerate(arguments):
-        if "expref" not in signature[min(index, least - 1)]["types"]:
+        if "expref" not in signature[min(index, len(signature) - 1)]["types"]:
             _check_exprefs([argument])
 
 
