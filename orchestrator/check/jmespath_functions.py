@@ -60,7 +60,7 @@ def check_arguments(name: str, arguments: list[StaticType], query: TypeQuery) ->
     for number, argument in enumerate(arguments, 1):
         names = signature[min(number, len(signature)) - 1]["types"]
         if names and "expref" not in names:
-            place = f"parameter {number} of " if len(signature) > 1 else ""
+            place = f"parameter {number} of " if len(arguments) > 1 else ""
             hint = _hint(name, names, query.kinds(argument))
             for found in _argument(argument, names, query, f"{place}{name}() expects"):
                 yield replace(found, hint=hint)
@@ -85,18 +85,19 @@ def _argument(given: StaticType, names: list[str], query: TypeQuery, verb: str) 
     if types == ALL_TYPES or not types:  # unknown, or the item of an array without any
         return
     pairs = [name.partition("-") for name in names]  # such as array-number
-    accepted = _widened(frozenset(holder for holder, _, _ in pairs))
+    holders = frozenset(holder for holder, _, _ in pairs)
+    accepted, wanted = _widened(holders), type_names(holders)
     inner = _widened(frozenset(item for _, _, item in pairs if item))
     values = query.finite(given) if "integer" in names and types == {"number"} else None
     if values and all(value % 1 for value in values):
         mismatch = wrong_type((), "integer", query.describe(given), verb=verb)
         yield replace(mismatch, code="wrong_expression")
     if not types & accepted:
-        mismatch = wrong_type((), type_names(accepted), query.describe(given), verb=verb)
+        mismatch = wrong_type((), wanted, query.describe(given), verb=verb)
         yield replace(mismatch, code="wrong_expression")
     elif types - accepted:
         rest = type_names(types - accepted)
-        yield wrong_type((), type_names(accepted), rest, verb=verb).possible()
+        yield wrong_type((), wanted, rest, verb=verb).possible()
     elif types == {"array"} and inner:
         items = query.kinds(item_of(given, query))
         if items and items != ALL_TYPES and not items & inner:

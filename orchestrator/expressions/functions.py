@@ -76,7 +76,7 @@ class Functions(functions.Functions):
         for number, argument in enumerate(args, 1):
             types = signature[min(number, len(signature)) - 1]["types"]
             if types and (wrong := list(itertools.islice(_not_of(types, argument), 1))):
-                place = f"parameter {number} of " if len(signature) > 1 else ""
+                place = f"parameter {number} of " if len(args) > 1 else ""
                 raise _refused(f"{place}{function_name}()", types, argument, wrong[0])
 
     # JSON

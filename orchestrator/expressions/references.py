@@ -223,7 +223,7 @@ def _braces(text: str, start: re.Match[str]) -> tuple[Reference | Expression, in
     plain = _START.match("$" + inner.strip().removeprefix("$"))
     if plain and plain["root"] in ("OUTPUT", "INPUT", "ITEM", "RUN"):
         # Braces around a plain path only delimit it: a place that is not there is an error.
-        with suppress(PathSyntaxError):
+        with suppress(PathSyntaxError, ExpressionSyntaxError):
             reference, after = _rooted(plain.string, plain)
             if after == len(plain.string):
                 return replace(reference, text=whole, or_null=reference.root == "OUTPUT"), end
