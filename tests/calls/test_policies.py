@@ -20,6 +20,7 @@ from orchestrator.calls.locks import Locks
 from orchestrator.engine.events import (
     Event,
     ItemSettled,
+    ItemsStarted,
     OnEvent,
     RetryDecided,
     ServerLog,
@@ -145,6 +146,7 @@ async def test_items_run_at_once_and_keep_their_places() -> None:
     assert result["a"].attempts == 3
     started = [event.item or 0 for event in events if isinstance(event, TaskStarted)]
     assert sorted(started) == [0, 1, 2]
+    assert [e.items for e in events if isinstance(e, ItemsStarted)] == [3]
     assert {e.item for e in events if isinstance(e, ItemSettled)} == {0, 1, 2}
     assert sum(isinstance(event, TaskSettled) for event in events) == 1
 
