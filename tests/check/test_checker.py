@@ -594,6 +594,7 @@ def test_properties_that_an_object_does_not_declare_are_compared() -> None:
     assert [(p.severity, p.path) for p in found] == [("error", "/tasks/1/arguments/v/x")]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     "value", ["$OUTPUT[{}]", {"l": "$OUTPUT[{}]", "r": "$OUTPUT[{}]"}, ["${{OUTPUT[{}] || 'x'}}"]]
 )
