@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from orchestrator.expressions.lexer import (
     rewrite,
     with_an_id,
 )
+from orchestrator.expressions.operators import FUNCTIONS, with_functions
 from orchestrator.expressions.scope import RUN_PROPERTIES, Scope, ScopeKey
 
 MAX_DEPTH = 200
@@ -120,9 +122,9 @@ def _is_node(child: Any) -> bool:
     return isinstance(child, dict)  # a slice has numbers below it
 
 
-_PROJECTIONS = frozenset({"projection", "value_projection", "filter_projection"})
+PROJECTIONS = frozenset({"projection", "value_projection", "filter_projection"})
 # Of these the first child is evaluated first, and the others on its value.
-_CHAINS = _PROJECTIONS | {"subexpression", "index_expression", "pipe"}
+_CHAINS = PROJECTIONS | {"subexpression", "index_expression", "pipe"}
 _BOUND_BY_NOT = (_CHAINS - {"pipe"}) | {"flatten"}
 
 
@@ -167,7 +169,7 @@ def _places(node: Any, at_root: bool) -> Iterator[ScopeKey]:
     if kind in _CHAINS:
         first, *children = children
         # Behind a wildcard or a filter a name is that of a property, never that of a task.
-        yield from _first_places(first, () if kind in _PROJECTIONS else children, at_root)
+        yield from _first_places(first, () if kind in PROJECTIONS else children, at_root)
     for child in children:
         yield from _places(child, at_root and kind not in _CHAINS and kind != "expref")
 
@@ -229,7 +231,6 @@ _INSTEAD = {
     "and": "; write && instead",
     "or": "; write || instead",
     "=": "; write == to compare",
-    **dict.fromkeys("+-*/%", "; JMESPath has no arithmetic"),
 }
 
 
@@ -249,4 +250,29 @@ def _explain(text: str, error: exceptions.JMESPathError) -> str:
             found = str(error.token_value).lstrip("\x00").rstrip("[")
         case _:
             return "unexpected end of expression"
-    return f"unexpected {quoted(found, 40)}{_INSTEAD.get(found, '')}"
+    return f"unexpected {quoted(found, 40)}{_INSTEAD.get(found) or _function_for(found, text)}"
+
+
+def _function_for(found: str, text: str) -> str:
+    """What to write for an operator that JMESPath does not have; empty for anything else."""
+    if (name := FUNCTIONS.get(found[:1])) is None:
+        return ""
+    instead = as_functions(text)
+    if name == "subtract" and instead.replace('"', "") == text:
+        return f"; a name with a dash needs double quotes: {cut(instead, 100)}"
+    dash = (
+        ', or double quotes around a name with a dash: "first-name"' if name == "subtract" else ""
+    )
+    strings = (
+        ", or join('', [a, b]) for strings" if name == "add" and "join(" not in instead else ""
+    )
+    write = cut(instead, 100) or f"{name}(a, b){dash}"
+    return f"; instead of an operator, write {write}{strings}"
+
+
+def as_functions(text: str) -> str:
+    """The expression with functions for its operators; empty if it has none, or is still wrong."""
+    made = with_functions(text)
+    with suppress(ExpressionSyntaxError):
+        return made if made != text and compile_expression(made) else ""
+    return ""

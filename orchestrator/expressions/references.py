@@ -150,7 +150,7 @@ class Compiler:
         except ExpressionSyntaxError as fault:
             hint = "; remove the inner ${ }" if "${" in stripped else ""
             message = f"malformed expression {quoted(text, 60)}: {fault}{hint}"
-            self.faults.append(TemplateProblem(path, message))
+            self.faults.append(TemplateProblem(path, message, text=text))
             return Literal(True)
         self.found.append((path, computed))
         return computed

@@ -26,7 +26,9 @@ TEMPLATES = {
         "unbalanced": "${length(REF}  ${REF  ${(REF}  ${[REF}  ${REF[?a}  ${not_null(REF, 'x)}",
         "unknown root": "${OUTPUTS[ID]PATH}  ${output.ID}  ${RESULT[ID]PATH}  ${$outputs[ID]}  "
         "${tasks.ID}",
-        "no expression": "${REF + 1}  ${REF = 1}  ${REF ||}  ${}  ${REF REF}  ${REF..x}  ${|REF}",
+        "operator": "${REF + 1}  ${REF - 1}  ${REF*2}  ${REF / 2}  ${REF % 2}  ${'a' + REF}  "
+        "${REF.first-name}",
+        "no expression": "${REF = 1}  ${REF ||}  ${}  ${REF REF}  ${REF..x}  ${|REF}",
     },
     "malformed reference": {
         "malformed reference": "$OUTPUT  $OUTPUT[ID  $OUTPUT['ID']PATH  $OUTPUT[\"ID\"]PATH  "
