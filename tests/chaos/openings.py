@@ -25,13 +25,16 @@ from tests.http_server import HttpServer, Json
 from tests.puppet import ID, program, send, serve
 
 COUNT = 5000
-QUICK_COUNT = 120
+QUICK_COUNTS = {"http": 100, "stdio": 5}
 # Servers that start at once, beside one that is as it should be.
 AT_ONCE = 10
 # What may come of a call to such a server.
 KINDS = {"server_unavailable", "protocol_error", "invalid_arguments", "output_invalid"}
 # An exception that nobody has put into words.
 _UNTOLD = re.compile(r"pydantic|validation error|Traceback|\b[A-Z]\w*(Error|Exception|Group)\b")
+
+# What it says itself may look like one.
+ERRORS = '"error"'
 
 INFO = {"name": "x", "version": "1", "title": "X"}
 TOOL = {
@@ -133,7 +136,7 @@ async def start(orchestrator: Orchestrator, name: str, case: Opening, tally: Tal
     except CallError as error:
         tally.outcomes[error.kind] += 1
         json.dumps(error.error.to_dict())
-        if error.kind not in KINDS or (_UNTOLD.search(str(error)) and '"error"' not in case.raw):
+        if error.kind not in KINDS or (_UNTOLD.search(str(error)) and ERRORS not in case.raw):
             tally.note(case, where, f"{error.kind}: {error}")
     except WorkflowError as error:  # no such tool
         tally.outcomes["no tool"] += 1
