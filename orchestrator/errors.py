@@ -24,6 +24,7 @@ ErrorKind = Literal[
     "invalid_arguments",
     "reference_error",
     "output_invalid",
+    "budget",
     "cancelled",
     "internal",
 ]

@@ -23,11 +23,11 @@ async def call_tool(
     """Call a tool by `server:tool`; takes and raises what `Orchestrator.call` does."""
     server, _, name = target.partition(":")
     tool = await _tool(pool, known_server(pool, server), name)
-    arguments = arguments(tool) if callable(arguments) else arguments
-    check_arguments(tool, arguments)
+    given = arguments(tool) if callable(arguments) else arguments
+    sent = check_arguments(tool, dict(given))
     limit_s = pool.policies[server].timeout_s if timeout_s is None else timeout_s
     writes = tool.read_only is False
-    call = Call("call", server, name, dict(arguments), limit_s, writes=writes, safe=tool.is_safe)
+    call = Call("call", server, name, sent, limit_s, writes=writes, safe=tool.is_safe)
     # Without slots, locks and events, which belong to a run.
     attempt = with_slots(with_timeout(pool.call), pool.policies, None)
     return await with_retry(attempt)(call, Attempt())

@@ -26,7 +26,7 @@ PROGRESS_LIMIT = 10
 OnWait = Callable[[Call, Attempt], None]
 OnStart = Callable[[Call, Attempt, float], None]
 OnFailure = Callable[[Call, Attempt, TaskError, RetryDecision], None]
-Fit = Callable[[Call], Call]
+Fit = Callable[[Call, Attempt], Call]
 Random = Callable[[], float]
 
 
@@ -250,11 +250,12 @@ def with_server_ready(
 ) -> Caller:
     """Wait until a call can be made, and then fit it to its tool, whose definition is now known.
 
-    `fit` returns the call that its tool accepts, or raises `CallError`. Without `readiness` all
+    `fit` returns the call that its tool accepts, or raises `CallError`; if the tool is not known
+    yet, it sets `Attempt.fit`. Without `readiness` all
     servers are ready. `on_pause` is called with whether all calls under way wait here.
     """
     if readiness is None:
-        return lambda call, attempt: call_next(fit(call), attempt)
+        return lambda call, attempt: call_next(fit(call, attempt), attempt)
     under_way = {"waiting": 0, "working": 0}
 
     def count(state: str, change: int) -> None:
@@ -276,7 +277,7 @@ def with_server_ready(
             with counted("waiting"):
                 await _wait_until_ready(call, attempt, readiness, on_wait)
         with counted("working"):
-            return await call_next(fit(call), attempt)
+            return await call_next(fit(call, attempt), attempt)
 
     return call_when_ready
 

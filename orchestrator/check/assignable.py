@@ -17,6 +17,7 @@ from orchestrator.check.mismatch import (
     unexpected_property,
     wrong_type,
 )
+from orchestrator.check.optional import as_sent
 from orchestrator.documents.jsonpath import Path, describe
 from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import counted, listed, quoted
@@ -64,6 +65,7 @@ class Assignability:
         """The mismatches of the arguments of a call with the `inputSchema` of its tool."""
         self._validator = validator or Validator(schema)
         expected = SchemaType(schema, schema)
+        given = as_sent(given, expected, self._query)
         return [*self._fit(given, expected, ()), *self._undeclared(given, expected)]
 
     def _undeclared(self, given: StaticType, expected: SchemaType) -> Mismatches:

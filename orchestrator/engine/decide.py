@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from orchestrator.calls.call import Call
-from orchestrator.documents.jsonpath import Path, describe
+from orchestrator.documents.jsonpath import Path, describe, format_path
 from orchestrator.documents.text import quoted
 from orchestrator.engine.outcome import Failure, Skipped
 from orchestrator.engine.result import ItemResult
@@ -28,6 +28,7 @@ from orchestrator.schema.notation import signature
 from orchestrator.schema.violations import (
     MAX_ERRORS,
     MAX_SIGNATURE,
+    Violation,
     error_of,
     first_violations,
     joined,
@@ -107,7 +108,13 @@ def fit(call: Call, target: CallTemplate, tool: Tool) -> Call:
     conversions: tuple[Conversion, ...] = ()
     if target.whole and not isinstance(target.arguments, LiteralTemplate):
         conversions = convert(call.arguments, target.whole, tool.types_at)
-    check_arguments(tool, call.arguments, target.arguments)
+    arguments = check_arguments(tool, call.arguments, target.arguments)
+    if arguments is not call.arguments:
+        left_out = (name for name in call.arguments if name not in arguments)
+        conversions += tuple(
+            Conversion(format_path((name,)), "null", "absent") for name in left_out
+        )
+        call = call._replace(arguments=arguments)
     writes = tool.read_only is False
     return call._replace(conversions=conversions, writes=writes, safe=tool.is_safe)
 
@@ -187,8 +194,12 @@ def with_fallback_error(error: TaskError, second: TaskError) -> TaskError:
     return TaskError(error.kind, message, error.retryable, details)
 
 
-def check_arguments(tool: Tool, arguments: Any, template: Template | None = None) -> None:
-    """See that arguments fit the `inputSchema` of their tool.
+def check_arguments(
+    tool: Tool, arguments: dict[str, Any], template: Template | None = None
+) -> dict[str, Any]:
+    """The arguments as they fit the `inputSchema` of their tool.
+
+    A null is left out if its argument is optional and does not accept null.
 
     Args:
         tool: The tool.
@@ -199,15 +210,24 @@ def check_arguments(tool: Tool, arguments: Any, template: Template | None = None
         InvalidArgumentsError: They do not fit. `details` has `tool` and `errors`, the first
             `MAX_ERRORS`, each with its `path`, `message`, `keyword` and what that `expected`.
     """
-    found = first_violations(tool.accepts, arguments)
-    if not found and tool.declared and not tool.declared.issuperset(arguments):
-        found = misspellings(tool, arguments)
+    found = _misfits(tool, arguments)
+    if found and None in arguments.values():
+        arguments = tool.without_nulls(arguments)
+        found = _misfits(tool, arguments)
     if found:
         of_arguments = any(each.is_property and len(each.path) == 1 for each in found)
         called = f"{tool.target}({signature(tool, MAX_SIGNATURE)})" if of_arguments else tool.target
         errors = [error_of(each, _source(each.path, template)) for each in found]
         message = f"the arguments do not fit {called}: {joined(errors)}"
         raise InvalidArgumentsError(message, tool=tool.target, errors=errors[:MAX_ERRORS])
+    return arguments
+
+
+def _misfits(tool: Tool, arguments: dict[str, Any]) -> list[Violation]:
+    found = first_violations(tool.accepts, arguments)
+    if not found and tool.declared and not tool.declared.issuperset(arguments):
+        found = misspellings(tool, arguments)
+    return found
 
 
 def _source(path: Path, template: Template | None) -> str:

@@ -12,6 +12,7 @@ from orchestrator.engine.events import (
     Announcer,
     Event,
     ItemSettled,
+    ItemsStarted,
     RetryDecided,
     TaskProgress,
     TaskStarted,
@@ -104,6 +105,11 @@ class Emitter:
             self.announce(TaskProgress(self.now_ms(), task, item, progress, total, message))
 
         return report
+
+    def items_started(self, task: str, items: int) -> None:
+        """Report that a `for_each` begins."""
+        if self.announce:
+            self.announce(ItemsStarted(self.now_ms(), task, items))
 
     def item_settled(self, task: str, result: ItemResult) -> None:
         """Report that an item has ended."""

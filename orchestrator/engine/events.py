@@ -120,6 +120,14 @@ class RetryDecided(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ItemsStarted(Event):
+    """A `for_each` begins, with so many items."""
+
+    task: str
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
 class ItemSettled(Event):
     """An item of a `for_each` has ended; reported once for each item."""
 

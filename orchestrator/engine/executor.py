@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -20,8 +19,8 @@ from orchestrator.calls.middleware import (
     with_timeout,
 )
 from orchestrator.calls.retry import decide_retry, is_lost
-from orchestrator.calls.worker_pool import Work, WorkerPool
-from orchestrator.documents.text import quoted
+from orchestrator.calls.worker_pool import Work
+from orchestrator.engine.budget import Budget
 from orchestrator.engine.decide import (
     Start,
     StartEach,
@@ -35,21 +34,16 @@ from orchestrator.engine.outcome import Failure, Outcome, Success
 from orchestrator.engine.result import ItemResult
 from orchestrator.engine.schedules import Then
 from orchestrator.engine.settings import RunSettings, Servers
-from orchestrator.engine.task_state import TaskState, ended
+from orchestrator.engine.task_state import TaskState, ended, internal
 from orchestrator.errors import CallError, TaskError
 from orchestrator.expressions.scope import Scope
 from orchestrator.workflow.model import Workflow
-from orchestrator.workflow.plan import CallTemplate, Plan
-
-logger = logging.getLogger("orchestrator")
+from orchestrator.workflow.plan import CallTemplate
 
 # A `for_each` has this many workers for each slot of the run, and this many at least: enough that
 # items that wait or back off seldom leave a slot idle, and few enough for lists of any length.
 ITEMS_PER_SLOT = 10
 MIN_ITEMS = 100
-# After how many turns of the event loop a call that waits for others first has asked for its slot,
-# such as an item of a `for_each`, which has a task of its own.
-MOMENT = 4
 
 
 class Executor:
@@ -69,16 +63,18 @@ class Executor:
         scope: Scope,
         emitter: Emitter,
         has_ended: Callable[[], bool],
+        budget: Budget,
     ) -> None:
         plan, limit = workflow.plan, settings.max_concurrency
         limit = workflow.max_concurrency if limit is None else limit
         # A limit that cannot be reached costs slots and a queue, and changes nothing.
         self.limit = limit if limit < len(plan.tasks) or plan.fans_out else 0
         self.may_wait = self.limit > 0 or any(p.is_limited for p in servers.policies.values())
-        self._slots = slots = _new_slots(plan, servers, self.limit)
+        self._slots = slots = servers.new_slots(plan, self.limit)
         self._plan = plan
         self._scope = scope
         self._run_id = settings.run_id
+        self._budget = budget
         self._fails_fast = workflow.on_error == "fail_fast"
         self._servers = servers
         self._emitter = emitter
@@ -91,6 +87,7 @@ class Executor:
         attempt = with_slots(in_time, servers.policies, slots, on_wait)
         again = with_retry(attempt, emitter.failed, settings.random)
         self._call_fitting = with_locks(again, servers.locks, on_wait)
+        self._fit_later = self._fit  # one bound method for all attempts
         self._call = with_server_ready(
             self._call_fitting, self._fit, servers.readiness, on_server, emitter.pause
         )
@@ -107,6 +104,8 @@ class Executor:
         call = job.decision
         if isinstance(call, Call):
             attempt = job.attempt = self._new_attempt(job)
+            if call.writes and call.safe is None:  # of no known tool: one that writes is unsafe
+                attempt.fit = self._fit_later
             policy = self._servers.policies.get(call.server)
             # A limit of the server is acquired first, so such a call may not hold a slot meanwhile.
             attempt.has_slot = policy is None or not policy.limits_of(call)
@@ -170,14 +169,17 @@ class Executor:
     def _new_attempt(self, job: TaskState, item: int | None = None) -> Attempt:
         return Attempt(self._emitter.progress_of(job.task.id, item))
 
-    def _fit(self, call: Call) -> Call:
+    def _fit(self, call: Call, attempt: Attempt | None = None) -> Call:
         task = self._plan.tasks[call.task]
         target = task.policies.fallback if call.is_fallback else task
         assert isinstance(target, CallTemplate)
         tool = self._servers.tools.get(target.target)
-        if tool is None:  # of a server that may start later: it may turn out to write
-            return call._replace(writes=True)
-        return fit(call, target, tool)
+        if tool is not None:
+            return fit(call, target, tool)
+        # Its server may start for this call, and only then list the tool, which may write.
+        if attempt is not None:
+            attempt.fit = self._fit_later
+        return call._replace(writes=True)
 
     async def _outcome(self, caller: Caller, call: Call, attempt: Attempt) -> Success | Failure:
         try:
@@ -187,6 +189,8 @@ class Executor:
             return Failure(failure.error)
         except Exception as bug:
             return Failure(internal(bug, call.task))
+        finally:
+            self._budget.spend(attempt.answer_bytes)
 
     def _report_loss(self, call: Call, attempt: Attempt, error: TaskError) -> None:
         """Report why a lost call is not repeated, if no retry has looked at it."""
@@ -197,6 +201,7 @@ class Executor:
 
     async def _each(self, job: TaskState, items: list[Any]) -> Outcome:
         """Make one call for each item, with as many workers as there may be calls at a time."""
+        self._emitter.items_started(job.task.id, len(items))
         results: list[ItemResult | None] = [None] * len(items)
         in_flight: dict[int, Attempt] = {}
         job.items, job.in_flight = results, in_flight
@@ -271,16 +276,10 @@ class Executor:
         held = tuple(lock for lock in job.task.policies.locks if not lock.of_item)
         call = self._new_call(job, fallback, start(fallback, scope, held))
         job.fallback = self._new_attempt(job)
-        return await self._call(call, job.fallback)
-
-
-def _new_slots(plan: Plan, servers: Servers, limit: int) -> WorkerPool | None:
-    if not limit:
-        return None
-    named = [servers.policies[name] for name in plan.servers if name in servers.policies]
-    limited = any(policy.is_limited or policy.writers is not None for policy in named)
-    waits_for_slot_only = plan.is_plain and not limited and servers.readiness is None
-    return WorkerPool(limit, "a slot of the run", 1 if waits_for_slot_only else MOMENT)
+        try:
+            return await self._call(call, job.fallback)
+        finally:
+            self._budget.spend(job.fallback.answer_bytes)
 
 
 def _unless(has_ended: Callable[[], bool], call_next: Caller) -> Caller:
@@ -290,10 +289,3 @@ def _unless(has_ended: Callable[[], bool], call_next: Caller) -> Caller:
         return anyio.sleep_forever() if has_ended() else call_next(call, attempt)
 
     return call_unless_ended
-
-
-def internal(bug: Exception, task: str) -> TaskError:
-    """The error of a bug, which is logged."""
-    logger.exception("task %s: a bug in the engine or in the caller", quoted(task), exc_info=bug)
-    message = f"a bug in the engine or in the caller: {type(bug).__name__}: {bug}"
-    return TaskError("internal", message, retryable=False, details={"type": type(bug).__name__})

@@ -15,6 +15,7 @@ from anyio.abc import TaskGroup
 from orchestrator.calls.call import Caller
 from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import quoted
+from orchestrator.engine.budget import Budget
 from orchestrator.engine.decide import Start, decide
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.events import (
@@ -25,15 +26,14 @@ from orchestrator.engine.events import (
     RunStarted,
     TaskSettled,
 )
-from orchestrator.engine.executor import Executor, internal
+from orchestrator.engine.executor import Executor
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped
 from orchestrator.engine.priorities import priorities
 from orchestrator.engine.result import MadeUp, RunResult, TaskResult
 from orchestrator.engine.schedules import BATCH, SCHEDULES, Then
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.engine.summary import Settled, Stop, summarize
-from orchestrator.engine.task_state import Decision, RunState, TaskState
-from orchestrator.errors import TaskError
+from orchestrator.engine.task_state import Decision, RunState, TaskState, internal
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import PLAIN
 
@@ -76,7 +76,12 @@ class Run:
         self._made_up = made_up
         self._announce = Announcer(observers)
         self._emitter = Emitter(self._announce, self.plan)
-        self._settled = Settled(inputs or {}, null_is_unknown=made_up is not None)
+        about = {
+            "id": settings.run_id,
+            "started_at": settings.started_at,
+            "workflow": workflow.name,
+        }
+        self._settled = Settled(inputs or {}, about, null_is_unknown=made_up is not None)
         self._executor = Executor(
             caller,
             workflow,
@@ -85,6 +90,7 @@ class Run:
             self._settled.scope,
             self._emitter,
             lambda: self._stop is not None,
+            Budget(settings.max_run_mb, self._end),
         )
         self._jobs: dict[str, TaskState] = {}
         self._cancelled_early: dict[str, str] = {}
@@ -249,9 +255,7 @@ class Run:
         # A deadline and a cancellation from outside look alike: only the clock tells them apart.
         is_over = anyio.current_time() >= self._cancel_scope.deadline
         if self._stop is None and limit_s is not None and is_over:
-            reason = f"the run reached its limit of {limit_s:g} s"
-            error = TaskError("timeout", reason, retryable=True, details={"timeout_s": limit_s})
-            self._stop = Stop("cancelled", error, Cancelled(reason))
+            self._stop = Stop.late(limit_s)
         return self._end(Stop.cancelled("the run was cancelled from outside"))
 
     def _settle(self, job: TaskState, outcome: Outcome) -> None:

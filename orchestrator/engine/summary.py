@@ -10,7 +10,7 @@ from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Su
 from orchestrator.engine.result import MadeUp, RunResult, RunStatus, TaskResult
 from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import CallError, TaskError
-from orchestrator.expressions.scope import Scope
+from orchestrator.expressions.scope import MISSING, Scope
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import Plan
@@ -24,13 +24,24 @@ class Settled:
         scope: What references to them read.
     """
 
-    def __init__(self, inputs: Mapping[str, Any], *, null_is_unknown: bool = False) -> None:
+    def __init__(
+        self,
+        inputs: Mapping[str, Any],
+        run: Mapping[str, str] | None = None,
+        *,
+        null_is_unknown: bool = False,
+    ) -> None:
         self.results: dict[str, TaskResult] = {}
         self._outputs: dict[str, Any] = {}
         self._statuses: dict[str, str] = {}
         self._errors: dict[str, Any] = {}
         self.scope = Scope(
-            self._outputs, self._statuses, self._errors, inputs, null_is_unknown=null_is_unknown
+            self._outputs,
+            self._statuses,
+            self._errors,
+            inputs,
+            run=MISSING if run is None else run,
+            null_is_unknown=null_is_unknown,
         )
 
     def add(self, result: TaskResult) -> None:
@@ -60,6 +71,21 @@ class Stop:
         """The stop of a run that is cancelled."""
         error = TaskError("cancelled", reason, retryable=False)
         return cls("cancelled", error, Cancelled(reason))
+
+    @classmethod
+    def late(cls, limit_s: float) -> Self:
+        """The stop of a run that has reached its time limit."""
+        reason = f"the run reached its limit of {limit_s:g} s"
+        error = TaskError("timeout", reason, retryable=True, details={"timeout_s": limit_s})
+        return cls("cancelled", error, Cancelled(reason))
+
+    @classmethod
+    def full(cls, max_run_mb: int) -> Self:
+        """The stop of a run whose answers take more memory than that."""
+        reason = f"the answers of the run take more than {max_run_mb:,} MB of memory"
+        fix = "raise max_run_mb (--max-run-mb), or ask the tools for less"
+        error = TaskError("budget", f"{reason}: {fix}", False, {"max_run_mb": max_run_mb})
+        return cls("failed", error, Skipped(reason))
 
 
 def summarize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -9,10 +10,14 @@ import anyio
 
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.limits import FIRST, Priority
+from orchestrator.documents.text import quoted
 from orchestrator.engine.decide import Start, StartEach
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped
 from orchestrator.engine.result import ItemResult, TaskResult
+from orchestrator.errors import TaskError
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
+
+logger = logging.getLogger("orchestrator")
 
 Decision = Start | StartEach | Failure | Call
 """What is to be carried out; of a failure, the fallback."""
@@ -173,3 +178,10 @@ def _measures(attempt: Attempt, zero: float) -> tuple[int, float, float, float]:
     began = attempt.started_at or zero
     took_ms = (anyio.current_time() - began) * 1000
     return attempt.number, (began - zero) * 1000, took_ms, attempt.waited_s * 1000
+
+
+def internal(bug: Exception, task: str) -> TaskError:
+    """The error of a bug, which is logged."""
+    logger.exception("task %s: a bug in the engine or in the caller", quoted(task), exc_info=bug)
+    message = f"a bug in the engine or in the caller: {type(bug).__name__}: {bug}"
+    return TaskError("internal", message, retryable=False, details={"type": type(bug).__name__})

@@ -38,6 +38,7 @@ class ProgressDisplay(events.Observer):
         self._servers: dict[str, float] = {}
         self._running: dict[tuple[str, int | None], _Row] = {}
         self._items = Counter[str]()
+        self._totals: dict[str, int] = {}
         self._settled = Counter[str]()
         self._live = Live(
             console=console or Console(stderr=True),
@@ -69,6 +70,8 @@ class ProgressDisplay(events.Observer):
                 for key in [key for key in self._running if key[0] == task]:
                     del self._running[key]
                 self._settled[result.status] += 1
+            case events.ItemsStarted(task=task, items=items):
+                self._totals[task] = items
             case events.ItemSettled(task=task, item=item):
                 self._running.pop((task, item), None)
                 self._items[task] += 1
@@ -85,6 +88,8 @@ class ProgressDisplay(events.Observer):
             case events.TaskStarted(
                 task=task, item=item, server=server, tool=tool, attempt=attempt
             ):
+                if item is not None:  # its task has waited for the server, once for all items
+                    self._running.pop((task, None), None)
                 row = self._row(task, item)
                 row.target, row.waits = name_of(f"{server}:{tool}"), False
                 row.note = f"attempt {attempt}" if attempt > 1 else ""
@@ -135,4 +140,6 @@ class ProgressDisplay(events.Observer):
 
     def _name(self, task: str, item: int | None) -> str:
         shown = name_of(task)
-        return shown if item is None else f"{shown}[{item}] ({self._items[task]} done)"
+        if item is None:
+            return shown
+        return f"{shown}[{item}] ({self._items[task]} of {self._totals[task]} done)"

@@ -13,7 +13,7 @@ from orchestrator.documents.encode import to_json
 from orchestrator.documents.jsonpath import Path
 from orchestrator.schema.coercion import Types
 from orchestrator.schema.type_query import TypeQuery
-from orchestrator.schema.types import schema_type
+from orchestrator.schema.types import SchemaType, schema_type
 from orchestrator.schema.validator import Validator
 
 HINTS = {
@@ -71,6 +71,15 @@ class Tool:
         """The JSON types that it accepts at a path of its arguments."""
         query, arguments = TypeQuery(), schema_type(self.input_schema)
         return cache(lambda path: query.types_at(arguments, path))
+
+    def without_nulls(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The arguments without each null that stands for an optional one that is not given."""
+        query, schema = TypeQuery(), SchemaType(self.input_schema, self.input_schema)
+        return {
+            name: value
+            for name, value in arguments.items()
+            if value is not None or not query.leaves_out(schema, name)
+        }
 
     @property
     def target(self) -> str:

@@ -202,6 +202,14 @@ class TypeQuery:
                 return any(map(self.is_open, options))
         return False
 
+    def leaves_out(self, arguments: SchemaType, name: str) -> bool:
+        """Whether null for an argument is left out: it is optional and does not accept null."""
+        variants = self.variants(arguments)
+        if all(name in self.layout(variant).required for variant in variants):
+            return False
+        found = self.step(arguments, name)
+        return found.presence != "no" and "null" not in self.kinds(found.type)
+
     def element(self, type_: StaticType) -> StaticType | None:
         """The type of all items of an array; None if the value is certainly no array."""
         match type_:

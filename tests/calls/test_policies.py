@@ -20,6 +20,7 @@ from orchestrator.calls.locks import Locks
 from orchestrator.engine.events import (
     Event,
     ItemSettled,
+    ItemsStarted,
     OnEvent,
     RetryDecided,
     ServerLog,
@@ -145,6 +146,7 @@ async def test_items_run_at_once_and_keep_their_places() -> None:
     assert result["a"].attempts == 3
     started = [event.item or 0 for event in events if isinstance(event, TaskStarted)]
     assert sorted(started) == [0, 1, 2]
+    assert [e.items for e in events if isinstance(e, ItemsStarted)] == [3]
     assert {e.item for e in events if isinstance(e, ItemSettled)} == {0, 1, 2}
     assert sum(isinstance(event, TaskSettled) for event in events) == 1
 
@@ -596,6 +598,7 @@ async def test_a_large_output_is_held_once_however_many_depend_on_it() -> None:
     assert result["big"].output is large
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("fan_out", [True, False])
 async def test_what_a_run_holds_is_its_outputs_and_little_more(fan_out: bool) -> None:
     count, size = 2000, 10_000

@@ -99,6 +99,7 @@ class _Watch:
         target = task.policies.fallback if call.is_fallback else task
         if isinstance(target, CallTemplate):
             convert(arguments, target.whole, tool.types_at)
+        arguments = tool.without_nulls(arguments)
         errors = list(Draft202012Validator(tool.input_schema).iter_errors(arguments))
         if not errors and (wrong := misspelled(arguments, tool.input_schema, TypeQuery())):
             reason = f"misspelled: {', '.join(wrong)}"

@@ -16,6 +16,7 @@ from orchestrator.engine.events import (
     Event,
     GenerationStarted,
     ItemSettled,
+    ItemsStarted,
     Observer,
     OnEvent,
     RetryDecided,
@@ -78,11 +79,15 @@ def test_the_terminal_shows_what_a_call_waits_for_how_far_it_is_and_its_items() 
     progress.on_event(RunStarted(0, "id", "w", "dataflow", [["a", "b"]]))
     progress.on_event(TaskWaiting(0, "a", None, "lock 'x'"))
     assert "waiting for lock 'x'" in screen(progress)
+    progress.on_event(ItemsStarted(0, "b", 40))
+    progress.on_event(TaskWaiting(0, "b", None, "server 's'"))
+    assert "waiting for server 's'" in screen(progress)
     for item in range(3):
         progress.on_event(TaskStarted(0, "b", "s", "t", 0, 1, 0.0, item=item))
     progress.on_event(ItemSettled(0, "b", 1, ItemResult(1, Success(1))))
     shown = screen(progress)
-    assert "b[0] (1 done)" in shown
+    assert "server 's'" not in shown
+    assert "b[0] (1 of 40 done)" in shown
     assert "b[1]" not in shown
     assert shown.index("b[2]") < shown.index("lock 'x'")  # who waits comes last
     progress.on_event(TaskStarted(0, "a", "s", "t", 0, 1, 0.0))
@@ -243,6 +248,7 @@ def test_every_event_has_its_name_in_snake_case() -> None:
     assert sorted({kind.name for kind in kinds} - {"server_event"}) == [
         "generation_started",
         "item_settled",
+        "items_started",
         "retry_decided",
         "run_settled",
         "run_started",

@@ -379,6 +379,7 @@ async def test_a_result_over_the_limit_costs_only_its_call(how: str, protocol: P
     assert "lost" not in error.error.details
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("how", ["json", "event"])
 async def test_fifty_megabytes_arrive_over_http(how: str) -> None:
     async with scripted() as (_, orchestrator):
@@ -471,7 +472,7 @@ async def test_a_failure_without_words_is_named_by_its_kind() -> None:
         got = await client.get("http://x/")
         deleted = await client.delete("http://x/")
     stub = JSONRPCResponse.model_validate(response.json())
-    answer = parked.answer_for(stub)
+    answer, _ = parked.answer_for(stub)
     assert isinstance(answer, JSONRPCError)
     assert answer.error.message == "ReadError"
     assert answer.error.data == Facts(lost=True)
