@@ -15,6 +15,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from typing import Any
 
 import anyio
@@ -26,6 +27,7 @@ from rich.table import Table
 from benchmarks import options
 from benchmarks.measure import percentile
 from orchestrator import Orchestrator, RunResult, Server
+from orchestrator.transport import http_client
 
 DUE_S = 0.01  # between two calls of the second server
 ALONE = 200  # calls of it before the harm begins
@@ -75,9 +77,9 @@ ROWS: dict[str, Row] = {
     "error": Row("an error text of 64 KB", "invalid_arguments", CALL),
     "forged": Row("an error that looks like one of ours", "protocol_error", CALL),
     "containers": Row("60 MB of empty arrays in a result", "protocol_error", CALL),
-    "contents": Row("500,000 content items in a result", "success", CALL, result_mb=50),
+    "contents": Row("500,000 content items in a result", "protocol_error", CALL),
     "tools-50000": Row("50,000 tools in a page", "success", CALL),
-    "tools-1000000": Row("1,000,000 tools in a page", "success", CALL),
+    "tools-1000000": Row("1,000,000 tools in a page", "server_unavailable", CALL),
     "storm": Row("says without end that its 30,000 tools changed", "success", CALL),
     "pings": Row("asks without end, reads no answer", "server_unavailable", CALL),
     "outputs": Row("1,000 outputs of 100 KB, of which 50 MB may be kept", "budget", EACH,
@@ -177,13 +179,19 @@ async def measure(name: str, alone: int = ALONE) -> Figures:
     over, results = anyio.Event(), []
     async with hostile(name) as server, Orchestrator({"good": good, "hostile": server}) as both:
         bystander = Bystander(both)
+        # What is imported at the first use is no harm of the server.
+        import_module("mcp.client.streamable_http")
+        http_client._tls()
+        await both.run(
+            {"tasks": [{"id": "a", "tool": "good:echo", "arguments": {"value": "${`1`}"}}]}
+        )
         await bystander.go_on(alone // 4)
         before_ms, before_mb = await bystander.go_on(alone), peak_mb()
         began = anyio.current_time()
         after_ms: list[float] = []
 
         async def beside() -> None:
-            after_ms.extend(await bystander.go_on(alone // 2, over))
+            after_ms.extend(await bystander.go_on(alone, over))
 
         async with anyio.create_task_group() as group:
             group.start_soon(beside)

@@ -9,9 +9,11 @@ Failure ── a fallback ──▶ Success, recovered
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
+
+import anyio.to_thread
 
 from orchestrator.calls.call import Call
 from orchestrator.documents.jsonpath import Path, describe, format_path
@@ -20,7 +22,7 @@ from orchestrator.engine.outcome import Failure, Skipped
 from orchestrator.engine.result import ItemResult
 from orchestrator.errors import CallError, InvalidArgumentsError, TaskError
 from orchestrator.expressions.jmespath import Expression
-from orchestrator.expressions.scope import Scope
+from orchestrator.expressions.scope import Scope, SlowExpressionError
 from orchestrator.expressions.templates import Literal as LiteralTemplate
 from orchestrator.expressions.templates import Template, made_by, to_text
 from orchestrator.schema.coercion import Conversion, convert
@@ -61,8 +63,13 @@ class StartEach:
     items: list[Any]
 
 
-def decide(task: TaskPlan, scope: Scope) -> Start | StartEach | Skipped | Failure:
-    """Whether a task starts, and with which arguments.
+async def in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
+    """The decision that `work` makes, while the event loop goes on: its expressions take long."""
+    return await anyio.to_thread.run_sync(work, *arguments, abandon_on_cancel=True)
+
+
+def decide(task: TaskPlan, scope: Scope) -> Start | StartEach | Skipped | Failure | None:
+    """Whether a task starts, and with which arguments; None if a `quick` scope is not enough.
 
     Args:
         task: The task. Everything it depends on has settled.
@@ -80,6 +87,8 @@ def decide(task: TaskPlan, scope: Scope) -> Start | StartEach | Skipped | Failur
         if policies.for_each is not None:
             return StartEach(_items(policies.for_each, scope))
         return start(task, scope, policies.locks)
+    except SlowExpressionError:
+        return None
     except CallError as failure:
         return Failure(failure.error)
 

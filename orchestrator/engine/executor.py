@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-import anyio.to_thread
+import anyio
 from anyio.abc import TaskGroup
 
 from orchestrator.calls.call import FREE, Attempt, Call, Caller
@@ -24,13 +24,15 @@ from orchestrator.engine.budget import Budget
 from orchestrator.engine.decide import (
     Start,
     StartEach,
+    decide,
     first_failure,
     fit,
+    in_thread,
     start,
     with_fallback_error,
 )
 from orchestrator.engine.emitter import Emitter
-from orchestrator.engine.outcome import Failure, Outcome, Success
+from orchestrator.engine.outcome import Failure, Outcome, Skipped, Success
 from orchestrator.engine.result import ItemResult
 from orchestrator.engine.schedules import Then
 from orchestrator.engine.settings import RunSettings, Servers
@@ -127,13 +129,16 @@ class Executor:
 
     async def _perform(self, job: TaskState) -> Outcome:
         outcome: Outcome
-        match job.decision:
+        # Without a decision, its expressions take long.
+        match job.decision or await in_thread(decide, job.task, self._scope):
             case Start() as decision:
                 call = self._new_call(job, job.task, decision)
                 job.attempt = self._new_attempt(job)
                 outcome = await self._outcome(self._call, call, job.attempt)
             case StartEach(items):
                 outcome = await self._each(job, items)
+            case Skipped() as skipped:
+                return skipped
             case failure:
                 assert isinstance(failure, Failure)
                 outcome = failure
@@ -249,9 +254,7 @@ class Executor:
                 decision = start(job.task, scope, job.task.policies.locks)
             except SlowExpressionError:
                 whole, locks = replace(scope, quick=False), job.task.policies.locks
-                decision = await anyio.to_thread.run_sync(
-                    start, job.task, whole, locks, abandon_on_cancel=True
-                )
+                decision = await in_thread(start, job.task, whole, locks)
         except CallError as failure:
             return ItemResult(index, Failure(failure.error))
         call = self._new_call(job, job.task, decision, index)

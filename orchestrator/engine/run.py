@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any
 
-import anyio.to_thread
+import anyio
 from anyio.abc import TaskGroup
 
 from orchestrator.calls.call import Caller
@@ -35,7 +34,6 @@ from orchestrator.engine.schedules import BATCH, SCHEDULES, Then
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.engine.summary import Settled, Stop, summarize
 from orchestrator.engine.task_state import Decision, RunState, TaskState, internal
-from orchestrator.expressions.scope import Scope, SlowExpressionError
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import PLAIN
 
@@ -78,8 +76,8 @@ class Run:
         self._made_up = made_up
         self._announce = Announcer(observers)
         self._emitter = Emitter(self._announce, self.plan)
-        self._settled = Settled(inputs or {}, null_is_unknown=made_up is not None)
-        self._quick_scope = replace(self._settled.scope, quick=True)
+        about = settings.about(workflow.name)
+        self._settled = Settled(inputs or {}, about, null_is_unknown=made_up is not None)
         self._executor = Executor(
             caller,
             workflow,
@@ -202,44 +200,28 @@ class Run:
             return
         task = self.plan.tasks[task_id]
         job = TaskState(task, (self._priorities.get(task_id, 0.0), task.index))
-        try:
-            self._go_on(tasks, job, self._decide(job, self._quick_scope), then)
-        except SlowExpressionError:
-            tasks.start_soon(self._decide_in_thread, tasks, job, then)
-
-    async def _decide_in_thread(self, tasks: TaskGroup, job: TaskState, then: Then) -> None:
-        """Decide with expressions that take long, while the event loop goes on."""
-        scope = self._settled.scope
-        decision = await anyio.to_thread.run_sync(self._decide, job, scope, abandon_on_cancel=True)
-        self._go_on(tasks, job, decision, then)
-
-    def _go_on(
-        self, tasks: TaskGroup, job: TaskState, decision: Decision | Skipped | Cancelled, then: Then
-    ) -> None:
-        task = job.task
+        decision = self._decide(job)
         if isinstance(decision, Skipped | Cancelled) or (
             isinstance(decision, Failure) and task.policies.fallback is None
         ):
             self._settle(job, decision)
-            then(task.id)
+            then(task_id)
             return
-        self._jobs[task.id] = job
+        self._jobs[task_id] = job
         job.decision = decision
         self._executor.start(tasks, job, self._carry, then)
 
-    def _decide(self, job: TaskState, scope: Scope) -> Decision | Skipped | Cancelled:
+    def _decide(self, job: TaskState) -> Decision | Skipped | Cancelled | None:
         task = job.task
         if task.id in self._cancelled_early:
             return Cancelled(self._cancelled_early[task.id])
         try:
-            decision = decide(task, scope)
+            decision = decide(task, self._settled.quick_scope)
             # The common task: its call is prepared here, so that it can wait in the queue of slots.
             is_ready = task.policies is PLAIN and self._servers.readiness is None
             if is_ready and isinstance(decision, Start):
                 return self._executor.prepare(job, decision)
             return decision
-        except SlowExpressionError:
-            raise
         # One task pays for a bug; an exception here would take the whole task group down.
         except Exception as bug:
             return Failure(internal(bug, task.id))

@@ -46,6 +46,10 @@ class RunSettings:
     run_id: str = "run"
     started_at: str = "1970-01-01T00:00:00Z"
 
+    def about(self, workflow: str) -> dict[str, str]:
+        """What the root `RUN` of expressions has."""
+        return {"id": self.run_id, "started_at": self.started_at, "workflow": workflow}
+
 
 @dataclass(frozen=True, slots=True)
 class Servers:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
 from orchestrator.engine.result import MadeUp, RunResult, RunStatus, TaskResult
 from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import CallError, TaskError
-from orchestrator.expressions.scope import Scope
+from orchestrator.expressions.scope import MISSING, Scope
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import Plan
@@ -21,17 +21,29 @@ class Settled:
 
     Attributes:
         results: Their results, by id, in the order in which they settled.
-        scope: What references to them read.
+        scope: What references to them read, and `quick_scope` the same in the event loop.
     """
 
-    def __init__(self, inputs: Mapping[str, Any], *, null_is_unknown: bool = False) -> None:
+    def __init__(
+        self,
+        inputs: Mapping[str, Any],
+        run: Mapping[str, str] | None = None,
+        *,
+        null_is_unknown: bool = False,
+    ) -> None:
         self.results: dict[str, TaskResult] = {}
         self._outputs: dict[str, Any] = {}
         self._statuses: dict[str, str] = {}
         self._errors: dict[str, Any] = {}
         self.scope = Scope(
-            self._outputs, self._statuses, self._errors, inputs, null_is_unknown=null_is_unknown
+            self._outputs,
+            self._statuses,
+            self._errors,
+            inputs,
+            run=MISSING if run is None else run,
+            null_is_unknown=null_is_unknown,
         )
+        self.quick_scope = replace(self.scope, quick=True)
 
     def add(self, result: TaskResult) -> None:
         """Add a task that has settled."""

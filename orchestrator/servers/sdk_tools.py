@@ -18,8 +18,8 @@ logger = logging.getLogger("orchestrator")
 
 _ANYTHING: Mapping[str, Any] = {"type": "object"}
 MOST_WARNINGS = 5
-# Tools that a server may list: reading so many takes seconds, in which nothing else goes on.
-MAX_TOOLS = 50_000
+# Tools that a server may list: reading so many takes half a second, in which nothing else goes on.
+MAX_TOOLS = 10_000
 
 
 def page_for_sdk(page: dict[str, Any]) -> dict[str, Any]:

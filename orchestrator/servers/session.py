@@ -18,21 +18,12 @@ from orchestrator.calls.call import Attempt, Call
 from orchestrator.errors import CallError, NotExecutedError, TaskError
 from orchestrator.schema.tool import Tool
 from orchestrator.schema.violations import check_output
-from orchestrator.servers import sdk_client, sdk_errors
+from orchestrator.servers import sdk_client, sdk_errors, sdk_results
 from orchestrator.servers.config import Server
 from orchestrator.servers.elicitation import call_tool
 from orchestrator.servers.health import HealthMonitor
 from orchestrator.servers.revisions import Revisions
 from orchestrator.servers.sdk_errors import WAS_CLOSED, ServerFault, raised
-from orchestrator.servers.sdk_results import (
-    LARGE_BYTES,
-    InvalidResultError,
-    as_sent,
-    json_value,
-    output_of,
-    output_of_large,
-    shown_to_sdk,
-)
 from orchestrator.transport.base import endpoint_of
 from orchestrator.transport.delivery import Deliveries, Delivery
 from orchestrator.transport.handshake import Handshake
@@ -189,7 +180,7 @@ class Session:
 
     async def _on_log(self, params: LoggingMessageNotificationParams) -> None:
         try:
-            data = self.server.redact(json_value(params.data))
+            data = self.server.redact(sdk_results.json_value(params.data))
         except RecursionError:
             data = "(nested too deep)"
         self._listener.on_log(params.level, self.server.redact(params.logger or ""), data)
@@ -252,7 +243,7 @@ class Session:
         tool, server, session = call.tool, self.server, self._session
         assert session is not None
         with (
-            self._deliveries.expect(shown_to_sdk, attempt.note_answer) as delivery,
+            self._deliveries.expect(sdk_results.shown_to_sdk, attempt.note_answer) as delivery,
             sdk_client.relayed_progress(attempt.on_progress, server.redact) as progress,
         ):
             try:
@@ -260,15 +251,17 @@ class Session:
                 # Not client.call_tool: it would check the output schema by itself, and lose the
                 # result if it does not fit.
                 result = await call_tool(session, request, server, progress)
-                sent = as_sent(result) if delivery.result is None else delivery.result
+                sent = sdk_results.as_sent(result) if delivery.result is None else delivery.result
                 target = f"{server.name}:{tool}"
-                is_large = attempt.answer_bytes > LARGE_BYTES
+                is_large = attempt.answer_bytes > sdk_results.LARGE_BYTES
                 output = (
-                    await output_of_large(sent, target) if is_large else output_of(sent, target)
+                    await sdk_results.output_of_large(sent, target)
+                    if is_large
+                    else sdk_results.output_of(sent, target)
                 )
             except MCPError as error:
                 raise await self._translated(error, tool, delivery) from None
-            except (InvalidResultError, ValidationError) as error:
+            except (sdk_results.InvalidResultError, ValidationError) as error:
                 fault = sdk_errors.fault_of_result(error, tool, delivery.result)
                 raise self._error(fault) from None
             except ValueError as error:  # nested deeper than the SDK can write

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Required, Self, TypedDict, Unpack
 
 from pydantic import (
     BaseModel,
@@ -35,6 +35,20 @@ from orchestrator.workflow.task import STRICT, Fallback, Lock, Retry, Seconds, T
 
 Schedule = Literal["generations", "dataflow"]
 OnError = Literal["continue", "fail_fast"]
+
+
+class WorkflowFields(TypedDict, total=False):
+    """What `Workflow` accepts, short forms included."""
+
+    name: str
+    description: str
+    inputs: Mapping[str, Mapping[str, Any] | bool]
+    tasks: Required[Sequence[Task | Mapping[str, Any]]]
+    output: Any
+    schedule: Schedule
+    max_concurrency: int
+    on_error: OnError
+    timeout_s: float | None
 
 
 class Workflow(BaseModel):
@@ -73,6 +87,10 @@ class Workflow(BaseModel):
         default="continue", description="Whether the first failure cancels what runs (fail_fast)."
     )
     timeout_s: Seconds | None = Field(default=None, description="Limit of the whole run, seconds.")
+
+    if TYPE_CHECKING:  # the signature that type checkers derive from the fields has no short forms
+
+        def __init__(self, /, **fields: Unpack[WorkflowFields]) -> None: ...
 
     _plan: Plan = PrivateAttr()
     _source: Path | None = PrivateAttr(None)

@@ -1,0 +1,89 @@
+"""Expressions that take long are evaluated in a thread, so that other calls go on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from orchestrator.calls.call import Attempt, Call
+from orchestrator.engine import decide, executor
+from orchestrator.engine.run import Run
+from orchestrator.expressions import interpreter
+from tests.fakes import workflow
+
+pytestmark = pytest.mark.anyio
+
+FOUND = "${INPUT.x[?n > `995`].n}"
+NUMBERS = list(range(996, 1000))
+MANY = {"x": [{"n": n} for n in range(1000)]}
+
+
+async def echo(call: Call, _: Attempt) -> Any:
+    return call.arguments
+
+
+@pytest.fixture
+def in_threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the functions that were called in a thread, in their order."""
+    called: list[str] = []
+    in_thread = decide.in_thread
+
+    async def noted(work: Any, *arguments: Any) -> Any:
+        called.append(work.__name__)
+        return await in_thread(work, *arguments)
+
+    monkeypatch.setattr(executor, "in_thread", noted)
+    return called
+
+
+async def run(task: dict[str, Any], inputs: dict[str, Any]) -> Any:
+    plan = workflow({"id": "a", "tool": "s:t", **task}, "after: a", inputs={"x": True})
+    return await Run(plan, echo, inputs=inputs).execute()
+
+
+@pytest.mark.parametrize(
+    ("task", "output", "threads"),
+    [
+        ({"arguments": {"n": FOUND}}, {"n": NUMBERS}, ["decide"]),
+        ({"for_each": FOUND}, [{}] * 4, ["decide"]),
+        ({"for_each": [1, 2], "arguments": {"n": FOUND}}, [{"n": NUMBERS}] * 2, ["start"] * 2),
+        ({"when": FOUND[2:-1], "arguments": {}}, {}, ["decide"]),
+        ({"locks": ["${length(INPUT.x[?n > `995`])}"]}, {}, ["decide"]),
+    ],
+)
+async def test_a_long_expression_is_evaluated_in_a_thread(
+    in_threads: list[str], task: dict[str, Any], output: Any, threads: list[str]
+) -> None:
+    result = await run(task, MANY)
+    assert (result["a"].status, result["a"].output) == ("success", output)
+    assert result["after"].status == "success"
+    assert in_threads == threads
+
+
+async def test_a_short_one_is_not(in_threads: list[str]) -> None:
+    result = await run({"arguments": {"n": FOUND}}, {"x": [{"n": 996}]})
+    assert result["a"].output == {"n": [996]}
+    assert in_threads == []
+
+
+async def test_a_false_condition_that_takes_long_skips(in_threads: list[str]) -> None:
+    result = await run({"when": "INPUT.x[?n > `1000`]"}, MANY)
+    assert (result["a"].status, result["after"].status) == ("skipped", "skipped")
+    assert result.status == "partial"
+    assert in_threads == ["decide"]
+
+
+@pytest.mark.parametrize(
+    "task", [{"arguments": {"n": FOUND}}, {"fallback": {"value": 7}, "for_each": FOUND}]
+)
+async def test_over_its_budget_it_fails_and_a_fallback_is_used(
+    monkeypatch: pytest.MonkeyPatch, in_threads: list[str], task: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(interpreter, "MAX_STEPS", 2000)
+    result = await run(task, MANY)
+    error = result["a"].error
+    assert error.kind == "reference_error"
+    assert error.message.endswith("takes more than 2,000 steps")
+    assert result["a"].recovered is ("fallback" in task)
+    assert in_threads == ["decide"]
