@@ -20,7 +20,6 @@ REOPEN_S = 1.0
 LONGEST_REOPEN_S = 8.0
 # For the rest of a body that nobody reads, so that the connection can be used again.
 DRAIN_S = 0.1
-DRAIN_BYTES = 65_536
 # Statuses that a proxy answers with, rather than the server behind it.
 _OF_PROXIES = (407, 502, 503, 504)
 _OF_BODIES = ("content-encoding", "content-length", "transfer-encoding")
@@ -115,11 +114,8 @@ async def _without_body(response: httpx2.Response) -> httpx2.Response:
     assert isinstance(response.stream, httpx2.AsyncByteStream)
     try:
         with anyio.move_on_after(DRAIN_S), suppress(httpx2.TransportError):
-            left = DRAIN_BYTES
-            async for chunk in response.stream:
-                left -= len(chunk)
-                if left < 0:
-                    break
+            async for _ in response.stream:
+                pass
     finally:
         await response.stream.aclose()
     headers = [
