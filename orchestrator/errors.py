@@ -24,6 +24,7 @@ ErrorKind = Literal[
     "invalid_arguments",
     "reference_error",
     "output_invalid",
+    "not_done",
     "cancelled",
     "internal",
 ]
@@ -235,6 +236,7 @@ Code = Literal[
     "never_true",
     "no_calls",
     "no_error_here",
+    "no_answer_here",
     "no_item_here",
     "no_servers",
     "not_a_list",

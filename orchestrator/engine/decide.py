@@ -75,10 +75,21 @@ def decide(task: TaskPlan, scope: Scope) -> Start | StartEach | Skipped | Failur
         # Nine tasks of ten have no policy of their own.
         if policies is PLAIN:
             return start(task, scope)
-        if policies.when is not None and _is_false(policies.when.resolve(scope)):
+        if policies.when is not None and is_false(policies.when.resolve(scope)):
             return Skipped(f"its condition is false: {_text(policies.when)}", by_condition=True)
         if policies.for_each is not None:
             return StartEach(_items(policies.for_each, scope))
+        return start(task, scope, policies.locks)
+    except CallError as failure:
+        return Failure(failure.error)
+
+
+def decide_item(task: TaskPlan, scope: Scope) -> Start | Skipped | Failure:
+    """Whether an item of a `for_each` starts, and with which arguments; the scope has the item."""
+    policies = task.policies
+    try:
+        if policies.item_when is not None and is_false(policies.item_when.resolve(scope)):
+            return Skipped(f"its condition is false: {_text(policies.item_when)}", True)
         return start(task, scope, policies.locks)
     except CallError as failure:
         return Failure(failure.error)
@@ -139,7 +150,7 @@ def _ended(status: str) -> str:
     return "failed" if status == "error" else f"was {status}"
 
 
-def _is_false(value: Any) -> bool:
+def is_false(value: Any) -> bool:
     """False in JMESPath: null, false, and an empty string, array or object; 0 is true."""
     return value is None or value is False or value in ("", [], {})
 

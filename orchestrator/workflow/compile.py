@@ -30,6 +30,7 @@ MAX_SUGGESTIONS = 25
 _FIRST_NAME = re.compile(r"\$\{\s*([A-Za-z][\w-]*)((?:\.[A-Za-z_]\w*|\[-?\d+\])*)")
 _ITEM = frozenset({"ITEM", "INDEX"})
 _ERROR = frozenset({"ERROR"})
+_LAST = frozenset({"LAST"})
 # By the field of the task that reads the item of a for_each where there is none.
 _ITEM_HINTS = {
     "arguments": "add for_each to this task",
@@ -42,6 +43,14 @@ _ITEM_HINTS = {
 ArgumentTemplate = tuple[Template, tuple[Path, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class CompiledFallback:
+    """The templates of a fallback, of which one is used."""
+
+    value: Template = EMPTY
+    arguments: ArgumentTemplate = (EMPTY, ())
+
+
 @dataclass(slots=True)
 class CompiledTask:
     """The templates of one task."""
@@ -50,8 +59,11 @@ class CompiledTask:
     when: Template | None = None
     for_each: Template | None = None
     locks: list[tuple[Template, bool]] = field(default_factory=list)  # and whether it is per item
-    fallback_value: Template = EMPTY
-    fallback_arguments: ArgumentTemplate = (EMPTY, ())
+    fallback: CompiledFallback = CompiledFallback()
+    item_when: Template | None = None
+    item_fallback: CompiledFallback = CompiledFallback()
+    until: Template | None = None
+    collect: Template | None = None
 
 
 @dataclass(slots=True)
@@ -75,7 +87,7 @@ class _Site:
 
     @property
     def is_fallback(self) -> bool:
-        return self.path[2:3] == ("fallback",)
+        return self.path[2:3] in (("fallback",), ("item_fallback",))
 
     def below(self, *steps: str | int, readable: frozenset[str] = frozenset()) -> _Site:
         return replace(self, path=(*self.path, *steps), readable=readable)
@@ -146,22 +158,37 @@ class _WorkflowCompiler:
     def _task(self, index: int, task: Mapping[str, Any]) -> None:
         identifier = task_of(task)
         site = _Site(("tasks", index), identifier)
-        readable = _ITEM if task.get("for_each") is not None else frozenset()
-        compiled = CompiledTask(self._arguments(task, site, readable))
-        self._conditions(task, site, compiled)
+        of_item = _ITEM if task.get("for_each") is not None else frozenset()
+        of_turn = of_item | (_LAST if isinstance(task.get("repeat"), Mapping) else frozenset())
+        compiled = CompiledTask(self._arguments(task, site, of_turn))
+        compiled.when = self._condition(task.get("when"), site.below("when"))
+        at = site.below("item_when", readable=of_item)
+        compiled.item_when = self._condition(task.get("item_when"), at)
+        self._for_each(task, site, compiled)
+        if isinstance(repeat := task.get("repeat"), Mapping):
+            at = site.below("repeat", "until", readable=of_turn)
+            compiled.until = self._condition(repeat.get("until"), at)
+            at = site.below("repeat", "collect", readable=of_turn)
+            compiled.collect = self._condition(repeat.get("collect"), at)
         for position, lock in enumerate(_items(task.get("locks"))):
-            self._lock(lock, site.below("locks", position, readable=readable), compiled)
-        if isinstance(fallback := task.get("fallback"), Mapping):
-            value_at = site.below("fallback", "value", readable=_ERROR)
-            compiled.fallback_value = self._compile(fallback.get("value"), value_at)[0]
-            at = site.below("fallback")
-            compiled.fallback_arguments = self._arguments(fallback, at, _ERROR)
+            self._lock(lock, site.below("locks", position, readable=of_item), compiled)
+        compiled.fallback = self._fallback(task, "fallback", site, _ERROR)
+        compiled.item_fallback = self._fallback(task, "item_fallback", site, _ERROR | of_item)
         if identifier is not None and self._ids[identifier] == index:
             self.compiled.tasks[identifier] = compiled
         for position, needed in enumerate(_items(task.get("depends_on"))):
             if isinstance(needed, str):
                 key = ScopeKey("OUTPUT", needed)
                 self._check_key(key, needed, site.below("depends_on", position))
+
+    def _fallback(
+        self, task: Mapping[str, Any], name: str, site: _Site, readable: frozenset[str]
+    ) -> CompiledFallback:
+        if not isinstance(fallback := task.get(name), Mapping):
+            return CompiledFallback()
+        value_at = site.below(name, "value", readable=readable)
+        value = self._compile(fallback.get("value"), value_at)[0]
+        return CompiledFallback(value, self._arguments(fallback, site.below(name), readable))
 
     def _compile(self, value: Any, site: _Site) -> tuple[Template, Compiler]:
         compiler = Compiler()
@@ -177,16 +204,18 @@ class _WorkflowCompiler:
         template, compiler = self._compile(arguments, site.below("arguments", readable=readable))
         return template, tuple(compiler.whole)
 
-    def _conditions(self, task: Mapping[str, Any], site: _Site, compiled: CompiledTask) -> None:
-        when, each = task.get("when", True), task.get("for_each")
-        if isinstance(when, str):
-            compiler = Compiler()
-            compiled.when = compiler.condition(when)
-            self._collect(compiler, site.below("when"))
-        elif when is False:
-            compiled.when = Literal(False)
+    def _condition(self, text: Any, site: _Site) -> Template | None:
+        """The template of an expression without braces; None if it is always true."""
+        if not isinstance(text, str):
+            return Literal(False) if text is False else None
+        compiler = Compiler()
+        condition = compiler.condition(text)
+        self._collect(compiler, site)
+        return condition
+
+    def _for_each(self, task: Mapping[str, Any], site: _Site, compiled: CompiledTask) -> None:
+        each, at = task.get("for_each"), site.below("for_each")
         if isinstance(each, str | list):
-            at = site.below("for_each")
             compiled.for_each, compiler = self._compile(each, at)
             is_text = isinstance(compiled.for_each, Literal | Text)
             if isinstance(each, str) and is_text and not compiler.faults:
@@ -250,6 +279,10 @@ class _WorkflowCompiler:
                 field = str(site.path[2]) if site.path[0] == "tasks" else ""
                 hint = _ITEM_HINTS.get(field, "")
                 self.problems.append(site.problem("no_item_here", message, hint, text))
+            case "LAST":
+                message = f"{quoted(text)} is only readable in a task with repeat"
+                hint = "in its arguments, until and collect"
+                self.problems.append(site.problem("no_answer_here", message, hint, text))
             case "ERROR" if key.name is None:
                 message = f"{quoted(text)} without a task id is only readable in a fallback"
                 hint = "name a task: $ERROR[id]"

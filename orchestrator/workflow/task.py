@@ -21,6 +21,8 @@ from orchestrator.errors import ErrorKind, WorkflowError
 from orchestrator.expressions.references import TASK_ID
 
 RunIf = Literal["all_success", "all_done", "any_success", "any_failed"]
+OnItemError = Literal["continue", "stop"]
+EndRun = Literal["success", "failed"]
 TOOL = r"^[^:]*[^:\s][^:]*:.+$"  # names of servers may have blanks
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -96,6 +98,23 @@ class Fallback(BaseModel, metaclass=_Checked):
         return {"value": self.value} if self.tool is None else given
 
 
+_Condition = Annotated[str, Field(json_schema_extra={"minLength": 1})]
+
+
+class Repeat(BaseModel, metaclass=_Checked):
+    """Calls again until a condition is true; `$LAST` is the answer just given, null before it."""
+
+    model_config = STRICT
+
+    until: _Condition = Field(description="An expression; true ends the calls.")
+    every_s: _Finite = Field(default=1.0, ge=0, description="Wait between two calls, seconds.")
+    max_times: int = Field(default=20, ge=1, description="Calls in all; then it is not_done.")
+    collect: _Condition | None = Field(
+        default=None,
+        description="An expression of what each answer adds to the output, which is an array.",
+    )
+
+
 class Lock(BaseModel, metaclass=_Checked):
     """A name that is held while a task runs."""
 
@@ -139,6 +158,7 @@ class Task(BaseModel, metaclass=_Checked):
     model_config = STRICT
 
     id: str = Field(pattern=rf"^{TASK_ID}$", description="Unique in the workflow.")
+    description: str = Field(default="", description="For people.")
     tool: str = Field(pattern=TOOL, description="server:tool")
     arguments: dict[str, Any] = Field(
         default_factory=dict, description="The tool's arguments; references anywhere inside."
@@ -155,9 +175,7 @@ class Task(BaseModel, metaclass=_Checked):
         description="Whether progress of the tool starts timeout_s anew, ten times at most.",
     )
     retry: RetryField = Field(default=None, description="Attempts in all, or how to retry.")
-    when: Annotated[str, Field(json_schema_extra={"minLength": 1})] | bool = Field(
-        default=True, description="An expression; false means skipped."
-    )
+    when: _Condition | bool = Field(default=True, description="An expression; false means skipped.")
     run_if: RunIf = Field(
         default="all_success", description="Which outcomes of its dependencies let the task run."
     )
@@ -167,10 +185,40 @@ class Task(BaseModel, metaclass=_Checked):
     max_parallel: int | None = Field(
         default=None, ge=1, description="Items of for_each in flight at a time."
     )
+    item_when: _Condition | bool = Field(
+        default=True, description="As when, for each item; false means that the item is skipped."
+    )
+    item_fallback: Fallback | None = Field(
+        default=None, description="As fallback, for each item that fails."
+    )
+    on_item_error: OnItemError | None = Field(
+        default=None, description="Whether an item that fails keeps others from beginning (stop)."
+    )
+    repeat: Repeat | None = Field(default=None, description="Call again until something is so.")
+    delay_s: Seconds | None = Field(
+        default=None, description="Wait before its first call, seconds; it holds no slot."
+    )
+    deadline_s: Seconds | None = Field(
+        default=None,
+        description="Limit over all attempts, repeats and waits, seconds; of each item.",
+    )
     fallback: Fallback | None = Field(
         default=None, description="What replaces the output if the task fails."
     )
     critical: bool = Field(default=False, description="Its failure cancels the run.")
+    end_run: EndRun | None = Field(
+        default=None, description="How the run ends when this task has succeeded."
+    )
     locks: list[LockField] = Field(
         default_factory=list, description="Names held while the task runs."
     )
+
+
+class Defaults(BaseModel, metaclass=_Checked):
+    """What holds for all tasks that do not say otherwise."""
+
+    model_config = STRICT
+
+    timeout_s: Seconds | None = Field(default=None, description="As the field of a task.")
+    retry: RetryField = Field(default=None, description="As the field of a task.")
+    on_item_error: OnItemError | None = Field(default=None, description="As the field of a task.")

@@ -12,6 +12,7 @@ from orchestrator.errors import Problem
 from orchestrator.workflow.compile import MAX_SUGGESTIONS, compile_workflow
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import PLAIN, make_plan
+from orchestrator.workflow.task import Defaults
 
 T = {"tool": "s:t"}
 
@@ -198,7 +199,7 @@ wild = st.recursive(
 def test_compiling_any_data_raises_nothing(data: dict[str, Any]) -> None:
     compiled, found = compile_workflow(data)
     if not found and not any(compiled.dependencies.values()):
-        assert make_plan([], compiled).tasks == {}
+        assert make_plan([], compiled, Defaults()).tasks == {}
 
 
 def policies(**fields: Any) -> list[tuple[str, str]]:
