@@ -92,7 +92,8 @@ class Orchestrator(Owned):
                 1 = sequential) replace those of the workflow. `estimates`: what one call of a task
                 is expected to take, seconds, by task id; under a limit the longest path goes first,
                 and a missing task takes the median of the others; see also `Statistics`.
-                `observers` receive the events of this run.
+                `max_run_mb`: what the answers may take in memory (0 = unlimited); over it the
+                run fails with what it has. `observers` receive the events of this run.
 
         Returns:
             The result. It holds the failures of tasks, which are never raised.

@@ -25,6 +25,7 @@ ErrorKind = Literal[
     "reference_error",
     "output_invalid",
     "not_done",
+    "budget",
     "cancelled",
     "internal",
 ]

@@ -39,14 +39,15 @@ Listed = Mapping[str, Mapping[str, Tool]]
 def check_overrides(workflow: Workflow, settings: RunSettings) -> None:
     """Check the settings of one run; raises a `WorkflowError` if they are wrong."""
     found = problems_of_estimates(workflow.plan.tasks, settings.estimates or {})
-    schedule, limit = settings.schedule, settings.max_concurrency
+    schedule = settings.schedule
     if schedule is not None and schedule not in SCHEDULES:
         near = nearest(schedule, SCHEDULES) or tuple(SCHEDULES)
         message = f"unknown schedule {quoted(schedule)}"
         found.append(Problem("wrong_value", message, "/schedule", None, near))
-    if limit is not None and limit < 0:
-        message = f"expected max_concurrency of at least 0, got {limit}"
-        found.append(Problem("wrong_value", message, "/max_concurrency"))
+    for name in ("max_concurrency", "max_run_mb"):
+        if (limit := getattr(settings, name)) is not None and limit < 0:
+            message = f"expected {name} of at least 0, got {limit}"
+            found.append(Problem("wrong_value", message, pointer(name)))
     if found:
         raise WorkflowError(workflow.name, found)
 

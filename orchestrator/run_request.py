@@ -13,7 +13,7 @@ from orchestrator.calls.call import Caller
 from orchestrator.engine.events import Announcer, Observers, StartTimes
 from orchestrator.engine.result import MadeUp
 from orchestrator.engine.run import Run
-from orchestrator.engine.settings import RunSettings, Servers
+from orchestrator.engine.settings import MAX_RUN_MB, RunSettings, Servers
 from orchestrator.preflight import (
     WorkflowSource,
     allowed_tools,
@@ -34,6 +34,7 @@ class RunOptions(TypedDict, total=False):
     schedule: Schedule | None
     max_concurrency: int | None
     estimates: Mapping[str, float] | None
+    max_run_mb: int
     observers: Observers
     times: StartTimes
 
@@ -63,7 +64,8 @@ class RunRequest:
         """
         workflow = Workflow.load(source)
         limit, estimates = options.get("max_concurrency"), options.get("estimates")
-        settings = new_settings(options.get("schedule"), limit, estimates)
+        max_run_mb = options.get("max_run_mb", MAX_RUN_MB)
+        settings = new_settings(options.get("schedule"), limit, estimates, max_run_mb)
         check_overrides(workflow, settings)
         values = check_offline(workflow, pool, inputs or {})
         observers = options.get("observers", ())
@@ -95,8 +97,9 @@ def new_settings(
     schedule: Schedule | None = None,
     max_concurrency: int | None = None,
     estimates: Mapping[str, float] | None = None,
+    max_run_mb: int = MAX_RUN_MB,
 ) -> RunSettings:
     """Settings of a run that begins now, with an id of its own."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     run_id = uuid.uuid4().hex
-    return RunSettings(schedule, max_concurrency, estimates, random.random, run_id, now)
+    return RunSettings(schedule, max_concurrency, estimates, max_run_mb, random.random, run_id, now)

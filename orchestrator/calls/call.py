@@ -114,6 +114,7 @@ class Attempt:
         is_cancelled: Whether `cancel` was called.
         fit: What fits the call to its tool, as soon as its server lists it; None if it fits.
         turns: How often the call is made, under `repeat`.
+        answer_bytes: About what the last answer to it takes in memory, bytes.
         end_by: What `cancel` has to end: the scope that it runs in, or the limit that it waits for.
     """
 
@@ -127,12 +128,17 @@ class Attempt:
     is_cancelled: bool = False
     fit: Callable[[Call], Call] | None = None
     turns: Turns | None = None
+    answer_bytes: int = 0
     end_by: anyio.CancelScope | Slots | Rate | None = None
 
     @property
     def waiting_for(self) -> str:
         """What it waits for, as a noun phrase; empty if nothing."""
         return self.end_by.name if isinstance(self.end_by, Slots | Rate) else self.note
+
+    def note_answer(self, size: int) -> None:
+        """Note about what the answer that just came takes in memory, bytes."""
+        self.answer_bytes = size
 
     def cancel(self) -> None:
         """End the call, whatever it does or waits for, with an error of kind `cancelled`."""

@@ -113,6 +113,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "N",
         "help": "overrides that of the workflow: calls in flight; 0 = unlimited, 1 = sequential",
     },
+    "--max-run-mb": {
+        "type": _count,
+        "metavar": "MB",
+        "default": 1000,
+        "help": "what all answers may take in memory; over it the run fails with what it has; "
+        "0 = unlimited (default: 1000)",
+    },
     "--output": _file("write the result document to a file"),
     "--events": {"metavar": "FILE", "help": "write each event as a line of JSON; - is stdout"},
     "--dry-run": _flag("call no tool; make up outputs that fit the schemas of the tools"),
@@ -134,8 +141,8 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     "run": (
         "run a workflow",
         "Its output goes to stdout as JSON; progress and a table of the tasks go to stderr.",
-        "file --servers --no-lock --input --inputs --schedule --max-concurrency --json --output "
-        "--events --statistics --dry-run --quiet",
+        "file --servers --no-lock --input --inputs --schedule --max-concurrency --max-run-mb "
+        "--json --output --events --statistics --dry-run --quiet",
         {
             "--json": _flag("print the result document on stdout"),
             "--statistics": _file(

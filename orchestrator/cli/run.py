@@ -19,7 +19,7 @@ import anyio
 from orchestrator.cli import FAILED, exit_code
 from orchestrator.cli.diagnostics import complain, give_up_stdout, give_up_terminal
 from orchestrator.cli.signals import Ending, in_event_loop
-from orchestrator.cli.streams import json_text, write_json
+from orchestrator.cli.streams import json_text, write_document, write_json
 from orchestrator.client import Orchestrator
 from orchestrator.engine.events import Observer
 from orchestrator.engine.result import RunResult
@@ -63,7 +63,7 @@ def run_workflow(
 def _observers(options: argparse.Namespace) -> Iterator[Observer]:
     if options.events is not None:
         stream = _opened(options.events)
-        yield JsonlWriter(stream, partial(json_text, indent=None, to_terminal=stream.isatty()))
+        yield JsonlWriter(stream, partial(json_text, to_terminal=stream.isatty()))
     if not options.quiet and sys.stderr.isatty():
         from orchestrator.observers.terminal import ProgressDisplay
 
@@ -154,6 +154,7 @@ class _CancellableRun:
         settings = RunOptions(
             schedule=self.options.schedule,
             max_concurrency=self.options.max_concurrency,
+            max_run_mb=self.options.max_run_mb,
             observers=self.observers,
         )
         if self.options.dry_run:
@@ -168,8 +169,8 @@ class _CancellableRun:
         options, written = self.options, True
         if options.output is not None:
             try:
-                text = json_text(result.to_dict()) + "\n"
-                options.output.write_text(text, encoding="utf-8")
+                with options.output.open("w", encoding="utf-8") as file:
+                    write_document(result.to_dict(), file)
             except OSError as error:
                 why = f"{options.output} cannot be written: {error.strerror or error}"
                 complain(f"{why}; the result document goes to stdout instead")

@@ -12,9 +12,10 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
-from orchestrator.documents.encode import shown_json
+from orchestrator.documents.encode import json_parts, shown_json
 from orchestrator.documents.text import escaped, visible
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def shown(text: str) -> str:
     return visible(hidden(text, cut=True), keep="\n")
 
 
-def json_text(value: Any, indent: int | None = 2, *, to_terminal: bool = False) -> str:
+def json_text(value: Any, indent: int | None = None, *, to_terminal: bool = False) -> str:
     """A document for people and files: without secrets, and all of it visible."""
     return shown_json(hidden(value), indent, ascii_only=to_terminal)
 
@@ -129,6 +130,12 @@ def write(text: str, end: str = "\n") -> None:
     sys.stdout.write((visible(text, keep="\n\t") if sys.stdout.isatty() else text) + end)
 
 
-def write_json(value: Any, indent: int | None = 2) -> None:
-    """Write a document on stdout; a terminal gets ASCII."""
-    sys.stdout.write(json_text(value, indent, to_terminal=sys.stdout.isatty()) + "\n")
+def write_document(value: Any, stream: TextIO) -> None:
+    """Write a document piece by piece, indented; a terminal gets ASCII."""
+    stream.writelines(json_parts(value, partial(json_text, to_terminal=stream.isatty()), 2))
+    stream.write("\n")
+
+
+def write_json(value: Any) -> None:
+    """Write a document on stdout."""
+    write_document(value, sys.stdout)

@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.documents.text import escaped, visible
 
+TextOf = Callable[[Any, int | None], str]
+
+# How many values make a part of a document, or so many characters for each of them.
+_PART = 10_000
+_CHARACTERS = 100
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
@@ -30,9 +36,88 @@ def to_json(value: Any, indent: int | None = None) -> str:
 def shown_json(value: Any, indent: int | None = None, *, ascii_only: bool = False) -> str:
     """A value as JSON text for people and files: no character in it is invisible or active."""
     text = to_json(value, indent)
+    # JSON escapes all other ASCII that nobody can see, and looking at each character takes time.
+    if text.isascii() and "\x7f" not in text:
+        return text
     if ascii_only and not text.isascii():
         text = _NOT_ASCII.sub(lambda found: escaped(found[0]), text)
     return visible(text, keep="\n")
+
+
+def json_parts(
+    value: Any, text_of: TextOf = to_json, indent: int | None = None, depth: int = 0
+) -> Iterator[str]:
+    """The text of a value piece by piece, so that a large document never exists as one text.
+
+    Args:
+        value: The value.
+        text_of: Makes the text of a part of it, at this indent; `to_json` or the like.
+        indent: As for `to_json`.
+        depth: How deep the value stands in its document.
+    """
+    is_object = isinstance(value, dict)
+    if not (is_object or isinstance(value, list)) or _left(value, _PART) >= 0:
+        yield _moved(text_of(value, indent), indent, depth)
+        return
+    begin, end = "{}" if is_object else "[]"
+    inside = "" if indent is None else _moved("\n", indent, depth + 1)
+    for part in _parts(value.items() if is_object else value, is_object=is_object):
+        yield begin
+        begin = ", " if indent is None else ","
+        if isinstance(part, _Large):
+            name = text_of({part.name: 0}, None)[1:-2] if is_object else ""
+            yield inside + name
+            yield from json_parts(part.value, text_of, indent, depth + 1)
+        else:
+            text = text_of(dict(part) if is_object else part, indent)
+            yield _moved(text[1:-1] if indent is None else text[1:-2], indent, depth)
+    yield ("" if indent is None else _moved("\n", indent, depth)) + end
+
+
+def _moved(text: str, indent: int | None, depth: int) -> str:
+    """A text further to the right. No string has a line break in it: JSON escapes them."""
+    return text.replace("\n", "\n" + " " * (indent * depth)) if indent and depth else text
+
+
+@dataclass(frozen=True, slots=True)
+class _Large:
+    """A value to be taken apart, with its name in an object."""
+
+    name: Any
+    value: Any
+
+
+def _parts(items: Iterable[Any], *, is_object: bool) -> Iterator[_Large | list[Any]]:
+    """The items, as many together as make a text of moderate length; a large one alone."""
+    together: list[Any] = []
+    left = _PART
+    for item in items:
+        name, value = item if is_object else ("", item)
+        after = _left(value, left)
+        if after < 0 and together:
+            yield together
+            together, after = [], _left(value, _PART)
+        if after < 0:
+            yield _Large(name, value)
+            left = _PART
+            continue
+        together.append(item)
+        left = after
+    if together:
+        yield together
+
+
+def _left(value: Any, room: int) -> int:
+    """What a value leaves of a room for values and text; negative if it does not fit."""
+    if isinstance(value, str):
+        return room - 1 - len(value) // _CHARACTERS
+    for part in (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    ):
+        room = _left(part, room)
+        if room < 0:
+            break
+    return room - 1
 
 
 def _plain(value: Any) -> Any:

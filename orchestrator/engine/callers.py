@@ -17,15 +17,9 @@ from orchestrator.calls.middleware import (
 )
 from orchestrator.calls.repeat import with_repeat
 from orchestrator.calls.timeouts import with_deadline, with_timeout
-from orchestrator.calls.worker_pool import WorkerPool
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.workflow.model import Workflow
-from orchestrator.workflow.plan import Plan
-
-# After how many turns of the event loop a call that waits for others first has asked for its slot,
-# such as an item of a `for_each`, which has a task of its own.
-MOMENT = 4
 
 
 class Callers:
@@ -54,7 +48,7 @@ class Callers:
         # A limit that cannot be reached costs slots and a queue, and changes nothing.
         self.limit = limit if limit < len(plan.tasks) or plan.fans_out else 0
         self.may_wait = self.limit > 0 or any(p.is_limited for p in servers.policies.values())
-        self.slots = _new_slots(plan, servers, self.limit)
+        self.slots = servers.new_slots(plan, self.limit)
         on_wait = on_server = on_start = None
         # Without observers no event is made at all.
         if emitter.announce:
@@ -73,15 +67,6 @@ class Callers:
         )
         if any(each.deadline_s is not None for each in policies):
             self.call = with_deadline(self.call)
-
-
-def _new_slots(plan: Plan, servers: Servers, limit: int) -> WorkerPool | None:
-    if not limit:
-        return None
-    named = [servers.policies[name] for name in plan.servers if name in servers.policies]
-    limited = any(policy.is_limited or policy.writers is not None for policy in named)
-    waits_for_slot_only = plan.is_plain and not limited and servers.readiness is None
-    return WorkerPool(limit, "a slot of the run", 1 if waits_for_slot_only else MOMENT)
 
 
 def _unless(has_ended: Callable[[], bool], call_next: Caller) -> Caller:

@@ -11,6 +11,7 @@ from anyio.abc import TaskGroup
 
 from orchestrator.calls.call import Call, Caller
 from orchestrator.calls.worker_pool import Work
+from orchestrator.engine.budget import Budget
 from orchestrator.engine.decide import Start, StartEach, decide_item, first_failure
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.outcome import Failure, Outcome, Success
@@ -46,8 +47,9 @@ class Executor:
         scope: Scope,
         emitter: Emitter,
         has_ended: Callable[[], bool],
+        budget: Budget,
     ) -> None:
-        self._calls = TaskCalls(caller, workflow, settings, servers, emitter, has_ended)
+        self._calls = TaskCalls(caller, workflow, settings, servers, emitter, has_ended, budget)
         callers = self._calls.callers
         self.limit, self.may_wait = callers.limit, callers.may_wait
         self._slots = callers.slots

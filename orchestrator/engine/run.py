@@ -15,6 +15,7 @@ from anyio.abc import TaskGroup
 from orchestrator.calls.call import Caller
 from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import quoted
+from orchestrator.engine.budget import Budget
 from orchestrator.engine.decide import Start, decide
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.events import (
@@ -33,7 +34,6 @@ from orchestrator.engine.schedules import BATCH, SCHEDULES, Then
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.engine.summary import Settled, Stop, summarize
 from orchestrator.engine.task_state import Decision, RunState, TaskState, internal
-from orchestrator.errors import TaskError
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import PLAIN
 
@@ -85,6 +85,7 @@ class Run:
             self._settled.scope,
             self._emitter,
             lambda: self._stop is not None,
+            Budget(settings.max_run_mb, self._end),
         )
         self._jobs: dict[str, TaskState] = {}
         self._cancelled_early: dict[str, str] = {}
@@ -249,9 +250,7 @@ class Run:
         # A deadline and a cancellation from outside look alike: only the clock tells them apart.
         is_over = anyio.current_time() >= self._cancel_scope.deadline
         if self._stop is None and limit_s is not None and is_over:
-            reason = f"the run reached its limit of {limit_s:g} s"
-            error = TaskError("timeout", reason, retryable=True, details={"timeout_s": limit_s})
-            self._stop = Stop("cancelled", error, Cancelled(reason))
+            self._stop = Stop.late(limit_s)
         return self._end(Stop.cancelled("the run was cancelled from outside"))
 
     def _settle(self, job: TaskState, outcome: Outcome) -> None:

@@ -9,9 +9,16 @@ from dataclasses import dataclass, field
 from orchestrator.calls.call import Readiness, ServerPolicy
 from orchestrator.calls.locks import Locks
 from orchestrator.calls.middleware import Random, no_jitter
+from orchestrator.calls.worker_pool import WorkerPool
 from orchestrator.engine.events import OnEvent
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.model import Schedule
+from orchestrator.workflow.plan import Plan
+
+# After how many turns of the event loop a call that waits for others first has asked for its slot,
+# such as an item of a `for_each`, which has a task of its own.
+MOMENT = 4
+MAX_RUN_MB = 1000
 
 Listen = Callable[[OnEvent], AbstractContextManager[None]]
 
@@ -25,6 +32,7 @@ class RunSettings:
         max_concurrency: How many calls may be in flight, 0 for any number; None: the workflow's.
         estimates: What one call of a task is expected to take, seconds, by task id; see
             `orchestrator.engine.priorities`.
+        max_run_mb: What the answers that the run keeps may take in memory, megabytes; 0 for any.
         random: Gives numbers from 0 to 1 for the jitter of retries; the default leaves it out.
         run_id: The id of the run.
         started_at: The time of day, ISO 8601, for the result document.
@@ -33,6 +41,7 @@ class RunSettings:
     schedule: Schedule | None = None
     max_concurrency: int | None = None
     estimates: Mapping[str, float] | None = None
+    max_run_mb: int = MAX_RUN_MB
     random: Random = no_jitter
     run_id: str = "run"
     started_at: str = "1970-01-01T00:00:00Z"
@@ -57,3 +66,12 @@ class Servers:
     listen: Listen | None = None
     readiness: Readiness | None = None
     startup_ms: Mapping[str, float] = field(default_factory=dict)
+
+    def new_slots(self, plan: Plan, limit: int) -> WorkerPool | None:
+        """The slots of a run; None if it has no limit."""
+        if not limit:
+            return None
+        named = [self.policies[name] for name in plan.servers if name in self.policies]
+        limited = any(policy.is_limited or policy.writers is not None for policy in named)
+        waits_for_slot_only = plan.is_plain and not limited and self.readiness is None
+        return WorkerPool(limit, "a slot of the run", 1 if waits_for_slot_only else MOMENT)

@@ -61,6 +61,21 @@ class Stop:
         error = TaskError("cancelled", reason, retryable=False)
         return cls("cancelled", error, Cancelled(reason))
 
+    @classmethod
+    def late(cls, limit_s: float) -> Self:
+        """The stop of a run that has reached its time limit."""
+        reason = f"the run reached its limit of {limit_s:g} s"
+        error = TaskError("timeout", reason, retryable=True, details={"timeout_s": limit_s})
+        return cls("cancelled", error, Cancelled(reason))
+
+    @classmethod
+    def full(cls, max_run_mb: int) -> Self:
+        """The stop of a run whose answers take more memory than that."""
+        reason = f"the answers of the run take more than {max_run_mb:,} MB of memory"
+        fix = "raise max_run_mb (--max-run-mb), or ask the tools for less"
+        error = TaskError("budget", f"{reason}: {fix}", False, {"max_run_mb": max_run_mb})
+        return cls("failed", error, Skipped(reason))
+
 
 def summarize(
     workflow: Workflow,

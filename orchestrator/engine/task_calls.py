@@ -11,6 +11,7 @@ from orchestrator.calls.call import FREE, Attempt, Call, Caller
 from orchestrator.calls.middleware import is_never_retried
 from orchestrator.calls.repeat import Turns
 from orchestrator.calls.retry import decide_retry, is_lost
+from orchestrator.engine.budget import Budget
 from orchestrator.engine.callers import Callers
 from orchestrator.engine.decide import Start, fit, is_false, start, with_fallback_error
 from orchestrator.engine.emitter import Emitter
@@ -38,10 +39,12 @@ class TaskCalls:
         servers: Servers,
         emitter: Emitter,
         has_ended: Callable[[], bool],
+        budget: Budget,
     ) -> None:
         self.callers = Callers(caller, workflow, settings, servers, emitter, self.fit, has_ended)
         self.fit_later = self.fit  # one bound method for all attempts
         self._plan = workflow.plan
+        self._budget = budget
         self._run_id = settings.run_id
         self._servers = servers
         self._emitter = emitter
@@ -100,13 +103,15 @@ class TaskCalls:
             job.in_flight[item] = attempt
         call = self.new_call(job, job.task, decision, item)
         if (repeat := job.task.policies.repeat) is not None:
-            attempt.turns = self._turns(job.task, repeat, scope)
+            attempt.turns = self._turns(job.task, repeat, scope, attempt)
         return await self.outcome(self.callers.call, call, attempt)
 
-    def _turns(self, task: TaskPlan, repeat: RepeatPlan, scope: Scope) -> Turns:
+    def _turns(self, task: TaskPlan, repeat: RepeatPlan, scope: Scope, attempt: Attempt) -> Turns:
         collect, at = repeat.collect, partial(replace, scope)
 
         def next_call(call: Call, last: Any) -> Call:
+            if collect is not None:  # the answer is kept
+                self._budget.spend(attempt.answer_bytes)
             arguments = start(task, at(last=last)).arguments
             return self.fit(call._replace(arguments=arguments))
 
@@ -126,6 +131,8 @@ class TaskCalls:
             return Failure(failure.error)
         except Exception as bug:
             return Failure(internal(bug, call.task))
+        finally:
+            self._budget.spend(attempt.answer_bytes)
 
     def _report_loss(self, call: Call, attempt: Attempt, error: TaskError) -> None:
         """Report why a lost call is not repeated, if no retry has looked at it."""
@@ -163,4 +170,7 @@ class TaskCalls:
         else:  # the state of the item goes on
             attempt = job.in_flight.setdefault(item, self.new_attempt(job, item))
             attempt.turns = None
-        return await self.callers.call(call, attempt)
+        try:
+            return await self.callers.call(call, attempt)
+        finally:
+            self._budget.spend(attempt.answer_bytes)

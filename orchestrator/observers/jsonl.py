@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from typing import Any, TextIO
+from typing import TextIO
 
-from orchestrator.documents.encode import shown_json
+from orchestrator.documents.encode import TextOf, json_parts, shown_json
 from orchestrator.engine.events import Event, Observer
 
 
 class JsonlWriter(Observer):
     """Writes each event to a stream as a line of JSON; a broken stream does not end the run."""
 
-    def __init__(self, stream: TextIO, text_of: Callable[[Any], str] = shown_json) -> None:
+    def __init__(self, stream: TextIO, text_of: TextOf = shown_json) -> None:
         self._stream = stream
         self._text_of = text_of
         self._broken = False
@@ -24,7 +23,8 @@ class JsonlWriter(Observer):
         if self._broken:
             return
         try:
-            self._stream.write(self._text_of(event.to_dict()) + "\n")
+            self._stream.writelines(json_parts(event.to_dict(), self._text_of))
+            self._stream.write("\n")
             self._stream.flush()  # so that a reader can follow the run
         except OSError as error:
             self._broken = True

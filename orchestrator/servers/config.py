@@ -5,7 +5,8 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -148,13 +149,31 @@ class Server(Settings):
     __str__ = __repr__
 
 
+class ServerTable(dict[str, Server]):
+    """Servers by name.
+
+    Attributes:
+        off: The servers that their file leaves out, each with the field that says so and the file.
+    """
+
+    off: Mapping[str, str] = MappingProxyType({})
+
+    @classmethod
+    def like(cls, given: Mapping[str, Any], servers: Mapping[str, Server]) -> Self:
+        """These servers, and what a table that they are made of leaves out."""
+        made = cls(servers)
+        if isinstance(given, ServerTable):
+            made.off = given.off
+        return made
+
+
 def servers_of(given: Mapping[str, Any]) -> dict[str, Server]:
     """The servers by name, each from a `Server` or whatever `mcp.Client` takes.
 
     Raises:
         ConfigError: One is of no known kind.
     """
-    return {name: _server(name, target) for name, target in given.items()}
+    return ServerTable.like(given, {name: _server(name, to) for name, to in given.items()})
 
 
 def _server(name: str, target: Any) -> Server:

@@ -6,6 +6,7 @@ Only this module reads environment variables. No message shows a value that came
 from __future__ import annotations
 
 import fnmatch
+import logging
 import os
 import re
 import tomllib
@@ -26,7 +27,7 @@ from orchestrator.documents.text import quoted
 from orchestrator.documents.validation import Location
 from orchestrator.errors import Code, ConfigError, Problem
 from orchestrator.servers import desktop_config
-from orchestrator.servers.config import FIELDS, Defaults, Server, Settings
+from orchestrator.servers.config import FIELDS, Defaults, Server, ServerTable, Settings
 from orchestrator.servers.config_checks import (
     BACKSLASH_HINT,
     conflicts,
@@ -36,9 +37,12 @@ from orchestrator.servers.config_checks import (
     whole_line,
 )
 from orchestrator.servers.config_source import ConfigSource
+from orchestrator.servers.env_file import read_env_file
 from orchestrator.servers.redaction import SECRET_NAME, description, shown_fields
 from orchestrator.transport.process import INHERITED
 from orchestrator.workflow.source_map import located
+
+logger = logging.getLogger("orchestrator")
 
 _TABLES = ("servers", "defaults", "$schema")
 _VARIABLE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|([^}]*)\})?")
@@ -138,13 +142,14 @@ class _Reader:
                 made[name] = self._server(name, given, defaults | fields)
         return made
 
-    def foreign(self, at: str, table: Mapping[str, Any]) -> dict[str, Server]:
+    def foreign(self, at: str, table: Mapping[str, Any]) -> ServerTable:
         """The servers of a file of another program; one with mistakes is unusable."""
         self._is_foreign = True
         self._known = desktop_config.variables(self.path)
-        made: dict[str, Server] = {}
+        made, off = ServerTable(), dict[str, str]()
         for name, given in self._table(at, table).items():
-            if desktop_config.is_left_out(given):
+            if (switch := desktop_config.switched_off(given)) is not None:
+                off[name] = f"{switch} in {quoted(str(self.path), 200)}"
                 continue
             own = given
             if isinstance(given, dict):
@@ -153,6 +158,8 @@ class _Reader:
                 if words and isinstance(args, list):
                     own |= {"command": words[0], "args": [*words[1:], *args]}
             fields = self._fields(own, (at, name))
+            if isinstance(given, dict) and fields.get("command") is not None:
+                fields["env"] = self._env_file(given, (at, name)) | fields.get("env", {})
             if not name.strip() or ":" in name:
                 message = f'expected a server name without ":", got {quoted(name)}'
                 self._add("wrong_value", message, (at, name))
@@ -163,7 +170,27 @@ class _Reader:
                 self.problems.clear()
             else:
                 made[name] = self._server(name, own, fields)
+        made.off = off
         return made
+
+    def _env_file(self, given: Mapping[str, Any], at: Location) -> dict[str, str]:
+        """The variables of the file that a server of VS Code names, which are secrets."""
+        name, at = given.get("envFile"), (*at, "envFile")
+        if not isinstance(name, str) or not name:
+            return {}
+        path = self.path.parent / self._expand(name, at)
+        try:
+            variables = read_env_file(path)
+        except FileNotFoundError:  # its program may need none of them
+            what = "server %s: its envFile %s does not exist, so none of its variables is set"
+            logger.warning(what, quoted(str(at[-2])), quoted(str(path), 200))
+            return {}
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "it is not a text file in UTF-8"
+            self._add("wrong_value", f"{quoted(str(path), 200)} cannot be read: {why}", at)
+            return {}
+        self._values += variables.values()
+        return variables
 
     def _table(self, at: str, table: Any) -> Mapping[str, Any]:
         if isinstance(table, dict) and table:

@@ -21,6 +21,7 @@ _URLS = ("url", "serverUrl", "httpUrl")
 _OF_PROGRAMS = frozenset({"command", "args", "env", "inherit_env", "cwd"})
 _OF_URLS = frozenset({"url", "headers"})
 _COMMON = _OF_PROGRAMS | _OF_URLS
+_OFF = {"disabled": True, "enabled": False, "isActive": False}
 _KINDS = {"stdio": "command", "local": "command", "http": "url", "sse": "url", "remote": "url"}
 _KINDS |= {"streamable-http": "url", "streamableHttp": "url", "streamable_http": "url"}
 
@@ -40,13 +41,12 @@ def foreign_table(path: Path, data: Any) -> tuple[str, Mapping[str, Any]] | None
     return ("servers", table) if is_foreign else None
 
 
-def is_left_out(given: Any) -> bool:
-    """Whether the file says that a server is not to be used."""
-    return isinstance(given, dict) and (
-        given.get("disabled") is True
-        or given.get("enabled") is False
-        or given.get("isActive") is False
-    )
+def switched_off(given: Any) -> str | None:
+    """The field that says that a server is not to be used, as the file has it; None if it is."""
+    for field, value in _OFF.items() if isinstance(given, dict) else ():
+        if given.get(field) is value:
+            return f'"{field}": {json.dumps(value)}'
+    return None
 
 
 def own_fields(given: Mapping[str, Any], fits: Callable[[str, Any], bool]) -> dict[str, Any]:

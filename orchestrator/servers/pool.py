@@ -22,7 +22,7 @@ from orchestrator.engine.events import Event, OnEvent, ServerEvent
 from orchestrator.errors import CallError, NotExecutedError, TaskError
 from orchestrator.servers import problems
 from orchestrator.servers.catalog import Catalog, is_allowed
-from orchestrator.servers.config import Server, ToolSettings
+from orchestrator.servers.config import Server, ServerTable, ToolSettings
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.servers.redaction import LOGS
 from orchestrator.servers.supervisor import Background, Supervisor
@@ -41,10 +41,11 @@ class ServerPool:
     """Sessions to servers, opened when first asked for and reused until the pool is closed."""
 
     def __init__(self, servers: Mapping[str, Server], lock: Lockfile | None = None) -> None:
-        self.servers = {
+        named = {
             name: server if server.name == name else server.model_copy(update={"name": name})
             for name, server in servers.items()
         }
+        self.servers = ServerTable.like(servers, named)
         for server in self.servers.values():
             LOGS.add(server.hidden)
         self.policies = {name: _policy_of(server) for name, server in self.servers.items()}
@@ -201,15 +202,14 @@ class ServerPool:
         supervisor = self._supervisors.get(call.server)
         if supervisor is None:
             raise CallError("server_unavailable", f"unknown server {quoted(call.server)}")
-        on_progress = None if attempt is None else attempt.on_progress
         session = await self._session(supervisor, call)
         if attempt is not None and attempt.fit is not None:
             call = attempt.fit(call)
         try:
-            return await session.call(call, on_progress)
+            return await session.call(call, attempt)
         except NotExecutedError:
             pass  # the second error is not chained to the first
-        return await (await self._session(supervisor, call)).call(call, on_progress)
+        return await (await self._session(supervisor, call)).call(call, attempt)
 
     async def _session(self, supervisor: Supervisor, call: Call) -> Session:
         """A session for a call that may be made as of now, whatever was known when it was planned.

@@ -14,7 +14,7 @@ from orchestrator.documents.text import listed, quoted
 from orchestrator.errors import Problem
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.catalog import is_allowed
-from orchestrator.servers.config import Server
+from orchestrator.servers.config import Server, ServerTable
 from orchestrator.servers.lockfile import Lockfile
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ def unknown_server(
     server: str, known: Iterable[str], at: str = "", task: str | None = None, tool: str = ""
 ) -> Problem:
     """A server that is not configured; `tool`, which is named with it, is for the replacement."""
+    if isinstance(known, ServerTable) and (why := known.off.get(server)) is not None:
+        message, hint = f"server {quoted(server)} is disabled: {why}", "remove that to enable it"
+        return Problem("unknown_server", message, at, task, hint=hint, text=server)
     names = list(known)
     near = nearest(server, names)
     hint = "" if near else f"servers: {', '.join(names)}"

@@ -14,7 +14,7 @@ from mcp.client.session import ClientSession, IncomingMessage
 from mcp.types import LoggingMessageNotificationParams, ToolListChangedNotification
 from pydantic import ValidationError
 
-from orchestrator.calls.call import Call, OnProgress
+from orchestrator.calls.call import Attempt, Call
 from orchestrator.errors import CallError, NotExecutedError, TaskError
 from orchestrator.schema.tool import Tool
 from orchestrator.schema.violations import check_output
@@ -221,7 +221,7 @@ class Session:
         if first and self._session is not None and fault is not WAS_CLOSED:
             self._listener.on_end(self)
 
-    async def call(self, call: Call, on_progress: OnProgress | None = None) -> Any:
+    async def call(self, call: Call, attempt: Attempt | None = None) -> Any:
         """Call a tool and return its output.
 
         Raises:
@@ -236,7 +236,7 @@ class Session:
         self.served = True
         self.in_flight += 1
         try:
-            return await self._call(call, on_progress)
+            return await self._call(call, attempt or Attempt())
         except anyio.get_cancelled_exc_class():
             if heard == self._monitor.heard:
                 self._monitor.probe_soon()
@@ -246,12 +246,12 @@ class Session:
             if self.failure is not None and not self.in_flight:
                 self._over.set()
 
-    async def _call(self, call: Call, on_progress: OnProgress | None) -> Any:
+    async def _call(self, call: Call, attempt: Attempt) -> Any:
         tool, server, session = call.tool, self.server, self._session
         assert session is not None
         with (
-            self._deliveries.expect(shown_to_sdk) as delivery,
-            sdk_client.relayed_progress(on_progress, server.redact) as progress,
+            self._deliveries.expect(shown_to_sdk, attempt.note_answer) as delivery,
+            sdk_client.relayed_progress(attempt.on_progress, server.redact) as progress,
         ):
             try:
                 request = sdk_client.tool_request(tool, call.arguments, delivery.meta)

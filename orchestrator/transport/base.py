@@ -138,11 +138,13 @@ class _Incoming(ObjectReceiveStream[Any]):
         self.heard()
         message = getattr(item, "message", None)
         if isinstance(message, JSONRPCResponse | JSONRPCError):
+            size = getattr(item, "size", 0)
             if self.parked is not None:
-                item.message = message = self.parked.answer_for(message)
+                message, size = self.parked.answer_for(message)
+                item.message = message
             if first is not None:
                 item.message = message = first.answered(message)
-            self.deliveries.arrived(message)
+            self.deliveries.arrived(message, size)
         if first is not None and first.is_over:
             self.handshake = None
         return item

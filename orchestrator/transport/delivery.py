@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcp.shared.dispatcher import coerce_request_id
+from mcp.shared.message import SessionMessage
 from mcp.types import PARSE_ERROR, ErrorData, JSONRPCError, JSONRPCRequest, JSONRPCResponse
 
 from orchestrator.transport.framing import Id
@@ -26,6 +27,15 @@ OUR_CODE = -32000
 Answer = JSONRPCResponse | JSONRPCError
 # What the SDK sees of a result.
 Show = Callable[[dict[str, Any]], dict[str, Any]]
+# Receives about what an answer takes in memory, bytes.
+OnSize = Callable[[int], None]
+
+
+@dataclass
+class Sized(SessionMessage):
+    """A message with about what it takes in memory, bytes."""
+
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,7 @@ class Delivery:
 
     meta: dict[str, int] | None  # of the request; None if no stream looks for tickets
     show: Show
+    on_size: OnSize | None = None
     written: bool = False  # from then on the server may have executed it
     request: Id | None = None  # its id on the wire
     result: dict[str, Any] | None = None  # as the server sent it
@@ -95,11 +106,11 @@ class Deliveries:
         self._last = 0
 
     @contextmanager
-    def expect(self, show: Show) -> Iterator[Delivery]:
+    def expect(self, show: Show, on_size: OnSize | None = None) -> Iterator[Delivery]:
         """The delivery of the request that is sent in the block, in one round or several."""
         self._last = ticket = self._last + 1
         meta = {TICKET: ticket} if self._observed else None
-        self._expected[ticket] = delivery = Delivery(meta, show)
+        self._expected[ticket] = delivery = Delivery(meta, show, on_size)
         try:
             yield delivery
         finally:
@@ -123,12 +134,14 @@ class Deliveries:
             self._asked[request.id] = delivery
         return delivery
 
-    def arrived(self, answer: Answer) -> None:
+    def arrived(self, answer: Answer, size: int = 0) -> None:
         """Keep what answers a request, and leave in the message what the SDK is to see of it."""
         number = answer.id
         delivery = None if number is None else self._asked.pop(coerce_request_id(number), None)
         if delivery is not None:
             delivery.answered = True
+            if delivery.on_size is not None:
+                delivery.on_size(size)
         if isinstance(answer, JSONRPCResponse):
             if delivery is not None:
                 delivery.result = answer.result
@@ -142,26 +155,26 @@ class Parked:
     """The answers that came over HTTP, while the SDK handles a stub in place of each."""
 
     def __init__(self) -> None:
-        self._answers: dict[Id, Answer] = {}
+        self._answers: dict[Id, tuple[Answer, int]] = {}
 
-    def park(self, request: Id, answer: Answer) -> JSONRPCResponse:
-        """Keep an answer; what is returned stands for it."""
-        self._answers[request] = answer
+    def park(self, request: Id, answer: Answer, size: int = 0) -> JSONRPCResponse:
+        """Keep an answer and its size; what is returned stands for it."""
+        self._answers[request] = answer, size
         return JSONRPCResponse(jsonrpc="2.0", id=request, result={})
 
     def forget(self, request: Any) -> None:
         """A request was cancelled."""
         self._answers.pop(request, None)
 
-    def answer_for(self, stub: Answer) -> Answer:
-        """The answer that a stub stands for; an error without one is the SDK's own."""
+    def answer_for(self, stub: Answer) -> tuple[Answer, int]:
+        """The answer that a stub stands for, and its size; an error alone is the SDK's own."""
         parked = None if stub.id is None else self._answers.pop(stub.id, None)
         if parked is not None and stub.id is not None:
-            parked.id = stub.id
+            parked[0].id = stub.id
             return parked
         if isinstance(stub, JSONRPCError):
             # The SDK gives this code where a stream of events ended before the answer.
             stub.error.data = Facts(lost=stub.error.code == OUR_CODE)
-            return stub
+            return stub, 0
         unreadable = Unreadable(stub.id, "it has the id of another request", "")
-        return JSONRPCError(jsonrpc="2.0", id=stub.id, error=not_readable(unreadable))
+        return JSONRPCError(jsonrpc="2.0", id=stub.id, error=not_readable(unreadable)), 0

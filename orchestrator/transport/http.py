@@ -37,7 +37,7 @@ from orchestrator.transport.delivery import (
 )
 from orchestrator.transport.events import EventStream
 from orchestrator.transport.framing import Id
-from orchestrator.transport.messages import Unreadable, read
+from orchestrator.transport.messages import Unreadable, memory_of, read
 from orchestrator.transport.parameters import Notify, nothing
 
 logger = logging.getLogger("orchestrator.http")
@@ -112,7 +112,8 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
             return self._events(response, asked)
         if asked is not None and response.is_success and response.status_code != 202:
             # Read here: where the SDK reads it, a failure ends the session.
-            return self._parking(asked, await self._whole(response, asked), response)
+            answer, size = await self._whole(response, asked)
+            return self._parking(asked, answer, response, size)
         response.stream = _ContainedStream(response.stream, self._heard)
         return response
 
@@ -135,7 +136,7 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
                 # The answer in the stream of a request is to that request, whatever its id.
                 key = answer.id if asked is None else asked
                 if key is not None:
-                    yield self._parked.park(key, answer).model_dump_json()
+                    yield self._parked.park(key, answer, memory_of(data)).model_dump_json()
 
         def too_long() -> str:
             answer = _error(asked, too_large(self._limit + 1, self._limit))
@@ -144,28 +145,28 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
         stream = EventStream(response, self._limit, receive, too_long)
         return httpx2.Response(response.status_code, headers=_plain(response), stream=stream)
 
-    async def _whole(self, response: httpx2.Response, asked: Id) -> Answer:
-        """What a body answers to the request: it can answer no other."""
+    async def _whole(self, response: httpx2.Response, asked: Id) -> tuple[Answer, int]:
+        """What a body answers to the request, and its size in memory: it can answer no other."""
         body, size = await _read(response, self._limit, self._heard)
         if size > self._limit:
-            return _error(asked, too_large(size, self._limit))
+            return _error(asked, too_large(size, self._limit)), 0
         answers = [found for found in read(body, asked) if _answers(found)]
         # Of a batch, the one with the right id.
         found = next((each for each in answers if each.id == asked), (*answers, None)[0])
         if isinstance(found, JSONRPCResponse | JSONRPCError):
-            return _with_facts(found, _facts(response))
+            return _with_facts(found, _facts(response)), memory_of(body)
         kind = response.headers.get("content-type", "")
         why = "it contains no answer" if found is None else found.why
         if "json" not in kind.lower():
             why += f" (content type {quoted(kind)})"
         start = body[:MAX_ERROR_BODY].decode(errors="replace")
-        return _error(asked, not_readable(Unreadable(asked, why, start)))
+        return _error(asked, not_readable(Unreadable(asked, why, start))), 0
 
     def _parking(
-        self, asked: Id, answer: Answer, original: httpx2.Response | None = None
+        self, asked: Id, answer: Answer, original: httpx2.Response | None = None, size: int = 0
     ) -> httpx2.Response:
         """A response with a stub of the answer, in place of another one if there is any."""
-        stub = self._parked.park(asked, answer)
+        stub = self._parked.park(asked, answer, size)
         headers = [] if original is None else _plain(original)
         headers = [(name, value) for name, value in headers if name.lower() != b"content-type"]
         return httpx2.Response(200, headers=headers, json=stub.model_dump())

@@ -25,6 +25,8 @@ MAX_REREAD = 1_000_000
 MAX_BATCH = 1000
 # Arrays and objects in a message: each takes up to a hundred times its text in memory.
 MAX_CONTAINERS = 1_000_000
+# What a value takes in memory besides its text: about as much as an empty list.
+VALUE_BYTES = 60
 # How much of an answer that cannot be read is kept.
 KEPT_CHARACTERS = 4096
 
@@ -91,6 +93,15 @@ def _containers(data: bytes | str) -> int:
     if isinstance(data, str):
         return data.count("[") + data.count("{")
     return data.count(b"[") + data.count(b"{")
+
+
+def memory_of(data: bytes | str) -> int:
+    """About how many bytes the values in a text take in memory.
+
+    Each value follows a comma or a bracket. Those in strings count too: text is often JSON itself.
+    """
+    commas = data.count(",") if isinstance(data, str) else data.count(b",")
+    return len(data) + VALUE_BYTES * (commas + _containers(data))
 
 
 def _read_again(text: str, to: Id | None) -> Iterator[JSONRPCMessage | Unreadable]:

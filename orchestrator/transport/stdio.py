@@ -17,9 +17,9 @@ from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCError, JSONRPCMessage, JSONRPCResponse
 
 from orchestrator.documents.text import quoted
-from orchestrator.transport.delivery import not_readable, too_large
+from orchestrator.transport.delivery import Sized, not_readable, too_large
 from orchestrator.transport.framing import Id, Lines, TooLong
-from orchestrator.transport.messages import Unreadable, read
+from orchestrator.transport.messages import Unreadable, memory_of, read
 from orchestrator.transport.parameters import Notify, StdioParameters
 from orchestrator.transport.process import GONE, Started, end
 from orchestrator.transport.stderr import StderrTail
@@ -80,8 +80,9 @@ class _StdoutReader:
                         chunk = await process.stdout.receive()
                         self._heard()
                         for line in lines.feed(chunk):
+                            size = memory_of(line) if isinstance(line, bytes) else 0
                             for message in self._messages(line):
-                                await say.send(SessionMessage(message))
+                                await say.send(Sized(message, size=size))
         finally:
             # What comes from now on is dropped: blocked in writing, the program could not end.
             with anyio.CancelScope(shield=True), suppress(*GONE):

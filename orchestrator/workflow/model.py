@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Required, Self, TypedDict, Unpack
 
 from pydantic import (
     BaseModel,
@@ -44,6 +44,20 @@ from orchestrator.workflow.task import (
 
 Schedule = Literal["generations", "dataflow"]
 OnError = Literal["continue", "fail_fast"]
+
+
+class WorkflowFields(TypedDict, total=False):
+    """What `Workflow` accepts, short forms included."""
+
+    name: str
+    description: str
+    inputs: Mapping[str, Mapping[str, Any] | bool]
+    tasks: Required[Sequence[Task | Mapping[str, Any]]]
+    output: Any
+    schedule: Schedule
+    max_concurrency: int
+    on_error: OnError
+    timeout_s: float | None
 
 
 class Workflow(BaseModel):
@@ -85,6 +99,10 @@ class Workflow(BaseModel):
     defaults: Defaults = Field(
         default=Defaults(), description="What holds for all tasks that do not say otherwise."
     )
+
+    if TYPE_CHECKING:  # the signature that type checkers derive from the fields has no short forms
+
+        def __init__(self, /, **fields: Unpack[WorkflowFields]) -> None: ...
 
     _plan: Plan = PrivateAttr()
     _source: Path | None = PrivateAttr(None)

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    Required,
+    Self,
+    TypedDict,
+    Unpack,
+)
 
 from pydantic import (
     BaseModel,
@@ -152,10 +161,33 @@ LockField = Annotated[Lock, BeforeValidator(_lock, json_schema_input_type=_LockN
 _ListReference = Annotated[str, Field(json_schema_extra={"pattern": "\\$"})]
 
 
+class TaskFields(TypedDict, total=False):
+    """What `Task` accepts, short forms included; its fields have the types that these become."""
+
+    id: Required[str]
+    tool: Required[str]
+    arguments: dict[str, Any]
+    depends_on: list[str]
+    timeout_s: float | None
+    timeout_resets_on_progress: bool
+    retry: int | Retry | Mapping[str, Any] | None
+    when: str | bool
+    run_if: RunIf
+    for_each: list[Any] | str | None
+    max_parallel: int | None
+    fallback: Fallback | dict[str, Any] | None
+    critical: bool
+    locks: Sequence[str | Lock | Mapping[str, Any]]  # a list: that type fits no list[str]
+
+
 class Task(BaseModel, metaclass=_Checked):
     """One tool call of a workflow, or several under `for_each`."""
 
     model_config = STRICT
+
+    if TYPE_CHECKING:  # the signature that type checkers derive from the fields has no short forms
+
+        def __init__(self, /, **fields: Unpack[TaskFields]) -> None: ...
 
     id: str = Field(pattern=rf"^{TASK_ID}$", description="Unique in the workflow.")
     description: str = Field(default="", description="For people.")

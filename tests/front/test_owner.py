@@ -6,6 +6,7 @@ import ast
 import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import pytest
@@ -107,7 +108,7 @@ async def test_what_opening_raises_is_raised_where_it_is_opened() -> None:
         ({"id": "a", "tool": "s:t", "fallback": {}}, "/fallback: expected"),
     ],
 )
-def test_a_task_alone_raises_an_error_of_ours(fields: dict[str, object], message: str) -> None:
+def test_a_task_alone_raises_an_error_of_ours(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(WorkflowError) as caught:
         Task(**fields)
     assert message in str(caught.value)

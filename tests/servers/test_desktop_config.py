@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator import ConfigError, Orchestrator, Server, Workflow
+from orchestrator import ConfigError, Orchestrator, Server, Workflow, WorkflowError
 from orchestrator.cli.snippets import rendered
 from orchestrator.errors import Problem
 from orchestrator.servers.config import FIELDS
@@ -213,3 +213,97 @@ def test_any_file_is_read_or_refused_with_places(
     assert len(list(lines)) > len(problems)
     assert at == "servers" or {each.code for each in problems} <= {"no_servers"}
     assert all(server.unusable or server.parameters for server in servers.values())
+
+
+# Variables in a file of their own.
+
+
+def with_env_file(tmp_path: Path, text: str, **more: Any) -> Server:
+    (tmp_path / ".env").write_bytes(text.encode())
+    fields = {"command": "x", "envFile": "${workspaceFolder}/.env", **more}
+    [server] = load(tmp_path, {"servers": {"s": fields}}, ".vscode/mcp.json").values()
+    return server
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("A=1", "1"),
+        ("export A = two words ", "two words"),
+        ("\ufeffA='single # \"it\"' # why", 'single # "it"'),
+        ('A="line\\nbreak \\"q\\""', 'line\nbreak "q"'),
+        ("A=plain # why", "plain"),
+        ("A=a#b", "a#b"),
+        ("A=", ""),
+        ("A=https://x.example/?b=c", "https://x.example/?b=c"),
+        ("A=${HOME}", "${HOME}"),
+        ("# A=no\n\nno line\r\nA=crlf\r\n", "crlf"),
+    ],
+)
+def test_the_file_of_variables_that_vs_code_names_is_read(
+    tmp_path: Path, line: str, value: str
+) -> None:
+    assert with_env_file(tmp_path, line).env == {"A": value}
+
+
+def test_the_variables_of_the_server_go_before_those_of_its_file_and_all_are_secret(
+    tmp_path: Path,
+) -> None:
+    server = with_env_file(tmp_path, "A=from-file-1\nB=from-file-2", env={"A": "own"})
+    assert server.env == {"A": "own", "B": "from-file-2"}
+    assert "from-file-2" not in str(server.redact("it is from-file-2"))
+
+
+def test_a_file_of_variables_that_is_missing_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = with_env_file(tmp_path, "A=1", envFile="nowhere/.env")
+    assert (server.unusable, server.env) == ("", {})
+    said = f'server "s": its envFile "{tmp_path}/.vscode/nowhere/.env" does not exist'
+    assert [record.getMessage().partition(",")[0] for record in caplog.records] == [said]
+
+
+def test_a_file_of_variables_that_cannot_be_read_costs_its_server(tmp_path: Path) -> None:
+    server = with_env_file(tmp_path, "A=1", envFile=".")
+    assert "cannot be read: Is a directory" in server.unusable
+    assert "envFile" in server.unusable
+    (tmp_path / "bytes.env").write_bytes(b"A=\xff")
+    server = with_env_file(tmp_path, "", envFile="../bytes.env")
+    assert "it is not a text file in UTF-8" in server.unusable
+
+
+def test_a_server_with_a_url_reads_no_file_of_variables(tmp_path: Path) -> None:
+    fields = {"url": "https://x.example/mcp", "envFile": "nowhere"}
+    [server] = load(tmp_path, {"servers": {"s": fields}}, "mcp.json").values()
+    assert (server.unusable, server.env) == ("", {})
+
+
+# Servers that are switched off.
+
+
+@pytest.mark.parametrize(
+    ("off", "written"),
+    [
+        ({"disabled": True}, '"disabled": true'),
+        ({"enabled": False}, '"enabled": false'),
+        ({"isActive": False}, '"isActive": false'),
+    ],
+)
+async def test_a_task_of_a_server_that_is_switched_off_says_so_and_how_to_enable_it(
+    tmp_path: Path, off: dict[str, Any], written: str
+) -> None:
+    path = tmp_path / "desktop.json"
+    path.write_text(json.dumps({"mcpServers": {"a": {**PROGRAM, **off}, "b": PROGRAM}}))
+    said = f'server "a" is disabled: {written} in "{path}" (remove that to enable it)'
+    plan = {"tasks": [{"id": "t", "tool": "a:x"}]}
+    async with Orchestrator.from_config(path) as orchestrator:
+        for use in (orchestrator.run(plan), orchestrator.findings(plan)):
+            try:
+                [problem] = [each for each in await use if each.severity == "error"]  # type: ignore
+            except WorkflowError as error:
+                [problem] = error.problems
+            assert said in str(problem)
+        for ask in (orchestrator.call("a:x"), orchestrator.tools("a")):
+            with pytest.raises(ConfigError) as caught:
+                await ask
+            assert said in str(caught.value)

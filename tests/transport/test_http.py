@@ -471,7 +471,7 @@ async def test_a_failure_without_words_is_named_by_its_kind() -> None:
         got = await client.get("http://x/")
         deleted = await client.delete("http://x/")
     stub = JSONRPCResponse.model_validate(response.json())
-    answer = parked.answer_for(stub)
+    answer, _ = parked.answer_for(stub)
     assert isinstance(answer, JSONRPCError)
     assert answer.error.message == "ReadError"
     assert answer.error.data == Facts(lost=True)
