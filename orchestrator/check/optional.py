@@ -7,6 +7,7 @@ from typing import Any
 from orchestrator.schema.coercion import ALL_TYPES
 from orchestrator.schema.type_query import TypeQuery
 from orchestrator.schema.types import (
+    NOTHING,
     LiteralType,
     ObjectType,
     SchemaType,
@@ -18,7 +19,7 @@ from orchestrator.schema.types import (
 
 
 def as_sent(given: StaticType, expected: SchemaType, query: TypeQuery) -> StaticType:
-    """Arguments without the nulls that their tool neither requires nor accepts."""
+    """Arguments in which a null fits that their tool neither requires nor accepts."""
     match given:
         case LiteralType(dict() as value):
             return LiteralType(
@@ -29,33 +30,31 @@ def as_sent(given: StaticType, expected: SchemaType, query: TypeQuery) -> Static
                 }
             )
         case ObjectType(members):
-            sent = {
-                name: _without_null(member, query) if query.leaves_out(expected, name) else member
-                for name, member in members.items()
-            }
-            return ObjectType({name: type_ for name, type_ in sent.items() if type_ is not None})
+            return ObjectType(
+                {
+                    name: _or_nothing(member, query) if query.leaves_out(expected, name) else member
+                    for name, member in members.items()
+                }
+            )
     return given
 
 
-def _without_null(given: StaticType, query: TypeQuery) -> StaticType | None:
-    """What a value can be if it is not null; None if it is always null."""
+def _or_nothing(given: StaticType, query: TypeQuery) -> StaticType:
+    """The type of a value whose null fits, as it is not sent, while its other values have to."""
     types = query.kinds(given)
     if types == {"null"}:
-        return None
+        return NOTHING
     if "null" not in types:
         return given
     match given:
         case SourcedType(inner, text):
-            rest = _without_null(inner, query)
-            return None if rest is None else SourcedType(rest, text)
+            return SourcedType(_or_nothing(inner, query), text)
         case UnionType(options, each):
-            kept = [
-                rest for option in options if (rest := _without_null(option, query)) is not None
-            ]
-            return UnionType(tuple(kept), each) if kept else None
+            return UnionType(tuple(_or_nothing(option, query) for option in options), each)
         case SchemaType(schema, root) if types != ALL_TYPES:
             if (values := query.finite(given)) is not None:
-                return either(LiteralType(value) for value in values if value is not None)
+                rest = [LiteralType(value) for value in values if value is not None]
+                return either([*rest, NOTHING])
             not_null: dict[str, Any] = {"type": sorted(types - {"null"})}
-            return SchemaType({"allOf": [schema, not_null]}, root)
+            return either([SchemaType({"allOf": [schema, not_null]}, root), NOTHING])
     return given
