@@ -27,6 +27,7 @@ from orchestrator.schema.types import (
     NULL,
     ArrayType,
     LiteralType,
+    ObjectType,
     SourcedType,
     StaticType,
     UnknownType,
@@ -37,6 +38,7 @@ from orchestrator.schema.types import (
 )
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
+from orchestrator.workflow.product import Product
 
 
 def prove(workflow: Workflow, tools: Mapping[str, Tool]) -> list[Problem]:
@@ -146,9 +148,11 @@ class _Checker:
             self._condition(policies.when, outside, task)
         inside = outside
         if policies.for_each is not None:
-            each = self._infer(policies.for_each, outside, ("for_each",))
-            inside = replace(outside, item=self._item(task, each))
-        output = self._call(task, inside, ("arguments",))
+            inside = replace(outside, item=self._items(task, policies.for_each, outside))
+        if task.kind == "value":
+            output = self._infer(task.arguments, inside, ("value",))
+        else:
+            output = self._call(task, inside, ("arguments",))
         if policies.for_each is not None:
             self._with_nulls[task.id] = ArrayType(either([output, NULL]))
             output = ArrayType(output)
@@ -206,22 +210,34 @@ class _Checker:
             return True
         return policies.run_if == "all_success" and not self._skippable.isdisjoint(task.needs)
 
-    def _item(self, task: TaskPlan, each: StaticType) -> StaticType:
+    def _items(self, task: TaskPlan, each: Template | Product, outside: Environment) -> StaticType:
         """The type of `$ITEM` in a task with `for_each`."""
+        if not isinstance(each, Product):
+            return self._item(task, self._infer(each, outside, ("for_each",)), ())
+        return ObjectType(
+            {
+                name: self._item(task, self._infer(of, outside, ("for_each", name)), (name,))
+                for name, of in each.lists.items()
+            }
+        )
+
+    def _item(self, task: TaskPlan, each: StaticType, below: Path) -> StaticType:
+        """The type of an item of an array, at or below `for_each`."""
+        field = ".".join(("for_each", *map(str, below)))
         types = self._query.kinds(each)
         text = each.text if isinstance(each, SourcedType) else ""
         given = f" ({text})" if text else ""
         found: list[Mismatch] = []
         if "array" not in types:
-            message = f"for_each: expected array, got {self._query.describe(each)}{given}"
+            message = f"{field}: expected array, got {self._query.describe(each)}{given}"
             found.append(Mismatch((), "not_a_list", "error", message, text))
         elif types not in ({"array"}, ALL_TYPES):
-            message = f"for_each: expected array, may be {type_names(types - {'array'})}{given}"
+            message = f"{field}: expected array, may be {type_names(types - {'array'})}{given}"
             found.append(Mismatch((), "may_not_fit", "warning", message, text))
         if self._query.finite(each) == [[]]:  # its only possible value
-            message = "for_each is an empty array, so nothing is called"
+            message = f"{field} is an empty array, so nothing is called"
             found.append(Mismatch((), "no_calls", "warning", message))
-        self._diagnostics.add(found, task, ("for_each",))
+        self._diagnostics.add(found, task, ("for_each", *below))
         return self._query.element(each) or UNKNOWN
 
     def _call(self, target: CallTemplate, environment: Environment, at: Path) -> StaticType:

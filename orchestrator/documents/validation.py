@@ -52,6 +52,10 @@ _NUMBER = re.compile(rf"{_WHOLE.pattern}(?:\.[0-9]{{1,14}})?")
 _nearest = lru_cache(nearest)  # a typo is often repeated in every task
 
 
+class MissingFieldError(ValueError):
+    """A validator of a model misses a field; its message is the name."""
+
+
 def problems_of(
     error: ValidationError,
     data: Any,
@@ -132,6 +136,9 @@ def _other(detail: Any, where: Location, choices: list[str]) -> Problem:
         message = f"expected {wanted}, got {_got(given)}"
     elif kind == "string_pattern_mismatch" and name in _PATTERNS:
         message = f"expected {_PATTERNS[name]}, got {_got(given)}"
+    elif isinstance(missing := context.get("error"), MissingFieldError):
+        message = f"missing field {quoted(str(missing))}"
+        return Problem("missing_field", message, pointer(*where, str(missing)))
     else:
         message = str(context.get("error", f"invalid value {_got(given)}"))
         if message.startswith("expected"):

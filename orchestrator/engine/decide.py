@@ -9,14 +9,16 @@ Failure ── a fallback ──▶ Success, recovered
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any, cast
 
 from orchestrator.calls.call import Call
 from orchestrator.documents.jsonpath import Path, describe, format_path
 from orchestrator.documents.text import quoted
-from orchestrator.engine.outcome import Failure, Skipped
+from orchestrator.engine.outcome import Failure, Skipped, Success
 from orchestrator.engine.result import ItemResult
 from orchestrator.errors import CallError, InvalidArgumentsError, TaskError
 from orchestrator.expressions.jmespath import Expression
@@ -35,6 +37,7 @@ from orchestrator.schema.violations import (
     misspellings,
 )
 from orchestrator.workflow.plan import PLAIN, CallTemplate, LockPlan, TaskPlan
+from orchestrator.workflow.product import Product
 
 if TYPE_CHECKING:
     from orchestrator.schema.tool import Tool
@@ -61,7 +64,7 @@ class StartEach:
     items: list[Any]
 
 
-def decide(task: TaskPlan, scope: Scope) -> Start | StartEach | Skipped | Failure:
+def decide(task: TaskPlan, scope: Scope) -> Start | StartEach | Success | Skipped | Failure:
     """Whether a task starts, and with which arguments.
 
     Args:
@@ -74,25 +77,31 @@ def decide(task: TaskPlan, scope: Scope) -> Start | StartEach | Skipped | Failur
     try:
         # Nine tasks of ten have no policy of their own.
         if policies is PLAIN:
-            return start(task, scope)
+            return _begin(task, scope)
         if policies.when is not None and is_false(policies.when.resolve(scope)):
             return Skipped(f"its condition is false: {_text(policies.when)}", by_condition=True)
         if policies.for_each is not None:
             return StartEach(_items(policies.for_each, scope))
-        return start(task, scope, policies.locks)
+        return _begin(task, scope)
     except CallError as failure:
         return Failure(failure.error)
 
 
-def decide_item(task: TaskPlan, scope: Scope) -> Start | Skipped | Failure:
+def decide_item(task: TaskPlan, scope: Scope) -> Start | Success | Skipped | Failure:
     """Whether an item of a `for_each` starts, and with which arguments; the scope has the item."""
     policies = task.policies
     try:
         if policies.item_when is not None and is_false(policies.item_when.resolve(scope)):
             return Skipped(f"its condition is false: {_text(policies.item_when)}", True)
-        return start(task, scope, policies.locks)
+        return _begin(task, scope)
     except CallError as failure:
         return Failure(failure.error)
+
+
+def _begin(task: TaskPlan, scope: Scope) -> Start | Success:
+    if task.kind == "value":
+        return Success(task.arguments.resolve(scope))
+    return start(task, scope, task.policies.locks)
 
 
 def start(target: CallTemplate, scope: Scope, locks: tuple[LockPlan, ...] = ()) -> Start:
@@ -159,19 +168,31 @@ def _text(when: Template) -> str:
     return when.inner if isinstance(when, Expression) else "false"
 
 
-def _items(template: Template, scope: Scope) -> list[Any]:
+def _items(each: Template | Product, scope: Scope) -> list[Any]:
+    if not isinstance(each, Product):
+        items = _list(each, scope, "for_each")
+        _check_number(len(items), getattr(each, "text", "for_each"))
+        return items
+    lists = {name: _list(of, scope, f"for_each.{name}") for name, of in each.lists.items()}
+    _check_number(math.prod(map(len, lists.values())), "for_each")
+    return [dict(zip(lists, values, strict=True)) for values in product(*lists.values())]
+
+
+def _list(template: Template, scope: Scope, field: str) -> list[Any]:
     items = template.resolve(scope)
     if isinstance(items, list):
-        if len(items) > MAX_ITEMS:
-            source = getattr(template, "text", "for_each")
-            message = f"expected at most {MAX_ITEMS:,} items for for_each, got {len(items):,}"
-            raise CallError("reference_error", f"{message} from {source}", reference=source)
         return items
     if items is None and scope.null_is_unknown:
         return [None]  # so that what depends on the items is run, too
-    source = getattr(template, "text", "for_each")
-    message = f"expected array for for_each, got {describe(items)} from {source}"
+    source = getattr(template, "text", field)
+    message = f"expected array for {field}, got {describe(items)} from {source}"
     raise CallError("reference_error", message, reference=source)
+
+
+def _check_number(items: int, source: str) -> None:
+    if items > MAX_ITEMS:
+        message = f"expected at most {MAX_ITEMS:,} items for for_each, got {items:,} from {source}"
+        raise CallError("reference_error", message, reference=source)
 
 
 def _lock_names(locks: tuple[LockPlan, ...], scope: Scope) -> tuple[LockName, ...]:

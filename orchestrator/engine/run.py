@@ -27,7 +27,7 @@ from orchestrator.engine.events import (
     TaskSettled,
 )
 from orchestrator.engine.executor import Executor
-from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped
+from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
 from orchestrator.engine.priorities import priorities
 from orchestrator.engine.result import MadeUp, RunResult, TaskResult
 from orchestrator.engine.schedules import BATCH, SCHEDULES, Then
@@ -200,7 +200,7 @@ class Run:
         task = self.plan.tasks[task_id]
         job = TaskState(task, (self._priorities.get(task_id, 0.0), task.index))
         decision = self._decide(job)
-        if isinstance(decision, Skipped | Cancelled) or (
+        if isinstance(decision, Skipped | Cancelled | Success) or (
             isinstance(decision, Failure) and task.policies.fallback is None
         ):
             self._settle(job, decision)
@@ -210,7 +210,7 @@ class Run:
         job.decision = decision
         self._executor.start(tasks, job, self._carry, then)
 
-    def _decide(self, job: TaskState) -> Decision | Skipped | Cancelled:
+    def _decide(self, job: TaskState) -> Decision | Success | Skipped | Cancelled:
         task = job.task
         if task.id in self._cancelled_early:
             return Cancelled(self._cancelled_early[task.id])

@@ -22,6 +22,7 @@ from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.fixes import Fixes, as_expression, piece_of, unquoted
 from orchestrator.workflow.inputs import check_schema
 from orchestrator.workflow.normalize import task_of
+from orchestrator.workflow.product import Product
 
 if TYPE_CHECKING:
     from orchestrator.workflow.graph import Graph
@@ -57,7 +58,7 @@ class CompiledTask:
 
     arguments: ArgumentTemplate = (EMPTY, ())
     when: Template | None = None
-    for_each: Template | None = None
+    for_each: Template | Product | None = None
     locks: list[tuple[Template, bool]] = field(default_factory=list)  # and whether it is per item
     fallback: CompiledFallback = CompiledFallback()
     item_when: Template | None = None
@@ -161,6 +162,9 @@ class _WorkflowCompiler:
         of_item = _ITEM if task.get("for_each") is not None else frozenset()
         of_turn = of_item | (_LAST if isinstance(task.get("repeat"), Mapping) else frozenset())
         compiled = CompiledTask(self._arguments(task, site, of_turn))
+        if "value" in task:
+            at = site.below("value", readable=of_item)
+            compiled.arguments = (self._compile(task["value"], at)[0], ())
         compiled.when = self._condition(task.get("when"), site.below("when"))
         at = site.below("item_when", readable=of_item)
         compiled.item_when = self._condition(task.get("item_when"), at)
@@ -216,12 +220,19 @@ class _WorkflowCompiler:
     def _for_each(self, task: Mapping[str, Any], site: _Site, compiled: CompiledTask) -> None:
         each, at = task.get("for_each"), site.below("for_each")
         if isinstance(each, str | list):
-            compiled.for_each, compiler = self._compile(each, at)
-            is_text = isinstance(compiled.for_each, Literal | Text)
-            if isinstance(each, str) and is_text and not compiler.faults:
-                message = f"expected array or a reference to one, got {describe(each)}"
-                hint = "write $OUTPUT[id], $INPUT.name or ${...}, with nothing around it"
-                self.problems.append(at.problem("wrong_type", message, hint))
+            compiled.for_each = self._list(each, at)
+        elif isinstance(each, Mapping):
+            lists = {str(name): self._list(of, at.below(str(name))) for name, of in each.items()}
+            compiled.for_each = Product(lists)
+
+    def _list(self, each: Any, at: _Site) -> Template:
+        template, compiler = self._compile(each, at)
+        is_text = isinstance(template, Literal | Text)
+        if isinstance(each, str) and is_text and not compiler.faults:
+            message = f"expected array or a reference to one, got {describe(each)}"
+            hint = "write $OUTPUT[id], $INPUT.name or ${...}, with nothing around it"
+            self.problems.append(at.problem("wrong_type", message, hint))
+        return template
 
     def _lock(self, lock: Any, site: _Site, compiled: CompiledTask) -> None:
         name = lock

@@ -14,6 +14,8 @@ from orchestrator.workflow import graph as graphs
 if TYPE_CHECKING:
     from orchestrator.workflow.compile import CompiledFallback, CompiledTask, CompiledWorkflow
     from orchestrator.workflow.graph import Graph
+    from orchestrator.workflow.kinds import Kind
+    from orchestrator.workflow.product import Product
     from orchestrator.workflow.task import (
         Defaults,
         EndRun,
@@ -61,7 +63,7 @@ class Policies:
 
     run_if: RunIf = "all_success"
     when: Template | None = None
-    for_each: Template | None = None
+    for_each: Template | Product | None = None
     max_parallel: int | None = None  # None: as many items at a time as the run allows
     fallback: Template | CallTemplate | None = None  # the template of a value, or a call
     critical: bool = False
@@ -93,11 +95,13 @@ class TaskPlan(CallTemplate):
     timeout_s: float | None  # of one attempt; None for the server's
     generation: int  # the number of its topological generation, from 0
     policies: Policies = PLAIN
+    kind: Kind = "tool"
 
     @property
     def targets(self) -> tuple[CallTemplate, ...]:
         """What it may call: its tool, and those of its fallbacks."""
-        return (self, *(fallback for _, fallback in self.fallback_calls))
+        own = (self,) if self.kind == "tool" else ()
+        return (*own, *(fallback for _, fallback in self.fallback_calls))
 
     @property
     def fallback_calls(self) -> Iterator[tuple[str, CallTemplate]]:
@@ -134,7 +138,8 @@ class Plan:
     def calls(self) -> Iterator[tuple[TaskPlan, CallTemplate, str]]:
         """Each task with each call that it may make, and the JSON Pointer to its tool."""
         for task in self.tasks.values():
-            yield task, task, pointer("tasks", task.index, "tool")
+            if task.kind == "tool":
+                yield task, task, pointer("tasks", task.index, "tool")
             for field, target in task.fallback_calls:
                 yield task, target, pointer("tasks", task.index, field, "tool")
 
@@ -158,7 +163,7 @@ def make_plan(tasks: Iterable[Task], compiled: CompiledWorkflow, defaults: Defau
     for index, task in enumerate(tasks):
         templates = compiled.tasks.pop(task.id)
         plans[task.id] = TaskPlan(
-            *_target(task.tool),
+            *_target(task.tool or ""),
             *templates.arguments,
             task.id,
             index,
@@ -169,6 +174,7 @@ def make_plan(tasks: Iterable[Task], compiled: CompiledWorkflow, defaults: Defau
             PLAIN
             if defaults.retry is None and _FIELDS.isdisjoint(task.model_fields_set)
             else _policies(task, templates, defaults),
+            "tool" if task.tool is not None else "value",
         )
     targets: dict[str, CallTemplate] = {}  # ordered by first use, as messages list servers
     for plan in plans.values():
@@ -226,7 +232,9 @@ def waves(plan: Plan) -> tuple[list[str], dict[str, int]]:
     """The servers of the tasks that depend on nothing; and the others, with their generation."""
     tasks = plan.tasks.values()
     # Without those of fallbacks, which are needed only if a task has failed.
-    first = list(dict.fromkeys(task.server for task in tasks if not task.generation))
+    first = list(
+        dict.fromkeys(task.server for task in tasks if task.server and not task.generation)
+    )
     later: dict[str, int] = {}
     for task, target, _ in sorted(plan.calls, key=lambda call: call[0].generation):
         if target.server not in first:

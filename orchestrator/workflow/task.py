@@ -28,6 +28,7 @@ from pydantic import (
 from orchestrator.documents.validation import problems_of
 from orchestrator.errors import ErrorKind, WorkflowError
 from orchestrator.expressions.references import TASK_ID
+from orchestrator.workflow.kinds import KINDS, check_kind
 
 RunIf = Literal["all_success", "all_done", "any_success", "any_failed"]
 OnItemError = Literal["continue", "stop"]
@@ -159,13 +160,16 @@ RetryField = Annotated[
 ]
 LockField = Annotated[Lock, BeforeValidator(_lock, json_schema_input_type=_LockName | Lock)]
 _ListReference = Annotated[str, Field(json_schema_extra={"pattern": "\\$"})]
+_Lists = Annotated[dict[str, list[Any] | _ListReference], Field(min_length=1)]
 
 
 class TaskFields(TypedDict, total=False):
     """What `Task` accepts, short forms included; its fields have the types that these become."""
 
     id: Required[str]
-    tool: Required[str]
+    description: str
+    tool: str
+    value: Any
     arguments: dict[str, Any]
     depends_on: list[str]
     timeout_s: float | None
@@ -173,17 +177,26 @@ class TaskFields(TypedDict, total=False):
     retry: int | Retry | Mapping[str, Any] | None
     when: str | bool
     run_if: RunIf
-    for_each: list[Any] | str | None
+    for_each: list[Any] | str | Mapping[str, list[Any] | str] | None
     max_parallel: int | None
+    item_when: str | bool
+    item_fallback: Fallback | dict[str, Any] | None
+    on_item_error: OnItemError | None
+    repeat: Repeat | dict[str, Any] | None
+    delay_s: float | None
+    deadline_s: float | None
     fallback: Fallback | dict[str, Any] | None
     critical: bool
+    end_run: EndRun | None
     locks: Sequence[str | Lock | Mapping[str, Any]]  # a list: that type fits no list[str]
 
 
 class Task(BaseModel, metaclass=_Checked):
     """One tool call of a workflow, or several under `for_each`."""
 
-    model_config = STRICT
+    model_config = STRICT | ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [kind]} for kind in KINDS]}
+    )
 
     if TYPE_CHECKING:  # the signature that type checkers derive from the fields has no short forms
 
@@ -191,7 +204,10 @@ class Task(BaseModel, metaclass=_Checked):
 
     id: str = Field(pattern=rf"^{TASK_ID}$", description="Unique in the workflow.")
     description: str = Field(default="", description="For people.")
-    tool: str = Field(pattern=TOOL, description="server:tool")
+    tool: str | None = Field(default=None, pattern=TOOL, description="server:tool")
+    value: Any = Field(
+        default=None, description="In place of tool: a template of the output; calls nothing."
+    )
     arguments: dict[str, Any] = Field(
         default_factory=dict, description="The tool's arguments; references anywhere inside."
     )
@@ -211,8 +227,10 @@ class Task(BaseModel, metaclass=_Checked):
     run_if: RunIf = Field(
         default="all_success", description="Which outcomes of its dependencies let the task run."
     )
-    for_each: list[Any] | _ListReference | None = Field(
-        default=None, description="A list, or a reference to one: one call per item."
+    for_each: list[Any] | _ListReference | _Lists | None = Field(
+        default=None,
+        description="A list, or a reference to one: one call per item. An object of lists: one "
+        "call per combination, the last name varies fastest.",
     )
     max_parallel: int | None = Field(
         default=None, ge=1, description="Items of for_each in flight at a time."
@@ -244,6 +262,16 @@ class Task(BaseModel, metaclass=_Checked):
     locks: list[LockField] = Field(
         default_factory=list, description="Names held while the task runs."
     )
+
+    @model_validator(mode="after")
+    def _is_of_one_kind(self) -> Self:
+        check_kind(self.model_fields_set)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _with_the_value(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        given: dict[str, Any] = handler(self)
+        return given | {"value": self.value} if "value" in self.model_fields_set else given
 
 
 class Defaults(BaseModel, metaclass=_Checked):
