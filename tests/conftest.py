@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from coverage import Coverage
 
 Write = Callable[..., str]
 
@@ -17,6 +18,17 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     """The event loop that a test runs on."""
     backend: str = request.param
     return backend
+
+
+@pytest.fixture(autouse=True)
+def _untraced(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No coverage where a test runs the same lines thousands of times: it takes twice as long."""
+    coverage = Coverage.current() if request.node.get_closest_marker("untraced") else None
+    if coverage is not None:
+        coverage.stop()
+    yield
+    if coverage is not None:
+        coverage.start()
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.errors import ERROR_KINDS
-from orchestrator.schema.types import INTEGER, NULL, StaticType, UnknownType, either, schema_type
+from orchestrator.schema.types import (
+    INTEGER,
+    NULL,
+    TEXT,
+    StaticType,
+    UnknownType,
+    either,
+    schema_type,
+)
 from orchestrator.workflow.plan import TaskPlan
 
 _ERROR: dict[str, Any] = {
@@ -48,6 +56,8 @@ class Environment:
         """The type of what a root names, such as `OUTPUT` with the id of a task."""
         if root in ("OUTPUT", "INPUT"):
             return (self.outputs if root == "OUTPUT" else self.inputs).get(str(name), UNKNOWN)
+        if root == "RUN":
+            return TEXT
         error = ERROR if name is None else self.error
         known = {"STATUS": self.status, "ERROR": error, "ITEM": self.item, "INDEX": INTEGER}
         return known.get(root, UNKNOWN)

@@ -146,6 +146,6 @@ class Inference:
 def _spelled(reference: Reference, path: Path) -> str:
     """A reference to another path of the same root, in its shortest spelling."""
     root, name = reference.root, reference.name
-    if name is None or root == "INPUT":
+    if name is None or root in ("INPUT", "RUN"):
         return f"${root}{format_path(path if name is None else (name, *path))}"
     return f"${root}[{name}]{format_path(path)}"

@@ -19,8 +19,9 @@ from orchestrator.check.jmespath_functions import (
 from orchestrator.check.mismatch import Mismatch, no_such_place
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.suggest import certain, nearest
-from orchestrator.expressions.jmespath import Expression
+from orchestrator.expressions.jmespath import PROJECTIONS, Expression
 from orchestrator.expressions.lexer import ROOTS, marked_root, names_an_id
+from orchestrator.expressions.operators import with_count_null, with_slice
 from orchestrator.schema.type_query import TypeQuery
 from orchestrator.schema.types import (
     ARRAY,
@@ -72,13 +73,18 @@ class ExpressionInference:
             mismatch = replace(mismatch, severity="warning")
         text, piece = self.template.inner, mismatch.piece
         meant = certain(piece, mismatch.alternatives) if piece else None
-        fix = "" if meant is None else json.dumps(meant)
+        fix = mismatch.fix if meant is None else json.dumps(meant)
         message = f"{text}: {mismatch.message}"
         self.found.append(replace(mismatch, path=self.path, message=message, text=text, fix=fix))
 
     def _always_null(self, message: str, near: tuple[str, ...] = (), piece: str = "") -> None:
         message = f"{message}, so this is always null"
         self._report(Mismatch((), "always_null", "warning", message, "", near, piece=piece))
+
+    def _unlike(self, message: str, hint: str, instead: str) -> None:
+        """Report what has another value than it seems to have, and what to write `instead`."""
+        fix = "" if instead == self.template.inner else json.dumps(instead)
+        self._report(Mismatch((), "always_null", "warning", message, fix=fix, hint=hint))
 
     def _value(self, node: Any, here: _Here) -> StaticType:
         found = self._visit(node, here)
@@ -109,8 +115,8 @@ class ExpressionInference:
             case "index":
                 return UNKNOWN if isinstance(here, _Root) else self._step(here, node["value"])
             case "slice":
-                return UNKNOWN if isinstance(here, _Root) else self._array(here)
-            case "projection" | "filter_projection" | "value_projection":
+                return UNKNOWN if isinstance(here, _Root) else self._sliced(here)
+            case kind if kind in PROJECTIONS:
                 return self._projection(node, here)
             case "flatten":
                 return self._flattened(self._array(self._value(children[0], here)))
@@ -187,6 +193,14 @@ class ExpressionInference:
             self._always_null(f"expected array, got {self.query.describe(type_)}")
         return NULL
 
+    def _sliced(self, type_: StaticType) -> StaticType:
+        if self.query.kinds(without(type_, NULL, SILENT_NULL)) != {"string"}:
+            return self._array(type_)
+        message = "a slice of a string is null in JMESPath, so this is always null"
+        hint = "slice(text, start, stop) takes strings"
+        self._unlike(message, hint, with_slice(self.template.inner))
+        return NULL
+
     def _projection(self, node: Any, here: _Here) -> StaticType:
         source, right, *conditions = node["children"]
         array = self._value(source, here)
@@ -203,8 +217,8 @@ class ExpressionInference:
             self._maybe(condition, item)
             if _is_null_test(condition):
                 message = "a filter leaves out null, so this array is always empty"
-                hint = "to count null, write length(map(&(@ == null), LIST)[?@])"
-                self._report(Mismatch((), "always_null", "warning", message, hint=hint))
+                hint = "to count null, write count_null(LIST)"
+                self._unlike(message, hint, with_count_null(self.template.inner))
         made = without(self._maybe(right, item), NULL, SILENT_NULL)  # a projection leaves null out
         return self._if_array(array, LiteralType([]) if made == NULL else ArrayType(made))
 
@@ -244,12 +258,22 @@ class ExpressionInference:
     def _function(self, name: str, nodes: list[Any], here: _Here) -> StaticType:
         keys = [node["children"][0] for node in nodes if node["type"] == "expref"]
         arguments = [UNKNOWN if n["type"] == "expref" else self._value(n, here) for n in nodes]
+        if name == "count_null" and _projects(nodes[0]):
+            message = "a projection leaves out null, so this is always 0"
+            hint = "count_null(map(&NAME, LIST)) counts the items without a value"
+            self._unlike(message, hint, self.template.inner)
         for mismatch in check_arguments(name, arguments, self.query):
             self._report(mismatch)
         # A function with a key has one other argument: the array whose items the key is for.
         array = next((argument for argument in arguments if argument != UNKNOWN), UNKNOWN)
         keyed = [self._maybe(key, item_of(array, self.query)) for key in keys]
         return result_of(name, arguments, keyed, self.query)
+
+
+def _projects(node: Any) -> bool:
+    while node["type"] in ("subexpression", "index_expression"):
+        node = node["children"][-1]
+    return node["type"] in PROJECTIONS
 
 
 def _is_null_test(condition: Any) -> bool:

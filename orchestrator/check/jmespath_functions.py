@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from jmespath.functions import Functions
-
 from orchestrator.check.environment import ERROR, UNKNOWN
 from orchestrator.check.mismatch import Mismatch, Mismatches, wrong_type
 from orchestrator.documents.suggest import nearest
 from orchestrator.errors import Severity
+from orchestrator.expressions.functions import SIGNATURES
 from orchestrator.schema.coercion import ALL_TYPES, Types
 from orchestrator.schema.type_query import TypeQuery
 from orchestrator.schema.types import (
@@ -25,6 +24,7 @@ from orchestrator.schema.types import (
     LiteralType,
     SourcedType,
     StaticType,
+    TupleType,
     UnionType,
     either,
     type_names,
@@ -32,13 +32,23 @@ from orchestrator.schema.types import (
 
 _NUMBERS: Types = frozenset({"number", "integer"})
 _ORDERED: Types = _NUMBERS | {"string"}
+# What a parameter is called, by its position, that must not be 0.
+_NEVER_ZERO = {
+    **dict.fromkeys(("divide", "mod"), (1, "the divisor")),
+    "range": (2, "the step"),
+    "slice": (3, "the step"),
+}
 _RESULTS: dict[str, StaticType] = {
     **dict.fromkeys(("abs", "sum"), NUMBER),
     **dict.fromkeys(("avg", "to_number"), either([NUMBER, NULL])),
     **dict.fromkeys(("ceil", "floor", "length"), INTEGER),
     **dict.fromkeys(("contains", "ends_with", "starts_with"), BOOLEAN),
     **dict.fromkeys(("join", "to_string", "type"), TEXT),
-    "keys": ArrayType(TEXT),
+    **dict.fromkeys(("to_json", "lower", "upper", "trim", "replace", "now_iso"), TEXT),
+    **dict.fromkeys(("keys", "split"), ArrayType(TEXT)),
+    "range": ArrayType(INTEGER),
+    "count_null": INTEGER,
+    "divide": NUMBER,
     "merge": OBJECT,
     "values": ARRAY,
 }
@@ -46,12 +56,28 @@ _RESULTS: dict[str, StaticType] = {
 
 def check_arguments(name: str, arguments: list[StaticType], query: TypeQuery) -> Mismatches:
     """The arguments that a function certainly refuses, or may refuse."""
-    signature = Functions.FUNCTION_TABLE[name]["signature"]
-    # The library does not check further arguments of a function that takes any number.
-    for number, (argument, parameter) in enumerate(zip(arguments, signature, strict=False), 1):
-        if (names := parameter["types"]) and "expref" not in names:
-            place = f"parameter {number} of " if len(signature) > 1 else ""
-            yield from _argument(argument, names, query, f"{place}{name}() expects")
+    signature = SIGNATURES[name]
+    for number, argument in enumerate(arguments, 1):
+        names = signature[min(number, len(signature)) - 1]["types"]
+        if names and "expref" not in names:
+            place = f"parameter {number} of " if len(arguments) > 1 else ""
+            hint = _hint(name, names, query.kinds(argument))
+            for found in _argument(argument, names, query, f"{place}{name}() expects"):
+                yield replace(found, hint=hint)
+    what = _NEVER_ZERO.get(name, (0, ""))
+    if len(arguments) > what[0] and query.finite(arguments[what[0]]) == [0] and what[1]:
+        message = f"{what[1]} of {name}() cannot be 0"
+        yield Mismatch((), "wrong_expression", "error", message)
+
+
+def _hint(name: str, names: list[str], given: Types) -> str:
+    if name == "from_json" and given <= {"array", "object"}:
+        return "it is no text: use it without from_json()"
+    if name == "at" and given == {"string"}:
+        return "slice() takes strings: slice(text, 0, 1)"
+    if names == ["number"] and given == {"string"}:
+        return "to_number() converts a string; join('', [...]) puts strings together"
+    return ""
 
 
 def _argument(given: StaticType, names: list[str], query: TypeQuery, verb: str) -> Mismatches:
@@ -59,14 +85,19 @@ def _argument(given: StaticType, names: list[str], query: TypeQuery, verb: str) 
     if types == ALL_TYPES or not types:  # unknown, or the item of an array without any
         return
     pairs = [name.partition("-") for name in names]  # such as array-number
-    accepted = _widened(frozenset(holder for holder, _, _ in pairs))
+    holders = frozenset(holder for holder, _, _ in pairs)
+    accepted, wanted = _widened(holders), type_names(holders)
     inner = _widened(frozenset(item for _, _, item in pairs if item))
+    values = query.finite(given) if "integer" in names and types == {"number"} else None
+    if values and all(value % 1 for value in values):
+        mismatch = wrong_type((), "integer", query.describe(given), verb=verb)
+        yield replace(mismatch, code="wrong_expression")
     if not types & accepted:
-        mismatch = wrong_type((), type_names(accepted), query.describe(given), verb=verb)
+        mismatch = wrong_type((), wanted, query.describe(given), verb=verb)
         yield replace(mismatch, code="wrong_expression")
     elif types - accepted:
         rest = type_names(types - accepted)
-        yield wrong_type((), type_names(accepted), rest, verb=verb).possible()
+        yield wrong_type((), wanted, rest, verb=verb).possible()
     elif types == {"array"} and inner:
         items = query.kinds(item_of(given, query))
         if items and items != ALL_TYPES and not items & inner:
@@ -80,6 +111,7 @@ def result_of(
 ) -> StaticType:
     """What a function gives; `keyed` is what its `&key` gives for the items of its array."""
     first = arguments[0] if arguments else UNKNOWN
+    items = [item_of(argument, query) for argument in arguments]
     is_array = query.kinds(first) == {"array"}
     match name:
         case "not_null":
@@ -95,7 +127,31 @@ def result_of(
             return ArrayType(keyed[0]) if keyed else ARRAY
         case "to_array":
             return first if is_array else ARRAY
+        case "zip" | "product":
+            return ArrayType(TupleType(tuple(items)))
+        case "enumerate":
+            return ArrayType(TupleType((INTEGER, items[0])))
+        case "slice" if "array" in query.kinds(first):
+            return ArrayType(items[0]) if is_array else UNKNOWN
+        case "slice":
+            return TEXT
+        case "at":
+            return _item_at(first, arguments[1], query)
+        case "add" | "subtract" | "multiply" | "mod" | "round":
+            may_round = name == "round" and len(arguments) == 1
+            are_whole = all(query.kinds(argument) == {"integer"} for argument in arguments)
+            return INTEGER if may_round or are_whole else NUMBER
     return _RESULTS.get(name, UNKNOWN)
+
+
+def _item_at(array: StaticType, index: StaticType, query: TypeQuery) -> StaticType:
+    """An item of an array; null outside of it, as with an index that is written out."""
+    places = query.finite(index)
+    if places is not None and len(places) == 1 and isinstance(places[0], int):
+        found = query.step(array, places[0])
+        if found.presence == "yes":
+            return found.type
+    return either([item_of(array, query), SILENT_NULL])
 
 
 def comparison(

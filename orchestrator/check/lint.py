@@ -176,11 +176,11 @@ def _may_overlap(workflow: Workflow, tasks: list[TaskPlan]) -> bool:
     return len(tasks) > MAX_LOOKUPS or not graphs.is_chain(workflow.plan.graph, ordered)
 
 
-_ROOTS = {"output": "OUTPUT", "input": "INPUT", "item": "ITEM", "index": "INDEX", "error": "ERROR"}
+_ROOTS = {name.casefold(): name for name in ("OUTPUT", "INPUT", "ITEM", "INDEX", "ERROR", "RUN")}
 _PATH = r"(?P<path>(?:\.[A-Za-z_]\w*|\[-?\d+\])*)"
 _WORD = r"(?P<word>[A-Za-z][\w:-]*)(?:\[(?P<id>[A-Za-z][\w.:-]*)\])?"
 _DOLLAR = re.compile(rf"(?<!\$)\${_WORD}{_PATH}")
-_AROUND = re.compile(r"\{\{\s*(\$(?:OUTPUT|INPUT|ITEM|INDEX|ERROR)\b[^{}]*?)\s*\}\}")
+_AROUND = re.compile(r"\{\{\s*(\$(?:OUTPUT|INPUT|ITEM|INDEX|ERROR|RUN)\b[^{}]*?)\s*\}\}")
 _VARIABLE = re.compile(r"(?i)(?<!\$)\$(?:process\.)?env(?:\.\w+|\[[^\]]*\])")
 _BRACES = re.compile(rf"\{{\{{\s*\$?{_WORD}{_PATH}\s*\}}\}}")
 
@@ -232,7 +232,7 @@ def _meant(found: re.Match[str], workflow: Workflow) -> str | None:
         return None if identifier is None or word == root else f"${root}[{identifier}]{path}"
     if identifier is not None:
         return None
-    if root and (path or root != "INPUT"):
+    if root and (path or root not in ("INPUT", "RUN")):
         return None if word == root and not in_braces else f"${root}{path}"
     if word in workflow.plan.tasks and (path or in_braces):
         return f"$OUTPUT[{word}]{path.removeprefix('.output').removeprefix('.result')}"

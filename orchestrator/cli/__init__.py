@@ -42,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command `orchestrator` and return its exit code."""
     from orchestrator.cli.streams import standing
 
+    if not (sys.argv[1:] if arguments is None else arguments):
+        build_parser().print_help(sys.stderr)
+        return WRONG
     began = argparse.Namespace(began=time.monotonic())
     with standing():
         try:

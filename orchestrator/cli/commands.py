@@ -13,7 +13,7 @@ from orchestrator.cli.diagnostics import document, in_servers_file, show
 from orchestrator.cli.streams import conceal, write, write_json
 from orchestrator.cli.tool_sources import DEFAULT_SERVERS, configured_servers, known_of, lock_of
 from orchestrator.documents.jsonpath import describe
-from orchestrator.documents.text import counted, quoted
+from orchestrator.documents.text import alternatives, counted, quoted
 from orchestrator.errors import ConfigError, Problem, WorkflowError
 from orchestrator.workflow.source_map import located
 
@@ -99,7 +99,8 @@ def validate(options: argparse.Namespace) -> int:
         f"{counted(len(plan.generations), 'generation')} on "
         f"{counted(len(plan.servers), 'server')}"
         + "".join(f"; {f.message}" for f in unchecked)
-        + "".join(f"; no tool of server {name} was checked" for name in down)
+        + (f"; no tool of {'server' if len(down) == 1 else 'servers'} " if down else "")
+        + (f"{alternatives(down)} was checked" if down else "")
     )
     return 0
 

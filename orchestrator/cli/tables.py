@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.documents.text import counted, cut, duration, listed, name_of, visible
-from orchestrator.engine.result import RunResult, TaskResult
+from orchestrator.engine.result import ItemResult, RunResult, TaskResult
 from orchestrator.report.forecast import Forecast
 from orchestrator.report.plan_text import lines_of
 from orchestrator.schema.notation import signature
@@ -211,10 +211,10 @@ def _times(result: RunResult) -> Iterator[Text]:
 
 def _calls(task: TaskResult) -> int:
     """How many calls of a task were made, as far as that matters."""
-    return (task.attempts > 0) if task.items is None else sum(i.attempts > 0 for i in task.items)
+    return _was_called(task) if task.items is None else sum(map(_was_called, task.items))
 
 
-def _was_called(task: TaskResult) -> bool:
+def _was_called(task: TaskResult | ItemResult) -> bool:
     """Whether a call was made; a server that never started has refused it."""
     return task.attempts > 0 and not (task.error and "failures" in task.error.details)
 

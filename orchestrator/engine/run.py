@@ -76,7 +76,12 @@ class Run:
         self._made_up = made_up
         self._announce = Announcer(observers)
         self._emitter = Emitter(self._announce, self.plan)
-        self._settled = Settled(inputs or {}, null_is_unknown=made_up is not None)
+        about = {
+            "id": settings.run_id,
+            "started_at": settings.started_at,
+            "workflow": workflow.name,
+        }
+        self._settled = Settled(inputs or {}, about, null_is_unknown=made_up is not None)
         self._executor = Executor(
             caller,
             workflow,

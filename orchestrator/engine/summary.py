@@ -10,7 +10,7 @@ from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Su
 from orchestrator.engine.result import MadeUp, RunResult, RunStatus, TaskResult
 from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import CallError, TaskError
-from orchestrator.expressions.scope import Scope
+from orchestrator.expressions.scope import MISSING, Scope
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import Plan
@@ -24,13 +24,24 @@ class Settled:
         scope: What references to them read.
     """
 
-    def __init__(self, inputs: Mapping[str, Any], *, null_is_unknown: bool = False) -> None:
+    def __init__(
+        self,
+        inputs: Mapping[str, Any],
+        run: Mapping[str, str] | None = None,
+        *,
+        null_is_unknown: bool = False,
+    ) -> None:
         self.results: dict[str, TaskResult] = {}
         self._outputs: dict[str, Any] = {}
         self._statuses: dict[str, str] = {}
         self._errors: dict[str, Any] = {}
         self.scope = Scope(
-            self._outputs, self._statuses, self._errors, inputs, null_is_unknown=null_is_unknown
+            self._outputs,
+            self._statuses,
+            self._errors,
+            inputs,
+            run=MISSING if run is None else run,
+            null_is_unknown=null_is_unknown,
         )
 
     def add(self, result: TaskResult) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from itertools import chain
 from typing import Any, Protocol
 
-from jmespath import functions, visitor
+from jmespath import visitor
 
+from orchestrator.expressions.functions import Functions
 from orchestrator.expressions.lexer import marked_root, names_an_id
 
 MAX_STEPS = 2_000_000  # each takes about half a microsecond
@@ -19,9 +20,9 @@ MAX_TEXT = 100_000_000  # characters in it
 # What C code handles in one step.
 _VALUES_PER_STEP = 8
 _CHARACTERS_PER_STEP = 1000
-_BY_CONTENT = frozenset({"contains", "join", "to_string"})  # these read all of their arguments
+# These read all of their arguments.
+_BY_CONTENT = frozenset({"contains", "join", "to_json", "to_string"})
 _EQUALITY = frozenset({"eq", "ne"})
-_FUNCTIONS = functions.Functions()
 
 
 class BudgetError(Exception):
@@ -47,6 +48,7 @@ class Interpreter(visitor.TreeInterpreter):
 
     def __init__(self, document: Document) -> None:
         super().__init__()
+        self._functions = Functions(self)
         self._document = document
         self._steps = 0
         self._sizes: dict[int, tuple[Any, int]] = {}  # with the value, so that no other has its id
@@ -59,7 +61,7 @@ class Interpreter(visitor.TreeInterpreter):
         return value
 
     def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
-        self._spend(1)
+        self.spend(1)
         return super().visit(node, *args, **kwargs)
 
     def visit_field(self, node: Any, value: Any) -> Any:
@@ -74,7 +76,7 @@ class Interpreter(visitor.TreeInterpreter):
             return None
         values = sum(len(each) if isinstance(each, list) else 1 for each in base)
         check_size(values)
-        self._spend(values // _VALUES_PER_STEP)
+        self.spend(values // _VALUES_PER_STEP)
         return list(
             chain.from_iterable(each if isinstance(each, list) else (each,) for each in base)
         )
@@ -92,7 +94,7 @@ class Interpreter(visitor.TreeInterpreter):
             return super().visit_comparator(node, value)
         left, right = (self.visit(child, value) for child in node["children"])
         if isinstance(left, list | dict) and isinstance(right, list | dict):
-            self._spend(min(self._size(left), self._size(right)) // _VALUES_PER_STEP)
+            self.spend(min(self._size(left), self._size(right)) // _VALUES_PER_STEP)
         return self.COMPARATOR_FUNC[node["value"]](left, right)
 
     def visit_function_expression(self, node: Any, value: Any) -> Any:
@@ -100,18 +102,25 @@ class Interpreter(visitor.TreeInterpreter):
         arguments = [self.visit(child, value) for child in node["children"]]
         for argument in arguments:
             if isinstance(argument, str):
-                self._spend(len(argument) // _CHARACTERS_PER_STEP)
+                self.spend(len(argument) // _CHARACTERS_PER_STEP)
             elif isinstance(argument, list | dict):
                 number = self._size(argument) if name in _BY_CONTENT else len(argument)
-                self._spend(number // _VALUES_PER_STEP)
+                self.spend(number // _VALUES_PER_STEP)
         if name == "join" and isinstance(arguments[0], str) and isinstance(arguments[1], list):
             check_size(0, len(arguments[0]) * len(arguments[1]))
-        return _FUNCTIONS.call_function(name, arguments)
+        return self._functions.call_function(name, arguments)
 
-    def _spend(self, steps: int) -> None:
+    def spend(self, steps: int) -> None:
         self._steps += steps
         if self._steps > MAX_STEPS:
             raise BudgetError(f"takes more than {MAX_STEPS:,} steps")
+
+    def reserve(self, values: int, characters: int = 0) -> None:
+        check_size(values, characters)
+        self.spend(values // _VALUES_PER_STEP)
+
+    def root(self, name: str) -> Any:
+        return self._document.get(name)
 
     def _checked(self, made: Any, parts: Any) -> Any:
         if any(isinstance(part, list | dict) for part in parts):
@@ -125,7 +134,7 @@ class Interpreter(visitor.TreeInterpreter):
         size = characters = 0
         level = {id(value): (value, 1)}
         while level:
-            self._spend(len(level))
+            self.spend(len(level))
             below: dict[int, tuple[Any, int]] = {}
             for holder, times in level.values():
                 size += times * len(holder)
@@ -138,5 +147,5 @@ class Interpreter(visitor.TreeInterpreter):
                 check_size(size, characters)
             level = below
         self._sizes[id(value)] = value, size
-        self._spend(size // _VALUES_PER_STEP)
+        self.spend(size // _VALUES_PER_STEP)
         return size

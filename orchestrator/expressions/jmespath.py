@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import jmespath
-from jmespath import exceptions, functions
+from jmespath import exceptions
 
 from orchestrator.documents.suggest import did_you_mean
-from orchestrator.documents.text import counted, cut, quoted
+from orchestrator.documents.text import alternatives, cut, quoted
 from orchestrator.errors import CallError
+from orchestrator.expressions.functions import SIGNATURES, check_count
 from orchestrator.expressions.interpreter import BudgetError, Document, Interpreter
 from orchestrator.expressions.lexer import (
     ROOTS,
@@ -23,10 +25,11 @@ from orchestrator.expressions.lexer import (
     rewrite,
     with_an_id,
 )
-from orchestrator.expressions.scope import Scope, ScopeKey
+from orchestrator.expressions.operators import FUNCTIONS, with_functions
+from orchestrator.expressions.scope import RUN_PROPERTIES, Scope, ScopeKey
 
 MAX_DEPTH = 200
-_NAMING_ROOTS = frozenset({"OUTPUT", "STATUS", "ERROR", "INPUT"})
+_NAMING_ROOTS = frozenset({"OUTPUT", "STATUS", "ERROR", "INPUT", "RUN"})
 _FIELDS_OF_AN_ERROR = frozenset({"kind", "message", "retryable", "details"})
 _MIXED = "cannot compare a string with a number; convert the string with to_number()"
 # The functions that can give Infinity or NaN.
@@ -119,9 +122,9 @@ def _is_node(child: Any) -> bool:
     return isinstance(child, dict)  # a slice has numbers below it
 
 
-_PROJECTIONS = frozenset({"projection", "value_projection", "filter_projection"})
+PROJECTIONS = frozenset({"projection", "value_projection", "filter_projection"})
 # Of these the first child is evaluated first, and the others on its value.
-_CHAINS = _PROJECTIONS | {"subexpression", "index_expression", "pipe"}
+_CHAINS = PROJECTIONS | {"subexpression", "index_expression", "pipe"}
 _BOUND_BY_NOT = (_CHAINS - {"pipe"}) | {"flatten"}
 
 
@@ -159,12 +162,14 @@ def _places(node: Any, at_root: bool) -> Iterator[ScopeKey]:
         raise ExpressionSyntaxError("the step of a slice cannot be 0")
     if kind == "function_expression":
         _check_function(node["value"], children)
+        if node["value"] == "now_iso":
+            yield ScopeKey("RUN", "started_at")
     else:
         _check_exprefs(children)
     if kind in _CHAINS:
         first, *children = children
         # Behind a wildcard or a filter a name is that of a property, never that of a task.
-        yield from _first_places(first, () if kind in _PROJECTIONS else children, at_root)
+        yield from _first_places(first, () if kind in PROJECTIONS else children, at_root)
     for child in children:
         yield from _places(child, at_root and kind not in _CHAINS and kind != "expref")
 
@@ -182,7 +187,18 @@ def _first_places(first: Any, rest: Sequence[Any], at_root: bool) -> Iterator[Sc
     else:
         if root == "ERROR":  # in a fallback, `ERROR` alone would be the error of its own task
             first["value"] = with_an_id(first["value"])
+        if root == "RUN":
+            check_run_property(below["value"], root)
         yield ScopeKey(root, below["value"] if root in _NAMING_ROOTS else None)
+
+
+def check_run_property(name: Any, root: str) -> str:
+    """The name, if `$RUN` has a property that is called so; else an ExpressionSyntaxError."""
+    if name in RUN_PROPERTIES:
+        return str(name)
+    wanted = alternatives(f"{root}.{each}" for each in RUN_PROPERTIES)
+    near = did_you_mean(name, RUN_PROPERTIES) if isinstance(name, str) else ""
+    raise ExpressionSyntaxError(f"expected {wanted}{near}")
 
 
 def _root(node: Any, at_root: bool) -> str | None:
@@ -203,18 +219,10 @@ def _check_exprefs(nodes: list[Any]) -> None:
 
 
 def _check_function(name: str, arguments: list[Any]) -> None:
-    known = functions.Functions.FUNCTION_TABLE
-    if name not in known:
-        instead = did_you_mean(name, known) or f" (known functions: {', '.join(sorted(known))})"
-        raise ExpressionSyntaxError(f"unknown function {quoted(name)}{instead}")
-    signature = known[name]["signature"]
-    variadic = bool(signature) and signature[-1].get("variadic", False)
-    count, least = len(arguments), len(signature)
-    if count < least or (count > least and not variadic):
-        wanted = f"{'at least ' if variadic else ''}{counted(least, 'argument')}"
-        raise ExpressionSyntaxError(f"{name}() takes {wanted}, got {count}")
+    check_count(name, len(arguments))
+    signature = SIGNATURES[name]
     for index, argument in enumerate(arguments):
-        if "expref" not in signature[min(index, least - 1)]["types"]:
+        if "expref" not in signature[min(index, len(signature) - 1)]["types"]:
             _check_exprefs([argument])
 
 
@@ -223,7 +231,6 @@ _INSTEAD = {
     "and": "; write && instead",
     "or": "; write || instead",
     "=": "; write == to compare",
-    **dict.fromkeys("+-*/%", "; JMESPath has no arithmetic"),
 }
 
 
@@ -243,4 +250,29 @@ def _explain(text: str, error: exceptions.JMESPathError) -> str:
             found = str(error.token_value).lstrip("\x00").rstrip("[")
         case _:
             return "unexpected end of expression"
-    return f"unexpected {quoted(found, 40)}{_INSTEAD.get(found, '')}"
+    return f"unexpected {quoted(found, 40)}{_INSTEAD.get(found) or _function_for(found, text)}"
+
+
+def _function_for(found: str, text: str) -> str:
+    """What to write for an operator that JMESPath does not have; empty for anything else."""
+    if (name := FUNCTIONS.get(found[:1])) is None:
+        return ""
+    instead = as_functions(text)
+    if name == "subtract" and instead.replace('"', "") == text:
+        return f"; a name with a dash needs double quotes: {cut(instead, 100)}"
+    dash = (
+        ', or double quotes around a name with a dash: "first-name"' if name == "subtract" else ""
+    )
+    strings = (
+        ", or join('', [a, b]) for strings" if name == "add" and "join(" not in instead else ""
+    )
+    write = cut(instead, 100) or f"{name}(a, b){dash}"
+    return f"; instead of an operator, write {write}{strings}"
+
+
+def as_functions(text: str) -> str:
+    """The expression with functions for its operators; empty if it has none, or is still wrong."""
+    made = with_functions(text)
+    with suppress(ExpressionSyntaxError):
+        return made if made != text and compile_expression(made) else ""
+    return ""

@@ -12,7 +12,7 @@ from typing import Any
 from orchestrator.documents.jsonpath import Path, PathSyntaxError, describe, parse_path
 from orchestrator.documents.text import cut, quoted
 from orchestrator.errors import Code
-from orchestrator.expressions.jmespath import Expression, compile_expression
+from orchestrator.expressions.jmespath import Expression, check_run_property, compile_expression
 from orchestrator.expressions.lexer import ROOTS, ExpressionSyntaxError, closing_brace
 from orchestrator.expressions.scope import Reference
 from orchestrator.expressions.templates import (
@@ -28,7 +28,7 @@ MAX_DEPTH = 100
 MAX_FAULTS = 10  # reported for one string
 # $STATUS[ is matched only to be refused with the right spelling: a status is read in braces.
 _START = re.compile(
-    r"\$(?:\$|\{|(?P<root>OUTPUT|ERROR|INPUT|ITEM|INDEX|LAST)(?!\w)|(?P<status>STATUS\[))"
+    r"\$(?:\$|\{|(?P<root>OUTPUT|ERROR|INPUT|ITEM|INDEX|LAST|RUN)(?!\w)|(?P<status>STATUS\[))"
 )
 _ID = re.compile(rf"\[({TASK_ID})\]")
 _OLDER_FORM = re.compile(rf"\s*({TASK_ID}?)\.result(?![\w-])")
@@ -150,7 +150,7 @@ class Compiler:
         except ExpressionSyntaxError as fault:
             hint = "; remove the inner ${ }" if "${" in stripped else ""
             message = f"malformed expression {quoted(text, 60)}: {fault}{hint}"
-            self.faults.append(TemplateProblem(path, message))
+            self.faults.append(TemplateProblem(path, message, text=text))
             return Literal(True)
         self.found.append((path, computed))
         return computed
@@ -207,6 +207,8 @@ def _rooted(text: str, start: re.Match[str]) -> tuple[Reference, int]:
         if not path or not isinstance(path[0], str):
             raise PathSyntaxError("expected $INPUT.name")
         name, path = path[0], path[1:]
+    elif root == "RUN":
+        name, path = check_run_property(path[0] if path else None, "$RUN"), path[1:]
     return Reference(root, name, path, text[start.start() : end]), end
 
 
@@ -219,9 +221,9 @@ def _braces(text: str, start: re.Match[str]) -> tuple[Reference | Expression, in
         if older[1].partition(".")[0] not in ROOTS and not inner[after:].strip():
             return Reference("OUTPUT", older[1], path, whole, path[-1:] == ("length",)), end
     plain = _START.match("$" + inner.strip().removeprefix("$"))
-    if plain and plain["root"] in ("OUTPUT", "INPUT", "ITEM", "LAST"):
+    if plain and plain["root"] in ("OUTPUT", "INPUT", "ITEM", "LAST", "RUN"):
         # Braces around a plain path only delimit it: a place that is not there is an error.
-        with suppress(PathSyntaxError):
+        with suppress(PathSyntaxError, ExpressionSyntaxError):
             reference, after = _rooted(plain.string, plain)
             if after == len(plain.string):
                 return replace(reference, text=whole, or_null=reference.root == "OUTPUT"), end

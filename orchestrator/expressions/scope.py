@@ -27,7 +27,9 @@ _FIELDS = {
     "ITEM": "item",
     "INDEX": "index",
     "LAST": "last",
+    "RUN": "run",
 }
+RUN_PROPERTIES = ("id", "started_at", "workflow")  # of `$RUN`
 
 
 @dataclass(slots=True)
@@ -42,6 +44,7 @@ class Scope:
     index: Any = MISSING
     error: Any = MISSING  # of the failed task, in a fallback
     last: Any = None  # the answer before, under `repeat`
+    run: Any = MISSING  # what `RUN_PROPERTIES` names; missing before a run
     # Null stands for an unknown output, as in a dry run: paths through it and functions of it are
     # null too, since an error would be about a value that no tool gave.
     null_is_unknown: bool = False
@@ -68,8 +71,8 @@ class ScopeKey:
 class Reference:
     """One place in the run: a root, the task or input it names, and a path below that."""
 
-    root: str  # OUTPUT, ERROR, INPUT, ITEM or INDEX
-    name: str | None  # the task of OUTPUT and ERROR[id], the input of INPUT
+    root: str  # OUTPUT, ERROR, INPUT, ITEM, INDEX or RUN
+    name: str | None  # the task of OUTPUT and ERROR[id], the property of INPUT and RUN
     path: Path
     text: str  # as the author wrote it
     # The older form ${id.result.path.length} is the length of the array or string at its path,
@@ -105,6 +108,8 @@ class Reference:
     def _root(self, scope: Scope) -> Any:
         if self.name is None:
             return getattr(scope, _FIELDS[self.root])
+        if self.root == "RUN":
+            return MISSING if scope.run is MISSING else scope.run[self.name]
         if self.root == "OUTPUT":
             output = scope.outputs.get(self.name, MISSING)
             if output is MISSING:
@@ -127,7 +132,7 @@ class Reference:
     def _missing(self, missing: PlaceMissingError) -> CallError:
         base, here = f"${self.root}", missing.found
         if self.name is not None:
-            base += format_path((self.name,)) if self.root == "INPUT" else f"[{self.name}]"
+            base += format_path((self.name,)) if self.root in ("INPUT", "RUN") else f"[{self.name}]"
         message = missing.message(base)
         # Where the message would only repeat the reference, it is not put before it.
         if self.text != f"{base}{format_path(self.path[: here + 1])}":

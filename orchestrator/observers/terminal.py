@@ -88,6 +88,8 @@ class ProgressDisplay(events.Observer):
             case events.TaskStarted(
                 task=task, item=item, server=server, tool=tool, attempt=attempt
             ):
+                if item is not None:  # its task has waited for the server, once for all items
+                    self._running.pop((task, None), None)
                 row = self._row(task, item)
                 row.target, row.waits = name_of(f"{server}:{tool}"), False
                 row.note = f"attempt {attempt}" if attempt > 1 else ""

@@ -72,14 +72,18 @@ OUTPUT[search].items)}"`, `"${max_by(OUTPUT[search].items, &score).title}"`, \
 `"${OUTPUT[searches][].items[].url}"`, where `[]` flattens arrays.
 - In expressions, strings are in single quotes. There are `&&`, `||`, `!`, comparisons and the \
 functions of JMESPath (`contains`, `join`, `length`, `map`, `max_by`, `not_null`, `sort_by`, \
-`sum`, `to_string`), but no arithmetic, no `+` of strings, no `? :`. Wildcards, filters, slices \
+`sum`, `to_string`), and `from_json(text)`, `to_json`, `split(text, ',')`, `lower`, `upper`, \
+`trim`, `replace`, `slice(text, 0, 80)`, `zip(a, b)`, `product(a, b)`, `range(3)`, `enumerate`, \
+`at(array, index)`, `count_null`, `add(1, 2)`, `subtract`, `multiply`, `divide`, `mod`, `round`. \
+No `+ - * /`, no `? :`. Wildcards, filters, slices \
 and functions work only in `${...}` and `when`.
 - A missing value, and the output of a failed or skipped task, is an error in `$OUTPUT[...]` and \
 null in an expression. So after two tasks of which one is skipped, a task with `"run_if": \
 "any_success"` takes `"${not_null(OUTPUT[search].items[0].title, OUTPUT[forecast].conditions, \
 'none')}"`.
 - A tool without `->` returns text, or the JSON in it: use all of it, `"$OUTPUT[keywords]"`.
-- `$$` is a dollar sign. `"$ERROR.message"`, in a `fallback`: why the task failed.
+- `$$` is a dollar sign. `$RUN.id`, `$RUN.started_at`: of the run. \
+`"$ERROR.message"`, in a `fallback`: why the task failed.
 
 ## Common errors
 

@@ -19,7 +19,7 @@ from orchestrator.expressions.references import Compiler
 from orchestrator.expressions.scope import ScopeKey
 from orchestrator.expressions.templates import EMPTY, Literal, Template, Text
 from orchestrator.workflow import graph as graphs
-from orchestrator.workflow.fixes import Fixes, as_expression, piece_of, unquoted
+from orchestrator.workflow.fixes import Fixes, as_expression, in_functions, piece_of, unquoted
 from orchestrator.workflow.inputs import check_schema
 from orchestrator.workflow.normalize import task_of
 from orchestrator.workflow.product import Product
@@ -249,7 +249,8 @@ class _WorkflowCompiler:
             at, hint = site.below(*fault.path), self._hint(fault.text)
             problem = at.problem(fault.code, fault.message, hint, fault.text)
             self.problems.append(problem)
-            for fixed in (unquoted(fault.text), as_expression(unquoted(fault.text))):
+            plain = unquoted(fault.text)
+            for fixed in (plain, as_expression(plain), in_functions(plain)):
                 check = Compiler()
                 check.compile(fixed)
                 if fixed != fault.text and not check.faults:

@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.documents.pointer import replace_op, value_at
 from orchestrator.errors import Problem
+from orchestrator.expressions.jmespath import as_functions
 
 _QUOTED = re.compile(r"\$(OUTPUT|ERROR)\[(['\"])([A-Za-z0-9_.:-]+)\2\]")
 _MANY = re.compile(r"\[(?:\*|-?\d*:-?\d*(?::-?\d*)?)?\]")
@@ -26,6 +27,13 @@ def as_expression(text: str) -> str:
         return text
     core = text.rstrip(".,;:!?")
     return f"${{{core[1:]}}}{text[len(core) :]}"
+
+
+def in_functions(text: str) -> str:
+    """An expression, with or without braces, with functions for its operators."""
+    has_braces = text.startswith("${") and text.endswith("}")
+    made = as_functions(text[2:-1] if has_braces else text)
+    return f"${{{made}}}" if made and has_braces else made or text
 
 
 def piece_of(text: str, root: str, name: str) -> tuple[str, str]:

@@ -89,6 +89,7 @@ async def of_twenty(
     return await makespan(slots, 800, latency, refuses_beyond)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("spread", ["always the same", "half to one and a half"])
 @pytest.mark.parametrize(
     ("slower", "refuses_beyond"),

@@ -598,6 +598,7 @@ async def test_a_large_output_is_held_once_however_many_depend_on_it() -> None:
     assert result["big"].output is large
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("fan_out", [True, False])
 async def test_what_a_run_holds_is_its_outputs_and_little_more(fan_out: bool) -> None:
     count, size = 2000, 10_000

@@ -132,6 +132,7 @@ def fitting(schema: Any) -> list[Any]:
     return values
 
 
+@pytest.mark.untraced
 @settings(max_examples=150, deadline=None)
 @given(schemas, schemas)
 @example({"enum": [3, None]}, {"type": "integer"})
@@ -253,6 +254,7 @@ EXPRESSIONS = [
 ]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("text", EXPRESSIONS)
 @settings(max_examples=15, deadline=None)
 @given(schema=schemas)

@@ -295,6 +295,7 @@ def test_validate_lists_the_servers_tools_unless_offline(
     assert {warning["line"] for warning in warnings} == {1}
 
 
+@pytest.mark.untraced
 def test_only_the_first_of_very_many_errors_are_shown_and_json_has_all(
     write: Write, servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

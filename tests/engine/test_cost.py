@@ -65,6 +65,7 @@ def run_of(count: int, schedule: Schedule, limit: int) -> Callable[[], Awaitable
     ).execute()
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(("schedule", "limit"), MOST_CALLS)
 def test_function_calls_for_each_task(schedule: Schedule, limit: int) -> None:
     async def measure() -> tuple[float, float, float]:

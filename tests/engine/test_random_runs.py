@@ -42,6 +42,7 @@ PROFILES = {
 }
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 async def test_every_random_run_agrees_with_the_model(

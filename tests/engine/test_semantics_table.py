@@ -341,6 +341,7 @@ async def test_every_combination_does_what_its_rows_say(caplog: pytest.LogCaptur
     assert seen == len(ALL) == 15_840
 
 
+@pytest.mark.untraced
 async def test_combinations_alone_do_what_their_rows_say() -> None:
     for chosen in ALL[::ALONE_EVERY]:
         await check([chosen], "generations")

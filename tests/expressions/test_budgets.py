@@ -28,6 +28,7 @@ VALUES = f"makes more than {MAX_VALUES:,} values|{STEPS}"  # to measure it takes
 TEXT = f"makes more than {MAX_TEXT:,} characters"
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

@@ -185,7 +185,7 @@ def test_the_older_form_means_the_shortest_id() -> None:
         ("${a.results.x}", 'unknown root "a"'),
         ("${a.result.x[*]}", "wildcards, slices and filters"),
         ("${a.result == 'x'}", 'unknown root "a"'),
-        ("${OUTPUT[a].x + 1}", "JMESPath has no arithmetic"),
+        ("${OUTPUT[a].x + 1}", "write add(OUTPUT[a].x, 1)"),
         ("$OUTPUT " + "y" * 90, f'"$OUTPUT {"y" * 49}..."'),
     ],
 )

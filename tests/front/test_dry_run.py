@@ -258,6 +258,7 @@ async def test_the_servers_are_asked_for_their_tools_and_one_that_is_gone_fails_
     assert Statistics().update(plan, result) == 0
 
 
+@pytest.mark.untraced
 @pytest.mark.anyio
 async def test_random_workflows_make_as_many_calls_as_was_foreseen() -> None:
     for number in range(100):

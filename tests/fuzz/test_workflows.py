@@ -101,6 +101,7 @@ def document(chance: random.Random) -> dict[str, Any]:
     return made
 
 
+@pytest.mark.untraced
 @pytest.mark.anyio
 async def test_no_workflow_file_makes_a_command_raise() -> None:
     valid = 0

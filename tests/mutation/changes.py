@@ -292,5 +292,11 @@ TAKES: dict[str, tuple[str, ...]] = {
     "starts_with(REF, 'a')": STRING,
     "max(REF)": ARRAY,
     "reverse(REF)": ("string", "array"),
+    "upper(REF)": STRING,
+    "add(REF, 1)": NUMBER,
+    "divide(REF, 2)": NUMBER,
+    "slice(REF, 0, 1)": ("string", "array"),
+    "count_null(REF)": ARRAY,
+    "zip(REF, REF)": ARRAY,
 }
-"""Functions of JMESPath, and the types that they take by its specification."""
+"""Functions, and the types that they take by JMESPath's specification and docs/functions.md."""

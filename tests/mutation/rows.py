@@ -20,19 +20,21 @@ CONDITIONS = "REF >  lenght(REF) > 1  STATUS[nobody] == 'success'  REF = 1  OUTP
 # Templates of a text in the place of a reference, two spaces apart.
 TEMPLATES = {
     "bad expression": {
-        "unknown function": "${lenght(REF)}  ${joinn(', ', REF)}  ${not_nul(REF)}  ${upper(REF)}",
+        "unknown function": "${lenght(REF)}  ${joinn(', ', REF)}  ${not_nul(REF)}  ${uper(REF)}",
         "wrong number of arguments": "${length(REF, REF)}  ${length()}  ${join(REF)}  "
-        "${starts_with(REF)}  ${keys()}",
+        "${starts_with(REF)}  ${keys()}  ${slice(REF)}  ${add(REF)}  ${now_iso(REF)}",
         "unbalanced": "${length(REF}  ${REF  ${(REF}  ${[REF}  ${REF[?a}  ${not_null(REF, 'x)}",
         "unknown root": "${OUTPUTS[ID]PATH}  ${output.ID}  ${RESULT[ID]PATH}  ${$outputs[ID]}  "
         "${tasks.ID}",
-        "no expression": "${REF + 1}  ${REF = 1}  ${REF ||}  ${}  ${REF REF}  ${REF..x}  ${|REF}",
+        "operator": "${REF + 1}  ${REF - 1}  ${REF*2}  ${REF / 2}  ${REF % 2}  ${'a' + REF}  "
+        "${REF.first-name}",
+        "no expression": "${REF = 1}  ${REF ||}  ${}  ${REF REF}  ${REF..x}  ${|REF}",
     },
     "malformed reference": {
         "malformed reference": "$OUTPUT  $OUTPUT[ID  $OUTPUT['ID']PATH  $OUTPUT[\"ID\"]PATH  "
         "$OUTPUT[ID]..result  $OUTPUT[ID].items[*]  $OUTPUT[ID].items[0:2]  $OUTPUT[ID].0  "
         "$OUTPUT.IDPATH  $OUTPUT(ID)PATH  $OUTPUT [ID]PATH  $OUTPUT[ID][result]  "
-        '$OUTPUT[ID]["result]  $STATUS[ID]  $INPUT',
+        '$OUTPUT[ID]["result]  $STATUS[ID]  $INPUT  $RUN  $RUN.name',
         "text that looks like a reference": "$OUT[ID]PATH  $output[ID]PATH  OUTPUT[ID]PATH  "
         "{{IDPATH}}  $$OUTPUT[ID]PATH  $ID",
     },

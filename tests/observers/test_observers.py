@@ -80,10 +80,13 @@ def test_the_terminal_shows_what_a_call_waits_for_how_far_it_is_and_its_items() 
     progress.on_event(TaskWaiting(0, "a", None, "lock 'x'"))
     assert "waiting for lock 'x'" in screen(progress)
     progress.on_event(ItemsStarted(0, "b", 40))
+    progress.on_event(TaskWaiting(0, "b", None, "server 's'"))
+    assert "waiting for server 's'" in screen(progress)
     for item in range(3):
         progress.on_event(TaskStarted(0, "b", "s", "t", 0, 1, 0.0, item=item))
     progress.on_event(ItemSettled(0, "b", 1, ItemResult(1, Success(1))))
     shown = screen(progress)
+    assert "server 's'" not in shown
     assert "b[0] (1 of 40 done)" in shown
     assert "b[1]" not in shown
     assert shown.index("b[2]") < shown.index("lock 'x'")  # who waits comes last

@@ -342,6 +342,7 @@ def test_a_part_of_a_schema_leads_into_the_whole_of_it(more: Any) -> None:
     assert found({"type": "strin"}, 5, {"type": "string"}) == []
 
 
+@pytest.mark.untraced
 @settings(deadline=None, max_examples=300)
 @given(SCHEMAS, VALUES)
 def test_a_value_fits_where_the_library_says_so(schema: Any, value: Any) -> None:
@@ -355,6 +356,7 @@ def test_a_value_fits_where_the_library_says_so(schema: Any, value: Any) -> None
         assert fits
 
 
+@pytest.mark.untraced
 @settings(deadline=None, max_examples=300)
 @given(SCHEMAS, VALUES, st.sampled_from([Draft4Validator, Draft7Validator]))
 def test_a_value_fits_an_older_draft_where_the_library_says_so(
@@ -379,6 +381,7 @@ def _holds_a_whole_float(value: Any) -> bool:
     return isinstance(value, float) and value.is_integer()
 
 
+@pytest.mark.untraced
 @settings(deadline=None, max_examples=300)
 @given(SCHEMAS, VALUES)
 def test_a_value_fits_a_part_as_it_fits_the_same_schema_alone(part: Any, value: Any) -> None:

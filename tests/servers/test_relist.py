@@ -41,6 +41,7 @@ async def listed(notices: list[float], takes_s: float, until_s: float) -> list[f
     return times
 
 
+@pytest.mark.untraced
 async def test_a_storm_of_notices_is_answered_less_and_less_often() -> None:
     storm = [number / 100 for number in range(12_000)]
     times = await listed(storm, 0.0, 200)
@@ -49,6 +50,7 @@ async def test_a_storm_of_notices_is_answered_less_and_less_often() -> None:
     assert times[-1] >= storm[-1]  # the last notice counts
 
 
+@pytest.mark.untraced
 async def test_a_long_list_leaves_nine_tenths_of_the_time() -> None:
     storm = [number / 100 for number in range(6_000)]
     times = await listed(storm, 1.0, 60)

@@ -379,6 +379,7 @@ async def test_a_result_over_the_limit_costs_only_its_call(how: str, protocol: P
     assert "lost" not in error.error.details
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("how", ["json", "event"])
 async def test_fifty_megabytes_arrive_over_http(how: str) -> None:
     async with scripted() as (_, orchestrator):

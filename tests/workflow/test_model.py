@@ -433,6 +433,7 @@ def test_deep_nesting_is_an_error_anywhere(field: str) -> None:
         assert all(len(line) < 200 for line in lines({"tasks": [T], field: value}))
 
 
+@pytest.mark.untraced
 def test_many_mistakes_in_a_big_file_are_all_found() -> None:
     count = 5_000
     tasks = [

@@ -76,6 +76,7 @@ MISTAKES: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.untraced
 @pytest.mark.anyio
 @pytest.mark.parametrize("mistake", MISTAKES)
 async def test_the_other_tasks_are_checked_despite_a_mistake(mistake: dict[str, Any]) -> None:
@@ -111,6 +112,7 @@ async def test_a_server_that_did_not_start_is_reported_despite_a_mistake() -> No
     assert [p.code for p in found] == ["unknown_field", "server_unavailable"]
 
 
+@pytest.mark.untraced
 def test_recovery_works_after_any_two_mistakes() -> None:
     for first in MISTAKES:
         for second in MISTAKES:

@@ -204,6 +204,7 @@ def test_a_container_is_scanned_once_and_only_when_needed(
     assert len(scanned) == 2 + 200 * 3
 
 
+@pytest.mark.untraced
 def test_a_deeply_nested_value_has_a_place(tmp_path: Path) -> None:
     text = '{"tasks": [' + "[" * 50_000 + "]" * 50_000 + '], "x": 1}'
     assert place(text, "/x") == (1, 100_020, "1")
