@@ -76,6 +76,31 @@ async def test_a_partial_failure_is_reported_with_what_there_is() -> None:
     assert result["report"].output.endswith("Atlantis: unknown")
 
 
+@pytest.mark.anyio
+async def test_json_text_is_parsed_where_it_is_read() -> None:
+    result = await run("patterns.md", "json-text")
+    assert result.status == "success"
+    assert [len(found["items"]) for found in result["news"].output] == [2, 2]
+
+
+@pytest.mark.anyio
+async def test_two_lists_are_paired_by_functions() -> None:
+    result = await run("patterns.md", "pairs")
+    assert result.status == "success"
+    assert len(result["each_with_each"].output) == 6
+    assert [stored["key"] for stored in result["item_by_item"].output] == ["Paris", "Oslo"]
+
+
+@pytest.mark.anyio
+async def test_text_is_cut_and_put_together_by_functions() -> None:
+    result = await run("patterns.md", "text-with-functions")
+    assert result.status == "success"
+    first, *lines = result.output["report"].splitlines()
+    assert first == f"As of {result.started_at[:10]}:"
+    assert [line.split()[:2] for line in lines] == [["1", "PARIS"], ["2", "OSLO"], ["3", "ROME"]]
+    assert isinstance(result.output["average"], float)
+
+
 def test_every_option_that_a_page_names_exists() -> None:
     commands = build_parser()._subparsers
     assert commands is not None

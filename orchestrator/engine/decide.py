@@ -243,7 +243,7 @@ def check_arguments(
             `MAX_ERRORS`, each with its `path`, `message`, `keyword` and what that `expected`.
     """
     found = _misfits(tool, arguments)
-    if found and None in arguments.values():
+    if found and isinstance(arguments, dict) and None in arguments.values():
         arguments = tool.without_nulls(arguments)
         found = _misfits(tool, arguments)
     if found:

@@ -168,6 +168,11 @@ def _places(node: Any, at_root: bool) -> Iterator[ScopeKey]:
         _check_exprefs(children)
     if kind in _CHAINS:
         first, *children = children
+        if kind == "index_expression" and first["type"] == "identity" and at_root:
+            expected = f"expected one of {', '.join(ROOTS)} before an index"
+            raise ExpressionSyntaxError(
+                f"{expected}; write an array of one number in backticks: `[1]`"
+            )
         # Behind a wildcard or a filter a name is that of a property, never that of a task.
         yield from _first_places(first, () if kind in PROJECTIONS else children, at_root)
     for child in children:

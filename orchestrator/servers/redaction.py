@@ -25,7 +25,8 @@ CUT = "..."
 SECRET_NAME = re.compile(r"(?i)(key|token|secret|passw|auth|credential|bearer)")
 _NAMED = re.compile(r"(-{0,2}[\w.-]+)(=|:\s+)(.*)", re.DOTALL)
 _VARIABLES_ONLY = re.compile(r"(Bearer |Basic )?(\$\{[^}]*\})+")
-_URL = re.compile(r"([A-Za-z][\w+.-]*://)(?:([^/?#@\s]*)@)?([^?#\s]*)(?:\?([^#\s]*))?(#\S*)?")
+# A scheme has a bound, or a long argument without one would take quadratic time.
+_URL = re.compile(r"([A-Za-z][\w+.-]{0,30}://)(?:([^/?#@\s]*)@)?([^?#\s]*)(?:\?([^#\s]*))?(#\S*)?")
 
 
 def description(fields: Mapping[str, Any]) -> str:

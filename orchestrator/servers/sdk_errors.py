@@ -13,7 +13,7 @@ from orchestrator.documents.text import cut, quoted
 from orchestrator.errors import CallError, ErrorKind, TaskError
 from orchestrator.servers.config import Server
 from orchestrator.servers.sdk_results import InvalidResultError
-from orchestrator.servers.start_hints import start_hint
+from orchestrator.servers.start_hints import Cause, cause_of, start_hint
 from orchestrator.transport.delivery import Facts
 from orchestrator.transport.messages import Unreadable
 from orchestrator.transport.stderr import StderrTail
@@ -28,6 +28,7 @@ _UNAVAILABLE = (401, 402, 403, 407, *_WORTH_RETRYING)
 _SESSION_GONE = re.compile(
     r"session\b.*(not found|unknown|invalid|expired|terminated)|no valid session", re.I
 )
+_UNSUPPORTED = "Unsupported protocol version from the server: "  # the SDK, of a result
 # How much of a path a message shows, of what a server sent, and of the server's own message.
 MAX_PATH = 300
 MAX_SENT = 200
@@ -44,6 +45,7 @@ class ServerFault:
     retryable: bool | None = None  # None: what the kind says
     ends: bool = False  # the session is over, and the call was refused because of that
     doubtful: bool = False  # it may be over, and should be opened anew before the next run
+    cause: Cause = ""  # why a program did not start
 
 
 WAS_CLOSED = ServerFault("server_unavailable", "was closed")
@@ -84,7 +86,7 @@ def call_error(fault: ServerFault, server: Server, output: StderrTail) -> CallEr
     if fault.kind == "server_unavailable" and (stray := server.redact(output.stray)):
         facts["stdout"] = cut(stray, MAX_SENT)
         message += f". Its stdout has a line that is no message: {quoted(stray, MAX_SENT)}"
-    if hint := start_hint(server, " ".join([fault.what, *facts.get("stderr", ())])):
+    if hint := start_hint(server, fault.cause, facts.get("stderr", ())):
         facts["hint"] = hint
         message += f". {hint}"
     error = CallError(fault.kind, message, retryable=fault.retryable, **facts)
@@ -103,7 +105,7 @@ def raised(error: TaskError, kind: type[CallError] = CallError, **facts: Any) ->
 
 
 def is_closed(error: MCPError) -> bool:
-    """Whether the SDK says that the connection is closed. (A server can say the same.)"""
+    """Whether the SDK says that the connection is closed: errors of a server have `Facts`."""
     closed = (types.CONNECTION_CLOSED, "Connection closed", None)
     return (error.code, error.message, error.data) == closed
 
@@ -193,8 +195,11 @@ def fault_of_session(failure: BaseException, verb: str, request: str) -> ServerF
     retryable = None
     leaves = _leaves(failure)
     # The first that is not the SDK's own says most.
-    match next((leaf for leaf in leaves if not isinstance(leaf, MCPError)), leaves[0]):
+    first = next((leaf for leaf in leaves if not isinstance(leaf, MCPError)), leaves[0])
+    cause = cause_of(first)
+    match first:
         case MCPError() as error:
+            cause = "ended" if is_closed(error) else ""
             fault = ENDED if is_closed(error) else _fault_at_start(error, request)
             what, details, retryable = f"it {fault.what}", fault.details, fault.retryable
         case FileNotFoundError(filename=name):
@@ -203,9 +208,14 @@ def fault_of_session(failure: BaseException, verb: str, request: str) -> ServerF
             what = f"{quoted(str(name), MAX_PATH)} is not executable"
         case ValidationError() as invalid:
             what = f"its answer to {quoted(request)} is invalid: {_invalid(invalid)}"
+        case RuntimeError() as error if (said := str(error)).startswith(_UNSUPPORTED):
+            version = quoted(said.removeprefix(_UNSUPPORTED), MAX_SENT)
+            what = f"its answer to {quoted(request)} names an unsupported revision: {version}"
         case other:
             what = f"{type(other).__name__}: {other}".rstrip(": ")
-    return ServerFault("server_unavailable", f"{verb}: {what}", details, retryable)
+    if verb != "did not start":
+        cause = ""
+    return ServerFault("server_unavailable", f"{verb}: {what}", details, retryable, cause=cause)
 
 
 def _fault_at_start(error: MCPError, request: str) -> ServerFault:

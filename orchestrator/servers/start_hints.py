@@ -1,35 +1,57 @@
-"""Says how to fix a program that does not start, from what is on this machine."""
+"""Says how to fix a program that does not start, from what is on this machine.
+
+Why it did not start is known from the exception. Of what the program wrote only its stderr is read,
+if it ended at its start: another server or a message over the protocol cannot bring about a hint.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 from orchestrator.documents.text import quoted
 from orchestrator.servers.config import Server
 
 _MAX_PATH = 300
 _PYTHON = re.compile(r"python(3(\.\d+)?)?(\.exe)?")
-_NOT_FOUND, _NOT_RUNNABLE = "no such program", ("is not executable", "Exec format error")
+
+# Why a program did not start: there is none, the system does not run it, it cannot be started
+# for another reason, or it ended; empty for anything else.
+Cause = Literal["", "missing", "not_runnable", "not_started", "ended"]
 
 
-def start_hint(server: Server, said: str) -> str:
-    """How to fix a program that failed with these words; empty if that is not known."""
+def cause_of(failure: BaseException) -> Cause:
+    """Why the system did not start a program."""
+    match failure:
+        case FileNotFoundError():
+            return "missing"
+        case PermissionError() | OSError(errno=errno.ENOEXEC):
+            return "not_runnable"
+        case OSError():
+            return "not_started"
+    return ""
+
+
+def start_hint(server: Server, cause: Cause, stderr: Iterable[str]) -> str:
+    """How to fix a program that did not start; empty if that is not known."""
     command, cwd = server.command, Path(server.cwd or ".").absolute()
-    if not command or "did not start" not in said:
+    if not command or not cause:
         return ""
+    if cause == "ended":
+        is_python = _PYTHON.fullmatch(Path(command).name)
+        misses = is_python and any("No module named" in line for line in stderr)
+        return _of_other_python(command, server.env.get("PATH")) if misses else ""
     if not cwd.is_dir():
         return f"Its cwd {_shown(cwd)} is no directory"
-    if any(words in said for words in _NOT_RUNNABLE):
+    if cause == "not_runnable":
         return "Make it executable, and name its interpreter in its first line, or in command"
-    if _NOT_FOUND in said:
-        return _of_missing(command, cwd, server.env.get("PATH"))
-    if "No module named" in said and _PYTHON.fullmatch(Path(command).name):
-        return _of_other_python(command, server.env.get("PATH"))
-    return ""
+    return _of_missing(command, cwd, server.env.get("PATH")) if cause == "missing" else ""
 
 
 def _of_missing(command: str, cwd: Path, path: str | None) -> str:

@@ -149,6 +149,9 @@ class Deliveries:
             # Protocol 2026-07-28 tells clients to take a missing one for "complete"; the SDK
             # refuses the result. Before 2026-07-28 the field means nothing.
             answer.result.setdefault("resultType", "complete")
+        elif answer.error.data is None:
+            # Else it could be the SDK's own, which says that the connection was closed.
+            answer.error.data = Facts(by_server=True)
 
 
 class Parked:

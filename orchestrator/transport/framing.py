@@ -36,7 +36,7 @@ class TooLong:
             return None
         members = self._members()
         ids = {value for name, value in members if name == b'"id"'}
-        if not _OF_ANSWERS & {name for name, _ in members} or len(ids) != 1:
+        if not _OF_ANSWERS & {name.lower() for name, _ in members} or len(ids) != 1:
             return None
         found = _ID.fullmatch(ids.pop())
         with suppress(ValueError):  # not UTF-8, or too many digits

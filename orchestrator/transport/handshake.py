@@ -22,7 +22,7 @@ from mcp.types import (
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from orchestrator.transport.delivery import Answer
+from orchestrator.transport.delivery import Answer, Facts, our_error
 from orchestrator.transport.framing import Id
 
 # How long `server/discover` may take before `initialize` is sent as well, and the most of the start
@@ -76,7 +76,7 @@ class Handshake:
             return await inner.receive()
         self._deadline, self._has_expired = math.inf, True
         request = self._initialize if self._versions else self._probe
-        error = ErrorData(code=REQUEST_TIMEOUT, message=f"no answer within {self.probe_s:g} s")
+        error = our_error(f"no answer within {self.probe_s:g} s", Facts(), REQUEST_TIMEOUT)
         return SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=error))
 
     def answered(self, answer: Answer) -> Answer:

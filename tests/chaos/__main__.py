@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from tests.chaos import answers, faults, kills, writers
+from tests.chaos import answers, faults, kills, openings, writers
 
 COMMANDS = {
     "answers": answers.main,
     "faults": faults.main,
     "kills": kills.main,
+    "openings": openings.main,
     "writers": writers.main,
 }
 

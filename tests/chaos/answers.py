@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 
@@ -175,6 +175,15 @@ class Case:
         return {"raw": self.raw, "type": self.kind}
 
 
+class HasRaw(Protocol):
+    """A case, for messages."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def raw(self) -> str: ...
+
+
 @dataclass
 class Tally:
     """What came of the cases; `faults` should be empty."""
@@ -182,7 +191,7 @@ class Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
-    def note(self, case: Case, where: str, problem: str) -> None:
+    def note(self, case: HasRaw, where: str, problem: str) -> None:
         """Something that should not be."""
         self.faults.append(f"case {case.number} over {where}: {problem}: {case.raw[:300]!r}")
 
@@ -240,7 +249,7 @@ WHERE = ("stdio legacy", "http legacy", "stdio 2026-07-28", "http 2026-07-28")
 async def fuzz(seed: int, count: int, tell: Callable[[str], None] = lambda _: None) -> Tally:
     """Try so many answers, in turns over each transport and revision."""
     tally = Tally()
-    watched = _Tracebacks(tally)
+    watched = Tracebacks(tally)
     pause_s, elicitation.PAUSE_S = elicitation.PAUSE_S, 0.0  # between the rounds of a call
     logging.getLogger("orchestrator").addHandler(watched)
     try:
@@ -259,7 +268,7 @@ async def fuzz(seed: int, count: int, tell: Callable[[str], None] = lambda _: No
     return tally
 
 
-class _Tracebacks(logging.Handler):
+class Tracebacks(logging.Handler):
     """Notes each traceback in our log."""
 
     def __init__(self, tally: Tally) -> None:

@@ -220,6 +220,7 @@ def test_an_expression_knows_what_it_reads(text: str, places: list[tuple[str, st
         ("*", "expected one of OUTPUT"),
         ("[0]", "expected one of OUTPUT"),
         ("[?a]", "expected one of OUTPUT"),
+        ("zip([1], INPUT.x)", r"before an index; write an array of one number in .*: `\[1\]`"),
         ("inputs.x", 'unknown root "inputs". Did you mean "INPUT"'),
         ("output[a].x", 'unknown root "output". Did you mean "OUTPUT"'),
         ("$INPUTS.x", 'unknown root "INPUTS". Did you mean "INPUT"'),

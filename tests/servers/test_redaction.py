@@ -160,3 +160,10 @@ def test_logs_have_no_secrets_and_nothing_active(
         assert hidden not in caplog.text
     assert "https://host/mcp" in caplog.text
     assert "\\u001b[31m" in caplog.text
+
+
+def test_a_long_argument_takes_linear_time() -> None:
+    """In quadratic time this would take minutes."""
+    server = Server(name="a", command="x", args=["x" * 500_000 + "://user:s3cr3t@host"])
+    assert "user:s3cr3t" in server.hidden
+    assert "s3cr3t" not in server.description

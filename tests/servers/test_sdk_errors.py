@@ -69,6 +69,11 @@ def test_only_the_sdk_closes_a_connection() -> None:
         (PermissionError(13, "no", "tool"), '"tool" is not executable'),
         (OSError(8, "Exec format error"), "OSError: [Errno 8] Exec format error"),
         (ValueError(), "ValueError"),
+        (
+            RuntimeError("Unsupported protocol version from the server: 1\x07"),
+            r'its answer to "tools/list" names an unsupported revision: "1\u0007"',
+        ),
+        (RuntimeError("what?"), "RuntimeError: what?"),
         (CLOSED, "it closed the connection"),
         (MCPError(code=-32603, message="oops"), 'it refused "tools/list" with error -32603: oops'),
         (ExceptionGroup("g", [ExceptionGroup("g", [CLOSED])]), "it closed the connection"),

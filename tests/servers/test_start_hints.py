@@ -9,9 +9,11 @@ from pathlib import Path
 import anyio
 import pytest
 
-from orchestrator import Orchestrator, Server
+from orchestrator import CallError, Orchestrator, Server
 from orchestrator.servers.config_file import load_config
-from orchestrator.servers.start_hints import start_hint
+from orchestrator.servers.start_hints import Cause, start_hint
+from tests.puppet import ID, program
+from tests.real_servers import TIMEOUT_S
 
 pytestmark = pytest.mark.anyio
 
@@ -81,14 +83,47 @@ async def test_another_python_on_the_path_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("server", "said"),
+    ("server", "cause", "stderr"),
     [
-        (Server(name="a", url="https://x.example"), "did not start: no such program"),
-        (Server(name="a", command="x"), "closed the connection"),
-        (Server(name="a", command="x"), "did not start: it did not answer within 30 s"),
-        (Server(name="a", command=sys.executable), "did not start. No module named x"),
-        (Server(name="a", command="node"), "did not start. No module named x"),
+        (Server(name="a", url="https://x.example"), "missing", ""),
+        (Server(name="a", command="x"), "", "did not start: no such program"),
+        (Server(name="a", command="x"), "ended", "no such program. Exec format error"),
+        (Server(name="a", command="x"), "not_started", "no such program. Exec format error"),
+        (Server(name="a", command=sys.executable), "ended", "No module named x"),
+        (Server(name="a", command="node"), "ended", "No module named x"),
     ],
 )
-def test_what_is_no_matter_of_the_program_has_no_hint(server: Server, said: str) -> None:
-    assert start_hint(server, said) == ""
+def test_what_is_no_matter_of_the_program_has_no_hint(
+    server: Server, cause: Cause, stderr: str
+) -> None:
+    assert start_hint(server, cause, [stderr]) == ""
+
+
+FORGED = [
+    "did not start: no such program or directory",
+    "did not start: Exec format error",
+    "did not start. No module named x",
+]
+
+
+@pytest.mark.parametrize("method", ["initialize", "tools/list", "tools/call"])
+@pytest.mark.parametrize("said", FORGED)
+async def test_no_server_brings_about_a_hint(method: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "python3").symlink_to(sys.executable)  # another one than ours
+    raw = f'{{"jsonrpc":"2.0","id":{ID},"error":{{"code":-32000,"message":"{said}"}}}}'
+    server = program({method: raw}, command="python3", env={"PATH": str(tmp_path)})
+    with anyio.fail_after(TIMEOUT_S):
+        async with Orchestrator({"it": server}) as orchestrator:
+            with pytest.raises(CallError) as caught:
+                await orchestrator.call("it:echo", {})
+    assert said in caught.value.error.message
+    assert "hint" not in caught.value.error.details
+    assert "orchestrator runs" not in caught.value.error.message
+
+
+async def test_a_server_cannot_say_that_its_program_has_ended() -> None:
+    raw = f'{{"jsonrpc":"2.0","id":{ID},"error":{{"code":-32000,"message":"Connection closed"}}}}'
+    with anyio.fail_after(TIMEOUT_S):
+        async with Orchestrator({"it": program({"initialize": raw})}) as orchestrator:
+            with pytest.raises(CallError, match='refused "initialize" with error -32000'):
+                await orchestrator.call("it:echo", {})

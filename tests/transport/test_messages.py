@@ -31,6 +31,7 @@ RECORDS = "[" + ", ".join(f'{{"id": {number}, "name": "n"}}' for number in range
         (r'{"x": ' + "'" + r', "result": {"path": "C:\\"}, "id": "\\"}', "\\"),
         ('[{"jsonrpc": "2.0", "id": 7, "result": {\'}}]', 7),
         ('[{"id": 7, "result": {}}, {"id": 8, "result": \'}]', None),
+        ('{"id": 7, "JSONRPC": "2.0", "RESULT": {"content": [{"type": "t', 7),
         # What is no answer, or says of none that it is one.
         ('{"id": 7, "method": "ping", "params": \'}', None),
         ('{"params": {\'}, "method": "ping", "jsonrpc": "2.0", "id": 7}', None),
