@@ -91,7 +91,10 @@ class _Checker:
         self._may_end_early = (
             workflow.on_error == "fail_fast"
             or workflow.timeout_s is not None
-            or any(task.policies.critical for task in self._plan.tasks.values())
+            or any(
+                task.policies.critical or task.policies.end_run is not None
+                for task in self._plan.tasks.values()
+            )
         )
 
     def check_schemas(self) -> None:
@@ -153,11 +156,28 @@ class _Checker:
             output = self._infer(task.arguments, inside, ("value",))
         else:
             output = self._call(task, inside, ("arguments",))
+        # What repeats and fallbacks of items make of the answers is not followed.
+        if policies.repeat is not None and policies.repeat.collect is not None:
+            output = ArrayType(UNKNOWN)
+        if policies.item_fallback is not None or policies.item_when is not None:
+            output = UNKNOWN
         if policies.for_each is not None:
             self._with_nulls[task.id] = ArrayType(either([output, NULL]))
             output = ArrayType(output)
         for index, lock in enumerate(policies.locks):
             self._infer(lock.name, inside, ("locks", index))
+        if policies.item_when is not None:
+            self._infer(policies.item_when, inside, ("item_when",))
+        if (item_fallback := policies.item_fallback) is not None:
+            failed = replace(inside, in_fallback=True)
+            if isinstance(item_fallback, CallTemplate):
+                self._call(item_fallback, failed, ("item_fallback", "arguments"))
+            else:
+                self._infer(item_fallback, failed, ("item_fallback", "value"))
+        if (repeat := policies.repeat) is not None:
+            self._infer(repeat.until, inside, ("repeat", "until"))
+            if repeat.collect is not None:
+                self._infer(repeat.collect, inside, ("repeat", "collect"))
         if (fallback := policies.fallback) is not None:
             outside = replace(outside, in_fallback=True)
             if task.needs != task.dependencies:  # what only the fallback reads may have failed

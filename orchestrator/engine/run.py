@@ -32,7 +32,7 @@ from orchestrator.engine.priorities import priorities
 from orchestrator.engine.result import MadeUp, RunResult, TaskResult
 from orchestrator.engine.schedules import BATCH, SCHEDULES, Then
 from orchestrator.engine.settings import RunSettings, Servers
-from orchestrator.engine.summary import Settled, Stop, summarize
+from orchestrator.engine.summary import Settled, Stop, stop_after, summarize
 from orchestrator.engine.task_state import Decision, RunState, TaskState, internal
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import PLAIN
@@ -264,13 +264,9 @@ class Run:
         self._react(result)
 
     def _react(self, result: TaskResult) -> None:
-        """Report a task that has settled, and end the run if its failure is to do that."""
-        if isinstance(result.outcome, Failure):
-            is_critical = self.plan.tasks[result.id].policies.critical
-            if is_critical or self.workflow.on_error == "fail_fast":
-                why = "it is critical" if is_critical else "on_error is fail_fast"
-                skipped = Skipped(f"task {quoted(result.id)} failed, and {why}")
-                self._end(Stop("failed", result.outcome.error, skipped))
+        """Report a task that has settled, and end the run if that is its consequence."""
+        if (stop := stop_after(self.workflow, result)) is not None:
+            self._end(stop)
         if self._announce:
             self._announce(TaskSettled(self._emitter.now_ms(), result.id, result))
 

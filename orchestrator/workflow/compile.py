@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 from orchestrator.documents.jsonpath import Path, describe
 from orchestrator.documents.pointer import pointer
@@ -19,13 +19,16 @@ from orchestrator.expressions.references import Compiler
 from orchestrator.expressions.scope import ScopeKey
 from orchestrator.expressions.templates import EMPTY, Literal, Template, Text
 from orchestrator.workflow import graph as graphs
+from orchestrator.workflow.compiled import (
+    ArgumentTemplate,
+    CompiledFallback,
+    CompiledTask,
+    CompiledWorkflow,
+)
 from orchestrator.workflow.fixes import Fixes, as_expression, in_functions, piece_of, unquoted
 from orchestrator.workflow.inputs import check_schema
 from orchestrator.workflow.normalize import task_of
 from orchestrator.workflow.product import Product
-
-if TYPE_CHECKING:
-    from orchestrator.workflow.graph import Graph
 
 MAX_SUGGESTIONS = 25
 _FIRST_NAME = re.compile(r"\$\{\s*([A-Za-z][\w-]*)((?:\.[A-Za-z_]\w*|\[-?\d+\])*)")
@@ -38,44 +41,6 @@ _ITEM_HINTS = {
     "locks": "add for_each to this task",
     "when": "to skip items, filter the list: ${OUTPUT[id][?field > 1]}",
 }
-
-
-# The template of arguments, and the paths in it where a reference stands alone.
-ArgumentTemplate = tuple[Template, tuple[Path, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class CompiledFallback:
-    """The templates of a fallback, of which one is used."""
-
-    value: Template = EMPTY
-    arguments: ArgumentTemplate = (EMPTY, ())
-
-
-@dataclass(slots=True)
-class CompiledTask:
-    """The templates of one task."""
-
-    arguments: ArgumentTemplate = (EMPTY, ())
-    when: Template | None = None
-    for_each: Template | Product | None = None
-    locks: list[tuple[Template, bool]] = field(default_factory=list)  # and whether it is per item
-    fallback: CompiledFallback = CompiledFallback()
-    item_when: Template | None = None
-    item_fallback: CompiledFallback = CompiledFallback()
-    until: Template | None = None
-    collect: Template | None = None
-
-
-@dataclass(slots=True)
-class CompiledWorkflow:
-    """The templates and the graph of a workflow, as far as they could be made."""
-
-    tasks: dict[str, CompiledTask] = field(default_factory=dict)
-    # By task, the ids that it waits for, and whether more than its fallback needs them.
-    dependencies: dict[str, dict[str, bool]] = field(default_factory=dict)
-    output: Template | None = None
-    graph: Graph | None = None
 
 
 @dataclass(frozen=True, slots=True)

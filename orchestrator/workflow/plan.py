@@ -12,7 +12,7 @@ from orchestrator.expressions.templates import Template
 from orchestrator.workflow import graph as graphs
 
 if TYPE_CHECKING:
-    from orchestrator.workflow.compile import CompiledFallback, CompiledTask, CompiledWorkflow
+    from orchestrator.workflow.compiled import CompiledFallback, CompiledTask, CompiledWorkflow
     from orchestrator.workflow.graph import Graph
     from orchestrator.workflow.kinds import Kind
     from orchestrator.workflow.product import Product
