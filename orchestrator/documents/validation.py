@@ -104,7 +104,7 @@ def _translated(
     choices = [_choices(detail) for detail in details if detail["type"] == "literal_error"]
     if typed:
         kinds, given = {detail["type"] for detail in typed}, typed[0]["input"]
-        wanted = dict.fromkeys(_TYPES[detail["type"]] for detail in typed)
+        wanted = dict.fromkeys(map(_type_wanted, typed))
         message = f"expected {alternatives([*wanted, *choices])}, got {describe(given)}"
         hint = _hint(kinds, given, of_command=where[-1:] == ("args",))
         meant, path = _of_type(kinds, given, where), pointer(*where)
@@ -118,6 +118,11 @@ def _translated(
             continue  # a part of the other message
         elif detail not in typed:
             yield _other(detail, where, choices)
+
+
+def _type_wanted(detail: Any) -> str:
+    is_object = (detail.get("ctx") or {}).get("field_type") == "Dictionary"
+    return "non-empty object" if is_object else _TYPES[detail["type"]]
 
 
 def _other(detail: Any, where: Location, choices: list[str]) -> Problem:

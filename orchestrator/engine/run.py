@@ -265,7 +265,9 @@ class Run:
 
     def _react(self, result: TaskResult) -> None:
         """Report a task that has settled, and end the run if that is its consequence."""
-        if (stop := stop_after(self.workflow, result)) is not None:
+        policies = self.plan.tasks[result.id].policies
+        may_end = isinstance(result.outcome, Failure) or policies.end_run is not None
+        if may_end and (stop := stop_after(self.workflow, result)) is not None:
             self._end(stop)
         if self._announce:
             self._announce(TaskSettled(self._emitter.now_ms(), result.id, result))

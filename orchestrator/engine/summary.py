@@ -124,9 +124,10 @@ def summarize(
     output, fault = _output(plan, settled.scope)
     if stop is not None and not _was_cut_short(stop, results):
         stop = None
-    ends_well = stop is None or stop.status == "success"
-    has_failed = any(isinstance(result.outcome, Failure) for result in results.values())
-    status = _status(results) if stop is None or (ends_well and has_failed) else stop.status
+    # Ended as a success, a run is judged by its failures alone, not by what it cut short.
+    status = (
+        _status(results) if stop is None or _ended_well_too_late(stop, results) else stop.status
+    )
     speedup = sequential_ms / duration_ms if duration_ms else 1.0
     return RunResult(
         run_id=settings.run_id,
@@ -147,6 +148,11 @@ def summarize(
         made_up=made_up,
         startup_ms=dict(startup_ms),
     )
+
+
+def _ended_well_too_late(stop: Stop, results: Mapping[str, TaskResult]) -> bool:
+    failed = (isinstance(result.outcome, Failure) for result in results.values())
+    return stop.status == "success" and any(failed)
 
 
 def _calls_ms(result: TaskResult) -> float:

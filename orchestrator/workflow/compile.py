@@ -14,6 +14,7 @@ from orchestrator.documents.jsonpath import Path, describe
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.suggest import certain, nearest
 from orchestrator.documents.text import listed, quoted
+from orchestrator.documents.validation import MissingFieldError
 from orchestrator.errors import Code, Problem
 from orchestrator.expressions.references import Compiler
 from orchestrator.expressions.scope import ScopeKey
@@ -27,6 +28,7 @@ from orchestrator.workflow.compiled import (
 )
 from orchestrator.workflow.fixes import Fixes, as_expression, in_functions, piece_of, unquoted
 from orchestrator.workflow.inputs import check_schema
+from orchestrator.workflow.kinds import check_kind
 from orchestrator.workflow.normalize import task_of
 from orchestrator.workflow.product import Product
 
@@ -39,7 +41,10 @@ _LAST = frozenset({"LAST"})
 _ITEM_HINTS = {
     "arguments": "add for_each to this task",
     "locks": "add for_each to this task",
-    "when": "to skip items, filter the list: ${OUTPUT[id][?field > 1]}",
+    "when": "to skip items, write item_when",
+    "item_when": "add for_each to this task",
+    "item_fallback": "add for_each to this task",
+    "value": "add for_each to this task",
 }
 
 
@@ -124,6 +129,13 @@ class _WorkflowCompiler:
     def _task(self, index: int, task: Mapping[str, Any]) -> None:
         identifier = task_of(task)
         site = _Site(("tasks", index), identifier)
+        try:
+            check_kind(task)
+        except MissingFieldError as missing:
+            message, at = f"missing field {quoted(str(missing))}", site.below(str(missing))
+            self.problems.append(at.problem("missing_field", message))
+        except ValueError as wrong:
+            self.problems.append(site.problem("wrong_value", str(wrong)))
         of_item = _ITEM if task.get("for_each") is not None else frozenset()
         of_turn = of_item | (_LAST if isinstance(task.get("repeat"), Mapping) else frozenset())
         compiled = CompiledTask(self._arguments(task, site, of_turn))
@@ -251,8 +263,7 @@ class _WorkflowCompiler:
             case "INPUT" if key.name is not None and key.name not in self._inputs:
                 self._unknown("input", key, text, site, self._inputs)
             case "ITEM" | "INDEX":
-                where = "in the arguments and locks of a task with for_each"
-                message = f"{quoted(text)} is only readable {where}"
+                message = f"{quoted(text)} is only readable for an item of a for_each"
                 field = str(site.path[2]) if site.path[0] == "tasks" else ""
                 hint = _ITEM_HINTS.get(field, "")
                 self.problems.append(site.problem("no_item_here", message, hint, text))

@@ -10,9 +10,13 @@ from orchestrator.documents.validation import MissingFieldError
 
 Kind = Literal["tool", "value"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-# The fields that mean something for a task that calls nothing.
-_OF_VALUE = frozenset(
-    {"id", "description", "value", "depends_on", "when", "run_if", "for_each", "fallback"}
+# The fields that mean nothing for a task that calls nothing.
+_OF_CALLS = frozenset(
+    {
+        *("arguments", "timeout_s", "timeout_resets_on_progress", "retry", "repeat", "locks"),
+        *("max_parallel", "item_when", "item_fallback", "on_item_error", "delay_s", "deadline_s"),
+        *("critical", "end_run"),
+    }
 )
 
 
@@ -29,7 +33,7 @@ def check_kind(fields: Collection[str]) -> Kind:
     if len(kinds) > 1:
         names = listed(map(quoted, kinds), 10, " and ")
         raise ValueError(f"{names} exclude each other: keep one, and write a task for the other")
-    if kinds[0] == "value" and (extra := sorted(map(quoted, set(fields) - _OF_VALUE))):
+    if kinds[0] == "value" and (extra := sorted(map(quoted, _OF_CALLS.intersection(fields)))):
         means = "means" if len(extra) == 1 else "mean"
         raise ValueError(
             f'{listed(extra, 10)} {means} nothing in a task with "value", which calls nothing'

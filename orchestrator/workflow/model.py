@@ -58,6 +58,7 @@ class WorkflowFields(TypedDict, total=False):
     max_concurrency: int
     on_error: OnError
     timeout_s: float | None
+    defaults: Defaults | dict[str, Any]
 
 
 class Workflow(BaseModel):

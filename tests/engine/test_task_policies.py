@@ -399,7 +399,7 @@ def test_a_value_is_kept_in_the_canonical_form_even_if_it_is_null() -> None:
         (
             {"tool": "s:t", "item_when": "ITEM"},
             "/tasks/0/item_when",
-            "is only readable in the arguments and locks of a task with for_each",
+            "is only readable for an item of a for_each",
         ),
         (
             {"tool": "s:t", "for_each": {"x": "text"}},

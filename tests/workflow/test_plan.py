@@ -253,7 +253,7 @@ def test_an_item_is_readable_only_in_arguments_and_locks_of_a_for_each() -> None
     [
         ({"arguments": {"x": "$ITEM"}}, "add for_each to this task"),
         ({"locks": [{"name": "$INDEX"}]}, "add for_each to this task"),
-        ({"when": "ITEM > 1"}, "to skip items, filter the list: ${OUTPUT[id][?field > 1]}"),
+        ({"when": "ITEM > 1"}, "to skip items, write item_when"),
         ({"fallback": {"value": "$ITEM"}}, ""),
     ],
 )
