@@ -43,7 +43,7 @@ reading what another task has stored.
 - `for_each`: `"for_each": "$OUTPUT[search].items"` makes one call per item of an array. In \
 `arguments`, `$ITEM` is the item, `$ITEM.title` a property of it, `$INDEX` its position. The \
 output of the task is the array of the outputs of the calls, in the order of the items. For all \
-combinations: `"for_each": {"city": ["Oslo"], "unit": "$INPUT.units"}`, with `$ITEM.city`.
+combinations: `"for_each": {"city": ["Oslo"], "unit": ["C", "F"]}`, with `$ITEM.city`.
 - `when`: `"when": "OUTPUT[forecast].temperature_c > 20 && INPUT.city != 'Oslo'"`, an expression. \
 If it is false, the task and the tasks that depend on it are skipped. For each item, write \
 `item_when`: `"item_when": "ITEM.score > 1"`. For either-or write two tasks, one with the \
