@@ -57,8 +57,8 @@ a `for_each`: the whole array), so give it the same type. The task is then a `su
 - `item_fallback`: as `fallback`, for each item that fails: `{"value": {"id": "$ITEM", "why": \
 "$ERROR.kind"}}`. `on_item_error`: `stop` lets no item begin after one has failed.
 - `repeat`: to poll, `{"until": "LAST.state == 'done'", "every_s": 5, "max_times": 60}`; for all \
-pages, `"arguments": {"cursor": "$LAST.next"}` with `{"until": "LAST.next == null", "every_s": 0, \
-"collect": "LAST.items"}`. `$LAST` is the answer before, null at first.
+pages, `{"until": "LAST.next == null", "every_s": 0, "collect": "LAST.items"}` and `arguments` \
+such as `{"cursor": "$LAST.next"}`. `$LAST` is the answer before, null at first.
 - Rarely needed: `max_parallel` (items at a time), `critical`, `locks`, `delay_s`, `deadline_s` \
 (over all attempts), `end_run` (`success` or `failed`, when it has succeeded), `description`, \
 `timeout_resets_on_progress`.
