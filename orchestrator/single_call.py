@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from orchestrator.calls.call import Attempt, Call
-from orchestrator.calls.middleware import with_retry, with_slots, with_timeout
+from orchestrator.calls.middleware import with_retry, with_slots
+from orchestrator.calls.timeouts import with_timeout
 from orchestrator.engine.decide import check_arguments
 from orchestrator.errors import CallError, ConfigError, WorkflowError
 from orchestrator.schema.tool import Tool

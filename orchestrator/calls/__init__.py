@@ -4,7 +4,8 @@ Rule: a caller makes a `Call` and returns its output or raises `CallError`; it k
 server.
 
 - `call`: a `Call` is a frozen value, an `Attempt` the run state of its attempts.
-- `middleware`: functions from caller to caller, one for each policy.
+- `middleware`: functions from caller to caller, one for each policy; `timeouts` and `repeat` have
+  those that limit the time of a call, and that make it until something is so.
 - `limits`: slots and rates; `locks`: named locks; `adaptive`: slots whose number adapts.
 - `retry`: whether a call is made again, and after how long.
 - `worker_pool`: carries out queued calls without a task of the event loop for each.
@@ -18,6 +19,8 @@ __all__ = [
     "limits",
     "locks",
     "middleware",
+    "repeat",
     "retry",
+    "timeouts",
     "worker_pool",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import anyio
 
@@ -13,6 +13,9 @@ from orchestrator.calls.limits import FIRST, Priority, Rate, Slots
 from orchestrator.errors import CallError
 from orchestrator.schema.coercion import Conversion
 from orchestrator.workflow.task import Retry
+
+if TYPE_CHECKING:
+    from orchestrator.calls.repeat import Turns
 
 DEFAULT_TIMEOUT_S = 60.0
 
@@ -39,6 +42,8 @@ class Call(NamedTuple):
         timeout_resets_on_progress: Whether progress restarts the timeout.
         is_fallback: Whether it is the fallback of its task.
         run: The id of its run.
+        deadline_s: The limit of all that is done for it, seconds; None without one.
+        turn: The number of the call among those that `repeat` makes, from 0.
     """
 
     task: str
@@ -56,6 +61,8 @@ class Call(NamedTuple):
     timeout_resets_on_progress: bool = False
     is_fallback: bool = False
     run: str = ""
+    deadline_s: float | None = None
+    turn: int = 0
 
     @property
     def target(self) -> str:
@@ -66,7 +73,8 @@ class Call(NamedTuple):
     def idempotency_key(self) -> str:
         """The same for all attempts of this call, and another one for every other call."""
         item = "" if self.item is None else f"[{self.item}]"
-        return f"{self.run}/{self.task}{item}{'/fallback' if self.is_fallback else ''}"
+        turn = f"/{self.turn}" if self.turn else ""
+        return f"{self.run}/{self.task}{item}{turn}{'/fallback' if self.is_fallback else ''}"
 
     def to_dict(self) -> dict[str, Any]:
         """The call as a JSON object."""
@@ -105,6 +113,7 @@ class Attempt:
         note: What it waits for, unless that is a slot or a rate; empty if nothing.
         is_cancelled: Whether `cancel` was called.
         fit: What fits the call to its tool, as soon as its server lists it; None if it fits.
+        turns: How often the call is made, under `repeat`.
         answer_bytes: About what the last answer to it takes in memory, bytes.
         end_by: What `cancel` has to end: the scope that it runs in, or the limit that it waits for.
     """
@@ -118,6 +127,7 @@ class Attempt:
     note: str = ""
     is_cancelled: bool = False
     fit: Callable[[Call], Call] | None = None
+    turns: Turns | None = None
     answer_bytes: int = 0
     end_by: anyio.CancelScope | Slots | Rate | None = None
 

@@ -10,6 +10,7 @@ from typing import Any
 from orchestrator.check.assignable import Assignability
 from orchestrator.check.diagnostics import Diagnostics
 from orchestrator.check.environment import ERROR, MAYBE_ERROR, STATUS, UNKNOWN, Environment
+from orchestrator.check.for_each import item_of
 from orchestrator.check.infer import Inference
 from orchestrator.check.jmespath_functions import truth
 from orchestrator.check.mismatch import Mismatch, Mismatches
@@ -20,23 +21,22 @@ from orchestrator.errors import Code, Problem
 from orchestrator.expressions.jmespath import Expression
 from orchestrator.expressions.scope import Reference
 from orchestrator.expressions.templates import Literal, Template
-from orchestrator.schema.coercion import ALL_TYPES
 from orchestrator.schema.tool import Tool
 from orchestrator.schema.type_query import TypeQuery
 from orchestrator.schema.types import (
     NULL,
     ArrayType,
     LiteralType,
-    SourcedType,
+    ObjectType,
     StaticType,
     UnknownType,
     any_of,
     either,
     schema_type,
-    type_names,
 )
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
+from orchestrator.workflow.product import Product
 
 
 def prove(workflow: Workflow, tools: Mapping[str, Tool]) -> list[Problem]:
@@ -89,7 +89,10 @@ class _Checker:
         self._may_end_early = (
             workflow.on_error == "fail_fast"
             or workflow.timeout_s is not None
-            or any(task.policies.critical for task in self._plan.tasks.values())
+            or any(
+                task.policies.critical or task.policies.end_run is not None
+                for task in self._plan.tasks.values()
+            )
         )
 
     def check_schemas(self) -> None:
@@ -146,33 +149,65 @@ class _Checker:
             self._condition(policies.when, outside, task)
         inside = outside
         if policies.for_each is not None:
-            each = self._infer(policies.for_each, outside, ("for_each",))
-            inside = replace(outside, item=self._item(task, each))
-        output = self._call(task, inside, ("arguments",))
+            inside = replace(outside, item=self._item(task, policies.for_each, outside))
+        output = self._output(task, inside)
         if policies.for_each is not None:
             self._with_nulls[task.id] = ArrayType(either([output, NULL]))
             output = ArrayType(output)
         for index, lock in enumerate(policies.locks):
             self._infer(lock.name, inside, ("locks", index))
-        if (fallback := policies.fallback) is not None:
-            outside = replace(outside, in_fallback=True)
-            if task.needs != task.dependencies:  # what only the fallback reads may have failed
-                outside = replace(
-                    outside, may_lack=True, error=MAYBE_ERROR, status=STATUS, absent=frozenset()
-                )
-            if isinstance(fallback, CallTemplate):
-                other = self._call(fallback, outside, ("fallback", "arguments"))
-            else:
-                other = self._infer(fallback, outside, ("fallback", "value"))
-            # `any_of`, as fallbacks may contain outputs that have fallbacks themselves.
-            output = any_of([output, other])
-            if task.id in self._with_nulls:
-                self._with_nulls[task.id] = any_of([self._with_nulls[task.id], other])
+        if policies.fallback is not None:
+            output = self._with_fallback(task, policies.fallback, output, outside)
         self._outputs[task.id] = output
         if self._may_be_skipped(task):
             self._skippable.add(task.id)
         if self._always_succeeds(task):
             self._has_output.add(task.id)
+
+    def _output(self, task: TaskPlan, inside: Environment) -> StaticType:
+        """The type of the output of a task, or of an item of it."""
+        policies = task.policies
+        if task.kind == "value":
+            output = self._infer(task.arguments, inside, ("value",))
+        else:
+            output = self._call(task, inside, ("arguments",))
+        if (repeat := policies.repeat) is not None:
+            self._infer(repeat.until, inside, ("repeat", "until"))
+            if repeat.collect is not None:
+                self._infer(repeat.collect, inside, ("repeat", "collect"))
+                output = ArrayType(UNKNOWN)  # what the answers add is not followed
+        if policies.item_when is not None:
+            self._infer(policies.item_when, inside, ("item_when",))
+            output = either([output, NULL])
+        if (fallback := policies.item_fallback) is not None:
+            other = self._instead(fallback, replace(inside, in_fallback=True), "item_fallback")
+            output = any_of([output, other])
+        return output
+
+    def _with_fallback(
+        self,
+        task: TaskPlan,
+        fallback: Template | CallTemplate,
+        output: StaticType,
+        outside: Environment,
+    ) -> StaticType:
+        outside = replace(outside, in_fallback=True)
+        if task.needs != task.dependencies:  # what only the fallback reads may have failed
+            outside = replace(
+                outside, may_lack=True, error=MAYBE_ERROR, status=STATUS, absent=frozenset()
+            )
+        other = self._instead(fallback, outside, "fallback")
+        if task.id in self._with_nulls:
+            self._with_nulls[task.id] = any_of([self._with_nulls[task.id], other])
+        # `any_of`, as fallbacks may contain outputs that have fallbacks themselves.
+        return any_of([output, other])
+
+    def _instead(
+        self, fallback: Template | CallTemplate, environment: Environment, field: str
+    ) -> StaticType:
+        if isinstance(fallback, CallTemplate):
+            return self._call(fallback, environment, (field, "arguments"))
+        return self._infer(fallback, environment, (field, "value"))
 
     def _infer(self, template: Template, environment: Environment, at: Path) -> StaticType:
         inference = Inference(self._query, environment)
@@ -206,23 +241,15 @@ class _Checker:
             return True
         return policies.run_if == "all_success" and not self._skippable.isdisjoint(task.needs)
 
-    def _item(self, task: TaskPlan, each: StaticType) -> StaticType:
+    def _item(self, task: TaskPlan, each: Template | Product, outside: Environment) -> StaticType:
         """The type of `$ITEM` in a task with `for_each`."""
-        types = self._query.kinds(each)
-        text = each.text if isinstance(each, SourcedType) else ""
-        given = f" ({text})" if text else ""
-        found: list[Mismatch] = []
-        if "array" not in types:
-            message = f"for_each: expected array, got {self._query.describe(each)}{given}"
-            found.append(Mismatch((), "not_a_list", "error", message, text))
-        elif types not in ({"array"}, ALL_TYPES):
-            message = f"for_each: expected array, may be {type_names(types - {'array'})}{given}"
-            found.append(Mismatch((), "may_not_fit", "warning", message, text))
-        if self._query.finite(each) == [[]]:  # its only possible value
-            message = "for_each is an empty array, so nothing is called"
-            found.append(Mismatch((), "no_calls", "warning", message))
-        self._diagnostics.add(found, task, ("for_each",))
-        return self._query.element(each) or UNKNOWN
+        lists = each.lists if isinstance(each, Product) else {"": each}
+        items: dict[str, StaticType] = {}
+        for name, of in lists.items():
+            at = ("for_each", name) if name else ("for_each",)
+            items[name], found = item_of(self._infer(of, outside, at), ".".join(at), self._query)
+            self._diagnostics.add(found, task, at)
+        return ObjectType(items) if isinstance(each, Product) else items[""]
 
     def _call(self, target: CallTemplate, environment: Environment, at: Path) -> StaticType:
         """Check the arguments of a call, and return the type of its output."""

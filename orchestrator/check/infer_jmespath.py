@@ -19,9 +19,10 @@ from orchestrator.check.jmespath_functions import (
 from orchestrator.check.mismatch import Mismatch, no_such_place
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.suggest import certain, nearest
+from orchestrator.documents.text import quoted
 from orchestrator.expressions.jmespath import PROJECTIONS, Expression
 from orchestrator.expressions.lexer import ROOTS, marked_root, names_an_id
-from orchestrator.expressions.operators import with_count_null, with_slice
+from orchestrator.expressions.operators import as_string, with_count_null, with_slice
 from orchestrator.schema.type_query import TypeQuery
 from orchestrator.schema.types import (
     ARRAY,
@@ -131,7 +132,10 @@ class ExpressionInference:
         left = self._value(first, here)
         match node["type"]:
             case "comparator":
-                right = self._value(others[0], here)
+                is_text = (
+                    first["type"] == "literal"
+                )  # then the other side is what it is compared with
+                right = (self._value if is_text else self._compared)(others[0], here)
                 type_, mismatch = comparison(node["value"], left, right, self.query)
                 if mismatch is not None:
                     self._report(mismatch)
@@ -148,6 +152,19 @@ class ExpressionInference:
                 known = truth(left, self.query)
                 return BOOLEAN if known is None else LiteralType(not known)
         return UNKNOWN
+
+    def _compared(self, node: Any, here: _Here) -> StaticType:
+        """The right side of a comparison, where a name in double quotes most likely is a string."""
+        name, text = node["value"] if node["type"] == "field" else "", self.template.inner
+        if isinstance(here, _Root) or not name or text.count(json.dumps(name)) != 1:
+            return self._value(node, here)
+        if self.query.step(here, name).presence not in ("no", "unknown"):
+            return self._value(node, here)
+        message = f"{quoted(name)} is the name of a property, in double quotes"
+        hint = f"write a string in single quotes: {as_string(name)}"
+        fix = json.dumps(text.replace(json.dumps(name), as_string(name)))
+        self._report(Mismatch((), "never_true", "warning", message, fix=fix, hint=hint))
+        return LiteralType(name)
 
     def _field(self, name: str, here: _Here) -> _Here:
         environment, root = self.environment, marked_root(name)
@@ -277,7 +294,6 @@ def _projects(node: Any) -> bool:
 
 
 def _is_null_test(condition: Any) -> bool:
-    """Whether a condition is `@ == null`."""
     sides = [(node["type"], node.get("value")) for node in condition["children"]]
     is_equality = condition["type"] == "comparator" and condition["value"] == "eq"
     return is_equality and ("literal", None) in sides and ("current", None) in sides

@@ -71,8 +71,6 @@ def check_arguments(name: str, arguments: list[StaticType], query: TypeQuery) ->
 
 
 def _hint(name: str, names: list[str], given: Types) -> str:
-    if name == "from_json" and given <= {"array", "object"}:
-        return "it is no text: use it without from_json()"
     if name == "at" and given == {"string"}:
         return "slice() takes strings: slice(text, 0, 1)"
     if names == ["number"] and given == {"string"}:
@@ -129,6 +127,8 @@ def result_of(
             return first if is_array else ARRAY
         case "zip" | "product":
             return ArrayType(TupleType(tuple(items)))
+        case "from_json" if query.kinds(first) <= {"array", "object"}:
+            return first
         case "enumerate":
             return ArrayType(TupleType((INTEGER, items[0])))
         case "slice" if "array" in query.kinds(first):

@@ -101,7 +101,7 @@ def print_plan(forecast: Forecast) -> None:
     for number, names in enumerate(generations[:MAX_PLAN_ROWS]):
         for index, name in enumerate(names[:rows]):
             task = forecast.tasks[name]
-            effects, bold = task.effects[task.task.target], "bold" if task.critical else ""
+            bold = "bold" if task.critical else ""
             # Text is never markup: an id may look like a style.
             cells = [
                 Text("" if index else str(number)),
@@ -109,7 +109,7 @@ def print_plan(forecast: Forecast) -> None:
                 Text(name_of(name), style=bold),
                 Text(name_of(task.task.target), style="dim"),
                 Text(str(task.calls)),
-                Text(effects.word, style=RISK_STYLES.get(effects.risk, "dim")),
+                Text(task.does, style=RISK_STYLES.get(task.risk, "dim")),
                 Text(listed(task.task.dependencies, MAX_NAMED)),
             ]
             is_last = index == len(names) - 1

@@ -52,6 +52,10 @@ _NUMBER = re.compile(rf"{_WHOLE.pattern}(?:\.[0-9]{{1,14}})?")
 _nearest = lru_cache(nearest)  # a typo is often repeated in every task
 
 
+class MissingFieldError(ValueError):
+    """A validator of a model misses a field; its message is the name."""
+
+
 def problems_of(
     error: ValidationError,
     data: Any,
@@ -100,7 +104,7 @@ def _translated(
     choices = [_choices(detail) for detail in details if detail["type"] == "literal_error"]
     if typed:
         kinds, given = {detail["type"] for detail in typed}, typed[0]["input"]
-        wanted = dict.fromkeys(_TYPES[detail["type"]] for detail in typed)
+        wanted = dict.fromkeys(map(_type_wanted, typed))
         message = f"expected {alternatives([*wanted, *choices])}, got {describe(given)}"
         hint = _hint(kinds, given, of_command=where[-1:] == ("args",))
         meant, path = _of_type(kinds, given, where), pointer(*where)
@@ -114,6 +118,11 @@ def _translated(
             continue  # a part of the other message
         elif detail not in typed:
             yield _other(detail, where, choices)
+
+
+def _type_wanted(detail: Any) -> str:
+    is_object = (detail.get("ctx") or {}).get("field_type") == "Dictionary"
+    return "non-empty object" if is_object else _TYPES[detail["type"]]
 
 
 def _other(detail: Any, where: Location, choices: list[str]) -> Problem:
@@ -132,6 +141,9 @@ def _other(detail: Any, where: Location, choices: list[str]) -> Problem:
         message = f"expected {wanted}, got {_got(given)}"
     elif kind == "string_pattern_mismatch" and name in _PATTERNS:
         message = f"expected {_PATTERNS[name]}, got {_got(given)}"
+    elif isinstance(missing := context.get("error"), MissingFieldError):
+        message = f"missing field {quoted(str(missing))}"
+        return Problem("missing_field", message, pointer(*where, str(missing)))
     else:
         message = str(context.get("error", f"invalid value {_got(given)}"))
         if message.startswith("expected"):

@@ -9,8 +9,10 @@ Failure ── a fallback ──▶ Success, recovered
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio.to_thread
@@ -18,7 +20,7 @@ import anyio.to_thread
 from orchestrator.calls.call import Call
 from orchestrator.documents.jsonpath import Path, describe, format_path
 from orchestrator.documents.text import quoted
-from orchestrator.engine.outcome import Failure, Skipped
+from orchestrator.engine.outcome import Failure, Skipped, Success
 from orchestrator.engine.result import ItemResult
 from orchestrator.errors import CallError, InvalidArgumentsError, TaskError
 from orchestrator.expressions.jmespath import Expression
@@ -37,6 +39,7 @@ from orchestrator.schema.violations import (
     misspellings,
 )
 from orchestrator.workflow.plan import PLAIN, CallTemplate, LockPlan, TaskPlan
+from orchestrator.workflow.product import Product
 
 if TYPE_CHECKING:
     from orchestrator.schema.tool import Tool
@@ -68,7 +71,7 @@ async def in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
     return await anyio.to_thread.run_sync(work, *arguments, abandon_on_cancel=True)
 
 
-def decide(task: TaskPlan, scope: Scope) -> Start | StartEach | Skipped | Failure | None:
+def decide(task: TaskPlan, scope: Scope) -> Start | StartEach | Success | Skipped | Failure | None:
     """Whether a task starts, and with which arguments; None if a `quick` scope is not enough.
 
     Args:
@@ -80,17 +83,36 @@ def decide(task: TaskPlan, scope: Scope) -> Start | StartEach | Skipped | Failur
         return held_back
     try:
         # Nine tasks of ten have no policy of their own.
-        if policies is PLAIN:
+        if policies is PLAIN and task.kind == "tool":
             return start(task, scope)
-        if policies.when is not None and _is_false(policies.when.resolve(scope)):
+        if policies.when is not None and is_false(policies.when.resolve(scope)):
             return Skipped(f"its condition is false: {_text(policies.when)}", by_condition=True)
         if policies.for_each is not None:
             return StartEach(_items(policies.for_each, scope))
-        return start(task, scope, policies.locks)
+        return _begin(task, scope)
     except SlowExpressionError:
         return None
     except CallError as failure:
         return Failure(failure.error)
+
+
+def decide_item(task: TaskPlan, scope: Scope) -> Start | Success | Skipped | Failure | None:
+    """The same for an item of a `for_each`, which the scope has."""
+    policies = task.policies
+    try:
+        if policies.item_when is not None and is_false(policies.item_when.resolve(scope)):
+            return Skipped(f"its condition is false: {_text(policies.item_when)}", True)
+        return _begin(task, scope)
+    except SlowExpressionError:
+        return None
+    except CallError as failure:
+        return Failure(failure.error)
+
+
+def _begin(task: TaskPlan, scope: Scope) -> Start | Success:
+    if task.kind == "value":
+        return Success(task.arguments.resolve(scope))
+    return start(task, scope, task.policies.locks)
 
 
 def start(target: CallTemplate, scope: Scope, locks: tuple[LockPlan, ...] = ()) -> Start:
@@ -148,7 +170,7 @@ def _ended(status: str) -> str:
     return "failed" if status == "error" else f"was {status}"
 
 
-def _is_false(value: Any) -> bool:
+def is_false(value: Any) -> bool:
     """False in JMESPath: null, false, and an empty string, array or object; 0 is true."""
     return value is None or value is False or value in ("", [], {})
 
@@ -157,19 +179,31 @@ def _text(when: Template) -> str:
     return when.inner if isinstance(when, Expression) else "false"
 
 
-def _items(template: Template, scope: Scope) -> list[Any]:
+def _items(each: Template | Product, scope: Scope) -> list[Any]:
+    if not isinstance(each, Product):
+        items = _list(each, scope, "for_each")
+        _check_number(len(items), getattr(each, "text", "for_each"))
+        return items
+    lists = {name: _list(of, scope, f"for_each.{name}") for name, of in each.lists.items()}
+    _check_number(math.prod(map(len, lists.values())), "for_each")
+    return [dict(zip(lists, values, strict=True)) for values in product(*lists.values())]
+
+
+def _list(template: Template, scope: Scope, field: str) -> list[Any]:
     items = template.resolve(scope)
     if isinstance(items, list):
-        if len(items) > MAX_ITEMS:
-            source = getattr(template, "text", "for_each")
-            message = f"expected at most {MAX_ITEMS:,} items for for_each, got {len(items):,}"
-            raise CallError("reference_error", f"{message} from {source}", reference=source)
         return items
     if items is None and scope.null_is_unknown:
         return [None]  # so that what depends on the items is run, too
-    source = getattr(template, "text", "for_each")
-    message = f"expected array for for_each, got {describe(items)} from {source}"
+    source = getattr(template, "text", field)
+    message = f"expected array for {field}, got {describe(items)} from {source}"
     raise CallError("reference_error", message, reference=source)
+
+
+def _check_number(items: int, source: str) -> None:
+    if items > MAX_ITEMS:
+        message = f"expected at most {MAX_ITEMS:,} items for for_each, got {items:,} from {source}"
+        raise CallError("reference_error", message, reference=source)
 
 
 def _lock_names(locks: tuple[LockPlan, ...], scope: Scope) -> tuple[LockName, ...]:
@@ -220,7 +254,7 @@ def check_arguments(
             `MAX_ERRORS`, each with its `path`, `message`, `keyword` and what that `expected`.
     """
     found = _misfits(tool, arguments)
-    if found and None in arguments.values():
+    if found and isinstance(arguments, dict) and None in arguments.values():
         arguments = tool.without_nulls(arguments)
         found = _misfits(tool, arguments)
     if found:

@@ -27,12 +27,12 @@ from orchestrator.engine.events import (
     TaskSettled,
 )
 from orchestrator.engine.executor import Executor
-from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped
+from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
 from orchestrator.engine.priorities import priorities
 from orchestrator.engine.result import MadeUp, RunResult, TaskResult
 from orchestrator.engine.schedules import BATCH, SCHEDULES, Then
 from orchestrator.engine.settings import RunSettings, Servers
-from orchestrator.engine.summary import Settled, Stop, summarize
+from orchestrator.engine.summary import Settled, Stop, stop_after, summarize
 from orchestrator.engine.task_state import Decision, RunState, TaskState, internal
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import PLAIN
@@ -201,7 +201,7 @@ class Run:
         task = self.plan.tasks[task_id]
         job = TaskState(task, (self._priorities.get(task_id, 0.0), task.index))
         decision = self._decide(job)
-        if isinstance(decision, Skipped | Cancelled) or (
+        if isinstance(decision, Skipped | Cancelled | Success) or (
             isinstance(decision, Failure) and task.policies.fallback is None
         ):
             self._settle(job, decision)
@@ -211,7 +211,7 @@ class Run:
         job.decision = decision
         self._executor.start(tasks, job, self._carry, then)
 
-    def _decide(self, job: TaskState) -> Decision | Skipped | Cancelled | None:
+    def _decide(self, job: TaskState) -> Decision | Success | Skipped | Cancelled | None:
         task = job.task
         if task.id in self._cancelled_early:
             return Cancelled(self._cancelled_early[task.id])
@@ -260,13 +260,11 @@ class Run:
         self._react(result)
 
     def _react(self, result: TaskResult) -> None:
-        """Report a task that has settled, and end the run if its failure is to do that."""
-        if isinstance(result.outcome, Failure):
-            is_critical = self.plan.tasks[result.id].policies.critical
-            if is_critical or self.workflow.on_error == "fail_fast":
-                why = "it is critical" if is_critical else "on_error is fail_fast"
-                skipped = Skipped(f"task {quoted(result.id)} failed, and {why}")
-                self._end(Stop("failed", result.outcome.error, skipped))
+        """Report a task that has settled, and end the run if that is its consequence."""
+        policies = self.plan.tasks[result.id].policies
+        may_end = isinstance(result.outcome, Failure) or policies.end_run is not None
+        if may_end and (stop := stop_after(self.workflow, result)) is not None:
+            self._end(stop)
         if self._announce:
             self._announce(TaskSettled(self._emitter.now_ms(), result.id, result))
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from orchestrator.documents.text import quoted
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
 from orchestrator.engine.result import MadeUp, RunResult, RunStatus, TaskResult
 from orchestrator.engine.settings import RunSettings
@@ -64,7 +65,7 @@ class Stop:
     """Why a run ends early, and the outcome of tasks that have not begun."""
 
     status: RunStatus
-    error: TaskError
+    error: TaskError | None
     not_begun: Skipped | Cancelled
 
     @classmethod
@@ -89,6 +90,21 @@ class Stop:
         return cls("failed", error, Skipped(reason))
 
 
+def stop_after(workflow: Workflow, result: TaskResult) -> Stop | None:
+    """Why the run ends with a task that has settled; None if it goes on."""
+    policies = workflow.plan.tasks[result.id].policies
+    outcome, end_run = result.outcome, policies.end_run
+    if isinstance(outcome, Failure) and (policies.critical or workflow.on_error == "fail_fast"):
+        why = "it is critical" if policies.critical else "on_error is fail_fast"
+        reason = f"task {quoted(result.id)} failed, and {why}"
+        return Stop("failed", outcome.error, Skipped(reason))
+    if isinstance(outcome, Success) and end_run is not None:
+        reason = f"task {quoted(result.id)} ended the run (end_run is {end_run})"
+        error = None if end_run == "success" else TaskError("cancelled", reason, retryable=False)
+        return Stop(end_run, error, Skipped(reason))
+    return None
+
+
 def summarize(
     workflow: Workflow,
     settled: Settled,
@@ -109,7 +125,10 @@ def summarize(
     output, fault = _output(plan, settled.scope)
     if stop is not None and not _was_cut_short(stop, results):
         stop = None
-    status = stop.status if stop else _status(results)
+    # Ended as a success, a run is judged by its failures alone, not by what it cut short.
+    status = (
+        _status(results) if stop is None or _ended_well_too_late(stop, results) else stop.status
+    )
     speedup = sequential_ms / duration_ms if duration_ms else 1.0
     return RunResult(
         run_id=settings.run_id,
@@ -125,11 +144,16 @@ def summarize(
         speedup=None if status == "cancelled" else speedup,
         other_schedule=_other_schedule(plan, schedule, durations, slots, critical_path_ms),
         output=output,
-        error=stop.error if stop else fault,
+        error=fault if stop is None or stop.error is None else stop.error,
         tasks=results,
         made_up=made_up,
         startup_ms=dict(startup_ms),
     )
+
+
+def _ended_well_too_late(stop: Stop, results: Mapping[str, TaskResult]) -> bool:
+    failed = (isinstance(result.outcome, Failure) for result in results.values())
+    return stop.status == "success" and any(failed)
 
 
 def _calls_ms(result: TaskResult) -> float:

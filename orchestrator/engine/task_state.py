@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import anyio
@@ -66,7 +66,7 @@ class TaskState:
         attempt: The state of its call, and `fallback` that of its fallback's call.
         items: How each item of a `for_each` ended; None for one that has not.
         in_flight: The state of the calls of items that have not ended, by position.
-        scope: Cancels all items.
+        scope: Cancels all items, or the wait before the first call.
         not_begun: The outcome of items that have not begun, if no further one begins.
     """
 
@@ -77,7 +77,7 @@ class TaskState:
     attempt: Attempt | None = None
     fallback: Attempt | None = None
     items: list[ItemResult | None] | None = None
-    in_flight: Mapping[int, Attempt] | None = None
+    in_flight: dict[int, Attempt] | None = None
     scope: anyio.CancelScope | None = None
     not_begun: Skipped | None = None
 

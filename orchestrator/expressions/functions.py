@@ -81,8 +81,10 @@ class Functions(functions.Functions):
 
     # JSON
 
-    @_takes("string")
-    def _func_from_json(self, text: str) -> Any:
+    @_takes("string|array|object")
+    def _func_from_json(self, text: Any) -> Any:
+        if not isinstance(text, str):  # a text that is one was parsed when it came
+            return text
         self._budget.reserve(text.count(",") + 1)
         self._budget.spend(len(text) // _CHARACTERS_PER_STEP)
         try:
@@ -214,6 +216,22 @@ class Functions(functions.Functions):
         return (self._budget.root("RUN") or {}).get("started_at")
 
 
+# Names from other languages that are more like a wrong function than like the one that is meant.
+_CALLED_HERE = {
+    **dict.fromkeys(("substr", "substring"), "slice"),
+    **dict.fromkeys(("count", "len", "size"), "length"),
+    **dict.fromkeys(("concat", "format"), "join"),
+    **dict.fromkeys(("coalesce", "default"), "not_null"),
+    **dict.fromkeys(("get", "nth"), "at"),
+    "int": "to_number",
+    "str": "to_string",
+    "strip": "trim",
+    "now": "now_iso",
+    "plus": "add",
+    "sub": "subtract",
+    "times": "multiply",
+    "div": "divide",
+}
 SIGNATURES = {name: known["signature"] for name, known in Functions.FUNCTION_TABLE.items()}
 
 
@@ -221,7 +239,8 @@ def check_count(name: str, count: int) -> None:
     """Raise an ExpressionSyntaxError for an unknown function, or a wrong number of arguments."""
     if (signature := SIGNATURES.get(name)) is None:
         known = f" (known functions: {', '.join(sorted(SIGNATURES))})"
-        instead = did_you_mean(name, SIGNATURES) or known
+        meant = _CALLED_HERE.get(name.casefold(), name)
+        instead = did_you_mean(meant, [meant] if meant in SIGNATURES else SIGNATURES) or known
         raise ExpressionSyntaxError(f"unknown function {quoted(name)}{instead}")
     least = sum(not parameter.get("optional") for parameter in signature)
     variadic = bool(signature) and signature[-1].get("variadic", False)
@@ -255,9 +274,7 @@ def _refused(place: str, types: Sequence[str], argument: Any, wrong: Any) -> Fun
     wanted = alternatives(each.replace("-", " of ") for each in types)
     given = describe(argument) if wrong is argument else f"array with {describe(wrong)}"
     hint = ""
-    if place == "from_json()" and isinstance(argument, list | dict):
-        hint = "; it is no text: use it without from_json()"
-    elif "number" in types and isinstance(argument, str):
+    if "number" in types and isinstance(argument, str):
         hint = "; to_number() converts a string, join('', [...]) puts strings together"
     return FunctionError(f"{place} expects {wanted}, got {given}{hint}", wrong)
 

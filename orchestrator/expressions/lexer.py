@@ -15,7 +15,7 @@ from orchestrator.documents.jsonpath import MAX_INDEX, PathSyntaxError, parse_pa
 from orchestrator.documents.parse import DocumentError, NotJsonError, parse_json
 from orchestrator.documents.text import quoted
 
-ROOTS = ("OUTPUT", "STATUS", "ERROR", "INPUT", "ITEM", "INDEX", "RUN")
+ROOTS = ("OUTPUT", "STATUS", "ERROR", "INPUT", "ITEM", "INDEX", "LAST", "RUN")
 # Marks a root: it means the run's document inside a filter, a pipe and `&` too, where JMESPath
 # resolves names in the current element.
 _MARK = "\x00"

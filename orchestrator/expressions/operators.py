@@ -56,6 +56,11 @@ def with_count_null(text: str) -> str:
     return f"{before[: name.start()]}count_null({value}){after[1:]}"
 
 
+def as_string(text: str) -> str:
+    """A string as an expression has it, in single quotes."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 @dataclass(slots=True)
 class _Sum:
     """Operands and the operators between them."""

@@ -30,6 +30,7 @@ _FIELDS = {
     "INPUT": "inputs",
     "ITEM": "item",
     "INDEX": "index",
+    "LAST": "last",
     "RUN": "run",
 }
 RUN_PROPERTIES = ("id", "started_at", "workflow")  # of `$RUN`
@@ -46,6 +47,7 @@ class Scope:
     item: Any = MISSING  # of a for_each
     index: Any = MISSING
     error: Any = MISSING  # of the failed task, in a fallback
+    last: Any = None  # the answer before, under `repeat`
     run: Any = MISSING  # what `RUN_PROPERTIES` names; missing before a run
     # Null stands for an unknown output, as in a dry run: paths through it and functions of it are
     # null too, since an error would be about a value that no tool gave.
@@ -93,6 +95,8 @@ class Reference:
         if self.or_null and self.name not in scope.outputs:
             return None
         value = self._root(scope)
+        if value is None and self.root == "LAST":
+            return None  # before the first answer there is no place in it
         if value is MISSING:
             message = f"{self.text} has no value here"
             raise CallError("reference_error", message, reference=self.text)

@@ -5,6 +5,7 @@ Bounds come from arrays in the file, from inputs and from schemas. Anything else
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from orchestrator.schema.variants import NO_LIMIT, lengths, types_of
 from orchestrator.workflow.inputs import complete_inputs
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import TaskPlan
+from orchestrator.workflow.product import Product
 
 _MAX_TEXT = 60
 
@@ -63,10 +65,18 @@ def count_calls(
         if each is not None:
             text = getattr(each, "text", "")  # an array in the file has none
             why.append(f"one for each item{' of ' if text else ''}{cut(text, _MAX_TEXT)}")
+        if (repeat := task.policies.repeat) is not None:
+            why.append(f"up to {repeat.max_times} times{' each' if each is not None else ''}")
+            most = most and most * repeat.max_times
+        if task.policies.item_when is not None:
+            why.append("none for an item that is skipped")
+            least = 0
         if _may_be_skipped(task, skippable):
             skippable.add(name)
             why.append("none if it is skipped")
             least = 0
+        if task.kind == "value":
+            least, most, why = 0, 0, ["it calls nothing"]
         counts[name] = Count(least, most, "; ".join(why))
     return {name: counts[name] for name in workflow.plan.tasks}
 
@@ -91,9 +101,12 @@ class _ItemBounds:
     found: dict[str, Bounds] = field(default_factory=dict)
     query: TypeQuery = field(default_factory=TypeQuery)
 
-    def of(self, template: Template | None) -> Bounds:
+    def of(self, template: Template | Product | None) -> Bounds:
         if template is None:
             return 1, 1
+        if isinstance(template, Product):
+            least, most = zip(*map(self.of, template.lists.values()), strict=True)
+            return math.prod(least), None if None in most else math.prod(most)
         if isinstance(template, ListTemplate):
             return len(template.items), len(template.items)
         places = getattr(template, "places", ())
@@ -112,8 +125,10 @@ class _ItemBounds:
 
     def _length_of_output(self, task: str, path: Path) -> Bounds:
         producer = self.workflow.plan.tasks[task]
-        if producer.policies.fallback is not None:  # its output may be of any length
-            return 0, None
+        policies = producer.policies
+        is_open = producer.kind == "value" or policies.repeat is not None
+        if policies.fallback is not None or (is_open and (path or policies.for_each is None)):
+            return 0, None  # its output may be of any length
         if producer.policies.for_each is not None:
             if not path:
                 return self.found[task]

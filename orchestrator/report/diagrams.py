@@ -140,7 +140,7 @@ def plan_document(forecast: Forecast) -> dict[str, Any]:
 def _task(task: TaskForecast) -> dict[str, Any]:
     plan = task.task
     return {
-        "tool": plan.target,
+        "tool": plan.target or None,
         "depends_on": list(plan.dependencies),
         "generation": plan.generation,
         "critical": task.critical,

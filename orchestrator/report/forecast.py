@@ -51,7 +51,14 @@ class TaskForecast:
     @property
     def risk(self) -> Risk:
         """The greatest risk of the tools that it may call."""
-        return max((effects.risk for effects in self.effects.values()), key=RISKS.index)
+        risks = (effects.risk for effects in self.effects.values())
+        return max(risks, key=RISKS.index, default=RISKS[0])
+
+    @property
+    def does(self) -> str:
+        """What its own tool does, in a word or two; what a task without a tool does."""
+        own = self.effects.get(self.task.target)
+        return self.task.kind if own is None else own.word
 
     @property
     def is_open(self) -> bool:

@@ -29,30 +29,38 @@ Default: the outputs of the tasks that no other task depends on, by id.
 - `on_error`: `"on_error": "fail_fast"` ends the run at the first failure. By default a failed \
 task skips only the tasks that depend on it.
 - Rarely needed: `name`, `description`, `timeout_s` (of the run, seconds), `max_concurrency` \
-(calls in flight, default 10), `schedule`.
+(calls in flight, default 10), `schedule`, `defaults` (`timeout_s`, `retry`, `on_item_error` of \
+all tasks).
 
 ## Fields of a task
 
 - `id`: required, unique; letters, digits, `_ - . :`. Name it after its output, such as `search`, \
 not `task1`.
-- `tool`: required; `server:tool`, exactly as listed.
+- `tool`: `server:tool`, exactly as listed; or `value`, a template of the output: calls nothing.
 - `arguments`: an object that fits the signature of the tool; references anywhere inside.
 - `depends_on`: `"depends_on": ["search"]`, for an order that no reference implies, such as \
 reading what another task has stored.
 - `for_each`: `"for_each": "$OUTPUT[search].items"` makes one call per item of an array. In \
 `arguments`, `$ITEM` is the item, `$ITEM.title` a property of it, `$INDEX` its position. The \
-output of the task is the array of the outputs of the calls, in the order of the items.
+output of the task is the array of the outputs of the calls, in the order of the items. For all \
+combinations: `"for_each": {"city": ["Oslo"], "unit": ["C", "F"]}`, with `$ITEM.city`.
 - `when`: `"when": "OUTPUT[forecast].temperature_c > 20 && INPUT.city != 'Oslo'"`, an expression. \
-If it is false, the task and the tasks that depend on it are skipped. `$ITEM` is not available: \
-filter the array of `for_each` instead. For either-or write two tasks, one with the condition and \
-one with `!(...)` of it.
+If it is false, the task and the tasks that depend on it are skipped. For each item, write \
+`item_when`: `"item_when": "ITEM.score > 1"`. For either-or write two tasks, one with the \
+condition and one with `!(...)` of it.
 - `run_if`: which outcomes of its dependencies let it run: `all_success` (default), `all_done`, \
 `any_success`, `any_failed`.
 - `retry`: `"retry": 3`, attempts including the first. `timeout_s`: of one attempt, seconds.
 - `fallback`: `"fallback": {"value": {"items": []}}`, or another call, `"fallback": {"tool": \
 "news:search", "arguments": {"query": "$INPUT.city"}}`: replaces the output if the task fails (of \
 a `for_each`: the whole array), so give it the same type. The task is then a `success`.
-- Rarely needed: `max_parallel` (items at a time), `critical`, `locks`, \
+- `item_fallback`: as `fallback`, for each item that fails: `{"value": {"id": "$ITEM", "why": \
+"$ERROR.kind"}}`. `on_item_error`: `stop` lets no item begin after one has failed.
+- `repeat`: to poll, `{"until": "LAST.state == 'done'", "every_s": 5, "max_times": 60}`; for all \
+pages, `{"until": "LAST.next == null", "every_s": 0, "collect": "LAST.items"}` and `arguments` \
+such as `{"cursor": "$LAST.next"}`. `$LAST` is the answer before, null at first.
+- Rarely needed: `max_parallel` (items at a time), `critical`, `locks`, `delay_s`, `deadline_s` \
+(over all attempts), `end_run` (`success` or `failed`, when it has succeeded), `description`, \
 `timeout_resets_on_progress`.
 
 ## References

@@ -162,7 +162,7 @@ def _whole(task: TaskForecast) -> str:
     lines = [
         task.task.id,
         task.task.target,
-        f"effects: {task.effects[task.task.target].word}",
+        f"effects: {task.does}",
         f"calls: {task.calls}" + (f" ({task.calls.why})" if task.calls.why else ""),
         f"depends on: {', '.join(task.task.dependencies)}" if task.task.dependencies else "",
         f"fallback: {task.fallback}" if task.fallback else "",

@@ -2,6 +2,8 @@
 
 Rule: a `Workflow` that exists is valid; making one is O(n + e) in tasks and dependencies.
 
+- `kinds` says what makes a task a call or a value, `product` is the list of a `for_each` over
+  several lists.
 - `normalize` ends synonyms, `model` and `task` are the file, `compile` checks what it refers to,
   `plan` is what a run follows.
 - `inputs` checks the values given for a run.
@@ -19,6 +21,7 @@ __all__ = [
     "model",
     "normalize",
     "plan",
+    "product",
     "recovery",
     "source_map",
     "task",

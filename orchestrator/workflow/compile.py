@@ -7,62 +7,45 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 from orchestrator.documents.jsonpath import Path, describe
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.suggest import certain, nearest
 from orchestrator.documents.text import listed, quoted
+from orchestrator.documents.validation import MissingFieldError
 from orchestrator.errors import Code, Problem
 from orchestrator.expressions.references import Compiler
 from orchestrator.expressions.scope import ScopeKey
 from orchestrator.expressions.templates import EMPTY, Literal, Template, Text
 from orchestrator.workflow import graph as graphs
+from orchestrator.workflow.compiled import (
+    ArgumentTemplate,
+    CompiledFallback,
+    CompiledTask,
+    CompiledWorkflow,
+)
 from orchestrator.workflow.fixes import Fixes, as_expression, in_functions, piece_of, unquoted
 from orchestrator.workflow.inputs import check_schema
+from orchestrator.workflow.kinds import check_kind
 from orchestrator.workflow.normalize import task_of
-
-if TYPE_CHECKING:
-    from orchestrator.workflow.graph import Graph
+from orchestrator.workflow.product import Product
 
 MAX_SUGGESTIONS = 25
 _FIRST_NAME = re.compile(r"\$\{\s*([A-Za-z][\w-]*)((?:\.[A-Za-z_]\w*|\[-?\d+\])*)")
 _ITEM = frozenset({"ITEM", "INDEX"})
 _ERROR = frozenset({"ERROR"})
+_LAST = frozenset({"LAST"})
 # By the field of the task that reads the item of a for_each where there is none.
 _ITEM_HINTS = {
     "arguments": "add for_each to this task",
     "locks": "add for_each to this task",
-    "when": "to skip items, filter the list: ${OUTPUT[id][?field > 1]}",
+    "when": "to skip items, write item_when",
+    "item_when": "add for_each to this task",
+    "item_fallback": "add for_each to this task",
+    "value": "add for_each to this task",
 }
-
-
-# The template of arguments, and the paths in it where a reference stands alone.
-ArgumentTemplate = tuple[Template, tuple[Path, ...]]
-
-
-@dataclass(slots=True)
-class CompiledTask:
-    """The templates of one task."""
-
-    arguments: ArgumentTemplate = (EMPTY, ())
-    when: Template | None = None
-    for_each: Template | None = None
-    locks: list[tuple[Template, bool]] = field(default_factory=list)  # and whether it is per item
-    fallback_value: Template = EMPTY
-    fallback_arguments: ArgumentTemplate = (EMPTY, ())
-
-
-@dataclass(slots=True)
-class CompiledWorkflow:
-    """The templates and the graph of a workflow, as far as they could be made."""
-
-    tasks: dict[str, CompiledTask] = field(default_factory=dict)
-    # By task, the ids that it waits for, and whether more than its fallback needs them.
-    dependencies: dict[str, dict[str, bool]] = field(default_factory=dict)
-    output: Template | None = None
-    graph: Graph | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +58,7 @@ class _Site:
 
     @property
     def is_fallback(self) -> bool:
-        return self.path[2:3] == ("fallback",)
+        return self.path[2:3] in (("fallback",), ("item_fallback",))
 
     def below(self, *steps: str | int, readable: frozenset[str] = frozenset()) -> _Site:
         return replace(self, path=(*self.path, *steps), readable=readable)
@@ -146,22 +129,47 @@ class _WorkflowCompiler:
     def _task(self, index: int, task: Mapping[str, Any]) -> None:
         identifier = task_of(task)
         site = _Site(("tasks", index), identifier)
-        readable = _ITEM if task.get("for_each") is not None else frozenset()
-        compiled = CompiledTask(self._arguments(task, site, readable))
-        self._conditions(task, site, compiled)
+        try:
+            check_kind(task)
+        except MissingFieldError as missing:
+            message, at = f"missing field {quoted(str(missing))}", site.below(str(missing))
+            self.problems.append(at.problem("missing_field", message))
+        except ValueError as wrong:
+            self.problems.append(site.problem("wrong_value", str(wrong)))
+        of_item = _ITEM if task.get("for_each") is not None else frozenset()
+        of_turn = of_item | (_LAST if isinstance(task.get("repeat"), Mapping) else frozenset())
+        compiled = CompiledTask(self._arguments(task, site, of_turn))
+        if "value" in task:
+            at = site.below("value", readable=of_item)
+            compiled.arguments = (self._compile(task["value"], at)[0], ())
+        compiled.when = self._condition(task.get("when"), site.below("when"))
+        at = site.below("item_when", readable=of_item)
+        compiled.item_when = self._condition(task.get("item_when"), at)
+        self._for_each(task, site, compiled)
+        if isinstance(repeat := task.get("repeat"), Mapping):
+            at = site.below("repeat", "until", readable=of_turn)
+            compiled.until = self._condition(repeat.get("until"), at)
+            at = site.below("repeat", "collect", readable=of_turn)
+            compiled.collect = self._condition(repeat.get("collect"), at)
         for position, lock in enumerate(_items(task.get("locks"))):
-            self._lock(lock, site.below("locks", position, readable=readable), compiled)
-        if isinstance(fallback := task.get("fallback"), Mapping):
-            value_at = site.below("fallback", "value", readable=_ERROR)
-            compiled.fallback_value = self._compile(fallback.get("value"), value_at)[0]
-            at = site.below("fallback")
-            compiled.fallback_arguments = self._arguments(fallback, at, _ERROR)
+            self._lock(lock, site.below("locks", position, readable=of_item), compiled)
+        compiled.fallback = self._fallback(task, "fallback", site, _ERROR)
+        compiled.item_fallback = self._fallback(task, "item_fallback", site, _ERROR | of_item)
         if identifier is not None and self._ids[identifier] == index:
             self.compiled.tasks[identifier] = compiled
         for position, needed in enumerate(_items(task.get("depends_on"))):
             if isinstance(needed, str):
                 key = ScopeKey("OUTPUT", needed)
                 self._check_key(key, needed, site.below("depends_on", position))
+
+    def _fallback(
+        self, task: Mapping[str, Any], name: str, site: _Site, readable: frozenset[str]
+    ) -> CompiledFallback:
+        if not isinstance(fallback := task.get(name), Mapping):
+            return CompiledFallback()
+        value_at = site.below(name, "value", readable=readable)
+        value = self._compile(fallback.get("value"), value_at)[0]
+        return CompiledFallback(value, self._arguments(fallback, site.below(name), readable))
 
     def _compile(self, value: Any, site: _Site) -> tuple[Template, Compiler]:
         compiler = Compiler()
@@ -177,22 +185,31 @@ class _WorkflowCompiler:
         template, compiler = self._compile(arguments, site.below("arguments", readable=readable))
         return template, tuple(compiler.whole)
 
-    def _conditions(self, task: Mapping[str, Any], site: _Site, compiled: CompiledTask) -> None:
-        when, each = task.get("when", True), task.get("for_each")
-        if isinstance(when, str):
-            compiler = Compiler()
-            compiled.when = compiler.condition(when)
-            self._collect(compiler, site.below("when"))
-        elif when is False:
-            compiled.when = Literal(False)
+    def _condition(self, text: Any, site: _Site) -> Template | None:
+        """The template of an expression without braces; None if it is always true."""
+        if not isinstance(text, str):
+            return Literal(False) if text is False else None
+        compiler = Compiler()
+        condition = compiler.condition(text)
+        self._collect(compiler, site)
+        return condition
+
+    def _for_each(self, task: Mapping[str, Any], site: _Site, compiled: CompiledTask) -> None:
+        each, at = task.get("for_each"), site.below("for_each")
         if isinstance(each, str | list):
-            at = site.below("for_each")
-            compiled.for_each, compiler = self._compile(each, at)
-            is_text = isinstance(compiled.for_each, Literal | Text)
-            if isinstance(each, str) and is_text and not compiler.faults:
-                message = f"expected array or a reference to one, got {describe(each)}"
-                hint = "write $OUTPUT[id], $INPUT.name or ${...}, with nothing around it"
-                self.problems.append(at.problem("wrong_type", message, hint))
+            compiled.for_each = self._list(each, at)
+        elif isinstance(each, Mapping):
+            lists = {str(name): self._list(of, at.below(str(name))) for name, of in each.items()}
+            compiled.for_each = Product(lists)
+
+    def _list(self, each: Any, at: _Site) -> Template:
+        template, compiler = self._compile(each, at)
+        is_text = isinstance(template, Literal | Text)
+        if isinstance(each, str) and is_text and not compiler.faults:
+            message = f"expected array or a reference to one, got {describe(each)}"
+            hint = "write $OUTPUT[id], $INPUT.name or ${...}, with nothing around it"
+            self.problems.append(at.problem("wrong_type", message, hint))
+        return template
 
     def _lock(self, lock: Any, site: _Site, compiled: CompiledTask) -> None:
         name = lock
@@ -246,11 +263,14 @@ class _WorkflowCompiler:
             case "INPUT" if key.name is not None and key.name not in self._inputs:
                 self._unknown("input", key, text, site, self._inputs)
             case "ITEM" | "INDEX":
-                where = "in the arguments and locks of a task with for_each"
-                message = f"{quoted(text)} is only readable {where}"
+                message = f"{quoted(text)} is only readable for an item of a for_each"
                 field = str(site.path[2]) if site.path[0] == "tasks" else ""
                 hint = _ITEM_HINTS.get(field, "")
                 self.problems.append(site.problem("no_item_here", message, hint, text))
+            case "LAST":
+                message = f"{quoted(text)} is only readable in a task with repeat"
+                hint = "in its arguments, until and collect"
+                self.problems.append(site.problem("no_answer_here", message, hint, text))
             case "ERROR" if key.name is None:
                 message = f"{quoted(text)} without a task id is only readable in a fallback"
                 hint = "name a task: $ERROR[id]"

@@ -31,7 +31,16 @@ from orchestrator.workflow.normalize import (
 )
 from orchestrator.workflow.plan import Plan, make_plan
 from orchestrator.workflow.source_map import located
-from orchestrator.workflow.task import STRICT, Fallback, Lock, Retry, Seconds, Task
+from orchestrator.workflow.task import (
+    STRICT,
+    Defaults,
+    Fallback,
+    Lock,
+    Repeat,
+    Retry,
+    Seconds,
+    Task,
+)
 
 Schedule = Literal["generations", "dataflow"]
 OnError = Literal["continue", "fail_fast"]
@@ -49,6 +58,7 @@ class WorkflowFields(TypedDict, total=False):
     max_concurrency: int
     on_error: OnError
     timeout_s: float | None
+    defaults: Defaults | dict[str, Any]
 
 
 class Workflow(BaseModel):
@@ -87,6 +97,9 @@ class Workflow(BaseModel):
         default="continue", description="Whether the first failure cancels what runs (fail_fast)."
     )
     timeout_s: Seconds | None = Field(default=None, description="Limit of the whole run, seconds.")
+    defaults: Defaults = Field(
+        default=Defaults(), description="What holds for all tasks that do not say otherwise."
+    )
 
     if TYPE_CHECKING:  # the signature that type checkers derive from the fields has no short forms
 
@@ -117,7 +130,7 @@ class Workflow(BaseModel):
         compiled, found = compile_workflow(canonical)
         if problems := problems + found:
             raise WorkflowError(source, as_written(problems, plain))
-        workflow._plan = make_plan(workflow.tasks, compiled)
+        workflow._plan = make_plan(workflow.tasks, compiled, workflow.defaults)
         return workflow
 
     @classmethod
@@ -176,6 +189,9 @@ FIELDS = {
     "tasks": tuple(Task.model_fields),
     "retry": tuple(Retry.model_fields),
     "fallback": tuple(Fallback.model_fields),
+    "item_fallback": tuple(Fallback.model_fields),
+    "repeat": tuple(Repeat.model_fields),
+    "defaults": tuple(Defaults.model_fields),
     "locks": tuple(Lock.model_fields),
 }
 

@@ -12,9 +12,19 @@ from orchestrator.expressions.templates import Template
 from orchestrator.workflow import graph as graphs
 
 if TYPE_CHECKING:
-    from orchestrator.workflow.compile import CompiledTask, CompiledWorkflow
+    from orchestrator.workflow.compiled import CompiledFallback, CompiledTask, CompiledWorkflow
     from orchestrator.workflow.graph import Graph
-    from orchestrator.workflow.task import Retry, RunIf, Task
+    from orchestrator.workflow.kinds import Kind
+    from orchestrator.workflow.product import Product
+    from orchestrator.workflow.task import (
+        Defaults,
+        EndRun,
+        Fallback,
+        OnItemError,
+        Retry,
+        RunIf,
+        Task,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +48,35 @@ class LockPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class RepeatPlan:
+    """When a call is made again; `until` and `collect` read its last answer."""
+
+    until: Template
+    every_s: float
+    max_times: int
+    collect: Template | None
+
+
+@dataclass(frozen=True, slots=True)
 class Policies:
     """What a task asks for beyond its call, as in the workflow file; `PLAIN` asks for nothing."""
 
     run_if: RunIf = "all_success"
     when: Template | None = None
-    for_each: Template | None = None
+    for_each: Template | Product | None = None
     max_parallel: int | None = None  # None: as many items at a time as the run allows
     fallback: Template | CallTemplate | None = None  # the template of a value, or a call
     critical: bool = False
     locks: tuple[LockPlan, ...] = ()
     retry: Retry | None = None  # None: repeat only a call that was lost, where that is safe
     timeout_resets_on_progress: bool = False
+    item_when: Template | None = None
+    item_fallback: Template | CallTemplate | None = None
+    on_item_error: OnItemError | None = None
+    repeat: RepeatPlan | None = None
+    delay_s: float | None = None
+    deadline_s: float | None = None
+    end_run: EndRun | None = None
 
 
 # Most tasks have no policies: they share one value, which the engine tests with `is`.
@@ -68,12 +95,22 @@ class TaskPlan(CallTemplate):
     timeout_s: float | None  # of one attempt; None for the server's
     generation: int  # the number of its topological generation, from 0
     policies: Policies = PLAIN
+    kind: Kind = "tool"
 
     @property
     def targets(self) -> tuple[CallTemplate, ...]:
-        """What it may call: its tool, and that of its fallback."""
-        fallback = self.policies.fallback
-        return (self, fallback) if isinstance(fallback, CallTemplate) else (self,)
+        """What it may call: its tool, and those of its fallbacks."""
+        own = (self,) if self.kind == "tool" else ()
+        return (*own, *(fallback for _, fallback in self.fallback_calls))
+
+    @property
+    def fallback_calls(self) -> Iterator[tuple[str, CallTemplate]]:
+        """The calls that stand in for it, or for an item of it, by their field."""
+        policies = self.policies
+        if isinstance(policies.fallback, CallTemplate):
+            yield "fallback", policies.fallback
+        if isinstance(policies.item_fallback, CallTemplate):
+            yield "item_fallback", policies.item_fallback
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +138,10 @@ class Plan:
     def calls(self) -> Iterator[tuple[TaskPlan, CallTemplate, str]]:
         """Each task with each call that it may make, and the JSON Pointer to its tool."""
         for task in self.tasks.values():
-            for target in task.targets:
-                below = () if target is task else ("fallback",)
-                yield task, target, pointer("tasks", task.index, *below, "tool")
+            if task.kind == "tool":
+                yield task, task, pointer("tasks", task.index, "tool")
+            for field, target in task.fallback_calls:
+                yield task, target, pointer("tasks", task.index, field, "tool")
 
     @property
     def sorted_generations(self) -> list[list[str]]:
@@ -116,7 +154,7 @@ class Plan:
         return [task for task, degree in self.graph.out_degree() if not degree]
 
 
-def make_plan(tasks: Iterable[Task], compiled: CompiledWorkflow) -> Plan:
+def make_plan(tasks: Iterable[Task], compiled: CompiledWorkflow, defaults: Defaults) -> Plan:
     """The plan of a workflow that compiled without a problem."""
     assert compiled.graph is not None
     generations = graphs.generations(compiled.graph)
@@ -125,15 +163,18 @@ def make_plan(tasks: Iterable[Task], compiled: CompiledWorkflow) -> Plan:
     for index, task in enumerate(tasks):
         templates = compiled.tasks.pop(task.id)
         plans[task.id] = TaskPlan(
-            *_target(task.tool),
+            *_target(task.tool or ""),
             *templates.arguments,
             task.id,
             index,
             tuple(dependencies := compiled.dependencies[task.id]),
             tuple(name for name, is_needed in dependencies.items() if is_needed),
-            task.timeout_s,
+            task.timeout_s or defaults.timeout_s,
             number[task.id],
-            PLAIN if _FIELDS.isdisjoint(task.model_fields_set) else _policies(task, templates),
+            PLAIN
+            if defaults.retry is None and _FIELDS.isdisjoint(task.model_fields_set)
+            else _policies(task, templates, defaults),
+            "tool" if task.tool is not None else "value",
         )
     targets: dict[str, CallTemplate] = {}  # ordered by first use, as messages list servers
     for plan in plans.values():
@@ -148,33 +189,52 @@ def _target(target: str) -> tuple[str, str, str]:
     return target, server, tool
 
 
-def _policies(task: Task, templates: CompiledTask) -> Policies:
-    fallback: Template | CallTemplate | None = None
-    if task.fallback is not None and task.fallback.tool is None:
-        fallback = templates.fallback_value
-    elif task.fallback is not None and task.fallback.tool is not None:
-        fallback = CallTemplate(*_target(task.fallback.tool), *templates.fallback_arguments)
+def _policies(task: Task, templates: CompiledTask, defaults: Defaults) -> Policies:
+    repeat = None
+    if task.repeat is not None:
+        assert templates.until is not None
+        every_s, max_times = task.repeat.every_s, task.repeat.max_times
+        repeat = RepeatPlan(templates.until, every_s, max_times, templates.collect)
     return Policies(
         task.run_if,
         templates.when,
         templates.for_each,
         task.max_parallel,
-        fallback,
+        _fallback(task.fallback, templates.fallback),
         task.critical,
         tuple(
             LockPlan(name, lock.mode == "shared", of_item)
             for (name, of_item), lock in zip(templates.locks, task.locks, strict=True)
         ),
-        task.retry,
+        task.retry or defaults.retry,
         task.timeout_resets_on_progress,
+        templates.item_when,
+        _fallback(task.item_fallback, templates.item_fallback),
+        task.on_item_error or defaults.on_item_error,
+        repeat,
+        task.delay_s,
+        task.deadline_s,
+        task.end_run,
     )
+
+
+def _fallback(
+    fallback: Fallback | None, templates: CompiledFallback
+) -> Template | CallTemplate | None:
+    if fallback is None:
+        return None
+    if fallback.tool is None:
+        return templates.value
+    return CallTemplate(*_target(fallback.tool), *templates.arguments)
 
 
 def waves(plan: Plan) -> tuple[list[str], dict[str, int]]:
     """The servers of the tasks that depend on nothing; and the others, with their generation."""
     tasks = plan.tasks.values()
     # Without those of fallbacks, which are needed only if a task has failed.
-    first = list(dict.fromkeys(task.server for task in tasks if not task.generation))
+    first = list(
+        dict.fromkeys(task.server for task in tasks if task.server and not task.generation)
+    )
     later: dict[str, int] = {}
     for task, target, _ in sorted(plan.calls, key=lambda call: call[0].generation):
         if target.server not in first:

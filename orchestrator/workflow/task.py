@@ -28,8 +28,11 @@ from pydantic import (
 from orchestrator.documents.validation import problems_of
 from orchestrator.errors import ErrorKind, WorkflowError
 from orchestrator.expressions.references import TASK_ID
+from orchestrator.workflow.kinds import KINDS, check_kind
 
 RunIf = Literal["all_success", "all_done", "any_success", "any_failed"]
+OnItemError = Literal["continue", "stop"]
+EndRun = Literal["success", "failed"]
 TOOL = r"^[^:]*[^:\s][^:]*:.+$"  # names of servers may have blanks
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -105,6 +108,23 @@ class Fallback(BaseModel, metaclass=_Checked):
         return {"value": self.value} if self.tool is None else given
 
 
+_Condition = Annotated[str, Field(json_schema_extra={"minLength": 1})]
+
+
+class Repeat(BaseModel, metaclass=_Checked):
+    """Calls again until a condition is true; `$LAST` is the answer just given, null before it."""
+
+    model_config = STRICT
+
+    until: _Condition = Field(description="An expression; true ends the calls.")
+    every_s: _Finite = Field(default=1.0, ge=0, description="Wait between two calls, seconds.")
+    max_times: int = Field(default=20, ge=1, description="Calls in all; then it is not_done.")
+    collect: _Condition | None = Field(
+        default=None,
+        description="An expression of what each answer adds to the output, which is an array.",
+    )
+
+
 class Lock(BaseModel, metaclass=_Checked):
     """A name that is held while a task runs."""
 
@@ -140,13 +160,16 @@ RetryField = Annotated[
 ]
 LockField = Annotated[Lock, BeforeValidator(_lock, json_schema_input_type=_LockName | Lock)]
 _ListReference = Annotated[str, Field(json_schema_extra={"pattern": "\\$"})]
+_Lists = Annotated[dict[str, list[Any] | _ListReference], Field(min_length=1)]
 
 
 class TaskFields(TypedDict, total=False):
     """What `Task` accepts, short forms included; its fields have the types that these become."""
 
     id: Required[str]
-    tool: Required[str]
+    description: str
+    tool: str
+    value: Any
     arguments: dict[str, Any]
     depends_on: list[str]
     timeout_s: float | None
@@ -154,24 +177,37 @@ class TaskFields(TypedDict, total=False):
     retry: int | Retry | Mapping[str, Any] | None
     when: str | bool
     run_if: RunIf
-    for_each: list[Any] | str | None
+    for_each: list[Any] | str | Mapping[str, list[Any] | str] | None
     max_parallel: int | None
+    item_when: str | bool
+    item_fallback: Fallback | dict[str, Any] | None
+    on_item_error: OnItemError | None
+    repeat: Repeat | dict[str, Any] | None
+    delay_s: float | None
+    deadline_s: float | None
     fallback: Fallback | dict[str, Any] | None
     critical: bool
+    end_run: EndRun | None
     locks: Sequence[str | Lock | Mapping[str, Any]]  # a list: that type fits no list[str]
 
 
 class Task(BaseModel, metaclass=_Checked):
     """One tool call of a workflow, or several under `for_each`."""
 
-    model_config = STRICT
+    model_config = STRICT | ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [kind]} for kind in KINDS]}
+    )
 
     if TYPE_CHECKING:  # the signature that type checkers derive from the fields has no short forms
 
         def __init__(self, /, **fields: Unpack[TaskFields]) -> None: ...
 
     id: str = Field(pattern=rf"^{TASK_ID}$", description="Unique in the workflow.")
-    tool: str = Field(pattern=TOOL, description="server:tool")
+    description: str = Field(default="", description="For people.")
+    tool: str | None = Field(default=None, pattern=TOOL, description="server:tool")
+    value: Any = Field(
+        default=None, description="In place of tool: a template of the output; calls nothing."
+    )
     arguments: dict[str, Any] = Field(
         default_factory=dict, description="The tool's arguments; references anywhere inside."
     )
@@ -187,22 +223,62 @@ class Task(BaseModel, metaclass=_Checked):
         description="Whether progress of the tool starts timeout_s anew, ten times at most.",
     )
     retry: RetryField = Field(default=None, description="Attempts in all, or how to retry.")
-    when: Annotated[str, Field(json_schema_extra={"minLength": 1})] | bool = Field(
-        default=True, description="An expression; false means skipped."
-    )
+    when: _Condition | bool = Field(default=True, description="An expression; false means skipped.")
     run_if: RunIf = Field(
         default="all_success", description="Which outcomes of its dependencies let the task run."
     )
-    for_each: list[Any] | _ListReference | None = Field(
-        default=None, description="A list, or a reference to one: one call per item."
+    for_each: list[Any] | _ListReference | _Lists | None = Field(
+        default=None,
+        description="A list, or a reference to one: one call per item. An object of lists: one "
+        "call per combination, the last name varies fastest.",
     )
     max_parallel: int | None = Field(
         default=None, ge=1, description="Items of for_each in flight at a time."
+    )
+    item_when: _Condition | bool = Field(
+        default=True, description="As when, for each item; false means that the item is skipped."
+    )
+    item_fallback: Fallback | None = Field(
+        default=None, description="As fallback, for each item that fails."
+    )
+    on_item_error: OnItemError | None = Field(
+        default=None, description="Whether an item that fails keeps others from beginning (stop)."
+    )
+    repeat: Repeat | None = Field(default=None, description="Call again until something is so.")
+    delay_s: Seconds | None = Field(
+        default=None, description="Wait before its first call, seconds; it holds no slot."
+    )
+    deadline_s: Seconds | None = Field(
+        default=None,
+        description="Limit over all attempts, repeats and waits, seconds; of each item.",
     )
     fallback: Fallback | None = Field(
         default=None, description="What replaces the output if the task fails."
     )
     critical: bool = Field(default=False, description="Its failure cancels the run.")
+    end_run: EndRun | None = Field(
+        default=None, description="How the run ends when this task has succeeded."
+    )
     locks: list[LockField] = Field(
         default_factory=list, description="Names held while the task runs."
     )
+
+    @model_validator(mode="after")
+    def _is_of_one_kind(self) -> Self:
+        check_kind(self.model_fields_set)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _with_the_value(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        given: dict[str, Any] = handler(self)
+        return given | {"value": self.value} if "value" in self.model_fields_set else given
+
+
+class Defaults(BaseModel, metaclass=_Checked):
+    """What holds for all tasks that do not say otherwise."""
+
+    model_config = STRICT
+
+    timeout_s: Seconds | None = Field(default=None, description="As the field of a task.")
+    retry: RetryField = Field(default=None, description="As the field of a task.")
+    on_item_error: OnItemError | None = Field(default=None, description="As the field of a task.")

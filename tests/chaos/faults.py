@@ -22,7 +22,7 @@ from anyio.abc import SocketStream
 
 from orchestrator import CallError, Server
 from orchestrator.calls.call import Attempt, Call
-from orchestrator.calls.middleware import with_timeout
+from orchestrator.calls.timeouts import with_timeout
 from orchestrator.engine.events import Event, ServerFailed, ServerReady, ServerToolsChanged
 from orchestrator.servers.pool import ServerPool
 from tests.http_server import HttpServer, Json, answer

@@ -146,6 +146,8 @@ def findings(**task: Any) -> list[Problem]:
         ("${A.items[*].s[0:2]}", "always_null", None),
         ("${length(A.names[?@ == null])}", "always_null", "${count_null(A.names)}"),
         ("${count_null(A.items[*].p)}", "always_null", None),
+        ('${A.items[?s == "red"].p}', "never_true", "${A.items[?s == 'red'].p}"),
+        ('${from_json(A.s)[?s == "red"].p}', "never_true", "${from_json(A.s)[?s == 'red'].p}"),
     ],
 )
 def test_a_finding_offers_what_is_proved(text: str, code: str, replacement: str | None) -> None:
@@ -166,6 +168,13 @@ def test_a_finding_offers_what_is_proved(text: str, code: str, replacement: str 
 def test_a_condition_is_replaced_too(when: str, replacement: str) -> None:
     (found,) = findings(when=when)
     assert [operation["value"] for operation in found.replacement] == [replacement]
+
+
+def test_a_property_in_double_quotes_is_one_if_it_is_there() -> None:
+    assert findings(arguments={"x": "${OUTPUT[a].items[?\"s\" == 'red'].p}"}) == []
+    assert findings(arguments={"x": "${OUTPUT[a].items[?s == 'red'].p}"}) == []
+    odd = {"x": """${from_json(OUTPUT[a].s)[?"first-name" == 'x' || 'y' == "first-name"]}"""}
+    assert findings(arguments=odd) == []
 
 
 def test_a_hint_names_the_function() -> None:

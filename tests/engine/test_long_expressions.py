@@ -47,7 +47,11 @@ async def run(task: dict[str, Any], inputs: dict[str, Any]) -> Any:
     [
         ({"arguments": {"n": FOUND}}, {"n": NUMBERS}, ["decide"]),
         ({"for_each": FOUND}, [{}] * 4, ["decide"]),
-        ({"for_each": [1, 2], "arguments": {"n": FOUND}}, [{"n": NUMBERS}] * 2, ["start"] * 2),
+        (
+            {"for_each": [1, 2], "arguments": {"n": FOUND}},
+            [{"n": NUMBERS}] * 2,
+            ["decide_item"] * 2,
+        ),
         ({"when": FOUND[2:-1], "arguments": {}}, {}, ["decide"]),
         ({"locks": ["${length(INPUT.x[?n > `995`])}"]}, {}, ["decide"]),
     ],

@@ -454,7 +454,7 @@ async def test_what_a_tool_wants_is_known_when_its_server_is_ready_and_may_be_am
             raise ZeroDivisionError("a bug")
         return fit(call, target, tool)
 
-    monkeypatch.setattr("orchestrator.engine.executor.fit", broken)
+    monkeypatch.setattr("orchestrator.engine.task_calls.fit", broken)
     workflow = document(task("a", "good:read"), task("b", "slow:read"))
     async with playing(workflow, "good", "slow") as it:
         stage.ready["good"].set()

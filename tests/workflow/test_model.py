@@ -293,7 +293,10 @@ def test_a_wrong_workflow_has_problems_with_paths(data: Any, expected: list[str]
         ({"retry": {"on": ["tool_eror"]}}, 'retry/on/0: expected one of "tool_error", "timeout", '),
         ({"when": 5}, "/tasks/0/when: expected string or boolean, got integer 5"),
         ({"run_if": "all_sucess"}, '"any_failed", got "all_sucess". Did you mean "all_success"?'),
-        ({"for_each": {}}, "/tasks/0/for_each: expected array or string, got empty object"),
+        (
+            {"for_each": {}},
+            "/tasks/0/for_each: expected array, string or non-empty object, got empty object",
+        ),
         ({"max_parallel": 0}, "max_parallel: expected at least 1, got 0"),
         ({"critical": 1}, "critical: expected boolean, got integer 1"),
         ({"locks": "x"}, 'locks: expected array, got string "x" (write ["x"])'),
@@ -318,7 +321,10 @@ def test_a_wrong_workflow_has_problems_with_paths(data: Any, expected: list[str]
             'fallback/tool: expected "server:tool", got "x"',
         ),
         ({"argumens": {}}, 'unknown field "argumens". Did you mean "arguments"?'),
-        ({"zzz": {}}, 'unknown field "zzz" (known fields: id, tool, arguments, depends_on,'),
+        (
+            {"zzz": {}},
+            'unknown field "zzz" (known fields: id, description, tool, value, arguments,',
+        ),
     ],
 )
 def test_a_wrong_task_has_a_problem_with_its_path(fields: dict[str, Any], expected: str) -> None:

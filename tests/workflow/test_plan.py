@@ -12,6 +12,7 @@ from orchestrator.errors import Problem
 from orchestrator.workflow.compile import MAX_SUGGESTIONS, compile_workflow
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import PLAIN, make_plan
+from orchestrator.workflow.task import Defaults
 
 T = {"tool": "s:t"}
 
@@ -198,7 +199,7 @@ wild = st.recursive(
 def test_compiling_any_data_raises_nothing(data: dict[str, Any]) -> None:
     compiled, found = compile_workflow(data)
     if not found and not any(compiled.dependencies.values()):
-        assert make_plan([], compiled).tasks == {}
+        assert make_plan([], compiled, Defaults()).tasks == {}
 
 
 def policies(**fields: Any) -> list[tuple[str, str]]:
@@ -252,7 +253,7 @@ def test_an_item_is_readable_only_in_arguments_and_locks_of_a_for_each() -> None
     [
         ({"arguments": {"x": "$ITEM"}}, "add for_each to this task"),
         ({"locks": [{"name": "$INDEX"}]}, "add for_each to this task"),
-        ({"when": "ITEM > 1"}, "to skip items, filter the list: ${OUTPUT[id][?field > 1]}"),
+        ({"when": "ITEM > 1"}, "to skip items, write item_when"),
         ({"fallback": {"value": "$ITEM"}}, ""),
     ],
 )

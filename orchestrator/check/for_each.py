@@ -1,0 +1,27 @@
+"""The type of the items that a `for_each` goes over."""
+
+from __future__ import annotations
+
+from orchestrator.check.environment import UNKNOWN
+from orchestrator.check.mismatch import Mismatch
+from orchestrator.schema.coercion import ALL_TYPES
+from orchestrator.schema.type_query import TypeQuery
+from orchestrator.schema.types import SourcedType, StaticType, type_names
+
+
+def item_of(each: StaticType, field: str, query: TypeQuery) -> tuple[StaticType, list[Mismatch]]:
+    """The type of an item of a list, and what is wrong with the list; `field` is for messages."""
+    types = query.kinds(each)
+    text = each.text if isinstance(each, SourcedType) else ""
+    given = f" ({text})" if text else ""
+    found: list[Mismatch] = []
+    if "array" not in types:
+        message = f"{field}: expected array, got {query.describe(each)}{given}"
+        found.append(Mismatch((), "not_a_list", "error", message, text))
+    elif types not in ({"array"}, ALL_TYPES):
+        message = f"{field}: expected array, may be {type_names(types - {'array'})}{given}"
+        found.append(Mismatch((), "may_not_fit", "warning", message, text))
+    if query.finite(each) == [[]]:  # its only possible value
+        message = f"{field} is an empty array, so nothing is called"
+        found.append(Mismatch((), "no_calls", "warning", message))
+    return query.element(each) or UNKNOWN, found

@@ -1,0 +1,176 @@
+"""Makes the calls of one task: its own, those of its items, those of its fallbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from orchestrator.calls.call import FREE, Attempt, Call, Caller
+from orchestrator.calls.middleware import is_never_retried
+from orchestrator.calls.repeat import Turns
+from orchestrator.calls.retry import decide_retry, is_lost
+from orchestrator.engine.budget import Budget
+from orchestrator.engine.callers import Callers
+from orchestrator.engine.decide import Start, fit, is_false, start, with_fallback_error
+from orchestrator.engine.emitter import Emitter
+from orchestrator.engine.outcome import Failure, Outcome, Success
+from orchestrator.engine.settings import RunSettings, Servers
+from orchestrator.engine.task_state import TaskState, internal
+from orchestrator.errors import CallError, TaskError
+from orchestrator.expressions.scope import Scope
+from orchestrator.workflow.model import Workflow
+from orchestrator.workflow.plan import CallTemplate, RepeatPlan, TaskPlan
+
+
+class TaskCalls:
+    """Makes calls for the tasks of a run.
+
+    Attributes:
+        callers: The middleware around them.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        workflow: Workflow,
+        settings: RunSettings,
+        servers: Servers,
+        emitter: Emitter,
+        has_ended: Callable[[], bool],
+        budget: Budget,
+    ) -> None:
+        self.callers = Callers(caller, workflow, settings, servers, emitter, self.fit, has_ended)
+        self.fit_later = self.fit  # one bound method for all attempts
+        self._plan = workflow.plan
+        self._budget = budget
+        self._run_id = settings.run_id
+        self._servers = servers
+        self._emitter = emitter
+
+    def new_call(
+        self, job: TaskState, target: CallTemplate, decision: Start, item: int | None = None
+    ) -> Call:
+        task, policies, timeout_s = job.task, job.task.policies, job.task.timeout_s
+        if timeout_s is None:
+            timeout_s = self._servers.policies.get(target.server, FREE).timeout_s
+        return Call(  # by position, since keywords take twice as long
+            task.id,
+            target.server,
+            target.tool,
+            decision.arguments,
+            timeout_s,
+            job.priority if item is None else (*job.priority, item),
+            False,  # what the tool declares and accepts, `fit` adds
+            (),
+            item,
+            decision.locks,
+            policies.retry if target is task else None,
+            None,
+            policies.timeout_resets_on_progress,
+            target is not task,
+            self._run_id,
+            policies.deadline_s if target is task else None,
+        )
+
+    def new_attempt(self, job: TaskState, item: int | None = None) -> Attempt:
+        return Attempt(self._emitter.progress_of(job.task.id, item))
+
+    def fit(self, call: Call, attempt: Attempt | None = None) -> Call:
+        task = self._plan.tasks[call.task]
+        target: Any = task
+        if call.is_fallback:
+            policies = task.policies
+            target = policies.fallback if call.item is None else policies.item_fallback
+        assert isinstance(target, CallTemplate)
+        tool = self._servers.tools.get(target.target)
+        if tool is not None:
+            return fit(call, target, tool)
+        # Its server may start for this call, and only then list the tool, which may write.
+        if attempt is not None:
+            attempt.fit = self.fit_later
+        return call._replace(writes=True)
+
+    async def make(
+        self, job: TaskState, decision: Start, scope: Scope, item: int | None = None
+    ) -> Success | Failure:
+        """Make the call of a task, or of an item of it, as often as it repeats."""
+        attempt = self.new_attempt(job, item)
+        if job.in_flight is None or item is None:
+            job.attempt = attempt
+        else:
+            job.in_flight[item] = attempt
+        call = self.new_call(job, job.task, decision, item)
+        if (repeat := job.task.policies.repeat) is not None:
+            attempt.turns = self._turns(job.task, repeat, scope, attempt)
+        return await self.outcome(self.callers.call, call, attempt)
+
+    def _turns(self, task: TaskPlan, repeat: RepeatPlan, scope: Scope, attempt: Attempt) -> Turns:
+        collect, at = repeat.collect, partial(replace, scope)
+
+        def next_call(call: Call, last: Any) -> Call:
+            if collect is not None:  # the answer is kept
+                self._budget.spend(attempt.answer_bytes)
+            arguments = start(task, at(last=last)).arguments
+            return self.fit(call._replace(arguments=arguments))
+
+        return Turns(
+            repeat.every_s,
+            repeat.max_times,
+            next_call,
+            lambda last: not is_false(repeat.until.resolve(at(last=last))),
+            None if collect is None else lambda last: collect.resolve(at(last=last)),
+        )
+
+    async def outcome(self, caller: Caller, call: Call, attempt: Attempt) -> Success | Failure:
+        try:
+            return Success(await caller(call, attempt))
+        except CallError as failure:
+            self._report_loss(call, attempt, failure.error)
+            return Failure(failure.error)
+        except Exception as bug:
+            return Failure(internal(bug, call.task))
+        finally:
+            self._budget.spend(attempt.answer_bytes)
+
+    def _report_loss(self, call: Call, attempt: Attempt, error: TaskError) -> None:
+        """Report why a lost call is not repeated, if no retry has looked at it."""
+        # A retry reports its own decisions, this call went past it.
+        if is_lost(error) and is_never_retried(call):
+            decision = decide_retry(error, attempt.number, None, call.safe, 0.0)
+            self._emitter.failed(call, attempt, error, decision)
+
+    async def fall_back(
+        self, job: TaskState, failure: Failure, scope: Scope, item: int | None = None
+    ) -> Outcome:
+        """The outcome of the fallback; if that fails too, the failure with both errors."""
+        try:
+            scope = replace(scope, error=failure.error.to_dict())
+            output = await self._fallback_output(job, scope, item)
+        except CallError as second:
+            error = with_fallback_error(failure.error, second.error)
+        except Exception as bug:
+            error = with_fallback_error(failure.error, internal(bug, job.task.id))
+        else:
+            return Success(output, failure.error)
+        return replace(failure, error=error)
+
+    async def _fallback_output(self, job: TaskState, scope: Scope, item: int | None) -> Any:
+        policies = job.task.policies
+        fallback = policies.fallback if item is None else policies.item_fallback
+        assert fallback is not None
+        if not isinstance(fallback, CallTemplate):
+            return fallback.resolve(scope)
+        # The fallback of a whole task is one call: there is no item to resolve a name with.
+        held = tuple(lock for lock in policies.locks if item is not None or not lock.of_item)
+        call = self.new_call(job, fallback, start(fallback, scope, held), item)
+        if job.in_flight is None or item is None:
+            attempt = job.fallback = self.new_attempt(job)
+        else:  # the state of the item goes on
+            attempt = job.in_flight.setdefault(item, self.new_attempt(job, item))
+            attempt.turns = None
+        try:
+            return await self.callers.call(call, attempt)
+        finally:
+            self._budget.spend(attempt.answer_bytes)
