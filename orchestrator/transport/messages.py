@@ -24,7 +24,7 @@ MAX_REREAD = 1_000_000
 # The messages of a batch that are read.
 MAX_BATCH = 1000
 # Arrays and objects in a message: each takes up to a hundred times its text in memory.
-MAX_CONTAINERS = 1_000_000
+MAX_CONTAINERS = 250_000
 # What a value takes in memory besides its text: about as much as an empty list.
 VALUE_BYTES = 60
 # How much of an answer that cannot be read is kept.

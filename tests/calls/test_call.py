@@ -46,6 +46,8 @@ CALLS = st.builds(
     timeout_resets_on_progress=st.booleans(),
     is_fallback=st.booleans(),
     run=st.text(),
+    deadline_s=st.none() | NUMBERS,
+    turn=st.integers(0, 9),
 )
 
 
