@@ -51,7 +51,7 @@ async def test_every_workflow_of_a_page_passes_the_check_without_a_warning(page:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("name", ["fan-out", "diamond", "one-at-a-time"])
+@pytest.mark.parametrize("name", ["fan-out", "diamond", "one-at-a-time", "poll"])
 async def test_a_pattern_succeeds(name: str) -> None:
     result = await run("patterns.md", name)
     assert result.status == "success"
@@ -99,6 +99,15 @@ async def test_text_is_cut_and_put_together_by_functions() -> None:
     assert first == f"As of {result.started_at[:10]}:"
     assert [line.split()[:2] for line in lines] == [["1", "PARIS"], ["2", "OSLO"], ["3", "ROME"]]
     assert isinstance(result.output["average"], float)
+
+
+@pytest.mark.anyio
+async def test_each_item_has_its_own_condition_and_fallback() -> None:
+    result = await run("patterns.md", "each-item")
+    assert result.status == "success"
+    assert [item.status for item in result["news"].items or ()] == [*["success"] * 3, "skipped"]
+    assert result.output["report"]["searches"] == 4
+    assert result.output["report"]["weather"][1] == "unknown"
 
 
 def test_every_option_that_a_page_names_exists() -> None:

@@ -3,7 +3,8 @@
 Rule: only `run` keeps the state of a run, each task settles exactly once, and no module knows a
 server.
 
-- `schedules` decide when, `decide` whether and with what, `executor` carries a task out.
+- `schedules` decide when, `decide` whether and with what, `executor` carries a task out;
+  `task_calls` makes its calls, through the middleware that `callers` puts together.
 - `events` are what a run reports, `emitter` makes them; `result` and `summary` are what it returns.
 """
 
