@@ -72,8 +72,7 @@ def not_known(server: str) -> str:
 
 class _Checker:
     def __init__(self, workflow: Workflow, tools: Mapping[str, Tool]) -> None:
-        self._workflow = workflow
-        self._plan = workflow.plan
+        self._workflow, self._plan = workflow, workflow.plan
         self._tools = tools
         self._query = TypeQuery()
         self._assignability = Assignability(self._query)

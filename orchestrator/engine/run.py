@@ -68,12 +68,11 @@ class Run:
         settled: Mapping[str, TaskResult] | None = None,
         made_up: Mapping[str, MadeUp] | None = None,
     ) -> None:
-        self.workflow, self.plan = workflow, workflow.plan
+        self.workflow, self.plan, self.run_id = workflow, workflow.plan, settings.run_id
         self.schedule: Schedule = settings.schedule or workflow.schedule
-        self.run_id = settings.run_id
         self.result: RunResult | None = None
         self._settings, self._servers = settings, servers or Servers()
-        self._made_up = made_up
+        self._made_up, self._began = made_up, False
         self._announce = Announcer(observers)
         self._emitter = Emitter(self._announce, self.plan)
         about = settings.about(workflow.name)
@@ -92,7 +91,6 @@ class Run:
         self._cancelled_early: dict[str, str] = {}
         self._stop: Stop | None = None
         self._cancel_scope = anyio.CancelScope()
-        self._began = False
         self._priorities: Mapping[str, float] = {}
         self._carry = self._carry_out  # one bound method for all tasks that wait
         for task, result in (settled or {}).items():

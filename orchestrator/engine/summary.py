@@ -125,10 +125,7 @@ def summarize(
     output, fault = _output(plan, settled.scope)
     if stop is not None and not _was_cut_short(stop, results):
         stop = None
-    # Ended as a success, a run is judged by its failures alone, not by what it cut short.
-    status = (
-        _status(results) if stop is None or _ended_well_too_late(stop, results) else stop.status
-    )
+    status = _status(results, stop)
     speedup = sequential_ms / duration_ms if duration_ms else 1.0
     return RunResult(
         run_id=settings.run_id,
@@ -149,11 +146,6 @@ def summarize(
         made_up=made_up,
         startup_ms=dict(startup_ms),
     )
-
-
-def _ended_well_too_late(stop: Stop, results: Mapping[str, TaskResult]) -> bool:
-    failed = (isinstance(result.outcome, Failure) for result in results.values())
-    return stop.status == "success" and any(failed)
 
 
 def _calls_ms(result: TaskResult) -> float:
@@ -187,7 +179,12 @@ def _other_schedule(
     return {"schedule": other, "duration_ms": round(took_ms, 3)}
 
 
-def _status(results: Mapping[str, TaskResult]) -> RunStatus:
+def _status(results: Mapping[str, TaskResult], stop: Stop | None) -> RunStatus:
+    if stop is not None:
+        failures = (isinstance(result.outcome, Failure) for result in results.values())
+        # What a task that ends the run as a success cuts short is as it should be.
+        if stop.status != "success" or not any(failures):
+            return stop.status
     if all(_is_well(result.outcome) for result in results.values()):
         return "success"
     statuses = {result.status for result in results.values()}
