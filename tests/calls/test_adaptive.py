@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from random import Random
-from typing import Any
 
 import anyio
 import pytest
-import trio.testing
 
 from orchestrator.calls.adaptive import AdaptiveSlots
 from orchestrator.calls.limits import Slots
+from tests.virtual_clock import Backend, virtual_clock
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+def anyio_backend() -> Backend:
+    """asyncio, which starts tasks in their order: what is learnt does not depend on chance."""
+    return virtual_clock("asyncio")
 
 
 Latency = Callable[[int], float]
