@@ -27,7 +27,6 @@ workflow = Workflow(
 attempts: int = first.retry.max_attempts if first.retry else 1
 """
 WRONG = {
-    'Task(id="e")': 'Missing named argument "tool"',
     'Task(id="e", tool="s:t", retry="3")': 'Argument "retry" to "Task" has incompatible type "str"',
     'Task(id="e", tool="s:t", wen=True)': 'Unexpected keyword argument "wen"',
     'Task(id="e", tool="s:t", locks=[1])': 'List item 0 has incompatible type "int"',
