@@ -158,7 +158,7 @@ class _Reader:
                 if words and isinstance(args, list):
                     own |= {"command": words[0], "args": [*words[1:], *args]}
             fields = self._fields(own, (at, name))
-            if isinstance(given, dict) and fields.get("command") is not None:
+            if isinstance(given, dict) and not self.problems and fields.get("command") is not None:
                 fields["env"] = self._env_file(given, (at, name)) | fields.get("env", {})
             if not name.strip() or ":" in name:
                 message = f'expected a server name without ":", got {quoted(name)}'

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator import ConfigError, Orchestrator, Server, Workflow, WorkflowError
@@ -199,6 +199,7 @@ tables = st.dictionaries(names, anything | st.dictionaries(names, anything), max
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tables | anything, st.sampled_from(["servers", "mcpServers"]), anything)
+@example({"a": {"command": "x", "env": True}}, "servers", None)
 def test_any_file_is_read_or_refused_with_places(
     tmp_path: Path, table: Any, at: str, more: Any
 ) -> None:
