@@ -125,7 +125,7 @@ class Orchestrator(Owned):
             return
         async with starting(loaded, self._pool, request.times) as startup:
             run = self._new_run(request, startup)
-            startup.on_problem = run.cancel
+            startup.on_problem = partial(run.cancel, at_once=True)
             yield run
 
     async def prepare(

@@ -244,6 +244,7 @@ Code = Literal[
     "not_json",
     "retry_of_a_writer",
     "self_reference",
+    "reads_finally",
     "server_not_locked",
     "server_unavailable",
     "tool_changed",

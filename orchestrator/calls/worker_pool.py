@@ -45,6 +45,13 @@ class WorkerPool(Slots):
         """
         self._queue(_QueuedWork(1, self, tasks, work, arguments, who), priority, who, None)
 
+    def clear(self) -> None:
+        """Forget all that holds or wants a slot, when the task groups of all have ended."""
+        self._held = self._wanted = self._coming = 0
+        self._giver = None
+        self._queues.clear()
+        self._waiters.clear()
+
     def _queue(self, entry: Entry, priority: Priority, who: object, _group: object) -> None:
         super()._queue(entry, priority, who, None)  # all are of one run
 

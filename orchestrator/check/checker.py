@@ -108,9 +108,8 @@ class _Checker:
 
     def check(self) -> list[Problem]:
         """Check every template of every task."""
-        for generation in self._plan.generations:
-            for task in generation:  # by then the outputs that it refers to have types
-                self._task(self._plan.tasks[task])
+        for task in self._plan.order:  # by then the outputs that it refers to have types
+            self._task(task)
         if self._plan.output is not None:
             environment = Environment(
                 self._outputs, self._inputs, may_lack=True, at_end=True, error=MAYBE_ERROR
@@ -223,7 +222,7 @@ class _Checker:
         type_ = self._infer(when, environment, ("when",))
         if isinstance(when, Literal) or truth(type_, self._query) is not False:
             return
-        if self._diagnostics.suggests(pointer("tasks", task.index, "when")):
+        if self._diagnostics.suggests(pointer(*task.path, "when")):
             return  # a misspelled value is the cause
         message, hint = "the task never runs: its condition is always false", ""
         read = {key.root for key in when.places} if isinstance(when, Expression) else set()

@@ -95,8 +95,7 @@ def validate(options: argparse.Namespace) -> int:
     assert workflow is not None
     plan = workflow.plan
     write(
-        f"{options.file}: valid, {counted(len(plan.tasks), 'task')} in "
-        f"{counted(len(plan.generations), 'generation')} on "
+        f"{options.file}: valid, {plan.size} on "
         f"{counted(len(plan.servers), 'server')}"
         + "".join(f"; {f.message}" for f in unchecked)
         + (f"; no tool of {'server' if len(down) == 1 else 'servers'} " if down else "")

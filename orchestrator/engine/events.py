@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import anyio
@@ -62,6 +62,7 @@ class RunStarted(Event):
     workflow: str
     schedule: str
     generations: list[list[str]]
+    finally_tasks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class TaskStarted(Event):
     task: str
     server: str
     tool: str
-    generation: int
+    generation: int | None
     attempt: int
     waited_ms: float
     conversions: tuple[Conversion, ...] = ()

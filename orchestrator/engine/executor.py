@@ -92,6 +92,11 @@ class Executor:
                 return
         tasks.start_soon(work, job, then)
 
+    def forget_queue(self) -> None:
+        """Forget what was queued or held a slot; all of it has ended."""
+        if self._slots is not None:
+            self._slots.clear()
+
     def perform(self, job: TaskState) -> Awaitable[Outcome]:
         """Carry out the decision. Raises nothing but cancellation."""
         if isinstance(job.decision, Call) and job.attempt is not None:

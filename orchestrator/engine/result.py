@@ -71,7 +71,7 @@ class TaskResult:
     Attributes:
         id: The task.
         outcome: How it ended.
-        generation: The number of its topological generation, from 0.
+        generation: The number of its topological generation, from 0; None for one of `finally`.
         attempts: The number of calls, over all items of a `for_each`.
         started_ms: When its first attempt began, milliseconds since the run did; None without one.
         duration_ms: From then until it settled, milliseconds, with the time between attempts; 0
@@ -83,7 +83,7 @@ class TaskResult:
 
     id: str
     outcome: Outcome
-    generation: int
+    generation: int | None
     attempts: int = 0
     started_ms: float | None = None
     duration_ms: float = 0.0

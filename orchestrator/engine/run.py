@@ -5,11 +5,10 @@ The only module that keeps the state of a run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
-import anyio
 from anyio.abc import TaskGroup
 
 from orchestrator.calls.call import Caller
@@ -28,14 +27,15 @@ from orchestrator.engine.events import (
 )
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
+from orchestrator.engine.phase import Phases
 from orchestrator.engine.priorities import priorities
 from orchestrator.engine.result import MadeUp, RunResult, TaskResult
-from orchestrator.engine.schedules import BATCH, SCHEDULES, Then
+from orchestrator.engine.schedules import BATCH, SCHEDULES, OnGeneration, Then
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.engine.summary import Settled, Stop, stop_after, summarize
 from orchestrator.engine.task_state import Decision, RunState, TaskState, internal
 from orchestrator.workflow.model import Schedule, Workflow
-from orchestrator.workflow.plan import PLAIN
+from orchestrator.workflow.plan import PLAIN, Plan
 
 
 class Run:
@@ -73,6 +73,8 @@ class Run:
         self.result: RunResult | None = None
         self._settings, self._servers = settings, servers or Servers()
         self._made_up, self._began = made_up, False
+        finally_s = None if self.plan.finally_ is None else workflow.finally_timeout_s
+        self._phases = Phases(workflow.timeout_s, finally_s)
         self._announce = Announcer(observers)
         self._emitter = Emitter(self._announce, self.plan)
         about = settings.about(workflow.name)
@@ -84,13 +86,11 @@ class Run:
             self._servers,
             self._settled.scope,
             self._emitter,
-            lambda: self._stop is not None,
-            Budget(settings.max_run_mb, self._end),
+            lambda: self._phases.current.stop is not None,
+            Budget(settings.max_run_mb, self._phases.end),
         )
         self._jobs: dict[str, TaskState] = {}
         self._cancelled_early: dict[str, str] = {}
-        self._stop: Stop | None = None
-        self._cancel_scope = anyio.CancelScope()
         self._priorities: Mapping[str, float] = {}
         self._carry = self._carry_out  # one bound method for all tasks that wait
         for task, result in (settled or {}).items():
@@ -101,12 +101,17 @@ class Run:
         done, all_tasks = len(self._settled.results), len(self.plan.tasks)
         return f"Run({self.workflow.name!r}, {done} of {all_tasks} tasks settled)"
 
-    def cancel(self, reason: str = "the run was cancelled") -> None:
+    def cancel(self, reason: str = "the run was cancelled", *, at_once: bool = False) -> bool:
         """End the run: running calls are cancelled on their servers, nothing new starts.
 
-        `execute` then returns what there is. You can call it before `execute`, too.
+        `execute` then returns what there is. You can call it before `execute`, too. The tasks of
+        `finally` run all the same; a second call, or `at_once`, ends them, too.
+
+        Returns:
+            Whether there was anything left to end.
         """
-        self._end(Stop.cancelled(reason))
+        can_end = self._phases.cancel(Stop.cancelled(reason), at_once=at_once)
+        return can_end and self.result is None
 
     def cancel_task(self, task: str, reason: str = "the task was cancelled") -> bool:
         """End one task: its calls are cancelled on their server. The run goes on.
@@ -120,7 +125,7 @@ class Run:
             ValueError: The task is unknown.
         """
         self._known(task)
-        if task in self._settled.results or self._stop is not None:
+        if task in self._settled.results or self._phases.current.stop is not None:
             return False
         if (job := self._jobs.get(task)) is not None:
             job.cancel(reason)
@@ -156,41 +161,50 @@ class Run:
             self._priorities = priorities(self.plan, self.schedule, estimates)
         if self._announce:
             about = self.run_id, self.workflow.name, self.schedule
-            self._announce(RunStarted(0.0, *about, self.plan.sorted_generations))
+            last = [] if self.plan.finally_ is None else list(self.plan.finally_.tasks)
+            self._announce(RunStarted(0.0, *about, self.plan.sorted_generations, last))
         for result in tuple(self._settled.results.values()):
             self._react(result)
         listen = self._servers.listen
         with nullcontext() if listen is None else listen(self._emitter.server):
             try:
-                await self._run_tasks()
+                await self._phases.main.run(self._run_tasks())
             # Cancelled from outside: the result is made before the cancellation goes on.
             except BaseException:
-                self._note_end()
-                self._finish()
+                self._phases.main.note_end()
                 raise
-            return self._finish()
+            finally:
+                try:
+                    await self._run_finally()
+                finally:
+                    self.result = self._finish()
+            return self.result
 
     async def _run_tasks(self) -> None:
-        limit_s, readiness = self.workflow.timeout_s, self._servers.readiness
-        with self._cancel_scope as scope:
-            if limit_s is not None:
-                scope.deadline = self._emitter.zero + limit_s
-            # Where calls wait for slots, all that are ready are compared before the first starts.
-            batch = 0 if self._executor.may_wait else BATCH
-            await SCHEDULES[self.schedule](self.plan, self._start, self._on_generation, batch)
-            if readiness is not None:
-                self._emitter.pause(True)
-                await readiness.checked()
+        await self._follow(self.plan, self._on_generation)
+        if (readiness := self._servers.readiness) is not None:
+            self._emitter.pause(True)
+            await readiness.checked()
+
+    def _follow(self, plan: Plan, on_generation: OnGeneration) -> Awaitable[None]:
+        # Where calls wait for slots, all that are ready are compared before the first starts.
+        batch = 0 if self._executor.may_wait else BATCH
+        return SCHEDULES[self.schedule](plan, self._start, on_generation, batch)
+
+    async def _run_finally(self) -> None:
+        """Run the tasks of `finally`, which neither the end of the run nor its limit ends."""
         self._emitter.pause(False)
-        if scope.cancelled_caught:
-            self._note_end()
+        self._settle_rest(self.plan.graph)
+        if (plan := self.plan.finally_) is not None:
+            self._executor.forget_queue()
+            await self._phases.begin_finally().run(self._follow(plan, lambda *_: None))
 
     def _on_generation(self, number: int, tasks: list[str]) -> None:
-        if self._announce and self._stop is None:
+        if self._announce and self._phases.main.stop is None:
             self._announce(GenerationStarted(self._emitter.now_ms(), number, sorted(tasks)))
 
     def _start(self, tasks: TaskGroup, task_id: str, then: Then) -> None:
-        if self._stop is not None:
+        if self._phases.current.stop is not None:
             return
         # It came with `settled`: its dependents may start, and nothing is called.
         if task_id in self._settled.results:
@@ -226,7 +240,7 @@ class Run:
 
     async def _carry_out(self, job: TaskState, then: Then) -> None:
         """Carry a task out until it has settled. Raises nothing but cancellation."""
-        if self._stop is not None:  # its slot came together with the end of the run
+        if self._phases.current.stop is not None:  # its slot came together with the end
             return
         try:
             outcome = await self._executor.perform(job)
@@ -234,7 +248,7 @@ class Run:
             # Cancelled. If nothing was called, the outcome depends on the reason: see _finish.
             del self._jobs[job.task.id]
             if job.has_begun:
-                reason = self._note_end().not_begun.reason
+                reason = self._phases.current.note_end().not_begun.reason
                 self._settle(job, job.cancelled(reason, self._emitter.zero))
             raise
         del self._jobs[job.task.id]
@@ -242,15 +256,6 @@ class Run:
             outcome = job.cancelled(job.reason, self._emitter.zero)
         self._settle(job, outcome)
         then(job.task.id)
-
-    def _note_end(self) -> Stop:
-        """Why the tasks are cancelled: by us, or else by the limit of the run or from outside."""
-        limit_s = self.workflow.timeout_s
-        # A deadline and a cancellation from outside look alike: only the clock tells them apart.
-        is_over = anyio.current_time() >= self._cancel_scope.deadline
-        if self._stop is None and limit_s is not None and is_over:
-            self._stop = Stop.late(limit_s)
-        return self._end(Stop.cancelled("the run was cancelled from outside"))
 
     def _settle(self, job: TaskState, outcome: Outcome) -> None:
         result = job.result(outcome, self._emitter.zero)
@@ -262,35 +267,33 @@ class Run:
         policies = self.plan.tasks[result.id].policies
         may_end = isinstance(result.outcome, Failure) or policies.end_run is not None
         if may_end and (stop := stop_after(self.workflow, result)) is not None:
-            self._end(stop)
+            self._phases.end(stop)
         if self._announce:
             self._announce(TaskSettled(self._emitter.now_ms(), result.id, result))
 
-    def _end(self, stop: Stop) -> Stop:
-        """End the run, unless it has ended; why it did."""
-        if self._stop is None:
-            self._stop = stop
-            self._cancel_scope.cancel()
-        return self._stop
+    def _settle_rest(self, tasks: Iterable[str]) -> None:
+        """Settle the tasks that have not begun."""
+        stop = self._phases.current.stop
+        for task in tasks:
+            if task not in self._settled.results:
+                # Without a stop every task settles: anything else is a bug, and must not be silent.
+                assert stop is not None, f"task {task!r} was lost"
+                self._settle(TaskState(self.plan.tasks[task]), stop.not_begun)
 
     def _finish(self) -> RunResult:
         """Settle what has not begun, and put the result together."""
         duration_ms = self._emitter.now_ms()
-        for task in self.plan.tasks.values():
-            if task.id not in self._settled.results:
-                # Without a stop every task settles: anything else is a bug, and must not be silent.
-                assert self._stop is not None, f"task {task.id!r} was lost"
-                self._settle(TaskState(task), self._stop.not_begun)
-        self.result = summarize(
+        self._settle_rest(self.plan.tasks)
+        result = summarize(
             self.workflow,
             self._settled,
             self._settings,
             startup_ms=self._servers.startup_ms,
             slots=self._executor.limit,
             duration_ms=duration_ms,
-            stop=self._stop,
+            stop=self._phases.main.stop,
             made_up=self._made_up,
         )
         if self._announce:
-            self._announce(RunSettled(duration_ms, self.result))
-        return self.result
+            self._announce(RunSettled(duration_ms, result))
+        return result

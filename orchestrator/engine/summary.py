@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -75,9 +75,9 @@ class Stop:
         return cls("cancelled", error, Cancelled(reason))
 
     @classmethod
-    def late(cls, limit_s: float) -> Self:
-        """The stop of a run that has reached its time limit."""
-        reason = f"the run reached its limit of {limit_s:g} s"
+    def late(cls, limit_s: float, what: str) -> Self:
+        """The stop of what has reached its time limit."""
+        reason = f"{what} of {limit_s:g} s"
         error = TaskError("timeout", reason, retryable=True, details={"timeout_s": limit_s})
         return cls("cancelled", error, Cancelled(reason))
 
@@ -120,12 +120,14 @@ def summarize(
     plan, schedule = workflow.plan, settings.schedule or workflow.schedule
     results = {task: settled.results[task] for task in plan.tasks}
     durations = {task: result.duration_ms for task, result in results.items()}
-    below = graphs.lengths_below(plan.graph, plan.generations, durations)
-    sequential_ms, critical_path_ms = sum(map(_calls_ms, results.values())), max(below.values())
+    sequential_ms, critical_path_ms = sum(map(_calls_ms, results.values())), 0.0
+    for stage in plan.stages:
+        below = graphs.lengths_below(stage.graph, stage.generations, durations)
+        critical_path_ms += max(below.values())
     output, fault = _output(plan, settled.scope)
     if stop is not None and not _was_cut_short(stop, results):
         stop = None
-    status = _status(results, stop)
+    status = _status(plan, results, stop)
     speedup = sequential_ms / duration_ms if duration_ms else 1.0
     return RunResult(
         run_id=settings.run_id,
@@ -173,21 +175,30 @@ def _other_schedule(
     if other == "dataflow" and not slots:
         took_ms = critical_path_ms
     else:
-        took_ms = graphs.makespan(
-            plan.graph, plan.generations, durations, barrier=other == "generations", slots=slots
+        barrier = other == "generations"
+        took_ms = sum(
+            graphs.makespan(part.graph, part.generations, durations, barrier=barrier, slots=slots)
+            for part in plan.stages
         )
     return {"schedule": other, "duration_ms": round(took_ms, 3)}
 
 
-def _status(results: Mapping[str, TaskResult], stop: Stop | None) -> RunStatus:
-    if stop is not None:
-        failures = (isinstance(result.outcome, Failure) for result in results.values())
-        # What a task that ends the run as a success cuts short is as it should be.
-        if stop.status != "success" or not any(failures):
-            return stop.status
-    if all(_is_well(result.outcome) for result in results.values()):
+def _status(plan: Plan, results: Mapping[str, TaskResult], stop: Stop | None) -> RunStatus:
+    status = _status_of([results[task].outcome for task in plan.graph], stop)
+    if plan.finally_ is None or status != "success":
+        return status
+    last = (results[task].outcome for task in plan.finally_.graph)
+    return status if all(map(_is_well, last)) else "partial"
+
+
+def _status_of(outcomes: Sequence[Outcome], stop: Stop | None) -> RunStatus:
+    has_failed = any(isinstance(each, Failure) for each in outcomes)
+    # What a task that ends the run as a success cuts short is as it should be.
+    if stop is not None and (stop.status != "success" or not has_failed):
+        return stop.status
+    if all(map(_is_well, outcomes)):
         return "success"
-    statuses = {result.status for result in results.values()}
+    statuses = {outcome.status for outcome in outcomes}
     # A run in which nothing failed has not failed: it stopped short behind a condition.
     return "failed" if "error" in statuses and "success" not in statuses else "partial"
 

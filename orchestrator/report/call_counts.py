@@ -9,7 +9,6 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 from orchestrator.documents.jsonpath import Path
@@ -58,8 +57,8 @@ def count_calls(
     counts: dict[str, Count] = {}
     skippable: set[str] = set()
     # By generations, since the bounds of a task are made of those of the tasks it depends on.
-    for name in chain.from_iterable(workflow.plan.generations):
-        task = workflow.plan.tasks[name]
+    for task in workflow.plan.order:
+        name = task.id
         why, each = [], task.policies.for_each
         least, most = bounds.found[name] = bounds.of(each)
         if each is not None:

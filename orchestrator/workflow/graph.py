@@ -28,6 +28,14 @@ def build(dependencies: Mapping[str, Iterable[str]]) -> Graph:
     return graph
 
 
+def union(graphs: Iterable[Graph]) -> Graph:
+    """One graph of several that have no task in common."""
+    import networkx
+
+    joined: Graph = networkx.union_all(graphs)
+    return joined
+
+
 def generations(graph: Graph) -> list[list[str]]:
     """The topological generations, each in the order of the file."""
     import networkx

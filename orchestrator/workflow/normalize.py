@@ -23,6 +23,7 @@ TASK_SYNONYMS = {
     "dependsOn": "depends_on",
     "needs": "depends_on",
 }
+TASK_LISTS = ("tasks", "finally")  # the fields of a workflow that hold tasks
 _PATHS = {"path", "from"}  # of an operation of JSON Patch
 _FEW = 50  # properties: to find the position of one takes a search through all
 Names = Callable[[Sequence[str]], Iterable[str]]
@@ -33,12 +34,13 @@ def canonical_workflow(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[Pr
     workflow, problems = _renamed(data, WORKFLOW_SYNONYMS, ())
     if isinstance(workflow.get("$schema"), str):
         del workflow["$schema"]  # editors put it there
-    if isinstance(tasks := workflow.get("tasks"), list):
-        workflow["tasks"] = list(tasks)
+    for field in TASK_LISTS:
+        if not isinstance(tasks := workflow.get(field), list):
+            continue
+        workflow[field] = list(tasks)
         for index, task in enumerate(tasks):
             if isinstance(task, Mapping):
-                renamed, doubled = _renamed(task, TASK_SYNONYMS, ("tasks", index))
-                workflow["tasks"][index] = renamed
+                workflow[field][index], doubled = _renamed(task, TASK_SYNONYMS, (field, index))
                 problems += doubled
     return workflow, problems
 
@@ -103,7 +105,7 @@ def with_written_names(problem: Problem, names: Names) -> Problem:
 def written(path: str, names: Names) -> str:
     """A path with the names used in the file; of two names of one field, the first."""
     where = steps(path)
-    is_in_task = len(where) > 2 and where[0] == "tasks"
+    is_in_task = len(where) > 2 and where[0] in TASK_LISTS
     depth, synonyms = (2, TASK_SYNONYMS) if is_in_task else (0, WORKFLOW_SYNONYMS)
     if where:
         used = (name for name in names(where[:depth]) if synonyms.get(name, name) == where[depth])
@@ -113,8 +115,8 @@ def written(path: str, names: Names) -> str:
 
 def owner_of(data: Mapping[str, Any], location: Location) -> str | None:
     """The id of the task that a location in a workflow is in, if it is in one."""
-    is_in_task = len(location) > 1 and location[0] == "tasks"
-    return task_of(data["tasks"][location[1]]) if is_in_task else None
+    is_in_task = len(location) > 1 and location[0] in TASK_LISTS
+    return task_of(data[str(location[0])][location[1]]) if is_in_task else None
 
 
 def task_of(data: Any) -> str | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.pointer import pointer
+from orchestrator.documents.text import counted
 from orchestrator.expressions.templates import Template
 from orchestrator.workflow import graph as graphs
 
@@ -89,13 +92,18 @@ class TaskPlan(CallTemplate):
     """A compiled task."""
 
     id: str
-    index: int  # its position in the file
+    index: int  # its position in `tasks` or `finally`
     dependencies: tuple[str, ...]  # all that it waits for: those that references imply, too
     needs: tuple[str, ...]  # those that decide whether it runs: not what only its fallback reads
     timeout_s: float | None  # of one attempt; None for the server's
-    generation: int  # the number of its topological generation, from 0
+    generation: int | None  # the number of its topological generation, from 0; None in `finally`
     policies: Policies = PLAIN
     kind: Kind = "tool"
+
+    @property
+    def path(self) -> Path:
+        """Where it stands in the file."""
+        return "tasks" if self.generation is not None else "finally", self.index
 
     @property
     def targets(self) -> tuple[CallTemplate, ...]:
@@ -117,12 +125,33 @@ class TaskPlan(CallTemplate):
 class Plan:
     """What a run follows. Made once for a workflow, shared by all its runs."""
 
-    tasks: Mapping[str, TaskPlan]  # by id, in the order of the file
-    graph: Graph
+    tasks: Mapping[str, TaskPlan]  # by id, in the order of the file; those of `finally` last
+    graph: Graph  # without those of `finally`, as are the generations
     generations: list[list[str]]
     output: Template | None  # of what the run returns; None for the default
     targets: Mapping[str, CallTemplate]  # the first call in the file of each server:tool
     servers: list[str]  # of the targets, in the order of the file
+    finally_: Plan | None = None  # the tasks of `finally` alone, which depend on each other only
+
+    @property
+    def stages(self) -> tuple[Plan, ...]:
+        """What runs one after the other: the tasks, and those of `finally` if there are any."""
+        return (self,) if self.finally_ is None else (self, self.finally_)
+
+    @property
+    def size(self) -> str:
+        """How many tasks it has, in how many generations."""
+        text = (
+            f"{counted(len(self.graph), 'task')} in {counted(len(self.generations), 'generation')}"
+        )
+        last = 0 if self.finally_ is None else len(self.finally_.tasks)
+        return f"{text}, then {counted(last, 'task')} of finally" if last else text
+
+    @property
+    def order(self) -> Iterator[TaskPlan]:
+        """All tasks, each behind those that it reads."""
+        generations = chain.from_iterable(stage.generations for stage in self.stages)
+        return map(self.tasks.__getitem__, chain.from_iterable(generations))
 
     @property
     def fans_out(self) -> bool:
@@ -139,9 +168,9 @@ class Plan:
         """Each task with each call that it may make, and the JSON Pointer to its tool."""
         for task in self.tasks.values():
             if task.kind == "tool":
-                yield task, task, pointer("tasks", task.index, "tool")
+                yield task, task, pointer(*task.path, "tool")
             for field, target in task.fallback_calls:
-                yield task, target, pointer("tasks", task.index, field, "tool")
+                yield task, target, pointer(*task.path, field, "tool")
 
     @property
     def sorted_generations(self) -> list[list[str]]:
@@ -154,13 +183,19 @@ class Plan:
         return [task for task, degree in self.graph.out_degree() if not degree]
 
 
-def make_plan(tasks: Iterable[Task], compiled: CompiledWorkflow, defaults: Defaults) -> Plan:
-    """The plan of a workflow that compiled without a problem."""
+def make_plan(
+    tasks: Sequence[Task],
+    compiled: CompiledWorkflow,
+    defaults: Defaults,
+    last: Sequence[Task] = (),
+) -> Plan:
+    """The plan of a workflow that compiled without a problem; `last` are those of `finally`."""
     assert compiled.graph is not None
-    generations = graphs.generations(compiled.graph)
+    graph = _part(compiled, tasks) if last else compiled.graph
+    generations = graphs.generations(graph)
     number = {task: index for index, names in enumerate(generations) for task in names}
     plans: dict[str, TaskPlan] = {}
-    for index, task in enumerate(tasks):
+    for index, task in chain(enumerate(tasks), enumerate(last)):
         templates = compiled.tasks.pop(task.id)
         plans[task.id] = TaskPlan(
             *_target(task.tool or ""),
@@ -170,9 +205,11 @@ def make_plan(tasks: Iterable[Task], compiled: CompiledWorkflow, defaults: Defau
             tuple(dependencies := compiled.dependencies[task.id]),
             tuple(name for name, is_needed in dependencies.items() if is_needed),
             task.timeout_s or defaults.timeout_s,
-            number[task.id],
+            number.get(task.id),
             PLAIN
-            if defaults.retry is None and _FIELDS.isdisjoint(task.model_fields_set)
+            if defaults.retry is None
+            and _FIELDS.isdisjoint(task.model_fields_set)
+            and task.id in number
             else _policies(task, templates, defaults),
             "tool" if task.tool is not None else "value",
         )
@@ -181,7 +218,20 @@ def make_plan(tasks: Iterable[Task], compiled: CompiledWorkflow, defaults: Defau
         for target in plan.targets:
             targets.setdefault(target.target, target)
     servers = list(dict.fromkeys(target.server for target in targets.values()))
-    return Plan(plans, compiled.graph, generations, compiled.output, targets, servers)
+    then = None
+    if last:
+        own = _part(compiled, last)
+        of_last = {task.id: plans[task.id] for task in last}
+        then = Plan(of_last, own, graphs.generations(own), None, targets, servers)
+    return Plan(plans, graph, generations, compiled.output, targets, servers, then)
+
+
+def _part(compiled: CompiledWorkflow, tasks: Iterable[Task]) -> Graph:
+    """The graph of some tasks, with their dependencies on each other."""
+    ids = dict.fromkeys(task.id for task in tasks)
+    return graphs.build(
+        {task: filter(ids.__contains__, compiled.dependencies[task]) for task in ids}
+    )
 
 
 def _target(target: str) -> tuple[str, str, str]:
@@ -233,10 +283,15 @@ def waves(plan: Plan) -> tuple[list[str], dict[str, int]]:
     tasks = plan.tasks.values()
     # Without those of fallbacks, which are needed only if a task has failed.
     first = list(
-        dict.fromkeys(task.server for task in tasks if task.server and not task.generation)
+        dict.fromkeys(task.server for task in tasks if task.server and task.generation == 0)
     )
     later: dict[str, int] = {}
-    for task, target, _ in sorted(plan.calls, key=lambda call: call[0].generation):
-        if target.server not in first:
-            later.setdefault(target.server, task.generation)
+    last = len(plan.generations)  # stands for `finally`
+    needed = (
+        (last if task.generation is None else task.generation, target.server)
+        for task, target, _ in plan.calls
+    )
+    for generation, server in sorted(needed, key=itemgetter(0)):
+        if server not in first:
+            later.setdefault(server, generation)
     return first, later

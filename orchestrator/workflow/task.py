@@ -274,6 +274,12 @@ class Task(BaseModel, metaclass=_Checked):
         return given | {"value": self.value} if "value" in self.model_fields_set else given
 
 
+class FinallyTask(Task, metaclass=_Checked):
+    """A task that runs when everything else has settled, whatever came of that."""
+
+    run_if: RunIf = Field(default="all_done", description=Task.model_fields["run_if"].description)
+
+
 class Defaults(BaseModel, metaclass=_Checked):
     """What holds for all tasks that do not say otherwise."""
 
