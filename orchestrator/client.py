@@ -200,6 +200,8 @@ class Orchestrator(Owned):
         """
         send, receive = anyio.create_memory_object_stream[Event](float("inf"))
 
+        ended = anyio.Event()
+
         def forward(event: Event) -> None:
             with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
                 send.send_nowait(event)
@@ -207,6 +209,7 @@ class Orchestrator(Owned):
         async def execute() -> None:
             with send:
                 await run.execute()
+            ended.set()
 
         options["observers"] = (*options.get("observers", ()), forward)
         with receive, send:
@@ -217,6 +220,9 @@ class Orchestrator(Owned):
                         yield event
                 finally:
                     run.cancel("the events of the run are no longer read")
+                    if run.plan.finally_ is not None:  # its tasks need the servers
+                        with anyio.CancelScope(shield=True):
+                            await ended.wait()
 
     def _request(self, workflow: WorkflowSource, inputs: Inputs, options: RunOptions) -> RunRequest:
         """The one way into `begin`, `prepare` and `prepare_dry_run`."""

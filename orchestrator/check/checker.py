@@ -280,9 +280,13 @@ class _Checker:
             hint = f"${{OUTPUT[{name}]}} is null then"
             yield Mismatch(path, "maybe_absent", "warning", message, text, hint=hint)
         may_lack = environment.may_lack and reference.root == "OUTPUT" and not reference.or_null
-        if task is None or name is None or not may_lack or name in self._has_output:
+        if task is None or name is None or not may_lack:
             return
         run_if = f"run_if is {task.policies.run_if}"
+        if task.generation is None and self._plan.tasks[name].generation is not None:
+            run_if = "finally runs even if that was cancelled"
+        elif name in self._has_output:
+            return
         hint = f"write ${{OUTPUT[{name}]}} to get null instead of an error"
         if name in environment.absent:
             why = f"has always failed when this task runs ({run_if}), so it has no output"

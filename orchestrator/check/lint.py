@@ -109,8 +109,11 @@ def _retry(task: TaskPlan, tool: Tool | None) -> Iterator[Problem]:
 
 def _limits(task: TaskPlan, workflow: Workflow) -> Iterator[Problem]:
     policies, most = task.policies, workflow.max_concurrency
-    if task.timeout_s is not None and (workflow.timeout_s or task.timeout_s) < task.timeout_s:
-        whole = f"timeout_s of the whole run ({workflow.timeout_s:g} s)"
+    name, whole_s = "timeout_s of the whole run", workflow.timeout_s
+    if task.generation is None:
+        name, whole_s = "finally_timeout_s", workflow.finally_timeout_s
+    if task.timeout_s is not None and whole_s is not None and whole_s < task.timeout_s:
+        whole = f"{name} ({whole_s:g} s)"
         message = f"timeout_s ({task.timeout_s:g} s) is longer than {whole}"
         yield _warning("contradiction", message, task, "timeout_s")
     if policies.max_parallel is not None and policies.for_each is None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import anyio
@@ -62,7 +62,7 @@ class RunStarted(Event):
     workflow: str
     schedule: str
     generations: list[list[str]]
-    finally_tasks: list[str] = field(default_factory=list)
+    finally_tasks: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

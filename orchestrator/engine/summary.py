@@ -58,6 +58,8 @@ class Settled:
                 # A `for_each` that failed in part has the list of its outputs.
                 if output is not None:
                     self._outputs[result.id] = output
+            case Cancelled() if result.error is not None:
+                self._errors[result.id] = result.error.to_dict()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,13 +194,12 @@ def _status(plan: Plan, results: Mapping[str, TaskResult], stop: Stop | None) ->
 
 
 def _status_of(outcomes: Sequence[Outcome], stop: Stop | None) -> RunStatus:
-    has_failed = any(isinstance(each, Failure) for each in outcomes)
+    statuses = {outcome.status for outcome in outcomes}
     # What a task that ends the run as a success cuts short is as it should be.
-    if stop is not None and (stop.status != "success" or not has_failed):
+    if stop is not None and (stop.status != "success" or "error" not in statuses):
         return stop.status
     if all(map(_is_well, outcomes)):
         return "success"
-    statuses = {outcome.status for outcome in outcomes}
     # A run in which nothing failed has not failed: it stopped short behind a condition.
     return "failed" if "error" in statuses and "success" not in statuses else "partial"
 

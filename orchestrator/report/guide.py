@@ -28,9 +28,12 @@ everything else in parallel.
 Default: the outputs of the tasks that no other task depends on, by id.
 - `on_error`: `"on_error": "fail_fast"` ends the run at the first failure. By default a failed \
 task skips only the tasks that depend on it.
-- Rarely needed: `name`, `description`, `timeout_s` (of the run, seconds), `max_concurrency` \
-(calls in flight, default 10), `schedule`, `defaults` (`timeout_s`, `retry`, `on_item_error` of \
-all tasks).
+- `finally`: tasks that clean up when all others have settled, even after a failure or an \
+interrupt: `"finally": [{"id": "stop", "tool": "vm:stop", "when": \
+"STATUS[search] == 'success'"}]`. They may read every task; no other task may read them.
+- Rarely needed: `name`, `description`, `timeout_s` (of the run, seconds), `finally_timeout_s`, \
+`max_concurrency` (calls in flight, default 10), `schedule`, `defaults` (`timeout_s`, `retry`, \
+`on_item_error` of all tasks).
 
 ## Fields of a task
 

@@ -32,7 +32,10 @@ def union(graphs: Iterable[Graph]) -> Graph:
     """One graph of several that have no task in common."""
     import networkx
 
-    joined: Graph = networkx.union_all(graphs)
+    joined: Graph = networkx.DiGraph()
+    for graph in graphs:
+        joined.add_nodes_from(graph)
+        joined.add_edges_from(graph.edges)
     return joined
 
 
