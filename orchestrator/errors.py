@@ -239,6 +239,7 @@ Code = Literal[
     "no_error_here",
     "no_answer_here",
     "no_item_here",
+    "no_items_there",
     "no_servers",
     "not_a_list",
     "not_json",

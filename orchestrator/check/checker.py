@@ -9,7 +9,14 @@ from typing import Any
 
 from orchestrator.check.assignable import Assignability
 from orchestrator.check.diagnostics import Diagnostics
-from orchestrator.check.environment import ERROR, MAYBE_ERROR, STATUS, UNKNOWN, Environment
+from orchestrator.check.environment import (
+    ERROR,
+    MAYBE_ERROR,
+    STATUS,
+    UNKNOWN,
+    Environment,
+    items_type,
+)
 from orchestrator.check.for_each import item_of
 from orchestrator.check.infer import Inference
 from orchestrator.check.jmespath_functions import truth
@@ -79,6 +86,7 @@ class _Checker:
         self._inputs = {name: _input_type(schema) for name, schema in workflow.inputs.items()}
         self._used_inputs: set[str | None] = set()
         self._outputs: dict[str, StaticType] = {}
+        self._items: dict[str, StaticType] = {}
         self._diagnostics = Diagnostics(workflow)
         self._unusable: set[int] = set()
         self._has_output: set[str] = set()
@@ -112,7 +120,12 @@ class _Checker:
             self._task(task)
         if self._plan.output is not None:
             environment = Environment(
-                self._outputs, self._inputs, may_lack=True, at_end=True, error=MAYBE_ERROR
+                self._outputs,
+                self._inputs,
+                items=self._items,
+                may_lack=True,
+                at_end=True,
+                error=MAYBE_ERROR,
             )
             self._infer(self._plan.output, environment, ("output",))
         for name in self._inputs:
@@ -135,6 +148,7 @@ class _Checker:
             ChainMap(self._with_nulls, self._outputs) if may_lack else self._outputs,
             self._inputs,
             task,
+            self._items,
             may_lack=may_lack,
             error=(ERROR if has_failed else MAYBE_ERROR) if may_lack else NULL,
             status=LiteralType("error" if has_failed else "success") if is_known else STATUS,
@@ -150,6 +164,7 @@ class _Checker:
             inside = replace(outside, item=self._item(task, policies.for_each, outside))
         output = self._output(task, inside)
         if policies.for_each is not None:
+            self._items[task.id] = items_type(output)
             self._with_nulls[task.id] = ArrayType(either([output, NULL]))
             output = ArrayType(output)
         for index, lock in enumerate(policies.locks):

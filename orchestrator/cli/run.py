@@ -154,7 +154,8 @@ class _CancellableRun:
             return exit_code(self.ending.signal)
         # Tasks may be skipped, if nothing failed.
         states = {task.status for task in result.tasks.values()}
-        went_well = result.error is None and states.isdisjoint(("error", "cancelled"))
+        is_whole = result.status == "success" or states.isdisjoint(("error", "cancelled"))
+        went_well = result.error is None and is_whole
         return 0 if written and went_well else FAILED
 
     async def _begin(self, stack: AsyncExitStack) -> Run:

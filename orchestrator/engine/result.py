@@ -48,8 +48,13 @@ class ItemResult:
 
     @property
     def error(self) -> TaskError | None:
-        """Why it failed, or None."""
-        return self.outcome.error if isinstance(self.outcome, Failure) else None
+        """Why it failed, or the error before its fallback; else None."""
+        match self.outcome:
+            case Success(_, recovered):
+                return recovered
+            case Failure(error):
+                return error
+        return None
 
     def to_dict(self) -> dict[str, Any]:
         """The item as the result document has it; its output is in the list of the task."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from orchestrator.documents.text import quoted
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
-from orchestrator.engine.result import MadeUp, RunResult, RunStatus, TaskResult
+from orchestrator.engine.result import ItemResult, MadeUp, RunResult, RunStatus, TaskResult
 from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import CallError, TaskError
 from orchestrator.expressions.scope import MISSING, Scope
@@ -38,6 +38,7 @@ class Settled:
         self._errors: dict[str, Any] = {}
         self.scope = Scope(
             self._outputs,
+            _Items(self.results),
             self._statuses,
             self._errors,
             inputs,
@@ -60,6 +61,35 @@ class Settled:
                     self._outputs[result.id] = output
             case Cancelled() if result.error is not None:
                 self._errors[result.id] = result.error.to_dict()
+
+
+class _Items(Mapping[str, list[dict[str, Any]]]):
+    """How the items of each settled `for_each` ended, made when it is read first."""
+
+    def __init__(self, results: Mapping[str, TaskResult]) -> None:
+        self._results = results
+        self._made: dict[str, list[dict[str, Any]]] = {}
+
+    def __getitem__(self, task: str) -> list[dict[str, Any]]:
+        if task not in self._made:
+            self._made[task] = list(map(_item, self._results[task].items or ()))
+        return self._made[task]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._results)
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+
+def _item(item: ItemResult) -> dict[str, Any]:
+    error = item.error
+    return {
+        "index": item.index,
+        "status": item.status,
+        "output": item.output,
+        "error": None if error is None else error.to_dict(),
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,8 @@ class _ItemBounds:
         if isinstance(template, Reference) and not template.or_length:
             if template.root == "INPUT":
                 return self._length_at(self.workflow.inputs[str(template.name)], template.path)
+            if template.root == "ITEMS" and not template.path:
+                return 0, self.found[str(template.name)][1]  # none if it was skipped
             if template.root == "OUTPUT":
                 return self._length_of_output(str(template.name), template.path)
         return 0, None

@@ -92,6 +92,9 @@ and functions work only in `${...}` and `when`.
 null in an expression. So after two tasks of which one is skipped, a task with `"run_if": \
 "any_success"` takes `"${not_null(OUTPUT[search].items[0].title, OUTPUT[forecast].conditions, \
 'none')}"`.
+- How the items of a `for_each` ended, in a task with `"run_if": "all_done"`: \
+`"${ITEMS[searches][?status == 'error'].error.message}"`; each has `index`, `status`, \
+`output`, `error`.
 - A tool without `->` returns text, or the JSON in it: use all of it, `"$OUTPUT[keywords]"`.
 - `$$` is a dollar sign. `$RUN.id`, `$RUN.started_at`: of the run. \
 `"$ERROR.message"`, in a `fallback`: why the task failed.

@@ -31,7 +31,7 @@ from orchestrator.workflow.product import Product
 _ITEM = frozenset({"ITEM", "INDEX"})
 _ERROR = frozenset({"ERROR"})
 _LAST = frozenset({"LAST"})
-_OF_TASKS = frozenset({"OUTPUT", "STATUS", "ERROR"})
+_OF_TASKS = frozenset({"OUTPUT", "ITEMS", "STATUS", "ERROR"})
 
 
 def compile_workflow(workflow: Mapping[str, Any]) -> tuple[CompiledWorkflow, list[Problem]]:

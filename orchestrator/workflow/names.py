@@ -66,6 +66,7 @@ class Names:
         self.sites: dict[str, Site] = {}
         self.problems: list[Problem] = []
         self._no_ids: set[str] = set()  # of tasks whose ids are no strings
+        self._fan_out: set[str] = set()  # the tasks with for_each
         self._suggestions = MAX_SUGGESTIONS
         self._fixes = fixes
         for site, task in tasks_of(workflow):
@@ -82,6 +83,8 @@ class Names:
             self.problems.append(site.below("id").problem("duplicate_id", message))
         else:
             self.sites[site.task] = site
+            if task.get("for_each") is not None:
+                self._fan_out.add(site.task)
 
     def hint(self, text: str) -> str:
         """What a malformed reference may have been meant as."""
@@ -95,7 +98,7 @@ class Names:
     def check(self, key: ScopeKey, text: str, site: Site) -> Problem | None:
         """What is wrong with `text`, which reads this at a site; None if it exists there."""
         match key.root:
-            case "OUTPUT" | "STATUS" | "ERROR" if key.name is not None:
+            case "OUTPUT" | "ITEMS" | "STATUS" | "ERROR" if key.name is not None:
                 return self._task(key.name, key, text, site)
             case "INPUT" if key.name is not None and key.name not in self.inputs:
                 return self._unknown("input", key, text, site, self.inputs)
@@ -123,6 +126,9 @@ class Names:
             message = f"{quoted(text)} refers to a finally task, which runs after everything else"
             hint = f"move task {quoted(name)} to tasks, or what reads it to finally"
             return site.problem("reads_finally", message, hint, text)
+        if key.root == "ITEMS" and name not in self._fan_out:
+            message = f"{quoted(text)} needs a for_each, which task {quoted(name)} does not have"
+            return site.problem("no_items_there", message, f"write $OUTPUT[{name}]", text)
         return None
 
     def _unknown(

@@ -142,7 +142,10 @@ def fragments() -> list[dict[str, Any]]:
 
 def check(**task: Any) -> None:
     """Check a task beside those that the guide's examples refer to."""
-    known = [{"id": name, "tool": "s:t"} for name in ("search", "searches", "forecast", "keywords")]
+    known: list[dict[str, Any]] = [
+        {"id": name, "tool": "s:t"} for name in ("search", "forecast", "keywords")
+    ]
+    known.append({"id": "searches", "tool": "s:t", "for_each": [1]})
     tasks = [*known, {"id": "shown", "tool": "s:t", **task}]
     Workflow.load({"inputs": {"city": TEXT}, "tasks": tasks})
 
