@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.workflow.model import Workflow
     from orchestrator.workflow.plan import TaskPlan
 
+WORKFLOW = "workflow"  # stands for the server in the names of inner workflows
 MAX_DEPTH = 8
 MAX_TASKS = 100_000  # with those of all inner workflows: files that name others grow like powers
 _PATHS = {"path", "from"}  # of an operation of JSON Patch
@@ -163,4 +164,4 @@ def tool_of(workflow: Workflow) -> Tool:
         ],
         "additionalProperties": False,
     }
-    return Tool("workflow", workflow.name, schema)
+    return Tool(WORKFLOW, workflow.name, schema)

@@ -10,6 +10,7 @@ from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.pointer import pointer
 from orchestrator.expressions.templates import Template
 from orchestrator.workflow import graph as graphs
+from orchestrator.workflow.inner import WORKFLOW
 from orchestrator.workflow.kinds import check_kind
 
 if TYPE_CHECKING:
@@ -127,19 +128,19 @@ class Plan:
     output: Template | None  # of what the run returns; None for the default
     targets: Mapping[str, CallTemplate]  # the first call in the file of each server:tool
     servers: list[str]  # of the targets, in the order of the file
+    has_inner: bool = False  # whether any task runs a workflow
 
     @property
     def fans_out(self) -> bool:
         """Whether any task may make more than one call at a time."""
-        return any(
-            task.policies.for_each is not None or task.inner is not None
-            for task in self.tasks.values()
-        )
+        each = (task.policies.for_each for task in self.tasks.values())
+        return self.has_inner or any(items is not None for items in each)
 
     @property
     def is_plain(self) -> bool:
         """Whether no task asks for any policy, or has tasks inside."""
-        return all(task.policies is PLAIN and task.inner is None for task in self.tasks.values())
+        all_plain = all(task.policies is PLAIN for task in self.tasks.values())
+        return all_plain and not self.has_inner
 
     @property
     def size(self) -> int:
@@ -213,7 +214,7 @@ def make_plan(
         for target in plan.targets:
             targets.setdefault(target.target, target)
     servers = list(dict.fromkeys(target.server for target in targets.values()))
-    return Plan(plans, compiled.graph, generations, compiled.output, targets, servers)
+    return Plan(plans, compiled.graph, generations, compiled.output, targets, servers, bool(inner))
 
 
 def _own_target(task: Task, inner: Mapping[str, Workflow]) -> tuple[str, str, str]:
@@ -221,7 +222,7 @@ def _own_target(task: Task, inner: Mapping[str, Workflow]) -> tuple[str, str, st
     if task.id not in inner:
         return _target(task.tool or "")
     name = inner[task.id].name
-    return f"workflow:{name}", "", name
+    return f"{WORKFLOW}:{name}", "", name
 
 
 def _target(target: str) -> tuple[str, str, str]:
