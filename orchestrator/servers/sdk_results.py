@@ -89,7 +89,7 @@ def is_wrapped(output: Any, result: Mapping[str, Any], tool: Tool | None) -> boo
     return is_alone and ((tool is not None and tool.wraps) or says_wrapped(result.get("_meta")))
 
 
-async def value_inside(wrapper: Mapping[str, Any], *, is_large: bool) -> Any:
+async def value_inside(wrapper: Mapping[str, Any], is_large: bool) -> Any:
     """The value in a wrapper; text is parsed as that of a content object."""
     value = wrapper[NAME]
     if not isinstance(value, str):

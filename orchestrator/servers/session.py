@@ -271,8 +271,7 @@ class Session:
         if (described := self._by_name.get(tool)) is not None:  # as the server describes it now
             check_output(described, output, server.redact)
         attempt.wrapped = sdk_results.is_wrapped(output, sent, described)
-        inside = sdk_results.value_inside
-        return await inside(output, is_large=is_large) if attempt.wrapped else output
+        return await sdk_results.value_inside(output, is_large) if attempt.wrapped else output
 
     def unavailable(self) -> CallError:
         """The error of a call that cannot be made."""
