@@ -67,7 +67,6 @@ class Scope:
             return value
         return self.errors if root == "ERROR" else None
 
-
     def has_wrapped(self, missing: PlaceMissingError) -> bool:
         """Whether a path breaks off at an output that its server had wrapped."""
         # Deeper inside, a value may be the same null or small number that is an output elsewhere.

@@ -37,7 +37,7 @@ def test_the_sdk_s_own_schema_is_that_of_a_wrapper() -> None:
     assert is_wrapper(generated(), "add")
     assert is_wrapper(generated(title="getItemsOutput"), "getItems")
     assert is_wrapper(generated(title="get_itemsOutput"), "get-items")
-    assert is_wrapper(generated({"$ref": "#/$defs/A"}, **{"$defs": {"A": {}}}), "add")
+    assert is_wrapper(generated({"$ref": "#/$defs/A"}) | {"$defs": {"A": {}}}, "add")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,8 @@ def test_only_a_lone_result_is_unwrapped() -> None:
 
 def test_a_signature_shows_the_value_inside() -> None:
     definitions = {"A": {"type": "object", "properties": {"n": {"type": "integer"}}}}
-    schema = generated({"items": {"$ref": "#/$defs/A"}, "type": "array"}, **{"$defs": definitions})
+    of = {"items": {"$ref": "#/$defs/A"}, "type": "array"}
+    schema = generated(of) | {"$defs": definitions}
     assert tool_text(Tool("s", "add", {}, output_schema=schema)) == "s:add() -> {n?: integer}[]"
     assert schema_inside(declared(False)) == {"not": {}}
 
