@@ -6,8 +6,18 @@ Imports only the standard library, so that `--help` is instant.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
+
+from orchestrator.cli.parser import (
+    CommandParser,
+    Version,
+    count,
+    file,
+    flag,
+    pair,
+    pair_or_object,
+    seconds,
+)
 
 EPILOG = """\
 exit codes:
@@ -32,8 +42,10 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    parser.add_argument("--version", action=Version, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=CommandParser
+    )
     for name, (summary, more, options, own) in COMMANDS.items():
         description = f"{summary[0].upper()}{summary[1:]}. {more}"
         command = commands.add_parser(name, help=summary, description=description)
@@ -41,96 +53,71 @@ def build_parser() -> argparse.ArgumentParser:
             alternatives = option.split("|")
             group = command.add_mutually_exclusive_group() if len(alternatives) > 1 else command
             for each in alternatives:
-                group.add_argument(each, **(OPTIONS | own)[each])
+                names = [SHORT[each]] if each in SHORT else []
+                group.add_argument(*names, each, **(OPTIONS | own)[each])
     return parser
 
 
-class _Version(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        # `importlib.metadata` takes longer to import than the rest of `--help`.
-        from importlib.metadata import version
-
-        print(f"orchestrator {version('mcp-orchestrator')}")
-        parser.exit()
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise argparse.ArgumentTypeError(f'expected NAME=VALUE, got "{text}"')
-    return name, value
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f'expected an integer of at least 0, got "{text}"')
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f'expected a number of seconds above 0, got "{text}"')
-    return seconds
-
-
-def _file(what: str) -> dict[str, Any]:
-    return {"type": Path, "metavar": "FILE", "help": what}
-
-
-def _flag(what: str) -> dict[str, Any]:
-    return {"action": "store_true", "help": what}
-
-
-PAIR = {"type": _pair, "metavar": "NAME=VALUE"}
-VALUE = "the value is JSON, or plain text for a string"
+SHORT = {"--input": "-i", "--output": "-o", "--quiet": "-q", "--verbose": "-v"}
+VALUE = "JSON, or plain text for a string; @FILE reads a file, @@TEXT is the text @TEXT"
+MANY = "give a name several times for an array"
 OPTIONS: dict[str, dict[str, Any]] = {
-    "file": _file("the workflow, JSON or YAML"),
+    "file": file("the workflow, JSON or YAML; - is stdin", read=True),
     "server": {"nargs": "*", "metavar": "SERVER", "help": "only these servers"},
     "target": {"metavar": "SERVER:TOOL", "help": "the tool"},
-    "arguments": {"nargs": "*", "help": f"an argument; {VALUE}", **PAIR},
-    "--servers": _file("servers.toml or a mcpServers JSON file (default: servers.toml)"),
-    "--no-lock": _flag("ignore the lock file"),
-    "--offline": _flag("start no server"),
-    "--strict": _flag("count warnings as errors"),
-    "--verbose": _flag("show each note with its line, not only a count"),
+    "values": {
+        "nargs": "*",
+        "type": pair_or_object,
+        "metavar": "NAME=VALUE",
+        "help": "an input, as with --input",
+    },
+    "arguments": {
+        "nargs": "*",
+        "type": pair_or_object,
+        "metavar": "NAME=VALUE",
+        "help": f"an argument: {VALUE}; {MANY}; or all of them as a JSON object: '{{...}}', "
+        "@FILE, or - for stdin",
+    },
+    "--servers": file("servers.toml or a mcpServers JSON file (default: servers.toml)"),
+    "--no-lock": flag("ignore the lock file"),
+    "--offline": flag("start no server"),
+    "--strict": flag("count warnings as errors"),
+    "--verbose": flag("show each note with its line, not only a count"),
     "--input": {
         "action": "append",
         "default": [],
-        "help": f"an input; {VALUE} (repeatable)",
-        **PAIR,
+        "type": pair,
+        "metavar": "NAME=VALUE",
+        "help": f"an input: {VALUE}; {MANY}",
     },
-    "--inputs": _file("a JSON or YAML file with an object of inputs"),
+    "--inputs": file("a JSON or YAML file with an object of inputs; - is stdin", read=True),
     "--schedule": {
         "choices": ["generations", "dataflow"],
         "help": "overrides that of the workflow",
     },
     "--max-concurrency": {
-        "type": _count,
+        "type": count,
         "metavar": "N",
         "help": "overrides that of the workflow: calls in flight; 0 = unlimited, 1 = sequential",
     },
     "--max-run-mb": {
-        "type": _count,
+        "type": count,
         "metavar": "MB",
         "default": 1000,
         "help": "what all answers may take in memory; over it the run fails with what it has; "
         "0 = unlimited (default: 1000)",
     },
-    "--output": _file("write the result document to a file"),
+    "--output": file("write the result document to a file"),
     "--events": {"metavar": "FILE", "help": "write each event as a line of JSON; - is stdout"},
-    "--dry-run": _flag("call no tool; make up outputs that fit the schemas of the tools"),
-    "--quiet": _flag("no progress and no table on stderr"),
-    "--mermaid": _flag("print the graph as Mermaid"),
-    "--dot": _flag("print the graph as DOT (Graphviz)"),
-    "--svg": _flag("print the graph as SVG"),
-    "--update": _flag("accept the changes"),
-    "--check": _flag("never write the file"),
+    "--dry-run": flag("call no tool; make up outputs that fit the schemas of the tools"),
+    "--quiet": flag("no progress and no table on stderr"),
+    "--mermaid": flag("print the graph as Mermaid"),
+    "--dot": flag("print the graph as DOT (Graphviz)"),
+    "--svg": flag("print the graph as SVG"),
+    "--update": flag("accept the changes"),
+    "--check": flag("never write the file"),
     "--no-guide": {"dest": "guide", "action": "store_false", "help": "print only the tools"},
-    "--timeout": {"type": _seconds, "metavar": "S", "help": "limit of the call, in seconds"},
+    "--timeout": {"type": seconds, "metavar": "S", "help": "limit of the call, in seconds"},
 }
 TOOLS_FROM = (
     "Takes the tools from the lock file if there is one, else starts the servers and lists them."
@@ -141,11 +128,11 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     "run": (
         "run a workflow",
         "Its output goes to stdout as JSON; progress and a table of the tasks go to stderr.",
-        "file --servers --no-lock --input --inputs --schedule --max-concurrency --max-run-mb "
-        "--json --output --events --statistics --dry-run --quiet",
+        "file values --servers --no-lock --input --inputs --schedule --max-concurrency "
+        "--max-run-mb --json --output --events --statistics --dry-run --quiet",
         {
-            "--json": _flag("print the result document on stdout"),
-            "--statistics": _file(
+            "--json": flag("print the result document on stdout"),
+            "--statistics": file(
                 "times of earlier runs: read to start long paths first, updated after the run"
             ),
         },
@@ -154,23 +141,23 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "check a workflow without calling a tool",
         f"Shows all errors at once, type errors between tasks and tools included. {TOOLS_FROM}",
         "file --servers --no-lock --offline --strict --verbose --json",
-        {"--json": _flag("print the findings as JSON")},
+        {"--json": flag("print the findings as JSON")},
     ),
     "plan": (
         "show what a workflow will do, without calling a tool",
         f"Shows generations, calls, critical path, effects, servers and limits. {TOOLS_FROM}",
-        "file --servers --no-lock --offline --verbose --input --inputs --statistics "
+        "file values --servers --no-lock --offline --verbose --input --inputs --statistics "
         "--mermaid|--dot|--svg|--json",
         {
-            "--json": _flag("print the plan as JSON"),
-            "--statistics": _file("times that `run --statistics` measured, for the expected time"),
+            "--json": flag("print the plan as JSON"),
+            "--statistics": file("times that `run --statistics` measured, for the expected time"),
         },
     ),
     "tools": (
         "list the tools of the servers",
         "Starts the servers.",
         "server --servers --json",
-        {"--json": _flag("print the tools with their schemas")},
+        {"--json": flag("print the tools with their schemas")},
     ),
     "lock": (
         "save the tool definitions of the servers in servers.lock",
@@ -184,13 +171,13 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "Together with `orchestrator schema` it is all that a model needs to write a workflow. "
         "Takes the tools from the lock file, and starts the servers that are not in it.",
         "server --servers --no-lock --json --no-guide",
-        {"--json": _flag("print tools and guide as JSON")},
+        {"--json": flag("print tools and guide as JSON")},
     ),
     "call": (
         "call one tool",
         "Prints its output: text as it is, anything else as JSON.",
         "--servers --no-lock target arguments --timeout --json",
-        {"--json": _flag("print text as JSON too")},
+        {"--json": flag("print text as JSON too")},
     ),
     "schema": (
         "print the JSON Schema of the workflow file",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.cli.diagnostics import document, in_servers_file, show
 from orchestrator.cli.streams import conceal, write, write_json
 from orchestrator.cli.tool_sources import DEFAULT_SERVERS, configured_servers, known_of, lock_of
-from orchestrator.documents.jsonpath import describe
+from orchestrator.cli.values import inputs_of, values_of
 from orchestrator.documents.text import alternatives, counted, quoted
 from orchestrator.errors import ConfigError, Problem, WorkflowError
 from orchestrator.workflow.source_map import located
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     from orchestrator.cli.run import run_workflow
 
     workflow, servers = _load(options)
-    inputs = _inputs(options, workflow)
+    inputs = inputs_of(options, workflow.inputs.get)
     return run_workflow(options, workflow, servers, inputs, lock_of(options))
 
 
@@ -56,20 +56,6 @@ def _load(options: argparse.Namespace) -> tuple[Workflow, dict[str, Server]]:
     servers = load_config(servers_file)
     conceal(servers)
     return workflow, servers
-
-
-def _inputs(options: argparse.Namespace, workflow: Workflow) -> dict[str, Any]:
-    from orchestrator.documents.parse import read_document
-    from orchestrator.workflow.inputs import parse_input
-
-    inputs: dict[str, Any] = {}
-    if options.inputs is not None:
-        inputs = read_document(options.inputs)
-        if not isinstance(inputs, dict):
-            message = f"expected an object of inputs, got {describe(inputs)}"
-            raise WorkflowError(str(options.inputs), [Problem("wrong_type", message)])
-    given = {name: parse_input(value, workflow.inputs.get(name)) for name, value in options.input}
-    return inputs | given
 
 
 def validate(options: argparse.Namespace) -> int:
@@ -144,7 +130,7 @@ def plan(options: argparse.Namespace) -> int:
     from orchestrator.workflow.model import Workflow
 
     workflow = Workflow.load(options.file)
-    given = _inputs(options, workflow)
+    given = inputs_of(options, workflow.inputs.get)
     inputs = complete_inputs(workflow.inputs, given, str(options.file), may_miss=True)
     estimates = _estimates(options, workflow)
     known = known_of(options, workflow)
@@ -191,7 +177,6 @@ def call(options: argparse.Namespace) -> int:
     """`orchestrator call`."""
     from orchestrator.cli.signals import with_servers
     from orchestrator.servers.config_file import load_config
-    from orchestrator.workflow.inputs import parse_input
 
     server, _, name = options.target.partition(":")
     if not server or not name:
@@ -200,10 +185,7 @@ def call(options: argparse.Namespace) -> int:
 
     def arguments(tool: Tool) -> dict[str, Any]:
         # The schema decides whether `n=12` is a number or a string.
-        return {
-            argument: parse_input(value, _schema_of(argument, tool.input_schema))
-            for argument, value in options.arguments
-        }
+        return values_of(options.arguments, partial(_schema_of, tool.input_schema))
 
     async def ask(orchestrator: Orchestrator) -> Any:
         return await orchestrator.call(options.target, arguments, options.timeout)
@@ -218,7 +200,7 @@ def call(options: argparse.Namespace) -> int:
     return 0
 
 
-def _schema_of(argument: str, schema: Mapping[str, Any]) -> Any:
+def _schema_of(schema: Mapping[str, Any], argument: str) -> Any:
     """The schema of one argument, with the definitions that it may refer to."""
     found = schema.get("properties", {}).get(argument)
     shared = {name: schema[name] for name in ("$defs", "definitions") if name in schema}

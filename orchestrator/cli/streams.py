@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
 from orchestrator.documents.encode import json_parts, shown_json
+from orchestrator.documents.files import stdin_text
 from orchestrator.documents.text import escaped, visible
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ codecs.register_error(_ESCAPES, _escape)
 def standing() -> Iterator[None]:
     """Streams that encode every character; a failure of stderr ends nothing."""
     _concealed.clear()
+    stdin_text.cache_clear()
     _fill_gaps()
     out = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     err = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115

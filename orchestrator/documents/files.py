@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import errno
 import stat
+import sys
 import uuid
+from functools import cache
 from pathlib import Path
 
 from orchestrator.errors import Problem, WorkflowError
+
+STDIN = Path("<stdin>")  # what the program is given on its standard input, as messages name it
+
+
+@cache
+def stdin_text() -> str:
+    """The text on stdin, which can be read only once: a message shows lines of it."""
+    return sys.stdin.buffer.read().decode("utf-8-sig") if sys.stdin else ""  # it may be closed
+
+
+def text_of(path: Path) -> str:
+    """The text of a file without a byte order mark; raises an OSError or a UnicodeDecodeError."""
+    return stdin_text() if path == STDIN else path.read_text(encoding="utf-8-sig")
 
 
 def read_text(path: Path, error: type[WorkflowError] = WorkflowError, hint: str = "") -> str:
     """The text of a file without a byte order mark; raises `error` if it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return text_of(path)
     except OSError as failure:
         message = f"cannot be read: {failure.strerror or failure}"
     except UnicodeDecodeError as failure:

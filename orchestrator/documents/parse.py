@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from orchestrator.documents.files import read_text
+from orchestrator.documents.files import STDIN, read_text, text_of
 from orchestrator.documents.positions import TOKEN, LineIndex
 from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import quoted
@@ -60,6 +60,9 @@ def malformed(failure: DocumentError) -> Problem:
 
 
 def is_yaml(path: Path) -> bool:
+    """Whether a file is YAML: by its name; stdin has none and is JSON if it begins like it."""
+    if path == STDIN:
+        return text_of(path).lstrip()[:1] not in ("", "{", "[")
     return path.suffix.lower() in (".yaml", ".yml")
 
 

@@ -48,7 +48,7 @@ class Executor:
         has_ended: Callable[[], bool],
         inside: Caller,
     ) -> None:
-        self._calls = TaskCalls(shared, workflow.plan, emitter, has_ended, inside)
+        self._calls = TaskCalls(shared, workflow.plan, emitter, has_ended, inside, scope.wrapped)
         self._limit, self._slots, self._servers = shared.limit, shared.slots, shared.servers
         self._scope = scope
         self._fails_fast = workflow.on_error == "fail_fast"

@@ -13,7 +13,7 @@ from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.coercion import json_type
 from orchestrator.schema.defaults import with_defaults
 from orchestrator.schema.type_query import TypeQuery
-from orchestrator.schema.types import schema_type
+from orchestrator.schema.types import StaticType
 from orchestrator.schema.validator import Schema, Validator
 
 _LONGEST = 200
@@ -89,9 +89,9 @@ def _unknown(name: str, declared: Mapping[str, Schema]) -> Problem:
     return Problem("unknown_input", message, pointer("inputs"), None, near, known)
 
 
-def parse_input(text: str, schema: Schema | None) -> Any:
+def parse_value(text: str, type_: StaticType) -> Any:
     """The value of a `name=value`: JSON, or a string if the text is not JSON or only that fits."""
-    wanted = TypeQuery().kinds(schema_type({} if schema is None else schema))
+    wanted = TypeQuery().kinds(type_)
     if wanted and wanted <= {"string", "null"}:
         return None if text == "null" and "null" in wanted else text
     try:

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from orchestrator.documents.files import STDIN
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.parse import read_document
 from orchestrator.documents.validation import problems_of
@@ -161,7 +162,7 @@ class Workflow(BaseModel):
             return cls.model_validate(source, context=context)
         path = source
         data = read_document(path)
-        if isinstance(data, dict):
+        if isinstance(data, dict) and path != STDIN:
             data = {"name": path.name.partition(".")[0] or path.name, **data}
         try:
             workflow = cls.model_validate(data, context=context)

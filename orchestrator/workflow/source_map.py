@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from orchestrator.documents.files import text_of
 from orchestrator.documents.parse import is_yaml
 from orchestrator.documents.pointer import steps
 from orchestrator.documents.positions import (
@@ -60,7 +61,7 @@ class Source:
     def read(cls, path: Path) -> Self | None:
         """The text of a file; None if it cannot be read."""
         try:
-            return cls(path.read_text(encoding="utf-8-sig"), cls._tree_of(path))
+            return cls(text_of(path), cls._tree_of(path))
         except (OSError, ValueError):
             return None
 

@@ -11,7 +11,8 @@ import pytest
 from orchestrator.documents.pointer import replace_op
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.defaults import MAX_FILLED
-from orchestrator.workflow.inputs import check_schema, complete_inputs, parse_input
+from orchestrator.schema.types import schema_type
+from orchestrator.workflow.inputs import check_schema, complete_inputs, parse_value
 
 
 def problems(schema: Any) -> list[Problem]:
@@ -165,7 +166,7 @@ def test_an_input_for_a_workflow_without_any_is_unknown() -> None:
 def test_a_value_of_the_command_line_is_what_its_schema_makes_of_it(
     text: str, schema: Any, value: Any
 ) -> None:
-    found = parse_input(text, schema)
+    found = parse_value(text, schema_type({} if schema is None else schema))
     assert found == value
     assert type(found) is type(value)
 

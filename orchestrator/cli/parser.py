@@ -1,0 +1,103 @@
+"""The parser of the command line, and the types of its values.
+
+Imports only the standard library, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A command: options and arguments in any order, and errors with the usage of the command."""
+
+    _is_inside = False
+
+    # argparse gives all of `NAME=VALUE ...` to the first place where one could be: a value after an
+    # option would be unknown.
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """What argparse does, but nothing may be left."""
+        if self._is_inside:
+            return super().parse_known_args(args, namespace)
+        self._is_inside = True
+        try:
+            known, left = self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_inside = False
+        if left:
+            self._refuse(left)
+        return known, left
+
+    def _refuse(self, left: Sequence[str]) -> NoReturn:
+        unknown = [word for word in left if word.startswith("-")]
+        if not unknown:
+            self.error(f"unrecognized arguments: {' '.join(left)}")
+        options = [name for action in self._actions for name in action.option_strings]
+        near = get_close_matches(unknown[0].partition("=")[0], options, 1)
+        meant = f'. Did you mean "{near[0]}"?' if near else ""
+        self.error(f'unknown option "{unknown[0]}"{meant}')
+
+
+class Version(argparse.Action):
+    """Prints the version."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        # `importlib.metadata` takes longer to import than the rest of `--help`.
+        from importlib.metadata import version
+
+        print(f"orchestrator {version('mcp-orchestrator')}")
+        parser.exit()
+
+
+def path(text: str) -> Path:
+    """A file to read; `-` is stdin."""
+    from orchestrator.documents.files import STDIN
+
+    return STDIN if text == "-" else Path(text)
+
+
+def pair(text: str) -> tuple[str, str]:
+    """A name and its value."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f'expected NAME=VALUE, got "{text}"')
+    return name, value
+
+
+def pair_or_object(text: str) -> tuple[str, str]:
+    """A name and its value; or no name, and a JSON object, `@FILE` or `-`."""
+    return ("", text) if text == "-" or text.startswith(("{", "@")) else pair(text)
+
+
+def count(text: str) -> int:
+    """An integer of at least 0."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f'expected an integer of at least 0, got "{text}"')
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """A number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f'expected a number of seconds above 0, got "{text}"')
+    return number
+
+
+def file(what: str, *, read: bool = False) -> dict[str, Any]:
+    """An option for a file; one that is read may be stdin."""
+    return {"type": path if read else Path, "metavar": "FILE", "help": what}
+
+
+def flag(what: str) -> dict[str, Any]:
+    """An option without a value."""
+    return {"action": "store_true", "help": what}
