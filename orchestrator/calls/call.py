@@ -114,6 +114,7 @@ class Attempt:
         is_cancelled: Whether `cancel` was called.
         fit: What fits the call to its tool, as soon as its server lists it; None if it fits.
         turns: How often the call is made, under `repeat`.
+        wrapped: Whether the server had wrapped the last answer to it.
         answer_bytes: About what the last answer to it takes in memory, bytes.
         end_by: What `cancel` has to end: the scope that it runs in, or the limit that it waits for.
     """
@@ -128,6 +129,7 @@ class Attempt:
     is_cancelled: bool = False
     fit: Callable[[Call], Call] | None = None
     turns: Turns | None = None
+    wrapped: bool = False
     answer_bytes: int = 0
     end_by: anyio.CancelScope | Slots | Rate | None = None
 

@@ -259,11 +259,9 @@ class _Checker:
         if id(tool.input_schema) not in self._unusable:
             found = self._assignability.arguments(given, tool.input_schema, tool.accepts)
             self._diagnostics.add(found, environment.task, at, tool)
-        if tool.output_schema is None:
-            return UnknownType(f"{target.target} declares no outputSchema")
-        if id(tool.output_schema) in self._unusable:
+        if tool.output_schema is not None and id(tool.output_schema) in self._unusable:
             return UnknownType(f"the outputSchema of {target.target} cannot be used")
-        return schema_type(tool.output_schema)
+        return tool.output_type
 
     def _always_succeeds(self, task: TaskPlan) -> bool:
         """Whether a task has an output whatever happens, unless the run is interrupted."""

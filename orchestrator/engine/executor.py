@@ -56,7 +56,9 @@ class Executor:
         has_ended: Callable[[], bool],
         budget: Budget,
     ) -> None:
-        self._calls = TaskCalls(caller, workflow, settings, servers, emitter, has_ended, budget)
+        self._calls = TaskCalls(
+            caller, workflow, settings, servers, emitter, has_ended, budget, scope.wrapped
+        )
         callers = self._calls.callers
         self.limit, self.may_wait = callers.limit, callers.may_wait
         self._slots = callers.slots

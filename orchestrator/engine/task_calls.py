@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from orchestrator.calls.call import FREE, Attempt, Call, Caller
@@ -40,11 +39,13 @@ class TaskCalls:
         emitter: Emitter,
         has_ended: Callable[[], bool],
         budget: Budget,
+        wrapped: dict[int, Any],
     ) -> None:
         self.callers = Callers(caller, workflow, settings, servers, emitter, self.fit, has_ended)
         self.fit_later = self.fit  # one bound method for all attempts
         self._plan = workflow.plan
         self._budget = budget
+        self._wrapped = wrapped
         self._run_id = settings.run_id
         self._servers = servers
         self._emitter = emitter
@@ -107,25 +108,32 @@ class TaskCalls:
         return await self.outcome(self.callers.call, call, attempt)
 
     def _turns(self, task: TaskPlan, repeat: RepeatPlan, scope: Scope, attempt: Attempt) -> Turns:
-        collect, at = repeat.collect, partial(replace, scope)
+        collect = repeat.collect
+
+        def at(last: Any) -> Scope:
+            known = {id(last): last, **scope.wrapped} if attempt.wrapped else scope.wrapped
+            return replace(scope, last=last, wrapped=known)
 
         def next_call(call: Call, last: Any) -> Call:
             if collect is not None:  # the answer is kept
                 self._budget.spend(attempt.answer_bytes)
-            arguments = start(task, at(last=last)).arguments
+            arguments = start(task, at(last)).arguments
             return self.fit(call._replace(arguments=arguments))
 
         return Turns(
             repeat.every_s,
             repeat.max_times,
             next_call,
-            lambda last: not is_false(repeat.until.resolve(at(last=last))),
-            None if collect is None else lambda last: collect.resolve(at(last=last)),
+            lambda last: not is_false(repeat.until.resolve(at(last))),
+            None if collect is None else lambda last: collect.resolve(at(last)),
         )
 
     async def outcome(self, caller: Caller, call: Call, attempt: Attempt) -> Success | Failure:
         try:
-            return Success(await caller(call, attempt))
+            output = await caller(call, attempt)
+            if attempt.wrapped:
+                self._note_wrapped(output, attempt)
+            return Success(output)
         except CallError as failure:
             self._report_loss(call, attempt, failure.error)
             return Failure(failure.error)
@@ -133,6 +141,11 @@ class TaskCalls:
             return Failure(internal(bug, call.task))
         finally:
             self._budget.spend(attempt.answer_bytes)
+
+    def _note_wrapped(self, output: Any, attempt: Attempt) -> None:
+        """Have `.result` of an output be the value itself, unless it is what `repeat` collected."""
+        if attempt.turns is None or attempt.turns.collect is None:
+            self._wrapped[id(output)] = output
 
     def _report_loss(self, call: Call, attempt: Attempt, error: TaskError) -> None:
         """Report why a lost call is not repeated, if no retry has looked at it."""
@@ -171,6 +184,9 @@ class TaskCalls:
             attempt = job.in_flight.setdefault(item, self.new_attempt(job, item))
             attempt.turns = None
         try:
-            return await self.callers.call(call, attempt)
+            output = await self.callers.call(call, attempt)
+            if attempt.wrapped:
+                self._note_wrapped(output, attempt)
+            return output
         finally:
             self._budget.spend(attempt.answer_bytes)

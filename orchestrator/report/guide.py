@@ -188,7 +188,7 @@ EXAMPLE = _workflow(
 def _order_of_givers(tool: Tool) -> tuple[Any, ...]:
     """Best is a declared read-only tool that takes one string and returns several properties."""
     is_simple = list(_scalars(tool).values()) == ["string"]
-    returned, strings = (tool.output_schema or {}).get("properties"), _strings_in_output(tool)
+    returned, strings = (tool.gives_inside or {}).get("properties"), _strings_in_output(tool)
     number = len(returned) if isinstance(returned, Mapping) else 0
     return tool.read_only is None, not strings, not is_simple, -number, tool.target
 
@@ -208,7 +208,7 @@ def _scalars(tool: Tool) -> dict[str, str]:
 
 def _strings_in_output(tool: Tool) -> list[str]:
     """The required string properties of the output, those that are no arguments first."""
-    types = _required(tool.output_schema)
+    types = _required(tool.gives_inside)
     strings = [name for name, of_type in types.items() if of_type == "string"]
     return sorted(strings, key=lambda name: name in _scalars(tool))
 
