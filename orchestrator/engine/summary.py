@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from orchestrator.documents.text import quoted
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
-from orchestrator.engine.result import MadeUp, RunResult, RunStatus, TaskResult
+from orchestrator.engine.result import EndReason, MadeUp, RunResult, RunStatus, TaskResult
 from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import CallError, TaskError
 from orchestrator.expressions.scope import MISSING, Scope
@@ -65,6 +65,7 @@ class Settled:
 class Stop:
     """Why a run ends early, and the outcome of tasks that have not begun."""
 
+    reason: EndReason
     status: RunStatus
     error: TaskError | None
     not_begun: Skipped | Cancelled
@@ -73,14 +74,14 @@ class Stop:
     def cancelled(cls, reason: str) -> Self:
         """The stop of a run that is cancelled."""
         error = TaskError("cancelled", reason, retryable=False)
-        return cls("cancelled", error, Cancelled(reason))
+        return cls("cancelled", "cancelled", error, Cancelled(reason))
 
     @classmethod
     def late(cls, limit_s: float) -> Self:
         """The stop of a run that has reached its time limit."""
         reason = f"the run reached its limit of {limit_s:g} s"
         error = TaskError("timeout", reason, retryable=True, details={"timeout_s": limit_s})
-        return cls("cancelled", error, Cancelled(reason))
+        return cls("timeout", "cancelled", error, Cancelled(reason))
 
     @classmethod
     def full(cls, max_run_mb: int) -> Self:
@@ -88,7 +89,7 @@ class Stop:
         reason = f"the answers of the run take more than {max_run_mb:,} MB of memory"
         fix = "raise max_run_mb (--max-run-mb), or ask the tools for less"
         error = TaskError("budget", f"{reason}: {fix}", False, {"max_run_mb": max_run_mb})
-        return cls("failed", error, Skipped(reason))
+        return cls("budget", "failed", error, Skipped(reason))
 
 
 def stop_after(workflow: Workflow, result: TaskResult) -> Stop | None:
@@ -98,11 +99,12 @@ def stop_after(workflow: Workflow, result: TaskResult) -> Stop | None:
     if isinstance(outcome, Failure) and (policies.critical or workflow.on_error == "fail_fast"):
         why = "it is critical" if policies.critical else "on_error is fail_fast"
         reason = f"task {quoted(result.id)} failed, and {why}"
-        return Stop("failed", outcome.error, Skipped(reason))
+        word: EndReason = "critical" if policies.critical else "fail_fast"
+        return Stop(word, "failed", outcome.error, Skipped(reason))
     if isinstance(outcome, Success) and end_run is not None:
         reason = f"task {quoted(result.id)} ended the run (end_run is {end_run})"
         error = None if end_run == "success" else TaskError("cancelled", reason, retryable=False)
-        return Stop(end_run, error, Skipped(reason))
+        return Stop("end_run", end_run, error, Skipped(reason))
     return None
 
 
@@ -123,6 +125,7 @@ def summarize(
     durations = {task: result.duration_ms for task, result in results.items()}
     below = graphs.lengths_below(plan.graph, plan.generations, durations)
     sequential_ms, critical_path_ms = sum(map(_calls_ms, results.values())), max(below.values())
+    stop = _cut_short(stop, results)
     status, output, error = _ending(plan, settled, results, stop)
     speedup = sequential_ms / duration_ms if duration_ms else 1.0
     return RunResult(
@@ -133,12 +136,14 @@ def summarize(
         duration_ms=duration_ms,
         schedule=schedule,
         generations=plan.sorted_generations,
+        edges=[[before, after] for before, after in plan.edges],
         sequential_ms=sequential_ms,
         critical_path_ms=critical_path_ms,
         # What was not called took no time: such a run would seem to be a slow one.
         speedup=None if status == "cancelled" else speedup,
         other_schedule=_other_schedule(plan, schedule, durations, slots, critical_path_ms),
         output=output,
+        reason=None if stop is None else stop.reason,
         error=error,
         tasks=results,
         made_up=made_up,
@@ -151,8 +156,6 @@ def _ending(
 ) -> tuple[RunStatus, Any, TaskError | None]:
     """The status, the output, and why the run ended early or has no output."""
     output, fault = _output(plan, settled.scope)
-    if stop is not None and not _was_cut_short(stop, results):
-        stop = None
     error = fault if stop is None or stop.error is None else stop.error
     return _status(results, stop), output, error
 
@@ -164,6 +167,7 @@ def output_of(workflow: Workflow, settled: Settled, stop: Stop | None) -> Any:
         CallError: It failed: with the error that ended it, or the first one in the file.
     """
     results = {task: settled.results[task] for task in workflow.plan.tasks}
+    stop = _cut_short(stop, results)
     status, output, error = _ending(workflow.plan, settled, results, stop)
     first = next((each for each in results.values() if isinstance(each.outcome, Failure)), None)
     if first is not None and (error is None or stop is None):  # it tells why there is no output
@@ -190,10 +194,10 @@ def _calls_ms(result: TaskResult) -> float:
     )
 
 
-def _was_cut_short(stop: Stop, results: Mapping[str, TaskResult]) -> bool:
-    """Whether a run ended early; one that was cancelled after its last task did not."""
+def _cut_short(stop: Stop | None, results: Mapping[str, TaskResult]) -> Stop | None:
+    """Why a run ended early; one that was cancelled after its last task did not."""
     cancelled = any(isinstance(result.outcome, Cancelled) for result in results.values())
-    return stop.status != "cancelled" or cancelled
+    return stop if cancelled or stop is None or stop.status != "cancelled" else None
 
 
 def _other_schedule(

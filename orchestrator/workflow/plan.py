@@ -125,6 +125,7 @@ class Plan:
     tasks: Mapping[str, TaskPlan]  # by id, in the order of the file
     graph: Graph
     generations: list[list[str]]
+    edges: list[tuple[str, str]]  # each dependency, sorted: a task, and one that waits for it
     output: Template | None  # of what the run returns; None for the default
     targets: Mapping[str, CallTemplate]  # the first call in the file of each server:tool
     servers: list[str]  # of the targets, in the order of the file
@@ -214,7 +215,9 @@ def make_plan(
         for target in plan.targets:
             targets.setdefault(target.target, target)
     servers = list(dict.fromkeys(target.server for target in targets.values()))
-    return Plan(plans, compiled.graph, generations, compiled.output, targets, servers, bool(inner))
+    edges = sorted(compiled.graph.edges)
+    has_inner, output = bool(inner), compiled.output
+    return Plan(plans, compiled.graph, generations, edges, output, targets, servers, has_inner)
 
 
 def _own_target(task: Task, inner: Mapping[str, Workflow]) -> tuple[str, str, str]:
