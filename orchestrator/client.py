@@ -15,20 +15,19 @@ from orchestrator.engine.events import Event, Observers
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import Servers
-from orchestrator.errors import CallError, Problem, WorkflowError
-from orchestrator.owner import Owned
-from orchestrator.preflight import WorkflowSource, check_online, find_problems, source_of
+from orchestrator.errors import WorkflowError
+from orchestrator.inspection import Inspector
+from orchestrator.preflight import WorkflowSource, check_online
 from orchestrator.run_request import Inputs, RunOptions, RunRequest
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import servers_of
 from orchestrator.servers.config_file import load_config
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.servers.pool import ServerPool
-from orchestrator.single_call import Arguments, call_tool, failure_of, known_server
 from orchestrator.startup import Startup, starting
 
 
-class Orchestrator(Owned):
+class Orchestrator(Inspector):
     """Runs workflows on a set of MCP servers, on asyncio or trio.
 
     Open it with `async with`, or with `start()` and `aclose()`. Different tasks may do the two, as
@@ -49,10 +48,9 @@ class Orchestrator(Owned):
     def __init__(
         self, servers: Mapping[str, Any], lock: Lockfile | None = None, *, observers: Observers = ()
     ) -> None:
-        self._pool = ServerPool(servers_of(servers), lock)
+        super().__init__(ServerPool(servers_of(servers), lock))
         self._observers = tuple(observers)
         self._locks = Locks()
-        super().__init__(self._pool)
 
     @classmethod
     def from_config(
@@ -242,63 +240,3 @@ class Orchestrator(Owned):
         known, times = pool.catalog.of(names), request.times.ms
         servers = Servers(known, pool.policies, self._locks, listen, startup, times)
         return request.run(pool.call, servers)
-
-    async def check(self, workflow: WorkflowSource) -> list[Problem]:
-        """Check a workflow against its servers; with a lock against that, and no server starts.
-
-        Returns:
-            Warnings: what is allowed and most likely not meant. Notes: what cannot be known.
-
-        Raises:
-            WorkflowError: The workflow or its servers are wrong; with every mistake.
-        """
-        found = await self.findings(workflow)
-        if errors := [problem for problem in found if problem.severity == "error"]:
-            raise WorkflowError(source_of(workflow), errors)
-        return found
-
-    async def findings(self, workflow: WorkflowSource) -> list[Problem]:
-        """What `check` finds: errors, warnings and notes, in the order of the file.
-
-        Raises:
-            WorkflowError: The workflow is too broken to check further.
-        """
-        return await find_problems(workflow, self._pool)
-
-    def kill(self) -> None:
-        """End the programs of all servers at once, if there is no time to leave the block."""
-        self._pool.kill()
-
-    async def tools(self, server: str | None = None, *, denied: bool = False) -> list[Tool]:
-        """The tools of a server, or of all of them; servers that do not start have none.
-
-        Args:
-            server: The server; None for all.
-            denied: Whether to include tools that the configuration does not allow.
-
-        Raises:
-            ConfigError: The server is unknown.
-        """
-        pool = self._pool
-        names = list(pool.servers) if server is None else [known_server(pool, server)]
-        await pool.open(names)
-        of = pool.catalog.listed if denied else pool.catalog.tools
-        return [tool for name in names for tool in of(name).values()]
-
-    def failure(self, server: str) -> CallError | None:
-        """Why a server that was to start is not usable; None if it is, or never was to start."""
-        return failure_of(self._pool, server)
-
-    async def call(
-        self, target: str, arguments: Arguments | None = None, timeout_s: float | None = None
-    ) -> Any:
-        """Call one tool, by `server:tool`, and return its output.
-
-        `arguments` may be a function that makes them from the tool.
-
-        Raises:
-            WorkflowError: The server or the tool is unknown.
-            CallError: The call failed; an `InvalidArgumentsError` if the arguments do not fit the
-                tool's schema, so that no call was made.
-        """
-        return await call_tool(self._pool, target, arguments or {}, timeout_s)

@@ -46,7 +46,7 @@ class DryRunCaller:
         if any(origin.source == "assumed" for _, origin in self._outputs.values()):
             self.tools = {name: _accepting_null(tool) for name, tool in self.tools.items()}
 
-    async def __call__(self, call: Call, _: Attempt) -> Any:
+    async def __call__(self, call: Call, attempt: Attempt) -> Any:
         """The made-up output of a call.
 
         Raises:
@@ -58,16 +58,17 @@ class DryRunCaller:
             unknown = CallError("server_unavailable", f"unknown tool {quoted(target)}")
             raise self._failure(call.server) or unknown
         output, self.made_up[call.task] = self._outputs[target]
+        attempt.wrapped = self.tools[target].wraps
         return output
 
 
 def made_up_output(tool: Tool) -> tuple[Any, MadeUp]:
     """An output of a tool, and its origin: null where the tool does not declare its output."""
-    if tool.output_schema is None:
+    if tool.gives_inside is None:
         note = f"{tool.target} declares no outputSchema, so it is null"
         return None, MadeUp("assumed", note)
     try:
-        return sample(tool.output_schema), MadeUp("output_schema")
+        return sample(tool.gives_inside), MadeUp("output_schema")
     except NoSampleError as error:
         note = f"no sample fits the outputSchema of {tool.target}: {error}"
         return None, MadeUp("assumed", note)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,8 +90,8 @@ def check_offline(
     else:
         from orchestrator.check.checker import errors_in
 
-        locked, missing = _locked(workflow, pool.servers, pool.lock)
-        found += [*missing, *errors_in(workflow, allowed_tools(pool.servers, locked))]
+        known, missing = locked(workflow, pool.servers, pool.lock)
+        found += [*missing, *errors_in(workflow, allowed_tools(pool.servers, known))]
     _refuse(workflow, found)
     return values
 
@@ -106,9 +105,9 @@ def check_online(workflow: Workflow, pool: ServerPool, so_far: str = "nothing wa
         ServerStartError: A server that is marked `required = true` did not start.
         WorkflowError: A server does not have a tool, or it differs from the lock file.
     """
-    missing = [problem for problem in _failures(workflow, pool) if problem.severity == "error"]
+    missing = [problem for problem in failures(workflow, pool) if problem.severity == "error"]
     _refuse(workflow, missing, so_far, ServerStartError)
-    wrong = tool_problems(workflow, pool.servers, _usable(workflow, pool))
+    wrong = tool_problems(workflow, pool.servers, usable(workflow, pool))
     _refuse(workflow, [*wrong, *_changed_tools(workflow, pool)], so_far)
 
 
@@ -128,76 +127,16 @@ def _refuse(
     raise kind(str(workflow.source), located(found, workflow.source), so_far)
 
 
-async def find_problems(workflow: WorkflowSource, pool: ServerPool) -> list[Problem]:
-    """Errors, warnings and notes, in the order of the file. With a lock, no server is started.
-
-    Raises a `WorkflowError` if the workflow is too broken to check further.
-    """
-    from orchestrator.check.proof import proved
-    from orchestrator.workflow.recovery import recover
-    from orchestrator.workflow.source_map import located
-
-    try:
-        checked = Workflow.load(workflow)
-        path = checked.source
-        found = await _problems(checked, pool)
-    except WorkflowError as error:
-        left = recover(as_data(workflow), error.problems)
-        if left is None:
-            raise
-        path = None if isinstance(workflow, Mapping) else Path(str(workflow))
-        checked = left.workflow
-        found = [*error.problems, *left.telling(await _problems(checked, pool))]
-    found = proved(found, partial(as_data, workflow), _known_tools(checked, pool))
-    return found if path is None else located(found, path)
-
-
-def as_data(workflow: WorkflowSource) -> Any:
-    """A workflow as it is written; None if its file cannot be read."""
-    from orchestrator.workflow.recovery import read_again
-
-    if isinstance(workflow, Workflow):
-        return workflow.to_dict() if workflow.source is None else read_again(workflow.source)
-    return read_again(workflow)
-
-
-def _known_tools(workflow: Workflow, pool: ServerPool) -> dict[str, Tool]:
-    if pool.lock is None:
-        return allowed_tools(pool.servers, _usable(workflow, pool))
-    return allowed_tools(pool.servers, _locked(workflow, pool.servers, pool.lock)[0])
-
-
-async def _problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
-    servers = pool.servers
-    found = unknown_servers(workflow, servers)
-    if pool.lock is not None:
-        return [*found, *check_against(workflow, servers, pool.lock)]
-    await pool.open(name for name in workflow.plan.servers if name in servers)
-    usable = _usable(workflow, pool)
-    found += [*_failures(workflow, pool), *tool_problems(workflow, servers, usable)]
-    return found + findings(workflow, servers, usable)
-
-
-def source_of(workflow: WorkflowSource) -> str:
-    """What a workflow comes from, as its errors name it."""
-    if isinstance(workflow, Workflow):
-        return str(workflow.source or workflow.name)
-    if isinstance(workflow, Mapping):
-        name = workflow.get("name")
-        return name if isinstance(name, str) else "workflow"
-    return str(workflow)
-
-
 def check_against(
     workflow: Workflow, servers: Mapping[str, Server], lock: Lockfile
 ) -> list[Problem]:
     """The findings of a workflow with the tools of a lock file, without any server."""
-    locked, found = _locked(workflow, servers, lock)
+    known, found = locked(workflow, servers, lock)
     for index, problem in enumerate(found):
         if problem.code == "server_not_locked":  # a plan can be checked without its tools
             message = f"{problem.message}; run and call refuse it"
             found[index] = replace(problem, severity="warning", message=message)
-    return [*found, *findings(workflow, servers, locked)]
+    return [*found, *findings(workflow, servers, known)]
 
 
 def findings(workflow: Workflow, servers: Mapping[str, Server], listed: Listed) -> list[Problem]:
@@ -235,12 +174,13 @@ def unknown_servers(workflow: Workflow, servers: Mapping[str, Server]) -> list[P
     ]
 
 
-def _usable(workflow: Workflow, pool: ServerPool) -> Listed:
+def usable(workflow: Workflow, pool: ServerPool) -> Listed:
+    """The tools of the servers that are ready."""
     named = [server for server in workflow.plan.servers if server in pool.servers]
     return {server: pool.catalog.listed(server) for server in named if pool.usable(server)}
 
 
-def _failures(workflow: Workflow, pool: ServerPool) -> list[Problem]:
+def failures(workflow: Workflow, pool: ServerPool) -> list[Problem]:
     """The servers that did not start: an error if they are required, else a warning."""
     found = []
     for server in workflow.plan.servers:
@@ -253,7 +193,7 @@ def _failures(workflow: Workflow, pool: ServerPool) -> list[Problem]:
     return found
 
 
-def _locked(
+def locked(
     workflow: Workflow, servers: Mapping[str, Server], lock: Lockfile
 ) -> tuple[Listed, list[Problem]]:
     """The tools that a lock file has for a workflow, and what it does not have."""

@@ -102,13 +102,29 @@ class Assignability:
             case UnionType(options, each):
                 fits = (self._fit(option, expected, path, converts=converts) for option in options)
                 yield from combined([list(found) for found in fits], each)
-            case UnknownType(why):
-                if why:
+            case UnknownType(why, types):
+                if types != ALL_TYPES:
+                    yield from self._text_or_json(types, expected, path, converts=converts)
+                elif why:
                     yield Mismatch(path, "unknown_type", "note", why)
             case _ if converts:
                 yield from self._converted(given, expected, path)
             case _:
                 yield from self._typed(given, expected, path, self._query.kinds(given))
+
+    def _text_or_json(
+        self, types: Types, expected: SchemaType, path: Path, *, converts: bool
+    ) -> Mismatches:
+        """Compare text that may be parsed with a schema: only the text itself can tell."""
+        accepted = self._query.kinds(expected)
+        if "string" in types & accepted:
+            return
+        wanted, given = type_names(accepted), type_names(types)
+        if types & accepted or (converts and accepted & _NOT_STRING):
+            message = f"expected {wanted}, got {given}: fits if the text is the JSON of one"
+            yield Mismatch(path, "unknown_type", "note", message)
+        else:
+            yield wrong_type(path, wanted, given)
 
     def _converted(self, given: StaticType, expected: SchemaType, path: Path) -> Mismatches:
         """Compare the types that remain when those that the call converts are left out."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from orchestrator.check.absent import Absence
 from orchestrator.check.assignable import Assignability
 from orchestrator.check.diagnostics import Diagnostics
 from orchestrator.check.environment import (
@@ -20,7 +22,7 @@ from orchestrator.check.environment import (
 from orchestrator.check.for_each import item_of
 from orchestrator.check.infer import Inference
 from orchestrator.check.jmespath_functions import truth
-from orchestrator.check.mismatch import Mismatch, Mismatches
+from orchestrator.check.mismatch import Mismatch
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.text import quoted
@@ -41,6 +43,7 @@ from orchestrator.schema.types import (
     either,
     schema_type,
 )
+from orchestrator.workflow.inner import findings_inside
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
 from orchestrator.workflow.product import Product
@@ -78,29 +81,28 @@ def not_known(server: str) -> str:
 
 
 class _Checker:
-    def __init__(self, workflow: Workflow, tools: Mapping[str, Tool]) -> None:
+    def __init__(
+        self,
+        workflow: Workflow,
+        tools: Mapping[str, Tool],
+        given: Mapping[str, StaticType] | None = None,
+    ) -> None:
+        self.output: StaticType = UNKNOWN  # of the workflow, after `check`
         self._workflow, self._plan = workflow, workflow.plan
         self._tools = tools
         self._query = TypeQuery()
         self._assignability = Assignability(self._query)
         self._inputs = {name: _input_type(schema) for name, schema in workflow.inputs.items()}
+        for name, type_ in (given or {}).items():
+            if isinstance(self._inputs.get(name), UnknownType):  # what is given says more
+                self._inputs[name] = type_
         self._used_inputs: set[str | None] = set()
         self._outputs: dict[str, StaticType] = {}
         self._items: dict[str, StaticType] = {}
         self._diagnostics = Diagnostics(workflow)
         self._unusable: set[int] = set()
-        self._has_output: set[str] = set()
-        self._skippable: set[str] = set()  # although nothing failed
+        self._absence = Absence(workflow)
         self._with_nulls: dict[str, StaticType] = {}  # of each for_each, if items have failed
-        # Each of these can end the run before others have their outputs.
-        self._may_end_early = (
-            workflow.on_error == "fail_fast"
-            or workflow.timeout_s is not None
-            or any(
-                task.policies.critical or task.policies.end_run is not None
-                for task in self._plan.tasks.values()
-            )
-        )
 
     def check_schemas(self) -> None:
         """Report schemas that cannot be used, so that nothing is checked against them."""
@@ -116,8 +118,10 @@ class _Checker:
 
     def check(self) -> list[Problem]:
         """Check every template of every task."""
-        for task in self._plan.order:  # by then the outputs that it refers to have types
-            self._task(task)
+        for stage in self._plan.stages:
+            self._absence.begin_stage()
+            for task in itertools.chain.from_iterable(stage.generations):
+                self._task(self._plan.tasks[task])  # what it refers to has types by now
         if self._plan.output is not None:
             environment = Environment(
                 self._outputs,
@@ -127,7 +131,9 @@ class _Checker:
                 at_end=True,
                 error=MAYBE_ERROR,
             )
-            self._infer(self._plan.output, environment, ("output",))
+            self.output = self._infer(self._plan.output, environment, ("output",))
+        elif self._absence.skippable.isdisjoint(self._plan.sinks):
+            self.output = ObjectType({task: self._outputs[task] for task in self._plan.sinks})
         for name in self._inputs:
             if not {name, None} & self._used_inputs:  # None: an expression uses all of them
                 message = f"input {quoted(name)} is never used"
@@ -172,16 +178,15 @@ class _Checker:
         if policies.fallback is not None:
             output = self._with_fallback(task, policies.fallback, output, outside)
         self._outputs[task.id] = output
-        if self._may_be_skipped(task):
-            self._skippable.add(task.id)
-        if self._always_succeeds(task):
-            self._has_output.add(task.id)
+        self._absence.note(task)
 
     def _output(self, task: TaskPlan, inside: Environment) -> StaticType:
         """The type of the output of a task, or of an item of it."""
         policies = task.policies
         if task.kind == "value":
             output = self._infer(task.arguments, inside, ("value",))
+        elif task.inner is not None:
+            output = self._inside(task, task.inner, inside)
         else:
             output = self._call(task, inside, ("arguments",))
         if (repeat := policies.repeat) is not None:
@@ -229,7 +234,7 @@ class _Checker:
         for path, reference in inference.references:
             self._used_inputs |= {key.name for key in reference.places if key.root == "INPUT"}
             if isinstance(reference, Reference):
-                found = self._lacking(reference, path, environment)
+                found = self._absence.lacking(reference, path, environment)
                 self._diagnostics.add(found, environment.task, at)
         return type_
 
@@ -246,13 +251,6 @@ class _Checker:
             hint = 'to run after a failure, write "run_if": "any_failed" or "all_done"'
         found = Mismatch((), "never_runs", "warning", message, hint=hint)
         self._diagnostics.add([found], task, ("when",))
-
-    def _may_be_skipped(self, task: TaskPlan) -> bool:
-        """Whether a task may be skipped in a run in which nothing fails."""
-        policies = task.policies
-        if policies.when is not None or policies.run_if == "any_failed":
-            return True
-        return policies.run_if == "all_success" and not self._skippable.isdisjoint(task.needs)
 
     def _item(self, task: TaskPlan, each: Template | Product, outside: Environment) -> StaticType:
         """The type of `$ITEM` in a task with `for_each`."""
@@ -273,44 +271,18 @@ class _Checker:
         if id(tool.input_schema) not in self._unusable:
             found = self._assignability.arguments(given, tool.input_schema, tool.accepts)
             self._diagnostics.add(found, environment.task, at, tool)
-        if tool.output_schema is None:
-            return UnknownType(f"{target.target} declares no outputSchema")
-        if id(tool.output_schema) in self._unusable:
+        if tool.output_schema is not None and id(tool.output_schema) in self._unusable:
             return UnknownType(f"the outputSchema of {target.target} cannot be used")
-        return schema_type(tool.output_schema)
+        return tool.output_type
 
-    def _always_succeeds(self, task: TaskPlan) -> bool:
-        """Whether a task has an output whatever happens, unless the run is interrupted."""
-        policies = task.policies
-        may_fail = isinstance(policies.fallback, CallTemplate | None)  # else it has a value
-        if may_fail or policies.when is not None or self._may_end_early:
-            return False
-        return policies.run_if != "all_success" or self._has_output.issuperset(task.needs)
-
-    def _lacking(self, reference: Reference, path: Path, environment: Environment) -> Mismatches:
-        """A reference to an output that a task need not have, under another `run_if`."""
-        name, text, task = reference.name, reference.text, environment.task
-        if task is None and name in self._skippable and not reference.or_null:
-            message = f"{text}: task {quoted(str(name))} may be skipped, so it may have no output"
-            hint = f"${{OUTPUT[{name}]}} is null then"
-            yield Mismatch(path, "maybe_absent", "warning", message, text, hint=hint)
-        may_lack = environment.may_lack and reference.root == "OUTPUT" and not reference.or_null
-        if task is None or name is None or not may_lack:
-            return
-        run_if = f"run_if is {task.policies.run_if}"
-        if task.generation is None and self._plan.tasks[name].generation is not None:
-            run_if = "finally runs even if that was cancelled"
-        elif name in self._has_output:
-            return
-        hint = f"write ${{OUTPUT[{name}]}} to get null instead of an error"
-        if name in environment.absent:
-            why = f"has always failed when this task runs ({run_if}), so it has no output"
-            message = f"{text}: task {quoted(name)} {why}"
-            yield Mismatch(path, "never_an_output", "error", message, text, hint=hint)
-        else:
-            why = f"may have no output ({run_if}), and then this task fails"
-            message = f"{text}: task {quoted(name)} {why}"
-            yield Mismatch(path, "maybe_absent", "warning", message, text, hint=hint)
+    def _inside(self, task: TaskPlan, inner: Workflow, environment: Environment) -> StaticType:
+        """Check the workflow that a task runs, and what it is given; the type of its output."""
+        given, tool = self._infer(task.arguments, environment, ("arguments",)), inner.signature
+        found = self._assignability.arguments(given, tool.input_schema, tool.accepts)
+        self._diagnostics.add(found, task, ("arguments",), tool)
+        checker = _Checker(inner, self._tools, getattr(given, "members", None))
+        self._diagnostics.include(findings_inside(task, inner, checker.check()), task)
+        return checker.output
 
 
 def _input_type(schema: Any) -> StaticType:

@@ -6,7 +6,7 @@ from orchestrator.check.environment import UNKNOWN
 from orchestrator.check.mismatch import Mismatch
 from orchestrator.schema.coercion import ALL_TYPES
 from orchestrator.schema.type_query import TypeQuery
-from orchestrator.schema.types import SourcedType, StaticType, type_names
+from orchestrator.schema.types import SourcedType, StaticType, UnknownType, type_names
 
 
 def item_of(each: StaticType, field: str, query: TypeQuery) -> tuple[StaticType, list[Mismatch]]:
@@ -20,7 +20,10 @@ def item_of(each: StaticType, field: str, query: TypeQuery) -> tuple[StaticType,
         found.append(Mismatch((), "not_a_list", "error", message, text))
     elif types not in ({"array"}, ALL_TYPES):
         message = f"{field}: expected array, may be {type_names(types - {'array'})}{given}"
-        found.append(Mismatch((), "may_not_fit", "warning", message, text))
+        if isinstance(each.type if isinstance(each, SourcedType) else each, UnknownType):
+            found.append(Mismatch((), "unknown_type", "note", message, text))
+        else:
+            found.append(Mismatch((), "may_not_fit", "warning", message, text))
     if query.finite(each) == [[]]:  # its only possible value
         message = f"{field} is an empty array, so nothing is called"
         found.append(Mismatch((), "no_calls", "warning", message))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from orchestrator.check.environment import UNKNOWN, Environment
 from orchestrator.check.infer_jmespath import ExpressionInference
@@ -21,6 +22,7 @@ from orchestrator.expressions.templates import (
     Template,
     Text,
 )
+from orchestrator.schema.coercion import ALL_TYPES
 from orchestrator.schema.type_query import TypeQuery
 from orchestrator.schema.types import (
     INTEGER,
@@ -106,7 +108,7 @@ class Inference:
                     Mismatch(path, "maybe_absent", "warning", message, reference.text)
                 )
             type_ = found.type
-        if reference.path and isinstance(type_, UnknownType) and type_.why:
+        if reference.path and _is_unknown(type_):
             self.found.append(Mismatch(path, "unknown_type", "note", type_.why, text))
             return UNKNOWN
         may_be_null = reference.or_null and self.environment.may_lack
@@ -141,6 +143,10 @@ class Inference:
         return Mismatch(
             path, "unknown_place", severity, message, reference.text, near, fix, hint=hint
         )
+
+
+def _is_unknown(type_: StaticType) -> TypeGuard[UnknownType]:
+    return isinstance(type_, UnknownType) and bool(type_.why) and type_.types == ALL_TYPES
 
 
 def _spelled(reference: Reference, path: Path) -> str:

@@ -26,6 +26,7 @@ from orchestrator.schema.types import (
     StaticType,
     TupleType,
     UnionType,
+    UnknownType,
     either,
     type_names,
 )
@@ -90,6 +91,8 @@ def _argument(given: StaticType, names: list[str], query: TypeQuery, verb: str) 
     if values and all(value % 1 for value in values):
         mismatch = wrong_type((), "integer", query.describe(given), verb=verb)
         yield replace(mismatch, code="wrong_expression")
+    if isinstance(given, UnknownType) and types & accepted:
+        return
     if not types & accepted:
         mismatch = wrong_type((), wanted, query.describe(given), verb=verb)
         yield replace(mismatch, code="wrong_expression")

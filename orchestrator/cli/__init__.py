@@ -20,7 +20,7 @@ from orchestrator.cli.arguments import build_parser
 
 FAILED, WRONG = 1, 2
 # Where the function of each command is; of the others, in `commands`.
-MODULES = {"tools": "catalog", "catalog": "catalog", "lock": "lock"}
+MODULES = {"tools": "catalog", "catalog": "catalog", "lock": "lock", "validate": "validate"}
 
 __all__ = ["main"]
 

@@ -65,6 +65,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "file": file("the workflow, JSON or YAML; - is stdin", read=True),
     "server": {"nargs": "*", "metavar": "SERVER", "help": "only these servers"},
     "target": {"metavar": "SERVER:TOOL", "help": "the tool"},
+    "files": file("the workflows, JSON or YAML; - is stdin", read=True) | {"nargs": "+"},
     "values": {
         "nargs": "*",
         "type": pair_or_object,
@@ -129,8 +130,9 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "run a workflow",
         "Its output goes to stdout as JSON; progress and a table of the tasks go to stderr.",
         "file values --servers --no-lock --input --inputs --schedule --max-concurrency "
-        "--max-run-mb --json --output --events --statistics --dry-run --quiet",
+        "--max-run-mb --json --output --events --statistics --dry-run --verbose|--quiet",
         {
+            "--verbose": flag("a line on stderr for each call, retry, wait and server"),
             "--json": flag("print the result document on stdout"),
             "--statistics": file(
                 "times of earlier runs: read to start long paths first, updated after the run"
@@ -140,8 +142,11 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     "validate": (
         "check a workflow without calling a tool",
         f"Shows all errors at once, type errors between tasks and tools included. {TOOLS_FROM}",
-        "file --servers --no-lock --offline --strict --verbose --json",
-        {"--json": flag("print the findings as JSON")},
+        "files --servers --no-lock --offline --strict --verbose --input --inputs --json",
+        {
+            "--json": flag("print the findings as JSON; of several files, as an array"),
+            "--input": OPTIONS["--input"] | {"help": f"check this input too: {VALUE}"},
+        },
     ),
     "plan": (
         "show what a workflow will do, without calling a tool",

@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cli.diagnostics import document, in_servers_file, show
+from orchestrator.cli.diagnostics import in_servers_file, show
 from orchestrator.cli.streams import conceal, write, write_json
-from orchestrator.cli.tool_sources import DEFAULT_SERVERS, configured_servers, known_of, lock_of
+from orchestrator.cli.tool_sources import DEFAULT_SERVERS, known_of, lock_of
 from orchestrator.cli.values import inputs_of, values_of
-from orchestrator.documents.text import alternatives, counted, quoted
+from orchestrator.documents.text import quoted
 from orchestrator.errors import ConfigError, Problem, WorkflowError
 from orchestrator.workflow.source_map import located
 
@@ -56,70 +55,6 @@ def _load(options: argparse.Namespace) -> tuple[Workflow, dict[str, Server]]:
     servers = load_config(servers_file)
     conceal(servers)
     return workflow, servers
-
-
-def validate(options: argparse.Namespace) -> int:
-    """`orchestrator validate`."""
-    workflow, findings = _findings(options)
-    if options.strict:
-        warnings = (finding.severity == "warning" for finding in findings)
-        findings = [
-            replace(finding, severity="error") if is_warning else finding
-            for finding, is_warning in zip(findings, warnings, strict=True)
-        ]
-    is_wrong = any(finding.severity == "error" for finding in findings)
-    if options.json:
-        write_json(document(str(options.file), findings))
-        return 2 if is_wrong else 0
-    # A valid workflow has that note in its own line.
-    unchecked = [f for f in findings if f.code == "tools_not_checked" and not is_wrong]
-    shown = [finding for finding in findings if finding not in unchecked]
-    down = [quoted(finding.text) for finding in findings if finding.code == "server_unavailable"]
-    show(str(options.file), shown, verbose=options.verbose)
-    if is_wrong:
-        return 2
-    assert workflow is not None
-    plan = workflow.plan
-    write(
-        f"{options.file}: valid, {plan.size} on "
-        f"{counted(len(plan.servers), 'server')}"
-        + "".join(f"; {f.message}" for f in unchecked)
-        + (f"; no tool of {'server' if len(down) == 1 else 'servers'} " if down else "")
-        + (f"{alternatives(down)} was checked" if down else "")
-    )
-    return 0
-
-
-def _findings(options: argparse.Namespace) -> tuple[Workflow | None, list[Problem]]:
-    """The workflow, if it can be loaded, and all findings in it."""
-    from orchestrator.check.proof import proved
-    from orchestrator.workflow.model import Workflow
-    from orchestrator.workflow.recovery import read_again, recover
-
-    workflow = rest = known = None
-    found: list[Problem] = []
-    try:
-        workflow = Workflow.load(options.file)
-    except WorkflowError as error:
-        # What is left without the errors is checked too, so that all errors show at once.
-        found += error.problems
-        rest = recover(read_again(options.file), found)
-    try:
-        if workflow is not None:
-            known = known_of(options, workflow)
-            found += known.findings
-        elif rest is not None:
-            known = known_of(options, rest.workflow)
-            found += rest.telling(known.findings)
-        else:
-            configured_servers(options)
-    except ConfigError as error:
-        found += in_servers_file(error)
-    if any(problem.replacement for problem in found):
-        found = proved(
-            found, partial(read_again, options.file), {} if known is None else known.tools
-        )
-    return workflow, located(found, options.file)
 
 
 def plan(options: argparse.Namespace) -> int:

@@ -64,7 +64,8 @@ def tell(options: argparse.Namespace, error: WorkflowError) -> None:
     file = getattr(options, "file", None)
     if file is not None and getattr(options, "json", False):
         write_json(document(error.source, error.problems))
-    files = [str(path) for path in (file, getattr(options, "inputs", None)) if path is not None]
+    read = file, getattr(options, "inputs", None), *getattr(options, "files", ())
+    files = [str(path) for path in read if path is not None]
     if isinstance(error, ConfigError) and Path(error.source).is_file():
         from orchestrator.cli.snippets import print_findings
         from orchestrator.servers.config_source import ConfigSource  # which hides its secrets

@@ -17,7 +17,8 @@ from typing import Any, TextIO
 import anyio
 
 from orchestrator.cli import FAILED, exit_code
-from orchestrator.cli.diagnostics import complain, give_up_stdout, give_up_terminal
+from orchestrator.cli.diagnostics import complain, give_up_stdout, give_up_terminal, show
+from orchestrator.cli.plan_warnings import PlanWarnings
 from orchestrator.cli.signals import Ending, in_event_loop
 from orchestrator.cli.streams import json_text, write_document, write_json
 from orchestrator.client import Orchestrator
@@ -26,6 +27,7 @@ from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.observers.jsonl import JsonlWriter
+from orchestrator.observers.progress_lines import ProgressLines
 from orchestrator.observers.statistics import Statistics
 from orchestrator.run_request import RunOptions, new_settings
 from orchestrator.servers.config import Server
@@ -64,10 +66,14 @@ def _observers(options: argparse.Namespace) -> Iterator[Observer]:
     if options.events is not None:
         stream = _opened(options.events)
         yield JsonlWriter(stream, partial(json_text, to_terminal=stream.isatty()))
-    if not options.quiet and sys.stderr.isatty():
+    if options.quiet:
+        return
+    if sys.stderr.isatty() and not options.verbose:
         from orchestrator.observers.terminal import ProgressDisplay
 
         yield ProgressDisplay()
+    else:
+        yield ProgressLines(partial(print, file=sys.stderr, flush=True), verbose=options.verbose)
 
 
 def _opened(events: str) -> TextIO:
@@ -124,9 +130,11 @@ class _CancellableRun:
         return True
 
     async def run(self) -> int:
+        warnings = PlanWarnings(self.orchestrator, self.workflow)
+        observers = self.observers if self.options.quiet else [*self.observers, warnings]
         async with AsyncExitStack() as stack:
             with self.preparing:
-                self.current = await self._begin(stack)
+                self.current = await self._begin(stack, observers)
             if self.current is None:  # interrupted before the run began: no task is called
                 self.current = Run(
                     self.workflow,
@@ -137,12 +145,13 @@ class _CancellableRun:
                 )
             if self.ending.signal is not None:
                 self._cancel(self.ending.signal.name, at_once=True)
-            result = await self.current.execute()
+            result = await self._execute(self.current, warnings)
         result = replace(result, wall_ms=(time.monotonic() - self.options.began) * 1000)
         written = False
         try:
             for observer in self.observers:
                 observer.stop()
+            show(str(self.workflow.source), warnings.found)
             written = self._write(result)
         except OSError:  # after SIGHUP there is no terminal to print on
             if self.ending.signal is None:
@@ -158,12 +167,20 @@ class _CancellableRun:
         went_well = result.error is None and is_whole
         return 0 if written and went_well else FAILED
 
-    async def _begin(self, stack: AsyncExitStack) -> Run:
+    async def _execute(self, run: Run, warnings: PlanWarnings) -> RunResult:
+        async with anyio.create_task_group() as group:
+            group.start_soon(warnings.find)
+            result = await run.execute()
+            if not warnings.has_begun or self.ending.signal is not None:
+                group.cancel_scope.cancel()
+        return result
+
+    async def _begin(self, stack: AsyncExitStack, observers: list[Observer]) -> Run:
         settings = RunOptions(
             schedule=self.options.schedule,
             max_concurrency=self.options.max_concurrency,
             max_run_mb=self.options.max_run_mb,
-            observers=self.observers,
+            observers=observers,
         )
         if self.options.dry_run:
             return await self.orchestrator.prepare_dry_run(self.workflow, self.inputs, **settings)

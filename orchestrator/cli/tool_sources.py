@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,29 +33,38 @@ class KnownTools:
 
 def known_of(options: argparse.Namespace, workflow: Workflow) -> KnownTools:
     """What is known of a workflow's tools; calls none of them."""
-    from orchestrator.preflight import (
-        allowed_tools,
-        check_against,
-        findings,
-        tool_problems,
-        unknown_servers,
-    )
+    return known_of_all(options, [workflow])[0]
 
+
+def known_of_all(options: argparse.Namespace, workflows: Sequence[Workflow]) -> list[KnownTools]:
+    """What is known of the tools of some workflows, whose servers are started once for all."""
     servers, lock = configured_servers(options), None
     why = f"there is no {DEFAULT_SERVERS}"
     if servers is not None:
         why = "--offline, and there is no lock file"
         lock = lock_of(options)
-        if lock is None and not options.offline:
-            return _asked(workflow, servers)
+        if lock is None and not options.offline and workflows:
+            return _asked(workflows, servers)
+    if servers is None or lock is None:
+        return [_unchecked(workflow, servers or {}, why) for workflow in workflows]
+    return [_locked(workflow, servers, lock) for workflow in workflows]
+
+
+def _unchecked(workflow: Workflow, servers: Mapping[str, Server], why: str) -> KnownTools:
+    from orchestrator.preflight import findings, tool_problems, unknown_servers
+
+    message = f"tools were not checked ({why})"
+    unchecked = Problem("tools_not_checked", message, severity="note")
     # A configuration that could not be read offline makes no server unknown.
     unknown = unknown_servers(workflow, servers) if servers else []
-    if servers is None or lock is None:
-        message = f"tools were not checked ({why})"
-        unchecked = Problem("tools_not_checked", message, severity="note")
-        found = [*unknown, *tool_problems(workflow, servers or {}, {})]
-        found += findings(workflow, servers or {}, {})
-        return KnownTools([unchecked, *found], {}, servers or {})
+    found = [*unknown, *tool_problems(workflow, servers, {}), *findings(workflow, servers, {})]
+    return KnownTools([unchecked, *found], {}, servers)
+
+
+def _locked(workflow: Workflow, servers: Mapping[str, Server], lock: Lockfile) -> KnownTools:
+    from orchestrator.preflight import allowed_tools, check_against, unknown_servers
+
+    unknown = unknown_servers(workflow, servers) if servers else []
     named = [name for name in workflow.plan.servers if name in servers and name in lock]
     tools = allowed_tools(servers, {name: lock.of(name) for name in named})
     return KnownTools([*unknown, *check_against(workflow, servers, lock)], tools, servers)
@@ -88,11 +97,24 @@ def lock_of(options: argparse.Namespace) -> Lockfile | None:
     return Lockfile.beside(options.servers or DEFAULT_SERVERS)
 
 
-def _asked(workflow: Workflow, servers: Mapping[str, Server]) -> KnownTools:
+def _asked(workflows: Sequence[Workflow], servers: Mapping[str, Server]) -> list[KnownTools]:
     say_asking()  # before the imports: loading the SDK takes most of the time
+    import anyio
+
     from orchestrator.cli.signals import with_servers
 
-    async def ask(orchestrator: Orchestrator) -> KnownTools:
+    async def ask(orchestrator: Orchestrator) -> list[KnownTools]:
+        known: dict[int, KnownTools] = {}
+
+        async def add(index: int, workflow: Workflow) -> None:
+            known[index] = await known_by(orchestrator, workflow)
+
+        async with anyio.create_task_group() as group:  # a server that several name starts once
+            for index, workflow in enumerate(workflows):
+                group.start_soon(add, index, workflow)
+        return [known[index] for index in range(len(workflows))]
+
+    async def known_by(orchestrator: Orchestrator, workflow: Workflow) -> KnownTools:
         found = await orchestrator.findings(workflow)
         named = [name for name in workflow.plan.servers if name in servers]
         # One that has failed would be started again.

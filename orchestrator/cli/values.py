@@ -104,10 +104,8 @@ def _value(name: str, texts: list[str], type_: StaticType) -> Any:
         times = "twice" if len(texts) == 2 else counted(len(texts), "time")
         message = f"{quoted(name)} is given {times}, but only an array takes several values"
         raise WorkflowError("usage", [Problem("usage", f"{message}{expected}")])
-    item = query.element(type_) if takes_several else None
-    # One value that is no array is the only item, as the first of several would be.
-    is_item = not texts[0].startswith(("[", "@")) or texts[0].startswith("@@")
-    if item is not None and (len(texts) > 1 or (is_item and kinds == {"array"})):
+    item = query.element(type_) if len(texts) > 1 else None
+    if item is not None:
         return [_single(text, item, query) for text in texts]
     return _single(texts[0], type_, query)
 

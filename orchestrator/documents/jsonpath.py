@@ -39,6 +39,11 @@ class PlaceMissingError(LookupError):
         self._path, self.value = path, value  # `value`: what the segments found lead to
         super().__init__(self.message("the value"))
 
+    @property
+    def before(self) -> Path:
+        """The segments that exist."""
+        return self._path[: self.found]
+
     def message(self, root: str) -> str:
         """What is missing and what is there instead, for a value that messages call `root`."""
         step, value = self._path[self.found], self.value

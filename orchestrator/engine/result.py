@@ -5,6 +5,7 @@ Times in a document have three decimals, so a result read from one is exact to a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
@@ -22,6 +23,7 @@ from orchestrator.engine.outcome import (
 from orchestrator.errors import TaskError
 
 RunStatus = Literal["success", "partial", "failed", "cancelled"]
+EndReason = Literal["timeout", "budget", "critical", "fail_fast", "end_run", "cancelled"]
 _MEASURED = ("attempts", "started_ms", "duration_ms", "waited_ms")
 
 
@@ -35,6 +37,7 @@ class ItemResult:
     started_ms: float | None = None
     duration_ms: float = 0.0
     waited_ms: float = 0.0
+    tasks: Mapping[str, TaskResult] | None = None
 
     @property
     def status(self) -> Status:
@@ -60,13 +63,13 @@ class ItemResult:
         """The item as the result document has it; its output is in the list of the task."""
         document = {"index": self.index, **self.outcome.to_dict(), **_measures(self)}
         del document["output"]
-        return document
+        return document | _inside(self)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any], output: Any = None) -> Self:
         """The item of a document, with its output from the list of the task."""
         outcome = outcome_from_dict({"output": output, **document})
-        return cls(document["index"], outcome, **_measured(document))
+        return cls(document["index"], outcome, **_measured(document), tasks=_tasks_of(document))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class TaskResult:
         waited_ms: How long its calls waited for locks, slots and rates, milliseconds; of a
             `for_each`, how long until the first item began.
         items: How each item of a `for_each` ended, in order; None without.
+        tasks: How each task of the workflow ended that it ran, by id; None if it ran none.
     """
 
     id: str
@@ -94,6 +98,7 @@ class TaskResult:
     duration_ms: float = 0.0
     waited_ms: float = 0.0
     items: tuple[ItemResult, ...] | None = None
+    tasks: Mapping[str, TaskResult] | None = None
 
     @property
     def status(self) -> Status:
@@ -138,7 +143,7 @@ class TaskResult:
             # The task's output is that of the fallback, so only here are those of the items.
             for shown, item in zip(document["items"], self.items, strict=True):
                 shown["output"] = item.output
-        return document
+        return document | _inside(self)
 
     @classmethod
     def from_dict(cls, task: str, document: Mapping[str, Any]) -> Self:
@@ -149,12 +154,25 @@ class TaskResult:
             outputs = dict(enumerate(output)) if isinstance(output, list) else {}
             items = tuple(ItemResult.from_dict(item, outputs.get(item["index"])) for item in items)
         outcome, generation = outcome_from_dict(document), document["generation"]
-        return cls(task, outcome, generation, items=items, **_measured(document))
+        tasks = _tasks_of(document)
+        return cls(task, outcome, generation, items=items, tasks=tasks, **_measured(document))
 
 
 def _measures(part: ItemResult | TaskResult) -> dict[str, Any]:
     values = {name: getattr(part, name) for name in _MEASURED}
     return {name: None if value is None else round(value, 3) for name, value in values.items()}
+
+
+def _inside(part: ItemResult | TaskResult) -> dict[str, Any]:
+    if part.tasks is None:
+        return {}
+    return {"tasks": {task: result.to_dict() for task, result in part.tasks.items()}}
+
+
+def _tasks_of(document: Mapping[str, Any]) -> dict[str, TaskResult] | None:
+    if (tasks := document.get("tasks")) is None:
+        return None
+    return {task: TaskResult.from_dict(task, part) for task, part in tasks.items()}
 
 
 def _measured(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,6 +216,7 @@ class RunResult:
             in which all tasks wait for servers to start.
         schedule: `generations` or `dataflow`.
         generations: The topological generations, each in alphabetical order.
+        edges: The dependencies, sorted: each a task, and one that waits for it.
         sequential_ms: The sum of the times of calls, those of items one by one, milliseconds: an
             estimate of a sequential run.
         critical_path_ms: The longest path through the graph by task times, milliseconds.
@@ -205,6 +224,7 @@ class RunResult:
         other_schedule: The time of the other schedule with these task times, simulated under the
             same limit: `{"schedule": ..., "duration_ms": ...}`.
         output: The value of the workflow's `output`, or the outputs of the last tasks by id.
+        reason: What ended the run early, as one word; else None.
         error: Why the run ended early, or why `output` failed; else None.
         tasks: Every task, by id.
         made_up: The origin of each task's output in a dry run, by id; None if tools were called.
@@ -219,11 +239,13 @@ class RunResult:
     duration_ms: float
     schedule: str
     generations: list[list[str]]
+    edges: list[list[str]]
     sequential_ms: float
     critical_path_ms: float
     speedup: float | None
     other_schedule: Mapping[str, Any]
     output: Any
+    reason: EndReason | None
     error: TaskError | None
     tasks: Mapping[str, TaskResult]
     made_up: Mapping[str, MadeUp] | None = None
@@ -234,6 +256,13 @@ class RunResult:
     def dry_run(self) -> bool:
         """Whether no tool was called and the outputs are made up."""
         return self.made_up is not None
+
+    @property
+    def summary(self) -> dict[str, int]:
+        """How many tasks there are, and how many of them ended how."""
+        ended = Counter(result.status for result in self.tasks.values())
+        counts = {"total": len(self.tasks), "succeeded": ended["success"], "failed": ended["error"]}
+        return counts | {status: ended[status] for status in ("skipped", "cancelled")}
 
     def __getitem__(self, task: str) -> TaskResult:
         return self.tasks[task]
@@ -248,6 +277,8 @@ class RunResult:
             "duration_ms": round(self.duration_ms, 3),
             "schedule": self.schedule,
             "generations": self.generations,
+            "edges": self.edges,
+            "summary": self.summary,
             "sequential_ms": round(self.sequential_ms, 3),
             "critical_path_ms": round(self.critical_path_ms, 3),
             "speedup": None if self.speedup is None else round(self.speedup, 3),
@@ -255,6 +286,7 @@ class RunResult:
             "startup_ms": {name: round(ms, 3) for name, ms in self.startup_ms.items()},
             "other_schedule": dict(self.other_schedule),
             "output": self.output,
+            "reason": self.reason,
             "error": self.error.to_dict() if self.error else None,
             "tasks": {task: result.to_dict() for task, result in self.tasks.items()},
         }
@@ -272,7 +304,7 @@ class RunResult:
             ValueError: A task has an unknown status.
         """
         error, made_up = document["error"], document.get("made_up")
-        tasks = {task: TaskResult.from_dict(task, part) for task, part in document["tasks"].items()}
+        tasks = _tasks_of(document)
         parts: dict[str, Any] = {"error": error and TaskError.from_dict(error), "tasks": tasks}
         if made_up is not None:
             parts["made_up"] = {task: MadeUp.from_dict(origin) for task, origin in made_up.items()}

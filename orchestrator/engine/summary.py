@@ -8,11 +8,19 @@ from typing import Any, Self
 
 from orchestrator.documents.text import quoted
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
-from orchestrator.engine.result import ItemResult, MadeUp, RunResult, RunStatus, TaskResult
+from orchestrator.engine.result import (
+    EndReason,
+    ItemResult,
+    MadeUp,
+    RunResult,
+    RunStatus,
+    TaskResult,
+)
 from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import CallError, TaskError
 from orchestrator.expressions.scope import MISSING, Scope
 from orchestrator.workflow import graph as graphs
+from orchestrator.workflow.inner import WORKFLOW
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import Plan
 
@@ -96,6 +104,7 @@ def _item(item: ItemResult) -> dict[str, Any]:
 class Stop:
     """Why a run ends early, and the outcome of tasks that have not begun."""
 
+    reason: EndReason
     status: RunStatus
     error: TaskError | None
     not_begun: Skipped | Cancelled
@@ -104,14 +113,14 @@ class Stop:
     def cancelled(cls, reason: str) -> Self:
         """The stop of a run that is cancelled."""
         error = TaskError("cancelled", reason, retryable=False)
-        return cls("cancelled", error, Cancelled(reason))
+        return cls("cancelled", "cancelled", error, Cancelled(reason))
 
     @classmethod
     def late(cls, limit_s: float, what: str) -> Self:
         """The stop of what has reached its time limit."""
         reason = f"{what} of {limit_s:g} s"
         error = TaskError("timeout", reason, retryable=True, details={"timeout_s": limit_s})
-        return cls("cancelled", error, Cancelled(reason))
+        return cls("timeout", "cancelled", error, Cancelled(reason))
 
     @classmethod
     def full(cls, max_run_mb: int) -> Self:
@@ -119,7 +128,7 @@ class Stop:
         reason = f"the answers of the run take more than {max_run_mb:,} MB of memory"
         fix = "raise max_run_mb (--max-run-mb), or ask the tools for less"
         error = TaskError("budget", f"{reason}: {fix}", False, {"max_run_mb": max_run_mb})
-        return cls("failed", error, Skipped(reason))
+        return cls("budget", "failed", error, Skipped(reason))
 
 
 def stop_after(workflow: Workflow, result: TaskResult) -> Stop | None:
@@ -129,11 +138,12 @@ def stop_after(workflow: Workflow, result: TaskResult) -> Stop | None:
     if isinstance(outcome, Failure) and (policies.critical or workflow.on_error == "fail_fast"):
         why = "it is critical" if policies.critical else "on_error is fail_fast"
         reason = f"task {quoted(result.id)} failed, and {why}"
-        return Stop("failed", outcome.error, Skipped(reason))
+        word: EndReason = "critical" if policies.critical else "fail_fast"
+        return Stop(word, "failed", outcome.error, Skipped(reason))
     if isinstance(outcome, Success) and end_run is not None:
         reason = f"task {quoted(result.id)} ended the run (end_run is {end_run})"
         error = None if end_run == "success" else TaskError("cancelled", reason, retryable=False)
-        return Stop(end_run, error, Skipped(reason))
+        return Stop("end_run", end_run, error, Skipped(reason))
     return None
 
 
@@ -156,10 +166,8 @@ def summarize(
     for stage in plan.stages:
         below = graphs.lengths_below(stage.graph, stage.generations, durations)
         critical_path_ms += max(below.values())
-    output, fault = _output(plan, settled.scope)
-    if stop is not None and not _was_cut_short(stop, results):
-        stop = None
-    status = _status(plan, results, stop)
+    stop = _cut_short(stop, results)
+    status, output, error = _ending(plan, settled, results, stop)
     speedup = sequential_ms / duration_ms if duration_ms else 1.0
     return RunResult(
         run_id=settings.run_id,
@@ -169,30 +177,70 @@ def summarize(
         duration_ms=duration_ms,
         schedule=schedule,
         generations=plan.sorted_generations,
+        edges=[[before, after] for before, after in plan.edges],
         sequential_ms=sequential_ms,
         critical_path_ms=critical_path_ms,
         # What was not called took no time: such a run would seem to be a slow one.
         speedup=None if status == "cancelled" else speedup,
         other_schedule=_other_schedule(plan, schedule, durations, slots, critical_path_ms),
         output=output,
-        error=fault if stop is None or stop.error is None else stop.error,
+        reason=None if stop is None else stop.reason,
+        error=error,
         tasks=results,
         made_up=made_up,
         startup_ms=dict(startup_ms),
     )
 
 
+def _ending(
+    plan: Plan, settled: Settled, results: Mapping[str, TaskResult], stop: Stop | None
+) -> tuple[RunStatus, Any, TaskError | None]:
+    """The status, the output, and why the run ended early or has no output."""
+    output, fault = _output(plan, settled.scope)
+    error = fault if stop is None or stop.error is None else stop.error
+    return _status(plan, results, stop), output, error
+
+
+def output_of(workflow: Workflow, settled: Settled, stop: Stop | None) -> Any:
+    """The output of a workflow that a task ran.
+
+    Raises:
+        CallError: It failed: with the error that ended it, or the first one in the file.
+    """
+    results = {task: settled.results[task] for task in workflow.plan.tasks}
+    stop = _cut_short(stop, results)
+    status, output, error = _ending(workflow.plan, settled, results, stop)
+    first = next((each for each in results.values() if isinstance(each.outcome, Failure)), None)
+    if first is not None and (error is None or stop is None):  # it tells why there is no output
+        error = first.error
+    if error is None:
+        return output
+    where, details = "", {**error.details, "status": status}
+    if first is not None and error is first.error:
+        where, details["task"] = f" in task {quoted(first.id)}", first.id
+    failure = CallError(error.kind, f"{WORKFLOW}:{workflow.name} failed{where}: {error.message}")
+    failure.error = replace(failure.error, retryable=error.retryable, details=details)
+    raise failure
+
+
 def _calls_ms(result: TaskResult) -> float:
     """The times of a task's calls, one after the other."""
+    if result.tasks is not None:
+        return sum(map(_calls_ms, result.tasks.values()))
     if result.items is None:
         return result.duration_ms
-    return sum(item.duration_ms for item in result.items)
+    return sum(
+        item.duration_ms if item.tasks is None else sum(map(_calls_ms, item.tasks.values()))
+        for item in result.items
+    )
 
 
-def _was_cut_short(stop: Stop, results: Mapping[str, TaskResult]) -> bool:
-    """Whether a run ended early; one that was cancelled after its last task did not."""
+def _cut_short(stop: Stop | None, results: Mapping[str, TaskResult]) -> Stop | None:
+    """Why a run ended early; one that was cancelled after its last task did not."""
+    if stop is None or stop.status != "cancelled":
+        return stop
     cancelled = any(isinstance(result.outcome, Cancelled) for result in results.values())
-    return stop.status != "cancelled" or cancelled
+    return stop if cancelled else None
 
 
 def _other_schedule(

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from orchestrator.calls.call import FREE, Attempt, Call, Caller
 from orchestrator.calls.middleware import is_never_retried
 from orchestrator.calls.repeat import Turns
 from orchestrator.calls.retry import decide_retry, is_lost
-from orchestrator.engine.budget import Budget
 from orchestrator.engine.callers import Callers
 from orchestrator.engine.decide import Start, fit, is_false, start, with_fallback_error
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.outcome import Failure, Outcome, Success
-from orchestrator.engine.settings import RunSettings, Servers
+from orchestrator.engine.shared import Shared
 from orchestrator.engine.task_state import TaskState, internal
 from orchestrator.errors import CallError, TaskError
 from orchestrator.expressions.scope import Scope
-from orchestrator.workflow.model import Workflow
-from orchestrator.workflow.plan import CallTemplate, RepeatPlan, TaskPlan
+from orchestrator.workflow.inner import WORKFLOW
+from orchestrator.workflow.plan import CallTemplate, Plan, RepeatPlan, TaskPlan
 
 
 class TaskCalls:
@@ -33,31 +32,34 @@ class TaskCalls:
 
     def __init__(
         self,
-        caller: Caller,
-        workflow: Workflow,
-        settings: RunSettings,
-        servers: Servers,
+        shared: Shared,
+        plan: Plan,
         emitter: Emitter,
         has_ended: Callable[[], bool],
-        budget: Budget,
+        inside: Caller,
+        wrapped: dict[int, Any],
     ) -> None:
-        self.callers = Callers(caller, workflow, settings, servers, emitter, self.fit, has_ended)
+        self.callers = Callers(shared, plan, emitter, self.fit, has_ended, inside)
         self.fit_later = self.fit  # one bound method for all attempts
-        self._plan = workflow.plan
-        self._budget = budget
-        self._run_id = settings.run_id
-        self._servers = servers
+        self._budget = shared.budget
+        self._wrapped = wrapped
+        self._run_id = shared.settings.run_id
+        self._servers = shared.servers
         self._emitter = emitter
+        self._within, self._start = emitter.within, len(emitter.within)
+        self._tasks = plan.tasks
 
     def new_call(
         self, job: TaskState, target: CallTemplate, decision: Start, item: int | None = None
     ) -> Call:
         task, policies, timeout_s = job.task, job.task.policies, job.task.timeout_s
-        if timeout_s is None:
+        if timeout_s is None and not target.server:
+            timeout_s = math.inf  # of what runs inside, each call has its own
+        elif timeout_s is None:
             timeout_s = self._servers.policies.get(target.server, FREE).timeout_s
         return Call(  # by position, since keywords take twice as long
-            task.id,
-            target.server,
+            self._within + task.id,
+            target.server or WORKFLOW,
             target.tool,
             decision.arguments,
             timeout_s,
@@ -78,8 +80,10 @@ class TaskCalls:
         return Attempt(self._emitter.progress_of(job.task.id, item))
 
     def fit(self, call: Call, attempt: Attempt | None = None) -> Call:
-        task = self._plan.tasks[call.task]
+        task = self._tasks[call.task[self._start :]]
         target: Any = task
+        if task.inner is not None and not call.is_fallback:
+            return fit(call, task, task.inner.signature)
         if call.is_fallback:
             policies = task.policies
             target = policies.fallback if call.item is None else policies.item_fallback
@@ -104,28 +108,36 @@ class TaskCalls:
         call = self.new_call(job, job.task, decision, item)
         if (repeat := job.task.policies.repeat) is not None:
             attempt.turns = self._turns(job.task, repeat, scope, attempt)
-        return await self.outcome(self.callers.call, call, attempt)
+        caller = self.callers.call if job.task.inner is None else self.callers.inner
+        return await self.outcome(caller, call, attempt)
 
     def _turns(self, task: TaskPlan, repeat: RepeatPlan, scope: Scope, attempt: Attempt) -> Turns:
-        collect, at = repeat.collect, partial(replace, scope)
+        collect = repeat.collect
+
+        def at(last: Any) -> Scope:
+            known = {id(last): last, **scope.wrapped} if attempt.wrapped else scope.wrapped
+            return replace(scope, last=last, wrapped=known)
 
         def next_call(call: Call, last: Any) -> Call:
             if collect is not None:  # the answer is kept
                 self._budget.spend(attempt.answer_bytes)
-            arguments = start(task, at(last=last)).arguments
+            arguments = start(task, at(last)).arguments
             return self.fit(call._replace(arguments=arguments))
 
         return Turns(
             repeat.every_s,
             repeat.max_times,
             next_call,
-            lambda last: not is_false(repeat.until.resolve(at(last=last))),
-            None if collect is None else lambda last: collect.resolve(at(last=last)),
+            lambda last: not is_false(repeat.until.resolve(at(last))),
+            None if collect is None else lambda last: collect.resolve(at(last)),
         )
 
     async def outcome(self, caller: Caller, call: Call, attempt: Attempt) -> Success | Failure:
         try:
-            return Success(await caller(call, attempt))
+            output = await caller(call, attempt)
+            if attempt.wrapped:
+                self._note_wrapped(output, attempt)
+            return Success(output)
         except CallError as failure:
             self._report_loss(call, attempt, failure.error)
             return Failure(failure.error)
@@ -133,6 +145,11 @@ class TaskCalls:
             return Failure(internal(bug, call.task))
         finally:
             self._budget.spend(attempt.answer_bytes)
+
+    def _note_wrapped(self, output: Any, attempt: Attempt) -> None:
+        """Have `.result` of an output be the value itself, unless it is what `repeat` collected."""
+        if attempt.turns is None or attempt.turns.collect is None:
+            self._wrapped[id(output)] = output
 
     def _report_loss(self, call: Call, attempt: Attempt, error: TaskError) -> None:
         """Report why a lost call is not repeated, if no retry has looked at it."""
@@ -171,6 +188,9 @@ class TaskCalls:
             attempt = job.in_flight.setdefault(item, self.new_attempt(job, item))
             attempt.turns = None
         try:
-            return await self.callers.call(call, attempt)
+            output = await self.callers.call(call, attempt)
+            if attempt.wrapped:
+                self._note_wrapped(output, attempt)
+            return output
         finally:
             self._budget.spend(attempt.answer_bytes)

@@ -14,7 +14,7 @@ from jmespath import visitor
 
 from orchestrator.expressions.functions import Functions
 from orchestrator.expressions.lexer import marked_root, names_an_id
-from orchestrator.expressions.scope import SlowExpressionError
+from orchestrator.expressions.scope import WRAPPED_AS, SlowExpressionError
 
 MAX_STEPS = 2_000_000  # each takes about half a microsecond
 MAX_VALUES = 10_000_000  # in a value that an expression makes, each as often as it occurs
@@ -60,6 +60,7 @@ class Interpreter(visitor.TreeInterpreter):
         self._document = document
         self._steps, self._until = 0, QUICK_STEPS
         self._quick = getattr(document, "quick", False)
+        self._wrapped = getattr(document, "wrapped", {})
         self._sizes: dict[int, tuple[Any, int]] = {}  # with the value, so that no other has its id
 
     def evaluate(self, tree: Any) -> Any:
@@ -77,7 +78,11 @@ class Interpreter(visitor.TreeInterpreter):
         if (root := marked_root(node["value"])) is not None:
             by_id = root == "ERROR" and names_an_id(node["value"])
             return self._document.get("ERROR[" if by_id else root)
-        return super().visit_field(node, value)
+        found = super().visit_field(node, value)
+        if found is None and node["value"] == WRAPPED_AS and id(value) in self._wrapped:
+            has_own = isinstance(value, dict) and WRAPPED_AS in value
+            return None if has_own else value
+        return found
 
     def visit_flatten(self, node: Any, value: Any) -> Any:
         base = self.visit(node["children"][0], value)

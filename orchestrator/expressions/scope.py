@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.documents.jsonpath import Path, PlaceMissingError, follow, format_path
@@ -34,6 +34,7 @@ _FIELDS = {
     "LAST": "last",
     "RUN": "run",
 }
+WRAPPED_AS = "result"
 RUN_PROPERTIES = ("id", "started_at", "workflow")  # of `$RUN`
 
 
@@ -51,6 +52,8 @@ class Scope:
     error: Any = MISSING  # of the failed task, in a fallback
     last: Any = None  # the answer before, under `repeat`
     run: Any = MISSING  # what `RUN_PROPERTIES` names; missing before a run
+    # The outputs that servers had wrapped, by identity: `.result` of one is the value itself.
+    wrapped: dict[int, Any] = field(default_factory=dict)
     # Null stands for an unknown output, as in a dry run: paths through it and functions of it are
     # null too, since an error would be about a value that no tool gave.
     null_is_unknown: bool = False
@@ -65,6 +68,13 @@ class Scope:
         if value is not MISSING:
             return value
         return self.errors if root == "ERROR" else None
+
+    def has_wrapped(self, missing: PlaceMissingError) -> bool:
+        """Whether a path breaks off at an output that its server had wrapped."""
+        # Deeper inside, a value may be the same null or small number that is an output elsewhere.
+        is_output = all(isinstance(step, int) for step in missing.before)
+        may_be = is_output or isinstance(missing.value, dict | list)
+        return may_be and id(missing.value) in self.wrapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +117,9 @@ class Reference:
         except PlaceMissingError as missing:
             if missing.value is None and scope.null_is_unknown:
                 return None
+            if self.path[missing.found] == WRAPPED_AS and scope.has_wrapped(missing):
+                path = (*missing.before, *self.path[missing.found + 1 :])
+                return replace(self, path=path).resolve(scope)
             if self.or_length and missing.found == len(self.path) - 1:
                 holder = follow(value, self.path[:-1])
                 if isinstance(holder, list | str):

@@ -117,7 +117,9 @@ class _ItemBounds:
                     return len(value), len(value)
         if isinstance(template, Reference) and not template.or_length:
             if template.root == "INPUT":
-                return self._length_at(self.workflow.inputs[str(template.name)], template.path)
+                return self._length_at(
+                    schema_type(self.workflow.inputs[str(template.name)]), template.path
+                )
             if template.root == "ITEMS" and not template.path:
                 return 0, self.found[str(template.name)][1]  # none if it was skipped
             if template.root == "OUTPUT":
@@ -135,11 +137,11 @@ class _ItemBounds:
                 return self.found[task]
             path = path[1:]  # the index of an item: all items fit the same schema
         tool = self.tools.get(producer.target)
-        return self._length_at(None if tool is None else tool.output_schema, path)
+        return self._length_at(None if tool is None else tool.output_type, path)
 
-    def _length_at(self, schema: Any, path: Path) -> Bounds:
-        """How many items there are at a path of any value that fits a schema."""
-        found: StaticType = schema_type({} if schema is None else schema)
+    def _length_at(self, type_: StaticType | None, path: Path) -> Bounds:
+        """How many items there are at a path of any value of a type."""
+        found = schema_type({}) if type_ is None else type_
         for step in path:
             found = self.query.step(found, step).type
         bounds = []

@@ -40,6 +40,9 @@ interrupt: `"finally": [{"id": "stop", "tool": "vm:stop", "when": \
 - `id`: required, unique; letters, digits, `_ - . :`. Name it after its output, such as `search`, \
 not `task1`.
 - `tool`: `server:tool`, exactly as listed; or `value`, a template of the output: calls nothing.
+- `workflow`: in place of `tool`, several steps as one task, such as for each item: `{"inputs": \
+{"id": {}}, "tasks": [...], "output": "$OUTPUT[last]"}`, or the path of a file. `arguments` are \
+its inputs; inside, only `$INPUT.id` and its own tasks are readable.
 - `arguments`: an object that fits the signature of the tool; references anywhere inside.
 - `depends_on`: `"depends_on": ["search"]`, for an order that no reference implies, such as \
 reading what another task has stored.
@@ -194,7 +197,7 @@ EXAMPLE = _workflow(
 def _order_of_givers(tool: Tool) -> tuple[Any, ...]:
     """Best is a declared read-only tool that takes one string and returns several properties."""
     is_simple = list(_scalars(tool).values()) == ["string"]
-    returned, strings = (tool.output_schema or {}).get("properties"), _strings_in_output(tool)
+    returned, strings = (tool.gives_inside or {}).get("properties"), _strings_in_output(tool)
     number = len(returned) if isinstance(returned, Mapping) else 0
     return tool.read_only is None, not strings, not is_simple, -number, tool.target
 
@@ -214,7 +217,7 @@ def _scalars(tool: Tool) -> dict[str, str]:
 
 def _strings_in_output(tool: Tool) -> list[str]:
     """The required string properties of the output, those that are no arguments first."""
-    types = _required(tool.output_schema)
+    types = _required(tool.gives_inside)
     strings = [name for name, of_type in types.items() if of_type == "string"]
     return sorted(strings, key=lambda name: name in _scalars(tool))
 

@@ -14,7 +14,9 @@ _RISKS = {"destroys": "destructive", "may": "possibly destructive", "unknown": "
 def summary(forecast: Forecast) -> str:
     """The size of a plan: `7 tasks in 4 generations, up to 3 in parallel, 7 calls`."""
     plan = forecast.workflow.plan
-    return f"{plan.size}, up to {max(map(len, plan.generations)):,} in parallel, {_calls(forecast)}"
+    return (
+        f"{plan.shape}, up to {max(map(len, plan.generations)):,} in parallel, {_calls(forecast)}"
+    )
 
 
 def lines_of(forecast: Forecast) -> Iterator[str]:

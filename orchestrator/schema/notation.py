@@ -46,7 +46,7 @@ def signature(tool: Tool, limit: int = LIMIT) -> str:
 
 def tool_text(tool: Tool) -> str:
     """A tool in one line: `weather:forecast(city: string) -> {city: string, wind_kmh: integer}`."""
-    output = "" if tool.output_schema is None else f" -> {type_text(tool.output_schema)}"
+    output = "" if tool.gives_inside is None else f" -> {type_text(tool.gives_inside)}"
     return f"{visible(tool.target)}({signature(tool)}){output}"
 
 

@@ -11,10 +11,11 @@ from typing import Any
 
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.jsonpath import Path
-from orchestrator.schema.coercion import Types
+from orchestrator.schema.coercion import ALL_TYPES, Types
 from orchestrator.schema.type_query import TypeQuery
-from orchestrator.schema.types import SchemaType, schema_type
+from orchestrator.schema.types import SchemaType, StaticType, UnknownType, schema_type
 from orchestrator.schema.validator import Validator
+from orchestrator.schema.wrapped import is_wrapper, schema_inside
 
 HINTS = {
     "readOnlyHint": "read_only",
@@ -60,6 +61,31 @@ class Tool:
     def gives(self) -> Validator | None:
         """Checks outputs against `output_schema`; None if it declares none."""
         return None if self.output_schema is None else Validator(self.output_schema)
+
+    @cached_property
+    def wraps(self) -> bool:
+        """Whether it wraps its output: the output is then the value inside."""
+        return is_wrapper(self.output_schema, self.name)
+
+    @cached_property
+    def gives_inside(self) -> Mapping[str, Any] | None:
+        """The JSON Schema of the output of a task: that of the value inside, if it is wrapped."""
+        schema = self.output_schema
+        return schema_inside(schema) if self.wraps and schema is not None else schema
+
+    @cached_property
+    def output_type(self) -> StaticType:
+        """The type of the output of a task."""
+        if self.gives_inside is None:
+            return UnknownType(f"{self.target} declares no outputSchema")
+        query, known = TypeQuery(), schema_type(self.gives_inside)
+        if not self.wraps:
+            return known
+        types = query.kinds(known)
+        if "string" in types and types != ALL_TYPES and query.finite(known) is None:
+            why = f"{self.target} gives text, which is parsed if it is a JSON object or array"
+            return UnknownType(why, types | {"object", "array"}, wrapped=True)
+        return SchemaType(known.schema, known.root, wrapped=True)
 
     @cached_property
     def declared(self) -> frozenset[str]:

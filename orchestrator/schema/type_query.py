@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from orchestrator.documents.jsonpath import describe
-from orchestrator.schema.coercion import ALL_TYPES, NO_TYPES, Types, json_type, listed
+from orchestrator.schema.coercion import NO_TYPES, Types, json_type, listed
 from orchestrator.schema.types import (
     NOTHING,
     NULL,
@@ -40,6 +40,7 @@ from orchestrator.schema.variants import (
     types_of,
     unfold,
 )
+from orchestrator.schema.wrapped import NAME
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,8 +63,8 @@ def _remembered(query: Query[P, R]) -> Query[P, R]:
 
 def _key(argument: Any) -> Any:
     match argument:
-        case SchemaType(schema, root):
-            return id(schema), id(root)
+        case SchemaType(schema, root, wrapped):
+            return id(schema), id(root), wrapped
         case str() | int():
             return argument
     return id(argument)
@@ -97,6 +98,8 @@ class TypeQuery:
     def kinds(self, type_: StaticType) -> Types:
         """The JSON types that a value can have; a `number` may be an `integer` too."""
         match type_:
+            case UnknownType(_, types):
+                return types
             case SchemaType():
                 return self._schema_types(type_)
             case SourcedType(inner):
@@ -109,7 +112,6 @@ class TypeQuery:
                 return frozenset({"object"})
             case UnionType(options):
                 return NO_TYPES.union(*map(self.kinds, options))
-        return ALL_TYPES
 
     def types_at(self, type_: StaticType, path: Sequence[str | int]) -> Types:
         """The JSON types that a value can have at a path; none if there is nothing."""
@@ -164,8 +166,10 @@ class TypeQuery:
     def step(self, type_: StaticType, segment: str | int) -> Found:
         """What is at a name or an index of a value."""
         match type_, segment:
-            case UnknownType(), _:
-                return Found(type_, "unknown")
+            case SchemaType(wrapped=True) | UnknownType(wrapped=True), "result":
+                return self._step_wrapper(type_)
+            case UnknownType(why), _:
+                return Found(UnknownType(why), "unknown")
             case SourcedType(inner), _:
                 return self.step(inner, segment)
             case UnionType(options, each), _:
@@ -186,6 +190,14 @@ class TypeQuery:
             case ObjectType(members), str() if segment in members:
                 return Found(members[segment], "yes")
         return Found(NULL, "no", self.describe(type_), self.names(type_))
+
+    def _step_wrapper(self, type_: SchemaType | UnknownType) -> Found:
+        """The value itself, unless it has a property "result" of its own."""
+        inner = replace(type_, wrapped=False)
+        whole = Found(inner, "yes")
+        if NAME not in self.names(inner):
+            return whole
+        return replace(_joined([self.step(inner, NAME), whole]), presence="yes")
 
     @_remembered
     def _step_schema(self, known: SchemaType, segment: str | int) -> Found:
@@ -213,8 +225,8 @@ class TypeQuery:
     def element(self, type_: StaticType) -> StaticType | None:
         """The type of all items of an array; None if the value is certainly no array."""
         match type_:
-            case UnknownType():
-                return type_
+            case UnknownType(why):
+                return UnknownType(why)
             case SourcedType(whole):
                 return self.element(whole)
             case LiteralType([]) | TupleType(()):

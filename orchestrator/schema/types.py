@@ -19,9 +19,11 @@ _ORDER = ("string", "integer", "number", "boolean", "array", "object", "null")
 
 @dataclass(frozen=True, slots=True)
 class UnknownType:
-    """Nothing is known of the value; `why` is a sentence."""
+    """Nothing is known of the value but its JSON types; `why` is a sentence."""
 
     why: str
+    types: Types = ALL_TYPES
+    wrapped: bool = False  # the server wraps the value: its `.result` is the value itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class SchemaType:
 
     schema: Any
     root: Any
+    wrapped: bool = False  # as for an unknown type
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """From the result of a tool to the output of a task, which is always JSON.
 
-The output is the structured content as it is, else the text (parsed if it is a JSON object or
-array), else the list of content objects; an `isError` is a failure. Results are read as the server
-sent them: the SDK refuses whole results for members that nobody needs.
+The output is the structured content, or the value that it wraps; else the text, parsed if it is a
+JSON object or array; else the list of content objects. An `isError` is a failure. Results are read
+as the server sent them: the SDK refuses whole results for members that nobody needs.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
@@ -19,9 +20,12 @@ from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.parse import DocumentError, finite
 from orchestrator.documents.text import cut
 from orchestrator.errors import CallError
+from orchestrator.schema.wrapped import NAME, says_wrapped
 
 if TYPE_CHECKING:
     from mcp.types import CallToolResult
+
+    from orchestrator.schema.tool import Tool
 
 MAX_MESSAGE = 2000
 # An answer that takes more memory than this is read in a thread.
@@ -53,8 +57,9 @@ def shown_to_sdk(result: dict[str, Any]) -> dict[str, Any]:
 def as_sent(result: CallToolResult) -> dict[str, Any]:
     """The result of a server in memory as one that is sent."""
     content = [item.model_dump(mode="json", by_alias=True) for item in result.content]
-    structured = result.structured_content
-    return {"content": content, "structuredContent": structured, "isError": result.is_error}
+    structured, meta = result.structured_content, result.meta
+    sent = {"content": content, "structuredContent": structured, "isError": result.is_error}
+    return sent | {"_meta": meta}
 
 
 def output_of(result: Mapping[str, Any], target: str) -> Any:
@@ -78,6 +83,20 @@ async def output_of_large(result: Mapping[str, Any], target: str) -> Any:
     return await anyio.to_thread.run_sync(output_of, result, target, abandon_on_cancel=True)
 
 
+def is_wrapped(output: Any, result: Mapping[str, Any], tool: Tool | None) -> bool:
+    """Whether an output is a wrapper, as the tool or the result itself says."""
+    is_alone = isinstance(output, dict) and len(output) == 1 and NAME in output
+    return is_alone and ((tool is not None and tool.wraps) or says_wrapped(result.get("_meta")))
+
+
+async def value_inside(wrapper: Mapping[str, Any], is_large: bool) -> Any:
+    """The value in a wrapper; text is parsed as that of a content object."""
+    value = wrapper[NAME]
+    if not isinstance(value, str):
+        return value
+    return await anyio.to_thread.run_sync(parse_text, value) if is_large else parse_text(value)
+
+
 def _failure(result: Mapping[str, Any], target: str) -> CallError:
     try:
         output: Any = _value(result)
@@ -87,7 +106,7 @@ def _failure(result: Mapping[str, Any], target: str) -> CallError:
         output = json_value(dict(result))
     shown = cut(_text(_items(result)) or f"{target} failed and gave no reason", MAX_MESSAGE)
     # As a rule, the output is the same text again.
-    details = {} if output in (shown, "") else {"output": output}
+    details = {} if output in (shown, "", None) else {"output": output}
     return CallError("tool_error", shown, **details)
 
 
@@ -98,8 +117,18 @@ def _value(result: Mapping[str, Any]) -> Any:
         raise InvalidResultError("content is missing")
     items = [_usable(item, f"content.{place}") for place, item in enumerate(_items(result))]
     if all(item["type"] == "text" for item in items):
-        return parse_text(_text(items))
+        return _of_texts([item["text"] for item in items])
     return [json_value({k: v for k, v in item.items() if v is not None}) for item in items]
+
+
+def _of_texts(texts: list[str]) -> Any:
+    """None without a text; the values of several that are all JSON; else the text they make."""
+    if not texts:
+        return None
+    if len(texts) > 1:
+        with suppress(ValueError, RecursionError):
+            return [_json_of(text) for text in texts]
+    return parse_text("\n".join(texts))
 
 
 def _items(result: Mapping[str, Any]) -> list[Any]:
@@ -152,13 +181,17 @@ def parse_text(text: str) -> Any:
     if text.lstrip()[:1] not in ("{", "["):
         return text
     try:
-        value = json.loads(text, parse_constant=_no_json, parse_float=finite)
-        # Few brackets cannot be nested deep; only other values are walked.
-        if len(_BRACKETS.findall(text)) > MAX_DEPTH:
-            json_value(value)
-        return value
+        return _json_of(text)
     except (ValueError, RecursionError):
         return text
+
+
+def _json_of(text: str) -> Any:
+    value = json.loads(text, parse_constant=_no_json, parse_float=finite)
+    # Few brackets cannot be nested deep; only other values are walked.
+    if len(_BRACKETS.findall(text)) > MAX_DEPTH:
+        json_value(value)
+    return value
 
 
 def _no_json(name: str) -> Any:

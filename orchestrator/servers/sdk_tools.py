@@ -13,6 +13,7 @@ from typing import Any
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.text import listed, quoted
 from orchestrator.schema.tool import HINTS, Tool
+from orchestrator.schema.wrapped import KEYWORD, says_wrapped
 
 logger = logging.getLogger("orchestrator")
 
@@ -82,13 +83,16 @@ def _tool(server: str, name: str, definition: dict[str, Any], odd: list[str]) ->
     elif schema is not True:  # which accepts everything, as no schema does
         schema = member("inputSchema", dict, "object")
     given = definition.get("outputSchema")
+    output = None if given is True else member("outputSchema", dict, "object")
+    if output is not None and says_wrapped(definition.get("_meta")):
+        output = {**output, KEYWORD: True}
     return Tool(
         server=server,
         name=name,
         input_schema=schema if isinstance(schema, dict) else _ANYTHING,
         title=member("title", str, "string") or "",
         description=member("description", str, "string") or "",
-        output_schema=None if given is True else member("outputSchema", dict, "object"),
+        output_schema=output,
         annotated_title=member("title", str, "string", notes) or "",
         **hints,
     )

@@ -270,7 +270,8 @@ class Session:
                 raise sdk_errors.redacted(error.error, server) from None
         if (described := self._by_name.get(tool)) is not None:  # as the server describes it now
             check_output(described, output, server.redact)
-        return output
+        attempt.wrapped = sdk_results.is_wrapped(output, sent, described)
+        return await sdk_results.value_inside(output, is_large) if attempt.wrapped else output
 
     def unavailable(self) -> CallError:
         """The error of a call that cannot be made."""

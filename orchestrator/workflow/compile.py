@@ -25,7 +25,8 @@ from orchestrator.workflow.compiled import (
 from orchestrator.workflow.fixes import Fixes, as_expression, in_functions, unquoted
 from orchestrator.workflow.inputs import check_schema
 from orchestrator.workflow.kinds import check_kind
-from orchestrator.workflow.names import Names, Site, tasks_of
+from orchestrator.workflow.names import Names, Site
+from orchestrator.workflow.normalize import task_of, tasks_in
 from orchestrator.workflow.product import Product
 
 _ITEM = frozenset({"ITEM", "INDEX"})
@@ -48,9 +49,9 @@ class _WorkflowCompiler:
         self.compiled = CompiledWorkflow(dependencies={task: {} for task in self._names.sites})
 
     def run(self) -> tuple[CompiledWorkflow, list[Problem]]:
-        for site, task in tasks_of(self._workflow):
+        for path, task in tasks_in(self._workflow):
             if isinstance(task, Mapping):
-                self._task(site, task)
+                self._task(Site(path, task_of(task)), task)
         if (output := self._workflow.get("output")) is not None:
             self.compiled.output = self._compile(output, Site(("output",)))[0]
         constants = Compiler()

@@ -22,7 +22,10 @@ from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.parse import read_document
 from orchestrator.documents.validation import problems_of
 from orchestrator.errors import Problem, WorkflowError
+from orchestrator.schema.tool import Tool
 from orchestrator.workflow.compile import compile_workflow
+from orchestrator.workflow.inner import Around, load_inner, tool_of
+from orchestrator.workflow.make_plan import make_plan
 from orchestrator.workflow.normalize import (
     TASK_LISTS,
     TASK_SYNONYMS,
@@ -31,16 +34,17 @@ from orchestrator.workflow.normalize import (
     canonical_workflow,
     owner_of,
 )
-from orchestrator.workflow.plan import Plan, make_plan
+from orchestrator.workflow.plan import Plan
 from orchestrator.workflow.source_map import located
 from orchestrator.workflow.task import (
     STRICT,
+    Checked,
     Defaults,
     Fallback,
-    FinallyTask,
     Lock,
     Repeat,
     Retry,
+    RunIf,
     Seconds,
     Task,
 )
@@ -64,6 +68,12 @@ class WorkflowFields(TypedDict, total=False):
     finally_: Sequence[Task | Mapping[str, Any]]
     finally_timeout_s: float
     defaults: Defaults | dict[str, Any]
+
+
+class FinallyTask(Task, metaclass=Checked):
+    """A task that runs when everything else has settled, whatever came of that."""
+
+    run_if: RunIf = Field(default="all_done", description=Task.model_fields["run_if"].description)
 
 
 class _WithKeyword(type(BaseModel)):  # type: ignore[misc]
@@ -132,6 +142,7 @@ class Workflow(BaseModel, metaclass=_WithKeyword):
 
     _plan: Plan = PrivateAttr()
     _source: Path | None = PrivateAttr(None)
+    _signature: Tool = PrivateAttr()
 
     @model_validator(mode="wrap")
     @classmethod
@@ -140,12 +151,15 @@ class Workflow(BaseModel, metaclass=_WithKeyword):
     ) -> Self:
         if isinstance(data, cls):
             return data
-        source = (info.context or {}).get("source", "workflow")
+        around = (info.context or {}).get("around", Around())
+        source = around.source
         if not isinstance(data, Mapping):
             message = f"expected object with tasks, got {describe(data)}"
             raise WorkflowError(source, [Problem("wrong_type", message)])
         plain = _plain(data)
         canonical, problems = canonical_workflow(plain)
+        inner, inside = load_inner(canonical, around, cls._load)
+        problems += inside
         try:
             workflow = handler(canonical)
         except ValidationError as error:
@@ -155,7 +169,10 @@ class Workflow(BaseModel, metaclass=_WithKeyword):
         compiled, found = compile_workflow(canonical)
         if problems := problems + found:
             raise WorkflowError(source, as_written(problems, plain))
-        workflow._plan = make_plan(workflow.tasks, compiled, workflow.defaults, workflow.finally_)
+        workflow._plan = make_plan(
+            workflow.tasks, compiled, workflow.defaults, inner, workflow.finally_
+        )
+        workflow._signature = tool_of(workflow)
         return workflow
 
     @classmethod
@@ -165,16 +182,24 @@ class Workflow(BaseModel, metaclass=_WithKeyword):
         Raises:
             WorkflowError: The file cannot be read, or is wrong; with every mistake in it.
         """
+        if isinstance(source, str | Path):
+            path = Path(source)
+            return cls._load(path, Around(str(source), (path,)))
+        return cls._load(source, Around())
+
+    @classmethod
+    def _load(cls, source: Path | Mapping[str, Any] | Workflow, around: Around) -> Workflow:
         if isinstance(source, Workflow):
             return source
-        if isinstance(source, Mapping):
-            return cls.model_validate(dict(source))
-        path = Path(source)
+        context = {"around": around}
+        if not isinstance(source, Path):
+            return cls.model_validate(source, context=context)
+        path = source
         data = read_document(path)
         if isinstance(data, dict) and path != STDIN:
             data = {"name": path.name.partition(".")[0] or path.name, **data}
         try:
-            workflow = cls.model_validate(data, context={"source": str(source)})
+            workflow = cls.model_validate(data, context=context)
         except WorkflowError as error:
             raise WorkflowError(error.source, located(error.problems, path)) from None
         workflow._source = path
@@ -187,6 +212,11 @@ class Workflow(BaseModel, metaclass=_WithKeyword):
     def plan(self) -> Plan:
         """The compiled tasks, the graph and its generations."""
         return self._plan
+
+    @property
+    def signature(self) -> Tool:
+        """The inputs that it accepts, as the definition of a tool."""
+        return self._signature
 
     @property
     def source(self) -> Path | None:
@@ -232,6 +262,7 @@ def workflow_schema() -> dict[str, Any]:
         for synonym, field in synonyms.items():
             described = {"deprecated": True, "description": f"Another name of {field}."}
             target["properties"][synonym] = target["properties"][field] | described
+    task["properties"]["workflow"] |= {"if": {"type": "object"}, "then": {"$ref": "#"}}
     schema["properties"]["$schema"] = {"type": "string", "description": "The URL of this schema."}
     schema["required"] = ["tasks"]
     # For an editor or a model, they are tasks: only a default differs.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from orchestrator.documents.text import listed, quoted
 from orchestrator.errors import Code, Problem
 from orchestrator.expressions.scope import ScopeKey
 from orchestrator.workflow.fixes import Fixes, piece_of
-from orchestrator.workflow.normalize import TASK_LISTS, task_of
+from orchestrator.workflow.normalize import TASK_LISTS, task_of, tasks_in
 
 MAX_SUGGESTIONS = 25
 _FIRST_NAME = re.compile(r"\$\{\s*([A-Za-z][\w-]*)((?:\.[A-Za-z_]\w*|\[-?\d+\])*)")
@@ -69,8 +69,8 @@ class Names:
         self._fan_out: set[str] = set()  # the tasks with for_each
         self._suggestions = MAX_SUGGESTIONS
         self._fixes = fixes
-        for site, task in tasks_of(workflow):
-            self._add(site, task)
+        for path, task in tasks_in(workflow):
+            self._add(Site(path, task_of(task)), task)
 
     def _add(self, site: Site, task: Any) -> None:
         if site.task is None:
@@ -145,11 +145,3 @@ class Names:
         if (meant := certain(name, near)) not in (None, site.task) and piece:
             self._fixes.note(problem.path, piece, form.format(name=meant))
         return replace(problem, alternatives=near)
-
-
-def tasks_of(workflow: Mapping[str, Any]) -> Iterator[tuple[Site, Any]]:
-    """Each task of a workflow with its site, those of `finally` last."""
-    for field in TASK_LISTS:
-        tasks = workflow.get(field)
-        for index, task in enumerate(tasks if isinstance(tasks, list) else ()):
-            yield Site((field, index), task_of(task)), task

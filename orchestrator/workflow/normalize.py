@@ -6,7 +6,7 @@ Nothing behind this module knows that `args` means `arguments`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -105,6 +105,9 @@ def with_written_names(problem: Problem, names: Names) -> Problem:
 def written(path: str, names: Names) -> str:
     """A path with the names used in the file; of two names of one field, the first."""
     where = steps(path)
+    if where[0:1] and where[0] in TASK_LISTS and where[2:3] == ["workflow"] and where[3:]:
+        inner = where[:3]
+        return pointer(*inner) + written(pointer(*where[3:]), lambda at: names([*inner, *at]))
     is_in_task = len(where) > 2 and where[0] in TASK_LISTS
     depth, synonyms = (2, TASK_SYNONYMS) if is_in_task else (0, WORKFLOW_SYNONYMS)
     if where:
@@ -117,6 +120,14 @@ def owner_of(data: Mapping[str, Any], location: Location) -> str | None:
     """The id of the task that a location in a workflow is in, if it is in one."""
     is_in_task = len(location) > 1 and location[0] in TASK_LISTS
     return task_of(data[str(location[0])][location[1]]) if is_in_task else None
+
+
+def tasks_in(workflow: Mapping[str, Any]) -> Iterator[tuple[tuple[str, int], Any]]:
+    """Each task of a workflow file with its place, those of `finally` last."""
+    for field in TASK_LISTS:
+        tasks = workflow.get(field)
+        for index, task in enumerate(tasks if isinstance(tasks, list) else ()):
+            yield (field, index), task
 
 
 def task_of(data: Any) -> str | None:

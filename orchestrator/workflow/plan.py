@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -12,22 +12,13 @@ from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.text import counted
 from orchestrator.expressions.templates import Template
-from orchestrator.workflow import graph as graphs
 
 if TYPE_CHECKING:
-    from orchestrator.workflow.compiled import CompiledFallback, CompiledTask, CompiledWorkflow
     from orchestrator.workflow.graph import Graph
     from orchestrator.workflow.kinds import Kind
+    from orchestrator.workflow.model import Workflow
     from orchestrator.workflow.product import Product
-    from orchestrator.workflow.task import (
-        Defaults,
-        EndRun,
-        Fallback,
-        OnItemError,
-        Retry,
-        RunIf,
-        Task,
-    )
+    from orchestrator.workflow.task import EndRun, OnItemError, Retry, RunIf
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +75,6 @@ class Policies:
 
 # Most tasks have no policies: they share one value, which the engine tests with `is`.
 PLAIN = Policies()
-_FIELDS = frozenset(Policies.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +89,7 @@ class TaskPlan(CallTemplate):
     generation: int | None  # the number of its topological generation, from 0; None in `finally`
     policies: Policies = PLAIN
     kind: Kind = "tool"
+    inner: Workflow | None = None  # what it runs in place of a tool
 
     @property
     def path(self) -> Path:
@@ -109,7 +100,8 @@ class TaskPlan(CallTemplate):
     def targets(self) -> tuple[CallTemplate, ...]:
         """What it may call: its tool, and those of its fallbacks."""
         own = (self,) if self.kind == "tool" else ()
-        return (*own, *(fallback for _, fallback in self.fallback_calls))
+        inside = () if self.inner is None else self.inner.plan.targets.values()
+        return (*own, *inside, *(fallback for _, fallback in self.fallback_calls))
 
     @property
     def fallback_calls(self) -> Iterator[tuple[str, CallTemplate]]:
@@ -128,9 +120,11 @@ class Plan:
     tasks: Mapping[str, TaskPlan]  # by id, in the order of the file; those of `finally` last
     graph: Graph  # without those of `finally`, as are the generations
     generations: list[list[str]]
+    edges: list[tuple[str, str]]  # each dependency, sorted: a task, and one that waits for it
     output: Template | None  # of what the run returns; None for the default
     targets: Mapping[str, CallTemplate]  # the first call in the file of each server:tool
     servers: list[str]  # of the targets, in the order of the file
+    has_inner: bool = False  # whether any task runs a workflow
     finally_: Plan | None = None  # the tasks of `finally` alone, which depend on each other only
 
     @property
@@ -139,11 +133,10 @@ class Plan:
         return (self,) if self.finally_ is None else (self, self.finally_)
 
     @property
-    def size(self) -> str:
+    def shape(self) -> str:
         """How many tasks it has, in how many generations."""
-        text = (
-            f"{counted(len(self.graph), 'task')} in {counted(len(self.generations), 'generation')}"
-        )
+        tasks, generations = counted(len(self.graph), "task"), len(self.generations)
+        text = f"{tasks} in {counted(generations, 'generation')}"
         last = 0 if self.finally_ is None else len(self.finally_.tasks)
         return f"{text}, then {counted(last, 'task')} of finally" if last else text
 
@@ -156,19 +149,37 @@ class Plan:
     @property
     def fans_out(self) -> bool:
         """Whether any task may make more than one call at a time."""
-        return any(task.policies.for_each is not None for task in self.tasks.values())
+        each = (task.policies.for_each for task in self.tasks.values())
+        return self.has_inner or any(items is not None for items in each)
 
     @property
     def is_plain(self) -> bool:
-        """Whether no task asks for any policy."""
-        return all(task.policies is PLAIN for task in self.tasks.values())
+        """Whether no task asks for any policy, or has tasks inside."""
+        all_plain = all(task.policies is PLAIN for task in self.tasks.values())
+        return all_plain and not self.has_inner
+
+    @property
+    def size(self) -> int:
+        """The number of tasks, with those of inner workflows."""
+        inner = (task.inner.plan.size for task in self.tasks.values() if task.inner is not None)
+        return len(self.tasks) + sum(inner)
 
     @property
     def calls(self) -> Iterator[tuple[TaskPlan, CallTemplate, str]]:
-        """Each task with each call that it may make, and the JSON Pointer to its tool."""
+        """Each task with each call that it may make, and the JSON Pointer to its tool.
+
+        A task of an inner workflow has the id `outer/inner` and the generation of the outer one; in
+        a file of its own, the pointer ends at the path of the file.
+        """
         for task in self.tasks.values():
             if task.kind == "tool":
                 yield task, task, pointer(*task.path, "tool")
+            elif task.inner is not None:
+                at, in_file = pointer(*task.path, "workflow"), task.inner.source is not None
+                for inside, target, path in task.inner.plan.calls:
+                    own = f"{task.id}/{inside.id}"
+                    outer = replace(inside, id=own, generation=task.generation)
+                    yield outer, target, at if in_file else at + path
             for field, target in task.fallback_calls:
                 yield task, target, pointer(*task.path, field, "tool")
 
@@ -181,101 +192,6 @@ class Plan:
     def sinks(self) -> list[str]:
         """The tasks that nothing depends on."""
         return [task for task, degree in self.graph.out_degree() if not degree]
-
-
-def make_plan(
-    tasks: Sequence[Task],
-    compiled: CompiledWorkflow,
-    defaults: Defaults,
-    last: Sequence[Task] = (),
-) -> Plan:
-    """The plan of a workflow that compiled without a problem; `last` are those of `finally`."""
-    assert compiled.graph is not None
-    graph = _part(compiled, tasks) if last else compiled.graph
-    generations = graphs.generations(graph)
-    number = {task: index for index, names in enumerate(generations) for task in names}
-    plans: dict[str, TaskPlan] = {}
-    for index, task in chain(enumerate(tasks), enumerate(last)):
-        templates = compiled.tasks.pop(task.id)
-        plans[task.id] = TaskPlan(
-            *_target(task.tool or ""),
-            *templates.arguments,
-            task.id,
-            index,
-            tuple(dependencies := compiled.dependencies[task.id]),
-            tuple(name for name, is_needed in dependencies.items() if is_needed),
-            task.timeout_s or defaults.timeout_s,
-            number.get(task.id),
-            PLAIN
-            if defaults.retry is None
-            and _FIELDS.isdisjoint(task.model_fields_set)
-            and task.id in number
-            else _policies(task, templates, defaults),
-            "tool" if task.tool is not None else "value",
-        )
-    targets: dict[str, CallTemplate] = {}  # ordered by first use, as messages list servers
-    for plan in plans.values():
-        for target in plan.targets:
-            targets.setdefault(target.target, target)
-    servers = list(dict.fromkeys(target.server for target in targets.values()))
-    then = None
-    if last:
-        own = _part(compiled, last)
-        of_last = {task.id: plans[task.id] for task in last}
-        then = Plan(of_last, own, graphs.generations(own), None, targets, servers)
-    return Plan(plans, graph, generations, compiled.output, targets, servers, then)
-
-
-def _part(compiled: CompiledWorkflow, tasks: Iterable[Task]) -> Graph:
-    """The graph of some tasks, with their dependencies on each other."""
-    ids = dict.fromkeys(task.id for task in tasks)
-    return graphs.build(
-        {task: filter(ids.__contains__, compiled.dependencies[task]) for task in ids}
-    )
-
-
-def _target(target: str) -> tuple[str, str, str]:
-    server, _, tool = target.partition(":")
-    return target, server, tool
-
-
-def _policies(task: Task, templates: CompiledTask, defaults: Defaults) -> Policies:
-    repeat = None
-    if task.repeat is not None:
-        assert templates.until is not None
-        every_s, max_times = task.repeat.every_s, task.repeat.max_times
-        repeat = RepeatPlan(templates.until, every_s, max_times, templates.collect)
-    return Policies(
-        task.run_if,
-        templates.when,
-        templates.for_each,
-        task.max_parallel,
-        _fallback(task.fallback, templates.fallback),
-        task.critical,
-        tuple(
-            LockPlan(name, lock.mode == "shared", of_item)
-            for (name, of_item), lock in zip(templates.locks, task.locks, strict=True)
-        ),
-        task.retry or defaults.retry,
-        task.timeout_resets_on_progress,
-        templates.item_when,
-        _fallback(task.item_fallback, templates.item_fallback),
-        task.on_item_error or defaults.on_item_error,
-        repeat,
-        task.delay_s,
-        task.deadline_s,
-        task.end_run,
-    )
-
-
-def _fallback(
-    fallback: Fallback | None, templates: CompiledFallback
-) -> Template | CallTemplate | None:
-    if fallback is None:
-        return None
-    if fallback.tool is None:
-        return templates.value
-    return CallTemplate(*_target(fallback.tool), *templates.arguments)
 
 
 def waves(plan: Plan) -> tuple[list[str], dict[str, int]]:

@@ -21,6 +21,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
+    WithJsonSchema,
     model_serializer,
     model_validator,
 )
@@ -39,7 +40,7 @@ _Finite = Annotated[float, Field(allow_inf_nan=False)]
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class _Checked(type(BaseModel)):  # type: ignore[misc]
+class Checked(type(BaseModel)):  # type: ignore[misc]
     """Makes errors of `Task(...)` and its parts ours; within a workflow, that collects them."""
 
     if not TYPE_CHECKING:  # a type checker has to see the fields as parameters
@@ -52,7 +53,7 @@ class _Checked(type(BaseModel)):  # type: ignore[misc]
                 raise WorkflowError(cls.__name__.lower(), problems) from None
 
 
-class Retry(BaseModel, metaclass=_Checked):
+class Retry(BaseModel, metaclass=Checked):
     """How often a task is tried, and how long it waits in between."""
 
     model_config = STRICT
@@ -78,7 +79,7 @@ class Retry(BaseModel, metaclass=_Checked):
         return {"max_attempts": self.max_attempts, **given}
 
 
-class Fallback(BaseModel, metaclass=_Checked):
+class Fallback(BaseModel, metaclass=Checked):
     """What replaces the output of a task that failed: a value, or the output of another tool."""
 
     model_config = STRICT | ConfigDict(
@@ -111,7 +112,7 @@ class Fallback(BaseModel, metaclass=_Checked):
 _Condition = Annotated[str, Field(json_schema_extra={"minLength": 1})]
 
 
-class Repeat(BaseModel, metaclass=_Checked):
+class Repeat(BaseModel, metaclass=Checked):
     """Calls again until a condition is true; `$LAST` is the answer just given, null before it."""
 
     model_config = STRICT
@@ -125,7 +126,7 @@ class Repeat(BaseModel, metaclass=_Checked):
     )
 
 
-class Lock(BaseModel, metaclass=_Checked):
+class Lock(BaseModel, metaclass=Checked):
     """A name that is held while a task runs."""
 
     model_config = STRICT
@@ -153,12 +154,22 @@ def _lock(value: Any) -> Any:
     return {"name": value}
 
 
+def _workflow(value: Any) -> Any:
+    # A `Workflow` of Python; its class is defined above this module.
+    return value.to_dict() if hasattr(value, "to_dict") else value
+
+
 _LockName = Annotated[str, Field(min_length=1)]
 RetryField = Annotated[
     Retry | None,
     BeforeValidator(_retry, json_schema_input_type=Annotated[int, Field(ge=1)] | Retry | None),
 ]
 LockField = Annotated[Lock, BeforeValidator(_lock, json_schema_input_type=_LockName | Lock)]
+InnerField = Annotated[
+    Annotated[str, Field(min_length=1)] | dict[str, Any] | None,
+    BeforeValidator(_workflow),
+    WithJsonSchema({"type": ["string", "object"], "minLength": 1}),
+]
 _ListReference = Annotated[str, Field(json_schema_extra={"pattern": "\\$"})]
 _Lists = Annotated[dict[str, list[Any] | _ListReference], Field(min_length=1)]
 
@@ -170,6 +181,7 @@ class TaskFields(TypedDict, total=False):
     description: str
     tool: str
     value: Any
+    workflow: str | Mapping[str, Any] | BaseModel
     arguments: dict[str, Any]
     depends_on: list[str]
     timeout_s: float | None
@@ -191,7 +203,7 @@ class TaskFields(TypedDict, total=False):
     locks: Sequence[str | Lock | Mapping[str, Any]]  # a list: that type fits no list[str]
 
 
-class Task(BaseModel, metaclass=_Checked):
+class Task(BaseModel, metaclass=Checked):
     """One tool call of a workflow, or several under `for_each`."""
 
     model_config = STRICT | ConfigDict(
@@ -207,6 +219,11 @@ class Task(BaseModel, metaclass=_Checked):
     tool: str | None = Field(default=None, pattern=TOOL, description="server:tool")
     value: Any = Field(
         default=None, description="In place of tool: a template of the output; calls nothing."
+    )
+    workflow: InnerField = Field(
+        default=None,
+        description="In place of tool: another workflow, as an object or as the path of its file, "
+        "relative to this one. arguments are its inputs.",
     )
     arguments: dict[str, Any] = Field(
         default_factory=dict, description="The tool's arguments; references anywhere inside."
@@ -274,13 +291,7 @@ class Task(BaseModel, metaclass=_Checked):
         return given | {"value": self.value} if "value" in self.model_fields_set else given
 
 
-class FinallyTask(Task, metaclass=_Checked):
-    """A task that runs when everything else has settled, whatever came of that."""
-
-    run_if: RunIf = Field(default="all_done", description=Task.model_fields["run_if"].description)
-
-
-class Defaults(BaseModel, metaclass=_Checked):
+class Defaults(BaseModel, metaclass=Checked):
     """What holds for all tasks that do not say otherwise."""
 
     model_config = STRICT

@@ -229,6 +229,51 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_run(
     assert out == ""
 
 
+def test_validate_takes_several_files_and_inputs(
+    write: Write, servers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = write(echo("a", "$INPUT.n"), inputs={"n": {"type": "integer"}}, name="good")
+    bad = str(Path(good).with_name("bad.json"))
+    Path(bad).write_text('{"tasks": [{"id": "a", "tool": "faulty:ecko"}]}')
+    missing = str(tmp_path / "missing.json")
+    validate = ["validate", good, bad, missing, "--servers", servers]
+    assert main(validate) == 2
+    out, err = capsys.readouterr()
+    assert out == f"{good}: valid, 1 task in 1 generation on 1 server\n"
+    assert f"{bad}: 1 error" in err
+    assert f"{missing}: 1 error" in err
+    assert main([*validate, "--json"]) == 2
+    documents = json.loads(capsys.readouterr().out)
+    assert [(each["file"], each["valid"]) for each in documents] == [
+        (good, True),
+        (bad, False),
+        (missing, False),
+    ]
+    offline = ["validate", good, "--servers", servers, "--offline"]
+    assert main([*offline, "-i", "n=1"]) == 0
+    capsys.readouterr()
+    assert main([*offline, "--input", "n=x", "--input", "m=1"]) == 2
+    err = capsys.readouterr().err
+    assert 'unknown input "m"' in err
+    assert 'expected integer, got string "x"' in err
+
+
+def test_run_prints_the_warnings_of_validate_and_lines_of_progress(
+    write: Write, servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = {**echo("a", 1), "arguments": {"value": 1, "foo": 2}}
+    path = write(task, inputs={"n": {"default": 1}}, name="warned")
+    assert main(["run", path, "--servers", servers, "--verbose"]) == 1  # it does not ignore it
+    err = capsys.readouterr().err
+    assert 'warning[unused_input]: input "n" is never used' in err
+    assert "warning[unexpected_argument]: faulty:echo: " in err
+    assert f"{path}: 2 warnings\n" in err
+    assert '"a" calls faulty:echo\n' in err
+    assert '1 of 1 task settled: "a" error in ' in err
+    assert main(["run", path, "--servers", servers, "--quiet"]) == 1
+    assert capsys.readouterr().err == ""
+
+
 def test_validate_reports_that_tools_were_not_checked(
     write: Write,
     servers: str,

@@ -288,3 +288,51 @@ def test_in_python_the_field_has_an_underscore() -> None:
     made = Workflow(tasks=[Task(id="a", tool="s:t")], finally_=[Task(id="z", tool="s:t")])
     assert made.to_dict()["finally"] == [{"id": "z", "tool": "s:t"}]
     assert made.finally_[0].run_if == "all_done"
+
+
+# In a workflow that a task runs.
+
+
+def outer(**fields: Any) -> Workflow:
+    inner = {"tasks": [{"id": "a", "tool": "fake:a"}], "finally": [last()]}
+    return plan(
+        {"id": "o", "workflow": inner}, "b", finally_=[{"id": "y", "tool": "fake:y"}], **fields
+    )
+
+
+async def test_an_inner_workflow_cleans_up_too_and_before_the_outer_one() -> None:
+    run, caller = runs(outer(on_error="fail_fast"), a=(60, 1), b=(1, failing()), z=(7, "tidy"))
+    result = await run.execute()
+    assert caller.log[-5:] == ["cancelled o/a", "start o/z", "end o/z", "start y", "end y"]
+    assert result["o"].status == "cancelled"
+    assert result["o"].tasks is not None
+    assert result["o"].tasks["z"].output == "tidy"
+    assert (result["y"].started_ms, result.status) == (8000, "failed")
+
+
+async def test_a_second_cancel_reaches_the_clean_up_of_an_inner_workflow() -> None:
+    run, caller = runs(outer(), a=(60, 1), b=(60, 1), z=(60, "tidy"))
+    result = await ended(run, after=3, times=2)
+    assert caller.log[-1] == "cancelled o/z"
+    assert (result["y"].status, result.duration_ms) == ("cancelled", 4000)
+
+
+async def test_work_that_waits_for_a_slot_does_not_keep_an_inner_clean_up_waiting() -> None:
+    many = [{"id": f"m{n}", "tool": "fake:b"} for n in range(5)]
+    inner = {"tasks": [{"id": "a", "tool": "fake:a"}], "finally": [last()]}
+    made = plan(
+        {"id": "o", "workflow": inner}, *many, max_concurrency=1, on_error="fail_fast",
+        finally_=[{"id": "y", "tool": "fake:y"}],
+    )  # fmt: skip
+    run, caller = runs(made, a=(60, 1), z=(7, "tidy"))
+    result = await ended(run, after=3)
+    assert "start o/a" in caller.log
+    assert result["o"].tasks is not None
+    assert result["o"].tasks["z"].started_ms == 3000
+    assert result["y"].started_ms == 10_000
+
+
+async def test_a_clean_up_that_fails_fails_the_task_around_it() -> None:
+    run, _ = runs(outer(), z=(1, failing()))
+    result = await run.execute()
+    assert result["o"].status == "error"

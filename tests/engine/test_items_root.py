@@ -114,4 +114,4 @@ def test_the_checker_knows_its_type() -> None:
     assert found("$ITEMS[a][0].index") == []
     assert found("${length(ITEMS[a])}") == []
     assert found("$ITEMS[a][0].indx")[-1] == ("unknown_place", "error")
-    assert found("${ITEMS[a][0].status}") == [("may_not_fit", "error")]
+    assert found("$ITEMS[a]") == [("wrong_argument", "error")]

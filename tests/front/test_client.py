@@ -281,7 +281,7 @@ async def test_what_a_server_says_meanwhile_is_told_to_the_observers() -> None:
             {"tasks": [{"id": "a", "tool": "mock:work"}]},
             observers=[lambda event: events.append(json.loads(to_json(event.to_dict())))],
         )
-    assert result["a"].output == {"result": "done"}
+    assert result["a"].output == "done"
     told = [event for event in events if event["event"] == "task_progress"]
     assert (told[0]["progress"], told[0]["total"], told[0]["message"]) == (1, 2, "half")
     assert events[-1]["event"] == "run_settled"

@@ -210,7 +210,7 @@ async def test_what_fits_is_the_output_structured_or_not(answer: CallToolResult,
         (result_of("one"), 'expected object, got string "one"'),
         (result_of('{"n": "1"}'), 'expected integer, got string "1" at .n'),
         (result_of(structured={}), 'missing property "n"'),
-        (result_of(), 'expected object, got string ""'),
+        (result_of(), "expected object, got null"),
     ],
 )
 async def test_what_does_not_fit_is_told(answer: CallToolResult, wrong: str) -> None:

@@ -93,12 +93,12 @@ READABLE = [
     ('"result":{"structuredContent":"x"}}', "x"),
     ('"result":{"content":[{"type":"text","text":"x"}],"isError":null}}', "x"),
     ('"result":{"content":[{"type":"text","text":"x","annotations":5}],"_meta":7}}', "x"),
-    ('"result":{"content":null}}', ""),
+    ('"result":{"content":null}}', None),
     ('"result":{"content":"x"}}', "x"),
     ('"result":{"content":{"type":"text","text":"x"}}}', "x"),
     ('"result":{"content":[{"type":"hologram","x":1}]}}', [{"type": "hologram", "x": 1}]),
     ('"result":{"structuredContent":{"a":1},"content":[null]}}', {"a": 1}),
-    ('"result":{"content":[],"resultType":5}}', ""),
+    ('"result":{"content":[],"resultType":5}}', None),
 ]
 NO_OUTPUT = [
     ('"result":{}}', "content is missing", {}),

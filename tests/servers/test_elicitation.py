@@ -80,8 +80,8 @@ async def test_a_form_is_accepted_with_its_defaults_where_the_configuration_says
     calls = [("it:greet", {"greeting": greeting}) for greeting in ("Hello", "Bye")]
     async with Orchestrator({"it": server}) as orchestrator:
         result = await orchestrator.run(plan(*calls))
-    assert result["t0"].output == {"result": "Hello, John (30)"}
-    assert result["t1"].output == {"result": "Bye, John (30)"}
+    assert result["t0"].output == "Hello, John (30)"
+    assert result["t1"].output == "Bye, John (30)"
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -121,7 +121,7 @@ async def test_a_server_is_asked_again_with_the_state_it_gave(
     def answer(number: int) -> InputRequiredResult | str:
         return "done" if number == 3 else InputRequiredResult(request_state=str(number + 1))
 
-    assert await called(repeating(answer)) == {"result": "done"}
+    assert await called(repeating(answer)) == "done"
 
 
 async def test_a_server_that_does_not_stop_asking_is_given_up() -> None:

@@ -198,7 +198,7 @@ async def test_the_progress_of_a_call_is_told_to_who_asks_for_it(
             await pool.open(["it"])
             call = Call("t", "it", "work", {"steps": 3})
             attempt = Attempt((lambda *said: told.append(said)) if watched else None)
-            assert await pool.call(call, attempt) == {"result": 3}
+            assert await pool.call(call, attempt) == 3
     assert told == ([(n, 3, f"step {n}") for n in (1, 2, 3)] if watched else [])
 
 

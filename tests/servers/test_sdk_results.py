@@ -79,10 +79,26 @@ def test_text_that_is_nested_too_deep_stays_text() -> None:
     assert parse_text(flat) == json.loads(flat)
 
 
-def test_several_texts_are_lines_and_none_are_empty() -> None:
+def test_several_texts_are_lines() -> None:
     assert output_of(answer("a", "b"), "s:t") == "a\nb"
     assert output_of(answer("[1,", "2]"), "s:t") == [1, 2]
-    assert output_of(answer(), "s:t") == ""
+    assert output_of(answer("1", "x"), "s:t") == "1\nx"
+
+
+def test_several_texts_that_are_all_json_are_the_list_of_them() -> None:
+    assert output_of(answer('{"a": 1}', "[2]"), "s:t") == [{"a": 1}, [2]]
+    assert output_of(answer("1", "null", '"x"'), "s:t") == [1, None, "x"]
+    assert output_of(answer("{}", "NaN"), "s:t") == "{}\nNaN"
+    deep = "[" * 50_000 + "]" * 50_000
+    assert output_of(answer("{}", deep), "s:t") == f"{{}}\n{deep}"
+
+
+def test_no_content_is_null() -> None:
+    assert output_of(answer(), "s:t") is None
+    assert output_of({"content": None}, "s:t") is None
+    with pytest.raises(CallError) as caught:
+        output_of(answer(is_error=True), "s:t")
+    assert caught.value.error.details == {}
 
 
 def test_other_content_is_a_list_of_content_objects() -> None:

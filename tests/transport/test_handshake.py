@@ -272,7 +272,7 @@ async def test_a_server_on_the_sdk_that_boots_slowly_is_spoken_to_in_the_new_rev
         group.start_soon(session.own)
         assert await session.started_within(10)
         assert session.protocol == "2026-07-28"
-        assert await session.call(Call("t", "it", "echo", {"value": 7})) == {"result": 7}
+        assert await session.call(Call("t", "it", "echo", {"value": 7})) == 7
         session.close()
 
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import Problem
 from orchestrator.workflow.compile import compile_workflow
+from orchestrator.workflow.make_plan import make_plan
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.names import MAX_SUGGESTIONS
-from orchestrator.workflow.plan import PLAIN, make_plan
+from orchestrator.workflow.plan import PLAIN
 from orchestrator.workflow.task import Defaults
 
 T = {"tool": "s:t"}
@@ -200,7 +201,7 @@ wild = st.recursive(
 def test_compiling_any_data_raises_nothing(data: dict[str, Any]) -> None:
     compiled, found = compile_workflow(data)
     if not found and not any(compiled.dependencies.values()):
-        assert make_plan([], compiled, Defaults()).tasks == {}
+        assert make_plan([], compiled, Defaults(), {}).tasks == {}
 
 
 def policies(**fields: Any) -> list[tuple[str, str]]:

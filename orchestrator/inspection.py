@@ -1,0 +1,175 @@
+"""What can be asked of servers, and of a workflow, without a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import CallError, Problem, WorkflowError
+from orchestrator.owner import Owned
+from orchestrator.preflight import (
+    WorkflowSource,
+    allowed_tools,
+    check_against,
+    failures,
+    findings,
+    locked,
+    tool_problems,
+    unknown_servers,
+    usable,
+)
+from orchestrator.schema.tool import Tool
+from orchestrator.servers.pool import ServerPool
+from orchestrator.single_call import Arguments, call_tool, failure_of, known_server
+from orchestrator.workflow.model import Workflow
+
+
+class Inspector(Owned):
+    """Checks workflows against servers, lists what these have, and makes single calls."""
+
+    def __init__(self, pool: ServerPool) -> None:
+        super().__init__(pool)
+        self._pool = pool
+
+    async def check(self, workflow: WorkflowSource) -> list[Problem]:
+        """Check a workflow against its servers; with a lock against that, and no server starts.
+
+        Returns:
+            Warnings: what is allowed and most likely not meant. Notes: what cannot be known.
+
+        Raises:
+            WorkflowError: The workflow or its servers are wrong; with every mistake.
+        """
+        found = await self.findings(workflow)
+        if errors := [problem for problem in found if problem.severity == "error"]:
+            raise WorkflowError(_source_of(workflow), errors)
+        return found
+
+    async def findings(self, workflow: WorkflowSource) -> list[Problem]:
+        """What `check` finds: errors, warnings and notes, in the order of the file.
+
+        Raises:
+            WorkflowError: The workflow is too broken to check further.
+        """
+        return await _findings(workflow, self._pool)
+
+    def warnings(self, workflow: Workflow) -> list[Problem]:
+        """The warnings of `findings`, as far as the servers tell that are ready; starts none."""
+        return _warnings(workflow, self._pool)
+
+    def kill(self) -> None:
+        """End the programs of all servers at once, if there is no time to leave the block."""
+        self._pool.kill()
+
+    async def tools(self, server: str | None = None, *, denied: bool = False) -> list[Tool]:
+        """The tools of a server, or of all of them; servers that do not start have none.
+
+        Args:
+            server: The server; None for all.
+            denied: Whether to include tools that the configuration does not allow.
+
+        Raises:
+            ConfigError: The server is unknown.
+        """
+        pool = self._pool
+        names = list(pool.servers) if server is None else [known_server(pool, server)]
+        await pool.open(names)
+        of = pool.catalog.listed if denied else pool.catalog.tools
+        return [tool for name in names for tool in of(name).values()]
+
+    def failure(self, server: str) -> CallError | None:
+        """Why a server that was to start is not usable; None if it is, or never was to start."""
+        return failure_of(self._pool, server)
+
+    async def call(
+        self, target: str, arguments: Arguments | None = None, timeout_s: float | None = None
+    ) -> Any:
+        """Call one tool, by `server:tool`, and return its output.
+
+        `arguments` may be a function that makes them from the tool.
+
+        Raises:
+            WorkflowError: The server or the tool is unknown.
+            CallError: The call failed; an `InvalidArgumentsError` if the arguments do not fit the
+                tool's schema, so that no call was made.
+        """
+        return await call_tool(self._pool, target, arguments or {}, timeout_s)
+
+
+async def _findings(workflow: WorkflowSource, pool: ServerPool) -> list[Problem]:
+    """Errors, warnings and notes, in the order of the file. With a lock, no server is started.
+
+    Raises a `WorkflowError` if the workflow is too broken to check further.
+    """
+    from orchestrator.check.proof import proved
+    from orchestrator.workflow.recovery import recover
+    from orchestrator.workflow.source_map import located
+
+    try:
+        checked = Workflow.load(workflow)
+        path = checked.source
+        found = await _problems(checked, pool)
+    except WorkflowError as error:
+        left = recover(_as_data(workflow), error.problems)
+        if left is None:
+            raise
+        path = None if isinstance(workflow, Mapping) else Path(str(workflow))
+        checked = left.workflow
+        found = [*error.problems, *left.telling(await _problems(checked, pool))]
+    found = proved(found, partial(_as_data, workflow), _known_tools(checked, pool))
+    return found if path is None else located(found, path)
+
+
+def _as_data(workflow: WorkflowSource) -> Any:
+    """A workflow as it is written; None if its file cannot be read."""
+    from orchestrator.workflow.recovery import read_again
+
+    if isinstance(workflow, Workflow):
+        return workflow.to_dict() if workflow.source is None else read_again(workflow.source)
+    return read_again(workflow)
+
+
+def _known_tools(workflow: Workflow, pool: ServerPool) -> dict[str, Tool]:
+    if pool.lock is None:
+        return allowed_tools(pool.servers, usable(workflow, pool))
+    return allowed_tools(pool.servers, locked(workflow, pool.servers, pool.lock)[0])
+
+
+async def _problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
+    if pool.lock is None:
+        await pool.open(name for name in workflow.plan.servers if name in pool.servers)
+    return _known_problems(workflow, pool)
+
+
+def _known_problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
+    servers = pool.servers
+    found = unknown_servers(workflow, servers)
+    if pool.lock is not None:
+        return [*found, *check_against(workflow, servers, pool.lock)]
+    listed = usable(workflow, pool)
+    found += [*failures(workflow, pool), *tool_problems(workflow, servers, listed)]
+    return found + findings(workflow, servers, listed)
+
+
+def _warnings(workflow: Workflow, pool: ServerPool) -> list[Problem]:
+    """The warnings, as far as the servers tell that are ready now; but for those that are not."""
+    from orchestrator.workflow.source_map import located
+
+    found = [
+        problem
+        for problem in _known_problems(workflow, pool)
+        if problem.severity == "warning" and problem.code != "server_unavailable"
+    ]
+    return found if workflow.source is None else located(found, workflow.source)
+
+
+def _source_of(workflow: WorkflowSource) -> str:
+    """What a workflow comes from, as its errors name it."""
+    if isinstance(workflow, Workflow):
+        return str(workflow.source or workflow.name)
+    if isinstance(workflow, Mapping):
+        name = workflow.get("name")
+        return name if isinstance(name, str) else "workflow"
+    return str(workflow)

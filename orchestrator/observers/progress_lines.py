@@ -1,0 +1,79 @@
+"""Lines of progress, for a log or a terminal that cannot redraw."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from orchestrator.documents.text import counted, cut, duration, quoted, visible
+from orchestrator.engine import events
+
+EVERY_S = 1.0  # between two lines, unless each event has one
+MAX_LINE = 300
+
+
+class ProgressLines(events.Observer):
+    """Writes how far a run is, at most once a second; `verbose` has a line for each event."""
+
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        *,
+        verbose: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._write = write
+        self._verbose = verbose
+        self._clock = clock
+        self._last = clock()
+        self._tasks = self._settled = 0
+
+    def on_event(self, event: events.Event) -> None:
+        """Write a line, if it is time for one."""
+        match event:
+            case events.RunStarted(generations=generations):
+                self._tasks, self._last = sum(map(len, generations)), self._clock()
+            case events.TaskSettled(task=task, result=result):
+                self._settled += 1
+                done = f"{self._settled:,} of {counted(self._tasks, 'task')} settled"
+                why = f": {result.error.message}" if result.error else ""
+                took = f" in {duration(result.duration_ms)}" if result.attempts else ""
+                self._line(f"{done}: {quoted(task)} {result.status}{took}{why}", event)
+                return
+        if self._verbose and (text := _described(event)):
+            self._line(text, event)
+
+    def _line(self, text: str, event: events.Event) -> None:
+        now = self._clock()
+        if self._verbose or now - self._last >= EVERY_S:
+            self._last = now
+            self._write(cut(visible(f"{event.at_ms / 1000:8.3f} s  {text}"), MAX_LINE))
+
+
+def _described(event: events.Event) -> str:
+    match event:
+        case events.ServerStarting(server=server):
+            return f"server {quoted(server)} starts"
+        case events.ServerReady(server=server, protocol=protocol, tools=tools, duration_ms=took):
+            tools_of_it = f"protocol {protocol}, {counted(tools, 'tool')}"
+            return f"server {quoted(server)} is ready after {duration(took)} ({tools_of_it})"
+        case events.ServerFailed(server=server, error=error):
+            return f"server {quoted(server)} failed: {error.message}"
+        case events.ServerLog(server=server, level=level, data=data):
+            return f"server {quoted(server)} logs {level}: {data}"
+        case events.TaskWaiting(task=task, item=item, waiting_for=what):
+            return f"{_name(task, item)} waits for {what}"
+        case events.TaskStarted(task=task, item=item, server=server, tool=tool, attempt=attempt):
+            again = f", attempt {attempt}" if attempt > 1 else ""
+            return f"{_name(task, item)} calls {server}:{tool}{again}"
+        case events.ItemSettled(task=task, item=item, result=result):
+            why = f": {result.error.message}" if result.error else ""
+            return f"{_name(task, item)} {result.status}{why}"
+        case events.RetryDecided(task=task, item=item, error=error, wait_ms=wait_ms):
+            then = "not retried" if wait_ms is None else f"again in {duration(wait_ms)}"
+            return f"{_name(task, item)} {error.kind}, {then}: {error.message}"
+    return ""
+
+
+def _name(task: str, item: int | None) -> str:
+    return quoted(task) if item is None else f"{quoted(task)}[{item}]"

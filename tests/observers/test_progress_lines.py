@@ -1,0 +1,79 @@
+"""Progress as lines, on a clock of the test's own."""
+
+from __future__ import annotations
+
+from orchestrator.engine.events import (
+    Event,
+    GenerationStarted,
+    ItemSettled,
+    RetryDecided,
+    RunStarted,
+    ServerFailed,
+    ServerLog,
+    ServerReady,
+    ServerStarting,
+    TaskSettled,
+    TaskStarted,
+    TaskWaiting,
+)
+from orchestrator.engine.outcome import Failure, Success
+from orchestrator.engine.result import ItemResult, TaskResult
+from orchestrator.errors import TaskError
+from orchestrator.observers.progress_lines import MAX_LINE, ProgressLines
+
+DOWN = TaskError("server_unavailable", "it is\ndown", True)
+BEGIN = RunStarted(0.0, "r", "w", "dataflow", [["a", "b"], ["c"]])
+
+
+def settled(task: str, at_ms: float) -> Event:
+    return TaskSettled(at_ms, task, TaskResult(task, Success(1), 0, 1, 0.0, 5.0))
+
+
+def lines_of(events: list[tuple[float, Event]], *, verbose: bool = False) -> list[str]:
+    now, lines = 0.0, list[str]()
+    progress = ProgressLines(lines.append, verbose=verbose, clock=lambda: now)
+    for now, event in events:  # noqa: B007
+        progress.on_event(event)
+    return lines
+
+
+def test_a_line_is_written_at_most_once_a_second() -> None:
+    times = [10.5, 11.0, 11.5, 12.0]
+    events = [(10.0, BEGIN), *((at, settled("a", at * 1000)) for at in times)]
+    assert lines_of(events) == [
+        '  11.000 s  2 of 3 tasks settled: "a" success in 5.0 ms',
+        '  12.000 s  4 of 3 tasks settled: "a" success in 5.0 ms',
+    ]
+
+
+def test_verbose_has_a_line_for_each_event_and_no_line_break_of_others() -> None:
+    events: list[Event] = [
+        ServerStarting(0.0, "s"),
+        ServerReady(0.0, "s", "2025-11-25", 1, 80.0),
+        ServerFailed(0.0, "t", DOWN),
+        ServerLog(0.0, "s", "info", "", "x" * 1000),
+        BEGIN,
+        GenerationStarted(0.0, 0, ["a", "b"]),
+        TaskWaiting(0.0, "a", None, "a slot of the run"),
+        TaskStarted(1.0, "a", "s", "t", 0, 1, 0.0),
+        TaskStarted(1.0, "b", "s", "t", 0, 2, 0.0, item=3),
+        RetryDecided(2.0, "a", None, 1, DOWN, 500.0, "temporary"),
+        RetryDecided(2.0, "a", None, 2, DOWN, None, "used up"),
+        ItemSettled(2.0, "b", 3, ItemResult(3, Failure(DOWN))),
+        settled("a", 2.0),
+    ]
+    lines = lines_of([(0.0, event) for event in events], verbose=True)
+    assert [line.partition(" s  ")[2][:80] for line in lines] == [
+        'server "s" starts',
+        'server "s" is ready after 80 ms (protocol 2025-11-25, 1 tool)',
+        'server "t" failed: it is\\u000adown',
+        f'server "s" logs info: {"x" * 58}',
+        '"a" waits for a slot of the run',
+        '"a" calls s:t',
+        '"b"[3] calls s:t, attempt 2',
+        '"a" server_unavailable, again in 500 ms: it is\\u000adown',
+        '"a" server_unavailable, not retried: it is\\u000adown',
+        '"b"[3] error: it is\\u000adown',
+        '1 of 3 tasks settled: "a" success in 5.0 ms',
+    ]
+    assert max(map(len, lines)) == MAX_LINE
