@@ -22,6 +22,7 @@ from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.parse import read_document
 from orchestrator.documents.validation import problems_of
 from orchestrator.errors import Problem, WorkflowError
+from orchestrator.workflow import oktyv
 from orchestrator.workflow.compile import compile_workflow
 from orchestrator.workflow.normalize import (
     TASK_SYNONYMS,
@@ -205,6 +206,8 @@ def workflow_schema() -> dict[str, Any]:
         for synonym, field in synonyms.items():
             described = {"deprecated": True, "description": f"Another name of {field}."}
             target["properties"][synonym] = target["properties"][field] | described
+    schema["properties"][oktyv.CONFIG] = oktyv.SCHEMA
+    task["properties"][oktyv.TASK_TIMEOUT] = oktyv.TIMEOUT_SCHEMA
     schema["properties"]["$schema"] = {"type": "string", "description": "The URL of this schema."}
     schema["required"] = ["tasks"]
     schema["description"] = "A plan of tool calls."
