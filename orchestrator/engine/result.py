@@ -5,6 +5,7 @@ Times in a document have three decimals, so a result read from one is exact to a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
@@ -22,6 +23,7 @@ from orchestrator.engine.outcome import (
 from orchestrator.errors import TaskError
 
 RunStatus = Literal["success", "partial", "failed", "cancelled"]
+EndReason = Literal["timeout", "budget", "critical", "fail_fast", "end_run", "cancelled"]
 _MEASURED = ("attempts", "started_ms", "duration_ms", "waited_ms")
 
 
@@ -193,6 +195,7 @@ class RunResult:
             in which all tasks wait for servers to start.
         schedule: `generations` or `dataflow`.
         generations: The topological generations, each in alphabetical order.
+        edges: The dependencies, sorted: each a task, and one that waits for it.
         sequential_ms: The sum of the times of calls, those of items one by one, milliseconds: an
             estimate of a sequential run.
         critical_path_ms: The longest path through the graph by task times, milliseconds.
@@ -200,6 +203,7 @@ class RunResult:
         other_schedule: The time of the other schedule with these task times, simulated under the
             same limit: `{"schedule": ..., "duration_ms": ...}`.
         output: The value of the workflow's `output`, or the outputs of the last tasks by id.
+        reason: What ended the run early, as one word; else None.
         error: Why the run ended early, or why `output` failed; else None.
         tasks: Every task, by id.
         made_up: The origin of each task's output in a dry run, by id; None if tools were called.
@@ -214,11 +218,13 @@ class RunResult:
     duration_ms: float
     schedule: str
     generations: list[list[str]]
+    edges: list[list[str]]
     sequential_ms: float
     critical_path_ms: float
     speedup: float | None
     other_schedule: Mapping[str, Any]
     output: Any
+    reason: EndReason | None
     error: TaskError | None
     tasks: Mapping[str, TaskResult]
     made_up: Mapping[str, MadeUp] | None = None
@@ -229,6 +235,13 @@ class RunResult:
     def dry_run(self) -> bool:
         """Whether no tool was called and the outputs are made up."""
         return self.made_up is not None
+
+    @property
+    def summary(self) -> dict[str, int]:
+        """How many tasks there are, and how many of them ended how."""
+        ended = Counter(result.status for result in self.tasks.values())
+        counts = {"total": len(self.tasks), "succeeded": ended["success"], "failed": ended["error"]}
+        return counts | {status: ended[status] for status in ("skipped", "cancelled")}
 
     def __getitem__(self, task: str) -> TaskResult:
         return self.tasks[task]
@@ -243,6 +256,8 @@ class RunResult:
             "duration_ms": round(self.duration_ms, 3),
             "schedule": self.schedule,
             "generations": self.generations,
+            "edges": self.edges,
+            "summary": self.summary,
             "sequential_ms": round(self.sequential_ms, 3),
             "critical_path_ms": round(self.critical_path_ms, 3),
             "speedup": None if self.speedup is None else round(self.speedup, 3),
@@ -250,6 +265,7 @@ class RunResult:
             "startup_ms": {name: round(ms, 3) for name, ms in self.startup_ms.items()},
             "other_schedule": dict(self.other_schedule),
             "output": self.output,
+            "reason": self.reason,
             "error": self.error.to_dict() if self.error else None,
             "tasks": {task: result.to_dict() for task, result in self.tasks.items()},
         }

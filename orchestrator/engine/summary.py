@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from orchestrator.documents.text import quoted
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
-from orchestrator.engine.result import MadeUp, RunResult, RunStatus, TaskResult
+from orchestrator.engine.result import EndReason, MadeUp, RunResult, RunStatus, TaskResult
 from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import CallError, TaskError
 from orchestrator.expressions.scope import MISSING, Scope
@@ -64,6 +64,7 @@ class Settled:
 class Stop:
     """Why a run ends early, and the outcome of tasks that have not begun."""
 
+    reason: EndReason
     status: RunStatus
     error: TaskError | None
     not_begun: Skipped | Cancelled
@@ -72,14 +73,14 @@ class Stop:
     def cancelled(cls, reason: str) -> Self:
         """The stop of a run that is cancelled."""
         error = TaskError("cancelled", reason, retryable=False)
-        return cls("cancelled", error, Cancelled(reason))
+        return cls("cancelled", "cancelled", error, Cancelled(reason))
 
     @classmethod
     def late(cls, limit_s: float) -> Self:
         """The stop of a run that has reached its time limit."""
         reason = f"the run reached its limit of {limit_s:g} s"
         error = TaskError("timeout", reason, retryable=True, details={"timeout_s": limit_s})
-        return cls("cancelled", error, Cancelled(reason))
+        return cls("timeout", "cancelled", error, Cancelled(reason))
 
     @classmethod
     def full(cls, max_run_mb: int) -> Self:
@@ -87,7 +88,7 @@ class Stop:
         reason = f"the answers of the run take more than {max_run_mb:,} MB of memory"
         fix = "raise max_run_mb (--max-run-mb), or ask the tools for less"
         error = TaskError("budget", f"{reason}: {fix}", False, {"max_run_mb": max_run_mb})
-        return cls("failed", error, Skipped(reason))
+        return cls("budget", "failed", error, Skipped(reason))
 
 
 def stop_after(workflow: Workflow, result: TaskResult) -> Stop | None:
@@ -97,11 +98,12 @@ def stop_after(workflow: Workflow, result: TaskResult) -> Stop | None:
     if isinstance(outcome, Failure) and (policies.critical or workflow.on_error == "fail_fast"):
         why = "it is critical" if policies.critical else "on_error is fail_fast"
         reason = f"task {quoted(result.id)} failed, and {why}"
-        return Stop("failed", outcome.error, Skipped(reason))
+        word: EndReason = "critical" if policies.critical else "fail_fast"
+        return Stop(word, "failed", outcome.error, Skipped(reason))
     if isinstance(outcome, Success) and end_run is not None:
         reason = f"task {quoted(result.id)} ended the run (end_run is {end_run})"
         error = None if end_run == "success" else TaskError("cancelled", reason, retryable=False)
-        return Stop(end_run, error, Skipped(reason))
+        return Stop("end_run", end_run, error, Skipped(reason))
     return None
 
 
@@ -135,12 +137,14 @@ def summarize(
         duration_ms=duration_ms,
         schedule=schedule,
         generations=plan.sorted_generations,
+        edges=[[before, after] for before, after in plan.edges],
         sequential_ms=sequential_ms,
         critical_path_ms=critical_path_ms,
         # What was not called took no time: such a run would seem to be a slow one.
         speedup=None if status == "cancelled" else speedup,
         other_schedule=_other_schedule(plan, schedule, durations, slots, critical_path_ms),
         output=output,
+        reason=None if stop is None else stop.reason,
         error=fault if stop is None or stop.error is None else stop.error,
         tasks=results,
         made_up=made_up,

@@ -23,4 +23,5 @@ __all__ = [
     "validator",
     "variants",
     "violations",
+    "wrapped",
 ]

@@ -120,6 +120,7 @@ class Plan:
     tasks: Mapping[str, TaskPlan]  # by id, in the order of the file
     graph: Graph
     generations: list[list[str]]
+    edges: list[tuple[str, str]]  # each dependency, sorted: a task, and one that waits for it
     output: Template | None  # of what the run returns; None for the default
     targets: Mapping[str, CallTemplate]  # the first call in the file of each server:tool
     servers: list[str]  # of the targets, in the order of the file
@@ -181,7 +182,8 @@ def make_plan(tasks: Iterable[Task], compiled: CompiledWorkflow, defaults: Defau
         for target in plan.targets:
             targets.setdefault(target.target, target)
     servers = list(dict.fromkeys(target.server for target in targets.values()))
-    return Plan(plans, compiled.graph, generations, compiled.output, targets, servers)
+    edges = sorted(compiled.graph.edges)
+    return Plan(plans, compiled.graph, generations, edges, compiled.output, targets, servers)
 
 
 def _target(target: str) -> tuple[str, str, str]:

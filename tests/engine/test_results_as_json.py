@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +17,7 @@ from orchestrator.engine.outcome import (
     Success,
     outcome_from_dict,
 )
-from orchestrator.engine.result import ItemResult, MadeUp, RunResult, TaskResult
+from orchestrator.engine.result import EndReason, ItemResult, MadeUp, RunResult, TaskResult
 from orchestrator.engine.run import Run
 from orchestrator.errors import ERROR_KINDS, TaskError
 from tests.fakes import ScriptedCaller, failing, workflow
@@ -97,11 +97,13 @@ def run_results(draw: st.DrawFn) -> RunResult:
         duration_ms=draw(MILLISECONDS),
         schedule=draw(st.sampled_from(["generations", "dataflow"])),
         generations=[names] if names else [],
+        edges=[[name, name] for name in names],
         sequential_ms=draw(MILLISECONDS),
         critical_path_ms=draw(MILLISECONDS),
         speedup=draw(MILLISECONDS),
         other_schedule={"schedule": "dataflow", "duration_ms": draw(MILLISECONDS)},
         output=draw(VALUES),
+        reason=draw(st.none() | st.sampled_from(get_args(EndReason))),
         error=draw(st.none() | ERRORS),
         tasks={name: draw(task_results(name)) for name in names},
         made_up=draw(st.none() | st.fixed_dictionaries(dict.fromkeys(names, made_up))),
@@ -178,6 +180,43 @@ async def test_the_document_of_a_run_comes_back_unchanged_and_has_only_these_mem
         "each": ["items"],
         "rescued": ["items", "recovered"],
     }
+    assert document["summary"] == {
+        "total": 6, "succeeded": 2, "failed": 2, "skipped": 2, "cancelled": 0
+    }  # fmt: skip
+    assert document["edges"] == [["broken", "behind"]]
     assert all({*TASK} <= {*members} for members in tasks.values())
     assert [list(item) for item in tasks["each"]["items"]] == [ITEM, ITEM]
     assert [list(item) for item in tasks["rescued"]["items"]] == [[*ITEM, "output"]] * 2
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("reason", "fields", "task"),
+    [
+        (None, {}, {}),
+        ("critical", {"on_error": "fail_fast"}, {"critical": True}),
+        ("fail_fast", {"on_error": "fail_fast"}, {}),
+        ("timeout", {"timeout_s": 0.001}, {"tool": "fake:slow"}),
+        ("end_run", {}, {"tool": "fake:ok", "end_run": "success"}),
+        ("end_run", {}, {"tool": "fake:ok", "end_run": "failed"}),
+        ("cancelled", {}, {"tool": "fake:slow"}),
+    ],
+)
+async def test_the_document_says_what_ended_the_run(
+    reason: str | None, fields: dict[str, Any], task: dict[str, Any]
+) -> None:
+    plan = workflow(
+        {"id": "a", "tool": "fake:broken", **task},
+        {"id": "c", "tool": "fake:ok", "depends_on": ["b", "a"]},
+        {"id": "b", "tool": "fake:ok", "depends_on": ["a"]},
+        **fields,
+    )
+    run = Run(plan, ScriptedCaller({"broken": [(0, failing())], "slow": [(3600, 1)]}))
+    if reason == "cancelled":
+        run.cancel()
+    document = (await run.execute()).to_dict()
+    assert document["reason"] == reason
+    assert document["edges"] == [["a", "b"], ["a", "c"], ["b", "c"]]
+    summary = document["summary"]
+    assert summary.pop("total") == sum(summary.values()) == 3
+    assert (document["speedup"] is None) is (document["status"] == "cancelled")
