@@ -103,6 +103,9 @@ def with_written_names(problem: Problem, names: Names) -> Problem:
 def written(path: str, names: Names) -> str:
     """A path with the names used in the file; of two names of one field, the first."""
     where = steps(path)
+    if where[0:1] == ["tasks"] and where[2:3] == ["workflow"] and where[3:]:
+        inner = where[:3]
+        return pointer(*inner) + written(pointer(*where[3:]), lambda at: names([*inner, *at]))
     is_in_task = len(where) > 2 and where[0] == "tasks"
     depth, synonyms = (2, TASK_SYNONYMS) if is_in_task else (0, WORKFLOW_SYNONYMS)
     if where:
