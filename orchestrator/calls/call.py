@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
@@ -116,6 +116,7 @@ class Attempt:
         turns: How often the call is made, under `repeat`.
         wrapped: Whether the server had wrapped the last answer to it.
         answer_bytes: About what the last answer to it takes in memory, bytes.
+        inside: What runs in place of a call, if its task runs a workflow.
         end_by: What `cancel` has to end: the scope that it runs in, or the limit that it waits for.
     """
 
@@ -131,6 +132,7 @@ class Attempt:
     turns: Turns | None = None
     wrapped: bool = False
     answer_bytes: int = 0
+    inside: Inside | None = None
     end_by: anyio.CancelScope | Slots | Rate | None = None
 
     @property
@@ -168,6 +170,20 @@ class Attempt:
         if self.started_at is None:
             self.started_at = now
         return now
+
+
+class Inside(Protocol):
+    """A workflow that runs in place of a call."""
+
+    @property
+    def results(self) -> Mapping[str, Any]:
+        """The results of its tasks, by id."""
+
+    def activities(self) -> Iterator[Any]:
+        """What it does now."""
+
+    def note_stop(self, stop: Any) -> None:
+        """Make no further call."""
 
 
 Caller = Callable[[Call, Attempt], Awaitable[Any]]

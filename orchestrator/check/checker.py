@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from orchestrator.check.absent import lacking
 from orchestrator.check.assignable import Assignability
 from orchestrator.check.diagnostics import Diagnostics
 from orchestrator.check.environment import ERROR, MAYBE_ERROR, STATUS, UNKNOWN, Environment
 from orchestrator.check.for_each import item_of
 from orchestrator.check.infer import Inference
 from orchestrator.check.jmespath_functions import truth
-from orchestrator.check.mismatch import Mismatch, Mismatches
+from orchestrator.check.mismatch import Mismatch
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.text import quoted
@@ -34,6 +35,7 @@ from orchestrator.schema.types import (
     either,
     schema_type,
 )
+from orchestrator.workflow.inner import findings_inside
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
 from orchestrator.workflow.product import Product
@@ -71,12 +73,21 @@ def not_known(server: str) -> str:
 
 
 class _Checker:
-    def __init__(self, workflow: Workflow, tools: Mapping[str, Tool]) -> None:
+    def __init__(
+        self,
+        workflow: Workflow,
+        tools: Mapping[str, Tool],
+        given: Mapping[str, StaticType] | None = None,
+    ) -> None:
+        self.output: StaticType = UNKNOWN  # of the workflow, after `check`
         self._workflow, self._plan = workflow, workflow.plan
         self._tools = tools
         self._query = TypeQuery()
         self._assignability = Assignability(self._query)
         self._inputs = {name: _input_type(schema) for name, schema in workflow.inputs.items()}
+        for name, type_ in (given or {}).items():
+            if isinstance(self._inputs.get(name), UnknownType):  # what is given says more
+                self._inputs[name] = type_
         self._used_inputs: set[str | None] = set()
         self._outputs: dict[str, StaticType] = {}
         self._diagnostics = Diagnostics(workflow)
@@ -115,7 +126,9 @@ class _Checker:
             environment = Environment(
                 self._outputs, self._inputs, may_lack=True, at_end=True, error=MAYBE_ERROR
             )
-            self._infer(self._plan.output, environment, ("output",))
+            self.output = self._infer(self._plan.output, environment, ("output",))
+        elif self._skippable.isdisjoint(self._plan.sinks):
+            self.output = ObjectType({task: self._outputs[task] for task in self._plan.sinks})
         for name in self._inputs:
             if not {name, None} & self._used_inputs:  # None: an expression uses all of them
                 message = f"input {quoted(name)} is never used"
@@ -168,6 +181,8 @@ class _Checker:
         policies = task.policies
         if task.kind == "value":
             output = self._infer(task.arguments, inside, ("value",))
+        elif task.inner is not None:
+            output = self._inside(task, task.inner, inside)
         else:
             output = self._call(task, inside, ("arguments",))
         if (repeat := policies.repeat) is not None:
@@ -215,7 +230,7 @@ class _Checker:
         for path, reference in inference.references:
             self._used_inputs |= {key.name for key in reference.places if key.root == "INPUT"}
             if isinstance(reference, Reference):
-                found = self._lacking(reference, path, environment)
+                found = lacking(reference, path, environment, self._skippable, self._has_output)
                 self._diagnostics.add(found, environment.task, at)
         return type_
 
@@ -263,6 +278,15 @@ class _Checker:
             return UnknownType(f"the outputSchema of {target.target} cannot be used")
         return tool.output_type
 
+    def _inside(self, task: TaskPlan, inner: Workflow, environment: Environment) -> StaticType:
+        """Check the workflow that a task runs, and what it is given; the type of its output."""
+        given, tool = self._infer(task.arguments, environment, ("arguments",)), inner.signature
+        found = self._assignability.arguments(given, tool.input_schema, tool.accepts)
+        self._diagnostics.add(found, task, ("arguments",), tool)
+        checker = _Checker(inner, self._tools, getattr(given, "members", None))
+        self._diagnostics.include(findings_inside(task, inner, checker.check()), task)
+        return checker.output
+
     def _always_succeeds(self, task: TaskPlan) -> bool:
         """Whether a task has an output whatever happens, unless the run is interrupted."""
         policies = task.policies
@@ -270,27 +294,6 @@ class _Checker:
         if may_fail or policies.when is not None or self._may_end_early:
             return False
         return policies.run_if != "all_success" or self._has_output.issuperset(task.needs)
-
-    def _lacking(self, reference: Reference, path: Path, environment: Environment) -> Mismatches:
-        """A reference to an output that a task need not have, under another `run_if`."""
-        name, text, task = reference.name, reference.text, environment.task
-        if task is None and name in self._skippable and not reference.or_null:
-            message = f"{text}: task {quoted(str(name))} may be skipped, so it may have no output"
-            hint = f"${{OUTPUT[{name}]}} is null then"
-            yield Mismatch(path, "maybe_absent", "warning", message, text, hint=hint)
-        may_lack = environment.may_lack and reference.root == "OUTPUT" and not reference.or_null
-        if task is None or name is None or not may_lack or name in self._has_output:
-            return
-        run_if = f"run_if is {task.policies.run_if}"
-        hint = f"write ${{OUTPUT[{name}]}} to get null instead of an error"
-        if name in environment.absent:
-            why = f"has always failed when this task runs ({run_if}), so it has no output"
-            message = f"{text}: task {quoted(name)} {why}"
-            yield Mismatch(path, "never_an_output", "error", message, text, hint=hint)
-        else:
-            why = f"may have no output ({run_if}), and then this task fails"
-            message = f"{text}: task {quoted(name)} {why}"
-            yield Mismatch(path, "maybe_absent", "warning", message, text, hint=hint)
 
 
 def _input_type(schema: Any) -> StaticType:

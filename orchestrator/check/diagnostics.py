@@ -69,6 +69,12 @@ class Diagnostics:
             key = (index, problem.path, mismatch.text, f"{problem.code} {problem.message}")
             self._problems.setdefault(key, problem)
 
+    def include(self, problems: Iterable[Problem], task: TaskPlan) -> None:
+        """Add the findings in the workflow of a task."""
+        for problem in problems:
+            key = (task.index, problem.path, problem.text, f"{problem.code} {problem.message}")
+            self._problems.setdefault(key, problem)
+
     @cached_property
     def _document(self) -> dict[str, Any]:
         return self._workflow.to_dict()

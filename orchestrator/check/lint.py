@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -15,6 +15,7 @@ from orchestrator.errors import RETRYABLE_KINDS, Code, Problem
 from orchestrator.expressions.templates import Literal
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow import graph as graphs
+from orchestrator.workflow.inner import findings_inside
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
 
@@ -47,7 +48,23 @@ def warnings_of(
         *_likely_references(workflow),
         *_not_inserted(workflow),
         *_unannotated_tools(workflow, tools, serial),
+        *(
+            warning
+            for task in tasks
+            if task.inner is not None
+            for warning in findings_inside(
+                task,
+                task.inner,
+                warnings_of(task.inner, tools, serial, _inside(task, idle)),
+            )
+        ),
     ]
+
+
+def _inside(task: TaskPlan, names: Iterable[str]) -> list[str]:
+    """The tasks in the workflow of a task, of those named `outer/inner`."""
+    prefix = f"{task.id}/"
+    return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
 
 
 def _warning(code: Code, message: str, task: TaskPlan, *field: str | int, **more: Any) -> Problem:
@@ -146,15 +163,20 @@ def _unannotated_tools(
     workflow: Workflow, tools: Mapping[str, Tool], serial: Collection[str]
 ) -> Iterator[Problem]:
     """Tools that do not declare whether they write, where calls of one server may overlap."""
-    calls: dict[str, list[tuple[TaskPlan, str]]] = defaultdict(list)
+    names: dict[str, set[str]] = defaultdict(set)
+    callers: dict[str, dict[object, TaskPlan]] = defaultdict(dict)
     for task, target, _ in workflow.plan.calls:
         tool = tools.get(target.target)
         if tool is not None and tool.read_only is None and target.server not in serial:
-            calls[target.server].append((task, target.target))
-    for server, found in calls.items():
-        if _may_overlap(workflow, [task for task, _ in found]):
-            names = ", ".join(sorted({name for _, name in found}))
-            overlap = f"calls of {names} on server {quoted(server)} may overlap"
+            own = workflow.plan.tasks[task.id.partition("/")[0]]
+            # The tasks of one inner workflow are compared with each other there.
+            key = (own.id,) if own.inner is not None else (own.id, target.target)
+            callers[target.server][key] = own
+            names[target.server].add(target.target)
+    for server, found in callers.items():
+        if _may_overlap(workflow, list(found.values())):
+            names_found = ", ".join(sorted(names[server]))
+            overlap = f"calls of {names_found} on server {quoted(server)} may overlap"
             message = f"{overlap}, and these tools do not declare whether they write"
             hint = f"if they write, set max_concurrency = 1 in [servers.{server}], or use locks"
             yield Problem("unannotated_tools", message, hint=hint, severity="warning")

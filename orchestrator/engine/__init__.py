@@ -1,8 +1,10 @@
 """When each task starts, whether it runs and with what: from a `Plan` to a `RunResult`.
 
-Rule: only `run` keeps the state of a run, each task settles exactly once, and no module knows a
-server.
+Rule: only `task_runner` keeps the state of a run, each task settles exactly once, and no module
+knows a server.
 
+- `run` is the front of a run; `task_runner` runs the tasks of its workflow, and of each workflow
+  that a task runs inside it; `shared` is what they have in common.
 - `schedules` decide when, `decide` whether and with what, `executor` carries a task out;
   `task_calls` makes its calls, through the middleware that `callers` puts together.
 - `events` are what a run reports, `emitter` makes them; `result` and `summary` are what it returns.

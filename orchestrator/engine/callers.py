@@ -18,55 +18,62 @@ from orchestrator.calls.middleware import (
 from orchestrator.calls.repeat import with_repeat
 from orchestrator.calls.timeouts import with_deadline, with_timeout
 from orchestrator.engine.emitter import Emitter
-from orchestrator.engine.settings import RunSettings, Servers
-from orchestrator.workflow.model import Workflow
+from orchestrator.engine.shared import Shared
+from orchestrator.workflow.plan import Plan
 
 
 class Callers:
     """What makes the calls of a run.
 
+    Args:
+        shared: What all tasks of a run have in common.
+        plan: The tasks that call.
+        emitter: Reports what happens to calls.
+        fit: Fits a call to its tool.
+        has_ended: Whether the run has ended, so that no further call is made.
+        inside: Runs a workflow in place of a call.
+
     Attributes:
         fitting: Makes a call that fits its tool already.
         call: Waits for the server of a call, fits it to its tool, and makes it.
-        limit: How many calls may be in flight; 0 = any number.
-        slots: Hands them out; None without a limit.
-        may_wait: Whether calls may have to wait for each other.
+        inner: Fits a call to the inputs of a workflow, and runs it.
     """
 
     def __init__(
         self,
-        caller: Caller,
-        workflow: Workflow,
-        settings: RunSettings,
-        servers: Servers,
+        shared: Shared,
+        plan: Plan,
         emitter: Emitter,
         fit: Fit,
         has_ended: Callable[[], bool],
+        inside: Caller,
     ) -> None:
-        plan, limit = workflow.plan, settings.max_concurrency
-        limit = workflow.max_concurrency if limit is None else limit
-        # A limit that cannot be reached costs slots and a queue, and changes nothing.
-        self.limit = limit if limit < len(plan.tasks) or plan.fans_out else 0
-        self.may_wait = self.limit > 0 or any(p.is_limited for p in servers.policies.values())
-        self.slots = servers.new_slots(plan, self.limit)
-        on_wait = on_server = on_start = None
+        servers, on_wait, on_server, on_start = shared.servers, None, None, None
         # Without observers no event is made at all.
         if emitter.announce:
             on_wait, on_start = emitter.waiting, emitter.started
             on_server = emitter.waiting_for_server
-        in_time = _unless(has_ended, with_timeout(caller, on_start))
-        attempt = with_slots(in_time, servers.policies, self.slots, on_wait)
-        again = with_retry(attempt, emitter.failed, settings.random)
         policies = [task.policies for task in plan.tasks.values()]
         # Calls pay for these only where a task of the workflow asks for them.
-        if any(each.repeat is not None for each in policies):
-            again = with_repeat(again)
-        self.fitting = with_locks(again, servers.locks, on_wait)
+        repeats = any(each.repeat is not None for each in policies)
+        has_deadlines = any(each.deadline_s is not None for each in policies)
+
+        def held(attempt: Caller) -> Caller:
+            again = with_retry(attempt, emitter.failed, shared.settings.random)
+            return with_locks(with_repeat(again) if repeats else again, servers.locks, on_wait)
+
+        in_time = _unless(has_ended, with_timeout(shared.caller, on_start))
+        self.fitting = held(with_slots(in_time, servers.policies, shared.slots, on_wait))
         self.call = with_server_ready(
-            self.fitting, fit, servers.readiness, on_server, emitter.pause
+            self.fitting, fit, servers.readiness, on_server, emitter.clock.pause
         )
-        if any(each.deadline_s is not None for each in policies):
+        if has_deadlines:
             self.call = with_deadline(self.call)
+        self.inner = self.call
+        if plan.has_inner:
+            # What runs inside waits for slots and servers itself.
+            self.inner = with_server_ready(held(with_timeout(inside, on_start)), fit)
+            self.inner = with_deadline(self.inner) if has_deadlines else self.inner
 
 
 def _unless(has_ended: Callable[[], bool], call_next: Caller) -> Caller:

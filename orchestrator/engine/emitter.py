@@ -1,4 +1,4 @@
-"""Makes events of what happens to the calls of a run, with the time of its clock."""
+"""Makes events of what happens to the tasks of a run, with the time of its clock."""
 
 from __future__ import annotations
 
@@ -15,31 +15,28 @@ from orchestrator.engine.events import (
     ItemsStarted,
     RetryDecided,
     TaskProgress,
+    TaskSettled,
     TaskStarted,
     TaskWaiting,
 )
-from orchestrator.engine.result import ItemResult
+from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.errors import TaskError
-from orchestrator.workflow.plan import Plan
+from orchestrator.workflow.plan import Plan, TaskPlan
 
 
-class Emitter:
-    """Emits the events of a run, and keeps its clock.
+class Clock:
+    """The clock of a run and of all that runs inside it.
 
-    The clock stands still while the run only waits for servers to start, so that a first run and a
-    later one report the same times.
+    It stands still while the run only waits for servers to start, so that a first run and a later
+    one report the same times.
 
     Attributes:
         zero: When the run began, on anyio's clock; later by as long as the clock stood still.
-        announce: Sends an event to the observers; false if there are none.
     """
 
-    def __init__(self, announce: Announcer, plan: Plan) -> None:
+    def __init__(self) -> None:
         self.zero = 0.0
-        self.announce = announce
-        self._plan = plan
         self._paused_at: float | None = None
-        self._reported: set[tuple[str, str]] = set()
 
     def begin(self) -> None:
         """Start the clock."""
@@ -59,26 +56,47 @@ class Emitter:
             self.zero += anyio.current_time() - self._paused_at
             self._paused_at = None
 
+
+class Emitter:
+    """Emits the events of a run, or of a workflow inside it.
+
+    Attributes:
+        announce: Sends an event to the observers; false if there are none.
+        within: The tasks that its tasks are inside of, such as `outer[3]/`, or empty.
+        clock: The clock of the run.
+    """
+
+    def __init__(
+        self, announce: Announcer, plan: Plan, within: str = "", clock: Clock | None = None
+    ) -> None:
+        self.announce, self.within, self.clock = announce, within, clock or Clock()
+        self._tasks, self._start = plan.tasks, len(within)
+        self._reported: set[tuple[str, str]] = set()
+
+    def task_of(self, call: Call) -> TaskPlan:
+        """The task of a call."""
+        return self._tasks[call.task[self._start :]]
+
     def waiting(self, call: Call, attempt: Attempt) -> None:
         """Report that a call waits."""
-        self.announce(TaskWaiting(self.now_ms(), call.task, call.item, attempt.waiting_for))
+        self.announce(TaskWaiting(self.clock.now_ms(), call.task, call.item, attempt.waiting_for))
 
     def waiting_for_server(self, call: Call, attempt: Attempt) -> None:
         """Report that a task waits for its server or the check, once for all its items."""
         key = call.task, attempt.note
         if key not in self._reported:
             self._reported.add(key)
-            self.announce(TaskWaiting(self.now_ms(), call.task, None, attempt.note))
+            self.announce(TaskWaiting(self.clock.now_ms(), call.task, None, attempt.note))
 
     def started(self, call: Call, attempt: Attempt, now: float) -> None:
         """Report that an attempt begins."""
         self.announce(
             TaskStarted(
-                (now - self.zero) * 1000,
+                (now - self.clock.zero) * 1000,
                 call.task,
                 call.server,
                 call.tool,
-                self._plan.tasks[call.task].generation,
+                self.task_of(call).generation,
                 attempt.number,
                 attempt.waited_s * 1000,
                 call.conversions,
@@ -94,28 +112,35 @@ class Emitter:
         if self.announce:
             wait_ms = None if decision.wait_s is None else decision.wait_s * 1000
             of = call.task, call.item, attempt.number
-            self.announce(RetryDecided(self.now_ms(), *of, error, wait_ms, decision.reason))
+            self.announce(RetryDecided(self.clock.now_ms(), *of, error, wait_ms, decision.reason))
 
     def progress_of(self, task: str, item: int | None) -> OnProgress | None:
         """What reports the progress of a call; None if there are no observers."""
         if not self.announce:
             return None
 
+        path = self.within + task
+
         def report(progress: float, total: float | None, message: str) -> None:
-            self.announce(TaskProgress(self.now_ms(), task, item, progress, total, message))
+            self.announce(TaskProgress(self.clock.now_ms(), path, item, progress, total, message))
 
         return report
 
     def items_started(self, task: str, items: int) -> None:
         """Report that a `for_each` begins."""
         if self.announce:
-            self.announce(ItemsStarted(self.now_ms(), task, items))
+            self.announce(ItemsStarted(self.clock.now_ms(), self.within + task, items))
 
     def item_settled(self, task: str, result: ItemResult) -> None:
         """Report that an item has ended."""
         if self.announce:
-            self.announce(ItemSettled(self.now_ms(), task, result.index, result))
+            at = self.clock.now_ms(), self.within + task
+            self.announce(ItemSettled(*at, result.index, result))
+
+    def settled(self, result: TaskResult) -> None:
+        """Report that a task has settled, to observers that there are."""
+        self.announce(TaskSettled(self.clock.now_ms(), self.within + result.id, result))
 
     def server(self, event: Event) -> None:
         """Report an event of a server, with the time of this run."""
-        self.announce(replace(event, at_ms=self.now_ms()))
+        self.announce(replace(event, at_ms=self.clock.now_ms()))

@@ -11,7 +11,6 @@ from anyio.abc import TaskGroup
 
 from orchestrator.calls.call import Call, Caller
 from orchestrator.calls.worker_pool import Work
-from orchestrator.engine.budget import Budget
 from orchestrator.engine.decide import (
     Start,
     StartEach,
@@ -24,7 +23,7 @@ from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.outcome import Failure, Outcome, Skipped, Success
 from orchestrator.engine.result import ItemResult
 from orchestrator.engine.schedules import Then
-from orchestrator.engine.settings import RunSettings, Servers
+from orchestrator.engine.shared import Shared
 from orchestrator.engine.task_calls import TaskCalls
 from orchestrator.engine.task_state import Decision, TaskState, ended
 from orchestrator.errors import CallError, TaskError
@@ -38,33 +37,21 @@ MIN_ITEMS = 100
 
 
 class Executor:
-    """Makes the calls of the tasks of a run, with all middleware around `caller`.
-
-    Attributes:
-        limit: How many calls may be in flight; 0 = any number.
-        may_wait: Whether calls may have to wait for each other.
-    """
+    """Makes the calls of tasks, with all middleware around them."""
 
     def __init__(
         self,
-        caller: Caller,
+        shared: Shared,
         workflow: Workflow,
-        settings: RunSettings,
-        servers: Servers,
         scope: Scope,
         emitter: Emitter,
         has_ended: Callable[[], bool],
-        budget: Budget,
+        inside: Caller,
     ) -> None:
-        self._calls = TaskCalls(
-            caller, workflow, settings, servers, emitter, has_ended, budget, scope.wrapped
-        )
-        callers = self._calls.callers
-        self.limit, self.may_wait = callers.limit, callers.may_wait
-        self._slots = callers.slots
+        self._calls = TaskCalls(shared, workflow.plan, emitter, has_ended, inside, scope.wrapped)
+        self._limit, self._slots, self._servers = shared.limit, shared.slots, shared.servers
         self._scope = scope
         self._fails_fast = workflow.on_error == "fail_fast"
-        self._servers = servers
         self._emitter = emitter
 
     def prepare(self, job: TaskState, decision: Start) -> Call | Failure:
@@ -83,7 +70,9 @@ class Executor:
                 attempt.fit = self._calls.fit_later
             policy = self._servers.policies.get(call.server)
             # A limit of the server is acquired first, so such a call may not hold a slot meanwhile.
-            attempt.has_slot = policy is None or not policy.limits_of(call)
+            # The queue of slots is carried out by the tasks of one group: that of the run itself.
+            is_free = policy is None or not policy.limits_of(call)
+            attempt.has_slot = is_free and not job.within
             if self._slots is not None and attempt.has_slot:
                 attempt.queued_at = anyio.current_time()
                 attempt.end_by = self._slots
@@ -144,7 +133,7 @@ class Executor:
                 self._emitter.item_settled(job.task.id, result)
 
         # Workers share one iterator: a list of any length needs no more tasks than this.
-        window = max(MIN_ITEMS, ITEMS_PER_SLOT * self.limit) if self.limit else len(items)
+        window = max(MIN_ITEMS, ITEMS_PER_SLOT * self._limit) if self._limit else len(items)
         workers = job.task.policies.max_parallel or window
         async with anyio.create_task_group() as group:
             job.scope = group.cancel_scope
@@ -191,4 +180,4 @@ class Executor:
         if (attempt := in_flight.pop(index, None)) is None:
             return ItemResult(index, outcome)
         attempt.number = attempts  # a fallback is a call of its own
-        return ended(index, attempt, outcome, self._emitter.zero)
+        return ended(index, attempt, outcome, self._emitter.clock.zero)

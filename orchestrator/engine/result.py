@@ -37,6 +37,7 @@ class ItemResult:
     started_ms: float | None = None
     duration_ms: float = 0.0
     waited_ms: float = 0.0
+    tasks: Mapping[str, TaskResult] | None = None
 
     @property
     def status(self) -> Status:
@@ -57,13 +58,13 @@ class ItemResult:
         """The item as the result document has it; its output is in the list of the task."""
         document = {"index": self.index, **self.outcome.to_dict(), **_measures(self)}
         del document["output"]
-        return document
+        return document | _inside(self)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any], output: Any = None) -> Self:
         """The item of a document, with its output from the list of the task."""
         outcome = outcome_from_dict({"output": output, **document})
-        return cls(document["index"], outcome, **_measured(document))
+        return cls(document["index"], outcome, **_measured(document), tasks=_tasks_of(document))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class TaskResult:
         waited_ms: How long its calls waited for locks, slots and rates, milliseconds; of a
             `for_each`, how long until the first item began.
         items: How each item of a `for_each` ended, in order; None without.
+        tasks: How each task of the workflow ended that it ran, by id; None if it ran none.
     """
 
     id: str
@@ -91,6 +93,7 @@ class TaskResult:
     duration_ms: float = 0.0
     waited_ms: float = 0.0
     items: tuple[ItemResult, ...] | None = None
+    tasks: Mapping[str, TaskResult] | None = None
 
     @property
     def status(self) -> Status:
@@ -135,7 +138,7 @@ class TaskResult:
             # The task's output is that of the fallback, so only here are those of the items.
             for shown, item in zip(document["items"], self.items, strict=True):
                 shown["output"] = item.output
-        return document
+        return document | _inside(self)
 
     @classmethod
     def from_dict(cls, task: str, document: Mapping[str, Any]) -> Self:
@@ -146,12 +149,25 @@ class TaskResult:
             outputs = dict(enumerate(output)) if isinstance(output, list) else {}
             items = tuple(ItemResult.from_dict(item, outputs.get(item["index"])) for item in items)
         outcome, generation = outcome_from_dict(document), document["generation"]
-        return cls(task, outcome, generation, items=items, **_measured(document))
+        tasks = _tasks_of(document)
+        return cls(task, outcome, generation, items=items, tasks=tasks, **_measured(document))
 
 
 def _measures(part: ItemResult | TaskResult) -> dict[str, Any]:
     values = {name: getattr(part, name) for name in _MEASURED}
     return {name: None if value is None else round(value, 3) for name, value in values.items()}
+
+
+def _inside(part: ItemResult | TaskResult) -> dict[str, Any]:
+    if part.tasks is None:
+        return {}
+    return {"tasks": {task: result.to_dict() for task, result in part.tasks.items()}}
+
+
+def _tasks_of(document: Mapping[str, Any]) -> dict[str, TaskResult] | None:
+    if (tasks := document.get("tasks")) is None:
+        return None
+    return {task: TaskResult.from_dict(task, part) for task, part in tasks.items()}
 
 
 def _measured(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -283,7 +299,7 @@ class RunResult:
             ValueError: A task has an unknown status.
         """
         error, made_up = document["error"], document.get("made_up")
-        tasks = {task: TaskResult.from_dict(task, part) for task, part in document["tasks"].items()}
+        tasks = _tasks_of(document)
         parts: dict[str, Any] = {"error": error and TaskError.from_dict(error), "tasks": tasks}
         if made_up is not None:
             parts["made_up"] = {task: MadeUp.from_dict(origin) for task, origin in made_up.items()}

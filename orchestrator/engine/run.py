@@ -1,7 +1,4 @@
-"""One run: decisions, calls and events, from a plan to a result.
-
-The only module that keeps the state of a run.
-"""
+"""One run of a workflow: what it is given, what it reports, and its result."""
 
 from __future__ import annotations
 
@@ -9,14 +6,10 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
-import anyio
-from anyio.abc import TaskGroup
-
 from orchestrator.calls.call import Caller
 from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import quoted
 from orchestrator.engine.budget import Budget
-from orchestrator.engine.decide import Start, decide
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.events import (
     Announcer,
@@ -24,18 +17,14 @@ from orchestrator.engine.events import (
     Observers,
     RunSettled,
     RunStarted,
-    TaskSettled,
 )
-from orchestrator.engine.executor import Executor
-from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
-from orchestrator.engine.priorities import priorities
 from orchestrator.engine.result import MadeUp, RunResult, TaskResult
-from orchestrator.engine.schedules import BATCH, SCHEDULES, Then
 from orchestrator.engine.settings import RunSettings, Servers
-from orchestrator.engine.summary import Settled, Stop, stop_after, summarize
-from orchestrator.engine.task_state import Decision, RunState, TaskState, internal
+from orchestrator.engine.shared import Shared
+from orchestrator.engine.summary import Settled, Stop, summarize
+from orchestrator.engine.task_runner import TaskRunner
+from orchestrator.engine.task_state import RunState
 from orchestrator.workflow.model import Schedule, Workflow
-from orchestrator.workflow.plan import PLAIN
 
 
 class Run:
@@ -77,22 +66,11 @@ class Run:
         self._emitter = Emitter(self._announce, self.plan)
         about = settings.about(workflow.name)
         self._settled = Settled(inputs or {}, about, null_is_unknown=made_up is not None)
-        self._executor = Executor(
-            caller,
-            workflow,
-            settings,
-            self._servers,
-            self._settled.scope,
-            self._emitter,
-            lambda: self._stop is not None,
-            Budget(settings.max_run_mb, self._end),
+        budget = Budget(settings.max_run_mb, self._end)
+        self._shared = Shared.of(workflow, caller, settings, self._servers, budget)
+        self._tasks = TaskRunner(
+            workflow, self._shared, self._settled, self._emitter, self.schedule
         )
-        self._jobs: dict[str, TaskState] = {}
-        self._cancelled_early: dict[str, str] = {}
-        self._stop: Stop | None = None
-        self._cancel_scope = anyio.CancelScope()
-        self._priorities: Mapping[str, float] = {}
-        self._carry = self._carry_out  # one bound method for all tasks that wait
         for task, result in (settled or {}).items():
             self._known(task)
             self._settled.add(result)
@@ -120,13 +98,7 @@ class Run:
             ValueError: The task is unknown.
         """
         self._known(task)
-        if task in self._settled.results or self._stop is not None:
-            return False
-        if (job := self._jobs.get(task)) is not None:
-            job.cancel(reason)
-        else:
-            self._cancelled_early.setdefault(task, reason)
-        return True
+        return self._tasks.cancel_task(task, reason)
 
     def _known(self, task: str) -> None:
         if task not in self.plan.tasks:
@@ -134,9 +106,8 @@ class Run:
 
     def status(self) -> RunState:
         """How many tasks have settled, and each call that is under way."""
-        zero = self._emitter.zero
-        running = (each for job in self._jobs.values() for each in job.activities(zero))
-        return RunState(len(self._settled.results), len(self.plan.tasks), tuple(running))
+        running = tuple(self._tasks.activities())
+        return RunState(len(self._settled.results), len(self.plan.tasks), running)
 
     async def execute(self) -> RunResult:
         """Run all tasks. You can call it once.
@@ -150,145 +121,42 @@ class Run:
         if self._began:
             raise RuntimeError("a run can be executed once: make another")
         self._began = True
-        self._emitter.begin()
-        if self._executor.may_wait:
-            estimates = self._settings.estimates or {}
-            self._priorities = priorities(self.plan, self.schedule, estimates)
+        self._emitter.clock.begin()
         if self._announce:
             about = self.run_id, self.workflow.name, self.schedule
             self._announce(RunStarted(0.0, *about, self.plan.sorted_generations))
         for result in tuple(self._settled.results.values()):
-            self._react(result)
+            self._tasks.react(result)
         listen = self._servers.listen
         with nullcontext() if listen is None else listen(self._emitter.server):
             try:
-                await self._run_tasks()
+                await self._tasks.execute(self._on_generation)
             # Cancelled from outside: the result is made before the cancellation goes on.
             except BaseException:
-                self._note_end()
+                self._tasks.note_end()
                 self._finish()
                 raise
             return self._finish()
 
-    async def _run_tasks(self) -> None:
-        limit_s, readiness = self.workflow.timeout_s, self._servers.readiness
-        with self._cancel_scope as scope:
-            if limit_s is not None:
-                scope.deadline = self._emitter.zero + limit_s
-            # Where calls wait for slots, all that are ready are compared before the first starts.
-            batch = 0 if self._executor.may_wait else BATCH
-            await SCHEDULES[self.schedule](self.plan, self._start, self._on_generation, batch)
-            if readiness is not None:
-                self._emitter.pause(True)
-                await readiness.checked()
-        self._emitter.pause(False)
-        if scope.cancelled_caught:
-            self._note_end()
-
     def _on_generation(self, number: int, tasks: list[str]) -> None:
-        if self._announce and self._stop is None:
-            self._announce(GenerationStarted(self._emitter.now_ms(), number, sorted(tasks)))
+        if self._announce and self._tasks.stop is None:
+            self._announce(GenerationStarted(self._emitter.clock.now_ms(), number, sorted(tasks)))
 
-    def _start(self, tasks: TaskGroup, task_id: str, then: Then) -> None:
-        if self._stop is not None:
-            return
-        # It came with `settled`: its dependents may start, and nothing is called.
-        if task_id in self._settled.results:
-            then(task_id)
-            return
-        task = self.plan.tasks[task_id]
-        job = TaskState(task, (self._priorities.get(task_id, 0.0), task.index))
-        decision = self._decide(job)
-        if isinstance(decision, Skipped | Cancelled | Success) or (
-            isinstance(decision, Failure) and task.policies.fallback is None
-        ):
-            self._settle(job, decision)
-            then(task_id)
-            return
-        self._jobs[task_id] = job
-        job.decision = decision
-        self._executor.start(tasks, job, self._carry, then)
-
-    def _decide(self, job: TaskState) -> Decision | Success | Skipped | Cancelled | None:
-        task = job.task
-        if task.id in self._cancelled_early:
-            return Cancelled(self._cancelled_early[task.id])
-        try:
-            decision = decide(task, self._settled.quick_scope)
-            # The common task: its call is prepared here, so that it can wait in the queue of slots.
-            is_ready = task.policies is PLAIN and self._servers.readiness is None
-            if is_ready and isinstance(decision, Start):
-                return self._executor.prepare(job, decision)
-            return decision
-        # One task pays for a bug; an exception here would take the whole task group down.
-        except Exception as bug:
-            return Failure(internal(bug, task.id))
-
-    async def _carry_out(self, job: TaskState, then: Then) -> None:
-        """Carry a task out until it has settled. Raises nothing but cancellation."""
-        if self._stop is not None:  # its slot came together with the end of the run
-            return
-        try:
-            outcome = await self._executor.perform(job)
-        except BaseException:
-            # Cancelled. If nothing was called, the outcome depends on the reason: see _finish.
-            del self._jobs[job.task.id]
-            if job.has_begun:
-                reason = self._note_end().not_begun.reason
-                self._settle(job, job.cancelled(reason, self._emitter.zero))
-            raise
-        del self._jobs[job.task.id]
-        if job.reason is not None and isinstance(outcome, Failure):
-            outcome = job.cancelled(job.reason, self._emitter.zero)
-        self._settle(job, outcome)
-        then(job.task.id)
-
-    def _note_end(self) -> Stop:
-        """Why the tasks are cancelled: by us, or else by the limit of the run or from outside."""
-        limit_s = self.workflow.timeout_s
-        # A deadline and a cancellation from outside look alike: only the clock tells them apart.
-        is_over = anyio.current_time() >= self._cancel_scope.deadline
-        if self._stop is None and limit_s is not None and is_over:
-            self._stop = Stop.late(limit_s)
-        return self._end(Stop.cancelled("the run was cancelled from outside"))
-
-    def _settle(self, job: TaskState, outcome: Outcome) -> None:
-        result = job.result(outcome, self._emitter.zero)
-        self._settled.add(result)
-        self._react(result)
-
-    def _react(self, result: TaskResult) -> None:
-        """Report a task that has settled, and end the run if that is its consequence."""
-        policies = self.plan.tasks[result.id].policies
-        may_end = isinstance(result.outcome, Failure) or policies.end_run is not None
-        if may_end and (stop := stop_after(self.workflow, result)) is not None:
-            self._end(stop)
-        if self._announce:
-            self._announce(TaskSettled(self._emitter.now_ms(), result.id, result))
-
-    def _end(self, stop: Stop) -> Stop:
-        """End the run, unless it has ended; why it did."""
-        if self._stop is None:
-            self._stop = stop
-            self._cancel_scope.cancel()
-        return self._stop
+    def _end(self, stop: Stop) -> None:
+        self._tasks.end(stop)
 
     def _finish(self) -> RunResult:
         """Settle what has not begun, and put the result together."""
-        duration_ms = self._emitter.now_ms()
-        for task in self.plan.tasks.values():
-            if task.id not in self._settled.results:
-                # Without a stop every task settles: anything else is a bug, and must not be silent.
-                assert self._stop is not None, f"task {task.id!r} was lost"
-                self._settle(TaskState(task), self._stop.not_begun)
+        duration_ms = self._emitter.clock.now_ms()
+        self._tasks.settle_rest()
         self.result = summarize(
             self.workflow,
             self._settled,
             self._settings,
             startup_ms=self._servers.startup_ms,
-            slots=self._executor.limit,
+            slots=self._shared.limit,
             duration_ms=duration_ms,
-            stop=self._stop,
+            stop=self._tasks.stop,
             made_up=self._made_up,
         )
         if self._announce:

@@ -13,6 +13,7 @@ from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import CallError, TaskError
 from orchestrator.expressions.scope import MISSING, Scope
 from orchestrator.workflow import graph as graphs
+from orchestrator.workflow.inner import WORKFLOW
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import Plan
 
@@ -124,10 +125,8 @@ def summarize(
     durations = {task: result.duration_ms for task, result in results.items()}
     below = graphs.lengths_below(plan.graph, plan.generations, durations)
     sequential_ms, critical_path_ms = sum(map(_calls_ms, results.values())), max(below.values())
-    output, fault = _output(plan, settled.scope)
-    if stop is not None and not _was_cut_short(stop, results):
-        stop = None
-    status = _status(results, stop)
+    stop = _cut_short(stop, results)
+    status, output, error = _ending(plan, settled, results, stop)
     speedup = sequential_ms / duration_ms if duration_ms else 1.0
     return RunResult(
         run_id=settings.run_id,
@@ -145,24 +144,60 @@ def summarize(
         other_schedule=_other_schedule(plan, schedule, durations, slots, critical_path_ms),
         output=output,
         reason=None if stop is None else stop.reason,
-        error=fault if stop is None or stop.error is None else stop.error,
+        error=error,
         tasks=results,
         made_up=made_up,
         startup_ms=dict(startup_ms),
     )
 
 
+def _ending(
+    plan: Plan, settled: Settled, results: Mapping[str, TaskResult], stop: Stop | None
+) -> tuple[RunStatus, Any, TaskError | None]:
+    """The status, the output, and why the run ended early or has no output."""
+    output, fault = _output(plan, settled.scope)
+    error = fault if stop is None or stop.error is None else stop.error
+    return _status(results, stop), output, error
+
+
+def output_of(workflow: Workflow, settled: Settled, stop: Stop | None) -> Any:
+    """The output of a workflow that a task ran.
+
+    Raises:
+        CallError: It failed: with the error that ended it, or the first one in the file.
+    """
+    results = {task: settled.results[task] for task in workflow.plan.tasks}
+    stop = _cut_short(stop, results)
+    status, output, error = _ending(workflow.plan, settled, results, stop)
+    first = next((each for each in results.values() if isinstance(each.outcome, Failure)), None)
+    if first is not None and (error is None or stop is None):  # it tells why there is no output
+        error = first.error
+    if error is None:
+        return output
+    where, details = "", {**error.details, "status": status}
+    if first is not None and error is first.error:
+        where, details["task"] = f" in task {quoted(first.id)}", first.id
+    failure = CallError(error.kind, f"{WORKFLOW}:{workflow.name} failed{where}: {error.message}")
+    failure.error = replace(failure.error, retryable=error.retryable, details=details)
+    raise failure
+
+
 def _calls_ms(result: TaskResult) -> float:
     """The times of a task's calls, one after the other."""
+    if result.tasks is not None:
+        return sum(map(_calls_ms, result.tasks.values()))
     if result.items is None:
         return result.duration_ms
-    return sum(item.duration_ms for item in result.items)
+    return sum(
+        item.duration_ms if item.tasks is None else sum(map(_calls_ms, item.tasks.values()))
+        for item in result.items
+    )
 
 
-def _was_cut_short(stop: Stop, results: Mapping[str, TaskResult]) -> bool:
-    """Whether a run ended early; one that was cancelled after its last task did not."""
+def _cut_short(stop: Stop | None, results: Mapping[str, TaskResult]) -> Stop | None:
+    """Why a run ended early; one that was cancelled after its last task did not."""
     cancelled = any(isinstance(result.outcome, Cancelled) for result in results.values())
-    return stop.status != "cancelled" or cancelled
+    return stop if cancelled or stop is None or stop.status != "cancelled" else None
 
 
 def _other_schedule(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,17 +11,16 @@ from orchestrator.calls.call import FREE, Attempt, Call, Caller
 from orchestrator.calls.middleware import is_never_retried
 from orchestrator.calls.repeat import Turns
 from orchestrator.calls.retry import decide_retry, is_lost
-from orchestrator.engine.budget import Budget
 from orchestrator.engine.callers import Callers
 from orchestrator.engine.decide import Start, fit, is_false, start, with_fallback_error
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.outcome import Failure, Outcome, Success
-from orchestrator.engine.settings import RunSettings, Servers
+from orchestrator.engine.shared import Shared
 from orchestrator.engine.task_state import TaskState, internal
 from orchestrator.errors import CallError, TaskError
 from orchestrator.expressions.scope import Scope
-from orchestrator.workflow.model import Workflow
-from orchestrator.workflow.plan import CallTemplate, RepeatPlan, TaskPlan
+from orchestrator.workflow.inner import WORKFLOW
+from orchestrator.workflow.plan import CallTemplate, Plan, RepeatPlan, TaskPlan
 
 
 class TaskCalls:
@@ -32,33 +32,34 @@ class TaskCalls:
 
     def __init__(
         self,
-        caller: Caller,
-        workflow: Workflow,
-        settings: RunSettings,
-        servers: Servers,
+        shared: Shared,
+        plan: Plan,
         emitter: Emitter,
         has_ended: Callable[[], bool],
-        budget: Budget,
+        inside: Caller,
         wrapped: dict[int, Any],
     ) -> None:
-        self.callers = Callers(caller, workflow, settings, servers, emitter, self.fit, has_ended)
+        self.callers = Callers(shared, plan, emitter, self.fit, has_ended, inside)
         self.fit_later = self.fit  # one bound method for all attempts
-        self._plan = workflow.plan
-        self._budget = budget
+        self._budget = shared.budget
         self._wrapped = wrapped
-        self._run_id = settings.run_id
-        self._servers = servers
+        self._run_id = shared.settings.run_id
+        self._servers = shared.servers
         self._emitter = emitter
+        self._within, self._start = emitter.within, len(emitter.within)
+        self._tasks = plan.tasks
 
     def new_call(
         self, job: TaskState, target: CallTemplate, decision: Start, item: int | None = None
     ) -> Call:
         task, policies, timeout_s = job.task, job.task.policies, job.task.timeout_s
-        if timeout_s is None:
+        if timeout_s is None and not target.server:
+            timeout_s = math.inf  # of what runs inside, each call has its own
+        elif timeout_s is None:
             timeout_s = self._servers.policies.get(target.server, FREE).timeout_s
         return Call(  # by position, since keywords take twice as long
-            task.id,
-            target.server,
+            self._within + task.id,
+            target.server or WORKFLOW,
             target.tool,
             decision.arguments,
             timeout_s,
@@ -79,8 +80,10 @@ class TaskCalls:
         return Attempt(self._emitter.progress_of(job.task.id, item))
 
     def fit(self, call: Call, attempt: Attempt | None = None) -> Call:
-        task = self._plan.tasks[call.task]
+        task = self._tasks[call.task[self._start :]]
         target: Any = task
+        if task.inner is not None and not call.is_fallback:
+            return fit(call, task, task.inner.signature)
         if call.is_fallback:
             policies = task.policies
             target = policies.fallback if call.item is None else policies.item_fallback
@@ -105,7 +108,8 @@ class TaskCalls:
         call = self.new_call(job, job.task, decision, item)
         if (repeat := job.task.policies.repeat) is not None:
             attempt.turns = self._turns(job.task, repeat, scope, attempt)
-        return await self.outcome(self.callers.call, call, attempt)
+        caller = self.callers.call if job.task.inner is None else self.callers.inner
+        return await self.outcome(caller, call, attempt)
 
     def _turns(self, task: TaskPlan, repeat: RepeatPlan, scope: Scope, attempt: Attempt) -> Turns:
         collect = repeat.collect

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from orchestrator.calls.call import Attempt, Call
+from orchestrator.calls.call import Attempt, Call, Inside
 from orchestrator.calls.limits import FIRST, Priority
 from orchestrator.documents.text import quoted
 from orchestrator.engine.decide import Start, StartEach
@@ -28,7 +28,8 @@ class Activity:
     """A call that is under way or waits.
 
     Attributes:
-        task: The task, and `item` the position of its item under `for_each`, or None.
+        task: The task, with those that it is inside of, as in `outer[3]/inner`.
+        item: The position of its item under `for_each`, or None.
         target: `server:tool`.
         attempt: The number of the attempt, from 1; 0 before the first.
         since_ms: When its first attempt began, milliseconds since the run did; None before that.
@@ -68,6 +69,7 @@ class TaskState:
         in_flight: The state of the calls of items that have not ended, by position.
         scope: Cancels all items, or the wait before the first call.
         not_begun: The outcome of items that have not begun, if no further one begins.
+        within: The tasks that it is inside of, as a path that ends with "/", or empty.
     """
 
     task: TaskPlan
@@ -80,12 +82,19 @@ class TaskState:
     in_flight: dict[int, Attempt] | None = None
     scope: anyio.CancelScope | None = None
     not_begun: Skipped | None = None
+    within: str = ""
 
     def _begun(self) -> list[Attempt]:
         """The calls of which an attempt has begun, without items that have ended."""
         attempts = (self.attempt, self.fallback, *(self.in_flight or {}).values())
         # An attempt with number 0 still waits: nothing was sent for it.
         return [each for each in attempts if each is not None and each.number]
+
+    @property
+    def inside(self) -> list[Inside]:
+        """The workflows that run in place of its calls."""
+        attempts = (self.attempt, *(self.in_flight or {}).values())
+        return [each.inside for each in attempts if each is not None and each.inside is not None]
 
     @property
     def has_begun(self) -> bool:
@@ -115,14 +124,19 @@ class TaskState:
         if self.fallback is not None and isinstance(fallback, CallTemplate):
             yield self._activity(None, fallback.target, self.fallback, zero)
         elif self.attempt is not None:
-            yield self._activity(None, self.task.target, self.attempt, zero)
+            yield from self._own(None, self.attempt, zero)
         for item, attempt in (self.in_flight or {}).items():
-            yield self._activity(item, self.task.target, attempt, zero)
+            yield from self._own(item, attempt, zero)
+
+    def _own(self, item: int | None, attempt: Attempt, zero: float) -> Iterator[Activity]:
+        inside = () if attempt.inside is None else tuple(attempt.inside.activities())
+        yield from inside or (self._activity(item, self.task.target, attempt, zero),)
 
     def _activity(self, item: int | None, target: str, attempt: Attempt, zero: float) -> Activity:
         began = attempt.started_at
         since_ms = None if began is None else (began - zero) * 1000
-        return Activity(self.task.id, item, target, attempt.number, since_ms, attempt.waiting_for)
+        path = self.within + self.task.id
+        return Activity(path, item, target, attempt.number, since_ms, attempt.waiting_for)
 
     def cancelled(self, reason: str, zero: float) -> Cancelled:
         """The outcome of the task if it is cancelled now; its items end, and their outputs stay."""
@@ -142,7 +156,9 @@ class TaskState:
             return self._merged(outcome, zero)
         if attempt is None or attempt.started_at is None:
             return TaskResult(task.id, outcome, task.generation)
-        return TaskResult(task.id, outcome, task.generation, *_measures(attempt, zero))
+        tasks = None if attempt.inside is None else attempt.inside.results
+        measures = _measures(attempt, zero)
+        return TaskResult(task.id, outcome, task.generation, *measures, None, tasks)
 
     def _merged(self, outcome: Outcome, zero: float) -> TaskResult:
         """The same for a task of several calls."""
@@ -163,6 +179,7 @@ class TaskState:
             (anyio.current_time() - zero) * 1000 - started_ms,
             sum(part.waited_ms for part in own) if own else first.waited_ms,
             items,
+            own[0].tasks if own else None,
         )
 
 
@@ -170,7 +187,8 @@ def ended(index: int, attempt: Attempt, outcome: Outcome, zero: float) -> ItemRe
     """The result of an item whose call ends now with this outcome."""
     if attempt.started_at is None:
         return ItemResult(index, outcome)
-    return ItemResult(index, outcome, *_measures(attempt, zero))
+    tasks = None if attempt.inside is None else attempt.inside.results
+    return ItemResult(index, outcome, *_measures(attempt, zero), tasks)
 
 
 def _measures(attempt: Attempt, zero: float) -> tuple[int, float, float, float]:

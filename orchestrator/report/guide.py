@@ -37,6 +37,9 @@ all tasks).
 - `id`: required, unique; letters, digits, `_ - . :`. Name it after its output, such as `search`, \
 not `task1`.
 - `tool`: `server:tool`, exactly as listed; or `value`, a template of the output: calls nothing.
+- `workflow`: in place of `tool`, several steps as one task, such as for each item: `{"inputs": \
+{"id": {}}, "tasks": [...], "output": "$OUTPUT[last]"}`, or the path of a file. `arguments` are \
+its inputs; inside, only `$INPUT.id` and its own tasks are readable.
 - `arguments`: an object that fits the signature of the tool; references anywhere inside.
 - `depends_on`: `"depends_on": ["search"]`, for an order that no reference implies, such as \
 reading what another task has stored.

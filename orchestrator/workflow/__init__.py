@@ -6,6 +6,7 @@ Rule: a `Workflow` that exists is valid; making one is O(n + e) in tasks and dep
   several lists.
 - `normalize` ends synonyms, `model` and `task` are the file, `compile` checks what it refers to,
   `plan` is what a run follows.
+- `inner` loads the workflows that tasks run, and places what is wrong in them.
 - `inputs` checks the values given for a run.
 - `graph` holds the algorithms on the dependency graph.
 - `source_map` and `fixes` place a problem in its file and propose a patch; `recovery` cuts mistakes
@@ -17,6 +18,7 @@ from __future__ import annotations
 __all__ = [
     "fixes",
     "graph",
+    "inner",
     "inputs",
     "model",
     "normalize",

@@ -56,21 +56,29 @@ def complete_inputs(
         WorkflowError: Inputs are unknown, do not fit their schemas, or (unless may_miss) missing.
     """
     problems = [_unknown(name, declared) for name in given if name not in declared]
-    values: dict[str, Any] = {}
+    values = with_input_defaults(declared, given)
     for name, schema in declared.items():
         if name in given:
-            values[name] = with_defaults(given[name], schema)
             what = f"the value of {quoted(name)}"
             problems += _violations(given[name], schema, ("inputs", name), what)
-        elif isinstance(schema, Mapping) and "default" in schema:
-            values[name] = with_defaults(schema["default"], schema)
-        elif not may_miss:
+        elif name not in values and not may_miss:
             message = f"missing input {quoted(name)}, which has no default"
             hint = f"set it with --input {name}=..."
             at = pointer("inputs", name)
             problems.append(Problem("missing_input", message, at, None, (), hint))
     if problems:
         raise WorkflowError(source, problems)
+    return values
+
+
+def with_input_defaults(declared: Mapping[str, Schema], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs that fit their schemas, and the defaults of the others."""
+    values: dict[str, Any] = {}
+    for name, schema in declared.items():
+        if name in given:
+            values[name] = with_defaults(given[name], schema)
+        elif isinstance(schema, Mapping) and "default" in schema:
+            values[name] = with_defaults(schema["default"], schema)
     return values
 
 

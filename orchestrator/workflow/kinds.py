@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from orchestrator.documents.text import listed, quoted
 from orchestrator.documents.validation import MissingFieldError
 
-Kind = Literal["tool", "value"]
+Kind = Literal["tool", "value", "workflow"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 # The fields that mean nothing for a task that calls nothing.
 _OF_CALLS = frozenset(

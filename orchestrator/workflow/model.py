@@ -22,8 +22,10 @@ from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.parse import read_document
 from orchestrator.documents.validation import problems_of
 from orchestrator.errors import Problem, WorkflowError
+from orchestrator.schema.tool import Tool
 from orchestrator.workflow import oktyv
 from orchestrator.workflow.compile import compile_workflow
+from orchestrator.workflow.inner import Around, load_inner, tool_of
 from orchestrator.workflow.normalize import (
     TASK_SYNONYMS,
     WORKFLOW_SYNONYMS,
@@ -109,6 +111,7 @@ class Workflow(BaseModel):
 
     _plan: Plan = PrivateAttr()
     _source: Path | None = PrivateAttr(None)
+    _signature: Tool = PrivateAttr()
 
     @model_validator(mode="wrap")
     @classmethod
@@ -117,12 +120,15 @@ class Workflow(BaseModel):
     ) -> Self:
         if isinstance(data, cls):
             return data
-        source = (info.context or {}).get("source", "workflow")
+        around = (info.context or {}).get("around", Around())
+        source = around.source
         if not isinstance(data, Mapping):
             message = f"expected object with tasks, got {describe(data)}"
             raise WorkflowError(source, [Problem("wrong_type", message)])
         plain = _plain(data)
         canonical, problems = canonical_workflow(plain)
+        inner, inside = load_inner(canonical.get("tasks"), around, cls._load)
+        problems += inside
         try:
             workflow = handler(canonical)
         except ValidationError as error:
@@ -132,7 +138,8 @@ class Workflow(BaseModel):
         compiled, found = compile_workflow(canonical)
         if problems := problems + found:
             raise WorkflowError(source, as_written(problems, plain))
-        workflow._plan = make_plan(workflow.tasks, compiled, workflow.defaults)
+        workflow._plan = make_plan(workflow.tasks, compiled, workflow.defaults, inner)
+        workflow._signature = tool_of(workflow)
         return workflow
 
     @classmethod
@@ -142,16 +149,24 @@ class Workflow(BaseModel):
         Raises:
             WorkflowError: The file cannot be read, or is wrong; with every mistake in it.
         """
+        if isinstance(source, str | Path):
+            path = Path(source)
+            return cls._load(path, Around(str(source), (path,)))
+        return cls._load(source, Around())
+
+    @classmethod
+    def _load(cls, source: Path | Mapping[str, Any] | Workflow, around: Around) -> Workflow:
         if isinstance(source, Workflow):
             return source
-        if isinstance(source, Mapping):
-            return cls.model_validate(dict(source))
-        path = Path(source)
+        context = {"around": around}
+        if not isinstance(source, Path):
+            return cls.model_validate(source, context=context)
+        path = source
         data = read_document(path)
         if isinstance(data, dict) and path != STDIN:
             data = {"name": path.name.partition(".")[0] or path.name, **data}
         try:
-            workflow = cls.model_validate(data, context={"source": str(source)})
+            workflow = cls.model_validate(data, context=context)
         except WorkflowError as error:
             raise WorkflowError(error.source, located(error.problems, path)) from None
         workflow._source = path
@@ -164,6 +179,11 @@ class Workflow(BaseModel):
     def plan(self) -> Plan:
         """The compiled tasks, the graph and its generations."""
         return self._plan
+
+    @property
+    def signature(self) -> Tool:
+        """The inputs that it accepts, as the definition of a tool."""
+        return self._signature
 
     @property
     def source(self) -> Path | None:
@@ -208,6 +228,7 @@ def workflow_schema() -> dict[str, Any]:
             target["properties"][synonym] = target["properties"][field] | described
     schema["properties"][oktyv.CONFIG] = oktyv.SCHEMA
     task["properties"][oktyv.TASK_TIMEOUT] = oktyv.TIMEOUT_SCHEMA
+    task["properties"]["workflow"] |= {"if": {"type": "object"}, "then": {"$ref": "#"}}
     schema["properties"]["$schema"] = {"type": "string", "description": "The URL of this schema."}
     schema["required"] = ["tasks"]
     schema["description"] = "A plan of tool calls."

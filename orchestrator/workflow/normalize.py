@@ -113,6 +113,9 @@ def written(path: str, names: Names) -> str:
     has_config = theirs is not None and oktyv.CONFIG in names([])
     if theirs is not None and has_config and theirs in names([oktyv.CONFIG]):
         return pointer(oktyv.CONFIG, theirs, *where[1:])
+    if where[0:1] == ["tasks"] and where[2:3] == ["workflow"] and where[3:]:
+        inner = where[:3]
+        return pointer(*inner) + written(pointer(*where[3:]), lambda at: names([*inner, *at]))
     is_in_task = len(where) > 2 and where[0] == "tasks"
     depth, synonyms = (2, TASK_SYNONYMS) if is_in_task else (0, WORKFLOW_SYNONYMS)
     if where:

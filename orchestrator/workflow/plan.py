@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.pointer import pointer
 from orchestrator.expressions.templates import Template
 from orchestrator.workflow import graph as graphs
+from orchestrator.workflow.inner import WORKFLOW
+from orchestrator.workflow.kinds import check_kind
 
 if TYPE_CHECKING:
     from orchestrator.workflow.compiled import CompiledFallback, CompiledTask, CompiledWorkflow
     from orchestrator.workflow.graph import Graph
     from orchestrator.workflow.kinds import Kind
+    from orchestrator.workflow.model import Workflow
     from orchestrator.workflow.product import Product
     from orchestrator.workflow.task import (
         Defaults,
@@ -96,12 +99,14 @@ class TaskPlan(CallTemplate):
     generation: int  # the number of its topological generation, from 0
     policies: Policies = PLAIN
     kind: Kind = "tool"
+    inner: Workflow | None = None  # what it runs in place of a tool
 
     @property
     def targets(self) -> tuple[CallTemplate, ...]:
         """What it may call: its tool, and those of its fallbacks."""
         own = (self,) if self.kind == "tool" else ()
-        return (*own, *(fallback for _, fallback in self.fallback_calls))
+        inside = () if self.inner is None else self.inner.plan.targets.values()
+        return (*own, *inside, *(fallback for _, fallback in self.fallback_calls))
 
     @property
     def fallback_calls(self) -> Iterator[tuple[str, CallTemplate]]:
@@ -124,23 +129,45 @@ class Plan:
     output: Template | None  # of what the run returns; None for the default
     targets: Mapping[str, CallTemplate]  # the first call in the file of each server:tool
     servers: list[str]  # of the targets, in the order of the file
+    has_inner: bool = False  # whether any task runs a workflow
 
     @property
     def fans_out(self) -> bool:
         """Whether any task may make more than one call at a time."""
-        return any(task.policies.for_each is not None for task in self.tasks.values())
+        each = (task.policies.for_each for task in self.tasks.values())
+        return self.has_inner or any(items is not None for items in each)
 
     @property
     def is_plain(self) -> bool:
-        """Whether no task asks for any policy."""
-        return all(task.policies is PLAIN for task in self.tasks.values())
+        """Whether no task asks for any policy, or has tasks inside."""
+        all_plain = all(task.policies is PLAIN for task in self.tasks.values())
+        return all_plain and not self.has_inner
+
+    @property
+    def size(self) -> int:
+        """The number of tasks, with those of inner workflows."""
+        inner = (task.inner.plan.size for task in self.tasks.values() if task.inner is not None)
+        return len(self.tasks) + sum(inner)
 
     @property
     def calls(self) -> Iterator[tuple[TaskPlan, CallTemplate, str]]:
-        """Each task with each call that it may make, and the JSON Pointer to its tool."""
+        """Each task with each call that it may make, and the JSON Pointer to its tool.
+
+        A task of an inner workflow has the id `outer/inner` and the generation of the outer one; in
+        a file of its own, the pointer ends at the path of the file.
+        """
         for task in self.tasks.values():
             if task.kind == "tool":
                 yield task, task, pointer("tasks", task.index, "tool")
+            elif task.inner is not None:
+                at, in_file = (
+                    pointer("tasks", task.index, "workflow"),
+                    task.inner.source is not None,
+                )
+                for inside, target, path in task.inner.plan.calls:
+                    own = f"{task.id}/{inside.id}"
+                    outer = replace(inside, id=own, generation=task.generation)
+                    yield outer, target, at if in_file else at + path
             for field, target in task.fallback_calls:
                 yield task, target, pointer("tasks", task.index, field, "tool")
 
@@ -155,8 +182,13 @@ class Plan:
         return [task for task, degree in self.graph.out_degree() if not degree]
 
 
-def make_plan(tasks: Iterable[Task], compiled: CompiledWorkflow, defaults: Defaults) -> Plan:
-    """The plan of a workflow that compiled without a problem."""
+def make_plan(
+    tasks: Iterable[Task],
+    compiled: CompiledWorkflow,
+    defaults: Defaults,
+    inner: Mapping[str, Workflow],
+) -> Plan:
+    """The plan of a workflow that compiled without a problem; `inner` is by the id of the task."""
     assert compiled.graph is not None
     generations = graphs.generations(compiled.graph)
     number = {task: index for index, names in enumerate(generations) for task in names}
@@ -164,7 +196,7 @@ def make_plan(tasks: Iterable[Task], compiled: CompiledWorkflow, defaults: Defau
     for index, task in enumerate(tasks):
         templates = compiled.tasks.pop(task.id)
         plans[task.id] = TaskPlan(
-            *_target(task.tool or ""),
+            *_own_target(task, inner),
             *templates.arguments,
             task.id,
             index,
@@ -175,7 +207,8 @@ def make_plan(tasks: Iterable[Task], compiled: CompiledWorkflow, defaults: Defau
             PLAIN
             if defaults.retry is None and _FIELDS.isdisjoint(task.model_fields_set)
             else _policies(task, templates, defaults),
-            "tool" if task.tool is not None else "value",
+            check_kind(task.model_fields_set),
+            inner.get(task.id),
         )
     targets: dict[str, CallTemplate] = {}  # ordered by first use, as messages list servers
     for plan in plans.values():
@@ -183,7 +216,16 @@ def make_plan(tasks: Iterable[Task], compiled: CompiledWorkflow, defaults: Defau
             targets.setdefault(target.target, target)
     servers = list(dict.fromkeys(target.server for target in targets.values()))
     edges = sorted(compiled.graph.edges)
-    return Plan(plans, compiled.graph, generations, edges, compiled.output, targets, servers)
+    has_inner, output = bool(inner), compiled.output
+    return Plan(plans, compiled.graph, generations, edges, output, targets, servers, has_inner)
+
+
+def _own_target(task: Task, inner: Mapping[str, Workflow]) -> tuple[str, str, str]:
+    """Its `server:tool`, or `workflow:name` without a server."""
+    if task.id not in inner:
+        return _target(task.tool or "")
+    name = inner[task.id].name
+    return f"{WORKFLOW}:{name}", "", name
 
 
 def _target(target: str) -> tuple[str, str, str]:

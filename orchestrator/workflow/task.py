@@ -21,6 +21,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
+    WithJsonSchema,
     model_serializer,
     model_validator,
 )
@@ -153,12 +154,22 @@ def _lock(value: Any) -> Any:
     return {"name": value}
 
 
+def _workflow(value: Any) -> Any:
+    # A `Workflow` of Python; its class is defined above this module.
+    return value.to_dict() if hasattr(value, "to_dict") else value
+
+
 _LockName = Annotated[str, Field(min_length=1)]
 RetryField = Annotated[
     Retry | None,
     BeforeValidator(_retry, json_schema_input_type=Annotated[int, Field(ge=1)] | Retry | None),
 ]
 LockField = Annotated[Lock, BeforeValidator(_lock, json_schema_input_type=_LockName | Lock)]
+InnerField = Annotated[
+    Annotated[str, Field(min_length=1)] | dict[str, Any] | None,
+    BeforeValidator(_workflow),
+    WithJsonSchema({"type": ["string", "object"], "minLength": 1}),
+]
 _ListReference = Annotated[str, Field(json_schema_extra={"pattern": "\\$"})]
 _Lists = Annotated[dict[str, list[Any] | _ListReference], Field(min_length=1)]
 
@@ -170,6 +181,7 @@ class TaskFields(TypedDict, total=False):
     description: str
     tool: str
     value: Any
+    workflow: str | Mapping[str, Any] | BaseModel
     arguments: dict[str, Any]
     depends_on: list[str]
     timeout_s: float | None
@@ -207,6 +219,11 @@ class Task(BaseModel, metaclass=_Checked):
     tool: str | None = Field(default=None, pattern=TOOL, description="server:tool")
     value: Any = Field(
         default=None, description="In place of tool: a template of the output; calls nothing."
+    )
+    workflow: InnerField = Field(
+        default=None,
+        description="In place of tool: another workflow, as an object or as the path of its file, "
+        "relative to this one. arguments are its inputs.",
     )
     arguments: dict[str, Any] = Field(
         default_factory=dict, description="The tool's arguments; references anywhere inside."

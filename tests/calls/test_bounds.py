@@ -54,7 +54,7 @@ BOUNDS = {
     ("session", "Session._ended", "self._failed.wait"): "LAST_WORDS_S: see Session._end",
     ("session", "Session._translated", "self._over.wait"): "END_S",
     ("elicitation", "call_tool", "session.send_request"): CALLER,
-    ("run", "Run._run_tasks", "readiness.checked"): STARTS,
+    ("task_runner", "TaskRunner.execute", "readiness.checked"): STARTS,
     ("http", "_ContainedStream.__anext__", "anext"): CALLER + "; the end of the session",
     ("events", "EventStream.__anext__", "anext"): CALLER,
     ("http", "_ContainedStream.aclose", "async for self"): "DRAIN_S",

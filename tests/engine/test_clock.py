@@ -6,8 +6,8 @@ import anyio
 import pytest
 
 from orchestrator import Run
-from orchestrator.engine.emitter import Emitter
-from orchestrator.engine.events import Announcer, Event, TaskStarted, TaskWaiting
+from orchestrator.engine.emitter import Clock
+from orchestrator.engine.events import Event, TaskStarted, TaskWaiting
 from orchestrator.engine.settings import Servers
 from orchestrator.schema.tool import Tool
 from tests.fakes import ScriptedCaller, workflow
@@ -43,7 +43,7 @@ class Door:
 
 
 async def test_the_clock_counts_except_while_it_is_paused() -> None:
-    clock = Emitter(Announcer([]), workflow("a").plan)
+    clock = Clock()
     clock.begin()
     await anyio.sleep(1)
     clock.pause(False)  # it is not

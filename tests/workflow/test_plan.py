@@ -199,7 +199,7 @@ wild = st.recursive(
 def test_compiling_any_data_raises_nothing(data: dict[str, Any]) -> None:
     compiled, found = compile_workflow(data)
     if not found and not any(compiled.dependencies.values()):
-        assert make_plan([], compiled, Defaults()).tasks == {}
+        assert make_plan([], compiled, Defaults(), {}).tasks == {}
 
 
 def policies(**fields: Any) -> list[tuple[str, str]]:

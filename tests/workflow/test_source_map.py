@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,8 @@ def test_a_deeply_nested_value_has_a_place(tmp_path: Path) -> None:
     deep = tmp_path / "deep.yaml"
     deep.write_text("tasks: " + "[" * 3000 + "]" * 3000)
     problem = Problem("wrong_value", "", "/tasks")
-    assert located([problem], deep) == [problem]
+    [found] = located([problem], deep)  # how deep the scanner goes depends on the stack below it
+    assert replace(found, line=None, column=None) == problem
 
 
 def test_lines_are_those_of_an_editor() -> None:

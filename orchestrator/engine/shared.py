@@ -1,0 +1,53 @@
+"""What all tasks of a run have in common, those of the workflows inside it included."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.calls.call import Caller
+from orchestrator.calls.worker_pool import WorkerPool
+from orchestrator.engine.budget import Budget
+from orchestrator.engine.settings import RunSettings, Servers
+from orchestrator.workflow.model import Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all tasks of a run have in common.
+
+    Attributes:
+        caller: Makes the calls.
+        settings: How the run goes.
+        servers: The servers that it calls.
+        budget: What its answers may take in memory.
+        limit: How many calls may be in flight; 0 = any number.
+        slots: Hands them out; None without a limit.
+    """
+
+    caller: Caller
+    settings: RunSettings
+    servers: Servers
+    budget: Budget
+    limit: int
+    slots: WorkerPool | None
+
+    @classmethod
+    def of(
+        cls,
+        workflow: Workflow,
+        caller: Caller,
+        settings: RunSettings,
+        servers: Servers,
+        budget: Budget,
+    ) -> Shared:
+        """What the tasks of a run of this workflow have in common."""
+        plan, limit = workflow.plan, settings.max_concurrency
+        limit = workflow.max_concurrency if limit is None else limit
+        # A limit that cannot be reached costs slots and a queue, and changes nothing.
+        limit = limit if limit < len(plan.tasks) or plan.fans_out else 0
+        return cls(caller, settings, servers, budget, limit, servers.new_slots(plan, limit))
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether calls may have to wait for each other."""
+        return self.limit > 0 or any(each.is_limited for each in self.servers.policies.values())

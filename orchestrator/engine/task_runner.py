@@ -1,0 +1,235 @@
+"""Runs the tasks of a workflow: those of a run, or of a workflow that a task runs inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+
+from orchestrator.calls.call import Attempt, Call
+from orchestrator.calls.limits import Priority
+from orchestrator.engine.decide import Start, decide
+from orchestrator.engine.emitter import Emitter
+from orchestrator.engine.executor import Executor
+from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
+from orchestrator.engine.priorities import priorities
+from orchestrator.engine.result import TaskResult
+from orchestrator.engine.schedules import BATCH, SCHEDULES, OnGeneration, Then
+from orchestrator.engine.shared import Shared
+from orchestrator.engine.summary import Settled, Stop, output_of, stop_after
+from orchestrator.engine.task_state import Activity, Decision, TaskState, internal
+from orchestrator.workflow.inputs import with_input_defaults
+from orchestrator.workflow.model import Schedule, Workflow
+from orchestrator.workflow.plan import PLAIN
+
+
+class TaskRunner:
+    """Runs the tasks of one workflow.
+
+    Args:
+        workflow: The workflow.
+        shared: What its tasks have in common with all others of the run.
+        settled: Takes their results.
+        emitter: Reports what happens to them.
+        schedule: When they start.
+        outer: What a task runs this workflow inside of; None for the run itself.
+        priority: Where calls wait for a slot, that of the task around them.
+
+    Attributes:
+        stop: Why it ended early; None if it did not.
+    """
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        shared: Shared,
+        settled: Settled,
+        emitter: Emitter,
+        schedule: Schedule,
+        outer: TaskRunner | None = None,
+        priority: Priority = (),
+    ) -> None:
+        self.stop: Stop | None = None
+        self._workflow, self._plan, self._schedule = workflow, workflow.plan, schedule
+        self._shared, self._settled, self._emitter = shared, settled, emitter
+        self._outer, self._priority = outer, priority
+        has_ended = lambda: self.stop is not None  # noqa: E731  # a method would cost every call
+        self._executor = Executor(shared, workflow, settled.scope, emitter, has_ended, self._inside)
+        self._jobs: dict[str, TaskState] = {}
+        self._cancelled_early: dict[str, str] = {}
+        self._scope = anyio.CancelScope()
+        self._priorities: Mapping[str, float] = {}
+        self._carry = self._carry_out  # one bound method for all tasks that wait
+
+    @property
+    def results(self) -> Mapping[str, TaskResult]:
+        """The results of the tasks that have settled, by id."""
+        return self._settled.results
+
+    def activities(self) -> Iterator[Activity]:
+        """Each call that is under way."""
+        zero = self._emitter.clock.zero
+        return (each for job in self._jobs.values() for each in job.activities(zero))
+
+    def cancel_task(self, task: str, reason: str) -> bool:
+        """End one task; whether it had not settled yet. See `Run.cancel_task`."""
+        if task in self._settled.results or self.stop is not None:
+            return False
+        if (job := self._jobs.get(task)) is not None:
+            job.cancel(reason)
+        else:
+            self._cancelled_early.setdefault(task, reason)
+        return True
+
+    async def execute(self, on_generation: OnGeneration) -> None:
+        """Run the tasks. If it is cancelled, those that have begun settle as cancelled."""
+        if self._shared.may_wait:
+            self._priorities = priorities(
+                self._plan, self._schedule, self._shared.settings.estimates or {}
+            )
+        limit_s, readiness = self._workflow.timeout_s, self._shared.servers.readiness
+        with self._scope as scope:
+            if limit_s is not None:
+                scope.deadline = anyio.current_time() + limit_s
+            # Where calls wait for slots, all that are ready are compared before the first starts.
+            batch = 0 if self._shared.may_wait else BATCH
+            await SCHEDULES[self._schedule](self._plan, self._start, on_generation, batch)
+            if readiness is not None and self._outer is None:
+                self._emitter.clock.pause(True)
+                await readiness.checked()
+        if self._outer is None:
+            self._emitter.clock.pause(False)
+        if scope.cancelled_caught:
+            self.note_end()
+
+    def _start(self, tasks: TaskGroup, task_id: str, then: Then) -> None:
+        if self.stop is not None:
+            return
+        # It came with `settled`: its dependents may start, and nothing is called.
+        if task_id in self._settled.results:
+            then(task_id)
+            return
+        task = self._plan.tasks[task_id]
+        priority = (*self._priority, self._priorities.get(task_id, 0.0), task.index)
+        job = TaskState(task, priority, within=self._emitter.within)
+        decision = self._decide(job)
+        if isinstance(decision, Skipped | Cancelled | Success) or (
+            isinstance(decision, Failure) and task.policies.fallback is None
+        ):
+            self._settle(job, decision)
+            then(task_id)
+            return
+        self._jobs[task_id] = job
+        job.decision = decision
+        self._executor.start(tasks, job, self._carry, then)
+
+    def _decide(self, job: TaskState) -> Decision | Success | Skipped | Cancelled | None:
+        task = job.task
+        if task.id in self._cancelled_early:
+            return Cancelled(self._cancelled_early[task.id])
+        try:
+            decision = decide(task, self._settled.quick_scope)
+            # The common task: its call is prepared here, so that it can wait in the queue of slots.
+            is_ready = task.policies is PLAIN and self._shared.servers.readiness is None
+            if is_ready and task.inner is None and isinstance(decision, Start):
+                return self._executor.prepare(job, decision)
+            return decision
+        # One task pays for a bug; an exception here would take the whole task group down.
+        except Exception as bug:
+            return Failure(internal(bug, task.id))
+
+    async def _carry_out(self, job: TaskState, then: Then) -> None:
+        """Carry a task out until it has settled. Raises nothing but cancellation."""
+        if self.stop is not None:  # its slot came together with the end of the run
+            return
+        try:
+            outcome = await self._executor.perform(job)
+        except BaseException:
+            # Cancelled. If nothing was called, the outcome depends on the reason: see _finish.
+            del self._jobs[job.task.id]
+            if job.has_begun:
+                reason = self.note_end().not_begun.reason
+                self._settle(job, job.cancelled(reason, self._emitter.clock.zero))
+            raise
+        del self._jobs[job.task.id]
+        if job.reason is not None and isinstance(outcome, Failure):
+            outcome = job.cancelled(job.reason, self._emitter.clock.zero)
+        self._settle(job, outcome)
+        then(job.task.id)
+
+    async def _inside(self, call: Call, attempt: Attempt) -> Any:
+        """Run the workflow of a task, or of an item of it.
+
+        Raises:
+            CallError: A task in it failed, or it was cancelled.
+        """
+        task = self._emitter.task_of(call)
+        assert task.inner is not None
+        workflow, settings = task.inner, self._shared.settings
+        item = "" if call.item is None else f"[{call.item}]"
+        within, clock = f"{call.task}{item}/", self._emitter.clock
+        emitter = Emitter(self._emitter.announce, workflow.plan, within, clock)
+        settled = Settled(
+            with_input_defaults(workflow.inputs, call.arguments),
+            settings.about(workflow.name),
+            null_is_unknown=self._settled.scope.null_is_unknown,
+        )
+        schedule = settings.schedule or workflow.schedule
+        runner = attempt.inside = TaskRunner(
+            workflow, self._shared, settled, emitter, schedule, self, call.priority
+        )
+        try:
+            await runner.execute(lambda *_: None)
+        finally:
+            runner.settle_rest()
+        return output_of(workflow, settled, runner.stop)
+
+    def note_end(self) -> Stop:
+        """Why the tasks are cancelled: by us, or else by the limit of the run or from outside."""
+        limit_s = self._workflow.timeout_s
+        # A deadline and a cancellation from outside look alike: only the clock tells them apart.
+        is_over = anyio.current_time() >= self._scope.deadline
+        if self.stop is None and limit_s is not None and is_over:
+            self.stop = Stop.late(limit_s)
+        if self._outer is None:
+            return self.end(Stop.cancelled("the run was cancelled from outside"))
+        return self.end(self._outer.stop or Stop.cancelled("its task was ended"))
+
+    def _settle(self, job: TaskState, outcome: Outcome) -> None:
+        result = job.result(outcome, self._emitter.clock.zero)
+        self._settled.add(result)
+        self.react(result)
+
+    def react(self, result: TaskResult) -> None:
+        """Report a task that has settled, and end the run if that is its consequence."""
+        policies = self._plan.tasks[result.id].policies
+        may_end = isinstance(result.outcome, Failure) or policies.end_run is not None
+        if may_end and (stop := stop_after(self._workflow, result)) is not None:
+            self.end(stop)
+        if self._emitter.announce:
+            self._emitter.settled(result)
+
+    def end(self, stop: Stop) -> Stop:
+        """End the run, unless it has ended; why it did."""
+        if self.stop is None:
+            self.note_stop(stop)
+            self._scope.cancel()
+        return self.stop or stop
+
+    def note_stop(self, stop: Stop) -> None:
+        """Make no further call, and let all that runs inside make none."""
+        self.stop = self.stop or stop
+        for job in self._jobs.values():
+            for inside in job.inside:
+                inside.note_stop(stop)
+
+    def settle_rest(self) -> None:
+        """Settle what has not begun."""
+        for task in self._plan.tasks.values():
+            if task.id not in self._settled.results:
+                # Without a stop every task settles: anything else is a bug, and must not be silent.
+                stop = self.note_end() if self.stop is None and self._outer else self.stop
+                assert stop is not None, f"task {task.id!r} was lost"
+                self._settle(TaskState(task), stop.not_begun)
