@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.events import Event, ServerReady, StartTimes
 from orchestrator.errors import CallError, Problem, WorkflowError
@@ -23,10 +23,12 @@ from orchestrator.preflight import (
     usable,
 )
 from orchestrator.schema.tool import Tool
-from orchestrator.servers.offers import Entry, Kind
 from orchestrator.servers.pool import ServerPool
 from orchestrator.single_call import Arguments, call_tool, failure_of, known_server
 from orchestrator.workflow.model import Workflow
+
+if TYPE_CHECKING:
+    from orchestrator.servers.offers import Entry, Kind
 
 
 @dataclass(frozen=True, slots=True)
