@@ -15,6 +15,7 @@ from orchestrator.documents.pointer import pointer, steps, value_at
 from orchestrator.documents.text import quoted
 from orchestrator.documents.validation import Location
 from orchestrator.errors import Problem
+from orchestrator.workflow import oktyv
 
 WORKFLOW_SYNONYMS = {"maxConcurrent": "max_concurrency"}
 TASK_SYNONYMS = {
@@ -24,6 +25,7 @@ TASK_SYNONYMS = {
     "needs": "depends_on",
 }
 TASK_LISTS = ("tasks", "finally")  # the fields of a workflow that hold tasks
+_OF_CONFIG = {ours: theirs for theirs, ours in oktyv.FIELDS.items()}
 _PATHS = {"path", "from"}  # of an operation of JSON Patch
 _FEW = 50  # properties: to find the position of one takes a search through all
 Names = Callable[[Sequence[str]], Iterable[str]]
@@ -31,7 +33,11 @@ Names = Callable[[Sequence[str]], Iterable[str]]
 
 def canonical_workflow(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     """The workflow with canonical field names, and a problem for each field given twice."""
+    foreign: list[Problem] = []
+    if oktyv.is_request(data):
+        data, foreign = oktyv.translated(data)
     workflow, problems = _renamed(data, WORKFLOW_SYNONYMS, ())
+    problems += foreign
     if isinstance(workflow.get("$schema"), str):
         del workflow["$schema"]  # editors put it there
     for field in TASK_LISTS:
@@ -105,6 +111,10 @@ def with_written_names(problem: Problem, names: Names) -> Problem:
 def written(path: str, names: Names) -> str:
     """A path with the names used in the file; of two names of one field, the first."""
     where = steps(path)
+    theirs = _OF_CONFIG.get(where[0]) if where else None
+    has_config = theirs is not None and oktyv.CONFIG in names([])
+    if theirs is not None and has_config and theirs in names([oktyv.CONFIG]):
+        return pointer(oktyv.CONFIG, theirs, *where[1:])
     if where[0:1] and where[0] in TASK_LISTS and where[2:3] == ["workflow"] and where[3:]:
         inner = where[:3]
         return pointer(*inner) + written(pointer(*where[3:]), lambda at: names([*inner, *at]))

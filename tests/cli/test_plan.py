@@ -176,7 +176,8 @@ def test_a_dry_run_calls_no_tool_and_reports_it(
     assert main([*run, "--statistics", str(times)]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out) == {"a": None}
-    assert err.startswith(DRY_RUN)
+    assert err.startswith("warning[never_runs]")
+    assert f"\n{DRY_RUN}" in err
     assert "success: 2 of 3 tasks succeeded (generations); 1 skipped" in err
     assert "assumed output of a, b: faulty:append declares no outputSchema, so it is null" in err
     assert "speedup" not in err
