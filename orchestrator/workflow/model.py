@@ -23,6 +23,7 @@ from orchestrator.documents.parse import read_document
 from orchestrator.documents.validation import problems_of
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.tool import Tool
+from orchestrator.workflow import oktyv
 from orchestrator.workflow.compile import compile_workflow
 from orchestrator.workflow.inner import Around, load_inner, tool_of
 from orchestrator.workflow.normalize import (
@@ -225,6 +226,8 @@ def workflow_schema() -> dict[str, Any]:
         for synonym, field in synonyms.items():
             described = {"deprecated": True, "description": f"Another name of {field}."}
             target["properties"][synonym] = target["properties"][field] | described
+    schema["properties"][oktyv.CONFIG] = oktyv.SCHEMA
+    task["properties"][oktyv.TASK_TIMEOUT] = oktyv.TIMEOUT_SCHEMA
     task["properties"]["workflow"] |= {"if": {"type": "object"}, "then": {"$ref": "#"}}
     schema["properties"]["$schema"] = {"type": "string", "description": "The URL of this schema."}
     schema["required"] = ["tasks"]
