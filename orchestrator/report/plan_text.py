@@ -23,6 +23,8 @@ def lines_of(forecast: Forecast) -> Iterator[str]:
     """What the table of the tasks does not show, line by line."""
     yield f"{name_of(forecast.workflow.name)}: {summary(forecast)}"
     yield f"critical path (*): {_named(forecast.critical_path, ' > ')}"
+    if forecast.workflow.schedule == "dataflow":
+        yield "schedule: dataflow, so a task starts as soon as all it needs has settled"
     yield from _expected_time(forecast)
     number_of_last = len(forecast.workflow.plan.generations)
     later = [

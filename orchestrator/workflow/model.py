@@ -25,6 +25,7 @@ from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow import oktyv
 from orchestrator.workflow.compile import compile_workflow
+from orchestrator.workflow.foreign import explained
 from orchestrator.workflow.inner import Around, load_inner, tool_of
 from orchestrator.workflow.make_plan import make_plan
 from orchestrator.workflow.normalize import (
@@ -169,7 +170,7 @@ class Workflow(BaseModel, metaclass=_WithKeyword):
         # what is wrong in the rest of its task, since pydantic gives no part of an invalid model.
         compiled, found = compile_workflow(canonical)
         if problems := problems + found:
-            raise WorkflowError(source, as_written(problems, plain))
+            raise WorkflowError(source, as_written(explained(problems, canonical), plain))
         workflow._plan = make_plan(
             workflow.tasks, compiled, workflow.defaults, inner, workflow.finally_
         )
