@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from orchestrator.documents.text import quoted
+from orchestrator.engine.made_up import MadeUp
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
-from orchestrator.engine.result import EndReason, MadeUp, RunResult, RunStatus, TaskResult
+from orchestrator.engine.result import EndReason, RunResult, RunStatus, TaskResult
 from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import CallError, TaskError
 from orchestrator.expressions.scope import MISSING, Scope
