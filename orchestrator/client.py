@@ -102,6 +102,25 @@ class Orchestrator(Inspector):
         async with self.begin(workflow, inputs, **options) as run:
             return await run.execute()
 
+    def run_sync(
+        self, workflow: WorkflowSource, inputs: Inputs = None, **options: Unpack[RunOptions]
+    ) -> RunResult:
+        """Run a workflow where there is no event loop: start the servers, run it, and close them.
+
+        Takes and raises what `run` does.
+
+        Raises:
+            RuntimeError: An event loop runs in this thread: write `await run(...)` there.
+        """
+
+        async def run_once() -> RunResult:
+            async with self:
+                return await self.run(workflow, inputs, **options)
+
+        if _has_event_loop():
+            raise RuntimeError("an event loop is running: write 'await orchestrator.run(...)'")
+        return anyio.run(run_once)
+
     @asynccontextmanager
     async def begin(
         self, workflow: WorkflowSource, inputs: Inputs = None, **options: Unpack[RunOptions]
@@ -240,3 +259,11 @@ class Orchestrator(Inspector):
         known, times = pool.catalog.of(names), request.times.ms
         servers = Servers(known, pool.policies, self._locks, listen, startup, times)
         return request.run(pool.call, servers)
+
+
+def _has_event_loop() -> bool:
+    try:
+        anyio.get_current_task()
+    except RuntimeError:
+        return False
+    return True

@@ -4,6 +4,7 @@ OrchestratorError
 ├── WorkflowError               the author's fault, found before any call: a list of problems
 │   ├── ConfigError             the same for servers.toml and other settings
 │   └── ServerStartError        a server marked `required = true` did not start
+├── UnknownTaskError            a result has no such task; a KeyError too
 └── CallError                   the world's fault, while a task ran: the error of an outcome
     ├── NotExecutedError        it was certainly not executed, and another session can make it
     └── InvalidArgumentsError   the arguments do not fit their schema, and no call was made
@@ -174,6 +175,12 @@ class TaskError:
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
         """The error that `to_dict` wrote."""
         return cls(**document)
+
+
+class UnknownTaskError(OrchestratorError, KeyError):
+    """A result has no task of that name."""
+
+    __str__ = Exception.__str__  # that of a KeyError shows its message in quotes
 
 
 class CallError(OrchestratorError):

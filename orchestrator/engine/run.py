@@ -18,7 +18,8 @@ from orchestrator.engine.events import (
     RunSettled,
     RunStarted,
 )
-from orchestrator.engine.result import MadeUp, RunResult, TaskResult
+from orchestrator.engine.made_up import MadeUp
+from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.engine.shared import Shared
 from orchestrator.engine.summary import Settled, Stop, summarize

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from orchestrator.documents.text import quoted
+from orchestrator.engine.made_up import MadeUp
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
 from orchestrator.engine.result import (
     EndReason,
     ItemResult,
-    MadeUp,
     RunResult,
     RunStatus,
     TaskResult,
