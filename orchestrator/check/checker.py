@@ -15,6 +15,7 @@ from orchestrator.check.for_each import item_of
 from orchestrator.check.infer import Inference
 from orchestrator.check.jmespath_functions import truth
 from orchestrator.check.mismatch import Mismatch
+from orchestrator.check.resources import content_type, uri_mismatches, uri_of
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.text import quoted
@@ -22,6 +23,7 @@ from orchestrator.errors import Code, Problem
 from orchestrator.expressions.jmespath import Expression
 from orchestrator.expressions.scope import Reference
 from orchestrator.expressions.templates import Literal, Template
+from orchestrator.schema.requests import request_tool
 from orchestrator.schema.tool import Tool
 from orchestrator.schema.type_query import TypeQuery
 from orchestrator.schema.types import (
@@ -183,6 +185,8 @@ class _Checker:
             output = self._infer(task.arguments, inside, ("value",))
         elif task.inner is not None:
             output = self._inside(task, task.inner, inside)
+        elif task.kind == "read":
+            output = self._read(task, inside)
         else:
             output = self._call(task, inside, ("arguments",))
         if (repeat := policies.repeat) is not None:
@@ -269,6 +273,8 @@ class _Checker:
         """Check the arguments of a call, and return the type of its output."""
         given = self._infer(target.arguments, environment, at)
         tool = self._tools.get(target.target)
+        if tool is None and target.kind == "prompt":
+            tool = request_tool(target.kind, target.server, target.tool)
         if tool is None:
             return UnknownType(not_known(target.server))
         if id(tool.input_schema) not in self._unusable:
@@ -286,6 +292,13 @@ class _Checker:
         checker = _Checker(inner, self._tools, getattr(given, "members", None))
         self._diagnostics.include(findings_inside(task, inner, checker.check()), task)
         return checker.output
+
+    def _read(self, task: TaskPlan, environment: Environment) -> StaticType:
+        """Check the URI of a resource, and return the type of what it holds."""
+        uri = self._infer(uri_of(task), environment, (task.kind,))
+        found, tool = uri_mismatches(uri, task, self._assignability)
+        self._diagnostics.add(found, task, (task.kind,), tool)
+        return content_type(task)
 
     def _always_succeeds(self, task: TaskPlan) -> bool:
         """Whether a task has an output whatever happens, unless the run is interrupted."""

@@ -18,7 +18,8 @@ from orchestrator.report.effects import RISKS, Effects, Risk, effects_of
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.model import Schedule, Workflow
-from orchestrator.workflow.plan import CallTemplate, Plan, TaskPlan, waves
+from orchestrator.workflow.plan import CallTemplate, Plan, TaskPlan
+from orchestrator.workflow.waves import waves
 
 if TYPE_CHECKING:
     from orchestrator.servers.config import Server

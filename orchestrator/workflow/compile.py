@@ -18,7 +18,8 @@ from orchestrator.documents.validation import MissingFieldError
 from orchestrator.errors import Code, Problem
 from orchestrator.expressions.references import Compiler
 from orchestrator.expressions.scope import ScopeKey
-from orchestrator.expressions.templates import EMPTY, Literal, Template, Text
+from orchestrator.expressions.templates import EMPTY, Literal, ObjectTemplate, Template, Text
+from orchestrator.schema.requests import URI
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.compiled import (
     ArgumentTemplate,
@@ -26,7 +27,14 @@ from orchestrator.workflow.compiled import (
     CompiledTask,
     CompiledWorkflow,
 )
-from orchestrator.workflow.fixes import Fixes, as_expression, in_functions, piece_of, unquoted
+from orchestrator.workflow.fixes import (
+    ITEM_HINTS,
+    Fixes,
+    as_expression,
+    in_functions,
+    piece_of,
+    unquoted,
+)
 from orchestrator.workflow.inputs import check_schema
 from orchestrator.workflow.kinds import check_kind
 from orchestrator.workflow.normalize import task_of
@@ -37,15 +45,6 @@ _FIRST_NAME = re.compile(r"\$\{\s*([A-Za-z][\w-]*)((?:\.[A-Za-z_]\w*|\[-?\d+\])*
 _ITEM = frozenset({"ITEM", "INDEX"})
 _ERROR = frozenset({"ERROR"})
 _LAST = frozenset({"LAST"})
-# By the field of the task that reads the item of a for_each where there is none.
-_ITEM_HINTS = {
-    "arguments": "add for_each to this task",
-    "locks": "add for_each to this task",
-    "when": "to skip items, write item_when",
-    "item_when": "add for_each to this task",
-    "item_fallback": "add for_each to this task",
-    "value": "add for_each to this task",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +138,8 @@ class _WorkflowCompiler:
         of_item = _ITEM if task.get("for_each") is not None else frozenset()
         of_turn = of_item | (_LAST if isinstance(task.get("repeat"), Mapping) else frozenset())
         compiled = CompiledTask(self._arguments(task, site, of_turn))
+        if isinstance(read := task.get("read"), str):
+            compiled.arguments = self._uri(read, site.below("read", readable=of_turn))
         if "value" in task:
             at = site.below("value", readable=of_item)
             compiled.arguments = (self._compile(task["value"], at)[0], ())
@@ -184,6 +185,18 @@ class _WorkflowCompiler:
             return EMPTY, ()
         template, compiler = self._compile(arguments, site.below("arguments", readable=readable))
         return template, tuple(compiler.whole)
+
+    def _uri(self, read: str, site: _Site) -> ArgumentTemplate:
+        """The argument of a task that reads the resource `server:uri`."""
+        server, colon, uri = read.partition(":")
+        if "$" in server and colon:
+            message = f"expected server:uri, got string {quoted(read, 40)}"
+            hint = "write the name of the server; references belong in the URI behind it"
+            self.problems.append(site.problem("wrong_value", message, hint))
+            return EMPTY, ()
+        template, compiler = self._compile(uri, site)
+        whole = tuple((URI, *path) for path in compiler.whole)
+        return ObjectTemplate(((Literal(URI), template),)), whole
 
     def _condition(self, text: Any, site: _Site) -> Template | None:
         """The template of an expression without braces; None if it is always true."""
@@ -265,7 +278,7 @@ class _WorkflowCompiler:
             case "ITEM" | "INDEX":
                 message = f"{quoted(text)} is only readable for an item of a for_each"
                 field = str(site.path[2]) if site.path[0] == "tasks" else ""
-                hint = _ITEM_HINTS.get(field, "")
+                hint = ITEM_HINTS.get(field, "")
                 self.problems.append(site.problem("no_item_here", message, hint, text))
             case "LAST":
                 message = f"{quoted(text)} is only readable in a task with repeat"

@@ -11,7 +11,7 @@ from orchestrator.documents.pointer import pointer
 from orchestrator.expressions.templates import Template
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.inner import WORKFLOW
-from orchestrator.workflow.kinds import check_kind
+from orchestrator.workflow.kinds import REQUESTS, check_kind
 
 if TYPE_CHECKING:
     from orchestrator.workflow.compiled import CompiledFallback, CompiledTask, CompiledWorkflow
@@ -32,13 +32,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CallTemplate:
-    """A tool to call, and the template of its arguments."""
+    """A tool to call, a resource to read or a prompt to get, and the template of its arguments."""
 
-    target: str  # server:tool
+    target: str  # server:tool; `read server:uri` and `prompt server:name`
     server: str
-    tool: str
+    tool: str  # or the URI as the file has it, or the name of the prompt
     arguments: Template
     whole: tuple[Path, ...]  # the paths in the arguments where a reference stands alone
+    kind: Kind  # what is asked of the server; of a task also what it does without one
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,6 @@ class TaskPlan(CallTemplate):
     timeout_s: float | None  # of one attempt; None for the server's
     generation: int  # the number of its topological generation, from 0
     policies: Policies = PLAIN
-    kind: Kind = "tool"
     inner: Workflow | None = None  # what it runs in place of a tool
 
     @property
@@ -107,6 +107,22 @@ class TaskPlan(CallTemplate):
         own = (self,) if self.kind == "tool" else ()
         inside = () if self.inner is None else self.inner.plan.targets.values()
         return (*own, *inside, *(fallback for _, fallback in self.fallback_calls))
+
+    @property
+    def requests(self) -> tuple[CallTemplate, ...]:
+        """The resources that it may read, and the prompts that it may get."""
+        own = (self,) if self.kind in ("read", "prompt") else ()
+        return own if self.inner is None else (*self.inner.plan.requests.values(),)
+
+    @property
+    def servers(self) -> Iterator[str]:
+        """The servers that it may call."""
+        if self.kind in REQUESTS:
+            yield self.server
+        if self.inner is not None:
+            yield from self.inner.plan.servers
+        for _, fallback in self.fallback_calls:
+            yield fallback.server
 
     @property
     def fallback_calls(self) -> Iterator[tuple[str, CallTemplate]]:
@@ -128,7 +144,8 @@ class Plan:
     edges: list[tuple[str, str]]  # each dependency, sorted: a task, and one that waits for it
     output: Template | None  # of what the run returns; None for the default
     targets: Mapping[str, CallTemplate]  # the first call in the file of each server:tool
-    servers: list[str]  # of the targets, in the order of the file
+    requests: Mapping[str, CallTemplate]  # the same for resources and prompts
+    servers: list[str]  # of all of these, in the order of the file
     has_inner: bool = False  # whether any task runs a workflow
 
     @property
@@ -136,6 +153,11 @@ class Plan:
         """Whether any task may make more than one call at a time."""
         each = (task.policies.for_each for task in self.tasks.values())
         return self.has_inner or any(items is not None for items in each)
+
+    @property
+    def prompt_servers(self) -> set[str]:
+        """The servers of its prompts."""
+        return {each.server for each in self.requests.values() if each.kind == "prompt"}
 
     @property
     def is_plain(self) -> bool:
@@ -157,8 +179,8 @@ class Plan:
         a file of its own, the pointer ends at the path of the file.
         """
         for task in self.tasks.values():
-            if task.kind == "tool":
-                yield task, task, pointer("tasks", task.index, "tool")
+            if task.kind in REQUESTS:
+                yield task, task, pointer("tasks", task.index, task.kind)
             elif task.inner is not None:
                 at, in_file = (
                     pointer("tasks", task.index, "workflow"),
@@ -198,6 +220,7 @@ def make_plan(
         plans[task.id] = TaskPlan(
             *_own_target(task, inner),
             *templates.arguments,
+            check_kind(task.model_fields_set),
             task.id,
             index,
             tuple(dependencies := compiled.dependencies[task.id]),
@@ -207,23 +230,29 @@ def make_plan(
             PLAIN
             if defaults.retry is None and _FIELDS.isdisjoint(task.model_fields_set)
             else _policies(task, templates, defaults),
-            check_kind(task.model_fields_set),
             inner.get(task.id),
         )
     targets: dict[str, CallTemplate] = {}  # ordered by first use, as messages list servers
+    requests: dict[str, CallTemplate] = {}
     for plan in plans.values():
         for target in plan.targets:
             targets.setdefault(target.target, target)
-    servers = list(dict.fromkeys(target.server for target in targets.values()))
+        for request in plan.requests:
+            requests.setdefault(request.target, request)
+    servers = list(dict.fromkeys(name for plan in plans.values() for name in plan.servers))
     edges = sorted(compiled.graph.edges)
-    has_inner, output = bool(inner), compiled.output
-    return Plan(plans, compiled.graph, generations, edges, output, targets, servers, has_inner)
+    graph, output = compiled.graph, compiled.output
+    return Plan(plans, graph, generations, edges, output, targets, requests, servers, bool(inner))
 
 
 def _own_target(task: Task, inner: Mapping[str, Workflow]) -> tuple[str, str, str]:
     """Its `server:tool`, or `workflow:name` without a server."""
     if task.id not in inner:
-        return _target(task.tool or "")
+        request = task.read or task.prompt
+        if request is None:
+            return _target(task.tool or "")
+        target, server, name = _target(request)
+        return f"{'read' if task.read else 'prompt'} {target}", server, name
     name = inner[task.id].name
     return f"{WORKFLOW}:{name}", "", name
 
@@ -269,18 +298,4 @@ def _fallback(
         return None
     if fallback.tool is None:
         return templates.value
-    return CallTemplate(*_target(fallback.tool), *templates.arguments)
-
-
-def waves(plan: Plan) -> tuple[list[str], dict[str, int]]:
-    """The servers of the tasks that depend on nothing; and the others, with their generation."""
-    tasks = plan.tasks.values()
-    # Without those of fallbacks, which are needed only if a task has failed.
-    first = list(
-        dict.fromkeys(task.server for task in tasks if task.server and not task.generation)
-    )
-    later: dict[str, int] = {}
-    for task, target, _ in sorted(plan.calls, key=lambda call: call[0].generation):
-        if target.server not in first:
-            later.setdefault(target.server, task.generation)
-    return first, later
+    return CallTemplate(*_target(fallback.tool), *templates.arguments, "tool")
