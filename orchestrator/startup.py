@@ -18,7 +18,7 @@ from orchestrator.preflight import check_online
 from orchestrator.servers.pool import ServerPool
 from orchestrator.servers.supervisor import STARTING_S
 from orchestrator.workflow.model import Workflow
-from orchestrator.workflow.waves import waves
+from orchestrator.workflow.plan import waves
 
 CHECK = "all servers, to check the plan"
 
@@ -55,7 +55,7 @@ class Startup:
 
     def __init__(self, workflow: Workflow, pool: ServerPool, times: StartTimes) -> None:
         self.problem: Exception | None = None  # with the plan or its servers, once it is known
-        self.on_problem: Callable[[str], None] = lambda _: None  # is called then, with a sentence
+        self.on_problem: Callable[[str], object] = lambda _: None  # is called then, with a sentence
         self.scope = anyio.CancelScope()
         self._workflow = workflow
         self._plan = workflow.plan

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.check.absent import lacking
+from orchestrator.check.absent import Absence
 from orchestrator.check.assignable import Assignability
 from orchestrator.check.diagnostics import Diagnostics
-from orchestrator.check.environment import ERROR, MAYBE_ERROR, STATUS, UNKNOWN, Environment
-from orchestrator.check.for_each import item_of
+from orchestrator.check.environment import (
+    ERROR,
+    MAYBE_ERROR,
+    STATUS,
+    UNKNOWN,
+    Environment,
+    items_type,
+)
+from orchestrator.check.for_each import collected, item_of
 from orchestrator.check.infer import Inference
 from orchestrator.check.jmespath_functions import truth
 from orchestrator.check.mismatch import Mismatch
-from orchestrator.check.resources import content_type, uri_mismatches, uri_of
+from orchestrator.check.resources import content_type, tool_for, uri_mismatches, uri_of
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.text import quoted
@@ -23,7 +31,6 @@ from orchestrator.errors import Code, Problem
 from orchestrator.expressions.jmespath import Expression
 from orchestrator.expressions.scope import Reference
 from orchestrator.expressions.templates import Literal, Template
-from orchestrator.schema.requests import request_tool
 from orchestrator.schema.tool import Tool
 from orchestrator.schema.type_query import TypeQuery
 from orchestrator.schema.types import (
@@ -92,20 +99,11 @@ class _Checker:
                 self._inputs[name] = type_
         self._used_inputs: set[str | None] = set()
         self._outputs: dict[str, StaticType] = {}
+        self._items: dict[str, StaticType] = {}
         self._diagnostics = Diagnostics(workflow)
         self._unusable: set[int] = set()
-        self._has_output: set[str] = set()
-        self._skippable: set[str] = set()  # although nothing failed
+        self._absence = Absence(workflow)
         self._with_nulls: dict[str, StaticType] = {}  # of each for_each, if items have failed
-        # Each of these can end the run before others have their outputs.
-        self._may_end_early = (
-            workflow.on_error == "fail_fast"
-            or workflow.timeout_s is not None
-            or any(
-                task.policies.critical or task.policies.end_run is not None
-                for task in self._plan.tasks.values()
-            )
-        )
 
     def check_schemas(self) -> None:
         """Report schemas that cannot be used, so that nothing is checked against them."""
@@ -121,15 +119,21 @@ class _Checker:
 
     def check(self) -> list[Problem]:
         """Check every template of every task."""
-        for generation in self._plan.generations:
-            for task in generation:  # by then the outputs that it refers to have types
-                self._task(self._plan.tasks[task])
+        for stage in self._plan.stages:
+            self._absence.begin_stage()
+            for task in itertools.chain.from_iterable(stage.generations):
+                self._task(self._plan.tasks[task])  # what it refers to has types by now
         if self._plan.output is not None:
             environment = Environment(
-                self._outputs, self._inputs, may_lack=True, at_end=True, error=MAYBE_ERROR
+                self._outputs,
+                self._inputs,
+                items=self._items,
+                may_lack=True,
+                at_end=True,
+                error=MAYBE_ERROR,
             )
             self.output = self._infer(self._plan.output, environment, ("output",))
-        elif self._skippable.isdisjoint(self._plan.sinks):
+        elif self._absence.skippable.isdisjoint(self._plan.sinks):
             self.output = ObjectType({task: self._outputs[task] for task in self._plan.sinks})
         for name in self._inputs:
             if not {name, None} & self._used_inputs:  # None: an expression uses all of them
@@ -151,6 +155,7 @@ class _Checker:
             ChainMap(self._with_nulls, self._outputs) if may_lack else self._outputs,
             self._inputs,
             task,
+            self._items,
             may_lack=may_lack,
             error=(ERROR if has_failed else MAYBE_ERROR) if may_lack else NULL,
             status=LiteralType("error" if has_failed else "success") if is_known else STATUS,
@@ -166,6 +171,7 @@ class _Checker:
             inside = replace(outside, item=self._item(task, policies.for_each, outside))
         output = self._output(task, inside)
         if policies.for_each is not None:
+            self._items[task.id] = items_type(output)
             self._with_nulls[task.id] = ArrayType(either([output, NULL]))
             output = ArrayType(output)
         for index, lock in enumerate(policies.locks):
@@ -173,10 +179,7 @@ class _Checker:
         if policies.fallback is not None:
             output = self._with_fallback(task, policies.fallback, output, outside)
         self._outputs[task.id] = output
-        if self._may_be_skipped(task):
-            self._skippable.add(task.id)
-        if self._always_succeeds(task):
-            self._has_output.add(task.id)
+        self._absence.note(task)
 
     def _output(self, task: TaskPlan, inside: Environment) -> StaticType:
         """The type of the output of a task, or of an item of it."""
@@ -186,14 +189,16 @@ class _Checker:
         elif task.inner is not None:
             output = self._inside(task, task.inner, inside)
         elif task.kind == "read":
-            output = self._read(task, inside)
+            output = self._read(task, replace(inside, before_first=True))
         else:
-            output = self._call(task, inside, ("arguments",))
+            before = replace(inside, last=self._answer(task), before_first=True)
+            output = self._call(task, before, ("arguments",))
         if (repeat := policies.repeat) is not None:
-            self._infer(repeat.until, inside, ("repeat", "until"))
+            after = replace(inside, last=output)
+            self._infer(repeat.until, after, ("repeat", "until"))
             if repeat.collect is not None:
-                self._infer(repeat.collect, inside, ("repeat", "collect"))
-                output = ArrayType(UNKNOWN)  # what the answers add is not followed
+                added = self._infer(repeat.collect, after, ("repeat", "collect"))
+                output = collected(added, self._query)
         if policies.item_when is not None:
             self._infer(policies.item_when, inside, ("item_when",))
             output = either([output, NULL])
@@ -234,7 +239,7 @@ class _Checker:
         for path, reference in inference.references:
             self._used_inputs |= {key.name for key in reference.places if key.root == "INPUT"}
             if isinstance(reference, Reference):
-                found = lacking(reference, path, environment, self._skippable, self._has_output)
+                found = self._absence.lacking(reference, path, environment)
                 self._diagnostics.add(found, environment.task, at)
         return type_
 
@@ -242,22 +247,17 @@ class _Checker:
         type_ = self._infer(when, environment, ("when",))
         if isinstance(when, Literal) or truth(type_, self._query) is not False:
             return
-        if self._diagnostics.suggests(pointer("tasks", task.index, "when")):
+        if self._diagnostics.suggests(pointer(*task.path, "when")):
             return  # a misspelled value is the cause
         message, hint = "the task never runs: its condition is always false", ""
         read = {key.root for key in when.places} if isinstance(when, Expression) else set()
         if read & {"STATUS", "ERROR"}:
             message += f" (run_if is {task.policies.run_if})"
             hint = 'to run after a failure, write "run_if": "any_failed" or "all_done"'
+            if task.policies.run_if == "any_failed":
+                hint = 'to run after a success, write "run_if": "all_success" or "all_done"'
         found = Mismatch((), "never_runs", "warning", message, hint=hint)
         self._diagnostics.add([found], task, ("when",))
-
-    def _may_be_skipped(self, task: TaskPlan) -> bool:
-        """Whether a task may be skipped in a run in which nothing fails."""
-        policies = task.policies
-        if policies.when is not None or policies.run_if == "any_failed":
-            return True
-        return policies.run_if == "all_success" and not self._skippable.isdisjoint(task.needs)
 
     def _item(self, task: TaskPlan, each: Template | Product, outside: Environment) -> StaticType:
         """The type of `$ITEM` in a task with `for_each`."""
@@ -272,17 +272,26 @@ class _Checker:
     def _call(self, target: CallTemplate, environment: Environment, at: Path) -> StaticType:
         """Check the arguments of a call, and return the type of its output."""
         given = self._infer(target.arguments, environment, at)
-        tool = self._tools.get(target.target)
-        if tool is None and target.kind == "prompt":
-            tool = request_tool(target.kind, target.server, target.tool)
-        if tool is None:
-            return UnknownType(not_known(target.server))
-        if id(tool.input_schema) not in self._unusable:
+        tool = tool_for(target, self._tools)
+        if tool is not None and id(tool.input_schema) not in self._unusable:
             found = self._assignability.arguments(given, tool.input_schema, tool.accepts)
             self._diagnostics.add(found, environment.task, at, tool)
+        return self._answer(target)
+
+    def _answer(self, target: CallTemplate) -> StaticType:
+        """The type of what a tool gives."""
+        if (tool := tool_for(target, self._tools)) is None:
+            return UnknownType(not_known(target.server))
         if tool.output_schema is not None and id(tool.output_schema) in self._unusable:
             return UnknownType(f"the outputSchema of {target.target} cannot be used")
         return tool.output_type
+
+    def _read(self, task: TaskPlan, environment: Environment) -> StaticType:
+        """Check the URI of a resource, and return the type of what it holds."""
+        uri = self._infer(uri_of(task), environment, (task.kind,))
+        found, tool = uri_mismatches(uri, task, self._assignability)
+        self._diagnostics.add(found, task, (task.kind,), tool)
+        return content_type(task)
 
     def _inside(self, task: TaskPlan, inner: Workflow, environment: Environment) -> StaticType:
         """Check the workflow that a task runs, and what it is given; the type of its output."""
@@ -292,21 +301,6 @@ class _Checker:
         checker = _Checker(inner, self._tools, getattr(given, "members", None))
         self._diagnostics.include(findings_inside(task, inner, checker.check()), task)
         return checker.output
-
-    def _read(self, task: TaskPlan, environment: Environment) -> StaticType:
-        """Check the URI of a resource, and return the type of what it holds."""
-        uri = self._infer(uri_of(task), environment, (task.kind,))
-        found, tool = uri_mismatches(uri, task, self._assignability)
-        self._diagnostics.add(found, task, (task.kind,), tool)
-        return content_type(task)
-
-    def _always_succeeds(self, task: TaskPlan) -> bool:
-        """Whether a task has an output whatever happens, unless the run is interrupted."""
-        policies = task.policies
-        may_fail = isinstance(policies.fallback, CallTemplate | None)  # else it has a value
-        if may_fail or policies.when is not None or self._may_end_early:
-            return False
-        return policies.run_if != "all_success" or self._has_output.issuperset(task.needs)
 
 
 def _input_type(schema: Any) -> StaticType:

@@ -1,7 +1,8 @@
-"""The static types of tasks that read resources."""
+"""The static types of tasks that read resources or get prompts."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from orchestrator.check.assignable import Assignability
@@ -11,7 +12,15 @@ from orchestrator.expressions.templates import ObjectTemplate, Template
 from orchestrator.schema.requests import URI, request_tool
 from orchestrator.schema.tool import Tool
 from orchestrator.schema.types import ObjectType, StaticType, UnknownType
-from orchestrator.workflow.plan import TaskPlan
+from orchestrator.workflow.plan import CallTemplate, TaskPlan
+
+
+def tool_for(target: CallTemplate, tools: Mapping[str, Tool]) -> Tool | None:
+    """The tool of a call if it is known, or what stands for its prompt."""
+    tool = tools.get(target.target)
+    if tool is None and target.kind == "prompt":
+        return request_tool(target.kind, target.server, target.tool)
+    return tool
 
 
 def uri_of(task: TaskPlan) -> Template:

@@ -168,6 +168,7 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
             "--json": flag("print the plan as JSON"),
             "--statistics": file("times that `run --statistics` measured, for the expected time"),
             "--output": file("write it to a file instead of stdout"),
+            "--schedule": OPTIONS["--schedule"] | {"help": "plan for this one"},
         },
     ),
     "tools": (

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.diagnostics import in_servers_file, show
 from orchestrator.cli.streams import write, write_json
 from orchestrator.cli.tool_sources import known_of, lock_of, read_servers
 from orchestrator.cli.values import inputs_of, values_of
+from orchestrator.documents.files import write_text
 from orchestrator.documents.text import quoted
 from orchestrator.errors import ConfigError, Problem, WorkflowError
 from orchestrator.workflow.source_map import located
@@ -60,13 +64,20 @@ def plan(options: argparse.Namespace) -> int:
     from orchestrator.workflow.model import Workflow
 
     workflow = Workflow.load(options.file)
+    if options.schedule is not None:
+        workflow = workflow.model_copy(update={"schedule": options.schedule})
     given = inputs_of(options, workflow.inputs.get)
     inputs = complete_inputs(workflow.inputs, given, str(options.file), may_miss=True)
     estimates = _estimates(options, workflow)
     known = known_of(options, workflow)
     foreseen = forecast(workflow, known.tools, known.servers, inputs, estimates)
     findings = located(known.findings, options.file)
-    _print_forecast(options, foreseen, findings)
+    if options.output is None:
+        _print_forecast(options, foreseen, findings)
+    else:
+        with redirect_stdout(io.StringIO()) as text:
+            _print_forecast(options, foreseen, findings)
+        _save(options.output, text.getvalue())
     if not options.json:
         show(str(options.file), findings, verbose=options.verbose)
     return 0
@@ -90,6 +101,14 @@ def _print_forecast(
 
         print_plan(foreseen)
     sys.stdout.flush()  # before the findings, which go to stderr
+
+
+def _save(path: Path, text: str) -> None:
+    try:
+        write_text(path, text)
+    except OSError as error:
+        message = f"cannot be written: {error.strerror or error}"
+        raise WorkflowError(str(path), [Problem("unwritable_file", message)]) from None
 
 
 def _estimates(options: argparse.Namespace, workflow: Workflow) -> dict[str, float]:

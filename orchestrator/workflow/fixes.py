@@ -11,18 +11,8 @@ from orchestrator.documents.pointer import replace_op, value_at
 from orchestrator.errors import Problem
 from orchestrator.expressions.jmespath import as_functions
 
-_QUOTED = re.compile(r"\$(OUTPUT|ERROR)\[(['\"])([A-Za-z0-9_.:-]+)\2\]")
+_QUOTED = re.compile(r"\$(OUTPUT|ITEMS|ERROR)\[(['\"])([A-Za-z0-9_.:-]+)\2\]")
 _MANY = re.compile(r"\[(?:\*|-?\d*:-?\d*(?::-?\d*)?)?\]")
-# By the field of the task that reads the item of a for_each where there is none.
-ITEM_HINTS = {
-    "arguments": "add for_each to this task",
-    "locks": "add for_each to this task",
-    "when": "to skip items, write item_when",
-    "item_when": "add for_each to this task",
-    "item_fallback": "add for_each to this task",
-    "value": "add for_each to this task",
-    "read": "add for_each to this task",
-}
 _FORMS = ("${root}[{name}]", "{root}[{name}]", "${root}.{name}", "{root}.{name}", "{name}.result")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.cli import main
 from orchestrator.cli.tables import DRY_RUN, MAX_PLAN_ROWS, print_plan, print_result
-from orchestrator.engine.result import MadeUp
+from orchestrator.engine.made_up import MadeUp
 from orchestrator.report.forecast import forecast
 from orchestrator.workflow.model import Workflow
 from tests.cli.conftest import ROOT
@@ -215,3 +215,19 @@ async def test_only_the_first_of_many_assumed_outputs_are_listed(
     err = capsys.readouterr().err
     assert "assumed output of t0, t15, t20, t21, t22, t23, t24, t25 and 4 more: note 0" in err
     assert "and 7 more (--json has all)" in err
+
+
+def test_plan_writes_to_a_file_and_takes_another_schedule(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, picture = write({"id": "a", "value": 1}), tmp_path / "plan.svg"
+    plan = ["plan", path, "--offline", "--schedule", "dataflow"]
+    assert main([*plan, "--svg", "-o", str(picture)]) == 0
+    assert capsys.readouterr().out == ""
+    assert picture.read_text().startswith("<svg ")
+    assert main([*plan, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["schedule"] == "dataflow"
+    assert main(plan) == 0
+    assert "schedule: dataflow, so a task starts" in capsys.readouterr().out
+    assert main([*plan, "--output", str(tmp_path / "none" / "plan.txt")]) == 2
+    assert "cannot be written: No such file" in capsys.readouterr().err

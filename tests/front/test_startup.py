@@ -35,8 +35,7 @@ from orchestrator.schema.tool import Tool
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.startup import CHECK
 from orchestrator.workflow.model import Workflow
-from orchestrator.workflow.plan import CallTemplate
-from orchestrator.workflow.waves import waves
+from orchestrator.workflow.plan import CallTemplate, waves
 from tests.real_servers import TIMEOUT_S, Watch
 
 pytestmark = pytest.mark.anyio
