@@ -142,7 +142,7 @@ class Orchestrator(Inspector):
             return
         async with starting(loaded, self._pool, request.times) as startup:
             run = self._new_run(request, startup)
-            startup.on_problem = run.cancel
+            startup.on_problem = partial(run.cancel, at_once=True)
             yield run
 
     async def prepare(
@@ -217,6 +217,8 @@ class Orchestrator(Inspector):
         """
         send, receive = anyio.create_memory_object_stream[Event](float("inf"))
 
+        ended = anyio.Event()
+
         def forward(event: Event) -> None:
             with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
                 send.send_nowait(event)
@@ -224,6 +226,7 @@ class Orchestrator(Inspector):
         async def execute() -> None:
             with send:
                 await run.execute()
+            ended.set()
 
         options["observers"] = (*options.get("observers", ()), forward)
         with receive, send:
@@ -234,6 +237,9 @@ class Orchestrator(Inspector):
                         yield event
                 finally:
                     run.cancel("the events of the run are no longer read")
+                    if run.plan.finally_ is not None:  # its tasks need the servers
+                        with anyio.CancelScope(shield=True):
+                            await ended.wait()
 
     def _request(self, workflow: WorkflowSource, inputs: Inputs, options: RunOptions) -> RunRequest:
         """The one way into `begin`, `prepare` and `prepare_dry_run`."""

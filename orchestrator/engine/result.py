@@ -53,8 +53,13 @@ class ItemResult:
 
     @property
     def error(self) -> TaskError | None:
-        """Why it failed, or None."""
-        return self.outcome.error if isinstance(self.outcome, Failure) else None
+        """Why it failed, or the error before its fallback; else None."""
+        match self.outcome:
+            case Success(_, recovered):
+                return recovered
+            case Failure(error):
+                return error
+        return None
 
     def to_dict(self) -> dict[str, Any]:
         """The item as the result document has it; its output is in the list of the task."""
@@ -76,7 +81,7 @@ class TaskResult:
     Attributes:
         id: The task.
         outcome: How it ended.
-        generation: The number of its topological generation, from 0.
+        generation: The number of its topological generation, from 0; None for one of `finally`.
         attempts: The number of calls, over all items of a `for_each`.
         started_ms: When its first attempt began, milliseconds since the run did; None without one.
         duration_ms: From then until it settled, milliseconds, with the time between attempts; 0
@@ -89,7 +94,7 @@ class TaskResult:
 
     id: str
     outcome: Outcome
-    generation: int
+    generation: int | None
     attempts: int = 0
     started_ms: float | None = None
     duration_ms: float = 0.0
