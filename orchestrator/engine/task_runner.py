@@ -6,17 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import anyio
-from anyio.abc import TaskGroup
 
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.limits import Priority
+from orchestrator.calls.worker_pool import Starter
 from orchestrator.engine.decide import Start, decide
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
 from orchestrator.engine.priorities import priorities
 from orchestrator.engine.result import TaskResult
-from orchestrator.engine.schedules import BATCH, SCHEDULES, OnGeneration, Then
+from orchestrator.engine.schedules import BATCH, SCHEDULES, OnGeneration, Then, chain
 from orchestrator.engine.shared import Shared
 from orchestrator.engine.summary import Settled, Stop, output_of, stop_after
 from orchestrator.engine.task_state import Activity, Decision, TaskState, internal
@@ -95,7 +95,10 @@ class TaskRunner:
                 scope.deadline = anyio.current_time() + limit_s
             # Where calls wait for slots, all that are ready are compared before the first starts.
             batch = 0 if self._shared.may_wait else BATCH
-            await SCHEDULES[self._schedule](self._plan, self._start, on_generation, batch)
+            # In the run itself, tasks are queued for slots together with their task group.
+            is_chain = self._outer is not None and self._plan.is_chain
+            schedule = chain if is_chain else SCHEDULES[self._schedule]
+            await schedule(self._plan, self._start, on_generation, batch)
             if readiness is not None and self._outer is None:
                 self._emitter.clock.pause(True)
                 await readiness.checked()
@@ -104,7 +107,7 @@ class TaskRunner:
         if scope.cancelled_caught:
             self.note_end()
 
-    def _start(self, tasks: TaskGroup, task_id: str, then: Then) -> None:
+    def _start(self, tasks: Starter, task_id: str, then: Then) -> None:
         if self.stop is not None:
             return
         # It came with `settled`: its dependents may start, and nothing is called.

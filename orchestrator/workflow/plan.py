@@ -130,6 +130,7 @@ class Plan:
     targets: Mapping[str, CallTemplate]  # the first call in the file of each server:tool
     servers: list[str]  # of the targets, in the order of the file
     has_inner: bool = False  # whether any task runs a workflow
+    is_chain: bool = False  # whether each generation has one task
 
     @property
     def fans_out(self) -> bool:
@@ -216,8 +217,9 @@ def make_plan(
             targets.setdefault(target.target, target)
     servers = list(dict.fromkeys(target.server for target in targets.values()))
     edges = sorted(compiled.graph.edges)
-    has_inner, output = bool(inner), compiled.output
-    return Plan(plans, compiled.graph, generations, edges, output, targets, servers, has_inner)
+    shape = bool(inner), all(len(names) == 1 for names in generations)
+    output = compiled.output
+    return Plan(plans, compiled.graph, generations, edges, output, targets, servers, *shape)
 
 
 def _own_target(task: Task, inner: Mapping[str, Workflow]) -> tuple[str, str, str]:
