@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from orchestrator.engine.events import Event, ServerReady, StartTimes
 from orchestrator.errors import CallError, Problem, WorkflowError
 from orchestrator.owner import Owned
 from orchestrator.preflight import (
@@ -24,6 +26,28 @@ from orchestrator.schema.tool import Tool
 from orchestrator.servers.pool import ServerPool
 from orchestrator.single_call import Arguments, call_tool, failure_of, known_server
 from orchestrator.workflow.model import Workflow
+
+if TYPE_CHECKING:
+    from orchestrator.servers.offers import Entry, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """How a server started.
+
+    Attributes:
+        name: The server.
+        startup_ms: How long its start took, milliseconds, also of one that failed.
+        protocol: The revision of MCP that was agreed on; empty if it did not start.
+        tools: How many tools of it may be called.
+        failure: Why it cannot be used; None if it can.
+    """
+
+    name: str
+    startup_ms: float
+    protocol: str = ""
+    tools: int = 0
+    failure: CallError | None = None
 
 
 class Inspector(Owned):
@@ -78,6 +102,42 @@ class Inspector(Owned):
         await pool.open(names)
         of = pool.catalog.listed if denied else pool.catalog.tools
         return [tool for name in names for tool in of(name).values()]
+
+    async def states(self) -> list[ServerState]:
+        """Start all servers, and tell how that went."""
+        pool, protocols = self._pool, dict[str, str]()
+
+        def note(event: Event) -> None:
+            if isinstance(event, ServerReady):
+                protocols[event.server] = event.protocol
+
+        times = StartTimes(note)
+        await pool.open(pool.servers, times)
+        return [
+            ServerState(
+                name,
+                times.ms.get(name, 0.0),
+                protocols.get(name, ""),
+                len(pool.catalog.tools(name)),
+                self.failure(name),
+            )
+            for name in pool.servers
+        ]
+
+    async def offered(self, server: str, kind: Kind) -> list[Entry] | None:
+        """What a server lists besides tools: `resources`, `resource_templates` or `prompts`.
+
+        Returns:
+            Each entry as the server sent it; None if the server does not have that capability.
+
+        Raises:
+            ConfigError: The server is unknown.
+            CallError: It does not start, or does not answer with a list.
+        """
+        await self._pool.open([known_server(self._pool, server)])
+        if (failure := self.failure(server)) is not None:
+            raise failure
+        return await self._pool.offered(server, kind)
 
     def failure(self, server: str) -> CallError | None:
         """Why a server that was to start is not usable; None if it is, or never was to start."""

@@ -33,6 +33,7 @@ EXAMPLES = sorted((ROOT / "examples").iterdir())
 README = (ROOT / "README.md").read_text()
 WORKFLOW = (ROOT / "docs" / "workflow.md").read_text()
 SERVERS = (ROOT / "docs" / "servers.md").read_text()
+COMMANDS = (ROOT / "docs" / "commands.md").read_text()
 PYTHON = (ROOT / "docs" / "python.md").read_text()
 FINDINGS = (ROOT / "docs" / "findings.md").read_text()
 PLAN = (ROOT / "docs" / "plan.md").read_text()
@@ -71,13 +72,13 @@ def test_every_module_is_on_the_map() -> None:
             assert f"`{name}`" in drawn, name
 
 
-def test_every_command_is_in_the_readme_and_every_option_is_explained() -> None:
+def test_every_command_has_its_row_and_every_option_is_explained() -> None:
     commands = build_parser()._subparsers
     assert commands is not None
     choices = commands._group_actions[0].choices
     assert choices is not None
     for name, parser in dict(choices).items():
-        assert f"orchestrator {name}" in README + WORKFLOW, name
+        assert f"orchestrator {name}" in COMMANDS, name
         assert all(action.help for action in parser._actions), name
 
 

@@ -204,7 +204,9 @@ _WORD = r"(?P<word>[A-Za-z][\w:-]*)(?:\[(?P<id>[A-Za-z][\w.:-]*)\])?"
 _DOLLAR = re.compile(rf"(?<!\$)\${_WORD}{_PATH}")
 _AROUND = re.compile(r"\{\{\s*(\$(?:OUTPUT|INPUT|ITEM|INDEX|ERROR|RUN)\b[^{}]*?)\s*\}\}")
 _VARIABLE = re.compile(r"(?i)(?<!\$)\$(?:process\.)?env(?:\.\w+|\[[^\]]*\])")
-_BRACES = re.compile(rf"\{{\{{\s*\$?{_WORD}{_PATH}\s*\}}\}}")
+# Argo and ToolHive: `{{tasks.a.outputs.result}}`, `{{.steps.a.output}}`.
+_BRACES = re.compile(rf"\{{\{{\s*[$.]?(?:(?:steps|tasks)\.)?{_WORD}{_PATH}\s*\}}\}}")
+_OUTPUT_OF_OTHERS = re.compile(r"^\.(?:outputs?(?:\.(?:result|parameters))?|result)\b")
 
 
 def _likely_references(workflow: Workflow) -> Iterator[Problem]:
@@ -257,5 +259,5 @@ def _meant(found: re.Match[str], workflow: Workflow) -> str | None:
     if root and (path or root not in ("INPUT", "RUN")):
         return None if word == root and not in_braces else f"${root}{path}"
     if word in workflow.plan.tasks and (path or in_braces):
-        return f"$OUTPUT[{word}]{path.removeprefix('.output').removeprefix('.result')}"
+        return f"$OUTPUT[{word}]{_OUTPUT_OF_OTHERS.sub('', path)}"
     return f"$INPUT.{word}{path}" if word in workflow.inputs else None

@@ -20,7 +20,11 @@ from orchestrator.cli.arguments import build_parser
 
 FAILED, WRONG = 1, 2
 # Where the function of each command is; of the others, in `commands`.
-MODULES = {"tools": "catalog", "catalog": "catalog", "lock": "lock", "validate": "validate"}
+MODULES = {
+    **dict.fromkeys(("tools", "catalog"), "catalog"),
+    **dict.fromkeys(("servers", "resources", "prompts"), "server_lists"),
+    **{name: name for name in ("lock", "validate")},
+}
 
 __all__ = ["main"]
 

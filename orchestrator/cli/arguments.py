@@ -6,6 +6,7 @@ Imports only the standard library, so that `--help` is instant.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from orchestrator.cli.parser import (
@@ -22,7 +23,8 @@ from orchestrator.cli.parser import (
 EPILOG = """\
 exit codes:
   0    success
-  1    a task failed; lock, catalog, tools: a server did not start
+  1    a task failed; servers, tools, resources, prompts, catalog, lock: a server
+       did not start
   2    a file, an argument or a tool name is wrong, and no tool was called
        unless it is read-only; lock: a difference was not accepted
   130  interrupted; the result has all tasks that had settled. 143 by SIGTERM, 129 by SIGHUP
@@ -80,7 +82,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "@FILE, or - for stdin",
     },
     "--servers": file("servers.toml or a mcpServers JSON file (default: servers.toml)"),
+    "--env-file": {
+        "action": "append",
+        "default": [],
+        "type": Path,
+        "metavar": "FILE",
+        "help": "variables for ${VAR} in the servers' file, a NAME=VALUE a line; those that are "
+        "set already win (repeatable)",
+    },
     "--no-lock": flag("ignore the lock file"),
+    "--names": flag("print only the names, a line each"),
     "--offline": flag("start no server"),
     "--strict": flag("count warnings as errors"),
     "--verbose": flag("show each note with its line, not only a count"),
@@ -129,7 +140,7 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     "run": (
         "run a workflow",
         "Its output goes to stdout as JSON; progress and a table of the tasks go to stderr.",
-        "file values --servers --no-lock --input --inputs --schedule --max-concurrency "
+        "file values --servers --env-file --no-lock --input --inputs --schedule --max-concurrency "
         "--max-run-mb --json --output --events --statistics --dry-run --verbose|--quiet",
         {
             "--verbose": flag("a line on stderr for each call, retry, wait and server"),
@@ -142,7 +153,7 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     "validate": (
         "check a workflow without calling a tool",
         f"Shows all errors at once, type errors between tasks and tools included. {TOOLS_FROM}",
-        "files --servers --no-lock --offline --strict --verbose --input --inputs --json",
+        "files --servers --env-file --no-lock --offline --strict --verbose --input --inputs --json",
         {
             "--json": flag("print the findings as JSON; of several files, as an array"),
             "--input": OPTIONS["--input"] | {"help": f"check this input too: {VALUE}"},
@@ -151,37 +162,64 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     "plan": (
         "show what a workflow will do, without calling a tool",
         f"Shows generations, calls, critical path, effects, servers and limits. {TOOLS_FROM}",
-        "file values --servers --no-lock --offline --verbose --input --inputs --statistics "
-        "--mermaid|--dot|--svg|--json",
+        "file values --servers --env-file --no-lock --offline --verbose --input --inputs "
+        "--schedule --statistics --mermaid|--dot|--svg|--json --output",
         {
             "--json": flag("print the plan as JSON"),
             "--statistics": file("times that `run --statistics` measured, for the expected time"),
+            "--output": file("write it to a file instead of stdout"),
+            "--schedule": OPTIONS["--schedule"] | {"help": "plan for this one"},
         },
     ),
     "tools": (
-        "list the tools of the servers",
+        "list the tools of the servers, or show one tool in full",
         "Starts the servers.",
-        "server --servers --json",
-        {"--json": flag("print the tools with their schemas")},
+        "server --servers --env-file --names|--json",
+        {
+            "--json": flag("print the tools with their schemas"),
+            "server": {
+                "nargs": "*",
+                "metavar": "SERVER[:TOOL]",
+                "help": "only these servers; or one tool, with its description and schemas",
+            },
+        },
+    ),
+    "servers": (
+        "start the servers and show how that went",
+        "For each: whether it starts, how long that takes, its protocol and tools, what is wrong.",
+        "server --servers --env-file --json",
+        {"--json": flag("print the servers as JSON")},
+    ),
+    "resources": (
+        "list the resources of the servers",
+        "Starts the servers. Templates of resources have {variables} in their URI.",
+        "server --servers --env-file --json",
+        {"--json": flag("print what the servers sent")},
+    ),
+    "prompts": (
+        "list the prompts of the servers",
+        "Starts the servers.",
+        "server --servers --env-file --json",
+        {"--json": flag("print what the servers sent")},
     ),
     "lock": (
         "save the tool definitions of the servers in servers.lock",
         "Starts the servers. If the file exists, shows what has changed and writes nothing (exit "
         "code 2) without --update.",
-        "server --servers --update|--check",
+        "server --servers --env-file --update|--check",
         {},
     ),
     "catalog": (
         "print the tools and a guide to the workflow format, for a model",
         "Together with `orchestrator schema` it is all that a model needs to write a workflow. "
         "Takes the tools from the lock file, and starts the servers that are not in it.",
-        "server --servers --no-lock --json --no-guide",
+        "server --servers --env-file --no-lock --json --no-guide",
         {"--json": flag("print tools and guide as JSON")},
     ),
     "call": (
         "call one tool",
         "Prints its output: text as it is, anything else as JSON.",
-        "--servers --no-lock target arguments --timeout --json",
+        "--servers --env-file --no-lock target arguments --timeout --json",
         {"--json": flag("print text as JSON too")},
     ),
     "schema": (

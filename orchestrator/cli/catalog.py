@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.diagnostics import complain
-from orchestrator.cli.streams import conceal, write, write_json
-from orchestrator.cli.tool_sources import DEFAULT_SERVERS, list_tools, lock_of, named_servers
+from orchestrator.cli.streams import json_text, write, write_json
+from orchestrator.cli.tool_sources import list_tools, lock_of, named_servers, read_servers
+from orchestrator.documents.suggest import nearest
+from orchestrator.documents.text import quoted
+from orchestrator.errors import Problem, WorkflowError
+from orchestrator.schema.notation import tool_text
 
 if TYPE_CHECKING:
     from orchestrator.errors import CallError
@@ -17,17 +21,59 @@ if TYPE_CHECKING:
     from orchestrator.servers.config import Server
     from orchestrator.servers.lockfile import Lockfile
 
+MAX_LISTED = 10
+
 
 def tools(options: argparse.Namespace) -> int:
     """`orchestrator tools`."""
+    targets = [name for name in options.server if ":" in name]
+    options.server = [name.partition(":")[0] for name in options.server]
     found, failures = _tools_and_failures(options)
-    if options.json:
+    if targets:
+        found = _named(targets, found, {str(each.error.details.get("server")) for each in failures})
+    if options.names:
+        write("".join(f"{tool.target}\n" for tool in found), end="")
+    elif targets and not options.json:
+        write("\n".join(map(_in_full, found)), end="")
+    elif options.json:
         write_json([_tool_document(tool) for tool in found])
     else:
         from orchestrator.cli.tables import print_tools
 
         print_tools(found)
     return _exit_code(failures)
+
+
+def _named(targets: Sequence[str], found: Sequence[Tool], down: Collection[str]) -> list[Tool]:
+    """The tools that are named; those of a server that did not start are missing.
+
+    Raises:
+        WorkflowError: A server that started does not have one, or it is not allowed.
+    """
+    known = {tool.target: tool for tool in found}
+    problems = []
+    for target in targets:
+        if target not in known and target.partition(":")[0] not in down:
+            near = nearest(target, known)
+            problems.append(
+                Problem("unknown_tool", f"unknown tool {quoted(target)}", "", None, near)
+            )
+    if problems:
+        raise WorkflowError("usage", problems)
+    return [known[target] for target in targets if target in known]
+
+
+def _in_full(tool: Tool) -> str:
+    """All that a server says of a tool."""
+    shown = _tool_document(tool)
+    effects = [hint for hint, holds in shown["annotations"].items() if holds]
+    lines = [tool_text(tool), *filter(None, (tool.title, tool.description.strip()))]
+    lines.append(f"effects: {', '.join(effects) or 'not declared'}")
+    for name in ("input_schema", "output_schema"):
+        schema = shown[name]
+        text = "not declared" if schema is None else json_text(schema, 2)
+        lines.append(f"{name.replace('_', ' ')}: {text}")
+    return "\n".join(f"{line}\n" for line in lines)
 
 
 def catalog(options: argparse.Namespace) -> int:
@@ -47,17 +93,15 @@ def _tools_and_failures(
 ) -> tuple[list[Tool], Collection[CallError]]:
     """The tools of the servers that are named, or of all, and why some servers have none."""
     from orchestrator.preflight import allowed_tools
-    from orchestrator.servers.config_file import load_config
 
-    servers = load_config(options.servers or DEFAULT_SERVERS)
-    conceal(servers)
+    servers = read_servers(options)
     wanted = named_servers(options, servers)
     locked = {name: lock.of(name) for name in wanted if lock is not None and name in lock}
     known = list(allowed_tools(servers, locked).values())
     # Starting a server costs a second; what the lock has is known without.
     unlocked = {name: server for name, server in wanted.items() if name not in locked}
-    listed, failures = list_tools(unlocked) if unlocked else ([], {})
-    shown = [_redacted(tool, servers[tool.server]) for tool in (*known, *listed)]
+    asked, failures = list_tools(unlocked) if unlocked else ([], {})
+    shown = [_redacted(tool, servers[tool.server]) for tool in (*known, *asked)]
     return shown, failures.values()
 
 

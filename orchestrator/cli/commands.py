@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.diagnostics import in_servers_file, show
-from orchestrator.cli.streams import conceal, write, write_json
-from orchestrator.cli.tool_sources import DEFAULT_SERVERS, known_of, lock_of
+from orchestrator.cli.streams import write, write_json
+from orchestrator.cli.tool_sources import known_of, lock_of, read_servers
 from orchestrator.cli.values import inputs_of, values_of
+from orchestrator.documents.files import write_text
 from orchestrator.documents.text import quoted
 from orchestrator.errors import ConfigError, Problem, WorkflowError
 from orchestrator.workflow.source_map import located
@@ -38,23 +42,19 @@ def run(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> tuple[Workflow, dict[str, Server]]:
     """The workflow and the servers; the errors of both files are raised together."""
-    from orchestrator.servers.config_file import load_config
     from orchestrator.workflow.model import Workflow
 
-    servers_file = options.servers or DEFAULT_SERVERS
     try:
         workflow = Workflow.load(options.file)
     except WorkflowError as error:
         # Show the errors of both files, so that fixing one does not reveal those of the other.
         try:
-            load_config(servers_file)
+            read_servers(options)
         except ConfigError as other:
             problems = [*error.problems, *in_servers_file(other)]
             raise WorkflowError(error.source, problems) from None
         raise
-    servers = load_config(servers_file)
-    conceal(servers)
-    return workflow, servers
+    return workflow, read_servers(options)
 
 
 def plan(options: argparse.Namespace) -> int:
@@ -64,13 +64,20 @@ def plan(options: argparse.Namespace) -> int:
     from orchestrator.workflow.model import Workflow
 
     workflow = Workflow.load(options.file)
+    if options.schedule is not None:
+        workflow = workflow.model_copy(update={"schedule": options.schedule})
     given = inputs_of(options, workflow.inputs.get)
     inputs = complete_inputs(workflow.inputs, given, str(options.file), may_miss=True)
     estimates = _estimates(options, workflow)
     known = known_of(options, workflow)
     foreseen = forecast(workflow, known.tools, known.servers, inputs, estimates)
     findings = located(known.findings, options.file)
-    _print_forecast(options, foreseen, findings)
+    if options.output is None:
+        _print_forecast(options, foreseen, findings)
+    else:
+        with redirect_stdout(io.StringIO()) as text:
+            _print_forecast(options, foreseen, findings)
+        _save(options.output, text.getvalue())
     if not options.json:
         show(str(options.file), findings, verbose=options.verbose)
     return 0
@@ -96,6 +103,14 @@ def _print_forecast(
     sys.stdout.flush()  # before the findings, which go to stderr
 
 
+def _save(path: Path, text: str) -> None:
+    try:
+        write_text(path, text)
+    except OSError as error:
+        message = f"cannot be written: {error.strerror or error}"
+        raise WorkflowError(str(path), [Problem("unwritable_file", message)]) from None
+
+
 def _estimates(options: argparse.Namespace, workflow: Workflow) -> dict[str, float]:
     if options.statistics is None:
         return {}
@@ -110,7 +125,6 @@ def _estimates(options: argparse.Namespace, workflow: Workflow) -> dict[str, flo
 def call(options: argparse.Namespace) -> int:
     """`orchestrator call`."""
     from orchestrator.cli.signals import with_servers
-    from orchestrator.servers.config_file import load_config
 
     server, _, name = options.target.partition(":")
     if not server or not name:
@@ -124,9 +138,7 @@ def call(options: argparse.Namespace) -> int:
     async def ask(orchestrator: Orchestrator) -> Any:
         return await orchestrator.call(options.target, arguments, options.timeout)
 
-    servers = load_config(options.servers or DEFAULT_SERVERS)
-    conceal(servers)
-    output = with_servers(servers, lock_of(options), ask)
+    output = with_servers(read_servers(options), lock_of(options), ask)
     if isinstance(output, str) and not options.json:
         write(output)
     else:

@@ -10,13 +10,12 @@ from pathlib import Path
 
 from orchestrator.cli import FAILED, WRONG
 from orchestrator.cli.diagnostics import complain
-from orchestrator.cli.streams import conceal, write
-from orchestrator.cli.tool_sources import DEFAULT_SERVERS, list_tools, named_servers
+from orchestrator.cli.streams import write
+from orchestrator.cli.tool_sources import DEFAULT_SERVERS, list_tools, named_servers, read_servers
 from orchestrator.documents.text import counted, listed, visible
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.tool_diff import ToolDifference
 from orchestrator.servers.config import Server
-from orchestrator.servers.config_file import load_config
 from orchestrator.servers.lockfile import NEWER, Lockfile, lock_command, lock_path
 
 MAX_NAMES = 10
@@ -44,8 +43,7 @@ class _Differences:
 def lock(options: argparse.Namespace) -> int:
     """`orchestrator lock`. A file changes only with `--update`, and every difference is shown."""
     servers_file = options.servers or DEFAULT_SERVERS
-    servers, path = load_config(servers_file), lock_path(servers_file)
-    conceal(servers)
+    servers, path = read_servers(options), lock_path(servers_file)
     wanted = named_servers(options, servers)
     before, broken = _before(options, servers_file)
     tools, failures = list_tools(wanted, denied=True)

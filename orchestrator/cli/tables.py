@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 
 from rich.box import SIMPLE_HEAD
@@ -27,7 +27,7 @@ MAX_PLAN_ROWS = 200  # Rich lays out about 3,000 rows a second
 MAX_REASON = 300
 MAX_NAMED = 8
 NOTABLE_MS = 1
-NUMBERS = ("gen", "time", "attempts", "calls")  # the columns that hold numbers
+NUMBERS = ("gen", "time", "attempts", "calls", "start", "tools")  # the columns that hold numbers
 NAMES_SHARE = 0.25  # of the width: longer names are broken
 DRY_RUN = "DRY RUN: no tool was called, outputs are made up"
 STATUS_STYLES = {
@@ -52,6 +52,16 @@ def print_tools(tools: Iterable[Tool]) -> None:
         first_line = name_of(tool.description.strip().partition("\n")[0])
         arguments = Text(signature(tool), style="dim")
         table.add_row(Text(name_of(tool.target)), arguments, Text(first_line))
+    _console().print(table)
+
+
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows of texts on stdout; the last column takes the room that is left."""
+    table = _table(*columns)
+    table.columns[0].no_wrap = True
+    table.columns[-1].ratio = 1
+    for row in rows:  # servers write these: a terminal must not obey them
+        table.add_row(*(Text(name_of(text)) for text in row))
     _console().print(table)
 
 

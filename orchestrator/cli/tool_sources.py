@@ -70,17 +70,22 @@ def _locked(workflow: Workflow, servers: Mapping[str, Server], lock: Lockfile) -
     return KnownTools([*unknown, *check_against(workflow, servers, lock)], tools, servers)
 
 
-def configured_servers(options: argparse.Namespace) -> dict[str, Server] | None:
-    """The settings of the servers; None if there is no file."""
+def read_servers(options: argparse.Namespace) -> dict[str, Server]:
+    """The settings of the servers, whose secrets no output shows from now on."""
     from orchestrator.servers.config_file import load_config
 
+    servers = load_config(options.servers or DEFAULT_SERVERS, env_files=options.env_file)
+    conceal(servers)
+    return servers
+
+
+def configured_servers(options: argparse.Namespace) -> dict[str, Server] | None:
+    """The settings of the servers; None if there is no file."""
     path = options.servers or DEFAULT_SERVERS
     if options.servers is None and not path.exists():
         return None
     try:
-        servers = load_config(path)
-        conceal(servers)
-        return servers
+        return read_servers(options)
     except ConfigError:
         # Offline, a wrong file matters only if it was named.
         if options.servers is not None or not options.offline:

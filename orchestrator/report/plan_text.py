@@ -24,6 +24,8 @@ def lines_of(forecast: Forecast) -> Iterator[str]:
     """What the table of the tasks does not show, line by line."""
     yield f"{name_of(forecast.workflow.name)}: {summary(forecast)}"
     yield f"critical path (*): {_named(forecast.critical_path, ' > ')}"
+    if forecast.workflow.schedule == "dataflow":
+        yield "schedule: dataflow, so a task starts as soon as all it needs has settled"
     yield from _expected_time(forecast)
     later = [f"{name} (generation {number})" for name, number in forecast.later.items()]
     after = f"; later: {listed(later, MAX_NAMED)}" if later else ""

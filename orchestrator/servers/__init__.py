@@ -10,6 +10,7 @@ own.
   and `health` watches it.
 - `catalog` is the live list of tools, `lockfile` the accepted one; `problems` reports names that
   neither has.
+- `offers` lists resources and prompts.
 - `start_hints` says how to fix a program that does not start.
 - `revisions` is what was found of the protocol of a server.
 - `sdk_client`, `sdk_errors` and `sdk_results` translate to and from the SDK.
@@ -23,6 +24,7 @@ __all__ = [
     "config_file",
     "config_source",
     "lockfile",
+    "offers",
     "pool",
     "problems",
     "redaction",

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +37,7 @@ from orchestrator.servers.config_checks import (
     whole_line,
 )
 from orchestrator.servers.config_source import ConfigSource
-from orchestrator.servers.env_file import read_env_file
+from orchestrator.servers.env_file import read_env_file, variables_of
 from orchestrator.servers.redaction import SECRET_NAME, description, shown_fields
 from orchestrator.transport.process import INHERITED
 from orchestrator.workflow.source_map import located
@@ -62,19 +62,23 @@ _TOML_HINTS = {
 
 
 def load_config(
-    path: str | Path, environment: Mapping[str, str] | None = None
+    path: str | Path,
+    environment: Mapping[str, str] | None = None,
+    env_files: Iterable[Path] = (),
 ) -> dict[str, Server]:
     """The servers by name, from a servers.toml or the JSON file of a desktop client or VS Code.
 
-    `${VAR}` names variables of the environment, by default that of the process. In a file of
-    another program, a server with mistakes is `unusable` and the others can be used.
+    `${VAR}` names variables of the environment, by default that of the process, and those of
+    `env_files` that it does not have. In a file of another program, a server with mistakes is
+    `unusable` and the others can be used.
 
     Raises:
         ConfigError: The file cannot be read or is wrong, with every problem in it.
     """
     path = Path(path)
     data = _parse(path)
-    reader = _Reader(path, os.environ if environment is None else environment)
+    given = os.environ if environment is None else environment
+    reader = _Reader(path, {**variables_of(env_files), **given})
     foreign = desktop_config.foreign_table(path, data)
     servers = reader.own(data) if foreign is None else reader.foreign(*foreign)
     if reader.problems:

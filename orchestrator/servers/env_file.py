@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
+
+from orchestrator.documents.files import read_text
+from orchestrator.errors import ConfigError
 
 _LINE = re.compile(r"(?:export\s+)?([^\s=#]+)\s*=\s*(.*)", re.DOTALL)
 _QUOTED = re.compile(r"'([^']*)'|\"((?:[^\"\\]|\\.)*)\"", re.DOTALL)
@@ -24,6 +28,19 @@ def read_env_file(path: Path) -> dict[str, str]:
         if match := _LINE.fullmatch(line.strip()):
             made[match[1]] = _value(match[2])
     return made
+
+
+def variables_of(files: Iterable[Path]) -> dict[str, str]:
+    """The variables of some files, of two with the same name the last.
+
+    Raises:
+        ConfigError: One cannot be read.
+    """
+    found: dict[str, str] = {}
+    for path in files:
+        read_text(path, ConfigError)  # or an error that says why not
+        found |= read_env_file(path)
+    return found
 
 
 def _value(text: str) -> str:

@@ -28,6 +28,7 @@ from orchestrator.servers.redaction import LOGS
 from orchestrator.servers.supervisor import Background, Supervisor
 
 if TYPE_CHECKING:
+    from orchestrator.servers.offers import Entry, Kind
     from orchestrator.servers.session import Session
 
 logger = logging.getLogger("orchestrator")
@@ -210,6 +211,16 @@ class ServerPool:
         except NotExecutedError:
             pass  # the second error is not chained to the first
         return await (await self._session(supervisor, call)).call(call, attempt)
+
+    async def offered(self, server: str, kind: Kind) -> list[Entry] | None:
+        """What a server lists of a kind; None if it does not have that capability.
+
+        Raises:
+            CallError: It is not open, or does not answer with a list.
+        """
+        session = await self._supervisors[server].session()
+        assert session.offers is not None  # it is usable
+        return await session.offers.of(kind)
 
     async def _session(self, supervisor: Supervisor, call: Call) -> Session:
         """A session for a call that may be made as of now, whatever was known when it was planned.

@@ -22,6 +22,7 @@ from orchestrator.servers import sdk_client, sdk_errors, sdk_results
 from orchestrator.servers.config import Server
 from orchestrator.servers.elicitation import call_tool
 from orchestrator.servers.health import HealthMonitor
+from orchestrator.servers.offers import Offers
 from orchestrator.servers.revisions import Revisions
 from orchestrator.servers.sdk_errors import WAS_CLOSED, ServerFault, raised
 from orchestrator.transport.base import endpoint_of
@@ -60,6 +61,7 @@ class Session:
         self.server = server
         self.tools: list[Tool] = []
         self.protocol = ""  # the revision that was agreed on
+        self.offers: Offers | None = None  # lists what the server has besides tools
         self.in_flight = 0  # calls under way
         self.failure: TaskError | None = None  # why it is not, or no longer, usable
         self.doubtful = False  # it could not be reached of late: a new one may be better
@@ -76,9 +78,7 @@ class Session:
         silent = partial(self._end, sdk_errors.SILENT)
         self._monitor = HealthMonitor(server.name, self._on_tools, silent)
         self._scope = anyio.CancelScope()
-        self._started = anyio.Event()
-        self._over = anyio.Event()
-        self._failed = anyio.Event()
+        self._started, self._over, self._failed = anyio.Event(), anyio.Event(), anyio.Event()
         self._closing = False
         self._session: ClientSession | None = None
         self._tail = StderrTail()
@@ -165,6 +165,7 @@ class Session:
             )
             self._take(await listed())
             self.protocol = client.protocol_version
+            self.offers = Offers(client, self.server, self._tail)
             self._revisions.note_start(self.protocol, handshake)
             self.began_at = anyio.current_time()
             self._session = client.session
@@ -194,8 +195,7 @@ class Session:
         self._listener.on_tools(self)
 
     def _take(self, tools: list[Tool]) -> None:
-        self.tools = tools
-        self._by_name = {tool.name: tool for tool in tools}
+        self.tools, self._by_name = tools, {tool.name: tool for tool in tools}
 
     def _end(self, fault: ServerFault) -> None:
         self.close(fault)

@@ -23,7 +23,9 @@ from orchestrator.documents.parse import read_document
 from orchestrator.documents.validation import problems_of
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.tool import Tool
+from orchestrator.workflow import oktyv
 from orchestrator.workflow.compile import compile_workflow
+from orchestrator.workflow.foreign import explained
 from orchestrator.workflow.inner import Around, load_inner, tool_of
 from orchestrator.workflow.normalize import (
     TASK_SYNONYMS,
@@ -136,7 +138,7 @@ class Workflow(BaseModel):
         # what is wrong in the rest of its task, since pydantic gives no part of an invalid model.
         compiled, found = compile_workflow(canonical)
         if problems := problems + found:
-            raise WorkflowError(source, as_written(problems, plain))
+            raise WorkflowError(source, as_written(explained(problems, canonical), plain))
         workflow._plan = make_plan(workflow.tasks, compiled, workflow.defaults, inner)
         workflow._signature = tool_of(workflow)
         return workflow
@@ -225,6 +227,8 @@ def workflow_schema() -> dict[str, Any]:
         for synonym, field in synonyms.items():
             described = {"deprecated": True, "description": f"Another name of {field}."}
             target["properties"][synonym] = target["properties"][field] | described
+    schema["properties"][oktyv.CONFIG] = oktyv.SCHEMA
+    task["properties"][oktyv.TASK_TIMEOUT] = oktyv.TIMEOUT_SCHEMA
     task["properties"]["workflow"] |= {"if": {"type": "object"}, "then": {"$ref": "#"}}
     schema["properties"]["$schema"] = {"type": "string", "description": "The URL of this schema."}
     schema["required"] = ["tasks"]

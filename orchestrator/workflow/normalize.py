@@ -15,6 +15,7 @@ from orchestrator.documents.pointer import pointer, steps, value_at
 from orchestrator.documents.text import quoted
 from orchestrator.documents.validation import Location
 from orchestrator.errors import Problem
+from orchestrator.workflow import oktyv
 
 WORKFLOW_SYNONYMS = {"maxConcurrent": "max_concurrency"}
 TASK_SYNONYMS = {
@@ -23,6 +24,7 @@ TASK_SYNONYMS = {
     "dependsOn": "depends_on",
     "needs": "depends_on",
 }
+_OF_CONFIG = {ours: theirs for theirs, ours in oktyv.FIELDS.items()}
 _PATHS = {"path", "from"}  # of an operation of JSON Patch
 _FEW = 50  # properties: to find the position of one takes a search through all
 Names = Callable[[Sequence[str]], Iterable[str]]
@@ -30,7 +32,11 @@ Names = Callable[[Sequence[str]], Iterable[str]]
 
 def canonical_workflow(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     """The workflow with canonical field names, and a problem for each field given twice."""
+    foreign: list[Problem] = []
+    if oktyv.is_request(data):
+        data, foreign = oktyv.translated(data)
     workflow, problems = _renamed(data, WORKFLOW_SYNONYMS, ())
+    problems += foreign
     if isinstance(workflow.get("$schema"), str):
         del workflow["$schema"]  # editors put it there
     if isinstance(tasks := workflow.get("tasks"), list):
@@ -103,6 +109,10 @@ def with_written_names(problem: Problem, names: Names) -> Problem:
 def written(path: str, names: Names) -> str:
     """A path with the names used in the file; of two names of one field, the first."""
     where = steps(path)
+    theirs = _OF_CONFIG.get(where[0]) if where else None
+    has_config = theirs is not None and oktyv.CONFIG in names([])
+    if theirs is not None and has_config and theirs in names([oktyv.CONFIG]):
+        return pointer(oktyv.CONFIG, theirs, *where[1:])
     if where[0:1] == ["tasks"] and where[2:3] == ["workflow"] and where[3:]:
         inner = where[:3]
         return pointer(*inner) + written(pointer(*where[3:]), lambda at: names([*inner, *at]))

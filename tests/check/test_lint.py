@@ -191,6 +191,8 @@ def test_very_many_tasks_are_assumed_to_overlap() -> None:
         ("$city", "$INPUT.city"),
         ("{{a.title}}", "$OUTPUT[a].title"),
         ("{{ a }}", "$OUTPUT[a]"),
+        ("{{tasks.a.outputs.result}}", "$OUTPUT[a]"),
+        ("{{.steps.a.output.title}}", "$OUTPUT[a].title"),
         ("{{ city }}", "$INPUT.city"),
         ("{{INPUT.city}}", "$INPUT.city"),
         ("$error[a].kind", "$ERROR[a].kind"),

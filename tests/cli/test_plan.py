@@ -176,7 +176,8 @@ def test_a_dry_run_calls_no_tool_and_reports_it(
     assert main([*run, "--statistics", str(times)]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out) == {"a": None}
-    assert err.startswith(DRY_RUN)
+    assert err.startswith("warning[never_runs]")
+    assert f"\n{DRY_RUN}" in err
     assert "success: 2 of 3 tasks succeeded (generations); 1 skipped" in err
     assert "assumed output of a, b: faulty:append declares no outputSchema, so it is null" in err
     assert "speedup" not in err
@@ -214,3 +215,19 @@ async def test_only_the_first_of_many_assumed_outputs_are_listed(
     err = capsys.readouterr().err
     assert "assumed output of t0, t15, t20, t21, t22, t23, t24, t25 and 4 more: note 0" in err
     assert "and 7 more (--json has all)" in err
+
+
+def test_plan_writes_to_a_file_and_takes_another_schedule(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, picture = write({"id": "a", "value": 1}), tmp_path / "plan.svg"
+    plan = ["plan", path, "--offline", "--schedule", "dataflow"]
+    assert main([*plan, "--svg", "-o", str(picture)]) == 0
+    assert capsys.readouterr().out == ""
+    assert picture.read_text().startswith("<svg ")
+    assert main([*plan, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["schedule"] == "dataflow"
+    assert main(plan) == 0
+    assert "schedule: dataflow, so a task starts" in capsys.readouterr().out
+    assert main([*plan, "--output", str(tmp_path / "none" / "plan.txt")]) == 2
+    assert "cannot be written: No such file" in capsys.readouterr().err

@@ -1,0 +1,76 @@
+"""Lists what a server offers besides tools: resources, templates of these, and prompts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import anyio
+from mcp import Client, MCPError, types
+from pydantic import ValidationError
+
+from orchestrator.documents.text import quoted
+from orchestrator.servers import sdk_errors
+from orchestrator.servers.config import Server
+from orchestrator.servers.sdk_errors import ServerFault
+from orchestrator.transport.stderr import StderrTail
+
+logger = logging.getLogger("orchestrator")
+
+Kind = Literal["resources", "resource_templates", "prompts"]
+Entry = dict[str, Any]  # as the server sent it
+MAX_ENTRIES = 10_000
+MAX_PAGES = 1000
+
+
+class Offers:
+    """The lists of a server, asked for anew each time."""
+
+    def __init__(self, client: Client, server: Server, tail: StderrTail) -> None:
+        self._client, self._server, self._tail = client, server, tail
+
+    async def of(self, kind: Kind) -> list[Entry] | None:
+        """All entries of a kind; None if the server does not have that capability.
+
+        Raises:
+            CallError: It does not answer, or with an error or no list.
+        """
+        has = self._client.server_capabilities
+        if (has.prompts if kind == "prompts" else has.resources) is None:
+            return None
+        limit_s = self._server.timeout_s
+        try:
+            with anyio.fail_after(limit_s):
+                return await self._pages(kind)
+        except TimeoutError:
+            fault = ServerFault("timeout", f"did not list its {kind} within {limit_s:g} s")
+        except MCPError as error:
+            if error.code == types.METHOD_NOT_FOUND:  # many have resources and no templates
+                return []
+            fault = sdk_errors.fault_of(error, f"{kind}/list")
+        except ValidationError:
+            fault = ServerFault("protocol_error", f"sent no valid list of {kind}")
+        raise sdk_errors.call_error(fault, self._server, self._tail)
+
+    async def _pages(self, kind: Kind) -> list[Entry]:
+        ask: Mapping[Kind, Callable[..., Any]] = {
+            "resources": self._client.session.list_resources,
+            "resource_templates": self._client.session.list_resource_templates,
+            "prompts": self._client.session.list_prompts,
+        }
+        found: list[Entry] = []
+        cursor, seen = None, set[str]()
+        for _ in range(MAX_PAGES):
+            page = await ask[kind](params=types.PaginatedRequestParams(cursor=cursor))
+            entries = page.model_dump(mode="json", by_alias=True, exclude_none=True)
+            found += next(value for value in entries.values() if isinstance(value, list))
+            cursor = page.next_cursor
+            if not cursor or len(found) > MAX_ENTRIES:
+                break
+            if cursor in seen:
+                what = "server %s: its list of %s repeats the cursor %s; the list ends there"
+                logger.warning(what, quoted(self._server.name), kind, quoted(cursor))
+                break
+            seen.add(cursor)
+        return found[:MAX_ENTRIES]

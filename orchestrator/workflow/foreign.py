@@ -1,0 +1,137 @@
+"""Words of other workflow languages (GitHub Actions, Argo, dagu, ToolHive), and their names here.
+
+They are never accepted: a field that means nearly the same would be worse than an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from orchestrator.documents.pointer import move_op, pointer, replace_op, steps, value_at
+from orchestrator.documents.text import quoted
+from orchestrator.errors import Problem
+
+_LISTS = ("tasks", "finally")
+_NO_SHELL = 'only tools are called: give "tool" a "server:tool"'
+_NEEDED = 'write {"id": ..., "tool": "server:tool", "arguments": {...}} for each'
+_GOES_ON = (
+    'a failed task does not stop others: on those that need it write "run_if": "all_done", or give '
+    'it a "fallback"'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    """What a foreign word is called here: a field, or nothing."""
+
+    field: str = ""
+    hint: str = ""
+    renamed: bool = True  # whether its value may mean the same
+
+
+def _words(names: str, field: str = "", hint: str = "", *, renamed: bool = True) -> Any:
+    return dict.fromkeys(names.split(), _Meaning(field, hint, renamed and bool(field)))
+
+
+# By the word in lower case, without "-" and "_".
+_OF_WORKFLOWS: Mapping[str, _Meaning] = {
+    **_words("steps nodes actions", "tasks", _NEEDED),
+    **_words("jobs stages spec templates dag entrypoint", "tasks", _NEEDED, renamed=False),
+    **_words("params parameters", "inputs", "a JSON Schema for each name", renamed=False),
+    **_words("parallelism concurrency maxparallel maxactivesteps maxactiveruns", "max_concurrency"),
+    **_words("failfast", "on_error", '"fail_fast" or "continue"', renamed=False),
+    **_words("continueonerror", "on_error", '"continue" is the default', renamed=False),
+    **_words("timeoutsec timeoutseconds activedeadlineseconds", "timeout_s"),
+    **_words("onexit handleron hooks cleanup", "finally", "an array of tasks", renamed=False),
+    **_words("on cron", hint="a workflow runs when it is told to: use cron or CI for that"),
+    **_words("env secrets", hint="variables belong to the servers: see env in servers.toml"),
+    **_words("version apiversion kind metadata type", hint="remove it"),
+}
+_OF_TASKS: Mapping[str, _Meaning] = {
+    **_words("uses action call template templateref toolname function", "tool", '"server:tool"'),
+    **_words("with inputs input parameters argument", "arguments"),
+    **_words("if condition preconditions precondition", "when", "an expression without ${}"),
+    **_words("unless", "when", 'negate it: "!(...)"', renamed=False),
+    **_words("withitems withparam foreach loop items withlist", "for_each", "an array"),
+    **_words("withsequence", "for_each", '"${range(1, 11)}"', renamed=False),
+    **_words("matrix strategy", "for_each", "an object of arrays is their product", renamed=False),
+    **_words("depends dependencies after requires waitfor", "depends_on", "an array of ids"),
+    **_words("retries maxretries", "retry", "it counts all attempts, the first too", renamed=False),
+    **_words("retrystrategy retrypolicy", "retry", '{"max_attempts": 3}', renamed=False),
+    **_words("repeatpolicy until", "repeat", '{"until": "expression"}', renamed=False),
+    **_words("timeoutminutes", "timeout_s", "in seconds", renamed=False),
+    **_words("timeoutsec timeoutseconds", "timeout_s"),
+    **_words("activedeadlineseconds", "deadline_s"),
+    **_words(
+        "continueonerror continueon allowfailure ignoreerrors", "run_if", _GOES_ON, renamed=False
+    ),
+    **_words("failfast", "critical", "its failure cancels the run", renamed=False),
+    **_words(
+        "onerror onfailure catch onfail",
+        "fallback",
+        '"fallback" replaces the output of a task that failed, "retry" tries it again, and '
+        '"critical" cancels the run',
+        renamed=False,
+    ),
+    **_words("name key step taskid stepid", "id"),
+    **_words("concurrency maxactive", "max_parallel"),
+    **_words("parallel", hint="tasks run in parallel unless one needs another"),
+    **_words("type kind", hint='remove it: "tool" says what a task does'),
+    **_words("run command script shell executor image container", hint=_NO_SHELL),
+    **_words("env", hint="variables belong to the servers: see env in servers.toml"),
+    **_words("server", hint='"tool" has both: "server:tool"'),
+    **_words("output outputs stdout", hint="its output is $OUTPUT[id] for all others"),
+}
+
+
+def explained(problems: Iterable[Problem], data: Any) -> Iterator[Problem]:
+    """The problems in a workflow, where foreign words have what they are called here.
+
+    A missing field is not reported if a foreign word stands for it.
+    """
+    found = [_explained(problem, data) for problem in problems]
+    named = {path for _, path in found if path}
+    for problem, _ in found:
+        if problem.code != "missing_field" or problem.path not in named:
+            yield problem
+
+
+def _explained(problem: Problem, data: Any) -> tuple[Problem, str]:
+    """A problem, and the path of the field that its foreign word stands for."""
+    *above, name = steps(problem.path) or [""]
+    if problem.code == "wrong_type" and name == "tasks":
+        return _listed(problem, data), ""
+    if problem.code != "unknown_field":
+        return problem, ""
+    is_task = len(above) > 1 and above[-2] in _LISTS
+    words = _OF_TASKS if is_task else _OF_WORKFLOWS
+    is_at_top = not above or above[-1] == "workflow"
+    meaning = words.get(name.replace("-", "").replace("_", "").lower())
+    if meaning is None or not (is_task or is_at_top):
+        return problem, ""
+    said = f"unknown field {quoted(name)}"
+    if not meaning.field:
+        return replace(problem, message=said, alternatives=(), hint=meaning.hint), ""
+    field = pointer(*above, meaning.field)
+    is_free = meaning.field not in value_at(data, pointer(*above))
+    moved = (move_op(problem.path, field),) if meaning.renamed and is_free else ()
+    here = quoted(meaning.field)
+    message = f"{said}, which is {here} here" if meaning.renamed else f"{said}: use {here}"
+    explained = replace(problem, message=message, alternatives=(), hint=meaning.hint)
+    return replace(explained, replacement=moved), field
+
+
+def _listed(problem: Problem, data: Any) -> Problem:
+    """The problem of tasks that are an object by id, with the array that they should be."""
+    tasks = value_at(data, problem.path)
+    if not isinstance(tasks, Mapping):
+        return problem
+    hint = "write an array of tasks, each with its id"
+    if not all(
+        isinstance(task, Mapping) and task.get("id", name) == name for name, task in tasks.items()
+    ):
+        return replace(problem, hint=hint)
+    made = [{"id": name, **task} for name, task in tasks.items()]
+    return replace(problem, hint=hint, replacement=(replace_op(problem.path, made),))
