@@ -196,8 +196,9 @@ def _calls_ms(result: TaskResult) -> float:
 
 def _cut_short(stop: Stop | None, results: Mapping[str, TaskResult]) -> Stop | None:
     """Why a run ended early; one that was cancelled after its last task did not."""
-    cancelled = any(isinstance(result.outcome, Cancelled) for result in results.values())
-    return stop if cancelled or stop is None or stop.status != "cancelled" else None
+    if stop is None or stop.status != "cancelled":
+        return stop
+    return stop if any(isinstance(each.outcome, Cancelled) for each in results.values()) else None
 
 
 def _other_schedule(

@@ -135,8 +135,8 @@ class Plan:
     @property
     def fans_out(self) -> bool:
         """Whether any task may make more than one call at a time."""
-        each = (task.policies.for_each for task in self.tasks.values())
-        return self.has_inner or any(items is not None for items in each)
+        tasks = self.tasks.values()
+        return self.has_inner or any(task.policies.for_each is not None for task in tasks)
 
     @property
     def is_plain(self) -> bool:

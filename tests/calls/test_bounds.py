@@ -36,6 +36,7 @@ STARTS = "start_timeout_s of each server, one or a few after the other"
 CLOSING = "the program: it is killed after 4 s, and its pipes are closed"
 
 BOUNDS = {
+    ("plan_warnings", "PlanWarnings.find", "self._known.wait"): STARTS + "; the end of the run",
     ("health", "HealthMonitor.watch", "until.wait"): SESSION,
     ("health", "HealthMonitor._probe", "self._silent.wait"): SESSION,
     ("health", "HealthMonitor._relist", "self._stale.wait"): SESSION,
