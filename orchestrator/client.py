@@ -102,6 +102,25 @@ class Orchestrator(Inspector):
         async with self.begin(workflow, inputs, **options) as run:
             return await run.execute()
 
+    def run_sync(
+        self, workflow: WorkflowSource, inputs: Inputs = None, **options: Unpack[RunOptions]
+    ) -> RunResult:
+        """Run a workflow where there is no event loop: start the servers, run it, and close them.
+
+        Takes and raises what `run` does.
+
+        Raises:
+            RuntimeError: An event loop runs in this thread: write `await run(...)` there.
+        """
+
+        async def run_once() -> RunResult:
+            async with self:
+                return await self.run(workflow, inputs, **options)
+
+        if _has_event_loop():
+            raise RuntimeError("an event loop is running: write 'await orchestrator.run(...)'")
+        return anyio.run(run_once)
+
     @asynccontextmanager
     async def begin(
         self, workflow: WorkflowSource, inputs: Inputs = None, **options: Unpack[RunOptions]
@@ -123,7 +142,7 @@ class Orchestrator(Inspector):
             return
         async with starting(loaded, self._pool, request.times) as startup:
             run = self._new_run(request, startup)
-            startup.on_problem = run.cancel
+            startup.on_problem = partial(run.cancel, at_once=True)
             yield run
 
     async def prepare(
@@ -198,6 +217,8 @@ class Orchestrator(Inspector):
         """
         send, receive = anyio.create_memory_object_stream[Event](float("inf"))
 
+        ended = anyio.Event()
+
         def forward(event: Event) -> None:
             with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
                 send.send_nowait(event)
@@ -205,6 +226,7 @@ class Orchestrator(Inspector):
         async def execute() -> None:
             with send:
                 await run.execute()
+            ended.set()
 
         options["observers"] = (*options.get("observers", ()), forward)
         with receive, send:
@@ -215,6 +237,9 @@ class Orchestrator(Inspector):
                         yield event
                 finally:
                     run.cancel("the events of the run are no longer read")
+                    if run.plan.finally_ is not None:  # its tasks need the servers
+                        with anyio.CancelScope(shield=True):
+                            await ended.wait()
 
     def _request(self, workflow: WorkflowSource, inputs: Inputs, options: RunOptions) -> RunRequest:
         """The one way into `begin`, `prepare` and `prepare_dry_run`."""
@@ -234,3 +259,11 @@ class Orchestrator(Inspector):
         known, times = pool.catalog.of(names), request.times.ms
         servers = Servers(known, pool.policies, self._locks, listen, startup, times)
         return request.run(pool.call, servers)
+
+
+def _has_event_loop() -> bool:
+    try:
+        anyio.get_current_task()
+    except RuntimeError:
+        return False
+    return True

@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import quoted
-from orchestrator.engine.result import MadeUp
+from orchestrator.engine.made_up import MadeUp
 from orchestrator.errors import CallError, Problem
 from orchestrator.schema.sample import NoSampleError, sample
 from orchestrator.schema.tool import Tool

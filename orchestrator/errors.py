@@ -4,6 +4,7 @@ OrchestratorError
 ├── WorkflowError               the author's fault, found before any call: a list of problems
 │   ├── ConfigError             the same for servers.toml and other settings
 │   └── ServerStartError        a server marked `required = true` did not start
+├── UnknownTaskError            a result has no such task; a KeyError too
 └── CallError                   the world's fault, while a task ran: the error of an outcome
     ├── NotExecutedError        it was certainly not executed, and another session can make it
     └── InvalidArgumentsError   the arguments do not fit their schema, and no call was made
@@ -176,6 +177,12 @@ class TaskError:
         return cls(**document)
 
 
+class UnknownTaskError(OrchestratorError, KeyError):
+    """A result has no task of that name."""
+
+    __str__ = Exception.__str__  # that of a KeyError shows its message in quotes
+
+
 class CallError(OrchestratorError):
     """A call, or a step before it, failed during a run.
 
@@ -239,11 +246,13 @@ Code = Literal[
     "no_error_here",
     "no_answer_here",
     "no_item_here",
+    "no_items_there",
     "no_servers",
     "not_a_list",
     "not_json",
     "retry_of_a_writer",
     "self_reference",
+    "reads_finally",
     "server_not_locked",
     "server_unavailable",
     "tool_changed",

@@ -11,7 +11,7 @@ from typing import Any, Self, TypedDict
 
 from orchestrator.calls.call import Caller
 from orchestrator.engine.events import Announcer, Observers, StartTimes
-from orchestrator.engine.result import MadeUp
+from orchestrator.engine.made_up import MadeUp
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import MAX_RUN_MB, RunSettings, Servers
 from orchestrator.preflight import (

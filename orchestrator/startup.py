@@ -55,7 +55,7 @@ class Startup:
 
     def __init__(self, workflow: Workflow, pool: ServerPool, times: StartTimes) -> None:
         self.problem: Exception | None = None  # with the plan or its servers, once it is known
-        self.on_problem: Callable[[str], None] = lambda _: None  # is called then, with a sentence
+        self.on_problem: Callable[[str], object] = lambda _: None  # is called then, with a sentence
         self.scope = anyio.CancelScope()
         self._workflow = workflow
         self._plan = workflow.plan

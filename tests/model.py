@@ -304,7 +304,11 @@ def view_of(settled: Mapping[str, Settled]) -> View:
     return View(
         {name: task.output for name, task in settled.items() if task.has_output},
         {name: task.status for name, task in settled.items()},
-        {name: str(task.failure) for name, task in settled.items() if task.status == "error"},
+        {
+            name: str(task.failure)
+            for name, task in settled.items()
+            if task.failure and not task.recovered
+        },
     )
 
 

@@ -183,7 +183,10 @@ class Inside(Protocol):
         """What it does now."""
 
     def note_stop(self, stop: Any) -> None:
-        """Make no further call."""
+        """Make no further call, apart from those of `finally`."""
+
+    def end_all(self, stop: Any) -> None:
+        """End the tasks of `finally`, too."""
 
 
 Caller = Callable[[Call, Attempt], Awaitable[Any]]

@@ -54,6 +54,15 @@ class WorkerPool(Slots):
         """
         self._queue(_QueuedWork(1, self, tasks, work, arguments, who), priority, who, None)
 
+    def forget_queued(self) -> None:
+        """Forget the work that waits, when its task group ends: it would keep others waiting."""
+        for queue in self._queues.values():
+            for _, _, entry in queue:
+                if isinstance(entry, _QueuedWork) and not entry.is_gone:
+                    entry.is_gone = True
+                    self._wanted -= entry.weight
+                    self._forget(entry)
+
     def _queue(self, entry: Entry, priority: Priority, who: object, _group: object) -> None:
         super()._queue(entry, priority, who, None)  # all are of one run
 

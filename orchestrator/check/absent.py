@@ -2,45 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
-
 from orchestrator.check.environment import Environment
 from orchestrator.check.mismatch import Mismatch, Mismatches
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.text import quoted
 from orchestrator.expressions.scope import Reference
+from orchestrator.workflow.model import Workflow
+from orchestrator.workflow.plan import CallTemplate, TaskPlan
 
 
-def lacking(
-    reference: Reference,
-    path: Path,
-    environment: Environment,
-    skippable: Container[str],
-    has_output: Container[str],
-) -> Mismatches:
-    """What is wrong with a reference to an output that a task need not have.
+class Absence:
+    """Which tasks need not have an output.
 
-    Args:
-        reference: The reference, and `path` its place in the value.
-        environment: Where it stands.
-        skippable: The tasks that may be skipped although nothing failed.
-        has_output: The tasks that have an output whatever happens.
+    Attributes:
+        skippable: Those that may be skipped although nothing failed.
     """
-    name, text, task = reference.name, reference.text, environment.task
-    if task is None and name in skippable and not reference.or_null:
-        message = f"{text}: task {quoted(str(name))} may be skipped, so it may have no output"
-        hint = f"${{OUTPUT[{name}]}} is null then"
-        yield Mismatch(path, "maybe_absent", "warning", message, text, hint=hint)
-    may_lack = environment.may_lack and reference.root == "OUTPUT" and not reference.or_null
-    if task is None or name is None or not may_lack or name in has_output:
-        return
-    run_if = f"run_if is {task.policies.run_if}"
-    hint = f"write ${{OUTPUT[{name}]}} to get null instead of an error"
-    if name in environment.absent:
-        why = f"has always failed when this task runs ({run_if}), so it has no output"
-        message = f"{text}: task {quoted(name)} {why}"
-        yield Mismatch(path, "never_an_output", "error", message, text, hint=hint)
-    else:
-        why = f"may have no output ({run_if}), and then this task fails"
-        message = f"{text}: task {quoted(name)} {why}"
-        yield Mismatch(path, "maybe_absent", "warning", message, text, hint=hint)
+
+    def __init__(self, workflow: Workflow) -> None:
+        self.skippable: set[str] = set()
+        self._has_output: set[str] = set()  # whatever happens
+        # Each of these can end the run before others have their outputs.
+        self._may_end_early = (
+            workflow.on_error == "fail_fast"
+            or workflow.timeout_s is not None
+            or any(
+                task.policies.critical or task.policies.end_run is not None
+                for task in workflow.plan.tasks.values()
+            )
+        )
+
+    def begin_stage(self) -> None:
+        """Note that what comes now runs even if all before it was cancelled."""
+        self._has_output.clear()
+
+    def note(self, task: TaskPlan) -> None:
+        """Note a task; those that it depends on have been noted."""
+        if self._may_be_skipped(task):
+            self.skippable.add(task.id)
+        if self._always_succeeds(task):
+            self._has_output.add(task.id)
+
+    def _may_be_skipped(self, task: TaskPlan) -> bool:
+        policies = task.policies
+        if policies.when is not None or policies.run_if == "any_failed":
+            return True
+        return policies.run_if == "all_success" and not self.skippable.isdisjoint(task.needs)
+
+    def _always_succeeds(self, task: TaskPlan) -> bool:
+        """Whether a task has an output whatever happens, unless the run is interrupted."""
+        policies = task.policies
+        may_fail = isinstance(policies.fallback, CallTemplate | None)  # else it has a value
+        if may_fail or policies.when is not None or self._may_end_early:
+            return False
+        return policies.run_if != "all_success" or self._has_output.issuperset(task.needs)
+
+    def lacking(self, reference: Reference, path: Path, environment: Environment) -> Mismatches:
+        """What is wrong with a reference to an output that a task need not have."""
+        name, text, task = reference.name, reference.text, environment.task
+        if task is None and name in self.skippable and not reference.or_null:
+            message = f"{text}: task {quoted(str(name))} may be skipped, so it may have no output"
+            hint = f"${{OUTPUT[{name}]}} is null then"
+            yield Mismatch(path, "maybe_absent", "warning", message, text, hint=hint)
+        may_lack = environment.may_lack and reference.root == "OUTPUT" and not reference.or_null
+        if task is None or name is None or not may_lack or name in self._has_output:
+            return
+        run_if = f"run_if is {task.policies.run_if}"
+        hint = f"write ${{OUTPUT[{name}]}} to get null instead of an error"
+        if name in environment.absent:
+            why = f"has always failed when this task runs ({run_if}), so it has no output"
+            message = f"{text}: task {quoted(name)} {why}"
+            yield Mismatch(path, "never_an_output", "error", message, text, hint=hint)
+        else:
+            why = f"may have no output ({run_if}), and then this task fails"
+            message = f"{text}: task {quoted(name)} {why}"
+            yield Mismatch(path, "maybe_absent", "warning", message, text, hint=hint)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.check.absent import lacking
+from orchestrator.check.absent import Absence
 from orchestrator.check.assignable import Assignability
 from orchestrator.check.diagnostics import Diagnostics
-from orchestrator.check.environment import ERROR, MAYBE_ERROR, STATUS, UNKNOWN, Environment
+from orchestrator.check.environment import (
+    ERROR,
+    MAYBE_ERROR,
+    STATUS,
+    UNKNOWN,
+    Environment,
+    items_type,
+)
 from orchestrator.check.for_each import item_of
 from orchestrator.check.infer import Inference
 from orchestrator.check.jmespath_functions import truth
@@ -90,20 +98,11 @@ class _Checker:
                 self._inputs[name] = type_
         self._used_inputs: set[str | None] = set()
         self._outputs: dict[str, StaticType] = {}
+        self._items: dict[str, StaticType] = {}
         self._diagnostics = Diagnostics(workflow)
         self._unusable: set[int] = set()
-        self._has_output: set[str] = set()
-        self._skippable: set[str] = set()  # although nothing failed
+        self._absence = Absence(workflow)
         self._with_nulls: dict[str, StaticType] = {}  # of each for_each, if items have failed
-        # Each of these can end the run before others have their outputs.
-        self._may_end_early = (
-            workflow.on_error == "fail_fast"
-            or workflow.timeout_s is not None
-            or any(
-                task.policies.critical or task.policies.end_run is not None
-                for task in self._plan.tasks.values()
-            )
-        )
 
     def check_schemas(self) -> None:
         """Report schemas that cannot be used, so that nothing is checked against them."""
@@ -119,15 +118,21 @@ class _Checker:
 
     def check(self) -> list[Problem]:
         """Check every template of every task."""
-        for generation in self._plan.generations:
-            for task in generation:  # by then the outputs that it refers to have types
-                self._task(self._plan.tasks[task])
+        for stage in self._plan.stages:
+            self._absence.begin_stage()
+            for task in itertools.chain.from_iterable(stage.generations):
+                self._task(self._plan.tasks[task])  # what it refers to has types by now
         if self._plan.output is not None:
             environment = Environment(
-                self._outputs, self._inputs, may_lack=True, at_end=True, error=MAYBE_ERROR
+                self._outputs,
+                self._inputs,
+                items=self._items,
+                may_lack=True,
+                at_end=True,
+                error=MAYBE_ERROR,
             )
             self.output = self._infer(self._plan.output, environment, ("output",))
-        elif self._skippable.isdisjoint(self._plan.sinks):
+        elif self._absence.skippable.isdisjoint(self._plan.sinks):
             self.output = ObjectType({task: self._outputs[task] for task in self._plan.sinks})
         for name in self._inputs:
             if not {name, None} & self._used_inputs:  # None: an expression uses all of them
@@ -149,6 +154,7 @@ class _Checker:
             ChainMap(self._with_nulls, self._outputs) if may_lack else self._outputs,
             self._inputs,
             task,
+            self._items,
             may_lack=may_lack,
             error=(ERROR if has_failed else MAYBE_ERROR) if may_lack else NULL,
             status=LiteralType("error" if has_failed else "success") if is_known else STATUS,
@@ -164,6 +170,7 @@ class _Checker:
             inside = replace(outside, item=self._item(task, policies.for_each, outside))
         output = self._output(task, inside)
         if policies.for_each is not None:
+            self._items[task.id] = items_type(output)
             self._with_nulls[task.id] = ArrayType(either([output, NULL]))
             output = ArrayType(output)
         for index, lock in enumerate(policies.locks):
@@ -171,10 +178,7 @@ class _Checker:
         if policies.fallback is not None:
             output = self._with_fallback(task, policies.fallback, output, outside)
         self._outputs[task.id] = output
-        if self._may_be_skipped(task):
-            self._skippable.add(task.id)
-        if self._always_succeeds(task):
-            self._has_output.add(task.id)
+        self._absence.note(task)
 
     def _output(self, task: TaskPlan, inside: Environment) -> StaticType:
         """The type of the output of a task, or of an item of it."""
@@ -230,7 +234,7 @@ class _Checker:
         for path, reference in inference.references:
             self._used_inputs |= {key.name for key in reference.places if key.root == "INPUT"}
             if isinstance(reference, Reference):
-                found = lacking(reference, path, environment, self._skippable, self._has_output)
+                found = self._absence.lacking(reference, path, environment)
                 self._diagnostics.add(found, environment.task, at)
         return type_
 
@@ -238,7 +242,7 @@ class _Checker:
         type_ = self._infer(when, environment, ("when",))
         if isinstance(when, Literal) or truth(type_, self._query) is not False:
             return
-        if self._diagnostics.suggests(pointer("tasks", task.index, "when")):
+        if self._diagnostics.suggests(pointer(*task.path, "when")):
             return  # a misspelled value is the cause
         message, hint = "the task never runs: its condition is always false", ""
         read = {key.root for key in when.places} if isinstance(when, Expression) else set()
@@ -247,13 +251,6 @@ class _Checker:
             hint = 'to run after a failure, write "run_if": "any_failed" or "all_done"'
         found = Mismatch((), "never_runs", "warning", message, hint=hint)
         self._diagnostics.add([found], task, ("when",))
-
-    def _may_be_skipped(self, task: TaskPlan) -> bool:
-        """Whether a task may be skipped in a run in which nothing fails."""
-        policies = task.policies
-        if policies.when is not None or policies.run_if == "any_failed":
-            return True
-        return policies.run_if == "all_success" and not self._skippable.isdisjoint(task.needs)
 
     def _item(self, task: TaskPlan, each: Template | Product, outside: Environment) -> StaticType:
         """The type of `$ITEM` in a task with `for_each`."""
@@ -286,14 +283,6 @@ class _Checker:
         checker = _Checker(inner, self._tools, getattr(given, "members", None))
         self._diagnostics.include(findings_inside(task, inner, checker.check()), task)
         return checker.output
-
-    def _always_succeeds(self, task: TaskPlan) -> bool:
-        """Whether a task has an output whatever happens, unless the run is interrupted."""
-        policies = task.policies
-        may_fail = isinstance(policies.fallback, CallTemplate | None)  # else it has a value
-        if may_fail or policies.when is not None or self._may_end_early:
-            return False
-        return policies.run_if != "all_success" or self._has_output.issuperset(task.needs)
 
 
 def _input_type(schema: Any) -> StaticType:

@@ -29,6 +29,7 @@ class Diagnostics:
         self._workflow = workflow
         self._fixes = Fixes()
         self._signatures: dict[str, str] = {}
+        self._positions = {task: index for index, task in enumerate(workflow.plan.tasks)}
         self._problems: dict[tuple[int, str, str, str], Problem] = {}
 
     def all(self) -> list[Problem]:
@@ -47,10 +48,10 @@ class Diagnostics:
 
         `at` is its path in the task, or in the workflow if `task` is None.
         """
-        base: Path = at if task is None else ("tasks", task.index, *at)
+        base: Path = at if task is None else (*task.path, *at)
         # The output of the workflow comes after its tasks, everything else before them.
         last = len(self._workflow.plan.tasks) if at == ("output",) else -1
-        index = last if task is None else task.index
+        index = last if task is None else self._positions[task.id]
         for mismatch in found:
             path = self._in_file((*base, *mismatch.path))
             piece = mismatch.piece if self._is_alone(mismatch.piece, path) else ""

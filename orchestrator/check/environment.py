@@ -11,6 +11,8 @@ from orchestrator.schema.types import (
     INTEGER,
     NULL,
     TEXT,
+    ArrayType,
+    ObjectType,
     StaticType,
     UnknownType,
     either,
@@ -34,6 +36,19 @@ ERROR: StaticType = schema_type(
 )
 MAYBE_ERROR = either([ERROR, NULL])
 STATUS = schema_type({"enum": ["success", "error", "skipped", "cancelled"]})
+
+
+def items_type(output: StaticType) -> StaticType:
+    """The type of `$ITEMS[id]`, by that of the output of an item."""
+    members = {
+        "index": INTEGER,
+        "status": STATUS,
+        "output": either([output, NULL]),
+        "error": MAYBE_ERROR,
+    }
+    return ArrayType(ObjectType(members))
+
+
 UNKNOWN = UnknownType("")  # without a reason, as it needs no finding
 
 
@@ -44,6 +59,7 @@ class Environment:
     outputs: Mapping[str, StaticType]
     inputs: Mapping[str, StaticType] = field(default_factory=dict)
     task: TaskPlan | None = None  # the task of the template; None for the output of the run
+    items: Mapping[str, StaticType] = field(default_factory=dict)  # of each for_each
     item: StaticType = UNKNOWN
     in_fallback: bool = False  # `ERROR` is the error that a fallback replaces
     may_lack: bool = False  # a task may have no output, which is null in an expression
@@ -56,6 +72,8 @@ class Environment:
         """The type of what a root names, such as `OUTPUT` with the id of a task."""
         if root in ("OUTPUT", "INPUT"):
             return (self.outputs if root == "OUTPUT" else self.inputs).get(str(name), UNKNOWN)
+        if root == "ITEMS":
+            return self.items.get(str(name), UNKNOWN)
         if root == "RUN":
             return TEXT
         error = ERROR if name is None else self.error

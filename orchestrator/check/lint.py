@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
-from itertools import chain
 from typing import Any
 
 from orchestrator.documents.jsonpath import Path
@@ -17,7 +16,7 @@ from orchestrator.schema.tool import Tool
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.inner import findings_inside
 from orchestrator.workflow.model import Workflow
-from orchestrator.workflow.plan import CallTemplate, TaskPlan
+from orchestrator.workflow.plan import CallTemplate, Plan, TaskPlan
 
 # With more tasks on a server than this, they are assumed to overlap: looking it up is quadratic.
 MAX_LOOKUPS = 200
@@ -68,13 +67,13 @@ def _inside(task: TaskPlan, names: Iterable[str]) -> list[str]:
 
 
 def _warning(code: Code, message: str, task: TaskPlan, *field: str | int, **more: Any) -> Problem:
-    at = pointer("tasks", task.index, *field)
+    at = pointer(*task.path, *field)
     return Problem(code, message, at, task.id, severity="warning", **more)
 
 
 def _tasks_that_never_run(workflow: Workflow, idle: Collection[str]) -> Iterator[Problem]:
     never = set(idle)
-    for task in map(workflow.plan.tasks.__getitem__, chain(*workflow.plan.generations)):
+    for task in workflow.plan.order:
         if task.id not in idle and (reason := _why_never(task, workflow, never)):
             why, *field = reason
             never.add(task.id)
@@ -127,8 +126,11 @@ def _retry(task: TaskPlan, tool: Tool | None) -> Iterator[Problem]:
 
 def _limits(task: TaskPlan, workflow: Workflow) -> Iterator[Problem]:
     policies, most = task.policies, workflow.max_concurrency
-    if task.timeout_s is not None and (workflow.timeout_s or task.timeout_s) < task.timeout_s:
-        whole = f"timeout_s of the whole run ({workflow.timeout_s:g} s)"
+    name, whole_s = "timeout_s of the whole run", workflow.timeout_s
+    if task.generation is None:
+        name, whole_s = "finally_timeout_s", workflow.finally_timeout_s
+    if task.timeout_s is not None and whole_s is not None and whole_s < task.timeout_s:
+        whole = f"{name} ({whole_s:g} s)"
         message = f"timeout_s ({task.timeout_s:g} s) is longer than {whole}"
         yield _warning("contradiction", message, task, "timeout_s")
     if policies.max_parallel is not None and policies.for_each is None:
@@ -184,18 +186,26 @@ def _unannotated_tools(
 
 def _may_overlap(workflow: Workflow, tasks: list[TaskPlan]) -> bool:
     """Whether any two of the tasks, or two items of one, may run at the same time."""
+    return any(_overlap_in(stage, workflow, tasks) for stage in workflow.plan.stages)
+
+
+def _overlap_in(stage: Plan, workflow: Workflow, tasks: list[TaskPlan]) -> bool:
+    number = {name: index for index, names in enumerate(stage.generations) for name in names}
+    tasks = [task for task in tasks if task.id in number]
+    if not tasks:
+        return False
     locks = [[lock for lock in task.policies.locks if not lock.shared] for task in tasks]
     held = ({lock.name for lock in each if isinstance(lock.name, Literal)} for each in locks)
     if workflow.max_concurrency == 1 or set.intersection(*held):
         return False
-    generations = [task.generation for task in tasks]
+    generations = [number[task.id] for task in tasks]
     fans_out = any(task.policies.for_each is not None for task in tasks)
     if fans_out or len(set(generations)) < len(generations):
         return True
     if workflow.schedule == "generations":  # each generation waits for the one before
         return False
-    ordered = [task.id for task in sorted(tasks, key=lambda task: task.generation)]
-    return len(tasks) > MAX_LOOKUPS or not graphs.is_chain(workflow.plan.graph, ordered)
+    ordered = sorted((task.id for task in tasks), key=number.__getitem__)
+    return len(tasks) > MAX_LOOKUPS or not graphs.is_chain(stage.graph, ordered)
 
 
 _ROOTS = {name.casefold(): name for name in ("OUTPUT", "INPUT", "ITEM", "INDEX", "ERROR", "RUN")}
@@ -211,7 +221,7 @@ _OUTPUT_OF_OTHERS = re.compile(r"^\.(?:outputs?(?:\.(?:result|parameters))?|resu
 
 def _likely_references(workflow: Workflow) -> Iterator[Problem]:
     """Strings in arguments and arrays that most likely are meant as references."""
-    for task in workflow.tasks:
+    for task in (*workflow.tasks, *workflow.finally_):
         plan = workflow.plan.tasks[task.id]
         for path, text in _strings({"arguments": task.arguments, "for_each": task.for_each}, ()):
             for found in (*_DOLLAR.finditer(text), *_BRACES.finditer(text)):
@@ -226,7 +236,7 @@ def _likely_references(workflow: Workflow) -> Iterator[Problem]:
 
 def _not_inserted(workflow: Workflow) -> Iterator[Problem]:
     """Braces around references, which stay text, and environment variables."""
-    for task in workflow.tasks:
+    for task in (*workflow.tasks, *workflow.finally_):
         plan = workflow.plan.tasks[task.id]
         for path, text in _strings({"arguments": task.arguments}, ()):
             for found in _AROUND.finditer(text):

@@ -112,15 +112,22 @@ class _CancellableRun:
     statistics: Statistics | None
     orchestrator: Orchestrator
     current: Run | None = None
+    was_cancelled: bool = False
     preparing: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     def __post_init__(self) -> None:
         self.ending = Ending(self.orchestrator, self._cancel)
 
-    def _cancel(self, signal_name: str) -> None:
+    def _cancel(self, signal_name: str, *, at_once: bool = False) -> bool:
+        """End the run; whether there was anything left of it to end."""
         self.preparing.cancel()
-        if self.current is not None:
-            self.current.cancel(f"interrupted by {signal_name}")
+        reason = f"interrupted by {signal_name}"
+        if self.current is None or not self.current.cancel(reason, at_once=at_once):
+            return False
+        if self.workflow.finally_ and not (at_once or self.was_cancelled or self.options.quiet):
+            complain(f"{reason}: the tasks of finally run; once more ends them, too")
+        self.was_cancelled = True
+        return True
 
     async def run(self) -> int:
         warnings = PlanWarnings(self.orchestrator, self.workflow)
@@ -137,7 +144,7 @@ class _CancellableRun:
                     made_up={} if self.options.dry_run else None,
                 )
             if self.ending.signal is not None:
-                self._cancel(self.ending.signal.name)
+                self._cancel(self.ending.signal.name, at_once=True)
             result = await self._execute(self.current, warnings)
         result = replace(result, wall_ms=(time.monotonic() - self.options.began) * 1000)
         written = False
@@ -156,7 +163,8 @@ class _CancellableRun:
             return exit_code(self.ending.signal)
         # Tasks may be skipped, if nothing failed.
         states = {task.status for task in result.tasks.values()}
-        went_well = result.error is None and states.isdisjoint(("error", "cancelled"))
+        is_whole = result.status == "success" or states.isdisjoint(("error", "cancelled"))
+        went_well = result.error is None and is_whole
         return 0 if written and went_well else FAILED
 
     async def _execute(self, run: Run, warnings: PlanWarnings) -> RunResult:

@@ -42,12 +42,15 @@ def ending_signals() -> list[signal.Signals]:
 
 
 class Ending:
-    """The signal that ends a command: `on_first` takes the first one; a second ends it at once."""
+    """The signal that ends a command: `cancel` takes it, and says if there was more to cancel.
 
-    def __init__(self, orchestrator: Orchestrator, on_first: Callable[[str], None]) -> None:
+    A second one ends the command at once if there was not.
+    """
+
+    def __init__(self, orchestrator: Orchestrator, cancel: Callable[[str], bool]) -> None:
         self.signal: signal.Signals | None = None  # the first one
         self._orchestrator = orchestrator
-        self._on_first = on_first
+        self._cancel = cancel
 
     async def during(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do work while the orchestrator is open and signals are watched."""
@@ -68,11 +71,11 @@ class Ending:
         with anyio.open_signal_receiver(*ending_signals()) as signals:
             task_status.started()
             async for number in signals:
-                if self.signal is not None:  # no time to close anything
+                is_first, name = self.signal is None, signal.Signals(number).name
+                self.signal = self.signal or signal.Signals(number)
+                if not self._cancel(name) and not is_first:  # no time to close anything
                     self._orchestrator.kill()
                     os._exit(exit_code(number))
-                self.signal = signal.Signals(number)
-                self._on_first(self.signal.name)
 
 
 def with_servers(
@@ -88,8 +91,13 @@ def with_servers(
 
     async def session() -> T:
         scope = anyio.CancelScope()
+
+        def cancel(_: str) -> bool:
+            scope.cancel()
+            return False  # a second time there is nothing more to cancel
+
         orchestrator = Orchestrator(servers, lock)
-        ending = Ending(orchestrator, lambda _: scope.cancel())
+        ending = Ending(orchestrator, cancel)
 
         async def cancellable() -> list[T]:
             done: list[T] = []

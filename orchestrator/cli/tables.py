@@ -84,7 +84,7 @@ def print_result(result: RunResult, workflow: Workflow) -> None:
             Text(name_of(task.id)),
             *([Text(name_of(workflow.plan.tasks[task.id].target), style="dim")] * has_tools),
             Text(status, style=STATUS_STYLES[status]),
-            str(task.generation),
+            "finally" if task.generation is None else str(task.generation),
             duration(task.duration_ms) if called and not result.dry_run else "",
             str(task.attempts) if called else "",
             *([Text(_reason(task))] * is_wide),
@@ -104,17 +104,19 @@ def print_plan(forecast: Forecast) -> None:
     """Print the tasks of a plan by generation, and what it will do, on stdout."""
     console = _console()
     table = _plan_table(forecast, console.width)
-    generations = forecast.workflow.plan.generations
+    plan = forecast.workflow.plan
+    generations = [(str(number), names) for number, names in enumerate(plan.generations)]
+    generations += [] if plan.finally_ is None else [("finally", list(plan.finally_.tasks))]
     # Rows are shared out, so that a wide generation does not hide those after it.
     are_too_many = len(forecast.tasks) > MAX_PLAN_ROWS
     rows = max(MAX_PLAN_ROWS // len(generations), 1) if are_too_many else MAX_PLAN_ROWS
-    for number, names in enumerate(generations[:MAX_PLAN_ROWS]):
+    for number, names in generations[:MAX_PLAN_ROWS]:
         for index, name in enumerate(names[:rows]):
             task = forecast.tasks[name]
             bold = "bold" if task.critical else ""
             # Text is never markup: an id may look like a style.
             cells = [
-                Text("" if index else str(number)),
+                Text("" if index else number),
                 Text("*" if task.critical else "", style=bold),
                 Text(name_of(name), style=bold),
                 Text(name_of(task.task.target), style="dim"),

@@ -117,8 +117,7 @@ def _show(checked: _Checked, *, verbose: bool) -> None:
     plan = checked.workflow.plan
     down = [quoted(finding.text) for finding in findings if finding.code == "server_unavailable"]
     write(
-        f"{file}: valid, {counted(len(plan.tasks), 'task')} in "
-        f"{counted(len(plan.generations), 'generation')} on "
+        f"{file}: valid, {plan.shape} on "
         f"{counted(len(plan.servers), 'server')}"
         + "".join(f"; {f.message}" for f in unchecked)
         + (f"; no tool of {'server' if len(down) == 1 else 'servers'} " if down else "")

@@ -7,7 +7,8 @@ knows a server.
   that a task runs inside it; `shared` is what they have in common.
 - `schedules` decide when, `decide` whether and with what, `executor` carries a task out;
   `task_calls` makes its calls, through the middleware that `callers` puts together.
-- `events` are what a run reports, `emitter` makes them; `result` and `summary` are what it returns.
+- `events` are what a run reports, `emitter` makes them; `result` and `summary` are what it returns,
+  `result_text` shows that to a person, and `made_up` is where the outputs of a dry run come from.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 __all__ = [
     "decide",
     "events",
+    "made_up",
     "priorities",
     "result",
     "run",

@@ -221,7 +221,7 @@ def _lock_names(locks: tuple[LockPlan, ...], scope: Scope) -> tuple[LockName, ..
 
 def first_failure(items: list[ItemResult]) -> TaskError | None:
     """The error of a `for_each`: that of the first item that failed; None if none did."""
-    failed = {item.index: item.error for item in items if item.error is not None}
+    failed = {item.index: item.outcome.error for item in items if isinstance(item.outcome, Failure)}
     if not failed:
         return None
     index, first = next(iter(failed.items()))

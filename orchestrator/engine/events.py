@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -62,6 +62,7 @@ class RunStarted(Event):
     workflow: str
     schedule: str
     generations: list[list[str]]
+    finally_tasks: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class TaskStarted(Event):
     task: str
     server: str
     tool: str
-    generation: int
+    generation: int | None
     attempt: int
     waited_ms: float
     conversions: tuple[Conversion, ...] = ()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
 
 from orchestrator.documents.encode import to_json
+from orchestrator.engine.made_up import MadeUp
 from orchestrator.engine.outcome import (
     Cancelled,
     Failure,
@@ -20,7 +21,8 @@ from orchestrator.engine.outcome import (
     Success,
     outcome_from_dict,
 )
-from orchestrator.errors import TaskError
+from orchestrator.engine.result_text import result_text, unknown_task
+from orchestrator.errors import TaskError, UnknownTaskError
 
 RunStatus = Literal["success", "partial", "failed", "cancelled"]
 EndReason = Literal["timeout", "budget", "critical", "fail_fast", "end_run", "cancelled"]
@@ -51,8 +53,13 @@ class ItemResult:
 
     @property
     def error(self) -> TaskError | None:
-        """Why it failed, or None."""
-        return self.outcome.error if isinstance(self.outcome, Failure) else None
+        """Why it failed, or the error before its fallback; else None."""
+        match self.outcome:
+            case Success(_, recovered):
+                return recovered
+            case Failure(error):
+                return error
+        return None
 
     def to_dict(self) -> dict[str, Any]:
         """The item as the result document has it; its output is in the list of the task."""
@@ -74,7 +81,7 @@ class TaskResult:
     Attributes:
         id: The task.
         outcome: How it ended.
-        generation: The number of its topological generation, from 0.
+        generation: The number of its topological generation, from 0; None for one of `finally`.
         attempts: The number of calls, over all items of a `for_each`.
         started_ms: When its first attempt began, milliseconds since the run did; None without one.
         duration_ms: From then until it settled, milliseconds, with the time between attempts; 0
@@ -87,7 +94,7 @@ class TaskResult:
 
     id: str
     outcome: Outcome
-    generation: int
+    generation: int | None
     attempts: int = 0
     started_ms: float | None = None
     duration_ms: float = 0.0
@@ -175,28 +182,6 @@ def _measured(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class MadeUp:
-    """The origin of a task's output in a dry run.
-
-    Attributes:
-        source: `output_schema`, which its tool declares; or `assumed`, and null.
-        note: Why it was assumed; empty if it was not.
-    """
-
-    source: Literal["output_schema", "assumed"]
-    note: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The origin as a JSON object."""
-        return {"from": self.source, "note": self.note}
-
-    @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """The origin that `to_dict` wrote."""
-        return cls(document["from"], document["note"])
-
-
-@dataclass(frozen=True, slots=True)
 class RunResult:
     """How a run ended. `result["task"]` is the `TaskResult` of a task.
 
@@ -260,7 +245,12 @@ class RunResult:
         return counts | {status: ended[status] for status in ("skipped", "cancelled")}
 
     def __getitem__(self, task: str) -> TaskResult:
+        if task not in self.tasks:
+            raise UnknownTaskError(unknown_task(task, self.tasks))
         return self.tasks[task]
+
+    def __str__(self) -> str:
+        return result_text(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The result document."""

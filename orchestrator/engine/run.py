@@ -18,7 +18,8 @@ from orchestrator.engine.events import (
     RunSettled,
     RunStarted,
 )
-from orchestrator.engine.result import MadeUp, RunResult, TaskResult
+from orchestrator.engine.made_up import MadeUp
+from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.engine.shared import Shared
 from orchestrator.engine.summary import Settled, Stop, summarize
@@ -62,11 +63,12 @@ class Run:
         self.result: RunResult | None = None
         self._settings, self._servers = settings, servers or Servers()
         self._made_up, self._began = made_up, False
+        self._cancels = 0  # up to 2, which ends the tasks of `finally`, too
         self._announce = Announcer(observers)
         self._emitter = Emitter(self._announce, self.plan)
         about = settings.about(workflow.name)
         self._settled = Settled(inputs or {}, about, null_is_unknown=made_up is not None)
-        budget = Budget(settings.max_run_mb, self._end)
+        budget = Budget(settings.max_run_mb, lambda stop: self._tasks.end(stop))
         self._shared = Shared.of(workflow, caller, settings, self._servers, budget)
         self._tasks = TaskRunner(
             workflow, self._shared, self._settled, self._emitter, self.schedule
@@ -79,12 +81,22 @@ class Run:
         done, all_tasks = len(self._settled.results), len(self.plan.tasks)
         return f"Run({self.workflow.name!r}, {done} of {all_tasks} tasks settled)"
 
-    def cancel(self, reason: str = "the run was cancelled") -> None:
+    def cancel(self, reason: str = "the run was cancelled", *, at_once: bool = False) -> bool:
         """End the run: running calls are cancelled on their servers, nothing new starts.
 
-        `execute` then returns what there is. You can call it before `execute`, too.
+        `execute` then returns what there is. You can call it before `execute`, too. The tasks of
+        `finally` run all the same; a second call, or `at_once`, ends them, too.
+
+        Returns:
+            Whether there was anything left to end.
         """
-        self._end(Stop.cancelled(reason))
+        ended, self._cancels = self._cancels, self._cancels + (2 if at_once else 1)
+        stop = Stop.cancelled(reason)
+        self._tasks.end(stop)
+        if self._cancels > 1:
+            self._tasks.end_all(stop)
+        left = ended == 0 or (ended == 1 and self.plan.finally_ is not None)
+        return left and self.result is None
 
     def cancel_task(self, task: str, reason: str = "the task was cancelled") -> bool:
         """End one task: its calls are cancelled on their server. The run goes on.
@@ -124,32 +136,27 @@ class Run:
         self._emitter.clock.begin()
         if self._announce:
             about = self.run_id, self.workflow.name, self.schedule
-            self._announce(RunStarted(0.0, *about, self.plan.sorted_generations))
+            last = [] if self.plan.finally_ is None else list(self.plan.finally_.tasks)
+            self._announce(RunStarted(0.0, *about, self.plan.sorted_generations, last))
         for result in tuple(self._settled.results.values()):
             self._tasks.react(result)
         listen = self._servers.listen
         with nullcontext() if listen is None else listen(self._emitter.server):
             try:
                 await self._tasks.execute(self._on_generation)
-            # Cancelled from outside: the result is made before the cancellation goes on.
-            except BaseException:
-                self._tasks.note_end()
-                self._finish()
-                raise
-            return self._finish()
+            finally:  # cancelled from outside: the result is made before the cancellation goes on
+                self.result = self._finish()
+            return self.result
 
     def _on_generation(self, number: int, tasks: list[str]) -> None:
         if self._announce and self._tasks.stop is None:
             self._announce(GenerationStarted(self._emitter.clock.now_ms(), number, sorted(tasks)))
 
-    def _end(self, stop: Stop) -> None:
-        self._tasks.end(stop)
-
     def _finish(self) -> RunResult:
         """Settle what has not begun, and put the result together."""
         duration_ms = self._emitter.clock.now_ms()
-        self._tasks.settle_rest()
-        self.result = summarize(
+        self._tasks.settle_rest(self.plan.tasks)
+        result = summarize(
             self.workflow,
             self._settled,
             self._settings,
@@ -160,5 +167,5 @@ class Run:
             made_up=self._made_up,
         )
         if self._announce:
-            self._announce(RunSettled(duration_ms, self.result))
-        return self.result
+            self._announce(RunSettled(duration_ms, result))
+        return result

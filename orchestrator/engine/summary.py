@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from orchestrator.documents.text import quoted
+from orchestrator.engine.made_up import MadeUp
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
-from orchestrator.engine.result import EndReason, MadeUp, RunResult, RunStatus, TaskResult
+from orchestrator.engine.result import (
+    EndReason,
+    ItemResult,
+    RunResult,
+    RunStatus,
+    TaskResult,
+)
 from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import CallError, TaskError
 from orchestrator.expressions.scope import MISSING, Scope
@@ -39,6 +46,7 @@ class Settled:
         self._errors: dict[str, Any] = {}
         self.scope = Scope(
             self._outputs,
+            _Items(self.results),
             self._statuses,
             self._errors,
             inputs,
@@ -59,6 +67,37 @@ class Settled:
                 # A `for_each` that failed in part has the list of its outputs.
                 if output is not None:
                     self._outputs[result.id] = output
+            case Cancelled() if result.error is not None:
+                self._errors[result.id] = result.error.to_dict()
+
+
+class _Items(Mapping[str, list[dict[str, Any]]]):
+    """How the items of each settled `for_each` ended, made when it is read first."""
+
+    def __init__(self, results: Mapping[str, TaskResult]) -> None:
+        self._results = results
+        self._made: dict[str, list[dict[str, Any]]] = {}
+
+    def __getitem__(self, task: str) -> list[dict[str, Any]]:
+        if task not in self._made:
+            self._made[task] = list(map(_item, self._results[task].items or ()))
+        return self._made[task]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._results)
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+
+def _item(item: ItemResult) -> dict[str, Any]:
+    error = item.error
+    return {
+        "index": item.index,
+        "status": item.status,
+        "output": item.output,
+        "error": None if error is None else error.to_dict(),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +116,9 @@ class Stop:
         return cls("cancelled", "cancelled", error, Cancelled(reason))
 
     @classmethod
-    def late(cls, limit_s: float) -> Self:
-        """The stop of a run that has reached its time limit."""
-        reason = f"the run reached its limit of {limit_s:g} s"
+    def late(cls, limit_s: float, what: str) -> Self:
+        """The stop of what has reached its time limit."""
+        reason = f"{what} of {limit_s:g} s"
         error = TaskError("timeout", reason, retryable=True, details={"timeout_s": limit_s})
         return cls("timeout", "cancelled", error, Cancelled(reason))
 
@@ -123,8 +162,10 @@ def summarize(
     plan, schedule = workflow.plan, settings.schedule or workflow.schedule
     results = {task: settled.results[task] for task in plan.tasks}
     durations = {task: result.duration_ms for task, result in results.items()}
-    below = graphs.lengths_below(plan.graph, plan.generations, durations)
-    sequential_ms, critical_path_ms = sum(map(_calls_ms, results.values())), max(below.values())
+    sequential_ms, critical_path_ms = sum(map(_calls_ms, results.values())), 0.0
+    for stage in plan.stages:
+        below = graphs.lengths_below(stage.graph, stage.generations, durations)
+        critical_path_ms += max(below.values())
     stop = _cut_short(stop, results)
     status, output, error = _ending(plan, settled, results, stop)
     speedup = sequential_ms / duration_ms if duration_ms else 1.0
@@ -157,7 +198,7 @@ def _ending(
     """The status, the output, and why the run ended early or has no output."""
     output, fault = _output(plan, settled.scope)
     error = fault if stop is None or stop.error is None else stop.error
-    return _status(results, stop), output, error
+    return _status(plan, results, stop), output, error
 
 
 def output_of(workflow: Workflow, settled: Settled, stop: Stop | None) -> Any:
@@ -198,7 +239,8 @@ def _cut_short(stop: Stop | None, results: Mapping[str, TaskResult]) -> Stop | N
     """Why a run ended early; one that was cancelled after its last task did not."""
     if stop is None or stop.status != "cancelled":
         return stop
-    return stop if any(isinstance(each.outcome, Cancelled) for each in results.values()) else None
+    cancelled = any(isinstance(result.outcome, Cancelled) for result in results.values())
+    return stop if cancelled else None
 
 
 def _other_schedule(
@@ -213,21 +255,29 @@ def _other_schedule(
     if other == "dataflow" and not slots:
         took_ms = critical_path_ms
     else:
-        took_ms = graphs.makespan(
-            plan.graph, plan.generations, durations, barrier=other == "generations", slots=slots
+        barrier = other == "generations"
+        took_ms = sum(
+            graphs.makespan(part.graph, part.generations, durations, barrier=barrier, slots=slots)
+            for part in plan.stages
         )
     return {"schedule": other, "duration_ms": round(took_ms, 3)}
 
 
-def _status(results: Mapping[str, TaskResult], stop: Stop | None) -> RunStatus:
-    if stop is not None:
-        failures = (isinstance(result.outcome, Failure) for result in results.values())
-        # What a task that ends the run as a success cuts short is as it should be.
-        if stop.status != "success" or not any(failures):
-            return stop.status
-    if all(_is_well(result.outcome) for result in results.values()):
+def _status(plan: Plan, results: Mapping[str, TaskResult], stop: Stop | None) -> RunStatus:
+    status = _status_of([results[task].outcome for task in plan.graph], stop)
+    if plan.finally_ is None or status != "success":
+        return status
+    last = (results[task].outcome for task in plan.finally_.graph)
+    return status if all(map(_is_well, last)) else "partial"
+
+
+def _status_of(outcomes: Sequence[Outcome], stop: Stop | None) -> RunStatus:
+    statuses = {outcome.status for outcome in outcomes}
+    # What a task that ends the run as a success cuts short is as it should be.
+    if stop is not None and (stop.status != "success" or "error" not in statuses):
+        return stop.status
+    if all(map(_is_well, outcomes)):
         return "success"
-    statuses = {result.status for result in results.values()}
     # A run in which nothing failed has not failed: it stopped short behind a condition.
     return "failed" if "error" in statuses and "success" not in statuses else "partial"
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from typing import Any
-
-import anyio
 
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.limits import Priority
@@ -14,6 +12,7 @@ from orchestrator.engine.decide import Start, decide
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
+from orchestrator.engine.phase import Phase
 from orchestrator.engine.priorities import priorities
 from orchestrator.engine.result import TaskResult
 from orchestrator.engine.schedules import BATCH, SCHEDULES, OnGeneration, Then, chain
@@ -22,7 +21,7 @@ from orchestrator.engine.summary import Settled, Stop, output_of, stop_after
 from orchestrator.engine.task_state import Activity, Decision, TaskState, internal
 from orchestrator.workflow.inputs import with_input_defaults
 from orchestrator.workflow.model import Schedule, Workflow
-from orchestrator.workflow.plan import PLAIN
+from orchestrator.workflow.plan import PLAIN, Plan
 
 
 class TaskRunner:
@@ -36,9 +35,6 @@ class TaskRunner:
         schedule: When they start.
         outer: What a task runs this workflow inside of; None for the run itself.
         priority: Where calls wait for a slot, that of the task around them.
-
-    Attributes:
-        stop: Why it ended early; None if it did not.
     """
 
     def __init__(
@@ -51,17 +47,22 @@ class TaskRunner:
         outer: TaskRunner | None = None,
         priority: Priority = (),
     ) -> None:
-        self.stop: Stop | None = None
         self._workflow, self._plan, self._schedule = workflow, workflow.plan, schedule
         self._shared, self._settled, self._emitter = shared, settled, emitter
         self._outer, self._priority = outer, priority
-        has_ended = lambda: self.stop is not None  # noqa: E731  # a method would cost every call
+        self._main = self._phase = Phase(workflow.timeout_s, "the run reached its limit")
+        self._end_of_all: Stop | None = None  # why the tasks of `finally` end, too
+        has_ended = lambda: self._phase.stop is not None  # noqa: E731  # a method would cost every call
         self._executor = Executor(shared, workflow, settled.scope, emitter, has_ended, self._inside)
         self._jobs: dict[str, TaskState] = {}
         self._cancelled_early: dict[str, str] = {}
-        self._scope = anyio.CancelScope()
         self._priorities: Mapping[str, float] = {}
         self._carry = self._carry_out  # one bound method for all tasks that wait
+
+    @property
+    def stop(self) -> Stop | None:
+        """Why its tasks ended early, those of `finally` apart; None if they did not."""
+        return self._main.stop
 
     @property
     def results(self) -> Mapping[str, TaskResult]:
@@ -75,7 +76,7 @@ class TaskRunner:
 
     def cancel_task(self, task: str, reason: str) -> bool:
         """End one task; whether it had not settled yet. See `Run.cancel_task`."""
-        if task in self._settled.results or self.stop is not None:
+        if task in self._settled.results or self._phase.stop is not None:
             return False
         if (job := self._jobs.get(task)) is not None:
             job.cancel(reason)
@@ -84,31 +85,53 @@ class TaskRunner:
         return True
 
     async def execute(self, on_generation: OnGeneration) -> None:
-        """Run the tasks. If it is cancelled, those that have begun settle as cancelled."""
+        """Run the tasks, and then those of `finally`.
+
+        If it is cancelled, those that have begun settle as cancelled; `finally` runs all the same.
+        """
         if self._shared.may_wait:
             self._priorities = priorities(
                 self._plan, self._schedule, self._shared.settings.estimates or {}
             )
-        limit_s, readiness = self._workflow.timeout_s, self._shared.servers.readiness
-        with self._scope as scope:
-            if limit_s is not None:
-                scope.deadline = anyio.current_time() + limit_s
-            # Where calls wait for slots, all that are ready are compared before the first starts.
-            batch = 0 if self._shared.may_wait else BATCH
-            # In the run itself, tasks are queued for slots together with their task group.
-            is_chain = self._outer is not None and self._plan.is_chain
-            schedule = chain if is_chain else SCHEDULES[self._schedule]
-            await schedule(self._plan, self._start, on_generation, batch)
-            if readiness is not None and self._outer is None:
-                self._emitter.clock.pause(True)
-                await readiness.checked()
-        if self._outer is None:
-            self._emitter.clock.pause(False)
-        if scope.cancelled_caught:
+        try:
+            if await self._main.run(self._run_tasks(on_generation)):
+                self.note_end()
+        except BaseException:
+            self.note_end()
+            raise
+        finally:
+            if self._outer is None:
+                self._emitter.clock.pause(False)
+            if self._plan.finally_ is not None:
+                await self._run_finally(self._plan.finally_)
+
+    async def _run_tasks(self, on_generation: OnGeneration) -> None:
+        await self._follow(self._plan, on_generation)
+        readiness = self._shared.servers.readiness
+        if readiness is not None and self._outer is None:
+            self._emitter.clock.pause(True)
+            await readiness.checked()
+
+    def _follow(self, plan: Plan, on_generation: OnGeneration) -> Awaitable[None]:
+        # Where calls wait for slots, all that are ready are compared before the first starts.
+        batch = 0 if self._shared.may_wait else BATCH
+        # In the run itself, tasks are queued for slots together with their task group.
+        is_chain = self._outer is not None and plan.is_chain
+        schedule = chain if is_chain else SCHEDULES[self._schedule]
+        return schedule(plan, self._start, on_generation, batch)
+
+    async def _run_finally(self, plan: Plan) -> None:
+        """Run the tasks of `finally`: what has ended the others does not end these."""
+        self.settle_rest(self._plan.graph)
+        what = "the tasks of finally reached their limit"
+        self._phase = Phase(self._workflow.finally_timeout_s, what, shield=True)
+        if self._end_of_all is not None:
+            self._phase.end(self._end_of_all)
+        if await self._phase.run(self._follow(plan, lambda *_: None)):
             self.note_end()
 
     def _start(self, tasks: Starter, task_id: str, then: Then) -> None:
-        if self.stop is not None:
+        if self._phase.stop is not None:
             return
         # It came with `settled`: its dependents may start, and nothing is called.
         if task_id in self._settled.results:
@@ -145,7 +168,7 @@ class TaskRunner:
 
     async def _carry_out(self, job: TaskState, then: Then) -> None:
         """Carry a task out until it has settled. Raises nothing but cancellation."""
-        if self.stop is not None:  # its slot came together with the end of the run
+        if self._phase.stop is not None:  # its slot came together with the end of the run
             return
         try:
             outcome = await self._executor.perform(job)
@@ -186,19 +209,20 @@ class TaskRunner:
         try:
             await runner.execute(lambda *_: None)
         finally:
-            runner.settle_rest()
+            runner.settle_rest(workflow.plan.tasks)
         return output_of(workflow, settled, runner.stop)
 
     def note_end(self) -> Stop:
         """Why the tasks are cancelled: by us, or else by the limit of the run or from outside."""
-        limit_s = self._workflow.timeout_s
-        # A deadline and a cancellation from outside look alike: only the clock tells them apart.
-        is_over = anyio.current_time() >= self._scope.deadline
-        if self.stop is None and limit_s is not None and is_over:
-            self.stop = Stop.late(limit_s)
-        if self._outer is None:
-            return self.end(Stop.cancelled("the run was cancelled from outside"))
-        return self.end(self._outer.stop or Stop.cancelled("its task was ended"))
+        otherwise = Stop.cancelled("the run was cancelled from outside")
+        if self._outer is not None:
+            otherwise = self._outer._phase.stop or Stop.cancelled("its task was ended")
+        stop = self._phase.why(otherwise)
+        if self._phase is self._main:
+            self.end(stop)
+        else:
+            self._phase.end(stop)
+        return stop
 
     def _settle(self, job: TaskState, outcome: Outcome) -> None:
         result = job.result(outcome, self._emitter.clock.zero)
@@ -214,25 +238,40 @@ class TaskRunner:
         if self._emitter.announce:
             self._emitter.settled(result)
 
-    def end(self, stop: Stop) -> Stop:
-        """End the run, unless it has ended; why it did."""
-        if self.stop is None:
+    def end(self, stop: Stop) -> None:
+        """End the tasks, unless they have ended; nothing ends those of `finally` with them."""
+        if self._phase is self._main and self.stop is None:
             self.note_stop(stop)
-            self._scope.cancel()
-        return self.stop or stop
+            self._main.end(stop)
+            if self._outer is None and self._shared.slots is not None:
+                self._shared.slots.forget_queued()
+
+    def end_all(self, stop: Stop) -> None:
+        """End the tasks, and those of `finally`, too."""
+        self.end(stop)
+        self._end_of_all = stop
+        if self._phase is not self._main:
+            self._main.stop = self.stop or stop
+            self._phase.end(stop)
+        for job in self._jobs.values():
+            for inside in job.inside:
+                inside.end_all(stop)
 
     def note_stop(self, stop: Stop) -> None:
-        """Make no further call, and let all that runs inside make none."""
-        self.stop = self.stop or stop
+        """Make no further call, and let all that runs inside make none, apart from `finally`."""
+        if self._phase is not self._main:
+            return
+        self._main.stop = self.stop or stop
         for job in self._jobs.values():
             for inside in job.inside:
                 inside.note_stop(stop)
 
-    def settle_rest(self) -> None:
-        """Settle what has not begun."""
-        for task in self._plan.tasks.values():
-            if task.id not in self._settled.results:
+    def settle_rest(self, tasks: Iterable[str]) -> None:
+        """Settle those of the tasks that have not begun."""
+        for task in tasks:
+            if task not in self._settled.results:
                 # Without a stop every task settles: anything else is a bug, and must not be silent.
-                stop = self.note_end() if self.stop is None and self._outer else self.stop
-                assert stop is not None, f"task {task.id!r} was lost"
-                self._settle(TaskState(task), stop.not_begun)
+                stop = self.note_end() if self._outer else self._phase.stop
+                assert stop is not None, f"task {task!r} was lost"
+                self._jobs.pop(task, None)
+                self._settle(TaskState(self._plan.tasks[task]), stop.not_begun)

@@ -29,7 +29,7 @@ from orchestrator.expressions.operators import FUNCTIONS, with_functions
 from orchestrator.expressions.scope import RUN_PROPERTIES, Scope, ScopeKey, SlowExpressionError
 
 MAX_DEPTH = 200
-_NAMING_ROOTS = frozenset({"OUTPUT", "STATUS", "ERROR", "INPUT", "RUN"})
+_NAMING_ROOTS = frozenset({"OUTPUT", "ITEMS", "STATUS", "ERROR", "INPUT", "RUN"})
 _FIELDS_OF_AN_ERROR = frozenset({"kind", "message", "retryable", "details"})
 _MIXED = "cannot compare a string with a number; convert the string with to_number()"
 # The functions that can give Infinity or NaN.
@@ -108,7 +108,9 @@ def _unknown_root(text: str, name: str) -> str:
     if f'"{name}"' in text:
         return f"{quoted(name)} is a name; write a string in single quotes: '{cut(name, 80)}'"
     otherwise = " (write OUTPUT[id], INPUT.name or a string as 'text')"
-    return f"unknown root {quoted(name)}{did_you_mean(name, ROOTS) or otherwise}"
+    # In other systems outputs are called "steps", which looks like ITEMS.
+    known = [root for root in ROOTS if root != "ITEMS" or name[:4].casefold() == "item"]
+    return f"unknown root {quoted(name)}{did_you_mean(name, known) or otherwise}"
 
 
 def _check_depth(tree: Any) -> None:
@@ -154,7 +156,7 @@ def _places(node: Any, at_root: bool) -> Iterator[ScopeKey]:
         raise ExpressionSyntaxError(f"expected one of {', '.join(ROOTS)}")
     if kind == "field":
         root = _root(node, at_root)
-        if root in ("OUTPUT", "STATUS"):
+        if root in ("OUTPUT", "ITEMS", "STATUS"):
             instead = "" if at_root else f", or @.{root} for a property of the current item"
             raise ExpressionSyntaxError(f"expected a task id: {root}[id]{instead}")
         if root is not None:

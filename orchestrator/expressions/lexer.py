@@ -15,7 +15,7 @@ from orchestrator.documents.jsonpath import MAX_INDEX, PathSyntaxError, parse_pa
 from orchestrator.documents.parse import DocumentError, NotJsonError, parse_json
 from orchestrator.documents.text import quoted
 
-ROOTS = ("OUTPUT", "STATUS", "ERROR", "INPUT", "ITEM", "INDEX", "LAST", "RUN")
+ROOTS = ("OUTPUT", "ITEMS", "STATUS", "ERROR", "INPUT", "ITEM", "INDEX", "LAST", "RUN")
 # Marks a root: it means the run's document inside a filter, a pipe and `&` too, where JMESPath
 # resolves names in the current element.
 _MARK = "\x00"
@@ -25,7 +25,7 @@ _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _TOKEN = re.compile(
     rf"""
     (?P<blank>\s+)
-  | (?P<task>\$?(?:OUTPUT|STATUS|ERROR)\[[A-Za-z0-9_.:-]+\])
+  | (?P<task>\$?(?:OUTPUT|ITEMS|STATUS|ERROR)\[[A-Za-z0-9_.:-]+\])
   | (?P<root>\$(?:{"|".join(ROOTS)})(?!\w))
   | (?P<key>\[\s*(?:{_QUOTED})\s*\])
   | (?P<quoted>{_QUOTED})

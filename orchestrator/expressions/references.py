@@ -28,7 +28,7 @@ MAX_DEPTH = 100
 MAX_FAULTS = 10  # reported for one string
 # $STATUS[ is matched only to be refused with the right spelling: a status is read in braces.
 _START = re.compile(
-    r"\$(?:\$|\{|(?P<root>OUTPUT|ERROR|INPUT|ITEM|INDEX|LAST|RUN)(?!\w)|(?P<status>STATUS\[))"
+    r"\$(?:\$|\{|(?P<root>OUTPUT|ITEMS|ERROR|INPUT|ITEM|INDEX|LAST|RUN)(?!\w)|(?P<status>STATUS\[))"
 )
 _ID = re.compile(rf"\[({TASK_ID})\]")
 _OLDER_FORM = re.compile(rf"\s*({TASK_ID}?)\.result(?![\w-])")
@@ -195,12 +195,13 @@ def _rooted(text: str, start: re.Match[str]) -> tuple[Reference, int]:
     name: str | None = None
     if start["status"]:
         raise PathSyntaxError("expected ${STATUS[id]}, in braces")
-    if root in ("OUTPUT", "ERROR"):
+    if root in ("OUTPUT", "ITEMS", "ERROR"):
         if identifier := _ID.match(text, position):
             name, position = identifier[1], identifier.end()
-        elif root == "OUTPUT" or text.startswith("[", position):
+        elif root != "ERROR" or text.startswith("[", position):
             quoted = text[position + 1 : position + 2] in ("'", '"')
             how = ", without quotes" if quoted else ""
+            how += "; the current item of a for_each is $ITEM" if root == "ITEMS" else ""
             raise PathSyntaxError(f"expected ${root}[id]{how}")
     path, end = parse_path(text, position)
     if root == "INPUT":
@@ -221,7 +222,7 @@ def _braces(text: str, start: re.Match[str]) -> tuple[Reference | Expression, in
         if older[1].partition(".")[0] not in ROOTS and not inner[after:].strip():
             return Reference("OUTPUT", older[1], path, whole, path[-1:] == ("length",)), end
     plain = _START.match("$" + inner.strip().removeprefix("$"))
-    if plain and plain["root"] in ("OUTPUT", "INPUT", "ITEM", "LAST", "RUN"):
+    if plain and plain["root"] in ("OUTPUT", "ITEMS", "INPUT", "ITEM", "LAST", "RUN"):
         # Braces around a plain path only delimit it: a place that is not there is an error.
         with suppress(PathSyntaxError, ExpressionSyntaxError):
             reference, after = _rooted(plain.string, plain)

@@ -24,6 +24,7 @@ MISSING = Missing()  # no value, where null would be one
 # The names that an expression reads; `ERROR[` is `ERROR` with a task id behind it.
 _FIELDS = {
     "OUTPUT": "outputs",
+    "ITEMS": "items",
     "STATUS": "statuses",
     "ERROR": "error",
     "ERROR[": "errors",
@@ -42,6 +43,7 @@ class Scope:
     """What references are resolved against. Shared by all tasks of a run, never copied."""
 
     outputs: Mapping[str, Any] = field(default_factory=dict)  # of each task that has one
+    items: Mapping[str, Any] = field(default_factory=dict)  # of each settled for_each, as JSON
     statuses: Mapping[str, str] = field(default_factory=dict)  # of each settled task
     errors: Mapping[str, Any] = field(default_factory=dict)  # of each failed task, as JSON
     inputs: Mapping[str, Any] = field(default_factory=dict)
@@ -87,8 +89,8 @@ class ScopeKey:
 class Reference:
     """One place in the run: a root, the task or input it names, and a path below that."""
 
-    root: str  # OUTPUT, ERROR, INPUT, ITEM, INDEX or RUN
-    name: str | None  # the task of OUTPUT and ERROR[id], the property of INPUT and RUN
+    root: str  # OUTPUT, ITEMS, ERROR, INPUT, ITEM, INDEX, LAST or RUN
+    name: str | None  # the task of OUTPUT, ITEMS and ERROR[id], the property of INPUT and RUN
     path: Path
     text: str  # as the author wrote it
     # The older form ${id.result.path.length} is the length of the array or string at its path,
@@ -134,7 +136,9 @@ class Reference:
             if output is MISSING:
                 raise self._no_output(self.name, scope)
             return output
-        return scope.errors.get(self.name) if self.root == "ERROR" else scope.inputs[self.name]
+        if self.root == "INPUT":
+            return scope.inputs[self.name]
+        return (scope.items if self.root == "ITEMS" else scope.errors).get(self.name)
 
     def _no_output(self, task: str, scope: Scope) -> CallError:
         status = scope.statuses.get(task, "pending")

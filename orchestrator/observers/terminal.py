@@ -34,6 +34,7 @@ class ProgressDisplay(events.Observer):
     def __init__(self, console: Console | None = None) -> None:
         self._spinner = Spinner("dots")
         self._generations: list[list[str]] = []
+        self._last = 0  # tasks of `finally`
         self._generation: int | None = None
         self._servers: dict[str, float] = {}
         self._running: dict[tuple[str, int | None], _Row] = {}
@@ -62,8 +63,8 @@ class ProgressDisplay(events.Observer):
                 self._servers[server] = time.monotonic()
             case events.ServerReady(server=server) | events.ServerFailed(server=server):
                 self._servers.pop(server, None)
-            case events.RunStarted(generations=generations):
-                self._generations = generations
+            case events.RunStarted(generations=generations, finally_tasks=last):
+                self._generations, self._last = generations, len(last)
             case events.GenerationStarted(generation=generation):
                 self._generation = generation
             case events.TaskSettled(task=task, result=result):
@@ -115,7 +116,7 @@ class ProgressDisplay(events.Observer):
         if not self._generations:
             servers = counted(len(self._servers), "server")
             return Text(f"starting {servers}" if self._servers else "")
-        tasks = sum(map(len, self._generations))
+        tasks = sum(map(len, self._generations)) + self._last
         settled = tuple(self._settled.items())  # a copy, as in `_rows`
         done = ", ".join(f"{count} {status}" for status, count in settled)
         progress = f"{self._settled.total()} of {tasks} tasks settled"

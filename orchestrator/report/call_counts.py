@@ -9,7 +9,6 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 from orchestrator.documents.jsonpath import Path
@@ -58,8 +57,8 @@ def count_calls(
     counts: dict[str, Count] = {}
     skippable: set[str] = set()
     # By generations, since the bounds of a task are made of those of the tasks it depends on.
-    for name in chain.from_iterable(workflow.plan.generations):
-        task = workflow.plan.tasks[name]
+    for task in workflow.plan.order:
+        name = task.id
         why, each = [], task.policies.for_each
         least, most = bounds.found[name] = bounds.of(each)
         if each is not None:
@@ -121,6 +120,8 @@ class _ItemBounds:
                 return self._length_at(
                     schema_type(self.workflow.inputs[str(template.name)]), template.path
                 )
+            if template.root == "ITEMS" and not template.path:
+                return 0, self.found[str(template.name)][1]  # none if it was skipped
             if template.root == "OUTPUT":
                 return self._length_of_output(str(template.name), template.path)
         return 0, None

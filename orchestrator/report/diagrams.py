@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 from orchestrator.documents.text import MAX_NAME, cut, name_of, visible
 from orchestrator.report.forecast import Forecast, TaskForecast
+from orchestrator.workflow.plan import Plan
 
 _MERMAID_CLASSES = """\
     classDef destructive fill:#fbdedb,stroke:#b3261e,color:#16181d
@@ -35,15 +36,19 @@ def mermaid(forecast: Forecast) -> str:
     # Ids of tasks may hold characters and words that Mermaid reserves.
     number = {task: f"t{index}" for index, task in enumerate(plan.tasks)}
     lines = ["flowchart TD"]
-    for index, generation in enumerate(plan.generations):
-        lines.append(f'    subgraph g{index}["generation {index}"]')
-        for name in generation:
+    groups = [(f"generation {index}", names) for index, names in enumerate(plan.generations)]
+    groups += [] if plan.finally_ is None else [("finally", list(plan.finally_.tasks))]
+    for index, (heading, names) in enumerate(groups):
+        lines.append(f'    subgraph g{index}["{heading}"]')
+        for name in names:
             label = f'"{_label(forecast.tasks[name], "<br/>", _ENTITIES)}"'
             sides = "[[{}]]" if plan.tasks[name].policies.for_each is not None else "[{}]"
             lines.append(f"        {number[name]}{sides.format(label)}")
         lines.append("    end")
     path = set(pairwise(forecast.critical_path))
-    for needed, task in plan.graph.edges:
+    if plan.finally_ is not None:
+        lines.append(f"    g{len(groups) - 2} -.-> g{len(groups) - 1}")
+    for needed, task in _edges(plan):
         arrow = "==>" if (needed, task) in path else "-->"
         lines.append(f"    {number[needed]} {arrow} {number[task]}")
     marked = defaultdict(list)
@@ -54,6 +59,10 @@ def mermaid(forecast: Forecast) -> str:
         lines.append(_MERMAID_CLASSES)
     lines += [f"    class {','.join(nodes)} {mark}" for mark, nodes in sorted(marked.items())]
     return "\n".join(lines)
+
+
+def _edges(plan: Plan) -> Iterator[tuple[str, str]]:
+    return chain.from_iterable(stage.graph.edges for stage in plan.stages)
 
 
 def _label(task: TaskForecast, between: str, escapes: dict[int, str]) -> str:
@@ -78,11 +87,14 @@ def dot(forecast: Forecast) -> str:
         f"digraph {_quoted(cut(forecast.workflow.name, MAX_NAME))} {{",
         "    node [shape=box, style=filled, fillcolor=white];",
     ]
-    for generation in plan.generations:
+    for generation in chain.from_iterable(stage.generations for stage in plan.stages):
         lines.append(f"    {{ rank=same; {'; '.join(map(_quoted, generation))} }}")
     lines += [f"    {_quoted(name)} [{_dot_node(task)}];" for name, task in forecast.tasks.items()]
     path = set(pairwise(forecast.critical_path))
-    for needed, task in plan.graph.edges:
+    if plan.finally_ is not None:
+        before, after = plan.generations[-1][0], plan.finally_.generations[0][0]
+        lines.append(f"    {_quoted(before)} -> {_quoted(after)} [style=dotted];")
+    for needed, task in _edges(plan):
         thick = " [penwidth=3]" if (needed, task) in path else ""
         lines.append(f"    {_quoted(needed)} -> {_quoted(task)}{thick};")
     return "\n".join([*lines, "}"])
@@ -118,6 +130,7 @@ def plan_document(forecast: Forecast) -> dict[str, Any]:
         "timeout_s": workflow.timeout_s,
         "servers": plan.servers,
         "generations": plan.sorted_generations,
+        "finally": [] if plan.finally_ is None else list(plan.finally_.tasks),
         "critical_path": {
             "tasks": list(forecast.critical_path),
             "length": round(forecast.length, 6),
@@ -128,7 +141,11 @@ def plan_document(forecast: Forecast) -> dict[str, Any]:
         "starts": [
             *({"server": name, "when": "at once", "generation": 0} for name in forecast.first),
             *(
-                {"server": name, "when": "later", "generation": number}
+                {
+                    "server": name,
+                    "when": "later",
+                    "generation": number if number < len(plan.generations) else None,
+                }
                 for name, number in forecast.later.items()
             ),
         ],

@@ -9,7 +9,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.priorities import weights
@@ -78,7 +77,9 @@ class Forecast:
     workflow: Workflow
     tasks: Mapping[str, TaskForecast]  # in the order of the file
     first: Sequence[str]  # the servers that start at once
-    later: Mapping[str, int]  # those that start after them, and the first generation that needs it
+    # Those that start after them, and the first generation that needs it; that of `finally` comes
+    # after the last.
+    later: Mapping[str, int]
     servers: Mapping[str, Server]  # the settings of those that are known
     critical_path: tuple[str, ...]  # of several longest paths the first in the file
     length: float  # of the critical path: seconds if times are known, else tasks
@@ -137,14 +138,17 @@ def forecast(
 
 def _longest_path(plan: Plan, lengths: Mapping[str, float] | None) -> tuple[dict[str, None], float]:
     """The longest path by the length of each task, 1 without lengths; and how long it is."""
-    below = graphs.lengths_below(plan.graph, plan.generations, lengths)
     path: dict[str, None] = {}  # an ordered set, since each task asks whether it is on the path
-    ready = plan.generations[0]
-    while ready:
-        longest = min(ready, key=lambda name: (-below[name], plan.tasks[name].index))
-        path[longest] = None
-        ready = list(plan.graph.successors(longest))
-    return path, max(below.values())
+    length = 0.0
+    for stage in plan.stages:
+        below = graphs.lengths_below(stage.graph, stage.generations, lengths)
+        ready = stage.generations[0]
+        while ready:
+            longest = min(ready, key=lambda name: (-below[name], plan.tasks[name].index))
+            path[longest] = None
+            ready = list(stage.graph.successors(longest))
+        length += max(below.values())
+    return path, length
 
 
 def _times(
@@ -175,7 +179,13 @@ def _times(
     rates = (_spread_s(rate, number) for (_, rate), number in starts.items())
     least_s = max([*busy_s.values(), *rates], default=0.0)
     slots = run_slots if run_slots < len(plan.tasks) else 0  # no limit is simulated much faster
-    took_s = partial(graphs.makespan, plan.graph, plan.generations, task_s, slots=slots)
+
+    def took_s(*, barrier: bool) -> float:
+        return sum(
+            graphs.makespan(part.graph, part.generations, task_s, barrier=barrier, slots=slots)
+            for part in plan.stages
+        )
+
     return task_s, {
         "generations": max(took_s(barrier=True), least_s),
         "dataflow": max(took_s(barrier=False), least_s),

@@ -28,9 +28,12 @@ everything else in parallel.
 Default: the outputs of the tasks that no other task depends on, by id.
 - `on_error`: `"on_error": "fail_fast"` ends the run at the first failure. By default a failed \
 task skips only the tasks that depend on it.
-- Rarely needed: `name`, `description`, `timeout_s` (of the run, seconds), `max_concurrency` \
-(calls in flight, default 10), `schedule`, `defaults` (`timeout_s`, `retry`, `on_item_error` of \
-all tasks).
+- `finally`: tasks that clean up when all others have settled, even after a failure or an \
+interrupt: `"finally": [{"id": "stop", "tool": "vm:stop", "when": \
+"STATUS[search] == 'success'"}]`. They may read every task; no other task may read them.
+- Rarely needed: `name`, `description`, `timeout_s` (of the run, seconds), `finally_timeout_s`, \
+`max_concurrency` (calls in flight, default 10), `schedule`, `defaults` (`timeout_s`, `retry`, \
+`on_item_error` of all tasks).
 
 ## Fields of a task
 
@@ -92,6 +95,9 @@ and functions work only in `${...}` and `when`.
 null in an expression. So after two tasks of which one is skipped, a task with `"run_if": \
 "any_success"` takes `"${not_null(OUTPUT[search].items[0].title, OUTPUT[forecast].conditions, \
 'none')}"`.
+- How the items of a `for_each` ended, in a task with `"run_if": "all_done"`: \
+`"${ITEMS[searches][?status == 'error'].error.message}"`; each has `index`, `status`, \
+`output`, `error`.
 - A tool without `->` returns text, or the JSON in it: use all of it, `"$OUTPUT[keywords]"`.
 - `$$` is a dollar sign. `$RUN.id`, `$RUN.started_at`: of the run. \
 `"$ERROR.message"`, in a `fallback`: why the task failed.

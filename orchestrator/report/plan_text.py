@@ -15,8 +15,7 @@ def summary(forecast: Forecast) -> str:
     """The size of a plan: `7 tasks in 4 generations, up to 3 in parallel, 7 calls`."""
     plan = forecast.workflow.plan
     return (
-        f"{counted(len(plan.tasks), 'task')} in {counted(len(plan.generations), 'generation')}, "
-        f"up to {max(map(len, plan.generations)):,} in parallel, {_calls(forecast)}"
+        f"{plan.shape}, up to {max(map(len, plan.generations)):,} in parallel, {_calls(forecast)}"
     )
 
 
@@ -27,7 +26,11 @@ def lines_of(forecast: Forecast) -> Iterator[str]:
     if forecast.workflow.schedule == "dataflow":
         yield "schedule: dataflow, so a task starts as soon as all it needs has settled"
     yield from _expected_time(forecast)
-    later = [f"{name} (generation {number})" for name, number in forecast.later.items()]
+    number_of_last = len(forecast.workflow.plan.generations)
+    later = [
+        f"{name} ({'finally' if number == number_of_last else f'generation {number}'})"
+        for name, number in forecast.later.items()
+    ]
     after = f"; later: {listed(later, MAX_NAMED)}" if later else ""
     yield f"servers: {listed(forecast.first, MAX_NAMED) or 'none'}{after}"
     yield from _effects(forecast)

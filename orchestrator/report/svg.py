@@ -8,13 +8,14 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Iterator
 from html import escape
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from orchestrator.documents.text import MAX_NAME, cut, visible
 from orchestrator.expressions.templates import written
 from orchestrator.report.forecast import Forecast, TaskForecast
 from orchestrator.report.layout import Box, Layout, Point, lay_out
 from orchestrator.report.plan_text import summary
+from orchestrator.workflow.graph import union
 
 MARGIN = 24.0
 TOP = 66.0
@@ -67,10 +68,12 @@ text { fill: #eceef1 }
 def svg(forecast: Forecast) -> str:
     """The plan as an SVG document, each generation a column."""
     plan = forecast.workflow.plan
-    flat = max(map(len, plan.generations)) > MANY
+    columns = list(chain.from_iterable(stage.generations for stage in plan.stages))
+    flat = max(map(len, columns)) > MANY
     height = FLAT_HEIGHT if flat else BOX_HEIGHT
     widths = {name: _width(task, flat) for name, task in forecast.tasks.items()}
-    layout = lay_out(plan.graph, plan.generations, widths, height)
+    graph = plan.graph if plan.finally_ is None else union(s.graph for s in plan.stages)
+    layout = lay_out(graph, columns, widths, height)
     legend = list(_legend(forecast))
     name, brief = _shorten(forecast.workflow.name, 80), summary(forecast)
     widest = max(HEADING_LETTER * _letters(name), SMALL_LETTER * _letters(brief))
@@ -162,6 +165,7 @@ def _whole(task: TaskForecast) -> str:
     lines = [
         task.task.id,
         task.task.target,
+        "finally" if task.task.generation is None else "",
         f"effects: {task.does}",
         f"calls: {task.calls}" + (f" ({task.calls.why})" if task.calls.why else ""),
         f"depends on: {', '.join(task.task.dependencies)}" if task.task.dependencies else "",

@@ -5,17 +5,13 @@ The data may be wrong in any way: whatever is found is reported, and nothing is 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestrator.documents.jsonpath import Path, describe
-from orchestrator.documents.pointer import pointer
-from orchestrator.documents.suggest import certain, nearest
-from orchestrator.documents.text import listed, quoted
+from orchestrator.documents.jsonpath import describe
+from orchestrator.documents.text import quoted
 from orchestrator.documents.validation import MissingFieldError
-from orchestrator.errors import Code, Problem
+from orchestrator.errors import Problem
 from orchestrator.expressions.references import Compiler
 from orchestrator.expressions.scope import ScopeKey
 from orchestrator.expressions.templates import EMPTY, Literal, Template, Text
@@ -26,45 +22,17 @@ from orchestrator.workflow.compiled import (
     CompiledTask,
     CompiledWorkflow,
 )
-from orchestrator.workflow.fixes import Fixes, as_expression, in_functions, piece_of, unquoted
+from orchestrator.workflow.fixes import Fixes, as_expression, in_functions, unquoted
 from orchestrator.workflow.inputs import check_schema
 from orchestrator.workflow.kinds import check_kind
-from orchestrator.workflow.normalize import task_of
+from orchestrator.workflow.names import Names, Site
+from orchestrator.workflow.normalize import task_of, tasks_in
 from orchestrator.workflow.product import Product
 
-MAX_SUGGESTIONS = 25
-_FIRST_NAME = re.compile(r"\$\{\s*([A-Za-z][\w-]*)((?:\.[A-Za-z_]\w*|\[-?\d+\])*)")
 _ITEM = frozenset({"ITEM", "INDEX"})
 _ERROR = frozenset({"ERROR"})
 _LAST = frozenset({"LAST"})
-# By the field of the task that reads the item of a for_each where there is none.
-_ITEM_HINTS = {
-    "arguments": "add for_each to this task",
-    "locks": "add for_each to this task",
-    "when": "to skip items, write item_when",
-    "item_when": "add for_each to this task",
-    "item_fallback": "add for_each to this task",
-    "value": "add for_each to this task",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Site:
-    """Where a value is: its path, its task, and the roots without a name that it can read."""
-
-    path: Path
-    task: str | None = None
-    readable: frozenset[str] = frozenset()
-
-    @property
-    def is_fallback(self) -> bool:
-        return self.path[2:3] in (("fallback",), ("item_fallback",))
-
-    def below(self, *steps: str | int, readable: frozenset[str] = frozenset()) -> _Site:
-        return replace(self, path=(*self.path, *steps), readable=readable)
-
-    def problem(self, code: Code, message: str, hint: str = "", text: str = "") -> Problem:
-        return Problem(code, message, pointer(*self.path), self.task, (), hint, text=text)
+_OF_TASKS = frozenset({"OUTPUT", "ITEMS", "STATUS", "ERROR"})
 
 
 def compile_workflow(workflow: Mapping[str, Any]) -> tuple[CompiledWorkflow, list[Problem]]:
@@ -74,61 +42,37 @@ def compile_workflow(workflow: Mapping[str, Any]) -> tuple[CompiledWorkflow, lis
 
 class _WorkflowCompiler:
     def __init__(self, workflow: Mapping[str, Any]) -> None:
-        tasks, inputs = workflow.get("tasks"), workflow.get("inputs")
-        self.compiled = CompiledWorkflow()
-        self.problems: list[Problem] = []
         self._workflow = workflow
-        self._tasks = tasks if isinstance(tasks, list) else []
-        self._inputs: Mapping[str, Any] = inputs if isinstance(inputs, Mapping) else {}
-        self._ids: dict[str, int] = {}
-        self._no_ids: set[str] = set()  # of tasks whose ids are no strings
-        self._suggestions = MAX_SUGGESTIONS
         self._fixes = Fixes()
+        self._names = Names(workflow, self._fixes)
+        self.problems = self._names.problems
+        self.compiled = CompiledWorkflow(dependencies={task: {} for task in self._names.sites})
 
     def run(self) -> tuple[CompiledWorkflow, list[Problem]]:
-        self._index_tasks()
-        for index, task in enumerate(self._tasks):
+        for path, task in tasks_in(self._workflow):
             if isinstance(task, Mapping):
-                self._task(index, task)
+                self._task(Site(path, task_of(task)), task)
         if (output := self._workflow.get("output")) is not None:
-            self.compiled.output = self._compile(output, _Site(("output",)))[0]
+            self.compiled.output = self._compile(output, Site(("output",)))[0]
         constants = Compiler()
         for name in ("name", "description", "inputs"):
             constants.compile(self._workflow.get(name), (name,))
         for fault in constants.faults:
             if fault.code == "not_json":  # a reference is plain text there
-                self.problems.append(_Site(fault.path).problem(fault.code, fault.message))
-        for name, schema in self._inputs.items():
+                self.problems.append(Site(fault.path).problem(fault.code, fault.message))
+        for name, schema in self._names.inputs.items():
             if isinstance(schema, Mapping | bool):
                 self.problems += check_schema(schema, ("inputs", name))
         self.problems = self._fixes.apply(self.problems, self._workflow)
         self.compiled.graph = graphs.build(self.compiled.dependencies)
         for cycle in graphs.cycles(self.compiled.graph):
-            site = _Site(("tasks", self._ids[cycle[0]]), cycle[0])
+            site = self._names.sites[cycle[0]]
             message = f"dependency cycle: {' -> '.join(cycle)}"
             hint = "remove one of these references or depends_on entries"
             self.problems.append(site.problem("cycle", message, hint))
         return self.compiled, self.problems
 
-    def _index_tasks(self) -> None:
-        for index, task in enumerate(self._tasks):
-            identifier = task_of(task)
-            if identifier is None:
-                if isinstance(task, Mapping):  # a number is an error of its own
-                    self._no_ids.add(str(task.get("id")))
-                continue
-            if identifier in self._ids:
-                number = self._ids[identifier] + 1
-                message = f"duplicate id {quoted(identifier)}, already used by task number {number}"
-                site = _Site(("tasks", index, "id"), identifier)
-                self.problems.append(site.problem("duplicate_id", message))
-            else:
-                self._ids[identifier] = index
-                self.compiled.dependencies[identifier] = {}
-
-    def _task(self, index: int, task: Mapping[str, Any]) -> None:
-        identifier = task_of(task)
-        site = _Site(("tasks", index), identifier)
+    def _task(self, site: Site, task: Mapping[str, Any]) -> None:
         try:
             check_kind(task)
         except MissingFieldError as missing:
@@ -136,6 +80,10 @@ class _WorkflowCompiler:
             self.problems.append(at.problem("missing_field", message))
         except ValueError as wrong:
             self.problems.append(site.problem("wrong_value", str(wrong)))
+        for name in ("critical", "end_run") if site.is_finally else ():
+            if task.get(name):
+                message = f"{quoted(name)} means nothing in finally, which runs after the others"
+                self.problems.append(site.below(name).problem("wrong_value", message))
         of_item = _ITEM if task.get("for_each") is not None else frozenset()
         of_turn = of_item | (_LAST if isinstance(task.get("repeat"), Mapping) else frozenset())
         compiled = CompiledTask(self._arguments(task, site, of_turn))
@@ -155,15 +103,15 @@ class _WorkflowCompiler:
             self._lock(lock, site.below("locks", position, readable=of_item), compiled)
         compiled.fallback = self._fallback(task, "fallback", site, _ERROR)
         compiled.item_fallback = self._fallback(task, "item_fallback", site, _ERROR | of_item)
-        if identifier is not None and self._ids[identifier] == index:
-            self.compiled.tasks[identifier] = compiled
+        if site.task is not None and self._names.sites[site.task] == site:
+            self.compiled.tasks[site.task] = compiled
         for position, needed in enumerate(_items(task.get("depends_on"))):
             if isinstance(needed, str):
                 key = ScopeKey("OUTPUT", needed)
                 self._check_key(key, needed, site.below("depends_on", position))
 
     def _fallback(
-        self, task: Mapping[str, Any], name: str, site: _Site, readable: frozenset[str]
+        self, task: Mapping[str, Any], name: str, site: Site, readable: frozenset[str]
     ) -> CompiledFallback:
         if not isinstance(fallback := task.get(name), Mapping):
             return CompiledFallback()
@@ -171,21 +119,21 @@ class _WorkflowCompiler:
         value = self._compile(fallback.get("value"), value_at)[0]
         return CompiledFallback(value, self._arguments(fallback, site.below(name), readable))
 
-    def _compile(self, value: Any, site: _Site) -> tuple[Template, Compiler]:
+    def _compile(self, value: Any, site: Site) -> tuple[Template, Compiler]:
         compiler = Compiler()
         template = compiler.compile(value)
         self._collect(compiler, site)
         return template, compiler
 
     def _arguments(
-        self, holder: Mapping[str, Any], site: _Site, readable: frozenset[str]
+        self, holder: Mapping[str, Any], site: Site, readable: frozenset[str]
     ) -> ArgumentTemplate:
         if not isinstance(arguments := holder.get("arguments", {}), Mapping):
             return EMPTY, ()
         template, compiler = self._compile(arguments, site.below("arguments", readable=readable))
         return template, tuple(compiler.whole)
 
-    def _condition(self, text: Any, site: _Site) -> Template | None:
+    def _condition(self, text: Any, site: Site) -> Template | None:
         """The template of an expression without braces; None if it is always true."""
         if not isinstance(text, str):
             return Literal(False) if text is False else None
@@ -194,7 +142,7 @@ class _WorkflowCompiler:
         self._collect(compiler, site)
         return condition
 
-    def _for_each(self, task: Mapping[str, Any], site: _Site, compiled: CompiledTask) -> None:
+    def _for_each(self, task: Mapping[str, Any], site: Site, compiled: CompiledTask) -> None:
         each, at = task.get("for_each"), site.below("for_each")
         if isinstance(each, str | list):
             compiled.for_each = self._list(each, at)
@@ -202,7 +150,7 @@ class _WorkflowCompiler:
             lists = {str(name): self._list(of, at.below(str(name))) for name, of in each.items()}
             compiled.for_each = Product(lists)
 
-    def _list(self, each: Any, at: _Site) -> Template:
+    def _list(self, each: Any, at: Site) -> Template:
         template, compiler = self._compile(each, at)
         is_text = isinstance(template, Literal | Text)
         if isinstance(each, str) and is_text and not compiler.faults:
@@ -211,7 +159,7 @@ class _WorkflowCompiler:
             self.problems.append(at.problem("wrong_type", message, hint))
         return template
 
-    def _lock(self, lock: Any, site: _Site, compiled: CompiledTask) -> None:
+    def _lock(self, lock: Any, site: Site, compiled: CompiledTask) -> None:
         name = lock
         if isinstance(lock, Mapping):
             name, site = lock.get("name"), site.below("name", readable=site.readable)
@@ -220,10 +168,10 @@ class _WorkflowCompiler:
             read = {key.root for _, found in compiler.found for key in found.places}
             compiled.locks.append((template, not read.isdisjoint(_ITEM)))
 
-    def _collect(self, compiler: Compiler, site: _Site) -> None:
+    def _collect(self, compiler: Compiler, site: Site) -> None:
         """Report the faults that a compiler found, and check what it read."""
         for fault in compiler.faults:
-            at, hint = site.below(*fault.path), self._hint(fault.text)
+            at, hint = site.below(*fault.path), self._names.hint(fault.text)
             problem = at.problem(fault.code, fault.message, hint, fault.text)
             self.problems.append(problem)
             plain = unquoted(fault.text)
@@ -237,59 +185,13 @@ class _WorkflowCompiler:
                 if key.root not in site.readable or key.name is not None:
                     self._check_key(key, found.text, site.below(*path))
 
-    def _hint(self, text: str) -> str:
-        """What a malformed reference may have been meant as."""
-        name = _FIRST_NAME.match(text)
-        if name is not None and name[1].casefold() in ("env", "process"):
-            return "environment variables are only read in servers.toml: declare an input instead"
-        if name is not None and name[1] in self._ids:
-            return f"for the output of task {quoted(name[1])}, write $OUTPUT[{name[1]}]{name[2]}"
-        return ""
-
-    def _check_key(self, key: ScopeKey, text: str, site: _Site) -> None:
+    def _check_key(self, key: ScopeKey, text: str, site: Site) -> None:
         """Check that something exists where `text` reads it, and note the dependency."""
-        match key.root:
-            case "OUTPUT" | "STATUS" | "ERROR" if key.name is not None:
-                if key.name not in self._ids:
-                    if key.name in self._no_ids:
-                        return
-                    self._unknown("task", key, text, site, self._ids)
-                elif key.name == site.task:
-                    message = f"{quoted(text)} refers to its own task: {site.task} -> {site.task}"
-                    self.problems.append(site.problem("self_reference", message, text=text))
-                elif site.task is not None:
-                    needs = self.compiled.dependencies[site.task]
-                    needs[key.name] = needs.get(key.name, False) or not site.is_fallback
-            case "INPUT" if key.name is not None and key.name not in self._inputs:
-                self._unknown("input", key, text, site, self._inputs)
-            case "ITEM" | "INDEX":
-                message = f"{quoted(text)} is only readable for an item of a for_each"
-                field = str(site.path[2]) if site.path[0] == "tasks" else ""
-                hint = _ITEM_HINTS.get(field, "")
-                self.problems.append(site.problem("no_item_here", message, hint, text))
-            case "LAST":
-                message = f"{quoted(text)} is only readable in a task with repeat"
-                hint = "in its arguments, until and collect"
-                self.problems.append(site.problem("no_answer_here", message, hint, text))
-            case "ERROR" if key.name is None:
-                message = f"{quoted(text)} without a task id is only readable in a fallback"
-                hint = "name a task: $ERROR[id]"
-                self.problems.append(site.problem("no_error_here", message, hint, text))
-
-    def _unknown(
-        self, what: str, key: ScopeKey, text: str, site: _Site, known: Mapping[str, Any]
-    ) -> None:
-        name = str(key.name)
-        self._suggestions -= 1  # comparing each name with all others would be quadratic
-        near = nearest(name, known) if self._suggestions >= 0 else ()
-        all_known = f"{what}s: {listed(known, 10)}" if known else f"the workflow has no {what}s"
-        piece, form = (name, "{name}") if text == name else piece_of(text, key.root, name)
-        code: Code = "unknown_task" if what == "task" else "unknown_input"
-        message = f"unknown {what} {quoted(name)}" + (f" in {quoted(text)}" if text != name else "")
-        problem = site.problem(code, message, "" if near else all_known, piece or text)
-        self.problems.append(replace(problem, alternatives=near))
-        if (meant := certain(name, near)) not in (None, site.task) and piece:
-            self._fixes.note(problem.path, piece, form.format(name=meant))
+        if (problem := self._names.check(key, text, site)) is not None:
+            self.problems.append(problem)
+        elif key.root in _OF_TASKS and key.name in self._names.sites and site.task is not None:
+            needs = self.compiled.dependencies[site.task]
+            needs[key.name] = needs.get(key.name, False) or not site.is_fallback
 
 
 def _items(value: Any) -> list[Any]:

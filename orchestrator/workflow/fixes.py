@@ -11,7 +11,7 @@ from orchestrator.documents.pointer import replace_op, value_at
 from orchestrator.errors import Problem
 from orchestrator.expressions.jmespath import as_functions
 
-_QUOTED = re.compile(r"\$(OUTPUT|ERROR)\[(['\"])([A-Za-z0-9_.:-]+)\2\]")
+_QUOTED = re.compile(r"\$(OUTPUT|ITEMS|ERROR)\[(['\"])([A-Za-z0-9_.:-]+)\2\]")
 _MANY = re.compile(r"\[(?:\*|-?\d*:-?\d*(?::-?\d*)?)?\]")
 _FORMS = ("${root}[{name}]", "{root}[{name}]", "${root}.{name}", "{root}.{name}", "{name}.result")
 

@@ -28,6 +28,17 @@ def build(dependencies: Mapping[str, Iterable[str]]) -> Graph:
     return graph
 
 
+def union(graphs: Iterable[Graph]) -> Graph:
+    """One graph of several that have no task in common."""
+    import networkx
+
+    joined: Graph = networkx.DiGraph()
+    for graph in graphs:
+        joined.add_nodes_from(graph)
+        joined.add_edges_from(graph.edges)
+    return joined
+
+
 def generations(graph: Graph) -> list[list[str]]:
     """The topological generations, each in the order of the file."""
     import networkx

@@ -15,7 +15,7 @@ from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import quoted
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.tool import Tool
-from orchestrator.workflow.normalize import task_of
+from orchestrator.workflow.normalize import task_of, tasks_in
 
 if TYPE_CHECKING:
     from orchestrator.workflow.model import Workflow
@@ -48,19 +48,21 @@ Load = Callable[[Any, Around], "Workflow"]
 """Makes a workflow from an object or from the path of its file."""
 
 
-def load_inner(tasks: Any, around: Around, load: Load) -> tuple[dict[str, Workflow], list[Problem]]:
+def load_inner(
+    workflow: Mapping[str, Any], around: Around, load: Load
+) -> tuple[dict[str, Workflow], list[Problem]]:
     """The workflow of each task that has one, by the id of the task, and what is wrong in them.
 
-    `tasks` is as the file has it, in any state. A workflow that is an object is replaced in its
-    task by its canonical form.
+    The workflow is as the file has it, in any state. Inside, one that is an object is replaced in
+    its task by its canonical form.
     """
     inner: dict[str, Workflow] = {}
     problems: list[Problem] = []
-    for index, task in enumerate(tasks if isinstance(tasks, list) else ()):
+    for (holder, index), task in list(tasks_in(workflow)):
         given = task.get("workflow") if isinstance(task, Mapping) else None
         if not given or isinstance(given, bool | int | float | list):
             continue  # the model reports what is neither
-        at, name = pointer("tasks", index, "workflow"), task_of(task)
+        at, name = pointer(holder, index, "workflow"), task_of(task)
         try:
             made = _loaded(given, name or "workflow", around, load)
         except _CannotLoadError as error:
@@ -71,7 +73,7 @@ def load_inner(tasks: Any, around: Around, load: Load) -> tuple[dict[str, Workfl
             problems += placed(error.problems, name, at, file)
             continue
         if not isinstance(given, str):
-            tasks[index] = {**task, "workflow": made.to_dict()}
+            workflow[holder][index] = {**task, "workflow": made.to_dict()}
         if name is not None:
             inner.setdefault(name, made)
     if not problems and sum(made.plan.size for made in inner.values()) > MAX_TASKS:
@@ -150,7 +152,7 @@ def findings_inside(
 ) -> Iterator[Problem]:
     """Findings in the workflow of a task, placed in the workflow around it."""
     source = None if inner.source is None else inner.source.name
-    return placed(problems, task.id, pointer("tasks", task.index, "workflow"), source)
+    return placed(problems, task.id, pointer(*task.path, "workflow"), source)
 
 
 def tool_of(workflow: Workflow) -> Tool:

@@ -27,22 +27,26 @@ from orchestrator.workflow import oktyv
 from orchestrator.workflow.compile import compile_workflow
 from orchestrator.workflow.foreign import explained
 from orchestrator.workflow.inner import Around, load_inner, tool_of
+from orchestrator.workflow.make_plan import make_plan
 from orchestrator.workflow.normalize import (
+    TASK_LISTS,
     TASK_SYNONYMS,
     WORKFLOW_SYNONYMS,
     as_written,
     canonical_workflow,
     owner_of,
 )
-from orchestrator.workflow.plan import Plan, make_plan
+from orchestrator.workflow.plan import Plan
 from orchestrator.workflow.source_map import located
 from orchestrator.workflow.task import (
     STRICT,
+    Checked,
     Defaults,
     Fallback,
     Lock,
     Repeat,
     Retry,
+    RunIf,
     Seconds,
     Task,
 )
@@ -63,10 +67,29 @@ class WorkflowFields(TypedDict, total=False):
     max_concurrency: int
     on_error: OnError
     timeout_s: float | None
+    finally_: Sequence[Task | Mapping[str, Any]]
+    finally_timeout_s: float
     defaults: Defaults | dict[str, Any]
 
 
-class Workflow(BaseModel):
+class FinallyTask(Task, metaclass=Checked):
+    """A task that runs when everything else has settled, whatever came of that."""
+
+    run_if: RunIf = Field(default="all_done", description=Task.model_fields["run_if"].description)
+
+
+class _WithKeyword(type(BaseModel)):  # type: ignore[misc]
+    """Takes `finally_`, since `finally` is a keyword of Python."""
+
+    if not TYPE_CHECKING:
+
+        def __call__(cls, /, **fields):
+            if "finally_" in fields:
+                fields["finally"] = fields.pop("finally_")
+            return super().__call__(**fields)
+
+
+class Workflow(BaseModel, metaclass=_WithKeyword):
     """A plan of tool calls, valid by construction.
 
     Made from a file with `Workflow.load`, from a dict with `Workflow.model_validate`, or from
@@ -102,6 +125,15 @@ class Workflow(BaseModel):
         default="continue", description="Whether the first failure cancels what runs (fail_fast)."
     )
     timeout_s: Seconds | None = Field(default=None, description="Limit of the whole run, seconds.")
+    finally_: list[FinallyTask] = Field(
+        default_factory=list,
+        alias="finally",
+        description="Tasks that run when all others have settled, whatever came of them, even "
+        "after an interrupt. Their run_if is all_done by default.",
+    )
+    finally_timeout_s: Seconds = Field(
+        default=30.0, description="Limit of all tasks of finally together, seconds."
+    )
     defaults: Defaults = Field(
         default=Defaults(), description="What holds for all tasks that do not say otherwise."
     )
@@ -128,7 +160,7 @@ class Workflow(BaseModel):
             raise WorkflowError(source, [Problem("wrong_type", message)])
         plain = _plain(data)
         canonical, problems = canonical_workflow(plain)
-        inner, inside = load_inner(canonical.get("tasks"), around, cls._load)
+        inner, inside = load_inner(canonical, around, cls._load)
         problems += inside
         try:
             workflow = handler(canonical)
@@ -139,7 +171,9 @@ class Workflow(BaseModel):
         compiled, found = compile_workflow(canonical)
         if problems := problems + found:
             raise WorkflowError(source, as_written(explained(problems, canonical), plain))
-        workflow._plan = make_plan(workflow.tasks, compiled, workflow.defaults, inner)
+        workflow._plan = make_plan(
+            workflow.tasks, compiled, workflow.defaults, inner, workflow.finally_
+        )
         workflow._signature = tool_of(workflow)
         return workflow
 
@@ -193,23 +227,26 @@ class Workflow(BaseModel):
 
     def to_dict(self) -> dict[str, Any]:
         """The workflow in its canonical form, without fields that have their default."""
-        return self.model_dump(mode="json", exclude_defaults=True) | {"name": self.name}
+        fields = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        return fields | {"name": self.name}
 
 
 def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
     """The data with `Task` objects as dicts, so that everything is checked in one way."""
     plain = dict(data)
-    if isinstance(tasks := plain.get("tasks"), list | tuple):
-        plain["tasks"] = [
-            task.model_dump(exclude_unset=True) if isinstance(task, Task) else task
-            for task in tasks
-        ]
+    for field in TASK_LISTS:
+        if isinstance(tasks := plain.get(field), list | tuple):
+            plain[field] = [
+                task.model_dump(exclude_unset=True) if isinstance(task, Task) else task
+                for task in tasks
+            ]
     return plain
 
 
 FIELDS = {
-    "": tuple(Workflow.model_fields),
+    "": tuple(field.alias or name for name, field in Workflow.model_fields.items()),
     "tasks": tuple(Task.model_fields),
+    "finally": tuple(Task.model_fields),
     "retry": tuple(Retry.model_fields),
     "fallback": tuple(Fallback.model_fields),
     "item_fallback": tuple(Fallback.model_fields),
@@ -232,6 +269,9 @@ def workflow_schema() -> dict[str, Any]:
     task["properties"]["workflow"] |= {"if": {"type": "object"}, "then": {"$ref": "#"}}
     schema["properties"]["$schema"] = {"type": "string", "description": "The URL of this schema."}
     schema["required"] = ["tasks"]
+    # For an editor or a model, they are tasks: only a default differs.
+    schema["properties"]["finally"]["items"] = {"$ref": "#/$defs/Task"}
+    del schema["$defs"]["FinallyTask"]
     schema["description"] = "A plan of tool calls."
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

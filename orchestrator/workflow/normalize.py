@@ -6,7 +6,7 @@ Nothing behind this module knows that `args` means `arguments`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -24,6 +24,7 @@ TASK_SYNONYMS = {
     "dependsOn": "depends_on",
     "needs": "depends_on",
 }
+TASK_LISTS = ("tasks", "finally")  # the fields of a workflow that hold tasks
 _OF_CONFIG = {ours: theirs for theirs, ours in oktyv.FIELDS.items()}
 _PATHS = {"path", "from"}  # of an operation of JSON Patch
 _FEW = 50  # properties: to find the position of one takes a search through all
@@ -39,12 +40,13 @@ def canonical_workflow(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[Pr
     problems += foreign
     if isinstance(workflow.get("$schema"), str):
         del workflow["$schema"]  # editors put it there
-    if isinstance(tasks := workflow.get("tasks"), list):
-        workflow["tasks"] = list(tasks)
+    for field in TASK_LISTS:
+        if not isinstance(tasks := workflow.get(field), list):
+            continue
+        workflow[field] = list(tasks)
         for index, task in enumerate(tasks):
             if isinstance(task, Mapping):
-                renamed, doubled = _renamed(task, TASK_SYNONYMS, ("tasks", index))
-                workflow["tasks"][index] = renamed
+                workflow[field][index], doubled = _renamed(task, TASK_SYNONYMS, (field, index))
                 problems += doubled
     return workflow, problems
 
@@ -113,10 +115,10 @@ def written(path: str, names: Names) -> str:
     has_config = theirs is not None and oktyv.CONFIG in names([])
     if theirs is not None and has_config and theirs in names([oktyv.CONFIG]):
         return pointer(oktyv.CONFIG, theirs, *where[1:])
-    if where[0:1] == ["tasks"] and where[2:3] == ["workflow"] and where[3:]:
+    if where[0:1] and where[0] in TASK_LISTS and where[2:3] == ["workflow"] and where[3:]:
         inner = where[:3]
         return pointer(*inner) + written(pointer(*where[3:]), lambda at: names([*inner, *at]))
-    is_in_task = len(where) > 2 and where[0] == "tasks"
+    is_in_task = len(where) > 2 and where[0] in TASK_LISTS
     depth, synonyms = (2, TASK_SYNONYMS) if is_in_task else (0, WORKFLOW_SYNONYMS)
     if where:
         used = (name for name in names(where[:depth]) if synonyms.get(name, name) == where[depth])
@@ -126,8 +128,16 @@ def written(path: str, names: Names) -> str:
 
 def owner_of(data: Mapping[str, Any], location: Location) -> str | None:
     """The id of the task that a location in a workflow is in, if it is in one."""
-    is_in_task = len(location) > 1 and location[0] == "tasks"
-    return task_of(data["tasks"][location[1]]) if is_in_task else None
+    is_in_task = len(location) > 1 and location[0] in TASK_LISTS
+    return task_of(data[str(location[0])][location[1]]) if is_in_task else None
+
+
+def tasks_in(workflow: Mapping[str, Any]) -> Iterator[tuple[tuple[str, int], Any]]:
+    """Each task of a workflow file with its place, those of `finally` last."""
+    for field in TASK_LISTS:
+        tasks = workflow.get(field)
+        for index, task in enumerate(tasks if isinstance(tasks, list) else ()):
+            yield (field, index), task
 
 
 def task_of(data: Any) -> str | None:

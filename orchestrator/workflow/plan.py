@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.pointer import pointer
+from orchestrator.documents.text import counted
 from orchestrator.expressions.templates import Template
-from orchestrator.workflow import graph as graphs
-from orchestrator.workflow.inner import WORKFLOW
-from orchestrator.workflow.kinds import check_kind
 
 if TYPE_CHECKING:
-    from orchestrator.workflow.compiled import CompiledFallback, CompiledTask, CompiledWorkflow
     from orchestrator.workflow.graph import Graph
     from orchestrator.workflow.kinds import Kind
     from orchestrator.workflow.model import Workflow
     from orchestrator.workflow.product import Product
-    from orchestrator.workflow.task import (
-        Defaults,
-        EndRun,
-        Fallback,
-        OnItemError,
-        Retry,
-        RunIf,
-        Task,
-    )
+    from orchestrator.workflow.task import EndRun, OnItemError, Retry, RunIf
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +75,6 @@ class Policies:
 
 # Most tasks have no policies: they share one value, which the engine tests with `is`.
 PLAIN = Policies()
-_FIELDS = frozenset(Policies.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +82,19 @@ class TaskPlan(CallTemplate):
     """A compiled task."""
 
     id: str
-    index: int  # its position in the file
+    index: int  # its position in `tasks` or `finally`
     dependencies: tuple[str, ...]  # all that it waits for: those that references imply, too
     needs: tuple[str, ...]  # those that decide whether it runs: not what only its fallback reads
     timeout_s: float | None  # of one attempt; None for the server's
-    generation: int  # the number of its topological generation, from 0
+    generation: int | None  # the number of its topological generation, from 0; None in `finally`
     policies: Policies = PLAIN
     kind: Kind = "tool"
     inner: Workflow | None = None  # what it runs in place of a tool
+
+    @property
+    def path(self) -> Path:
+        """Where it stands in the file."""
+        return "tasks" if self.generation is not None else "finally", self.index
 
     @property
     def targets(self) -> tuple[CallTemplate, ...]:
@@ -122,15 +117,39 @@ class TaskPlan(CallTemplate):
 class Plan:
     """What a run follows. Made once for a workflow, shared by all its runs."""
 
-    tasks: Mapping[str, TaskPlan]  # by id, in the order of the file
-    graph: Graph
+    tasks: Mapping[str, TaskPlan]  # by id, in the order of the file; those of `finally` last
+    graph: Graph  # without those of `finally`, as are the generations
     generations: list[list[str]]
     edges: list[tuple[str, str]]  # each dependency, sorted: a task, and one that waits for it
     output: Template | None  # of what the run returns; None for the default
     targets: Mapping[str, CallTemplate]  # the first call in the file of each server:tool
     servers: list[str]  # of the targets, in the order of the file
     has_inner: bool = False  # whether any task runs a workflow
-    is_chain: bool = False  # whether each generation has one task
+    finally_: Plan | None = None  # the tasks of `finally` alone, which depend on each other only
+
+    @property
+    def stages(self) -> tuple[Plan, ...]:
+        """What runs one after the other: the tasks, and those of `finally` if there are any."""
+        return (self,) if self.finally_ is None else (self, self.finally_)
+
+    @property
+    def shape(self) -> str:
+        """How many tasks it has, in how many generations."""
+        tasks, generations = counted(len(self.graph), "task"), len(self.generations)
+        text = f"{tasks} in {counted(generations, 'generation')}"
+        last = 0 if self.finally_ is None else len(self.finally_.tasks)
+        return f"{text}, then {counted(last, 'task')} of finally" if last else text
+
+    @property
+    def order(self) -> Iterator[TaskPlan]:
+        """All tasks, each behind those that it reads."""
+        generations = chain.from_iterable(stage.generations for stage in self.stages)
+        return map(self.tasks.__getitem__, chain.from_iterable(generations))
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether each generation has one task."""
+        return len(self.generations) == len(self.graph)
 
     @property
     def fans_out(self) -> bool:
@@ -159,18 +178,15 @@ class Plan:
         """
         for task in self.tasks.values():
             if task.kind == "tool":
-                yield task, task, pointer("tasks", task.index, "tool")
+                yield task, task, pointer(*task.path, "tool")
             elif task.inner is not None:
-                at, in_file = (
-                    pointer("tasks", task.index, "workflow"),
-                    task.inner.source is not None,
-                )
+                at, in_file = pointer(*task.path, "workflow"), task.inner.source is not None
                 for inside, target, path in task.inner.plan.calls:
                     own = f"{task.id}/{inside.id}"
                     outer = replace(inside, id=own, generation=task.generation)
                     yield outer, target, at if in_file else at + path
             for field, target in task.fallback_calls:
-                yield task, target, pointer("tasks", task.index, field, "tool")
+                yield task, target, pointer(*task.path, field, "tool")
 
     @property
     def sorted_generations(self) -> list[list[str]]:
@@ -183,106 +199,20 @@ class Plan:
         return [task for task, degree in self.graph.out_degree() if not degree]
 
 
-def make_plan(
-    tasks: Iterable[Task],
-    compiled: CompiledWorkflow,
-    defaults: Defaults,
-    inner: Mapping[str, Workflow],
-) -> Plan:
-    """The plan of a workflow that compiled without a problem; `inner` is by the id of the task."""
-    assert compiled.graph is not None
-    generations = graphs.generations(compiled.graph)
-    number = {task: index for index, names in enumerate(generations) for task in names}
-    plans: dict[str, TaskPlan] = {}
-    for index, task in enumerate(tasks):
-        templates = compiled.tasks.pop(task.id)
-        plans[task.id] = TaskPlan(
-            *_own_target(task, inner),
-            *templates.arguments,
-            task.id,
-            index,
-            tuple(dependencies := compiled.dependencies[task.id]),
-            tuple(name for name, is_needed in dependencies.items() if is_needed),
-            task.timeout_s or defaults.timeout_s,
-            number[task.id],
-            PLAIN
-            if defaults.retry is None and _FIELDS.isdisjoint(task.model_fields_set)
-            else _policies(task, templates, defaults),
-            check_kind(task.model_fields_set),
-            inner.get(task.id),
-        )
-    targets: dict[str, CallTemplate] = {}  # ordered by first use, as messages list servers
-    for plan in plans.values():
-        for target in plan.targets:
-            targets.setdefault(target.target, target)
-    servers = list(dict.fromkeys(target.server for target in targets.values()))
-    edges = sorted(compiled.graph.edges)
-    shape = bool(inner), all(len(names) == 1 for names in generations)
-    output = compiled.output
-    return Plan(plans, compiled.graph, generations, edges, output, targets, servers, *shape)
-
-
-def _own_target(task: Task, inner: Mapping[str, Workflow]) -> tuple[str, str, str]:
-    """Its `server:tool`, or `workflow:name` without a server."""
-    if task.id not in inner:
-        return _target(task.tool or "")
-    name = inner[task.id].name
-    return f"{WORKFLOW}:{name}", "", name
-
-
-def _target(target: str) -> tuple[str, str, str]:
-    server, _, tool = target.partition(":")
-    return target, server, tool
-
-
-def _policies(task: Task, templates: CompiledTask, defaults: Defaults) -> Policies:
-    repeat = None
-    if task.repeat is not None:
-        assert templates.until is not None
-        every_s, max_times = task.repeat.every_s, task.repeat.max_times
-        repeat = RepeatPlan(templates.until, every_s, max_times, templates.collect)
-    return Policies(
-        task.run_if,
-        templates.when,
-        templates.for_each,
-        task.max_parallel,
-        _fallback(task.fallback, templates.fallback),
-        task.critical,
-        tuple(
-            LockPlan(name, lock.mode == "shared", of_item)
-            for (name, of_item), lock in zip(templates.locks, task.locks, strict=True)
-        ),
-        task.retry or defaults.retry,
-        task.timeout_resets_on_progress,
-        templates.item_when,
-        _fallback(task.item_fallback, templates.item_fallback),
-        task.on_item_error or defaults.on_item_error,
-        repeat,
-        task.delay_s,
-        task.deadline_s,
-        task.end_run,
-    )
-
-
-def _fallback(
-    fallback: Fallback | None, templates: CompiledFallback
-) -> Template | CallTemplate | None:
-    if fallback is None:
-        return None
-    if fallback.tool is None:
-        return templates.value
-    return CallTemplate(*_target(fallback.tool), *templates.arguments)
-
-
 def waves(plan: Plan) -> tuple[list[str], dict[str, int]]:
     """The servers of the tasks that depend on nothing; and the others, with their generation."""
     tasks = plan.tasks.values()
     # Without those of fallbacks, which are needed only if a task has failed.
     first = list(
-        dict.fromkeys(task.server for task in tasks if task.server and not task.generation)
+        dict.fromkeys(task.server for task in tasks if task.server and task.generation == 0)
     )
     later: dict[str, int] = {}
-    for task, target, _ in sorted(plan.calls, key=lambda call: call[0].generation):
-        if target.server not in first:
-            later.setdefault(target.server, task.generation)
+    last = len(plan.generations)  # stands for `finally`
+    needed = (
+        (last if task.generation is None else task.generation, target.server)
+        for task, target, _ in plan.calls
+    )
+    for generation, server in sorted(needed, key=itemgetter(0)):
+        if server not in first:
+            later.setdefault(server, generation)
     return first, later

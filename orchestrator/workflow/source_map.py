@@ -27,7 +27,7 @@ from orchestrator.documents.positions import (
     yaml_tree,
 )
 from orchestrator.errors import Problem
-from orchestrator.workflow.normalize import with_written_names
+from orchestrator.workflow.normalize import TASK_LISTS, with_written_names
 
 # These are about the name of a property, not its value.
 _OF_NAMES = frozenset(
@@ -106,7 +106,7 @@ class Source:
         if not found:
             start, end = node.span  # of a container around it only the opening is shown
             return Span(start, start + 1 if self._text[start : start + 1] in ("{", "[") else end)
-        if len(where) == 2 and where[0] == "tasks" and "id" in node.children:
+        if len(where) == 2 and where[0] in TASK_LISTS and "id" in node.children:
             return node.children["id"].span  # a whole task is shown by its id
         if problem.code in _OF_NAMES and node.name is not None:
             return node.name

@@ -40,7 +40,7 @@ _Finite = Annotated[float, Field(allow_inf_nan=False)]
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class _Checked(type(BaseModel)):  # type: ignore[misc]
+class Checked(type(BaseModel)):  # type: ignore[misc]
     """Makes errors of `Task(...)` and its parts ours; within a workflow, that collects them."""
 
     if not TYPE_CHECKING:  # a type checker has to see the fields as parameters
@@ -53,7 +53,7 @@ class _Checked(type(BaseModel)):  # type: ignore[misc]
                 raise WorkflowError(cls.__name__.lower(), problems) from None
 
 
-class Retry(BaseModel, metaclass=_Checked):
+class Retry(BaseModel, metaclass=Checked):
     """How often a task is tried, and how long it waits in between."""
 
     model_config = STRICT
@@ -79,7 +79,7 @@ class Retry(BaseModel, metaclass=_Checked):
         return {"max_attempts": self.max_attempts, **given}
 
 
-class Fallback(BaseModel, metaclass=_Checked):
+class Fallback(BaseModel, metaclass=Checked):
     """What replaces the output of a task that failed: a value, or the output of another tool."""
 
     model_config = STRICT | ConfigDict(
@@ -112,7 +112,7 @@ class Fallback(BaseModel, metaclass=_Checked):
 _Condition = Annotated[str, Field(json_schema_extra={"minLength": 1})]
 
 
-class Repeat(BaseModel, metaclass=_Checked):
+class Repeat(BaseModel, metaclass=Checked):
     """Calls again until a condition is true; `$LAST` is the answer just given, null before it."""
 
     model_config = STRICT
@@ -126,7 +126,7 @@ class Repeat(BaseModel, metaclass=_Checked):
     )
 
 
-class Lock(BaseModel, metaclass=_Checked):
+class Lock(BaseModel, metaclass=Checked):
     """A name that is held while a task runs."""
 
     model_config = STRICT
@@ -203,7 +203,7 @@ class TaskFields(TypedDict, total=False):
     locks: Sequence[str | Lock | Mapping[str, Any]]  # a list: that type fits no list[str]
 
 
-class Task(BaseModel, metaclass=_Checked):
+class Task(BaseModel, metaclass=Checked):
     """One tool call of a workflow, or several under `for_each`."""
 
     model_config = STRICT | ConfigDict(
@@ -291,7 +291,7 @@ class Task(BaseModel, metaclass=_Checked):
         return given | {"value": self.value} if "value" in self.model_fields_set else given
 
 
-class Defaults(BaseModel, metaclass=_Checked):
+class Defaults(BaseModel, metaclass=Checked):
     """What holds for all tasks that do not say otherwise."""
 
     model_config = STRICT

@@ -36,7 +36,6 @@ STARTS = "start_timeout_s of each server, one or a few after the other"
 CLOSING = "the program: it is killed after 4 s, and its pipes are closed"
 
 BOUNDS = {
-    ("plan_warnings", "PlanWarnings.find", "self._known.wait"): STARTS + "; the end of the run",
     ("health", "HealthMonitor.watch", "until.wait"): SESSION,
     ("health", "HealthMonitor._probe", "self._silent.wait"): SESSION,
     ("health", "HealthMonitor._relist", "self._stale.wait"): SESSION,
@@ -55,7 +54,9 @@ BOUNDS = {
     ("session", "Session._ended", "self._failed.wait"): "LAST_WORDS_S: see Session._end",
     ("session", "Session._translated", "self._over.wait"): "END_S",
     ("elicitation", "call_tool", "session.send_request"): CALLER,
-    ("task_runner", "TaskRunner.execute", "readiness.checked"): STARTS,
+    ("task_runner", "TaskRunner._run_tasks", "readiness.checked"): STARTS,
+    ("client", "Orchestrator.stream", "ended.wait"): "the run was cancelled: finally_timeout_s",
+    ("plan_warnings", "PlanWarnings.find", "self._known.wait"): "the run, which cancels it",
     ("http", "_ContainedStream.__anext__", "anext"): CALLER + "; the end of the session",
     ("events", "EventStream.__anext__", "anext"): CALLER,
     ("http", "_ContainedStream.aclose", "async for self"): "DRAIN_S",

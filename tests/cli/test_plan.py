@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.cli import main
 from orchestrator.cli.tables import DRY_RUN, MAX_PLAN_ROWS, print_plan, print_result
-from orchestrator.engine.result import MadeUp
+from orchestrator.engine.made_up import MadeUp
 from orchestrator.report.forecast import forecast
 from orchestrator.workflow.model import Workflow
 from tests.cli.conftest import ROOT

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orchestrator.engine.made_up import MadeUp
 from orchestrator.engine.outcome import (
     Cancelled,
     Failure,
@@ -17,7 +18,7 @@ from orchestrator.engine.outcome import (
     Success,
     outcome_from_dict,
 )
-from orchestrator.engine.result import EndReason, ItemResult, MadeUp, RunResult, TaskResult
+from orchestrator.engine.result import EndReason, ItemResult, RunResult, TaskResult
 from orchestrator.engine.run import Run
 from orchestrator.errors import ERROR_KINDS, TaskError
 from tests.fakes import ScriptedCaller, failing, workflow

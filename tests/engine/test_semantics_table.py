@@ -49,6 +49,17 @@ STATUSES = (
     "cancelled alone",
 )
 SCHEDULES: tuple[Schedule, ...] = ("generations", "dataflow")
+ENDS = (
+    "all succeed",
+    "some fail",
+    "all fail",
+    "end at a failure",
+    "are ended as a success",
+    "are ended as failed",
+    "reach the limit of the run",
+    "are cancelled",
+)  # of the tasks, before those of `finally`; tests/engine/test_finally.py runs them
+LAST = (*STATUSES[:4], "cancelled")
 END = {"critical": YES_NO, "on_error": ("continue", "fail_fast")}
 
 
@@ -74,7 +85,7 @@ def tables() -> list[Table]:
     return found
 
 
-STARTS, WORDS, RESULTS, CONSEQUENCES = tables()
+STARTS, WORDS, RESULTS, CONSEQUENCES, FINALLY = tables()
 
 
 def rows_of(table: Table, combination: Mapping[str, str]) -> Table:
@@ -110,10 +121,15 @@ COVERED = [
     (STARTS, list(combinations(START))),
     (RESULTS, list(all_results())),
     (CONSEQUENCES, list(combinations({"status": STATUSES, **END}))),
+    (
+        FINALLY,
+        list(combinations({"the tasks": ENDS, "a task of finally": (*STATUSES[:4], "cancelled")})),
+    ),
 ]
+TABLES = ["start", "result", "consequence", "finally"]
 
 
-@pytest.mark.parametrize(("table", "domain"), COVERED, ids=["start", "result", "consequence"])
+@pytest.mark.parametrize(("table", "domain"), COVERED, ids=TABLES)
 def test_each_combination_is_covered_by_exactly_one_row(
     table: Table, domain: list[dict[str, str]]
 ) -> None:
@@ -121,7 +137,7 @@ def test_each_combination_is_covered_by_exactly_one_row(
         assert len(rows_of(table, combination)) == 1, combination
 
 
-@pytest.mark.parametrize(("table", "domain"), COVERED, ids=["start", "result", "consequence"])
+@pytest.mark.parametrize(("table", "domain"), COVERED, ids=TABLES)
 def test_no_row_names_a_value_that_does_not_occur(
     table: Table, domain: list[dict[str, str]]
 ) -> None:

@@ -216,7 +216,7 @@ def test_an_expression_knows_what_it_reads(text: str, places: list[tuple[str, st
         ("OUTPUT[a].x[?OUTPUT.*.b]", "expected a task id"),
         ("OUTPUT[a].x[?STATUS == 'new']", r"STATUS\[id\], or @.STATUS for a property of the cur"),
         ("STATUS", r"expected a task id: STATUS\[id\]"),
-        ("@", "expected one of OUTPUT, STATUS, ERROR, INPUT, ITEM, INDEX, LAST, RUN"),
+        ("@", "expected one of OUTPUT, ITEMS, STATUS, ERROR, INPUT, ITEM, INDEX, LAST, RUN"),
         ("*", "expected one of OUTPUT"),
         ("[0]", "expected one of OUTPUT"),
         ("[?a]", "expected one of OUTPUT"),

@@ -134,7 +134,6 @@ def fault_of(value: Any) -> tuple[str, str]:
         ("$PATH", "$PATH"),
         ("$STATUS", "$STATUS"),
         ("$OUTPUTS[a]", "$OUTPUTS[a]"),
-        ("$ITEMS", "$ITEMS"),
         ("$output[a]", "$output[a]"),
         ("$ {x}", "$ {x}"),
         ("US$ 5", "US$ 5"),

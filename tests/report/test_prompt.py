@@ -17,7 +17,7 @@ from orchestrator.report.guide import CHECK, EXAMPLE, GUIDE, example_of, workflo
 from orchestrator.report.prompt import catalog_document, guide_text
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config_file import load_config
-from orchestrator.workflow.model import Workflow
+from orchestrator.workflow.model import FIELDS, Workflow
 from orchestrator.workflow.task import Task
 
 ROOT = Path(__file__).parents[2]
@@ -142,18 +142,21 @@ def fragments() -> list[dict[str, Any]]:
 
 def check(**task: Any) -> None:
     """Check a task beside those that the guide's examples refer to."""
-    known = [{"id": name, "tool": "s:t"} for name in ("search", "searches", "forecast", "keywords")]
+    known: list[dict[str, Any]] = [
+        {"id": name, "tool": "s:t"} for name in ("search", "forecast", "keywords")
+    ]
+    known.append({"id": "searches", "tool": "s:t", "for_each": [1]})
     tasks = [*known, {"id": "shown", "tool": "s:t", **task}]
     Workflow.load({"inputs": {"city": TEXT}, "tasks": tasks})
 
 
 def test_every_field_is_in_the_guide_and_the_guide_names_no_other() -> None:
     workflow, task = re.split(r"^## ", GUIDE, flags=re.MULTILINE)[1:3]
-    for text, model in ((workflow, Workflow), (task, Task)):
-        for name in model.model_fields:
+    for text, fields in ((workflow, FIELDS[""]), (task, FIELDS["tasks"])):
+        for name in fields:
             assert f"`{name}`" in text, name
         named = re.findall(r"^- `(\w+)`: ", text, re.MULTILINE)
-        assert set(named) <= set(model.model_fields)
+        assert set(named) <= set(fields)
         assert len(named) >= 4
 
 

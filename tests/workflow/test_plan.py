@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import Problem
-from orchestrator.workflow.compile import MAX_SUGGESTIONS, compile_workflow
+from orchestrator.workflow.compile import compile_workflow
+from orchestrator.workflow.make_plan import make_plan
 from orchestrator.workflow.model import Workflow
-from orchestrator.workflow.plan import PLAIN, make_plan
+from orchestrator.workflow.names import MAX_SUGGESTIONS
+from orchestrator.workflow.plan import PLAIN
 from orchestrator.workflow.task import Defaults
 
 T = {"tool": "s:t"}

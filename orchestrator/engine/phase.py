@@ -1,0 +1,44 @@
+"""A phase of a workflow: its tasks, or those of `finally`. It can end early."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+import anyio
+
+from orchestrator.engine.summary import Stop
+
+
+class Phase:
+    """A part of a run, which ends early at its limit, or when it is told to.
+
+    Attributes:
+        stop: Why it has ended early; None if it has not.
+    """
+
+    def __init__(self, limit_s: float | None, what: str, *, shield: bool = False) -> None:
+        self.stop: Stop | None = None
+        self._limit_s, self._what = limit_s, what
+        # A shield keeps a cancellation from outside away.
+        self._scope = anyio.CancelScope(shield=shield)
+
+    async def run(self, work: Awaitable[None]) -> bool:
+        """Do its work; the limit counts from now. Whether it was ended."""
+        with self._scope as scope:
+            if self._limit_s is not None:
+                scope.deadline = anyio.current_time() + self._limit_s
+            await work
+        return scope.cancelled_caught
+
+    def end(self, stop: Stop) -> None:
+        """End it."""
+        self.stop = self.stop or stop
+        self._scope.cancel()
+
+    def why(self, otherwise: Stop) -> Stop:
+        """Why its tasks are cancelled: by us, or else by its limit or from outside."""
+        # A deadline and a cancellation from outside look alike: only the clock tells them apart.
+        is_over = anyio.current_time() >= self._scope.deadline
+        if self.stop is None and self._limit_s is not None and is_over:
+            return Stop.late(self._limit_s, self._what)
+        return self.stop or otherwise

@@ -1,0 +1,138 @@
+"""Makes the plan of a workflow from its fields and its compiled templates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from orchestrator.expressions.templates import Template
+from orchestrator.workflow import graph as graphs
+from orchestrator.workflow.compiled import CompiledFallback, CompiledTask, CompiledWorkflow
+from orchestrator.workflow.inner import WORKFLOW
+from orchestrator.workflow.kinds import check_kind
+from orchestrator.workflow.plan import (
+    PLAIN,
+    CallTemplate,
+    LockPlan,
+    Plan,
+    Policies,
+    RepeatPlan,
+    TaskPlan,
+)
+
+if TYPE_CHECKING:
+    from orchestrator.workflow.graph import Graph
+    from orchestrator.workflow.model import Workflow
+    from orchestrator.workflow.task import Defaults, Fallback, Task
+
+_FIELDS = frozenset(Policies.__dataclass_fields__)
+
+
+def make_plan(
+    tasks: Iterable[Task],
+    compiled: CompiledWorkflow,
+    defaults: Defaults,
+    inner: Mapping[str, Workflow],
+    last: Sequence[Task] = (),
+) -> Plan:
+    """The plan of a workflow that compiled without a problem.
+
+    `inner` is by the id of the task, and `last` are those of `finally`.
+    """
+    assert compiled.graph is not None
+    graph = _part(compiled, tasks) if last else compiled.graph
+    generations = graphs.generations(graph)
+    number = {task: index for index, names in enumerate(generations) for task in names}
+    plans: dict[str, TaskPlan] = {}
+    for index, task in chain(enumerate(tasks), enumerate(last)):
+        templates = compiled.tasks.pop(task.id)
+        plans[task.id] = TaskPlan(
+            *_own_target(task, inner),
+            *templates.arguments,
+            task.id,
+            index,
+            tuple(dependencies := compiled.dependencies[task.id]),
+            tuple(name for name, is_needed in dependencies.items() if is_needed),
+            task.timeout_s or defaults.timeout_s,
+            number.get(task.id),
+            PLAIN
+            if defaults.retry is None
+            and _FIELDS.isdisjoint(task.model_fields_set)
+            and task.id in number
+            else _policies(task, templates, defaults),
+            check_kind(task.model_fields_set),
+            inner.get(task.id),
+        )
+    targets: dict[str, CallTemplate] = {}  # ordered by first use, as messages list servers
+    for plan in plans.values():
+        for target in plan.targets:
+            targets.setdefault(target.target, target)
+    servers = list(dict.fromkeys(target.server for target in targets.values()))
+    edges, output, has_inner = sorted(compiled.graph.edges), compiled.output, bool(inner)
+    then = None
+    if last:
+        own, names = _part(compiled, last), [task.id for task in last]
+        of_last = {name: plans[name] for name in names}
+        then = Plan(of_last, own, graphs.generations(own), [], None, targets, servers)
+    return Plan(plans, graph, generations, edges, output, targets, servers, has_inner, then)
+
+
+def _part(compiled: CompiledWorkflow, tasks: Iterable[Task]) -> Graph:
+    """The graph of some tasks, with their dependencies on each other."""
+    ids = dict.fromkeys(task.id for task in tasks)
+    return graphs.build(
+        {task: filter(ids.__contains__, compiled.dependencies[task]) for task in ids}
+    )
+
+
+def _own_target(task: Task, inner: Mapping[str, Workflow]) -> tuple[str, str, str]:
+    """Its `server:tool`, or `workflow:name` without a server."""
+    if task.id not in inner:
+        return _target(task.tool or "")
+    name = inner[task.id].name
+    return f"{WORKFLOW}:{name}", "", name
+
+
+def _target(target: str) -> tuple[str, str, str]:
+    server, _, tool = target.partition(":")
+    return target, server, tool
+
+
+def _policies(task: Task, templates: CompiledTask, defaults: Defaults) -> Policies:
+    repeat = None
+    if task.repeat is not None:
+        assert templates.until is not None
+        every_s, max_times = task.repeat.every_s, task.repeat.max_times
+        repeat = RepeatPlan(templates.until, every_s, max_times, templates.collect)
+    return Policies(
+        task.run_if,
+        templates.when,
+        templates.for_each,
+        task.max_parallel,
+        _fallback(task.fallback, templates.fallback),
+        task.critical,
+        tuple(
+            LockPlan(name, lock.mode == "shared", of_item)
+            for (name, of_item), lock in zip(templates.locks, task.locks, strict=True)
+        ),
+        task.retry or defaults.retry,
+        task.timeout_resets_on_progress,
+        templates.item_when,
+        _fallback(task.item_fallback, templates.item_fallback),
+        task.on_item_error or defaults.on_item_error,
+        repeat,
+        task.delay_s,
+        task.deadline_s,
+        task.end_run,
+    )
+
+
+def _fallback(
+    fallback: Fallback | None, templates: CompiledFallback
+) -> Template | CallTemplate | None:
+    if fallback is None:
+        return None
+    if fallback.tool is None:
+        return templates.value
+    return CallTemplate(*_target(fallback.tool), *templates.arguments)
