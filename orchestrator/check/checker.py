@@ -19,7 +19,7 @@ from orchestrator.check.environment import (
     Environment,
     items_type,
 )
-from orchestrator.check.for_each import item_of
+from orchestrator.check.for_each import collected, item_of
 from orchestrator.check.infer import Inference
 from orchestrator.check.jmespath_functions import truth
 from orchestrator.check.mismatch import Mismatch
@@ -188,12 +188,14 @@ class _Checker:
         elif task.inner is not None:
             output = self._inside(task, task.inner, inside)
         else:
-            output = self._call(task, inside, ("arguments",))
+            before = replace(inside, last=self._answer(task), before_first=True)
+            output = self._call(task, before, ("arguments",))
         if (repeat := policies.repeat) is not None:
-            self._infer(repeat.until, inside, ("repeat", "until"))
+            after = replace(inside, last=output)
+            self._infer(repeat.until, after, ("repeat", "until"))
             if repeat.collect is not None:
-                self._infer(repeat.collect, inside, ("repeat", "collect"))
-                output = ArrayType(UNKNOWN)  # what the answers add is not followed
+                added = self._infer(repeat.collect, after, ("repeat", "collect"))
+                output = collected(added, self._query)
         if policies.item_when is not None:
             self._infer(policies.item_when, inside, ("item_when",))
             output = either([output, NULL])
@@ -249,6 +251,8 @@ class _Checker:
         if read & {"STATUS", "ERROR"}:
             message += f" (run_if is {task.policies.run_if})"
             hint = 'to run after a failure, write "run_if": "any_failed" or "all_done"'
+            if task.policies.run_if == "any_failed":
+                hint = 'to run after a success, write "run_if": "all_success" or "all_done"'
         found = Mismatch((), "never_runs", "warning", message, hint=hint)
         self._diagnostics.add([found], task, ("when",))
 
@@ -266,11 +270,15 @@ class _Checker:
         """Check the arguments of a call, and return the type of its output."""
         given = self._infer(target.arguments, environment, at)
         tool = self._tools.get(target.target)
-        if tool is None:
-            return UnknownType(not_known(target.server))
-        if id(tool.input_schema) not in self._unusable:
+        if tool is not None and id(tool.input_schema) not in self._unusable:
             found = self._assignability.arguments(given, tool.input_schema, tool.accepts)
             self._diagnostics.add(found, environment.task, at, tool)
+        return self._answer(target)
+
+    def _answer(self, target: CallTemplate) -> StaticType:
+        """The type of what a tool gives."""
+        if (tool := self._tools.get(target.target)) is None:
+            return UnknownType(not_known(target.server))
         if tool.output_schema is not None and id(tool.output_schema) in self._unusable:
             return UnknownType(f"the outputSchema of {target.target} cannot be used")
         return tool.output_type

@@ -61,6 +61,8 @@ class Environment:
     task: TaskPlan | None = None  # the task of the template; None for the output of the run
     items: Mapping[str, StaticType] = field(default_factory=dict)  # of each for_each
     item: StaticType = UNKNOWN
+    last: StaticType = UNKNOWN  # `LAST`, the answer just given under `repeat`
+    before_first: bool = False  # `LAST` is null in the arguments of the first call
     in_fallback: bool = False  # `ERROR` is the error that a fallback replaces
     may_lack: bool = False  # a task may have no output, which is null in an expression
     at_end: bool = False  # for the output of the run, where a failed task is no surprise
@@ -78,4 +80,4 @@ class Environment:
             return TEXT
         error = ERROR if name is None else self.error
         known = {"STATUS": self.status, "ERROR": error, "ITEM": self.item, "INDEX": INTEGER}
-        return known.get(root, UNKNOWN)
+        return known.get(root, self.last if root == "LAST" else UNKNOWN)

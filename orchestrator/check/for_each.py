@@ -1,12 +1,21 @@
-"""The type of the items that a `for_each` goes over."""
+"""The types of lists: of the items that a `for_each` goes over, and of what `repeat` collects."""
 
 from __future__ import annotations
 
 from orchestrator.check.environment import UNKNOWN
+from orchestrator.check.jmespath_functions import without
 from orchestrator.check.mismatch import Mismatch
 from orchestrator.schema.coercion import ALL_TYPES
 from orchestrator.schema.type_query import TypeQuery
-from orchestrator.schema.types import SourcedType, StaticType, UnknownType, type_names
+from orchestrator.schema.types import (
+    NULL,
+    SILENT_NULL,
+    ArrayType,
+    SourcedType,
+    StaticType,
+    UnknownType,
+    type_names,
+)
 
 
 def item_of(each: StaticType, field: str, query: TypeQuery) -> tuple[StaticType, list[Mismatch]]:
@@ -28,3 +37,14 @@ def item_of(each: StaticType, field: str, query: TypeQuery) -> tuple[StaticType,
         message = f"{field} is an empty array, so nothing is called"
         found.append(Mismatch((), "no_calls", "warning", message))
     return query.element(each) or UNKNOWN, found
+
+
+def collected(added: StaticType, query: TypeQuery) -> StaticType:
+    """The type of what `collect` makes: arrays are joined, null is left out, the rest appended."""
+    item = without(added.type if isinstance(added, SourcedType) else added, NULL, SILENT_NULL)
+    types = query.kinds(item)
+    if types == {"array"}:
+        return ArrayType(query.element(item) or UNKNOWN)
+    # A mixture of arrays and other values has no one type; nor has a schema but for its null.
+    is_plain = types.isdisjoint(("array", "null")) and not isinstance(item, UnknownType)
+    return ArrayType(item if is_plain else UNKNOWN)

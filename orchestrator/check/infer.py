@@ -100,7 +100,8 @@ class Inference:
                     return INTEGER
                 self.found.append(self._unknown_place(reference, index, type_, found, path))
                 return UNKNOWN
-            if found.presence == "maybe":
+            # The loop that `LAST` is read in mostly ends where it is not there.
+            if found.presence == "maybe" and reference.root != "LAST":
                 what = f"property {quoted(step)}" if isinstance(step, str) else f"index {step}"
                 why = "it is not required, or its parent may be null"
                 message = f"{text}: {what} may be missing: {why}"
@@ -112,6 +113,7 @@ class Inference:
             self.found.append(Mismatch(path, "unknown_type", "note", type_.why, text))
             return UNKNOWN
         may_be_null = reference.or_null and self.environment.may_lack
+        may_be_null |= reference.root == "LAST" and self.environment.before_first
         return either([type_, NULL]) if may_be_null else type_
 
     def _unknown_place(
@@ -135,7 +137,9 @@ class Inference:
             message += ", but its schema allows others"
             severity = "warning"
         hint, rest = "", format_path(reference.path[index:])
-        if not {"object", "array"} & self.query.kinds(type_) and not reference.text.startswith(
+        if step == "length" and {"array", "string"} & self.query.kinds(type_):
+            hint = f"write ${{length({_spelled(reference, before)[1:]})}}"
+        elif not {"object", "array"} & self.query.kinds(type_) and not reference.text.startswith(
             "${"
         ):
             whole = f"${{{_spelled(reference, before)[1:]}}}"

@@ -172,8 +172,11 @@ class ExpressionInference:
             root = name if name in ROOTS else ""
         if root:
             is_error = root == "ERROR" and not names_an_id(name) and environment.in_fallback
-            is_value = is_error or root in ("ITEM", "INDEX")
-            return any_item(environment.lookup(root)) if is_value else _Root(root)
+            if not is_error and root not in ("ITEM", "INDEX", "LAST"):
+                return _Root(root)
+            value = any_item(environment.lookup(root))
+            is_null_first = root == "LAST" and environment.before_first
+            return either([value, SILENT_NULL]) if is_null_first else value
         if not isinstance(here, _Root):
             return self._step(here, name)
         if here.name == "OUTPUT" and name in environment.absent:
@@ -295,5 +298,7 @@ def _projects(node: Any) -> bool:
 
 def _is_null_test(condition: Any) -> bool:
     sides = [(node["type"], node.get("value")) for node in condition["children"]]
-    is_equality = condition["type"] == "comparator" and condition["value"] == "eq"
-    return is_equality and ("literal", None) in sides and ("current", None) in sides
+    if condition["type"] != "comparator" or condition["value"] != "eq":
+        return False
+    by_type = ("function_expression", "type") in sides and ("literal", "null") in sides
+    return by_type or (("literal", None) in sides and ("current", None) in sides)

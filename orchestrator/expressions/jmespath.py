@@ -25,7 +25,7 @@ from orchestrator.expressions.lexer import (
     rewrite,
     with_an_id,
 )
-from orchestrator.expressions.operators import FUNCTIONS, with_functions
+from orchestrator.expressions.operators import FUNCTIONS, operator_for, with_functions
 from orchestrator.expressions.scope import RUN_PROPERTIES, Scope, ScopeKey, SlowExpressionError
 
 MAX_DEPTH = 200
@@ -236,11 +236,6 @@ def _check_function(name: str, arguments: list[Any]) -> None:
 
 
 _LOOKS_LIKE_A_ROOT = re.compile(r"(?<![.\w$])(?:\$(\w+)|([A-Za-z]\w*)\[[A-Za-z_])")
-_INSTEAD = {
-    "and": "; write && instead",
-    "or": "; write || instead",
-    "=": "; write == to compare",
-}
 
 
 def _explain(text: str, error: exceptions.JMESPathError) -> str:
@@ -259,7 +254,8 @@ def _explain(text: str, error: exceptions.JMESPathError) -> str:
             found = str(error.token_value).lstrip("\x00").rstrip("[")
         case _:
             return "unexpected end of expression"
-    return f"unexpected {quoted(found, 40)}{_INSTEAD.get(found) or _function_for(found, text)}"
+    instead = _function_for(found, text) or operator_for(found, text)
+    return f"unexpected {quoted(found, 40)}{instead}"
 
 
 def _function_for(found: str, text: str) -> str:

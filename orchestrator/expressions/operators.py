@@ -21,6 +21,29 @@ _FILTER_FOR_NULL = re.compile(r"\[\?\s*(?:@\s*==\s*`?null`?|`?null`?\s*==\s*@)\s
 _PROJECTS = ("*", "[]", "[?", ":")
 
 
+_INSTEAD = {
+    "in": "; write contains(array, value)",
+    "?": "; there is no ? : (write (condition && a) || b), and for ?? there is not_null(a, b)",
+    "≥": "; write >=",
+    "≤": "; write <=",
+    "≠": "; write !=",
+    "and": "; write && instead",
+    "or": "; write || instead",
+    "=": "; write == to compare",
+}
+
+
+def operator_for(found: str, text: str) -> str:
+    """What to write for an operator of other languages, of which `found` is a part; or empty."""
+    if found in _INSTEAD:
+        return _INSTEAD[found]
+    if found in ROOTS and re.search(rf"\bnot\s+\$?{found}\b", text):
+        return "; write !(...)"
+    if found in ROOTS and re.search(rf"\[\s*\$?{found}\b", text):
+        return "; for a computed index, write at(array, index)"
+    return "; write != to compare" if found == ">" and "<>" in text else ""
+
+
 def with_functions(text: str) -> str:
     """The expression with functions for its operators, and quotes around names with a dash."""
     if len(text) > MAX_LENGTH or FUNCTIONS.keys().isdisjoint(text):
