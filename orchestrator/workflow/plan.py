@@ -165,10 +165,15 @@ class Plan:
         return map(self.tasks.__getitem__, chain.from_iterable(generations))
 
     @property
+    def is_chain(self) -> bool:
+        """Whether each generation has one task."""
+        return len(self.generations) == len(self.graph)
+
+    @property
     def fans_out(self) -> bool:
         """Whether any task may make more than one call at a time."""
-        each = (task.policies.for_each for task in self.tasks.values())
-        return self.has_inner or any(items is not None for items in each)
+        tasks = self.tasks.values()
+        return self.has_inner or any(task.policies.for_each is not None for task in tasks)
 
     @property
     def is_plain(self) -> bool:
