@@ -30,7 +30,7 @@ async def call_tool(
     writes = tool.read_only is False
     call = Call("call", server, name, sent, limit_s, writes=writes, safe=tool.is_safe)
     # Without slots, locks and events, which belong to a run.
-    attempt = with_slots(with_timeout(pool.call), pool.policies, None)
+    attempt = with_slots(with_timeout(pool.call), pool.policies, None, group=object())
     return await with_retry(attempt)(call, Attempt())
 
 

@@ -28,17 +28,17 @@ class Slots:
     Waiters are served by priority, then in order of arrival.
 
     Groups, such as runs that share a server, take turns, so that none waits for all of another. A
-    slot is given away one turn of the event loop after it is released: by then, the dependents of
+    slot is given away a turn of the event loop after it is released: by then, the dependents of
     the task that held it have asked, too. So the order does not depend on the event loop.
 
     Args:
         limit: How many slots there are.
         name: What a waiting call is said to wait for.
+        patience: After how many turns a slot that is free is given away.
     """
 
-    def __init__(self, limit: int, name: str = "a slot") -> None:
-        self.limit = limit
-        self.name = name
+    def __init__(self, limit: int, name: str = "a slot", patience: int = 1) -> None:
+        self.limit, self.name, self.patience = limit, name, patience
         self._held = 0
         self._wanted = 0
         self._queues: dict[object, list[tuple[Priority, int, Entry]]] = {}
@@ -95,7 +95,8 @@ class Slots:
             while not waiter.is_served:
                 await waiter.woken.wait()
                 if waiter is self._giver:
-                    await anyio.lowlevel.checkpoint()
+                    for _ in range(self.patience):
+                        await anyio.lowlevel.checkpoint()
                     if not waiter.is_gone:
                         waiter.woken = anyio.Event()
                         self._give()

@@ -32,14 +32,13 @@ def with_slots(
     servers: Mapping[str, ServerPolicy],
     run_slots: Slots | None,
     on_wait: OnWait | None = None,
+    group: object = None,
 ) -> Caller:
     """Acquire the limits of the server for each attempt, and then a slot of the run.
 
-    In this order, a call that waits for a busy server holds no slot that others could use. The
-    calls of each such caller are one group: groups take turns.
+    In this order, a call that waits for a busy server holds no slot that others could use. Groups,
+    such as runs that share a server, take turns at its limits; see `Slots`.
     """
-    # Runs that share a server take turns at its limits; see `Slots`.
-    group = object()
 
     def call_limited(call: Call, attempt: Attempt) -> Awaitable[Any]:
         if attempt.has_slot:

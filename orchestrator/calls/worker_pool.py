@@ -8,14 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import anyio.lowlevel
-from anyio.abc import TaskGroup
 
 from orchestrator.calls.limits import FIRST, Entry, Priority, Slots
 
 Work = Callable[..., Coroutine[Any, Any, None]]
+
+
+class Starter(Protocol):
+    """Where a task is carried out: a task group, or what carries out one task at a time."""
+
+    @property
+    def start_soon(self) -> Callable[..., object]:
+        """Have a function called with arguments, and the coroutine it returns carried out."""
 
 
 class WorkerPool(Slots):
@@ -26,14 +33,16 @@ class WorkerPool(Slots):
     loop all that are ready now have asked for a slot.
     """
 
-    def __init__(self, limit: int, name: str = "a slot", moment: int = 1) -> None:
-        super().__init__(limit, name)
+    def __init__(
+        self, limit: int, name: str = "a slot", moment: int = 1, patience: int = 1
+    ) -> None:
+        super().__init__(limit, name, patience)
         self._moment = moment
         self._coming = 0
 
     def start_soon(
         self,
-        tasks: TaskGroup,
+        tasks: Starter,
         work: Work,
         *arguments: Any,
         priority: Priority = FIRST,
@@ -110,7 +119,7 @@ class WorkerPool(Slots):
 @dataclass(slots=True, eq=False)
 class _QueuedWork(Entry):
     pool: WorkerPool
-    tasks: TaskGroup
+    tasks: Starter
     work: Work
     arguments: tuple[Any, ...]
     who: object

@@ -23,7 +23,7 @@ FAILED, WRONG = 1, 2
 MODULES = {
     **dict.fromkeys(("tools", "catalog"), "catalog"),
     **dict.fromkeys(("servers", "resources", "prompts"), "server_lists"),
-    **{name: name for name in ("lock", "validate")},
+    **{name: name for name in ("completion", "init", "lock", "validate")},
 }
 
 __all__ = ["main"]

@@ -65,6 +65,14 @@ VALUE = "JSON, or plain text for a string; @FILE reads a file, @@TEXT is the tex
 MANY = "give a name several times for an array"
 OPTIONS: dict[str, dict[str, Any]] = {
     "file": file("the workflow, JSON or YAML; - is stdin", read=True),
+    "directory": {
+        "nargs": "?",
+        "type": Path,
+        "default": Path(),
+        "metavar": "DIR",
+        "help": "where to write them (default: here)",
+    },
+    "shell": {"choices": ["bash", "zsh", "fish"], "help": "the shell"},
     "server": {"nargs": "*", "metavar": "SERVER", "help": "only these servers"},
     "target": {"metavar": "SERVER:TOOL", "help": "the tool"},
     "files": file("the workflows, JSON or YAML; - is stdin", read=True) | {"nargs": "+"},
@@ -221,6 +229,20 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "Prints its output: text as it is, anything else as JSON.",
         "--servers --env-file --no-lock target arguments --timeout --json",
         {"--json": flag("print text as JSON too")},
+    ),
+    "init": (
+        "write a servers.toml and an example that runs",
+        "Takes over the servers of Claude, Cursor, VS Code, Windsurf, Gemini and LM Studio that "
+        "are configured here. Overwrites nothing.",
+        "directory",
+        {},
+    ),
+    "completion": (
+        "print a script that completes commands and options in a shell",
+        'bash: eval "$(orchestrator completion bash)" in ~/.bashrc; zsh: the same in ~/.zshrc; '
+        "fish: orchestrator completion fish > ~/.config/fish/completions/orchestrator.fish",
+        "shell",
+        {},
     ),
     "schema": (
         "print the JSON Schema of the workflow file",

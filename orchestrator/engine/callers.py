@@ -63,7 +63,7 @@ class Callers:
             return with_locks(with_repeat(again) if repeats else again, servers.locks, on_wait)
 
         in_time = _unless(has_ended, with_timeout(shared.caller, on_start))
-        self.fitting = held(with_slots(in_time, servers.policies, shared.slots, on_wait))
+        self.fitting = held(with_slots(in_time, servers.policies, shared.slots, on_wait, shared))
         self.call = with_server_ready(
             self.fitting, fit, servers.readiness, on_server, emitter.clock.pause
         )

@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import anyio
-from anyio.abc import TaskGroup
 
 from orchestrator.calls.call import Call, Caller
-from orchestrator.calls.worker_pool import Work
+from orchestrator.calls.worker_pool import Starter, Work
 from orchestrator.engine.decide import (
     Start,
     StartEach,
@@ -61,7 +60,7 @@ class Executor:
         except CallError as failure:
             return Failure(failure.error)
 
-    def start(self, tasks: TaskGroup, job: TaskState, work: Work, then: Then) -> None:
+    def start(self, tasks: Starter, job: TaskState, work: Work, then: Then) -> None:
         """Have a task carried out in a task group: at once, or as soon as it has a slot."""
         call = job.decision
         if isinstance(call, Call):

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 import anyio
 import anyio.lowlevel
-from anyio.abc import TaskGroup
 
+from orchestrator.calls.worker_pool import Starter
 from orchestrator.workflow.plan import Plan
 
 Then = Callable[[str], None]
-StartTask = Callable[[TaskGroup, str, Then], None]
+StartTask = Callable[[Starter, str, Then], None]
 """Starts a task in a task group; `then` is called with its id when it has settled, if it does."""
 OnGeneration = Callable[[int, list[str]], None]
 ScheduleFunction = Callable[[Plan, StartTask, OnGeneration, int], Awaitable[None]]
@@ -77,6 +78,32 @@ async def dataflow(plan: Plan, start: StartTask, _: OnGeneration, batch: int) ->
 
     async with anyio.create_task_group() as group:
         await _start(plan.generations[0], lambda task: start(group, task, release), batch)
+
+
+class _Alone:
+    """Carries out the one task that is started, where the schedule waits for it."""
+
+    def __init__(self) -> None:
+        self._begin: Callable[[], Awaitable[object]] | None = None
+
+    def start_soon(self, work: Callable[..., Awaitable[object]], *arguments: Any) -> None:
+        self._begin = lambda: work(*arguments)
+
+    async def carry_out(self) -> None:
+        if self._begin is not None:
+            await self._begin()
+
+
+async def chain(plan: Plan, start: StartTask, on_generation: OnGeneration, _: int) -> None:
+    """Start each task when the one before it has settled: either schedule, if no two overlap.
+
+    A task of the event loop for each would cost as much as its call does.
+    """
+    for number, (task,) in enumerate(plan.generations):
+        on_generation(number, [task])
+        alone = _Alone()
+        start(alone, task, _nothing)
+        await alone.carry_out()
 
 
 SCHEDULES: dict[str, ScheduleFunction] = {"generations": generations, "dataflow": dataflow}

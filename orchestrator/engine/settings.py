@@ -18,6 +18,8 @@ from orchestrator.workflow.plan import Plan
 # After how many turns of the event loop a call that waits for others first has asked for its slot,
 # such as an item of a `for_each`, which has a task of its own.
 MOMENT = 4
+# Likewise the next step of an inner workflow, so that the first items end before the last begin.
+PATIENCE = 4
 MAX_RUN_MB = 1000
 
 Listen = Callable[[OnEvent], AbstractContextManager[None]]
@@ -78,4 +80,5 @@ class Servers:
         named = [self.policies[name] for name in plan.servers if name in self.policies]
         limited = any(policy.is_limited or policy.writers is not None for policy in named)
         waits_for_slot_only = plan.is_plain and not limited and self.readiness is None
-        return WorkerPool(limit, "a slot of the run", 1 if waits_for_slot_only else MOMENT)
+        moment = 1 if waits_for_slot_only else MOMENT
+        return WorkerPool(limit, "a slot of the run", moment, PATIENCE if plan.has_inner else 1)

@@ -11,9 +11,9 @@ from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.workflow.model import Workflow
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Shared:
-    """What all tasks of a run have in common.
+    """What all tasks of a run have in common; where runs take turns, they are one group.
 
     Attributes:
         caller: Makes the calls.

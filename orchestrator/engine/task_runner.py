@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from typing import Any
 
-from anyio.abc import TaskGroup
-
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.limits import Priority
+from orchestrator.calls.worker_pool import Starter
 from orchestrator.engine.decide import Start, decide
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.executor import Executor
@@ -16,7 +15,7 @@ from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Su
 from orchestrator.engine.phase import Phase
 from orchestrator.engine.priorities import priorities
 from orchestrator.engine.result import TaskResult
-from orchestrator.engine.schedules import BATCH, SCHEDULES, OnGeneration, Then
+from orchestrator.engine.schedules import BATCH, SCHEDULES, OnGeneration, Then, chain
 from orchestrator.engine.settled import Settled
 from orchestrator.engine.shared import Shared
 from orchestrator.engine.summary import Stop, output_of, stop_after
@@ -117,7 +116,10 @@ class TaskRunner:
     def _follow(self, plan: Plan, on_generation: OnGeneration) -> Awaitable[None]:
         # Where calls wait for slots, all that are ready are compared before the first starts.
         batch = 0 if self._shared.may_wait else BATCH
-        return SCHEDULES[self._schedule](plan, self._start, on_generation, batch)
+        # In the run itself, tasks are queued for slots together with their task group.
+        is_chain = self._outer is not None and plan.is_chain
+        schedule = chain if is_chain else SCHEDULES[self._schedule]
+        return schedule(plan, self._start, on_generation, batch)
 
     async def _run_finally(self, plan: Plan) -> None:
         """Run the tasks of `finally`: what has ended the others does not end these."""
@@ -129,7 +131,7 @@ class TaskRunner:
         if await self._phase.run(self._follow(plan, lambda *_: None)):
             self.note_end()
 
-    def _start(self, tasks: TaskGroup, task_id: str, then: Then) -> None:
+    def _start(self, tasks: Starter, task_id: str, then: Then) -> None:
         if self._phase.stop is not None:
             return
         # It came with `settled`: its dependents may start, and nothing is called.

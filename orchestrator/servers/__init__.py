@@ -6,6 +6,7 @@ own.
 - `config` is what is configured of a server. `config_file` reads it from servers.toml, with the
   checks of `config_checks` and the places of `config_source`, or by `desktop_config` from the files
   of other programs.
+- `adopt` makes a servers.toml of such files.
 - `pool` holds all sessions, `supervisor` starts and replaces those of one server, `session` is one
   and `health` watches it.
 - `catalog` is the live list of tools, `lockfile` the accepted one; `problems` reports names that
@@ -19,6 +20,7 @@ own.
 from __future__ import annotations
 
 __all__ = [
+    "adopt",
     "catalog",
     "config",
     "config_file",
