@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from orchestrator.calls.call import FREE, Attempt, Call, Caller
@@ -12,13 +13,22 @@ from orchestrator.calls.middleware import is_never_retried
 from orchestrator.calls.repeat import Turns
 from orchestrator.calls.retry import decide_retry, is_lost
 from orchestrator.engine.callers import Callers
-from orchestrator.engine.decide import Start, fit, is_false, start, with_fallback_error
+from orchestrator.engine.decide import (
+    Start,
+    evaluated,
+    fit,
+    is_false,
+    start,
+    with_fallback_error,
+)
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.outcome import Failure, Outcome, Success
 from orchestrator.engine.shared import Shared
 from orchestrator.engine.task_state import TaskState, internal
 from orchestrator.errors import CallError, TaskError
 from orchestrator.expressions.scope import Scope
+from orchestrator.schema.requests import URI, request_tool
+from orchestrator.schema.tool import Tool
 from orchestrator.workflow.inner import WORKFLOW
 from orchestrator.workflow.plan import CallTemplate, Plan, RepeatPlan, TaskPlan
 
@@ -74,6 +84,7 @@ class TaskCalls:
             target is not task,
             self._run_id,
             policies.deadline_s if target is task else None,
+            target.kind,
         )
 
     def new_attempt(self, job: TaskState, item: int | None = None) -> Attempt:
@@ -89,6 +100,8 @@ class TaskCalls:
             target = policies.fallback if call.item is None else policies.item_fallback
         assert isinstance(target, CallTemplate)
         tool = self._servers.tools.get(target.target)
+        if target.kind != "tool":
+            return _fit_request(call, target, tool)
         if tool is not None:
             return fit(call, target, tool)
         # Its server may start for this call, and only then list the tool, which may write.
@@ -118,18 +131,21 @@ class TaskCalls:
             known = {id(last): last, **scope.wrapped} if attempt.wrapped else scope.wrapped
             return replace(scope, last=last, wrapped=known)
 
-        def next_call(call: Call, last: Any) -> Call:
+        async def next_call(call: Call, last: Any) -> Call:
             if collect is not None:  # the answer is kept
                 self._budget.spend(attempt.answer_bytes)
-            arguments = start(task, at(last)).arguments
-            return self.fit(call._replace(arguments=arguments))
+            decision = await evaluated(partial(start, task), at(last))
+            return self.fit(call._replace(arguments=decision.arguments))
+
+        async def is_done(last: Any) -> bool:
+            return not is_false(await evaluated(repeat.until.resolve, at(last)))
 
         return Turns(
             repeat.every_s,
             repeat.max_times,
             next_call,
-            lambda last: not is_false(repeat.until.resolve(at(last))),
-            None if collect is None else lambda last: collect.resolve(at(last)),
+            is_done,
+            None if collect is None else lambda last: evaluated(collect.resolve, at(last)),
         )
 
     async def outcome(self, caller: Caller, call: Call, attempt: Attempt) -> Success | Failure:
@@ -178,10 +194,11 @@ class TaskCalls:
         fallback = policies.fallback if item is None else policies.item_fallback
         assert fallback is not None
         if not isinstance(fallback, CallTemplate):
-            return fallback.resolve(scope)
+            return await evaluated(fallback.resolve, scope)
         # The fallback of a whole task is one call: there is no item to resolve a name with.
         held = tuple(lock for lock in policies.locks if item is not None or not lock.of_item)
-        call = self.new_call(job, fallback, start(fallback, scope, held), item)
+        decision = await evaluated(partial(start, fallback, locks=held), scope)
+        call = self.new_call(job, fallback, decision, item)
         if job.in_flight is None or item is None:
             attempt = job.fallback = self.new_attempt(job)
         else:  # the state of the item goes on
@@ -194,3 +211,9 @@ class TaskCalls:
             return output
         finally:
             self._budget.spend(attempt.answer_bytes)
+
+
+def _fit_request(call: Call, target: CallTemplate, known: Tool | None) -> Call:
+    """A call that reads a resource or gets a prompt, which may be known."""
+    call = fit(call, target, known or request_tool(target.kind, target.server, target.tool))
+    return call._replace(tool=call.arguments[URI]) if target.kind == "read" else call

@@ -6,15 +6,17 @@ The data may be wrong in any way: whatever is found is reported, and nothing is 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.text import quoted
-from orchestrator.documents.validation import MissingFieldError
+from orchestrator.documents.validation import problem_of
 from orchestrator.errors import Problem
 from orchestrator.expressions.references import Compiler
 from orchestrator.expressions.scope import ScopeKey
-from orchestrator.expressions.templates import EMPTY, Literal, Template, Text
+from orchestrator.expressions.templates import EMPTY, Literal, ObjectTemplate, Template, Text
+from orchestrator.schema.requests import URI
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.compiled import (
     ArgumentTemplate,
@@ -75,11 +77,8 @@ class _WorkflowCompiler:
     def _task(self, site: Site, task: Mapping[str, Any]) -> None:
         try:
             check_kind(task)
-        except MissingFieldError as missing:
-            message, at = f"missing field {quoted(str(missing))}", site.below(str(missing))
-            self.problems.append(at.problem("missing_field", message))
         except ValueError as wrong:
-            self.problems.append(site.problem("wrong_value", str(wrong)))
+            self.problems.append(replace(problem_of(wrong, site.path), task=site.task))
         for name in ("critical", "end_run") if site.is_finally else ():
             if task.get(name):
                 message = f"{quoted(name)} means nothing in finally, which runs after the others"
@@ -87,6 +86,8 @@ class _WorkflowCompiler:
         of_item = _ITEM if task.get("for_each") is not None else frozenset()
         of_turn = of_item | (_LAST if isinstance(task.get("repeat"), Mapping) else frozenset())
         compiled = CompiledTask(self._arguments(task, site, of_turn))
+        if isinstance(read := task.get("read"), str):
+            compiled.arguments = self._uri(read, site.below("read", readable=of_turn))
         if "value" in task:
             at = site.below("value", readable=of_item)
             compiled.arguments = (self._compile(task["value"], at)[0], ())
@@ -132,6 +133,18 @@ class _WorkflowCompiler:
             return EMPTY, ()
         template, compiler = self._compile(arguments, site.below("arguments", readable=readable))
         return template, tuple(compiler.whole)
+
+    def _uri(self, read: str, site: Site) -> ArgumentTemplate:
+        """The argument of a task that reads the resource `server:uri`."""
+        server, colon, uri = read.partition(":")
+        if "$" in server and colon:
+            message = f"expected server:uri, got string {quoted(read, 40)}"
+            hint = "write the name of the server; references belong in the URI behind it"
+            self.problems.append(site.problem("wrong_value", message, hint))
+            return EMPTY, ()
+        template, compiler = self._compile(uri, site)
+        whole = tuple((URI, *path) for path in compiler.whole)
+        return ObjectTemplate(((Literal(URI), template),)), whole
 
     def _condition(self, text: Any, site: Site) -> Template | None:
         """The template of an expression without braces; None if it is always true."""
