@@ -13,4 +13,4 @@ error.
 
 from __future__ import annotations
 
-__all__ = ["checker", "lint", "proof"]
+__all__ = ["answers", "checker", "lint", "proof"]
