@@ -6,9 +6,15 @@ import itertools
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from orchestrator.check.absent import Absence
+from orchestrator.check.answers import (
+    answer_type,
+    content_type,
+    tool_for,
+    uri_mismatches,
+    uri_of,
+)
 from orchestrator.check.assignable import Assignability
 from orchestrator.check.diagnostics import Diagnostics
 from orchestrator.check.environment import (
@@ -17,13 +23,13 @@ from orchestrator.check.environment import (
     STATUS,
     UNKNOWN,
     Environment,
+    input_type,
     items_type,
 )
 from orchestrator.check.for_each import collected, item_of
 from orchestrator.check.infer import Inference
 from orchestrator.check.jmespath_functions import truth
 from orchestrator.check.mismatch import Mismatch
-from orchestrator.check.resources import content_type, tool_for, uri_mismatches, uri_of
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.text import quoted
@@ -42,7 +48,6 @@ from orchestrator.schema.types import (
     UnknownType,
     any_of,
     either,
-    schema_type,
 )
 from orchestrator.workflow.inner import findings_inside
 from orchestrator.workflow.model import Workflow
@@ -76,11 +81,6 @@ def errors_in(workflow: Workflow, tools: Mapping[str, Tool]) -> list[Problem]:
     return [problem for problem in problems if problem.severity == "error"]
 
 
-def not_known(server: str) -> str:
-    """Why the type of an output is unknown where the tools of its server are."""
-    return f"the tools of server {quoted(server)} are not known"
-
-
 class _Checker:
     def __init__(
         self,
@@ -93,7 +93,7 @@ class _Checker:
         self._tools = tools
         self._query = TypeQuery()
         self._assignability = Assignability(self._query)
-        self._inputs = {name: _input_type(schema) for name, schema in workflow.inputs.items()}
+        self._inputs = {name: input_type(schema) for name, schema in workflow.inputs.items()}
         for name, type_ in (given or {}).items():
             if isinstance(self._inputs.get(name), UnknownType):  # what is given says more
                 self._inputs[name] = type_
@@ -191,7 +191,8 @@ class _Checker:
         elif task.kind == "read":
             output = self._read(task, replace(inside, before_first=True))
         else:
-            before = replace(inside, last=self._answer(task), before_first=True)
+            answer = answer_type(task, self._tools, self._unusable)
+            before = replace(inside, last=answer, before_first=True)
             output = self._call(task, before, ("arguments",))
         if (repeat := policies.repeat) is not None:
             after = replace(inside, last=output)
@@ -276,15 +277,7 @@ class _Checker:
         if tool is not None and id(tool.input_schema) not in self._unusable:
             found = self._assignability.arguments(given, tool.input_schema, tool.accepts)
             self._diagnostics.add(found, environment.task, at, tool)
-        return self._answer(target)
-
-    def _answer(self, target: CallTemplate) -> StaticType:
-        """The type of what a tool gives."""
-        if (tool := tool_for(target, self._tools)) is None:
-            return UnknownType(not_known(target.server))
-        if tool.output_schema is not None and id(tool.output_schema) in self._unusable:
-            return UnknownType(f"the outputSchema of {target.target} cannot be used")
-        return tool.output_type
+        return answer_type(target, self._tools, self._unusable)
 
     def _read(self, task: TaskPlan, environment: Environment) -> StaticType:
         """Check the URI of a resource, and return the type of what it holds."""
@@ -301,8 +294,3 @@ class _Checker:
         checker = _Checker(inner, self._tools, getattr(given, "members", None))
         self._diagnostics.include(findings_inside(task, inner, checker.check()), task)
         return checker.output
-
-
-def _input_type(schema: Any) -> StaticType:
-    has_none = isinstance(schema, bool) or not schema
-    return UnknownType("the input has no schema") if has_none else schema_type(schema)

@@ -81,3 +81,9 @@ class Environment:
         error = ERROR if name is None else self.error
         known = {"STATUS": self.status, "ERROR": error, "ITEM": self.item, "INDEX": INTEGER}
         return known.get(root, self.last if root == "LAST" else UNKNOWN)
+
+
+def input_type(schema: Any) -> StaticType:
+    """The type of an input, which has a JSON Schema."""
+    has_none = isinstance(schema, bool) or not schema
+    return UnknownType("the input has no schema") if has_none else schema_type(schema)
