@@ -7,9 +7,11 @@ keyvalue    remembers values: the one server with writing tools
 weather     a forecast for any city, always the same for the same city
 news        search results for any query, always the same for the same query
 faulty      misbehaves on demand: for tests of failure
+library     resources and prompts
 bare        the waiting of `delay` for next to nothing: for measuring
 
-All but the last two are ordinary servers on the MCP SDK and also speak HTTP (`--http --port 8901`);
-these use the standard library alone, so that they start at once, and `faulty` can break any rule.
+All but the last three are ordinary servers on the MCP SDK and also speak HTTP (`--http --port
+8901`); these use the standard library alone, so that they start at once, and `faulty` can break any
+rule.
 Nothing here imports the orchestrator.
 """

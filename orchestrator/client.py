@@ -250,7 +250,9 @@ class Orchestrator(Inspector):
 
     async def _open(self, request: RunRequest) -> None:
         """Wait until all servers are ready or have failed, and check the plan against them."""
-        await self._pool.open(request.workflow.plan.servers, request.times)
+        plan = request.workflow.plan
+        await self._pool.open(plan.servers, request.times)
+        await self._pool.learn_prompts(plan.prompt_servers)
         check_online(request.workflow, self._pool)
 
     def _new_run(self, request: RunRequest, startup: Startup | None = None) -> Run:

@@ -262,6 +262,7 @@ Code = Literal[
     "unknown_field",
     "unknown_input",
     "unknown_place",
+    "unknown_prompt",
     "unknown_server",
     "unknown_task",
     "unknown_tool",

@@ -17,7 +17,9 @@ from orchestrator.preflight import (
     check_against,
     failures,
     findings,
+    known_prompts,
     locked,
+    prompt_problems,
     tool_problems,
     unknown_servers,
     usable,
@@ -200,6 +202,7 @@ def _known_tools(workflow: Workflow, pool: ServerPool) -> dict[str, Tool]:
 async def _problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
     if pool.lock is None:
         await pool.open(name for name in workflow.plan.servers if name in pool.servers)
+        await pool.learn_prompts(workflow.plan.prompt_servers & pool.servers.keys())
     return _known_problems(workflow, pool)
 
 
@@ -210,7 +213,8 @@ def _known_problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
         return [*found, *check_against(workflow, servers, pool.lock)]
     listed = usable(workflow, pool)
     found += [*failures(workflow, pool), *tool_problems(workflow, servers, listed)]
-    return found + findings(workflow, servers, listed)
+    found += prompt_problems(workflow, pool)
+    return found + findings(workflow, servers, listed, known_prompts(workflow, pool))
 
 
 def _warnings(workflow: Workflow, pool: ServerPool) -> list[Problem]:

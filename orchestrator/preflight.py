@@ -26,6 +26,7 @@ from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.workflow.inputs import complete_inputs
 from orchestrator.workflow.model import Workflow
+from orchestrator.workflow.plan import CallTemplate
 
 if TYPE_CHECKING:
     from orchestrator.servers.pool import ServerPool
@@ -108,6 +109,7 @@ def check_online(workflow: Workflow, pool: ServerPool, so_far: str = "nothing wa
     missing = [problem for problem in failures(workflow, pool) if problem.severity == "error"]
     _refuse(workflow, missing, so_far, ServerStartError)
     wrong = tool_problems(workflow, pool.servers, usable(workflow, pool))
+    wrong += prompt_problems(workflow, pool)
     _refuse(workflow, [*wrong, *_changed_tools(workflow, pool)], so_far)
 
 
@@ -139,13 +141,18 @@ def check_against(
     return [*found, *findings(workflow, servers, known)]
 
 
-def findings(workflow: Workflow, servers: Mapping[str, Server], listed: Listed) -> list[Problem]:
+def findings(
+    workflow: Workflow,
+    servers: Mapping[str, Server],
+    listed: Listed,
+    prompts: Mapping[str, Tool] | None = None,
+) -> list[Problem]:
     """What the checker and the linter find in a workflow, with the tools that are known."""
     from orchestrator.check.checker import not_known, prove
     from orchestrator.check.lint import warnings_of
 
     serial = {name for name, server in servers.items() if server.max_concurrency == 1}
-    tools = allowed_tools(servers, listed)
+    tools = allowed_tools(servers, listed) | dict(prompts or {})
     # Why the tools of a server are not known is a problem of its own.
     reasons = tuple(map(not_known, workflow.plan.servers))
     found = [problem for problem in prove(workflow, tools) if not problem.message.endswith(reasons)]
@@ -202,7 +209,8 @@ def locked(
     found = tool_problems(workflow, servers, listed, lock)
     asked: set[str] = set()  # each server is reported once, where it is named first
     for task, target, at in workflow.plan.calls:
-        if target.server in servers and target.server not in asked:
+        is_tool = target.kind == "tool"  # a lock file has nothing else
+        if is_tool and target.server in servers and target.server not in asked:
             asked.add(target.server)
             unlocked = problems.server_not_locked(lock, servers[target.server], at, task.id)
             found += [] if unlocked is None else [unlocked]
@@ -219,7 +227,12 @@ def tool_problems(
             denied = not is_allowed(server, target.tool)
             if denied or target.tool not in listed.get(target.server, (target.tool,)):
                 wrong[target.target] = denied
-    return [
+    refused = [
+        problems.denied_request(servers[to.server], to.kind, to.tool, at, task.id)
+        for task, to, at in (workflow.plan.calls if workflow.plan.requests else ())
+        if to.kind != "tool" and _is_denied(servers, to)
+    ]
+    return refused + [
         problems.denied_tool(servers[to.server], to.tool, at, task.id)
         if wrong[to.target]
         else problems.unknown_tool(
@@ -228,6 +241,31 @@ def tool_problems(
         for task, to, at in (workflow.plan.calls if wrong else ())
         if to.target in wrong
     ]
+
+
+def _is_denied(servers: Mapping[str, Server], request: CallTemplate) -> bool:
+    """Whether a resource or prompt may not be used; a URI with references is only known later."""
+    server = servers.get(request.server)
+    is_known = request.kind == "prompt" or "$" not in request.tool
+    return server is not None and is_known and not is_allowed(server, request.tool)
+
+
+def prompt_problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
+    """The prompts of a workflow that their servers do not list, as far as the lists are known."""
+    found = []
+    for task, to, at in workflow.plan.calls if workflow.plan.prompt_servers else ():
+        known = pool.catalog.prompts(to.server) if to.kind == "prompt" else None
+        if known is not None and to.target not in known and not _is_denied(pool.servers, to):
+            names = [tool.name for tool in known.values()]
+            found.append(problems.unknown_prompt(to.server, names, to.tool, at, task.id))
+    return found
+
+
+def known_prompts(workflow: Workflow, pool: ServerPool) -> dict[str, Tool]:
+    """The known prompts of the servers of a workflow, by `prompt server:name`."""
+    servers = (server for server in workflow.plan.servers if server in pool.servers)
+    known = (pool.catalog.prompts(server) or {} for server in servers)
+    return {target: tool for each in known for target, tool in each.items()}
 
 
 def _changed_tools(workflow: Workflow, pool: ServerPool) -> Iterator[Problem]:

@@ -63,6 +63,7 @@ class Startup:
         self._times = times
         self._has_begun = False
         self._tools = pool.catalog.of(self._plan.servers)
+        self._prompt_servers = self._plan.prompt_servers
         self._pending = set(self._plan.servers)
         self._checked = False
         self._changed = anyio.Event()
@@ -123,6 +124,7 @@ class Startup:
 
     async def _open(self, server: str, priority: Priority) -> None:
         await self._pool.open([server], self._times, priority)
+        await self._pool.learn_prompts(self._prompt_servers & {server})
         self._pending.discard(server)
         if not self._pending:
             called = "only read-only tools were" if self._has_begun else "nothing was"

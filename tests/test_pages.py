@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from mcp import StdioServerParameters
 
 from mock_servers import keyvalue, news, numbers, weather
 from mock_servers import text as texts
@@ -28,7 +30,8 @@ def shown(page: str) -> list[dict[str, Any]]:
 def orchestrator() -> Orchestrator:
     modules = (weather, news, numbers, texts)
     servers = {module.server.name: module.server for module in modules}
-    return Orchestrator({**servers, "keyvalue": keyvalue.make_server()})
+    library = StdioServerParameters(command=sys.executable, args=["-m", "mock_servers.library"])
+    return Orchestrator({**servers, "keyvalue": keyvalue.make_server(), "library": library})
 
 
 async def run(page: str, name: str) -> RunResult:
@@ -74,6 +77,13 @@ async def test_a_partial_failure_is_reported_with_what_there_is() -> None:
     result = await run("patterns.md", "partial-failure")
     assert (result.status, result["report"].status) == ("partial", "success")
     assert result["report"].output.endswith("Atlantis: unknown")
+
+
+@pytest.mark.anyio
+async def test_resources_are_read_for_each_item() -> None:
+    result = await run("patterns.md", "resources")
+    assert result.status == "success"
+    assert result.output == {"years": [1815, 1922], "ask": "Review Emma in a friendly tone."}
 
 
 @pytest.mark.anyio

@@ -43,6 +43,8 @@ class Call(NamedTuple):
         is_fallback: Whether it is the fallback of its task.
         run: The id of its run.
         deadline_s: The limit of all that is done for it, seconds; None without one.
+        kind: What it asks of the server: `tool`, `read` of a resource, `prompt`. The `tool` is then
+            the URI, or the name of the prompt.
         turn: The number of the call among those that `repeat` makes, from 0.
     """
 
@@ -62,6 +64,7 @@ class Call(NamedTuple):
     is_fallback: bool = False
     run: str = ""
     deadline_s: float | None = None
+    kind: str = "tool"
     turn: int = 0
 
     @property

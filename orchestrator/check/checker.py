@@ -23,6 +23,7 @@ from orchestrator.check.for_each import collected, item_of
 from orchestrator.check.infer import Inference
 from orchestrator.check.jmespath_functions import truth
 from orchestrator.check.mismatch import Mismatch
+from orchestrator.check.resources import content_type, tool_for, uri_mismatches, uri_of
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.text import quoted
@@ -187,6 +188,8 @@ class _Checker:
             output = self._infer(task.arguments, inside, ("value",))
         elif task.inner is not None:
             output = self._inside(task, task.inner, inside)
+        elif task.kind == "read":
+            output = self._read(task, replace(inside, before_first=True))
         else:
             before = replace(inside, last=self._answer(task), before_first=True)
             output = self._call(task, before, ("arguments",))
@@ -269,7 +272,7 @@ class _Checker:
     def _call(self, target: CallTemplate, environment: Environment, at: Path) -> StaticType:
         """Check the arguments of a call, and return the type of its output."""
         given = self._infer(target.arguments, environment, at)
-        tool = self._tools.get(target.target)
+        tool = tool_for(target, self._tools)
         if tool is not None and id(tool.input_schema) not in self._unusable:
             found = self._assignability.arguments(given, tool.input_schema, tool.accepts)
             self._diagnostics.add(found, environment.task, at, tool)
@@ -277,11 +280,18 @@ class _Checker:
 
     def _answer(self, target: CallTemplate) -> StaticType:
         """The type of what a tool gives."""
-        if (tool := self._tools.get(target.target)) is None:
+        if (tool := tool_for(target, self._tools)) is None:
             return UnknownType(not_known(target.server))
         if tool.output_schema is not None and id(tool.output_schema) in self._unusable:
             return UnknownType(f"the outputSchema of {target.target} cannot be used")
         return tool.output_type
+
+    def _read(self, task: TaskPlan, environment: Environment) -> StaticType:
+        """Check the URI of a resource, and return the type of what it holds."""
+        uri = self._infer(uri_of(task), environment, (task.kind,))
+        found, tool = uri_mismatches(uri, task, self._assignability)
+        self._diagnostics.add(found, task, (task.kind,), tool)
+        return content_type(task)
 
     def _inside(self, task: TaskPlan, inner: Workflow, environment: Environment) -> StaticType:
         """Check the workflow that a task runs, and what it is given; the type of its output."""

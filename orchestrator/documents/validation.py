@@ -37,6 +37,8 @@ _TYPES = {
 _PATTERNS = {
     "id": 'an id of letters, digits, "_", "-", "." and ":"',
     "tool": '"server:tool"',
+    "read": '"server:uri"',
+    "prompt": '"server:name"',
     "rate": 'a rate like "10/s", "100/min" or "1000/h", from 1 to 9,999,999',
 }
 _LIMITS = {

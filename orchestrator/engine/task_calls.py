@@ -19,6 +19,8 @@ from orchestrator.engine.shared import Shared
 from orchestrator.engine.task_state import TaskState, internal
 from orchestrator.errors import CallError, TaskError
 from orchestrator.expressions.scope import Scope
+from orchestrator.schema.requests import URI, request_tool
+from orchestrator.schema.tool import Tool
 from orchestrator.workflow.inner import WORKFLOW
 from orchestrator.workflow.plan import CallTemplate, Plan, RepeatPlan, TaskPlan
 
@@ -74,6 +76,7 @@ class TaskCalls:
             target is not task,
             self._run_id,
             policies.deadline_s if target is task else None,
+            target.kind,
         )
 
     def new_attempt(self, job: TaskState, item: int | None = None) -> Attempt:
@@ -89,6 +92,8 @@ class TaskCalls:
             target = policies.fallback if call.item is None else policies.item_fallback
         assert isinstance(target, CallTemplate)
         tool = self._servers.tools.get(target.target)
+        if target.kind != "tool":
+            return _fit_request(call, target, tool)
         if tool is not None:
             return fit(call, target, tool)
         # Its server may start for this call, and only then list the tool, which may write.
@@ -194,3 +199,9 @@ class TaskCalls:
             return output
         finally:
             self._budget.spend(attempt.answer_bytes)
+
+
+def _fit_request(call: Call, target: CallTemplate, known: Tool | None) -> Call:
+    """A call that reads a resource or gets a prompt, which may be known."""
+    call = fit(call, target, known or request_tool(target.kind, target.server, target.tool))
+    return call._replace(tool=call.arguments[URI]) if target.kind == "read" else call

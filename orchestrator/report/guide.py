@@ -43,6 +43,8 @@ not `task1`.
 - `workflow`: in place of `tool`, several steps as one task, such as for each item: `{"inputs": \
 {"id": {}}, "tasks": [...], "output": "$OUTPUT[last]"}`, or the path of a file. `arguments` are \
 its inputs; inside, only `$INPUT.id` and its own tasks are readable.
+- `read`: in place of `tool`, a resource as `server:uri`, with references in the URI. `prompt`: in \
+place of `tool`, a prompt as `server:name`, with `arguments`; the output is its messages.
 - `arguments`: an object that fits the signature of the tool; references anywhere inside.
 - `depends_on`: `"depends_on": ["search"]`, for an order that no reference implies, such as \
 reading what another task has stored.

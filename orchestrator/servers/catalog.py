@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator.documents.text import quoted
 from orchestrator.engine.events import ServerToolsChanged
+from orchestrator.schema.requests import prompt_tools
 from orchestrator.schema.tool import Tool
 from orchestrator.schema.tool_diff import ToolDifference
 from orchestrator.servers.config import Server
@@ -28,6 +29,7 @@ class Catalog:
         self._listed: dict[str, dict[str, Tool]] = {}
         self._allowed: dict[str, dict[str, Tool]] = {}
         self._by_target: dict[str, Tool] = {}
+        self._prompts: dict[str, dict[str, Tool]] = {}
         self._doubled: set[str] = set()  # tools of which a server listed two, as the log says
 
     def replace(
@@ -58,6 +60,22 @@ class Catalog:
         if is_first or not (added or removed or changed):
             return None
         return ServerToolsChanged(0.0, server, tuple(added), tuple(removed), tuple(changed))
+
+    def take_prompts(self, server: str, prompts: Iterable[Any]) -> None:
+        """Take the prompts that a server has listed."""
+        for target in self._prompts.get(server, {}):
+            self._by_target.pop(target, None)
+        settings = self._servers[server]
+        self._prompts[server] = {
+            f"prompt {server}:{name}": tool
+            for name, tool in prompt_tools(server, prompts).items()
+            if is_allowed(settings, name)
+        }
+        self._by_target.update(self._prompts[server])
+
+    def prompts(self, server: str) -> dict[str, Tool] | None:
+        """The allowed prompts of a server, by `prompt server:name`; None if they are not known."""
+        return self._prompts.get(server)
 
     def _report_doubled(self, tools: Iterable[Tool]) -> None:
         for target, count in Counter(tool.target for tool in tools).items():

@@ -7,6 +7,7 @@ defaults; everything else is declined.
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import anyio
 from mcp import types
@@ -25,9 +26,12 @@ MAX_ROUNDS = 10
 # Before a call is repeated whose server asked nothing; doubled from round to round.
 PAUSE_S = 0.05
 
-_RESULT: TypeAdapter[types.CallToolResult | types.InputRequiredResult] = TypeAdapter(
-    types.CallToolResult | types.InputRequiredResult
-)
+Request = types.CallToolRequest | types.ReadResourceRequest | types.GetPromptRequest
+_RESULTS: dict[type[Any], TypeAdapter[Any]] = {
+    types.CallToolRequest: TypeAdapter(types.CallToolResult | types.InputRequiredResult),
+    types.ReadResourceRequest: TypeAdapter(types.ReadResourceResult | types.InputRequiredResult),
+    types.GetPromptRequest: TypeAdapter(types.GetPromptResult | types.InputRequiredResult),
+}
 
 
 def elicitation_callback(server: Server) -> ElicitationFnT | None:
@@ -63,13 +67,13 @@ def _declined(asked: types.ElicitRequestParams, server: Server, why: str) -> typ
     return types.ElicitResult(action="decline")
 
 
-async def call_tool(
+async def answered(
     session: ClientSession,
-    request: types.CallToolRequest,
+    request: Request,
     server: Server,
     progress: ProgressFnT | None = None,
-) -> types.CallToolResult:
-    """The result of a call, after answering what the server asks meanwhile.
+) -> Any:
+    """The result of a request, after answering what the server asks meanwhile.
 
     Since protocol 2026-07-28 a server asks by an unfinished result. The call is then repeated with
     the answers, and with the state that came with the questions.
@@ -79,21 +83,20 @@ async def call_tool(
         MCPError: As `ClientSession.send_request`, and whatever else that raises.
     """
     for number in range(MAX_ROUNDS):
-        result = await session.send_request(request, _RESULT, progress_callback=progress)
-        if isinstance(result, types.CallToolResult):
+        adapter = _RESULTS[type(request)]
+        result = await session.send_request(request, adapter, progress_callback=progress)
+        if not isinstance(result, types.InputRequiredResult):
             return result
         if not result.input_requests:
             await anyio.sleep(PAUSE_S * 2**number)
         asked = (result.input_requests or {}).items()
         answers = {key: _answer(question, request, server) for key, question in asked}
         update = {"input_responses": answers or None, "request_state": result.request_state}
-        request = types.CallToolRequest(params=request.params.model_copy(update=update))
+        request = type(request)(params=request.params.model_copy(update=update))
     raise _refusal(request, server, f"asked for input {MAX_ROUNDS} times without finishing")
 
 
-def _answer(
-    asked: types.InputRequest, request: types.CallToolRequest, server: Server
-) -> types.ElicitResult:
+def _answer(asked: types.InputRequest, request: Request, server: Server) -> types.ElicitResult:
     if not isinstance(asked, types.ElicitRequest):  # sampling, or the list of roots
         raise _refusal(request, server, f"asks for {asked.method}, which is not supported")
     if server.elicitation != "defaults":
@@ -103,7 +106,8 @@ def _answer(
     return answer_to(asked.params, server)
 
 
-def _refusal(request: types.CallToolRequest, server: Server, what: str) -> CallError:
-    tool = request.params.name
+def _refusal(request: Request, server: Server, what: str) -> CallError:
+    params = request.params
+    tool = params.uri if isinstance(params, types.ReadResourceRequestParams) else params.name
     message = f"{server.name}:{tool} {what}"
     return CallError("protocol_error", message, retryable=False, server=server.name, tool=tool)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
@@ -222,12 +222,23 @@ class ServerPool:
         assert session.offers is not None  # it is usable
         return await session.offers.of(kind)
 
+    async def learn_prompts(self, servers: Iterable[str]) -> None:
+        """Have the catalog know the prompts of servers, as far as these can list them."""
+        for server in servers:
+            if self.usable(server):
+                with suppress(CallError):  # a task that gets one finds out what is wrong
+                    self.catalog.take_prompts(server, await self.offered(server, "prompts") or ())
+
     async def _session(self, supervisor: Supervisor, call: Call) -> Session:
         """A session for a call that may be made as of now, whatever was known when it was planned.
 
         A server may have started only after the plan was checked, or have changed its tools since.
         """
         catalog, server, tool = self.catalog, call.server, call.tool
+        if call.kind != "tool":
+            if is_allowed(supervisor.server, tool):
+                return await supervisor.session()
+            raise _refused(call, str(problems.denied_request(supervisor.server, call.kind, tool)))
         if not catalog.lets_call(server, tool) and not is_allowed(supervisor.server, tool):
             raise _refused(call, str(problems.denied_tool(supervisor.server, tool)))
         session = await supervisor.session()

@@ -54,6 +54,29 @@ def denied_tool(server: Server, tool: str, at: str = "", task: str | None = None
     return Problem("denied_tool", message, at, task, near, hint, text=tool)
 
 
+def denied_request(
+    server: Server, kind: str, name: str, at: str = "", task: str | None = None
+) -> Problem:
+    """A resource or a prompt that `allow` and `deny` of its server exclude."""
+    what = "resource" if kind == "read" else "prompt"
+    message = f"the configuration does not allow {what} {quoted(f'{server.name}:{name}')}"
+    hint = f"see allow and deny of server {quoted(server.name)}: a pattern for it is missing"
+    return Problem("denied_tool", message, at, task, hint=hint, text=name)
+
+
+def unknown_prompt(
+    server: str, prompts: Iterable[str], prompt: str, at: str = "", task: str | None = None
+) -> Problem:
+    """A prompt that its server does not list."""
+    names = list(prompts)
+    near = nearest(prompt, names)
+    hint = "" if near else f"prompts of server {quoted(server)}: {listed(names, MAX_LISTED)}"
+    message = f"unknown prompt {quoted(f'{server}:{prompt}')}"
+    meant = certain(prompt, near)
+    fix = (replace_op(at, f"{server}:{meant}"),) if meant and at else ()
+    return Problem("unknown_prompt", message, at, task, near, hint, text=prompt, replacement=fix)
+
+
 def unknown_tool(
     server: Server,
     tools: Mapping[str, Tool],

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -18,7 +17,6 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from orchestrator.calls.call import OnProgress
 from orchestrator.documents.text import quoted
-from orchestrator.errors import CallError
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import Server
 from orchestrator.servers.elicitation import elicitation_callback
@@ -124,26 +122,3 @@ def relayed_progress(
         yield relay
     finally:
         receivers.clear()
-
-
-def tool_request(
-    tool: str, arguments: dict[str, Any], meta: Mapping[str, Any] | None = None
-) -> types.CallToolRequest:
-    """The request of a call.
-
-    Raises:
-        CallError: The arguments are not JSON.
-    """
-    try:
-        # The SDK encodes it later, where a failure ends the session for all calls.
-        json.dumps(arguments, allow_nan=False, ensure_ascii=False).encode()
-        params = types.CallToolRequestParams(name=tool, arguments=arguments, _meta=meta)
-        return types.CallToolRequest(params=params)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise not_json(tool, error) from None
-
-
-def not_json(tool: str, error: Exception) -> CallError:
-    """The error of a call whose arguments are not JSON."""
-    message = f"the arguments of {quoted(tool)} cannot be sent as JSON: {error}"
-    return CallError("invalid_arguments", message, tool=tool)

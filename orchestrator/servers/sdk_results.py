@@ -51,7 +51,12 @@ class InvalidResultError(Exception):
 
 def shown_to_sdk(result: dict[str, Any]) -> dict[str, Any]:
     """What the SDK sees of a result: all of one that asks for input, else only that it came."""
-    return result if result.get("resultType") == "input_required" else {"content": []}
+    return unless_asking(result, {"content": []})
+
+
+def unless_asking(result: dict[str, Any], stand_in: dict[str, Any]) -> dict[str, Any]:
+    """A result that asks for input, else a copy of what stands for any other."""
+    return result if result.get("resultType") == "input_required" else {**stand_in}
 
 
 def as_sent(result: CallToolResult) -> dict[str, Any]:
@@ -74,13 +79,13 @@ def output_of(result: Mapping[str, Any], target: str) -> Any:
     try:
         return _value(result)
     except RecursionError:
-        message = f"the output of {target} is nested deeper than {MAX_DEPTH} levels"
-        raise CallError("output_invalid", message) from None
+        raise too_deep(target) from None
 
 
-async def output_of_large(result: Mapping[str, Any], target: str) -> Any:
-    """What `output_of` returns or raises, made in a thread: the event loop goes on meanwhile."""
-    return await anyio.to_thread.run_sync(output_of, result, target, abandon_on_cancel=True)
+def too_deep(target: str) -> CallError:
+    """The error of a call whose output is nested too deep."""
+    message = f"the output of {target} is nested deeper than {MAX_DEPTH} levels"
+    return CallError("output_invalid", message)
 
 
 def is_wrapped(output: Any, result: Mapping[str, Any], tool: Tool | None) -> bool:
@@ -117,11 +122,11 @@ def _value(result: Mapping[str, Any]) -> Any:
         raise InvalidResultError("content is missing")
     items = [_usable(item, f"content.{place}") for place, item in enumerate(_items(result))]
     if all(item["type"] == "text" for item in items):
-        return _of_texts([item["text"] for item in items])
+        return of_texts([item["text"] for item in items])
     return [json_value({k: v for k, v in item.items() if v is not None}) for item in items]
 
 
-def _of_texts(texts: list[str]) -> Any:
+def of_texts(texts: list[str]) -> Any:
     """None without a text; the values of several that are all JSON; else the text they make."""
     if not texts:
         return None
@@ -180,6 +185,11 @@ def parse_text(text: str) -> Any:
     """The JSON object or array that the text is; any other text as it is."""
     if text.lstrip()[:1] not in ("{", "["):
         return text
+    return any_json(text)
+
+
+def any_json(text: str) -> Any:
+    """The JSON value that the text is, whatever it is; any other text as it is."""
     try:
         return _json_of(text)
     except (ValueError, RecursionError):

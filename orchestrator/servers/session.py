@@ -18,13 +18,14 @@ from orchestrator.calls.call import Attempt, Call
 from orchestrator.errors import CallError, NotExecutedError, TaskError
 from orchestrator.schema.tool import Tool
 from orchestrator.schema.violations import check_output
-from orchestrator.servers import sdk_client, sdk_errors, sdk_results
+from orchestrator.servers import sdk_client, sdk_errors, sdk_requests, sdk_results
 from orchestrator.servers.config import Server
-from orchestrator.servers.elicitation import call_tool
+from orchestrator.servers.elicitation import answered
 from orchestrator.servers.health import HealthMonitor
 from orchestrator.servers.offers import Offers
 from orchestrator.servers.revisions import Revisions
 from orchestrator.servers.sdk_errors import WAS_CLOSED, ServerFault, raised
+from orchestrator.servers.sdk_requests import EXCHANGES
 from orchestrator.transport.base import endpoint_of
 from orchestrator.transport.delivery import Deliveries, Delivery
 from orchestrator.transport.handshake import Handshake
@@ -242,22 +243,22 @@ class Session:
     async def _call(self, call: Call, attempt: Attempt) -> Any:
         tool, server, session = call.tool, self.server, self._session
         assert session is not None
+        exchange = EXCHANGES[call.kind]
         with (
-            self._deliveries.expect(sdk_results.shown_to_sdk, attempt.note_answer) as delivery,
+            self._deliveries.expect(exchange.show, attempt.note_answer) as delivery,
             sdk_client.relayed_progress(attempt.on_progress, server.redact) as progress,
         ):
             try:
-                request = sdk_client.tool_request(tool, call.arguments, delivery.meta)
+                request = sdk_requests.request_of(call, delivery.meta)
                 # Not client.call_tool: it would check the output schema by itself, and lose the
                 # result if it does not fit.
-                result = await call_tool(session, request, server, progress)
-                sent = sdk_results.as_sent(result) if delivery.result is None else delivery.result
-                target = f"{server.name}:{tool}"
+                result = await answered(session, request, server, progress)
+                sent = exchange.as_sent(result) if delivery.result is None else delivery.result
                 is_large = attempt.answer_bytes > sdk_results.LARGE_BYTES
                 output = (
-                    await sdk_results.output_of_large(sent, target)
+                    await sdk_requests.output_of_large(exchange, sent, call.target)
                     if is_large
-                    else sdk_results.output_of(sent, target)
+                    else exchange.output(sent, call.target)
                 )
             except MCPError as error:
                 raise await self._translated(error, tool, delivery) from None
@@ -265,10 +266,11 @@ class Session:
                 fault = sdk_errors.fault_of_result(error, tool, delivery.result)
                 raise self._error(fault) from None
             except ValueError as error:  # nested deeper than the SDK can write
-                raise sdk_client.not_json(tool, error) from None
+                raise sdk_requests.not_json(tool, error) from None
             except CallError as error:
                 raise sdk_errors.redacted(error.error, server) from None
-        if (described := self._by_name.get(tool)) is not None:  # as the server describes it now
+        described = self._by_name.get(tool) if call.kind == "tool" else None
+        if described is not None:  # as the server describes it now
             check_output(described, output, server.redact)
         attempt.wrapped = sdk_results.is_wrapped(output, sent, described)
         return await sdk_results.value_inside(output, is_large) if attempt.wrapped else output

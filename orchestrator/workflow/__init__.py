@@ -5,8 +5,8 @@ Rule: a `Workflow` that exists is valid; making one is O(n + e) in tasks and dep
 - `kinds` says what makes a task a call or a value, `product` is the list of a `for_each` over
   several lists.
 - `foreign` explains words of other workflow languages.
-- `normalize` ends synonyms, `model` and `task` are the file, `compile` checks what it refers to,
-  `plan` is what a run follows.
+- `normalize` ends synonyms, `oktyv` translates requests for it; `model` and `task` are the file,
+  `compile` checks what it refers to, `plan` is what a run follows.
 - `inner` loads the workflows that tasks run, and places what is wrong in them.
 - `inputs` checks the values given for a run.
 - `graph` holds the algorithms on the dependency graph.

@@ -14,7 +14,8 @@ from orchestrator.documents.validation import MissingFieldError
 from orchestrator.errors import Problem
 from orchestrator.expressions.references import Compiler
 from orchestrator.expressions.scope import ScopeKey
-from orchestrator.expressions.templates import EMPTY, Literal, Template, Text
+from orchestrator.expressions.templates import EMPTY, Literal, ObjectTemplate, Template, Text
+from orchestrator.schema.requests import URI
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.compiled import (
     ArgumentTemplate,
@@ -87,6 +88,8 @@ class _WorkflowCompiler:
         of_item = _ITEM if task.get("for_each") is not None else frozenset()
         of_turn = of_item | (_LAST if isinstance(task.get("repeat"), Mapping) else frozenset())
         compiled = CompiledTask(self._arguments(task, site, of_turn))
+        if isinstance(read := task.get("read"), str):
+            compiled.arguments = self._uri(read, site.below("read", readable=of_turn))
         if "value" in task:
             at = site.below("value", readable=of_item)
             compiled.arguments = (self._compile(task["value"], at)[0], ())
@@ -132,6 +135,18 @@ class _WorkflowCompiler:
             return EMPTY, ()
         template, compiler = self._compile(arguments, site.below("arguments", readable=readable))
         return template, tuple(compiler.whole)
+
+    def _uri(self, read: str, site: Site) -> ArgumentTemplate:
+        """The argument of a task that reads the resource `server:uri`."""
+        server, colon, uri = read.partition(":")
+        if "$" in server and colon:
+            message = f"expected server:uri, got string {quoted(read, 40)}"
+            hint = "write the name of the server; references belong in the URI behind it"
+            self.problems.append(site.problem("wrong_value", message, hint))
+            return EMPTY, ()
+        template, compiler = self._compile(uri, site)
+        whole = tuple((URI, *path) for path in compiler.whole)
+        return ObjectTemplate(((Literal(URI), template),)), whole
 
     def _condition(self, text: Any, site: Site) -> Template | None:
         """The template of an expression without braces; None if it is always true."""

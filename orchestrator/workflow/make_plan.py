@@ -50,6 +50,7 @@ def make_plan(
         plans[task.id] = TaskPlan(
             *_own_target(task, inner),
             *templates.arguments,
+            check_kind(task.model_fields_set),
             task.id,
             index,
             tuple(dependencies := compiled.dependencies[task.id]),
@@ -61,21 +62,24 @@ def make_plan(
             and _FIELDS.isdisjoint(task.model_fields_set)
             and task.id in number
             else _policies(task, templates, defaults),
-            check_kind(task.model_fields_set),
             inner.get(task.id),
         )
     targets: dict[str, CallTemplate] = {}  # ordered by first use, as messages list servers
+    requests: dict[str, CallTemplate] = {}
     for plan in plans.values():
         for target in plan.targets:
             targets.setdefault(target.target, target)
-    servers = list(dict.fromkeys(target.server for target in targets.values()))
+        for request in plan.requests:
+            requests.setdefault(request.target, request)
+    servers = list(dict.fromkeys(name for plan in plans.values() for name in plan.servers))
     edges, output, has_inner = sorted(compiled.graph.edges), compiled.output, bool(inner)
     then = None
     if last:
         own, names = _part(compiled, last), [task.id for task in last]
         of_last = {name: plans[name] for name in names}
-        then = Plan(of_last, own, graphs.generations(own), [], None, targets, servers)
-    return Plan(plans, graph, generations, edges, output, targets, servers, has_inner, then)
+        then = Plan(of_last, own, graphs.generations(own), [], None, targets, requests, servers)
+    known = targets, requests, servers
+    return Plan(plans, graph, generations, edges, output, *known, has_inner, then)
 
 
 def _part(compiled: CompiledWorkflow, tasks: Iterable[Task]) -> Graph:
@@ -89,7 +93,11 @@ def _part(compiled: CompiledWorkflow, tasks: Iterable[Task]) -> Graph:
 def _own_target(task: Task, inner: Mapping[str, Workflow]) -> tuple[str, str, str]:
     """Its `server:tool`, or `workflow:name` without a server."""
     if task.id not in inner:
-        return _target(task.tool or "")
+        request = task.read or task.prompt
+        if request is None:
+            return _target(task.tool or "")
+        target, server, name = _target(request)
+        return f"{'read' if task.read else 'prompt'} {target}", server, name
     name = inner[task.id].name
     return f"{WORKFLOW}:{name}", "", name
 
@@ -135,4 +143,4 @@ def _fallback(
         return None
     if fallback.tool is None:
         return templates.value
-    return CallTemplate(*_target(fallback.tool), *templates.arguments)
+    return CallTemplate(*_target(fallback.tool), *templates.arguments, "tool")

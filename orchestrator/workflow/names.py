@@ -26,6 +26,7 @@ _ITEM_HINTS = {
     "item_when": "add for_each to this task",
     "item_fallback": "add for_each to this task",
     "value": "add for_each to this task",
+    "read": "add for_each to this task",
 }
 
 

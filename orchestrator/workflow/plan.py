@@ -12,6 +12,7 @@ from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.text import counted
 from orchestrator.expressions.templates import Template
+from orchestrator.workflow.kinds import REQUESTS
 
 if TYPE_CHECKING:
     from orchestrator.workflow.graph import Graph
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CallTemplate:
-    """A tool to call, and the template of its arguments."""
+    """A tool to call, a resource to read or a prompt to get, and the template of its arguments."""
 
-    target: str  # server:tool
+    target: str  # server:tool; `read server:uri` and `prompt server:name`
     server: str
-    tool: str
+    tool: str  # or the URI as the file has it, or the name of the prompt
     arguments: Template
     whole: tuple[Path, ...]  # the paths in the arguments where a reference stands alone
+    kind: Kind  # what is asked of the server; of a task also what it does without one
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,6 @@ class TaskPlan(CallTemplate):
     timeout_s: float | None  # of one attempt; None for the server's
     generation: int | None  # the number of its topological generation, from 0; None in `finally`
     policies: Policies = PLAIN
-    kind: Kind = "tool"
     inner: Workflow | None = None  # what it runs in place of a tool
 
     @property
@@ -102,6 +103,22 @@ class TaskPlan(CallTemplate):
         own = (self,) if self.kind == "tool" else ()
         inside = () if self.inner is None else self.inner.plan.targets.values()
         return (*own, *inside, *(fallback for _, fallback in self.fallback_calls))
+
+    @property
+    def requests(self) -> tuple[CallTemplate, ...]:
+        """The resources that it may read, and the prompts that it may get."""
+        own = (self,) if self.kind in ("read", "prompt") else ()
+        return own if self.inner is None else (*self.inner.plan.requests.values(),)
+
+    @property
+    def servers(self) -> Iterator[str]:
+        """The servers that it may call."""
+        if self.kind in REQUESTS:
+            yield self.server
+        if self.inner is not None:
+            yield from self.inner.plan.servers
+        for _, fallback in self.fallback_calls:
+            yield fallback.server
 
     @property
     def fallback_calls(self) -> Iterator[tuple[str, CallTemplate]]:
@@ -123,7 +140,8 @@ class Plan:
     edges: list[tuple[str, str]]  # each dependency, sorted: a task, and one that waits for it
     output: Template | None  # of what the run returns; None for the default
     targets: Mapping[str, CallTemplate]  # the first call in the file of each server:tool
-    servers: list[str]  # of the targets, in the order of the file
+    requests: Mapping[str, CallTemplate]  # the same for resources and prompts
+    servers: list[str]  # of all of these, in the order of the file
     has_inner: bool = False  # whether any task runs a workflow
     finally_: Plan | None = None  # the tasks of `finally` alone, which depend on each other only
 
@@ -164,6 +182,11 @@ class Plan:
         return all_plain and not self.has_inner
 
     @property
+    def prompt_servers(self) -> set[str]:
+        """The servers of its prompts."""
+        return {each.server for each in self.requests.values() if each.kind == "prompt"}
+
+    @property
     def size(self) -> int:
         """The number of tasks, with those of inner workflows."""
         inner = (task.inner.plan.size for task in self.tasks.values() if task.inner is not None)
@@ -177,8 +200,8 @@ class Plan:
         a file of its own, the pointer ends at the path of the file.
         """
         for task in self.tasks.values():
-            if task.kind == "tool":
-                yield task, task, pointer(*task.path, "tool")
+            if task.kind in REQUESTS:
+                yield task, task, pointer(*task.path, task.kind)
             elif task.inner is not None:
                 at, in_file = pointer(*task.path, "workflow"), task.inner.source is not None
                 for inside, target, path in task.inner.plan.calls:

@@ -16,6 +16,7 @@ from orchestrator.documents.parse import read_document
 from orchestrator.documents.pointer import pointer, steps, value_at
 from orchestrator.documents.text import visible
 from orchestrator.errors import Problem, WorkflowError
+from orchestrator.workflow.kinds import KINDS
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.normalize import task_of
 
@@ -25,7 +26,7 @@ _STANDS_IN = "\ufdd0"
 _UNKNOWN = f'$INPUT["{_STANDS_IN}"]'
 # These mean nothing before the mistakes in the file are fixed.
 _IRRELEVANT = frozenset({"unused_input", "tools_not_checked"})
-_OF_THE_WHOLE_TASK = frozenset({"id", "tool"})
+_OF_THE_WHOLE_TASK = frozenset({"id", *KINDS})
 _TAKING_ANYTHING = frozenset({"arguments", "args", "params", "for_each", "fallback"})
 
 
@@ -106,7 +107,10 @@ def _cut(data: dict[str, Any], problem: Problem) -> list[str]:
 def _cut_references(tasks: list[Any], index: int) -> list[str]:
     """Cut all fields of a task of a cycle but its tool, so that this can be checked."""
     task = tasks[index]
-    left = {name: task[name] for name in ("id", "tool") if name in task}
+    left = {name: task[name] for name in ("id", "tool", "prompt") if name in task}
+    if len(left) < 2:
+        tasks[index] = _stand_in({"tasks": tasks}, index)
+        return [pointer("tasks", index)]
     # The type of its output depends on these.
     unknown = {"for_each": _UNKNOWN, "fallback": {"value": _UNKNOWN}}
     tasks[index] = left | {name: value for name, value in unknown.items() if name in task}

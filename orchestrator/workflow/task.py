@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import (
     TYPE_CHECKING,
     Annotated,
     Any,
     Literal,
-    Required,
     Self,
-    TypedDict,
     Unpack,
 )
 
@@ -29,7 +27,10 @@ from pydantic import (
 from orchestrator.documents.validation import problems_of
 from orchestrator.errors import ErrorKind, WorkflowError
 from orchestrator.expressions.references import TASK_ID
-from orchestrator.workflow.kinds import KINDS, check_kind
+from orchestrator.workflow.kinds import KINDS, check_available, check_kind
+
+if TYPE_CHECKING:
+    from orchestrator.workflow.task_fields import TaskFields
 
 RunIf = Literal["all_success", "all_done", "any_success", "any_failed"]
 OnItemError = Literal["continue", "stop"]
@@ -174,35 +175,6 @@ _ListReference = Annotated[str, Field(json_schema_extra={"pattern": "\\$"})]
 _Lists = Annotated[dict[str, list[Any] | _ListReference], Field(min_length=1)]
 
 
-class TaskFields(TypedDict, total=False):
-    """What `Task` accepts, short forms included; its fields have the types that these become."""
-
-    id: Required[str]
-    description: str
-    tool: str
-    value: Any
-    workflow: str | Mapping[str, Any] | BaseModel
-    arguments: dict[str, Any]
-    depends_on: list[str]
-    timeout_s: float | None
-    timeout_resets_on_progress: bool
-    retry: int | Retry | Mapping[str, Any] | None
-    when: str | bool
-    run_if: RunIf
-    for_each: list[Any] | str | Mapping[str, list[Any] | str] | None
-    max_parallel: int | None
-    item_when: str | bool
-    item_fallback: Fallback | dict[str, Any] | None
-    on_item_error: OnItemError | None
-    repeat: Repeat | dict[str, Any] | None
-    delay_s: float | None
-    deadline_s: float | None
-    fallback: Fallback | dict[str, Any] | None
-    critical: bool
-    end_run: EndRun | None
-    locks: Sequence[str | Lock | Mapping[str, Any]]  # a list: that type fits no list[str]
-
-
 class Task(BaseModel, metaclass=Checked):
     """One tool call of a workflow, or several under `for_each`."""
 
@@ -224,6 +196,14 @@ class Task(BaseModel, metaclass=Checked):
         default=None,
         description="In place of tool: another workflow, as an object or as the path of its file, "
         "relative to this one. arguments are its inputs.",
+    )
+    read: str | None = Field(
+        default=None,
+        pattern=TOOL,
+        description="In place of tool: server:uri of a resource; references in the URI.",
+    )
+    prompt: str | None = Field(
+        default=None, pattern=TOOL, description="In place of tool: server:name of a prompt."
     )
     arguments: dict[str, Any] = Field(
         default_factory=dict, description="The tool's arguments; references anywhere inside."
@@ -279,6 +259,13 @@ class Task(BaseModel, metaclass=Checked):
     locks: list[LockField] = Field(
         default_factory=list, description="Names held while the task runs."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_available(cls, fields: Any) -> Any:
+        if isinstance(fields, Mapping):
+            check_available(fields)
+        return fields
 
     @model_validator(mode="after")
     def _is_of_one_kind(self) -> Self:

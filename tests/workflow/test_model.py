@@ -323,7 +323,7 @@ def test_a_wrong_workflow_has_problems_with_paths(data: Any, expected: list[str]
         ({"argumens": {}}, 'unknown field "argumens". Did you mean "arguments"?'),
         (
             {"zzz": {}},
-            'unknown field "zzz" (known fields: id, description, tool, value, workflow, arguments,',
+            'unknown field "zzz" (known fields: id, description, tool, value, workflow, read,',
         ),
     ],
 )

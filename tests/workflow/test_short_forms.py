@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator import Task, Workflow
 from orchestrator.workflow.model import WorkflowFields
-from orchestrator.workflow.task import TaskFields
+from orchestrator.workflow.task_fields import TaskFields
 
 RIGHT = """
 from orchestrator import Task, Workflow

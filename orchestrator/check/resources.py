@@ -1,0 +1,44 @@
+"""The static types of tasks that read resources or get prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from orchestrator.check.assignable import Assignability
+from orchestrator.check.mismatch import Mismatch
+from orchestrator.documents.text import quoted
+from orchestrator.expressions.templates import ObjectTemplate, Template
+from orchestrator.schema.requests import URI, request_tool
+from orchestrator.schema.tool import Tool
+from orchestrator.schema.types import ObjectType, StaticType, UnknownType
+from orchestrator.workflow.plan import CallTemplate, TaskPlan
+
+
+def tool_for(target: CallTemplate, tools: Mapping[str, Tool]) -> Tool | None:
+    """The tool of a call if it is known, or what stands for its prompt."""
+    tool = tools.get(target.target)
+    if tool is None and target.kind == "prompt":
+        return request_tool(target.kind, target.server, target.tool)
+    return tool
+
+
+def uri_of(task: TaskPlan) -> Template:
+    """The template of the URI that a task reads."""
+    assert isinstance(task.arguments, ObjectTemplate)
+    return task.arguments.members[0][1]
+
+
+def uri_mismatches(
+    uri: StaticType, task: TaskPlan, assignability: Assignability
+) -> tuple[list[Mismatch], Tool]:
+    """What is wrong with the type of a URI, and what stands for the resource as a tool."""
+    tool = request_tool(task.kind, task.server, task.tool)
+    found = assignability.arguments(ObjectType({URI: uri}), tool.input_schema, tool.accepts)
+    return [replace(mismatch, path=mismatch.path[1:]) for mismatch in found], tool
+
+
+def content_type(task: TaskPlan) -> UnknownType:
+    """The type of what a resource holds."""
+    resource = quoted(f"{task.server}:{task.tool}")
+    return UnknownType(f"the content of resource {resource} is not known before the run")
