@@ -54,7 +54,7 @@ async def test_every_workflow_of_a_page_passes_the_check_without_a_warning(page:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("name", ["fan-out", "diamond", "one-at-a-time", "poll"])
+@pytest.mark.parametrize("name", ["fan-out", "diamond", "one-at-a-time", "poll", "steps-for-each"])
 async def test_a_pattern_succeeds(name: str) -> None:
     result = await run("patterns.md", name)
     assert result.status == "success"

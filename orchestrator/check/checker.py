@@ -6,7 +6,6 @@ import itertools
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from orchestrator.check.absent import Absence
 from orchestrator.check.assignable import Assignability
@@ -17,12 +16,14 @@ from orchestrator.check.environment import (
     STATUS,
     UNKNOWN,
     Environment,
+    input_types,
     items_type,
 )
 from orchestrator.check.for_each import collected, item_of
 from orchestrator.check.infer import Inference
 from orchestrator.check.jmespath_functions import truth
 from orchestrator.check.mismatch import Mismatch
+from orchestrator.check.optional import members_of
 from orchestrator.check.resources import content_type, tool_for, uri_mismatches, uri_of
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.pointer import pointer
@@ -42,7 +43,6 @@ from orchestrator.schema.types import (
     UnknownType,
     any_of,
     either,
-    schema_type,
 )
 from orchestrator.workflow.inner import findings_inside
 from orchestrator.workflow.model import Workflow
@@ -86,17 +86,14 @@ class _Checker:
         self,
         workflow: Workflow,
         tools: Mapping[str, Tool],
-        given: Mapping[str, StaticType] | None = None,
+        inputs: Mapping[str, StaticType] | None = None,
     ) -> None:
         self.output: StaticType = UNKNOWN  # of the workflow, after `check`
         self._workflow, self._plan = workflow, workflow.plan
         self._tools = tools
         self._query = TypeQuery()
         self._assignability = Assignability(self._query)
-        self._inputs = {name: _input_type(schema) for name, schema in workflow.inputs.items()}
-        for name, type_ in (given or {}).items():
-            if isinstance(self._inputs.get(name), UnknownType):  # what is given says more
-                self._inputs[name] = type_
+        self._inputs = inputs or input_types(workflow.inputs)
         self._used_inputs: set[str | None] = set()
         self._outputs: dict[str, StaticType] = {}
         self._items: dict[str, StaticType] = {}
@@ -298,11 +295,7 @@ class _Checker:
         given, tool = self._infer(task.arguments, environment, ("arguments",)), inner.signature
         found = self._assignability.arguments(given, tool.input_schema, tool.accepts)
         self._diagnostics.add(found, task, ("arguments",), tool)
-        checker = _Checker(inner, self._tools, getattr(given, "members", None))
+        inputs = input_types(inner.inputs, members_of(given))
+        checker = _Checker(inner, self._tools, inputs)
         self._diagnostics.include(findings_inside(task, inner, checker.check()), task)
         return checker.output
-
-
-def _input_type(schema: Any) -> StaticType:
-    has_none = isinstance(schema, bool) or not schema
-    return UnknownType("the input has no schema") if has_none else schema_type(schema)

@@ -52,6 +52,19 @@ def items_type(output: StaticType) -> StaticType:
 UNKNOWN = UnknownType("")  # without a reason, as it needs no finding
 
 
+def input_types(
+    declared: Mapping[str, Any], given: Mapping[str, StaticType] | None = None
+) -> dict[str, StaticType]:
+    """The types of inputs by their schemas; one without a schema has the type of what is given."""
+    unknown, given = UnknownType("the input has no schema"), given or {}
+    return {
+        name: given.get(name, unknown)
+        if isinstance(schema, bool) or not schema
+        else schema_type(schema)
+        for name, schema in declared.items()
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Environment:
     """The types of what a template may refer to."""

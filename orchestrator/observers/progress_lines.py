@@ -34,7 +34,7 @@ class ProgressLines(events.Observer):
             case events.RunStarted(generations=generations):
                 self._tasks, self._last = sum(map(len, generations)), self._clock()
             case events.TaskSettled(task=task, result=result):
-                self._settled += 1
+                self._settled += "/" not in task  # one inside another counts with that
                 done = f"{self._settled:,} of {counted(self._tasks, 'task')} settled"
                 why = f": {result.error.message}" if result.error else ""
                 took = f" in {duration(result.duration_ms)}" if result.attempts else ""

@@ -7,6 +7,7 @@ Rule: nothing is called, and anything a schema leaves open is reported as unknow
 - `types`, `variants` and `type_query` are static types, made from schemas and queried.
 - `coercion` converts text to the type that a tool expects.
 - `wrapped` says which outputs servers wrap in an object.
+- `requests` are resources and prompts as tools.
 - `notation` writes any schema as a one-line type; `sample` makes a value that fits.
 """
 
@@ -16,6 +17,7 @@ __all__ = [
     "coercion",
     "defaults",
     "notation",
+    "requests",
     "sample",
     "tool",
     "tool_diff",
