@@ -148,7 +148,8 @@ def findings(
     prompts: Mapping[str, Tool] | None = None,
 ) -> list[Problem]:
     """What the checker and the linter find in a workflow, with the tools that are known."""
-    from orchestrator.check.checker import not_known, prove
+    from orchestrator.check.answers import not_known
+    from orchestrator.check.checker import prove
     from orchestrator.check.lint import warnings_of
 
     serial = {name for name, server in servers.items() if server.max_concurrency == 1}

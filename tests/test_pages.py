@@ -54,10 +54,37 @@ async def test_every_workflow_of_a_page_passes_the_check_without_a_warning(page:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("name", ["fan-out", "diamond", "one-at-a-time", "poll", "steps-for-each"])
-async def test_a_pattern_succeeds(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "task", "output"),
+    [
+        ("poll", "wait", {"key": "job", "value": "done"}),
+        ("pages", "all", [1, 2, 3]),
+        ("product", "report", {"searches": 4, "left_out": 1}),
+        (
+            "each-item",
+            "report",
+            {"weather": ["overcast", "unknown (tool_error)"], "missing": ["Atlantis"]},
+        ),
+        ("first-that-works", "found", None),
+        ("directory", "files", ["a.md", "b.md"]),
+        ("fan-out", "", None),
+        ("steps-for-each", "city", None),
+        ("diamond", "", None),
+        ("one-at-a-time", "", None),
+    ],
+)
+async def test_a_pattern_succeeds(name: str, task: str, output: Any) -> None:
     result = await run("patterns.md", name)
     assert result.status == "success"
+    if output is not None:
+        assert result[task].output == output
+
+
+@pytest.mark.anyio
+async def test_the_first_source_that_works_is_used() -> None:
+    result = await run("patterns.md", "first-that-works")
+    assert result.output["city"] == "Oslo"
+    assert (result["best"].recovered, result["last"].attempts) == (True, 1)
 
 
 @pytest.mark.anyio
@@ -90,7 +117,8 @@ async def test_resources_are_read_for_each_item() -> None:
 async def test_json_text_is_parsed_where_it_is_read() -> None:
     result = await run("patterns.md", "json-text")
     assert result.status == "success"
-    assert [len(found["items"]) for found in result["news"].output] == [2, 2]
+    assert [word["word"] for word in result["keywords"].output] == ["trains", "oslo"]
+    assert len(result["news"].output) == len(result["weather"].output) == 2
 
 
 @pytest.mark.anyio
@@ -109,15 +137,6 @@ async def test_text_is_cut_and_put_together_by_functions() -> None:
     assert first == f"As of {result.started_at[:10]}:"
     assert [line.split()[:2] for line in lines] == [["1", "PARIS"], ["2", "OSLO"], ["3", "ROME"]]
     assert isinstance(result.output["average"], float)
-
-
-@pytest.mark.anyio
-async def test_each_item_has_its_own_condition_and_fallback() -> None:
-    result = await run("patterns.md", "each-item")
-    assert result.status == "success"
-    assert [item.status for item in result["news"].items or ()] == [*["success"] * 3, "skipped"]
-    assert result.output["report"]["searches"] == 4
-    assert result.output["report"]["weather"][1] == "unknown"
 
 
 def test_every_option_that_a_page_names_exists() -> None:

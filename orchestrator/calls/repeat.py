@@ -27,16 +27,16 @@ class Turns:
 
     every_s: float
     max_times: int
-    next_call: Callable[[Call, Any], Call]
-    is_done: Callable[[Any], bool]
-    collect: Callable[[Any], Any] | None = None
+    next_call: Callable[[Call, Any], Awaitable[Call]]
+    is_done: Callable[[Any], Awaitable[bool]]
+    collect: Callable[[Any], Awaitable[Any]] | None = None
     collected: list[Any] = field(default_factory=list)
 
-    def note(self, answer: Any) -> None:
+    async def note(self, answer: Any) -> None:
         """Collect from an answer: a list is joined, null is left out, all else is appended."""
         if self.collect is None:
             return
-        found = self.collect(answer)
+        found = await self.collect(answer)
         if isinstance(found, list):
             self.collected += found
         elif found is not None:
@@ -53,8 +53,8 @@ def with_repeat(call_next: Caller) -> Caller:
     async def call_until(call: Call, attempt: Attempt, turns: Turns) -> Any:
         while True:
             answer = await call_next(call, attempt)
-            turns.note(answer)
-            if turns.is_done(answer):
+            await turns.note(answer)
+            if await turns.is_done(answer):
                 return turns.output(answer)
             if call.turn + 1 >= turns.max_times:
                 message = f"{call.target} was called {call.turn + 1} times, and until is not true"
@@ -64,7 +64,7 @@ def with_repeat(call_next: Caller) -> Caller:
                 await anyio.sleep(turns.every_s)
             attempt.note = ""
             attempt.check_cancelled(call)
-            call = turns.next_call(call._replace(turn=call.turn + 1), answer)
+            call = await turns.next_call(call._replace(turn=call.turn + 1), answer)
 
     def call_once_or_until(call: Call, attempt: Attempt) -> Awaitable[Any]:
         if attempt.turns is None:

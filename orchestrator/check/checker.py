@@ -8,6 +8,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from orchestrator.check.absent import Absence
+from orchestrator.check.answers import (
+    answer_type,
+    content_type,
+    tool_for,
+    uri_mismatches,
+    uri_of,
+)
 from orchestrator.check.assignable import Assignability
 from orchestrator.check.diagnostics import Diagnostics
 from orchestrator.check.environment import (
@@ -24,7 +31,6 @@ from orchestrator.check.infer import Inference
 from orchestrator.check.jmespath_functions import truth
 from orchestrator.check.mismatch import Mismatch
 from orchestrator.check.optional import members_of
-from orchestrator.check.resources import content_type, tool_for, uri_mismatches, uri_of
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.text import quoted
@@ -40,7 +46,6 @@ from orchestrator.schema.types import (
     LiteralType,
     ObjectType,
     StaticType,
-    UnknownType,
     any_of,
     either,
 )
@@ -74,11 +79,6 @@ def errors_in(workflow: Workflow, tools: Mapping[str, Tool]) -> list[Problem]:
         # import of the validator's library.
         problems = prove(workflow, tools)
     return [problem for problem in problems if problem.severity == "error"]
-
-
-def not_known(server: str) -> str:
-    """Why the type of an output is unknown where the tools of its server are."""
-    return f"the tools of server {quoted(server)} are not known"
 
 
 class _Checker:
@@ -188,7 +188,8 @@ class _Checker:
         elif task.kind == "read":
             output = self._read(task, replace(inside, before_first=True))
         else:
-            before = replace(inside, last=self._answer(task), before_first=True)
+            answer = answer_type(task, self._tools, self._unusable)
+            before = replace(inside, last=answer, before_first=True)
             output = self._call(task, before, ("arguments",))
         if (repeat := policies.repeat) is not None:
             after = replace(inside, last=output)
@@ -273,15 +274,7 @@ class _Checker:
         if tool is not None and id(tool.input_schema) not in self._unusable:
             found = self._assignability.arguments(given, tool.input_schema, tool.accepts)
             self._diagnostics.add(found, environment.task, at, tool)
-        return self._answer(target)
-
-    def _answer(self, target: CallTemplate) -> StaticType:
-        """The type of what a tool gives."""
-        if (tool := tool_for(target, self._tools)) is None:
-            return UnknownType(not_known(target.server))
-        if tool.output_schema is not None and id(tool.output_schema) in self._unusable:
-            return UnknownType(f"the outputSchema of {target.target} cannot be used")
-        return tool.output_type
+        return answer_type(target, self._tools, self._unusable)
 
     def _read(self, task: TaskPlan, environment: Environment) -> StaticType:
         """Check the URI of a resource, and return the type of what it holds."""

@@ -240,7 +240,7 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     ),
     "completion": (
         "print a script that completes commands and options in a shell",
-        'bash: eval "$(orchestrator completion bash)" in ~/.bashrc; zsh: the same in ~/.zshrc; '
+        'bash: eval "$(orchestrator completion bash)" in ~/.bashrc; zsh: likewise, with zsh; '
         "fish: orchestrator completion fish > ~/.config/fish/completions/orchestrator.fish",
         "shell",
         {},

@@ -61,11 +61,10 @@ def tell(options: argparse.Namespace, error: WorkflowError) -> None:
 
     Errors in a file are shown with their lines.
     """
-    file = getattr(options, "file", None)
-    if file is not None and getattr(options, "json", False):
+    workflows = [getattr(options, "file", None), *getattr(options, "files", ())]
+    if any(workflows) and getattr(options, "json", False):
         write_json(document(error.source, error.problems))
-    read = file, getattr(options, "inputs", None), *getattr(options, "files", ())
-    files = [str(path) for path in read if path is not None]
+    files = [str(path) for path in (*workflows, getattr(options, "inputs", None)) if path]
     if isinstance(error, ConfigError) and Path(error.source).is_file():
         from orchestrator.cli.snippets import print_findings
         from orchestrator.servers.config_source import ConfigSource  # which hides its secrets

@@ -122,6 +122,14 @@ def _translated(
             yield _other(detail, where, choices)
 
 
+def problem_of(error: ValueError, where: Location) -> Problem:
+    """The problem that a validator of a model has with the object at a place."""
+    if isinstance(error, MissingFieldError):
+        message = f"missing field {quoted(str(error))}"
+        return Problem("missing_field", message, pointer(*where, str(error)))
+    return Problem("wrong_value", str(error), pointer(*where))
+
+
 def _type_wanted(detail: Any) -> str:
     is_object = (detail.get("ctx") or {}).get("field_type") == "Dictionary"
     return "non-empty object" if is_object else _TYPES[detail["type"]]
@@ -144,8 +152,7 @@ def _other(detail: Any, where: Location, choices: list[str]) -> Problem:
     elif kind == "string_pattern_mismatch" and name in _PATTERNS:
         message = f"expected {_PATTERNS[name]}, got {_got(given)}"
     elif isinstance(missing := context.get("error"), MissingFieldError):
-        message = f"missing field {quoted(str(missing))}"
-        return Problem("missing_field", message, pointer(*where, str(missing)))
+        return problem_of(missing, where)
     else:
         message = str(context.get("error", f"invalid value {_got(given)}"))
         if message.startswith("expected"):

@@ -5,6 +5,8 @@ knows a server.
 
 - `run` is the front of a run; `task_runner` runs the tasks of its workflow, and of each workflow
   that a task runs inside it; `shared` is what they have in common.
+- `phase` is what can end early: the tasks, or those of `finally`. `settled` is what has settled,
+  and what expressions read of it.
 - `schedules` decide when, `decide` whether and with what, `executor` carries a task out;
   `task_calls` makes its calls, through the middleware that `callers` puts together.
 - `events` are what a run reports, `emitter` makes them; `result` and `summary` are what it returns,

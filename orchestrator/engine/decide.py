@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio.to_thread
 
@@ -44,6 +44,8 @@ from orchestrator.workflow.product import Product
 if TYPE_CHECKING:
     from orchestrator.schema.tool import Tool
 
+T = TypeVar("T")
+
 MAX_LOCK_NAME = 1000
 MAX_ITEMS = 1_000_000  # of a for_each, each of which has an outcome of its own
 
@@ -69,6 +71,14 @@ class StartEach:
 async def in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
     """The decision that `work` makes, while the event loop goes on: its expressions take long."""
     return await anyio.to_thread.run_sync(work, *arguments, abandon_on_cancel=True)
+
+
+async def evaluated(work: Callable[[Scope], T], scope: Scope) -> T:
+    """What `work` makes of a scope: in the event loop, or in a thread if that takes long."""
+    try:
+        return work(scope if scope.quick else replace(scope, quick=True))
+    except SlowExpressionError:
+        return cast("T", await in_thread(work, replace(scope, quick=False)))
 
 
 def decide(task: TaskPlan, scope: Scope) -> Start | StartEach | Success | Skipped | Failure | None:

@@ -150,7 +150,8 @@ class Executor:
         """Settle an item, unless one that failed keeps others from beginning."""
         if job.not_begun is not None:
             return ItemResult(index, job.not_begun)
-        result = await self._call_item(job, index, replace(self._scope, item=item, index=index))
+        scope = replace(self._scope, item=item, index=index, quick=True)
+        result = await self._call_item(job, index, scope)
         succeeded = isinstance(result.outcome, Success)
         if job.not_begun is not None and not result.attempts and not succeeded:
             return ItemResult(index, job.not_begun)
@@ -165,9 +166,9 @@ class Executor:
         in_flight = job.in_flight
         assert in_flight is not None
         outcome: Outcome
-        decision = decide_item(job.task, replace(scope, quick=True))
+        decision = decide_item(job.task, scope)
         if decision is None:
-            decision = await in_thread(decide_item, job.task, scope)
+            decision = await in_thread(decide_item, job.task, replace(scope, quick=False))
         if isinstance(decision, Start):
             outcome = await self._calls.make(job, decision, scope, index)
         else:

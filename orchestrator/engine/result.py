@@ -289,8 +289,7 @@ class RunResult:
             ValueError: A task has an unknown status.
         """
         error, made_up = document["error"], document.get("made_up")
-        tasks = _tasks_of(document)
-        parts: dict[str, Any] = {"error": error and TaskError.from_dict(error), "tasks": tasks}
+        parts = {"error": error and TaskError.from_dict(error), "tasks": _tasks_of(document)}
         if made_up is not None:
             parts["made_up"] = {task: MadeUp.from_dict(origin) for task, origin in made_up.items()}
         names = [part.name for part in fields(cls) if part.name != "made_up"]

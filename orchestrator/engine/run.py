@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
+import anyio
+
 from orchestrator.calls.call import Caller
 from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import quoted
@@ -21,8 +23,9 @@ from orchestrator.engine.events import (
 from orchestrator.engine.made_up import MadeUp
 from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.engine.settings import RunSettings, Servers
+from orchestrator.engine.settled import Settled
 from orchestrator.engine.shared import Shared
-from orchestrator.engine.summary import Settled, Stop, summarize
+from orchestrator.engine.summary import Stop, summarize
 from orchestrator.engine.task_runner import TaskRunner
 from orchestrator.engine.task_state import RunState
 from orchestrator.workflow.model import Schedule, Workflow
@@ -145,17 +148,19 @@ class Run:
             try:
                 await self._tasks.execute(self._on_generation)
             finally:  # cancelled from outside: the result is made before the cancellation goes on
-                self.result = self._finish()
+                self._tasks.settle_rest(self.plan.tasks)
+                duration_ms = self._emitter.clock.now_ms()
+                with anyio.CancelScope(shield=True):
+                    await self._settled.resolve_output(self.plan)
+                self.result = self._finish(duration_ms)
             return self.result
 
     def _on_generation(self, number: int, tasks: list[str]) -> None:
         if self._announce and self._tasks.stop is None:
             self._announce(GenerationStarted(self._emitter.clock.now_ms(), number, sorted(tasks)))
 
-    def _finish(self) -> RunResult:
-        """Settle what has not begun, and put the result together."""
-        duration_ms = self._emitter.clock.now_ms()
-        self._tasks.settle_rest(self.plan.tasks)
+    def _finish(self, duration_ms: float) -> RunResult:
+        """Put the result together."""
         result = summarize(
             self.workflow,
             self._settled,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -11,93 +11,17 @@ from orchestrator.engine.made_up import MadeUp
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
 from orchestrator.engine.result import (
     EndReason,
-    ItemResult,
     RunResult,
     RunStatus,
     TaskResult,
 )
 from orchestrator.engine.settings import RunSettings
+from orchestrator.engine.settled import Settled
 from orchestrator.errors import CallError, TaskError
-from orchestrator.expressions.scope import MISSING, Scope
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.inner import WORKFLOW
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import Plan
-
-
-class Settled:
-    """The tasks that have settled.
-
-    Attributes:
-        results: Their results, by id, in the order in which they settled.
-        scope: What references to them read, and `quick_scope` the same in the event loop.
-    """
-
-    def __init__(
-        self,
-        inputs: Mapping[str, Any],
-        run: Mapping[str, str] | None = None,
-        *,
-        null_is_unknown: bool = False,
-    ) -> None:
-        self.results: dict[str, TaskResult] = {}
-        self._outputs: dict[str, Any] = {}
-        self._statuses: dict[str, str] = {}
-        self._errors: dict[str, Any] = {}
-        self.scope = Scope(
-            self._outputs,
-            _Items(self.results),
-            self._statuses,
-            self._errors,
-            inputs,
-            run=MISSING if run is None else run,
-            null_is_unknown=null_is_unknown,
-        )
-        self.quick_scope = replace(self.scope, quick=True)
-
-    def add(self, result: TaskResult) -> None:
-        """Add a task that has settled."""
-        self.results[result.id] = result
-        self._statuses[result.id] = result.outcome.status
-        match result.outcome:
-            case Success(output):
-                self._outputs[result.id] = output
-            case Failure(error, output):
-                self._errors[result.id] = error.to_dict()
-                # A `for_each` that failed in part has the list of its outputs.
-                if output is not None:
-                    self._outputs[result.id] = output
-            case Cancelled() if result.error is not None:
-                self._errors[result.id] = result.error.to_dict()
-
-
-class _Items(Mapping[str, list[dict[str, Any]]]):
-    """How the items of each settled `for_each` ended, made when it is read first."""
-
-    def __init__(self, results: Mapping[str, TaskResult]) -> None:
-        self._results = results
-        self._made: dict[str, list[dict[str, Any]]] = {}
-
-    def __getitem__(self, task: str) -> list[dict[str, Any]]:
-        if task not in self._made:
-            self._made[task] = list(map(_item, self._results[task].items or ()))
-        return self._made[task]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._results)
-
-    def __len__(self) -> int:
-        return len(self._results)
-
-
-def _item(item: ItemResult) -> dict[str, Any]:
-    error = item.error
-    return {
-        "index": item.index,
-        "status": item.status,
-        "output": item.output,
-        "error": None if error is None else error.to_dict(),
-    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +120,7 @@ def _ending(
     plan: Plan, settled: Settled, results: Mapping[str, TaskResult], stop: Stop | None
 ) -> tuple[RunStatus, Any, TaskError | None]:
     """The status, the output, and why the run ended early or has no output."""
-    output, fault = _output(plan, settled.scope)
+    output, fault = settled.output
     error = fault if stop is None or stop.error is None else stop.error
     return _status(plan, results, stop), output, error
 
@@ -289,15 +213,3 @@ def _is_well(outcome: Outcome) -> bool:
         case Skipped():
             return outcome.by_condition
     return False
-
-
-def _output(plan: Plan, scope: Scope) -> tuple[Any, TaskError | None]:
-    """The workflow's `output`; by default the outputs of the tasks that nothing depends on."""
-    if plan.output is None:
-        return {task: scope.outputs[task] for task in plan.sinks if task in scope.outputs}, None
-    try:
-        return plan.output.resolve(scope), None
-    except CallError as failure:
-        error = failure.error
-        message = f"the workflow's output cannot be resolved: {error.message}"
-        return None, TaskError(error.kind, message, error.retryable, error.details)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from orchestrator.calls.call import FREE, Attempt, Call, Caller
@@ -12,7 +13,14 @@ from orchestrator.calls.middleware import is_never_retried
 from orchestrator.calls.repeat import Turns
 from orchestrator.calls.retry import decide_retry, is_lost
 from orchestrator.engine.callers import Callers
-from orchestrator.engine.decide import Start, fit, is_false, start, with_fallback_error
+from orchestrator.engine.decide import (
+    Start,
+    evaluated,
+    fit,
+    is_false,
+    start,
+    with_fallback_error,
+)
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.outcome import Failure, Outcome, Success
 from orchestrator.engine.shared import Shared
@@ -123,18 +131,21 @@ class TaskCalls:
             known = {id(last): last, **scope.wrapped} if attempt.wrapped else scope.wrapped
             return replace(scope, last=last, wrapped=known)
 
-        def next_call(call: Call, last: Any) -> Call:
+        async def next_call(call: Call, last: Any) -> Call:
             if collect is not None:  # the answer is kept
                 self._budget.spend(attempt.answer_bytes)
-            arguments = start(task, at(last)).arguments
-            return self.fit(call._replace(arguments=arguments))
+            decision = await evaluated(partial(start, task), at(last))
+            return self.fit(call._replace(arguments=decision.arguments))
+
+        async def is_done(last: Any) -> bool:
+            return not is_false(await evaluated(repeat.until.resolve, at(last)))
 
         return Turns(
             repeat.every_s,
             repeat.max_times,
             next_call,
-            lambda last: not is_false(repeat.until.resolve(at(last))),
-            None if collect is None else lambda last: collect.resolve(at(last)),
+            is_done,
+            None if collect is None else lambda last: evaluated(collect.resolve, at(last)),
         )
 
     async def outcome(self, caller: Caller, call: Call, attempt: Attempt) -> Success | Failure:
@@ -183,10 +194,11 @@ class TaskCalls:
         fallback = policies.fallback if item is None else policies.item_fallback
         assert fallback is not None
         if not isinstance(fallback, CallTemplate):
-            return fallback.resolve(scope)
+            return await evaluated(fallback.resolve, scope)
         # The fallback of a whole task is one call: there is no item to resolve a name with.
         held = tuple(lock for lock in policies.locks if item is not None or not lock.of_item)
-        call = self.new_call(job, fallback, start(fallback, scope, held), item)
+        decision = await evaluated(partial(start, fallback, locks=held), scope)
+        call = self.new_call(job, fallback, decision, item)
         if job.in_flight is None or item is None:
             attempt = job.fallback = self.new_attempt(job)
         else:  # the state of the item goes on

@@ -16,8 +16,9 @@ from orchestrator.engine.phase import Phase
 from orchestrator.engine.priorities import priorities
 from orchestrator.engine.result import TaskResult
 from orchestrator.engine.schedules import BATCH, SCHEDULES, OnGeneration, Then, chain
+from orchestrator.engine.settled import Settled
 from orchestrator.engine.shared import Shared
-from orchestrator.engine.summary import Settled, Stop, output_of, stop_after
+from orchestrator.engine.summary import Stop, output_of, stop_after
 from orchestrator.engine.task_state import Activity, Decision, TaskState, internal
 from orchestrator.workflow.inputs import with_input_defaults
 from orchestrator.workflow.model import Schedule, Workflow
@@ -212,6 +213,7 @@ class TaskRunner:
         finally:
             clock.around.discard(attempt)
             runner.settle_rest(workflow.plan.tasks)
+        await settled.resolve_output(workflow.plan)
         return output_of(workflow, settled, runner.stop)
 
     def note_end(self) -> Stop:

@@ -72,7 +72,7 @@ class Scope:
     def has_wrapped(self, missing: PlaceMissingError) -> bool:
         """Whether a path breaks off at an output that its server had wrapped."""
         # Deeper inside, a value may be the same null or small number that is an output elsewhere.
-        is_output = all(isinstance(step, int) for step in missing.before)
+        is_output = all(isinstance(step, int) or step == "output" for step in missing.before)
         may_be = is_output or isinstance(missing.value, dict | list)
         return may_be and id(missing.value) in self.wrapped
 

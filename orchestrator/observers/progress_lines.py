@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import chain
 
 from orchestrator.documents.text import counted, cut, duration, quoted, visible
 from orchestrator.engine import events
@@ -26,19 +27,22 @@ class ProgressLines(events.Observer):
         self._verbose = verbose
         self._clock = clock
         self._last = clock()
-        self._tasks = self._settled = 0
+        self._tasks = frozenset[str]()
+        self._settled = 0
 
     def on_event(self, event: events.Event) -> None:
         """Write a line, if it is time for one."""
         match event:
             case events.RunStarted(generations=generations):
-                self._tasks, self._last = sum(map(len, generations)), self._clock()
+                self._tasks, self._last = frozenset(chain(*generations)), self._clock()
             case events.TaskSettled(task=task, result=result):
-                self._settled += "/" not in task  # one inside another counts with that
-                done = f"{self._settled:,} of {counted(self._tasks, 'task')} settled"
+                done = ""
+                if task in self._tasks:  # no task of `finally`, nor of a workflow inside this one
+                    self._settled += 1
+                    done = f"{self._settled:,} of {counted(len(self._tasks), 'task')} settled: "
                 why = f": {result.error.message}" if result.error else ""
                 took = f" in {duration(result.duration_ms)}" if result.attempts else ""
-                self._line(f"{done}: {quoted(task)} {result.status}{took}{why}", event)
+                self._line(f"{done}{quoted(task)} {result.status}{took}{why}", event)
                 return
         if self._verbose and (text := _described(event)):
             self._line(text, event)

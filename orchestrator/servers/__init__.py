@@ -14,7 +14,7 @@ own.
 - `offers` lists resources and prompts.
 - `start_hints` says how to fix a program that does not start.
 - `revisions` is what was found of the protocol of a server.
-- `sdk_client`, `sdk_errors` and `sdk_results` translate to and from the SDK.
+- `sdk_client`, `sdk_errors`, `sdk_requests` and `sdk_results` translate to and from the SDK.
 """
 
 from __future__ import annotations

@@ -70,7 +70,8 @@ def unknown_prompt(
     """A prompt that its server does not list."""
     names = list(prompts)
     near = nearest(prompt, names)
-    hint = "" if near else f"prompts of server {quoted(server)}: {listed(names, MAX_LISTED)}"
+    known = f"prompts of server {quoted(server)}: {listed(names, MAX_LISTED)}"
+    hint = "" if near else known if names else f"server {quoted(server)} has no prompts"
     message = f"unknown prompt {quoted(f'{server}:{prompt}')}"
     meant = certain(prompt, near)
     fix = (replace_op(at, f"{server}:{meant}"),) if meant and at else ()

@@ -70,9 +70,7 @@ class Session:
         self.began_at = 0.0  # since when it is usable, on anyio's clock
         # Ends the program behind it at once, if there is one.
         self.kill: Notify = nothing if started is None else partial(kill, started.process)
-        self._listener = listener
-        self._started_early = started
-        self._http = http
+        self._listener, self._http, self._started_early = listener, http, started
         self._revisions = revisions or Revisions(server)
         self._by_name: dict[str, Tool] = {}
         self._deliveries = Deliveries()

@@ -6,11 +6,12 @@ The data may be wrong in any way: whatever is found is reported, and nothing is 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.text import quoted
-from orchestrator.documents.validation import MissingFieldError
+from orchestrator.documents.validation import problem_of
 from orchestrator.errors import Problem
 from orchestrator.expressions.references import Compiler
 from orchestrator.expressions.scope import ScopeKey
@@ -76,11 +77,8 @@ class _WorkflowCompiler:
     def _task(self, site: Site, task: Mapping[str, Any]) -> None:
         try:
             check_kind(task)
-        except MissingFieldError as missing:
-            message, at = f"missing field {quoted(str(missing))}", site.below(str(missing))
-            self.problems.append(at.problem("missing_field", message))
         except ValueError as wrong:
-            self.problems.append(site.problem("wrong_value", str(wrong)))
+            self.problems.append(replace(problem_of(wrong, site.path), task=site.task))
         for name in ("critical", "end_run") if site.is_finally else ():
             if task.get(name):
                 message = f"{quoted(name)} means nothing in finally, which runs after the others"

@@ -12,6 +12,7 @@ import pytest
 
 from orchestrator.cli import main
 from orchestrator.cli.arguments import COMMANDS
+from orchestrator.servers.adopt import desktop_files
 from orchestrator.servers.config_file import load_config
 
 CLAUDE = {
@@ -163,3 +164,16 @@ def test_zsh_reads_the_script_of_bash(capsys: pytest.CaptureFixture[str]) -> Non
         done = subprocess.run(["zsh", "-f", "-c", text], capture_output=True, text=True)
         assert done.stderr == ""
         assert done.stdout.startswith("_bash_complete")
+
+
+@pytest.mark.parametrize(
+    ("platform", "settings"),
+    [("linux", ".config"), ("darwin", "Library/Application Support"), ("win32", "AppData/Roaming")],
+)
+def test_each_system_has_its_own_place_for_settings(
+    platform: str, settings: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / settings / "Claude" / "claude_desktop_config.json"
+    save(path, "{}")
+    monkeypatch.setattr(sys, "platform", platform)
+    assert list(desktop_files(tmp_path, tmp_path / "project")) == [path]

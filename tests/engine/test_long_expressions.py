@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import pytest
 
 from orchestrator.calls.call import Attempt, Call
@@ -63,6 +64,76 @@ async def test_a_long_expression_is_evaluated_in_a_thread(
     assert (result["a"].status, result["a"].output) == ("success", output)
     assert result["after"].status == "success"
     assert in_threads == threads
+
+
+@pytest.mark.parametrize(
+    ("task", "output", "evaluations"),
+    [
+        ({"repeat": {"until": FOUND[2:-1], "every_s": 0}, "arguments": {"n": 1}}, {"n": 1}, 1),
+        (
+            {
+                "repeat": {"until": "LAST.n", "collect": FOUND[2:-1], "every_s": 0},
+                "arguments": {"n": "${LAST && INPUT.x[?n > `995`].n}"},
+            },
+            NUMBERS * 2,
+            3,
+        ),
+        ({"arguments": {"n": "$INPUT.x.no"}, "fallback": {"value": FOUND}}, NUMBERS, 1),
+        (
+            {
+                "arguments": {"n": "$INPUT.x.no"},
+                "fallback": {"tool": "s:t", "arguments": {"n": FOUND}},
+            },
+            {"n": NUMBERS},
+            1,
+        ),
+        (
+            {
+                "for_each": [1],
+                "arguments": {"n": "$ITEM.no"},
+                "item_fallback": {"value": FOUND},
+            },
+            [NUMBERS],
+            1,
+        ),
+    ],
+)
+async def test_those_of_repeat_and_fallbacks_are_too(
+    monkeypatch: pytest.MonkeyPatch, task: dict[str, Any], output: Any, evaluations: int
+) -> None:
+    called: list[Any] = []
+    in_thread = decide.in_thread
+
+    async def noted(work: Any, *arguments: Any) -> Any:
+        called.append(work)
+        return await in_thread(work, *arguments)
+
+    monkeypatch.setattr(decide, "in_thread", noted)
+    result = await run(task, MANY)
+    assert result["a"].output == output
+    assert len(called) == evaluations
+
+
+async def test_that_of_the_output_is_too_and_cancelling_does_not_lose_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    called: list[Any] = []
+    in_thread = decide.in_thread
+
+    async def noted(work: Any, *arguments: Any) -> Any:
+        called.append(work)
+        return await in_thread(work, *arguments)
+
+    monkeypatch.setattr(decide, "in_thread", noted)
+    plan = workflow("a", inputs={"x": True}, output=FOUND)
+    assert (await Run(plan, echo, inputs=MANY).execute()).output == NUMBERS
+    cancelled = Run(plan, echo, inputs=MANY)
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await cancelled.execute()
+    assert cancelled.result is not None
+    assert cancelled.result.output == NUMBERS
+    assert len(called) == 2
 
 
 async def test_a_short_one_is_not(in_threads: list[str]) -> None:

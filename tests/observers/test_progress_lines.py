@@ -38,11 +38,12 @@ def lines_of(events: list[tuple[float, Event]], *, verbose: bool = False) -> lis
 
 
 def test_a_line_is_written_at_most_once_a_second() -> None:
-    times = [10.5, 11.0, 11.5, 12.0]
-    events = [(10.0, BEGIN), *((at, settled("a", at * 1000)) for at in times)]
+    times = {"a": 10.5, "b": 11.0, "c/d": 11.5, "c": 12.0, "cleanup": 13.0}
+    events = [(10.0, BEGIN), *((at, settled(task, at * 1000)) for task, at in times.items())]
     assert lines_of(events) == [
-        '  11.000 s  2 of 3 tasks settled: "a" success in 5.0 ms',
-        '  12.000 s  4 of 3 tasks settled: "a" success in 5.0 ms',
+        '  11.000 s  2 of 3 tasks settled: "b" success in 5.0 ms',
+        '  12.000 s  3 of 3 tasks settled: "c" success in 5.0 ms',
+        '  13.000 s  "cleanup" success in 5.0 ms',
     ]
 
 

@@ -246,10 +246,13 @@ async def test_tasks_read_wrapped_answers_with_and_without_result() -> None:
         "own": "$OUTPUT[own].result.n",
         "nothing": "$OUTPUT[nothing].result",
         "again": "$OUTPUT[again][1].result",
+        "of_items": "$ITEMS[each][1].output.result",
         "polled": "$OUTPUT[polled].result",
         "replaced": "$OUTPUT[replaced].result",
     }
     async with Orchestrator({"s": server()}) as orchestrator:
+        dry = await orchestrator.dry_run({"name": "w", "tasks": tasks, "output": output})
+        assert dry["each"].status == "success", dry["each"].error
         run = await orchestrator.run({"name": "w", "tasks": tasks, "output": output})
         called = await orchestrator.call("s:rows", {})
     assert run.status == "success", {task: each.error for task, each in run.tasks.items()}
@@ -261,6 +264,7 @@ async def test_tasks_read_wrapped_answers_with_and_without_result() -> None:
         "own": 3,
         "nothing": None,
         "again": 2,
+        "of_items": 2,
         "polled": 7,
         "replaced": 8,
     }

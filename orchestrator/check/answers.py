@@ -1,8 +1,8 @@
-"""The static types of tasks that read resources or get prompts."""
+"""The static types of what calls give."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 
 from orchestrator.check.assignable import Assignability
@@ -13,6 +13,22 @@ from orchestrator.schema.requests import URI, request_tool
 from orchestrator.schema.tool import Tool
 from orchestrator.schema.types import ObjectType, StaticType, UnknownType
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
+
+
+def not_known(server: str) -> str:
+    """Why the type of an output is unknown where the tools of its server are."""
+    return f"the tools of server {quoted(server)} are not known"
+
+
+def answer_type(
+    target: CallTemplate, tools: Mapping[str, Tool], unusable: Container[int]
+) -> StaticType:
+    """The type of what a call gives; `unusable` has the ids of schemas that cannot be used."""
+    if (tool := tool_for(target, tools)) is None:
+        return UnknownType(not_known(target.server))
+    if tool.output_schema is not None and id(tool.output_schema) in unusable:
+        return UnknownType(f"the outputSchema of {target.target} cannot be used")
+    return tool.output_type
 
 
 def tool_for(target: CallTemplate, tools: Mapping[str, Tool]) -> Tool | None:
