@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.pointer import move_op, pointer, replace_op, steps, value_at
 from orchestrator.documents.text import quoted
 from orchestrator.errors import Problem
@@ -101,8 +102,6 @@ def explained(problems: Iterable[Problem], data: Any) -> Iterator[Problem]:
 def _explained(problem: Problem, data: Any) -> tuple[Problem, str]:
     """A problem, and the path of the field that its foreign word stands for."""
     *above, name = steps(problem.path) or [""]
-    if problem.code == "wrong_type" and name == "tasks":
-        return _listed(problem, data), ""
     if problem.code != "unknown_field":
         return problem, ""
     is_task = len(above) > 1 and above[-2] in _LISTS
@@ -123,15 +122,32 @@ def _explained(problem: Problem, data: Any) -> tuple[Problem, str]:
     return replace(explained, replacement=moved), field
 
 
-def _listed(problem: Problem, data: Any) -> Problem:
-    """The problem of tasks that are an object by id, with the array that they should be."""
-    tasks = value_at(data, problem.path)
-    if not isinstance(tasks, Mapping):
-        return problem
-    hint = "write an array of tasks, each with its id"
-    if not all(
-        isinstance(task, Mapping) and task.get("id", name) == name for name, task in tasks.items()
-    ):
-        return replace(problem, hint=hint)
-    made = [{"id": name, **task} for name, task in tasks.items()]
-    return replace(problem, hint=hint, replacement=(replace_op(problem.path, made),))
+def with_array(workflow: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A workflow whose tasks are an object by id, with the array that they should be, or None."""
+    tasks = workflow.get("tasks")
+    if not isinstance(tasks, Mapping) or not all(map(_is_named, tasks.items())):
+        return None
+    return {**workflow, "tasks": [{"id": name, **task} for name, task in tasks.items()]}
+
+
+def _is_named(item: tuple[str, Any]) -> bool:
+    name, task = item
+    return isinstance(task, Mapping) and task.get("id", name) == name
+
+
+def tasks_by_id(
+    problems: Iterable[Problem], tasks: Mapping[str, Any], array: list[Any]
+) -> Iterator[Problem]:
+    """The problem of tasks that are an object, and those in the array that it should be.
+
+    These are placed in the object, and have no fix: that of the first replaces all of it.
+    """
+    message, hint = f"expected array, got {describe(tasks)}", "each task has its id"
+    fix = (replace_op("/tasks", array),)
+    yield Problem("wrong_type", message, "/tasks", hint=hint, replacement=fix)
+    names = list(tasks)
+    for problem in problems:
+        where = steps(problem.path)
+        if len(where) > 1 and where[0] == "tasks":
+            where[1] = names[int(where[1])]
+        yield replace(problem, path=pointer(*where), replacement=())

@@ -140,6 +140,13 @@ class Spot:
             return self.ids
         return sorted({*self.ids} - nx.descendants(self.original.graph, self.own) - {self.own})
 
+    def field(self, name: str, value: Any, *at: str) -> Mutant:
+        """One more field of the task; a finding has to name a place in it, or its property `at`."""
+        path = (*self.path[:2], name)
+        if name in get(self.document, self.path[:2]):
+            raise NoPlaceError
+        return Mutant(replaced(self.document, path, value), [(*path, *at)], [path])
+
     def wait(self, name: str) -> Mutant:
         """One more entry in the `depends_on` of the task."""
         field = (*self.path[:2], "depends_on")

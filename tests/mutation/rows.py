@@ -8,12 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from tests.mutation import changes as do
+from tests.mutation import fields as new
 from tests.mutation.changes import fill, rename
 from tests.mutation.documents import without
 from tests.mutation.mutations import Mutant, Row
 
 NO_TASK = "prepare-everything"
 NO_MISTAKE = "no mistake"
+NO_OUTPUT = f"OUTPUT[{NO_TASK}].x == 1"
+UNTIL_ANY = {"until": "LAST != null || LAST == null", "every_s": 0}
 STEPS = (".value", ".result", ".data", '["text"]')
 CONDITIONS = "REF >  lenght(REF) > 1  STATUS[nobody] == 'success'  REF = 1  OUTPUTS[ID]"
 
@@ -116,7 +119,50 @@ TABLE: dict[str, list[tuple[str, Any, Any]]] = {
         ),
         ("damaged expression", do.expressions, do.damage),
     ],
+    "field of a task": [
+        ("until of no root", do.tools, lambda s: s.field("repeat", {"until": "LST.done"}, "until")),
+        (
+            "misspelled field of repeat",
+            do.tools,
+            lambda s: s.field("repeat", {"until": "LAST", "evry_s": 1}, "evry_s"),
+        ),
+        ("until that is no text", do.tools, lambda s: s.field("repeat", {"until": 7}, "until")),
+        ("answer without repeat", do.literals, lambda s: s.put("$LAST.next")),
+        ("until of no task", do.tools, lambda s: s.field("repeat", {"until": NO_OUTPUT}, "until")),
+        ("deadline of no time", do.tools, lambda s: s.field("deadline_s", s.pick((0, -1, "9")))),
+        ("end of no status", do.tools, lambda s: s.field("end_run", s.pick(("sucess", True)))),
+        ("value beside a tool", do.tools, new.beside_the_tool),
+    ],
+    "item": [
+        ("product of no array", do.tools, lambda s: s.field("for_each", {"a": s.pick(("x", 7))})),
+        (
+            "product with no such task",
+            do.tools,
+            lambda s: s.field("for_each", {"a": [1], "b": f"$OUTPUT[{NO_TASK}]"}),
+        ),
+        ("item_when of no item", new.single, lambda s: s.field("item_when", "ITEM.x > 1")),
+        ("item_when of no task", do.tools, lambda s: s.field("item_when", NO_OUTPUT)),
+        ("empty item_fallback", do.tools, lambda s: s.field("item_fallback", {"arguments": {}})),
+        (
+            "item_fallback with no such task",
+            do.tools,
+            lambda s: s.field("item_fallback", {"value": f"$OUTPUT[{NO_TASK}]"}),
+        ),
+        ("items of one call", do.literals, new.items_of_one_call),
+        ("items without an id", do.literals, lambda s: s.put(s.pick(("$ITEMS", "$ITEMS.x")))),
+    ],
+    "finally": [
+        ("finally read from outside", do.literals, new.read_finally),
+        ("finally with a used id", do.tools, new.finally_with("id", "id")),
+        ("finally that ends the run", do.tools, new.finally_with("end_run", "success")),
+        ("finally with no such task", do.tools, new.finally_with("when", NO_OUTPUT)),
+        ("finally with a cycle", do.tools, new.finally_with("depends_on", ["clean-up"])),
+    ],
     NO_MISTAKE: [
+        ("call until there is an answer", do.tools, new.harmless("repeat", UNTIL_ANY)),
+        ("far deadline", do.tools, new.harmless("deadline_s", 9999)),
+        ("condition of each item", new.fanned, new.harmless("item_when", "ITEM != 'nothing'")),
+        ("clean-up that reads a status", do.tools, new.clean_up),
         ("removed wait", do.entries, lambda s: Mutant(without(s.document, s.path), [s.path])),
         ("added wait", do.tools, lambda s: s.wait(s.pick(s.unrelated()))),
         ("renamed everywhere", do.needed, do.rename_everywhere),

@@ -101,13 +101,24 @@ def test_a_word_beside_its_field_is_not_renamed() -> None:
 def test_tasks_by_id_become_an_array() -> None:
     workflow = {"tasks": {"a": {"tool": "s:t"}, "b": {"tool": "s:t", "needs": ["a"]}}}
     (problem,) = problems_in(workflow)
-    assert "expected array, got object" in problem.message
-    assert problem.hint == "write an array of tasks, each with its id"
+    assert (problem.path, problem.hint) == ("/tasks", "each task has its id")
+    assert problem.message == "expected array, got object with properties a, b"
     assert fixed(workflow)["tasks"] == [TASK, {**OTHER, "depends_on": ["a"]}]
-    (problem,) = problems_in({"tasks": {"a": {"id": "b", "tool": "s:t"}}})
-    assert problem.replacement == ()
-    (problem,) = problems_in({"tasks": "a"})
-    assert problem.hint != "write an array of tasks, each with its id"
+    for tasks in ({"a": {"id": "b", "tool": "s:t"}}, {"a": 1}, "a"):
+        (problem,) = problems_in({"tasks": tasks})
+        assert (problem.code, problem.replacement) == ("wrong_type", ())
+
+
+def test_what_is_wrong_in_tasks_by_id_is_reported_in_its_place() -> None:
+    tasks = {"a": {"tool": "s:t", "if": "true"}, "b": {"tool": "s:t", "args": {"x": "$OUTPUT[z]"}}}
+    found = problems_in({"tasks": tasks, "output": "$OUTPUT[a]", "steps": []})
+    assert {(problem.code, problem.path) for problem in found} == {
+        ("wrong_type", "/tasks"),
+        ("unknown_field", "/tasks/a/if"),
+        ("unknown_task", "/tasks/b/args/x"),
+        ("unknown_field", "/steps"),
+    }
+    assert [problem.path for problem in found if problem.replacement] == ["/tasks"]
 
 
 def test_no_word_is_a_field_here() -> None:

@@ -1,0 +1,79 @@
+"""Changes of the fields of tasks beyond their calls: items, `repeat`, `finally`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.mutation.documents import Path, get, replaced
+from tests.mutation.mutations import Mutant, NoPlaceError, Spot
+from tests.mutation.worlds import Original
+
+Change = Callable[[Spot], Mutant]
+CLEAN_UP = "clean-up"
+
+
+def _tasks(original: Original, *, with_items: bool) -> list[Path]:
+    tasks = enumerate(original.document["tasks"])
+    return [("tasks", index, "tool") for index, task in tasks if ("for_each" in task) is with_items]
+
+
+def single(original: Original) -> list[Path]:
+    return _tasks(original, with_items=False)
+
+
+def fanned(original: Original) -> list[Path]:
+    return _tasks(original, with_items=True)
+
+
+def beside_the_tool(spot: Spot) -> Mutant:
+    """At the task."""
+    return Mutant(spot.field("value", 1).document, [spot.path[:2]])
+
+
+def items_of_one_call(spot: Spot) -> Mutant:
+    names = [name for name in spot.unrelated() if name not in _with_items(spot)]
+    return spot.put(f"$ITEMS[{spot.pick(names)}]")
+
+
+def _with_items(spot: Spot) -> list[str]:
+    return [spot.ids[int(path[1])] for path in fanned(spot.original)]
+
+
+def _clean_up(**fields: Any) -> dict[str, Any]:
+    return {"id": CLEAN_UP, "value": 1} | fields
+
+
+def read_finally(spot: Spot) -> Mutant:
+    made = spot.put(f"$OUTPUT[{CLEAN_UP}]")
+    return Mutant(made.document | {"finally": [_clean_up()]}, [spot.path])
+
+
+def finally_with(field: str, value: Any) -> Change:
+    """A change that adds a task of `finally` with a wrong field; an id is that of the spot."""
+
+    def change(spot: Spot) -> Mutant:
+        given = spot.own if field == "id" else value
+        document = spot.document | {"finally": [_clean_up(**{field: given})]}
+        at: Path = ("finally", 0, field)
+        return Mutant(document, [at], [at])
+
+    return change
+
+
+def harmless(field: str, value: Any) -> Change:
+    """A change that adds a field that changes nothing."""
+
+    def change(spot: Spot) -> Mutant:
+        task = get(spot.document, spot.path[:2])
+        if field in task:
+            raise NoPlaceError
+        path = (*spot.path[:2], field)
+        return Mutant(replaced(spot.document, path, value), [path])
+
+    return change
+
+
+def clean_up(spot: Spot) -> Mutant:
+    last = _clean_up(value={"status": f"${{STATUS[{spot.own}]}}"})
+    return Mutant(spot.document | {"finally": [last]})
