@@ -95,6 +95,8 @@ def _servers(found: Adopted) -> str:
 def _report(directory: Path, found: Adopted) -> None:
     for sentence in found.left_out:
         complain(f"left out: {sentence}")
+    if not found.sources:
+        write(f"{directory / SERVERS}: no servers of a desktop client were found, only the example")
     for path, names in found.sources.items():
         write(f"{directory / SERVERS}: {counted(len(names), 'server')} from {path}")
     if any({"env", "headers"} & fields.keys() for fields in found.tables.values()):

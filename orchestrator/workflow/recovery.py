@@ -18,7 +18,7 @@ from orchestrator.documents.text import visible
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.workflow.kinds import KINDS
 from orchestrator.workflow.model import Workflow
-from orchestrator.workflow.normalize import task_of
+from orchestrator.workflow.normalize import TASK_LISTS, task_of, tasks_in
 
 MAX_ROUNDS = 8
 # A noncharacter, which Unicode reserves for use inside programs: no message has it but ours.
@@ -84,37 +84,38 @@ def _renamed(data: dict[str, Any], problem: Problem) -> list[str]:
 def _cut(data: dict[str, Any], problem: Problem) -> list[str]:
     """Cut a mistake out; gives the paths of what was cut."""
     path = steps(problem.path)
-    if len(path) < 2 or path[0] not in ("tasks", "inputs"):
+    if len(path) < 2 or path[0] not in (*TASK_LISTS, "inputs"):
         data.pop(path[0] if path else "", None)
         return [pointer(*path[:1])]
     if path[0] == "inputs":
         data["inputs"][path[1]] = True
         return [pointer(*path[:2])]
-    index = int(path[1])
-    task = data["tasks"][index]
+    place, index = path[0], int(path[1])
+    task = data[place][index]
     if problem.code == "cycle":
-        return _cut_references(data["tasks"], index)
+        return _cut_references(data, place, index)
     is_whole = len(path) == 2 or path[2] in _OF_THE_WHOLE_TASK or not isinstance(task, dict)
     if is_whole or (len(path) == 3 and path[2] not in task):
-        data["tasks"][index] = _stand_in(data, index)
-        return [pointer("tasks", index)]
+        data[place][index] = _stand_in(data, place, index)
+        return [pointer(place, index)]
     below_field = len(path) > 3 and path[2] in _TAKING_ANYTHING
     if not below_field or not _put_unknown(task, path[2:]):
         task.pop(path[2], None)
     return [problem.path]
 
 
-def _cut_references(tasks: list[Any], index: int) -> list[str]:
+def _cut_references(data: dict[str, Any], place: str, index: int) -> list[str]:
     """Cut all fields of a task of a cycle but its tool, so that this can be checked."""
+    tasks = data[place]
     task = tasks[index]
     left = {name: task[name] for name in ("id", "tool", "prompt") if name in task}
     if len(left) < 2:
-        tasks[index] = _stand_in({"tasks": tasks}, index)
-        return [pointer("tasks", index)]
+        tasks[index] = _stand_in(data, place, index)
+        return [pointer(place, index)]
     # The type of its output depends on these.
     unknown = {"for_each": _UNKNOWN, "fallback": {"value": _UNKNOWN}}
     tasks[index] = left | {name: value for name, value in unknown.items() if name in task}
-    return [pointer("tasks", index, name) for name in ("arguments", *task) if name not in left]
+    return [pointer(place, index, name) for name in ("arguments", *task) if name not in left]
 
 
 def _put_unknown(task: dict[str, Any], path: list[str]) -> bool:
@@ -128,13 +129,15 @@ def _put_unknown(task: dict[str, Any], path: list[str]) -> bool:
     return False
 
 
-def _stand_in(data: dict[str, Any], index: int) -> dict[str, Any]:
+def _stand_in(data: dict[str, Any], place: str, index: int) -> dict[str, Any]:
     """A task without policies, under the same id if that is valid and unique."""
-    tasks = data["tasks"]
-    name = task_of(tasks[index])
-    others = {task_of(task) for number, task in enumerate(tasks) if number != index}
+    name = task_of(data[place][index])
+    others = {task_of(task) for at, task in tasks_in(data) if at != (place, index)}
     taken = name is None or name in others or not name.replace("_", "").isalnum()
-    return {"id": f"cut-out-{index}" if taken else name, "tool": f"{_STANDS_IN}:{_STANDS_IN}"}
+    return {
+        "id": f"cut-out-{place}-{index}" if taken else name,
+        "tool": f"{_STANDS_IN}:{_STANDS_IN}",
+    }
 
 
 def read_again(source: Any) -> Any:

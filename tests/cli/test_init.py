@@ -86,7 +86,9 @@ def test_init_overwrites_nothing_and_its_example_is_valid(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["init", "new/deep"]) == 0
-    assert "cd new/deep && orchestrator run example.json" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "no servers of a desktop client were found, only the example" in out
+    assert "cd new/deep && orchestrator run example.json" in out
     before = {path.name: path.read_text() for path in (project / "new/deep").iterdir()}
     assert list(load_config("new/deep/servers.toml")) == ["example"]
     assert main(["validate", "new/deep/example.json", "--offline", "--strict"]) == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import anyio
@@ -13,10 +15,13 @@ from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.errors import WorkflowError
 from orchestrator.workflow.model import Schedule, Workflow
-from orchestrator.workflow.task import Task
+from orchestrator.workflow.task import Task as TaskInFile
 from tests.engine.test_semantics_table import FINALLY as TABLE
 from tests.engine.test_semantics_table import the_row
 from tests.fakes import Row, ScriptedCaller, failing, workflow
+from tests.model import Task
+from tests.random_cases import Profile, random_case
+from tests.stage import as_file, play
 from tests.virtual_clock import Backend, virtual_clock
 
 pytestmark = pytest.mark.anyio
@@ -285,7 +290,9 @@ def test_mistakes_in_them_have_their_place() -> None:
 
 
 def test_in_python_the_field_has_an_underscore() -> None:
-    made = Workflow(tasks=[Task(id="a", tool="s:t")], finally_=[Task(id="z", tool="s:t")])
+    made = Workflow(
+        tasks=[TaskInFile(id="a", tool="s:t")], finally_=[TaskInFile(id="z", tool="s:t")]
+    )
     assert made.to_dict()["finally"] == [{"id": "z", "tool": "s:t"}]
     assert made.finally_[0].run_if == "all_done"
 
@@ -336,3 +343,24 @@ async def test_a_clean_up_that_fails_fails_the_task_around_it() -> None:
     run, _ = runs(outer(), z=(1, failing()))
     result = await run.execute()
     assert result["o"].status == "error"
+
+
+# Random runs.
+
+
+@pytest.mark.parametrize("schedule", ["generations", "dataflow"])
+async def test_whatever_becomes_of_random_runs_they_see_all_of_it(schedule: Schedule) -> None:
+    profiles = (Profile(ends=True, limits=True), Profile(ends=True, cancels=True))
+    for number, profile in product(range(10), profiles):
+        case = random_case(number, profile)
+        statuses = {task.id: f"${{STATUS[{task.id}]}}" for task in case.tasks}
+        tidy = {"id": "tidy", "tool": "s9:tidy", "arguments": statuses}
+        seen = {"id": "seen", "value": "$OUTPUT[tidy]"}
+        made = Workflow.load(as_file(case) | {"finally": [seen, tidy]})
+        told = Task("tidy", rows=(((0.5, "ok"),),))
+        stage, result = await play(replace(case, tasks=(*case.tasks, told)), made, schedule)
+        found = {task: settled.status for task, settled in result.tasks.items()}
+        assert (found.pop("tidy"), found.pop("seen")) == ("success", "success"), number
+        assert stage.arguments["tidy", None] == found, number
+        ends = [settled.started_ms or 0 for settled in result.tasks.values()]
+        assert result["tidy"].started_ms == max(ends), number
