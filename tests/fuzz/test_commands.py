@@ -79,7 +79,7 @@ def commands(
 ) -> Commands:
     target = LowLevelServer("s", on_list_tools=list_tools, on_call_tool=call_tool)
     server = Server(name="s", target=target)
-    monkeypatch.setattr(config_file, "load_config", lambda *_: {"s": server})
+    monkeypatch.setattr(config_file, "load_config", lambda *_, **__: {"s": server})
     return Commands(tmp_path, capsys)
 
 
