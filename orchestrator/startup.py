@@ -81,7 +81,7 @@ class Startup:
 
     async def until_first_call(self) -> None:
         """Wait until a task without dependencies can call, the plan is checked, or is wrong."""
-        first = [self._plan.tasks[task] for task in self._plan.generations[0]]
+        first = list(self._plan.first_tasks)
         while self.problem is None and all(self.waiting_for(t.server, t.tool) for t in first):
             await self.changed()
 

@@ -68,6 +68,7 @@ async def test_every_workflow_of_a_page_passes_the_check_without_a_warning(page:
         ("first-that-works", "found", None),
         ("directory", "files", ["a.md", "b.md"]),
         ("fan-out", "", None),
+        ("steps-for-each", "city", None),
         ("diamond", "", None),
         ("one-at-a-time", "", None),
     ],

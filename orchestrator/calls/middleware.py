@@ -193,33 +193,29 @@ def with_server_ready(
     fit: Fit,
     readiness: Readiness | None = None,
     on_wait: OnWait | None = None,
-    on_pause: Callable[[bool], None] | None = None,
+    on_count: Callable[[str, int], None] | None = None,
 ) -> Caller:
     """Wait until a call can be made, and then fit it to its tool, whose definition is now known.
 
     `fit` returns the call that its tool accepts, or raises `CallError`; if the tool is not known
-    yet, it sets `Attempt.fit`. Without `readiness` all
-    servers are ready. `on_pause` is called with whether all calls under way wait here.
+    yet, it sets `Attempt.fit`. Without `readiness` all servers are ready. `on_count` is called with
+    "waiting" or "working" and how many more calls do that now.
     """
     if readiness is None:
         return lambda call, attempt: call_next(fit(call, attempt), attempt)
-    under_way = {"waiting": 0, "working": 0}
-
-    def count(state: str, change: int) -> None:
-        under_way[state] += change
-        if on_pause is not None:
-            on_pause(under_way["waiting"] > 0 and under_way["working"] == 0)
 
     @contextmanager
     def counted(state: str) -> Iterator[None]:
-        count(state, 1)
+        if on_count is None:
+            yield
+            return
+        on_count(state, 1)
         try:
             yield
         finally:
-            count(state, -1)
+            on_count(state, -1)
 
     async def call_when_ready(call: Call, attempt: Attempt) -> Any:
-        # The clock of the run stands still only while every call under way waits for a server.
         if readiness.waiting_for(call.server, call.tool):
             with counted("waiting"):
                 await _wait_until_ready(call, attempt, readiness, on_wait)

@@ -23,13 +23,14 @@ from orchestrator.check.environment import (
     STATUS,
     UNKNOWN,
     Environment,
-    input_type,
+    input_types,
     items_type,
 )
 from orchestrator.check.for_each import collected, item_of
 from orchestrator.check.infer import Inference
 from orchestrator.check.jmespath_functions import truth
 from orchestrator.check.mismatch import Mismatch
+from orchestrator.check.optional import members_of
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.text import quoted
@@ -45,7 +46,6 @@ from orchestrator.schema.types import (
     LiteralType,
     ObjectType,
     StaticType,
-    UnknownType,
     any_of,
     either,
 )
@@ -86,17 +86,14 @@ class _Checker:
         self,
         workflow: Workflow,
         tools: Mapping[str, Tool],
-        given: Mapping[str, StaticType] | None = None,
+        inputs: Mapping[str, StaticType] | None = None,
     ) -> None:
         self.output: StaticType = UNKNOWN  # of the workflow, after `check`
         self._workflow, self._plan = workflow, workflow.plan
         self._tools = tools
         self._query = TypeQuery()
         self._assignability = Assignability(self._query)
-        self._inputs = {name: input_type(schema) for name, schema in workflow.inputs.items()}
-        for name, type_ in (given or {}).items():
-            if isinstance(self._inputs.get(name), UnknownType):  # what is given says more
-                self._inputs[name] = type_
+        self._inputs = inputs or input_types(workflow.inputs)
         self._used_inputs: set[str | None] = set()
         self._outputs: dict[str, StaticType] = {}
         self._items: dict[str, StaticType] = {}
@@ -291,6 +288,7 @@ class _Checker:
         given, tool = self._infer(task.arguments, environment, ("arguments",)), inner.signature
         found = self._assignability.arguments(given, tool.input_schema, tool.accepts)
         self._diagnostics.add(found, task, ("arguments",), tool)
-        checker = _Checker(inner, self._tools, getattr(given, "members", None))
+        inputs = input_types(inner.inputs, members_of(given))
+        checker = _Checker(inner, self._tools, inputs)
         self._diagnostics.include(findings_inside(task, inner, checker.check()), task)
         return checker.output

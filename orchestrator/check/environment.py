@@ -52,6 +52,19 @@ def items_type(output: StaticType) -> StaticType:
 UNKNOWN = UnknownType("")  # without a reason, as it needs no finding
 
 
+def input_types(
+    declared: Mapping[str, Any], given: Mapping[str, StaticType] | None = None
+) -> dict[str, StaticType]:
+    """The types of inputs by their schemas; one without a schema has the type of what is given."""
+    unknown, given = UnknownType("the input has no schema"), given or {}
+    return {
+        name: given.get(name, unknown)
+        if isinstance(schema, bool) or not schema
+        else schema_type(schema)
+        for name, schema in declared.items()
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Environment:
     """The types of what a template may refer to."""
@@ -81,9 +94,3 @@ class Environment:
         error = ERROR if name is None else self.error
         known = {"STATUS": self.status, "ERROR": error, "ITEM": self.item, "INDEX": INTEGER}
         return known.get(root, self.last if root == "LAST" else UNKNOWN)
-
-
-def input_type(schema: Any) -> StaticType:
-    """The type of an input, which has a JSON Schema."""
-    has_none = isinstance(schema, bool) or not schema
-    return UnknownType("the input has no schema") if has_none else schema_type(schema)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.schema.coercion import ALL_TYPES
@@ -16,6 +17,16 @@ from orchestrator.schema.types import (
     UnionType,
     either,
 )
+
+
+def members_of(given: StaticType) -> Mapping[str, StaticType]:
+    """The types of the arguments by name, as far as they are known one by one."""
+    match given:
+        case ObjectType(members):
+            return members
+        case LiteralType(dict() as value):
+            return {name: LiteralType(member) for name, member in value.items()}
+    return {}
 
 
 def as_sent(given: StaticType, expected: SchemaType, query: TypeQuery) -> StaticType:

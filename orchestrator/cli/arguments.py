@@ -171,11 +171,12 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "show what a workflow will do, without calling a tool",
         f"Shows generations, calls, critical path, effects, servers and limits. {TOOLS_FROM}",
         "file values --servers --env-file --no-lock --offline --verbose --input --inputs "
-        "--schedule --statistics --mermaid|--dot|--svg|--json --output",
+        "--schedule --statistics --unfold --mermaid|--dot|--svg|--json --output",
         {
             "--json": flag("print the plan as JSON"),
             "--statistics": file("times that `run --statistics` measured, for the expected time"),
             "--output": file("write it to a file instead of stdout"),
+            "--unfold": flag("show the tasks of inner workflows, too (--json has them)"),
             "--schedule": OPTIONS["--schedule"] | {"help": "plan for this one"},
         },
     ),

@@ -99,7 +99,7 @@ def _print_forecast(
     else:
         from orchestrator.cli.tables import print_plan
 
-        print_plan(foreseen)
+        print_plan(foreseen, unfold=options.unfold)
     sys.stdout.flush()  # before the findings, which go to stderr
 
 

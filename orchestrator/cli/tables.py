@@ -100,8 +100,11 @@ def print_result(result: RunResult, workflow: Workflow) -> None:
         _print(console, line)
 
 
-def print_plan(forecast: Forecast) -> None:
-    """Print the tasks of a plan by generation, and what it will do, on stdout."""
+def print_plan(forecast: Forecast, *, unfold: bool = False) -> None:
+    """Print the tasks of a plan by generation, and what it will do, on stdout.
+
+    With `unfold`, the plans of inner workflows follow.
+    """
     console = _console()
     table = _plan_table(forecast, console.width)
     plan = forecast.workflow.plan
@@ -134,6 +137,10 @@ def print_plan(forecast: Forecast) -> None:
         console.print(f"and {counted(left, 'more generation')} (--json has all)\n")
     for index, line in enumerate(lines_of(forecast)):
         _print(console, Text(line, style="" if index else "bold"))
+    for name, task in forecast.tasks.items() if unfold else ():
+        if task.inner is not None:
+            _print(console, Text(f"\ninside task {name_of(name)}:", style="bold"))
+            print_plan(task.inner, unfold=True)
 
 
 def _console(*, stderr: bool = False) -> Console:

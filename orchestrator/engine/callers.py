@@ -65,7 +65,7 @@ class Callers:
         in_time = _unless(has_ended, with_timeout(shared.caller, on_start))
         self.fitting = held(with_slots(in_time, servers.policies, shared.slots, on_wait, shared))
         self.call = with_server_ready(
-            self.fitting, fit, servers.readiness, on_server, emitter.clock.pause
+            self.fitting, fit, servers.readiness, on_server, emitter.clock.count
         )
         if has_deadlines:
             self.call = with_deadline(self.call)

@@ -32,11 +32,14 @@ class Clock:
 
     Attributes:
         zero: When the run began, on anyio's clock; later by as long as the clock stood still.
+        around: The calls with calls inside, which go on while those wait; their start moves, too.
     """
 
     def __init__(self) -> None:
         self.zero = 0.0
+        self.around: set[Attempt] = set()
         self._paused_at: float | None = None
+        self._under_way = {"waiting": 0, "working": 0}
 
     def begin(self) -> None:
         """Start the clock."""
@@ -53,8 +56,20 @@ class Clock:
             self._paused_at = anyio.current_time()
         elif not paused and self._paused_at is not None:
             # Moving the origin keeps all later times free of the pause, at no cost per event.
-            self.zero += anyio.current_time() - self._paused_at
+            stood_still = anyio.current_time() - self._paused_at
+            self.zero += stood_still
+            for attempt in self.around:
+                if attempt.started_at is not None:
+                    attempt.started_at += stood_still
             self._paused_at = None
+
+    def count(self, state: str, change: int) -> None:
+        """Count the calls that are "waiting" for a server, or "working".
+
+        The clock stands still only while every call under way waits.
+        """
+        self._under_way[state] += change
+        self.pause(self._under_way["waiting"] > 0 and self._under_way["working"] == 0)
 
 
 class Emitter:

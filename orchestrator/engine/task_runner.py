@@ -207,9 +207,11 @@ class TaskRunner:
         runner = attempt.inside = TaskRunner(
             workflow, self._shared, settled, emitter, schedule, self, call.priority
         )
+        clock.around.add(attempt)
         try:
             await runner.execute(lambda *_: None)
         finally:
+            clock.around.discard(attempt)
             runner.settle_rest(workflow.plan.tasks)
         await settled.resolve_output(workflow.plan)
         return output_of(workflow, settled, runner.stop)

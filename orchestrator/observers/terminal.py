@@ -70,7 +70,8 @@ class ProgressDisplay(events.Observer):
             case events.TaskSettled(task=task, result=result):
                 for key in [key for key in self._running if key[0] == task]:
                     del self._running[key]
-                self._settled[result.status] += 1
+                if "/" not in task:  # inside another, which counts itself
+                    self._settled[result.status] += 1
             case events.ItemsStarted(task=task, items=items):
                 self._totals[task] = items
             case events.ItemSettled(task=task, item=item):

@@ -47,7 +47,7 @@ class Count:
 def count_calls(
     workflow: Workflow, tools: Mapping[str, Tool], inputs: Mapping[str, Any]
 ) -> dict[str, Count]:
-    """How many calls of its own tool each task makes, by task; see `forecast`.
+    """How many calls of its own tool, or inside its workflow, each task makes; see `forecast`.
 
     Raises:
         WorkflowError: A given input is unknown or does not fit its schema.
@@ -64,6 +64,12 @@ def count_calls(
         if each is not None:
             text = getattr(each, "text", "")  # an array in the file has none
             why.append(f"one for each item{' of ' if text else ''}{cut(text, _MAX_TEXT)}")
+        if task.inner is not None:
+            inside = count_calls(task.inner, tools, {}).values()
+            least *= sum(count.least for count in inside)
+            ends = [count.most for count in inside if count.most is not None]
+            most = None if most is None or len(ends) < len(inside) else most * sum(ends)
+            why.append(f"of each task of {task.target}")
         if (repeat := task.policies.repeat) is not None:
             why.append(f"up to {repeat.max_times} times{' each' if each is not None else ''}")
             most = most and most * repeat.max_times

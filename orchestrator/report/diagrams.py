@@ -165,4 +165,5 @@ def _task(task: TaskForecast) -> dict[str, Any]:
         "for_each": plan.policies.for_each is not None,
         "fallback": task.fallback,
         "expected_s": None if task.seconds is None else round(task.seconds, 6),
+        "inner": None if task.inner is None else plan_document(task.inner),
     }

@@ -34,6 +34,7 @@ class TaskForecast:
     effects: Mapping[str, Effects]  # of its own tool, then of that of its fallback
     seconds: float | None  # expected for all its calls; None if no times are known
     critical: bool
+    inner: Forecast | None = None  # of the workflow that it runs
 
     @property
     def attempts(self) -> int:
@@ -57,6 +58,9 @@ class TaskForecast:
     def does(self) -> str:
         """What its own tool does, in a word or two; what a task without a tool does."""
         own = self.effects.get(self.task.target)
+        if self.inner is not None:  # the word of what is riskiest inside
+            words = {each.risk: each.word for each in self.effects.values()}
+            return words.get(self.risk, self.task.kind)
         return self.task.kind if own is None else own.word
 
     @property
@@ -127,7 +131,9 @@ def forecast(
     tasks = {}
     for name, task in plan.tasks.items():
         effects = {each.target: effects_of(tools.get(each.target)) for each in task.targets}
-        tasks[name] = TaskForecast(task, calls[name], effects, task_s.get(name), name in path)
+        inner = None if task.inner is None else forecast(task.inner, tools, servers)
+        of_it = calls[name], effects, task_s.get(name), name in path, inner
+        tasks[name] = TaskForecast(task, *of_it)
     first, later = waves(plan)
     if servers:  # any other server is an error of its own
         first = [name for name in first if name in servers]

@@ -8,6 +8,7 @@ Rule: nothing is called, and anything a schema leaves open is reported as unknow
 - `coercion` converts text to the type that a tool expects.
 - `requests` describes resources and prompts as tools.
 - `wrapped` says which outputs servers wrap in an object.
+- `requests` are resources and prompts as tools.
 - `notation` writes any schema as a one-line type; `sample` makes a value that fits.
 """
 

@@ -35,9 +35,14 @@ def unknown_server(
     near = nearest(server, names)
     hint = "" if near else f"servers: {', '.join(names)}"
     meant = certain(server, near)
-    fix = (replace_op(at, f"{meant}:{tool}"),) if meant and tool else ()
+    fix = (replace_op(at, f"{meant}:{tool}"),) if meant and tool and _is_in_file(at) else ()
     message = f"unknown server {quoted(server)}"
     return Problem("unknown_server", message, at, task, near, hint, text=server, replacement=fix)
+
+
+def _is_in_file(at: str) -> bool:
+    """Whether a name is at a path; that in an inner workflow's own file only has the file there."""
+    return bool(at) and not at.endswith("/workflow")
 
 
 def denied_tool(server: Server, tool: str, at: str = "", task: str | None = None) -> Problem:
@@ -95,7 +100,7 @@ def unknown_tool(
         hints.append(f"if it is new: {lock.update_command(server.name)}")
     # The alternatives are names of tools, as the server is right; the file has both.
     meant = certain(tool, near)
-    fix = (replace_op(at, f"{server.name}:{meant}"),) if meant and at else ()
+    fix = (replace_op(at, f"{server.name}:{meant}"),) if meant and _is_in_file(at) else ()
     hint = "; ".join(hints)
     return Problem("unknown_tool", message, at, task, near, hint, text=tool, replacement=fix)
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.documents.pointer import pointer
-from orchestrator.documents.suggest import nearest
+from orchestrator.documents.pointer import move_op, pointer
+from orchestrator.documents.suggest import certain, nearest
 from orchestrator.documents.text import quoted
-from orchestrator.errors import Problem, WorkflowError
+from orchestrator.errors import Code, Problem, WorkflowError
+from orchestrator.schema.notation import signature
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.normalize import task_of, tasks_in
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 WORKFLOW = "workflow"  # stands for the server in the names of inner workflows
 MAX_DEPTH = 8
 MAX_TASKS = 100_000  # with those of all inner workflows: files that name others grow like powers
+MAX_SIGNATURE = 200
 _PATHS = {"path", "from"}  # of an operation of JSON Patch
 
 
@@ -60,7 +62,7 @@ def load_inner(
     problems: list[Problem] = []
     for (holder, index), task in list(tasks_in(workflow)):
         given = task.get("workflow") if isinstance(task, Mapping) else None
-        if not given or isinstance(given, bool | int | float | list):
+        if given is None or given == "" or isinstance(given, bool | int | float | list):
             continue  # the model reports what is neither
         at, name = pointer(holder, index, "workflow"), task_of(task)
         try:
@@ -72,6 +74,7 @@ def load_inner(
             file = given if isinstance(given, str) else None
             problems += placed(error.problems, name, at, file)
             continue
+        problems += _misfits(task, made, pointer(holder, index, "arguments"))
         if not isinstance(given, str):
             workflow[holder][index] = {**task, "workflow": made.to_dict()}
         if name is not None:
@@ -80,6 +83,27 @@ def load_inner(
         message = f"expected at most {MAX_TASKS:,} tasks with those of inner workflows"
         problems.append(Problem("wrong_value", message, pointer("tasks")))
     return inner, problems
+
+
+def _misfits(task: Mapping[str, Any], inner: Workflow, at: str) -> Iterator[Problem]:
+    """The arguments that are no inputs of the workflow, and the inputs that are missing."""
+    given, tool, name = task.get("arguments", {}), inner.signature, task_of(task)
+    if not isinstance(given, Mapping):
+        return  # the model reports that
+    hint = f"{tool.target}({signature(tool, MAX_SIGNATURE)})"
+    for each in given:
+        if each not in inner.inputs:
+            free = [known for known in inner.inputs if known not in given]
+            near = nearest(str(each), free)
+            path, meant = at + pointer(each), certain(str(each), near)
+            fix = (move_op(path, at + pointer(meant)),) if meant else ()
+            message = f"{tool.target}: unexpected argument {quoted(str(each))}"
+            code: Code = "unexpected_argument"
+            yield Problem(code, message, path, name, near, hint, replacement=fix)
+    for each in tool.input_schema["required"]:
+        if each not in given:
+            message = f"{tool.target}: missing argument {quoted(each)}"
+            yield Problem("missing_argument", message, at, name, (), hint)
 
 
 class _CannotLoadError(Exception):

@@ -212,6 +212,15 @@ class Plan:
                 yield task, target, pointer(*task.path, field, "tool")
 
     @property
+    def first_tasks(self) -> Iterator[TaskPlan]:
+        """The tasks that nothing has to come before, those of inner workflows included."""
+        for task in map(self.tasks.__getitem__, self.generations[0]):
+            if task.inner is None:
+                yield task
+            else:
+                yield from task.inner.plan.first_tasks
+
+    @property
     def sorted_generations(self) -> list[list[str]]:
         """The generations as documents have them: each in alphabetical order."""
         return [sorted(generation) for generation in self.generations]
@@ -226,9 +235,12 @@ def waves(plan: Plan) -> tuple[list[str], dict[str, int]]:
     """The servers of the tasks that depend on nothing; and the others, with their generation."""
     tasks = plan.tasks.values()
     # Without those of fallbacks, which are needed only if a task has failed.
-    first = list(
-        dict.fromkeys(task.server for task in tasks if task.server and task.generation == 0)
-    )
+    first: dict[str, None] = {}
+    for task in tasks:
+        if task.generation == 0 and task.inner is not None:
+            first |= dict.fromkeys(waves(task.inner.plan)[0])
+        elif task.generation == 0 and task.server:
+            first[task.server] = None
     later: dict[str, int] = {}
     last = len(plan.generations)  # stands for `finally`
     needed = (
@@ -238,4 +250,4 @@ def waves(plan: Plan) -> tuple[list[str], dict[str, int]]:
     for generation, server in sorted(needed, key=itemgetter(0)):
         if server not in first:
             later.setdefault(server, generation)
-    return first, later
+    return list(first), later

@@ -14,6 +14,7 @@ from tests.fakes import ScriptedCaller, workflow
 from tests.virtual_clock import Backend, virtual_clock
 
 pytestmark = pytest.mark.anyio
+STEPS = [{"id": "late", "tool": "fake:late", "depends_on": ["early"]}]
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -55,6 +56,19 @@ async def test_the_clock_counts_except_while_it_is_paused() -> None:
     await anyio.sleep(1)
     assert clock.now_ms() == 2000
     assert anyio.current_time() - clock.zero == 2
+
+
+async def test_calls_that_wait_inside_another_take_no_time_either() -> None:
+    inner = {"tasks": [{"id": "early", "tool": "fake:early"}, *STEPS]}
+    script = ScriptedCaller({"early": [(1.0, None)], "late": [(1.0, None)]})
+    servers = Servers(readiness=Door(late=10.0))
+    result = await Run(
+        workflow({"id": "outer", "workflow": inner}), script, servers=servers
+    ).execute()
+    tasks = result["outer"].tasks
+    assert tasks is not None
+    assert (result.duration_ms, result["outer"].duration_ms) == (2_000, 2_000)
+    assert (tasks["late"].started_ms, tasks["late"].duration_ms) == (1_000, 1_000)
 
 
 async def test_a_run_that_only_waits_for_a_server_takes_no_time() -> None:

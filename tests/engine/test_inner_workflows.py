@@ -13,7 +13,8 @@ from orchestrator.engine.events import Event, TaskSettled, TaskStarted
 from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings
-from tests.fakes import ScriptedCaller, failing, workflow
+from tests.engine.test_semantics_table import INNER_ENDS, INNER_OUTPUTS, INSIDE, the_row
+from tests.fakes import Row, ScriptedCaller, failing, workflow
 from tests.virtual_clock import Backend, virtual_clock
 
 pytestmark = pytest.mark.anyio
@@ -258,3 +259,34 @@ class ScriptedCallerFor:
 
     async def __call__(self, call: Call, attempt: Attempt) -> Any:
         return await self._caller(call, attempt) if call.task == self._task else None
+
+
+# The table of docs/semantics.md.
+
+_FAILS: Row = (1, failing())
+ENDS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, list[Row]]]] = {
+    "succeed or are skipped": ({}, {}, {}),
+    "one fails": ({}, {}, {"b": [_FAILS]}),
+    "end at a failure": ({"on_error": "fail_fast"}, {}, {"b": [_FAILS], "a": [(9, 1)]}),
+    "are ended as a success": ({}, {"end_run": "success"}, {"a": [(9, 1)]}),
+    "are ended as failed": ({}, {"end_run": "failed"}, {"a": [(9, 1)]}),
+    "reach the limit of the inner workflow": ({"timeout_s": 2}, {}, {"a": [(9, 1)]}),
+}
+KINDS = {"none": None, "that of the first that failed, in the order of the file": "tool_error"}
+
+
+@pytest.mark.parametrize("tasks", INNER_ENDS)
+@pytest.mark.parametrize("output", INNER_OUTPUTS)
+async def test_each_row_is_what_happens(tasks: str, output: str, schedule: Any) -> None:
+    row = the_row(INSIDE, **{"the tasks inside": tasks, "its output": output})
+    fields, of_b, script = ENDS[tasks]
+    skipped = {"id": "c", "tool": "fake:c", "when": False}
+    steps = [{"id": "a", "tool": "fake:a"}, {"id": "b", "tool": "fake:b", **of_b}, skipped]
+    wanted = "${STATUS[a]}" if output == "resolves" else "$OUTPUT[c].nothing"
+    inner = {"tasks": steps, "output": wanted, **fields}
+    task = {"id": "outer", "workflow": inner}
+    result = await run(ScriptedCaller(script), task, schedule=schedule)
+    error = result["outer"].error
+    assert result["outer"].status == row["the task"]
+    kind = row["error"].strip("`")
+    assert (error.kind if error else None) == KINDS.get(kind, kind)

@@ -85,7 +85,7 @@ def tables() -> list[Table]:
     return found
 
 
-STARTS, WORDS, RESULTS, CONSEQUENCES, FINALLY = tables()
+STARTS, WORDS, RESULTS, CONSEQUENCES, FINALLY, INSIDE = tables()
 
 
 def rows_of(table: Table, combination: Mapping[str, str]) -> Table:
@@ -117,6 +117,12 @@ def all_results() -> Iterator[dict[str, str]]:
             yield {"for_each": for_each, "its calls": chosen, "fallback": fallback}
 
 
+INNER_ENDS = (
+    *("succeed or are skipped", "one fails", "end at a failure", "are ended as a success"),
+    *("are ended as failed", "reach the limit of the inner workflow"),
+)
+INNER_OUTPUTS = ("resolves", "does not resolve")
+
 COVERED = [
     (STARTS, list(combinations(START))),
     (RESULTS, list(all_results())),
@@ -125,8 +131,12 @@ COVERED = [
         FINALLY,
         list(combinations({"the tasks": ENDS, "a task of finally": (*STATUSES[:4], "cancelled")})),
     ),
+    (
+        INSIDE,
+        list(combinations({"the tasks inside": INNER_ENDS, "its output": INNER_OUTPUTS})),
+    ),
 ]
-TABLES = ["start", "result", "consequence", "finally"]
+TABLES = ["start", "result", "consequence", "finally", "inside"]
 
 
 @pytest.mark.parametrize(("table", "domain"), COVERED, ids=TABLES)
