@@ -108,7 +108,7 @@ async def test_the_policies_of_a_task_hold_for_what_it_reads() -> None:
 async def test_what_the_server_refuses_fails_the_task() -> None:
     result = await run({"id": "a", "read": "s:other://x"})
     assert result["a"].error.kind == "invalid_arguments"
-    assert "Unknown resource: other://x" in result["a"].error.message
+    assert 'cannot read "other://x": Unknown resource' in result["a"].error.message
 
 
 async def findings(*tasks: dict[str, Any]) -> list[tuple[str, str, str]]:
