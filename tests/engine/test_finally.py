@@ -278,6 +278,13 @@ def test_nothing_outside_refers_to_them() -> None:
     ]
 
 
+def test_what_may_be_meant_is_none_of_them_but_in_finally_itself() -> None:
+    reads = {"arguments": {"x": "$OUTPUT[tidyy]"}}
+    with pytest.raises(WorkflowError) as raised:
+        plan({"id": "a", "tool": "fake:a", **reads}, finally_=[last(**reads), last(id="tidy")])
+    assert [each.alternatives for each in raised.value.problems] == [(), ("tidy",)]
+
+
 def test_ids_are_unique_over_both() -> None:
     assert findings("z") == [("duplicate_id", "/finally/0/id")]
 
