@@ -99,6 +99,34 @@ def test_a_terminal_that_is_closed_loses_no_result(
 
 
 @pytest.mark.slow
+def test_one_signal_lets_finally_run_and_a_second_one_ends_it_with_a_result(
+    stubborn: str, tmp_path: Path
+) -> None:
+    output, path = tmp_path / "result.json", tmp_path / "flow.json"
+    last = [{"id": "tidy", "tool": "calls:echo", "arguments": {"value": "${STATUS[hangs]}"}}]
+    last.append({"id": "hangs_too", "tool": "calls:hang", "depends_on": ["tidy"]})
+    hangs = {"id": "hangs", "tool": "calls:hang"}
+    path.write_text(json.dumps({"tasks": [hangs], "finally": last}))
+    options = [str(path), "--servers", stubborn, "--output", str(output), "--events", "-"]
+    command = [sys.executable, "-m", "orchestrator", "run", *options]
+    out = err = subprocess.PIPE
+    with subprocess.Popen(command, stdout=out, stderr=err, text=True) as process:
+        assert process.stdout is not None
+        for task in ("hangs", "hangs_too"):
+            line = ""
+            while not ("task_started" in line and f'"{task}"' in line):
+                line = process.stdout.readline()
+                assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=90)
+    assert process.returncode == 130
+    assert "the tasks of finally run; once more ends them, too" in said
+    tasks = json.loads(output.read_text())["tasks"]
+    assert tasks["tidy"]["output"] == {"value": "cancelled"}
+    assert tasks["hangs_too"]["status"] == "cancelled"
+
+
+@pytest.mark.slow
 def test_nohup_goes_on_after_the_terminal_is_closed(
     write: Write, stubborn: str, tmp_path: Path
 ) -> None:

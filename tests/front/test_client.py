@@ -122,6 +122,22 @@ async def test_stream_gives_the_events_and_ends_with_the_result() -> None:
             await anext(orchestrator.stream({"tasks": []}))
 
 
+async def test_leaving_a_stream_early_runs_what_finally_has() -> None:
+    seen: list[Event] = []
+    waits = {"id": "a", "tool": "mock:wait_for_ever"}
+    tidy = {"id": "z", "tool": "mock:double", "arguments": {"n": 2}, "depends_on": ["a"]}
+    with anyio.fail_after(30):
+        async with Orchestrator({"mock": make_server()}, observers=[seen.append]) as orchestrator:
+            stream = orchestrator.stream({"tasks": [waits], "finally": [tidy]})
+            async for event in stream:
+                if event.name == "task_started":
+                    break
+            await stream.aclose()
+            (settled,) = [event for event in seen if isinstance(event, RunSettled)]
+    statuses = {task: result.status for task, result in settled.result.tasks.items()}
+    assert statuses == {"a": "cancelled", "z": "success"}
+
+
 async def test_leaving_a_stream_early_cancels_the_run() -> None:
     with anyio.fail_after(60):
         async with Orchestrator({"mock": make_server()}) as orchestrator:
