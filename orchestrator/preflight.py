@@ -210,8 +210,7 @@ def locked(
     found = tool_problems(workflow, servers, listed, lock)
     asked: set[str] = set()  # each server is reported once, where it is named first
     for task, target, at in workflow.plan.calls:
-        is_tool = target.kind == "tool"  # a lock file has nothing else
-        if is_tool and target.server in servers and target.server not in asked:
+        if target.server in servers and target.server not in asked:
             asked.add(target.server)
             unlocked = problems.server_not_locked(lock, servers[target.server], at, task.id)
             found += [] if unlocked is None else [unlocked]

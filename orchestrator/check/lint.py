@@ -93,6 +93,8 @@ def _why_never(task: TaskPlan, workflow: Workflow, never: Container[str]) -> tup
             return f"{run_if}, and it has no dependencies", "run_if"
         case "any_success" | "any_failed" if len(idle) == len(needs):
             return f"{run_if}, and none of its dependencies ever runs", "run_if"
+        case "any_failed" if task.generation is None:  # `finally` runs after any end of the run
+            pass
         case "any_failed" if workflow.on_error == "fail_fast":
             return f"{run_if}, and with fail_fast a failure ends the run", "run_if"
         case "any_failed" if all(is_critical):

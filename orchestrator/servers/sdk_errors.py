@@ -110,8 +110,8 @@ def is_closed(error: MCPError) -> bool:
     return (error.code, error.message, error.data) == closed
 
 
-def fault_of(error: MCPError, tool: str) -> ServerFault:
-    """Why a call that was answered with an error failed."""
+def fault_of(error: MCPError, tool: str, of: str = "tool") -> ServerFault:
+    """Why a call that was answered with an error failed; `of` is the kind of the call."""
     # Only the transport makes such an object: what a server sends is believed nowhere below.
     facts = error.data if isinstance(error.data, Facts) else Facts(data=error.data)
     if facts.limit:
@@ -123,7 +123,8 @@ def fault_of(error: MCPError, tool: str) -> ServerFault:
     said = cut(error.message, MAX_SAID)
     details = {"code": error.code} | ({} if facts.data is None else {"data": facts.data})
     if error.code == types.INVALID_PARAMS:
-        what = f"rejected the arguments of {quoted(tool)}: {said}"
+        did = "cannot read" if of == "read" else "rejected the arguments of"
+        what = f"{did} {quoted(tool)}: {said}"
         return ServerFault("invalid_arguments", what, {"tool": tool, **details})
     kind: ErrorKind = "timeout" if error.code == types.REQUEST_TIMEOUT else "protocol_error"
     may_retry = False if error.code == types.METHOD_NOT_FOUND else None

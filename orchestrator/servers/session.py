@@ -259,7 +259,7 @@ class Session:
                     else exchange.output(sent, call.target)
                 )
             except MCPError as error:
-                raise await self._translated(error, tool, delivery) from None
+                raise await self._translated(error, call, delivery) from None
             except (sdk_results.InvalidResultError, ValidationError) as error:
                 fault = sdk_errors.fault_of_result(error, tool, delivery.result)
                 raise self._error(fault) from None
@@ -283,13 +283,13 @@ class Session:
         error = self.unavailable().error
         return raised(error, lost=True) if lost else raised(error, NotExecutedError)
 
-    async def _translated(self, error: MCPError, tool: str, delivery: Delivery) -> CallError:
+    async def _translated(self, error: MCPError, call: Call, delivery: Delivery) -> CallError:
         if not delivery.answered and sdk_errors.is_closed(error):
             with anyio.move_on_after(END_S):
                 await self._over.wait()
             if self._over.is_set():
                 return await self._ended(lost=delivery.written)
-        fault = sdk_errors.fault_of(error, tool)
+        fault = sdk_errors.fault_of(error, call.tool, call.kind)
         self.doubtful = self.doubtful or fault.doubtful
         if fault.ends:  # for new calls; those in flight get answers of their own, then it is closed
             self._fail(fault)

@@ -6,7 +6,8 @@ Rule: a `Workflow` that exists is valid; making one is O(n + e) in tasks and dep
   several lists.
 - `foreign` explains words of other workflow languages.
 - `normalize` ends synonyms, `oktyv` translates requests for it; `model` and `task` are the file,
-  `compile` checks what it refers to, `plan` is what a run follows.
+  `compile` checks what it refers to (`names` has what there is), `plan` is what a run follows, and
+  `make_plan` makes it.
 - `inner` loads the workflows that tasks run, and places what is wrong in them.
 - `inputs` checks the values given for a run.
 - `graph` holds the algorithms on the dependency graph.

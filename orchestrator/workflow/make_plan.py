@@ -54,7 +54,7 @@ def make_plan(
             task.id,
             index,
             tuple(dependencies := compiled.dependencies[task.id]),
-            tuple(name for name, is_needed in dependencies.items() if is_needed),
+            _needs(task, dependencies, number),
             task.timeout_s or defaults.timeout_s,
             number.get(task.id),
             PLAIN
@@ -80,6 +80,16 @@ def make_plan(
         then = Plan(of_last, own, graphs.generations(own), [], None, targets, requests, servers)
     known = targets, requests, servers
     return Plan(plans, graph, generations, edges, output, *known, has_inner, then)
+
+
+def _needs(
+    task: Task, dependencies: Mapping[str, bool], others: Mapping[str, int]
+) -> tuple[str, ...]:
+    """The tasks that decide whether a task runs; `others` are all that are not of `finally`."""
+    needs = tuple(name for name, is_needed in dependencies.items() if is_needed)
+    # Whether any task failed is what a task of `finally` is most often about.
+    is_about_all = not needs and task.id not in others and task.run_if.startswith("any_")
+    return tuple(others) if is_about_all else needs
 
 
 def _part(compiled: CompiledWorkflow, tasks: Iterable[Task]) -> Graph:

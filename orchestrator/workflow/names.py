@@ -66,6 +66,7 @@ class Names:
         self.inputs: Mapping[str, Any] = inputs if isinstance(inputs, Mapping) else {}
         self.sites: dict[str, Site] = {}
         self.problems: list[Problem] = []
+        self._outside_finally: dict[str, Site] = {}
         self._no_ids: set[str] = set()  # of tasks whose ids are no strings
         self._fan_out: set[str] = set()  # the tasks with for_each
         self._suggestions = MAX_SUGGESTIONS
@@ -84,6 +85,8 @@ class Names:
             self.problems.append(site.below("id").problem("duplicate_id", message))
         else:
             self.sites[site.task] = site
+            if not site.is_finally:
+                self._outside_finally[site.task] = site
             if task.get("for_each") is not None:
                 self._fan_out.add(site.task)
 
@@ -118,8 +121,10 @@ class Names:
 
     def _task(self, name: str, key: ScopeKey, text: str, site: Site) -> Problem | None:
         if (target := self.sites.get(name)) is None:
-            known = name in self._no_ids
-            return None if known else self._unknown("task", key, text, site, self.sites)
+            if name in self._no_ids:
+                return None
+            readable = self.sites if site.is_finally else self._outside_finally
+            return self._unknown("task", key, text, site, readable)
         if name == site.task:
             message = f"{quoted(text)} refers to its own task: {name} -> {name}"
             return site.problem("self_reference", message, text=text)

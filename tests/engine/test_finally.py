@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
+from orchestrator.check.lint import warnings_of
 from orchestrator.engine.events import Event, GenerationStarted, RunStarted
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
@@ -106,6 +107,16 @@ async def test_run_if_and_when_decide_about_them_too() -> None:
     assert (result["z"].status, result["y"].status) == ("skipped", "skipped")
     assert result.status == "partial"  # one was skipped behind another task
     assert len(caller.calls) == 1
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_without_dependencies_any_failed_is_about_all_tasks(fails: bool) -> None:
+    alarm = last(run_if="any_failed")
+    made = plan("a", "b", finally_=[alarm], on_error="fail_fast")
+    run, _ = runs(made, b=(1, failing() if fails else 1))
+    assert (await run.execute())["z"].status == ("success" if fails else "skipped")
+    assert [each for each in warnings_of(made, {}) if each.code == "never_runs"] == []
+    assert Workflow.load(made.to_dict()) == made
 
 
 async def test_all_success_is_kept_where_it_is_written() -> None:
@@ -265,6 +276,13 @@ def test_nothing_outside_refers_to_them() -> None:
         ("reads_finally", "/tasks/1/depends_on/0"),
         ("reads_finally", "/output"),
     ]
+
+
+def test_what_may_be_meant_is_none_of_them_but_in_finally_itself() -> None:
+    reads = {"arguments": {"x": "$OUTPUT[tidyy]"}}
+    with pytest.raises(WorkflowError) as raised:
+        plan({"id": "a", "tool": "fake:a", **reads}, finally_=[last(**reads), last(id="tidy")])
+    assert [each.alternatives for each in raised.value.problems] == [(), ("tidy",)]
 
 
 def test_ids_are_unique_over_both() -> None:

@@ -85,7 +85,7 @@ def tables() -> list[Table]:
     return found
 
 
-STARTS, WORDS, RESULTS, CONSEQUENCES, FINALLY, INSIDE = tables()
+STARTS, WORDS, RESULTS, EACH_ITEM, CONSEQUENCES, FINALLY, INSIDE = tables()
 
 
 def rows_of(table: Table, combination: Mapping[str, str]) -> Table:
@@ -121,11 +121,21 @@ INNER_ENDS = (
     *("succeed or are skipped", "one fails", "end at a failure", "are ended as a success"),
     *("are ended as failed", "reach the limit of the inner workflow"),
 )
+ITEM_CALLS = (
+    *("answer", "answer on retry", "answer in a later turn"),
+    *("fails", "not resolved", "used up", "too late"),
+)  # of an item; tests/engine/test_items_table.py runs them
+OF_ITEMS = {
+    "item_when": ("true", "false", "fails"),
+    "its call": ITEM_CALLS,
+    "item_fallback": FALLBACKS,
+}
 INNER_OUTPUTS = ("resolves", "does not resolve")
 
 COVERED = [
     (STARTS, list(combinations(START))),
     (RESULTS, list(all_results())),
+    (EACH_ITEM, list(combinations(OF_ITEMS))),
     (CONSEQUENCES, list(combinations({"status": STATUSES, **END}))),
     (
         FINALLY,
@@ -136,7 +146,7 @@ COVERED = [
         list(combinations({"the tasks inside": INNER_ENDS, "its output": INNER_OUTPUTS})),
     ),
 ]
-TABLES = ["start", "result", "consequence", "finally", "inside"]
+TABLES = ["start", "result", "items", "consequence", "finally", "inside"]
 
 
 @pytest.mark.parametrize(("table", "domain"), COVERED, ids=TABLES)

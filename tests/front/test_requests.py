@@ -9,7 +9,7 @@ import anyio
 import pytest
 from mcp.server.mcpserver import MCPServer
 
-from orchestrator import Orchestrator, Server, Workflow, WorkflowError
+from orchestrator import Lockfile, Orchestrator, Server, Workflow, WorkflowError
 from orchestrator.errors import CallError
 from orchestrator.servers.sdk_requests import EXCHANGES
 from orchestrator.servers.sdk_results import InvalidResultError
@@ -108,7 +108,7 @@ async def test_the_policies_of_a_task_hold_for_what_it_reads() -> None:
 async def test_what_the_server_refuses_fails_the_task() -> None:
     result = await run({"id": "a", "read": "s:other://x"})
     assert result["a"].error.kind == "invalid_arguments"
-    assert "Unknown resource: other://x" in result["a"].error.message
+    assert 'cannot read "other://x": Unknown resource' in result["a"].error.message
 
 
 async def findings(*tasks: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -263,3 +263,10 @@ def test_what_needs_a_journal_is_refused_as_not_available(task: dict[str, Any]) 
     (problem,) = problems_of(task)
     assert "is not available in this version" in problem
     assert "needs a journal" in problem
+
+
+async def test_with_a_lock_file_a_server_that_is_only_read_has_to_be_in_it() -> None:
+    lock = Lockfile.made_of([])
+    async with Orchestrator({"s": Notes().server}, lock) as orchestrator:
+        with pytest.raises(WorkflowError, match='server "s" is not in'):
+            await orchestrator.run({"tasks": [{"id": "a", "read": "s:note://plain"}]})
