@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from orchestrator.engine.events import ItemSettled, TaskSettled, TaskStarted
@@ -16,11 +16,13 @@ from orchestrator.workflow.model import Schedule, Workflow
 from tests.model import (
     Case,
     Settled,
+    clean_up,
     ends_the_run,
     generations,
     run_output,
     run_status,
     settle_all,
+    status_after,
 )
 from tests.rules import Expected, broken_rules, is_exact
 from tests.stage import Stage, as_file, play
@@ -34,10 +36,34 @@ async def complaints(case: Case, schedule: Schedule) -> list[str]:
     except TimeoutError:
         return ["the run hangs"]
     expected = settle_all(case, schedule, not_begun(case, result))
+    ready_s = max(settled_at_ms(task.id, stage) for task in case.tasks) / 1000
+    seen = {name: as_it_was(task, result[name]) for name, task in expected.items()}
+    last = clean_up(case, schedule, seen, ready_s, not_begun(case, result))
     return [
-        *broken_rules(case, schedule, expected, stage),
-        *differences(case, schedule, expected, stage, result),
+        *broken_rules(case, schedule, {**expected, **last}, stage),
+        *differences(case, schedule, expected, last, stage, result),
+        *of_the_clean_up(case, last, stage, result),
     ]
+
+
+def as_it_was(task: Settled, found: TaskResult) -> Settled:
+    """What a task came to, if it may have been cut short."""
+    if found.status == task.status:
+        return task
+    failure = "cancelled" if found.status == "cancelled" else None
+    return Settled(found.status, task.ready_s, task.settled_s, failure=failure)
+
+
+def of_the_clean_up(case: Case, last: Expected, stage: Stage, result: RunResult) -> Iterator[str]:
+    """The tasks of `finally`, of which the model knows all but how the others ended."""
+    for name, task in last.items():
+        if task.status == "cancelled":
+            yield from of_an_ended_task(name, task, stage, result[name], {"cancelled"})
+        else:
+            yield from of_a_task(name, task, stage, result[name], is_exact(case))
+    if last and is_exact(case):
+        length_s = max(task.settled_s for task in last.values())
+        yield from unequal("the run's length with finally", length_s * 1000, result.duration_ms)
 
 
 def not_begun(case: Case, result: RunResult) -> dict[str, list[int]]:
@@ -60,17 +86,30 @@ def by_condition(item: Any) -> bool:
 
 
 def differences(
-    case: Case, schedule: str, expected: Expected, stage: Stage, result: RunResult
+    case: Case,
+    schedule: str,
+    expected: Expected,
+    last: Expected,
+    stage: Stage,
+    result: RunResult,
 ) -> Iterator[str]:
     """What differs from the model, as far as the model knows."""
     stop_s = stops_at(case, expected)
     length_s = max(task.settled_s for task in expected.values())
     if stop_s is None or (is_exact(case) and stop_s > length_s):
         yield from of_a_whole_run(case, expected, stage, result)
+        statuses = {run_status(expected)}
     elif is_exact(case):
-        yield from of_an_ended_run(case, schedule, expected, stage, result, stop_s)
+        length_s = stop_s
+        statuses = yield from of_an_ended_run(case, schedule, expected, stage, result, stop_s)
     else:
-        yield from of_a_run_that_ended_somewhere(case, expected, stage, result)
+        statuses = yield from of_a_run_that_ended_somewhere(case, expected, stage, result)
+    if is_exact(case):
+        ended_ms = max(settled_at_ms(name, stage) for name in expected)
+        yield from unequal("the run's length", length_s * 1000, ended_ms)
+    allowed = {status_after(case, status, last) for status in statuses}
+    if result.status not in allowed:
+        yield f"the run's status: {result.status} is none of {sorted(allowed)}"
 
 
 def stops_at(case: Case, expected: Expected) -> float | None:
@@ -94,10 +133,9 @@ def of_a_whole_run(
             yield from of_an_ended_task(name, task, stage, result[name], {"cancelled"})
         else:
             yield from of_a_task(name, task, stage, result[name], is_exact(case))
-    length_s = max(task.settled_s for task in expected.values())
-    yield from unequal("the run's status", run_status(expected), result.status)
     yield from unequal("the run's output", run_output(case, expected), result.output)
-    if is_exact(case):
+    if is_exact(case) and not case.finally_:
+        length_s = max(task.settled_s for task in expected.values())
         yield from unequal("the run's length", length_s * 1000, result.duration_ms)
 
 
@@ -108,15 +146,18 @@ def of_an_ended_run(
     stage: Stage,
     result: RunResult,
     stop_s: float,
-) -> Iterator[str]:
-    """A run that ended at a known time. What happens at that very moment may go either way."""
+) -> Generator[str, None, set[str]]:
+    """A run that ended at a known time, and the statuses that it may have.
+
+    What happens at that very moment may go either way.
+    """
     at_once = [x for x in enders(case, expected) if expected[x].settled_s == stop_s]
     from_outside = not at_once
-    yield from unequal("the run's length", stop_s * 1000, result.duration_ms)
-    if from_outside:
-        yield from unequal("the run's status", "cancelled", result.status)
+    if not case.finally_:
+        yield from unequal("the run's length", stop_s * 1000, result.duration_ms)
+    statuses = {"cancelled"}
     if not from_outside:
-        yield from wrongly_ended(case, expected, stage, result)
+        statuses = yield from wrongly_ended(case, expected, stage, result)
     for name, task in expected.items():
         allowed = set()
         if task.settled_s <= stop_s:
@@ -130,12 +171,13 @@ def of_an_ended_run(
         if len(at_once) == 1 and comes_after(case, schedule, name, at_once[0]):
             allowed = {"skipped"}
         yield from of_an_ended_task(name, task, stage, result[name], allowed)
+    return statuses
 
 
 def comes_after(case: Case, schedule: str, task: str, other: str) -> bool:
     """Whether a task can only begin when the other has settled."""
     if schedule == "generations":
-        found = generations(case)
+        found = generations(case.tasks)
         return found[task] > found[other]
     needs = case.task(task).needs
     return other in needs or any(comes_after(case, schedule, need, other) for need in needs)
@@ -143,33 +185,35 @@ def comes_after(case: Case, schedule: str, task: str, other: str) -> bool:
 
 def of_a_run_that_ended_somewhere(
     case: Case, expected: Expected, stage: Stage, result: RunResult
-) -> Iterator[str]:
-    """A run under limits that a failure ended: which tasks came before it is not known."""
-    yield from wrongly_ended(case, expected, stage, result)
+) -> Generator[str, None, set[str]]:
+    """A run under limits that a task ended: which tasks came before it is not known."""
+    statuses = yield from wrongly_ended(case, expected, stage, result)
     for name, task in expected.items():
         allowed = {task.status, "cancelled", "skipped"}
         yield from of_an_ended_task(name, task, stage, result[name], allowed)
+    return statuses
 
 
-def wrongly_ended(case: Case, expected: Expected, stage: Stage, result: RunResult) -> Iterator[str]:
+def wrongly_ended(
+    case: Case, expected: Expected, stage: Stage, result: RunResult
+) -> Generator[str, None, set[str]]:
     """After that nothing is called; what was called is cancelled, and the rest skipped."""
     might = {name: ends_the_run(case, case.task(name), task) for name, task in expected.items()}
     did = [name for name in might if might[name] and result[name].status == expected[name].status]
-    failed = any(task.status == "error" for task in result.tasks.values())
-    allowed = {"partial" if might[x] == "success" and failed else might[x] for x in did}
-    if result.status not in allowed:
-        yield f"the run's status: {result.status} is none of {allowed}"
+    failed = any(result[name].status == "error" for name in expected)
     ended = False
-    for entry in stage.log:
+    for entry in (entry for entry in stage.log if entry.task in expected):
         ended = ended or (entry.what == "settled" and entry.task in did)
         if ended and entry.what == "start":
             yield f"{entry.task} was called after the run had ended"
     if not ended:
         yield "nothing ended the run"
     called = {name for name, _ in stage.made}
-    for name, task in result.tasks.items():
-        if task.status == ("skipped" if name in called else "cancelled"):
-            yield f"{name} is {task.status}, and was {'' if name in called else 'not '}called"
+    for name in expected:
+        status = result[name].status
+        if status == ("skipped" if name in called else "cancelled"):
+            yield f"{name} is {status}, and was {'' if name in called else 'not '}called"
+    return {"partial" if might[x] == "success" and failed else str(might[x]) for x in did}
 
 
 def of_an_ended_task(

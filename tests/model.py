@@ -180,6 +180,10 @@ class Case:
         cancelled_tasks: When the user cancels a single task.
         slots: The limits of servers.
         estimates: What the calls of some tasks are expected to take, seconds.
+        finally_: The tasks that run when all others have settled; like `tasks` each stands after
+            those that it needs.
+        finally_timeout_s: The limit of them all together.
+        cancelled_again_s: When the user cancels the run a second time.
         defaults: Left out of the file where a task has the same; the tasks here have all of it.
     """
 
@@ -193,9 +197,20 @@ class Case:
     slots: Mapping[str, int] = field(default_factory=dict)
     estimates: Mapping[str, float] = field(default_factory=dict)
     defaults: Defaults = Defaults()
+    finally_: tuple[Task, ...] = ()
+    finally_timeout_s: float = 30.0
+    cancelled_again_s: float | None = None
+
+    @property
+    def all_tasks(self) -> tuple[Task, ...]:
+        return self.tasks + self.finally_
 
     def task(self, name: str) -> Task:
-        return next(task for task in self.tasks if task.id == name)
+        return next(task for task in self.all_tasks if task.id == name)
+
+    def among(self, name: str) -> tuple[Task, ...]:
+        """The tasks of which it is one: those of `finally`, or the others."""
+        return self.finally_ if self.task(name) in self.finally_ else self.tasks
 
     def stops_items(self, name: str) -> bool:
         """Whether no item of a task begins once another has failed."""
@@ -203,7 +218,9 @@ class Case:
 
     def place(self, name: str) -> int:
         """Where a task stands in the file."""
-        names = [task.id for task in self.tasks]
+        names = [task.id for task in self.among(name)]
+        if self.task(name) in self.finally_:
+            return names.index(name)
         return names.index(name) if not self.order else self.order.index(names.index(name))
 
     @property
@@ -317,7 +334,7 @@ def settle_all(
     stops the others.
     """
     settled: dict[str, Settled] = {}
-    generation = generations(case)
+    generation = generations(case.tasks)
     for task in sorted(case.tasks, key=lambda task: generation[task.id]):
         before = task.needs
         if schedule == "generations":
@@ -331,11 +348,45 @@ def settle_all(
     return settled
 
 
-def generations(case: Case) -> dict[str, int]:
+def clean_up(
+    case: Case,
+    schedule: str,
+    others: Mapping[str, Settled],
+    ready_s: float,
+    not_begun: Mapping[str, list[int]],
+) -> dict[str, Settled]:
+    """What each task of `finally` comes to, once all others have settled as they did."""
+    settled = dict(others)
+    generation = generations(case.finally_)
+    for task in sorted(case.finally_, key=lambda task: generation[task.id]):
+        before = task.needs.intersection(generation)
+        if schedule == "generations":
+            before = frozenset(x for x in generation if generation[x] < generation[task.id])
+        starts_s = max((settled[name].settled_s for name in before), default=ready_s)
+        settled[task.id] = settle(task, settled, starts_s, not_begun.get(task.id, ()))
+    end_s = clean_up_ends_s(case, ready_s)
+    mine = {task.id: settled[task.id] for task in case.finally_}
+    return {
+        name: replace(
+            task, status="cancelled", failure="cancelled", settled_s=end_s, has_output=False
+        )
+        if task.settled_s > end_s
+        else task
+        for name, task in mine.items()
+    }
+
+
+def clean_up_ends_s(case: Case, ready_s: float) -> float:
+    """When the tasks of `finally` are cut short."""
+    limit_s = ready_s + case.finally_timeout_s
+    return min(limit_s, case.cancelled_again_s or limit_s)
+
+
+def generations(tasks: Sequence[Task]) -> dict[str, int]:
     """The number of each task's topological generation."""
     found: dict[str, int] = {}
-    for task in case.tasks:
-        found[task.id] = 1 + max((found[name] for name in task.needs), default=-1)
+    for task in tasks:
+        found[task.id] = 1 + max((found.get(name, -1) for name in task.needs), default=-1)
     return found
 
 
@@ -351,7 +402,7 @@ def turn(case: Case, schedule: str, name: str) -> tuple[float, int]:
 
 def longest_path(case: Case, name: str) -> float:
     """The longest way from a task to one that nothing needs, by what tasks are expected to take."""
-    followers = [task.id for task in case.tasks if name in task.needs]
+    followers = [task.id for task in case.among(name) if name in task.needs]
     ways = [longest_path(case, follower) for follower in followers]
     return expected_s(case, name) + max(ways, default=0.0)
 
@@ -640,6 +691,18 @@ def run_status(settled: Mapping[str, Settled]) -> str:
         return "success"
     statuses = [task.status for task in settled.values()]
     return "failed" if "error" in statuses and "success" not in statuses else "partial"
+
+
+def status_after(case: Case, status: str, last: Mapping[str, Settled]) -> str:
+    """The status of a run, once its tasks of `finally` have come to something.
+
+    It is cancelled if a second cancel cut them short.
+    """
+    again_s = case.cancelled_again_s
+    if again_s is not None and any(task.settled_s == again_s for task in last.values()):
+        return "cancelled"
+    clean = all(task.status == "success" or task.by_condition for task in last.values())
+    return "partial" if status == "success" and not clean else status
 
 
 def run_output(case: Case, settled: Mapping[str, Settled]) -> dict[str, Any]:

@@ -44,6 +44,7 @@ class Profile:
         cancels: A user who cancels single tasks.
         policies: What a task and its items may say besides: values, `repeat`, products, conditions
             and fallbacks of items, delays, deadlines, `end_run`, `defaults`, `$ITEMS`.
+        cleans: Tasks of `finally`, and a user who cancels the run twice.
     """
 
     ends: bool = False
@@ -51,6 +52,7 @@ class Profile:
     jitter: bool = False
     cancels: bool = False
     policies: bool = False
+    cleans: bool = False
 
     @property
     def is_exact(self) -> bool:
@@ -67,6 +69,8 @@ def random_case(number: int, profile: Profile) -> Case:
         task = random_task(dice, f"t{position}", [task.id for task in made], needs, profile)
         made.append(with_policies(dice, task, made, profile) if profile.policies else task)
     case = Case(tuple(made), tuple(dice.sample(range(len(made)), len(made))))
+    if profile.cleans:
+        case = with_finally(dice, case, profile)
     if profile.policies and dice.random() < 0.3:
         case = with_defaults(case, random_defaults(dice, profile))
     if profile.ends:
@@ -75,6 +79,9 @@ def random_case(number: int, profile: Profile) -> Case:
             limit_s = dice.randrange(8) + TICK_S / 4 if dice.random() < 0.15 else None
             cancelled_s = dice.randrange(8) + TICK_S / 8 if dice.random() < 0.15 else None
             case = replace(case, timeout_s=limit_s, cancelled_s=cancelled_s)
+            if profile.cleans and cancelled_s is not None and dice.random() < 0.7:
+                again_s = cancelled_s + dice.randrange(1, 8) + TICK_S / 128
+                case = replace(case, cancelled_again_s=again_s)
     if profile.cancels:
         chosen = dice.sample(made, dice.randint(0, min(3, len(made))))
         moments = dice.sample(range(10), len(chosen))
@@ -86,6 +93,20 @@ def random_case(number: int, profile: Profile) -> Case:
         estimates = random_estimates(dice, made)
         case = replace(case, max_concurrency=limit, slots=slots, estimates=estimates)
     return case
+
+
+def with_finally(dice: random.Random, case: Case, profile: Profile) -> Case:
+    """The case with tasks that run at the end; under limits with all the time that they need."""
+    made: list[Task] = []
+    calm = replace(profile, ends=False)
+    for position in range(dice.randint(1, 3)):
+        before = [task.id for task in (*case.tasks, *made)]
+        task = random_task(dice, f"f{position}", before, 2, calm)
+        if dice.random() < 0.7 or not task.call_needs:
+            task = replace(task, run_if="all_done")
+        made.append(with_policies(dice, task, made, calm) if profile.policies else task)
+    limit_s = dice.randrange(1, 40) + TICK_S / 64 if profile.is_exact else 1e5
+    return replace(case, finally_=tuple(made), finally_timeout_s=limit_s)
 
 
 def random_estimates(dice: random.Random, tasks: list[Task]) -> dict[str, float]:
@@ -381,7 +402,8 @@ def with_defaults(case: Case, defaults: Defaults) -> Case:
         known -= set() if task.for_each else {"on_item_error"}
         return replace(task, **{x: said[x] for x in said if x in known and not getattr(task, x)})
 
-    return replace(case, tasks=tuple(map(completed, case.tasks)), defaults=defaults)
+    tasks, last = tuple(map(completed, case.tasks)), tuple(map(completed, case.finally_))
+    return replace(case, tasks=tasks, finally_=last, defaults=defaults)
 
 
 # The simplest case.
@@ -408,11 +430,21 @@ def simpler_cases(case: Case) -> Iterator[Case]:
         "slots",
         "estimates",
         "defaults",
+        "cancelled_again_s",
+        "finally_timeout_s",
     ):
         if getattr(case, name) != getattr(plain, name):
             yield replace(case, **{name: getattr(plain, name)})
+    for task in case.finally_:
+        if not any(task.id in other.needs for other in case.finally_):
+            yield replace(case, finally_=tuple(x for x in case.finally_ if x != task))
+        for simpler in simpler_tasks(task):
+            if not simpler.call_needs and simpler.run_if != "all_done":
+                continue
+            others = tuple(simpler if x == task else x for x in case.finally_)
+            yield replace(case, finally_=others)
     for task in case.tasks:
-        if not any(task.id in other.needs for other in case.tasks):
+        if not any(task.id in other.needs for other in case.all_tasks):
             fewer = {name: at for name, at in case.cancelled_tasks.items() if name != task.id}
             others = tuple(other for other in case.tasks if other != task)
             known = {name: s for name, s in case.estimates.items() if name != task.id}

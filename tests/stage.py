@@ -101,12 +101,15 @@ def raised_by(fault: Fault) -> Exception:
 def as_file(case: Case) -> dict[str, Any]:
     """The workflow file of a case."""
     tasks = [task_in_file(task, case.defaults) for task in case.tasks]
+    last = [task_in_file(task, case.defaults, "all_done") for task in case.finally_]
     document: dict[str, Any] = {
         "tasks": [tasks[place] for place in case.order] or tasks,
         "max_concurrency": case.max_concurrency,
         "on_error": "fail_fast" if case.fail_fast else "continue",
         "timeout_s": case.timeout_s,
         "defaults": defaults_in_file(case.defaults) or None,
+        "finally": last or None,
+        "finally_timeout_s": case.finally_timeout_s if last else None,
     }
     return {name: value for name, value in document.items() if value is not None}
 
@@ -120,10 +123,10 @@ def defaults_in_file(defaults: Defaults) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def task_in_file(task: Task, defaults: Defaults) -> dict[str, Any]:
+def task_in_file(task: Task, defaults: Defaults, run_if: str = "all_success") -> dict[str, Any]:
     """A task as the file has it, without what the defaults say as well."""
     if task.value is not None:
-        return value_in_file(task)
+        return value_in_file(task, run_if)
     fields: dict[str, Any] = {
         "arguments": {name: term.text for name, term in task.arguments.items()},
         "depends_on": list(task.depends_on),
@@ -144,17 +147,17 @@ def task_in_file(task: Task, defaults: Defaults) -> dict[str, Any]:
         "deadline_s": task.deadline_s,
         "end_run": task.end_run,
     }
-    said = defaults_in_file(defaults)
+    said = {**defaults_in_file(defaults), "run_if": run_if}
     kept = {x: value for x, value in fields.items() if value is not None and value != said.get(x)}
     return {"id": task.id, "tool": f"{task.server}:{task.id}", **kept}
 
 
-def value_in_file(task: Task) -> dict[str, Any]:
+def value_in_file(task: Task, run_if: str) -> dict[str, Any]:
     """A task that calls nothing."""
     assert task.value is not None
     fields: dict[str, Any] = {
         "depends_on": list(task.depends_on),
-        "run_if": task.run_if,
+        "run_if": None if task.run_if == run_if else task.run_if,
         "when": None if task.when is None else task.when.text,
         "for_each": None if task.for_each is None else task.for_each.text,
         "fallback": fallback_in_file(task, task.fallback),
@@ -194,7 +197,7 @@ def lock_in_file(lock: Lock) -> Any:
 async def play(case: Case, workflow: Workflow, schedule: Schedule) -> tuple[Stage, RunResult]:
     """Run a case. Never waits for ever: on a virtual clock a deadlock is a `TimeoutError`."""
     stage = Stage(case)
-    tools = {tool.target: tool for task in case.tasks for tool in tools_of(task)}
+    tools = {tool.target: tool for task in case.all_tasks for tool in tools_of(task)}
     servers = {
         name: ServerPolicy(
             SERVER_TIMEOUT_S, Slots(case.slots[name]) if name in case.slots else None
@@ -211,8 +214,9 @@ async def play(case: Case, workflow: Workflow, schedule: Schedule) -> tuple[Stag
     stage.zero_s = anyio.current_time()
     with anyio.fail_after(FOREVER_S):
         async with anyio.create_task_group() as user:
-            if case.cancelled_s is not None:
-                user.start_soon(cancel_after, case.cancelled_s, run)
+            for at_s in (case.cancelled_s, case.cancelled_again_s):
+                if at_s is not None:
+                    user.start_soon(cancel_after, at_s, run)
             for task, after_s in case.cancelled_tasks.items():
                 user.start_soon(cancel_after, after_s, run, task)
             result = await run.execute()

@@ -74,3 +74,16 @@ async def test_a_task_that_calls_nothing_is_not_delayed() -> None:
     assert (result["a"].status, result.duration_ms) == ("error", 0)
     result = await run(ScriptedCaller(), "b", task(**broken, fallback={"value": 1}))
     assert (result["a"].status, result.duration_ms) == ("success", 0)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="a task without dependencies is skipped under any_failed, by the first table of "
+    "docs/semantics.md, which holds for finally, too: here the other tasks count as its "
+    "dependencies, though not under all_success (if that is wanted, the document has to say it)",
+)
+async def test_a_task_of_finally_without_dependencies_is_decided_by_the_table() -> None:
+    last = [task(id="y", run_if="any_failed"), task(id="z", run_if="all_success")]
+    result = await run(ScriptedCaller({"b": [(0, failing())]}), "b", **{"finally": last})
+    assert result["z"].status == "success"
+    assert result["y"].status == "skipped"
