@@ -64,13 +64,9 @@ def make_plan(
             else _policies(task, templates, defaults),
             inner.get(task.id),
         )
-    targets: dict[str, CallTemplate] = {}  # ordered by first use, as messages list servers
-    requests: dict[str, CallTemplate] = {}
-    for plan in plans.values():
-        for target in plan.targets:
-            targets.setdefault(target.target, target)
-        for request in plan.requests:
-            requests.setdefault(request.target, request)
+    # Ordered by first use, as messages list servers.
+    targets = _each_once(target for plan in plans.values() for target in plan.targets)
+    requests = _each_once(request for plan in plans.values() for request in plan.requests)
     servers = list(dict.fromkeys(name for plan in plans.values() for name in plan.servers))
     edges, output, has_inner = sorted(compiled.graph.edges), compiled.output, bool(inner)
     then = None
@@ -80,6 +76,13 @@ def make_plan(
         then = Plan(of_last, own, graphs.generations(own), [], None, targets, requests, servers)
     known = targets, requests, servers
     return Plan(plans, graph, generations, edges, output, *known, has_inner, then)
+
+
+def _each_once(calls: Iterable[CallTemplate]) -> dict[str, CallTemplate]:
+    found: dict[str, CallTemplate] = {}
+    for call in calls:
+        found.setdefault(call.target, call)
+    return found
 
 
 def _needs(
