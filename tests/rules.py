@@ -55,18 +55,23 @@ def too_early(case: Case, schedule: str, log: list[Entry]) -> Iterator[str]:
 
 
 def begun_after_a_failure(case: Case, expected: Expected, log: list[Entry]) -> Iterator[str]:
-    """Under fail_fast no item begins once another of its task has failed for good."""
+    """Where it stops the others, no item begins once one of its task has failed for good."""
     attempts: Counter[tuple[str, Unit]] = Counter()
     failed: dict[str, Unit] = {}
-    for entry in log if case.fail_fast else ():
-        if not isinstance(entry.unit, int) or entry.unit not in expected[entry.task].units:
+    for entry in log:
+        stops = entry.what != "settled" and case.stops_items(entry.task)
+        played = expected[entry.task].units.get(entry.unit)
+        if not stops or played is None or not isinstance(entry.unit, int):
             continue
-        played = expected[entry.task].units[entry.unit]
         if entry.what == "start":
             attempts[entry.task, entry.unit] += 1
             if attempts[entry.task, entry.unit] == 1 and entry.task in failed:
                 yield f"{entry.task}[{entry.unit}] began after [{failed[entry.task]}] had failed"
-        elif played.failure and attempts[entry.task, entry.unit] == played.attempts:
+        elif (
+            played.status == "error"
+            and not played.stand_in
+            and attempts[entry.task, entry.unit] == played.attempts
+        ):
             failed.setdefault(entry.task, entry.unit)
 
 
@@ -200,12 +205,12 @@ def waits_of(case: Case, schedule: str, expected: Expected, log: list[Entry]) ->
         played = expected[entry.task].units.get(entry.unit)
         if entry.what == "settled":
             settled[entry.task] = entry.at_s
-        elif entry.unit == "fallback" or played is None:
+        elif isinstance(entry.unit, str) or played is None:
             continue
         elif entry.what == "start":
             before = must_settle_before(case, schedule, entry.task)
             ready_s = max((settled[name] for name in before), default=0.0)
-            asked_s = asked.get(unit, ready_s)
+            asked_s = asked.get(unit, ready_s + (case.task(entry.task).delay_s or 0.0))
             yield Wait(case.task(entry.task), asked_s, entry.at_s, entry.unit)
         elif tried[unit] < len(played.waits):
             asked[unit] = entry.at_s + played.waits[tried[unit]][1]

@@ -39,6 +39,9 @@ PROFILES = {
     "runs under limits": Profile(limits=True),
     "runs with random waits": Profile(jitter=True),
     "runs under limits that end early": Profile(ends=True, limits=True, jitter=True),
+    "runs with policies": Profile(policies=True),
+    "runs with policies that end early": Profile(policies=True, ends=True),
+    "runs with policies under limits": Profile(policies=True, ends=True, limits=True, jitter=True),
 }
 
 
