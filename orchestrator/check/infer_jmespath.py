@@ -11,6 +11,7 @@ from orchestrator.check.jmespath_functions import (
     any_item,
     check_arguments,
     comparison,
+    is_null_test,
     item_of,
     result_of,
     truth,
@@ -47,7 +48,6 @@ class _Root:
     name: str
 
 
-_TYPE = ("function_expression", "type")
 _DOCUMENT = _Root("")
 _Here = StaticType | _Root
 
@@ -233,7 +233,7 @@ class ExpressionInference:
         item = item_of(array, self.query)
         for condition in conditions:
             self._maybe(condition, item)
-            if _is_null_test(condition):
+            if is_null_test(condition):
                 message = "a filter leaves out null, so this array is always empty"
                 hint = "to count null, write count_null(LIST)"
                 self._unlike(message, hint, with_count_null(self.template.inner))
@@ -292,10 +292,3 @@ def _projects(node: Any) -> bool:
     while node["type"] in ("subexpression", "index_expression"):
         node = node["children"][-1]
     return node["type"] in PROJECTIONS
-
-
-def _is_null_test(condition: Any) -> bool:
-    sides = [(node["type"], node.get("value")) for node in condition["children"]]
-    is_equality = condition["type"] == "comparator" and condition["value"] == "eq"
-    tests = (("literal", None), ("current", None)), (("literal", "null"), _TYPE)
-    return is_equality and any(all(side in sides for side in test) for test in tests)
