@@ -203,6 +203,7 @@ def test_the_document_has_the_whole_forecast() -> None:
         "for_each": False,
         "fallback": None,
         "expected_s": 0.5,
+        "inner": None,
     }
     without = plan_document(forecast(workflow("a")))
     assert without["critical_path"]["unit"] == "tasks"
