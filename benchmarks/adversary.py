@@ -27,6 +27,7 @@ from rich.table import Table
 from benchmarks import options
 from benchmarks.measure import percentile
 from orchestrator import Orchestrator, RunResult, Server
+from orchestrator.documents.collector import tune
 from orchestrator.transport import http_client
 
 DUE_S = 0.01  # between two calls of the second server
@@ -255,6 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--row", choices=list(ROWS), help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if chosen.row:
+        tune()  # as the command does
         print(json.dumps(asdict(anyio.run(measure, chosen.row))))
         return 0
     rounds = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from orchestrator.engine.events import ItemSettled, TaskSettled, TaskStarted
@@ -16,11 +16,13 @@ from orchestrator.workflow.model import Schedule, Workflow
 from tests.model import (
     Case,
     Settled,
+    clean_up,
     ends_the_run,
     generations,
     run_output,
     run_status,
     settle_all,
+    status_after,
 )
 from tests.rules import Expected, broken_rules, is_exact
 from tests.stage import Stage, as_file, play
@@ -33,37 +35,81 @@ async def complaints(case: Case, schedule: Schedule) -> list[str]:
         stage, result = await play(case, workflow, schedule)
     except TimeoutError:
         return ["the run hangs"]
-    expected = settle_all(case, schedule, not_begun(result) if case.fail_fast else None)
+    expected = settle_all(case, schedule, not_begun(case, result))
+    ready_s = max(settled_at_ms(task.id, stage) for task in case.tasks) / 1000
+    seen = {name: as_it_was(task, result[name]) for name, task in expected.items()}
+    last = clean_up(case, schedule, seen, ready_s, not_begun(case, result))
     return [
-        *broken_rules(case, schedule, expected, stage),
-        *differences(case, schedule, expected, stage, result),
+        *broken_rules(case, schedule, {**expected, **last}, stage),
+        *differences(case, schedule, expected, last, stage, result),
+        *of_the_clean_up(case, last, stage, result),
     ]
 
 
-def not_begun(result: RunResult) -> dict[str, list[int]]:
+def as_it_was(task: Settled, found: TaskResult) -> Settled:
+    """What a task came to, if it may have been cut short."""
+    if found.status == task.status:
+        return task
+    failure = "cancelled" if found.status == "cancelled" else None
+    return Settled(found.status, task.ready_s, task.settled_s, failure=failure)
+
+
+def of_the_clean_up(case: Case, last: Expected, stage: Stage, result: RunResult) -> Iterator[str]:
+    """The tasks of `finally`, of which the model knows all but how the others ended."""
+    for name, task in last.items():
+        if task.status == "cancelled":
+            yield from of_an_ended_task(name, task, stage, result[name], {"cancelled"})
+        else:
+            yield from of_a_task(name, task, stage, result[name], is_exact(case))
+    if last and is_exact(case):
+        length_s = max(task.settled_s for task in last.values())
+        yield from unequal("the run's length with finally", length_s * 1000, result.duration_ms)
+
+
+def not_begun(case: Case, result: RunResult) -> dict[str, list[int]]:
     """The items that were skipped because another of their task had failed.
 
     Which those are depends on limits and on chance; that none begins later is a rule of its own.
     """
     skipped: dict[str, list[int]] = {}
     for name, task in result.tasks.items():
-        if any(item.status == "error" for item in task.items or ()):
-            skipped[name] = [each.index for each in task.items or () if each.status == "skipped"]
+        items = task.items or ()
+        if case.stops_items(name) and any(item.status == "error" for item in items):
+            skipped[name] = [
+                x.index for x in items if x.status == "skipped" and not by_condition(x)
+            ]
     return skipped
 
 
+def by_condition(item: Any) -> bool:
+    return "its condition is false" in item.to_dict()["reason"]
+
+
 def differences(
-    case: Case, schedule: str, expected: Expected, stage: Stage, result: RunResult
+    case: Case,
+    schedule: str,
+    expected: Expected,
+    last: Expected,
+    stage: Stage,
+    result: RunResult,
 ) -> Iterator[str]:
     """What differs from the model, as far as the model knows."""
     stop_s = stops_at(case, expected)
     length_s = max(task.settled_s for task in expected.values())
     if stop_s is None or (is_exact(case) and stop_s > length_s):
         yield from of_a_whole_run(case, expected, stage, result)
+        statuses = {run_status(expected)}
     elif is_exact(case):
-        yield from of_an_ended_run(case, schedule, expected, stage, result, stop_s)
+        length_s = stop_s
+        statuses = yield from of_an_ended_run(case, schedule, expected, stage, result, stop_s)
     else:
-        yield from of_a_run_that_ended_somewhere(case, expected, stage, result)
+        statuses = yield from of_a_run_that_ended_somewhere(case, expected, stage, result)
+    if is_exact(case):
+        ended_ms = max(settled_at_ms(name, stage) for name in expected)
+        yield from unequal("the run's length", length_s * 1000, ended_ms)
+    allowed = {status_after(case, status, last) for status in statuses}
+    if result.status not in allowed:
+        yield f"the run's status: {result.status} is none of {sorted(allowed)}"
 
 
 def stops_at(case: Case, expected: Expected) -> float | None:
@@ -74,7 +120,7 @@ def stops_at(case: Case, expected: Expected) -> float | None:
 
 
 def enders(case: Case, expected: Expected) -> list[str]:
-    """The tasks whose failure ends the run."""
+    """The tasks that end the run, by failing or by succeeding."""
     return [name for name, task in expected.items() if ends_the_run(case, case.task(name), task)]
 
 
@@ -87,10 +133,9 @@ def of_a_whole_run(
             yield from of_an_ended_task(name, task, stage, result[name], {"cancelled"})
         else:
             yield from of_a_task(name, task, stage, result[name], is_exact(case))
-    length_s = max(task.settled_s for task in expected.values())
-    yield from unequal("the run's status", run_status(expected), result.status)
     yield from unequal("the run's output", run_output(case, expected), result.output)
-    if is_exact(case):
+    if is_exact(case) and not case.finally_:
+        length_s = max(task.settled_s for task in expected.values())
         yield from unequal("the run's length", length_s * 1000, result.duration_ms)
 
 
@@ -101,33 +146,38 @@ def of_an_ended_run(
     stage: Stage,
     result: RunResult,
     stop_s: float,
-) -> Iterator[str]:
-    """A run that ended at a known time. What happens at that very moment may go either way."""
+) -> Generator[str, None, set[str]]:
+    """A run that ended at a known time, and the statuses that it may have.
+
+    What happens at that very moment may go either way.
+    """
     at_once = [x for x in enders(case, expected) if expected[x].settled_s == stop_s]
     from_outside = not at_once
-    yield from unequal("the run's length", stop_s * 1000, result.duration_ms)
-    yield from unequal("the run's status", "cancelled" if from_outside else "failed", result.status)
+    if not case.finally_:
+        yield from unequal("the run's length", stop_s * 1000, result.duration_ms)
+    statuses = {"cancelled"}
     if not from_outside:
-        yield from wrongly_ended(case, expected, stage, result)
+        statuses = yield from wrongly_ended(case, expected, stage, result)
     for name, task in expected.items():
         allowed = set()
         if task.settled_s <= stop_s:
             allowed.add(task.status)
         if task.ready_s <= stop_s <= task.settled_s:
             allowed.add("cancelled")
-        if task.ready_s >= stop_s:
+        if task.began_s >= stop_s and task.settled_s >= stop_s:
             allowed.add("cancelled" if from_outside else "skipped")
         if len(at_once) == 1 and name in at_once:
             allowed = {task.status}
         if len(at_once) == 1 and comes_after(case, schedule, name, at_once[0]):
             allowed = {"skipped"}
         yield from of_an_ended_task(name, task, stage, result[name], allowed)
+    return statuses
 
 
 def comes_after(case: Case, schedule: str, task: str, other: str) -> bool:
     """Whether a task can only begin when the other has settled."""
     if schedule == "generations":
-        found = generations(case)
+        found = generations(case.tasks)
         return found[task] > found[other]
     needs = case.task(task).needs
     return other in needs or any(comes_after(case, schedule, need, other) for need in needs)
@@ -135,29 +185,35 @@ def comes_after(case: Case, schedule: str, task: str, other: str) -> bool:
 
 def of_a_run_that_ended_somewhere(
     case: Case, expected: Expected, stage: Stage, result: RunResult
-) -> Iterator[str]:
-    """A run under limits that a failure ended: which tasks came before it is not known."""
-    yield from unequal("the run's status", "failed", result.status)
-    yield from wrongly_ended(case, expected, stage, result)
+) -> Generator[str, None, set[str]]:
+    """A run under limits that a task ended: which tasks came before it is not known."""
+    statuses = yield from wrongly_ended(case, expected, stage, result)
     for name, task in expected.items():
         allowed = {task.status, "cancelled", "skipped"}
         yield from of_an_ended_task(name, task, stage, result[name], allowed)
+    return statuses
 
 
-def wrongly_ended(case: Case, expected: Expected, stage: Stage, result: RunResult) -> Iterator[str]:
-    """After the failure nothing is called; what was called is cancelled, and the rest skipped."""
-    failed = [name for name in enders(case, expected) if result[name].status == "error"]
+def wrongly_ended(
+    case: Case, expected: Expected, stage: Stage, result: RunResult
+) -> Generator[str, None, set[str]]:
+    """After that nothing is called; what was called is cancelled, and the rest skipped."""
+    might = {name: ends_the_run(case, case.task(name), task) for name, task in expected.items()}
+    did = [name for name in might if might[name] and result[name].status == expected[name].status]
+    failed = any(result[name].status == "error" for name in expected)
     ended = False
-    for entry in stage.log:
-        ended = ended or (entry.what == "settled" and entry.task in failed)
+    for entry in (entry for entry in stage.log if entry.task in expected):
+        ended = ended or (entry.what == "settled" and entry.task in did)
         if ended and entry.what == "start":
             yield f"{entry.task} was called after the run had ended"
     if not ended:
-        yield "nothing that failed ended the run"
+        yield "nothing ended the run"
     called = {name for name, _ in stage.made}
-    for name, task in result.tasks.items():
-        if task.status == ("skipped" if name in called else "cancelled"):
-            yield f"{name} is {task.status}, and was {'' if name in called else 'not '}called"
+    for name in expected:
+        status = result[name].status
+        if status == ("skipped" if name in called else "cancelled"):
+            yield f"{name} is {status}, and was {'' if name in called else 'not '}called"
+    return {"partial" if might[x] == "success" and failed else str(might[x]) for x in did}
 
 
 def of_an_ended_task(
@@ -169,8 +225,11 @@ def of_an_ended_task(
     elif found.status not in ("cancelled", "skipped"):
         yield from of_a_task(name, task, stage, found, exact=False)
         return
-    made = {unit: count for (called, unit), count in stage.made.items() if called == name}
-    made.pop("fallback", None)
+    made = {
+        unit: count
+        for (called, unit), count in stage.made.items()
+        if called == name and not isinstance(unit, str)
+    }
     yield from unequal(f"{name}, cut short: attempts", sum(made.values()), found.attempts)
     yield from unequal(f"{name}, cut short: has a reason", True, bool(found.reason))
     if task.status == found.status == "cancelled":
@@ -203,7 +262,7 @@ def items_of(task: Settled) -> list[tuple[Any, ...]] | None:
     if task.items is None:
         return None
     return [
-        (number, item.status, item.output, item.failure, item.attempts)
+        (number, item.status, item.output, item.failure, item.recovered, item.attempts)
         for number, item in enumerate(task.items)
     ]
 
@@ -212,7 +271,14 @@ def items_found(found: TaskResult) -> list[tuple[Any, ...]] | None:
     if found.items is None:
         return None
     return [
-        (x.index, x.status, x.output, x.error.kind if x.error else None, x.attempts)
+        (
+            x.index,
+            x.status,
+            x.output,
+            x.error.kind if x.error else None,
+            x.to_dict().get("recovered", False),
+            x.attempts,
+        )
         for x in found.items
     ]
 
@@ -225,7 +291,7 @@ def of_its_calls(name: str, task: Settled, stage: Stage) -> Iterator[str]:
     for unit, played in wanted.items():
         what = f"{name}: {'call' if unit is None else unit}"
         yield from unequal(f"{what}, made", played.attempts, stage.made[name, unit])
-        yield from unequal(f"{what}, with", played.arguments, stage.arguments.get((name, unit)))
+        yield from unequal(f"{what}, with", played.given, stage.given.get((name, unit)))
     settled = Counter(x.item for x in stage.seen if isinstance(x, ItemSettled) and x.task == name)
     yield from unequal(f"{name}: items told", Counter(range(len(task.items or []))), settled)
     started = sum(isinstance(x, TaskStarted) and x.task == name for x in stage.seen)
@@ -235,16 +301,19 @@ def of_its_calls(name: str, task: Settled, stage: Stage) -> Iterator[str]:
 def of_its_times(name: str, task: Settled, stage: Stage, found: TaskResult) -> Iterator[str]:
     """When it started and settled, in a run where nothing waits."""
     yield from unequal(f"{name}: settled at", task.settled_s * 1000, settled_at_ms(name, stage))
-    if task.attempts or "fallback" not in task.units:
-        started_ms = task.ready_s * 1000 if task.attempts else None
-        took_ms = (task.settled_s - task.ready_s) * 1000 if task.attempts else 0
+    if task.attempts or not any(played.attempts for played in task.units.values()):
+        started_ms = task.began_s * 1000 if task.attempts else None
+        took_ms = (task.settled_s - task.began_s) * 1000 if task.attempts else 0
         yield from unequal(f"{name}: started_ms", started_ms, found.started_ms)
         yield from unequal(f"{name}: duration_ms", took_ms, found.duration_ms)
     yield from unequal(f"{name}: waited_ms", 0, found.waited_ms)
     for number, (item, seen) in enumerate(zip(task.items or [], found.items or [], strict=False)):
-        began_ms = task.ready_s * 1000 if item.attempts else None
-        yield from unequal(f"{name}[{number}]: started_ms", began_ms, seen.started_ms)
-        yield from unequal(f"{name}[{number}]: duration_ms", item.took_s * 1000, seen.duration_ms)
+        if item.attempts or not (item.stand_in and item.stand_in.attempts):
+            began_ms = task.began_s * 1000 if item.attempts else None
+            yield from unequal(f"{name}[{number}]: started_ms", began_ms, seen.started_ms)
+        yield from unequal(
+            f"{name}[{number}]: duration_ms", item.settled_s * 1000, seen.duration_ms
+        )
 
 
 def settled_at_ms(task: str, stage: Stage) -> float:

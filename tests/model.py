@@ -8,7 +8,7 @@ would be if nothing were limited.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from statistics import median
 from typing import Any
@@ -20,7 +20,12 @@ SERVER_TIMEOUT_S = 20.0
 LONGEST_WAIT_S = 300.0
 
 Unit = int | str | None
-"""Which call of a task: its only one, an item's by position, or the `fallback`'s."""
+"""Which call of a task: its only one, an item's by position, the `fallback`'s, or an item's."""
+
+
+def fallback_of(unit: Unit) -> str:
+    """The unit that stands in for another one, or for the whole task."""
+    return "fallback" if unit is None else f"fallback {unit}"
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,33 @@ class Retry:
 
 
 @dataclass(frozen=True)
+class Repeat:
+    """A `repeat`."""
+
+    until: Term
+    every_s: float = 1.0
+    max_times: int = 20
+    collect: Term | None = None
+
+    @property
+    def terms(self) -> tuple[Term | None, ...]:
+        return self.until, self.collect
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A fallback: either a value, or arguments of a tool with how it answers."""
+
+    value: Term | None = None
+    arguments: Mapping[str, Term] | None = None
+    rows: tuple[Row, ...] = ((0.0, None),)
+
+    @property
+    def terms(self) -> tuple[Term | None, ...]:
+        return (*(self.arguments or {}).values(), self.value)
+
+
+@dataclass(frozen=True)
 class Lock:
     """A name that is held."""
 
@@ -62,7 +94,8 @@ class Task:
 
     A fallback is either `fallback_value` or `fallback_arguments` with `fallback_rows`.
     `repeatable` is whether the tool declares that it may be called again, and `refuses` the type
-    that the schemas of its tool and of its fallback's do not let an argument have.
+    that the schemas of its tool and of its fallback's do not let an argument have. A task with a
+    `value` calls nothing.
     """
 
     id: str
@@ -83,19 +116,33 @@ class Task:
     fallback_rows: tuple[Row, ...] = ((0.0, None),)
     critical: bool = False
     locks: tuple[Lock, ...] = ()
+    value: Term | None = None
+    item_when: Term | None = None
+    item_fallback: StandIn | None = None
+    on_item_error: str | None = None
+    repeat: Repeat | None = None
+    delay_s: float | None = None
+    deadline_s: float | None = None
+    end_run: str | None = None
 
     @property
     def needs(self) -> frozenset[str]:
         """The tasks it depends on, in whatever way it names them."""
-        terms = [*(self.fallback_arguments or {}).values(), self.fallback_value]
+        terms = [*self.fallback.terms, *(self.item_fallback.terms if self.item_fallback else ())]
         return self.call_needs.union(*(term.needs for term in terms if term))
 
     @property
     def call_needs(self) -> frozenset[str]:
-        """The tasks that decide whether it runs: all but those that only its fallback names."""
+        """The tasks that decide whether it runs: all but those that only a fallback names."""
         locks = (lock.name for lock in self.locks)
-        terms = [*self.arguments.values(), *locks, self.when, self.for_each]
+        repeat = self.repeat.terms if self.repeat else ()
+        terms = [*self.arguments.values(), *locks, *repeat, self.value, self.item_when]
+        terms += [self.when, self.for_each]
         return frozenset(self.depends_on).union(*(term.needs for term in terms if term))
+
+    @property
+    def fallback(self) -> StandIn:
+        return StandIn(self.fallback_value, self.fallback_arguments, self.fallback_rows)
 
     @property
     def has_fallback(self) -> bool:
@@ -105,7 +152,22 @@ class Task:
         """How the tool answers one of the task's calls, attempt by attempt."""
         if isinstance(unit, int):
             return self.rows[unit % len(self.rows)]
-        return self.fallback_rows if unit == "fallback" else self.rows[0]
+        if unit is None:
+            return self.rows[0]
+        return self.fallback_rows if unit == fallback_of(None) else self.item_fallback_rows
+
+    @property
+    def item_fallback_rows(self) -> tuple[Row, ...]:
+        return self.item_fallback.rows if self.item_fallback else ()
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What holds for the tasks that do not say otherwise."""
+
+    timeout_s: float | None = None
+    retry: Retry | None = None
+    on_item_error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +180,11 @@ class Case:
         cancelled_tasks: When the user cancels a single task.
         slots: The limits of servers.
         estimates: What the calls of some tasks are expected to take, seconds.
+        finally_: The tasks that run when all others have settled; like `tasks` each stands after
+            those that it needs.
+        finally_timeout_s: The limit of them all together.
+        cancelled_again_s: When the user cancels the run a second time.
+        defaults: Left out of the file where a task has the same; the tasks here have all of it.
     """
 
     tasks: tuple[Task, ...]
@@ -129,13 +196,31 @@ class Case:
     max_concurrency: int = 0
     slots: Mapping[str, int] = field(default_factory=dict)
     estimates: Mapping[str, float] = field(default_factory=dict)
+    defaults: Defaults = Defaults()
+    finally_: tuple[Task, ...] = ()
+    finally_timeout_s: float = 30.0
+    cancelled_again_s: float | None = None
+
+    @property
+    def all_tasks(self) -> tuple[Task, ...]:
+        return self.tasks + self.finally_
 
     def task(self, name: str) -> Task:
-        return next(task for task in self.tasks if task.id == name)
+        return next(task for task in self.all_tasks if task.id == name)
+
+    def among(self, name: str) -> tuple[Task, ...]:
+        """The tasks of which it is one: those of `finally`, or the others."""
+        return self.finally_ if self.task(name) in self.finally_ else self.tasks
+
+    def stops_items(self, name: str) -> bool:
+        """Whether no item of a task begins once another has failed."""
+        return self.fail_fast or self.task(name).on_item_error == "stop"
 
     def place(self, name: str) -> int:
         """Where a task stands in the file."""
-        names = [task.id for task in self.tasks]
+        names = [task.id for task in self.among(name)]
+        if self.task(name) in self.finally_:
+            return names.index(name)
         return names.index(name) if not self.order else self.order.index(names.index(name))
 
     @property
@@ -147,27 +232,56 @@ class Case:
 
 @dataclass
 class Played:
-    """What a call came to, all its attempts together."""
+    """What a call came to, all its turns and attempts together.
+
+    Attributes:
+        began_s: When each attempt began, since the call did.
+        waits: The shortest and the longest wait after each attempt but the last.
+        given: The arguments of each attempt.
+        stand_in: What its `item_fallback` came to, if it was used.
+    """
 
     answer: Any
-    attempts: int = 0
     took_s: float = 0.0
+    began_s: list[float] = field(default_factory=list)
     waits: list[tuple[float, float]] = field(default_factory=list)
-    arguments: dict[str, Any] | None = None
+    given: list[dict[str, Any]] = field(default_factory=list)
     locks: list[tuple[str, bool]] = field(default_factory=list)
     is_skipped: bool = False
+    stand_in: Played | None = None
+
+    @property
+    def attempts(self) -> int:
+        return len(self.began_s)
 
     @property
     def failure(self) -> str | None:
         return self.answer.kind if isinstance(self.answer, Fault) else None
 
     @property
+    def recovered(self) -> bool:
+        return self.stand_in is not None and not self.stand_in.failure
+
+    @property
     def status(self) -> str:
-        return "error" if self.failure else "skipped" if self.is_skipped else "success"
+        if self.failure and not self.recovered:
+            return "error"
+        return "skipped" if self.is_skipped else "success"
 
     @property
     def output(self) -> Any:
+        if self.stand_in and self.recovered:
+            return self.stand_in.output
         return None if self.failure else self.answer
+
+    @property
+    def settled_s(self) -> float:
+        """When it has settled, since it began."""
+        return self.took_s + (self.stand_in.took_s if self.stand_in else 0.0)
+
+    def wait(self, shortest_s: float, longest_s: float) -> None:
+        self.waits.append((shortest_s, longest_s))
+        self.took_s += longest_s
 
 
 @dataclass
@@ -176,6 +290,7 @@ class Settled:
 
     Attributes:
         ready_s: When all that it needs had settled.
+        began_s: When its first call began, after its delay.
         settled_s: When it had settled itself.
         by_condition: It was skipped by its own `when`.
         units: What each of its calls came to.
@@ -192,6 +307,11 @@ class Settled:
     by_condition: bool = False
     units: dict[Unit, Played] = field(default_factory=dict)
     has_items: bool = False
+    delay_s: float = 0.0
+
+    @property
+    def began_s(self) -> float:
+        return self.ready_s + self.delay_s
 
     @property
     def items(self) -> list[Played] | None:
@@ -201,7 +321,8 @@ class Settled:
 
     @property
     def attempts(self) -> int:
-        return sum(played.attempts for unit, played in self.units.items() if unit != "fallback")
+        own = (played for unit, played in self.units.items() if not isinstance(unit, str))
+        return sum(played.attempts for played in own)
 
 
 def settle_all(
@@ -209,10 +330,11 @@ def settle_all(
 ) -> dict[str, Settled]:
     """What each task comes to if nothing ends the run.
 
-    `not_begun` has the items that had not begun when another of their task failed, under fail_fast.
+    `not_begun` has the items that had not begun when another of their task failed, where that
+    stops the others.
     """
     settled: dict[str, Settled] = {}
-    generation = generations(case)
+    generation = generations(case.tasks)
     for task in sorted(case.tasks, key=lambda task: generation[task.id]):
         before = task.needs
         if schedule == "generations":
@@ -226,11 +348,45 @@ def settle_all(
     return settled
 
 
-def generations(case: Case) -> dict[str, int]:
+def clean_up(
+    case: Case,
+    schedule: str,
+    others: Mapping[str, Settled],
+    ready_s: float,
+    not_begun: Mapping[str, list[int]],
+) -> dict[str, Settled]:
+    """What each task of `finally` comes to, once all others have settled as they did."""
+    settled = dict(others)
+    generation = generations(case.finally_)
+    for task in sorted(case.finally_, key=lambda task: generation[task.id]):
+        before = task.needs.intersection(generation)
+        if schedule == "generations":
+            before = frozenset(x for x in generation if generation[x] < generation[task.id])
+        starts_s = max((settled[name].settled_s for name in before), default=ready_s)
+        settled[task.id] = settle(task, settled, starts_s, not_begun.get(task.id, ()))
+    end_s = clean_up_ends_s(case, ready_s)
+    mine = {task.id: settled[task.id] for task in case.finally_}
+    return {
+        name: replace(
+            task, status="cancelled", failure="cancelled", settled_s=end_s, has_output=False
+        )
+        if task.settled_s > end_s
+        else task
+        for name, task in mine.items()
+    }
+
+
+def clean_up_ends_s(case: Case, ready_s: float) -> float:
+    """When the tasks of `finally` are cut short."""
+    limit_s = ready_s + case.finally_timeout_s
+    return min(limit_s, case.cancelled_again_s or limit_s)
+
+
+def generations(tasks: Sequence[Task]) -> dict[str, int]:
     """The number of each task's topological generation."""
     found: dict[str, int] = {}
-    for task in case.tasks:
-        found[task.id] = 1 + max((found[name] for name in task.needs), default=-1)
+    for task in tasks:
+        found[task.id] = 1 + max((found.get(name, -1) for name in task.needs), default=-1)
     return found
 
 
@@ -246,7 +402,7 @@ def turn(case: Case, schedule: str, name: str) -> tuple[float, int]:
 
 def longest_path(case: Case, name: str) -> float:
     """The longest way from a task to one that nothing needs, by what tasks are expected to take."""
-    followers = [task.id for task in case.tasks if name in task.needs]
+    followers = [task.id for task in case.among(name) if name in task.needs]
     ways = [longest_path(case, follower) for follower in followers]
     return expected_s(case, name) + max(ways, default=0.0)
 
@@ -275,6 +431,7 @@ def settle(
         )
     except UnresolvedError:
         mine = Settled("error", ready_s, ready_s, failure="reference_error")
+    mine.settled_s += mine.delay_s
     return recover(task, view, mine) if mine.status == "error" and task.has_fallback else mine
 
 
@@ -309,7 +466,14 @@ def view_of(settled: Mapping[str, Settled]) -> View:
             for name, task in settled.items()
             if task.failure and not task.recovered
         },
+        {name: [entry(*x) for x in enumerate(task.items or ())] for name, task in settled.items()},
     )
+
+
+def entry(index: int, item: Played) -> dict[str, Any]:
+    """An entry of `$ITEMS`; of its error only the kind is known."""
+    error = {"kind": item.failure} if item.failure else None
+    return {"index": index, "status": item.status, "output": item.output, "error": error}
 
 
 def call_once(task: Task, view: View, ready_s: float) -> Settled:
@@ -323,6 +487,7 @@ def call_once(task: Task, view: View, ready_s: float) -> Settled:
         has_output=played.status == "success",
         failure=played.failure,
         units={None: played},
+        delay_s=(task.delay_s or 0.0) if played.attempts else 0.0,
     )
 
 
@@ -335,42 +500,108 @@ def call_items(task: Task, view: View, ready_s: float, not_begun: Sequence[int])
     played = [
         Played(None, is_skipped=True)
         if index in not_begun
-        else call(task, view.at(index, item), index)
+        else call_item(task, view.at(index, item), index)
         for index, item in enumerate(items)
     ]
-    failures = [each.failure for each in played if each.failure]
+    failed = [each for each in played if each.status == "error"]
+    units: dict[Unit, Played] = dict(enumerate(played))
+    units |= {fallback_of(x): each.stand_in for x, each in enumerate(played) if each.stand_in}
     return Settled(
-        "error" if failures else "success",
+        "error" if failed else "success",
         ready_s,
-        ready_s + max((each.took_s for each in played), default=0.0),
+        ready_s + max((each.settled_s for each in played), default=0.0),
         output=[each.output for each in played],
         has_output=True,
-        failure=failures[0] if failures else None,
-        units=dict(enumerate(played)),
+        failure=failed[0].failure if failed else None,
+        fallback_failed=bool(failed) and failed[0].stand_in is not None,
+        units=units,
         has_items=True,
+        delay_s=task.delay_s or 0.0,
     )
 
 
-def call(task: Task, view: View, unit: Unit) -> Played:
-    """One call with its locks, its arguments and all its attempts."""
+def call_item(task: Task, view: View, index: int) -> Played:
+    """An item with its condition and its fallback."""
     try:
-        arguments = {name: term.value(view) for name, term in task.arguments.items()}
-        locks = [(lock.name.value(view), lock.shared) for lock in task.locks]
+        if task.item_when is not None and not is_true(task.item_when.value(view)):
+            return Played(None, is_skipped=True)
+        played = call(task, view, index)
+    except UnresolvedError:
+        played = Played(Fault("reference_error", retryable=False))
+    if played.failure and task.item_fallback:
+        view = view.after(played.failure)
+        played.stand_in = play_fallback(task, task.item_fallback, view, fallback_of(index))
+    return played
+
+
+def call(task: Task, view: View, unit: Unit) -> Played:
+    """One call with its deadline, its locks, and all its turns."""
+    try:
+        if task.value is not None:
+            return Played(task.value.value(view))
+        played = Played(None, locks=[(x.name.value(view), x.shared) for x in task.locks])
     except UnresolvedError:
         return Played(Fault("reference_error", retryable=False))
+    rows = attempts_of(task, unit)
+    if task.repeat is None:
+        play_turn(task, view, rows, played)
+    else:
+        play_turns(task, task.repeat, view, rows, played)
+    return cut_short(played, task.deadline_s)
+
+
+def play_turns(task: Task, repeat: Repeat, view: View, rows: Iterator[Row], played: Played) -> None:
+    """The turns of a `repeat`."""
+    collected: list[Any] = []
+    for turn_number in range(1, repeat.max_times + 1):
+        play_turn(task, view, rows, played)
+        if played.failure:
+            return
+        view = view.told(played.answer)
+        try:
+            done = is_true(repeat.until.value(view))
+            found = repeat.collect.value(view) if repeat.collect else None
+        except UnresolvedError:
+            played.answer = Fault("reference_error", retryable=False)
+            return
+        collected += found if isinstance(found, list) else [] if found is None else [found]
+        if done:
+            played.answer = collected if repeat.collect else played.answer
+            return
+        if turn_number < repeat.max_times:
+            played.wait(repeat.every_s, repeat.every_s)
+    played.answer = Fault("not_done", retryable=False)
+
+
+def play_turn(task: Task, view: View, rows: Iterator[Row], played: Played) -> None:
+    """One turn with its arguments and all its attempts; a call without `repeat` has only one."""
+    try:
+        arguments = {name: term.value(view) for name, term in task.arguments.items()}
+    except UnresolvedError:
+        played.answer = Fault("reference_error", retryable=False)
+        return
     if any(is_of(value, task.refuses) for value in arguments.values()):
-        return Played(Fault("invalid_arguments", retryable=False))
-    played = Played(None, arguments=arguments, locks=locks)
-    for after, answer in attempts_of(task, unit):
-        played.answer = answer
-        played.attempts += 1
+        played.answer = Fault("invalid_arguments", retryable=False)
+        return
+    for attempt in count(1):
+        played.began_s.append(played.took_s)
+        played.given.append(arguments)
+        after, played.answer = next(rows)
         played.took_s += after
-        wait = wait_after(task, played.attempts, answer) if isinstance(answer, Fault) else None
+        fault = played.answer
+        wait = wait_after(task, attempt, fault) if isinstance(fault, Fault) else None
         if wait is None:
-            break
-        played.waits.append(wait)
-        played.took_s += wait[1]
-    return played
+            return
+        played.wait(*wait)
+
+
+def cut_short(played: Played, deadline_s: float | None) -> Played:
+    """A call with its deadline."""
+    if deadline_s is None or played.took_s <= deadline_s:
+        return played
+    begun = [began_s for began_s in played.began_s if began_s < deadline_s]
+    fault, given = Fault("timeout"), played.given[: len(begun)]
+    return replace(played, answer=fault, took_s=deadline_s, began_s=begun, given=given)
 
 
 def is_of(value: Any, kind: str | None) -> bool:
@@ -412,40 +643,46 @@ def wait_after(task: Task, attempt: int, fault: Fault) -> tuple[float, float] | 
 
 def recover(task: Task, view: View, failed: Settled) -> Settled:
     """What a task that has failed comes to with its fallback."""
-    view = view.after(str(failed.failure))
-    try:
-        stands_in = play_fallback(task, view)
-    except UnresolvedError:
-        stands_in = Played(Fault("reference_error"))
-    failed.units["fallback"] = stands_in
-    failed.settled_s += stands_in.took_s
-    if stands_in.status == "error":
+    unit = fallback_of(None)
+    stand_in = play_fallback(task, task.fallback, view.after(str(failed.failure)), unit)
+    failed.units[unit] = stand_in
+    failed.settled_s += stand_in.took_s
+    if stand_in.status == "error":
         failed.fallback_failed = True
         return failed
     failed.status, failed.recovered = "success", True
-    failed.output, failed.has_output = stands_in.output, True
+    failed.output, failed.has_output = stand_in.output, True
     return failed
 
 
-def play_fallback(task: Task, view: View) -> Played:
-    """The fallback alone: a value at once, or one attempt of its tool.
+def play_fallback(task: Task, stand_in: StandIn, view: View, unit: str) -> Played:
+    """A fallback alone: a value at once, or one attempt of its tool.
 
-    The tool has the task's locks, but for those that name an item: it has none.
+    The tool has the task's locks; that of the whole task not those that name an item: it has none.
     """
-    if task.fallback_value is not None:
-        return Played(task.fallback_value.value(view))
-    assert task.fallback_arguments is not None
-    arguments = {name: term.value(view) for name, term in task.fallback_arguments.items()}
-    kept = [lock for lock in task.locks if not lock.name.of_item]
-    locks = [(lock.name.value(view), lock.shared) for lock in kept]
+    try:
+        if stand_in.value is not None:
+            return Played(stand_in.value.value(view))
+        assert stand_in.arguments is not None
+        arguments = {name: term.value(view) for name, term in stand_in.arguments.items()}
+        kept = [lock for lock in task.locks if view.index is not None or not lock.name.of_item]
+        locks = [(lock.name.value(view), lock.shared) for lock in kept]
+    except UnresolvedError:
+        return Played(Fault("reference_error", retryable=False))
     if any(is_of(value, task.refuses) for value in arguments.values()):
         return Played(Fault("invalid_arguments", retryable=False))
-    after, answer = next(attempts_of(task, "fallback"))
-    return Played(answer, 1, after, [], arguments, locks)
+    after, answer = next(attempts_of(task, unit))
+    return Played(answer, after, [0.0], [], [arguments], locks)
 
 
-def ends_the_run(case: Case, task: Task, settled: Settled) -> bool:
-    return settled.status == "error" and (task.critical or case.fail_fast)
+def ends_the_run(case: Case, task: Task, settled: Settled) -> str | None:
+    """What the run comes to if the task ends it; None if it does not.
+
+    It is partial in place of a success if a task had failed.
+    """
+    if settled.status == "error" and (task.critical or case.fail_fast):
+        return "failed"
+    return task.end_run if settled.status == "success" else None
 
 
 def run_status(settled: Mapping[str, Settled]) -> str:
@@ -454,6 +691,18 @@ def run_status(settled: Mapping[str, Settled]) -> str:
         return "success"
     statuses = [task.status for task in settled.values()]
     return "failed" if "error" in statuses and "success" not in statuses else "partial"
+
+
+def status_after(case: Case, status: str, last: Mapping[str, Settled]) -> str:
+    """The status of a run, once its tasks of `finally` have come to something.
+
+    It is cancelled if a second cancel cut them short.
+    """
+    again_s = case.cancelled_again_s
+    if again_s is not None and any(task.settled_s == again_s for task in last.values()):
+        return "cancelled"
+    clean = all(task.status == "success" or task.by_condition for task in last.values())
+    return "partial" if status == "success" and not clean else status
 
 
 def run_output(case: Case, settled: Mapping[str, Settled]) -> dict[str, Any]:

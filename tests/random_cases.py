@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from tests import terms
-from tests.model import Case, Fault, Lock, Retry, Row, Task
+from tests.model import Case, Defaults, Fault, Lock, Repeat, Retry, Row, StandIn, Task
 from tests.terms import Term
 
 TICK_S = 1 / 1024
@@ -42,12 +42,22 @@ class Profile:
         limits: Limits of calls in flight, and exclusive locks.
         jitter: Waits that are random.
         cancels: A user who cancels single tasks.
+        policies: What a task and its items may say besides: values, `repeat`, products, conditions
+            and fallbacks of items, delays, deadlines, `end_run`, `defaults`, `$ITEMS`.
+        cleans: Tasks of `finally`, and a user who cancels the run twice.
     """
 
     ends: bool = False
     limits: bool = False
     jitter: bool = False
     cancels: bool = False
+    policies: bool = False
+    cleans: bool = False
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all times are known beforehand, so that a deadline has a known effect."""
+        return not (self.limits or self.jitter)
 
 
 def random_case(number: int, profile: Profile) -> Case:
@@ -56,14 +66,22 @@ def random_case(number: int, profile: Profile) -> Case:
     made: list[Task] = []
     needs = dice.choice((1, 2, 3))
     for position in range(dice.choice((1, 2, 3, 4, 5, 6, 7, 8, 10, 12))):
-        made.append(random_task(dice, f"t{position}", [task.id for task in made], needs, profile))
+        task = random_task(dice, f"t{position}", [task.id for task in made], needs, profile)
+        made.append(with_policies(dice, task, made, profile) if profile.policies else task)
     case = Case(tuple(made), tuple(dice.sample(range(len(made)), len(made))))
+    if profile.cleans:
+        case = with_finally(dice, case, profile)
+    if profile.policies and dice.random() < 0.3:
+        case = with_defaults(case, random_defaults(dice, profile))
     if profile.ends:
         case = replace(case, fail_fast=dice.random() < 0.3)
         if not profile.limits:
             limit_s = dice.randrange(8) + TICK_S / 4 if dice.random() < 0.15 else None
             cancelled_s = dice.randrange(8) + TICK_S / 8 if dice.random() < 0.15 else None
             case = replace(case, timeout_s=limit_s, cancelled_s=cancelled_s)
+            if profile.cleans and cancelled_s is not None and dice.random() < 0.7:
+                again_s = cancelled_s + dice.randrange(1, 8) + TICK_S / 128
+                case = replace(case, cancelled_again_s=again_s)
     if profile.cancels:
         chosen = dice.sample(made, dice.randint(0, min(3, len(made))))
         moments = dice.sample(range(10), len(chosen))
@@ -75,6 +93,20 @@ def random_case(number: int, profile: Profile) -> Case:
         estimates = random_estimates(dice, made)
         case = replace(case, max_concurrency=limit, slots=slots, estimates=estimates)
     return case
+
+
+def with_finally(dice: random.Random, case: Case, profile: Profile) -> Case:
+    """The case with tasks that run at the end; under limits with all the time that they need."""
+    made: list[Task] = []
+    calm = replace(profile, ends=False)
+    for position in range(dice.randint(1, 3)):
+        before = [task.id for task in (*case.tasks, *made)]
+        task = random_task(dice, f"f{position}", before, 2, calm)
+        if dice.random() < 0.7 or not task.call_needs:
+            task = replace(task, run_if="all_done")
+        made.append(with_policies(dice, task, made, calm) if profile.policies else task)
+    limit_s = dice.randrange(1, 40) + TICK_S / 64 if profile.is_exact else 1e5
+    return replace(case, finally_=tuple(made), finally_timeout_s=limit_s)
 
 
 def random_estimates(dice: random.Random, tasks: list[Task]) -> dict[str, float]:
@@ -251,6 +283,129 @@ def random_locks(
         yield Lock(name, not profile.limits or dice.random() < 0.4)
 
 
+# Policies of a task and of its items.
+
+
+def with_policies(dice: random.Random, task: Task, before: list[Task], profile: Profile) -> Task:
+    """A task with some more of the language."""
+    near = sorted(task.needs)
+    of_items = [other.id for other in before if other.id in near and other.for_each]
+    if of_items and dice.random() < 0.7:
+        task = replace(task, arguments={**task.arguments, "w": random_entries(dice, of_items)})
+    if task.for_each and dice.random() < 0.25:
+        task = replace(task, **random_product(dice, near))
+    if dice.random() < 0.15:
+        given = task.arguments.get("u") or random_term(dice, near, task.for_each is not None)
+        return replace(Task(task.id), **{name: getattr(task, name) for name in KEPT}, value=given)
+    if task.for_each:
+        task = with_item_policies(dice, task, near, profile)
+    if dice.random() < 0.25:
+        lasts = {"l": dice.choice((terms.last(), terms.last("n"), terms.last("list")))}
+        more = lasts if dice.random() < 0.7 else {}
+        # No path leads into an answer of null: see tests/engine/test_model_findings.py.
+        rows = tuple(tuple((s, {} if x is None else x) for s, x in row) for row in task.rows)
+        repeat = random_repeat(dice, near, task)
+        task = replace(task, rows=rows, repeat=repeat, arguments={**task.arguments, **more})
+    delay = dice.choice((0.25, 0.5, 2.25)) if dice.random() < 0.15 else None
+    deadline = dice.randrange(1, 16) / 2 + TICK_S / 32 if dice.random() < 0.2 else None
+    end = dice.choice(("success", "failed")) if profile.ends and dice.random() < 0.1 else None
+    deadline = deadline if profile.is_exact else None
+    delay = None if task.has_fallback or task.refuses else delay
+    return replace(task, delay_s=delay, deadline_s=deadline, end_run=end)
+
+
+KEPT = (
+    *("depends_on", "run_if", "when", "for_each"),
+    *("fallback_value", "fallback_arguments", "fallback_rows", "server"),
+)
+"""The fields of a task that one with `value` has too."""
+
+
+def with_item_policies(dice: random.Random, task: Task, near: list[str], profile: Profile) -> Task:
+    when = random_item_condition(dice, near) if dice.random() < 0.3 else None
+    stand_in = random_stand_in(dice, near, profile) if dice.random() < 0.35 else None
+    stop = "stop" if dice.random() < 0.2 else None
+    return replace(task, item_when=when, item_fallback=stand_in, on_item_error=stop)
+
+
+def random_product(dice: random.Random, near: list[str]) -> dict[str, Any]:
+    """`for_each` as an object of lists, and an argument that reads it."""
+    lists = {"p": random_list(dice, near), "q": random_list(dice, near)}
+    chosen = dice.sample(sorted(lists), dice.randint(1, 2))
+    return {
+        "for_each": terms.product(**{name: lists[name] for name in chosen}),
+        "arguments": {"u": terms.item(chosen[0]), "v": terms.item()},
+        "item_when": None,
+    }
+
+
+def random_item_condition(dice: random.Random, near: list[str]) -> Term:
+    own = (terms.item_is(0), terms.item_is(1), terms.item_member("k"), terms.length_of_item())
+    return dice.choice(own) if dice.random() < 0.8 else random_condition(dice, near)
+
+
+def random_stand_in(dice: random.Random, near: list[str], profile: Profile) -> StandIn:
+    """A fallback of an item, which can read the item and why it has failed."""
+    term = terms.own_failure() if dice.random() < 0.3 else random_term(dice, near, for_each=True)
+    if profile.ends or dice.random() < 0.5:  # see tests/engine/test_model_findings.py
+        return StandIn(value=term)
+    return StandIn(arguments={"e": term}, rows=random_rows(dice))
+
+
+def random_repeat(dice: random.Random, near: list[str], task: Task) -> Repeat:
+    own = [terms.last_member("flag"), terms.last_member("n"), terms.last_length("list")]
+    own += [
+        terms.last_member("flag"),
+        terms.last_member("list"),
+        replace(terms.literal(False), text="false"),
+    ]
+    if task.for_each:
+        own += [terms.item_is(0), terms.item_member("k")]
+    until = dice.choice(own) if dice.random() < 0.9 else random_condition(dice, near)
+    collected = (terms.last_member("list"), terms.last_member("n"), terms.last_length("list"))
+    return Repeat(
+        replace(until, text=str(until.text).lower()) if isinstance(until.text, bool) else until,
+        dice.choice((0.0, 0.25, 3.0)),
+        dice.randint(1, 4),
+        dice.choice(collected) if dice.random() < 0.4 else None,
+    )
+
+
+def random_entries(dice: random.Random, near: list[str]) -> Term:
+    """What became of the items of a task."""
+    other = dice.choice(near)
+    return dice.choice(
+        (
+            terms.items_of(other, "status"),
+            terms.items_of(other, "output"),
+            terms.kinds_of_items(other),
+            terms.entry(other, dice.choice((0, -1)), "index"),
+            terms.entry(other, 0, "output"),
+        )
+    )
+
+
+def random_defaults(dice: random.Random, profile: Profile) -> Defaults:
+    return Defaults(
+        dice.choice((None, dice.randrange(1, 8) / 2 + TICK_S / 2)),
+        dice.choice((None, random_retry(dice, profile))),
+        dice.choice((None, "stop")),
+    )
+
+
+def with_defaults(case: Case, defaults: Defaults) -> Case:
+    """The case in which all tasks that say nothing have what the defaults say."""
+    said = {name: value for name, value in vars(defaults).items() if value is not None}
+
+    def completed(task: Task) -> Task:
+        known = {"on_item_error", "timeout_s"} if task.value else set(said)
+        known -= set() if task.for_each else {"on_item_error"}
+        return replace(task, **{x: said[x] for x in said if x in known and not getattr(task, x)})
+
+    tasks, last = tuple(map(completed, case.tasks)), tuple(map(completed, case.finally_))
+    return replace(case, tasks=tasks, finally_=last, defaults=defaults)
+
+
 # The simplest case.
 
 
@@ -274,20 +429,32 @@ def simpler_cases(case: Case) -> Iterator[Case]:
         "max_concurrency",
         "slots",
         "estimates",
+        "defaults",
+        "cancelled_again_s",
+        "finally_timeout_s",
     ):
         if getattr(case, name) != getattr(plain, name):
             yield replace(case, **{name: getattr(plain, name)})
+    for task in case.finally_:
+        if not any(task.id in other.needs for other in case.finally_):
+            yield replace(case, finally_=tuple(x for x in case.finally_ if x != task))
+        for simpler in simpler_tasks(task):
+            if not simpler.call_needs and simpler.run_if != "all_done":
+                continue
+            others = tuple(simpler if x == task else x for x in case.finally_)
+            yield replace(case, finally_=others)
     for task in case.tasks:
-        if not any(task.id in other.needs for other in case.tasks):
+        if not any(task.id in other.needs for other in case.all_tasks):
             fewer = {name: at for name, at in case.cancelled_tasks.items() if name != task.id}
             others = tuple(other for other in case.tasks if other != task)
             known = {name: s for name, s in case.estimates.items() if name != task.id}
             if others:
                 yield replace(case, tasks=others, order=(), cancelled_tasks=fewer, estimates=known)
         for simpler in simpler_tasks(task):
-            yield replace(
-                case, tasks=tuple(simpler if x == task else x for x in case.tasks), order=()
-            )
+            others = tuple(simpler if x == task else x for x in case.tasks)
+            less = with_defaults(replace(case, tasks=others, order=()), case.defaults)
+            if less.tasks != case.tasks:
+                yield less
 
 
 def simpler_tasks(task: Task) -> Iterator[Task]:

@@ -33,7 +33,7 @@ def broken_rules(case: Case, schedule: str, expected: Expected, stage: Stage) ->
 def not_settled_once(case: Case, stage: Stage) -> Iterator[str]:
     """Each task settles once, and the run after all of them."""
     counted = Counter(event.task for event in stage.seen if isinstance(event, TaskSettled))
-    for task in case.tasks:
+    for task in case.all_tasks:
         if counted[task.id] != 1:
             yield f"{task.id} settled {counted[task.id]} times"
     ends = [number for number, event in enumerate(stage.seen, 1) if isinstance(event, RunSettled)]
@@ -55,18 +55,21 @@ def too_early(case: Case, schedule: str, log: list[Entry]) -> Iterator[str]:
 
 
 def begun_after_a_failure(case: Case, expected: Expected, log: list[Entry]) -> Iterator[str]:
-    """Under fail_fast no item begins once another of its task has failed for good."""
+    """Where it stops the others, no item begins once one of its task has failed for good."""
     attempts: Counter[tuple[str, Unit]] = Counter()
     failed: dict[str, Unit] = {}
-    for entry in log if case.fail_fast else ():
-        if not isinstance(entry.unit, int) or entry.unit not in expected[entry.task].units:
+    for entry in log:
+        stops = entry.what != "settled" and case.stops_items(entry.task)
+        played = expected[entry.task].units.get(entry.unit)
+        if not stops or played is None or not isinstance(entry.unit, int):
             continue
-        played = expected[entry.task].units[entry.unit]
         if entry.what == "start":
             attempts[entry.task, entry.unit] += 1
             if attempts[entry.task, entry.unit] == 1 and entry.task in failed:
                 yield f"{entry.task}[{entry.unit}] began after [{failed[entry.task]}] had failed"
-        elif played.failure and attempts[entry.task, entry.unit] == played.attempts:
+        elif played.status == "success" or played.stand_in:
+            continue
+        elif attempts[entry.task, entry.unit] == played.attempts > len(played.waits):
             failed.setdefault(entry.task, entry.unit)
 
 
@@ -161,7 +164,7 @@ def out_of_turn(case: Case, schedule: str, expected: Expected, log: list[Entry])
 
     Calls that wait for anything else besides are not judged: their place in the queue is not known.
     """
-    turns = {task.id: turn(case, schedule, task.id) for task in case.tasks}
+    turns = {task.id: turn(case, schedule, task.id) for task in case.all_tasks}
     waits = [wait for wait in waits_of(case, schedule, expected, log) if may_be_judged(wait.task)]
     for entry in (entry for entry in log if entry.what == "start"):
         mine = (*turns[entry.task], *place_of(entry.unit))
@@ -200,12 +203,12 @@ def waits_of(case: Case, schedule: str, expected: Expected, log: list[Entry]) ->
         played = expected[entry.task].units.get(entry.unit)
         if entry.what == "settled":
             settled[entry.task] = entry.at_s
-        elif entry.unit == "fallback" or played is None:
+        elif isinstance(entry.unit, str) or played is None:
             continue
         elif entry.what == "start":
             before = must_settle_before(case, schedule, entry.task)
             ready_s = max((settled[name] for name in before), default=0.0)
-            asked_s = asked.get(unit, ready_s)
+            asked_s = asked.get(unit, ready_s + (case.task(entry.task).delay_s or 0.0))
             yield Wait(case.task(entry.task), asked_s, entry.at_s, entry.unit)
         elif tried[unit] < len(played.waits):
             asked[unit] = entry.at_s + played.waits[tried[unit]][1]
@@ -214,19 +217,20 @@ def waits_of(case: Case, schedule: str, expected: Expected, log: list[Entry]) ->
 
 def must_settle_before(case: Case, schedule: str, task: str) -> set[str]:
     """The tasks that have settled when one begins."""
+    others = {other.id for other in case.tasks} if case.task(task) in case.finally_ else set()
     if schedule == "dataflow":
-        return set(case.task(task).needs)
-    generation = generations(case)
-    return {name for name in generation if generation[name] < generation[task]}
+        return others | case.task(task).needs
+    generation = generations(case.among(task))
+    return others | {name for name in generation if generation[name] < generation[task]}
 
 
 def is_free(case: Case) -> bool:
     """Whether no call ever waits for another."""
-    exclusive = any(not lock.shared for task in case.tasks for lock in task.locks)
-    parallel = any(task.max_parallel for task in case.tasks)
+    exclusive = any(not lock.shared for task in case.all_tasks for lock in task.locks)
+    parallel = any(task.max_parallel for task in case.all_tasks)
     return not (case.max_concurrency or case.slots or exclusive or parallel)
 
 
 def is_exact(case: Case) -> bool:
     """Whether all times are known beforehand."""
-    return is_free(case) and not any(task.retry and task.retry.jitter for task in case.tasks)
+    return is_free(case) and not any(task.retry and task.retry.jitter for task in case.all_tasks)

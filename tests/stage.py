@@ -21,7 +21,19 @@ from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.errors import CallError
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.model import Schedule, Workflow
-from tests.model import SERVER_TIMEOUT_S, Case, Fault, Lock, Retry, Task, Unit
+from tests.model import (
+    SERVER_TIMEOUT_S,
+    Case,
+    Defaults,
+    Fault,
+    Lock,
+    Repeat,
+    Retry,
+    StandIn,
+    Task,
+    Unit,
+    fallback_of,
+)
 
 FOREVER_S = 1e6
 
@@ -42,24 +54,24 @@ class Stage:
 
     Attributes:
         log: What was seen, in order.
-        arguments: What each call was given.
+        given: The arguments of each call, attempt by attempt.
         seen: The events.
     """
 
     case: Case
     log: list[Entry] = field(default_factory=list)
-    arguments: dict[tuple[str, Unit], Any] = field(default_factory=dict)
+    given: dict[tuple[str, Unit], list[Any]] = field(default_factory=dict)
     seen: list[Event] = field(default_factory=list)
     zero_s: float = 0.0
     made: Counter[tuple[str, Unit]] = field(default_factory=Counter)
 
     async def __call__(self, call: Call, _: Attempt) -> Any:
         task = self.case.task(call.task)
-        unit: Unit = "fallback" if call.tool.endswith(".fallback") else call.item
+        unit = fallback_of(call.item) if call.tool.endswith(".fallback") else call.item
         rows = task.rows_of(unit)
         after, answer = rows[min(self.made[call.task, unit], len(rows) - 1)]
         self.made[call.task, unit] += 1
-        self.arguments[call.task, unit] = call.arguments
+        self.given.setdefault((call.task, unit), []).append(call.arguments)
         self._note("start", call.task, unit)
         try:
             await anyio.sleep(after)
@@ -88,17 +100,33 @@ def raised_by(fault: Fault) -> Exception:
 
 def as_file(case: Case) -> dict[str, Any]:
     """The workflow file of a case."""
-    tasks = [task_in_file(task) for task in case.tasks]
+    tasks = [task_in_file(task, case.defaults) for task in case.tasks]
+    last = [task_in_file(task, case.defaults, "all_done") for task in case.finally_]
     document: dict[str, Any] = {
         "tasks": [tasks[place] for place in case.order] or tasks,
         "max_concurrency": case.max_concurrency,
         "on_error": "fail_fast" if case.fail_fast else "continue",
+        "timeout_s": case.timeout_s,
+        "defaults": defaults_in_file(case.defaults) or None,
+        "finally": last or None,
+        "finally_timeout_s": case.finally_timeout_s if last else None,
     }
-    return document | ({"timeout_s": case.timeout_s} if case.timeout_s else {})
+    return {name: value for name, value in document.items() if value is not None}
 
 
-def task_in_file(task: Task) -> dict[str, Any]:
-    """A task as the file has it."""
+def defaults_in_file(defaults: Defaults) -> dict[str, Any]:
+    fields = {
+        "timeout_s": defaults.timeout_s,
+        "retry": None if defaults.retry is None else retry_in_file(defaults.retry),
+        "on_item_error": defaults.on_item_error,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def task_in_file(task: Task, defaults: Defaults, run_if: str = "all_success") -> dict[str, Any]:
+    """A task as the file has it, without what the defaults say as well."""
+    if task.value is not None:
+        return value_in_file(task, run_if)
     fields: dict[str, Any] = {
         "arguments": {name: term.text for name, term in task.arguments.items()},
         "depends_on": list(task.depends_on),
@@ -108,12 +136,40 @@ def task_in_file(task: Task) -> dict[str, Any]:
         "max_parallel": task.max_parallel,
         "retry": None if task.retry is None else retry_in_file(task.retry),
         "timeout_s": task.timeout_s,
-        "fallback": fallback_in_file(task),
+        "fallback": fallback_in_file(task, task.fallback),
         "critical": task.critical,
         "locks": [lock_in_file(lock) for lock in task.locks],
+        "item_when": None if task.item_when is None else task.item_when.text,
+        "item_fallback": fallback_in_file(task, task.item_fallback),
+        "on_item_error": task.on_item_error,
+        "repeat": None if task.repeat is None else repeat_in_file(task.repeat),
+        "delay_s": task.delay_s,
+        "deadline_s": task.deadline_s,
+        "end_run": task.end_run,
+    }
+    said = {**defaults_in_file(defaults), "run_if": run_if}
+    kept = {x: value for x, value in fields.items() if value is not None and value != said.get(x)}
+    return {"id": task.id, "tool": f"{task.server}:{task.id}", **kept}
+
+
+def value_in_file(task: Task, run_if: str) -> dict[str, Any]:
+    """A task that calls nothing."""
+    assert task.value is not None
+    fields: dict[str, Any] = {
+        "depends_on": list(task.depends_on),
+        "run_if": None if task.run_if == run_if else task.run_if,
+        "when": None if task.when is None else task.when.text,
+        "for_each": None if task.for_each is None else task.for_each.text,
+        "fallback": fallback_in_file(task, task.fallback),
     }
     kept = {name: value for name, value in fields.items() if value is not None}
-    return {"id": task.id, "tool": f"{task.server}:{task.id}", **kept}
+    return {"id": task.id, "value": task.value.text, **kept}
+
+
+def repeat_in_file(repeat: Repeat) -> dict[str, Any]:
+    collect = {} if repeat.collect is None else {"collect": repeat.collect.text}
+    wait = {"every_s": repeat.every_s, "max_times": repeat.max_times}
+    return {"until": repeat.until.text, **wait, **collect}
 
 
 def retry_in_file(retry: Retry) -> Any:
@@ -123,12 +179,14 @@ def retry_in_file(retry: Retry) -> Any:
     return {name: list(x) if name == "on" else x for name, x in fields.items() if x is not None}
 
 
-def fallback_in_file(task: Task) -> Any:
-    if task.fallback_value is not None:
-        return {"value": task.fallback_value.text}
-    if task.fallback_arguments is None:
+def fallback_in_file(task: Task, stand_in: StandIn | None) -> Any:
+    if stand_in is None:
         return None
-    arguments = {name: term.text for name, term in task.fallback_arguments.items()}
+    if stand_in.value is not None:
+        return {"value": stand_in.value.text}
+    if stand_in.arguments is None:
+        return None
+    arguments = {name: term.text for name, term in stand_in.arguments.items()}
     return {"tool": f"{task.server}:{task.id}.fallback", "arguments": arguments}
 
 
@@ -139,7 +197,7 @@ def lock_in_file(lock: Lock) -> Any:
 async def play(case: Case, workflow: Workflow, schedule: Schedule) -> tuple[Stage, RunResult]:
     """Run a case. Never waits for ever: on a virtual clock a deadlock is a `TimeoutError`."""
     stage = Stage(case)
-    tools = {tool.target: tool for task in case.tasks for tool in tools_of(task)}
+    tools = {tool.target: tool for task in case.all_tasks for tool in tools_of(task)}
     servers = {
         name: ServerPolicy(
             SERVER_TIMEOUT_S, Slots(case.slots[name]) if name in case.slots else None
@@ -156,8 +214,9 @@ async def play(case: Case, workflow: Workflow, schedule: Schedule) -> tuple[Stag
     stage.zero_s = anyio.current_time()
     with anyio.fail_after(FOREVER_S):
         async with anyio.create_task_group() as user:
-            if case.cancelled_s is not None:
-                user.start_soon(cancel_after, case.cancelled_s, run)
+            for at_s in (case.cancelled_s, case.cancelled_again_s):
+                if at_s is not None:
+                    user.start_soon(cancel_after, at_s, run)
             for task, after_s in case.cancelled_tasks.items():
                 user.start_soon(cancel_after, after_s, run, task)
             result = await run.execute()

@@ -20,14 +20,22 @@ class UnresolvedError(Exception):
 
 @dataclass(frozen=True)
 class View:
-    """What a template can see: of the tasks that have settled, of its item, of its own failure."""
+    """What a template can see: of the tasks that have settled, of its item, of its own failure.
+
+    Attributes:
+        items: The entries of `$ITEMS`.
+        last: The answer of the turn before, if it `has_last`.
+    """
 
     outputs: Mapping[str, Any]
     statuses: Mapping[str, str]
     kinds: Mapping[str, str]
+    items: Mapping[str, Any]
     item: Any = None
     index: int | None = None
     failure: str | None = None
+    last: Any = None
+    has_last: bool = False
 
     def at(self, index: int, item: Any) -> View:
         """The view of one item."""
@@ -36,6 +44,10 @@ class View:
     def after(self, failure: str) -> View:
         """The view of a fallback."""
         return replace(self, failure=failure)
+
+    def told(self, answer: Any) -> View:
+        """The view after a turn of `repeat`."""
+        return replace(self, last=answer, has_last=True)
 
 
 @dataclass(frozen=True)
@@ -134,6 +146,91 @@ def index() -> Term:
 
 def named_by_item(prefix: str) -> Term:
     return Term(f"{prefix}$ITEM", lambda view: prefix + _as_text(view.item), of_item=True)
+
+
+def product(**lists: Term) -> Term:
+    """An object of lists, as `for_each` has it: all combinations, the last name fastest."""
+
+    def value(view: View) -> list[Any]:
+        found: list[dict[str, Any]] = [{}]
+        for name, term in lists.items():
+            members = term.value(view)
+            if not isinstance(members, list):
+                raise UnresolvedError(f"{members!r} is no list")
+            found = [{**each, name: member} for each in found for member in members]
+        return found
+
+    written = {name: term.text for name, term in lists.items()}
+    return Term(written, value, frozenset().union(*(term.needs for term in lists.values())))
+
+
+def item_is(wanted: int) -> Term:
+    """A condition on the place of an item."""
+    return Term(f"INDEX == `{wanted}`", lambda view: view.index == wanted)
+
+
+def item_member(name: str) -> Term:
+    return Term(f"ITEM.{name}", lambda view: _member(view.item, name))
+
+
+def length_of_item() -> Term:
+    """A condition that fails for everything that has no length."""
+
+    def value(view: View) -> int:
+        if not isinstance(view.item, list | str | dict):
+            raise UnresolvedError(f"length of {view.item!r}")
+        return len(view.item)
+
+    return Term("length(ITEM)", value)
+
+
+def last(*path: str | int) -> Term:
+    """`$LAST.n`: null before the first answer, and an error if an answer has no such place."""
+    return Term(
+        f"$LAST{_written(path)}",
+        lambda view: _follow(view.last, path) if view.has_last else None,
+    )
+
+
+def last_member(name: str) -> Term:
+    """`LAST.n`, as in `until` and `collect`: null if it is not there."""
+    return Term(f"LAST.{name}", lambda view: _member(view.last, name))
+
+
+def last_length(name: str) -> Term:
+    def value(view: View) -> int:
+        found = _member(view.last, name)
+        if not isinstance(found, list | str | dict):
+            raise UnresolvedError(f"length of {found!r}")
+        return len(found)
+
+    return Term(f"length(LAST.{name})", value)
+
+
+def items_of(task: str, name: str) -> Term:
+    """`${ITEMS[a][*].n}`: a place in each entry; JMESPath leaves out what is null."""
+    return Term(
+        f"${{ITEMS[{task}][*].{name}}}",
+        lambda view: [x[name] for x in view.items[task] if x[name] is not None],
+        frozenset({task}),
+    )
+
+
+def kinds_of_items(task: str) -> Term:
+    return Term(
+        f"${{ITEMS[{task}][?status == 'error'].error.kind}}",
+        lambda view: [x["error"]["kind"] for x in view.items[task] if x["status"] == "error"],
+        frozenset({task}),
+    )
+
+
+def entry(task: str, place: int, name: str) -> Term:
+    """`$ITEMS[a][0].n`: an error if there is no such item."""
+    return Term(
+        f"$ITEMS[{task}][{place}].{name}",
+        lambda view: _follow(view.items[task], (place, name)),
+        frozenset({task}),
+    )
 
 
 def own_failure() -> Term:

@@ -11,6 +11,7 @@ from orchestrator.check.jmespath_functions import (
     any_item,
     check_arguments,
     comparison,
+    is_null_test,
     item_of,
     result_of,
     truth,
@@ -132,9 +133,7 @@ class ExpressionInference:
         left = self._value(first, here)
         match node["type"]:
             case "comparator":
-                is_text = (
-                    first["type"] == "literal"
-                )  # then the other side is what it is compared with
+                is_text = first["type"] == "literal"  # the other side is compared with it
                 right = (self._value if is_text else self._compared)(others[0], here)
                 type_, mismatch = comparison(node["value"], left, right, self.query)
                 if mismatch is not None:
@@ -172,11 +171,10 @@ class ExpressionInference:
             root = name if name in ROOTS else ""
         if root:
             is_error = root == "ERROR" and not names_an_id(name) and environment.in_fallback
-            if not is_error and root not in ("ITEM", "INDEX", "LAST"):
-                return _Root(root)
-            value = any_item(environment.lookup(root))
-            is_null_first = root == "LAST" and environment.before_first
-            return either([value, SILENT_NULL]) if is_null_first else value
+            if root == "LAST" and environment.before_first:
+                return either([environment.last, SILENT_NULL])
+            is_value = is_error or root in ("ITEM", "INDEX", "LAST")
+            return any_item(environment.lookup(root)) if is_value else _Root(root)
         if not isinstance(here, _Root):
             return self._step(here, name)
         if here.name == "OUTPUT" and name in environment.absent:
@@ -235,7 +233,7 @@ class ExpressionInference:
         item = item_of(array, self.query)
         for condition in conditions:
             self._maybe(condition, item)
-            if _is_null_test(condition):
+            if is_null_test(condition):
                 message = "a filter leaves out null, so this array is always empty"
                 hint = "to count null, write count_null(LIST)"
                 self._unlike(message, hint, with_count_null(self.template.inner))
@@ -294,11 +292,3 @@ def _projects(node: Any) -> bool:
     while node["type"] in ("subexpression", "index_expression"):
         node = node["children"][-1]
     return node["type"] in PROJECTIONS
-
-
-def _is_null_test(condition: Any) -> bool:
-    sides = [(node["type"], node.get("value")) for node in condition["children"]]
-    if condition["type"] != "comparator" or condition["value"] != "eq":
-        return False
-    by_type = ("function_expression", "type") in sides and ("literal", "null") in sides
-    return by_type or (("literal", None) in sides and ("current", None) in sides)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from orchestrator.check.environment import ERROR, UNKNOWN
 from orchestrator.check.mismatch import Mismatch, Mismatches, wrong_type
@@ -230,3 +231,14 @@ def without(type_: StaticType, *options: StaticType) -> StaticType:
         return type_
     rest = [option for option in type_.options if option not in options]
     return either(rest) if 0 < len(rest) < len(type_.options) else type_
+
+
+_TYPE = ("function_expression", "type")
+
+
+def is_null_test(condition: Any) -> bool:
+    """Whether a filter asks for null, which JMESPath drops: `@ == null`, `type(@) == 'null'`."""
+    sides = [(node["type"], node.get("value")) for node in condition["children"]]
+    is_equality = condition["type"] == "comparator" and condition["value"] == "eq"
+    tests = (("literal", None), ("current", None)), (("literal", "null"), _TYPE)
+    return is_equality and any(all(side in sides for side in test) for test in tests)

@@ -22,6 +22,7 @@ from orchestrator.cli.plan_warnings import PlanWarnings
 from orchestrator.cli.signals import Ending, in_event_loop
 from orchestrator.cli.streams import json_text, write_document, write_json
 from orchestrator.client import Orchestrator
+from orchestrator.documents.collector import tune
 from orchestrator.engine.events import Observer
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
@@ -45,6 +46,7 @@ def run_workflow(
     """Run a workflow as the options say, write its result, and return the exit code."""
     if options.output is not None:
         _must_be_writable(options.output)
+    tune()
     statistics = None if options.statistics is None else Statistics.load(options.statistics)
     with ExitStack() as stack:
         observers = list(_observers(options))

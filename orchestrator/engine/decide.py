@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import anyio.to_thread
 
 from orchestrator.calls.call import Call
+from orchestrator.documents.collector import paused
 from orchestrator.documents.jsonpath import Path, describe, format_path
 from orchestrator.documents.text import quoted
 from orchestrator.engine.outcome import Failure, Skipped, Success
@@ -70,7 +71,8 @@ class StartEach:
 
 async def in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
     """The decision that `work` makes, while the event loop goes on: its expressions take long."""
-    return await anyio.to_thread.run_sync(work, *arguments, abandon_on_cancel=True)
+    with paused():  # of millions of values, each collection would stop the loop
+        return await anyio.to_thread.run_sync(work, *arguments, abandon_on_cancel=True)
 
 
 async def evaluated(work: Callable[[Scope], T], scope: Scope) -> T:

@@ -10,7 +10,7 @@ from orchestrator.engine.summary import Stop
 
 
 class Phase:
-    """A part of a run, which ends early at its limit, or when it is told to.
+    """A part of a run, which ends early at its limit, or when `end` is called.
 
     Attributes:
         stop: Why it has ended early; None if it has not.

@@ -86,10 +86,8 @@ def summarize(
     plan, schedule = workflow.plan, settings.schedule or workflow.schedule
     results = {task: settled.results[task] for task in plan.tasks}
     durations = {task: result.duration_ms for task, result in results.items()}
-    sequential_ms, critical_path_ms = sum(map(_calls_ms, results.values())), 0.0
-    for stage in plan.stages:
-        below = graphs.lengths_below(stage.graph, stage.generations, durations)
-        critical_path_ms += max(below.values())
+    sequential_ms = sum(map(_calls_ms, results.values()))
+    critical_path_ms = sum(_longest_path(stage, durations) for stage in plan.stages)
     stop = _cut_short(stop, results)
     status, output, error = _ending(plan, settled, results, stop)
     speedup = sequential_ms / duration_ms if duration_ms else 1.0
@@ -114,6 +112,10 @@ def summarize(
         made_up=made_up,
         startup_ms=dict(startup_ms),
     )
+
+
+def _longest_path(stage: Plan, durations: Mapping[str, float]) -> float:
+    return max(graphs.lengths_below(stage.graph, stage.generations, durations).values())
 
 
 def _ending(

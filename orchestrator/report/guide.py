@@ -100,7 +100,8 @@ null in an expression. So after two tasks of which one is skipped, a task with `
 - How the items of a `for_each` ended, in a task with `"run_if": "all_done"`: \
 `"${ITEMS[searches][?status == 'error'].error.message}"`; each has `index`, `status`, \
 `output`, `error`.
-- A tool without `->` returns text, or the JSON in it: use all of it, `"$OUTPUT[keywords]"`.
+- A tool without `->` returns text, or the JSON in it: use all of it, `"$OUTPUT[keywords]"`. The \
+lines of a text, such as a listing: `"for_each": "${split(OUTPUT[keywords], '\\n')}"`.
 - `$$` is a dollar sign. `$RUN.id`, `$RUN.started_at`: of the run. \
 `"$ERROR.message"`, in a `fallback`: why the task failed.
 

@@ -37,7 +37,7 @@ class Offers:
             CallError: It does not answer, or with an error or no list.
         """
         has = self._client.server_capabilities
-        # A client that is told the revision asks for no capabilities: then nothing is known.
+        # With a pinned revision the client asks for no capabilities: then nothing is known.
         is_known = any(part is not None for part in (has.tools, has.prompts, has.resources))
         if is_known and (has.prompts if kind == "prompts" else has.resources) is None:
             return None

@@ -46,7 +46,7 @@ _OF_WORKFLOWS: Mapping[str, _Meaning] = {
     **_words("continueonerror", "on_error", '"continue" is the default', renamed=False),
     **_words("timeoutsec timeoutseconds activedeadlineseconds", "timeout_s"),
     **_words("onexit handleron hooks cleanup", "finally", "an array of tasks", renamed=False),
-    **_words("on cron", hint="a workflow runs when it is told to: use cron or CI for that"),
+    **_words("on cron", hint="a workflow does not start itself: use cron or CI for that"),
     **_words("env secrets", hint="variables belong to the servers: see env in servers.toml"),
     **_words("version apiversion kind metadata type", hint="remove it"),
 }

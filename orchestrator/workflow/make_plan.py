@@ -57,29 +57,26 @@ def make_plan(
             _needs(task, dependencies, number),
             task.timeout_s or defaults.timeout_s,
             number.get(task.id),
-            PLAIN
-            if defaults.retry is None
-            and _FIELDS.isdisjoint(task.model_fields_set)
-            and task.id in number
-            else _policies(task, templates, defaults),
+            _policies(task, templates, defaults, is_last=task.id not in number),
             inner.get(task.id),
         )
-    targets: dict[str, CallTemplate] = {}  # ordered by first use, as messages list servers
-    requests: dict[str, CallTemplate] = {}
-    for plan in plans.values():
-        for target in plan.targets:
-            targets.setdefault(target.target, target)
-        for request in plan.requests:
-            requests.setdefault(request.target, request)
+    # Ordered by first use, as messages list servers.
+    targets = _each_once(target for plan in plans.values() for target in plan.targets)
+    requests = _each_once(request for plan in plans.values() for request in plan.requests)
     servers = list(dict.fromkeys(name for plan in plans.values() for name in plan.servers))
     edges, output, has_inner = sorted(compiled.graph.edges), compiled.output, bool(inner)
-    then = None
+    known, then = (targets, requests, servers), None
     if last:
-        own, names = _part(compiled, last), [task.id for task in last]
-        of_last = {name: plans[name] for name in names}
-        then = Plan(of_last, own, graphs.generations(own), [], None, targets, requests, servers)
-    known = targets, requests, servers
+        own, of_last = _part(compiled, last), {task.id: plans[task.id] for task in last}
+        then = Plan(of_last, own, graphs.generations(own), [], None, *known)
     return Plan(plans, graph, generations, edges, output, *known, has_inner, then)
+
+
+def _each_once(calls: Iterable[CallTemplate]) -> dict[str, CallTemplate]:
+    found: dict[str, CallTemplate] = {}
+    for call in calls:
+        found.setdefault(call.target, call)
+    return found
 
 
 def _needs(
@@ -117,7 +114,11 @@ def _target(target: str) -> tuple[str, str, str]:
     return target, server, tool
 
 
-def _policies(task: Task, templates: CompiledTask, defaults: Defaults) -> Policies:
+def _policies(
+    task: Task, templates: CompiledTask, defaults: Defaults, *, is_last: bool
+) -> Policies:
+    if not is_last and defaults.retry is None and _FIELDS.isdisjoint(task.model_fields_set):
+        return PLAIN
     repeat = None
     if task.repeat is not None:
         assert templates.until is not None

@@ -379,6 +379,6 @@ async def test_whatever_becomes_of_random_runs_they_see_all_of_it(schedule: Sche
         stage, result = await play(replace(case, tasks=(*case.tasks, told)), made, schedule)
         found = {task: settled.status for task, settled in result.tasks.items()}
         assert (found.pop("tidy"), found.pop("seen")) == ("success", "success"), number
-        assert stage.arguments["tidy", None] == found, number
+        assert stage.given["tidy", None] == [found], number
         ends = [settled.started_ms or 0 for settled in result.tasks.values()]
         assert result["tidy"].started_ms == max(ends), number

@@ -39,6 +39,11 @@ PROFILES = {
     "runs under limits": Profile(limits=True),
     "runs with random waits": Profile(jitter=True),
     "runs under limits that end early": Profile(ends=True, limits=True, jitter=True),
+    "runs that clean up": Profile(cleans=True, ends=True),
+    "runs under limits that clean up": Profile(cleans=True, ends=True, limits=True, policies=True),
+    "runs with policies": Profile(policies=True),
+    "runs with policies that end early": Profile(policies=True, ends=True),
+    "runs with policies under limits": Profile(policies=True, ends=True, limits=True, jitter=True),
 }
 
 
@@ -66,7 +71,8 @@ async def test_every_random_run_agrees_with_the_model(
 def report(number: int, case: Case, found: list[str]) -> str:
     """A disagreement, as somebody wants to see it who has to find out who is wrong."""
     lines = [f"case {number}, in its simplest form:", json.dumps(as_file(case), indent=1)]
-    lines.append(f"cancelled: the run at {case.cancelled_s}, tasks at {case.cancelled_tasks}")
-    for task in case.tasks:
+    lines.append(f"cancelled: the run at {case.cancelled_s} and {case.cancelled_again_s}")
+    lines.append(f"cancelled: tasks at {case.cancelled_tasks}")
+    for task in case.all_tasks:
         lines.append(f"{task.id} answers {task.rows}, its fallback {task.fallback_rows}")
     return "\n".join([*lines, *found])

@@ -85,7 +85,7 @@ def tables() -> list[Table]:
     return found
 
 
-STARTS, WORDS, RESULTS, EACH_ITEM, CONSEQUENCES, FINALLY, INSIDE = tables()
+STARTS, WORDS, RESULTS, EACH_ITEM, TURNS, CONSEQUENCES, ENDED_BY, FINALLY, INSIDE = tables()
 
 
 def rows_of(table: Table, combination: Mapping[str, str]) -> Table:
@@ -132,6 +132,19 @@ OF_ITEMS = {
 }
 INNER_OUTPUTS = ("resolves", "does not resolve")
 
+TURNS_END = (
+    *("until is true in the end", "until is never true", "one fails"),
+    *("until cannot be evaluated", "reach deadline_s"),
+)
+END_RUNS = ("success", "failed")
+ENDERS = ("success", "recovered", "error", "skipped by its condition")
+OF_TURNS = {"the turns": TURNS_END, "collect": ("no", "yes")}
+OF_END_RUN = {
+    "the task with end_run": ENDERS,
+    "end_run": END_RUNS,
+    "a task has failed": ("no", "yes"),
+}
+
 COVERED = [
     (STARTS, list(combinations(START))),
     (RESULTS, list(all_results())),
@@ -141,12 +154,14 @@ COVERED = [
         FINALLY,
         list(combinations({"the tasks": ENDS, "a task of finally": (*STATUSES[:4], "cancelled")})),
     ),
+    (TURNS, list(combinations(OF_TURNS))),
+    (ENDED_BY, list(combinations(OF_END_RUN))),
     (
         INSIDE,
         list(combinations({"the tasks inside": INNER_ENDS, "its output": INNER_OUTPUTS})),
     ),
 ]
-TABLES = ["start", "result", "items", "consequence", "finally", "inside"]
+TABLES = ["start", "result", "items", "consequence", "finally", "turns", "end run", "inside"]
 
 
 @pytest.mark.parametrize(("table", "domain"), COVERED, ids=TABLES)
