@@ -195,6 +195,7 @@ def test_the_document_has_the_whole_forecast() -> None:
     }
     assert document["tools"]["s:gone"]["tasks"] == ["e", "f"]
     assert document["tasks"]["c"] == {
+        "description": "",
         "tool": "s:drop",
         "depends_on": ["b"],
         "generation": 2,
