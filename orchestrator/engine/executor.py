@@ -91,10 +91,10 @@ class Executor:
     async def _perform(self, job: TaskState) -> Outcome:
         policies = job.task.policies
         decision: Decision | None = job.decision
-        if policies.delay_s is not None:
-            decision = await self._delay(job, policies.delay_s) or decision
         if decision is None:  # its expressions take long
             decision = await in_thread(decide, job.task, self._scope)
+        if policies.delay_s is not None and isinstance(decision, Start | StartEach):
+            decision = await self._delay(job, policies.delay_s) or decision
         outcome: Outcome
         match decision:
             case Start() as decision:
@@ -173,11 +173,10 @@ class Executor:
             outcome = await self._calls.make(job, decision, scope, index)
         else:
             outcome = decision
-        attempts = in_flight[index].number if index in in_flight else 0
+        has_begun = index in in_flight and in_flight[index].number > 0
         has_fallback = job.task.policies.item_fallback is not None
-        if isinstance(outcome, Failure) and has_fallback and (attempts or job.not_begun is None):
+        if isinstance(outcome, Failure) and has_fallback and (has_begun or job.not_begun is None):
             outcome = await self._calls.fall_back(job, outcome, scope, index)
         if (attempt := in_flight.pop(index, None)) is None:
             return ItemResult(index, outcome)
-        attempt.number = attempts  # a fallback is a call of its own
         return ended(index, attempt, outcome, self._emitter.clock.zero)

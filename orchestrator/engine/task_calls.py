@@ -214,7 +214,7 @@ class TaskCalls:
             attempt = job.fallback = self.new_attempt(job)
         else:  # the state of the item goes on
             attempt = job.in_flight.setdefault(item, self.new_attempt(job, item))
-            attempt.turns = None
+            attempt.turns, attempt.own = None, attempt.number
         try:
             output = await self.callers.call(call, attempt)
             if attempt.wrapped:

@@ -195,7 +195,8 @@ def _measures(attempt: Attempt, zero: float) -> tuple[int, float, float, float]:
     """The attempts, the start, the duration and the wait of a call that ends now; milliseconds."""
     began = attempt.started_at or zero
     took_ms = (anyio.current_time() - began) * 1000
-    return attempt.number, (began - zero) * 1000, took_ms, attempt.waited_s * 1000
+    attempts = attempt.number if attempt.own is None else attempt.own
+    return attempts, (began - zero) * 1000, took_ms, attempt.waited_s * 1000
 
 
 def internal(bug: Exception, task: str) -> TaskError:

@@ -84,8 +84,8 @@ def _needs(
 ) -> tuple[str, ...]:
     """The tasks that decide whether a task runs; `others` are all that are not of `finally`."""
     needs = tuple(name for name, is_needed in dependencies.items() if is_needed)
-    # Whether any task failed is what a task of `finally` is most often about.
-    is_about_all = not needs and task.id not in others and task.run_if.startswith("any_")
+    # Whether the others failed is what a task of `finally` is most often about.
+    is_about_all = not needs and task.id not in others and "run_if" in task.model_fields_set
     return tuple(others) if is_about_all else needs
 
 

@@ -382,3 +382,15 @@ async def test_whatever_becomes_of_random_runs_they_see_all_of_it(schedule: Sche
         assert stage.given["tidy", None] == [found], number
         ends = [settled.started_ms or 0 for settled in result.tasks.values()]
         assert result["tidy"].started_ms == max(ends), number
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_task_that_depends_on_nothing_is_about_all_tasks(fails: bool) -> None:
+    on_failure = last(id="y", run_if="any_failed")
+    on_success = last(id="z", run_if="all_success")
+    run, _ = runs(
+        plan("a", "b", finally_=[on_failure, on_success]), **({"b": _FAILS} if fails else {})
+    )
+    result = await run.execute()
+    expected = ("success", "skipped") if fails else ("skipped", "success")
+    assert (result["y"].status, result["z"].status) == expected

@@ -415,3 +415,29 @@ def test_what_is_wrong_with_such_a_task_is_said(
         workflow({"id": "a", **fields})
     found = [(problem.path, problem.message) for problem in caught.value.problems]
     assert any(at == path and message in said for at, said in found), found
+
+
+# What only a call takes.
+
+
+async def test_attempts_of_a_task_that_was_ended_do_not_count_the_fallback_of_an_item() -> None:
+    script = {"a": [(1.0, failing())], "b": [(60.0, 1)], "bad": [(5.0, failing())]}
+    each = task(for_each=[1], item_fallback={"tool": "fake:b", "arguments": {}})
+    bad = {"id": "bad", "tool": "fake:bad", "critical": True}
+    result = await run(ScriptedCaller(script), each, bad)
+    assert (result["a"].status, result["a"].attempts) == ("cancelled", 1)
+    assert (result["a"].items or ())[0].attempts == 1
+
+
+@pytest.mark.parametrize("fallback", [None, {"value": 1}])
+async def test_a_task_that_calls_nothing_is_not_delayed(fallback: Any) -> None:
+    broken = task(arguments={"x": "$ERROR[b].kind"}, delay_s=5, fallback=fallback)
+    result = await run(ScriptedCaller(), "b", broken)
+    assert (result["a"].status, result.duration_ms) == ("success" if fallback else "error", 0)
+
+
+async def test_a_path_in_an_answer_of_null_is_null() -> None:
+    caller = ScriptedCaller({"a": [(1.0, None), (1.0, {"next": None})]})
+    repeat = {"until": "LAST.next == null && LAST != null", "every_s": 0}
+    result = await run(caller, task(arguments={"cursor": "$LAST.next"}, repeat=repeat))
+    assert (result["a"].status, result["a"].attempts) == ("success", 2)
