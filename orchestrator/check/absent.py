@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from orchestrator.check.environment import Environment
 from orchestrator.check.mismatch import Mismatch, Mismatches
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.text import quoted
+from orchestrator.expressions.jmespath import Expression
+from orchestrator.expressions.lexer import marked_root
 from orchestrator.expressions.scope import Reference
+from orchestrator.expressions.templates import Template
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
 
@@ -63,7 +69,7 @@ class Absence:
             message = f"{text}: task {quoted(str(name))} may be skipped, so it may have no output"
             hint = f"${{OUTPUT[{name}]}} is null then"
             yield Mismatch(path, "maybe_absent", "warning", message, text, hint=hint)
-        may_lack = environment.may_lack and reference.root == "OUTPUT" and not reference.or_null
+        may_lack = environment.lacks(name) and reference.root == "OUTPUT" and not reference.or_null
         if task is None or name is None or not may_lack or name in self._has_output:
             return
         run_if = f"run_if is {task.policies.run_if}"
@@ -76,3 +82,21 @@ class Absence:
             why = f"may have no output ({run_if}), and then this task fails"
             message = f"{text}: task {quoted(name)} {why}"
             yield Mismatch(path, "maybe_absent", "warning", message, text, hint=hint)
+
+
+def present_by(when: Template | None) -> frozenset[str]:
+    """The tasks that have succeeded if a condition is true: `STATUS[id] == 'success' && ...`."""
+    return frozenset(_successes(when.tree) if isinstance(when, Expression) else ())
+
+
+def _successes(node: Any) -> Iterator[str]:
+    if node["type"] == "and_expression":
+        for child in node["children"]:
+            yield from _successes(child)
+    elif node["type"] == "comparator" and node["value"] == "eq":
+        sides = node["children"]
+        for status, value in (sides, reversed(sides)):
+            if value["type"] == "literal" and value["value"] == "success":
+                names = [step["value"] for step in status["children"] if step["type"] == "field"]
+                if len(names) == 2 and marked_root(names[0]) == "STATUS":
+                    yield names[1]

@@ -7,7 +7,7 @@ from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import replace
 
-from orchestrator.check.absent import Absence
+from orchestrator.check.absent import Absence, present_by
 from orchestrator.check.answers import (
     answer_type,
     content_type,
@@ -163,6 +163,7 @@ class _Checker:
         policies, outside = task.policies, self._outside(task)
         if policies.when is not None:
             self._condition(policies.when, outside, task)
+            outside = replace(outside, present=present_by(policies.when))
         inside = outside
         if policies.for_each is not None:
             inside = replace(outside, item=self._item(task, policies.for_each, outside))

@@ -78,10 +78,15 @@ class Environment:
     before_first: bool = False  # `LAST` is null in the arguments of the first call
     in_fallback: bool = False  # `ERROR` is the error that a fallback replaces
     may_lack: bool = False  # a task may have no output, which is null in an expression
+    present: frozenset[str] = frozenset()  # the tasks that have one by the condition of this task
     at_end: bool = False  # for the output of the run, where a failed task is no surprise
     error: StaticType = NULL  # of `$ERROR[id]`: null if all of its tasks have succeeded
     status: StaticType = STATUS  # of `STATUS[id]`
     absent: frozenset[str] = frozenset()  # the tasks that certainly have no output
+
+    def lacks(self, task: str | None) -> bool:
+        """Whether a task may have no output."""
+        return self.may_lack and task not in self.present
 
     def lookup(self, root: str, name: str | None = None) -> StaticType:
         """The type of what a root names, such as `OUTPUT` with the id of a task."""

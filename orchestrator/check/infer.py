@@ -112,7 +112,7 @@ class Inference:
         if reference.path and _is_unknown(type_):
             self.found.append(Mismatch(path, "unknown_type", "note", type_.why, text))
             return UNKNOWN
-        may_be_null = reference.or_null and self.environment.may_lack
+        may_be_null = reference.or_null and self.environment.lacks(reference.name)
         may_be_null |= reference.root == "LAST" and self.environment.before_first
         return either([type_, NULL]) if may_be_null else type_
 

@@ -180,7 +180,7 @@ class ExpressionInference:
         if here.name == "OUTPUT" and name in environment.absent:
             return NULL
         type_ = environment.lookup(here.name, name)
-        if here.name != "OUTPUT" or not environment.may_lack:
+        if here.name != "OUTPUT" or not environment.lacks(name):
             return type_
         return either([type_, SILENT_NULL if environment.at_end else NULL])
 

@@ -78,12 +78,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "files": file("the workflows, JSON or YAML; - is stdin", read=True) | {"nargs": "+"},
     "values": {
         "nargs": "*",
+        "default": [],  # else a usage error calls them required
         "type": pair_or_object,
         "metavar": "NAME=VALUE",
         "help": "an input, as with --input",
     },
     "arguments": {
         "nargs": "*",
+        "default": [],
         "type": pair_or_object,
         "metavar": "NAME=VALUE",
         "help": f"an argument: {VALUE}; {MANY}; or all of them as a JSON object: '{{...}}', "

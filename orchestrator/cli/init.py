@@ -22,17 +22,19 @@ EXAMPLE_SERVER = '''\
 """A small MCP server to try workflows with."""
 
 from mcp.server import MCPServer
+from mcp.types import ToolAnnotations
 
 server = MCPServer("example")
+READ_ONLY = ToolAnnotations(read_only_hint=True)
 
 
-@server.tool()
+@server.tool(annotations=READ_ONLY)
 def greet(name: str) -> str:
     """Greet somebody."""
     return f"Hello, {name}!"
 
 
-@server.tool()
+@server.tool(annotations=READ_ONLY)
 def join(lines: list[str]) -> str:
     """Join lines of text."""
     return "\\n".join(lines)

@@ -25,6 +25,7 @@ MIDDLE = 75  # likewise for the tools of a run, and the dependencies of a plan
 MAX_RESULT_ROWS = 60
 MAX_PLAN_ROWS = 200  # Rich lays out about 3,000 rows a second
 MAX_REASON = 300
+MAX_DESCRIPTION = 40
 MAX_NAMED = 8
 NOTABLE_MS = 1
 NUMBERS = ("gen", "time", "attempts", "calls", "start", "tools")  # the columns that hold numbers
@@ -121,7 +122,7 @@ def print_plan(forecast: Forecast, *, unfold: bool = False) -> None:
             cells = [
                 Text("" if index else number),
                 Text("*" if task.critical else "", style=bold),
-                Text(name_of(name), style=bold),
+                _described(name, task.description, bold),
                 Text(name_of(task.task.target), style="dim"),
                 Text(str(task.calls)),
                 Text(task.does, style=RISK_STYLES.get(task.risk, "dim")),
@@ -236,6 +237,14 @@ def _calls(task: TaskResult) -> int:
 def _was_called(task: TaskResult | ItemResult) -> bool:
     """Whether a call was made; a server that never started has refused it."""
     return task.attempts > 0 and not (task.error and "failures" in task.error.details)
+
+
+def _described(name: str, description: str, style: str) -> Text:
+    """The id of a task, and below it what the file says about it."""
+    text = Text(name_of(name), style=style)
+    if description:
+        text.append(f"\n{visible(cut(description, MAX_DESCRIPTION))}", style="not bold dim")
+    return text
 
 
 def _plan_table(forecast: Forecast, width: int) -> Table:

@@ -57,6 +57,10 @@ _nearest = lru_cache(nearest)  # a typo is often repeated in every task
 class MissingFieldError(ValueError):
     """A validator of a model misses a field; its message is the name."""
 
+    def __init__(self, name: str, hint: str = "") -> None:
+        super().__init__(name)
+        self.hint = hint
+
 
 def problems_of(
     error: ValidationError,
@@ -126,7 +130,8 @@ def problem_of(error: ValueError, where: Location) -> Problem:
     """The problem that a validator of a model has with the object at a place."""
     if isinstance(error, MissingFieldError):
         message = f"missing field {quoted(str(error))}"
-        return Problem("missing_field", message, pointer(*where, str(error)))
+        path = pointer(*where, str(error))
+        return Problem("missing_field", message, path, hint=error.hint)
     return Problem("wrong_value", str(error), pointer(*where))
 
 

@@ -157,6 +157,7 @@ def plan_document(forecast: Forecast) -> dict[str, Any]:
 def _task(task: TaskForecast) -> dict[str, Any]:
     plan = task.task
     return {
+        "description": task.description,
         "tool": plan.target or None,
         "depends_on": list(plan.dependencies),
         "generation": plan.generation,

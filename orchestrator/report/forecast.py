@@ -35,6 +35,7 @@ class TaskForecast:
     seconds: float | None  # expected for all its calls; None if no times are known
     critical: bool
     inner: Forecast | None = None  # of the workflow that it runs
+    description: str = ""  # for people, as in the file
 
     @property
     def attempts(self) -> int:
@@ -129,10 +130,11 @@ def forecast(
     task_s, run_s = _times(workflow, tools, servers, calls, call_s) if call_s else ({}, None)
     path, length = _longest_path(plan, task_s or None)
     tasks = {}
+    described = {task.id: task.description for task in (*workflow.tasks, *workflow.finally_)}
     for name, task in plan.tasks.items():
         effects = {each.target: effects_of(tools.get(each.target)) for each in task.targets}
         inner = None if task.inner is None else forecast(task.inner, tools, servers)
-        of_it = calls[name], effects, task_s.get(name), name in path, inner
+        of_it = calls[name], effects, task_s.get(name), name in path, inner, described[name]
         tasks[name] = TaskForecast(task, *of_it)
     first, later = waves(plan)
     if servers:  # any other server is an error of its own

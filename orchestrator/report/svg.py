@@ -164,6 +164,7 @@ def _whole(task: TaskForecast) -> str:
     locks = task.task.policies.locks
     lines = [
         task.task.id,
+        task.description,
         task.task.target,
         "finally" if task.task.generation is None else "",
         f"effects: {task.does}",

@@ -17,6 +17,7 @@ from orchestrator.errors import Code, Problem, WorkflowError
 from orchestrator.schema.notation import signature
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.normalize import task_of, tasks_in
+from orchestrator.workflow.source_map import located
 
 if TYPE_CHECKING:
     from orchestrator.workflow.model import Workflow
@@ -142,6 +143,8 @@ def _check_file(path: Path, around: Around) -> None:
         near = nearest(path.name, names)
         message = f"there is no file {quoted(str(path), 200)}"
         hint = "the path is relative to the file that names it" if around.files else ""
+        if "$" in str(path):
+            hint = "a path has no references: the file is read before the run"
         raise _CannotLoadError(Problem("unreadable_file", message, "", None, near, hint))
 
 
@@ -175,8 +178,10 @@ def findings_inside(
     task: TaskPlan, inner: Workflow, problems: Iterable[Problem]
 ) -> Iterator[Problem]:
     """Findings in the workflow of a task, placed in the workflow around it."""
-    source = None if inner.source is None else inner.source.name
-    return placed(problems, task.id, pointer(*task.path, "workflow"), source)
+    at, path = pointer(*task.path, "workflow"), inner.source
+    if path is None:
+        return placed(problems, task.id, at, None)
+    return placed(located(problems, path), task.id, at, path.name)
 
 
 def tool_of(workflow: Workflow) -> Tool:

@@ -52,7 +52,8 @@ def check_kind(fields: Collection[str]) -> Kind:
     check_available(fields)
     kinds = [kind for kind in KINDS if kind in fields]
     if not kinds:
-        raise MissingFieldError("tool")
+        others = listed(map(quoted, KINDS[1:]), 10)
+        raise MissingFieldError("tool", f"or one of {others} in its place")
     if len(kinds) > 1:
         names = listed(map(quoted, kinds), 10, " and ")
         raise ValueError(f"{names} exclude each other: keep one, and write a task for the other")

@@ -36,6 +36,7 @@ STARTS = "start_timeout_s of each server, one or a few after the other"
 CLOSING = "the program: it is killed after 4 s, and its pipes are closed"
 
 BOUNDS = {
+    ("elicitation", "answered", "session.send_request"): CALLER,
     ("health", "HealthMonitor.watch", "until.wait"): SESSION,
     ("health", "HealthMonitor._probe", "self._silent.wait"): SESSION,
     ("health", "HealthMonitor._relist", "self._stale.wait"): SESSION,
@@ -53,7 +54,6 @@ BOUNDS = {
     ("session", "Session.started_within", "self._started.wait"): "its argument",
     ("session", "Session._ended", "self._failed.wait"): "LAST_WORDS_S: see Session._end",
     ("session", "Session._translated", "self._over.wait"): "END_S",
-    ("elicitation", "call_tool", "session.send_request"): CALLER,
     ("task_runner", "TaskRunner._run_tasks", "readiness.checked"): STARTS,
     ("client", "Orchestrator.stream", "ended.wait"): "the run was cancelled: finally_timeout_s",
     ("plan_warnings", "PlanWarnings.find", "self._known.wait"): "the run, which cancels it",

@@ -749,6 +749,25 @@ def test_an_output_that_need_not_exist_is_found_in_every_field(field: dict[str, 
         assert [(p.severity, p.code) for p in found] == ([expected] if expected else [])
 
 
+@pytest.mark.parametrize(
+    ("when", "expected"),
+    [
+        ("STATUS[a] == 'success'", []),
+        ("'success' == STATUS[a] && OUTPUT[a].total > 3", []),
+        ("STATUS[a] == 'success' || OUTPUT[a].total > 3", ["maybe_absent"]),
+        ("STATUS[a] != 'success'", ["maybe_absent"]),
+    ],
+)
+def test_a_condition_that_a_task_has_succeeded_proves_that_it_has_an_output(
+    when: str, expected: list[str]
+) -> None:
+    use = {"id": "b", "tool": "s:free", "run_if": "all_done", "when": when}
+    found = findings(SEARCH, use | {"arguments": {"x": "$OUTPUT[a].total"}})
+    assert [p.code for p in found] == expected
+    braces = findings(SEARCH, use | {"arguments": {"x": "${add(OUTPUT[a].total, 1)}"}})
+    assert bool(braces) == bool(expected)
+
+
 def test_the_output_of_the_run_may_name_a_task_that_is_skipped_although_nothing_failed() -> None:
     alarm = {"id": "b", "tool": "s:free", "run_if": "any_failed", "depends_on": ["a"]}
     after = {"id": "c", "tool": "s:free", "depends_on": ["b"]}

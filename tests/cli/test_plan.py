@@ -231,3 +231,20 @@ def test_plan_writes_to_a_file_and_takes_another_schedule(
     assert "schedule: dataflow, so a task starts" in capsys.readouterr().out
     assert main([*plan, "--output", str(tmp_path / "none" / "plan.txt")]) == 2
     assert "cannot be written: No such file" in capsys.readouterr().err
+
+
+def test_plan_shows_what_the_file_says_about_a_task(
+    write: Write, servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(
+        {"id": "a", "value": 1, "description": "what [red]it\x1b is for"}, {"id": "b", "value": 2}
+    )
+    assert main(["plan", path, "--servers", servers, "--offline"]) == 0
+    out = capsys.readouterr().out
+    assert "what [red]it" in out
+    assert "\x1b" not in out
+    assert main(["plan", path, "--servers", servers, "--offline", "--svg"]) == 0
+    assert "what [red]it" in capsys.readouterr().out
+    assert main(["plan", path, "--servers", servers, "--offline", "--json"]) == 0
+    tasks = json.loads(capsys.readouterr().out)["tasks"]
+    assert [tasks[name]["description"] for name in "ab"] == ["what [red]it\x1b is for", ""]

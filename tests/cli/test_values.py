@@ -150,6 +150,8 @@ def test_call_takes_a_whole_object(
         (["lock", "--json"], 'unknown option "--json"'),
         (["run", "w", "other.json"], 'expected NAME=VALUE, got "other.json"'),
         (["schema", "x"], "unrecognized arguments: x"),
+        (["run"], "required: FILE\n"),
+        (["call"], "required: SERVER:TOOL\n"),
     ],
 )
 def test_an_unknown_option_shows_the_usage_of_its_command(

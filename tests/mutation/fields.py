@@ -74,6 +74,45 @@ def harmless(field: str, value: Any) -> Change:
     return change
 
 
+def _inside(spot: Spot) -> tuple[dict[str, Any], list[str]]:
+    """The task of a spot as one that runs a workflow of one step, and the names of its inputs."""
+    task = get(spot.document, spot.path[:2])
+    names = list(task.get("arguments", {}))
+    if not names or not all(name.isidentifier() for name in names):
+        raise NoPlaceError
+    arguments = {name: f"$INPUT.{name}" for name in names}
+    step = {"id": "step", "tool": task["tool"], "arguments": arguments}
+    inner = {"inputs": {name: {} for name in names}, "tasks": [step], "output": "$OUTPUT[step]"}
+    rest = {field: value for field, value in task.items() if field != "tool"}
+    return {**rest, "workflow": inner}, names
+
+
+def moved_inside(spot: Spot) -> Mutant:
+    made, _ = _inside(spot)
+    return Mutant(replaced(spot.document, spot.path[:2], made), [spot.path[:2]])
+
+
+def inside_with(*at: str | int, value: Any) -> Change:
+    """A change that moves a task inside a workflow and puts a mistake there.
+
+    A step `NAME` of the path is that of an argument, and a value may be made from the spot.
+    """
+
+    def change(spot: Spot) -> Mutant:
+        made, names = _inside(spot)
+        steps = tuple(spot.pick(names) if step == "NAME" else step for step in at)
+        given = value(spot) if callable(value) else value
+        document = replaced(spot.document, spot.path[:2], replaced(made, steps, given))
+        return Mutant(document, [(*spot.path[:2], *steps)])
+
+    return change
+
+
+def other_output(spot: Spot) -> str:
+    """A reference to a task outside."""
+    return f"$OUTPUT[{spot.pick(spot.unrelated())}]"
+
+
 def clean_up(spot: Spot) -> Mutant:
     last = _clean_up(value={"status": f"${{STATUS[{spot.own}]}}"})
     return Mutant(spot.document | {"finally": [last]})

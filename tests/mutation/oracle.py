@@ -95,7 +95,10 @@ class _Watch:
     async def call(self, call: Call, _: Attempt) -> Any:
         """Answer a call whose arguments fit."""
         tool, arguments = self._tools[call.target], copy.deepcopy(call.arguments)
-        task = self._plan.tasks[call.task]
+        outer, __, step = re.sub(r"\[\d+\]", "", call.task).partition("/")
+        task, name = self._plan.tasks[outer], outer
+        if task.inner is not None:
+            task, call = task.inner.plan.tasks[step], call._replace(task=outer)
         target = task.policies.fallback if call.is_fallback else task
         if isinstance(target, CallTemplate):
             convert(arguments, target.whole, tool.types_at)
@@ -103,13 +106,13 @@ class _Watch:
         errors = list(Draft202012Validator(tool.input_schema).iter_errors(arguments))
         if not errors and (wrong := misspelled(arguments, tool.input_schema, TypeQuery())):
             reason = f"misspelled: {', '.join(wrong)}"
-            self.outcome.failures.append(Failed(call.task, "certain", reason))
+            self.outcome.failures.append(Failed(name, "certain", reason))
             raise CallError("invalid_arguments", reason)
         if not errors:
-            return await self._answer(call.task, call.target, arguments)
+            return await self._answer(name, call.target, arguments)
         for error in errors:
             sight = self._looker.of_misfit(error, call, tool)
-            self.outcome.failures.append(Failed(call.task, sight, error.message[:200]))
+            self.outcome.failures.append(Failed(name, sight, error.message[:200]))
         raise CallError("invalid_arguments", errors[0].message)
 
     def note(self, task: str, error: TaskError | None) -> None:

@@ -151,6 +151,24 @@ TABLE: dict[str, list[tuple[str, Any, Any]]] = {
         ("items of one call", do.literals, new.items_of_one_call),
         ("items without an id", do.literals, lambda s: s.put(s.pick(("$ITEMS", "$ITEMS.x")))),
     ],
+    "workflow": [
+        ("inner: no such input", do.tools, new.inside_with("arguments", "zzz", value=1)),
+        (
+            "inner: reads no input",
+            do.tools,
+            new.inside_with("workflow", "tasks", 0, "arguments", "NAME", value="$INPUT.zzz"),
+        ),
+        (
+            "inner: reads a task outside",
+            do.tools,
+            new.inside_with("workflow", "tasks", 0, "arguments", "NAME", value=new.other_output),
+        ),
+        (
+            "inner: output of no task",
+            do.tools,
+            new.inside_with("workflow", "output", value="$OUTPUT[zzz]"),
+        ),
+    ],
     "finally": [
         ("finally read from outside", do.literals, new.read_finally),
         ("finally with a used id", do.tools, new.finally_with("id", "id")),
@@ -163,6 +181,7 @@ TABLE: dict[str, list[tuple[str, Any, Any]]] = {
         ("far deadline", do.tools, new.harmless("deadline_s", 9999)),
         ("condition of each item", new.fanned, new.harmless("item_when", "ITEM != 'nothing'")),
         ("clean-up that reads a status", do.tools, new.clean_up),
+        ("moved into an inner workflow", do.tools, new.moved_inside),
         ("removed wait", do.entries, lambda s: Mutant(without(s.document, s.path), [s.path])),
         ("added wait", do.tools, lambda s: s.wait(s.pick(s.unrelated()))),
         ("renamed everywhere", do.needed, do.rename_everywhere),

@@ -195,6 +195,7 @@ def test_the_document_has_the_whole_forecast() -> None:
     }
     assert document["tools"]["s:gone"]["tasks"] == ["e", "f"]
     assert document["tasks"]["c"] == {
+        "description": "",
         "tool": "s:drop",
         "depends_on": ["b"],
         "generation": 2,
@@ -203,6 +204,7 @@ def test_the_document_has_the_whole_forecast() -> None:
         "for_each": False,
         "fallback": None,
         "expected_s": 0.5,
+        "inner": None,
     }
     without = plan_document(forecast(workflow("a")))
     assert without["critical_path"]["unit"] == "tasks"

@@ -74,3 +74,10 @@ def test_an_id_that_is_no_string_is_the_only_error(number: Any) -> None:
     with pytest.raises(WorkflowError) as caught:
         Workflow.load({"tasks": tasks})
     assert [problem.path for problem in caught.value.problems] == ["/tasks/0/id"]
+
+
+def test_a_task_of_no_kind_is_told_all_kinds() -> None:
+    with pytest.raises(WorkflowError) as caught:
+        Workflow.load({"tasks": [{"id": "a"}]})
+    [problem] = caught.value.problems
+    assert problem.hint == 'or one of "value", "workflow", "read", "prompt" in its place'
