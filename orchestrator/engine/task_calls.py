@@ -63,10 +63,10 @@ class TaskCalls:
         self, job: TaskState, target: CallTemplate, decision: Start, item: int | None = None
     ) -> Call:
         task, policies, timeout_s = job.task, job.task.policies, job.task.timeout_s
-        if timeout_s is None and not target.server:
-            timeout_s = math.inf  # of what runs inside, each call has its own
-        elif timeout_s is None:
-            timeout_s = self._servers.policies.get(target.server, FREE).timeout_s
+        if timeout_s is None:
+            policy = self._servers.policies.get(target.server, FREE)
+            # Of what runs inside, each call has its own.
+            timeout_s = policy.timeout_s if target.server else math.inf
         return Call(  # by position, since keywords take twice as long
             self._within + task.id,
             target.server or WORKFLOW,
@@ -91,23 +91,33 @@ class TaskCalls:
         return Attempt(self._emitter.progress_of(job.task.id, item))
 
     def fit(self, call: Call, attempt: Attempt | None = None) -> Call:
-        task = self._tasks[call.task[self._start :]]
-        target: Any = task
-        if task.inner is not None and not call.is_fallback:
-            return fit(call, task, task.inner.signature)
-        if call.is_fallback:
-            policies = task.policies
-            target = policies.fallback if call.item is None else policies.item_fallback
-        assert isinstance(target, CallTemplate)
+        target: CallTemplate = self._tasks[call.task[self._start :]]
+        if call.is_fallback or target.kind != "tool":
+            found = self._unusual(call)
+            if isinstance(found, Call):
+                return found
+            target = found
         tool = self._servers.tools.get(target.target)
-        if target.kind != "tool":
-            return _fit_request(call, target, tool)
         if tool is not None:
             return fit(call, target, tool)
         # Its server may start for this call, and only then list the tool, which may write.
         if attempt is not None:
             attempt.fit = self.fit_later
         return call._replace(writes=True)
+
+    def _unusual(self, call: Call) -> Call | CallTemplate:
+        """A call of another kind, fitted; or what the call of a tool in a fallback is made of."""
+        task = self._tasks[call.task[self._start :]]
+        target: Any = task
+        if call.is_fallback:
+            policies = task.policies
+            target = policies.fallback if call.item is None else policies.item_fallback
+        elif task.inner is not None:
+            return fit(call, task, task.inner.signature)
+        assert isinstance(target, CallTemplate)
+        if target.kind == "tool":
+            return target
+        return _fit_request(call, target, self._servers.tools.get(target.target))
 
     async def make(
         self, job: TaskState, decision: Start, scope: Scope, item: int | None = None
@@ -160,7 +170,8 @@ class TaskCalls:
         except Exception as bug:
             return Failure(internal(bug, call.task))
         finally:
-            self._budget.spend(attempt.answer_bytes)
+            if attempt.answer_bytes:
+                self._budget.spend(attempt.answer_bytes)
 
     def _note_wrapped(self, output: Any, attempt: Attempt) -> None:
         """Have `.result` of an output be the value itself, unless it is what `repeat` collected."""

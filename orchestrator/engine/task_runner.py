@@ -241,8 +241,8 @@ class TaskRunner:
 
     def react(self, result: TaskResult) -> None:
         """Report a task that has settled, and end the run if that is its consequence."""
-        policies = self._plan.tasks[result.id].policies
-        may_end = isinstance(result.outcome, Failure) or policies.end_run is not None
+        may_end = self._plan.tasks[result.id].policies is not PLAIN
+        may_end = may_end or isinstance(result.outcome, Failure)
         if may_end and (stop := stop_after(self._workflow, result)) is not None:
             self.end(stop)
         if self._emitter.announce:
