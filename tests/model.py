@@ -7,7 +7,7 @@ would be if nothing were limited.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from statistics import median
@@ -35,6 +35,17 @@ class Fault:
     kind: str
     retryable: bool = True
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class UndeterminedError(Exception):
+    """Two things happen in the same moment, and what comes of it depends on which is first."""
+
+
+CANCELLED = Fault("cancelled", retryable=False)
+
+
+def with_fallback_error(fault: Fault | None) -> Fault | None:
+    return fault and replace(fault, details={**fault.details, "fallback_error": True})
 
 
 Row = tuple[float, Any]
@@ -95,7 +106,7 @@ class Task:
     A fallback is either `fallback_value` or `fallback_arguments` with `fallback_rows`.
     `repeatable` is whether the tool declares that it may be called again, and `refuses` the type
     that the schemas of its tool and of its fallback's do not let an argument have. A task with a
-    `value` calls nothing.
+    `value` calls nothing; one with `inner` runs a workflow, whose inputs its arguments are.
     """
 
     id: str
@@ -117,6 +128,7 @@ class Task:
     critical: bool = False
     locks: tuple[Lock, ...] = ()
     value: Term | None = None
+    inner: Case | None = None
     item_when: Term | None = None
     item_fallback: StandIn | None = None
     on_item_error: str | None = None
@@ -183,6 +195,7 @@ class Case:
         finally_: The tasks that run when all others have settled; like `tasks` each stands after
             those that it needs.
         finally_timeout_s: The limit of them all together.
+        output: What the workflow gives, if it says so.
         cancelled_again_s: When the user cancels the run a second time.
         defaults: Left out of the file where a task has the same; the tasks here have all of it.
     """
@@ -200,6 +213,7 @@ class Case:
     finally_: tuple[Task, ...] = ()
     finally_timeout_s: float = 30.0
     cancelled_again_s: float | None = None
+    output: Term | None = None
 
     @property
     def all_tasks(self) -> tuple[Task, ...]:
@@ -230,6 +244,12 @@ class Case:
         return [task.id for task in self.tasks if task.id not in needed]
 
 
+Answer = tuple[float, Any, "Mapping[str, Settled]"]
+"""As a row, and what came of the tasks inside."""
+Answers = Callable[[Mapping[str, Any]], Answer]
+"""How the attempts with some arguments are answered, one after the other."""
+
+
 @dataclass
 class Played:
     """What a call came to, all its turns and attempts together.
@@ -239,6 +259,7 @@ class Played:
         waits: The shortest and the longest wait after each attempt but the last.
         given: The arguments of each attempt.
         stand_in: What its `item_fallback` came to, if it was used.
+        inside: What the tasks of its workflow came to the last time, if they were not cut short.
     """
 
     answer: Any
@@ -249,14 +270,24 @@ class Played:
     locks: list[tuple[str, bool]] = field(default_factory=list)
     is_skipped: bool = False
     stand_in: Played | None = None
+    inside: Mapping[str, Settled] = field(default_factory=dict)
 
     @property
     def attempts(self) -> int:
         return len(self.began_s)
 
     @property
+    def fault(self) -> Fault | None:
+        return self.answer if isinstance(self.answer, Fault) else None
+
+    @property
     def failure(self) -> str | None:
-        return self.answer.kind if isinstance(self.answer, Fault) else None
+        return self.fault.kind if self.fault else None
+
+    @property
+    def whole_fault(self) -> Fault | None:
+        """With what became of its fallback."""
+        return with_fallback_error(self.fault) if self.stand_in else self.fault
 
     @property
     def recovered(self) -> bool:
@@ -301,13 +332,20 @@ class Settled:
     settled_s: float
     output: Any = None
     has_output: bool = False
-    failure: str | None = None
+    fault: Fault | None = None
     recovered: bool = False
-    fallback_failed: bool = False
     by_condition: bool = False
     units: dict[Unit, Played] = field(default_factory=dict)
     has_items: bool = False
     delay_s: float = 0.0
+
+    @property
+    def failure(self) -> str | None:
+        return self.fault.kind if self.fault else None
+
+    @property
+    def fallback_failed(self) -> bool:
+        return self.fault is not None and "fallback_error" in self.fault.details
 
     @property
     def began_s(self) -> float:
@@ -326,7 +364,10 @@ class Settled:
 
 
 def settle_all(
-    case: Case, schedule: str, not_begun: Mapping[str, list[int]] | None = None
+    case: Case,
+    schedule: str,
+    not_begun: Mapping[str, list[int]] | None = None,
+    inputs: Mapping[str, Any] | None = None,
 ) -> dict[str, Settled]:
     """What each task comes to if nothing ends the run.
 
@@ -341,7 +382,8 @@ def settle_all(
             before = frozenset(x for x in settled if generation[x] < generation[task.id])
         ready_s = max((settled[name].settled_s for name in before), default=0.0)
         items = (not_begun or {}).get(task.id, ())
-        settled[task.id] = settle(task, settled, ready_s, items)
+        view = replace(view_of(settled), schedule=schedule, inputs=inputs or {})
+        settled[task.id] = settle(task, view, ready_s, items)
         at_s = case.cancelled_tasks.get(task.id)
         if at_s is not None and at_s < settled[task.id].settled_s:
             settled[task.id] = cancel(settled[task.id], at_s)
@@ -363,13 +405,14 @@ def clean_up(
         if schedule == "generations":
             before = frozenset(x for x in generation if generation[x] < generation[task.id])
         starts_s = max((settled[name].settled_s for name in before), default=ready_s)
-        settled[task.id] = settle(task, settled, starts_s, not_begun.get(task.id, ()))
+        if not task.call_needs and task.run_if in ("any_failed", "any_success"):  # of all others
+            task = replace(task, depends_on=tuple(others))
+        view = replace(view_of(settled), schedule=schedule)
+        settled[task.id] = settle(task, view, starts_s, not_begun.get(task.id, ()))
     end_s = clean_up_ends_s(case, ready_s)
     mine = {task.id: settled[task.id] for task in case.finally_}
     return {
-        name: replace(
-            task, status="cancelled", failure="cancelled", settled_s=end_s, has_output=False
-        )
+        name: replace(task, status="cancelled", fault=CANCELLED, settled_s=end_s, has_output=False)
         if task.settled_s > end_s
         else task
         for name, task in mine.items()
@@ -414,13 +457,10 @@ def expected_s(case: Case, name: str) -> float:
     return case.estimates.get(name, median(case.estimates.values()))
 
 
-def settle(
-    task: Task, settled: Mapping[str, Settled], ready_s: float, not_begun: Sequence[int] = ()
-) -> Settled:
+def settle(task: Task, view: View, ready_s: float, not_begun: Sequence[int] = ()) -> Settled:
     """What a task comes to once all that it needs has settled."""
-    if not may_run(task.run_if, [settled[name].status for name in task.call_needs]):
+    if not may_run(task.run_if, [view.statuses[name] for name in task.call_needs]):
         return Settled("skipped", ready_s, ready_s)
-    view = view_of(settled)
     try:
         if task.when is not None and not is_true(task.when.value(view)):
             return Settled("skipped", ready_s, ready_s, by_condition=True)
@@ -430,7 +470,7 @@ def settle(
             else call_once(task, view, ready_s)
         )
     except UnresolvedError:
-        mine = Settled("error", ready_s, ready_s, failure="reference_error")
+        mine = Settled("error", ready_s, ready_s, fault=Fault("reference_error", retryable=False))
     mine.settled_s += mine.delay_s
     return recover(task, view, mine) if mine.status == "error" and task.has_fallback else mine
 
@@ -441,7 +481,7 @@ def cancel(settled: Settled, at_s: float) -> Settled:
     One that is cancelled before its turn settles in its turn.
     """
     ready_s, calls = settled.ready_s, settled.units
-    return Settled("cancelled", ready_s, max(at_s, ready_s), failure="cancelled", units=calls)
+    return Settled("cancelled", ready_s, max(at_s, ready_s), fault=CANCELLED, units=calls)
 
 
 def may_run(run_if: str, statuses: list[str]) -> bool:
@@ -485,7 +525,7 @@ def call_once(task: Task, view: View, ready_s: float) -> Settled:
         ready_s + played.took_s,
         output=played.output,
         has_output=played.status == "success",
-        failure=played.failure,
+        fault=played.fault,
         units={None: played},
         delay_s=(task.delay_s or 0.0) if played.attempts else 0.0,
     )
@@ -512,8 +552,7 @@ def call_items(task: Task, view: View, ready_s: float, not_begun: Sequence[int])
         ready_s + max((each.settled_s for each in played), default=0.0),
         output=[each.output for each in played],
         has_output=True,
-        failure=failed[0].failure if failed else None,
-        fallback_failed=bool(failed) and failed[0].stand_in is not None,
+        fault=failed[0].whole_fault if failed else None,
         units=units,
         has_items=True,
         delay_s=task.delay_s or 0.0,
@@ -542,19 +581,19 @@ def call(task: Task, view: View, unit: Unit) -> Played:
         played = Played(None, locks=[(x.name.value(view), x.shared) for x in task.locks])
     except UnresolvedError:
         return Played(Fault("reference_error", retryable=False))
-    rows = attempts_of(task, unit)
+    answers = runs_of(task, task.inner, view) if task.inner else attempts_of(task, unit)
     if task.repeat is None:
-        play_turn(task, view, rows, played)
+        play_turn(task, view, answers, played)
     else:
-        play_turns(task, task.repeat, view, rows, played)
+        play_turns(task, task.repeat, view, answers, played)
     return cut_short(played, task.deadline_s)
 
 
-def play_turns(task: Task, repeat: Repeat, view: View, rows: Iterator[Row], played: Played) -> None:
+def play_turns(task: Task, repeat: Repeat, view: View, answers: Answers, played: Played) -> None:
     """The turns of a `repeat`."""
     collected: list[Any] = []
     for turn_number in range(1, repeat.max_times + 1):
-        play_turn(task, view, rows, played)
+        play_turn(task, view, answers, played)
         if played.failure:
             return
         view = view.told(played.answer)
@@ -573,8 +612,9 @@ def play_turns(task: Task, repeat: Repeat, view: View, rows: Iterator[Row], play
     played.answer = Fault("not_done", retryable=False)
 
 
-def play_turn(task: Task, view: View, rows: Iterator[Row], played: Played) -> None:
+def play_turn(task: Task, view: View, answers: Answers, played: Played) -> None:
     """One turn with its arguments and all its attempts; a call without `repeat` has only one."""
+    played.inside = {}
     try:
         arguments = {name: term.value(view) for name, term in task.arguments.items()}
     except UnresolvedError:
@@ -586,7 +626,7 @@ def play_turn(task: Task, view: View, rows: Iterator[Row], played: Played) -> No
     for attempt in count(1):
         played.began_s.append(played.took_s)
         played.given.append(arguments)
-        after, played.answer = next(rows)
+        after, played.answer, played.inside = answers(arguments)
         played.took_s += after
         fault = played.answer
         wait = wait_after(task, attempt, fault) if isinstance(fault, Fault) else None
@@ -601,7 +641,7 @@ def cut_short(played: Played, deadline_s: float | None) -> Played:
         return played
     begun = [began_s for began_s in played.began_s if began_s < deadline_s]
     fault, given = Fault("timeout"), played.given[: len(begun)]
-    return replace(played, answer=fault, took_s=deadline_s, began_s=begun, given=given)
+    return replace(played, answer=fault, took_s=deadline_s, began_s=begun, given=given, inside={})
 
 
 def is_of(value: Any, kind: str | None) -> bool:
@@ -616,13 +656,80 @@ def is_of(value: Any, kind: str | None) -> bool:
     return False
 
 
-def attempts_of(task: Task, unit: Unit) -> Iterator[Row]:
-    """The attempts a tool would answer, one after the other, under the limit of an attempt."""
+def attempts_of(task: Task, unit: Unit) -> Answers:
+    """How a tool would answer, attempt by attempt, under the limit of an attempt."""
     limit = task.timeout_s or SERVER_TIMEOUT_S
     rows = task.rows_of(unit)
-    for attempt in count():
-        after, answer = rows[min(attempt, len(rows) - 1)]
-        yield (after, answer) if after < limit else (limit, Fault("timeout"))
+    attempts = count()
+
+    def answer_to(_: Mapping[str, Any]) -> Answer:
+        after, answer = rows[min(next(attempts), len(rows) - 1)]
+        return (after, answer, {}) if after < limit else (limit, Fault("timeout"), {})
+
+    return answer_to
+
+
+# Workflows inside.
+
+
+def runs_of(task: Task, inner: Case, view: View) -> Answers:
+    """What the runs of a workflow give its task, one after the other."""
+    numbers = count()
+
+    def answer_to(inputs: Mapping[str, Any]) -> Answer:
+        case = in_run(inner, next(numbers))
+        after, answer, inside = run_inside(case, view.schedule, inputs)
+        late = task.timeout_s is not None and after > task.timeout_s
+        return (task.timeout_s or 0.0, Fault("timeout"), {}) if late else (after, answer, inside)
+
+    return answer_to
+
+
+def in_run(case: Case, number: int) -> Case:
+    """The case as its world behaves in one of several runs: each time tools answer otherwise."""
+    tasks = (
+        replace(x, rows=x.rows[number % len(x.rows) :] + x.rows[: number % len(x.rows)])
+        for x in case.tasks
+    )
+    return replace(case, tasks=tuple(tasks))
+
+
+def run_inside(case: Case, schedule: str, inputs: Mapping[str, Any]) -> Answer:
+    """One run of a workflow inside."""
+    settled = settle_all(case, schedule, inputs=inputs)
+    ends = {name: ends_the_run(case, case.task(name), task) for name, task in settled.items()}
+    limit_s = case.timeout_s or float("inf")
+    stop_s = min([*(settled[x].settled_s for x in ends if ends[x]), limit_s])
+    length_s = max(task.settled_s for task in settled.values())
+    if stop_s > length_s:
+        return length_s, result_inside(case, settled, inputs), settled
+    before = {name: task for name, task in settled.items() if task.settled_s < stop_s}
+    if stop_s == limit_s:
+        return stop_s, Fault("timeout"), before
+    at_once = [x for x, task in settled.items() if stop_s in (task.settled_s, task.ready_s)]
+    if len([x for x in at_once if settled[x].settled_s == stop_s]) > 1:
+        raise UndeterminedError(at_once)
+    (ender,) = (x for x in at_once if settled[x].settled_s == stop_s)
+    if ends[ender] == "failed" and any(x.status == "error" for x in before.values()):
+        raise UndeterminedError(ender)  # whose error? See tests/engine/test_model_findings.py.
+    ended = {name: Settled("cancelled", stop_s, stop_s) for name in settled}
+    ended |= before | {ender: settled[ender]}
+    if ends[ender] == "failed" and settled[ender].status == "success":
+        return stop_s, Fault("cancelled", retryable=False), before
+    return stop_s, result_inside(case, ended, inputs), before
+
+
+def result_inside(case: Case, settled: Mapping[str, Settled], inputs: Mapping[str, Any]) -> Any:
+    """The output of a workflow, or the error of the first that failed in the order of the file."""
+    for name in sorted(settled, key=case.place):
+        if settled[name].status == "error":
+            return settled[name].fault
+    if case.output is None:
+        return run_output(case, settled)
+    try:
+        return case.output.value(replace(view_of(settled), inputs=inputs))
+    except UnresolvedError:
+        return Fault("reference_error", retryable=False)
 
 
 def wait_after(task: Task, attempt: int, fault: Fault) -> tuple[float, float] | None:
@@ -648,7 +755,7 @@ def recover(task: Task, view: View, failed: Settled) -> Settled:
     failed.units[unit] = stand_in
     failed.settled_s += stand_in.took_s
     if stand_in.status == "error":
-        failed.fallback_failed = True
+        failed.fault = with_fallback_error(failed.fault)
         return failed
     failed.status, failed.recovered = "success", True
     failed.output, failed.has_output = stand_in.output, True
@@ -671,7 +778,7 @@ def play_fallback(task: Task, stand_in: StandIn, view: View, unit: str) -> Playe
         return Played(Fault("reference_error", retryable=False))
     if any(is_of(value, task.refuses) for value in arguments.values()):
         return Played(Fault("invalid_arguments", retryable=False))
-    after, answer = next(attempts_of(task, unit))
+    after, answer, _ = attempts_of(task, unit)(arguments)
     return Played(answer, after, [0.0], [], [arguments], locks)
 
 

@@ -45,6 +45,7 @@ class Profile:
         policies: What a task and its items may say besides: values, `repeat`, products, conditions
             and fallbacks of items, delays, deadlines, `end_run`, `defaults`, `$ITEMS`.
         cleans: Tasks of `finally`, and a user who cancels the run twice.
+        inner: Workflows that tasks run inside.
     """
 
     ends: bool = False
@@ -53,6 +54,7 @@ class Profile:
     cancels: bool = False
     policies: bool = False
     cleans: bool = False
+    inner: bool = False
 
     @property
     def is_exact(self) -> bool:
@@ -67,11 +69,14 @@ def random_case(number: int, profile: Profile) -> Case:
     needs = dice.choice((1, 2, 3))
     for position in range(dice.choice((1, 2, 3, 4, 5, 6, 7, 8, 10, 12))):
         task = random_task(dice, f"t{position}", [task.id for task in made], needs, profile)
-        made.append(with_policies(dice, task, made, profile) if profile.policies else task)
+        task = with_policies(dice, task, made, profile) if profile.policies else task
+        if profile.inner and not task.value and dice.random() < 0.35:
+            task = with_inner(dice, task, profile)
+        made.append(task)
     case = Case(tuple(made), tuple(dice.sample(range(len(made)), len(made))))
     if profile.cleans:
         case = with_finally(dice, case, profile)
-    if profile.policies and dice.random() < 0.3:
+    if profile.policies and not profile.inner and dice.random() < 0.3:
         case = with_defaults(case, random_defaults(dice, profile))
     if profile.ends:
         case = replace(case, fail_fast=dice.random() < 0.3)
@@ -102,7 +107,7 @@ def with_finally(dice: random.Random, case: Case, profile: Profile) -> Case:
     for position in range(dice.randint(1, 3)):
         before = [task.id for task in (*case.tasks, *made)]
         task = random_task(dice, f"f{position}", before, 2, calm)
-        if dice.random() < 0.7 or not task.call_needs:
+        if dice.random() < 0.7:
             task = replace(task, run_if="all_done")
         made.append(with_policies(dice, task, made, calm) if profile.policies else task)
     limit_s = dice.randrange(1, 40) + TICK_S / 64 if profile.is_exact else 1e5
@@ -302,8 +307,7 @@ def with_policies(dice: random.Random, task: Task, before: list[Task], profile: 
     if dice.random() < 0.25:
         lasts = {"l": dice.choice((terms.last(), terms.last("n"), terms.last("list")))}
         more = lasts if dice.random() < 0.7 else {}
-        # No path leads into an answer of null: see tests/engine/test_model_findings.py.
-        rows = tuple(tuple((s, {} if x is None else x) for s, x in row) for row in task.rows)
+        rows = without_null(task.rows)
         repeat = random_repeat(dice, near, task)
         task = replace(task, rows=rows, repeat=repeat, arguments={**task.arguments, **more})
     delay = dice.choice((0.25, 0.5, 2.25)) if dice.random() < 0.15 else None
@@ -314,11 +318,52 @@ def with_policies(dice: random.Random, task: Task, before: list[Task], profile: 
     return replace(task, delay_s=delay, deadline_s=deadline, end_run=end)
 
 
+def without_null(rows: tuple[tuple[Row, ...], ...]) -> tuple[tuple[Row, ...], ...]:
+    """No path of `$LAST` leads into an answer of null: see tests/engine/test_model_findings.py."""
+    return tuple(tuple((s, {} if x is None else x) for s, x in row) for row in rows)
+
+
 KEPT = (
     *("depends_on", "run_if", "when", "for_each"),
     *("fallback_value", "fallback_arguments", "fallback_rows", "server"),
 )
 """The fields of a task that one with `value` has too."""
+
+
+def with_inner(dice: random.Random, task: Task, profile: Profile, depth: int = 1) -> Task:
+    """The task with a workflow in place of its tool.
+
+    What ends inside, and when, has to be known beforehand: under limits nothing ends early, and
+    where a failure ends it, it has no items of which it depends on chance whether they begin.
+    """
+    calm = replace(profile, ends=profile.is_exact, jitter=profile.jitter, cancels=False)
+    made: list[Task] = []
+    for position in range(dice.randint(1, 4)):
+        step = random_task(dice, f"{task.id}.{position}", [x.id for x in made], 2, calm)
+        if profile.policies:
+            step = replace(with_policies(dice, step, made, calm), on_item_error=None)
+        if task.arguments and not step.value and dice.random() < 0.6:
+            inputs = {"i": terms.given(dice.choice(sorted(task.arguments)))}
+            step = replace(step, arguments={**step.arguments, **inputs})
+        rows = tuple(random_rows(dice) for _ in range(3))
+        step = replace(step, rows=without_null(rows) if step.repeat else rows)
+        if depth < 3 and not step.value and dice.random() < 0.2:
+            step = with_inner(dice, step, profile, depth + 1)
+        made.append(step)
+    output = random_term(dice, [x.id for x in made], for_each=False)
+    order = tuple(dice.sample(range(len(made)), len(made)))
+    inner = Case(tuple(made), order, output=output if dice.random() < 0.5 else None)
+    if profile.is_exact:
+        fails_fast = dice.random() < 0.2 and not any(x.for_each for x in made)
+        limit_s = dice.randrange(1, 8) + TICK_S / 2 ** (13 + depth)
+        limit_s = limit_s if dice.random() < 0.15 else None
+        inner = replace(inner, fail_fast=fails_fast, timeout_s=limit_s)
+    timeout_s = None
+    if profile.is_exact and task.timeout_s:  # no limit inside ends in the same moment
+        timeout_s = task.timeout_s + TICK_S / 2 ** (9 + depth)
+    # Locks around locks: see tests/engine/test_model_findings.py.
+    locks = task.locks if profile.is_exact else ()
+    return replace(task, inner=inner, timeout_s=timeout_s, repeatable=False, locks=locks)
 
 
 def with_item_policies(dice: random.Random, task: Task, near: list[str], profile: Profile) -> Task:
@@ -432,6 +477,7 @@ def simpler_cases(case: Case) -> Iterator[Case]:
         "defaults",
         "cancelled_again_s",
         "finally_timeout_s",
+        "output",
     ):
         if getattr(case, name) != getattr(plain, name):
             yield replace(case, **{name: getattr(plain, name)})
@@ -439,8 +485,6 @@ def simpler_cases(case: Case) -> Iterator[Case]:
         if not any(task.id in other.needs for other in case.finally_):
             yield replace(case, finally_=tuple(x for x in case.finally_ if x != task))
         for simpler in simpler_tasks(task):
-            if not simpler.call_needs and simpler.run_if != "all_done":
-                continue
             others = tuple(simpler if x == task else x for x in case.finally_)
             yield replace(case, finally_=others)
     for task in case.tasks:
@@ -465,6 +509,8 @@ def simpler_tasks(task: Task) -> Iterator[Task]:
             yield replace(task, **{each.name: getattr(plain, each.name)})
     for name in task.arguments:
         yield replace(task, arguments={x: y for x, y in task.arguments.items() if x != name})
+    for case in simpler_cases(task.inner) if task.inner else ():
+        yield replace(task, inner=case)
     for place in range(len(task.locks)):
         yield replace(task, locks=task.locks[:place] + task.locks[place + 1 :])
     for place in range(len(task.rows) if len(task.rows) > 1 else 0):

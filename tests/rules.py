@@ -22,12 +22,14 @@ def broken_rules(case: Case, schedule: str, expected: Expected, stage: Stage) ->
     """Everything that is not as it has to be in any run."""
     yield from not_settled_once(case, stage)
     yield from too_early(case, schedule, stage.log)
-    yield from over_limits(case, stage.log)
-    yield from begun_after_a_failure(case, expected, stage.log)
-    yield from locks_broken(expected, stage.log)
-    yield from wrong_waits(case, expected, stage.log)
-    yield from idle(case, schedule, expected, stage.log)
-    yield from out_of_turn(case, schedule, expected, stage.log)
+    yield from over_limits(case, stage)
+    log = [entry for entry in stage.log if "/" not in entry.task]
+    yield from begun_after_a_failure(case, expected, log)
+    yield from locks_broken(expected, log)
+    yield from wrong_waits(case, expected, log)
+    if not any(task.inner for task in case.all_tasks):  # whose calls take slots and turns, too
+        yield from idle(case, schedule, expected, log)
+        yield from out_of_turn(case, schedule, expected, log)
 
 
 def not_settled_once(case: Case, stage: Stage) -> Iterator[str]:
@@ -48,10 +50,16 @@ def too_early(case: Case, schedule: str, log: list[Entry]) -> Iterator[str]:
         if entry.what == "settled":
             settled.add(entry.task)
             continue
-        for name in sorted(must_settle_before(case, schedule, entry.task) - settled):
+        task = outermost(entry.task)
+        for name in sorted(must_settle_before(case, schedule, task) - settled):
             yield f"{entry.task} began before {name} had settled"
-        if entry.task in settled:
+        if task in settled:
             yield f"{entry.task} had settled, and its call went on ({entry.what})"
+
+
+def outermost(path: str) -> str:
+    """The task of the run itself in which a call is made."""
+    return path.partition("/")[0].partition("[")[0] if "/" in path else path
 
 
 def begun_after_a_failure(case: Case, expected: Expected, log: list[Entry]) -> Iterator[str]:
@@ -73,19 +81,21 @@ def begun_after_a_failure(case: Case, expected: Expected, log: list[Entry]) -> I
             failed.setdefault(entry.task, entry.unit)
 
 
-def over_limits(case: Case, log: list[Entry]) -> Iterator[str]:
+def over_limits(case: Case, stage: Stage) -> Iterator[str]:
     """No limit is exceeded by the calls in flight."""
     running: Counter[str] = Counter()
-    for entry in log:
-        task = case.task(entry.task)
-        for name in ("all", task.server, task.id):
-            running[name] += {"start": 1, "end": -1, "settled": 0}[entry.what]
+    for entry in stage.log:
+        if entry.what == "settled":
+            continue
+        task = stage.task_at(entry.task)
+        for name in ("all", task.server, entry.task):
+            running[name] += {"start": 1, "end": -1}[entry.what]
         if case.max_concurrency and running["all"] > case.max_concurrency:
             yield f"{running['all']} calls at once"
         if task.server in case.slots and running[task.server] > case.slots[task.server]:
             yield f"{running[task.server]} calls at once on {task.server}"
-        if task.max_parallel and running[task.id] > task.max_parallel:
-            yield f"{running[task.id]} items of {task.id} at once"
+        if task.max_parallel and running[entry.task] > task.max_parallel:
+            yield f"{running[entry.task]} items of {task.id} at once"
 
 
 def locks_broken(expected: Expected, log: list[Entry]) -> Iterator[str]:

@@ -14,7 +14,7 @@ import anyio
 
 from orchestrator.calls.call import Attempt, Call, ServerPolicy
 from orchestrator.calls.limits import Slots
-from orchestrator.engine.events import Event, TaskSettled
+from orchestrator.engine.events import Event, TaskSettled, TaskStarted
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings, Servers
@@ -33,6 +33,7 @@ from tests.model import (
     Task,
     Unit,
     fallback_of,
+    in_run,
 )
 
 FOREVER_S = 1e6
@@ -56,6 +57,8 @@ class Stage:
         log: What was seen, in order.
         given: The arguments of each call, attempt by attempt.
         seen: The events.
+        made: How often each call was made; of tasks inside, in the last run of their workflow.
+        runs: How often each workflow inside was run, by path.
     """
 
     case: Case
@@ -64,9 +67,10 @@ class Stage:
     seen: list[Event] = field(default_factory=list)
     zero_s: float = 0.0
     made: Counter[tuple[str, Unit]] = field(default_factory=Counter)
+    runs: Counter[str] = field(default_factory=Counter)
 
     async def __call__(self, call: Call, _: Attempt) -> Any:
-        task = self.case.task(call.task)
+        task = self.task_at(call.task)
         unit = fallback_of(call.item) if call.tool.endswith(".fallback") else call.item
         rows = task.rows_of(unit)
         after, answer = rows[min(self.made[call.task, unit], len(rows) - 1)]
@@ -81,8 +85,36 @@ class Stage:
             raise raised_by(answer)
         return answer
 
+    def task_at(self, path: str) -> Task:
+        """A task by its path; one inside answers as it does in this run of its workflow."""
+        case, above = self.case, ""
+        *outer, name = path.split("/")
+        for step in outer:
+            inner = case.task(step.partition("[")[0]).inner
+            assert inner is not None
+            above += step
+            case = in_run(inner, self.runs[above] - 1)
+            above += "/"
+        return case.task(name)
+
+    def is_inner(self, path: str) -> bool:
+        return self.task_at(path).inner is not None
+
+    def begin(self, event: TaskStarted) -> None:
+        """A workflow inside begins: for its tools it is as if nothing had been called before."""
+        path = event.task if event.item is None else f"{event.task}[{event.item}]"
+        self.made[event.task, event.item] += 1
+        self.runs[path] += 1
+        for counter in (self.made, self.runs):
+            for key in list(counter):
+                name = key[0] if isinstance(key, tuple) else key
+                if str(name).startswith(f"{path}/"):
+                    del counter[key]
+
     def observe(self, event: Event) -> None:
         self.seen.append(event)
+        if isinstance(event, TaskStarted) and not event.fallback and self.is_inner(event.task):
+            self.begin(event)
         if isinstance(event, TaskSettled):
             self._note("settled", event.task, None)
 
@@ -111,7 +143,17 @@ def as_file(case: Case) -> dict[str, Any]:
         "finally": last or None,
         "finally_timeout_s": case.finally_timeout_s if last else None,
     }
+    document["output"] = None if case.output is None else case.output.text
     return {name: value for name, value in document.items() if value is not None}
+
+
+def inner_in_file(task: Task) -> dict[str, Any]:
+    """The workflow of a task; of its inputs it says only what the task refuses."""
+    if task.inner is None:
+        return {"tool": f"{task.server}:{task.id}"}
+    schema = {} if task.refuses is None else {"not": {"type": task.refuses}}
+    inputs = {"inputs": dict.fromkeys(task.arguments, schema)} if task.arguments else {}
+    return {"workflow": {**as_file(task.inner), **inputs}}
 
 
 def defaults_in_file(defaults: Defaults) -> dict[str, Any]:
@@ -149,7 +191,7 @@ def task_in_file(task: Task, defaults: Defaults, run_if: str = "all_success") ->
     }
     said = {**defaults_in_file(defaults), "run_if": run_if}
     kept = {x: value for x, value in fields.items() if value is not None and value != said.get(x)}
-    return {"id": task.id, "tool": f"{task.server}:{task.id}", **kept}
+    return {"id": task.id, **inner_in_file(task), **kept}
 
 
 def value_in_file(task: Task, run_if: str) -> dict[str, Any]:
@@ -197,7 +239,7 @@ def lock_in_file(lock: Lock) -> Any:
 async def play(case: Case, workflow: Workflow, schedule: Schedule) -> tuple[Stage, RunResult]:
     """Run a case. Never waits for ever: on a virtual clock a deadlock is a `TimeoutError`."""
     stage = Stage(case)
-    tools = {tool.target: tool for task in case.all_tasks for tool in tools_of(task)}
+    tools = {tool.target: tool for tool in tools_in(case)}
     servers = {
         name: ServerPolicy(
             SERVER_TIMEOUT_S, Slots(case.slots[name]) if name in case.slots else None
@@ -222,6 +264,12 @@ async def play(case: Case, workflow: Workflow, schedule: Schedule) -> tuple[Stag
             result = await run.execute()
             user.cancel_scope.cancel()
     return stage, result
+
+
+def tools_in(case: Case) -> Iterator[Tool]:
+    for task in case.all_tasks:
+        yield from tools_of(task)
+        yield from tools_in(task.inner) if task.inner else ()
 
 
 def tools_of(task: Task) -> Iterator[Tool]:

@@ -25,6 +25,7 @@ class View:
     Attributes:
         items: The entries of `$ITEMS`.
         last: The answer of the turn before, if it `has_last`.
+        schedule: By which a workflow inside is run; templates cannot read it.
     """
 
     outputs: Mapping[str, Any]
@@ -36,6 +37,8 @@ class View:
     failure: str | None = None
     last: Any = None
     has_last: bool = False
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    schedule: str = "generations"
 
     def at(self, index: int, item: Any) -> View:
         """The view of one item."""
@@ -134,6 +137,11 @@ def kind_or_none(task: str) -> Term:
         lambda view: view.kinds.get(task, "none"),
         frozenset({task}),
     )
+
+
+def given(name: str, *path: str | int) -> Term:
+    """`$INPUT.u`, inside of a workflow."""
+    return Term(f"$INPUT.{name}{_written(path)}", lambda view: _follow(view.inputs[name], path))
 
 
 def item(*path: str | int) -> Term:

@@ -61,7 +61,7 @@ class Callers:
 
         def held(attempt: Caller) -> Caller:
             again = with_retry(attempt, emitter.failed, shared.settings.random)
-            return with_locks(with_repeat(again) if repeats else again, servers.locks, on_wait)
+            return with_locks(with_repeat(again) if repeats else again, shared.locks, on_wait)
 
         in_time = _unless(has_ended, with_timeout(shared.caller, on_start))
         self.fitting = held(with_slots(in_time, servers.policies, shared.slots, on_wait, shared))

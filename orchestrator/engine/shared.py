@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from orchestrator.calls.call import Caller
+from orchestrator.calls.call import Call, Caller
+from orchestrator.calls.locks import Locks
 from orchestrator.calls.worker_pool import WorkerPool
 from orchestrator.engine.budget import Budget
 from orchestrator.engine.settings import RunSettings, Servers
@@ -22,6 +23,7 @@ class Shared:
         budget: What its answers may take in memory.
         limit: How many calls may be in flight; 0 = any number.
         slots: Hands them out; None without a limit.
+        locks: The locks that tasks hold.
     """
 
     caller: Caller
@@ -30,6 +32,7 @@ class Shared:
     budget: Budget
     limit: int
     slots: WorkerPool | None
+    locks: Locks
 
     @classmethod
     def of(
@@ -45,7 +48,12 @@ class Shared:
         limit = workflow.max_concurrency if limit is None else limit
         # A limit that cannot be reached costs slots and a queue, and changes nothing.
         limit = limit if limit < len(plan.tasks) or plan.fans_out else 0
-        return cls(caller, settings, servers, budget, limit, servers.new_slots(plan, limit))
+        slots = servers.new_slots(plan, limit)
+        return cls(caller, settings, servers, budget, limit, slots, servers.locks)
+
+    def inside(self, call: Call) -> Shared:
+        """The same for the tasks inside a call, which do not wait for the locks that it holds."""
+        return replace(self, locks=Locks(call.locks, self.locks)) if call.locks else self
 
     @property
     def may_wait(self) -> bool:

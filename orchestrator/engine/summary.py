@@ -136,14 +136,15 @@ def output_of(workflow: Workflow, settled: Settled, stop: Stop | None) -> Any:
     results = {task: settled.results[task] for task in workflow.plan.tasks}
     stop = _cut_short(stop, results)
     status, output, error = _ending(workflow.plan, settled, results, stop)
-    first = next((each for each in results.values() if isinstance(each.outcome, Failure)), None)
-    if first is not None and (error is None or stop is None):  # it tells why there is no output
-        error = first.error
+    failed = [each for each in results.values() if isinstance(each.outcome, Failure)]
+    if failed and (error is None or stop is None):  # it tells why there is no output
+        error = failed[0].error
     if error is None:
         return output
     where, details = "", {**error.details, "status": status}
-    if first is not None and error is first.error:
-        where, details["task"] = f" in task {quoted(first.id)}", first.id
+    for task in failed:
+        if task.error is error:  # the first, or the one that has ended the run
+            where, details["task"] = f" in task {quoted(task.id)}", task.id
     failure = CallError(error.kind, f"{WORKFLOW}:{workflow.name} failed{where}: {error.message}")
     failure.error = replace(failure.error, retryable=error.retryable, details=details)
     raise failure

@@ -205,7 +205,13 @@ class TaskRunner:
         )
         schedule = settings.schedule or workflow.schedule
         runner = attempt.inside = TaskRunner(
-            workflow, self._shared, settled, emitter, schedule, self, call.priority
+            workflow,
+            self._shared.inside(call),
+            settled,
+            emitter,
+            schedule,
+            self,
+            call.priority,
         )
         clock.around.add(attempt)
         try:

@@ -216,6 +216,36 @@ async def test_an_exclusive_lock_inside_holds_for_all_items() -> None:
     assert (caller.most, result.duration_ms) == (1, 3_000)
 
 
+async def test_a_lock_of_the_task_around_is_held_inside_among_the_tasks_there() -> None:
+    most = {"inside": 0, "now": 0}
+
+    async def caller(_: Call, __: Attempt) -> Any:
+        most["now"] += 1
+        most["inside"] = max(most["inside"], most["now"])
+        await anyio.sleep(1)
+        most["now"] -= 1
+        return {}
+
+    steps = [{"id": name, "tool": f"fake:{name}", "locks": ["x"]} for name in "ab"]
+    deeper = {"id": "deeper", "workflow": {"tasks": steps}}
+    around = {"id": "outer", "workflow": {"tasks": [*steps, deeper]}, "locks": ["x"]}
+    result = await run(caller, around, {"id": "c", "tool": "fake:c", "locks": ["x"]}, timeout_s=9)
+    assert result.status == "success"
+    assert most["inside"] == 1
+
+
+async def test_a_shared_lock_of_the_task_around_is_not_held_exclusively_inside() -> None:
+    shared = {"name": "x", "mode": "shared"}
+    steps = [
+        {"id": "a", "tool": "fake:a", "locks": [shared]},
+        {"id": "b", "tool": "fake:b", "locks": ["x"]},
+    ]
+    around = {"id": "outer", "workflow": {"tasks": steps}, "locks": [shared]}
+    result = await run(ScriptedCaller(), around, timeout_s=9)
+    assert inside(result["outer"]) == {"a": "success", "b": "error"}
+    assert 'holds lock "x" shared' in str(result["outer"].error)
+
+
 async def test_what_answers_take_counts_for_the_run() -> None:
     async def caller(call: Call, attempt: Attempt) -> Any:
         attempt.note_answer(2_000_000)
@@ -261,6 +291,19 @@ class ScriptedCallerFor:
         return await self._caller(call, attempt) if call.task == self._task else None
 
 
+async def test_the_task_that_has_ended_it_is_named() -> None:
+    steps = [
+        {"id": "b", "tool": "fake:b", "arguments": {"x": "$INPUT.x.nope"}},
+        {"id": "c", "tool": "fake:c", "critical": True},
+    ]
+    inner = {"inputs": {"x": {}}, "tasks": steps}
+    caller = ScriptedCaller({"c": [(1.0, failing())]})
+    result = await run(caller, {"id": "a", "workflow": inner, "arguments": {"x": {}}})
+    error = result["a"].error
+    assert error is not None
+    assert (error.kind, error.details["task"]) == ("tool_error", "c")
+
+
 # The table of docs/semantics.md.
 
 _FAILS: Row = (1, failing())
@@ -272,7 +315,11 @@ ENDS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, list[Row]]]] = {
     "are ended as failed": ({}, {"end_run": "failed"}, {"a": [(9, 1)]}),
     "reach the limit of the inner workflow": ({"timeout_s": 2}, {}, {"a": [(9, 1)]}),
 }
-KINDS = {"none": None, "that of the first that failed, in the order of the file": "tool_error"}
+KINDS = {
+    "none": None,
+    "that of the first in the file": "tool_error",
+    "that of the task that ended it": "tool_error",
+}
 
 
 @pytest.mark.parametrize("tasks", INNER_ENDS)

@@ -13,7 +13,7 @@ from orchestrator.engine.settings import Servers
 from orchestrator.errors import CallError, WorkflowError
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.model import Workflow
-from tests.fakes import ScriptedCaller, failing, workflow
+from tests.fakes import Row, ScriptedCaller, failing, workflow
 from tests.virtual_clock import Backend, virtual_clock
 
 pytestmark = pytest.mark.anyio
@@ -421,7 +421,11 @@ def test_what_is_wrong_with_such_a_task_is_said(
 
 
 async def test_attempts_of_a_task_that_was_ended_do_not_count_the_fallback_of_an_item() -> None:
-    script = {"a": [(1.0, failing())], "b": [(60.0, 1)], "bad": [(5.0, failing())]}
+    script: dict[str, list[Row]] = {
+        "a": [(1.0, failing())],
+        "b": [(60.0, 1)],
+        "bad": [(5.0, failing())],
+    }
     each = task(for_each=[1], item_fallback={"tool": "fake:b", "arguments": {}})
     bad = {"id": "bad", "tool": "fake:bad", "critical": True}
     result = await run(ScriptedCaller(script), each, bad)
