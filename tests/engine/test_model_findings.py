@@ -77,12 +77,6 @@ async def test_a_task_that_calls_nothing_is_not_delayed() -> None:
     assert (result["a"].status, result.duration_ms) == ("success", 0)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a task that holds a lock waits for ever for the tasks of its workflow that want the "
-    "same one: tasks cannot deadlock (it can be shared with what is inside, or be refused before "
-    "the first call)",
-)
 async def test_a_lock_around_a_workflow_does_not_keep_out_what_is_inside() -> None:
     inner = {"tasks": [{"id": "b", "tool": "fake:b", "locks": ["x"]}]}
     with anyio.move_on_after(1e6) as scope:
