@@ -710,6 +710,8 @@ def run_inside(case: Case, schedule: str, inputs: Mapping[str, Any]) -> Answer:
     if len([x for x in at_once if settled[x].settled_s == stop_s]) > 1:
         raise UndeterminedError(at_once)
     (ender,) = (x for x in at_once if settled[x].settled_s == stop_s)
+    if ends[ender] == "failed" and any(x.status == "error" for x in before.values()):
+        raise UndeterminedError(ender)  # whose error? See tests/engine/test_model_findings.py.
     ended = {name: Settled("cancelled", stop_s, stop_s) for name in settled}
     ended |= before | {ender: settled[ender]}
     if ends[ender] == "failed" and settled[ender].status == "success":

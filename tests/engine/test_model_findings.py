@@ -88,3 +88,21 @@ async def test_a_lock_around_a_workflow_does_not_keep_out_what_is_inside() -> No
     with anyio.move_on_after(1e6) as scope:
         await run(ScriptedCaller(), {"id": "a", "workflow": inner, "locks": ["x"]})
     assert not scope.cancelled_caught
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="the error is that of the first that failed, in the order of the file: here it is that "
+    "of the critical task, which failed last and stands last, and its details name no task",
+)
+async def test_the_error_of_a_workflow_that_ends_at_a_failure_is_that_of_the_first() -> None:
+    steps = [
+        {"id": "b", "tool": "fake:b", "arguments": {"x": "$INPUT.x.nope"}},
+        {"id": "c", "tool": "fake:c", "critical": True},
+    ]
+    inner = {"inputs": {"x": {}}, "tasks": steps}
+    caller = ScriptedCaller({"c": [(1.0, failing())]})
+    result = await run(caller, {"id": "a", "workflow": inner, "arguments": {"x": {}}})
+    assert result["a"].error is not None
+    assert result["a"].error.details.get("task") == "b"
+    assert result["a"].error.kind == "reference_error"
