@@ -83,9 +83,12 @@ def problems_of(
             continue  # no file has such a name; in a dict, the workflow compiler reports it
         where = tuple(_real_location(detail["loc"], data, detail["type"] == "missing"))
         by_place.setdefault(where, []).append(detail)
+    # What has a problem inside is of a type that a union accepts; its other members do not matter.
+    fitting = {where[:length] for where in by_place for length in range(len(where))}
     return [
         replace(problem, task=owner_of(where))
         for where, details in by_place.items()
+        if where not in fitting or any(detail["type"] not in _TYPES for detail in details)
         for problem in _translated(where, details, data, fields)
     ]
 

@@ -21,7 +21,7 @@ from tests.virtual_clock import Backend, virtual_clock
 
 pytestmark = pytest.mark.anyio
 
-CASES = int(os.environ.get("RANDOM_CASES", "50"))
+CASES = int(os.environ.get("RANDOM_CASES", "30"))
 FIRST = int(os.environ.get("FIRST_CASE", "0"))
 SCHEDULES: tuple[Schedule, ...] = ("generations", "dataflow")
 

@@ -81,3 +81,10 @@ def test_a_task_of_no_kind_is_told_all_kinds() -> None:
         Workflow.load({"tasks": [{"id": "a"}]})
     [problem] = caught.value.problems
     assert problem.hint == 'or one of "value", "workflow", "read", "prompt" in its place'
+
+
+def test_a_wrong_list_of_a_product_is_one_error() -> None:
+    with pytest.raises(WorkflowError) as caught:
+        Workflow.load({"tasks": [{"id": "a", "value": 1, "for_each": {"x": [1], "y": 3}}]})
+    [problem] = caught.value.problems
+    assert problem.path == "/tasks/0/for_each/y"
