@@ -405,7 +405,7 @@ def clean_up(
         if schedule == "generations":
             before = frozenset(x for x in generation if generation[x] < generation[task.id])
         starts_s = max((settled[name].settled_s for name in before), default=ready_s)
-        if not task.call_needs and task.run_if in ("any_failed", "any_success"):  # of all others
+        if not task.call_needs and task.run_if != "all_done":  # of all others
             task = replace(task, depends_on=tuple(others))
         view = replace(view_of(settled), schedule=schedule)
         settled[task.id] = settle(task, view, starts_s, not_begun.get(task.id, ()))
@@ -710,8 +710,8 @@ def run_inside(case: Case, schedule: str, inputs: Mapping[str, Any]) -> Answer:
     if len([x for x in at_once if settled[x].settled_s == stop_s]) > 1:
         raise UndeterminedError(at_once)
     (ender,) = (x for x in at_once if settled[x].settled_s == stop_s)
-    if ends[ender] == "failed" and any(x.status == "error" for x in before.values()):
-        raise UndeterminedError(ender)  # whose error? See tests/engine/test_model_findings.py.
+    if settled[ender].status == "error":
+        return stop_s, settled[ender].fault, before
     ended = {name: Settled("cancelled", stop_s, stop_s) for name in settled}
     ended |= before | {ender: settled[ender]}
     if ends[ender] == "failed" and settled[ender].status == "success":

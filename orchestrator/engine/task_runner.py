@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from typing import Any
 
+import anyio
+
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.limits import Priority
 from orchestrator.calls.worker_pool import Starter
@@ -53,6 +55,7 @@ class TaskRunner:
         self._outer, self._priority = outer, priority
         self._main = self._phase = Phase(workflow.timeout_s, "the run reached its limit")
         self._end_of_all: Stop | None = None  # why the tasks of `finally` end, too
+        self._ended_itself = False  # and not by what is around it
         has_ended = lambda: self._phase.stop is not None  # noqa: E731  # a method would cost every call
         self._executor = Executor(shared, workflow, settled.scope, emitter, has_ended, self._inside)
         self._jobs: dict[str, TaskState] = {}
@@ -64,6 +67,11 @@ class TaskRunner:
     def stop(self) -> Stop | None:
         """Why its tasks ended early, those of `finally` apart; None if they did not."""
         return self._main.stop
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every task has settled."""
+        return len(self._settled.results) == len(self._plan.tasks)
 
     @property
     def results(self) -> Mapping[str, TaskResult]:
@@ -192,6 +200,8 @@ class TaskRunner:
         Raises:
             CallError: A task in it failed, or it was cancelled.
         """
+        if self._phase.stop is not None:  # it came together with the end, which cancels it
+            await anyio.sleep_forever()
         task = self._emitter.task_of(call)
         assert task.inner is not None
         workflow, settings = task.inner, self._shared.settings
@@ -216,11 +226,13 @@ class TaskRunner:
         clock.around.add(attempt)
         try:
             await runner.execute(lambda *_: None)
+            if runner.stop is not None and not runner._ended_itself and not runner.is_complete:
+                await anyio.sleep_forever()  # the end of what is around it cancels it
         finally:
             clock.around.discard(attempt)
             runner.settle_rest(workflow.plan.tasks)
         await settled.resolve_output(workflow.plan)
-        return output_of(workflow, settled, runner.stop)
+        return output_of(workflow, settled, runner.stop if runner._ended_itself else None)
 
     def note_end(self) -> Stop:
         """Why the tasks are cancelled: by us, or else by the limit of the run or from outside."""
@@ -251,6 +263,7 @@ class TaskRunner:
     def end(self, stop: Stop) -> None:
         """End the tasks, unless they have ended; nothing ends those of `finally` with them."""
         if self._phase is self._main and self.stop is None:
+            self._ended_itself = True
             self.note_stop(stop)
             self._main.end(stop)
             if self._outer is None and self._shared.slots is not None:

@@ -36,6 +36,7 @@ STARTS = "start_timeout_s of each server, one or a few after the other"
 CLOSING = "the program: it is killed after 4 s, and its pipes are closed"
 
 BOUNDS = {
+    ("task_runner", "TaskRunner._inside", "anyio.sleep_forever"): "the end of the run, which came",
     ("elicitation", "answered", "session.send_request"): CALLER,
     ("health", "HealthMonitor.watch", "until.wait"): SESSION,
     ("health", "HealthMonitor._probe", "self._silent.wait"): SESSION,

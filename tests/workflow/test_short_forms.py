@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_type_hints
 
@@ -48,7 +50,16 @@ def test_what_type_checkers_accept_makes_a_workflow() -> None:
     assert (names["attempts"], made.tasks[0].locks[0].name) == (3, "x")
 
 
+@pytest.fixture
+def _same_recursion_limit() -> Iterator[None]:
+    """mypy raises it and leaves it so, for all tests that follow."""
+    limit = sys.getrecursionlimit()
+    yield
+    sys.setrecursionlimit(limit)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("_same_recursion_limit")
 def test_a_users_file_passes_the_strict_type_checker(tmp_path: Path) -> None:
     from mypy import api
 
