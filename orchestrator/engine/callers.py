@@ -19,7 +19,7 @@ from orchestrator.calls.repeat import with_repeat
 from orchestrator.calls.timeouts import with_deadline, with_timeout
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.shared import Shared
-from orchestrator.workflow.plan import PLAIN, Plan
+from orchestrator.workflow.plan import Plan
 
 
 class Callers:
@@ -53,11 +53,9 @@ class Callers:
         if emitter.announce:
             on_wait, on_start = emitter.waiting, emitter.started
             on_server = emitter.waiting_for_server
-        every = [task.policies for task in plan.tasks.values()]
-        policies = [each for each in every if each is not PLAIN]
         # Calls pay for these only where a task of the workflow asks for them.
-        repeats = any(each.repeat is not None for each in policies)
-        has_deadlines = any(each.deadline_s is not None for each in policies)
+        repeats = any(each.repeat is not None for each in plan.policies)
+        has_deadlines = any(each.deadline_s is not None for each in plan.policies)
 
         def held(attempt: Caller) -> Caller:
             again = with_retry(attempt, emitter.failed, shared.settings.random)

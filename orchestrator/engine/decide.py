@@ -95,7 +95,7 @@ def decide(task: TaskPlan, scope: Scope) -> Start | StartEach | Success | Skippe
         return held_back
     try:
         # Nine tasks of ten have no policy of their own.
-        if policies is PLAIN and task.kind == "tool":
+        if policies is PLAIN:
             return start(task, scope)
         if policies.when is not None and is_false(policies.when.resolve(scope)):
             return Skipped(f"its condition is false: {_text(policies.when)}", by_condition=True)

@@ -99,7 +99,7 @@ def summarize(
         duration_ms=duration_ms,
         schedule=schedule,
         generations=plan.sorted_generations,
-        edges=[[before, after] for before, after in plan.edges],
+        edges=plan.edges,
         sequential_ms=sequential_ms,
         critical_path_ms=critical_path_ms,
         # What was not called took no time: such a run would seem to be a slow one.
@@ -199,6 +199,8 @@ def _status(plan: Plan, results: Mapping[str, TaskResult], stop: Stop | None) ->
 
 
 def _status_of(outcomes: Sequence[Outcome], stop: Stop | None) -> RunStatus:
+    if stop is None and all(map(_is_well, outcomes)):
+        return "success"
     statuses = {outcome.status for outcome in outcomes}
     # What a task that ends the run as a success cuts short is as it should be.
     if stop is not None and (stop.status != "success" or "error" not in statuses):

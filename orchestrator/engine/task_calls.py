@@ -67,6 +67,7 @@ class TaskCalls:
             policy = self._servers.policies.get(target.server, FREE)
             # Of what runs inside, each call has its own.
             timeout_s = policy.timeout_s if target.server else math.inf
+        is_fallback = target is not task
         return Call(  # by position, since keywords take twice as long
             self._within + task.id,
             target.server or WORKFLOW,
@@ -78,12 +79,12 @@ class TaskCalls:
             (),
             item,
             decision.locks,
-            policies.retry if target is task else None,
+            None if is_fallback else policies.retry,
             None,
             policies.timeout_resets_on_progress,
-            target is not task,
+            is_fallback,
             self._run_id,
-            policies.deadline_s if target is task else None,
+            None if is_fallback else policies.deadline_s,
             target.kind,
         )
 

@@ -147,8 +147,10 @@ class TaskRunner:
             then(task_id)
             return
         task = self._plan.tasks[task_id]
-        priority = (*self._priority, self._priorities.get(task_id, 0.0), task.index)
-        job = TaskState(task, priority, within=self._emitter.within)
+        priority: Priority = (self._priorities.get(task_id, 0.0), task.index)
+        job = TaskState(task, priority)
+        if self._outer is not None:
+            job.priority, job.within = (*self._priority, *priority), self._emitter.within
         decision = self._decide(job)
         if isinstance(decision, Skipped | Cancelled | Success) or (
             isinstance(decision, Failure) and task.policies.fallback is None
@@ -168,7 +170,7 @@ class TaskRunner:
             decision = decide(task, self._settled.quick_scope)
             # The common task: its call is prepared here, so that it can wait in the queue of slots.
             is_ready = task.policies is PLAIN and self._shared.servers.readiness is None
-            if is_ready and task.inner is None and isinstance(decision, Start):
+            if is_ready and isinstance(decision, Start):
                 return self._executor.prepare(job, decision)
             return decision
         # One task pays for a bug; an exception here would take the whole task group down.
@@ -253,12 +255,15 @@ class TaskRunner:
 
     def react(self, result: TaskResult) -> None:
         """Report a task that has settled, and end the run if that is its consequence."""
-        may_end = self._plan.tasks[result.id].policies is not PLAIN
-        may_end = may_end or isinstance(result.outcome, Failure)
-        if may_end and (stop := stop_after(self._workflow, result)) is not None:
-            self.end(stop)
+        policies = self._plan.tasks[result.id].policies
+        if policies is not PLAIN or isinstance(result.outcome, Failure):
+            self._end_after(result)
         if self._emitter.announce:
             self._emitter.settled(result)
+
+    def _end_after(self, result: TaskResult) -> None:
+        if (stop := stop_after(self._workflow, result)) is not None:
+            self.end(stop)
 
     def end(self, stop: Stop) -> None:
         """End the tasks, unless they have ended; nothing ends those of `finally` with them."""
@@ -291,6 +296,8 @@ class TaskRunner:
 
     def settle_rest(self, tasks: Iterable[str]) -> None:
         """Settle those of the tasks that have not begun."""
+        if self.is_complete:
+            return
         for task in tasks:
             if task not in self._settled.results:
                 # Without a stop every task settles: anything else is a bug, and must not be silent.

@@ -156,8 +156,10 @@ class TaskState:
             return self._merged(outcome, zero)
         if attempt is None or attempt.started_at is None:
             return TaskResult(task.id, outcome, task.generation)
-        tasks = None if attempt.inside is None else attempt.inside.results
         measures = _measures(attempt, zero)
+        if attempt.inside is None:
+            return TaskResult(task.id, outcome, task.generation, *measures)
+        tasks = attempt.inside.results
         return TaskResult(task.id, outcome, task.generation, *measures, None, tasks)
 
     def _merged(self, outcome: Outcome, zero: float) -> TaskResult:

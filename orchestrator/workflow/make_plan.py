@@ -64,12 +64,13 @@ def make_plan(
     targets = _each_once(target for plan in plans.values() for target in plan.targets)
     requests = _each_once(request for plan in plans.values() for request in plan.requests)
     servers = list(dict.fromkeys(name for plan in plans.values() for name in plan.servers))
-    edges, output, has_inner = sorted(compiled.graph.edges), compiled.output, bool(inner)
+    edges, output = sorted(map(list, compiled.graph.edges)), compiled.output
+    policies = tuple(each.policies for each in plans.values() if each.policies is not PLAIN)
     known, then = (targets, requests, servers), None
     if last:
         own, of_last = _part(compiled, last), {task.id: plans[task.id] for task in last}
         then = Plan(of_last, own, graphs.generations(own), [], None, *known)
-    return Plan(plans, graph, generations, edges, output, *known, has_inner, then)
+    return Plan(plans, graph, generations, edges, output, *known, policies, bool(inner), then)
 
 
 def _each_once(calls: Iterable[CallTemplate]) -> dict[str, CallTemplate]:
@@ -117,7 +118,9 @@ def _target(target: str) -> tuple[str, str, str]:
 def _policies(
     task: Task, templates: CompiledTask, defaults: Defaults, *, is_last: bool
 ) -> Policies:
-    if not is_last and defaults.retry is None and _FIELDS.isdisjoint(task.model_fields_set):
+    given = task.model_fields_set
+    asks_nothing = not is_last and defaults.retry is None and _FIELDS.isdisjoint(given)
+    if asks_nothing and task.tool is not None:
         return PLAIN
     repeat = None
     if task.repeat is not None:

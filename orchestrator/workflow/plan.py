@@ -75,7 +75,8 @@ class Policies:
     end_run: EndRun | None = None
 
 
-# Most tasks have no policies: they share one value, which the engine tests with `is`.
+# Most tasks call a tool and have no policies: they share one value, which the engine tests with
+# `is`.
 PLAIN = Policies()
 
 
@@ -137,11 +138,12 @@ class Plan:
     tasks: Mapping[str, TaskPlan]  # by id, in the order of the file; those of `finally` last
     graph: Graph  # without those of `finally`, as are the generations
     generations: list[list[str]]
-    edges: list[tuple[str, str]]  # each dependency, sorted: a task, and one that waits for it
+    edges: list[list[str]]  # each dependency, sorted: a task, and one that waits for it
     output: Template | None  # of what the run returns; None for the default
     targets: Mapping[str, CallTemplate]  # the first call in the file of each server:tool
     requests: Mapping[str, CallTemplate]  # the same for resources and prompts
     servers: list[str]  # of all of these, in the order of the file
+    policies: tuple[Policies, ...] = ()  # of all tasks for which they are not `PLAIN`
     has_inner: bool = False  # whether any task runs a workflow
     finally_: Plan | None = None  # the tasks of `finally` alone, which depend on each other only
 
@@ -172,14 +174,12 @@ class Plan:
     @property
     def fans_out(self) -> bool:
         """Whether any task may make more than one call at a time."""
-        tasks = self.tasks.values()
-        return self.has_inner or any(task.policies.for_each is not None for task in tasks)
+        return self.has_inner or any(each.for_each is not None for each in self.policies)
 
     @property
     def is_plain(self) -> bool:
-        """Whether no task asks for any policy, or has tasks inside."""
-        all_plain = all(task.policies is PLAIN for task in self.tasks.values())
-        return all_plain and not self.has_inner
+        """Whether every task calls a tool and asks for nothing else."""
+        return not self.policies
 
     @property
     def prompt_servers(self) -> set[str]:
