@@ -54,10 +54,22 @@ def warnings_of(
             for warning in findings_inside(
                 task,
                 task.inner,
-                warnings_of(task.inner, tools, serial, _inside(task, idle)),
+                [
+                    *warnings_of(task.inner, tools, serial, _inside(task, idle)),
+                    *_settings_of_the_run(task.inner),
+                ],
             )
         ),
     ]
+
+
+def _settings_of_the_run(inner: Workflow) -> Iterator[Problem]:
+    """What counts only in the workflow that is run, and not in one inside it."""
+    if "max_concurrency" in inner.model_fields_set and inner.source is None:
+        message = "max_concurrency has no effect inside another workflow: that of the run counts"
+        yield Problem(
+            "means_nothing", message, pointer("max_concurrency"), None, severity="warning"
+        )
 
 
 def _inside(task: TaskPlan, names: Iterable[str]) -> list[str]:

@@ -176,7 +176,7 @@ _Lists = Annotated[dict[str, list[Any] | _ListReference], Field(min_length=1)]
 
 
 class Task(BaseModel, metaclass=Checked):
-    """One tool call of a workflow, or several under `for_each`."""
+    """A task of a workflow: a call, a value or another workflow, once or for each item."""
 
     model_config = STRICT | ConfigDict(
         json_schema_extra={"oneOf": [{"required": [kind]} for kind in KINDS]}

@@ -167,6 +167,12 @@ def test_types_flow_out(output: Any) -> None:
     assert problem.alternatives == ("m",)
 
 
+def test_a_limit_inside_counts_for_nothing() -> None:
+    limited = {**INNER, "max_concurrency": 2}
+    [warning] = found(flow(workflow=limited), "means_nothing")
+    assert warning.path == "/tasks/0/workflow/max_concurrency"
+
+
 def test_warnings_inside_are_placed() -> None:
     step = {"id": "a", "tool": "s:t", "arguments": {"n": "$INPUTS.n"}}
     warned = found(flow(workflow={**INNER, "tasks": [step]}), "likely_reference", "unused_input")
