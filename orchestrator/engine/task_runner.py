@@ -208,23 +208,13 @@ class TaskRunner:
         assert task.inner is not None
         workflow, settings = task.inner, self._shared.settings
         item = "" if call.item is None else f"[{call.item}]"
-        within, clock = f"{call.task}{item}/", self._emitter.clock
-        emitter = Emitter(self._emitter.announce, workflow.plan, within, clock)
-        settled = Settled(
-            with_input_defaults(workflow.inputs, call.arguments),
-            settings.about(workflow.name),
-            null_is_unknown=self._settled.scope.null_is_unknown,
-        )
-        schedule = settings.schedule or workflow.schedule
-        runner = attempt.inside = TaskRunner(
-            workflow,
-            self._shared.inside(call),
-            settled,
-            emitter,
-            schedule,
-            self,
-            call.priority,
-        )
+        clock, scope = self._emitter.clock, self._settled.scope
+        emitter = Emitter(self._emitter.announce, workflow.plan, f"{call.task}{item}/", clock)
+        inputs, about = with_input_defaults(workflow.inputs, call.arguments), workflow.name
+        settled = Settled(inputs, settings.about(about), null_is_unknown=scope.null_is_unknown)
+        shared, schedule = self._shared.inside(call), settings.schedule or workflow.schedule
+        runner = TaskRunner(workflow, shared, settled, emitter, schedule, self, call.priority)
+        attempt.inside = runner
         clock.around.add(attempt)
         try:
             await runner.execute(lambda *_: None)
