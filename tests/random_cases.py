@@ -84,7 +84,10 @@ def random_case(number: int, profile: Profile) -> Case:
             limit_s = dice.randrange(8) + TICK_S / 4 if dice.random() < 0.15 else None
             cancelled_s = dice.randrange(8) + TICK_S / 8 if dice.random() < 0.15 else None
             case = replace(case, timeout_s=limit_s, cancelled_s=cancelled_s)
-            if profile.cleans and cancelled_s is not None and dice.random() < 0.7:
+            # What has ended a run first gives it its status.
+            ends_itself = case.fail_fast or any(task.critical or task.end_run for task in made)
+            may_again = profile.cleans and not ends_itself and limit_s is None
+            if cancelled_s is not None and may_again and dice.random() < 0.7:
                 again_s = cancelled_s + dice.randrange(1, 8) + TICK_S / 128
                 case = replace(case, cancelled_again_s=again_s)
     if profile.cancels:
@@ -347,6 +350,8 @@ def with_inner(dice: random.Random, task: Task, profile: Profile, depth: int = 1
             step = replace(step, arguments={**step.arguments, **inputs})
         rows = tuple(random_rows(dice) for _ in range(3))
         step = replace(step, rows=without_null(rows) if step.repeat else rows)
+        if not profile.is_exact:  # there, only locks of the run itself make the times uncertain
+            step = replace(step, locks=())
         if depth < 3 and not step.value and dice.random() < 0.2:
             step = with_inner(dice, step, profile, depth + 1)
         made.append(step)
