@@ -62,7 +62,10 @@ class Callers:
             return with_locks(with_repeat(again) if repeats else again, shared.locks, on_wait)
 
         in_time = _unless(has_ended, with_timeout(shared.caller, on_start))
-        self.fitting = held(with_slots(in_time, servers.policies, shared.slots, on_wait, shared))
+        # Where runs take turns, all tasks of a run are one group: they have one budget.
+        self.fitting = held(
+            with_slots(in_time, servers.policies, shared.slots, on_wait, shared.budget)
+        )
         self.call = with_server_ready(
             self.fitting, fit, servers.readiness, on_server, emitter.clock.count
         )

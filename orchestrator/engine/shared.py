@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from orchestrator.calls.call import Call, Caller
 from orchestrator.calls.locks import Locks
 from orchestrator.calls.worker_pool import WorkerPool
 from orchestrator.engine.budget import Budget
+from orchestrator.engine.priorities import priorities
 from orchestrator.engine.settings import RunSettings, Servers
-from orchestrator.workflow.model import Workflow
+from orchestrator.workflow.model import Schedule, Workflow
+from orchestrator.workflow.plan import Plan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shared:
-    """What all tasks of a run have in common; where runs take turns, they are one group.
+    """What all tasks of a run have in common.
 
     Attributes:
         caller: Makes the calls.
@@ -24,6 +27,7 @@ class Shared:
         limit: How many calls may be in flight; 0 = any number.
         slots: Hands them out; None without a limit.
         locks: The locks that tasks hold.
+        ranked: The priorities of the tasks of each workflow inside, which runs for many items.
     """
 
     caller: Caller
@@ -33,6 +37,7 @@ class Shared:
     limit: int
     slots: WorkerPool | None
     locks: Locks
+    ranked: dict[tuple[int, str], Mapping[str, float]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -54,6 +59,17 @@ class Shared:
     def inside(self, call: Call) -> Shared:
         """The same for the tasks inside a call, which do not wait for the locks that it holds."""
         return replace(self, locks=Locks(call.locks, self.locks)) if call.locks else self
+
+    def priorities_of(
+        self, plan: Plan, schedule: Schedule, *, is_inside: bool
+    ) -> Mapping[str, float]:
+        """Which task goes first; estimates are those of the tasks of the run itself."""
+        if not is_inside:
+            return priorities(plan, schedule, self.settings.estimates or {})
+        key = id(plan), schedule
+        if key not in self.ranked:
+            self.ranked[key] = priorities(plan, schedule, {})
+        return self.ranked[key]
 
     @property
     def may_wait(self) -> bool:

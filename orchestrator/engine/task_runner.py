@@ -15,7 +15,6 @@ from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
 from orchestrator.engine.phase import Phase
-from orchestrator.engine.priorities import priorities
 from orchestrator.engine.result import TaskResult
 from orchestrator.engine.schedules import BATCH, SCHEDULES, OnGeneration, Then, chain
 from orchestrator.engine.settled import Settled
@@ -99,8 +98,8 @@ class TaskRunner:
         If it is cancelled, those that have begun settle as cancelled; `finally` runs all the same.
         """
         if self._shared.may_wait:
-            self._priorities = priorities(
-                self._plan, self._schedule, self._shared.settings.estimates or {}
+            self._priorities = self._shared.priorities_of(
+                self._plan, self._schedule, is_inside=self._outer is not None
             )
         try:
             if await self._main.run(self._run_tasks(on_generation)):
@@ -184,7 +183,7 @@ class TaskRunner:
         try:
             outcome = await self._executor.perform(job)
         except BaseException:
-            # Cancelled. If nothing was called, the outcome depends on the reason: see _finish.
+            # Cancelled. If nothing was called, the outcome depends on the reason: see settle_rest.
             del self._jobs[job.task.id]
             if job.has_begun:
                 reason = self.note_end().not_begun.reason

@@ -16,7 +16,7 @@ from orchestrator.documents.text import quoted
 from orchestrator.errors import Code, Problem, WorkflowError
 from orchestrator.schema.notation import signature
 from orchestrator.schema.tool import Tool
-from orchestrator.workflow.normalize import task_of, tasks_in
+from orchestrator.workflow.normalize import task_of, tasks_in, with_paths
 from orchestrator.workflow.source_map import located
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ WORKFLOW = "workflow"  # stands for the server in the names of inner workflows
 MAX_DEPTH = 8
 MAX_TASKS = 100_000  # with those of all inner workflows: files that name others grow like powers
 MAX_SIGNATURE = 200
-_PATHS = {"path", "from"}  # of an operation of JSON Patch
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +162,7 @@ def placed(
         inner = filter(None, (task, problem.task))
         placed_one = replace(problem, task="/".join(inner) or None, line=None, column=None)
         if file is None:
-            operations = tuple(
-                {**operation, **{key: at + operation[key] for key in _PATHS & operation.keys()}}
-                for operation in problem.replacement
-            )
-            yield replace(placed_one, path=at + problem.path, replacement=operations)
+            yield with_paths(placed_one, at.__add__)
         else:
             line = f", line {problem.line}" if problem.line else ""
             message = f"{quoted(file, 200)}{line}: {problem.message}"

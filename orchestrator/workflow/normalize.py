@@ -100,12 +100,16 @@ def property_names(data: Any, where: Sequence[str]) -> Iterable[str]:
 
 def with_written_names(problem: Problem, names: Names) -> Problem:
     """A problem with its paths as the file has them; `names` gives the names in an object there."""
-    path = written(problem.path, names)
+    return with_paths(problem, lambda path: written(path, names))
+
+
+def with_paths(problem: Problem, change: Callable[[str], str]) -> Problem:
+    """A problem with its path, and those of its replacement, changed."""
     operations = tuple(
-        {**operation, **{key: written(operation[key], names) for key in _PATHS & operation.keys()}}
+        {**operation, **{key: change(operation[key]) for key in _PATHS & operation.keys()}}
         for operation in problem.replacement
     )
-    return replace(problem, path=path, replacement=operations)
+    return replace(problem, path=change(problem.path), replacement=operations)
 
 
 def written(path: str, names: Names) -> str:

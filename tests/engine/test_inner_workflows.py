@@ -30,11 +30,6 @@ def anyio_backend(request: pytest.FixtureRequest) -> Backend:
     return virtual_clock(request.param)
 
 
-@pytest.fixture(params=["generations", "dataflow"])
-def schedule(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
 async def run(caller: Any, *tasks: Any, **fields: Any) -> RunResult:
     return await Run(workflow(*tasks, **fields), caller).execute()
 

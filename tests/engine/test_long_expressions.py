@@ -66,6 +66,20 @@ async def test_a_long_expression_is_evaluated_in_a_thread(
     assert in_threads == threads
 
 
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What is evaluated in a thread."""
+    called: list[Any] = []
+    in_thread = decide.in_thread
+
+    async def noted(work: Any, *arguments: Any) -> Any:
+        called.append(work)
+        return await in_thread(work, *arguments)
+
+    monkeypatch.setattr(decide, "in_thread", noted)
+    return called
+
+
 @pytest.mark.parametrize(
     ("task", "output", "evaluations"),
     [
@@ -99,32 +113,16 @@ async def test_a_long_expression_is_evaluated_in_a_thread(
     ],
 )
 async def test_those_of_repeat_and_fallbacks_are_too(
-    monkeypatch: pytest.MonkeyPatch, task: dict[str, Any], output: Any, evaluations: int
+    called: list[Any], task: dict[str, Any], output: Any, evaluations: int
 ) -> None:
-    called: list[Any] = []
-    in_thread = decide.in_thread
-
-    async def noted(work: Any, *arguments: Any) -> Any:
-        called.append(work)
-        return await in_thread(work, *arguments)
-
-    monkeypatch.setattr(decide, "in_thread", noted)
     result = await run(task, MANY)
     assert result["a"].output == output
     assert len(called) == evaluations
 
 
 async def test_that_of_the_output_is_too_and_cancelling_does_not_lose_it(
-    monkeypatch: pytest.MonkeyPatch,
+    called: list[Any],
 ) -> None:
-    called: list[Any] = []
-    in_thread = decide.in_thread
-
-    async def noted(work: Any, *arguments: Any) -> Any:
-        called.append(work)
-        return await in_thread(work, *arguments)
-
-    monkeypatch.setattr(decide, "in_thread", noted)
     plan = workflow("a", inputs={"x": True}, output=FOUND)
     assert (await Run(plan, echo, inputs=MANY).execute()).output == NUMBERS
     cancelled = Run(plan, echo, inputs=MANY)

@@ -21,11 +21,6 @@ def anyio_backend(request: pytest.FixtureRequest) -> Backend:
     return virtual_clock(request.param)
 
 
-@pytest.fixture(params=["generations", "dataflow"])
-def schedule(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
 ANSWERS: list[Row] = [(1, {"n": 1}), (1, {"n": 2}), (1, {"n": 3})]
 SITUATIONS: dict[str, tuple[dict[str, Any], list[Row]]] = {
     "until is true in the end": ({}, ANSWERS),
