@@ -29,11 +29,18 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(autouse=True)
-def _untraced(request: pytest.FixtureRequest) -> Iterator[None]:
-    """No coverage where a test runs the same lines thousands of times: it takes twice as long."""
-    coverage = Coverage.current() if request.node.get_closest_marker("untraced") else None
+def _untraced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No coverage where a test runs the same lines thousands of times: it takes twice as long.
+
+    A test that runs on both event loops is traced on asyncio only, for the same reason.
+    """
+    parameters = getattr(request.node, "callspec", None)
+    on_trio = parameters is not None and parameters.params.get("anyio_backend") == "trio"
+    repeats = on_trio or request.node.get_closest_marker("untraced")
+    coverage = Coverage.current() if repeats else None
     if coverage is not None:
         coverage.stop()
+        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # of the programs it starts
     yield
     if coverage is not None:
         coverage.start()

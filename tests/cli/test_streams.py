@@ -45,8 +45,16 @@ def command(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252:strict"])
-@pytest.mark.parametrize("options", [["--json"], [], ["--events", "-"]])
+@pytest.mark.parametrize(
+    ("encoding", "options"),
+    [
+        ("ascii", ["--json"]),
+        ("ascii", ["--events", "-"]),
+        ("latin-1", []),
+        ("cp1252:strict", ["--json"]),
+        ("cp1252:strict", []),
+    ],
+)
 def test_no_result_is_lost_where_stdout_cannot_encode_it(
     encoding: str, options: list[str], write: Write, servers: str
 ) -> None:
