@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, Unpack
@@ -11,12 +11,16 @@ from typing import Any, Self, Unpack
 import anyio
 
 from orchestrator.calls.locks import Locks
+from orchestrator.durable import carried, record_of, request_of
 from orchestrator.engine.events import Event, Observers
+from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import Servers
 from orchestrator.errors import WorkflowError
 from orchestrator.inspection import Inspector
+from orchestrator.journal.journal import Journal, KeptRun
+from orchestrator.journal.recorder import Unknown
 from orchestrator.preflight import WorkflowSource, check_online
 from orchestrator.run_request import Inputs, RunOptions, RunRequest
 from orchestrator.schema.tool import Tool
@@ -40,21 +44,34 @@ class Orchestrator(Inspector):
             `StdioServerParameters`, or an MCP server object, which is called in memory.
         lock: What the tools have to be like; others are never called. None: any tools.
         observers: Receive the events of every run.
+        journal: The file that keeps the runs, so that `resume` can go on with one after a crash.
 
     Raises:
         ConfigError: A server is of no known kind.
     """
 
     def __init__(
-        self, servers: Mapping[str, Any], lock: Lockfile | None = None, *, observers: Observers = ()
+        self,
+        servers: Mapping[str, Any],
+        lock: Lockfile | None = None,
+        *,
+        observers: Observers = (),
+        journal: str | Path | Journal | None = None,
     ) -> None:
-        super().__init__(ServerPool(servers_of(servers), lock))
+        self._journal = Journal(journal) if isinstance(journal, str | Path) else journal
+        pool = ServerPool(servers_of(servers), lock)
+        super().__init__(pool, _Held(self._journal, pool))
         self._observers = tuple(observers)
         self._locks = Locks()
 
     @classmethod
     def from_config(
-        cls, path: str | Path, *, lock: bool | str | Path = True, observers: Observers = ()
+        cls,
+        path: str | Path,
+        *,
+        lock: bool | str | Path = True,
+        observers: Observers = (),
+        journal: str | Path | Journal | None = None,
     ) -> Self:
         """An orchestrator for the servers of a servers.toml or a `mcpServers` JSON file.
 
@@ -62,6 +79,7 @@ class Orchestrator(Inspector):
             path: The file.
             lock: Whether to use the lock file beside it, if it exists; or the path of another one.
             observers: Receive the events of every run.
+            journal: The file that keeps the runs.
 
         Raises:
             ConfigError: The file cannot be read, or is wrong; with every mistake in it.
@@ -69,8 +87,10 @@ class Orchestrator(Inspector):
         """
         servers = load_config(path)
         if isinstance(lock, bool):
-            return cls(servers, Lockfile.beside(path) if lock else None, observers=observers)
-        return cls(servers, Lockfile.load(lock), observers=observers)
+            known = Lockfile.beside(path) if lock else None
+        else:
+            known = Lockfile.load(lock)
+        return cls(servers, known, observers=observers, journal=journal)
 
     def __repr__(self) -> str:
         return f"Orchestrator({self._pool!r})"
@@ -135,13 +155,62 @@ class Orchestrator(Inspector):
             WorkflowError: As for `run`, when the block begins, or when it ends.
         """
         request = self._request(workflow, inputs, options)
+        if self._journal is None:
+            async with self._begun(request, None) as run:
+                yield run
+            return
+        kept = await self._journal.begin(record_of(request))
+        async with self._carried(request, kept) as run:
+            yield run
+
+    @asynccontextmanager
+    async def resume(
+        self, run_id: str, *, unknown: Unknown = "ask", **options: Unpack[RunOptions]
+    ) -> AsyncIterator[Run]:
+        """A run of the journal that has not ended, for you to execute in the block.
+
+        What has settled is not called again; the workflow, its inputs and settings are those it
+        began with, and of `options` only `observers` count.
+
+        Args:
+            run_id: The id of the run.
+            unknown: What becomes of calls that left before a crash, of which no answer was kept,
+                and whose tools declare neither that they only read nor that repeating them is safe:
+                `repeat` them, or `fail` their tasks; `ask`: refuse to go on, and name them.
+
+        Raises:
+            JournalError: There is no such run, it has ended, or another process carries it.
+            WorkflowError: Its servers are not configured.
+        """
+        if self._journal is None:
+            raise RuntimeError("give the Orchestrator a journal, as in journal='runs.db'")
+        options["observers"] = (*self._observers, *options.get("observers", ()))
+        record, kept = await self._journal.resume(run_id, unknown)
+        try:
+            request = request_of(record, options, self._pool)
+        except BaseException:
+            kept.free()
+            raise
+        async with self._carried(request, kept) as run:
+            yield run
+
+    @asynccontextmanager
+    async def _carried(self, request: RunRequest, kept: KeptRun) -> AsyncIterator[Run]:
+        async with AsyncExitStack() as stack:
+            stack.callback(kept.free)
+            run = await stack.enter_async_context(self._begun(request, kept.recorder))
+            await stack.enter_async_context(carried(run, kept, self._pool.start_soon))
+            yield run
+
+    @asynccontextmanager
+    async def _begun(self, request: RunRequest, recorder: Recorder | None) -> AsyncIterator[Run]:
         loaded = request.workflow
         if loaded.timeout_s is not None or all(map(self._pool.usable, loaded.plan.servers)):
             await self._open(request)
-            yield self._new_run(request)
+            yield self._new_run(request, recorder=recorder)
             return
         async with starting(loaded, self._pool, request.times) as startup:
-            run = self._new_run(request, startup)
+            run = self._new_run(request, startup, recorder)
             startup.on_problem = partial(run.cancel, at_once=True)
             yield run
 
@@ -255,12 +324,34 @@ class Orchestrator(Inspector):
         await self._pool.learn_prompts(plan.prompt_servers)
         check_online(request.workflow, self._pool)
 
-    def _new_run(self, request: RunRequest, startup: Startup | None = None) -> Run:
+    def _new_run(
+        self,
+        request: RunRequest,
+        startup: Startup | None = None,
+        recorder: Recorder | None = None,
+    ) -> Run:
         pool, names = self._pool, request.workflow.plan.servers
         listen = partial(pool.subscribe, servers=names) if startup is None else startup.listen
         known, times = pool.catalog.of(names), request.times.ms
         servers = Servers(known, pool.policies, self._locks, listen, startup, times)
-        return request.run(pool.call, servers)
+        return request.run(pool.call, servers, recorder=recorder)
+
+
+class _Held:
+    """What an orchestrator opens and closes, as often as that is asked for."""
+
+    def __init__(self, *held: AbstractAsyncContextManager[Any] | None) -> None:
+        self._held = [each for each in held if each is not None]
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> None:
+        async with AsyncExitStack() as stack:
+            for each in self._held:
+                await stack.enter_async_context(each)
+            self._stack = stack.pop_all()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
 
 
 def _has_event_loop() -> bool:

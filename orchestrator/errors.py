@@ -200,6 +200,13 @@ class CallError(OrchestratorError):
         self.error = TaskError(kind, message, may_retry, details)
         super().__init__(message)
 
+    @classmethod
+    def of(cls, error: TaskError) -> Self:
+        """The exception for an error that exists already."""
+        failure = cls(error.kind, error.message)
+        failure.error = error
+        return failure
+
     @property
     def kind(self) -> ErrorKind:
         """One of `ERROR_KINDS`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -55,8 +56,10 @@ class ServerState:
 class Inspector(Owned):
     """Checks workflows against servers, lists what these have, and makes single calls."""
 
-    def __init__(self, pool: ServerPool) -> None:
-        super().__init__(pool)
+    def __init__(
+        self, pool: ServerPool, held: AbstractAsyncContextManager[Any] | None = None
+    ) -> None:
+        super().__init__(pool if held is None else held)
         self._pool = pool
 
     async def check(self, workflow: WorkflowSource) -> list[Problem]:

@@ -12,6 +12,7 @@ from typing import Any, Self, TypedDict
 from orchestrator.calls.call import Caller
 from orchestrator.engine.events import Announcer, Observers, StartTimes
 from orchestrator.engine.made_up import MadeUp
+from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import MAX_RUN_MB, RunSettings, Servers
 from orchestrator.preflight import (
@@ -79,7 +80,11 @@ class RunRequest:
         return allowed_tools(pool.servers, {server: lock.of(server) for server in named})
 
     def run(
-        self, caller: Caller, servers: Servers, made_up: Mapping[str, MadeUp] | None = None
+        self,
+        caller: Caller,
+        servers: Servers,
+        made_up: Mapping[str, MadeUp] | None = None,
+        recorder: Recorder | None = None,
     ) -> Run:
         """The run, whose calls are made by `caller`."""
         return Run(
@@ -89,6 +94,7 @@ class RunRequest:
             inputs=self.inputs,
             servers=servers,
             observers=self.observers,
+            recorder=recorder,
             made_up=made_up,
         )
 
@@ -100,6 +106,8 @@ def new_settings(
     max_run_mb: int = MAX_RUN_MB,
 ) -> RunSettings:
     """Settings of a run that begins now, with an id of its own."""
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    run_id = uuid.uuid4().hex
+    moment = datetime.now(UTC)
+    now = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    # Ids sort by time, as those of UUID version 7 do (RFC 9562), which Python has from 3.14 on.
+    run_id = f"{round(moment.timestamp() * 1000):012x}{uuid.uuid4().hex[:20]}"
     return RunSettings(schedule, max_concurrency, estimates, max_run_mb, random.random, run_id, now)

@@ -119,6 +119,7 @@ class Attempt:
         fit: What fits the call to its tool, as soon as its server lists it; None if it fits.
         turns: How often the call is made, under `repeat`.
         wrapped: Whether the server had wrapped the last answer to it.
+        answered_ago_s: How long ago its last turn ended, if an earlier process made it, seconds.
         answer_bytes: About what the last answer to it takes in memory, bytes.
         inside: What runs in place of a call, if its task runs a workflow.
         end_by: What `cancel` has to end: the scope that it runs in, or the limit that it waits for.
@@ -136,6 +137,7 @@ class Attempt:
     fit: Callable[[Call], Call] | None = None
     turns: Turns | None = None
     wrapped: bool = False
+    answered_ago_s: float = 0.0
     answer_bytes: int = 0
     inside: Inside | None = None
     end_by: anyio.CancelScope | Slots | Rate | None = None

@@ -23,6 +23,8 @@ from orchestrator.errors import CallError, TaskError
 
 OnWait = Callable[[Call, Attempt], None]
 OnFailure = Callable[[Call, Attempt, TaskError, RetryDecision], None]
+Before = Callable[[Call, Attempt], tuple[int, float]]
+"""How many attempts of a call an earlier process made, and the rest of its wait, seconds."""
 Fit = Callable[[Call, Attempt], Call]
 Random = Callable[[], float]
 
@@ -122,12 +124,19 @@ def no_jitter() -> float:
 
 
 def with_retry(
-    call_next: Caller, on_failure: OnFailure | None = None, random: Random = no_jitter
+    call_next: Caller,
+    on_failure: OnFailure | None = None,
+    random: Random = no_jitter,
+    before: Before | None = None,
 ) -> Caller:
     """Make a call that failed again, as `orchestrator.calls.retry` decides."""
 
     async def call_again(call: Call, attempt: Attempt) -> Any:
         attempts = 0
+        if before is not None:
+            attempts, wait_s = before(call, attempt)
+            attempt.number += attempts
+            await _back_off(call, attempt, wait_s)
         while True:
             attempts += 1
             try:
@@ -140,11 +149,7 @@ def with_retry(
                     on_failure(call, attempt, error, decision)
                 if decision.wait_s is None:
                     raise
-            attempt.note = "its next attempt"
-            with anyio.CancelScope() as attempt.end_by:
-                await anyio.sleep(decision.wait_s)
-            attempt.note = ""
-            attempt.check_cancelled(call)
+            await _back_off(call, attempt, decision.wait_s)
 
     def call_once_or_again(call: Call, attempt: Attempt) -> Awaitable[Any]:
         # A coroutine less for the common call, which costs a microsecond in every one.
@@ -152,6 +157,14 @@ def with_retry(
         return make(call, attempt)
 
     return call_once_or_again
+
+
+async def _back_off(call: Call, attempt: Attempt, wait_s: float) -> None:
+    attempt.note = "its next attempt"
+    with anyio.CancelScope() as attempt.end_by:
+        await anyio.sleep(wait_s)
+    attempt.note = ""
+    attempt.check_cancelled(call)
 
 
 def is_never_retried(call: Call) -> bool:
@@ -186,6 +199,21 @@ def with_locks(call_next: Caller, locks: Locks, on_wait: OnWait | None = None) -
         return call_holding(call, attempt) if call.locks else call_next(call, attempt)
 
     return call_locked
+
+
+def with_intent(
+    call_next: Caller, note_intent: Callable[[Call, Attempt], Awaitable[None]]
+) -> Caller:
+    """Note that a call is about to leave, unless its tool declares that repeating it is safe."""
+
+    async def call_noted(call: Call, attempt: Attempt) -> Any:
+        await note_intent(call, attempt)
+        return await call_next(call, attempt)
+
+    def call_safe_or_noted(call: Call, attempt: Attempt) -> Awaitable[Any]:
+        return call_next(call, attempt) if call.safe else call_noted(call, attempt)
+
+    return call_safe_or_noted
 
 
 def with_server_ready(

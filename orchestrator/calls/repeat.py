@@ -61,8 +61,8 @@ def with_repeat(call_next: Caller) -> Caller:
                 raise CallError("not_done", message, last=answer)
             attempt.note = "its next turn"
             with anyio.CancelScope() as attempt.end_by:
-                await anyio.sleep(turns.every_s)
-            attempt.note = ""
+                await anyio.sleep(max(0.0, turns.every_s - attempt.answered_ago_s))
+            attempt.note, attempt.answered_ago_s = "", 0.0
             attempt.check_cancelled(call)
             call = await turns.next_call(call._replace(turn=call.turn + 1), answer)
 

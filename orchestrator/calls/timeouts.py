@@ -65,11 +65,14 @@ def _timeout(call: Call, *, at_last: bool) -> CallError:
     return CallError("timeout", f"{call.target} {what}", timeout_s=call.timeout_s)
 
 
-def with_deadline(call_next: Caller) -> Caller:
-    """End a call `deadline_s` after it began, whatever it does or waits for."""
+def with_deadline(call_next: Caller, began: Callable[[Call], float] | None = None) -> Caller:
+    """End a call `deadline_s` after it began, whatever it does or waits for.
+
+    `began` says how long ago that was, seconds; None: all calls begin now.
+    """
 
     async def call_before(call: Call, attempt: Attempt, deadline_s: float) -> Any:
-        with anyio.move_on_after(deadline_s):
+        with anyio.move_on_after(deadline_s - (0.0 if began is None else began(call))):
             return await call_next(call, attempt)
         attempt.check_cancelled(call)
         message = f"{call.target} did not finish within its deadline of {deadline_s:g} s"

@@ -20,6 +20,7 @@ __all__ = [
     "events",
     "made_up",
     "priorities",
+    "recorder",
     "result",
     "run",
     "schedules",

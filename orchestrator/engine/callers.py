@@ -10,6 +10,7 @@ import anyio
 from orchestrator.calls.call import Attempt, Call, Caller
 from orchestrator.calls.middleware import (
     Fit,
+    with_intent,
     with_locks,
     with_retry,
     with_server_ready,
@@ -18,6 +19,7 @@ from orchestrator.calls.middleware import (
 from orchestrator.calls.repeat import with_repeat
 from orchestrator.calls.timeouts import with_deadline, with_timeout
 from orchestrator.engine.emitter import Emitter
+from orchestrator.engine.keeping import Keeping
 from orchestrator.engine.shared import Shared
 from orchestrator.workflow.plan import Plan
 
@@ -57,11 +59,23 @@ class Callers:
         repeats = any(each.repeat is not None for each in plan.policies)
         has_deadlines = any(each.deadline_s is not None for each in plan.policies)
 
+        recorder = shared.recorder
+        keeping = Keeping(recorder, plan, emitter) if recorder is not None else None
+        on_failure = emitter.failed if keeping is None else keeping.failed
+
         def held(attempt: Caller) -> Caller:
-            again = with_retry(attempt, emitter.failed, shared.settings.random)
+            before = None if recorder is None else recorder.attempts
+            again = with_retry(attempt, on_failure, shared.settings.random, before)
+            again = again if keeping is None else keeping.with_answers(again)
             return with_locks(with_repeat(again) if repeats else again, shared.locks, on_wait)
 
+        def in_all(call_next: Caller) -> Caller:
+            began = None if keeping is None else keeping.began
+            return with_deadline(call_next, began) if has_deadlines else call_next
+
         in_time = _unless(has_ended, with_timeout(shared.caller, on_start))
+        if recorder is not None:
+            in_time = with_intent(in_time, recorder.note_intent)
         # Where runs take turns, all tasks of a run are one group: they have one budget.
         self.fitting = held(
             with_slots(in_time, servers.policies, shared.slots, on_wait, shared.budget)
@@ -69,13 +83,10 @@ class Callers:
         self.call = with_server_ready(
             self.fitting, fit, servers.readiness, on_server, emitter.clock.count
         )
-        if has_deadlines:
-            self.call = with_deadline(self.call)
-        self.inner = self.call
+        self.inner = self.call = in_all(self.call)
         if plan.has_inner:
             # What runs inside waits for slots and servers itself.
-            self.inner = with_server_ready(held(with_timeout(inside, on_start)), fit)
-            self.inner = with_deadline(self.inner) if has_deadlines else self.inner
+            self.inner = in_all(with_server_ready(held(with_timeout(inside, on_start)), fit))
 
 
 def _unless(has_ended: Callable[[], bool], call_next: Caller) -> Caller:

@@ -41,9 +41,9 @@ class Clock:
         self._paused_at: float | None = None
         self._under_way = {"waiting": 0, "working": 0}
 
-    def begin(self) -> None:
-        """Start the clock."""
-        self.zero = anyio.current_time()
+    def begin(self, elapsed_s: float = 0.0) -> None:
+        """Start the clock; earlier processes carried the run so long."""
+        self.zero = anyio.current_time() - elapsed_s
 
     def now_ms(self) -> float:
         """Milliseconds since the run began."""

@@ -52,6 +52,7 @@ class Executor:
         self._scope = scope
         self._fails_fast = workflow.on_error == "fail_fast"
         self._emitter = emitter
+        self._recorder = shared.recorder
 
     def prepare(self, job: TaskState, decision: Start) -> Call | Failure:
         """The call of a task without policies whose server is ready, so that it fits its tool."""
@@ -112,8 +113,10 @@ class Executor:
 
     async def _delay(self, job: TaskState, seconds: float) -> Failure | None:
         """Wait before the first call; a failure if the task was cancelled meanwhile."""
+        if self._recorder is not None:
+            seconds -= self._recorder.began(job.within + job.task.id)
         with anyio.CancelScope() as job.scope:
-            await anyio.sleep(seconds)
+            await anyio.sleep(max(0.0, seconds))
         job.scope = None
         if job.reason is None:
             return None
@@ -148,10 +151,16 @@ class Executor:
 
     async def _item(self, job: TaskState, index: int, item: Any) -> ItemResult:
         """Settle an item, unless one that failed keeps others from beginning."""
-        if job.not_begun is not None:
+        path, result = job.within + job.task.id, None
+        if self._recorder is not None:
+            result = self._recorder.item(path, index, self._scope.wrapped)
+        if result is None and job.not_begun is not None:
             return ItemResult(index, job.not_begun)
-        scope = replace(self._scope, item=item, index=index, quick=True)
-        result = await self._call_item(job, index, scope)
+        if result is None:
+            scope = replace(self._scope, item=item, index=index, quick=True)
+            result = await self._call_item(job, index, scope)
+            if self._recorder is not None:
+                self._recorder.note_item(path, result, self._scope.wrapped)
         succeeded = isinstance(result.outcome, Success)
         if job.not_begun is not None and not result.attempts and not succeeded:
             return ItemResult(index, job.not_begun)

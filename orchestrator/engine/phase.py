@@ -16,17 +16,19 @@ class Phase:
         stop: Why it has ended early; None if it has not.
     """
 
-    def __init__(self, limit_s: float | None, what: str, *, shield: bool = False) -> None:
+    def __init__(
+        self, limit_s: float | None, what: str, *, began_s: float = 0.0, shield: bool = False
+    ) -> None:
         self.stop: Stop | None = None
-        self._limit_s, self._what = limit_s, what
+        self._limit_s, self._what, self._began_s = limit_s, what, began_s
         # A shield keeps a cancellation from outside away.
         self._scope = anyio.CancelScope(shield=shield)
 
     async def run(self, work: Awaitable[None]) -> bool:
-        """Do its work; the limit counts from now. Whether it was ended."""
+        """Do its work; the limit counts from `began_s` ago. Whether it was ended."""
         with self._scope as scope:
             if self._limit_s is not None:
-                scope.deadline = anyio.current_time() + self._limit_s
+                scope.deadline = anyio.current_time() + self._limit_s - self._began_s
             await work
         return scope.cancelled_caught
 

@@ -21,6 +21,7 @@ from orchestrator.engine.events import (
     RunStarted,
 )
 from orchestrator.engine.made_up import MadeUp
+from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.engine.settled import Settled
@@ -42,6 +43,7 @@ class Run:
         servers: The servers that it calls.
         observers: Receive the events.
         settled: Results that exist already, by task: these tasks are not called again.
+        recorder: Keeps what happens, and has what earlier processes kept; None: nothing is kept.
         made_up: Of a dry run, where the outputs come from, as far as the caller has answered; None
             if the caller calls.
 
@@ -59,11 +61,13 @@ class Run:
         servers: Servers | None = None,
         observers: Observers = (),
         settled: Mapping[str, TaskResult] | None = None,
+        recorder: Recorder | None = None,
         made_up: Mapping[str, MadeUp] | None = None,
     ) -> None:
         self.workflow, self.plan, self.run_id = workflow, workflow.plan, settings.run_id
         self.schedule: Schedule = settings.schedule or workflow.schedule
         self.result: RunResult | None = None
+        self.not_kept = ""  # why the journal does not have the whole run; empty if all is well
         self._settings, self._servers = settings, servers or Servers()
         self._made_up, self._began = made_up, False
         self._cancels = 0  # up to 2, which ends the tasks of `finally`, too
@@ -72,7 +76,8 @@ class Run:
         about = settings.about(workflow.name)
         self._settled = Settled(inputs or {}, about, null_is_unknown=made_up is not None)
         budget = Budget(settings.max_run_mb, lambda stop: self._tasks.end(stop))
-        self._shared = Shared.of(workflow, caller, settings, self._servers, budget)
+        self._recorder = recorder
+        self._shared = Shared.of(workflow, caller, settings, self._servers, budget, recorder)
         self._tasks = TaskRunner(
             workflow, self._shared, self._settled, self._emitter, self.schedule
         )
@@ -136,13 +141,16 @@ class Run:
         if self._began:
             raise RuntimeError("a run can be executed once: make another")
         self._began = True
-        self._emitter.clock.begin()
+        self._emitter.clock.begin(0.0 if self._recorder is None else self._recorder.elapsed_s)
         if self._announce:
             about = self.run_id, self.workflow.name, self.schedule
             last = [] if self.plan.finally_ is None else list(self.plan.finally_.tasks)
             self._announce(RunStarted(0.0, *about, self.plan.sorted_generations, last))
         for result in tuple(self._settled.results.values()):
             self._tasks.react(result)
+        self._tasks.restore()
+        if self._recorder is not None and self._recorder.stop is not None:
+            self._tasks.end(self._recorder.stop)
         listen = self._servers.listen
         with nullcontext() if listen is None else listen(self._emitter.server):
             try:

@@ -51,7 +51,7 @@ class TaskCalls:
     ) -> None:
         self.callers = Callers(shared, plan, emitter, self.fit, has_ended, inside)
         self.fit_later = self.fit  # one bound method for all attempts
-        self._budget = shared.budget
+        self._budget, self._recorder = shared.budget, shared.recorder
         self._wrapped = wrapped
         self._run_id = shared.settings.run_id
         self._servers = shared.servers
@@ -100,6 +100,8 @@ class TaskCalls:
             target = found
         tool = self._servers.tools.get(target.target)
         if tool is not None:
+            if self._recorder is not None:
+                self._recorder.note_tool(tool)
             return fit(call, target, tool)
         # Its server may start for this call, and only then list the tool, which may write.
         if attempt is not None:

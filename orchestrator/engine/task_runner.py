@@ -52,7 +52,10 @@ class TaskRunner:
         self._workflow, self._plan, self._schedule = workflow, workflow.plan, schedule
         self._shared, self._settled, self._emitter = shared, settled, emitter
         self._outer, self._priority = outer, priority
-        self._main = self._phase = Phase(workflow.timeout_s, "the run reached its limit")
+        self._recorder = shared.recorder
+        began_s = self._began_s()
+        what = "the run reached its limit"
+        self._main = self._phase = Phase(workflow.timeout_s, what, began_s=began_s)
         self._end_of_all: Stop | None = None  # why the tasks of `finally` end, too
         self._ended_itself = False  # and not by what is around it
         has_ended = lambda: self._phase.stop is not None  # noqa: E731  # a method would cost every call
@@ -76,6 +79,13 @@ class TaskRunner:
     def results(self) -> Mapping[str, TaskResult]:
         """The results of the tasks that have settled, by id."""
         return self._settled.results
+
+    def _began_s(self) -> float:
+        """How long ago earlier processes began to run its tasks, seconds."""
+        if self._recorder is None:
+            return 0.0
+        within = self._emitter.within
+        return self._recorder.began(within[:-1]) if within else self._recorder.elapsed_s
 
     def activities(self) -> Iterator[Activity]:
         """Each call that is under way."""
@@ -132,7 +142,10 @@ class TaskRunner:
         """Run the tasks of `finally`: what has ended the others does not end these."""
         self.settle_rest(self._plan.graph)
         what = "the tasks of finally reached their limit"
-        self._phase = Phase(self._workflow.finally_timeout_s, what, shield=True)
+        began_s, limit_s = 0.0, self._workflow.finally_timeout_s
+        if self._recorder is not None and limit_s is not None:
+            began_s = self._recorder.began(f"{self._emitter.within}finally")
+        self._phase = Phase(limit_s, what, began_s=began_s, shield=True)
         if self._end_of_all is not None:
             self._phase.end(self._end_of_all)
         if await self._phase.run(self._follow(plan, lambda *_: None)):
@@ -213,6 +226,7 @@ class TaskRunner:
         settled = Settled(inputs, settings.about(about), null_is_unknown=scope.null_is_unknown)
         shared, schedule = self._shared.inside(call), settings.schedule or workflow.schedule
         runner = TaskRunner(workflow, shared, settled, emitter, schedule, self, call.priority)
+        runner.restore()
         attempt.inside = runner
         clock.around.add(attempt)
         try:
@@ -237,9 +251,20 @@ class TaskRunner:
             self._phase.end(stop)
         return stop
 
+    def restore(self) -> None:
+        """Take over the tasks that settled while earlier processes carried the run."""
+        if self._recorder is not None:
+            wrapped = self._settled.scope.wrapped
+            for result in self._recorder.settled(self._emitter.within, wrapped).values():
+                self._settled.add(result)
+                self.react(result)
+
     def _settle(self, job: TaskState, outcome: Outcome) -> None:
         result = job.result(outcome, self._emitter.clock.zero)
         self._settled.add(result)
+        if self._recorder is not None:
+            path = self._emitter.within + result.id
+            self._recorder.note_settled(path, result, self._settled.scope.wrapped)
         self.react(result)
 
     def react(self, result: TaskResult) -> None:
@@ -258,6 +283,8 @@ class TaskRunner:
         """End the tasks, unless they have ended; nothing ends those of `finally` with them."""
         if self._phase is self._main and self.stop is None:
             self._ended_itself = True
+            if self._recorder is not None and self._outer is None:
+                self._recorder.note_stop(stop)
             self.note_stop(stop)
             self._main.end(stop)
             if self._outer is None and self._shared.slots is not None:

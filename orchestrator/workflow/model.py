@@ -35,6 +35,7 @@ from orchestrator.workflow.normalize import (
     as_written,
     canonical_workflow,
     owner_of,
+    tasks_in,
 )
 from orchestrator.workflow.plan import Plan
 from orchestrator.workflow.source_map import located
@@ -232,9 +233,16 @@ class Workflow(BaseModel, metaclass=_WithKeyword):
         """The file it was loaded from; None if it was made from data."""
         return self._source
 
-    def to_dict(self) -> dict[str, Any]:
-        """The workflow in its canonical form, without fields that have their default."""
+    def to_dict(self, *, whole: bool = False) -> dict[str, Any]:
+        """The workflow in its canonical form, without fields that have their default.
+
+        If it has to be `whole`, each file that a task names is replaced by the workflow in it.
+        """
         fields = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        if whole:
+            for _, task in tasks_in(fields):
+                if (inner := self.plan.tasks[task["id"]].inner) is not None:
+                    task["workflow"] = inner.to_dict(whole=True)
         return fields | {"name": self.name}
 
 

@@ -1,0 +1,93 @@
+"""What keeps a run, so that another process can go on with it where this one ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from orchestrator.calls.call import Attempt, Call
+from orchestrator.engine.outcome import Failure, Success
+from orchestrator.engine.result import ItemResult, TaskResult
+from orchestrator.engine.summary import Stop
+from orchestrator.errors import TaskError
+from orchestrator.schema.tool import Tool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a call ended that was made before.
+
+    Attributes:
+        outcome: How it ended.
+        attempts: How many attempts it took.
+        ago_s: How long ago that was, seconds.
+        started_ms: When the first call of its task began, milliseconds since the run did.
+        wrapped: Whether its server had wrapped the output.
+    """
+
+    outcome: Success | Failure
+    attempts: int
+    ago_s: float
+    started_ms: float
+    wrapped: bool
+
+
+class Recorder(Protocol):
+    """Keeps what happens to the tasks of a run, and has what an earlier process kept.
+
+    A path is that of a task with those that it is inside of, as in `outer[3]/inner`. The names that
+    begin with `note` keep something; they do not wait, but for `note_intent`.
+    """
+
+    elapsed_s: float
+    """How long earlier processes carried the run, seconds."""
+
+    stop: Stop | None
+    """Why they had ended the run early, except for its `finally`; None if they had not."""
+
+    def settled(self, within: str, wrapped: dict[int, Any]) -> Mapping[str, TaskResult]:
+        """The tasks inside a path that have settled, by id; `wrapped` gets what was wrapped."""
+
+    def item(self, path: str, index: int, wrapped: dict[int, Any]) -> ItemResult | None:
+        """The item of a `for_each` that has settled, or None; `wrapped` gets what was wrapped."""
+
+    def answer(self, call: Call) -> Answer | None:
+        """How a call has ended, or None."""
+
+    def attempts(self, call: Call, attempt: Attempt) -> tuple[int, float]:
+        """How many attempts of it have failed, and the rest of the wait for the next, seconds."""
+
+    def began(self, path: str, item: int | None = None) -> float:
+        """How long ago something began, seconds; 0 the first time, which is noted."""
+
+    def note_tool(self, tool: Tool) -> None:
+        """A call of a tool is about to be made, with this definition of it.
+
+        Raises:
+            CallError: It has another definition than when the run began.
+        """
+
+    def note_settled(self, path: str, result: TaskResult, wrapped: Mapping[int, Any]) -> None:
+        """A task has settled."""
+
+    def note_item(self, path: str, result: ItemResult, wrapped: Mapping[int, Any]) -> None:
+        """An item of a `for_each` has settled."""
+
+    def note_answer(self, call: Call, answer: Answer) -> None:
+        """A call of a task that goes on has ended."""
+
+    def note_failure(
+        self, call: Call, attempt: Attempt, error: TaskError, wait_s: float | None
+    ) -> None:
+        """An attempt has failed, and the next one follows after a wait, unless that is None."""
+
+    async def note_intent(self, call: Call, attempt: Attempt) -> None:
+        """A call is about to leave whose repetition may do harm; returns when that is durable.
+
+        Raises:
+            CallError: It must not leave.
+        """
+
+    def note_stop(self, stop: Stop) -> None:
+        """The run ends early."""

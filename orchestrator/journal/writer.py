@@ -1,0 +1,185 @@
+"""The one thread of a process that writes to a journal: many records in each commit.
+
+An event loop never waits for the disk unless it asks to. See "Group commit" in the documentation of
+SQLite: what a commit costs is the sync, however many rows it has.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import anyio
+from anyio.from_thread import run_sync
+from anyio.lowlevel import EventLoopToken, current_token
+
+from orchestrator.journal.database import JournalError, open_to_write, unusable
+from orchestrator.journal.file_lock import FileLock
+
+MAX_BATCH = 1_000
+# Between commits another process gets its turn: without it one that writes all the time starves the
+# others.
+PAUSE_S = 0.002
+CHECKPOINT_PAGES = 1_000
+
+Values = Callable[[], tuple[object, ...]]
+
+
+class Write(NamedTuple):
+    """One statement; its values are made in the thread that writes, as JSON text takes long."""
+
+    lease: Lease
+    statement: str
+    values: Values
+
+
+class Lease:
+    """That this process carries a run: every write checks its epoch.
+
+    Attributes:
+        run: The id of the run.
+        epoch: How often a process began to carry it.
+        error: Why nothing more is written for it; None if all is well.
+    """
+
+    def __init__(self, run: str, epoch: int) -> None:
+        self.run, self.epoch = run, epoch
+        self.error: JournalError | None = None
+
+
+class _Waiter:
+    """Whoever waits until all that was put before is durable."""
+
+    def __init__(self) -> None:
+        self.token: EventLoopToken = current_token()
+        self.done = anyio.Event()
+
+
+class Writer:
+    """Writes to a journal in a thread of its own.
+
+    Attributes:
+        error: Why nothing can be written any more; None if all is well.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.error: JournalError | None = None
+        self._turn = FileLock(path.with_name(f"{path.name}.lock"))
+        self._queue: queue.SimpleQueue[Write | _Waiter | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._db: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        """Open the file, which may take a moment, and start to write.
+
+        Raises:
+            JournalError: The file cannot be used.
+        """
+        with self._turn.holding():
+            self._db = open_to_write(self.path)
+            self._db.execute("pragma wal_autocheckpoint=0")  # it would come without the lock
+        self._thread.start()
+
+    def put(self, lease: Lease, statement: str, values: Values) -> None:
+        """Have something written soon. It never raises; see `error` and `Lease.error`."""
+        self._queue.put(Write(lease, statement, values))
+
+    async def flush(self) -> None:
+        """Wait until all that was put so far is durable, or can never be; see `error`."""
+        waiter = _Waiter()
+        self._queue.put(waiter)
+        await waiter.done.wait()
+
+    def close(self) -> None:
+        """Write what was put so far, and close the file."""
+        self._queue.put(None)
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self._db is not None:
+            with suppress(OSError, sqlite3.Error), self._turn.holding():
+                self._db.close()
+            self._db = None
+
+    def call(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Do something in a transaction of its own, before the thread is started or after it ended.
+
+        Raises:
+            JournalError: It failed.
+        """
+        db = open_to_write(self.path)
+        try:
+            with self._turn.holding():
+                db.execute("begin immediate")
+                work(db)
+                db.execute("commit")
+        except sqlite3.Error as error:
+            raise unusable(self.path, error) from None
+        finally:
+            if db.in_transaction:
+                db.execute("rollback")
+            db.close()
+
+    def _run(self) -> None:
+        open_ended = True
+        while open_ended:
+            batch = [self._queue.get(), *_drain(self._queue)]
+            open_ended = None not in batch
+            writes = [each for each in batch if isinstance(each, Write)]
+            if writes and self.error is None:
+                self._commit(writes)
+            for waiter in batch:
+                if isinstance(waiter, _Waiter):
+                    with suppress(anyio.RunFinishedError):  # its event loop is gone
+                        run_sync(waiter.done.set, token=waiter.token)
+            if writes:
+                time.sleep(PAUSE_S)
+
+    def _commit(self, writes: list[Write]) -> None:
+        db = self._db
+        assert db is not None
+        try:
+            with self._turn.holding():
+                db.execute("begin immediate")
+                for lease in {write.lease for write in writes}:
+                    _check(db, lease)
+                for write in writes:
+                    if write.lease.error is None:
+                        db.execute(write.statement, write.values())
+                db.execute("commit")
+                self._checkpoint(db)
+        except (OSError, sqlite3.Error) as error:
+            self.error = unusable(self.path, error)
+        except Exception as bug:  # the thread must not end: whoever waits would wait for ever
+            self.error = JournalError(f"a bug in the journal: {type(bug).__name__}: {bug}")
+        finally:
+            # A full disk has rolled back everything already.
+            if db.in_transaction:
+                db.execute("rollback")
+
+    def _checkpoint(self, db: sqlite3.Connection) -> None:
+        wal = self.path.with_name(f"{self.path.name}-wal")
+        with suppress(FileNotFoundError):
+            if wal.stat().st_size > CHECKPOINT_PAGES * 4096:
+                db.execute("pragma wal_checkpoint(passive)").fetchall()
+
+
+def _check(db: sqlite3.Connection, lease: Lease) -> None:
+    """Give a lease an error if another process has taken over its run."""
+    found = db.execute("select epoch from run where id=?", (lease.run,)).fetchone()
+    if found is not None and found[0] != lease.epoch:
+        lease.error = JournalError(f"another process carries run {lease.run} now")
+
+
+def _drain(waiting: queue.SimpleQueue[Write | _Waiter | None]) -> Iterator[Write | _Waiter | None]:
+    for _ in range(MAX_BATCH):
+        try:
+            yield waiting.get_nowait()
+        except queue.Empty:
+            return
