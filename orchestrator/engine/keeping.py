@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.calls.call import Attempt, Call, Caller
+from orchestrator.calls.call import Attempt, Call, Caller, Inside
 from orchestrator.calls.retry import RetryDecision
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.outcome import Failure, Success
 from orchestrator.engine.recorder import Answer, Recorder
+from orchestrator.engine.result import TaskResult
+from orchestrator.engine.task_state import internal
 from orchestrator.errors import CallError, TaskError
+from orchestrator.workflow.inner import WORKFLOW
 from orchestrator.workflow.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Ended(Inside):
+    """A workflow that had run in place of a call, and does nothing now."""
+
+    results: Mapping[str, TaskResult]
+
+    def activities(self) -> Iterator[Any]:
+        """None."""
+        return iter(())
+
+    def note_stop(self, stop: Any) -> None:
+        """It has ended."""
+
+    def end_all(self, stop: Any) -> None:
+        """It has ended."""
 
 
 class Keeping:
@@ -40,6 +61,11 @@ class Keeping:
         self._recorder.note_failure(call, attempt, error, decision.wait_s)
         self._emitter.failed(call, attempt, error, decision)
 
+    def _ended(self, call: Call) -> Ended:
+        """The workflow that had run in place of a call."""
+        item = "" if call.item is None else f"[{call.item}]"
+        return Ended(self._recorder.settled(f"{call.task}{item}/", {}))
+
     def _note(self, call: Call, attempt: Attempt, outcome: Success | Failure, made: int) -> None:
         zero = self._emitter.clock.zero
         started_ms = ((attempt.started_at or zero) - zero) * 1000
@@ -55,6 +81,8 @@ class Keeping:
                 if attempt.started_at is None:
                     attempt.started_at = self._emitter.clock.zero + answer.started_ms / 1000
                 attempt.answered_ago_s, attempt.wrapped = answer.ago_s, answer.wrapped
+                if call.server == WORKFLOW:
+                    attempt.inside = self._ended(call)
                 if isinstance(answer.outcome, Failure):
                     raise CallError.of(answer.outcome.error)
                 return answer.outcome.output
@@ -65,6 +93,10 @@ class Keeping:
                 if failure.kind != "cancelled":
                     self._note(call, attempt, Failure(failure.error), made)
                 raise
+            except Exception as bug:
+                error = internal(bug, call.task)
+                self._note(call, attempt, Failure(error), made)
+                raise CallError.of(error) from bug
             self._note(call, attempt, Success(output), made)
             return output
 

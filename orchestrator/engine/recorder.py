@@ -61,6 +61,12 @@ class Recorder(Protocol):
     def began(self, path: str, item: int | None = None) -> float:
         """How long ago something began, seconds; 0 the first time, which is noted."""
 
+    def enter(self, within: str, attempt: int) -> float:
+        """How long ago this attempt began to run the workflow inside a path, seconds.
+
+        It is 0 for one that begins now: what was kept of the attempts before is forgotten.
+        """
+
     def note_tool(self, tool: Tool) -> None:
         """A call of a tool is about to be made, with this definition of it.
 

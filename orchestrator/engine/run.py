@@ -79,7 +79,12 @@ class Run:
         self._recorder = recorder
         self._shared = Shared.of(workflow, caller, settings, self._servers, budget, recorder)
         self._tasks = TaskRunner(
-            workflow, self._shared, self._settled, self._emitter, self.schedule
+            workflow,
+            self._shared,
+            self._settled,
+            self._emitter,
+            self.schedule,
+            began_s=0.0 if recorder is None else recorder.elapsed_s,
         )
         for task, result in (settled or {}).items():
             self._known(task)

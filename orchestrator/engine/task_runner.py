@@ -37,6 +37,7 @@ class TaskRunner:
         schedule: When they start.
         outer: What a task runs this workflow inside of; None for the run itself.
         priority: Where calls wait for a slot, that of the task around them.
+        began_s: How long ago earlier processes began to run it, seconds.
     """
 
     def __init__(
@@ -48,12 +49,12 @@ class TaskRunner:
         schedule: Schedule,
         outer: TaskRunner | None = None,
         priority: Priority = (),
+        began_s: float = 0.0,
     ) -> None:
         self._workflow, self._plan, self._schedule = workflow, workflow.plan, schedule
         self._shared, self._settled, self._emitter = shared, settled, emitter
         self._outer, self._priority = outer, priority
         self._recorder = shared.recorder
-        began_s = self._began_s()
         what = "the run reached its limit"
         self._main = self._phase = Phase(workflow.timeout_s, what, began_s=began_s)
         self._end_of_all: Stop | None = None  # why the tasks of `finally` end, too
@@ -79,13 +80,6 @@ class TaskRunner:
     def results(self) -> Mapping[str, TaskResult]:
         """The results of the tasks that have settled, by id."""
         return self._settled.results
-
-    def _began_s(self) -> float:
-        """How long ago earlier processes began to run its tasks, seconds."""
-        if self._recorder is None:
-            return 0.0
-        within = self._emitter.within
-        return self._recorder.began(within[:-1]) if within else self._recorder.elapsed_s
 
     def activities(self) -> Iterator[Activity]:
         """Each call that is under way."""
@@ -225,7 +219,11 @@ class TaskRunner:
         inputs, about = with_input_defaults(workflow.inputs, call.arguments), workflow.name
         settled = Settled(inputs, settings.about(about), null_is_unknown=scope.null_is_unknown)
         shared, schedule = self._shared.inside(call), settings.schedule or workflow.schedule
-        runner = TaskRunner(workflow, shared, settled, emitter, schedule, self, call.priority)
+        began_s = 0.0
+        if self._recorder is not None:
+            began_s = self._recorder.enter(emitter.within, attempt.number)
+        of_outer = self, call.priority, began_s
+        runner = TaskRunner(workflow, shared, settled, emitter, schedule, *of_outer)
         runner.restore()
         attempt.inside = runner
         clock.around.add(attempt)
@@ -262,7 +260,9 @@ class TaskRunner:
     def _settle(self, job: TaskState, outcome: Outcome) -> None:
         result = job.result(outcome, self._emitter.clock.zero)
         self._settled.add(result)
-        if self._recorder is not None:
+        # What ends a workflow inside may be an attempt that is made again: kept with its task.
+        is_cut = self._outer is not None and isinstance(outcome, Cancelled)
+        if self._recorder is not None and not is_cut:
             path = self._emitter.within + result.id
             self._recorder.note_settled(path, result, self._settled.scope.wrapped)
         self.react(result)

@@ -24,6 +24,7 @@ Unknown = Literal["ask", "repeat", "fail"]
 task fails."""
 
 _WRITE = "insert or replace into record values(?, ?, ?, ?, ?, ?, ?, ?)"
+_FORGET = "delete from record where run=? and substr(path, 1, ?)=?"
 _NO_ITEM = -1
 
 
@@ -79,7 +80,7 @@ class RunRecorder(Recorder):
         self._records = dict(records or {})
         self._unknown, self._keeps_outputs = unknown, keeps_outputs
         self._tools: set[str] = set()  # that were noted, or are as they were
-        self._kept_items: dict[str, set[int]] = defaultdict(set)
+        self._kept: set[Key] = set()  # items and tasks inside, of what has not settled
         self.elapsed_s = elapsed_s
         self.stop = self._stopped()
         self._tasks: dict[str, dict[str, Key]] = defaultdict(dict)  # by what they are inside of
@@ -112,10 +113,10 @@ class RunRecorder(Recorder):
 
     def settled(self, within: str, wrapped: dict[int, Any]) -> Mapping[str, TaskResult]:
         """See `Recorder`."""
-        return {
-            task: self._task(task, key, wrapped)
-            for task, key in self._tasks.get(within, {}).items()
-        }
+        found = self._tasks.get(within, {})
+        if within:
+            self._kept.update(found.values())
+        return {task: self._task(task, key, wrapped) for task, key in found.items()}
 
     def item(self, path: str, index: int, wrapped: dict[int, Any]) -> ItemResult | None:
         """See `Recorder`."""
@@ -126,7 +127,7 @@ class RunRecorder(Recorder):
         inside = self.settled(f"{path}[{index}]/", {})
         result = ItemResult.from_dict(document | _tasks(inside), document.get("output"))
         _note_wrapped(document, result.output, wrapped)
-        self._kept_items[path].add(index)
+        self._kept.add(key)
         return result
 
     def answer(self, call: Call) -> Answer | None:
@@ -158,6 +159,27 @@ class RunRecorder(Recorder):
         self._note(key, None)
         return 0.0
 
+    def enter(self, within: str, attempt: int) -> float:
+        """See `Recorder`."""
+        key = Key("inside", within[:-1], number=attempt)
+        if key in self._records:
+            return self._ago_s(key)
+        if attempt > 1:
+            self._forget(within)
+        self._note(key, None)
+        return 0.0
+
+    def _forget(self, within: str) -> None:
+        inside = [key for key in self._records if key.path.startswith(within)]
+        for key in inside:
+            del self._records[key]
+        self._kept = {key for key in self._kept if not key.path.startswith(within)}
+        for index in (self._tasks, self._items):
+            for path in [each for each in index if each.startswith(within)]:
+                del index[path]
+        values = self._lease.run, len(within), within
+        self._writer.put(self._lease, _FORGET, lambda: values)
+
     def note_tool(self, tool: Tool) -> None:
         """See `Recorder`."""
         if tool.target in self._tools:
@@ -173,16 +195,31 @@ class RunRecorder(Recorder):
 
     def note_settled(self, path: str, result: TaskResult, wrapped: Mapping[int, Any]) -> None:
         """See `Recorder`."""
-        kept = self._kept_items.pop(path, set())
+        self._keep_inside(f"{path}/", result.tasks)
         for item in result.items or ():
-            if item.index not in kept:
-                self._put_item(path, item, wrapped)
-        self._note(Key("task", path), lambda: _of_task(result, id(result.output) in wrapped))
+            if Key("item", path, item.index) not in self._kept:
+                self.note_item(path, item, wrapped)
+        is_wrapped = id(result.output) in wrapped
+        self._keep(Key("task", path), lambda: _of_task(result, is_wrapped))
+        self._kept -= {Key("item", path, item.index) for item in result.items or ()}
 
     def note_item(self, path: str, result: ItemResult, wrapped: Mapping[int, Any]) -> None:
         """See `Recorder`."""
-        self._kept_items[path].add(result.index)
-        self._put_item(path, result, wrapped)
+        self._keep_inside(f"{path}[{result.index}]/", result.tasks)
+        is_wrapped = id(result.output) in wrapped
+        self._keep(Key("item", path, result.index), lambda: _of_item(result, is_wrapped))
+
+    def _keep_inside(self, within: str, tasks: Mapping[str, TaskResult] | None) -> None:
+        """Keep what was not kept when it settled: it might have been done again."""
+        for task, result in (tasks or {}).items():
+            if Key("task", within + task) not in self._kept:
+                self.note_settled(within + task, result, {})
+            self._kept.discard(Key("task", within + task))
+
+    def _keep(self, key: Key, document: Callable[[], Mapping[str, Any]]) -> None:
+        if "/" in key.path or key.kind == "item":  # it settles again, with what it is a part of
+            self._kept.add(key)
+        self._note(key, document)
 
     def note_answer(self, call: Call, answer: Answer) -> None:
         """See `Recorder`."""
@@ -250,10 +287,6 @@ class RunRecorder(Recorder):
         result = TaskResult.from_dict(task, {"output": None, **document, **_tasks(inside)})
         _note_wrapped(document, result.output, wrapped)
         return result
-
-    def _put_item(self, path: str, result: ItemResult, wrapped: Mapping[int, Any]) -> None:
-        is_wrapped = id(result.output) in wrapped
-        self._note(Key("item", path, result.index), lambda: _of_item(result, is_wrapped))
 
     def _payload(self, key: Key) -> dict[str, Any]:
         payload = self._records[key].payload
