@@ -19,11 +19,11 @@ from orchestrator.documents.text import quoted
 from orchestrator.engine.result import RunResult
 from orchestrator.journal.database import JournalError, open_to_read
 from orchestrator.journal.file_lock import FileLock
-from orchestrator.journal.recorder import Key, Record, RunRecorder, Unknown
+from orchestrator.journal.history import RUNNING, lock_path, records_of
+from orchestrator.journal.recorder import RunRecorder, Unknown
 from orchestrator.journal.writer import Lease, Writer
 
 BEAT_S = 1.0
-RUNNING = "running"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class Journal:
             alive_s = kept.take()
             try:
                 writer.call(kept.take_over)
-                records = _records(db, run)
+                records = records_of(db, run)
             except BaseException:
                 kept.free()
                 raise
@@ -169,10 +169,9 @@ class KeptRun:
     def __init__(self, writer: Writer, path: Path, run: str, epoch: int) -> None:
         self._writer = writer
         self.lease = Lease(run, epoch)
-        directory = path.with_name(f"{path.name}.runs")
-        directory.mkdir(mode=0o700, exist_ok=True)
-        self._lock = FileLock(directory / run)
-        self._asked = directory / f"{run}.cancel"
+        self._lock = FileLock(lock_path(path, run))
+        self._asked = asked_path(path, run)
+        self._lock.path.parent.mkdir(mode=0o700, exist_ok=True)
 
     def take(self) -> float:
         """Hold the run's lock; how long processes before this one have carried it, seconds.
@@ -228,6 +227,9 @@ class KeptRun:
         await self._writer.flush()
         error = self.recorder.error
         self.free()
+        self._asked.unlink(missing_ok=True)
+        if error is None:
+            self._lock.path.unlink(missing_ok=True)
         if error is not None:
             raise error
 
@@ -236,16 +238,13 @@ class KeptRun:
         self._lock.release()
 
 
+def asked_path(journal: Path, run: str) -> Path:
+    """The file that asks the process that carries a run to end it."""
+    path = lock_path(journal, run)
+    return path.with_name(f"{path.name}.cancel")
+
+
 def _carried_s(path: Path) -> float:
     """How long a run was carried: until the last beat, since it began, pauses left out."""
     began = path.read_text().partition("\n")[0]
     return max(0.0, path.stat().st_mtime - float(began)) if began else 0.0
-
-
-def _records(db: sqlite3.Connection, run: str) -> dict[Key, Record]:
-    columns = "kind, path, item, fallback, number, at, payload"
-    rows = db.execute(f"select {columns} from record where run=?", (run,)).fetchall()
-    return {
-        Key(kind, path, item, bool(fallback), number): Record(at, payload)
-        for kind, path, item, fallback, number, at, payload in rows
-    }

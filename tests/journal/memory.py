@@ -13,7 +13,8 @@ from orchestrator.engine.events import TaskStarted
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings, Servers
-from orchestrator.journal.recorder import Key, Record, RunRecorder, Unknown
+from orchestrator.journal.recorder import RunRecorder, Unknown
+from orchestrator.journal.records import Key, Record
 from orchestrator.journal.writer import Lease, Values, Writer
 from orchestrator.workflow.model import Schedule, Workflow
 from tests.model import SERVER_TIMEOUT_S, Case

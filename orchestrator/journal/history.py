@@ -1,0 +1,196 @@
+"""The runs in a journal: to list, to show and to delete."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.documents.suggest import did_you_mean
+from orchestrator.documents.text import quoted
+from orchestrator.engine.result import TaskResult
+from orchestrator.journal.database import JournalError, open_to_read
+from orchestrator.journal.file_lock import FileLock
+from orchestrator.journal.records import Key, Record, Records
+
+RUNNING = "running"
+INTERRUPTED = "interrupted"
+STATUSES = (RUNNING, INTERRUPTED, "success", "partial", "failed", "cancelled")
+DAY_S = 86_400
+_COLUMNS = "id, workflow, status, kind, origin, resumed, started, ended, duration_ms"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRun:
+    """A run of the history.
+
+    Attributes:
+        id: Its id; ids sort by time.
+        workflow: The name of its workflow.
+        status: That of its result; `running`, or `interrupted` if no process carries it any more.
+        kind: `run`, or `retry` of the run `origin`.
+        resumed: How often it was taken up again.
+        started: When it began, and `ended` when it ended, seconds since 1970; None if it has not.
+        duration_ms: How long it took, milliseconds; None if it has not ended.
+    """
+
+    id: str
+    workflow: str
+    status: str
+    kind: str
+    origin: str | None
+    resumed: int
+    started: float
+    ended: float | None
+    duration_ms: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The run as a JSON object."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def lock_path(journal: Path, run: str) -> Path:
+    """The file that a process locks while it carries a run."""
+    return journal.with_name(f"{journal.name}.runs") / run
+
+
+@contextmanager
+def reading(journal: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to read with. Raises `JournalError`."""
+    with closing(open_to_read(journal)) as db:
+        yield db
+
+
+def runs(
+    journal: Path, *, status: str | None = None, workflow: str | None = None, limit: int = 20
+) -> list[KnownRun]:
+    """The latest runs, the newest first.
+
+    Raises:
+        JournalError: The journal cannot be read.
+    """
+    asked = RUNNING if status == INTERRUPTED else status
+    where = "(? is null or status=?) and (? is null or workflow=?)"
+    values = asked, asked, workflow, workflow
+    found: list[KnownRun] = []
+    with reading(journal) as db:
+        query = f"select {_COLUMNS} from run where {where} order by started desc, id desc"
+        for row in db.execute(query, values):
+            known = _known(journal, row)
+            if status in (None, known.status):
+                found.append(known)
+            if len(found) == limit:
+                break
+    return found
+
+
+def find(journal: Path, name: str) -> KnownRun:
+    """The run with this id, or whose id alone begins so; `last` is the latest.
+
+    Raises:
+        JournalError: There is none, or there are several; or the journal cannot be read.
+    """
+    with reading(journal) as db:
+        if name == "last":
+            rows = db.execute(
+                f"select {_COLUMNS} from run order by started desc, id desc limit 1"
+            ).fetchall()
+        else:
+            pattern = name.replace("_", "").replace("%", "") + "%"
+            query = f"select {_COLUMNS} from run where id like ? order by id desc limit 3"
+            rows = db.execute(query, (pattern,)).fetchall()
+        if len(rows) == 1:
+            return _known(journal, rows[0])
+        if rows:
+            several = ", ".join(row[0] for row in rows[:2])
+            raise JournalError(f"several runs begin with {quoted(name)}: {several}, ...")
+        ids = [row[0] for row in db.execute("select id from run order by id desc limit 100")]
+    meant = did_you_mean(name, ids)
+    hint = meant or '; "orchestrator runs" lists them' if ids else "; there are none"
+    raise JournalError(f"unknown run {quoted(name)}{hint}")
+
+
+def records_of(db: sqlite3.Connection, run: str) -> Records:
+    """What is kept of a run."""
+    columns = "kind, path, item, fallback, number, at, payload"
+    rows = db.execute(f"select {columns} from record where run=?", (run,)).fetchall()
+    return Records(
+        {
+            Key(kind, path, item, bool(fallback), number): Record(at, payload)
+            for kind, path, item, fallback, number, at, payload in rows
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDocuments:
+    """All that is kept of a run.
+
+    Attributes:
+        request: The workflow, its inputs and settings.
+        result: The result document without tasks; None if it has not ended.
+        tasks: The tasks that have settled.
+        records: All records.
+    """
+
+    request: dict[str, Any]
+    result: dict[str, Any] | None
+    tasks: dict[str, TaskResult]
+    records: Records
+
+
+def documents_of(journal: Path, run: str) -> KeptDocuments:
+    """All that is kept of a run that there is.
+
+    Raises:
+        JournalError: The journal cannot be read.
+    """
+    with reading(journal) as db:
+        request, result = db.execute(
+            "select request, result from run where id=?", (run,)
+        ).fetchone()
+        records = records_of(db, run)
+    tasks = dict(records.settled("", {}))
+    return KeptDocuments(json.loads(request), result and json.loads(result), tasks, records)
+
+
+def prunable(db: sqlite3.Connection, journal: Path, keep_days: float, keep_runs: int) -> list[str]:
+    """The runs that are older, or more, than are kept; none that a process carries."""
+    rows = db.execute(f"select {_COLUMNS} from run order by started desc, id desc").fetchall()
+    oldest = time.time() - keep_days * DAY_S
+    known = [_known(journal, row) for row in rows]
+    return [
+        run.id
+        for number, run in enumerate(known)
+        if (number >= keep_runs or run.started < oldest) and run.status != RUNNING
+    ]
+
+
+def delete(db: sqlite3.Connection, journal: Path, run_ids: list[str]) -> None:
+    """Delete runs, in a transaction that is open."""
+    db.executemany("delete from run where id=?", ((run,) for run in run_ids))
+    for run in run_ids:
+        with suppress(FileNotFoundError):
+            lock_path(journal, run).unlink()
+
+
+def _known(journal: Path, row: tuple[Any, ...]) -> KnownRun:
+    known = KnownRun(*row)
+    if known.status != RUNNING or _is_carried(lock_path(journal, known.id)):
+        return known
+    return KnownRun(known.id, known.workflow, INTERRUPTED, *row[3:])
+
+
+def _is_carried(path: Path) -> bool:
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    if not lock.acquire(wait=False):
+        return True
+    lock.release()
+    return False

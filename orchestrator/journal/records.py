@@ -1,0 +1,190 @@
+"""What is kept of a run, and the results that can be made of it."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from orchestrator.calls.call import Call
+from orchestrator.engine.outcome import Cancelled, Skipped, outcome_from_dict
+from orchestrator.engine.recorder import Answer
+from orchestrator.engine.result import ItemResult, TaskResult
+from orchestrator.engine.summary import Stop
+from orchestrator.errors import TaskError
+
+NO_ITEM = -1
+
+
+class Key(NamedTuple):
+    """What a record is about. `number` is the turn of a `repeat`, or the number of an attempt."""
+
+    kind: str
+    path: str
+    item: int = NO_ITEM
+    fallback: bool = False
+    number: int = 0
+
+    @classmethod
+    def of(cls, kind: str, call: Call, number: int = 0) -> Key:
+        """The key of a record about a call."""
+        item = NO_ITEM if call.item is None else call.item
+        return cls(kind, call.task, item, call.is_fallback, number)
+
+
+class Record(NamedTuple):
+    """A record: when it was made, seconds since 1970, and what it says, as JSON text or None."""
+
+    at: float
+    payload: str | None
+
+
+class Records(dict[Key, Record]):
+    """The records of a run.
+
+    A task or an item is kept without what is inside of it, which has records of its own, and a
+    `for_each` without the list of its outputs, which its items have.
+    """
+
+    def __init__(self, records: Mapping[Key, Record]) -> None:
+        super().__init__(records)
+        self._tasks: dict[str, dict[str, Key]] = defaultdict(dict)  # by what they are inside of
+        self._items: dict[str, list[int]] = defaultdict(list)
+        for key in self:
+            if key.kind == "task":
+                within, _, task = key.path.rpartition("/")
+                self._tasks[within and within + "/"][task] = key
+            elif key.kind == "item":
+                self._items[key.path].append(key.item)
+
+    def payload(self, key: Key) -> dict[str, Any]:
+        """What a record says."""
+        payload = self[key].payload
+        assert payload is not None
+        document: dict[str, Any] = json.loads(payload)
+        return document
+
+    def inside(self, within: str) -> list[Key]:
+        """The tasks inside a path that have settled."""
+        return list(self._tasks.get(within, {}).values())
+
+    def settled(self, within: str, wrapped: dict[int, Any]) -> Mapping[str, TaskResult]:
+        """See `Recorder`."""
+        found = self._tasks.get(within, {})
+        return {task: self._task(task, key, wrapped) for task, key in found.items()}
+
+    def item(self, path: str, index: int, wrapped: dict[int, Any]) -> ItemResult | None:
+        """See `Recorder`."""
+        key = Key("item", path, index)
+        if key not in self:
+            return None
+        document = self.payload(key)
+        inside = _tasks(self.settled(f"{path}[{index}]/", {}))
+        result = ItemResult.from_dict(document | inside, document.get("output"))
+        _note_wrapped(document, result.output, wrapped)
+        return result
+
+    def answer(self, call: Call, ago_s: float) -> Answer:
+        """How a call has ended whose answer is kept."""
+        document = self.payload(Key.of("answer", call, call.turn))
+        outcome = outcome_from_dict(document)
+        assert not isinstance(outcome, Skipped | Cancelled)
+        wrapped = document.get("wrapped", False)
+        return Answer(outcome, document["attempts"], ago_s, document["started_ms"], wrapped)
+
+    def stop(self) -> Stop | None:
+        """Why the run was ended early; None if it was not."""
+        key = Key("stop", "")
+        if key not in self:
+            return None
+        document = self.payload(key)
+        not_begun, error = outcome_from_dict(document["not_begun"]), document["error"]
+        assert isinstance(not_begun, Skipped | Cancelled)
+        error = error and TaskError.from_dict(error)
+        return Stop(document["reason"], document["status"], error, not_begun)
+
+    def unknown_calls(self) -> Iterator[Key]:
+        """The calls that left, and of which no outcome is kept."""
+        for key in self:
+            kind, _, turn = key.kind.partition(" ")
+            if kind == "intent" and self.keys().isdisjoint(
+                (
+                    Key("task", key.path),
+                    Key("item", key.path, key.item),
+                    key._replace(kind="answer", number=int(turn)),
+                    key._replace(kind=f"failure {turn}"),
+                )
+            ):
+                yield key
+
+    def forget(self, within: str) -> None:
+        """Drop what is inside a path."""
+        for key in [key for key in self if key.path.startswith(within)]:
+            del self[key]
+        for index in (self._tasks, self._items):
+            for path in [each for each in index if each.startswith(within)]:
+                del index[path]
+
+    def _task(self, task: str, key: Key, wrapped: dict[int, Any]) -> TaskResult:
+        document = {"output": None, **self.payload(key)}
+        if not document.pop("has_items", False):
+            inside = _tasks(self.settled(f"{key.path}/", {}))
+            result = TaskResult.from_dict(task, document | inside)
+            _note_wrapped(document, result.output, wrapped)
+            return result
+        found = (self.item(key.path, index, wrapped) for index in sorted(self._items[key.path]))
+        items = tuple(item for item in found if item is not None)
+        if document.pop("is_list", False):
+            document["output"] = [item.output for item in items]
+        outcome = outcome_from_dict(document)
+        return replace(TaskResult.from_dict(task, document), outcome=outcome, items=items)
+
+
+def of_task(result: TaskResult, *, is_wrapped: bool) -> dict[str, Any]:
+    """What is kept of a task that has settled."""
+    document = result.to_dict()
+    document.pop("tasks", None)
+    if document.pop("items", None) is not None:
+        document["has_items"] = True
+        if not result.recovered and result.output is not None:
+            del document["output"]
+            document["is_list"] = True
+    return document | _mark(is_wrapped)
+
+
+def of_item(result: ItemResult, *, is_wrapped: bool) -> dict[str, Any]:
+    """What is kept of an item that has settled."""
+    document = result.to_dict()
+    document.pop("tasks", None)
+    return document | {"output": result.output} | _mark(is_wrapped)
+
+
+def of_answer(answer: Answer) -> dict[str, Any]:
+    """What is kept of a call that has ended."""
+    measures = {"attempts": answer.attempts, "started_ms": answer.started_ms}
+    return answer.outcome.to_dict() | measures | _mark(answer.wrapped)
+
+
+def of_stop(stop: Stop) -> dict[str, Any]:
+    """What is kept of the early end of a run."""
+    return {
+        "reason": stop.reason,
+        "status": stop.status,
+        "error": None if stop.error is None else stop.error.to_dict(),
+        "not_begun": stop.not_begun.to_dict(),
+    }
+
+
+def _mark(is_wrapped: bool) -> dict[str, Any]:
+    return {"wrapped": True} if is_wrapped else {}
+
+
+def _tasks(inside: Mapping[str, TaskResult]) -> dict[str, Any]:
+    return {"tasks": {task: each.to_dict() for task, each in inside.items()}} if inside else {}
+
+
+def _note_wrapped(document: Mapping[str, Any], output: Any, wrapped: dict[int, Any]) -> None:
+    if document.get("wrapped"):
+        wrapped[id(output)] = output
