@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, Unpack
 
 import anyio
+from anyio import to_thread
 
 from orchestrator.calls.locks import Locks
-from orchestrator.durable import carried, record_of, request_of
+from orchestrator.durable import carried, record_of, request_of, reused
 from orchestrator.engine.events import Event, Observers
 from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.result import RunResult
@@ -19,7 +20,8 @@ from orchestrator.engine.run import Run
 from orchestrator.engine.settings import Servers
 from orchestrator.errors import WorkflowError
 from orchestrator.inspection import Inspector
-from orchestrator.journal.journal import Journal, KeptRun
+from orchestrator.journal.journal import Journal
+from orchestrator.journal.kept_run import KeptRun
 from orchestrator.journal.recorder import Unknown
 from orchestrator.preflight import WorkflowSource, check_online
 from orchestrator.run_request import Inputs, RunOptions, RunRequest
@@ -155,13 +157,42 @@ class Orchestrator(Inspector):
             WorkflowError: As for `run`, when the block begins, or when it ends.
         """
         request = self._request(workflow, inputs, options)
-        if self._journal is None:
-            async with self._begun(request, None) as run:
-                yield run
-            return
-        kept = await self._journal.begin(record_of(request))
+        kept = None
+        if self._journal is not None:
+            kept = await self._journal.begin(record_of(request))
         async with self._carried(request, kept) as run:
             yield run
+
+    @asynccontextmanager
+    async def retry(
+        self, run_id: str, again: Collection[str] = (), **options: Unpack[RunOptions]
+    ) -> AsyncIterator[Run]:
+        """A new run of a workflow in the journal that reuses what succeeded in an earlier one.
+
+        Args:
+            run_id: The id of the earlier run, or the beginning of it, or `last`.
+            again: Tasks that are made again although they succeeded.
+            options: Only `observers` count.
+
+        Raises:
+            JournalError: There is no such run.
+            WorkflowError: Its servers are not configured, or a task is unknown.
+        """
+        journal = self._kept_in()
+        record, records = await to_thread.run_sync(reused, journal.path, run_id, frozenset(again))
+        request = request_of(record, self._own(options), self._pool)
+        kept = await journal.begin(record, records)
+        async with self._carried(request, kept) as run:
+            yield run
+
+    def _kept_in(self) -> Journal:
+        if self._journal is None:
+            raise RuntimeError("give the Orchestrator a journal, as in journal='runs.db'")
+        return self._journal
+
+    def _own(self, options: RunOptions) -> RunOptions:
+        options["observers"] = (*self._observers, *options.get("observers", ()))
+        return options
 
     @asynccontextmanager
     async def resume(
@@ -173,7 +204,7 @@ class Orchestrator(Inspector):
         began with, and of `options` only `observers` count.
 
         Args:
-            run_id: The id of the run.
+            run_id: The id of the run, or the beginning of it, or `last`.
             unknown: What becomes of calls that left before a crash, of which no answer was kept,
                 and whose tools declare neither that they only read nor that repeating them is safe:
                 `repeat` them, or `fail` their tasks; `ask`: refuse to go on, and name them.
@@ -182,12 +213,9 @@ class Orchestrator(Inspector):
             JournalError: There is no such run, it has ended, or another process carries it.
             WorkflowError: Its servers are not configured.
         """
-        if self._journal is None:
-            raise RuntimeError("give the Orchestrator a journal, as in journal='runs.db'")
-        options["observers"] = (*self._observers, *options.get("observers", ()))
-        record, kept = await self._journal.resume(run_id, unknown)
+        record, kept = await self._kept_in().resume(run_id, unknown)
         try:
-            request = request_of(record, options, self._pool)
+            request = request_of(record, self._own(options), self._pool)
         except BaseException:
             kept.free()
             raise
@@ -195,7 +223,11 @@ class Orchestrator(Inspector):
             yield run
 
     @asynccontextmanager
-    async def _carried(self, request: RunRequest, kept: KeptRun) -> AsyncIterator[Run]:
+    async def _carried(self, request: RunRequest, kept: KeptRun | None) -> AsyncIterator[Run]:
+        if kept is None:
+            async with self._begun(request, None) as run:
+                yield run
+            return
         async with AsyncExitStack() as stack:
             stack.callback(kept.free)
             run = await stack.enter_async_context(self._begun(request, kept.recorder))
@@ -314,8 +346,7 @@ class Orchestrator(Inspector):
         """The one way into `begin`, `prepare` and `prepare_dry_run`."""
         if not self.is_open:
             raise RuntimeError("use 'async with Orchestrator(...) as orchestrator', or start()")
-        options["observers"] = (*self._observers, *options.get("observers", ()))
-        return RunRequest.of(workflow, inputs, options, self._pool)
+        return RunRequest.of(workflow, inputs, self._own(options), self._pool)
 
     async def _open(self, request: RunRequest) -> None:
         """Wait until all servers are ready or have failed, and check the plan against them."""

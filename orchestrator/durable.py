@@ -6,18 +6,25 @@ import logging
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 
+from orchestrator.documents.suggest import did_you_mean
+from orchestrator.documents.text import quoted
 from orchestrator.engine.events import Announcer, StartTimes
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings
+from orchestrator.errors import Problem, WorkflowError
 from orchestrator.journal.database import JournalError
-from orchestrator.journal.journal import BEAT_S, KeptRun, RunRecord
+from orchestrator.journal.history import documents_of, find
+from orchestrator.journal.kept_run import BEAT_S, KeptRun, RunRecord
+from orchestrator.journal.records import Key, Record
 from orchestrator.preflight import check_offline
-from orchestrator.run_request import RunOptions, RunRequest
+from orchestrator.run_request import RunOptions, RunRequest, new_settings
 from orchestrator.servers.pool import ServerPool
+from orchestrator.workflow.graph import below
 from orchestrator.workflow.model import Workflow
 
 if TYPE_CHECKING:
@@ -47,6 +54,37 @@ def request_of(record: RunRecord, options: RunOptions, pool: ServerPool) -> RunR
     settings = RunSettings(run_id=record.id, random=random.random, **record.settings)
     observers = options.get("observers", ())
     return RunRequest(workflow, inputs, settings, observers, StartTimes(Announcer(observers)))
+
+
+def reused(
+    journal: Path, run_id: str, again: frozenset[str]
+) -> tuple[RunRecord, dict[Key, Record]]:
+    """The record of a new run like an earlier one, and what it reuses of that: what succeeded.
+
+    Of a `for_each` that failed, the items that succeeded are reused, too.
+
+    Raises:
+        JournalError: There is no such run.
+        WorkflowError: A task that has to be made again is unknown.
+    """
+    earlier = find(journal, run_id)
+    kept = documents_of(journal, earlier.id)
+    workflow = Workflow.load(dict(kept.request["workflow"]))
+    for task in again - workflow.plan.tasks.keys():
+        message = f"unknown task {quoted(task)}{did_you_mean(task, workflow.plan.tasks)}"
+        raise WorkflowError(workflow.name, [Problem("usage", message)])
+    graph, ended = workflow.plan.graph, kept.tasks
+    afresh = {task for each in again for task in (each, *below(graph, each))}
+    whole = {
+        task
+        for task, result in ended.items()
+        if result.status == "success" and not result.recovered and task not in afresh
+    }
+    settings = new_settings()
+    told = kept.request["settings"] | {"started_at": settings.started_at}
+    document, inputs = kept.request["workflow"], kept.request["inputs"]
+    record = RunRecord(settings.run_id, workflow.name, document, inputs, told, "retry", earlier.id)
+    return record, dict(kept.records.parts(whole, ended.keys() - whole - afresh))
 
 
 @asynccontextmanager

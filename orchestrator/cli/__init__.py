@@ -23,6 +23,7 @@ FAILED, WRONG = 1, 2
 MODULES = {
     **dict.fromkeys(("tools", "catalog"), "catalog"),
     **dict.fromkeys(("servers", "resources", "prompts"), "server_lists"),
+    **dict.fromkeys(("runs", "show", "resume", "retry", "cancel"), "journal"),
     **{name: name for name in ("completion", "init", "lock", "validate")},
 }
 
@@ -65,7 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from orchestrator.cli.diagnostics import complain, tell
-    from orchestrator.errors import CallError, InvalidArgumentsError, WorkflowError
+    from orchestrator.errors import (
+        CallError,
+        InvalidArgumentsError,
+        OrchestratorError,
+        WorkflowError,
+    )
 
     try:
         module = import_module(f"orchestrator.cli.{MODULES.get(options.command, 'commands')}")
@@ -82,3 +88,6 @@ def _run(options: argparse.Namespace) -> int:
     except CallError as error:
         complain(f"{error.kind}: {error}")
         return WRONG if isinstance(error, InvalidArgumentsError) else FAILED
+    except OrchestratorError as error:  # a journal that cannot be read, a run that is not in it
+        complain(error)
+        return WRONG

@@ -131,6 +131,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--output": file("write the result document to a file"),
     "--events": {"metavar": "FILE", "help": "write each event as a line of JSON; - is stdout"},
+    "--journal": file(
+        "keep the run in this file (default: $ORCHESTRATOR_JOURNAL, else the one of "
+        "servers.toml, else runs.db in the directory of your user for such files)"
+    ),
+    "--no-journal": flag("do not keep the run: it cannot be taken up again"),
+    "run": {"metavar": "RUN", "help": "the id of a run, the beginning of one, or last"},
     "--dry-run": flag("call no tool; make up outputs that fit the schemas of the tools"),
     "--quiet": flag("no progress and no table on stderr"),
     "--mermaid": flag("print the graph as Mermaid"),
@@ -144,6 +150,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 TOOLS_FROM = (
     "Takes the tools from the lock file if there is one, else starts the servers and lists them."
 )
+_RUNS_AGAIN = "--servers --env-file --no-lock --json --output --events --journal --verbose|--quiet"
 # A line for the list of commands, more for the command's own help, its options (of `--a|--b` only
 # one can be given), and those that mean something else in another command.
 COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
@@ -151,7 +158,8 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "run a workflow",
         "Its output goes to stdout as JSON; progress and a table of the tasks go to stderr.",
         "file values --servers --env-file --no-lock --input --inputs --schedule --max-concurrency "
-        "--max-run-mb --json --output --events --statistics --dry-run --verbose|--quiet",
+        "--max-run-mb --json --output --events --statistics --dry-run --journal|--no-journal "
+        "--verbose|--quiet",
         {
             "--verbose": flag("a line on stderr for each call, retry, wait and server"),
             "--json": flag("print the result document on stdout"),
@@ -232,6 +240,84 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "Prints its output: text as it is, anything else as JSON.",
         "--servers --env-file --no-lock target arguments --timeout --json",
         {"--json": flag("print text as JSON too")},
+    ),
+    "runs": (
+        "list the runs that were kept, or delete old ones",
+        "The newest first. `runs prune` deletes those that are older, or more, than [journal] in "
+        "servers.toml says: by default 30 days and 1,000 runs.",
+        "action --status --workflow --limit --dry-run --servers --env-file --journal --json",
+        {
+            "action": {"nargs": "?", "choices": ["prune"], "help": "delete old runs"},
+            "--status": {
+                "choices": ["running", "interrupted", "success", "partial", "failed", "cancelled"],
+                "help": "only those; interrupted: no process carries them, `resume` can",
+            },
+            "--workflow": {"metavar": "NAME", "help": "only those of this workflow"},
+            "--limit": {
+                "type": count,
+                "default": 20,
+                "metavar": "N",
+                "help": "how many (default: 20)",
+            },
+            "--dry-run": flag("with prune: delete nothing, only list"),
+            "--json": flag("print the runs as JSON"),
+        },
+    ),
+    "show": (
+        "show a run that was kept, or one task of it",
+        "Its output goes to stdout as JSON, a table of the tasks to stderr; of a task, its part of "
+        "the result document.",
+        "run task --servers --env-file --journal --json",
+        {
+            "task": {"nargs": "?", "metavar": "TASK", "help": "only this task"},
+            "--json": flag("print the result document"),
+        },
+    ),
+    "resume": (
+        "go on with a run whose process ended",
+        "What had settled is not called again. The workflow, its inputs and settings are those it "
+        "began with; no file is read again.",
+        f"run --unknown {_RUNS_AGAIN}",
+        {
+            "--unknown": {
+                "choices": ["ask", "repeat", "fail"],
+                "default": "ask",
+                "help": "calls that may have been carried out, of tools that do not declare that "
+                "repeating them is safe: ask names them and makes no call (default)",
+            },
+            "--verbose": flag("a line on stderr for each call, retry, wait and server"),
+            "--json": flag("print the result document on stdout"),
+        },
+    ),
+    "retry": (
+        "run a workflow again, and reuse what succeeded",
+        "A new run, which makes again what failed, was cancelled or was skipped for that, and of a "
+        "for_each only the items that did not succeed.",
+        f"run --from {_RUNS_AGAIN}",
+        {
+            "--from": {
+                "dest": "again",
+                "action": "append",
+                "default": [],
+                "metavar": "TASK",
+                "help": "make this task again too, and all that depend on it (repeatable)",
+            },
+            "--verbose": flag("a line on stderr for each call, retry, wait and server"),
+            "--json": flag("print the result document on stdout"),
+        },
+    ),
+    "cancel": (
+        "end a run of another process",
+        "Its calls are cancelled, the tasks of finally run, and it writes its result.",
+        "run --wait --servers --env-file --journal",
+        {
+            "--wait": {
+                "type": seconds,
+                "default": 10.0,
+                "metavar": "S",
+                "help": "how long to wait for its end, seconds (default: 10)",
+            },
+        },
     ),
     "init": (
         "write a servers.toml and an example that runs",

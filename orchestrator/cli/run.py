@@ -18,6 +18,7 @@ import anyio
 
 from orchestrator.cli import FAILED, exit_code
 from orchestrator.cli.diagnostics import complain, give_up_stdout, give_up_terminal, show
+from orchestrator.cli.journal import journal_for
 from orchestrator.cli.plan_warnings import PlanWarnings
 from orchestrator.cli.signals import Ending, in_event_loop
 from orchestrator.cli.streams import json_text, write_document, write_json
@@ -55,7 +56,8 @@ def run_workflow(
             observer.start()
 
         async def session() -> int:
-            orchestrator = Orchestrator(servers, lock)
+            keeps = None if options.dry_run else journal_for(options, servers)
+            orchestrator = Orchestrator(servers, lock, journal=keeps)
             running = _CancellableRun(
                 options, workflow, inputs, observers, statistics, orchestrator
             )
@@ -148,6 +150,8 @@ class _CancellableRun:
             if self.ending.signal is not None:
                 self._cancel(self.ending.signal.name, at_once=True)
             result = await self._execute(self.current, warnings)
+        if self.current.not_kept:
+            complain(self.current.not_kept)
         result = replace(result, wall_ms=(time.monotonic() - self.options.began) * 1000)
         written = False
         try:
@@ -166,7 +170,7 @@ class _CancellableRun:
         # Tasks may be skipped, if nothing failed.
         states = {task.status for task in result.tasks.values()}
         is_whole = result.status == "success" or states.isdisjoint(("error", "cancelled"))
-        went_well = result.error is None and is_whole
+        went_well = result.error is None and is_whole and not self.current.not_kept
         return 0 if written and went_well else FAILED
 
     async def _execute(self, run: Run, warnings: PlanWarnings) -> RunResult:
@@ -178,6 +182,14 @@ class _CancellableRun:
         return result
 
     async def _begin(self, stack: AsyncExitStack, observers: list[Observer]) -> Run:
+        if self.options.command == "resume":
+            unknown = self.options.unknown
+            again = self.orchestrator.resume(self.options.run, unknown=unknown, observers=observers)
+            return await stack.enter_async_context(again)
+        if self.options.command == "retry":
+            tasks = self.options.again
+            again = self.orchestrator.retry(self.options.run, tasks, observers=observers)
+            return await stack.enter_async_context(again)
         settings = RunOptions(
             schedule=self.options.schedule,
             max_concurrency=self.options.max_concurrency,

@@ -43,6 +43,9 @@ class Recorder(Protocol):
     elapsed_s: float
     """How long earlier processes carried the run, seconds."""
 
+    resumed: int
+    """How often it was taken up again."""
+
     stop: Stop | None
     """Why they had ended the run early, except for its `finally`; None if they had not."""
 

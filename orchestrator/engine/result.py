@@ -210,6 +210,7 @@ class RunResult:
         made_up: The origin of each task's output in a dry run, by id; None if tools were called.
         wall_ms: From the start of the command to its result, milliseconds; None in Python.
         startup_ms: What starting each server took that was started for this run, milliseconds.
+        resumed: How often another process took the run up again.
     """
 
     run_id: str
@@ -231,6 +232,7 @@ class RunResult:
     made_up: Mapping[str, MadeUp] | None = None
     wall_ms: float | None = None
     startup_ms: Mapping[str, float] = field(default_factory=dict)
+    resumed: int = 0
 
     @property
     def dry_run(self) -> bool:
@@ -269,6 +271,7 @@ class RunResult:
             "speedup": None if self.speedup is None else round(self.speedup, 3),
             "wall_ms": None if self.wall_ms is None else round(self.wall_ms, 3),
             "startup_ms": {name: round(ms, 3) for name, ms in self.startup_ms.items()},
+            "resumed": self.resumed,
             "other_schedule": dict(self.other_schedule),
             "output": self.output,
             "reason": self.reason,

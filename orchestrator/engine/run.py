@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -184,6 +185,8 @@ class Run:
             stop=self._tasks.stop,
             made_up=self._made_up,
         )
+        if self._recorder is not None:
+            result = replace(result, resumed=self._recorder.resumed)
         if self._announce:
             self._announce(RunSettled(duration_ms, result))
         return result

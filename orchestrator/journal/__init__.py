@@ -5,4 +5,4 @@ The room's one rule: what was acknowledged is never lost, and nothing is recorde
 
 from __future__ import annotations
 
-__all__ = ["database", "journal", "recorder"]
+__all__ = ["database", "history", "journal", "kept_run", "recorder", "records"]

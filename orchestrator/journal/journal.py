@@ -3,63 +3,56 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-import sqlite3
+import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from anyio import to_thread
 
-from orchestrator.documents.encode import to_json
-from orchestrator.documents.text import quoted
-from orchestrator.engine.result import RunResult
-from orchestrator.journal.database import JournalError, open_to_read
-from orchestrator.journal.file_lock import FileLock
-from orchestrator.journal.history import RUNNING, lock_path, records_of
+from orchestrator.documents.text import listed, quoted
+from orchestrator.journal.database import DamagedError, JournalError, open_to_read
+from orchestrator.journal.history import RUNNING, delete, find, prunable, reading, records_of
+from orchestrator.journal.kept_run import KeptRun, RunRecord
 from orchestrator.journal.recorder import RunRecorder, Unknown
-from orchestrator.journal.writer import Lease, Writer
+from orchestrator.journal.records import Key, Record, Records
+from orchestrator.journal.writer import Writer
 
-BEAT_S = 1.0
+logger = logging.getLogger("orchestrator")
 
+KEEP_DAYS = 30.0
+KEEP_RUNS = 1000
 
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """A run as it was asked for; resuming it reads nothing else.
-
-    Attributes:
-        id: The id of the run.
-        name: The name of its workflow.
-        workflow: The canonical workflow, with all that runs inside it.
-        inputs: The inputs, complete.
-        settings: What replaced settings of the workflow, and when it was started.
-        kind: `run`, `retry` or `fork`; `origin` is then the run that it follows.
-    """
-
-    id: str
-    name: str
-    workflow: Mapping[str, Any]
-    inputs: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    kind: str = "run"
-    origin: str | None = None
-
-    def request(self) -> str:
-        """What the row of the run has."""
-        parts = ("workflow", "inputs", "settings")
-        return to_json({part: getattr(self, part) for part in parts})
+_COLUMNS = "workflow, status, kind, origin, epoch, resumed, request"
 
 
 class Journal:
-    """Keeps runs in a file. Open it with `async with`; one of a process may keep many runs."""
+    """Keeps runs in a file. Open it with `async with`; one of a process may keep many runs.
 
-    def __init__(self, path: str | Path, *, outputs: bool = True) -> None:
+    Args:
+        path: The file; it is made if there is none.
+        keep_days: How many days a run is kept, and `keep_runs` how many are. Those beyond are
+            deleted when the journal is closed.
+        outputs: Whether outputs are kept; without them no run can be taken up again.
+        warn: Is called with a sentence if nothing can be kept; runs then go on without. None: that
+            is an error.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        keep_days: float = KEEP_DAYS,
+        keep_runs: int = KEEP_RUNS,
+        outputs: bool = True,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
         self.path = Path(path)
-        self._outputs = outputs
+        self._keep_days, self._keep_runs, self._outputs = keep_days, keep_runs, outputs
+        self._warn = warn
         self._writer: Writer | None = None
+        self._is_open = False
 
     def __repr__(self) -> str:
         return f"Journal({str(self.path)!r})"
@@ -68,23 +61,83 @@ class Journal:
         """Open the file.
 
         Raises:
-            JournalError: It cannot be used.
+            JournalError: It cannot be used, and there is no `warn`.
         """
-        self._writer = Writer(self.path)
-        await to_thread.run_sync(self._writer.open)
+        try:
+            self._writer = await to_thread.run_sync(self._opened)
+        except JournalError as error:
+            if self._warn is None:
+                raise
+            self._warn(f"this run is not kept: {error}")
+        self._is_open = True
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        writer, self._writer = self._writer, None
-        assert writer is not None
-        await to_thread.run_sync(writer.close)
+    def _opened(self) -> Writer:
+        writer = Writer(self.path)
+        try:
+            writer.open()
+        except DamagedError as error:
+            if self._warn is None:
+                raise
+            aside = self.path.with_name(f"{self.path.name}.damaged-{time.time():.0f}")
+            self.path.rename(aside)
+            self._warn(f"{error}; it was renamed to {aside.name}, and a new one begins")
+            writer = Writer(self.path)
+            writer.open()
+        return writer
 
-    async def begin(self, record: RunRecord) -> KeptRun:
-        """Keep a new run; returns when it is durable.
+    async def __aexit__(self, *_: object) -> None:
+        writer, self._writer, self._is_open = self._writer, None, False
+        if writer is not None:
+            await to_thread.run_sync(self._close, writer)
+
+    def _close(self, writer: Writer) -> None:
+        writer.close()
+        try:
+            self.prune()
+        except JournalError as error:
+            (self._warn or logger.warning)(f"old runs are not deleted: {error}")
+
+    def prune(self, *, dry_run: bool = False) -> list[str]:
+        """Delete the runs that are older, or more, than are kept; their ids.
 
         Raises:
-            JournalError: It cannot be kept.
+            JournalError: The file cannot be written.
         """
+        with reading(self.path) as db:
+            old = prunable(db, self.path, self._keep_days, self._keep_runs)
+        if old and not dry_run:
+            writer = Writer(self.path)
+            writer.call(lambda db: delete(db, self.path, old))
+            writer.shrink()
+        return old
+
+    async def begin(
+        self, record: RunRecord, records: Mapping[Key, Record] | None = None
+    ) -> KeptRun | None:
+        """Keep a new run; returns when it is durable.
+
+        Args:
+            record: The run.
+            records: What it takes over from another one.
+
+        Returns:
+            None if it cannot be kept, and there is a `warn`.
+
+        Raises:
+            JournalError: It cannot be kept, and there is no `warn`.
+        """
+        if self._is_open and self._writer is None:
+            return None
+        try:
+            return await self._begin(record, records or {})
+        except JournalError as error:
+            if self._warn is None:
+                raise
+            self._warn(f"this run is not kept: {error}")
+            return None
+
+    async def _begin(self, record: RunRecord, records: Mapping[Key, Record]) -> KeptRun:
         kept = KeptRun(self._open_writer(), self.path, record.id, 1)
         await to_thread.run_sync(kept.take)
         started = time.time()
@@ -101,8 +154,11 @@ class Journal:
                 record.request(),
             ),
         )
+        kept.recorder = RunRecorder(
+            self._open_writer(), kept.lease, records, keeps_outputs=self._outputs
+        )
+        kept.recorder.copy(records)
         await self._open_writer().flush()
-        kept.recorder = RunRecorder(self._open_writer(), kept.lease, keeps_outputs=self._outputs)
         if (error := kept.recorder.error) is not None:
             kept.free()
             raise error
@@ -118,22 +174,23 @@ class Journal:
 
     def _resume(self, run: str, unknown: Unknown) -> tuple[RunRecord, KeptRun]:
         writer = self._open_writer()
+        run = find(self.path, run).id
         db = open_to_read(self.path)
         try:
             row = db.execute(
-                "select workflow, status, kind, origin, epoch, request from run where id=?", (run,)
+                f"select {_COLUMNS} from run where id=?",
+                (run,),
             ).fetchone()
-            if row is None:
-                raise JournalError(f"unknown run {quoted(run)}")
-            name, status, kind, origin, epoch, request = row
+            name, status, kind, origin, epoch, resumed, request = row
             if status not in (RUNNING, "paused"):
                 fix = f'"orchestrator retry {run}" runs again what did not succeed'
                 raise JournalError(f"run {run} has ended with status {status}: {fix}")
             kept = KeptRun(writer, self.path, run, epoch + 1)
             alive_s = kept.take()
             try:
-                writer.call(kept.take_over)
                 records = records_of(db, run)
+                _check_known(run, records, unknown)
+                writer.call(kept.take_over)
             except BaseException:
                 kept.free()
                 raise
@@ -144,6 +201,7 @@ class Journal:
             kept.lease,
             records,
             elapsed_s=alive_s,
+            resumed=resumed + 1,
             unknown=unknown,
             keeps_outputs=self._outputs,
         )
@@ -156,95 +214,13 @@ class Journal:
         return self._writer
 
 
-class KeptRun:
-    """A run that this process carries and keeps.
-
-    Attributes:
-        lease: That this process carries it.
-        recorder: Keeps what happens in it.
-    """
-
-    recorder: RunRecorder
-
-    def __init__(self, writer: Writer, path: Path, run: str, epoch: int) -> None:
-        self._writer = writer
-        self.lease = Lease(run, epoch)
-        self._lock = FileLock(lock_path(path, run))
-        self._asked = asked_path(path, run)
-        self._lock.path.parent.mkdir(mode=0o700, exist_ok=True)
-
-    def take(self) -> float:
-        """Hold the run's lock; how long processes before this one have carried it, seconds.
-
-        Raises:
-            JournalError: Another process holds it.
-        """
-        path, elapsed_s = self._lock.path, 0.0
-        if path.exists():
-            elapsed_s = _carried_s(path)
-        try:
-            taken = self._lock.acquire(wait=False)
-        except OSError as error:
-            raise JournalError(f"{path} cannot be written: {error.strerror}") from None
-        if not taken:
-            owner = path.read_text().partition("\n")[2]
-            raise JournalError(f"run {self.lease.run} is carried by another process: {owner}")
-        owner = f"process {os.getpid()} on {platform.node()}"
-        self._lock.write(f"{time.time() - elapsed_s}\n{owner}")
-        return elapsed_s
-
-    def take_over(self, db: sqlite3.Connection) -> None:
-        """Make sure that no process before this one writes any more."""
-        values = (self.lease.epoch, RUNNING, self.lease.run, self.lease.epoch - 1)
-        statement = "update run set epoch=?, status=?, resumed=resumed+1 where id=? and epoch=?"
-        if db.execute(statement, values).rowcount != 1:
-            raise JournalError(f"another process has taken over run {self.lease.run} now")
-
-    @property
-    def is_asked_to_end(self) -> bool:
-        """Whether another process has asked for the end of the run."""
-        return self._asked.exists()
-
-    def beat(self) -> None:
-        """Note that the run is being carried, about each `BEAT_S`."""
-        self._lock.beat()
-
-    async def finish(self, result: RunResult) -> None:
-        """Keep the result; returns when that is durable.
-
-        Raises:
-            JournalError: It cannot be kept.
-        """
-        ended = time.time()
-        statement = "update run set status=?, ended=?, duration_ms=?, result=? where id=?"
-
-        def values() -> tuple[object, ...]:
-            document = result.to_dict()
-            del document["tasks"]  # each has its own records
-            return result.status, ended, result.duration_ms, to_json(document), result.run_id
-
-        self._writer.put(self.lease, statement, values)
-        await self._writer.flush()
-        error = self.recorder.error
-        self.free()
-        self._asked.unlink(missing_ok=True)
-        if error is None:
-            self._lock.path.unlink(missing_ok=True)
-        if error is not None:
-            raise error
-
-    def free(self) -> None:
-        """Let another process carry the run."""
-        self._lock.release()
-
-
-def asked_path(journal: Path, run: str) -> Path:
-    """The file that asks the process that carries a run to end it."""
-    path = lock_path(journal, run)
-    return path.with_name(f"{path.name}.cancel")
-
-
-def _carried_s(path: Path) -> float:
-    """How long a run was carried: until the last beat, since it began, pauses left out."""
-    began = path.read_text().partition("\n")[0]
-    return max(0.0, path.stat().st_mtime - float(began)) if began else 0.0
+def _check_known(run: str, records: Records, unknown: Unknown) -> None:
+    """Refuse to go on where a person has to decide what becomes of a call."""
+    paths = sorted({key.path for key in records.unknown_calls()})
+    if paths and unknown == "ask":
+        tasks = listed((quoted(path) for path in paths), 5)
+        why = (
+            f"whether the calls of {tasks} were carried out is unknown, and they may do harm twice"
+        )
+        fix = f"--unknown repeat makes them again, --unknown fail fails these tasks (run {run})"
+        raise JournalError(f"{why}: {fix}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 from orchestrator.calls.call import Attempt, Call
@@ -41,6 +42,7 @@ class RunRecorder(Recorder):
         lease: That this process carries the run.
         records: What earlier processes kept.
         elapsed_s: How long they carried it.
+        resumed: How often it was taken up again.
         unknown: What becomes of calls that may have been carried out.
         keeps_outputs: Whether outputs are kept; without them the run cannot go on.
         now: Gives the time of day, seconds since 1970.
@@ -53,6 +55,7 @@ class RunRecorder(Recorder):
         records: Mapping[Key, Record] | None = None,
         *,
         elapsed_s: float = 0.0,
+        resumed: int = 0,
         unknown: Unknown = "ask",
         keeps_outputs: bool = True,
         now: Callable[[], float] = time.time,
@@ -62,6 +65,7 @@ class RunRecorder(Recorder):
         self._unknown, self._keeps_outputs = unknown, keeps_outputs
         self._tools: set[str] = set()  # that were noted, or are as they were
         self._kept: set[Key] = set()  # items and tasks inside, of what has not settled
+        self.resumed = resumed
         self.elapsed_s, self.stop = elapsed_s, self._records.stop()
 
     @property
@@ -184,6 +188,12 @@ class RunRecorder(Recorder):
         if self.error is not None:
             message = f"{call.target} was not called, as nothing can be kept of it: {self.error}"
             raise CallError("internal", message, retryable=False)
+
+    def copy(self, records: Mapping[Key, Record]) -> None:
+        """Keep records of another run as those of this one."""
+        for key, record in records.items():
+            values = (self._lease.run, *key, *record)
+            self._writer.put(self._lease, _WRITE, partial(tuple, values))
 
     def note_stop(self, stop: Stop) -> None:
         """See `Recorder`."""

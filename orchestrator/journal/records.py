@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -118,6 +119,18 @@ class Records(dict[Key, Record]):
                 )
             ):
                 yield key
+
+    def parts(
+        self, whole: AbstractSet[str], of_items: AbstractSet[str]
+    ) -> Iterator[tuple[Key, Record]]:
+        """The records of whole tasks, and of the items of others that succeeded."""
+        for key, record in self.items():
+            task = key.path.partition("/")[0].partition("[")[0]
+            if key.kind == "tool":
+                continue  # what it declares may have changed since
+            is_item = key.kind == "item" and key.path in of_items
+            if task in whole or (is_item and self.payload(key)["status"] == "success"):
+                yield key, record
 
     def forget(self, within: str) -> None:
         """Drop what is inside a path."""

@@ -126,6 +126,17 @@ class Writer:
                 db.execute("rollback")
             db.close()
 
+    def shrink(self) -> None:
+        """Give the space of what was deleted back to the disk, after the thread ended."""
+        db = open_to_write(self.path)
+        try:
+            with self._turn.holding():
+                db.executescript("pragma incremental_vacuum")  # `execute` would free one page
+        except sqlite3.Error as error:
+            raise unusable(self.path, error) from None
+        finally:
+            db.close()
+
     def _run(self) -> None:
         open_ended = True
         while open_ended:

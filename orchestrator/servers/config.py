@@ -53,6 +53,15 @@ class Defaults(_Settings):
     max_result_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
 
 
+class JournalTable(_Settings):
+    """What `[journal]` says: where runs are kept, how long, how many, and whether with outputs."""
+
+    path: str | None = None
+    keep_days: float = Field(default=30, gt=0, allow_inf_nan=False)
+    keep_runs: int = Field(default=1000, ge=1)
+    outputs: bool = True
+
+
 def _rate_limit(rate: str | None) -> tuple[int, float] | None:
     count, _, unit = (rate or "").partition("/")
     return (int(count), _UNITS_S[unit]) if unit else None
@@ -154,16 +163,18 @@ class ServerTable(dict[str, Server]):
 
     Attributes:
         off: The servers that their file leaves out, each with the field that says so and the file.
+        journal: What it says of the runs that are kept.
     """
 
     off: Mapping[str, str] = MappingProxyType({})
+    journal: JournalTable = JournalTable()
 
     @classmethod
     def like(cls, given: Mapping[str, Any], servers: Mapping[str, Server]) -> Self:
         """These servers, and what a table that they are made of leaves out."""
         made = cls(servers)
         if isinstance(given, ServerTable):
-            made.off = given.off
+            made.off, made.journal = given.off, given.journal
         return made
 
 

@@ -27,7 +27,14 @@ from orchestrator.documents.text import quoted
 from orchestrator.documents.validation import Location
 from orchestrator.errors import Code, ConfigError, Problem
 from orchestrator.servers import desktop_config
-from orchestrator.servers.config import FIELDS, Defaults, Server, ServerTable, Settings
+from orchestrator.servers.config import (
+    FIELDS,
+    Defaults,
+    JournalTable,
+    Server,
+    ServerTable,
+    Settings,
+)
 from orchestrator.servers.config_checks import (
     BACKSLASH_HINT,
     conflicts,
@@ -44,7 +51,7 @@ from orchestrator.workflow.source_map import located
 
 logger = logging.getLogger("orchestrator")
 
-_TABLES = ("servers", "defaults", "$schema")
+_TABLES = ("servers", "defaults", "journal", "$schema")
 _VARIABLE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|([^}]*)\})?")
 _OF_EDITOR = re.compile(r"(env|input):(.+)", re.DOTALL)
 _SERVER_NAME = re.compile(r"[^:\s]+")
@@ -133,7 +140,10 @@ class _Reader:
         data = data if isinstance(data, dict) else {}
         defaults = self._defaults(data)
         table = self._table("servers", data.get("servers"))
-        made: dict[str, Server] = {}
+        made = ServerTable()
+        journal = self._checked(JournalTable, data.get("journal", {}), ("journal",))
+        if not self.problems:
+            made.journal = JournalTable(**journal)
         for name, given in table.items():
             at = ("servers", name)
             fields = self._fields(given, at)
@@ -222,7 +232,7 @@ class _Reader:
 
     def _defaults(self, data: Mapping[str, Any]) -> dict[str, Any]:
         for name in (name for name in data if name not in _TABLES):
-            near = nearest(name, _TABLES[:2])
+            near = nearest(name, _TABLES[:3])
             hint = "" if near else f"write [servers.{name}]"
             message, at = f"unknown table {quoted(name)}", pointer(name)
             self.problems.append(Problem("unknown_field", message, at, None, near, hint))

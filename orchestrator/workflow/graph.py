@@ -39,6 +39,14 @@ def union(graphs: Iterable[Graph]) -> Graph:
     return joined
 
 
+def below(graph: Graph, task: str) -> set[str]:
+    """All tasks that depend on a task, directly or not."""
+    import networkx
+
+    found: set[str] = networkx.descendants(graph, task)
+    return found
+
+
 def generations(graph: Graph) -> list[list[str]]:
     """The topological generations, each in the order of the file."""
     import networkx

@@ -1,0 +1,194 @@
+"""`orchestrator runs`, `show`, `resume`, `retry` and `cancel`: the runs in the journal."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.cli import FAILED
+from orchestrator.cli.diagnostics import complain
+from orchestrator.cli.streams import write, write_json
+from orchestrator.cli.tool_sources import DEFAULT_SERVERS, lock_of, read_servers
+from orchestrator.documents.text import counted, duration
+from orchestrator.engine.result import RunResult
+from orchestrator.errors import UnknownTaskError
+from orchestrator.journal import history
+from orchestrator.journal.history import INTERRUPTED, RUNNING, KnownRun
+from orchestrator.journal.journal import Journal
+from orchestrator.journal.kept_run import asked_path
+from orchestrator.servers.config import JournalTable, ServerTable
+from orchestrator.workflow.model import Workflow
+
+if TYPE_CHECKING:
+    from orchestrator.servers.config import Server
+
+VARIABLE = "ORCHESTRATOR_JOURNAL"
+MB = 1_000_000
+
+
+def journal_for(options: argparse.Namespace, servers: Mapping[str, Server]) -> Journal | None:
+    """What keeps the run of a command; None with `--no-journal`."""
+    if options.no_journal:
+        return None
+    return _journal(options, _table_of(servers))
+
+
+def _journal(options: argparse.Namespace, table: JournalTable) -> Journal:
+    return Journal(
+        _path(options, table),
+        keep_days=table.keep_days,
+        keep_runs=table.keep_runs,
+        outputs=table.outputs,
+        warn=complain,
+    )
+
+
+def _path(options: argparse.Namespace, table: JournalTable) -> Path:
+    """The file: what the command line names, the environment, servers.toml, the user's own."""
+    if options.journal is not None:
+        return Path(options.journal)
+    if named := os.environ.get(VARIABLE):
+        return Path(named)
+    if table.path is not None:
+        return (options.servers or DEFAULT_SERVERS).parent / Path(table.path).expanduser()
+    import platformdirs
+
+    return platformdirs.user_state_path("orchestrator", appauthor=False) / "runs.db"
+
+
+def _table_of(servers: Mapping[str, Server]) -> JournalTable:
+    return servers.journal if isinstance(servers, ServerTable) else JournalTable()
+
+
+def _configured(options: argparse.Namespace) -> JournalTable:
+    """What servers.toml says of the journal, if there is one."""
+    if options.servers is None and not DEFAULT_SERVERS.exists():
+        return JournalTable()
+    return _table_of(read_servers(options))
+
+
+def runs(options: argparse.Namespace) -> int:
+    """`orchestrator runs`."""
+    table = _configured(options)
+    path = _path(options, table)
+    if options.action == "prune":
+        return _prune(options, _journal(options, table))
+    found = history.runs(
+        path, status=options.status, workflow=options.workflow, limit=options.limit
+    )
+    if options.json:
+        write_json([run.to_dict() for run in found])
+        return 0
+    from orchestrator.cli.tables import print_rows
+
+    columns = ("run", "workflow", "status", "started", "took", "resumed")
+    print_rows(columns, map(_row, found))
+    print(f"{path}: {path.stat().st_size / MB:,.1f} MB", file=sys.stderr)
+    return 0
+
+
+def _row(run: KnownRun) -> tuple[str, ...]:
+    took = "" if run.duration_ms is None else duration(run.duration_ms)
+    resumed = f"{run.resumed}x" if run.resumed else ""
+    if run.origin is not None:
+        resumed = f"{resumed} {run.kind} of {run.origin}".strip()
+    return run.id, run.workflow, run.status, _time(run.started), took, resumed
+
+
+def _time(moment: float) -> str:
+    return datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _prune(options: argparse.Namespace, journal: Journal) -> int:
+    old = journal.prune(dry_run=options.dry_run)
+    for run in old:
+        write(f"{run}\n")
+    what = "would be deleted" if options.dry_run else "deleted"
+    size = journal.path.stat().st_size / MB
+    print(f"{counted(len(old), 'run')} {what}; {journal.path}: {size:,.1f} MB", file=sys.stderr)
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    """`orchestrator show`: the result of a run, or of one task of it."""
+    path = _path(options, _configured(options))
+    run = history.find(path, options.run)
+    kept = history.documents_of(path, run.id)
+    tasks = {task: result.to_dict() for task, result in kept.tasks.items()}
+    if options.task is not None:
+        if options.task not in tasks:
+            raise UnknownTaskError(_no_task(options.task, kept))
+        write_json(tasks[options.task])
+        return 0
+    if kept.result is None:
+        document: dict[str, Any] = {"run_id": run.id, "workflow": run.workflow}
+        write_json(document | {"status": run.status, "tasks": tasks})
+        return 0
+    document = kept.result | {"tasks": tasks}
+    if options.json:
+        write_json(document)
+        return 0
+    from orchestrator.cli.tables import print_result
+
+    write_json(document["output"])
+    print_result(RunResult.from_dict(document), Workflow.load(kept.request["workflow"]))
+    return 0
+
+
+def _no_task(task: str, kept: history.KeptDocuments) -> str:
+    from orchestrator.documents.suggest import did_you_mean
+    from orchestrator.documents.text import quoted
+
+    planned = [each["id"] for each in kept.request["workflow"]["tasks"]]
+    if task in planned:
+        return f"task {quoted(task)} has not settled"
+    return f"unknown task {quoted(task)}{did_you_mean(task, planned)}"
+
+
+def resume(options: argparse.Namespace) -> int:
+    """`orchestrator resume`."""
+    return _again(options)
+
+
+def retry(options: argparse.Namespace) -> int:
+    """`orchestrator retry`."""
+    return _again(options)
+
+
+def _again(options: argparse.Namespace) -> int:
+    from orchestrator.cli.run import run_workflow
+
+    servers = read_servers(options)
+    path = _path(options, _table_of(servers))
+    run = history.find(path, options.run)
+    workflow = Workflow.load(history.documents_of(path, run.id).request["workflow"])
+    options.run, options.no_journal = run.id, False
+    options.dry_run, options.statistics = False, None
+    return run_workflow(options, workflow, servers, {}, lock_of(options))
+
+
+def cancel(options: argparse.Namespace) -> int:
+    """`orchestrator cancel`: asks the process that carries a run to end it."""
+    path = _path(options, _configured(options))
+    run = history.find(path, options.run)
+    if run.status == INTERRUPTED:
+        complain(f'run {run.id} is carried by no process; "orchestrator resume" goes on with it')
+        return FAILED
+    if run.status != RUNNING:
+        complain(f"run {run.id} has ended with status {run.status}")
+        return FAILED
+    asked_path(path, run.id).touch(mode=0o600)
+    ends_by = time.monotonic() + options.wait
+    while time.monotonic() < ends_by:
+        run = history.find(path, run.id)
+        if run.status not in (RUNNING, INTERRUPTED):
+            break
+        time.sleep(0.1)
+    print(f"run {run.id}: {run.status}", file=sys.stderr)
+    return 0 if run.status == "cancelled" else FAILED

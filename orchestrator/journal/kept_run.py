@@ -1,0 +1,143 @@
+"""A run that this process carries: its lock, its beat, and its end."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sqlite3
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.documents.encode import to_json
+from orchestrator.engine.result import RunResult
+from orchestrator.journal.database import JournalError
+from orchestrator.journal.file_lock import FileLock
+from orchestrator.journal.history import RUNNING, lock_path
+from orchestrator.journal.recorder import RunRecorder
+from orchestrator.journal.writer import Lease, Writer
+
+BEAT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run as it was asked for; resuming it reads nothing else.
+
+    Attributes:
+        id: The id of the run.
+        name: The name of its workflow.
+        workflow: The canonical workflow, with all that runs inside it.
+        inputs: The inputs, complete.
+        settings: What replaced settings of the workflow, and when it was started.
+        kind: `run`, `retry` or `fork`; `origin` is then the run that it follows.
+    """
+
+    id: str
+    name: str
+    workflow: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    kind: str = "run"
+    origin: str | None = None
+
+    def request(self) -> str:
+        """What the row of the run has."""
+        parts = ("workflow", "inputs", "settings")
+        return to_json({part: getattr(self, part) for part in parts})
+
+
+class KeptRun:
+    """A run that this process carries and keeps.
+
+    Attributes:
+        lease: That this process carries it.
+        recorder: Keeps what happens in it.
+    """
+
+    recorder: RunRecorder
+
+    def __init__(self, writer: Writer, path: Path, run: str, epoch: int) -> None:
+        self._writer = writer
+        self.lease = Lease(run, epoch)
+        self._lock = FileLock(lock_path(path, run))
+        self._asked = asked_path(path, run)
+        self._lock.path.parent.mkdir(mode=0o700, exist_ok=True)
+
+    def take(self) -> float:
+        """Hold the run's lock; how long processes before this one have carried it, seconds.
+
+        Raises:
+            JournalError: Another process holds it.
+        """
+        path, elapsed_s = self._lock.path, 0.0
+        if path.exists():
+            elapsed_s = _carried_s(path)
+        try:
+            taken = self._lock.acquire(wait=False)
+        except OSError as error:
+            raise JournalError(f"{path} cannot be written: {error.strerror}") from None
+        if not taken:
+            owner = path.read_text().partition("\n")[2]
+            raise JournalError(f"run {self.lease.run} is carried by another process: {owner}")
+        owner = f"process {os.getpid()} on {platform.node()}"
+        self._lock.write(f"{time.time() - elapsed_s}\n{owner}")
+        return elapsed_s
+
+    def take_over(self, db: sqlite3.Connection) -> None:
+        """Make sure that no process before this one writes any more."""
+        values = (self.lease.epoch, RUNNING, self.lease.run, self.lease.epoch - 1)
+        statement = "update run set epoch=?, status=?, resumed=resumed+1 where id=? and epoch=?"
+        if db.execute(statement, values).rowcount != 1:
+            raise JournalError(f"another process has taken over run {self.lease.run} now")
+
+    @property
+    def is_asked_to_end(self) -> bool:
+        """Whether another process has asked for the end of the run."""
+        return self._asked.exists()
+
+    def beat(self) -> None:
+        """Note that the run is being carried, about each `BEAT_S`."""
+        self._lock.beat()
+
+    async def finish(self, result: RunResult) -> None:
+        """Keep the result; returns when that is durable.
+
+        Raises:
+            JournalError: It cannot be kept.
+        """
+        ended = time.time()
+        statement = "update run set status=?, ended=?, duration_ms=?, result=? where id=?"
+
+        def values() -> tuple[object, ...]:
+            document = result.to_dict()
+            del document["tasks"]  # each has its own records
+            return result.status, ended, result.duration_ms, to_json(document), result.run_id
+
+        self._writer.put(self.lease, statement, values)
+        await self._writer.flush()
+        error = self.recorder.error
+        self.free()
+        self._asked.unlink(missing_ok=True)
+        if error is None:
+            self._lock.path.unlink(missing_ok=True)
+        if error is not None:
+            raise error
+
+    def free(self) -> None:
+        """Let another process carry the run."""
+        self._lock.release()
+
+
+def asked_path(journal: Path, run: str) -> Path:
+    """The file that asks the process that carries a run to end it."""
+    path = lock_path(journal, run)
+    return path.with_name(f"{path.name}.cancel")
+
+
+def _carried_s(path: Path) -> float:
+    """How long a run was carried: until the last beat, since it began, pauses left out."""
+    began = path.read_text().partition("\n")[0]
+    return max(0.0, path.stat().st_mtime - float(began)) if began else 0.0
