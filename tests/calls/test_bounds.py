@@ -72,7 +72,7 @@ BOUNDS = {
     ("supervisor", "Supervisor._revive", "async with self._opening"): "the same",
     ("supervisor", "Supervisor.session", "self._changed.wait"): CALLER
     + "; starts have limits, too",
-    ("locks", "Locks.acquire", "slots.acquire"): HOLDERS,
+    ("locks", "Locks.acquire", "lock.acquire"): HOLDERS,
     ("limits", "Rate.acquire", "self._turn.acquire"): "the window of those before it",
     ("limits", "Slots.acquire", "waiter.woken.wait"): HOLDERS,
     ("limits", "Slots.slot", "self.acquire"): HOLDERS,

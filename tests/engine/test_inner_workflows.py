@@ -223,13 +223,14 @@ async def test_a_lock_of_the_task_around_is_held_inside_among_the_tasks_there() 
     assert most["inside"] == 1
 
 
-async def test_a_shared_lock_of_the_task_around_is_not_held_exclusively_inside() -> None:
+async def test_a_lock_shared_around_is_not_held_exclusively_by_a_name_known_late() -> None:
     shared = {"name": "x", "mode": "shared"}
     steps = [
         {"id": "a", "tool": "fake:a", "locks": [shared]},
-        {"id": "b", "tool": "fake:b", "locks": ["x"]},
+        {"id": "b", "tool": "fake:b", "locks": ["$INPUT.n"]},
     ]
-    around = {"id": "outer", "workflow": {"tasks": steps}, "locks": [shared]}
+    inner = {"inputs": {"n": {}}, "tasks": steps}
+    around = outer(workflow=inner, arguments={"n": "x"}, locks=[shared])
     result = await run(ScriptedCaller(), around, timeout_s=9)
     assert inside(result["outer"]) == {"a": "success", "b": "error"}
     assert 'holds lock "x" shared' in str(result["outer"].error)
