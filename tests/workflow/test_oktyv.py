@@ -113,6 +113,6 @@ def test_a_request_of_nothing_but_its_words_needs_neither_params_nor_config() ->
     assert (workflow.tasks[0].timeout_s, workflow.on_error) == (5.0, "fail_fast")
     for more in (
         {"schedule": "dataflow"},
-        {"tasks": [*request["tasks"], {**TASK, "when": "true"}]},
+        {"tasks": [*request["tasks"], {"id": "c", "tool": "s:t", "when": "true"}]},
     ):
         assert problems_in({**request, **more}) == ['/tasks/0/timeout: unknown field "timeout"']
