@@ -12,6 +12,8 @@ Id = int | str
 
 # How much of a message that is too long is kept at either end: enough to find its id.
 KEPT_BYTES = 4096
+# Arrays and objects in a message: each takes up to a hundred times its text in memory.
+MAX_CONTAINERS = 250_000
 
 # A string, a bracket, a comma or colon, or a number or name; and the same read backwards.
 _TOKEN = re.compile(rb'\s*("(?:[^"\\]|\\.)*"|[][{},:]|[-+.\w]+)', re.DOTALL)
@@ -23,11 +25,15 @@ _OF_ANSWERS = {b'"jsonrpc"', b'"result"', b'"error"'}
 
 @dataclass(frozen=True, slots=True)
 class TooLong:
-    """A line that was longer than the limit: its length in bytes, its beginning and its end."""
+    """A line that is not kept: its length in bytes, its beginning and its end.
+
+    It was longer than the limit, or `is_crowded`: it contains too many arrays and objects.
+    """
 
     size: int
     head: bytes
     tail: bytes
+    is_crowded: bool = False
 
     @property
     def answers(self) -> Id | None:
@@ -85,13 +91,23 @@ def _outermost(
     return found
 
 
+def containers(data: bytes | str) -> int:
+    """How many arrays and objects a text contains at the most: brackets in strings count too."""
+    if isinstance(data, str):
+        return data.count("[") + data.count("{")
+    return data.count(b"[") + data.count(b"{")
+
+
 class Lines:
-    """Collects chunks of bytes into lines of at most `limit` bytes."""
+    """Collects chunks of bytes into lines of at most `limit` bytes, and not too many containers."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._start()
+
+    def _start(self) -> None:
         self._parts: list[bytes] = []
-        self._size = 0
+        self._size = self._containers = 0
 
     def feed(self, chunk: bytes) -> Iterator[bytes | TooLong]:
         """The lines that this chunk completes, without their ends."""
@@ -99,15 +115,26 @@ class Lines:
         for end in ends:
             self._keep(end)
             whole, size = b"".join(self._parts), self._size
-            self._parts, self._size = [], 0
-            is_kept = size <= self._limit
-            yield whole if is_kept else TooLong(size, whole[:KEPT_BYTES], whole[-KEPT_BYTES:])
+            is_short, is_crowded = size <= self._limit, self._is_crowded
+            self._start()
+            head, tail = whole[:KEPT_BYTES], whole[-KEPT_BYTES:]
+            is_kept = is_short and not is_crowded
+            yield whole if is_kept else TooLong(size, head, tail, is_short)
         self._keep(rest)
 
     def _keep(self, part: bytes) -> None:
+        before = self._size
         self._size += len(part)
         self._parts.append(part)
-        if self._size > self._limit:
+        # Counted as it comes: where all is there, counting holds up the event loop.
+        if self._size > MAX_CONTAINERS and not self._is_crowded:
+            fresh = self._parts if before <= MAX_CONTAINERS else (part,)
+            self._containers += sum(map(containers, fresh))
+        if self._size > self._limit or self._is_crowded:
             whole = b"".join(self._parts)
             if len(whole) > 2 * KEPT_BYTES:
                 self._parts = [whole[:KEPT_BYTES], whole[-KEPT_BYTES:]]
+
+    @property
+    def _is_crowded(self) -> bool:
+        return self._containers > MAX_CONTAINERS

@@ -19,7 +19,7 @@ from mcp.types import JSONRPCError, JSONRPCMessage, JSONRPCResponse
 from orchestrator.documents.text import quoted
 from orchestrator.transport.delivery import Sized, not_readable, too_large
 from orchestrator.transport.framing import Id, Lines, TooLong
-from orchestrator.transport.messages import Unreadable, memory_of, read
+from orchestrator.transport.messages import Unreadable, crowded, memory_of, read
 from orchestrator.transport.parameters import Notify, StdioParameters
 from orchestrator.transport.process import GONE, Started, end
 from orchestrator.transport.stderr import StderrTail
@@ -113,12 +113,16 @@ class _StdoutReader:
 
     def _errors(self, line: TooLong) -> Iterator[JSONRPCError]:
         """An error for the request that it answers; if that cannot be found, for all of them."""
-        what = "server %s: skipped a message of %d bytes; the limit is %d"
-        logger.warning(what, self._label, line.size, self._limit)
+        error = too_large(line.size, self._limit)
+        if line.is_crowded:
+            error = not_readable(found := crowded(line))
+            logger.warning("server %s: skipped a message: %s", self._label, found.why)
+        else:
+            what = "server %s: skipped a message of %d bytes; the limit is %d"
+            logger.warning(what, self._label, line.size, self._limit)
         if line.asks:
             return
         answers = line.answers
-        error = too_large(line.size, self._limit)
         for request in tuple(self.asked) if answers is None else (answers,):
             self.asked.discard(request)
             yield JSONRPCError(jsonrpc="2.0", id=request, error=error)
