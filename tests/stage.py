@@ -20,7 +20,7 @@ from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.errors import CallError
 from orchestrator.schema.tool import Tool
-from orchestrator.workflow.model import Workflow
+from orchestrator.workflow.model import Schedule, Workflow
 from tests.model import (
     SERVER_TIMEOUT_S,
     Case,
@@ -237,7 +237,9 @@ def lock_in_file(lock: Lock) -> Any:
     return {"name": lock.name.text, "mode": "shared"} if lock.shared else lock.name.text
 
 
-async def play(case: Case, workflow: Workflow) -> tuple[Stage, RunResult]:
+async def play(
+    case: Case, workflow: Workflow, schedule: Schedule | None = None
+) -> tuple[Stage, RunResult]:
     """Run a case. Never waits for ever: on a virtual clock a deadlock is a `TimeoutError`."""
     stage = Stage(case)
     tools = {tool.target: tool for tool in tools_in(case)}
@@ -250,7 +252,7 @@ async def play(case: Case, workflow: Workflow) -> tuple[Stage, RunResult]:
     run = Run(
         workflow,
         stage,
-        RunSettings(estimates=case.estimates),
+        RunSettings(schedule=schedule, estimates=case.estimates),
         servers=Servers(tools=tools, policies=servers),
         observers=[stage.observe],
     )
