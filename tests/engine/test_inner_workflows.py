@@ -80,7 +80,11 @@ BY_SCHEDULE = {
 async def test_it_runs_by_the_schedule_around_it_unless_it_says_its_own(
     depth: int, around: Any, said: Any, given: Any
 ) -> None:
-    steps: list[Any] = ["slow", "quick", {"id": "next", "tool": "fake:next", "depends_on": ["quick"]}]
+    steps: list[Any] = [
+        "slow",
+        "quick",
+        {"id": "next", "tool": "fake:next", "depends_on": ["quick"]},
+    ]
     inner: dict[str, Any] = workflow(*steps).to_dict() | ({"schedule": said} if said else {})
     for _ in range(depth - 1):
         inner = {"tasks": [{"id": "outer", "workflow": inner}]}
