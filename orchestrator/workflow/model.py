@@ -115,7 +115,10 @@ class Workflow(BaseModel, metaclass=_WithKeyword):
         description="A template of what the run returns. "
         "Default: the outputs of the tasks that nothing depends on, by id.",
     )
-    schedule: Schedule = Field(default="generations", description="When each task starts.")
+    schedule: Schedule = Field(
+        default="generations",
+        description="When each task starts. Default inside a workflow: as around it.",
+    )
     max_concurrency: int = Field(
         default=10,
         ge=0,
@@ -231,6 +234,11 @@ class Workflow(BaseModel, metaclass=_WithKeyword):
     def source(self) -> Path | None:
         """The file it was loaded from; None if it was made from data."""
         return self._source
+
+    @property
+    def own_schedule(self) -> Schedule | None:
+        """The schedule that it says; None if it says none, and inside another follows that one."""
+        return self.schedule if "schedule" in self.model_fields_set else None
 
     def to_dict(self) -> dict[str, Any]:
         """The workflow in its canonical form, without fields that have their default."""

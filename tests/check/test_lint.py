@@ -171,6 +171,18 @@ def test_tools_whose_calls_cannot_overlap_are_not_named(
     assert found == ["unannotated_tools"] * warned
 
 
+@pytest.mark.parametrize("around", ["generations", "dataflow"])
+@pytest.mark.parametrize("said", [None, "generations", "dataflow"])
+def test_calls_inside_may_overlap_by_the_schedule_around_or_their_own(
+    around: str, said: str | None
+) -> None:
+    steps = [task("a"), task("d"), task("b", depends_on=["d"])]
+    inner = {"tasks": steps} | ({"schedule": said} if said else {})
+    tools = SILENT | tool("d", read_only=True)
+    found = codes({"id": "outer", "workflow": inner}, tools=tools, schedule=around)
+    assert found == ["unannotated_tools"] * ((said or around) == "dataflow")
+
+
 def test_very_many_tasks_are_assumed_to_overlap() -> None:
     chain = [task("t0", tool="fake:a")]
     for n in range(1, MAX_LOOKUPS + 1):
