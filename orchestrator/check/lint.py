@@ -48,7 +48,7 @@ def warnings_of(
         *(warning for task in tasks for warning in _locks(task)),
         *_likely_references(workflow),
         *_not_inserted(workflow),
-*_unannotated_tools(workflow, tools, serial, schedule),
+        *_unannotated_tools(workflow, tools, serial, schedule),
         *_limit_of_nothing(workflow),
         *(
             warning
