@@ -196,6 +196,7 @@ class Case:
             those that it needs.
         finally_timeout_s: The limit of them all together.
         output: What the workflow gives, if it says so.
+        schedule: What it says of its schedule; a workflow inside that says nothing has that around.
         cancelled_again_s: When the user cancels the run a second time.
         defaults: Left out of the file where a task has the same; the tasks here have all of it.
     """
@@ -214,6 +215,7 @@ class Case:
     finally_timeout_s: float = 30.0
     cancelled_again_s: float | None = None
     output: Term | None = None
+    schedule: str | None = None
 
     @property
     def all_tasks(self) -> tuple[Task, ...]:
@@ -678,7 +680,7 @@ def runs_of(task: Task, inner: Case, view: View) -> Answers:
 
     def answer_to(inputs: Mapping[str, Any]) -> Answer:
         case = in_run(inner, next(numbers))
-        after, answer, inside = run_inside(case, view.schedule, inputs)
+        after, answer, inside = run_inside(case, case.schedule or view.schedule, inputs)
         late = task.timeout_s is not None and after > task.timeout_s
         return (task.timeout_s or 0.0, Fault("timeout"), {}) if late else (after, answer, inside)
 

@@ -211,10 +211,8 @@ class TaskRunner:
         emitter = Emitter(self._emitter.announce, workflow.plan, f"{call.task}{item}/", clock)
         inputs, about = with_input_defaults(workflow.inputs, call.arguments), workflow.name
         settled = Settled(inputs, settings.about(about), null_is_unknown=scope.null_is_unknown)
-        shared, schedule = (
-            self._shared.inside(call, attempt),
-            settings.schedule or workflow.schedule,
-        )
+        shared = self._shared.inside(call, attempt)
+        schedule = settings.schedule or workflow.own_schedule or self._schedule
         runner = TaskRunner(workflow, shared, settled, emitter, schedule, self, call.priority)
         attempt.inside = runner
         clock.around.add(attempt)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from orchestrator.calls.call import Attempt, Call
+from orchestrator.engine.events import Event, TaskStarted
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import Servers
@@ -14,14 +15,8 @@ from orchestrator.errors import CallError, WorkflowError
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.model import Workflow
 from tests.fakes import Row, ScriptedCaller, failing, workflow
-from tests.virtual_clock import Backend, virtual_clock
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> Backend:
-    return virtual_clock(request.param)
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_clock]
 
 
 async def run(caller: Any, *tasks: Any, **fields: Any) -> RunResult:
@@ -43,10 +38,13 @@ async def pages(call: Call, _: Attempt) -> Any:
 
 async def test_a_call_is_repeated_until_its_answer_is_what_the_task_waits_for() -> None:
     script = {"a": [(1.0, {"state": "busy"}), (1.0, {"state": "busy"}), (1.0, {"state": "done"})]}
-    result = await run(
-        ScriptedCaller(script), task(repeat={"until": "LAST.state == 'done'", "every_s": 10})
-    )
+    plan = workflow(task(repeat={"until": "LAST.state == 'done'", "every_s": 10}))
+    events: list[Event] = []
+    result = await Run(plan, ScriptedCaller(script), observers=[events.append]).execute()
     assert result["a"].output == {"state": "done"}
+    started = [event for event in events if isinstance(event, TaskStarted)]
+    assert [event.turn for event in started] == [1, 2, 3]
+    assert "turn" in started[0].to_dict()
     assert (result["a"].attempts, result.duration_ms) == (3, 23_000)
 
 
@@ -247,6 +245,12 @@ async def test_a_delay_is_waited_before_the_first_call_without_a_slot() -> None:
     result = await run(caller, task(delay_s=5), "b", max_concurrency=1)
     assert (result["b"].started_ms, result["a"].started_ms) == (0, 5000)
     assert result.duration_ms == 6000
+
+
+async def test_a_delay_of_nothing_is_none() -> None:
+    plan = workflow(task(delay_s=0))
+    assert plan.plan.tasks["a"].policies.delay_s is None
+    assert plan.to_dict()["tasks"][0]["delay_s"] == 0
 
 
 async def test_a_delay_ends_when_its_task_is_cancelled() -> None:
