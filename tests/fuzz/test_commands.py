@@ -141,6 +141,9 @@ def judged(commands: Commands, data: dict[str, Any], loads: bool) -> tuple[int, 
     assert commands.run(*PLAN)[0] == 0
     dry, rehearsed = commands.run(*DRY)
     real, result = commands.run(*REAL)
+    if 2 in (dry, real):  # refused before the run, such as for an unknown server
+        assert (code, dry, real) == (2, 2, 2)
+        return code, dry, real
     for ended, made in ((dry, rehearsed), (real, result)):
         states = {task["status"] for task in made["tasks"].values()}
         assert ended == (1 if made["error"] or "error" in states else 0)
