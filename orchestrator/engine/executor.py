@@ -11,13 +11,13 @@ import anyio
 
 from orchestrator.calls.call import Call, Caller
 from orchestrator.calls.worker_pool import Starter, Work
+from orchestrator.documents.threads import in_thread
 from orchestrator.engine.decide import (
     Start,
     StartEach,
     decide,
     decide_item,
     first_failure,
-    in_thread,
 )
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.outcome import Failure, Outcome, Skipped, Success
