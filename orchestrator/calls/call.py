@@ -110,6 +110,7 @@ class Attempt:
         on_progress: Receives the tool's progress: how much, of how much, and a message.
         number: The number of the attempt, from 1; 0 before the first.
         own: How many attempts were its own, once those of a fallback follow.
+        delayed_s: How long its task had waited before it, seconds; its deadline counts that.
         waited_s: How long it has waited for its server, locks, slots and rates, seconds.
         started_at: When the first attempt began, on anyio's clock.
         queued_at: Since when it is in the queue of the run's slots, on anyio's clock; None if it is
@@ -129,6 +130,7 @@ class Attempt:
     on_progress: OnProgress | None = None
     number: int = 0
     own: int | None = None
+    delayed_s: float = 0.0
     waited_s: float = 0.0
     started_at: float | None = None
     queued_at: float | None = None

@@ -26,7 +26,7 @@ from orchestrator.check.environment import (
     input_types,
     items_type,
 )
-from orchestrator.check.for_each import collected, item_of
+from orchestrator.check.for_each import collected, endless_or_single, item_of
 from orchestrator.check.infer import Inference
 from orchestrator.check.jmespath_functions import truth
 from orchestrator.check.mismatch import Mismatch
@@ -194,7 +194,10 @@ class _Checker:
             output = self._call(task, before, ("arguments",))
         if (repeat := policies.repeat) is not None:
             after = replace(inside, last=output)
-            self._infer(repeat.until, after, ("repeat", "until"))
+            until = self._infer(repeat.until, after, ("repeat", "until"))
+            if not self._diagnostics.suggests(pointer(*task.path, "repeat", "until")):
+                found = endless_or_single(until, self._query)
+                self._diagnostics.add(found, task, ("repeat", "until"))
             if repeat.collect is not None:
                 added = self._infer(repeat.collect, after, ("repeat", "collect"))
                 output = collected(added, self._query)

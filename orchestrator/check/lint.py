@@ -49,6 +49,7 @@ def warnings_of(
         *_likely_references(workflow),
         *_not_inserted(workflow),
         *_unannotated_tools(workflow, tools, serial, schedule),
+        *_limit_of_nothing(workflow),
         *(
             warning
             for task in tasks
@@ -72,6 +73,12 @@ def _settings_of_the_run(inner: Workflow) -> Iterator[Problem]:
         yield Problem(
             "means_nothing", message, pointer("max_concurrency"), None, severity="warning"
         )
+
+
+def _limit_of_nothing(workflow: Workflow) -> Iterator[Problem]:
+    if "finally_timeout_s" in workflow.model_fields_set and not workflow.finally_:
+        message, at = "finally_timeout_s has no effect without finally", "/finally_timeout_s"
+        yield Problem("means_nothing", message, at, severity="warning")
 
 
 def _inside(task: TaskPlan, names: Iterable[str]) -> list[str]:

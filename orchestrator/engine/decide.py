@@ -15,12 +15,10 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import anyio.to_thread
-
 from orchestrator.calls.call import Call
-from orchestrator.documents.collector import paused
 from orchestrator.documents.jsonpath import Path, describe, format_path
 from orchestrator.documents.text import quoted
+from orchestrator.documents.threads import in_thread
 from orchestrator.engine.outcome import Failure, Skipped, Success
 from orchestrator.engine.result import ItemResult
 from orchestrator.errors import CallError, InvalidArgumentsError, TaskError
@@ -67,12 +65,6 @@ class StartEach:
     """The decision to call once for each item."""
 
     items: list[Any]
-
-
-async def in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
-    """The decision that `work` makes, while the event loop goes on: its expressions take long."""
-    with paused():  # of millions of values, each collection would stop the loop
-        return await anyio.to_thread.run_sync(work, *arguments, abandon_on_cancel=True)
 
 
 async def evaluated(work: Callable[[Scope], T], scope: Scope) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -10,13 +11,13 @@ import anyio
 
 from orchestrator.calls.call import Call, Caller
 from orchestrator.calls.worker_pool import Lane, Starter, Work
+from orchestrator.documents.threads import in_thread
 from orchestrator.engine.decide import (
     Start,
     StartEach,
     decide,
     decide_item,
     first_failure,
-    in_thread,
 )
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.outcome import Failure, Outcome, Skipped, Success
@@ -110,7 +111,9 @@ class Executor:
         if decision is None:  # its expressions take long
             decision = await in_thread(decide, job.task, self._scope)
         if policies.delay_s is not None and isinstance(decision, Start | StartEach):
-            decision = await self._delay(job, policies.delay_s) or decision
+            most_s = policies.deadline_s if isinstance(decision, Start) else None
+            delay_s = min(policies.delay_s, most_s or math.inf)
+            decision = await self._delay(job, delay_s) or decision
         outcome: Outcome
         match decision:
             case Start() as decision:

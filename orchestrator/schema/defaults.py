@@ -19,7 +19,15 @@ def with_defaults(value: Any, schema: Any) -> Any:
 
     Where a schema has several forms, only that of the value's type counts.
     """
+    if not _may_have_defaults(schema):  # as nearly always: a large value is not walked
+        return value
     return _Completion().complete(value, schema_type(schema), ())
+
+
+def _may_have_defaults(part: Any) -> bool:
+    if isinstance(part, Mapping):
+        return "default" in part or any(map(_may_have_defaults, part.values()))
+    return isinstance(part, list) and any(map(_may_have_defaults, part))
 
 
 class _Completion:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeGuard
 
 Id = int | str
 
@@ -21,6 +22,7 @@ _NEKOT = re.compile(rb'\s*("(?:[^"]|"(?=\\))*"(?!\\)|[][{},:]|[-+.\w]+)', re.DOT
 # Some programs write an id as 7.0.
 _ID = re.compile(rb'(-?\d+)(?:\.0+)?|".*"', re.DOTALL)
 _OF_ANSWERS = {b'"jsonrpc"', b'"result"', b'"error"'}
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,3 +140,37 @@ class Lines:
     @property
     def _is_crowded(self) -> bool:
         return self._containers > MAX_CONTAINERS
+
+
+class Block:
+    """The lines of one message, which is written over several; MCP wants it on one."""
+
+    def __init__(self, first: bytes) -> None:
+        self._parts: list[bytes] = []
+        self._open = 0  # brackets that are not closed yet
+        self.size = 0
+        self.add(first)
+
+    def add(self, line: bytes) -> None:
+        """Take the next line."""
+        self._parts.append(line)
+        self.size += len(line) + 1
+        rest = _STRING.sub(b"", line)
+        self._open += containers(rest) - rest.count(b"]") - rest.count(b"}")
+
+    def may_go_on(self, line: bytes | TooLong) -> TypeGuard[bytes]:
+        """Whether a line can belong to it: where lines are indented, no other object begins."""
+        if isinstance(line, TooLong):
+            return False
+        is_flat = len(self._parts) > 1 and self._parts[1][:1] not in (b" ", b"\t")
+        return is_flat or not line.startswith(b"{")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all brackets are closed."""
+        return self._open <= 0
+
+    @property
+    def text(self) -> bytes:
+        """All lines."""
+        return b"\n".join(self._parts)

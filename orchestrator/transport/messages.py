@@ -61,6 +61,11 @@ class Unreadable:
     asks: bool = False
 
     @property
+    def breaks_off(self) -> bool:
+        """Whether more could follow that makes it readable."""
+        return self.why == _REASONS["EOF"]
+
+    @property
     def is_too_deep(self) -> bool:
         """Whether it would be readable if it were nested less deep."""
         return self.why == _REASONS["recursion limit"]

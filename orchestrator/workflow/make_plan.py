@@ -161,7 +161,7 @@ def _policies(
         _fallback(task.item_fallback, templates.item_fallback),
         task.on_item_error or defaults.on_item_error,
         repeat,
-        task.delay_s,
+        task.delay_s or None,
         task.deadline_s,
         task.end_run,
     )

@@ -25,7 +25,7 @@ from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow import oktyv
 from orchestrator.workflow.compile import compile_workflow
-from orchestrator.workflow.foreign import explained, tasks_by_id, with_array
+from orchestrator.workflow.foreign import explained, placed_back, tasks_elsewhere, with_array
 from orchestrator.workflow.inner import Around, load_inner, tool_of
 from orchestrator.workflow.make_plan import make_plan
 from orchestrator.workflow.normalize import (
@@ -165,12 +165,12 @@ class Workflow(BaseModel, metaclass=_WithKeyword):
         canonical, problems = canonical_workflow(plain)
         inner, inside = load_inner(canonical, around, cls._load)
         problems += inside
-        if (as_array := with_array(canonical)) is not None:
+        if (field := tasks_elsewhere(canonical)) is not None:
             try:
-                cls.model_validate(as_array, context=info.context)
+                cls.model_validate(with_array(canonical, field), context=info.context)
             except WorkflowError as error:
                 problems = list(error.problems)
-            of_all = tasks_by_id(problems, canonical["tasks"], as_array["tasks"])
+            of_all = placed_back(problems, canonical, field)
             raise WorkflowError(source, as_written(of_all, plain))
         try:
             workflow = handler(canonical)

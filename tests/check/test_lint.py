@@ -131,6 +131,9 @@ def test_policies_without_effect() -> None:
     assert codes(task("a", run_if="all_done")) == []
     assert codes("a", task("b", run_if="any_failed", depends_on=["a"])) == []
     assert codes(task("a", max_parallel=2)) == ["means_nothing"]
+    assert codes("a", finally_timeout_s=3) == ["means_nothing"]
+    cleaned: dict[str, Any] = {"finally_timeout_s": 3, "finally": [task("b")]}
+    assert codes("a", **cleaned) == []
     assert codes(task("a", max_parallel=2, for_each=[1])) == []
     on = {"on": ["timeout", "reference_error"]}
     (found,) = warnings_of(workflow(task("a", retry=on)), {})

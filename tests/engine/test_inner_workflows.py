@@ -16,19 +16,13 @@ from orchestrator.engine.settings import RunSettings
 from orchestrator.workflow.model import Workflow
 from tests.engine.test_semantics_table import INNER_ENDS, INNER_OUTPUTS, INSIDE, the_row
 from tests.fakes import Row, ScriptedCaller, failing, workflow
-from tests.virtual_clock import Backend, virtual_clock
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_clock]
 STEPS = [
     {"id": "first", "tool": "fake:first", "arguments": {"n": "$INPUT.n"}},
     {"id": "last", "tool": "fake:last", "arguments": {"n": "$OUTPUT[first].n"}},
 ]
 INNER = {"inputs": {"n": {"type": "integer"}}, "tasks": STEPS, "output": "$OUTPUT[last].n"}
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> Backend:
-    return virtual_clock(request.param)
 
 
 async def run(caller: Any, *tasks: Any, **fields: Any) -> RunResult:

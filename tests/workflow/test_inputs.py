@@ -122,7 +122,7 @@ def test_all_that_is_wrong_with_the_inputs_is_said_at_once() -> None:
     ]
     text = str(caught.value)
     assert 'the value of "count" does not fit its schema: expected integer, got string "3"' in text
-    assert "set it with --input city=..." in text
+    assert 'set it with --input city=..., in Python with inputs={"city": ...}' in text
 
 
 def test_a_plan_can_do_without_inputs_but_not_with_unknown_ones() -> None:
