@@ -9,11 +9,11 @@ import pytest
 
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
-from tests.fakes import ScriptedCaller, failing, workflow
+from tests.fakes import Row, ScriptedCaller, failing, workflow
 from tests.virtual_clock import Backend, virtual_clock
 
 pytestmark = pytest.mark.anyio
-SECOND = [(1.0, {})]
+SECOND: list[Row] = [(1.0, {})]
 
 
 @pytest.fixture(params=["asyncio", "trio"])
