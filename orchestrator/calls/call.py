@@ -16,6 +16,7 @@ from orchestrator.workflow.task import Retry
 
 if TYPE_CHECKING:
     from orchestrator.calls.repeat import Turns
+    from orchestrator.calls.worker_pool import Lane
 
 DEFAULT_TIMEOUT_S = 60.0
 
@@ -123,6 +124,7 @@ class Attempt:
         answer_bytes: About what the last answer to it takes in memory, bytes.
         inside: What runs in place of a call, if its task runs a workflow.
         end_by: What `cancel` has to end: the scope that it runs in, or the limit that it waits for.
+        lane: What keeps its slot of the run for the call that follows; None if it is released.
     """
 
     on_progress: OnProgress | None = None
@@ -141,6 +143,7 @@ class Attempt:
     answer_bytes: int = 0
     inside: Inside | None = None
     end_by: anyio.CancelScope | Slots | Rate | None = None
+    lane: Lane | None = None
 
     @property
     def waiting_for(self) -> str:

@@ -59,6 +59,10 @@ class TaskCalls:
         self._within, self._start = emitter.within, len(emitter.within)
         self._tasks = plan.tasks
 
+    def forget(self) -> None:
+        """Forget the middleware, since no call follows."""
+        del self.callers, self.fit_later
+
     def new_call(
         self, job: TaskState, target: CallTemplate, decision: Start, item: int | None = None
     ) -> Call:
