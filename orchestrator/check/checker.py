@@ -195,7 +195,7 @@ class _Checker:
         if (repeat := policies.repeat) is not None:
             after = replace(inside, last=output)
             until = self._infer(repeat.until, after, ("repeat", "until"))
-            if not self._diagnostics.suggests(pointer(*task.path, "repeat", "until")):
+            if not self._diagnostics.has(pointer(*task.path, "repeat", "until")):
                 found = endless_or_single(until, self._query)
                 self._diagnostics.add(found, task, ("repeat", "until"))
             if repeat.collect is not None:

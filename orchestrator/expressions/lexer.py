@@ -1,8 +1,8 @@
 """Cuts the text of a `${...}` into tokens and rewrites it into plain JMESPath.
 
 Rewritten are roots such as `OUTPUT[id]` (also with a `$`), bare numbers, bare `true`, `false`,
-`null`, `[]` and `{}`, `["odd key"]` behind a value, names outside of ASCII, and the older string literal in
-backticks.
+`null`, `[]` and `{}`, `["odd key"]` behind a value, names outside of ASCII, and the older string
+literal in backticks.
 """
 
 from __future__ import annotations
