@@ -529,7 +529,8 @@ def call_once(task: Task, view: View, ready_s: float) -> Settled:
         has_output=played.status == "success",
         fault=played.fault,
         units={None: played},
-        delay_s=(task.delay_s or 0.0) if played.attempts else 0.0,
+        # Without an attempt it is late only if its delay was longer than its deadline.
+        delay_s=(task.delay_s or 0.0) if played.attempts or played.failure == "timeout" else 0.0,
     )
 
 
@@ -588,7 +589,9 @@ def call(task: Task, view: View, unit: Unit) -> Played:
         play_turn(task, view, answers, played)
     else:
         play_turns(task, task.repeat, view, answers, played)
-    return cut_short(played, task.deadline_s)
+    # A delay is a wait of its task, like others; items begin after it.
+    delay_s = (task.delay_s or 0.0) if unit is None else 0.0
+    return cut_short(played, None if task.deadline_s is None else task.deadline_s - delay_s)
 
 
 def play_turns(task: Task, repeat: Repeat, view: View, answers: Answers, played: Played) -> None:

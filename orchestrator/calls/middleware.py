@@ -81,7 +81,11 @@ async def _call_in_slots(
                 held.remove(limit)
         attempt.waited_s += anyio.current_time() - asked_at
         attempt.end_by = None
-        return await _learning(call, attempt, call_next, policy.slots)
+        output = await _learning(call, attempt, call_next, policy.slots)
+        if attempt.lane is not None:
+            held.remove(attempt.lane.pool)
+            attempt.lane.holds = True
+        return output
     except AbandonedError:
         attempt.check_cancelled(call)
         raise

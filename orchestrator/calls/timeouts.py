@@ -66,11 +66,12 @@ def _timeout(call: Call, *, at_last: bool) -> CallError:
 
 
 def with_deadline(call_next: Caller) -> Caller:
-    """End a call `deadline_s` after it began, whatever it does or waits for."""
+    """End a call `deadline_s` after its task began, whatever it does or waits for."""
 
     async def call_before(call: Call, attempt: Attempt, deadline_s: float) -> Any:
-        with anyio.move_on_after(deadline_s):
-            return await call_next(call, attempt)
+        if (left_s := deadline_s - attempt.delayed_s) > 0:
+            with anyio.move_on_after(left_s):
+                return await call_next(call, attempt)
         attempt.check_cancelled(call)
         message = f"{call.target} did not finish within its deadline of {deadline_s:g} s"
         raise CallError("timeout", message, deadline_s=deadline_s)

@@ -59,6 +59,10 @@ class TaskCalls:
         self._within, self._start = emitter.within, len(emitter.within)
         self._tasks = plan.tasks
 
+    def forget(self) -> None:
+        """Forget the middleware, since no call follows."""
+        del self.callers, self.fit_later
+
     def new_call(
         self, job: TaskState, target: CallTemplate, decision: Start, item: int | None = None
     ) -> Call:
@@ -132,6 +136,8 @@ class TaskCalls:
         call = self.new_call(job, job.task, decision, item)
         if (repeat := job.task.policies.repeat) is not None:
             attempt.turns = self._turns(job.task, repeat, scope, attempt)
+        if item is None:  # the delay of a `for_each` is over before its first item begins
+            attempt.delayed_s = job.task.policies.delay_s or 0.0
         caller = self.callers.call if job.task.inner is None else self.callers.inner
         return await self.outcome(caller, call, attempt)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Required, Self, TypedDict, Unpack
 
@@ -220,12 +220,12 @@ class Workflow(BaseModel, metaclass=_WithKeyword):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Workflow) and self.to_dict() == other.to_dict()
 
-    @property
+    @cached_property
     def plan(self) -> Plan:
         """The compiled tasks, the graph and its generations."""
         return self._plan
 
-    @property
+    @cached_property
     def signature(self) -> Tool:
         """The inputs that it accepts, as the definition of a tool."""
         return self._signature

@@ -249,7 +249,7 @@ class Task(BaseModel, metaclass=Checked):
     )
     deadline_s: Seconds | None = Field(
         default=None,
-        description="Limit over all attempts, repeats and waits, seconds; of each item.",
+        description="Limit over all attempts, repeats and waits, delay_s too; of each item.",
     )
     fallback: Fallback | None = Field(
         default=None, description="What replaces the output if the task fails."

@@ -42,7 +42,7 @@ BOUNDS = {
     ("health", "HealthMonitor._probe", "self._silent.wait"): SESSION,
     ("health", "HealthMonitor._relist", "self._stale.wait"): SESSION,
     ("health", "HealthMonitor._listen", "async for changes"): SESSION,
-    ("health", "HealthMonitor._probe", "session.send_request"): "PROBE_S",
+    ("sdk_client", "ask", "session.send_request"): "PROBE_S: see HealthMonitor._probe",
     ("middleware", "with_locks.call_holding", "locks.acquire"): HOLDERS,
     ("middleware", "_call_in_slots", "limit.acquire"): HOLDERS,
     ("signals", "Ending._watch", "async for signals"): "the command, which cancels it",

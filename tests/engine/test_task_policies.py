@@ -281,6 +281,19 @@ async def test_a_deadline_ends_a_task_with_its_attempts_and_waits() -> None:
     assert caller.log[-1] == "cancelled a"
 
 
+async def test_a_deadline_counts_the_delay_of_a_task_but_not_for_its_items() -> None:
+    caller = ScriptedCaller({"a": [(2.0, {})]})
+    result = await run(caller, task(delay_s=2, deadline_s=3.5))
+    error = result["a"].error
+    assert error is not None
+    assert (error.kind, result["a"].attempts, result.duration_ms) == ("timeout", 1, 3500)
+    result = await run(ScriptedCaller(), task(delay_s=5, deadline_s=3.5))
+    assert result["a"].error == error
+    assert (result["a"].attempts, result.duration_ms) == (0, 3500)
+    result = await run(ScriptedCaller(), task(delay_s=5, deadline_s=3.5, for_each=[1]))
+    assert (result["a"].status, result.duration_ms) == ("success", 5000)
+
+
 async def test_a_deadline_counts_for_each_item_and_a_fallback_follows_it() -> None:
     async def caller(call: Call, _: Attempt) -> Any:
         if call.arguments["x"] == 2:
