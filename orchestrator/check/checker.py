@@ -143,9 +143,9 @@ class _Checker:
 
     def _outside(self, task: TaskPlan) -> Environment:
         """What the fields of a task read, apart from the item of a `for_each`."""
-        run_if = task.policies.run_if
-        may_lack = run_if != "all_success"
-        has_failed = run_if == "any_failed" and len(task.needs) == 1
+        run_if, is_only = task.policies.run_if, len(task.needs) == 1
+        may_lack = run_if != "all_success" and not (run_if == "any_success" and is_only)
+        has_failed = run_if == "any_failed" and is_only
         is_known = has_failed or not may_lack
         return Environment(
             # The list of a for_each that failed in part has null for each item that failed.
