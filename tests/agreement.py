@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.engine.events import ItemSettled, TaskSettled, TaskStarted
@@ -33,9 +34,9 @@ from tests.stage import Stage, as_file, play
 
 async def complaints(case: Case, schedule: Schedule) -> list[str]:
     """Everything that is not as it should be in a run of a case."""
-    workflow = Workflow.load(as_file(case))
+    workflow = Workflow.load(as_file(replace(case, schedule=schedule)))
     try:
-        stage, result = await play(case, workflow, schedule)
+        stage, result = await play(case, workflow)
     except TimeoutError:
         return ["the run hangs"]
     try:

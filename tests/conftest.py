@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,6 +45,12 @@ def _untraced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     yield
     if coverage is not None:
         coverage.start()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_journal(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Runs of commands are kept beside the tests, and not among those of the user."""
+    os.environ["ORCHESTRATOR_JOURNAL"] = str(tmp_path_factory.mktemp("journal") / "runs.db")
 
 
 @pytest.fixture(autouse=True)

@@ -196,6 +196,7 @@ class Case:
             those that it needs.
         finally_timeout_s: The limit of them all together.
         output: What the workflow gives, if it says so.
+        schedule: What it says of its schedule; a workflow inside that says nothing has that around.
         cancelled_again_s: When the user cancels the run a second time.
         defaults: Left out of the file where a task has the same; the tasks here have all of it.
     """
@@ -214,6 +215,7 @@ class Case:
     finally_timeout_s: float = 30.0
     cancelled_again_s: float | None = None
     output: Term | None = None
+    schedule: str | None = None
 
     @property
     def all_tasks(self) -> tuple[Task, ...]:
@@ -527,7 +529,8 @@ def call_once(task: Task, view: View, ready_s: float) -> Settled:
         has_output=played.status == "success",
         fault=played.fault,
         units={None: played},
-        delay_s=(task.delay_s or 0.0) if played.attempts else 0.0,
+        # Without an attempt it is late only if its delay was longer than its deadline.
+        delay_s=(task.delay_s or 0.0) if played.attempts or played.failure == "timeout" else 0.0,
     )
 
 
@@ -586,7 +589,9 @@ def call(task: Task, view: View, unit: Unit) -> Played:
         play_turn(task, view, answers, played)
     else:
         play_turns(task, task.repeat, view, answers, played)
-    return cut_short(played, task.deadline_s)
+    # A delay is a wait of its task, like others; items begin after it.
+    delay_s = (task.delay_s or 0.0) if unit is None else 0.0
+    return cut_short(played, None if task.deadline_s is None else task.deadline_s - delay_s)
 
 
 def play_turns(task: Task, repeat: Repeat, view: View, answers: Answers, played: Played) -> None:
@@ -678,7 +683,7 @@ def runs_of(task: Task, inner: Case, view: View) -> Answers:
 
     def answer_to(inputs: Mapping[str, Any]) -> Answer:
         case = in_run(inner, next(numbers))
-        after, answer, inside = run_inside(case, view.schedule, inputs)
+        after, answer, inside = run_inside(case, case.schedule or view.schedule, inputs)
         late = task.timeout_s is not None and after > task.timeout_s
         return (task.timeout_s or 0.0, Fault("timeout"), {}) if late else (after, answer, inside)
 

@@ -358,6 +358,7 @@ def with_inner(dice: random.Random, task: Task, profile: Profile, depth: int = 1
     output = random_term(dice, [x.id for x in made], for_each=False)
     order = tuple(dice.sample(range(len(made)), len(made)))
     inner = Case(tuple(made), order, output=output if dice.random() < 0.5 else None)
+    inner = replace(inner, schedule=dice.choice((None, None, "generations", "dataflow")))
     if profile.is_exact:
         fails_fast = dice.random() < 0.2 and not any(x.for_each for x in made)
         limit_s = dice.randrange(1, 8) + TICK_S / 2 ** (13 + depth)
@@ -483,6 +484,7 @@ def simpler_cases(case: Case) -> Iterator[Case]:
         "cancelled_again_s",
         "finally_timeout_s",
         "output",
+        "schedule",
     ):
         if getattr(case, name) != getattr(plain, name):
             yield replace(case, **{name: getattr(plain, name)})

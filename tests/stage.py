@@ -144,6 +144,7 @@ def as_file(case: Case) -> dict[str, Any]:
         "finally_timeout_s": case.finally_timeout_s if last else None,
     }
     document["output"] = None if case.output is None else case.output.text
+    document["schedule"] = case.schedule
     return {name: value for name, value in document.items() if value is not None}
 
 
@@ -236,7 +237,9 @@ def lock_in_file(lock: Lock) -> Any:
     return {"name": lock.name.text, "mode": "shared"} if lock.shared else lock.name.text
 
 
-async def play(case: Case, workflow: Workflow, schedule: Schedule) -> tuple[Stage, RunResult]:
+async def play(
+    case: Case, workflow: Workflow, schedule: Schedule | None = None
+) -> tuple[Stage, RunResult]:
     """Run a case. Never waits for ever: on a virtual clock a deadlock is a `TimeoutError`."""
     stage = Stage(case)
     tools = {tool.target: tool for tool in tools_in(case)}

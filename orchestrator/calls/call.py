@@ -16,6 +16,7 @@ from orchestrator.workflow.task import Retry
 
 if TYPE_CHECKING:
     from orchestrator.calls.repeat import Turns
+    from orchestrator.calls.worker_pool import Lane
 
 DEFAULT_TIMEOUT_S = 60.0
 
@@ -109,6 +110,7 @@ class Attempt:
         on_progress: Receives the tool's progress: how much, of how much, and a message.
         number: The number of the attempt, from 1; 0 before the first.
         own: How many attempts were its own, once those of a fallback follow.
+        delayed_s: How long its task had waited before it, seconds; its deadline counts that.
         waited_s: How long it has waited for its server, locks, slots and rates, seconds.
         started_at: When the first attempt began, on anyio's clock.
         queued_at: Since when it is in the queue of the run's slots, on anyio's clock; None if it is
@@ -123,11 +125,13 @@ class Attempt:
         answer_bytes: About what the last answer to it takes in memory, bytes.
         inside: What runs in place of a call, if its task runs a workflow.
         end_by: What `cancel` has to end: the scope that it runs in, or the limit that it waits for.
+        lane: What keeps its slot of the run for the call that follows; None if it is released.
     """
 
     on_progress: OnProgress | None = None
     number: int = 0
     own: int | None = None
+    delayed_s: float = 0.0
     waited_s: float = 0.0
     started_at: float | None = None
     queued_at: float | None = None
@@ -141,6 +145,7 @@ class Attempt:
     answer_bytes: int = 0
     inside: Inside | None = None
     end_by: anyio.CancelScope | Slots | Rate | None = None
+    lane: Lane | None = None
 
     @property
     def waiting_for(self) -> str:

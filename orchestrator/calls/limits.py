@@ -143,6 +143,10 @@ class Slots:
             del self._queues[group]
         return None
 
+    def is_next(self, priority: Priority) -> bool:
+        """Whether none of those who wait goes before one with this priority."""
+        return self._first() is None or priority < next(iter(self._queues.values()))[0][0]
+
     def _appoint_giver(self) -> None:
         """Wake the first waiter, if it can be served, to serve the queue."""
         if self._giver is None and self._queues:

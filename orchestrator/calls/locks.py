@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 
-from orchestrator.calls.limits import Slots
+from orchestrator.calls.limits import AbandonedError, Slots
 from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError
 
@@ -13,20 +16,29 @@ class Locks:
     """Named locks, each held by one exclusively or by any number shared.
 
     Waiters are served in order of arrival; a shared lock does not overtake an exclusive one. Calls
-    acquire several in the order of their names, so that two never wait for each other.
+    acquire several in the order of their names, also those inside a call that holds others, so that
+    two never wait for each other. What asks for a name out of this order fails if nobody would ever
+    release it.
 
     Args:
         held: What the call around these calls holds: each name, and whether shared.
         around: Where that call has them from.
+        holder: What that call is known as there.
     """
 
     # A lock is slots: an exclusive holder takes all of them, a shared one takes one.
     _ALL = 1 << 30
 
-    def __init__(self, held: Iterable[tuple[str, bool]] = (), around: Locks | None = None) -> None:
-        self._named: dict[str, Slots] = {}
+    def __init__(
+        self,
+        held: Iterable[tuple[str, bool]] = (),
+        around: Locks | None = None,
+        holder: object = None,
+    ) -> None:
+        self._named: dict[str, _Lock] = {}
         self._held: Mapping[str, bool] = dict(held)
-        self._around = around
+        self._around, self._holder = around, holder
+        self._waits: _Waits = _Waits() if around is None else around._waits
 
     def __repr__(self) -> str:
         return f"Locks({sorted(self._named)})"
@@ -36,11 +48,14 @@ class Locks:
         named = self._place(name)._named
         return name in named and named[name].is_busy(self._weight(shared))
 
-    async def acquire(self, name: str, *, shared: bool) -> None:
+    async def acquire(self, name: str, *, shared: bool, who: object, task: str) -> None:
         """Acquire a name, to be released in the same mode; wait until it is free.
 
+        `who` is the key of the call, and `task` its task, with those that it is inside of.
+
         Raises:
-            CallError: It is asked for exclusively, and the call around this one holds it shared.
+            CallError: It is asked for exclusively, and the call around this one holds it shared; or
+                those who hold it wait for what this call, or one around it, holds.
         """
         place = self._place(name)
         if place._held.get(name) and not shared:
@@ -48,15 +63,21 @@ class Locks:
                 f"the task around this one holds lock {quoted(name)} shared, so no task in it "
             )
             raise CallError("invalid_arguments", f"{message}can hold it exclusively")
-        slots = place._named.setdefault(name, Slots(self._ALL))
+        lock, weight = place._named.setdefault(name, _Lock(self._ALL)), self._weight(shared)
+        wait = _Wait(name, lock, who, task, self._is_late(name, place), (who, *self._holders()))
         try:
-            await slots.acquire(weight=self._weight(shared))
+            with self._waits.noted(wait) if lock.is_busy(weight) else nullcontext():
+                await lock.acquire(weight=weight, who=who)
+            lock.holders[who] = None
+        except AbandonedError:
+            raise CallError("invalid_arguments", wait.circle) from None
         finally:
             place._forget(name)
 
-    def release(self, name: str, *, shared: bool) -> None:
+    def release(self, name: str, *, shared: bool, who: object) -> None:
         """Release a name."""
         place = self._place(name)
+        del place._named[name].holders[who]
         place._named[name].release(self._weight(shared))
         place._forget(name)
 
@@ -66,9 +87,120 @@ class Locks:
             return self
         return self._around._place(name)
 
+    def _is_late(self, name: str, place: Locks) -> bool:
+        """Whether a call around, itself inside the place, holds a name that comes after this."""
+        if self is place or self._around is None:
+            return False
+        return name < max(self._held) or self._around._is_late(name, place)
+
+    def _holders(self) -> Iterator[object]:
+        """The calls around."""
+        if self._around is not None:
+            yield self._holder
+            yield from self._around._holders()
+
     def _weight(self, shared: bool) -> int:
         return 1 if shared else self._ALL
 
     def _forget(self, name: str) -> None:
         if self._named[name].idle:
             del self._named[name]
+
+
+class _Lock(Slots):
+    """A lock, and the calls that hold it."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.holders: dict[object, None] = {}
+
+    def is_granted(self, who: object) -> bool:
+        """Whether a waiter goes on in the next turn of the event loop."""
+        return who in self._waiters and self._waiters[who].is_served
+
+
+@dataclass(slots=True, eq=False)
+class _Wait:
+    """A call that waits for a lock.
+
+    Attributes:
+        is_late: Whether a name that comes after this one is held around it.
+        inside: The call, and those around it: none of them ends before it does.
+        circle: Why it would wait for ever; empty as long as it may wait.
+    """
+
+    name: str
+    lock: _Lock
+    who: object
+    task: str
+    is_late: bool
+    inside: tuple[object, ...]
+    circle: str = ""
+
+
+class _Waits:
+    """The calls that wait for locks. As long as none is late, they form no circle."""
+
+    def __init__(self) -> None:
+        self._late = 0
+        self._of: defaultdict[object, dict[_Wait, None]] = defaultdict(dict)
+
+    @contextmanager
+    def noted(self, wait: _Wait) -> Iterator[None]:
+        """Note a wait in the block. Of each circle that it closes, one that is late is ended.
+
+        Raises:
+            AbandonedError: That is this one.
+        """
+        self._late += wait.is_late
+        for each in wait.inside:
+            self._of[each][wait] = None
+        try:
+            while not wait.circle and self._late and (circle := self._circle(wait)):
+                late = next(each for each in circle if each.is_late)
+                late.circle = _why(late, circle)
+                late.lock.abandon(late.who)
+            if wait.circle:
+                raise AbandonedError
+            yield
+        finally:
+            self._late -= wait.is_late
+            for each in wait.inside:
+                del self._of[each][wait]
+                if not self._of[each]:
+                    del self._of[each]
+
+    def _circle(self, wait: _Wait) -> list[_Wait]:
+        """The waits of a circle, each for a lock that is held around the next; or none."""
+        before: dict[_Wait, _Wait | None] = {wait: None}
+        ways = [wait]
+        while ways:
+            last: _Wait | None = ways.pop()
+            assert last is not None
+            for holder in last.lock.holders:
+                if holder in wait.inside:
+                    circle = []
+                    while last is not None:
+                        circle.append(last)
+                        last = before[last]
+                    return circle[::-1]
+                for each in self._of.get(holder, ()):
+                    if (
+                        each not in before
+                        and not each.circle
+                        and not each.lock.is_granted(each.who)
+                    ):
+                        before[each] = last
+                        ways.append(each)
+        return []
+
+
+def _why(late: _Wait, circle: list[_Wait]) -> str:
+    place = circle.index(late)
+    others = circle[place + 1 :] + circle[:place]
+    waits = (f"task {quoted(each.task)} waits for lock {quoted(each.name)}" for each in others)
+    name, last = quoted(late.name), quoted(others[-1].name)
+    return (
+        f"lock {name} would never be free: {', '.join(waits)}, which is held around this task; "
+        f"hold {name} there, too, or give it a name that comes after {last}"
+    )

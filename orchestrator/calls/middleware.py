@@ -83,7 +83,11 @@ async def _call_in_slots(
                 held.remove(limit)
         attempt.waited_s += anyio.current_time() - asked_at
         attempt.end_by = None
-        return await _learning(call, attempt, call_next, policy.slots)
+        output = await _learning(call, attempt, call_next, policy.slots)
+        if attempt.lane is not None:
+            held.remove(attempt.lane.pool)
+            attempt.lane.holds = True
+        return output
     except AbandonedError:
         attempt.check_cancelled(call)
         raise
@@ -178,13 +182,14 @@ def with_locks(call_next: Caller, locks: Locks, on_wait: OnWait | None = None) -
     async def call_holding(call: Call, attempt: Attempt) -> Any:
         asked_at = anyio.current_time()
         held: list[tuple[str, bool]] = []
+        task = call.task if call.item is None else f"{call.task}[{call.item}]"
         try:
             for name, shared in call.locks:
                 attempt.note = f"lock {quoted(name)}"
                 if on_wait is not None and locks.is_busy(name, shared=shared):
                     on_wait(call, attempt)
                 with anyio.CancelScope() as attempt.end_by:
-                    await locks.acquire(name, shared=shared)
+                    await locks.acquire(name, shared=shared, who=attempt, task=task)
                     held.append((name, shared))
                 attempt.check_cancelled(call)
             attempt.waited_s += anyio.current_time() - asked_at
@@ -193,7 +198,7 @@ def with_locks(call_next: Caller, locks: Locks, on_wait: OnWait | None = None) -
         finally:
             attempt.note = ""
             for name, shared in held:
-                locks.release(name, shared=shared)
+                locks.release(name, shared=shared, who=attempt)
 
     def call_locked(call: Call, attempt: Attempt) -> Awaitable[Any]:
         return call_holding(call, attempt) if call.locks else call_next(call, attempt)

@@ -66,14 +66,16 @@ def _timeout(call: Call, *, at_last: bool) -> CallError:
 
 
 def with_deadline(call_next: Caller, began: Callable[[Call], float] | None = None) -> Caller:
-    """End a call `deadline_s` after it began, whatever it does or waits for.
+    """End a call `deadline_s` after its task began, whatever it does or waits for.
 
-    `began` says how long ago that was, seconds; None: all calls begin now.
+    `began` says how long ago an earlier process began it, seconds; None: there was none.
     """
 
     async def call_before(call: Call, attempt: Attempt, deadline_s: float) -> Any:
-        with anyio.move_on_after(deadline_s - (0.0 if began is None else began(call))):
-            return await call_next(call, attempt)
+        past_s = attempt.delayed_s if began is None else max(attempt.delayed_s, began(call))
+        if (left_s := deadline_s - past_s) > 0:
+            with anyio.move_on_after(left_s):
+                return await call_next(call, attempt)
         attempt.check_cancelled(call)
         message = f"{call.target} did not finish within its deadline of {deadline_s:g} s"
         raise CallError("timeout", message, deadline_s=deadline_s)

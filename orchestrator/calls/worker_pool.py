@@ -117,6 +117,29 @@ class WorkerPool(Slots):
 
 
 @dataclass(slots=True, eq=False)
+class Lane:
+    """The slot of calls that follow each other, kept for the next unless another goes first.
+
+    To release it and to wait for it again costs as much as the rest of such a call.
+    """
+
+    pool: WorkerPool
+    holds: bool = False
+
+    def keeps(self, priority: Priority) -> bool:
+        """Whether the next call, with this priority, has the slot; else it is released."""
+        if self.holds and not self.pool.is_next(priority):
+            self.leave()
+        return self.holds
+
+    def leave(self) -> None:
+        """Release the slot, if it is held."""
+        if self.holds:
+            self.holds = False
+            self.pool.release()
+
+
+@dataclass(slots=True, eq=False)
 class _QueuedWork(Entry):
     pool: WorkerPool
     tasks: Starter

@@ -1,9 +1,9 @@
-"""The types of lists: of the items that a `for_each` goes over, and of what `repeat` collects."""
+"""What is made of many calls: the items of a `for_each`, and the turns of a `repeat`."""
 
 from __future__ import annotations
 
 from orchestrator.check.environment import UNKNOWN
-from orchestrator.check.jmespath_functions import without
+from orchestrator.check.jmespath_functions import truth, without
 from orchestrator.check.mismatch import Mismatch
 from orchestrator.schema.coercion import ALL_TYPES
 from orchestrator.schema.type_query import TypeQuery
@@ -16,6 +16,8 @@ from orchestrator.schema.types import (
     UnknownType,
     type_names,
 )
+
+_UNTIL = "compare the answer: \"LAST.state == 'done'\""
 
 
 def item_of(each: StaticType, field: str, query: TypeQuery) -> tuple[StaticType, list[Mismatch]]:
@@ -48,3 +50,15 @@ def collected(added: StaticType, query: TypeQuery) -> StaticType:
     # A mixture of arrays and other values has no one type; nor has a schema but for its null.
     is_plain = types.isdisjoint(("array", "null")) and not isinstance(item, UnknownType)
     return ArrayType(item if is_plain else UNKNOWN)
+
+
+def endless_or_single(until: StaticType, query: TypeQuery) -> list[Mismatch]:
+    """What is wrong with a condition of `repeat` that no answer can change."""
+    match truth(until, query):
+        case True:
+            message = "until is true after any answer, so the call is made only once"
+            return [Mismatch((), "means_nothing", "warning", message, hint=_UNTIL)]
+        case False:
+            message = "until is never true, so the task fails after max_times calls"
+            return [Mismatch((), "contradiction", "warning", message, hint=_UNTIL)]
+    return []

@@ -15,7 +15,7 @@ from orchestrator.expressions.templates import Literal
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.inner import findings_inside
-from orchestrator.workflow.model import Workflow
+from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import CallTemplate, Plan, TaskPlan
 
 # With more tasks on a server than this, they are assumed to overlap: looking it up is quadratic.
@@ -29,6 +29,7 @@ def warnings_of(
     tools: Mapping[str, Tool],
     serial: Collection[str] = (),
     idle: Collection[str] = (),
+    around: Schedule = "generations",
 ) -> list[Problem]:
     """Warnings about a valid workflow, each with what to write instead.
 
@@ -37,8 +38,9 @@ def warnings_of(
         tools: The known tools, by `server:tool`; may be empty.
         serial: The servers that take one call at a time.
         idle: The tasks that are known to never run.
+        around: The schedule of a workflow that does not say its own.
     """
-    tasks = workflow.plan.tasks.values()
+    tasks, schedule = workflow.plan.tasks.values(), workflow.own_schedule or around
     return [
         *_tasks_that_never_run(workflow, idle),
         *(warning for task in tasks for warning in _retry(task, tools.get(task.target))),
@@ -46,7 +48,8 @@ def warnings_of(
         *(warning for task in tasks for warning in _locks(task)),
         *_likely_references(workflow),
         *_not_inserted(workflow),
-        *_unannotated_tools(workflow, tools, serial),
+        *_unannotated_tools(workflow, tools, serial, schedule),
+        *_limit_of_nothing(workflow),
         *(
             warning
             for task in tasks
@@ -55,7 +58,7 @@ def warnings_of(
                 task,
                 task.inner,
                 [
-                    *warnings_of(task.inner, tools, serial, _inside(task, idle)),
+                    *warnings_of(task.inner, tools, serial, _inside(task, idle), schedule),
                     *_settings_of_the_run(task.inner),
                 ],
             )
@@ -70,6 +73,12 @@ def _settings_of_the_run(inner: Workflow) -> Iterator[Problem]:
         yield Problem(
             "means_nothing", message, pointer("max_concurrency"), None, severity="warning"
         )
+
+
+def _limit_of_nothing(workflow: Workflow) -> Iterator[Problem]:
+    if "finally_timeout_s" in workflow.model_fields_set and not workflow.finally_:
+        message, at = "finally_timeout_s has no effect without finally", "/finally_timeout_s"
+        yield Problem("means_nothing", message, at, severity="warning")
 
 
 def _inside(task: TaskPlan, names: Iterable[str]) -> list[str]:
@@ -176,7 +185,7 @@ def _locks(task: TaskPlan) -> Iterator[Problem]:
 
 
 def _unannotated_tools(
-    workflow: Workflow, tools: Mapping[str, Tool], serial: Collection[str]
+    workflow: Workflow, tools: Mapping[str, Tool], serial: Collection[str], schedule: Schedule
 ) -> Iterator[Problem]:
     """Tools that do not declare whether they write, where calls of one server may overlap."""
     names: dict[str, set[str]] = defaultdict(set)
@@ -190,7 +199,7 @@ def _unannotated_tools(
             callers[target.server][key] = own
             names[target.server].add(target.target)
     for server, found in callers.items():
-        if _may_overlap(workflow, list(found.values())):
+        if _may_overlap(workflow, list(found.values()), schedule):
             names_found = ", ".join(sorted(names[server]))
             overlap = f"calls of {names_found} on server {quoted(server)} may overlap"
             message = f"{overlap}, and these tools do not declare whether they write"
@@ -198,12 +207,12 @@ def _unannotated_tools(
             yield Problem("unannotated_tools", message, hint=hint, severity="warning")
 
 
-def _may_overlap(workflow: Workflow, tasks: list[TaskPlan]) -> bool:
+def _may_overlap(workflow: Workflow, tasks: list[TaskPlan], schedule: Schedule) -> bool:
     """Whether any two of the tasks, or two items of one, may run at the same time."""
-    return any(_overlap_in(stage, workflow, tasks) for stage in workflow.plan.stages)
+    return any(_overlap_in(stage, workflow, tasks, schedule) for stage in workflow.plan.stages)
 
 
-def _overlap_in(stage: Plan, workflow: Workflow, tasks: list[TaskPlan]) -> bool:
+def _overlap_in(stage: Plan, workflow: Workflow, tasks: list[TaskPlan], schedule: Schedule) -> bool:
     number = {name: index for index, names in enumerate(stage.generations) for name in names}
     tasks = [task for task in tasks if task.id in number]
     if not tasks:
@@ -216,7 +225,7 @@ def _overlap_in(stage: Plan, workflow: Workflow, tasks: list[TaskPlan]) -> bool:
     fans_out = any(task.policies.for_each is not None for task in tasks)
     if fans_out or len(set(generations)) < len(generations):
         return True
-    if workflow.schedule == "generations":  # each generation waits for the one before
+    if schedule == "generations":  # each generation waits for the one before
         return False
     ordered = sorted((task.id for task in tasks), key=number.__getitem__)
     return len(tasks) > MAX_LOOKUPS or not graphs.is_chain(stage.graph, ordered)

@@ -11,6 +11,7 @@ from typing import Any
 
 from orchestrator.cli.parser import (
     CommandParser,
+    Parser,
     Version,
     count,
     file,
@@ -38,7 +39,7 @@ the shortest workflow:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; a usage error ends the program with exit code 2."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="orchestrator",
         description="Run a plan of tool calls over many MCP servers, in parallel.",
         epilog=EPILOG,

@@ -12,7 +12,19 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 
-class CommandParser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """A parser whose error names the choice that a wrong one is a misspelling of."""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        known = list(map(str, action.choices))
+        meant = _meant(str(value), known) or f" (expected {', '.join(known)})"
+        name = next(iter(action.option_strings), str(action.metavar or action.dest))
+        raise argparse.ArgumentError(None, f'unknown {name.lower()} "{value}"{meant}')
+
+
+class CommandParser(Parser):
     """A command: options and arguments in any order, and errors with the usage of the command."""
 
     _is_inside = False
@@ -39,9 +51,13 @@ class CommandParser(argparse.ArgumentParser):
         if not unknown:
             self.error(f"unrecognized arguments: {' '.join(left)}")
         options = [name for action in self._actions for name in action.option_strings]
-        near = get_close_matches(unknown[0].partition("=")[0], options, 1)
-        meant = f'. Did you mean "{near[0]}"?' if near else ""
+        meant = _meant(unknown[0].partition("=")[0], options)
         self.error(f'unknown option "{unknown[0]}"{meant}')
+
+
+def _meant(word: str, known: Sequence[str]) -> str:
+    near = get_close_matches(word, known, 1)
+    return f'. Did you mean "{near[0]}"?' if near else ""
 
 
 class Version(argparse.Action):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 
 import anyio
-from anyio import to_thread
 
 from orchestrator.client import Orchestrator
+from orchestrator.documents.threads import in_thread
 from orchestrator.engine import events
 from orchestrator.errors import Problem
 from orchestrator.workflow.model import Workflow
@@ -40,6 +40,4 @@ class PlanWarnings(events.Observer):
         await self._known.wait()
         self.has_begun = True
         with suppress(Exception):  # no fault of a check may end the run
-            self.found = await to_thread.run_sync(
-                self._orchestrator.warnings, self._workflow, abandon_on_cancel=True
-            )
+            self.found = await in_thread(self._orchestrator.warnings, self._workflow)

@@ -9,10 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.cli.parser import path
+from orchestrator.documents.encode import to_json
 from orchestrator.documents.files import STDIN, read_text
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.parse import DocumentError, malformed, parse_json, read_document
-from orchestrator.documents.text import alternatives, counted, quoted
+from orchestrator.documents.text import alternatives, counted, cut, quoted
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.coercion import ALL_TYPES
 from orchestrator.schema.type_query import TypeQuery
@@ -107,7 +108,12 @@ def _value(name: str, texts: list[str], type_: StaticType) -> Any:
     item = query.element(type_) if len(texts) > 1 else None
     if item is not None:
         return [_single(text, item, query) for text in texts]
-    return _single(texts[0], type_, query)
+    value = _single(texts[0], type_, query)
+    if takes_several and "string" not in kinds and isinstance(value, str):
+        message = f"{quoted(name)}: expected array, got {describe(value)}"
+        hint = f"write {name}=... several times, or JSON: {name}='{cut(to_json([value]), 80)}'"
+        raise WorkflowError("usage", [Problem("usage", message, hint=hint)])
+    return value
 
 
 def _single(text: str, type_: StaticType, query: TypeQuery) -> Any:

@@ -5,7 +5,7 @@ Rule: nothing here knows of workflows, tools or servers.
 - `files` reads and writes text, `parse` reads JSON strictly and `yaml_document` YAML, `jsonc` drops
   comments from JSON, `encode` writes valid JSON.
 - `jsonpath` names a place in a value (RFC 9535), `pointer` a place in a file (RFC 6901).
-- `collector` keeps the garbage collector from stopping all else.
+- `collector` and `threads` keep long work from stopping all else.
 - `positions` and `toml_positions` find the line and column of a place.
 - `validation` turns pydantic's errors into problems; `suggest` finds the nearest valid names.
 """
@@ -23,6 +23,7 @@ __all__ = [
     "positions",
     "suggest",
     "text",
+    "threads",
     "toml_positions",
     "validation",
 ]

@@ -10,17 +10,15 @@ Failure ── a fallback ──▶ Success, recovered
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import anyio.to_thread
-
 from orchestrator.calls.call import Call
-from orchestrator.documents.collector import paused
 from orchestrator.documents.jsonpath import Path, describe, format_path
 from orchestrator.documents.text import quoted
+from orchestrator.documents.threads import in_thread
 from orchestrator.engine.outcome import Failure, Skipped, Success
 from orchestrator.engine.result import ItemResult
 from orchestrator.errors import CallError, InvalidArgumentsError, TaskError
@@ -67,12 +65,6 @@ class StartEach:
     """The decision to call once for each item."""
 
     items: list[Any]
-
-
-async def in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
-    """The decision that `work` makes, while the event loop goes on: its expressions take long."""
-    with paused():  # of millions of values, each collection would stop the loop
-        return await anyio.to_thread.run_sync(work, *arguments, abandon_on_cancel=True)
 
 
 async def evaluated(work: Callable[[Scope], T], scope: Scope) -> T:
@@ -124,17 +116,23 @@ def decide_item(task: TaskPlan, scope: Scope) -> Start | Success | Skipped | Fai
 def _begin(task: TaskPlan, scope: Scope) -> Start | Success:
     if task.kind == "value":
         return Success(task.arguments.resolve(scope))
-    return start(task, scope, task.policies.locks)
+    inside = () if task.inner is None else task.inner.plan.locks
+    return start(task, scope, task.policies.locks, inside)
 
 
-def start(target: CallTemplate, scope: Scope, locks: tuple[LockPlan, ...] = ()) -> Start:
-    """The arguments of a call, and the names of its locks.
+def start(
+    target: CallTemplate,
+    scope: Scope,
+    locks: tuple[LockPlan, ...] = (),
+    inside: Iterable[LockName] = (),
+) -> Start:
+    """The arguments of a call, and the names of its locks; `inside` are those of tasks in it.
 
     Raises:
         CallError: A `reference_error`.
     """
     arguments = cast("dict[str, Any]", target.arguments.resolve(scope))
-    return Start(arguments, _lock_names(locks, scope) if locks else ())
+    return Start(arguments, _lock_names(locks, inside, scope) if locks else ())
 
 
 def fit(call: Call, target: CallTemplate, tool: Tool) -> Call:
@@ -218,7 +216,9 @@ def _check_number(items: int, source: str) -> None:
         raise CallError("reference_error", message, reference=source)
 
 
-def _lock_names(locks: tuple[LockPlan, ...], scope: Scope) -> tuple[LockName, ...]:
+def _lock_names(
+    locks: tuple[LockPlan, ...], inside: Iterable[LockName], scope: Scope
+) -> tuple[LockName, ...]:
     """The names in the order in which every task takes them; exclusive overrides shared."""
     shared: dict[str, bool] = {}
     for lock in locks:
@@ -227,8 +227,10 @@ def _lock_names(locks: tuple[LockPlan, ...], scope: Scope) -> tuple[LockName, ..
             message = f"expected a lock name of 1 to {MAX_LOCK_NAME} characters, got {len(name)}"
             raise CallError("reference_error", message)
         shared[name] = lock.shared and shared.get(name, True)
-    # One order for all tasks: two that want the same locks cannot deadlock.
-    return tuple(sorted(shared.items()))
+    # One order for all, so that two cannot deadlock: inside, some names would come too late.
+    last = max(shared)
+    early = {x: mode and shared.get(x, True) for x, mode in inside if x <= last}
+    return tuple(sorted((shared | early).items()))
 
 
 def first_failure(items: list[ItemResult]) -> TaskError | None:

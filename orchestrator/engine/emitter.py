@@ -117,6 +117,7 @@ class Emitter:
                 call.conversions,
                 call.item,
                 call.is_fallback,
+                call.turn + 1,
             )
         )
 

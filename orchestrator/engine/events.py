@@ -64,6 +64,11 @@ class RunStarted(Event):
     generations: list[list[str]]
     finally_tasks: Sequence[str] = ()
 
+    @property
+    def tasks(self) -> int:
+        """How many tasks will settle, those of `finally` too, but none that is inside another."""
+        return sum(map(len, self.generations)) + len(self.finally_tasks)
+
 
 @dataclass(frozen=True, slots=True)
 class GenerationStarted(Event):
@@ -84,7 +89,10 @@ class TaskWaiting(Event):
 
 @dataclass(frozen=True, slots=True)
 class TaskStarted(Event):
-    """An attempt of a task, an item or a fallback is about to call its tool."""
+    """An attempt of a task, an item or a fallback is about to call its tool.
+
+    `attempt` counts those of all turns of a `repeat`, and `turn` the turns, from 1.
+    """
 
     task: str
     server: str
@@ -95,6 +103,15 @@ class TaskStarted(Event):
     conversions: tuple[Conversion, ...] = ()
     item: int | None = None
     fallback: bool = False
+    turn: int = 1
+
+    @property
+    def which(self) -> str:
+        """Which of several calls it is: `attempt 2`, `turn 3`, `turn 3, call 5`; else empty."""
+        if self.turn == 1:
+            return f"attempt {self.attempt}" if self.attempt > 1 else ""
+        retried = f", call {self.attempt}" if self.attempt > self.turn else ""
+        return f"turn {self.turn}{retried}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +160,11 @@ class TaskSettled(Event):
 
     task: str
     result: TaskResult
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether it is inside another, which settles itself and counts for it."""
+        return "/" in self.task
 
 
 @dataclass(frozen=True, slots=True)

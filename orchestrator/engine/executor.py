@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -9,14 +10,14 @@ from typing import Any
 import anyio
 
 from orchestrator.calls.call import Call, Caller
-from orchestrator.calls.worker_pool import Starter, Work
+from orchestrator.calls.worker_pool import Lane, Starter, Work
+from orchestrator.documents.threads import in_thread
 from orchestrator.engine.decide import (
     Start,
     StartEach,
     decide,
     decide_item,
     first_failure,
-    in_thread,
 )
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.outcome import Failure, Outcome, Skipped, Success
@@ -53,6 +54,7 @@ class Executor:
         self._fails_fast = workflow.on_error == "fail_fast"
         self._emitter = emitter
         self._recorder = shared.recorder
+        self._lane: Lane | None = None  # the slot of tasks that follow each other inside a task
 
     def prepare(self, job: TaskState, decision: Start) -> Call | Failure:
         """The call of a task without policies whose server is ready, so that it fits its tool."""
@@ -73,7 +75,9 @@ class Executor:
             # The queue of slots is carried out by the tasks of one group: that of the run itself.
             is_free = policy is None or not policy.limits_of(call)
             attempt.has_slot = is_free and not job.within
-            if self._slots is not None and attempt.has_slot:
+            if is_free and self._lane is not None:
+                attempt.lane, attempt.has_slot = self._lane, self._lane.keeps(job.priority)
+            elif self._slots is not None and attempt.has_slot:
                 attempt.queued_at = anyio.current_time()
                 attempt.end_by = self._slots
                 if self._emitter.announce and self._slots.is_busy():
@@ -81,7 +85,20 @@ class Executor:
                 priority = job.priority
                 self._slots.start_soon(tasks, work, job, then, priority=priority, who=attempt)
                 return
+        if self._lane is not None and (job.attempt is None or job.attempt.lane is None):
+            self._lane.leave()
         tasks.start_soon(work, job, then)
+
+    def set_lane(self, is_chain: bool) -> None:
+        """Have tasks that follow each other keep their slot, or not."""
+        if self._lane is not None:
+            self._lane.leave()
+        self._lane = Lane(self._slots) if is_chain and self._slots is not None else None
+
+    def forget(self) -> None:
+        """Forget how calls are made, since none follows."""
+        self.set_lane(False)
+        self._calls.forget()
 
     def perform(self, job: TaskState) -> Awaitable[Outcome]:
         """Carry out the decision. Raises nothing but cancellation."""
@@ -95,7 +112,9 @@ class Executor:
         if decision is None:  # its expressions take long
             decision = await in_thread(decide, job.task, self._scope)
         if policies.delay_s is not None and isinstance(decision, Start | StartEach):
-            decision = await self._delay(job, policies.delay_s) or decision
+            most_s = policies.deadline_s if isinstance(decision, Start) else None
+            delay_s = min(policies.delay_s, most_s or math.inf)
+            decision = await self._delay(job, delay_s) or decision
         outcome: Outcome
         match decision:
             case Start() as decision:
@@ -157,8 +176,7 @@ class Executor:
         if result is None and job.not_begun is not None:
             return ItemResult(index, job.not_begun)
         if result is None:
-            scope = replace(self._scope, item=item, index=index, quick=True)
-            result = await self._call_item(job, index, scope)
+            result = await self._call_item(job, index, self._scope.at(item, index))
             if self._recorder is not None:
                 self._recorder.note_item(path, result, self._scope.wrapped)
         succeeded = isinstance(result.outcome, Success)

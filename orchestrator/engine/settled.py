@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from orchestrator.engine.decide import evaluated
@@ -43,7 +42,7 @@ class Settled:
             run=MISSING if run is None else run,
             null_is_unknown=null_is_unknown,
         )
-        self.quick_scope = replace(self.scope, quick=True)
+        self.quick_scope = self.scope.at(MISSING, MISSING)
         self.output: tuple[Any, TaskError | None] = None, None
 
     def add(self, result: TaskResult) -> None:

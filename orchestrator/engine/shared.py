@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from orchestrator.calls.call import Call, Caller
+from orchestrator.calls.call import Attempt, Call, Caller
 from orchestrator.calls.locks import Locks
 from orchestrator.calls.worker_pool import WorkerPool
 from orchestrator.engine.budget import Budget
@@ -60,9 +60,11 @@ class Shared:
         slots = servers.new_slots(plan, limit)
         return cls(caller, settings, servers, budget, limit, slots, servers.locks, recorder)
 
-    def inside(self, call: Call) -> Shared:
+    def inside(self, call: Call, attempt: Attempt) -> Shared:
         """The same for the tasks inside a call, which do not wait for the locks that it holds."""
-        return replace(self, locks=Locks(call.locks, self.locks)) if call.locks else self
+        if not call.locks:
+            return self
+        return replace(self, locks=Locks(call.locks, self.locks, attempt))
 
     def priorities_of(
         self, plan: Plan, schedule: Schedule, *, is_inside: bool

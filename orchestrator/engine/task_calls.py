@@ -59,6 +59,10 @@ class TaskCalls:
         self._within, self._start = emitter.within, len(emitter.within)
         self._tasks = plan.tasks
 
+    def forget(self) -> None:
+        """Forget the middleware, since no call follows."""
+        del self.callers, self.fit_later
+
     def new_call(
         self, job: TaskState, target: CallTemplate, decision: Start, item: int | None = None
     ) -> Call:
@@ -134,6 +138,8 @@ class TaskCalls:
         call = self.new_call(job, job.task, decision, item)
         if (repeat := job.task.policies.repeat) is not None:
             attempt.turns = self._turns(job.task, repeat, scope, attempt)
+        if item is None:  # the delay of a `for_each` is over before its first item begins
+            attempt.delayed_s = job.task.policies.delay_s or 0.0
         caller = self.callers.call if job.task.inner is None else self.callers.inner
         return await self.outcome(caller, call, attempt)
 
@@ -192,39 +198,32 @@ class TaskCalls:
         self, job: TaskState, failure: Failure, scope: Scope, item: int | None = None
     ) -> Outcome:
         """The outcome of the fallback; if that fails too, the failure with both errors."""
-        try:
-            scope = replace(scope, error=failure.error.to_dict())
-            output = await self._fallback_output(job, scope, item)
-        except CallError as second:
-            error = with_fallback_error(failure.error, second.error)
-        except Exception as bug:
-            error = with_fallback_error(failure.error, internal(bug, job.task.id))
-        else:
-            return Success(output, failure.error)
-        return replace(failure, error=error)
+        second = await self._instead(job, replace(scope, error=failure.error.to_dict()), item)
+        if isinstance(second, Success):
+            return Success(second.output, failure.error)
+        return replace(failure, error=with_fallback_error(failure.error, second.error))
 
-    async def _fallback_output(self, job: TaskState, scope: Scope, item: int | None) -> Any:
+    async def _instead(self, job: TaskState, scope: Scope, item: int | None) -> Success | Failure:
         policies = job.task.policies
         fallback = policies.fallback if item is None else policies.item_fallback
         assert fallback is not None
-        if not isinstance(fallback, CallTemplate):
-            return await evaluated(fallback.resolve, scope)
-        # The fallback of a whole task is one call: there is no item to resolve a name with.
-        held = tuple(lock for lock in policies.locks if item is not None or not lock.of_item)
-        decision = await evaluated(partial(start, fallback, locks=held), scope)
+        try:
+            if not isinstance(fallback, CallTemplate):
+                return Success(await evaluated(fallback.resolve, scope))
+            # The fallback of a whole task is one call: there is no item to resolve a name with.
+            held = tuple(lock for lock in policies.locks if item is not None or not lock.of_item)
+            decision = await evaluated(partial(start, fallback, locks=held), scope)
+        except CallError as failure:
+            return Failure(failure.error)
+        except Exception as bug:
+            return Failure(internal(bug, job.task.id))
         call = self.new_call(job, fallback, decision, item)
         if job.in_flight is None or item is None:
             attempt = job.fallback = self.new_attempt(job)
         else:  # the state of the item goes on
             attempt = job.in_flight.setdefault(item, self.new_attempt(job, item))
             attempt.turns, attempt.own = None, attempt.number
-        try:
-            output = await self.callers.call(call, attempt)
-            if attempt.wrapped:
-                self._note_wrapped(output, attempt)
-            return output
-        finally:
-            self._budget.spend(attempt.answer_bytes)
+        return await self.outcome(self.callers.call, call, attempt)
 
 
 def _fit_request(call: Call, target: CallTemplate, known: Tool | None) -> Call:

@@ -130,6 +130,7 @@ class TaskRunner:
         # In the run itself, tasks are queued for slots together with their task group.
         is_chain = self._outer is not None and plan.is_chain
         schedule = chain if is_chain else SCHEDULES[self._schedule]
+        self._executor.set_lane(is_chain)
         return schedule(plan, self._start, on_generation, batch)
 
     async def _run_finally(self, plan: Plan) -> None:
@@ -212,13 +213,14 @@ class TaskRunner:
             await anyio.sleep_forever()
         task = self._emitter.task_of(call)
         assert task.inner is not None
-        workflow, settings = task.inner, self._shared.settings
+        workflow, plan, settings = task.inner, task.inner.plan, self._shared.settings
         item = "" if call.item is None else f"[{call.item}]"
         clock, scope = self._emitter.clock, self._settled.scope
-        emitter = Emitter(self._emitter.announce, workflow.plan, f"{call.task}{item}/", clock)
+        emitter = Emitter(self._emitter.announce, plan, f"{call.task}{item}/", clock)
         inputs, about = with_input_defaults(workflow.inputs, call.arguments), workflow.name
         settled = Settled(inputs, settings.about(about), null_is_unknown=scope.null_is_unknown)
-        shared, schedule = self._shared.inside(call), settings.schedule or workflow.schedule
+        shared = self._shared.inside(call, attempt)
+        schedule = settings.schedule or workflow.own_schedule or self._schedule
         began_s = 0.0
         if self._recorder is not None:
             began_s = self._recorder.enter(emitter.within, attempt.number)
@@ -233,8 +235,10 @@ class TaskRunner:
                 await anyio.sleep_forever()  # the end of what is around it cancels it
         finally:
             clock.around.discard(attempt)
-            runner.settle_rest(workflow.plan.tasks)
-        await settled.resolve_output(workflow.plan)
+            runner.settle_rest(plan.tasks)
+            runner._executor.forget()
+            del runner._executor, runner._carry  # in a circle, they would be garbage of each item
+        await settled.resolve_output(plan)
         return output_of(workflow, settled, runner.stop if runner._ended_itself else None)
 
     def note_end(self) -> Stop:

@@ -60,6 +60,12 @@ class Scope:
     # Whether a long expression raises `SlowExpressionError`, to be evaluated again in a thread.
     quick: bool = False
 
+    def at(self, item: Any, index: Any) -> Scope:
+        """The same for an item, and quick; `replace` takes three times as long."""
+        before = self.outputs, self.items, self.statuses, self.errors, self.inputs
+        behind = self.error, self.last, self.run, self.wrapped, self.null_is_unknown
+        return Scope(*before, item, index, *behind, True)
+
     def get(self, root: str, /) -> Any:
         """The part of the document that a root names; None for any other name, as in JMESPath."""
         if root not in _FIELDS:

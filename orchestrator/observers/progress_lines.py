@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from itertools import chain
 
 from orchestrator.documents.text import counted, cut, duration, quoted, visible
 from orchestrator.engine import events
@@ -27,19 +26,18 @@ class ProgressLines(events.Observer):
         self._verbose = verbose
         self._clock = clock
         self._last = clock()
-        self._tasks = frozenset[str]()
-        self._settled = 0
+        self._tasks = self._settled = 0
 
     def on_event(self, event: events.Event) -> None:
         """Write a line, if it is time for one."""
         match event:
-            case events.RunStarted(generations=generations):
-                self._tasks, self._last = frozenset(chain(*generations)), self._clock()
+            case events.RunStarted(tasks=tasks):
+                self._tasks, self._last = tasks, self._clock()
             case events.TaskSettled(task=task, result=result):
                 done = ""
-                if task in self._tasks:  # no task of `finally`, nor of a workflow inside this one
+                if not event.is_inside:
                     self._settled += 1
-                    done = f"{self._settled:,} of {counted(len(self._tasks), 'task')} settled: "
+                    done = f"{self._settled:,} of {counted(self._tasks, 'task')} settled: "
                 why = f": {result.error.message}" if result.error else ""
                 took = f" in {duration(result.duration_ms)}" if result.attempts else ""
                 self._line(f"{done}{quoted(task)} {result.status}{took}{why}", event)
@@ -67,8 +65,8 @@ def _described(event: events.Event) -> str:
             return f"server {quoted(server)} logs {level}: {data}"
         case events.TaskWaiting(task=task, item=item, waiting_for=what):
             return f"{_name(task, item)} waits for {what}"
-        case events.TaskStarted(task=task, item=item, server=server, tool=tool, attempt=attempt):
-            again = f", attempt {attempt}" if attempt > 1 else ""
+        case events.TaskStarted(task=task, item=item, server=server, tool=tool, which=which):
+            again = f", {which}" if which else ""
             return f"{_name(task, item)} calls {server}:{tool}{again}"
         case events.ItemSettled(task=task, item=item, result=result):
             why = f": {result.error.message}" if result.error else ""

@@ -33,8 +33,7 @@ class ProgressDisplay(events.Observer):
 
     def __init__(self, console: Console | None = None) -> None:
         self._spinner = Spinner("dots")
-        self._generations: list[list[str]] = []
-        self._last = 0  # tasks of `finally`
+        self._generations = self._tasks = 0
         self._generation: int | None = None
         self._servers: dict[str, float] = {}
         self._running: dict[tuple[str, int | None], _Row] = {}
@@ -63,14 +62,14 @@ class ProgressDisplay(events.Observer):
                 self._servers[server] = time.monotonic()
             case events.ServerReady(server=server) | events.ServerFailed(server=server):
                 self._servers.pop(server, None)
-            case events.RunStarted(generations=generations, finally_tasks=last):
-                self._generations, self._last = generations, len(last)
+            case events.RunStarted(generations=generations, tasks=tasks):
+                self._generations, self._tasks = len(generations), tasks
             case events.GenerationStarted(generation=generation):
                 self._generation = generation
             case events.TaskSettled(task=task, result=result):
                 for key in [key for key in self._running if key[0] == task]:
                     del self._running[key]
-                if "/" not in task:  # inside another, which counts itself
+                if not event.is_inside:
                     self._settled[result.status] += 1
             case events.ItemsStarted(task=task, items=items):
                 self._totals[task] = items
@@ -88,13 +87,13 @@ class ProgressDisplay(events.Observer):
                 row = self._row(task, item)
                 row.note, row.waits = f"waiting for {name_of(what)}", True
             case events.TaskStarted(
-                task=task, item=item, server=server, tool=tool, attempt=attempt
+                task=task, item=item, server=server, tool=tool, attempt=attempt, which=which
             ):
                 if item is not None:  # its task has waited for the server, once for all items
                     self._running.pop((task, None), None)
                 row = self._row(task, item)
                 row.target, row.waits = name_of(f"{server}:{tool}"), False
-                row.note = f"attempt {attempt}" if attempt > 1 else ""
+                row.note = which
                 if attempt == 1:  # the time of a call includes its retries
                     row.since = time.monotonic()
             case events.TaskProgress(
@@ -117,12 +116,11 @@ class ProgressDisplay(events.Observer):
         if not self._generations:
             servers = counted(len(self._servers), "server")
             return Text(f"starting {servers}" if self._servers else "")
-        tasks = sum(map(len, self._generations)) + self._last
         settled = tuple(self._settled.items())  # a copy, as in `_rows`
         done = ", ".join(f"{count} {status}" for status, count in settled)
-        progress = f"{self._settled.total()} of {tasks} tasks settled"
+        progress = f"{self._settled.total()} of {self._tasks} tasks settled"
         if self._generation is not None:
-            last = len(self._generations) - 1  # from 0, as everywhere
+            last = self._generations - 1  # from 0, as everywhere
             progress = f"generation {self._generation} of 0 to {last}, {progress}"
         return Text(f"{progress}{f' ({done})' if done else ''}", style="bold")
 

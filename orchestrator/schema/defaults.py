@@ -19,7 +19,15 @@ def with_defaults(value: Any, schema: Any) -> Any:
 
     Where a schema has several forms, only that of the value's type counts.
     """
+    if not _may_have_defaults(schema):  # as nearly always: a large value is not walked
+        return value
     return _Completion().complete(value, schema_type(schema), ())
+
+
+def _may_have_defaults(part: Any) -> bool:
+    if isinstance(part, Mapping):
+        return "default" in part or any(map(_may_have_defaults, part.values()))
+    return isinstance(part, list) and any(map(_may_have_defaults, part))
 
 
 class _Completion:
@@ -36,15 +44,23 @@ class _Completion:
             return value
         if isinstance(value, dict):
             return self._object(value, ways[0], known.root, within)
+        items = [self.complete(item, of, within) for item, of in self._items(value, known, ways[0])]
+        return items if any(a is not b for a, b in zip(items, value, strict=False)) else value
+
+    def _items(
+        self, value: list[Any], known: SchemaType, way: Variant
+    ) -> Iterator[tuple[Any, StaticType]]:
+        """The items of an array, each with its type."""
+        if any("prefixItems" in schema for schema in way):
+            return ((item, self._query.step(known, at).type) for at, item in enumerate(value))
         element = self._query.element(known)
-        items = [self.complete(item, element, within) for item in value] if element else value
-        return items if any(a is not b for a, b in zip(items, value, strict=True)) else value
+        return ((item, element) for item in value) if element is not None else iter(())
 
     def _object(
         self, value: dict[str, Any], way: Variant, root: Any, within: tuple[int, ...]
     ) -> dict[str, Any]:
         made = dict(value)
-        for name in declared(way):
+        for name in dict.fromkeys([*declared(way), *value]):
             inner, below = self._query.member(way, name, root).type, within
             if name not in made:
                 defaults = list(_defaults(way, name))

@@ -25,6 +25,7 @@ Schema = Mapping[str, Any] | bool
 
 # The library recurses on the stack of its thread, which may have no more than 512 KB.
 MAX_DEPTH = 200
+_HOLDERS = (dict, list, tuple)  # quicker than `dict | list | tuple` for millions of values
 _MAX_LISTED = 5_000  # it collects all errors at once, which takes about 10 us each
 _MAX_WEIGHT = 10_000  # subschemas that apply to one value, each as often as it is referred to
 _MAX_FAULT = 200
@@ -183,7 +184,7 @@ def _size(value: Any) -> int | None:
     """How many values there are in a value; None if it is nested deeper than `MAX_DEPTH`."""
     size, level = 0, [value]
     for _ in range(MAX_DEPTH):
-        holders = {id(each): each for each in level if isinstance(each, dict | list | tuple)}
+        holders = {id(each): each for each in level if isinstance(each, _HOLDERS)}
         if not holders:
             return size
         level = []

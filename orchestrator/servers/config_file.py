@@ -94,7 +94,9 @@ def load_config(
 
 
 def _parse(path: Path) -> Any:
-    text = read_text(path, ConfigError, "name another file with --servers FILE")
+    text = read_text(
+        path, ConfigError, "name another file with --servers FILE, or write one: orchestrator init"
+    )
     try:
         return parse_json(without_comments(text)) if is_json(path) else tomllib.loads(text)
     except DocumentError as failure:

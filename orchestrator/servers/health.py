@@ -12,9 +12,7 @@ from typing import Any
 
 import anyio
 from mcp import MCPError
-from mcp.client.session import ClientSession
 from mcp.client.subscriptions import Subscription, SubscriptionLost
-from mcp.types import ListToolsRequest, ListToolsResult
 from pydantic import ValidationError
 
 from orchestrator.documents.text import quoted
@@ -36,6 +34,8 @@ LISTEN_PAUSE_S = 1.0
 LONGEST_LISTEN_PAUSE_S = 60.0
 
 ListTools = Callable[[], Coroutine[Any, Any, list[Tool]]]
+# Returns when the server has answered anything.
+Ask = Callable[[], Coroutine[Any, Any, None]]
 # Opens a stream of notices that the tools have changed.
 Subscribe = Callable[[], AbstractAsyncContextManager[Subscription]]
 
@@ -62,7 +62,7 @@ class HealthMonitor:
 
     async def watch(
         self,
-        session: ClientSession,
+        ask: Ask,
         list_tools: ListTools,
         subscribe: Subscribe | None,
         until: anyio.Event,
@@ -70,7 +70,7 @@ class HealthMonitor:
         """Watch the session, which is open, until the event is set."""
         async with anyio.create_task_group() as group:
             group.start_soon(self._relist, list_tools)
-            group.start_soon(self._probe, session)
+            group.start_soon(self._probe, ask)
             if subscribe is not None:  # else notices come unasked, as before 2026-07-28, or never
                 group.start_soon(self._listen, subscribe)
             try:
@@ -119,13 +119,12 @@ class HealthMonitor:
         """Check whether the server still answers: a call ended and nothing came meanwhile."""
         self._silent.set()
 
-    async def _probe(self, session: ClientSession) -> None:
+    async def _probe(self, ask: Ask) -> None:
         while True:
             await self._silent.wait()
             heard = self.heard
             with anyio.move_on_after(PROBE_S) as scope:
-                with suppress(MCPError, ValidationError):  # also an answer
-                    await session.send_request(ListToolsRequest(), ListToolsResult)
+                await ask()
             if scope.cancelled_caught and self.heard == heard:
                 self._on_silence()
             self._silent = anyio.Event()  # this probe was also for calls that ended meanwhile

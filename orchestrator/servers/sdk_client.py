@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from anyio.lowlevel import checkpoint
 from mcp import Client, MCPError, types
 from mcp.client.session import ClientSession, LoggingFnT, MessageHandlerFnT
 from mcp.client.subscriptions import Subscription
 from mcp.shared.dispatcher import ProgressFnT
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
 
 from orchestrator.calls.call import OnProgress
 from orchestrator.documents.text import quoted
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import Server
 from orchestrator.servers.elicitation import elicitation_callback
-from orchestrator.servers.sdk_tools import MAX_TOOLS, page_for_sdk, tools_in
+from orchestrator.servers.sdk_tools import MAX_TOOLS, SLICE, has_header, page_for_sdk, tools_in
 from orchestrator.transport.delivery import Deliveries
 
 logger = logging.getLogger("orchestrator")
@@ -85,8 +87,7 @@ async def list_tools(session: ClientSession, server: str, deliveries: Deliveries
                     break
                 raise
         sent = delivery.result or page.model_dump(mode="json", by_alias=True, exclude_none=True)
-        kept = {tool.name for tool in page.tools}  # the SDK refuses some for their headers
-        tools += (tool for tool in tools_in(sent, server) if tool.name in kept)
+        tools += await _usable(sent, server, {tool.name for tool in page.tools})
         cursor = page.next_cursor
         if len(tools) > MAX_TOOLS or len(sent.get("tools") or ()) > MAX_TOOLS:
             what = "server %s: lists more than %d tools; only the first ones are used"
@@ -100,6 +101,27 @@ async def list_tools(session: ClientSession, server: str, deliveries: Deliveries
             break
         cursors.add(cursor)
     return tools[:MAX_TOOLS]
+
+
+async def _usable(page: Mapping[str, Any], server: str, kept: Set[str]) -> list[Tool]:
+    """The tools of a page; of those with headers, the SDK has kept only some."""
+    tools: list[Tool] = []
+    for number, tool in enumerate(tools_in(page, server), 1):
+        if tool.name in kept or not has_header(tool.input_schema):
+            tools.append(tool)
+        if number % SLICE == 0:  # all else goes on
+            await checkpoint()
+    return tools
+
+
+async def ask(session: ClientSession, deliveries: Deliveries) -> None:
+    """Return when a server has answered anything; it lists its tools, and nobody reads them."""
+    with (
+        deliveries.expect(lambda _: page_for_sdk({})) as delivery,
+        suppress(MCPError, ValidationError),
+    ):
+        params = types.PaginatedRequestParams(_meta=delivery.meta)
+        await session.send_request(types.ListToolsRequest(params=params), types.ListToolsResult)
 
 
 @contextmanager

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from anyio import to_thread
 from mcp import types
 
 from orchestrator.calls.call import Call
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.text import quoted
+from orchestrator.documents.threads import in_thread
 from orchestrator.errors import CallError
 from orchestrator.servers import sdk_results
 from orchestrator.servers.elicitation import Request
@@ -77,7 +77,7 @@ def not_json(tool: str, error: Exception) -> CallError:
 
 async def output_of_large(exchange: Exchange, result: Sent, target: str) -> Any:
     """The output of a large result, made in a thread: the event loop goes on meanwhile."""
-    return await to_thread.run_sync(exchange.output, result, target, abandon_on_cancel=True)
+    return await in_thread(exchange.output, result, target)
 
 
 def _dumped(result: Any) -> dict[str, Any]:

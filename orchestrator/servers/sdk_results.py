@@ -14,11 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import anyio.to_thread
-
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.parse import DocumentError, finite
 from orchestrator.documents.text import cut
+from orchestrator.documents.threads import in_thread
 from orchestrator.errors import CallError
 from orchestrator.schema.wrapped import NAME, says_wrapped
 
@@ -99,7 +98,7 @@ async def value_inside(wrapper: Mapping[str, Any], is_large: bool) -> Any:
     value = wrapper[NAME]
     if not isinstance(value, str):
         return value
-    return await anyio.to_thread.run_sync(parse_text, value) if is_large else parse_text(value)
+    return await in_thread(parse_text, value) if is_large else parse_text(value)
 
 
 def _failure(result: Mapping[str, Any], target: str) -> CallError:

@@ -1,7 +1,7 @@
 """From a server's list of tools to ours, tool by tool: an odd one costs no other.
 
-A definition is read as the server sent it, since the SDK refuses the whole list for one schema. A
-schema that cannot be used refuses nothing.
+A definition is read as the server sent it: the SDK refuses the whole list for one schema, and
+takes long for many. A schema that cannot be used refuses nothing.
 """
 
 from __future__ import annotations
@@ -19,29 +19,43 @@ logger = logging.getLogger("orchestrator")
 
 _ANYTHING: Mapping[str, Any] = {"type": "object"}
 MOST_WARNINGS = 5
-# Tools that a server may list: reading so many takes half a second, in which nothing else goes on.
+# Tools that a server may list.
 MAX_TOOLS = 10_000
+# Tools that are read at a time.
+SLICE = 50
+_HEADER = "x-mcp-header"
 
 
 def page_for_sdk(page: dict[str, Any]) -> dict[str, Any]:
-    """What the SDK sees of a page: names, and the properties that it sends as HTTP headers."""
+    """What the SDK sees of a page: the tools of which it sends properties as HTTP headers."""
     tools, cursor = page.get("tools"), page.get("nextCursor")
     if not isinstance(tools, list | None):
         return page  # it refuses the page, and says why
-    shown: dict[str, Any] = {
-        "tools": [_for_sdk(tool) for tool in (tools or ())[:MAX_TOOLS] if _name(tool)],
-        "ttlMs": 0,
-        "cacheScope": "private",
-    }
+    named = (tool for tool in (tools or ())[:MAX_TOOLS] if _name(tool))
+    needed = [_for_sdk(tool) for tool in named if has_header(tool.get("inputSchema"))]
+    shown = {"tools": needed, "ttlMs": 0, "cacheScope": "private"}
     return shown | ({"nextCursor": cursor} if isinstance(cursor, str) else {})
 
 
 def _for_sdk(tool: dict[str, Any]) -> dict[str, Any]:
-    schema = tool.get("inputSchema")
-    properties = schema.get("properties") if isinstance(schema, dict) else None
-    members = properties.items() if isinstance(properties, dict) else ()
-    kept = {name: member for name, member in members if isinstance(member, dict)}
+    properties = tool["inputSchema"]["properties"].items()
+    kept = {name: member for name, member in properties if isinstance(member, dict)}
     return {"name": tool["name"], "inputSchema": {"type": "object", "properties": kept}}
+
+
+def has_header(schema: Any) -> bool:
+    """Whether a property in an input schema may be sent as an HTTP header."""
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    rest: list[Any] = [properties] if isinstance(properties, dict) else []
+    while rest:
+        part = rest.pop()
+        if isinstance(part, dict):
+            if _HEADER in part:
+                return True
+            rest += part.values()
+        elif isinstance(part, list):
+            rest += part
+    return False
 
 
 def _name(tool: Any) -> str:

@@ -159,18 +159,18 @@ class Session:
 
     async def _use(self, client: Client, handshake: Handshake) -> None:
         try:
-            listed = partial(
-                sdk_client.list_tools, client.session, self.server.name, self._deliveries
-            )
+            session, name = client.session, self.server.name
+            listed = partial(sdk_client.list_tools, session, name, self._deliveries)
             self._take(await listed())
             self.protocol = client.protocol_version
             self.offers = Offers(client, self.server, self._tail)
             self._revisions.note_start(self.protocol, handshake)
             self.began_at = anyio.current_time()
-            self._session = client.session
+            self._session = session
             self._started.set()
             changes = sdk_client.changes_of(client)
-            await self._monitor.watch(client.session, listed, changes, self._over)
+            ask = partial(sdk_client.ask, session, self._deliveries)
+            await self._monitor.watch(ask, listed, changes, self._over)
             self._scope.deadline = anyio.current_time() + CLOSE_S
             if not self._closing:
                 await self._tail.finish()

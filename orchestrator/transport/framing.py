@@ -7,11 +7,14 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeGuard
 
 Id = int | str
 
 # How much of a message that is too long is kept at either end: enough to find its id.
 KEPT_BYTES = 4096
+# Arrays and objects in a message: each takes up to a hundred times its text in memory.
+MAX_CONTAINERS = 250_000
 
 # A string, a bracket, a comma or colon, or a number or name; and the same read backwards.
 _TOKEN = re.compile(rb'\s*("(?:[^"\\]|\\.)*"|[][{},:]|[-+.\w]+)', re.DOTALL)
@@ -19,15 +22,20 @@ _NEKOT = re.compile(rb'\s*("(?:[^"]|"(?=\\))*"(?!\\)|[][{},:]|[-+.\w]+)', re.DOT
 # Some programs write an id as 7.0.
 _ID = re.compile(rb'(-?\d+)(?:\.0+)?|".*"', re.DOTALL)
 _OF_ANSWERS = {b'"jsonrpc"', b'"result"', b'"error"'}
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 
 @dataclass(frozen=True, slots=True)
 class TooLong:
-    """A line that was longer than the limit: its length in bytes, its beginning and its end."""
+    """A line that is not kept: its length in bytes, its beginning and its end.
+
+    It was longer than the limit, or `is_crowded`: it contains too many arrays and objects.
+    """
 
     size: int
     head: bytes
     tail: bytes
+    is_crowded: bool = False
 
     @property
     def answers(self) -> Id | None:
@@ -85,13 +93,23 @@ def _outermost(
     return found
 
 
+def containers(data: bytes | str) -> int:
+    """How many arrays and objects a text contains at the most: brackets in strings count too."""
+    if isinstance(data, str):
+        return data.count("[") + data.count("{")
+    return data.count(b"[") + data.count(b"{")
+
+
 class Lines:
-    """Collects chunks of bytes into lines of at most `limit` bytes."""
+    """Collects chunks of bytes into lines of at most `limit` bytes, and not too many containers."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._start()
+
+    def _start(self) -> None:
         self._parts: list[bytes] = []
-        self._size = 0
+        self._size = self._containers = 0
 
     def feed(self, chunk: bytes) -> Iterator[bytes | TooLong]:
         """The lines that this chunk completes, without their ends."""
@@ -99,15 +117,60 @@ class Lines:
         for end in ends:
             self._keep(end)
             whole, size = b"".join(self._parts), self._size
-            self._parts, self._size = [], 0
-            is_kept = size <= self._limit
-            yield whole if is_kept else TooLong(size, whole[:KEPT_BYTES], whole[-KEPT_BYTES:])
+            is_short, is_crowded = size <= self._limit, self._is_crowded
+            self._start()
+            head, tail = whole[:KEPT_BYTES], whole[-KEPT_BYTES:]
+            is_kept = is_short and not is_crowded
+            yield whole if is_kept else TooLong(size, head, tail, is_short)
         self._keep(rest)
 
     def _keep(self, part: bytes) -> None:
+        before = self._size
         self._size += len(part)
         self._parts.append(part)
-        if self._size > self._limit:
+        # Counted as it comes: where all is there, counting holds up the event loop.
+        if self._size > MAX_CONTAINERS and not self._is_crowded:
+            fresh = self._parts if before <= MAX_CONTAINERS else (part,)
+            self._containers += sum(map(containers, fresh))
+        if self._size > self._limit or self._is_crowded:
             whole = b"".join(self._parts)
             if len(whole) > 2 * KEPT_BYTES:
                 self._parts = [whole[:KEPT_BYTES], whole[-KEPT_BYTES:]]
+
+    @property
+    def _is_crowded(self) -> bool:
+        return self._containers > MAX_CONTAINERS
+
+
+class Block:
+    """The lines of one message, which is written over several; MCP wants it on one."""
+
+    def __init__(self, first: bytes) -> None:
+        self._parts: list[bytes] = []
+        self._open = 0  # brackets that are not closed yet
+        self.size = 0
+        self.add(first)
+
+    def add(self, line: bytes) -> None:
+        """Take the next line."""
+        self._parts.append(line)
+        self.size += len(line) + 1
+        rest = _STRING.sub(b"", line)
+        self._open += containers(rest) - rest.count(b"]") - rest.count(b"}")
+
+    def may_go_on(self, line: bytes | TooLong) -> TypeGuard[bytes]:
+        """Whether a line can belong to it: where lines are indented, no other object begins."""
+        if isinstance(line, TooLong):
+            return False
+        is_flat = len(self._parts) > 1 and self._parts[1][:1] not in (b" ", b"\t")
+        return is_flat or not line.startswith(b"{")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all brackets are closed."""
+        return self._open <= 0
+
+    @property
+    def text(self) -> bytes:
+        """All lines."""
+        return b"\n".join(self._parts)

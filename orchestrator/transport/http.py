@@ -36,7 +36,7 @@ from orchestrator.transport.delivery import (
     too_large,
 )
 from orchestrator.transport.events import EventStream
-from orchestrator.transport.framing import Id
+from orchestrator.transport.framing import MAX_CONTAINERS, Id, containers
 from orchestrator.transport.messages import Unreadable, memory_of, read
 from orchestrator.transport.parameters import Notify, nothing
 
@@ -180,11 +180,11 @@ def _plain(response: httpx2.Response) -> list[tuple[bytes, bytes]]:
 async def _read(
     response: httpx2.Response, limit: int, heard: Notify = nothing
 ) -> tuple[bytes, int]:
-    """The decoded body and its size; of one over the limit, a part and the least it can be."""
+    """The decoded body and its size; of one over a limit, a part and the least it can be."""
     headers = response.headers
     announced = headers.get("content-length", "")
     parts: list[bytes] = []
-    size = 0
+    size = held = 0
     try:
         if "content-encoding" not in headers and announced.isdecimal() and int(announced) > limit:
             return b"", int(announced)
@@ -193,7 +193,8 @@ async def _read(
                 heard()
                 parts.append(chunk)
                 size += len(chunk)
-                if size > limit:
+                held += containers(chunk)
+                if size > limit or held > MAX_CONTAINERS:
                     break
     finally:
         await response.aclose()

@@ -8,23 +8,25 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import pydantic_core
 from mcp.types import JSONRPCMessage, jsonrpc_message_adapter
 from pydantic import ValidationError
 
+from orchestrator.documents.collector import paused
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.parse import MAX_DIGITS, whole_characters
-from orchestrator.transport.framing import KEPT_BYTES, Id, TooLong
+from orchestrator.transport.framing import KEPT_BYTES, MAX_CONTAINERS, Id, TooLong, containers
 
 # A longer message is not read a second time to find out what is wrong with it.
 MAX_REREAD = 1_000_000
 # The messages of a batch that are read.
 MAX_BATCH = 1000
-# Arrays and objects in a message: each takes up to a hundred times its text in memory.
-MAX_CONTAINERS = 250_000
+# While a longer message is parsed, the collector would look at all that is made, again and again.
+LARGE_BYTES = 100_000
 # What a value takes in memory besides its text: about as much as an empty list.
 VALUE_BYTES = 60
 # How much of an answer that cannot be read is kept.
@@ -59,6 +61,11 @@ class Unreadable:
     asks: bool = False
 
     @property
+    def breaks_off(self) -> bool:
+        """Whether more could follow that makes it readable."""
+        return self.why == _REASONS["EOF"]
+
+    @property
     def is_too_deep(self) -> bool:
         """Whether it would be readable if it were nested less deep."""
         return self.why == _REASONS["recursion limit"]
@@ -73,13 +80,13 @@ def read(data: bytes | str, to: Id | None = None) -> Iterator[JSONRPCMessage | U
         data: JSON text.
         to: The request that an answer without a usable id answers, where it can be no other.
     """
-    if len(data) > MAX_CONTAINERS and _containers(data) > MAX_CONTAINERS:
-        why = f"it contains more than {MAX_CONTAINERS:,} arrays and objects"
+    if len(data) > MAX_CONTAINERS and containers(data) > MAX_CONTAINERS:
         whole = data.encode(errors="replace") if isinstance(data, str) else data
-        yield _seen(TooLong(len(whole), whole[:KEPT_BYTES], whole[-KEPT_BYTES:]), why)
+        yield crowded(TooLong(len(whole), whole[:KEPT_BYTES], whole[-KEPT_BYTES:]))
         return
     try:
-        message: JSONRPCMessage = jsonrpc_message_adapter.validate_json(data, by_name=False)
+        # Not `validate_json`, which parses once for each kind of message.
+        message = _message(_parsed(data))
     except ValueError:
         text = data if isinstance(data, str) else data.decode(errors="replace")
         # Programs on Windows begin their output with a byte order mark.
@@ -88,11 +95,19 @@ def read(data: bytes | str, to: Id | None = None) -> Iterator[JSONRPCMessage | U
         yield message
 
 
-def _containers(data: bytes | str) -> int:
-    """How many arrays and objects a text contains at the most: brackets in strings count too."""
-    if isinstance(data, str):
-        return data.count("[") + data.count("{")
-    return data.count(b"[") + data.count(b"{")
+def crowded(line: TooLong) -> Unreadable:
+    """A message that is not parsed, for what it would take in memory."""
+    return _seen(line, f"it contains more than {MAX_CONTAINERS:,} arrays and objects")
+
+
+def _parsed(data: bytes | str) -> Any:
+    with paused() if len(data) > LARGE_BYTES else nullcontext():
+        # Short strings other than names are seldom the same: to look for them takes twice as long.
+        return pydantic_core.from_json(data, cache_strings="keys")
+
+
+def _message(value: Any) -> JSONRPCMessage:
+    return jsonrpc_message_adapter.validate_python(value, by_name=False)
 
 
 def memory_of(data: bytes | str) -> int:
@@ -101,23 +116,21 @@ def memory_of(data: bytes | str) -> int:
     Each value follows a comma or a bracket. Those in strings count too: text is often JSON itself.
     """
     commas = data.count(",") if isinstance(data, str) else data.count(b",")
-    return len(data) + VALUE_BYTES * (commas + _containers(data))
+    return len(data) + VALUE_BYTES * (commas + containers(data))
 
 
 def _read_again(text: str, to: Id | None) -> Iterator[JSONRPCMessage | Unreadable]:
     try:
-        yield jsonrpc_message_adapter.validate_json(text, by_name=False)
-    except ValidationError as failure:
-        first = failure.errors(include_url=False, include_input=False, include_context=False)[0]
-        if first["type"] != "json_invalid":
-            yield from _misshapen(text, to)
-            return
-        if pieces := _pieces(text) if "trailing" in first["msg"] else []:
+        value = _parsed(text)
+    except ValueError as failure:
+        if pieces := _pieces(text) if "trailing" in str(failure) else []:
             for piece in pieces:
                 yield from read(piece, to)
             return
-        found = (why for part, why in _REASONS.items() if part in first["msg"])
+        found = (why for part, why in _REASONS.items() if part in str(failure))
         yield _unreadable(text, next(found, "it is not JSON"), to)
+    else:
+        yield from _each(value, text[:KEPT_CHARACTERS], to)
 
 
 def _pieces(text: str) -> list[str]:
@@ -157,19 +170,13 @@ def _ends(text: str) -> tuple[bytes, bytes]:
     return text[:KEPT_BYTES].encode(errors="replace"), text[-KEPT_BYTES:].encode(errors="replace")
 
 
-def _misshapen(text: str, to: Id | None) -> Iterator[JSONRPCMessage | Unreadable]:
-    """JSON that is no message, or a batch of messages."""
-    if len(text) > MAX_REREAD:
-        yield _unreadable(text, "it is no JSON-RPC response", to)
-        return
-    value = json.loads(text)
+def _each(value: Any, start: str, to: Id | None) -> Iterator[JSONRPCMessage | Unreadable]:
+    """The message that a value is, or each of a batch."""
     for item in value[:MAX_BATCH] if isinstance(value, list) else [value]:
         answered = _answered(item, to)
         try:
-            same = item if answered is None else {**item, "id": answered}
-            yield jsonrpc_message_adapter.validate_python(same, by_name=False)
+            yield _message(item if answered is None else {**item, "id": answered})
         except ValidationError:
-            start = text[:KEPT_CHARACTERS]
             yield Unreadable(answered, _fault(item), start, _asks(item))
 
 

@@ -18,8 +18,8 @@ from mcp.types import JSONRPCError, JSONRPCMessage, JSONRPCResponse
 
 from orchestrator.documents.text import quoted
 from orchestrator.transport.delivery import Sized, not_readable, too_large
-from orchestrator.transport.framing import Id, Lines, TooLong
-from orchestrator.transport.messages import Unreadable, memory_of, read
+from orchestrator.transport.framing import KEPT_BYTES, Block, Id, Lines, TooLong
+from orchestrator.transport.messages import Unreadable, crowded, memory_of, read
 from orchestrator.transport.parameters import Notify, StdioParameters
 from orchestrator.transport.process import GONE, Started, end
 from orchestrator.transport.stderr import StderrTail
@@ -66,6 +66,8 @@ class _StdoutReader:
         self._label = quoted(parameters.label)
         self._heard = heard
         self._tail = tail
+        self._block: Block | None = None  # the lines of a message that has begun
+        self._has_warned = False
 
     async def read(
         self, process: Process, say: MemoryObjectSendStream[SessionMessage | Exception]
@@ -90,16 +92,58 @@ class _StdoutReader:
 
     def _messages(self, line: bytes | TooLong) -> Iterator[tuple[JSONRPCMessage, int]]:
         """The messages in a line and their size; for an answer that cannot be used, an error."""
+        if self._block is not None:
+            if self._block.may_go_on(line) and not _is_message(line):
+                yield from self._longer(self._block, line)
+                return
+            yield from self._answers(self._block)  # it breaks off
         if isinstance(line, TooLong):
             yield from ((error, 0) for error in self._errors(line))
         elif line.strip():
             for message in read(line):
                 if isinstance(message, Unreadable):
+                    if message.breaks_off and message.id is None and line.startswith(b"{"):
+                        self._block = Block(line)
                     yield from ((error, 0) for error in self._unreadable(message, len(line)))
                     continue
-                if isinstance(message, JSONRPCResponse | JSONRPCError) and message.id is not None:
-                    self.asked.discard(coerce_request_id(message.id))
+                self._is_awaited(message)
                 yield message, memory_of(line)
+
+    def _longer(self, block: Block, line: bytes) -> Iterator[tuple[JSONRPCMessage, int]]:
+        """The answers in a message over several lines, if this line is the last."""
+        block.add(line)
+        if block.is_whole:
+            yield from self._answers(block)
+        elif block.size > self._limit:
+            self._block, text = None, block.text
+            long = TooLong(block.size, text[:KEPT_BYTES], text[-KEPT_BYTES:])
+            if long.answers is not None:
+                yield from ((error, 0) for error in self._errors(long))
+
+    def _answers(self, block: Block) -> Iterator[tuple[JSONRPCMessage, int]]:
+        """The answers in a message over several lines; whatever else it is, may be a log."""
+        self._block, text = None, block.text
+        for found in read(text):
+            if isinstance(found, Unreadable):
+                yield from ((error, 0) for error in self._unreadable(found, block.size))
+            elif self._is_awaited(found):
+                self._warn()
+                yield found, memory_of(text)
+
+    def _is_awaited(self, message: JSONRPCMessage) -> bool:
+        """Whether it answers a request; from then on that one is answered."""
+        if not isinstance(message, JSONRPCResponse | JSONRPCError) or message.id is None:
+            return False
+        request = coerce_request_id(message.id)
+        is_awaited = request in self.asked
+        self.asked.discard(request)
+        return is_awaited
+
+    def _warn(self) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            what = "server %s: writes a message over several lines; MCP wants each on one line"
+            logger.warning(what, self._label)
 
     def _unreadable(self, found: Unreadable, size: int) -> Iterator[JSONRPCError]:
         """An error for the request that it answers; none for a line that is no answer."""
@@ -113,12 +157,22 @@ class _StdoutReader:
 
     def _errors(self, line: TooLong) -> Iterator[JSONRPCError]:
         """An error for the request that it answers; if that cannot be found, for all of them."""
-        what = "server %s: skipped a message of %d bytes; the limit is %d"
-        logger.warning(what, self._label, line.size, self._limit)
+        error = too_large(line.size, self._limit)
+        if line.is_crowded:
+            error = not_readable(found := crowded(line))
+            logger.warning("server %s: skipped a message: %s", self._label, found.why)
+        else:
+            what = "server %s: skipped a message of %d bytes; the limit is %d"
+            logger.warning(what, self._label, line.size, self._limit)
         if line.asks:
             return
         answers = line.answers
-        error = too_large(line.size, self._limit)
         for request in tuple(self.asked) if answers is None else (answers,):
             self.asked.discard(request)
             yield JSONRPCError(jsonrpc="2.0", id=request, error=error)
+
+
+def _is_message(line: bytes) -> bool:
+    """Whether a line is a message of its own, or an answer that cannot be read."""
+    found = read(line) if line.startswith(b"{") else ()
+    return any(not isinstance(each, Unreadable) or each.id is not None for each in found)

@@ -87,6 +87,10 @@ _OF_TASKS: Mapping[str, _Meaning] = {
 }
 
 
+def _meaning(words: Mapping[str, _Meaning], name: str) -> _Meaning | None:
+    return words.get(name.replace("-", "").replace("_", "").lower())
+
+
 def explained(problems: Iterable[Problem], data: Any) -> Iterator[Problem]:
     """The problems in a workflow, where foreign words have what they are called here.
 
@@ -107,7 +111,7 @@ def _explained(problem: Problem, data: Any) -> tuple[Problem, str]:
     is_task = len(above) > 1 and above[-2] in _LISTS
     words = _OF_TASKS if is_task else _OF_WORKFLOWS
     is_at_top = not above or above[-1] == "workflow"
-    meaning = words.get(name.replace("-", "").replace("_", "").lower())
+    meaning = _meaning(words, name)
     if meaning is None or not (is_task or is_at_top):
         return problem, ""
     said = f"unknown field {quoted(name)}"
@@ -122,12 +126,23 @@ def _explained(problem: Problem, data: Any) -> tuple[Problem, str]:
     return replace(explained, replacement=moved), field
 
 
-def with_array(workflow: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A workflow whose tasks are an object by id, with the array that they should be, or None."""
-    tasks = workflow.get("tasks")
-    if not isinstance(tasks, Mapping) or not all(map(_is_named, tasks.items())):
+def tasks_elsewhere(workflow: Mapping[str, Any]) -> str | None:
+    """The field of a workflow with its tasks, if they are an object by id or it is a foreign word.
+
+    Its tasks cannot be read there, so that all mistakes in them would stay hidden.
+    """
+    names = ["tasks"] if "tasks" in workflow else map(str, workflow)
+    name = next((name for name in names if name == "tasks" or _stands_for_tasks(name)), None)
+    if name is None:
         return None
-    return {**workflow, "tasks": [{"id": name, **task} for name, task in tasks.items()]}
+    tasks = workflow.get(name)
+    by_id = isinstance(tasks, Mapping) and all(map(_is_named, tasks.items()))
+    return name if by_id or (name != "tasks" and isinstance(tasks, list)) else None
+
+
+def _stands_for_tasks(name: str) -> bool:
+    meaning = _meaning(_OF_WORKFLOWS, name)
+    return meaning is not None and meaning.field == "tasks" and meaning.renamed
 
 
 def _is_named(item: tuple[str, Any]) -> bool:
@@ -135,19 +150,33 @@ def _is_named(item: tuple[str, Any]) -> bool:
     return isinstance(task, Mapping) and task.get("id", name) == name
 
 
-def tasks_by_id(
-    problems: Iterable[Problem], tasks: Mapping[str, Any], array: list[Any]
-) -> Iterator[Problem]:
-    """The problem of tasks that are an object, and those in the array that it should be.
+def with_array(workflow: Mapping[str, Any], field: str) -> dict[str, Any]:
+    """The workflow with what `tasks_elsewhere` found as the array of its tasks."""
+    tasks = workflow[field]
+    if isinstance(tasks, Mapping):
+        tasks = [{"id": name, **task} for name, task in tasks.items()]
+    return {name: of for name, of in workflow.items() if name != field} | {"tasks": tasks}
 
-    These are placed in the object, and have no fix: that of the first replaces all of it.
+
+def placed_back(
+    problems: Iterable[Problem], workflow: Mapping[str, Any], field: str
+) -> Iterator[Problem]:
+    """The problem of tasks that are elsewhere, and those in the array that they should be.
+
+    These are placed where the tasks are, and have no fix: that of the first moves all of it.
     """
-    message, hint = f"expected array, got {describe(tasks)}", "each task has its id"
-    fix = (replace_op("/tasks", array),)
-    yield Problem("wrong_type", message, "/tasks", hint=hint, replacement=fix)
+    at, tasks = pointer(field), workflow[field]
+    if field != "tasks":
+        yield _explained(Problem("unknown_field", "", at), workflow)[0]
+    if isinstance(tasks, Mapping):
+        message, hint = f"expected array, got {describe(tasks)}", "each task has its id"
+        fix = (replace_op(at, with_array(workflow, field)["tasks"]),) if field == "tasks" else ()
+        yield Problem("wrong_type", message, at, hint=hint, replacement=fix)
     names = list(tasks)
     for problem in problems:
         where = steps(problem.path)
-        if len(where) > 1 and where[0] == "tasks":
-            where[1] = names[int(where[1])]
+        if where[:1] == ["tasks"]:
+            where[0] = field
+            if isinstance(tasks, Mapping) and len(where) > 1:
+                where[1] = names[int(where[1])]
         yield replace(problem, path=pointer(*where), replacement=())

@@ -76,7 +76,9 @@ def load_inner(
             continue
         problems += _misfits(task, made, pointer(holder, index, "arguments"))
         if not isinstance(given, str):
-            workflow[holder][index] = {**task, "workflow": made.to_dict()}
+            # Also if that is the default, it is another one than none.
+            said = {"schedule": made.own_schedule} if made.own_schedule else {}
+            workflow[holder][index] = {**task, "workflow": made.to_dict() | said}
         if name is not None:
             inner.setdefault(name, made)
     if not problems and sum(made.plan.size for made in inner.values()) > MAX_TASKS:

@@ -63,7 +63,7 @@ def complete_inputs(
             problems += _violations(given[name], schema, ("inputs", name), what)
         elif name not in values and not may_miss:
             message = f"missing input {quoted(name)}, which has no default"
-            hint = f"set it with --input {name}=..."
+            hint = f"set it with --input {name}=..., in Python with inputs={{{quoted(name)}: ...}}"
             at = pointer("inputs", name)
             problems.append(Problem("missing_input", message, at, None, (), hint))
     if problems:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from orchestrator.expressions.templates import Template
+from orchestrator.expressions.templates import Literal, Template, to_text
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.compiled import CompiledFallback, CompiledTask, CompiledWorkflow
 from orchestrator.workflow.inner import WORKFLOW
@@ -70,7 +70,24 @@ def make_plan(
     if last:
         own, of_last = _part(compiled, last), {task.id: plans[task.id] for task in last}
         then = Plan(of_last, own, graphs.generations(own), [], None, *known)
-    return Plan(plans, graph, generations, edges, output, *known, policies, bool(inner), then)
+    locks = _literal_locks(plans.values())
+    has_inner = bool(inner)
+    return Plan(plans, graph, generations, edges, output, *known, policies, has_inner, then, locks)
+
+
+def _literal_locks(tasks: Iterable[TaskPlan]) -> tuple[tuple[str, bool], ...]:
+    """The locks whose names are known, and if only shared; those inside included."""
+    found: dict[str, bool] = {}
+    for task in tasks:
+        own = (
+            (to_text(lock.name.value), lock.shared)
+            for lock in task.policies.locks
+            if isinstance(lock.name, Literal)
+        )
+        inside = () if task.inner is None else task.inner.plan.locks
+        for name, shared in (*own, *inside):
+            found[name] = shared and found.get(name, True)
+    return tuple(found.items())
 
 
 def _each_once(calls: Iterable[CallTemplate]) -> dict[str, CallTemplate]:
@@ -144,7 +161,7 @@ def _policies(
         _fallback(task.item_fallback, templates.item_fallback),
         task.on_item_error or defaults.on_item_error,
         repeat,
-        task.delay_s,
+        task.delay_s or None,
         task.deadline_s,
         task.end_run,
     )

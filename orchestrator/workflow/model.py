@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Required, Self, TypedDict, Unpack
 
@@ -25,7 +25,7 @@ from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow import oktyv
 from orchestrator.workflow.compile import compile_workflow
-from orchestrator.workflow.foreign import explained, tasks_by_id, with_array
+from orchestrator.workflow.foreign import explained, placed_back, tasks_elsewhere, with_array
 from orchestrator.workflow.inner import Around, load_inner, tool_of
 from orchestrator.workflow.make_plan import make_plan
 from orchestrator.workflow.normalize import (
@@ -116,7 +116,10 @@ class Workflow(BaseModel, metaclass=_WithKeyword):
         description="A template of what the run returns. "
         "Default: the outputs of the tasks that nothing depends on, by id.",
     )
-    schedule: Schedule = Field(default="generations", description="When each task starts.")
+    schedule: Schedule = Field(
+        default="generations",
+        description="When each task starts. Default inside a workflow: as around it.",
+    )
     max_concurrency: int = Field(
         default=10,
         ge=0,
@@ -163,12 +166,12 @@ class Workflow(BaseModel, metaclass=_WithKeyword):
         canonical, problems = canonical_workflow(plain)
         inner, inside = load_inner(canonical, around, cls._load)
         problems += inside
-        if (as_array := with_array(canonical)) is not None:
+        if (field := tasks_elsewhere(canonical)) is not None:
             try:
-                cls.model_validate(as_array, context=info.context)
+                cls.model_validate(with_array(canonical, field), context=info.context)
             except WorkflowError as error:
                 problems = list(error.problems)
-            of_all = tasks_by_id(problems, canonical["tasks"], as_array["tasks"])
+            of_all = placed_back(problems, canonical, field)
             raise WorkflowError(source, as_written(of_all, plain))
         try:
             workflow = handler(canonical)
@@ -218,12 +221,12 @@ class Workflow(BaseModel, metaclass=_WithKeyword):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Workflow) and self.to_dict() == other.to_dict()
 
-    @property
+    @cached_property
     def plan(self) -> Plan:
         """The compiled tasks, the graph and its generations."""
         return self._plan
 
-    @property
+    @cached_property
     def signature(self) -> Tool:
         """The inputs that it accepts, as the definition of a tool."""
         return self._signature
@@ -232,6 +235,11 @@ class Workflow(BaseModel, metaclass=_WithKeyword):
     def source(self) -> Path | None:
         """The file it was loaded from; None if it was made from data."""
         return self._source
+
+    @property
+    def own_schedule(self) -> Schedule | None:
+        """The schedule that it says; None if it says none, and inside another follows that one."""
+        return self.schedule if "schedule" in self.model_fields_set else None
 
     def to_dict(self, *, whole: bool = False) -> dict[str, Any]:
         """The workflow in its canonical form, without fields that have their default.

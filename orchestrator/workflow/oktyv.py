@@ -26,6 +26,9 @@ FIELDS = {
 }
 # A task with one of these and `timeout` is Oktyv's: there, `timeout` is milliseconds.
 _ITS_NAMES = frozenset({"params", "dependsOn"})
+# A workflow of nothing else is Oktyv's as well; a name comes from its file.
+_ITS_FIELDS = frozenset({"name", "tasks", CONFIG})
+_ITS_TASK_FIELDS = _ITS_NAMES | {"id", "tool", TASK_TIMEOUT}
 SCHEMA = {
     "type": "object",
     "deprecated": True,
@@ -48,9 +51,12 @@ TIMEOUT_SCHEMA = {
 def is_request(workflow: Mapping[str, Any]) -> bool:
     """Whether a workflow is a request for Oktyv: it has its `config`, or a `timeout` of its."""
     tasks = workflow.get("tasks")
+    own = [task for task in (tasks if isinstance(tasks, list) else ()) if isinstance(task, Mapping)]
+    is_all_its = workflow.keys() <= _ITS_FIELDS and all(
+        task.keys() <= _ITS_TASK_FIELDS for task in own
+    )
     return CONFIG in workflow or any(
-        isinstance(task, Mapping) and TASK_TIMEOUT in task and not _ITS_NAMES.isdisjoint(task)
-        for task in (tasks if isinstance(tasks, list) else ())
+        TASK_TIMEOUT in task and (is_all_its or not _ITS_NAMES.isdisjoint(task)) for task in own
     )
 
 

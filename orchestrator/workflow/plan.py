@@ -146,6 +146,7 @@ class Plan:
     policies: tuple[Policies, ...] = ()  # of all tasks for which they are not `PLAIN`
     has_inner: bool = False  # whether any task runs a workflow
     finally_: Plan | None = None  # the tasks of `finally` alone, which depend on each other only
+    locks: tuple[tuple[str, bool], ...] = ()  # those whose names are known, and if only shared
 
     @property
     def stages(self) -> tuple[Plan, ...]:

@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from orchestrator.documents.validation import problems_of
-from orchestrator.errors import ErrorKind, WorkflowError
+from orchestrator.errors import RETRYABLE_KINDS, ErrorKind, WorkflowError
 from orchestrator.expressions.references import TASK_ID
 from orchestrator.workflow.kinds import KINDS, check_available, check_kind
 
@@ -38,6 +38,8 @@ EndRun = Literal["success", "failed"]
 TOOL = r"^[^:]*[^:\s][^:]*:.+$"  # names of servers may have blanks
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
+# Any kind is accepted, with a warning; editors and models are offered those that are retried.
+_Retried = Annotated[ErrorKind, WithJsonSchema({"type": "string", "enum": sorted(RETRYABLE_KINDS)})]
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
@@ -70,7 +72,7 @@ class Retry(BaseModel, metaclass=Checked):
     jitter: float = Field(
         default=0.1, ge=0, le=1, description="Part of a wait that is random, 0 to 1."
     )
-    on: Annotated[list[ErrorKind], Field(min_length=1)] | None = Field(
+    on: Annotated[list[_Retried], Field(min_length=1)] | None = Field(
         default=None, description="Only these kinds of error are retried."
     )
 
@@ -242,12 +244,12 @@ class Task(BaseModel, metaclass=Checked):
         default=None, description="Whether an item that fails keeps others from beginning (stop)."
     )
     repeat: Repeat | None = Field(default=None, description="Call again until something is so.")
-    delay_s: Seconds | None = Field(
+    delay_s: Annotated[_Finite, Field(ge=0)] | None = Field(
         default=None, description="Wait before its first call, seconds; it holds no slot."
     )
     deadline_s: Seconds | None = Field(
         default=None,
-        description="Limit over all attempts, repeats and waits, seconds; of each item.",
+        description="Limit over all attempts, repeats and waits, delay_s too; of each item.",
     )
     fallback: Fallback | None = Field(
         default=None, description="What replaces the output if the task fails."

@@ -42,7 +42,7 @@ BOUNDS = {
     ("health", "HealthMonitor._probe", "self._silent.wait"): SESSION,
     ("health", "HealthMonitor._relist", "self._stale.wait"): SESSION,
     ("health", "HealthMonitor._listen", "async for changes"): SESSION,
-    ("health", "HealthMonitor._probe", "session.send_request"): "PROBE_S",
+    ("sdk_client", "ask", "session.send_request"): "PROBE_S: see HealthMonitor._probe",
     ("middleware", "with_locks.call_holding", "locks.acquire"): HOLDERS,
     ("middleware", "_call_in_slots", "limit.acquire"): HOLDERS,
     ("signals", "Ending._watch", "async for signals"): "the command, which cancels it",
@@ -72,7 +72,7 @@ BOUNDS = {
     ("supervisor", "Supervisor._revive", "async with self._opening"): "the same",
     ("supervisor", "Supervisor.session", "self._changed.wait"): CALLER
     + "; starts have limits, too",
-    ("locks", "Locks.acquire", "slots.acquire"): HOLDERS,
+    ("locks", "Locks.acquire", "lock.acquire"): HOLDERS,
     ("limits", "Rate.acquire", "self._turn.acquire"): "the window of those before it",
     ("limits", "Slots.acquire", "waiter.woken.wait"): HOLDERS,
     ("limits", "Slots.slot", "self.acquire"): HOLDERS,

@@ -131,6 +131,9 @@ def test_policies_without_effect() -> None:
     assert codes(task("a", run_if="all_done")) == []
     assert codes("a", task("b", run_if="any_failed", depends_on=["a"])) == []
     assert codes(task("a", max_parallel=2)) == ["means_nothing"]
+    assert codes("a", finally_timeout_s=3) == ["means_nothing"]
+    cleaned: dict[str, Any] = {"finally_timeout_s": 3, "finally": [task("b")]}
+    assert codes("a", **cleaned) == []
     assert codes(task("a", max_parallel=2, for_each=[1])) == []
     on = {"on": ["timeout", "reference_error"]}
     (found,) = warnings_of(workflow(task("a", retry=on)), {})
@@ -166,6 +169,18 @@ def test_tools_whose_calls_cannot_overlap_are_not_named(
 ) -> None:
     found = codes(*tasks, tools=SILENT | tool("d", read_only=True), **fields)
     assert found == ["unannotated_tools"] * warned
+
+
+@pytest.mark.parametrize("around", ["generations", "dataflow"])
+@pytest.mark.parametrize("said", [None, "generations", "dataflow"])
+def test_calls_inside_may_overlap_by_the_schedule_around_or_their_own(
+    around: str, said: str | None
+) -> None:
+    steps = [task("a"), task("d"), task("b", depends_on=["d"])]
+    inner = {"tasks": steps} | ({"schedule": said} if said else {})
+    tools = SILENT | tool("d", read_only=True)
+    found = codes({"id": "outer", "workflow": inner}, tools=tools, schedule=around)
+    assert found == ["unannotated_tools"] * ((said or around) == "dataflow")
 
 
 def test_very_many_tasks_are_assumed_to_overlap() -> None:

@@ -63,7 +63,7 @@ def test_the_last_answer_has_the_type_of_the_tools_output() -> None:
     assert code == "unknown_place"
     assert '$LAST has no property "nxt"' in message
     codes = {code for code, _ in found(until="LAST.state == 'finished'")}
-    assert "never_true" in codes
+    assert codes == {"never_true", "wrong_argument"}  # and not that it is never true as a whole
     codes = {code for code, _ in found(until="LAST.status == 'done'")}
     assert "always_null" in codes
 
@@ -73,3 +73,18 @@ def test_a_condition_against_run_if_says_which_one_would_do() -> None:
     (problem, *_) = prove(workflow("a", reads), {})
     assert problem.code == "never_runs"
     assert '"all_success"' in problem.hint
+
+
+@pytest.mark.parametrize(
+    ("until", "said"),
+    [
+        ("3", "until is true after any answer, so the call is made only once"),
+        ("'done'", "until is true after any answer"),
+        ("length(LAST.rows)", "until is true after any answer"),  # 0 is true in JMESPath
+        ("false", "until is never true, so the task fails after max_times calls"),
+        ("''", "until is never true"),
+    ],
+)
+def test_a_condition_that_no_answer_can_change_is_a_warning(until: str, said: str) -> None:
+    (message,) = [message for _, message in found(until=until) if message.startswith("until")]
+    assert message.startswith(said)

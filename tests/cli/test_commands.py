@@ -494,7 +494,9 @@ def test_schema_prints_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "x", "--input", "nothing"], 'expected NAME=VALUE, got "nothing"'),
         (["run", "x", "--max-concurrency", "-1"], 'expected an integer of at least 0, got "-1"'),
         (["call", "s:t", "--timeout", "soon"], 'expected a number of seconds above 0, got "soon"'),
-        (["rum"], "invalid choice: 'rum'"),
+        (["rnu"], 'unknown command "rnu". Did you mean "run"?'),
+        (["zzz"], 'unknown command "zzz" (expected run, validate, plan,'),
+        (["run", "x", "--schedule", "flow"], 'unknown --schedule "flow". Did you mean "dataflow"?'),
     ],
 )
 def test_wrong_usage_is_a_message_and_exit_code_2(

@@ -119,3 +119,16 @@ def test_a_missing_file_of_variables_is_a_message(
     path = write({"id": "a", "value": 1})
     assert main(["run", path, "--servers", servers, "--env-file", "none.env"]) == 2
     assert "none.env: 1 error, nothing was called" in capsys.readouterr().err
+
+
+def test_a_wrong_line_of_a_file_of_variables_is_named_and_not_shown(
+    write: Write, servers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, variables = write({"id": "a", "value": 1}), tmp_path / "some.env"
+    variables.write_text("A=1\n\n# no\nexport B='2' # no\nsecret\nC=\"secret\n=secret\n")
+    assert main(["run", path, "--servers", servers, "--env-file", str(variables)]) == 2
+    err = capsys.readouterr().err
+    for line in (5, 6, 7):
+        assert f"line {line}: expected NAME=VALUE, # COMMENT or an empty line" in err
+    assert "some.env: 3 errors, nothing was called" in err
+    assert "secret" not in err

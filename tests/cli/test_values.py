@@ -76,7 +76,7 @@ def test_values_have_many_forms(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["list=a"], 'expected array, got string "a"'),
+        (["list=a"], """got string "a" (write list=... several times, or JSON: list='["a"]')"""),
         (["n=1", "n=2"], '"n" is given twice, but only an array takes several values'),
         (["any=1", "any=2", "-i", "any=3"], '"any" is given 3 times'),
         (["text=@none.txt"], "none.txt: cannot be read: No such file or directory"),

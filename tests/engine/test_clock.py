@@ -11,15 +11,9 @@ from orchestrator.engine.events import Event, TaskStarted, TaskWaiting
 from orchestrator.engine.settings import Servers
 from orchestrator.schema.tool import Tool
 from tests.fakes import ScriptedCaller, workflow
-from tests.virtual_clock import Backend, virtual_clock
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_clock]
 STEPS = [{"id": "late", "tool": "fake:late", "depends_on": ["early"]}]
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> Backend:
-    return virtual_clock(request.param)
 
 
 class Door:

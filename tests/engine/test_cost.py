@@ -19,6 +19,7 @@ import pytest
 from benchmarks.engine_alone import bare, return_at_once
 from benchmarks.scenarios import nothing
 from orchestrator import Run, Workflow
+from orchestrator.calls.call import Attempt, Call
 from orchestrator.engine.settings import RunSettings
 from orchestrator.workflow.model import Schedule
 
@@ -34,6 +35,8 @@ MOST_CALLS: dict[tuple[Schedule, int], float] = {
     ("dataflow", UNLIMITED): 1.05 * 2.35,
     ("dataflow", LIMITED): 1.05 * 2.01,
 }
+# The same over those of a plain task, for three steps of each item.
+MOST_CALLS_INSIDE = {UNLIMITED: 1.05 * 1.03, LIMITED: 1.05 * 1.31}
 # How many objects that the garbage collector looks at a task holds while it is under way, over
 # those of a task of bare anyio, and how many while it waits for a slot.
 MOST_OBJECTS_UNDER_WAY = 1.05 * 1.51
@@ -76,6 +79,41 @@ def test_function_calls_for_each_task(schedule: Schedule, limit: int) -> None:
     few, many, of_bare = anyio.run(measure)
     assert many / of_bare <= MOST_CALLS[schedule, limit]
     assert many <= 1.02 * few, "a task costs more in a larger workflow"
+
+
+def steps_of(items: int) -> tuple[Workflow, Workflow]:
+    """Three steps for each item: as an inner workflow, and as plain tasks."""
+
+    def step(name: str, given: str) -> dict[str, Any]:
+        return {"id": name, "tool": "bench:nothing", "arguments": {"n": given}}
+
+    inner = [step("a", "$INPUT.n"), step("b", "$OUTPUT[a].n"), step("c", "$OUTPUT[b].n")]
+    outer = {"id": "o", "for_each": [*range(items)], "arguments": {"n": "$ITEM"}}
+    plain = [
+        step(f"{name}{number}", f"$OUTPUT[{before}{number}].n" if before else str(number))
+        for number in range(items)
+        for name, before in (("a", ""), ("b", "a"), ("c", "b"))
+    ]
+    workflow = {"inputs": {"n": {}}, "tasks": inner, "output": "$OUTPUT[c].n"}
+    return Workflow.load({"tasks": [{**outer, "workflow": workflow}]}), Workflow.load(
+        {"tasks": plain}
+    )
+
+
+@pytest.mark.untraced
+@pytest.mark.parametrize(("limit", "most"), MOST_CALLS_INSIDE.items())
+def test_function_calls_for_each_task_of_an_inner_workflow(limit: int, most: float) -> None:
+    async def answer(call: Call, _: Attempt) -> Any:
+        return call.arguments
+
+    async def measure() -> tuple[int, int]:
+        settings = RunSettings(schedule="dataflow", max_concurrency=limit)
+        inner, plain = steps_of(200)
+        first = await function_calls(lambda: Run(inner, answer, settings).execute())
+        return first, await function_calls(lambda: Run(plain, answer, settings).execute())
+
+    of_inner, of_plain = anyio.run(measure)
+    assert of_inner / of_plain <= most
 
 
 def test_objects_for_each_task() -> None:

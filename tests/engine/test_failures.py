@@ -10,15 +10,8 @@ from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.workflow.model import Workflow
 from tests.fakes import ScriptedCaller, failing, workflow
-from tests.virtual_clock import Backend, virtual_clock
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> Backend:
-    """Each event loop, with a clock that jumps to the next deadline whenever all tasks wait."""
-    return virtual_clock(request.param)
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_clock]
 
 
 def of_items(number: int, slots: int = 0, **fields: Any) -> Workflow:

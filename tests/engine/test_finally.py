@@ -23,14 +23,8 @@ from tests.fakes import Row, ScriptedCaller, failing, workflow
 from tests.model import Task
 from tests.random_cases import Profile, random_case
 from tests.stage import as_file, play
-from tests.virtual_clock import Backend, virtual_clock
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> Backend:
-    return virtual_clock(request.param)
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_clock]
 
 
 def last(**fields: Any) -> dict[str, Any]:

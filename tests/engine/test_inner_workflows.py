@@ -13,21 +13,16 @@ from orchestrator.engine.events import Event, TaskSettled, TaskStarted
 from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings
+from orchestrator.workflow.model import Workflow
 from tests.engine.test_semantics_table import INNER_ENDS, INNER_OUTPUTS, INSIDE, the_row
 from tests.fakes import Row, ScriptedCaller, failing, workflow
-from tests.virtual_clock import Backend, virtual_clock
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_clock]
 STEPS = [
     {"id": "first", "tool": "fake:first", "arguments": {"n": "$INPUT.n"}},
     {"id": "last", "tool": "fake:last", "arguments": {"n": "$OUTPUT[first].n"}},
 ]
 INNER = {"inputs": {"n": {"type": "integer"}}, "tasks": STEPS, "output": "$OUTPUT[last].n"}
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> Backend:
-    return virtual_clock(request.param)
 
 
 async def run(caller: Any, *tasks: Any, **fields: Any) -> RunResult:
@@ -63,6 +58,42 @@ async def test_the_steps_of_one_item_do_not_wait_for_those_of_another(schedule: 
     task = outer(for_each=[1, 2], arguments={"n": "$ITEM"})
     result = await run(caller, task, schedule=schedule)
     assert result["outer"].output == [1, 2]
+
+
+# The slow step holds back the one behind the quick step only where generations do.
+BY_SCHEDULE = {
+    "generations": {"slow": 0, "quick": 0, "next": 2_000},
+    "dataflow": {"slow": 0, "quick": 0, "next": 1_000},
+}
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("around", [None, *BY_SCHEDULE])
+@pytest.mark.parametrize("said", [None, *BY_SCHEDULE])
+@pytest.mark.parametrize("given", [None, *BY_SCHEDULE])
+async def test_it_runs_by_the_schedule_around_it_unless_it_says_its_own(
+    depth: int, around: Any, said: Any, given: Any
+) -> None:
+    steps: list[Any] = [
+        "slow",
+        "quick",
+        {"id": "next", "tool": "fake:next", "depends_on": ["quick"]},
+    ]
+    inner: dict[str, Any] = workflow(*steps).to_dict() | ({"schedule": said} if said else {})
+    for _ in range(depth - 1):
+        inner = {"tasks": [{"id": "outer", "workflow": inner}]}
+    flow = {"tasks": [{"id": "outer", "workflow": inner}]}
+    flow |= {"schedule": around} if around else {}
+    canonical = Workflow.load(Workflow.load(flow).to_dict())
+    caller = ScriptedCaller({"slow": [(2.0, 1)], "quick": [(1.0, 1)]})
+    result = await Run(canonical, caller, RunSettings(schedule=given)).execute()
+    tasks = result["outer"].tasks
+    for _ in range(depth - 1):
+        assert tasks is not None
+        tasks = tasks["outer"].tasks
+    assert tasks is not None
+    started = {name: each.started_ms for name, each in tasks.items()}
+    assert started == BY_SCHEDULE[given or said or around or "generations"]
 
 
 async def test_all_items_share_the_limit_of_the_run(schedule: Any) -> None:
@@ -229,13 +260,14 @@ async def test_a_lock_of_the_task_around_is_held_inside_among_the_tasks_there() 
     assert most["inside"] == 1
 
 
-async def test_a_shared_lock_of_the_task_around_is_not_held_exclusively_inside() -> None:
+async def test_a_lock_shared_around_is_not_held_exclusively_by_a_name_known_late() -> None:
     shared = {"name": "x", "mode": "shared"}
     steps = [
         {"id": "a", "tool": "fake:a", "locks": [shared]},
-        {"id": "b", "tool": "fake:b", "locks": ["x"]},
+        {"id": "b", "tool": "fake:b", "locks": ["$INPUT.n"]},
     ]
-    around = {"id": "outer", "workflow": {"tasks": steps}, "locks": [shared]}
+    inner = {"inputs": {"n": {}}, "tasks": steps}
+    around = outer(workflow=inner, arguments={"n": "x"}, locks=[shared])
     result = await run(ScriptedCaller(), around, timeout_s=9)
     assert inside(result["outer"]) == {"a": "success", "b": "error"}
     assert 'holds lock "x" shared' in str(result["outer"].error)

@@ -13,17 +13,11 @@ from orchestrator.engine.run import Run
 from orchestrator.errors import WorkflowError
 from orchestrator.schema.tool import Tool
 from tests.fakes import failing, workflow
-from tests.virtual_clock import Backend, virtual_clock
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_clock]
 
 EACH = {"id": "a", "tool": "fake:a", "for_each": [1, 2, 3], "arguments": {"x": "$ITEM"}}
 DONE = {"id": "b", "tool": "fake:b", "run_if": "all_done"}
-
-
-@pytest.fixture
-def anyio_backend() -> Backend:
-    return virtual_clock("trio")
 
 
 async def odd_fails(call: Call, _: Attempt) -> Any:

@@ -13,9 +13,8 @@ from orchestrator.engine.run import Run
 from orchestrator.workflow.model import Schedule
 from tests.engine.test_semantics_table import EACH_ITEM, OF_ITEMS, combinations, the_row
 from tests.fakes import failing, workflow
-from tests.virtual_clock import Backend, virtual_clock
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_clock]
 
 TURNS = {"until": "LAST.turn == 2", "every_s": 1, "max_times": 2}
 CALLS: dict[str, dict[str, Any]] = {
@@ -41,11 +40,6 @@ FALLBACKS: dict[str, dict[str, Any]] = {
     "broken value": {"item_fallback": {"value": "$ITEM.nothing"}},
     "failing tool": {"item_fallback": {"tool": "s:fails"}},
 }
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> Backend:
-    return virtual_clock(request.param)
 
 
 class Tools:

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from orchestrator.calls.call import Attempt, Call
+from orchestrator.documents import threads
 from orchestrator.engine import decide, executor
 from orchestrator.engine.run import Run
 from orchestrator.expressions import interpreter
@@ -28,7 +29,7 @@ async def echo(call: Call, _: Attempt) -> Any:
 def in_threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the functions that were called in a thread, in their order."""
     called: list[str] = []
-    in_thread = decide.in_thread
+    in_thread = threads.in_thread
 
     async def noted(work: Any, *arguments: Any) -> Any:
         called.append(work.__name__)
@@ -44,7 +45,7 @@ async def run(task: dict[str, Any], inputs: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("task", "output", "threads"),
+    ("task", "output", "beside"),
     [
         ({"arguments": {"n": FOUND}}, {"n": NUMBERS}, ["decide"]),
         ({"for_each": FOUND}, [{}] * 4, ["decide"]),
@@ -58,19 +59,19 @@ async def run(task: dict[str, Any], inputs: dict[str, Any]) -> Any:
     ],
 )
 async def test_a_long_expression_is_evaluated_in_a_thread(
-    in_threads: list[str], task: dict[str, Any], output: Any, threads: list[str]
+    in_threads: list[str], task: dict[str, Any], output: Any, beside: list[str]
 ) -> None:
     result = await run(task, MANY)
     assert (result["a"].status, result["a"].output) == ("success", output)
     assert result["after"].status == "success"
-    assert in_threads == threads
+    assert in_threads == beside
 
 
 @pytest.fixture
 def called(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What is evaluated in a thread."""
     called: list[Any] = []
-    in_thread = decide.in_thread
+    in_thread = threads.in_thread
 
     async def noted(work: Any, *arguments: Any) -> Any:
         called.append(work)

@@ -17,19 +17,12 @@ from tests.agreement import complaints
 from tests.model import Case
 from tests.random_cases import Profile, random_case, simplest
 from tests.stage import as_file
-from tests.virtual_clock import Backend, virtual_clock
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_clock]
 
 CASES = int(os.environ.get("RANDOM_CASES", "30"))
 FIRST = int(os.environ.get("FIRST_CASE", "0"))
 SCHEDULES: tuple[Schedule, ...] = ("generations", "dataflow")
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> Backend:
-    """Each event loop, with a clock that jumps to the next deadline whenever all tasks wait."""
-    return virtual_clock(request.param)
 
 
 PROFILES = {

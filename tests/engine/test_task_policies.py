@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from orchestrator.calls.call import Attempt, Call
+from orchestrator.engine.events import Event, TaskStarted
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import Servers
@@ -14,14 +15,8 @@ from orchestrator.errors import CallError, WorkflowError
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.model import Workflow
 from tests.fakes import Row, ScriptedCaller, failing, workflow
-from tests.virtual_clock import Backend, virtual_clock
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> Backend:
-    return virtual_clock(request.param)
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_clock]
 
 
 async def run(caller: Any, *tasks: Any, **fields: Any) -> RunResult:
@@ -43,10 +38,13 @@ async def pages(call: Call, _: Attempt) -> Any:
 
 async def test_a_call_is_repeated_until_its_answer_is_what_the_task_waits_for() -> None:
     script = {"a": [(1.0, {"state": "busy"}), (1.0, {"state": "busy"}), (1.0, {"state": "done"})]}
-    result = await run(
-        ScriptedCaller(script), task(repeat={"until": "LAST.state == 'done'", "every_s": 10})
-    )
+    plan = workflow(task(repeat={"until": "LAST.state == 'done'", "every_s": 10}))
+    events: list[Event] = []
+    result = await Run(plan, ScriptedCaller(script), observers=[events.append]).execute()
     assert result["a"].output == {"state": "done"}
+    started = [event for event in events if isinstance(event, TaskStarted)]
+    assert [event.turn for event in started] == [1, 2, 3]
+    assert "turn" in started[0].to_dict()
     assert (result["a"].attempts, result.duration_ms) == (3, 23_000)
 
 
@@ -249,6 +247,12 @@ async def test_a_delay_is_waited_before_the_first_call_without_a_slot() -> None:
     assert result.duration_ms == 6000
 
 
+async def test_a_delay_of_nothing_is_none() -> None:
+    plan = workflow(task(delay_s=0))
+    assert plan.plan.tasks["a"].policies.delay_s is None
+    assert plan.to_dict()["tasks"][0]["delay_s"] == 0
+
+
 async def test_a_delay_ends_when_its_task_is_cancelled() -> None:
     one = Run(workflow(task(delay_s=50)), ScriptedCaller())
     one.cancel_task("a", "enough")
@@ -275,6 +279,19 @@ async def test_a_deadline_ends_a_task_with_its_attempts_and_waits() -> None:
     assert error.message == "fake:a did not finish within its deadline of 7.5 s"
     assert (result["a"].attempts, result.duration_ms) == (3, 7500)
     assert caller.log[-1] == "cancelled a"
+
+
+async def test_a_deadline_counts_the_delay_of_a_task_but_not_for_its_items() -> None:
+    caller = ScriptedCaller({"a": [(2.0, {})]})
+    result = await run(caller, task(delay_s=2, deadline_s=3.5))
+    error = result["a"].error
+    assert error is not None
+    assert (error.kind, result["a"].attempts, result.duration_ms) == ("timeout", 1, 3500)
+    result = await run(ScriptedCaller(), task(delay_s=5, deadline_s=3.5))
+    assert result["a"].error == error
+    assert (result["a"].attempts, result.duration_ms) == (0, 3500)
+    result = await run(ScriptedCaller(), task(delay_s=5, deadline_s=3.5, for_each=[1]))
+    assert (result["a"].status, result.duration_ms) == ("success", 5000)
 
 
 async def test_a_deadline_counts_for_each_item_and_a_fallback_follows_it() -> None:

@@ -11,14 +11,8 @@ from orchestrator.engine.run import Run
 from orchestrator.workflow.model import Schedule
 from tests.engine.test_semantics_table import END_RUNS, ENDED_BY, TURNS, TURNS_END, the_row
 from tests.fakes import Row, ScriptedCaller, failing, workflow
-from tests.virtual_clock import Backend, virtual_clock
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> Backend:
-    return virtual_clock(request.param)
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_clock]
 
 
 ANSWERS: list[Row] = [(1, {"n": 1}), (1, {"n": 2}), (1, {"n": 3})]

@@ -20,6 +20,7 @@ from orchestrator.report.forecast import forecast
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.model import Workflow
 
+FIRST = int(os.environ.get("FUZZ_FROM", "0"))
 CASES = int(os.environ.get("FUZZ_CASES", "500"))
 MADE = {
     "type": "object",
@@ -106,7 +107,7 @@ def document(chance: random.Random) -> dict[str, Any]:
 async def test_no_workflow_file_makes_a_command_raise() -> None:
     valid = 0
     async with Orchestrator({"s": "http://127.0.0.1:1/mcp"}) as orchestrator:
-        for seed in range(CASES):
+        for seed in range(FIRST, FIRST + CASES):
             data = document(random.Random(seed))
             try:
                 workflow = Workflow.load(data)

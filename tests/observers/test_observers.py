@@ -60,15 +60,16 @@ def test_the_terminal_shows_what_starts_what_runs_and_what_has_settled() -> None
         progress.on_event(ServerReady(0, "weather", "2025-11-25", 3, 12.0))
         assert "weather" not in screen(progress)
         progress.on_event(ServerFailed(0, "news", TaskError("server_unavailable", "gone", True)))
-        progress.on_event(RunStarted(0, "id", "w", "generations", [["a", "b"], ["c"]]))
+        progress.on_event(RunStarted(0, "id", "w", "generations", [["a", "b"], ["c"]], ["d"]))
         progress.on_event(GenerationStarted(0, 0, ["a", "b"]))
         progress.on_event(TaskStarted(0, "a", "weather", "[forecast]", 0, 1, 0.0))
         shown = screen(progress)
-        assert "generation 0 of 0 to 1, 0 of 3 tasks settled" in shown
+        assert "generation 0 of 0 to 1, 0 of 4 tasks settled" in shown
         assert "weather:[forecast]" in shown
         progress.on_event(TaskSettled(0, "a", TaskResult("a", Success(1), 0)))
         shown = screen(progress)
-        assert "1 of 3 tasks settled (1 success)" in shown
+        progress.on_event(TaskSettled(0, "a/inside", TaskResult("inside", Success(1), 0)))
+        assert "1 of 4 tasks settled (1 success)" in shown
         assert "forecast" not in shown
     finally:
         progress.stop()
@@ -103,6 +104,8 @@ def test_the_terminal_shows_what_a_call_waits_for_how_far_it_is_and_its_items() 
     assert "timeout, again in 1.5 s" in screen(progress)
     progress.on_event(TaskStarted(0, "a", "s", "t", 0, 2, 0.0))
     assert "attempt 2" in screen(progress)
+    progress.on_event(TaskStarted(0, "a", "s", "t", 0, 3, 0.0, turn=3))
+    assert "turn 3" in screen(progress)
     progress.on_event(RetryDecided(0, "a", None, 2, error, None, "the last"))
     progress.on_event(TaskSettled(0, "b", TaskResult("b", Success(1), 0)))
     assert "b[" not in screen(progress)

@@ -22,7 +22,7 @@ from orchestrator.errors import TaskError
 from orchestrator.observers.progress_lines import MAX_LINE, ProgressLines
 
 DOWN = TaskError("server_unavailable", "it is\ndown", True)
-BEGIN = RunStarted(0.0, "r", "w", "dataflow", [["a", "b"], ["c"]])
+BEGIN = RunStarted(0.0, "r", "w", "dataflow", [["a", "b"], ["c"]], ["cleanup"])
 
 
 def settled(task: str, at_ms: float) -> Event:
@@ -41,9 +41,9 @@ def test_a_line_is_written_at_most_once_a_second() -> None:
     times = {"a": 10.5, "b": 11.0, "c/d": 11.5, "c": 12.0, "cleanup": 13.0}
     events = [(10.0, BEGIN), *((at, settled(task, at * 1000)) for task, at in times.items())]
     assert lines_of(events) == [
-        '  11.000 s  2 of 3 tasks settled: "b" success in 5.0 ms',
-        '  12.000 s  3 of 3 tasks settled: "c" success in 5.0 ms',
-        '  13.000 s  "cleanup" success in 5.0 ms',
+        '  11.000 s  2 of 4 tasks settled: "b" success in 5.0 ms',
+        '  12.000 s  3 of 4 tasks settled: "c" success in 5.0 ms',
+        '  13.000 s  4 of 4 tasks settled: "cleanup" success in 5.0 ms',
     ]
 
 
@@ -58,6 +58,8 @@ def test_verbose_has_a_line_for_each_event_and_no_line_break_of_others() -> None
         TaskWaiting(0.0, "a", None, "a slot of the run"),
         TaskStarted(1.0, "a", "s", "t", 0, 1, 0.0),
         TaskStarted(1.0, "b", "s", "t", 0, 2, 0.0, item=3),
+        TaskStarted(1.0, "a", "s", "t", 0, 2, 0.0, turn=2),
+        TaskStarted(1.0, "a", "s", "t", 0, 3, 0.0, turn=2),
         RetryDecided(2.0, "a", None, 1, DOWN, 500.0, "temporary"),
         RetryDecided(2.0, "a", None, 2, DOWN, None, "used up"),
         ItemSettled(2.0, "b", 3, ItemResult(3, Failure(DOWN))),
@@ -72,9 +74,11 @@ def test_verbose_has_a_line_for_each_event_and_no_line_break_of_others() -> None
         '"a" waits for a slot of the run',
         '"a" calls s:t',
         '"b"[3] calls s:t, attempt 2',
+        '"a" calls s:t, turn 2',
+        '"a" calls s:t, turn 2, call 3',
         '"a" server_unavailable, again in 500 ms: it is\\u000adown',
         '"a" server_unavailable, not retried: it is\\u000adown',
         '"b"[3] error: it is\\u000adown',
-        '1 of 3 tasks settled: "a" success in 5.0 ms',
+        '1 of 4 tasks settled: "a" success in 5.0 ms',
     ]
     assert max(map(len, lines)) == MAX_LINE

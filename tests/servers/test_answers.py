@@ -364,3 +364,74 @@ async def test_a_cursor_that_was_given_already_ends_the_list(
     async with told(program({"tools/list": answer})) as orchestrator:
         assert [tool.target for tool in await orchestrator.tools()] == ["it:a"]
     assert 'server "it": its list of tools repeats the cursor "AAA"' in caplog.text
+
+
+def over_lines(result: Any, **style: Any) -> str:
+    """An answer as it is written over several lines."""
+    answer = {"jsonrpc": "2.0", "id": "@ID@", "result": result}
+    return json.dumps(answer, **style).replace('"@ID@"', "@ID@")
+
+
+LINES = [
+    ({"structuredContent": (first := {"a": [1, {"b": '{[ "'}], "c": {}})}, first),
+    ({"content": [{"type": "text", "text": "[\\"}], "isError": False}, "[\\"),
+]
+# What begins, or looks like a message that is no answer; nobody waits for it.
+NO_ANSWERS = [
+    "{",
+    "{\n",
+    '{\n  "level": "info",\n  "id": @ID@\n}',
+    '{\n  "jsonrpc": "2.0",\n  "id": 1,\n  "method": "tools/call"\n}',
+    '{\n  "jsonrpc": "2.0",\n  "id": 999,\n  "result": {}\n}',
+    '{\n  "jsonrpc": "2.0",',
+]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_an_answer_over_several_lines_is_an_answer(
+    protocol: Protocol, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with told(program(protocol=protocol)) as orchestrator:
+        for result, expected in LINES:
+            for style in ({"indent": 2}, {"indent": 0}, {"indent": "\t"}):
+                raw = over_lines(result, **style)
+                for written in (raw, raw.replace("\n", "\r\n"), f"loading ...\n{raw}\ndone"):
+                    output = await said(orchestrator, written)
+                    assert output == expected
+        broken = over_lines({"content": []}, indent=2).replace("[]", "[],")
+        error = (await said(orchestrator, broken)).error
+        assert (error.kind, error.retryable) == ("protocol_error", False)
+        assert await orchestrator.call("it:echo", {"value": 1}) == {"value": 1}
+    what = 'server "it": writes a message over several lines; MCP wants each on one line'
+    assert caplog.messages == [what]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_what_is_no_answer_over_several_lines_hides_none(
+    protocol: Protocol, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = HEAD + '"result":{"structuredContent":{"a":1}}}'
+    async with told(program(protocol=protocol)) as orchestrator:
+        for log in NO_ANSWERS:
+            assert await said(orchestrator, f"{log}\n{answer}") == {"a": 1}
+            assert await said(orchestrator, f"{answer}\n{log}") == {"a": 1}
+        # It breaks off, and its id is seen when the next message comes.
+        begun = over_lines({"content": []}, indent=2)[:-3]
+        error = (await said(orchestrator, f"{begun}\n{HEAD.replace('@ID@', '77')}}}")).error
+        assert error.kind == "protocol_error"
+        assert "it breaks off" in error.message
+    assert caplog.messages == []
+
+
+async def test_a_server_that_writes_all_over_several_lines_is_used() -> None:
+    about = {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {"tools": {}},
+        "serverInfo": {"name": "it", "version": "1"},
+    }
+    says = {
+        "initialize": over_lines(about, indent=2),
+        "tools/list": over_lines({"tools": TOOLS}, indent=2),
+    }
+    async with told(program(says)) as orchestrator:
+        assert [tool.name for tool in await orchestrator.tools()] == ["say", "echo"]

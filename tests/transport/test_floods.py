@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
+from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio
+import httpx2
+import pydantic_core
 import pytest
+from anyio.lowlevel import checkpoint
 from mcp.shared.message import SessionMessage
-from mcp.types import JSONRPCResponse
+from mcp.types import JSONRPCResponse, ListToolsResult
 
 from orchestrator import Orchestrator, Server
 from orchestrator.servers import sdk_client, sdk_tools
-from orchestrator.transport import messages
+from orchestrator.transport import http, messages
 from orchestrator.transport.base import endpoint_of
+from orchestrator.transport.delivery import Deliveries
 from orchestrator.transport.stderr import StderrTail
 from tests.real_servers import TIMEOUT_S, faulty, plan
 from tests.transport.test_base import Pair
@@ -111,6 +118,7 @@ def test_a_message_of_too_many_containers_is_not_parsed(
     monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     monkeypatch.setattr(messages, "MAX_CONTAINERS", 1000)
+    monkeypatch.setattr(messages, "LARGE_BYTES", 500)
     for count, fits in ((400, True), (1000, False)):
         parts = ",".join([part] * count)
         text = f'{{"jsonrpc":"2.0","id":7,"result":{{"parts":[{parts}],"text":"{"x" * 1000}"}}}}'
@@ -121,3 +129,88 @@ def test_a_message_of_too_many_containers_is_not_parsed(
             if not fits:
                 assert isinstance(found, messages.Unreadable)
                 assert found.why == "it contains more than 1,000 arrays and objects"
+
+
+@pytest.mark.parametrize("large", [True, False])
+def test_the_collector_rests_while_a_large_message_is_parsed(
+    monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    text = f'{{"jsonrpc":"2.0","id":7,"result":{{"text":"{"x" * 1000}"}}}}'
+    parsed, enabled = pydantic_core.from_json, []
+
+    def parse(data: str, **how: Any) -> Any:
+        enabled.append(gc.isenabled())
+        return parsed(data, **how)
+
+    monkeypatch.setattr(pydantic_core, "from_json", parse)
+    monkeypatch.setattr(messages, "LARGE_BYTES", 100 if large else 10_000)
+    [found] = messages.read(text)
+    assert isinstance(found, JSONRPCResponse)
+    assert enabled == [not large]
+
+
+async def test_a_body_of_too_many_containers_is_not_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http, "MAX_CONTAINERS", 1000)
+    sent: list[int] = []
+
+    async def parts() -> AsyncIterator[bytes]:
+        for number in range(100):
+            sent.append(number)
+            yield b"[]," * 300
+
+    body, size = await http._read(httpx2.Response(200, content=parts()), 1_000_000)
+    assert (len(body), size, len(sent)) == (3600, 3600, 4)
+
+
+async def test_all_else_goes_on_while_a_long_list_of_tools_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sdk_client, "SLICE", 10)
+    tools = [{"name": f"t{number}", "inputSchema": {"type": "object"}} for number in range(205)]
+    turns: list[int] = []
+
+    class Pages:
+        async def list_tools(self, **_: object) -> ListToolsResult:
+            group.start_soon(count)
+            return ListToolsResult.model_validate({"tools": tools})
+
+    async def count() -> None:
+        while True:
+            turns.append(len(turns))
+            await checkpoint()
+
+    session: Any = Pages()
+    with anyio.fail_after(TIMEOUT_S):
+        async with anyio.create_task_group() as group:
+            found = await sdk_client.list_tools(session, "it", Deliveries(observed=False))
+            group.cancel_scope.cancel()
+    assert [tool.name for tool in found] == [f"t{number}" for number in range(205)]
+    assert len(turns) >= 18
+
+
+HEADER = {"type": "string", "x-mcp-header": "Where"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "is_shown"),
+    [
+        ({"properties": {"a": HEADER}}, True),
+        ({"properties": {"a": 5, "b": {"properties": {"c": HEADER}}}}, True),
+        ({"properties": {"a": {"anyOf": [{"type": "null"}, HEADER]}}}, True),
+        ({"properties": {"a": {"type": "string"}}}, False),
+        ({"properties": [HEADER]}, False),
+        (None, False),
+    ],
+)
+def test_the_sdk_sees_only_the_tools_whose_properties_it_sends_as_headers(
+    schema: Any, is_shown: bool
+) -> None:
+    page = {"tools": [None, {"name": 5}, {"name": "t", "inputSchema": schema}], "nextCursor": "2"}
+    shown = sdk_tools.page_for_sdk(page)
+    assert [tool["name"] for tool in shown["tools"]] == ["t"] * is_shown
+    assert all(isinstance(member, dict) for tool in shown["tools"]
+               for member in tool["inputSchema"]["properties"].values())  # fmt: skip
+    assert shown["nextCursor"] == "2"
+    ListToolsResult.model_validate(shown)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.transport import framing
 from orchestrator.transport.framing import KEPT_BYTES, Lines, TooLong
 
 
@@ -45,6 +46,21 @@ def test_what_is_too_long_is_measured_and_not_kept_and_the_next_line_is_whole() 
     assert len(long.head) == len(long.tail) == KEPT_BYTES
     assert next_line == b"next"
     assert peak < 1_000_000
+
+
+@pytest.mark.parametrize("step", [1, 7, 1000])
+def test_what_contains_too_much_is_not_kept_either(
+    monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    monkeypatch.setattr(framing, "MAX_CONTAINERS", 100)
+    monkeypatch.setattr(framing, "KEPT_BYTES", 10)
+    fits, crowded = b'{"id":7,' + b"x" * 100 + b"[" * 99, b'{"id":7,' + b"[" * 100 + b"x" * 100
+    data = b"".join(line + b"\n" for line in (fits, crowded, fits))
+    lines = Lines(1000)
+    kept: list[Any] = []
+    for start in range(0, len(data), step):
+        kept += lines.feed(data[start : start + step])
+    assert kept == [fits, TooLong(len(crowded), crowded[:10], crowded[-10:], True), fits]
 
 
 @pytest.mark.parametrize(

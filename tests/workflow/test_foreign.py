@@ -81,8 +81,11 @@ def test_a_word_that_means_something_else_is_explained_and_not_renamed(
 def test_a_field_that_a_foreign_word_stands_for_is_not_missing() -> None:
     task = {"name": "a", "uses": "s:t", "with": {"x": 1}, "if": "true", "needs": ["b"]}
     workflow: dict[str, Any] = {"steps": [task, OTHER]}
-    (problem,) = problems_in(workflow)
-    assert problem.message == 'unknown field "steps", which is "tasks" here'
+    first, *others = problems_in(workflow)
+    assert first.message == 'unknown field "steps", which is "tasks" here'
+    words = ("name", "uses", "with", "if")
+    assert [each.path for each in others] == [f"/steps/0/{word}" for word in words]
+    assert not any(each.replacement for each in others)
     workflow["tasks"] = workflow.pop("steps")
     assert {problem.code for problem in problems_in(workflow)} == {"unknown_field"}
     assert fixed(workflow)["tasks"][0] == {
@@ -119,6 +122,20 @@ def test_what_is_wrong_in_tasks_by_id_is_reported_in_its_place() -> None:
         ("unknown_field", "/steps"),
     }
     assert [problem.path for problem in found if problem.replacement] == ["/tasks"]
+
+
+def test_foreign_tasks_by_id_are_reported_in_their_place() -> None:
+    steps = {"a": {"uses": "s:t"}, "b": {"tool": "s:t", "args": {"x": "$OUTPUT[z]"}}}
+    outer = {"id": "o", "workflow": {"steps": steps}}
+    at = "/tasks/0/workflow/steps"
+    assert [(each.code, each.path) for each in problems_in({"tasks": [outer]})] == [
+        ("unknown_field", at),
+        ("wrong_type", at),
+        ("unknown_field", f"{at}/a/uses"),
+        ("unknown_task", f"{at}/b/args/x"),
+    ]
+    assert [each.path for each in problems_in({"steps": []})] == ["/steps", "/steps"]
+    assert [each.path for each in problems_in({"steps": 3})] == ["/steps"]
 
 
 def test_no_word_is_a_field_here() -> None:

@@ -122,7 +122,7 @@ def test_all_that_is_wrong_with_the_inputs_is_said_at_once() -> None:
     ]
     text = str(caught.value)
     assert 'the value of "count" does not fit its schema: expected integer, got string "3"' in text
-    assert "set it with --input city=..." in text
+    assert 'set it with --input city=..., in Python with inputs={"city": ...}' in text
 
 
 def test_a_plan_can_do_without_inputs_but_not_with_unknown_ones() -> None:
@@ -190,6 +190,14 @@ LIMIT: dict[str, Any] = {"properties": {"limit": {"default": 5}, "name": {}}}
         ({"anyOf": [LIMIT | {"type": "object"}, {"type": "null"}]}, {}, {"limit": 5}),
         ({"anyOf": [LIMIT, {"properties": {"limit": {"default": 6}}}]}, {}, {}),
         ({"type": "object", "properties": {"x": {"$ref": "#", "default": {}}}}, {}, {"x": {}}),
+        ({"additionalProperties": LIMIT}, {"k": {}, "l": 1}, {"k": {"limit": 5}, "l": 1}),
+        ({"patternProperties": {"^k": LIMIT}}, {"k": {}, "x": {}}, {"k": {"limit": 5}, "x": {}}),
+        ({"prefixItems": [True, LIMIT]}, [{}, {}, {}], [{}, {"limit": 5}, {}]),
+        (
+            {"prefixItems": [LIMIT], "items": {"items": LIMIT}},
+            [{}, [{}]],
+            [{"limit": 5}, [{"limit": 5}]],
+        ),
         (True, {}, {}),
     ],
 )

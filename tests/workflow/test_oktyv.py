@@ -105,3 +105,14 @@ def test_a_field_that_config_says_too_is_doubled() -> None:
 def test_elsewhere_timeout_is_an_unknown_field() -> None:
     task = {"id": "a", "tool": "s:t", "arguments": {}, "timeout": 5}
     assert problems_in({"tasks": [task]}) == ['/tasks/0/timeout: unknown field "timeout"']
+
+
+def test_a_request_of_nothing_but_its_words_needs_neither_params_nor_config() -> None:
+    request = {"tasks": [{"id": "a", "tool": "s:t", "timeout": 5000}, {"id": "b", "tool": "s:t"}]}
+    workflow = Workflow.load(request)
+    assert (workflow.tasks[0].timeout_s, workflow.on_error) == (5.0, "fail_fast")
+    for more in (
+        {"schedule": "dataflow"},
+        {"tasks": [*request["tasks"], {"id": "c", "tool": "s:t", "when": "true"}]},
+    ):
+        assert problems_in({**request, **more}) == ['/tasks/0/timeout: unknown field "timeout"']
