@@ -9,6 +9,8 @@ knows a server.
   and what expressions read of it.
 - `schedules` decide when, `decide` whether and with what, `executor` carries a task out;
   `task_calls` makes its calls, through the middleware that `callers` puts together.
+- `recorder` is what keeps a run, so that another process can go on with it; `keeping` gives it the
+  calls of tasks that go on after them.
 - `events` are what a run reports, `emitter` makes them; `result` and `summary` are what it returns,
   `result_text` shows that to a person, and `made_up` is where the outputs of a dry run come from.
 """
@@ -19,11 +21,13 @@ __all__ = [
     "decide",
     "events",
     "made_up",
+    "outcome",
     "priorities",
     "recorder",
     "result",
     "run",
     "schedules",
     "settings",
+    "summary",
     "task_state",
 ]

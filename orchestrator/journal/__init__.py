@@ -1,6 +1,14 @@
 """Runs that survive their process: what a run has come to, in one SQLite file.
 
-The room's one rule: what was acknowledged is never lost, and nothing is recorded twice.
+Rule: what was acknowledged is never lost, each outcome is kept once, and one thread of a process
+writes.
+
+- `journal` begins runs, and takes up those whose process ended; `kept_run` is one that this process
+  carries: its lock, its beat and its end.
+- `recorder` is what the engine tells what happens; `records` is what was kept, and the results that
+  can be made of it; `history` lists, shows and deletes runs.
+- `writer` is the thread that writes, many records in each commit; `database` opens the file and
+  brings it up to date; `file_lock` is a lock that the kernel frees when its process ends.
 """
 
 from __future__ import annotations

@@ -128,8 +128,6 @@ def unusable(path: Path, error: Exception) -> JournalError:
 
 def _make_private(path: Path) -> None:
     """Make the file as one that nobody else may read, before SQLite would make another."""
-    if not path.parent.is_dir():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))

@@ -189,7 +189,7 @@ class Journal:
             alive_s = kept.take()
             try:
                 records = records_of(db, run)
-                _check_known(run, records, unknown)
+                check_known(run, records, unknown)
                 writer.call(kept.take_over)
             except BaseException:
                 kept.free()
@@ -214,13 +214,11 @@ class Journal:
         return self._writer
 
 
-def _check_known(run: str, records: Records, unknown: Unknown) -> None:
+def check_known(run: str, records: Records, unknown: Unknown) -> None:
     """Refuse to go on where a person has to decide what becomes of a call."""
     paths = sorted({key.path for key in records.unknown_calls()})
     if paths and unknown == "ask":
         tasks = listed((quoted(path) for path in paths), 5)
-        why = (
-            f"whether the calls of {tasks} were carried out is unknown, and they may do harm twice"
-        )
+        why = f"calls of {tasks} may have been carried out, and may do harm if they are repeated"
         fix = f"--unknown repeat makes them again, --unknown fail fails these tasks (run {run})"
         raise JournalError(f"{why}: {fix}")

@@ -82,9 +82,13 @@ class Writer:
         Raises:
             JournalError: The file cannot be used.
         """
-        with self._turn.holding():
-            self._db = open_to_write(self.path)
-            self._db.execute("pragma wal_autocheckpoint=0")  # it would come without the lock
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._turn.holding():
+                self._db = open_to_write(self.path)
+                self._db.execute("pragma wal_autocheckpoint=0")  # it would come without the lock
+        except OSError as error:
+            raise unusable(self.path, error) from None
         self._thread.start()
 
     def put(self, lease: Lease, statement: str, values: Values) -> None:
@@ -119,7 +123,7 @@ class Writer:
                 db.execute("begin immediate")
                 work(db)
                 db.execute("commit")
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             raise unusable(self.path, error) from None
         finally:
             if db.in_transaction:
@@ -132,7 +136,8 @@ class Writer:
         try:
             with self._turn.holding():
                 db.executescript("pragma incremental_vacuum")  # `execute` would free one page
-        except sqlite3.Error as error:
+                db.execute("pragma wal_checkpoint(truncate)").fetchall()
+        except (OSError, sqlite3.Error) as error:
             raise unusable(self.path, error) from None
         finally:
             db.close()

@@ -248,6 +248,8 @@ class Workflow(BaseModel, metaclass=_WithKeyword):
         """
         fields = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         if whole:
+            if self.own_schedule is not None:  # inside another, the default is that one's
+                fields["schedule"] = self.own_schedule
             for _, task in tasks_in(fields):
                 if (inner := self.plan.tasks[task["id"]].inner) is not None:
                     task["workflow"] = inner.to_dict(whole=True)

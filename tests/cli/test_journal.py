@@ -1,0 +1,221 @@
+"""The runs of the command line: kept, listed, shown, taken up again, ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.cli import main
+from tests.cli.conftest import ROOT
+from tests.conftest import Write
+
+Said = Callable[..., tuple[int, Any, str]]
+
+
+@pytest.fixture
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "runs.db"
+    monkeypatch.setenv("ORCHESTRATOR_JOURNAL", str(path))
+    return path
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str], servers: str) -> Said:
+    """Run a command; its exit code, its stdout as JSON if it is that, and its stderr."""
+
+    def run(*arguments: str) -> tuple[int, Any, str]:
+        code = main([*arguments, "--servers", servers])
+        out, err = capsys.readouterr()
+        return code, json.loads(out) if out.lstrip().startswith(("{", "[")) else out, err
+
+    return run
+
+
+def echo(task: str, value: Any, **more: Any) -> dict[str, Any]:
+    return {"id": task, "tool": "faulty:echo", "arguments": {"value": value}, **more}
+
+
+def test_a_run_is_kept_listed_and_shown(journal: Path, said: Said, write: Write) -> None:
+    path = write(echo("a", 1), {"id": "b", "value": "$OUTPUT[a].value"}, name="two")
+    code, out, _ = said("run", path, "-q")
+    assert (code, out) == (0, {"b": 1})
+    _, (run,), _ = said("runs", "--json")
+    assert (run["workflow"], run["status"], run["resumed"]) == ("two", "success", 0)
+    assert said("runs", "--json", "--workflow", "other")[1] == []
+    assert said("runs", "--json", "--status", "failed")[1] == []
+    _, document, _ = said("show", "last", "--json")
+    assert document["run_id"] == run["id"]
+    assert document["tasks"]["a"]["output"] == {"value": 1}
+    assert said("show", run["id"][:14], "a")[1]["attempts"] == 1
+    _, table, size = said("runs")
+    assert run["id"] in table
+    assert str(journal) in size
+
+
+def test_without_a_journal_nothing_is_kept(journal: Path, said: Said, write: Write) -> None:
+    assert said("run", write(echo("a", 1)), "-q", "--no-journal")[0] == 0
+    assert not journal.exists()
+    assert said("run", write(echo("a", 1)), "-q", "--dry-run")[0] == 0
+    assert not journal.exists()
+    code, _, err = said("runs")
+    assert (code, "there is no journal" in err) == (2, True)
+
+
+@pytest.mark.usefixtures("journal")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", "nope"], 'unknown run "nope"'),
+        (["show", "last", "c"], 'unknown task "c"'),
+        (["resume", "last"], "has ended with status success"),
+        (["retry", "last", "--from", "c"], 'unknown task "c"'),
+        (["cancel", "last"], "has ended with status success"),
+    ],
+)
+def test_what_cannot_be_is_said(
+    arguments: list[str], message: str, said: Said, write: Write
+) -> None:
+    assert said("run", write(echo("a", 1)), "-q")[0] == 0
+    code, _, err = said(*arguments)
+    assert code in (1, 2)
+    assert message in err
+
+
+def test_a_journal_that_cannot_be_written_is_a_warning(
+    said: Said, write: Write, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    code, out, err = said("run", write(echo("a", 1)), "--journal", str(tmp_path / "file" / "x.db"))
+    assert (code, out) == (0, {"a": {"value": 1}})
+    assert "this run is not kept: the journal" in err
+    other = tmp_path / "mine.db"
+    with sqlite3.connect(other) as db:
+        db.execute("create table mine(x)")
+    code, out, err = said("run", write(echo("a", 1)), "--journal", str(other))
+    assert (code, out) == (0, {"a": {"value": 1}})
+    assert "is no journal: it is another program's database" in err
+
+
+def test_a_damaged_journal_is_put_aside(journal: Path, said: Said, write: Write) -> None:
+    assert said("run", write(echo("a", 1)), "-q")[0] == 0
+    data = bytearray(journal.read_bytes())
+    data[100:4000] = bytes(3900)
+    journal.write_bytes(data)
+    code, _, err = said("run", write(echo("a", 1)))
+    assert code == 0
+    assert "is damaged" in err
+    assert "and a new one begins" in err
+    assert len(said("runs", "--json")[1]) == 1
+    assert any(".damaged-" in each.name for each in journal.parent.iterdir())
+
+
+@pytest.mark.usefixtures("journal")
+def test_a_retry_reuses_what_succeeded(said: Said, write: Write) -> None:
+    items = [{"n": 1}, {"n": "x"}, {"n": 3}]
+    flow = write(
+        {"id": "a", "tool": "faulty:echo", "arguments": {"value": 1}},
+        {"id": "b", "for_each": items, "tool": "faulty:fail", "item_when": "${ITEM.n == 'x'}",
+         "arguments": {"message": "no"}},
+        {"id": "c", "value": "$OUTPUT[a]", "depends_on": ["b"]},
+    )  # fmt: skip
+    assert said("run", flow, "-q")[0] == 1
+    code, document, _ = said("retry", "last", "--json", "-q")
+    assert code == 1
+    first, again = said("runs", "--json")[1][::-1]
+    assert (again["kind"], again["origin"]) == ("retry", first["id"])
+    before = said("show", first["id"], "--json")[1]
+    assert document["tasks"]["a"] == before["tasks"]["a"]
+    assert [item["status"] for item in document["tasks"]["b"]["items"]] == [
+        item["status"] for item in before["tasks"]["b"]["items"]
+    ]
+    code, document, _ = said("retry", first["id"], "--from", "a", "--json", "-q")
+    assert document["tasks"]["a"]["output"] == {"value": 1}
+    assert document["run_id"] not in (first["id"], again["id"])
+
+
+def test_old_runs_are_deleted(journal: Path, said: Said, write: Write) -> None:
+    for _ in range(3):
+        assert said("run", write(echo("a", "x" * 100_000)), "-q")[0] == 0
+    with sqlite3.connect(journal) as db:
+        db.execute("update run set started=0 where id=(select min(id) from run)")
+    code, out, err = said("runs", "prune", "--dry-run")
+    assert (code, len(out.split())) == (0, 1)
+    assert "1 run would be deleted" in err
+    size = journal.stat().st_size
+    assert "1 run deleted" in said("runs", "prune")[2]
+    assert journal.stat().st_size < size
+    assert len(said("runs", "--json")[1]) == 2
+
+
+KILLED = {
+    "max_concurrency": 1,
+    "tasks": [
+        {"id": "w", "for_each": list(range(6)), "tool": "faulty:echo",
+         "arguments": {"value": "$ITEM"}},
+        {"id": "hang", "tool": "faulty:hang", "depends_on": ["w"], "timeout_s": 20},
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="it sends signals")
+def test_a_run_that_is_killed_goes_on(
+    journal: Path, said: Said, tmp_path: Path, servers: str
+) -> None:
+    flow = tmp_path / "killed.json"
+    flow.write_text(json.dumps(KILLED))
+    words = [sys.executable, "-m", "orchestrator", "run", str(flow), "-q", "--servers", servers]
+    with subprocess.Popen(words, cwd=ROOT, env=os.environ) as process:
+        until(lambda: journal.exists() and kept(journal, "tool") == 2)
+        process.send_signal(signal.SIGKILL)
+    (run,) = said("runs", "--json")[1]
+    assert run["status"] == "interrupted"
+    code, document, _ = said("resume", "last", "--json", "-q")
+    assert code == 1
+    assert document["resumed"] == 1
+    assert document["run_id"] == run["id"]
+    assert [item["attempts"] for item in document["tasks"]["w"]["items"]] == [1] * 6
+    assert document["tasks"]["hang"]["error"]["kind"] == "timeout"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="it sends signals")
+def test_a_run_can_be_ended_from_another_process(
+    journal: Path, said: Said, tmp_path: Path, servers: str
+) -> None:
+    flow = tmp_path / "flow.json"
+    flow.write_text(json.dumps(KILLED))
+    words = [sys.executable, "-m", "orchestrator", "run", str(flow), "-q", "--servers", servers]
+    with subprocess.Popen(words, cwd=ROOT, env=os.environ) as process:
+        until(lambda: journal.exists() and kept(journal, "tool") == 2)
+        code, _, err = said("resume", "last")
+        assert (code, "is carried by another process" in err) == (2, True)
+        assert said("cancel", "last", "--wait", "60")[0] == 0
+        assert process.wait(60) == 1
+    assert said("runs", "--json")[1][0]["status"] == "cancelled"
+
+
+def kept(journal: Path, kind: str) -> int:
+    with sqlite3.connect(journal) as db:
+        try:
+            query = "select count(*) from record where kind=?"
+            return int(db.execute(query, (kind,)).fetchone()[0])
+        except sqlite3.OperationalError:  # the tables are not there yet
+            return 0
+
+
+def until(happens: Callable[[], object]) -> None:
+    ends_by = time.monotonic() + 90
+    while not happens():
+        assert time.monotonic() < ends_by
+        time.sleep(0.05)

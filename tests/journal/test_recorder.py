@@ -1,0 +1,133 @@
+"""What a run finds that was kept before, where the random runs do not look."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from orchestrator.calls.call import Attempt, Call
+from orchestrator.engine.result import RunResult
+from orchestrator.engine.run import Run
+from orchestrator.engine.settings import Servers
+from orchestrator.errors import CallError
+from orchestrator.journal.database import JournalError
+from orchestrator.journal.journal import check_known
+from orchestrator.journal.recorder import RunRecorder, Unknown
+from orchestrator.journal.records import Key, Records
+from orchestrator.journal.writer import Lease, Writer
+from orchestrator.schema.tool import Tool
+from orchestrator.workflow.model import Workflow
+from tests.journal.memory import Crash, Memory
+
+pytestmark = pytest.mark.anyio
+FLOW = {
+    "tasks": [{"id": "a", "tool": "s:write"}, {"id": "b", "tool": "s:read", "depends_on": ["a"]}]
+}
+TOOLS = {
+    "s:write": Tool("s", "write", {}, read_only=False),
+    "s:read": Tool("s", "read", {}, read_only=True),
+}
+
+
+async def carried(
+    memory: Memory,
+    unknown: Unknown = "ask",
+    flow: dict[str, Any] = FLOW,
+    tools: dict[str, Tool] = TOOLS,
+    made: list[str] | None = None,
+) -> RunResult | None:
+    """Carry a run until it ends; None if its process ended before."""
+    memory.has_ended, memory.puts = False, 0
+
+    async def call(call: Call, _: Attempt) -> Any:
+        if made is not None:
+            made.append(call.target)
+        return {"of": call.tool}
+
+    writer = cast("Writer", memory)
+    recorder = RunRecorder(writer, Lease("r", 1), memory.records, unknown=unknown)
+    run = Run(Workflow.load(flow), call, servers=Servers(tools=tools), recorder=recorder)
+    try:
+        return await run.execute()
+    except BaseException:
+        if memory.has_ended:
+            return None
+        raise
+
+
+async def test_a_call_that_may_have_been_carried_out_waits_for_a_decision() -> None:
+    memory = Memory(left=1)  # the tool and the intent
+    made: list[str] = []
+    assert await carried(memory, made=made) is None
+    assert made == []
+    records = Records(memory.records)
+    assert list(records.unknown_calls()) == [Key("intent 0", "a", number=1)]
+    with pytest.raises(JournalError, match=r'calls of "a" may .* --unknown repeat'):
+        check_known("r", records, "ask")
+    check_known("r", records, "fail")
+
+
+@pytest.mark.parametrize(("unknown", "calls"), [("repeat", 2), ("fail", 0)])
+async def test_what_becomes_of_it_is_as_it_was_said(unknown: Unknown, calls: int) -> None:
+    memory = Memory(left=1)
+    assert await carried(memory) is None
+    memory.left = None
+    made: list[str] = []
+    result = await carried(memory, unknown, made=made)
+    assert result is not None
+    assert len(made) == calls
+    if unknown == "fail":
+        error = result["a"].error
+        assert error is not None
+        assert (error.kind, error.retryable) == ("server_unavailable", False)
+        assert error.details["unknown"] is True
+
+
+async def test_only_calls_that_may_do_harm_are_noted_before_they_leave() -> None:
+    memory = Memory()
+    assert await carried(memory) is not None
+    assert [key.path for key in memory.records if key.kind == "intent 0"] == ["a"]
+
+
+async def test_a_tool_that_has_changed_is_not_called() -> None:
+    memory = Memory(left=1)
+    assert await carried(memory) is None
+    memory.left = None
+    changed = {**TOOLS, "s:write": Tool("s", "write", {"type": "object"}, read_only=False)}
+    result = await carried(memory, "repeat", tools=changed)
+    assert result is not None
+    error = result["a"].error
+    assert error is not None
+    assert error.kind == "invalid_arguments"
+    assert "another definition than when the run began" in error.message
+
+
+async def test_nothing_leaves_that_may_do_harm_once_nothing_can_be_kept() -> None:
+    memory = Memory()
+    memory.error = cast("None", JournalError("the disk is full"))
+    made: list[str] = []
+    flow = {"tasks": [{"id": "a", "tool": "s:write"}, {"id": "c", "tool": "s:read"}]}
+    result = await carried(memory, flow=flow, made=made)
+    assert result is not None
+    assert made == ["s:read"]
+    assert result["a"].error is not None
+    assert "the disk is full" in result["a"].error.message
+    assert result["c"].status == "success"
+
+
+async def test_a_finished_run_has_nothing_left_to_call() -> None:
+    memory = Memory()
+    first = await carried(memory)
+    made: list[str] = []
+    again = await carried(memory, made=made)
+    assert made == []
+    assert first is not None
+    assert again is not None
+    for task in ("a", "b"):
+        assert again[task].to_dict() == first[task].to_dict()
+
+
+def test_a_crash_is_no_error_of_a_call() -> None:
+    assert not issubclass(Crash, Exception)
+    assert issubclass(CallError, Exception)

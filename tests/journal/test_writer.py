@@ -1,0 +1,149 @@
+"""The file of a journal and the thread that writes to it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from anyio import to_thread
+
+from orchestrator.journal.database import (
+    APPLICATION_ID,
+    VERSION,
+    DamagedError,
+    JournalError,
+    open_to_read,
+    open_to_write,
+)
+from orchestrator.journal.writer import Lease, Writer
+
+pytestmark = pytest.mark.anyio
+INSERT = "insert into record values('r', 'task', ?, -1, 0, 0, 0.0, null)"
+RUN = "insert into run values('r', 'w', 'running', 'run', null, 1, 0, 0.0, null, null, '{}', null)"
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[Writer]:
+    writer = Writer(path)
+    await to_thread.run_sync(writer.open)
+    try:
+        yield writer
+    finally:
+        await to_thread.run_sync(writer.close)
+
+
+def stored(path: Path) -> list[str]:
+    with sqlite3.connect(path) as db:
+        return [row[0] for row in db.execute("select path from record order by rowid")]
+
+
+async def test_what_was_waited_for_is_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    lease = Lease("r", 1)
+    async with opened(path) as writer:
+        writer.put(lease, RUN, tuple)
+
+        async def write(number: int) -> None:
+            writer.put(lease, INSERT, lambda: (f"t{number}",))
+            await writer.flush()
+            assert f"t{number}" in stored(path)
+
+        async with anyio.create_task_group() as group:
+            for number in range(20):
+                group.start_soon(write, number)
+        assert writer.error is None
+    assert len(stored(path)) == 20
+
+
+async def test_only_its_owner_can_read_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "runs.db"
+    async with opened(path):
+        for each in path.parent.iterdir():
+            assert stat.S_IMODE(each.stat().st_mode) == 0o600, each
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+async def test_a_process_whose_run_was_taken_over_writes_nothing_more(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    old, other = Lease("r", 1), Lease("s", 1)
+    async with opened(path) as writer:
+        writer.put(old, RUN, tuple)
+        await writer.flush()
+        with sqlite3.connect(path) as db:
+            db.execute("update run set epoch=2")
+        writer.put(old, INSERT, lambda: ("late",))
+        writer.put(other, RUN.replace("'r'", "'s'"), tuple)
+        await writer.flush()
+        assert old.error is not None
+        assert other.error is None
+    assert stored(path) == []
+
+
+async def test_a_full_disk_fails_all_that_waits_and_loses_nothing_from_before(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "runs.db"
+    lease = Lease("r", 1)
+    async with opened(path) as writer:
+        writer.put(lease, RUN, tuple)
+        writer.put(lease, INSERT, lambda: ("before",))
+        await writer.flush()
+        assert writer._db is not None
+        writer._db.execute("pragma max_page_count=16")
+        writer.put(lease, INSERT, lambda: ("x" * 1_000_000,))
+        await writer.flush()
+        assert "the disk is full" in str(writer.error)
+        writer.put(lease, INSERT, lambda: ("after",))
+        await writer.flush()
+    assert stored(path) == ["before"]
+
+
+def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    open_to_write(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute(f"pragma user_version={VERSION + 1}")
+    for opens in (open_to_write, open_to_read):
+        with pytest.raises(
+            JournalError, match=r"later version of orchestrator .*name another file"
+        ):
+            opens(path)
+
+
+def test_another_programs_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "mine.db"
+    with sqlite3.connect(path) as db:
+        db.execute("create table mine(x)")
+    before = path.read_bytes()
+    with pytest.raises(JournalError, match="is no journal"):
+        open_to_write(path)
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_file_is_said_to_be_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    open_to_write(path).close()
+    data = bytearray(path.read_bytes())
+    data[100:4000] = os.urandom(3900)
+    path.write_bytes(data)
+    with pytest.raises(DamagedError, match="is damaged"):
+        open_to_write(path)
+
+
+def test_a_new_file_has_its_marks(tmp_path: Path) -> None:
+    db = open_to_write(tmp_path / "runs.db")
+    settings = ("application_id", "user_version", "journal_mode", "synchronous", "auto_vacuum")
+    found = [db.execute(f"pragma {name}").fetchone()[0] for name in settings]
+    db.close()
+    assert found == [APPLICATION_ID, VERSION, "wal", 2, 2]
+
+
+def test_without_a_journal_the_message_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="run a workflow first"):
+        open_to_read(tmp_path / "none.db")
