@@ -143,9 +143,9 @@ class _Checker:
 
     def _outside(self, task: TaskPlan) -> Environment:
         """What the fields of a task read, apart from the item of a `for_each`."""
-        run_if = task.policies.run_if
-        may_lack = run_if != "all_success"
-        has_failed = run_if == "any_failed" and len(task.needs) == 1
+        run_if, is_only = task.policies.run_if, len(task.needs) == 1
+        may_lack = run_if != "all_success" and not (run_if == "any_success" and is_only)
+        has_failed = run_if == "any_failed" and is_only
         is_known = has_failed or not may_lack
         return Environment(
             # The list of a for_each that failed in part has null for each item that failed.
@@ -195,7 +195,7 @@ class _Checker:
         if (repeat := policies.repeat) is not None:
             after = replace(inside, last=output)
             until = self._infer(repeat.until, after, ("repeat", "until"))
-            if not self._diagnostics.suggests(pointer(*task.path, "repeat", "until")):
+            if not self._diagnostics.has(pointer(*task.path, "repeat", "until")):
                 found = endless_or_single(until, self._query)
                 self._diagnostics.add(found, task, ("repeat", "until"))
             if repeat.collect is not None:

@@ -108,6 +108,13 @@ def _argument(given: StaticType, names: list[str], query: TypeQuery, verb: str) 
             yield wrong_type((), expected, found, verb=verb).possible()
 
 
+def _values(type_: StaticType, query: TypeQuery) -> list[Any] | None:
+    """All values that there can be; None if they are not known."""
+    options = type_.options if isinstance(type_, UnionType) else (type_,)
+    found = [query.finite(option) for option in options]
+    return None if None in found else [value for values in found for value in values or ()]
+
+
 def result_of(
     name: str, arguments: list[StaticType], keyed: list[StaticType], query: TypeQuery
 ) -> StaticType:
@@ -116,6 +123,11 @@ def result_of(
     items = [item_of(argument, query) for argument in arguments]
     is_array = query.kinds(first) == {"array"}
     match name:
+        case "contains" if is_array:
+            present, sought = _values(items[0], query), _values(arguments[1], query)
+            if present is None or sought is None or any(value in present for value in sought):
+                return BOOLEAN
+            return LiteralType(value=False)
         case "not_null":
             options = [argument for argument in arguments[:-1] if argument != NULL]
             return either([*(without(o, NULL, SILENT_NULL) for o in options), arguments[-1]])

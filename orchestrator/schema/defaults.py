@@ -44,15 +44,23 @@ class _Completion:
             return value
         if isinstance(value, dict):
             return self._object(value, ways[0], known.root, within)
+        items = [self.complete(item, of, within) for item, of in self._items(value, known, ways[0])]
+        return items if any(a is not b for a, b in zip(items, value, strict=False)) else value
+
+    def _items(
+        self, value: list[Any], known: SchemaType, way: Variant
+    ) -> Iterator[tuple[Any, StaticType]]:
+        """The items of an array, each with its type."""
+        if any("prefixItems" in schema for schema in way):
+            return ((item, self._query.step(known, at).type) for at, item in enumerate(value))
         element = self._query.element(known)
-        items = [self.complete(item, element, within) for item in value] if element else value
-        return items if any(a is not b for a, b in zip(items, value, strict=True)) else value
+        return ((item, element) for item in value) if element is not None else iter(())
 
     def _object(
         self, value: dict[str, Any], way: Variant, root: Any, within: tuple[int, ...]
     ) -> dict[str, Any]:
         made = dict(value)
-        for name in declared(way):
+        for name in dict.fromkeys([*declared(way), *value]):
             inner, below = self._query.member(way, name, root).type, within
             if name not in made:
                 defaults = list(_defaults(way, name))

@@ -22,7 +22,7 @@ MOST_WARNINGS = 5
 # Tools that a server may list.
 MAX_TOOLS = 10_000
 # Tools that are read at a time.
-SLICE = 100
+SLICE = 50
 _HEADER = "x-mcp-header"
 
 

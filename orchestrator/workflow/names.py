@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,12 +13,18 @@ from orchestrator.documents.pointer import pointer
 from orchestrator.documents.suggest import certain, nearest
 from orchestrator.documents.text import listed, quoted
 from orchestrator.errors import Code, Problem
+from orchestrator.expressions.jmespath import compile_expression
+from orchestrator.expressions.lexer import ExpressionSyntaxError
 from orchestrator.expressions.scope import ScopeKey
 from orchestrator.workflow.fixes import Fixes, piece_of
 from orchestrator.workflow.normalize import TASK_LISTS, task_of, tasks_in
 
 MAX_SUGGESTIONS = 25
 _FIRST_NAME = re.compile(r"\$\{\s*([A-Za-z][\w-]*)((?:\.[A-Za-z_]\w*|\[-?\d+\])*)")
+# `$OUTPUT.a.x`, and what GitHub Actions and others write: `${{ steps.a.outputs.x }}`.
+_DOTTED = re.compile(r"\$(OUTPUT|ITEMS)\.([A-Za-z][\w-]*)((?:\.[A-Za-z_]\w*|\[-?\d+\])*)")
+_DOUBLED = re.compile(r"\$\{\{\s*(.*?)\s*\}")
+_OF_STEPS = re.compile(r"(?:steps|tasks|needs|jobs)\.([A-Za-z][\w-]*)(?:\.outputs?\b)?(.*)")
 # By the field of the task that reads the item of a for_each where there is none.
 _ITEM_HINTS = {
     "arguments": "add for_each to this task",
@@ -97,6 +104,17 @@ class Names:
             return "environment variables are only read in servers.toml: declare an input instead"
         if name is not None and name[1] in self.sites:
             return f"for the output of task {quoted(name[1])}, write $OUTPUT[{name[1]}]{name[2]}"
+        if (dotted := _DOTTED.match(text)) is not None and dotted[2] in self.sites:
+            return f"write ${dotted[1]}[{dotted[2]}]{dotted[3]}"
+        if (doubled := _DOUBLED.match(text)) is not None:
+            step = _OF_STEPS.fullmatch(doubled[1])
+            if step is not None and step[1] in self.sites:
+                return (
+                    f"for the output of task {quoted(step[1])}, write $OUTPUT[{step[1]}]{step[2]}"
+                )
+            with suppress(ExpressionSyntaxError):
+                compile_expression(doubled[1])
+                return f"write one pair of braces: ${{{doubled[1]}}}"
         return ""
 
     def check(self, key: ScopeKey, text: str, site: Site) -> Problem | None:

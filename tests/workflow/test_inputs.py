@@ -190,6 +190,14 @@ LIMIT: dict[str, Any] = {"properties": {"limit": {"default": 5}, "name": {}}}
         ({"anyOf": [LIMIT | {"type": "object"}, {"type": "null"}]}, {}, {"limit": 5}),
         ({"anyOf": [LIMIT, {"properties": {"limit": {"default": 6}}}]}, {}, {}),
         ({"type": "object", "properties": {"x": {"$ref": "#", "default": {}}}}, {}, {"x": {}}),
+        ({"additionalProperties": LIMIT}, {"k": {}, "l": 1}, {"k": {"limit": 5}, "l": 1}),
+        ({"patternProperties": {"^k": LIMIT}}, {"k": {}, "x": {}}, {"k": {"limit": 5}, "x": {}}),
+        ({"prefixItems": [True, LIMIT]}, [{}, {}, {}], [{}, {"limit": 5}, {}]),
+        (
+            {"prefixItems": [LIMIT], "items": {"items": LIMIT}},
+            [{}, [{}]],
+            [{"limit": 5}, [{"limit": 5}]],
+        ),
         (True, {}, {}),
     ],
 )
