@@ -24,7 +24,7 @@ class View:
 
     Attributes:
         items: The entries of `$ITEMS`.
-        last: The answer of the turn before, if it `has_last`.
+        last: The answer of the turn before; null before the first.
         schedule: By which a workflow inside is run; templates cannot read it.
     """
 
@@ -36,7 +36,6 @@ class View:
     index: int | None = None
     failure: str | None = None
     last: Any = None
-    has_last: bool = False
     inputs: Mapping[str, Any] = field(default_factory=dict)
     schedule: str = "generations"
 
@@ -50,7 +49,7 @@ class View:
 
     def told(self, answer: Any) -> View:
         """The view after a turn of `repeat`."""
-        return replace(self, last=answer, has_last=True)
+        return replace(self, last=answer)
 
 
 @dataclass(frozen=True)
@@ -193,10 +192,10 @@ def length_of_item() -> Term:
 
 
 def last(*path: str | int) -> Term:
-    """`$LAST.n`: null before the first answer, and an error if an answer has no such place."""
+    """`$LAST.n`: null before the first answer and in null, an error where another has no `n`."""
     return Term(
         f"$LAST{_written(path)}",
-        lambda view: _follow(view.last, path) if view.has_last else None,
+        lambda view: None if view.last is None else _follow(view.last, path),
     )
 
 

@@ -195,7 +195,7 @@ class _Checker:
         if (repeat := policies.repeat) is not None:
             after = replace(inside, last=output)
             until = self._infer(repeat.until, after, ("repeat", "until"))
-            if not self._diagnostics.suggests(pointer(*task.path, "repeat", "until")):
+            if not self._diagnostics.has(pointer(*task.path, "repeat", "until")):
                 found = endless_or_single(until, self._query)
                 self._diagnostics.add(found, task, ("repeat", "until"))
             if repeat.collect is not None:
@@ -294,5 +294,6 @@ class _Checker:
         self._diagnostics.add(found, task, ("arguments",), tool)
         inputs = input_types(inner.inputs, members_of(given))
         checker = _Checker(inner, self._tools, inputs)
-        self._diagnostics.include(findings_inside(task, inner, checker.check()), task)
+        found_inside = findings_inside(self._workflow, task, inner, checker.check())
+        self._diagnostics.include(found_inside, task)
         return checker.output

@@ -41,6 +41,10 @@ class Diagnostics:
         """Whether a finding at a path names what may have been meant."""
         return any(each.path == path and each.alternatives for each in self._problems.values())
 
+    def has(self, path: str) -> bool:
+        """Whether there is a finding at a path."""
+        return any(each.path == path for each in self._problems.values())
+
     def add(
         self, found: Iterable[Mismatch], task: TaskPlan | None, at: Path, tool: Tool | None = None
     ) -> None:

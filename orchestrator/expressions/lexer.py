@@ -1,8 +1,8 @@
 """Cuts the text of a `${...}` into tokens and rewrites it into plain JMESPath.
 
-Rewritten are roots such as `OUTPUT[id]` (also with a `$`), bare numbers, bare `true`, `false` and
-`null`, `["odd key"]` behind a value, names outside of ASCII, and the older string literal in
-backticks.
+Rewritten are roots such as `OUTPUT[id]` (also with a `$`), bare numbers, bare `true`, `false`,
+`null`, `[]` and `{}`, `["odd key"]` behind a value, names outside of ASCII, and the older string
+literal in backticks.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _OPERAND_KINDS = frozenset({"task", "root", "key", "quoted", "literal", "name"})
+_AFTER_A_VALUE = frozenset({"", *")],}|&=!<>"})
 
 Token = re.Match[str]
 
@@ -96,13 +97,29 @@ def rewrite(text: str) -> str:
         before = solid[index - 1] if index else None
         after = solid[index + 1][0] if index + 1 < len(solid) else ""
         rewritten.append(" " * (token.start() > position))
-        rewritten.append(_rewrite_token(token, before, after, brackets))
         position = token.end()
+        if _is_empty(solid, index):
+            rewritten.append(f"`{token[0]}{after}`")
+            continue
+        if index and _is_empty(solid, index - 1):
+            continue
+        rewritten.append(_rewrite_token(token, before, after, brackets))
         if token["open"]:
             brackets.append(token[0])
         elif token["close"] and brackets:
             brackets.pop()
     return "".join(rewritten)
+
+
+def _is_empty(solid: list[Token], index: int) -> bool:
+    """Whether a token begins an empty array or object, and no `[]` that flattens something."""
+    if solid[index][0] not in ("[", "{"):
+        return False
+    pair = "".join(token[0] for token in solid[index : index + 2])
+    before = "".join(token[0] for token in solid[max(index - 2, 0) : index])
+    after = solid[index + 2][0] if index + 2 < len(solid) else ""
+    is_value = not before or before[-1] in "([{,:=<>" or before[-2:] in ("||", "&&")
+    return pair == "{}" or (pair == "[]" and is_value and after in _AFTER_A_VALUE)
 
 
 def _rewrite_token(token: Token, before: Token | None, after: str, brackets: list[str]) -> str:

@@ -48,6 +48,16 @@ DOCUMENT: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("text", "value"),
     [
+        # an empty array or object, unless `[]` flattens something
+        ("[]", []),
+        ("not_null(OUTPUT.a.nope, [])", []),
+        ("OUTPUT.a.nope || {}", {}),
+        ("{a: [], b: [{}, 'x'], c: []}", {"a": [], "b": [{}, "x"], "c": []}),
+        ("OUTPUT.a.tags == []", False),
+        ("OUTPUT.a.items[?name != []].id", [0, 1]),
+        ("OUTPUT.a.pairs | []", [0, "x", 1, "y"]),
+        ("map(&[], OUTPUT.a.pairs)", [[0, "x"], [1, "y"]]),
+        ("OUTPUT.a.pairs[]", [0, "x", 1, "y"]),
         # the forms of the references
         ("OUTPUT[a].count", 5),
         ("$OUTPUT[a].count", 5),
