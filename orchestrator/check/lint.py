@@ -55,6 +55,7 @@ def warnings_of(
             for task in tasks
             if task.inner is not None
             for warning in findings_inside(
+                workflow,
                 task,
                 task.inner,
                 [
