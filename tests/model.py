@@ -98,6 +98,10 @@ class Lock:
     name: Term
     shared: bool = False
 
+    @property
+    def is_literal(self) -> bool:
+        return not (self.name.needs or self.name.of_item)
+
 
 @dataclass(frozen=True)
 class Task:
