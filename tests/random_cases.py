@@ -103,16 +103,20 @@ def random_case(number: int, profile: Profile) -> Case:
     return case
 
 
-def with_finally(dice: random.Random, case: Case, profile: Profile) -> Case:
+def with_finally(dice: random.Random, case: Case, profile: Profile, within: str = "") -> Case:
     """The case with tasks that run at the end; under limits with all the time that they need."""
     made: list[Task] = []
     calm = replace(profile, ends=False)
     for position in range(dice.randint(1, 3)):
         before = [task.id for task in (*case.tasks, *made)]
-        task = random_task(dice, f"f{position}", before, 2, calm)
+        task = random_task(dice, f"{within}f{position}", before, 2, calm)
         if dice.random() < 0.7:
             task = replace(task, run_if="all_done")
-        made.append(with_policies(dice, task, made, calm) if profile.policies else task)
+        task = with_policies(dice, task, made, calm) if profile.policies else task
+        if profile.inner and not task.value and dice.random() < 0.35:
+            # The limit of these tasks does not hold for the clean-up of a workflow in them.
+            task = with_inner(dice, task, replace(calm, cleans=False))
+        made.append(task)
     limit_s = dice.randrange(1, 40) + TICK_S / 64 if profile.is_exact else 1e5
     return replace(case, finally_=tuple(made), finally_timeout_s=limit_s)
 
@@ -337,9 +341,11 @@ def with_inner(dice: random.Random, task: Task, profile: Profile, depth: int = 1
     """The task with a workflow in place of its tool.
 
     What ends inside, and when, has to be known beforehand: under limits nothing ends early, and
-    where a failure ends it, it has no items of which it depends on chance whether they begin.
+    where a failure ends it, it has no items of which it depends on chance whether they begin. What
+    cleans up is not cut short by anything around it.
     """
-    calm = replace(profile, ends=profile.is_exact, jitter=profile.jitter, cancels=False)
+    ends = profile.is_exact and not profile.cleans
+    calm = replace(profile, ends=ends, jitter=profile.jitter, cancels=False)
     made: list[Task] = []
     for position in range(dice.randint(1, 4)):
         step = random_task(dice, f"{task.id}.{position}", [x.id for x in made], 2, calm)
@@ -359,17 +365,23 @@ def with_inner(dice: random.Random, task: Task, profile: Profile, depth: int = 1
     order = tuple(dice.sample(range(len(made)), len(made)))
     inner = Case(tuple(made), order, output=output if dice.random() < 0.5 else None)
     inner = replace(inner, schedule=dice.choice((None, None, "generations", "dataflow")))
-    if profile.is_exact:
+    if ends:
         fails_fast = dice.random() < 0.2 and not any(x.for_each for x in made)
         limit_s = dice.randrange(1, 8) + TICK_S / 2 ** (13 + depth)
         limit_s = limit_s if dice.random() < 0.15 else None
         inner = replace(inner, fail_fast=fails_fast, timeout_s=limit_s)
+    elif profile.cleans and dice.random() < 0.5:
+        inner = with_finally(dice, inner, replace(calm, inner=False), f"{task.id}.")
+        last = (replace(x, on_item_error=None) for x in inner.finally_)
+        inner = replace(inner, finally_=tuple(last))
     timeout_s = None
-    if profile.is_exact and task.timeout_s:  # no limit inside ends in the same moment
+    if ends and task.timeout_s:  # no limit inside ends in the same moment
         timeout_s = task.timeout_s + TICK_S / 2 ** (9 + depth)
     # Locks around locks: see tests/engine/test_model_findings.py.
     locks = task.locks if profile.is_exact else ()
-    return replace(task, inner=inner, timeout_s=timeout_s, repeatable=False, locks=locks)
+    deadline_s = None if profile.cleans else task.deadline_s
+    task = replace(task, inner=inner, timeout_s=timeout_s, repeatable=False, locks=locks)
+    return replace(task, deadline_s=deadline_s)
 
 
 def with_item_policies(dice: random.Random, task: Task, near: list[str], profile: Profile) -> Task:
