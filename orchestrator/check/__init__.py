@@ -8,7 +8,7 @@ error.
 - `for_each` is the type of the items of a list, `answers` are the types of what calls give.
 - `mismatch` is what they find in a value, `diagnostics` makes problems of the file from it.
 - `proof` drops replacements that fix nothing.
-- `lint` warns of what is allowed and most likely not meant.
+- `lint` warns of what is allowed and most likely not meant, `policies` of that in one task.
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ class Executor:
         scope = self._scope.at(item, index)
         result = await self._call_item(job, index, scope)
         succeeded = isinstance(result.outcome, Success)
-        if job.not_begun is not None and not result.attempts and not succeeded:
+        if job.not_begun is not None and result.started_ms is None and not succeeded:
             return ItemResult(index, job.not_begun)
         if isinstance(result.outcome, Failure):
             if self._fails_fast:
