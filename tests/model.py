@@ -110,7 +110,8 @@ class Task:
     A fallback is either `fallback_value` or `fallback_arguments` with `fallback_rows`.
     `repeatable` is whether the tool declares that it may be called again, and `refuses` the type
     that the schemas of its tool and of its fallback's do not let an argument have. A task with a
-    `value` calls nothing; one with `inner` runs a workflow, whose inputs its arguments are.
+    `value` calls nothing; one with `inner` runs a workflow, whose inputs its arguments are. One of
+    another `kind` than `tool` reads a resource, whose `uri` is its argument, or gets a `prompt`.
     """
 
     id: str
@@ -133,6 +134,7 @@ class Task:
     locks: tuple[Lock, ...] = ()
     value: Term | None = None
     inner: Case | None = None
+    kind: str = "tool"
     item_when: Term | None = None
     item_fallback: StandIn | None = None
     on_item_error: str | None = None

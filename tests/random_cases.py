@@ -70,7 +70,7 @@ def random_case(number: int, profile: Profile) -> Case:
     for position in range(dice.choice((1, 2, 3, 4, 5, 6, 7, 8, 10, 12))):
         task = random_task(dice, f"t{position}", [task.id for task in made], needs, profile)
         task = with_policies(dice, task, made, profile) if profile.policies else task
-        if profile.inner and not task.value and dice.random() < 0.35:
+        if profile.inner and may_run_inner(task) and dice.random() < 0.35:
             task = with_inner(dice, task, profile)
         made.append(task)
     case = Case(tuple(made), tuple(dice.sample(range(len(made)), len(made))))
@@ -113,7 +113,7 @@ def with_finally(dice: random.Random, case: Case, profile: Profile, within: str 
         if dice.random() < 0.7:
             task = replace(task, run_if="all_done")
         task = with_policies(dice, task, made, calm) if profile.policies else task
-        if profile.inner and not task.value and dice.random() < 0.35:
+        if profile.inner and may_run_inner(task) and dice.random() < 0.35:
             # The limit of these tasks does not hold for the clean-up of a workflow in them.
             task = with_inner(dice, task, replace(calm, cleans=False))
         made.append(task)
@@ -317,12 +317,27 @@ def with_policies(dice: random.Random, task: Task, before: list[Task], profile: 
         rows = without_null(task.rows)
         repeat = random_repeat(dice, near, task)
         task = replace(task, rows=rows, repeat=repeat, arguments={**task.arguments, **more})
+    elif dice.random() < 0.15:
+        task = as_request(dice, task, near)
     delay = dice.choice((0.25, 0.5, 2.25)) if dice.random() < 0.15 else None
     deadline = dice.randrange(1, 16) / 2 + TICK_S / 32 if dice.random() < 0.2 else None
     end = dice.choice(("success", "failed")) if profile.ends and dice.random() < 0.1 else None
     deadline = deadline if profile.is_exact else None
     delay = None if task.has_fallback or task.refuses else delay
     return replace(task, delay_s=delay, deadline_s=deadline, end_run=end)
+
+
+def as_request(dice: random.Random, task: Task, near: list[str]) -> Task:
+    """The task with a resource or a prompt in place of its tool; neither changes anything."""
+
+    def text() -> Term:
+        known = (terms.status, terms.kind_or_none, lambda name: terms.text_around(name, "n"))
+        own = [make(name) for name in near for make in known]
+        return dice.choice([terms.literal("mem:text"), *own])
+
+    kind = dice.choice(("read", "prompt"))
+    arguments = {"uri": text()} if kind == "read" else {name: text() for name in task.arguments}
+    return replace(task, kind=kind, arguments=arguments, repeatable=True, refuses=None)
 
 
 def without_null(rows: tuple[tuple[Row, ...], ...]) -> tuple[tuple[Row, ...], ...]:
@@ -335,6 +350,10 @@ KEPT = (
     *("fallback_value", "fallback_arguments", "fallback_rows", "server"),
 )
 """The fields of a task that one with `value` has too."""
+
+
+def may_run_inner(task: Task) -> bool:
+    return task.value is None and task.kind == "tool"
 
 
 def with_inner(dice: random.Random, task: Task, profile: Profile, depth: int = 1) -> Task:
@@ -351,14 +370,14 @@ def with_inner(dice: random.Random, task: Task, profile: Profile, depth: int = 1
         step = random_task(dice, f"{task.id}.{position}", [x.id for x in made], 2, calm)
         if profile.policies:
             step = replace(with_policies(dice, step, made, calm), on_item_error=None)
-        if task.arguments and not step.value and dice.random() < 0.6:
+        if task.arguments and may_run_inner(step) and dice.random() < 0.6:
             inputs = {"i": terms.given(dice.choice(sorted(task.arguments)))}
             step = replace(step, arguments={**step.arguments, **inputs})
         rows = tuple(random_rows(dice) for _ in range(3))
         step = replace(step, rows=without_null(rows) if step.repeat else rows)
         if not profile.is_exact:  # a name that is known late may close a circle, by chance
             step = replace(step, locks=tuple(x for x in step.locks if x.is_literal))
-        if depth < 3 and not step.value and dice.random() < 0.2:
+        if depth < 3 and may_run_inner(step) and dice.random() < 0.2:
             step = with_inner(dice, step, profile, depth + 1)
         made.append(step)
     output = random_term(dice, [x.id for x in made], for_each=False)
