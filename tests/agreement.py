@@ -41,11 +41,11 @@ async def complaints(case: Case, schedule: Schedule) -> list[str]:
         return ["the run hangs"]
     try:
         expected = settle_all(case, schedule, not_begun(case, result))
+        ready_s = max(settled_at_ms(task.id, stage) for task in case.tasks) / 1000
+        seen = {name: as_it_was(task, result[name]) for name, task in expected.items()}
+        last = clean_up(case, schedule, seen, ready_s, not_begun(case, result))
     except UndeterminedError:
         return []
-    ready_s = max(settled_at_ms(task.id, stage) for task in case.tasks) / 1000
-    seen = {name: as_it_was(task, result[name]) for name, task in expected.items()}
-    last = clean_up(case, schedule, seen, ready_s, not_begun(case, result))
     return [
         *broken_rules(case, schedule, {**expected, **last}, stage),
         *differences(case, schedule, expected, last, stage, result),
@@ -276,7 +276,7 @@ def of_the_inside(
         seen = found[inner] if found else None
         what = f"{name}/{inner}"
         yield from unequal(f"{what}: status", task.status, seen.status if seen else None)
-        if seen is None or seen.status != task.status:
+        if seen is None or seen.status != task.status or task.status == "cancelled":
             continue
         yield from unequal(f"{what}: output", as_text(task.output), as_text(seen.output))
         yield from unequal(f"{what}: error", task.failure, seen.error.kind if seen.error else None)

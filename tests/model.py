@@ -98,6 +98,10 @@ class Lock:
     name: Term
     shared: bool = False
 
+    @property
+    def is_literal(self) -> bool:
+        return not (self.name.needs or self.name.of_item)
+
 
 @dataclass(frozen=True)
 class Task:
@@ -106,7 +110,8 @@ class Task:
     A fallback is either `fallback_value` or `fallback_arguments` with `fallback_rows`.
     `repeatable` is whether the tool declares that it may be called again, and `refuses` the type
     that the schemas of its tool and of its fallback's do not let an argument have. A task with a
-    `value` calls nothing; one with `inner` runs a workflow, whose inputs its arguments are.
+    `value` calls nothing; one with `inner` runs a workflow, whose inputs its arguments are. One of
+    another `kind` than `tool` reads a resource, whose `uri` is its argument, or gets a `prompt`.
     """
 
     id: str
@@ -129,6 +134,7 @@ class Task:
     locks: tuple[Lock, ...] = ()
     value: Term | None = None
     inner: Case | None = None
+    kind: str = "tool"
     item_when: Term | None = None
     item_fallback: StandIn | None = None
     on_item_error: str | None = None
@@ -398,6 +404,7 @@ def clean_up(
     others: Mapping[str, Settled],
     ready_s: float,
     not_begun: Mapping[str, list[int]],
+    inputs: Mapping[str, Any] | None = None,
 ) -> dict[str, Settled]:
     """What each task of `finally` comes to, once all others have settled as they did."""
     settled = dict(others)
@@ -409,7 +416,7 @@ def clean_up(
         starts_s = max((settled[name].settled_s for name in before), default=ready_s)
         if not task.call_needs and task.run_if != "all_done":  # of all others
             task = replace(task, depends_on=tuple(others))
-        view = replace(view_of(settled), schedule=schedule)
+        view = replace(view_of(settled), schedule=schedule, inputs=inputs or {})
         settled[task.id] = settle(task, view, starts_s, not_begun.get(task.id, ()))
     end_s = clean_up_ends_s(case, ready_s)
     mine = {task.id: settled[task.id] for task in case.finally_}
@@ -589,6 +596,8 @@ def call(task: Task, view: View, unit: Unit) -> Played:
         play_turn(task, view, answers, played)
     else:
         play_turns(task, task.repeat, view, answers, played)
+    if not played.began_s:  # what it is called with is decided before it waits
+        return played
     # A delay is a wait of its task, like others; items begin after it.
     delay_s = (task.delay_s or 0.0) if unit is None else 0.0
     return cut_short(played, None if task.deadline_s is None else task.deadline_s - delay_s)
@@ -692,15 +701,31 @@ def runs_of(task: Task, inner: Case, view: View) -> Answers:
 
 def in_run(case: Case, number: int) -> Case:
     """The case as its world behaves in one of several runs: each time tools answer otherwise."""
-    tasks = (
-        replace(x, rows=x.rows[number % len(x.rows) :] + x.rows[: number % len(x.rows)])
-        for x in case.tasks
-    )
-    return replace(case, tasks=tuple(tasks))
+
+    def turned(tasks: tuple[Task, ...]) -> tuple[Task, ...]:
+        rows = ((x, number % len(x.rows)) for x in tasks)
+        return tuple(replace(x, rows=x.rows[first:] + x.rows[:first]) for x, first in rows)
+
+    return replace(case, tasks=turned(case.tasks), finally_=turned(case.finally_))
 
 
 def run_inside(case: Case, schedule: str, inputs: Mapping[str, Any]) -> Answer:
-    """One run of a workflow inside."""
+    """One run of a workflow inside, and its clean-up.
+
+    A task of the clean-up that fails is one that fails, behind all others in the file.
+    """
+    after, answer, inside = run_tasks_inside(case, schedule, inputs)
+    if not case.finally_:
+        return after, answer, inside
+    last = clean_up(case, schedule, inside, after, {}, inputs)
+    failed = [last[task.id] for task in case.finally_ if last[task.id].status == "error"]
+    if failed and not any(task.status == "error" for task in inside.values()):
+        answer = failed[0].fault
+    return max(task.settled_s for task in last.values()), answer, {**inside, **last}
+
+
+def run_tasks_inside(case: Case, schedule: str, inputs: Mapping[str, Any]) -> Answer:
+    """The same for all but the tasks of `finally`."""
     settled = settle_all(case, schedule, inputs=inputs)
     ends = {name: ends_the_run(case, case.task(name), task) for name, task in settled.items()}
     limit_s = case.timeout_s or float("inf")

@@ -70,7 +70,7 @@ def random_case(number: int, profile: Profile) -> Case:
     for position in range(dice.choice((1, 2, 3, 4, 5, 6, 7, 8, 10, 12))):
         task = random_task(dice, f"t{position}", [task.id for task in made], needs, profile)
         task = with_policies(dice, task, made, profile) if profile.policies else task
-        if profile.inner and not task.value and dice.random() < 0.35:
+        if profile.inner and may_run_inner(task) and dice.random() < 0.35:
             task = with_inner(dice, task, profile)
         made.append(task)
     case = Case(tuple(made), tuple(dice.sample(range(len(made)), len(made))))
@@ -103,16 +103,20 @@ def random_case(number: int, profile: Profile) -> Case:
     return case
 
 
-def with_finally(dice: random.Random, case: Case, profile: Profile) -> Case:
+def with_finally(dice: random.Random, case: Case, profile: Profile, within: str = "") -> Case:
     """The case with tasks that run at the end; under limits with all the time that they need."""
     made: list[Task] = []
     calm = replace(profile, ends=False)
     for position in range(dice.randint(1, 3)):
         before = [task.id for task in (*case.tasks, *made)]
-        task = random_task(dice, f"f{position}", before, 2, calm)
+        task = random_task(dice, f"{within}f{position}", before, 2, calm)
         if dice.random() < 0.7:
             task = replace(task, run_if="all_done")
-        made.append(with_policies(dice, task, made, calm) if profile.policies else task)
+        task = with_policies(dice, task, made, calm) if profile.policies else task
+        if profile.inner and may_run_inner(task) and dice.random() < 0.35:
+            # The limit of these tasks does not hold for the clean-up of a workflow in them.
+            task = with_inner(dice, task, replace(calm, cleans=False))
+        made.append(task)
     limit_s = dice.randrange(1, 40) + TICK_S / 64 if profile.is_exact else 1e5
     return replace(case, finally_=tuple(made), finally_timeout_s=limit_s)
 
@@ -313,12 +317,27 @@ def with_policies(dice: random.Random, task: Task, before: list[Task], profile: 
         rows = without_null(task.rows)
         repeat = random_repeat(dice, near, task)
         task = replace(task, rows=rows, repeat=repeat, arguments={**task.arguments, **more})
+    elif dice.random() < 0.15:
+        task = as_request(dice, task, near)
     delay = dice.choice((0.25, 0.5, 2.25)) if dice.random() < 0.15 else None
     deadline = dice.randrange(1, 16) / 2 + TICK_S / 32 if dice.random() < 0.2 else None
     end = dice.choice(("success", "failed")) if profile.ends and dice.random() < 0.1 else None
     deadline = deadline if profile.is_exact else None
     delay = None if task.has_fallback or task.refuses else delay
     return replace(task, delay_s=delay, deadline_s=deadline, end_run=end)
+
+
+def as_request(dice: random.Random, task: Task, near: list[str]) -> Task:
+    """The task with a resource or a prompt in place of its tool; neither changes anything."""
+
+    def text() -> Term:
+        known = (terms.status, terms.kind_or_none, lambda name: terms.text_around(name, "n"))
+        own = [make(name) for name in near for make in known]
+        return dice.choice([terms.literal("mem:text"), *own])
+
+    kind = dice.choice(("read", "prompt"))
+    arguments = {"uri": text()} if kind == "read" else {name: text() for name in task.arguments}
+    return replace(task, kind=kind, arguments=arguments, repeatable=True, refuses=None)
 
 
 def without_null(rows: tuple[tuple[Row, ...], ...]) -> tuple[tuple[Row, ...], ...]:
@@ -333,43 +352,53 @@ KEPT = (
 """The fields of a task that one with `value` has too."""
 
 
+def may_run_inner(task: Task) -> bool:
+    return task.value is None and task.kind == "tool"
+
+
 def with_inner(dice: random.Random, task: Task, profile: Profile, depth: int = 1) -> Task:
     """The task with a workflow in place of its tool.
 
     What ends inside, and when, has to be known beforehand: under limits nothing ends early, and
-    where a failure ends it, it has no items of which it depends on chance whether they begin.
+    where a failure ends it, it has no items of which it depends on chance whether they begin. What
+    cleans up is not cut short by anything around it.
     """
-    calm = replace(profile, ends=profile.is_exact, jitter=profile.jitter, cancels=False)
+    ends = profile.is_exact and not profile.cleans
+    calm = replace(profile, ends=ends, jitter=profile.jitter, cancels=False)
     made: list[Task] = []
     for position in range(dice.randint(1, 4)):
         step = random_task(dice, f"{task.id}.{position}", [x.id for x in made], 2, calm)
         if profile.policies:
             step = replace(with_policies(dice, step, made, calm), on_item_error=None)
-        if task.arguments and not step.value and dice.random() < 0.6:
+        if task.arguments and may_run_inner(step) and dice.random() < 0.6:
             inputs = {"i": terms.given(dice.choice(sorted(task.arguments)))}
             step = replace(step, arguments={**step.arguments, **inputs})
         rows = tuple(random_rows(dice) for _ in range(3))
         step = replace(step, rows=without_null(rows) if step.repeat else rows)
-        if not profile.is_exact:  # there, only locks of the run itself make the times uncertain
-            step = replace(step, locks=())
-        if depth < 3 and not step.value and dice.random() < 0.2:
+        if not profile.is_exact:  # a name that is known late may close a circle, by chance
+            step = replace(step, locks=tuple(x for x in step.locks if x.is_literal))
+        if depth < 3 and may_run_inner(step) and dice.random() < 0.2:
             step = with_inner(dice, step, profile, depth + 1)
         made.append(step)
     output = random_term(dice, [x.id for x in made], for_each=False)
     order = tuple(dice.sample(range(len(made)), len(made)))
     inner = Case(tuple(made), order, output=output if dice.random() < 0.5 else None)
     inner = replace(inner, schedule=dice.choice((None, None, "generations", "dataflow")))
-    if profile.is_exact:
+    if ends:
         fails_fast = dice.random() < 0.2 and not any(x.for_each for x in made)
         limit_s = dice.randrange(1, 8) + TICK_S / 2 ** (13 + depth)
         limit_s = limit_s if dice.random() < 0.15 else None
         inner = replace(inner, fail_fast=fails_fast, timeout_s=limit_s)
+    elif profile.cleans and dice.random() < 0.5:
+        inner = with_finally(dice, inner, replace(calm, inner=False), f"{task.id}.")
+        last = (replace(x, on_item_error=None) for x in inner.finally_)
+        inner = replace(inner, finally_=tuple(last))
     timeout_s = None
-    if profile.is_exact and task.timeout_s:  # no limit inside ends in the same moment
+    if ends and task.timeout_s:  # no limit inside ends in the same moment
         timeout_s = task.timeout_s + TICK_S / 2 ** (9 + depth)
-    # Locks around locks: see tests/engine/test_model_findings.py.
-    locks = task.locks if profile.is_exact else ()
-    return replace(task, inner=inner, timeout_s=timeout_s, repeatable=False, locks=locks)
+    deadline_s = None if profile.cleans else task.deadline_s
+    task = replace(task, inner=inner, timeout_s=timeout_s, repeatable=False)
+    return replace(task, deadline_s=deadline_s)
 
 
 def with_item_policies(dice: random.Random, task: Task, near: list[str], profile: Profile) -> Task:

@@ -26,6 +26,7 @@ def broken_rules(case: Case, schedule: str, expected: Expected, stage: Stage) ->
     log = [entry for entry in stage.log if "/" not in entry.task]
     yield from begun_after_a_failure(case, expected, log)
     yield from locks_broken(expected, log)
+    yield from locks_inside_broken(stage)
     yield from wrong_waits(case, expected, log)
     if not any(task.inner for task in case.all_tasks):  # whose calls take slots and turns, too
         yield from idle(case, schedule, expected, log)
@@ -114,6 +115,44 @@ def locks_broken(expected: Expected, log: list[Entry]) -> Iterator[str]:
                 continue
             if (name, False) in locks_of(expected, *one) + locks_of(expected, *other):
                 yield f"{one} and {other} hold {name!r} at once"
+
+
+def locks_inside_broken(stage: Stage) -> Iterator[str]:
+    """The same with workflows inside: what a task holds, only those inside it hold, one by one."""
+    under_way: dict[str, list[int]] = {}
+    spans: list[tuple[str, list[int]]] = []
+    for moment, entry in enumerate(stage.log):
+        if entry.what == "settled":
+            ended = [x for x in under_way if x == entry.task or is_inside(x, entry.task)]
+            spans += [(name, under_way.pop(name)) for name in ended]
+        elif not isinstance(entry.unit, str):
+            steps = entry.task.split("/")
+            around = ["/".join(steps[:depth]) for depth in range(1, len(steps))]
+            own = entry.task if entry.unit is None else f"{entry.task}[{entry.unit}]"
+            for name in (*around, own):
+                under_way.setdefault(name, [moment, moment])[1] = moment
+    held = [(*span, literal_locks(stage, span[0])) for span in spans]
+    for (one, its, mine), (other, theirs, yours) in combinations(held, 2):
+        apart = its[1] < theirs[0] or theirs[1] < its[0]
+        if apart or is_inside(one, other) or is_inside(other, one):
+            continue
+        for name in mine.keys() & yours.keys():
+            if not (mine[name] and yours[name]):
+                yield f"{one} and {other} hold {name!r} at once"
+
+
+def is_inside(path: str, outer: str) -> bool:
+    return path.startswith((f"{outer}/", f"{outer}["))
+
+
+def literal_locks(stage: Stage, path: str) -> dict[str, bool]:
+    """The locks of a task or an item whose names stand in the file, and whether only shared."""
+    *above, last = path.split("/")
+    task = stage.task_at("/".join([*above, last.partition("[")[0]]))
+    found: dict[str, bool] = {}
+    for lock in (lock for lock in task.locks if lock.is_literal):
+        found[str(lock.name.text)] = lock.shared and found.get(str(lock.name.text), True)
+    return found
 
 
 def locks_of(expected: Expected, task: str, unit: Unit) -> list[tuple[str, bool]]:
@@ -238,7 +277,8 @@ def is_free(case: Case) -> bool:
     """Whether no call ever waits for another."""
     exclusive = any(not lock.shared for task in case.all_tasks for lock in task.locks)
     parallel = any(task.max_parallel for task in case.all_tasks)
-    return not (case.max_concurrency or case.slots or exclusive or parallel)
+    inner = all(is_free(task.inner) for task in case.all_tasks if task.inner)
+    return inner and not (case.max_concurrency or case.slots or exclusive or parallel)
 
 
 def is_exact(case: Case) -> bool:

@@ -71,7 +71,7 @@ class Stage:
 
     async def __call__(self, call: Call, _: Attempt) -> Any:
         task = self.task_at(call.task)
-        unit = fallback_of(call.item) if call.tool.endswith(".fallback") else call.item
+        unit = fallback_of(call.item) if call.is_fallback else call.item
         rows = task.rows_of(unit)
         after, answer = rows[min(self.made[call.task, unit], len(rows) - 1)]
         self.made[call.task, unit] += 1
@@ -151,7 +151,9 @@ def as_file(case: Case) -> dict[str, Any]:
 def inner_in_file(task: Task) -> dict[str, Any]:
     """The workflow of a task; of its inputs it says only what the task refuses."""
     if task.inner is None:
-        return {"tool": f"{task.server}:{task.id}"}
+        if task.kind == "read":
+            return {"read": f"{task.server}:{task.arguments['uri'].text}"}
+        return {task.kind: f"{task.server}:{task.id}"}
     schema = {} if task.refuses is None else {"not": {"type": task.refuses}}
     inputs = {"inputs": dict.fromkeys(task.arguments, schema)} if task.arguments else {}
     return {"workflow": {**as_file(task.inner), **inputs}}
@@ -171,7 +173,9 @@ def task_in_file(task: Task, defaults: Defaults, run_if: str = "all_success") ->
     if task.value is not None:
         return value_in_file(task, run_if)
     fields: dict[str, Any] = {
-        "arguments": {name: term.text for name, term in task.arguments.items()},
+        "arguments": {name: term.text for name, term in task.arguments.items()}
+        if task.kind != "read"
+        else None,
         "depends_on": list(task.depends_on),
         "run_if": task.run_if,
         "when": None if task.when is None else task.when.text,

@@ -4,13 +4,13 @@ Rule: pure; an error is a value that fails whatever it turns out to be, and unkn
 error.
 
 - `checker` checks a plan against tools: `infer` and `infer_jmespath` give the types of references
-  and expressions, `assignable` compares them with the schemas of arguments.
+  and expressions, `assignable` compares them, or plain values, with the schemas of arguments.
 - `for_each` is the type of the items of a list, `answers` are the types of what calls give.
 - `mismatch` is what they find in a value, `diagnostics` makes problems of the file from it.
 - `proof` drops replacements that fix nothing.
-- `lint` warns of what is allowed and most likely not meant.
+- `lint` warns of what is allowed and most likely not meant, `policies` of that in one task.
 """
 
 from __future__ import annotations
 
-__all__ = ["answers", "checker", "lint", "proof"]
+__all__ = ["answers", "assignable", "checker", "lint", "proof"]

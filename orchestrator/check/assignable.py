@@ -46,6 +46,13 @@ MAX_VALUES = 5
 _NOT_STRING = ALL_TYPES - {"string", "null"}
 
 
+def undeclared(given: Any, schema: Any) -> list[str]:
+    """What to say of each argument that a tool neither declares nor refuses."""
+    found = Assignability(TypeQuery()).arguments(LiteralType(given), schema)
+    is_warned = ("unexpected_argument", "warning")
+    return [each.message for each in found if (each.code, each.severity) == is_warned]
+
+
 class Assignability:
     """Compares types with schemas; literals are checked by the validator.
 

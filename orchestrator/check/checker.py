@@ -294,5 +294,6 @@ class _Checker:
         self._diagnostics.add(found, task, ("arguments",), tool)
         inputs = input_types(inner.inputs, members_of(given))
         checker = _Checker(inner, self._tools, inputs)
-        self._diagnostics.include(findings_inside(task, inner, checker.check()), task)
+        found_inside = findings_inside(self._workflow, task, inner, checker.check())
+        self._diagnostics.include(found_inside, task)
         return checker.output

@@ -7,21 +7,20 @@ from collections import defaultdict
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from typing import Any
 
+from orchestrator.check.policies import policy_warnings, task_warning
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.text import quoted
-from orchestrator.errors import RETRYABLE_KINDS, Code, Problem
+from orchestrator.errors import Problem
 from orchestrator.expressions.templates import Literal
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.inner import findings_inside
 from orchestrator.workflow.model import Schedule, Workflow
-from orchestrator.workflow.plan import CallTemplate, Plan, TaskPlan
+from orchestrator.workflow.plan import Plan, TaskPlan
 
 # With more tasks on a server than this, they are assumed to overlap: looking it up is quadratic.
 MAX_LOOKUPS = 200
-# After these the server may have done what the call asks for.
-_OUTCOME_UNKNOWN = frozenset({"timeout", "server_unavailable"})
 
 
 def warnings_of(
@@ -43,9 +42,11 @@ def warnings_of(
     tasks, schedule = workflow.plan.tasks.values(), workflow.own_schedule or around
     return [
         *_tasks_that_never_run(workflow, idle),
-        *(warning for task in tasks for warning in _retry(task, tools.get(task.target))),
-        *(warning for task in tasks for warning in _limits(task, workflow)),
-        *(warning for task in tasks for warning in _locks(task)),
+        *(
+            warning
+            for task in tasks
+            for warning in policy_warnings(task, workflow, tools.get(task.target))
+        ),
         *_likely_references(workflow),
         *_not_inserted(workflow),
         *_unannotated_tools(workflow, tools, serial, schedule),
@@ -55,6 +56,7 @@ def warnings_of(
             for task in tasks
             if task.inner is not None
             for warning in findings_inside(
+                workflow,
                 task,
                 task.inner,
                 [
@@ -87,18 +89,13 @@ def _inside(task: TaskPlan, names: Iterable[str]) -> list[str]:
     return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
 
 
-def _warning(code: Code, message: str, task: TaskPlan, *field: str | int, **more: Any) -> Problem:
-    at = pointer(*task.path, *field)
-    return Problem(code, message, at, task.id, severity="warning", **more)
-
-
 def _tasks_that_never_run(workflow: Workflow, idle: Collection[str]) -> Iterator[Problem]:
     never = set(idle)
     for task in workflow.plan.order:
         if task.id not in idle and (reason := _why_never(task, workflow, never)):
             why, *field = reason
             never.add(task.id)
-            yield _warning("never_runs", f"the task never runs: {why}", task, *field)
+            yield task_warning("never_runs", f"the task never runs: {why}", task, *field)
 
 
 def _why_never(task: TaskPlan, workflow: Workflow, never: Container[str]) -> tuple[str, ...]:
@@ -121,67 +118,6 @@ def _why_never(task: TaskPlan, workflow: Workflow, never: Container[str]) -> tup
         case "any_failed" if all(is_critical):
             return f"{run_if}, and the failure of a critical task ends the run", "run_if"
     return ("its condition is false", "when") if policies.when == Literal(False) else ()
-
-
-def _retry(task: TaskPlan, tool: Tool | None) -> Iterator[Problem]:
-    retry = task.policies.retry
-    if retry is None:
-        return
-    given = retry.model_fields_set  # a default contradicts nothing
-    if retry.max_attempts == 1 and len(given) > 1:
-        yield _warning("means_nothing", "retry has no effect with one attempt", task, "retry")
-    elif retry.initial_s > retry.max_s and {"initial_s", "max_s"} & given:
-        message = f"initial_s ({retry.initial_s:g} s) is longer than max_s ({retry.max_s:g} s)"
-        yield _warning("contradiction", message, task, "retry")
-    for kind in retry.on or ():
-        if kind not in RETRYABLE_KINDS:
-            message = f"an error of kind {kind} is never retried, as it would occur again"
-            hint = f"only these kinds are retried: {', '.join(sorted(RETRYABLE_KINDS))}"
-            yield _warning("never_retried", message, task, "retry", "on", hint=hint)
-    may_repeat = retry.on is None or not _OUTCOME_UNKNOWN.isdisjoint(retry.on)
-    writes = tool is not None and tool.read_only is False and not tool.idempotent
-    if writes and may_repeat and retry.max_attempts > 1:
-        why = "an attempt with an unknown outcome (a timeout, a lost connection) may take effect"
-        message = f"{task.target} writes and is not idempotent: {why} twice"
-        hint = 'remove retry, or narrow it: "on": ["tool_error"]'
-        yield _warning("retry_of_a_writer", message, task, "retry", hint=hint)
-
-
-def _limits(task: TaskPlan, workflow: Workflow) -> Iterator[Problem]:
-    policies, most = task.policies, workflow.max_concurrency
-    name, whole_s = "timeout_s of the whole run", workflow.timeout_s
-    if task.generation is None:
-        name, whole_s = "finally_timeout_s", workflow.finally_timeout_s
-    if task.timeout_s is not None and whole_s is not None and whole_s < task.timeout_s:
-        whole = f"{name} ({whole_s:g} s)"
-        message = f"timeout_s ({task.timeout_s:g} s) is longer than {whole}"
-        yield _warning("contradiction", message, task, "timeout_s")
-    if policies.max_parallel is not None and policies.for_each is None:
-        message = "max_parallel has no effect without for_each"
-        yield _warning("means_nothing", message, task, "max_parallel")
-    elif 0 < most < (policies.max_parallel or 0):
-        message = f"max_parallel has no effect above max_concurrency, which is {most}"
-        yield _warning("means_nothing", message, task, "max_parallel")
-    if policies.critical and not isinstance(policies.fallback, CallTemplate | None):
-        message = "critical has no effect: the task never fails, since its fallback is a value"
-        yield _warning("means_nothing", message, task, "critical")
-
-
-def _locks(task: TaskPlan) -> Iterator[Problem]:
-    policies = task.policies
-    modes: dict[str, bool] = {}
-    for lock in policies.locks:
-        if not isinstance(lock.name, Literal):  # its name is known when the task runs
-            continue
-        name = str(lock.name.value)
-        if modes.setdefault(name, lock.shared) is not lock.shared:
-            message = f"lock {quoted(name)} is both shared and exclusive, and held exclusively"
-            yield _warning("contradiction", message, task, "locks")
-    # Items with a shared lock, or with a lock of their own each, run in parallel.
-    exclusive = next((name for name, shared in modes.items() if not shared), None)
-    if exclusive is not None and policies.for_each is not None and (policies.max_parallel or 1) > 1:
-        message = f"each item holds lock {quoted(exclusive)} exclusively, so one runs at a time"
-        yield _warning("contradiction", message, task, "max_parallel")
 
 
 def _unannotated_tools(
@@ -254,7 +190,7 @@ def _likely_references(workflow: Workflow) -> Iterator[Problem]:
                     if "$" in found[0]:
                         hint += ", or double the dollar sign for plain text: $$"
                     more = {"alternatives": (meant,), "hint": hint, "text": found[0]}
-                    yield _warning("likely_reference", message, plan, *path, **more)
+                    yield task_warning("likely_reference", message, plan, *path, **more)
 
 
 def _not_inserted(workflow: Workflow) -> Iterator[Problem]:
@@ -265,11 +201,13 @@ def _not_inserted(workflow: Workflow) -> Iterator[Problem]:
             for found in _AROUND.finditer(text):
                 message = f"the braces of {quoted(found[0])} stay in the text"
                 more = {"alternatives": (found[1],), "hint": f"write {found[1]}", "text": found[0]}
-                yield _warning("likely_reference", message, plan, *path, **more)
+                yield task_warning("likely_reference", message, plan, *path, **more)
             for found in _VARIABLE.finditer(text):
                 message = f"{quoted(found[0])} is plain text: a workflow reads no environment"
                 hint = "declare an input, or set the variable for the server in servers.toml"
-                yield _warning("likely_reference", message, plan, *path, hint=hint, text=found[0])
+                yield task_warning(
+                    "likely_reference", message, plan, *path, hint=hint, text=found[0]
+                )
 
 
 def _strings(value: Any, path: Path) -> Iterator[tuple[Path, str]]:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cli.diagnostics import in_servers_file, show
+from orchestrator.cli.diagnostics import complain, in_servers_file, show
 from orchestrator.cli.streams import write, write_json
 from orchestrator.cli.tool_sources import known_of, lock_of, read_servers
 from orchestrator.cli.values import inputs_of, values_of
@@ -124,6 +124,7 @@ def _estimates(options: argparse.Namespace, workflow: Workflow) -> dict[str, flo
 
 def call(options: argparse.Namespace) -> int:
     """`orchestrator call`."""
+    from orchestrator.check.assignable import undeclared
     from orchestrator.cli.signals import with_servers
 
     server, _, name = options.target.partition(":")
@@ -133,7 +134,10 @@ def call(options: argparse.Namespace) -> int:
 
     def arguments(tool: Tool) -> dict[str, Any]:
         # The schema decides whether `n=12` is a number or a string.
-        return values_of(options.arguments, partial(_schema_of, tool.input_schema))
+        given = values_of(options.arguments, partial(_schema_of, tool.input_schema))
+        for message in undeclared(given, tool.input_schema):
+            complain(f"warning: {tool.target}: {message}")
+        return given
 
     async def ask(orchestrator: Orchestrator) -> Any:
         return await orchestrator.call(options.target, arguments, options.timeout)

@@ -111,7 +111,8 @@ def _value(name: str, texts: list[str], type_: StaticType) -> Any:
     value = _single(texts[0], type_, query)
     if takes_several and "string" not in kinds and isinstance(value, str):
         message = f"{quoted(name)}: expected array, got {describe(value)}"
-        hint = f"write {name}=... several times, or JSON: {name}='{cut(to_json([value]), 80)}'"
+        as_json = cut(to_json([value] if value else []), 80)
+        hint = f"write {name}=... several times, or JSON: {name}='{as_json}'"
         raise WorkflowError("usage", [Problem("usage", message, hint=hint)])
     return value
 

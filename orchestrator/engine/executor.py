@@ -180,7 +180,7 @@ class Executor:
             if self._recorder is not None:
                 self._recorder.note_item(path, result, self._scope.wrapped)
         succeeded = isinstance(result.outcome, Success)
-        if job.not_begun is not None and not result.attempts and not succeeded:
+        if job.not_begun is not None and result.started_ms is None and not succeeded:
             return ItemResult(index, job.not_begun)
         if isinstance(result.outcome, Failure):
             if self._fails_fast:

@@ -58,7 +58,7 @@ class TaskRunner:
         what = "the run reached its limit"
         self._main = self._phase = Phase(workflow.timeout_s, what, began_s=began_s)
         self._end_of_all: Stop | None = None  # why the tasks of `finally` end, too
-        self._ended_itself = False  # and not by what is around it
+        self._own_stop: Stop | None = None  # and not that of what is around it
         has_ended = lambda: self._phase.stop is not None  # noqa: E731  # a method would cost every call
         self._executor = Executor(shared, workflow, settled.scope, emitter, has_ended, self._inside)
         self._jobs: dict[str, TaskState] = {}
@@ -231,7 +231,7 @@ class TaskRunner:
         clock.around.add(attempt)
         try:
             await runner.execute(lambda *_: None)
-            if runner.stop is not None and not runner._ended_itself and not runner.is_complete:
+            if runner.stop is not runner._own_stop and not runner.is_complete:
                 await anyio.sleep_forever()  # the end of what is around it cancels it
         finally:
             clock.around.discard(attempt)
@@ -239,7 +239,7 @@ class TaskRunner:
             runner._executor.forget()
             del runner._executor, runner._carry  # in a circle, they would be garbage of each item
         await settled.resolve_output(plan)
-        return output_of(workflow, settled, runner.stop if runner._ended_itself else None)
+        return output_of(workflow, settled, runner._own_stop)
 
     def note_end(self) -> Stop:
         """Why the tasks are cancelled: by us, or else by the limit of the run or from outside."""
@@ -247,10 +247,8 @@ class TaskRunner:
         if self._outer is not None:
             otherwise = self._outer._phase.stop or Stop.cancelled("its task was ended")
         stop = self._phase.why(otherwise)
-        if self._phase is self._main:
-            self.end(stop)
-        else:
-            self._phase.end(stop)
+        end = self.end if self._phase is self._main else self._phase.end
+        end(stop)
         return stop
 
     def restore(self) -> None:
@@ -280,13 +278,15 @@ class TaskRunner:
             self._emitter.settled(result)
 
     def _end_after(self, result: TaskResult) -> None:
-        if (stop := stop_after(self._workflow, result)) is not None:
+        stop = stop_after(self._workflow, result)
+        if stop is not None and self._phase is self._main:
+            self._own_stop = self._own_stop or stop  # also in the moment in which the run ends
             self.end(stop)
 
     def end(self, stop: Stop) -> None:
         """End the tasks, unless they have ended; nothing ends those of `finally` with them."""
         if self._phase is self._main and self.stop is None:
-            self._ended_itself = True
+            self._own_stop = stop
             if self._recorder is not None and self._outer is None:
                 self._recorder.note_stop(stop)
             self.note_stop(stop)

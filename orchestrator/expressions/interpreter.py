@@ -62,11 +62,15 @@ class Interpreter(visitor.TreeInterpreter):
         self._sizes: dict[int, tuple[Any, int]] = {}  # with the value, so that no other has its id
 
     def evaluate(self, tree: Any) -> Any:
-        """The value of a whole expression; raises a `BudgetError`."""
-        value = self.visit(tree, self._document)
-        if tree["type"] != "field" and isinstance(value, list | dict):
-            self._size(value)
-        return value
+        """The value of a whole expression, once; raises a `BudgetError`."""
+        try:
+            value = self.visit(tree, self._document)
+            if tree["type"] != "field" and isinstance(value, list | dict):
+                self._size(value)
+            return value
+        finally:
+            # Its functions and methods refer to it: only the collector would free what it has made.
+            vars(self).clear()
 
     def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
         self.spend(1)

@@ -53,6 +53,7 @@ class Expression:
 
     def evaluate(self, document: Document, *, null_is_unknown: bool = False) -> Any:
         """The value over a document; a CallError if a function got a value of the wrong type."""
+        over = ""
         try:
             value = Interpreter(document).evaluate(self.tree)
         except exceptions.JMESPathError as error:
@@ -62,12 +63,15 @@ class Expression:
         except RecursionError:
             raise self._failure("nested too deep") from None
         except BudgetError as error:
-            raise self._failure(str(error)) from None
+            # Raised below: its context would keep what was made, which takes long to free.
+            over = str(error)
         except SlowExpressionError:
             raise
         except Exception as error:  # the library's functions let Python's own errors through
             mixed = "not supported between" in str(error)
             raise self._failure(_MIXED if mixed else str(error)) from None
+        if over:
+            raise self._failure(over)
         if _MAKES_NUMBERS.search(self.inner):
             try:
                 json.dumps(value, allow_nan=False)

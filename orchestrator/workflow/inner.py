@@ -172,13 +172,15 @@ def placed(
 
 
 def findings_inside(
-    task: TaskPlan, inner: Workflow, problems: Iterable[Problem]
+    outer: Workflow, task: TaskPlan, inner: Workflow, problems: Iterable[Problem]
 ) -> Iterator[Problem]:
     """Findings in the workflow of a task, placed in the workflow around it."""
     at, path = pointer(*task.path, "workflow"), inner.source
     if path is None:
         return placed(problems, task.id, at, None)
-    return placed(located(problems, path), task.id, at, path.name)
+    folder = Path() if outer.source is None else outer.source.parent
+    name = path.relative_to(folder) if path.is_relative_to(folder) else path
+    return placed(located(problems, path), task.id, at, str(name))
 
 
 def tool_of(workflow: Workflow) -> Tool:

@@ -64,6 +64,11 @@ VALUE = {"value": 1}
         ({"retry": {"initial_s": 60}}, "contradiction", "/tasks/0/retry"),
         ({"timeout_s": 9}, "contradiction", "/tasks/0/timeout_s"),
         ({"max_parallel": 2}, "means_nothing", "/tasks/0/max_parallel"),
+        ({"item_when": "true"}, "means_nothing", "/tasks/0/item_when"),
+        ({"item_fallback": VALUE}, "means_nothing", "/tasks/0/item_fallback"),
+        ({"on_item_error": "stop"}, "means_nothing", "/tasks/0/on_item_error"),
+        ({"item_when": False, "for_each": [1]}, "no_calls", "/tasks/0/item_when"),
+        ({"delay_s": 3, "deadline_s": 2}, "contradiction", "/tasks/0/deadline_s"),
         ({"max_parallel": 20, "for_each": [1]}, "means_nothing", "/tasks/0/max_parallel"),
         ({"critical": True, "fallback": VALUE}, "means_nothing", "/tasks/0/critical"),
         ({"locks": ["x", {"name": "x", "mode": "shared"}]}, "contradiction", "/tasks/0/locks"),
@@ -132,6 +137,8 @@ def test_policies_without_effect() -> None:
     assert codes("a", task("b", run_if="any_failed", depends_on=["a"])) == []
     assert codes(task("a", max_parallel=2)) == ["means_nothing"]
     assert codes("a", finally_timeout_s=3) == ["means_nothing"]
+    assert codes("a", defaults={"on_item_error": "stop"}) == []
+    assert codes(task("a", delay_s=3, deadline_s=2, for_each=[1])) == []
     cleaned: dict[str, Any] = {"finally_timeout_s": 3, "finally": [task("b")]}
     assert codes("a", **cleaned) == []
     assert codes(task("a", max_parallel=2, for_each=[1])) == []

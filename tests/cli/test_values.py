@@ -142,6 +142,15 @@ def test_call_takes_a_whole_object(
     assert json.loads(capsys.readouterr().out) == {"value": {"n": [1]}}
 
 
+def test_call_warns_of_an_argument_that_its_tool_does_not_declare(
+    servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["call", "faulty:echo", "value=1", "most=1", "--servers", servers])
+    err = capsys.readouterr().err
+    said = 'warning: faulty:echo: unexpected argument "most", which most servers ignore'
+    assert said in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

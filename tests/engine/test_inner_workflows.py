@@ -211,6 +211,23 @@ async def test_a_run_that_ends_ends_what_runs_inside_for_the_same_reason() -> No
     assert result.duration_ms == 1_000
 
 
+@pytest.mark.parametrize("fields", [{"on_error": "fail_fast"}, {}])
+async def test_what_ends_it_counts_also_in_the_moment_in_which_the_run_ends(
+    fields: dict[str, Any],
+) -> None:
+    async def caller(_: Call, __: Attempt) -> Any:
+        flow.cancel("enough")
+        if fields:
+            raise failing()
+
+    step = {"id": "a", "tool": "fake:a"} | ({} if fields else {"end_run": "failed"})
+    inner = {"tasks": [step], "output": "fine", **fields}
+    flow = Run(workflow({"id": "outer", "workflow": inner}, "b: outer"), caller)
+    result = await flow.execute()
+    assert (result["outer"].status, result.status) == ("error", "cancelled")
+    assert inside(result["outer"]) == {"a": "error" if fields else "success"}
+
+
 async def test_an_inner_run_that_ends_early_ends_only_itself() -> None:
     steps = [
         {"id": "bad", "tool": "fake:bad", "critical": True},

@@ -37,6 +37,7 @@ PROFILES = {
     "runs with workflows inside": Profile(inner=True),
     "runs with workflows inside under limits": Profile(inner=True, limits=True, ends=True),
     "runs with policies and workflows inside": Profile(inner=True, policies=True, ends=True),
+    "runs with workflows inside that clean up": Profile(inner=True, cleans=True, policies=True),
     "runs with policies": Profile(policies=True),
     "runs with policies that end early": Profile(policies=True, ends=True),
     "runs with policies under limits": Profile(policies=True, ends=True, limits=True, jitter=True),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
 
+from orchestrator.documents.collector import paused
 from orchestrator.engine import decide
 from orchestrator.engine.decide import StartEach
 from orchestrator.engine.outcome import Failure
@@ -99,3 +101,17 @@ def test_a_for_each_has_a_limit_of_items(monkeypatch: pytest.MonkeyPatch) -> Non
     assert isinstance(failed, Failure)
     expected = "expected at most 3 items for for_each, got 4 from $INPUT.x"
     assert (failed.error.kind, failed.error.message) == ("reference_error", expected)
+
+
+def test_what_an_expression_has_made_is_freed_without_the_collector(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(interpreter, "MAX_STEPS", 10_000)
+    expression = compile_expression("OUTPUT[n][].[[@, @], @][]")
+    gc.collect()
+    with paused():
+        before = len(gc.get_objects())
+        with pytest.raises(CallError, match="takes more than 10,000 steps") as caught:
+            expression.evaluate(SCOPE)
+        assert len(gc.get_objects()) < before + 200
+    assert caught.value.__context__ is None

@@ -185,12 +185,13 @@ def test_warnings_inside_are_placed() -> None:
 def test_a_finding_in_a_file_names_its_line(tmp_path: Path) -> None:
     inner = {**INNER, "tasks": [{"id": "a", "tool": "s:t", "arguments": {"n": {"x": 1}}}]}
     text = json.dumps(inner, indent=1)
-    (tmp_path / "inner.json").write_text(text)
-    outer = {"id": "outer", "workflow": "inner.json", "arguments": {"n": 1}}
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below/inner.json").write_text(text)
+    outer = {"id": "outer", "workflow": "below/inner.json", "arguments": {"n": 1}}
     workflow = Workflow.load(write(tmp_path / "outer.json", outer))
     [problem] = found(workflow, "wrong_argument")
     line = text[: text.index('"x"')].count("\n")  # that of the object around it
-    assert problem.message.startswith(f'"inner.json", line {line}: s:t: expected string')
+    assert problem.message.startswith(f'"below/inner.json", line {line}: s:t: expected string')
 
 
 def test_a_path_of_a_file_has_no_references() -> None:
