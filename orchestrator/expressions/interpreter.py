@@ -90,9 +90,10 @@ class Interpreter(visitor.TreeInterpreter):
         base = self.visit(node["children"][0], value)
         if not isinstance(base, list):
             return None
+        self.spend(len(base) // _VALUES_PER_STEP)  # before they are looked at
         values = sum(len(each) if isinstance(each, list) else 1 for each in base)
         check_size(values)
-        self.spend(values // _VALUES_PER_STEP)
+        self.spend(max(0, values - len(base)) // _VALUES_PER_STEP)
         return list(
             chain.from_iterable(each if isinstance(each, list) else (each,) for each in base)
         )

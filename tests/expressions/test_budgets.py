@@ -16,7 +16,7 @@ from orchestrator.expressions import interpreter
 from orchestrator.expressions.interpreter import MAX_TEXT
 from orchestrator.expressions.jmespath import compile_expression
 from orchestrator.expressions.references import Compiler
-from orchestrator.expressions.scope import Scope
+from orchestrator.expressions.scope import Scope, SlowExpressionError
 from orchestrator.workflow.model import Workflow
 
 SCOPE = Scope(
@@ -115,3 +115,16 @@ def test_what_an_expression_has_made_is_freed_without_the_collector(
             expression.evaluate(SCOPE)
         assert len(gc.get_objects()) < before + 200
     assert caught.value.__context__ is None
+
+
+class Unread(list[int]):
+    """A list of which nobody looks at the items."""
+
+    def __iter__(self) -> Any:
+        raise AssertionError
+
+
+def test_a_long_list_is_not_looked_at_in_the_event_loop() -> None:
+    scope = Scope(outputs={"n": Unread(range(50_000))}, quick=True)
+    with pytest.raises(SlowExpressionError):
+        compile_expression("OUTPUT[n][]").evaluate(scope)
