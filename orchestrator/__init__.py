@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from orchestrator.errors import (
         CallError,
         ConfigError,
+        JournalError,
         OrchestratorError,
         Problem,
         ServerStartError,
@@ -56,6 +57,7 @@ __all__ = [
     "ConfigError",
     "Event",
     "ItemResult",
+    "JournalError",
     "Lockfile",
     "Observer",
     "Orchestrator",
@@ -88,6 +90,7 @@ _HOMES = {
     "engine.task_state": ("Activity", "RunState"),
     "errors": (
         "CallError",
+        "JournalError",
         "ConfigError",
         "OrchestratorError",
         "Problem",

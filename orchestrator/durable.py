@@ -16,8 +16,7 @@ from orchestrator.documents.text import quoted
 from orchestrator.engine.events import Announcer, StartTimes
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings
-from orchestrator.errors import Problem, WorkflowError
-from orchestrator.journal.database import JournalError
+from orchestrator.errors import JournalError, Problem, WorkflowError
 from orchestrator.journal.history import documents_of, find
 from orchestrator.journal.kept_run import BEAT_S, KeptRun, RunRecord
 from orchestrator.journal.records import Key, Record

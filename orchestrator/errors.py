@@ -5,6 +5,8 @@ OrchestratorError
 │   ├── ConfigError             the same for servers.toml and other settings
 │   └── ServerStartError        a server marked `required = true` did not start
 ├── UnknownTaskError            a result has no such task; a KeyError too
+├── JournalError                a journal cannot be used, or has no such run
+│   └── DamagedError            its file is damaged
 └── CallError                   the world's fault, while a task ran: the error of an outcome
     ├── NotExecutedError        it was certainly not executed, and another session can make it
     └── InvalidArgumentsError   the arguments do not fit their schema, and no call was made
@@ -181,6 +183,14 @@ class UnknownTaskError(OrchestratorError, KeyError):
     """A result has no task of that name."""
 
     __str__ = Exception.__str__  # that of a KeyError shows its message in quotes
+
+
+class JournalError(OrchestratorError):
+    """A journal cannot be read or written, or has no such run; says why, and what helps."""
+
+
+class DamagedError(JournalError):
+    """The file of a journal is damaged."""
 
 
 class CallError(OrchestratorError):

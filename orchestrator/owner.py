@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from contextvars import copy_context
 from typing import Any, Self
 
@@ -53,6 +53,23 @@ class Owned:
         if (owner := self._owner) is not None:
             self._owner = None
             await owner.aclose()
+
+
+class Held:
+    """What an orchestrator opens and closes, as often as that is asked for."""
+
+    def __init__(self, *held: AbstractAsyncContextManager[Any] | None) -> None:
+        self._held = [each for each in held if each is not None]
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> None:
+        async with AsyncExitStack() as stack:
+            for each in self._held:
+                await stack.enter_async_context(each)
+            self._stack = stack.pop_all()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
 
 
 class _Owner:

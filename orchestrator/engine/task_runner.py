@@ -1,4 +1,7 @@
-"""Runs the tasks of a workflow: those of a run, or of a workflow that a task runs inside it."""
+"""Runs the tasks of a workflow: those of a run, or of a workflow that a task runs inside it.
+
+Longer than other files: this one class keeps the state of a run, and nothing else does.
+"""
 
 from __future__ import annotations
 

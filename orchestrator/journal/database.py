@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator.documents.text import quoted
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import DamagedError, JournalError
 
 APPLICATION_ID = 0x4F524348  # "ORCH"
 VERSION = 1
@@ -44,14 +44,6 @@ create table record(
 """
 # What makes a file of the version before one of this version, by the version that results.
 _MIGRATIONS: Mapping[int, str] = {1: _TABLES}
-
-
-class JournalError(OrchestratorError):
-    """A journal cannot be read or written; says which file, why, and what helps."""
-
-
-class DamagedError(JournalError):
-    """The file of a journal is damaged."""
 
 
 def open_to_write(path: Path) -> sqlite3.Connection:

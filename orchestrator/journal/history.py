@@ -14,7 +14,8 @@ from typing import Any
 from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import quoted
 from orchestrator.engine.result import TaskResult
-from orchestrator.journal.database import JournalError, open_to_read
+from orchestrator.errors import JournalError
+from orchestrator.journal.database import open_to_read
 from orchestrator.journal.file_lock import FileLock
 from orchestrator.journal.records import Key, Record, Records
 

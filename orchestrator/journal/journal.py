@@ -12,7 +12,8 @@ from typing import Self
 from anyio import to_thread
 
 from orchestrator.documents.text import listed, quoted
-from orchestrator.journal.database import DamagedError, JournalError, open_to_read
+from orchestrator.errors import DamagedError, JournalError
+from orchestrator.journal.database import open_to_read
 from orchestrator.journal.history import RUNNING, delete, find, prunable, reading, records_of
 from orchestrator.journal.kept_run import KeptRun, RunRecord
 from orchestrator.journal.recorder import RunRecorder, Unknown

@@ -13,7 +13,7 @@ from typing import Any
 
 from orchestrator.documents.encode import to_json
 from orchestrator.engine.result import RunResult
-from orchestrator.journal.database import JournalError
+from orchestrator.errors import JournalError
 from orchestrator.journal.file_lock import FileLock
 from orchestrator.journal.history import RUNNING, lock_path
 from orchestrator.journal.recorder import RunRecorder

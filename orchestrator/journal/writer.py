@@ -19,7 +19,8 @@ import anyio
 from anyio.from_thread import run_sync
 from anyio.lowlevel import EventLoopToken, current_token
 
-from orchestrator.journal.database import JournalError, open_to_write, unusable
+from orchestrator.errors import JournalError
+from orchestrator.journal.database import open_to_write, unusable
 from orchestrator.journal.file_lock import FileLock
 
 MAX_BATCH = 1_000

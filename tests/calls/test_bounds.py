@@ -43,6 +43,7 @@ BOUNDS = {
     ("health", "HealthMonitor._relist", "self._stale.wait"): SESSION,
     ("health", "HealthMonitor._listen", "async for changes"): SESSION,
     ("sdk_client", "ask", "session.send_request"): "PROBE_S: see HealthMonitor._probe",
+    ("writer", "Writer.flush", "waiter.done.wait"): "a commit, whose lock ends with its process",
     ("middleware", "with_locks.call_holding", "locks.acquire"): HOLDERS,
     ("middleware", "_call_in_slots", "limit.acquire"): HOLDERS,
     ("signals", "Ending._watch", "async for signals"): "the command, which cancels it",

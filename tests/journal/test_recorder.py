@@ -10,8 +10,7 @@ from orchestrator.calls.call import Attempt, Call
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import Servers
-from orchestrator.errors import CallError
-from orchestrator.journal.database import JournalError
+from orchestrator.errors import CallError, JournalError
 from orchestrator.journal.journal import check_known
 from orchestrator.journal.recorder import RunRecorder, Unknown
 from orchestrator.journal.records import Key, Records

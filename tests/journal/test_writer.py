@@ -13,14 +13,8 @@ import anyio
 import pytest
 from anyio import to_thread
 
-from orchestrator.journal.database import (
-    APPLICATION_ID,
-    VERSION,
-    DamagedError,
-    JournalError,
-    open_to_read,
-    open_to_write,
-)
+from orchestrator.errors import DamagedError, JournalError
+from orchestrator.journal.database import APPLICATION_ID, VERSION, open_to_read, open_to_write
 from orchestrator.journal.writer import Lease, Writer
 
 pytestmark = pytest.mark.anyio

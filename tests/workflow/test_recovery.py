@@ -106,7 +106,7 @@ async def test_a_finding_about_a_question_mark_is_reported_despite_a_mistake() -
 
 @pytest.mark.anyio
 async def test_a_server_that_did_not_start_is_reported_despite_a_mistake() -> None:
-    task = {"id": "b", "tool": "gone:tool", "timeout": 5}
+    task = {"id": "b", "tool": "gone:tool", "timeout_secs": 5}
     async with Orchestrator({"gone": Server(command="no-such-program")}) as orchestrator:
         found = await orchestrator.findings({"tasks": [task]})
     assert [p.code for p in found] == ["unknown_field", "server_unavailable"]

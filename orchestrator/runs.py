@@ -1,0 +1,164 @@
+"""The runs of an orchestrator: begun, and kept in a journal if there is one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Unpack
+
+from anyio import to_thread
+
+from orchestrator.calls.locks import Locks
+from orchestrator.durable import carried, record_of, request_of, reused
+from orchestrator.engine.events import Observers
+from orchestrator.engine.recorder import Recorder
+from orchestrator.engine.run import Run
+from orchestrator.engine.settings import Servers
+from orchestrator.inspection import Inspector
+from orchestrator.journal.journal import Journal
+from orchestrator.journal.kept_run import KeptRun
+from orchestrator.journal.recorder import Unknown
+from orchestrator.owner import Held
+from orchestrator.preflight import WorkflowSource, check_online
+from orchestrator.run_request import Inputs, RunOptions, RunRequest
+from orchestrator.servers.pool import ServerPool
+from orchestrator.startup import Startup, starting
+
+
+class Runs(Inspector):
+    """Begins runs, and takes up those that a journal keeps."""
+
+    def __init__(
+        self, pool: ServerPool, observers: Observers = (), journal: Journal | None = None
+    ) -> None:
+        super().__init__(pool, Held(journal, pool))
+        self._observers, self._journal, self._locks = tuple(observers), journal, Locks()
+
+    @asynccontextmanager
+    async def begin(
+        self, workflow: WorkflowSource, inputs: Inputs = None, **options: Unpack[RunOptions]
+    ) -> AsyncIterator[Run]:
+        """The `Run` that `run` executes, for you to execute in the block, or to cancel.
+
+        Takes what `run` takes. The block begins when the first call can be made. If the workflow
+        has a `timeout_s`, it begins when all servers are ready, so that starting them does not use
+        up that limit.
+
+        Raises:
+            WorkflowError: As for `run`, when the block begins, or when it ends.
+        """
+        request = self._request(workflow, inputs, options)
+        kept = None
+        if self._journal is not None:
+            kept = await self._journal.begin(record_of(request))
+        async with self._carried(request, kept) as run:
+            yield run
+
+    @asynccontextmanager
+    async def retry(
+        self, run_id: str, again: Collection[str] = (), **options: Unpack[RunOptions]
+    ) -> AsyncIterator[Run]:
+        """A new run of a workflow in the journal that reuses what succeeded in an earlier one.
+
+        Args:
+            run_id: The id of the earlier run, or the beginning of it, or `last`.
+            again: Tasks that are made again although they succeeded.
+            options: Only `observers` count.
+
+        Raises:
+            JournalError: There is no such run.
+            WorkflowError: Its servers are not configured, or a task is unknown.
+        """
+        journal = self._kept_in()
+        record, records = await to_thread.run_sync(reused, journal.path, run_id, frozenset(again))
+        request = request_of(record, self._own(options), self._pool)
+        kept = await journal.begin(record, records)
+        async with self._carried(request, kept) as run:
+            yield run
+
+    def _kept_in(self) -> Journal:
+        if self._journal is None:
+            raise RuntimeError("give the Orchestrator a journal, as in journal='runs.db'")
+        return self._journal
+
+    def _own(self, options: RunOptions) -> RunOptions:
+        options["observers"] = (*self._observers, *options.get("observers", ()))
+        return options
+
+    @asynccontextmanager
+    async def resume(
+        self, run_id: str, *, unknown: Unknown = "ask", **options: Unpack[RunOptions]
+    ) -> AsyncIterator[Run]:
+        """A run of the journal that has not ended, for you to execute in the block.
+
+        What has settled is not called again; the workflow, its inputs and settings are those it
+        began with, and of `options` only `observers` count.
+
+        Args:
+            run_id: The id of the run, or the beginning of it, or `last`.
+            unknown: What becomes of calls that left before a crash, of which no answer was kept,
+                and whose tools declare neither that they only read nor that repeating them is safe:
+                `repeat` them, or `fail` their tasks; `ask`: refuse to go on, and name them.
+
+        Raises:
+            JournalError: There is no such run, it has ended, or another process carries it.
+            WorkflowError: Its servers are not configured.
+        """
+        record, kept = await self._kept_in().resume(run_id, unknown)
+        try:
+            request = request_of(record, self._own(options), self._pool)
+        except BaseException:
+            kept.free()
+            raise
+        async with self._carried(request, kept) as run:
+            yield run
+
+    @asynccontextmanager
+    async def _carried(self, request: RunRequest, kept: KeptRun | None) -> AsyncIterator[Run]:
+        if kept is None:
+            async with self._begun(request, None) as run:
+                yield run
+            return
+        async with AsyncExitStack() as stack:
+            stack.callback(kept.free)
+            run = await stack.enter_async_context(self._begun(request, kept.recorder))
+            await stack.enter_async_context(carried(run, kept, self._pool.start_soon))
+            yield run
+
+    @asynccontextmanager
+    async def _begun(self, request: RunRequest, recorder: Recorder | None) -> AsyncIterator[Run]:
+        loaded = request.workflow
+        if loaded.timeout_s is not None or all(map(self._pool.usable, loaded.plan.servers)):
+            await self._open(request)
+            yield self._new_run(request, recorder=recorder)
+            return
+        async with starting(loaded, self._pool, request.times) as startup:
+            run = self._new_run(request, startup, recorder)
+            startup.on_problem = partial(run.cancel, at_once=True)
+            yield run
+
+    def _request(self, workflow: WorkflowSource, inputs: Inputs, options: RunOptions) -> RunRequest:
+        """The one way into `begin`, `prepare` and `prepare_dry_run`."""
+        if not self.is_open:
+            raise RuntimeError("use 'async with Orchestrator(...) as orchestrator', or start()")
+        return RunRequest.of(workflow, inputs, self._own(options), self._pool)
+
+    async def _open(self, request: RunRequest) -> None:
+        """Wait until all servers are ready or have failed, and check the plan against them."""
+        plan = request.workflow.plan
+        await self._pool.open(plan.servers, request.times)
+        await self._pool.learn_prompts(plan.prompt_servers)
+        check_online(request.workflow, self._pool)
+
+    def _new_run(
+        self,
+        request: RunRequest,
+        startup: Startup | None = None,
+        recorder: Recorder | None = None,
+    ) -> Run:
+        pool, names = self._pool, request.workflow.plan.servers
+        listen = partial(pool.subscribe, servers=names) if startup is None else startup.listen
+        known, times = pool.catalog.of(names), request.times.ms
+        servers = Servers(known, pool.policies, self._locks, listen, startup, times)
+        return request.run(pool.call, servers, recorder=recorder)
