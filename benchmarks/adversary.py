@@ -158,27 +158,30 @@ class Bystander:
 
 
 @asynccontextmanager
-async def hostile(name: str) -> AsyncIterator[Server]:
+async def hostile(name: str, limit_s: float) -> AsyncIterator[Server]:
     """The server of a row."""
     arguments = ["-m", "benchmarks.hostile", name]
     if not ROWS[name].http:
-        yield Server(command=sys.executable, args=arguments, timeout_s=LIMIT_S)
+        yield Server(command=sys.executable, args=arguments, timeout_s=limit_s)
         return
     async with await anyio.open_process([sys.executable, *arguments], stderr=None) as process:
         assert process.stdout is not None
         port = await TextReceiveStream(process.stdout).receive()
-        yield Server(url=f"http://127.0.0.1:{port.strip()}/mcp", timeout_s=LIMIT_S)
+        yield Server(url=f"http://127.0.0.1:{port.strip()}/mcp", timeout_s=limit_s)
         process.kill()
 
 
-async def measure(name: str, alone: int = ALONE) -> Figures:
-    """Run a row in this process."""
+async def measure(name: str, alone: int = ALONE, limit_s: float = LIMIT_S) -> Figures:
+    """Run a row in this process; its calls may take so long."""
     row = ROWS[name]
     inputs = {key: {"type": ["array", "string"]} for key in row.inputs or {}}
     plan = {"inputs": inputs, "tasks": [row.task]}
     good = Server(command=sys.executable, args=["-m", "mock_servers.faulty"])
     over, results = anyio.Event(), []
-    async with hostile(name) as server, Orchestrator({"good": good, "hostile": server}) as both:
+    async with (
+        hostile(name, limit_s) as server,
+        Orchestrator({"good": good, "hostile": server}) as both,
+    ):
         bystander = Bystander(both)
         # What is imported at the first use is no harm of the server.
         import_module("mcp.client.streamable_http")
@@ -216,9 +219,10 @@ def outcome_of(result: RunResult) -> str:
     return result["a"].status if error is None else error.kind
 
 
-def alone_in_a_process(name: str) -> Figures:
+def alone_in_a_process(name: str, limit_s: float = LIMIT_S) -> Figures:
     """Run a row in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks", "adversary", "--row", name]
+    row = ["--row", name, "--limit-s", str(limit_s)]
+    command = [sys.executable, "-m", "benchmarks", "adversary", *row]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"row {name} failed: {done.stderr[-2000:]}")
@@ -254,10 +258,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--only", action="append", choices=list(ROWS), metavar="NAME")
     parser.add_argument("--row", choices=list(ROWS), help=argparse.SUPPRESS)
+    parser.add_argument("--limit-s", type=float, default=LIMIT_S, help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if chosen.row:
         tune()  # as the command does
-        print(json.dumps(asdict(anyio.run(measure, chosen.row))))
+        print(json.dumps(asdict(anyio.run(measure, chosen.row, ALONE, chosen.limit_s))))
         return 0
     rounds = []
     for name in chosen.only or ROWS:

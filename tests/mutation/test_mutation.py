@@ -33,9 +33,9 @@ NOWHERE = Path("nowhere")
 @pytest.mark.slow
 @pytest.mark.skipif(not PLANS.is_dir(), reason="the recorded plans are not shipped")
 def test_of_many_mutants_every_visible_failure_is_reported_in_its_place_and_nothing_else() -> None:
-    made = trial.run(2500, 1)  # as docs/mutants.md has it
+    made = trial.run(1000, 1)  # as docs/mutants.md has it
     assert list(made.faults()) == []
-    assert len(made.judged) == 2500
+    assert len(made.judged) == 1000
     assert {judged.row.name for judged in made.judged} == {row.name for row in ROWS}
     documented = (ROOT / "docs" / "mutants.md").read_text(encoding="utf-8")
     for line in made.table().splitlines():
