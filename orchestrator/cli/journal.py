@@ -128,7 +128,8 @@ def show(options: argparse.Namespace) -> int:
         return 0
     if kept.result is None:
         document: dict[str, Any] = {"run_id": run.id, "workflow": run.workflow}
-        write_json(document | {"status": run.status, "tasks": tasks})
+        document |= {"status": run.status, "tasks": tasks}
+        write_json(document | {"items_settled": kept.records.items_under_way()})
         return 0
     document = kept.result | {"tasks": tasks}
     if options.json:

@@ -71,6 +71,11 @@ class Records(dict[Key, Record]):
         """The tasks inside a path that have settled."""
         return list(self._tasks.get(within, {}).values())
 
+    def items_under_way(self) -> dict[str, int]:
+        """How many items have settled of each `for_each` that has not."""
+        paths = sorted(self._items)
+        return {path: len(self._items[path]) for path in paths if Key("task", path) not in self}
+
     def settled(self, within: str, wrapped: dict[int, Any]) -> Mapping[str, TaskResult]:
         """See `Recorder`."""
         found = self._tasks.get(within, {})

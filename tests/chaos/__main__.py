@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from tests.chaos import answers, faults, kills, openings, writers
+from tests.chaos import answers, faults, kills, openings, resumes, writers
 
 COMMANDS = {
     "answers": answers.main,
     "faults": faults.main,
     "kills": kills.main,
     "openings": openings.main,
+    "resumes": resumes.main,
     "writers": writers.main,
 }
 
