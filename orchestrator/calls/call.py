@@ -102,9 +102,11 @@ class Call(NamedTuple):
         return cls(**{**document, **parsed})
 
 
-@dataclass(slots=True, eq=False)
 class Attempt:
     """The run state of one call over all its attempts.
+
+    Most calls change few of the attributes: the others stay those of the class, since setting each
+    costs every call.
 
     Attributes:
         on_progress: Receives the tool's progress: how much, of how much, and a message.
@@ -128,7 +130,6 @@ class Attempt:
         lane: What keeps its slot of the run for the call that follows; None if it is released.
     """
 
-    on_progress: OnProgress | None = None
     number: int = 0
     own: int | None = None
     delayed_s: float = 0.0
@@ -146,6 +147,13 @@ class Attempt:
     inside: Inside | None = None
     end_by: anyio.CancelScope | Slots | Rate | None = None
     lane: Lane | None = None
+
+    def __init__(
+        self, on_progress: OnProgress | None = None, *, fit: Callable[[Call], Call] | None = None
+    ) -> None:
+        self.on_progress = on_progress
+        if fit is not None:
+            self.fit = fit
 
     @property
     def waiting_for(self) -> str:

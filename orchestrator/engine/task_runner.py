@@ -18,6 +18,7 @@ from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
 from orchestrator.engine.phase import Phase
+from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.result import TaskResult
 from orchestrator.engine.schedules import BATCH, SCHEDULES, OnGeneration, Then, chain
 from orchestrator.engine.settled import Settled
@@ -265,12 +266,15 @@ class TaskRunner:
     def _settle(self, job: TaskState, outcome: Outcome) -> None:
         result = job.result(outcome, self._emitter.clock.zero)
         self._settled.add(result)
-        # What ends a workflow inside may be an attempt that is made again: kept with its task.
-        is_cut = self._outer is not None and isinstance(outcome, Cancelled)
-        if self._recorder is not None and not is_cut:
-            path = self._emitter.within + result.id
-            self._recorder.note_settled(path, result, self._settled.scope.wrapped)
+        if self._recorder is not None:
+            self._note(result, self._recorder)
         self.react(result)
+
+    def _note(self, result: TaskResult, recorder: Recorder) -> None:
+        # What ends a workflow inside may be an attempt that is made again: kept with its task.
+        if self._outer is None or not isinstance(result.outcome, Cancelled):
+            path = self._emitter.within + result.id
+            recorder.note_settled(path, result, self._settled.scope.wrapped)
 
     def react(self, result: TaskResult) -> None:
         """Report a task that has settled, and end the run if that is its consequence."""
