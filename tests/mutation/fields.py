@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.mutation.documents import Path, get, replaced
+from tests.mutation.documents import Document, Path, get, replaced
 from tests.mutation.mutations import Mutant, NoPlaceError, Spot
 from tests.mutation.worlds import Original
 
@@ -57,6 +57,23 @@ def finally_with(field: str, value: Any) -> Change:
         document = spot.document | {"finally": [_clean_up(**{field: given})]}
         at: Path = ("finally", 0, field)
         return Mutant(document, [at], [at])
+
+    return change
+
+
+def asked(kind: str, what: str, **arguments: Any) -> Change:
+    """A change that adds a task that reads a resource or gets a prompt, with a mistake in it.
+
+    `SERVER` in what it asks for is the server of the spot.
+    """
+
+    def change(spot: Spot) -> Mutant:
+        server = get(spot.document, (*spot.path[:2], "tool")).partition(":")[0]
+        task: Document = {"id": "asked", kind: what.replace("SERVER", server)}
+        task |= {"arguments": arguments} if arguments else {}
+        tasks = [*spot.document["tasks"], task]
+        at: Path = ("tasks", len(tasks) - 1, *(("arguments", *arguments) if arguments else (kind,)))
+        return Mutant(spot.document | {"tasks": tasks}, [at])
 
     return change
 

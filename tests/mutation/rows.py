@@ -169,6 +169,12 @@ TABLE: dict[str, list[tuple[str, Any, Any]]] = {
             new.inside_with("workflow", "output", value="$OUTPUT[zzz]"),
         ),
     ],
+    "read and prompt": [
+        ("read without a server", do.tools, new.asked("read", "notes")),
+        ("read of no task", do.tools, new.asked("read", f"SERVER:notes://$OUTPUT[{NO_TASK}]")),
+        ("prompt without a name", do.tools, new.asked("prompt", "SERVER:")),
+        ("prompt of no task", do.tools, new.asked("prompt", "SERVER:a", x=f"$OUTPUT[{NO_TASK}]")),
+    ],
     "finally": [
         ("finally read from outside", do.literals, new.read_finally),
         ("finally with a used id", do.tools, new.finally_with("id", "id")),
