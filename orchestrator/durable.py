@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,12 @@ from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import JournalError, Problem, WorkflowError
 from orchestrator.journal.history import documents_of, find
 from orchestrator.journal.kept_run import BEAT_S, KeptRun, RunRecord
+from orchestrator.journal.recorder import Hide, unchanged
 from orchestrator.journal.records import Key, Record
 from orchestrator.preflight import check_offline
 from orchestrator.run_request import RunOptions, RunRequest, new_settings
 from orchestrator.servers.pool import ServerPool
+from orchestrator.servers.redaction import redact
 from orchestrator.workflow.graph import below
 from orchestrator.workflow.model import Workflow
 
@@ -40,6 +43,13 @@ def record_of(request: RunRequest) -> RunRecord:
     kept = {name: getattr(settings, name) for name in _KEPT}
     document = workflow.to_dict(whole=True)
     return RunRecord(settings.run_id, workflow.name, document, request.inputs, kept)
+
+
+def hiding(pool: ServerPool) -> Hide:
+    """What hides the secrets of the servers."""
+    secrets = (form for each in pool.servers.values() for form in each.known_secrets)
+    forms = tuple(dict.fromkeys(secrets))
+    return partial(redact, forms=forms) if forms else unchanged
 
 
 def request_of(record: RunRecord, options: RunOptions, pool: ServerPool) -> RunRequest:

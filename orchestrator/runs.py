@@ -10,7 +10,7 @@ from typing import Unpack
 from anyio import to_thread
 
 from orchestrator.calls.locks import Locks
-from orchestrator.durable import carried, record_of, request_of, reused
+from orchestrator.durable import carried, hiding, record_of, request_of, reused
 from orchestrator.engine.events import Observers
 from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.run import Run
@@ -51,7 +51,7 @@ class Runs(Inspector):
         request = self._request(workflow, inputs, options)
         kept = None
         if self._journal is not None:
-            kept = await self._journal.begin(record_of(request))
+            kept = await self._journal.begin(record_of(request), hide=hiding(self._pool))
         async with self._carried(request, kept) as run:
             yield run
 
@@ -73,7 +73,7 @@ class Runs(Inspector):
         journal = self._kept_in()
         record, records = await to_thread.run_sync(reused, journal.path, run_id, frozenset(again))
         request = request_of(record, self._own(options), self._pool)
-        kept = await journal.begin(record, records)
+        kept = await journal.begin(record, records, hiding(self._pool))
         async with self._carried(request, kept) as run:
             yield run
 
@@ -105,7 +105,7 @@ class Runs(Inspector):
             JournalError: There is no such run, it has ended, or another process carries it.
             WorkflowError: Its servers are not configured.
         """
-        record, kept = await self._kept_in().resume(run_id, unknown)
+        record, kept = await self._kept_in().resume(run_id, unknown, hiding(self._pool))
         try:
             request = request_of(record, self._own(options), self._pool)
         except BaseException:

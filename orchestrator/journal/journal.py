@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
-from anyio import to_thread
+from anyio import CancelScope, to_thread
 
 from orchestrator.documents.text import listed, quoted
 from orchestrator.errors import DamagedError, JournalError
 from orchestrator.journal.database import open_to_read
 from orchestrator.journal.history import RUNNING, delete, find, prunable, reading, records_of
 from orchestrator.journal.kept_run import KeptRun, RunRecord
-from orchestrator.journal.recorder import RunRecorder, Unknown
+from orchestrator.journal.recorder import Hide, RunRecorder, Unknown, unchanged
 from orchestrator.journal.records import Key, Record, Records
 from orchestrator.journal.writer import Writer
 
@@ -90,7 +90,8 @@ class Journal:
     async def __aexit__(self, *_: object) -> None:
         writer, self._writer, self._is_open = self._writer, None, False
         if writer is not None:
-            await to_thread.run_sync(self._close, writer)
+            with CancelScope(shield=True):  # what was put is written
+                await to_thread.run_sync(self._close, writer)
 
     def _close(self, writer: Writer) -> None:
         writer.close()
@@ -114,13 +115,17 @@ class Journal:
         return old
 
     async def begin(
-        self, record: RunRecord, records: Mapping[Key, Record] | None = None
+        self,
+        record: RunRecord,
+        records: Mapping[Key, Record] | None = None,
+        hide: Hide = unchanged,
     ) -> KeptRun | None:
         """Keep a new run; returns when it is durable.
 
         Args:
             record: The run.
             records: What it takes over from another one.
+            hide: Hides the secrets in a JSON value.
 
         Returns:
             None if it cannot be kept, and there is a `warn`.
@@ -131,14 +136,14 @@ class Journal:
         if self._is_open and self._writer is None:
             return None
         try:
-            return await self._begin(record, records or {})
+            return await self._begin(record, records or {}, hide)
         except JournalError as error:
             if self._warn is None:
                 raise
             self._warn(f"this run is not kept: {error}")
             return None
 
-    async def _begin(self, record: RunRecord, records: Mapping[Key, Record]) -> KeptRun:
+    async def _begin(self, record: RunRecord, records: Mapping[Key, Record], hide: Hide) -> KeptRun:
         kept = KeptRun(self._open_writer(), self.path, record.id, 1)
         await to_thread.run_sync(kept.take)
         started = time.time()
@@ -152,11 +157,11 @@ class Journal:
                 record.kind,
                 record.origin,
                 started,
-                record.request(),
+                record.request(hide),
             ),
         )
         kept.recorder = RunRecorder(
-            self._open_writer(), kept.lease, records, keeps_outputs=self._outputs
+            self._open_writer(), kept.lease, records, keeps_outputs=self._outputs, hide=hide
         )
         kept.recorder.copy(records)
         await self._open_writer().flush()
@@ -165,15 +170,17 @@ class Journal:
             raise error
         return kept
 
-    async def resume(self, run: str, unknown: Unknown) -> tuple[RunRecord, KeptRun]:
+    async def resume(
+        self, run: str, unknown: Unknown, hide: Hide = unchanged
+    ) -> tuple[RunRecord, KeptRun]:
         """Go on with a run that has not ended.
 
         Raises:
             JournalError: There is no such run, it has ended, or another process carries it.
         """
-        return await to_thread.run_sync(self._resume, run, unknown)
+        return await to_thread.run_sync(self._resume, run, unknown, hide)
 
-    def _resume(self, run: str, unknown: Unknown) -> tuple[RunRecord, KeptRun]:
+    def _resume(self, run: str, unknown: Unknown, hide: Hide) -> tuple[RunRecord, KeptRun]:
         writer = self._open_writer()
         run = find(self.path, run).id
         db = open_to_read(self.path)
@@ -205,6 +212,7 @@ class Journal:
             resumed=resumed + 1,
             unknown=unknown,
             keeps_outputs=self._outputs,
+            hide=hide,
         )
         asked = json.loads(request)
         return RunRecord(run, name, **asked, kind=kind, origin=origin), kept

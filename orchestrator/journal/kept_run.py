@@ -16,7 +16,7 @@ from orchestrator.engine.result import RunResult
 from orchestrator.errors import JournalError
 from orchestrator.journal.file_lock import FileLock
 from orchestrator.journal.history import RUNNING, lock_path
-from orchestrator.journal.recorder import RunRecorder
+from orchestrator.journal.recorder import Hide, RunRecorder
 from orchestrator.journal.writer import Lease, Writer
 
 BEAT_S = 1.0
@@ -43,10 +43,10 @@ class RunRecord:
     kind: str = "run"
     origin: str | None = None
 
-    def request(self) -> str:
+    def request(self, hide: Hide) -> str:
         """What the row of the run has."""
         parts = ("workflow", "inputs", "settings")
-        return to_json({part: getattr(self, part) for part in parts})
+        return to_json(hide({part: getattr(self, part) for part in parts}))
 
 
 class KeptRun:
@@ -82,6 +82,7 @@ class KeptRun:
         if not taken:
             owner = path.read_text().partition("\n")[2]
             raise JournalError(f"run {self.lease.run} is carried by another process: {owner}")
+        self._asked.unlink(missing_ok=True)
         owner = f"process {os.getpid()} on {platform.node()}"
         self._lock.write(f"{time.time() - elapsed_s}\n{owner}")
         return elapsed_s
@@ -114,7 +115,13 @@ class KeptRun:
         def values() -> tuple[object, ...]:
             document = result.to_dict()
             del document["tasks"]  # each has its own records
-            return result.status, ended, result.duration_ms, to_json(document), result.run_id
+            return (
+                result.status,
+                ended,
+                result.duration_ms,
+                to_json(self.recorder.hide(document)),
+                result.run_id,
+            )
 
         self._writer.put(self.lease, statement, values)
         await self._writer.flush()

@@ -30,6 +30,14 @@ Unknown = Literal["ask", "repeat", "fail"]
 """What becomes of a call that may have been carried out: a person decides, it is made again, or its
 task fails."""
 
+Hide = Callable[[Any], Any]
+
+
+def unchanged(value: Any) -> Any:
+    """Hide nothing."""
+    return value
+
+
 _WRITE = "insert or replace into record values(?, ?, ?, ?, ?, ?, ?, ?)"
 _FORGET = "delete from record where run=? and substr(path, 1, ?)=?"
 
@@ -45,6 +53,7 @@ class RunRecorder(Recorder):
         resumed: How often it was taken up again.
         unknown: What becomes of calls that may have been carried out.
         keeps_outputs: Whether outputs are kept; without them the run cannot go on.
+        hide: Hides the secrets in a JSON value.
         now: Gives the time of day, seconds since 1970.
     """
 
@@ -58,8 +67,10 @@ class RunRecorder(Recorder):
         resumed: int = 0,
         unknown: Unknown = "ask",
         keeps_outputs: bool = True,
+        hide: Hide = unchanged,
         now: Callable[[], float] = time.time,
     ) -> None:
+        self.hide = hide
         self._writer, self._lease, self._now = writer, lease, now
         self._records = Records(records or {})
         self._unknown, self._keeps_outputs = unknown, keeps_outputs
@@ -207,7 +218,9 @@ class RunRecorder(Recorder):
         at = self._now()
 
         def values() -> tuple[object, ...]:
-            payload = None if document is None else to_json(self._without_outputs(document()))
+            payload = (
+                None if document is None else to_json(self.hide(self._without_outputs(document())))
+            )
             return (self._lease.run, *key, at, payload)
 
         self._writer.put(self._lease, _WRITE, values)

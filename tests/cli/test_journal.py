@@ -157,6 +157,20 @@ def test_old_runs_are_deleted(journal: Path, said: Said, write: Write) -> None:
     assert len(said("runs", "--json")[1]) == 2
 
 
+SETTINGS = 'env = { API_TOKEN = "s3cr3t-of-the-server" }'
+
+
+def test_no_secret_of_a_server_is_kept(journal: Path, said: Said, write: Write) -> None:
+    flow = write(echo("a", "it is s3cr3t-of-the-server"), echo("b", [1]), inputs={"x": True})
+    assert said("run", flow, "x=s3cr3t-of-the-server", "-q")[0] == 0
+    with sqlite3.connect(journal) as db:
+        db.execute("pragma wal_checkpoint")
+    for each in journal.parent.glob("runs.db*"):
+        if each.is_file():
+            assert b"s3cr3t" not in each.read_bytes()
+    assert said("show", "last", "b")[1]["output"] == {"value": [1]}
+
+
 KILLED = {
     "max_concurrency": 1,
     "tasks": [
