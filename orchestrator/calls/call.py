@@ -105,8 +105,7 @@ class Call(NamedTuple):
 class Attempt:
     """The run state of one call over all its attempts.
 
-    Most calls change few of the attributes: the others stay those of the class, since setting each
-    costs every call.
+    Setting an attribute costs every call, so those that few calls change are defaults of the class.
 
     Attributes:
         on_progress: Receives the tool's progress: how much, of how much, and a message.
@@ -130,28 +129,38 @@ class Attempt:
         lane: What keeps its slot of the run for the call that follows; None if it is released.
     """
 
-    number: int = 0
+    __slots__ = (
+        "__dict__",
+        "answer_bytes",
+        "end_by",
+        "has_slot",
+        "number",
+        "on_progress",
+        "queued_at",
+        "started_at",
+        "waited_s",
+    )
     own: int | None = None
     delayed_s: float = 0.0
-    waited_s: float = 0.0
-    started_at: float | None = None
-    queued_at: float | None = None
-    has_slot: bool = False
     note: str = ""
     is_cancelled: bool = False
     fit: Callable[[Call], Call] | None = None
     turns: Turns | None = None
     wrapped: bool = False
     answered_ago_s: float = 0.0
-    answer_bytes: int = 0
     inside: Inside | None = None
-    end_by: anyio.CancelScope | Slots | Rate | None = None
     lane: Lane | None = None
 
     def __init__(
         self, on_progress: OnProgress | None = None, *, fit: Callable[[Call], Call] | None = None
     ) -> None:
         self.on_progress = on_progress
+        self.number = self.answer_bytes = 0
+        self.waited_s = 0.0
+        self.started_at: float | None = None
+        self.queued_at: float | None = None
+        self.has_slot = False
+        self.end_by: anyio.CancelScope | Slots | Rate | None = None
         if fit is not None:
             self.fit = fit
 
