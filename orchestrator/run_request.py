@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Self, TypedDict
 
@@ -90,11 +90,10 @@ class RunRequest:
         return Run(
             self.workflow,
             caller,
-            self.settings,
+            replace(self.settings, recorder=recorder),
             inputs=self.inputs,
             servers=servers,
             observers=self.observers,
-            recorder=recorder,
             made_up=made_up,
         )
 

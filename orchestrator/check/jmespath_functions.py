@@ -115,6 +115,14 @@ def _values(type_: StaticType, query: TypeQuery) -> list[Any] | None:
     return None if None in found else [value for values in found for value in values or ()]
 
 
+def _contains(item: StaticType, sought: StaticType, query: TypeQuery) -> StaticType:
+    """What `contains` gives for an array of such items: false if none can be what is sought."""
+    there, wanted = _values(item, query), _values(sought, query)
+    if there is None or wanted is None or any(value in there for value in wanted):
+        return BOOLEAN
+    return LiteralType(value=False)
+
+
 def result_of(
     name: str, arguments: list[StaticType], keyed: list[StaticType], query: TypeQuery
 ) -> StaticType:
@@ -124,10 +132,7 @@ def result_of(
     is_array = query.kinds(first) == {"array"}
     match name:
         case "contains" if is_array:
-            present, sought = _values(items[0], query), _values(arguments[1], query)
-            if present is None or sought is None or any(value in present for value in sought):
-                return BOOLEAN
-            return LiteralType(value=False)
+            return _contains(items[0], arguments[1], query)
         case "not_null":
             options = [argument for argument in arguments[:-1] if argument != NULL]
             return either([*(without(o, NULL, SILENT_NULL) for o in options), arguments[-1]])

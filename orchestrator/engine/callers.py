@@ -10,7 +10,6 @@ import anyio
 from orchestrator.calls.call import Attempt, Call, Caller
 from orchestrator.calls.middleware import (
     Fit,
-    with_intent,
     with_locks,
     with_retry,
     with_server_ready,
@@ -57,25 +56,18 @@ class Callers:
             on_server = emitter.waiting_for_server
         # Calls pay for these only where a task of the workflow asks for them.
         repeats = any(each.repeat is not None for each in plan.policies)
-        has_deadlines = any(each.deadline_s is not None for each in plan.policies)
-
-        recorder = shared.recorder
-        keeping = Keeping(recorder, plan, emitter) if recorder is not None else None
-        on_failure = emitter.failed if keeping is None else keeping.failed
+        recorder = shared.settings.recorder
+        keeping = None if recorder is None else Keeping(recorder, plan, emitter)
 
         def held(attempt: Caller) -> Caller:
-            before = None if recorder is None else recorder.attempts
-            again = with_retry(attempt, on_failure, shared.settings.random, before)
-            again = again if keeping is None else keeping.with_answers(again)
+            if keeping is None:
+                again = with_retry(attempt, emitter.failed, shared.settings.random)
+            else:
+                again = keeping.with_answers(keeping.with_retry(attempt, shared.settings.random))
             return with_locks(with_repeat(again) if repeats else again, shared.locks, on_wait)
 
-        def in_all(call_next: Caller) -> Caller:
-            began = None if keeping is None else keeping.began
-            return with_deadline(call_next, began) if has_deadlines else call_next
-
         in_time = _unless(has_ended, with_timeout(shared.caller, on_start))
-        if recorder is not None:
-            in_time = with_intent(in_time, recorder.note_intent)
+        in_time = in_time if keeping is None else keeping.with_intent(in_time)
         # Where runs take turns, all tasks of a run are one group: they have one budget.
         self.fitting = held(
             with_slots(in_time, servers.policies, shared.slots, on_wait, shared.budget)
@@ -83,10 +75,18 @@ class Callers:
         self.call = with_server_ready(
             self.fitting, fit, servers.readiness, on_server, emitter.clock.count
         )
-        self.inner = self.call = in_all(self.call)
+        self.inner = self.call = _in_all(self.call, plan, keeping)
         if plan.has_inner:
             # What runs inside waits for slots and servers itself.
-            self.inner = in_all(with_server_ready(held(with_timeout(inside, on_start)), fit))
+            ready = with_server_ready(held(with_timeout(inside, on_start)), fit)
+            self.inner = _in_all(ready, plan, keeping)
+
+
+def _in_all(call_next: Caller, plan: Plan, keeping: Keeping | None) -> Caller:
+    """End a call at its deadline, if any call has one."""
+    if all(each.deadline_s is None for each in plan.policies):
+        return call_next
+    return with_deadline(call_next, None if keeping is None else keeping.began)
 
 
 def _unless(has_ended: Callable[[], bool], call_next: Caller) -> Caller:

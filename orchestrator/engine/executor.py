@@ -53,7 +53,7 @@ class Executor:
         self._scope = scope
         self._fails_fast = workflow.on_error == "fail_fast"
         self._emitter = emitter
-        self._recorder = shared.recorder
+        self._recorder = shared.settings.recorder
         self._lane: Lane | None = None  # the slot of tasks that follow each other inside a task
 
     def prepare(self, job: TaskState, decision: Start) -> Call | Failure:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.calls.call import Attempt, Call, Caller, Inside
+from orchestrator.calls.middleware import Random, with_intent, with_retry
 from orchestrator.calls.retry import RetryDecision
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.outcome import Failure, Success
@@ -54,7 +55,15 @@ class Keeping:
         """How long ago a call with a deadline began, seconds."""
         return self._recorder.began(call.task, call.item)
 
-    def failed(
+    def with_retry(self, call_next: Caller, random: Random) -> Caller:
+        """Make a call that failed again, from the attempt on that an earlier process came to."""
+        return with_retry(call_next, self._failed, random, self._recorder.attempts)
+
+    def with_intent(self, call_next: Caller) -> Caller:
+        """Keep that a call is about to leave whose repetition may do harm."""
+        return with_intent(call_next, self._recorder.note_intent)
+
+    def _failed(
         self, call: Call, attempt: Attempt, error: TaskError, decision: RetryDecision
     ) -> None:
         """Keep that an attempt has failed."""

@@ -17,7 +17,7 @@ class Phase:
     """
 
     def __init__(
-        self, limit_s: float | None, what: str, *, began_s: float = 0.0, shield: bool = False
+        self, limit_s: float | None, what: str, began_s: float = 0.0, *, shield: bool = False
     ) -> None:
         self.stop: Stop | None = None
         self._limit_s, self._what, self._began_s = limit_s, what, began_s

@@ -256,11 +256,8 @@ class RunResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The result document."""
-        document = {
-            "run_id": self.run_id,
-            "workflow": self.workflow,
-            "status": self.status,
-            "started_at": self.started_at,
+        names = ("run_id", "workflow", "status", "started_at")
+        document = {name: getattr(self, name) for name in names} | {
             "duration_ms": round(self.duration_ms, 3),
             "schedule": self.schedule,
             "generations": self.generations,

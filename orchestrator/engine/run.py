@@ -22,7 +22,6 @@ from orchestrator.engine.events import (
     RunStarted,
 )
 from orchestrator.engine.made_up import MadeUp
-from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.engine.settled import Settled
@@ -44,7 +43,6 @@ class Run:
         servers: The servers that it calls.
         observers: Receive the events.
         settled: Results that exist already, by task: these tasks are not called again.
-        recorder: Keeps what happens, and has what earlier processes kept; None: nothing is kept.
         made_up: Of a dry run, where the outputs come from, as far as the caller has answered; None
             if the caller calls.
 
@@ -62,7 +60,6 @@ class Run:
         servers: Servers | None = None,
         observers: Observers = (),
         settled: Mapping[str, TaskResult] | None = None,
-        recorder: Recorder | None = None,
         made_up: Mapping[str, MadeUp] | None = None,
     ) -> None:
         self.workflow, self.plan, self.run_id = workflow, workflow.plan, settings.run_id
@@ -77,15 +74,15 @@ class Run:
         about = settings.about(workflow.name)
         self._settled = Settled(inputs or {}, about, null_is_unknown=made_up is not None)
         budget = Budget(settings.max_run_mb, lambda stop: self._tasks.end(stop))
-        self._recorder = recorder
-        self._shared = Shared.of(workflow, caller, settings, self._servers, budget, recorder)
+        self._recorder = settings.recorder
+        self._shared = Shared.of(workflow, caller, settings, self._servers, budget)
         self._tasks = TaskRunner(
             workflow,
             self._shared,
             self._settled,
             self._emitter,
             self.schedule,
-            began_s=0.0 if recorder is None else recorder.elapsed_s,
+            began_s=0.0 if self._recorder is None else self._recorder.elapsed_s,
         )
         for task, result in (settled or {}).items():
             self._known(task)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from orchestrator.calls.call import Readiness, ServerPolicy
 from orchestrator.calls.locks import Locks
@@ -14,6 +15,9 @@ from orchestrator.engine.events import OnEvent
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.model import Schedule
 from orchestrator.workflow.plan import Plan
+
+if TYPE_CHECKING:
+    from orchestrator.engine.recorder import Recorder
 
 # After how many turns of the event loop a call that waits for others first has asked for its slot,
 # such as an item of a `for_each`, which has a task of its own.
@@ -38,6 +42,7 @@ class RunSettings:
         random: Gives numbers from 0 to 1 for the jitter of retries; the default leaves it out.
         run_id: The id of the run.
         started_at: The time of day, ISO 8601, for the result document.
+        recorder: Keeps what happens, and has what earlier processes kept; None: nothing is kept.
     """
 
     schedule: Schedule | None = None
@@ -47,6 +52,7 @@ class RunSettings:
     random: Random = no_jitter
     run_id: str = "run"
     started_at: str = "1970-01-01T00:00:00Z"
+    recorder: Recorder | None = None
 
     def about(self, workflow: str) -> dict[str, str]:
         """What the root `RUN` of expressions has."""

@@ -10,7 +10,6 @@ from orchestrator.calls.locks import Locks
 from orchestrator.calls.worker_pool import WorkerPool
 from orchestrator.engine.budget import Budget
 from orchestrator.engine.priorities import priorities
-from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import Plan
@@ -28,7 +27,6 @@ class Shared:
         limit: How many calls may be in flight; 0 = any number.
         slots: Hands them out; None without a limit.
         locks: The locks that tasks hold.
-        recorder: Keeps what happens; None if that is kept nowhere.
         ranked: The priorities of the tasks of each workflow inside, which runs for many items.
     """
 
@@ -39,7 +37,6 @@ class Shared:
     limit: int
     slots: WorkerPool | None
     locks: Locks
-    recorder: Recorder | None = None
     ranked: dict[tuple[int, str], Mapping[str, float]] = field(default_factory=dict)
 
     @classmethod
@@ -50,7 +47,6 @@ class Shared:
         settings: RunSettings,
         servers: Servers,
         budget: Budget,
-        recorder: Recorder | None = None,
     ) -> Shared:
         """What the tasks of a run of this workflow have in common."""
         plan, limit = workflow.plan, settings.max_concurrency
@@ -58,7 +54,7 @@ class Shared:
         # A limit that cannot be reached costs slots and a queue, and changes nothing.
         limit = limit if limit < len(plan.tasks) or plan.fans_out else 0
         slots = servers.new_slots(plan, limit)
-        return cls(caller, settings, servers, budget, limit, slots, servers.locks, recorder)
+        return cls(caller, settings, servers, budget, limit, slots, servers.locks)
 
     def inside(self, call: Call, attempt: Attempt) -> Shared:
         """The same for the tasks inside a call, which do not wait for the locks that it holds."""

@@ -51,7 +51,7 @@ class TaskCalls:
     ) -> None:
         self.callers = Callers(shared, plan, emitter, self.fit, has_ended, inside)
         self.fit_later = self.fit  # one bound method for all attempts
-        self._budget, self._recorder = shared.budget, shared.recorder
+        self._budget, self._recorder = shared.budget, shared.settings.recorder
         self._wrapped = wrapped
         self._run_id = shared.settings.run_id
         self._servers = shared.servers

@@ -58,9 +58,8 @@ class TaskRunner:
         self._workflow, self._plan, self._schedule = workflow, workflow.plan, schedule
         self._shared, self._settled, self._emitter = shared, settled, emitter
         self._outer, self._priority = outer, priority
-        self._recorder = shared.recorder
-        what = "the run reached its limit"
-        self._main = self._phase = Phase(workflow.timeout_s, what, began_s=began_s)
+        self._recorder = shared.settings.recorder
+        self._main = self._phase = Phase(workflow.timeout_s, "the run reached its limit", began_s)
         self._end_of_all: Stop | None = None  # why the tasks of `finally` end, too
         self._own_stop: Stop | None = None  # and not that of what is around it
         has_ended = lambda: self._phase.stop is not None  # noqa: E731  # a method would cost every call
@@ -141,9 +140,9 @@ class TaskRunner:
         """Run the tasks of `finally`: what has ended the others does not end these."""
         self.settle_rest(self._plan.graph)
         what = "the tasks of finally reached their limit"
-        began_s, limit_s = 0.0, self._workflow.finally_timeout_s
-        if self._recorder is not None and limit_s is not None:
-            began_s = self._recorder.began(f"{self._emitter.within}finally")
+        began_s, limit_s, recorder = 0.0, self._workflow.finally_timeout_s, self._recorder
+        if recorder is not None and limit_s is not None:
+            began_s = recorder.began(f"{self._emitter.within}finally")
         self._phase = Phase(limit_s, what, began_s=began_s, shield=True)
         if self._end_of_all is not None:
             self._phase.end(self._end_of_all)

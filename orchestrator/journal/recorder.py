@@ -54,7 +54,6 @@ class RunRecorder(Recorder):
         unknown: What becomes of calls that may have been carried out.
         keeps_outputs: Whether outputs are kept; without them the run cannot go on.
         hide: Hides the secrets in a JSON value.
-        now: Gives the time of day, seconds since 1970.
     """
 
     def __init__(
@@ -68,10 +67,9 @@ class RunRecorder(Recorder):
         unknown: Unknown = "ask",
         keeps_outputs: bool = True,
         hide: Hide = unchanged,
-        now: Callable[[], float] = time.time,
     ) -> None:
         self.hide = hide
-        self._writer, self._lease, self._now = writer, lease, now
+        self._writer, self._lease, self.now = writer, lease, time.time
         self._records = Records(records or {})
         self._unknown, self._keeps_outputs = unknown, keeps_outputs
         self._tools: set[str] = set()  # that were noted, or are as they were
@@ -115,7 +113,7 @@ class RunRecorder(Recorder):
         key = Key("began", path, NO_ITEM if item is None else item)
         if key in self._records:
             return self._ago_s(key)
-        self._records[key] = Record(self._now(), None)
+        self._records[key] = Record(self.now(), None)
         self._note(key, None)
         return 0.0
 
@@ -212,10 +210,10 @@ class RunRecorder(Recorder):
         self._note(Key("stop", ""), lambda: document)
 
     def _ago_s(self, key: Key) -> float:
-        return max(0.0, self._now() - self._records[key].at)
+        return max(0.0, self.now() - self._records[key].at)
 
     def _note(self, key: Key, document: Callable[[], Mapping[str, Any]] | None) -> None:
-        at = self._now()
+        at = self.now()
 
         def values() -> tuple[object, ...]:
             payload = (

@@ -70,8 +70,7 @@ def make_plan(
     if last:
         own, of_last = _part(compiled, last), {task.id: plans[task.id] for task in last}
         then = Plan(of_last, own, graphs.generations(own), [], None, *known)
-    locks = _literal_locks(plans.values())
-    has_inner = bool(inner)
+    locks, has_inner = _literal_locks(plans.values()), bool(inner)
     return Plan(plans, graph, generations, edges, output, *known, policies, has_inner, then, locks)
 
 

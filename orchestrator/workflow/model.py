@@ -1,4 +1,7 @@
-"""The workflow file as a model. A `Workflow` that exists is valid, and has its plan."""
+"""The workflow file as a model. A `Workflow` that exists is valid, and has its plan.
+
+A few lines longer than other files: pydantic wants all fields of the model in one class.
+"""
 
 from __future__ import annotations
 

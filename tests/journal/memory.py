@@ -109,12 +109,12 @@ async def carry(
         memory.records,
         elapsed_s=elapsed_s,
         unknown=unknown,
-        now=anyio.current_time,
     )
+    recorder.now = anyio.current_time
     run = Run(
         workflow,
         stage,
-        RunSettings(schedule=schedule, estimates=case.estimates),
+        RunSettings(schedule=schedule, estimates=case.estimates, recorder=recorder),
         servers=Servers(
             tools={tool.target: tool for tool in tools_in(case)},
             policies={
@@ -125,7 +125,6 @@ async def carry(
             },
         ),
         observers=[stage.observe],
-        recorder=recorder,
     )
     try:
         with anyio.fail_after(FOREVER_S):

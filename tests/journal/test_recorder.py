@@ -9,7 +9,7 @@ import pytest
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
-from orchestrator.engine.settings import Servers
+from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.errors import CallError, JournalError
 from orchestrator.journal.journal import check_known
 from orchestrator.journal.recorder import RunRecorder, Unknown
@@ -46,7 +46,9 @@ async def carried(
 
     writer = cast("Writer", memory)
     recorder = RunRecorder(writer, Lease("r", 1), memory.records, unknown=unknown)
-    run = Run(Workflow.load(flow), call, servers=Servers(tools=tools), recorder=recorder)
+    run = Run(
+        Workflow.load(flow), call, RunSettings(recorder=recorder), servers=Servers(tools=tools)
+    )
     try:
         return await run.execute()
     except BaseException:
