@@ -62,6 +62,28 @@ def test_a_run_is_kept_listed_and_shown(journal: Path, said: Said, write: Write)
     assert str(journal) in size
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other directories")
+def test_the_file_is_the_one_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Said, write: Write, servers: str
+) -> None:
+    monkeypatch.delenv("ORCHESTRATOR_JOURNAL", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert said("run", write(echo("a", 1)), "-q")[0] == 0
+    assert (tmp_path / "state" / "orchestrator" / "runs.db").exists()
+    text = Path(servers).read_text()
+    Path(servers).write_text(f'{text}\n[journal]\npath = "mine.db"\noutputs = false\n')
+    assert said("run", write(echo("a", 1)), "-q")[0] == 0
+    assert (tmp_path / "mine.db").exists()
+    assert said("show", "last", "a")[1]["output"] is None
+    monkeypatch.chdir(tmp_path)
+    assert main(["runs", "--json"]) == 0
+    Path(servers).write_text(f"{text}\n[journal]\nkeep_dayz = 1\nkeep_runs = 0\n")
+    code, _, err = said("runs")
+    assert code == 2
+    assert 'unknown field "keep_dayz". Did you mean "keep_days"?' in err
+    assert "keep_runs" in err
+
+
 def test_without_a_journal_nothing_is_kept(journal: Path, said: Said, write: Write) -> None:
     assert said("run", write(echo("a", 1)), "-q", "--no-journal")[0] == 0
     assert not journal.exists()
@@ -141,6 +163,48 @@ def test_a_retry_reuses_what_succeeded(said: Said, write: Write) -> None:
     code, document, _ = said("retry", first["id"], "--from", "a", "--json", "-q")
     assert document["tasks"]["a"]["output"] == {"value": 1}
     assert document["run_id"] not in (first["id"], again["id"])
+
+
+def test_a_run_that_was_interrupted_goes_on(journal: Path, said: Said, write: Write) -> None:
+    flow = write(
+        echo("a", 1),
+        {"id": "n", "for_each": [1, 2, 3], "value": "$ITEM"},
+        echo("b", "$OUTPUT[n]", delay_s=0.01, depends_on=["a"]),
+    )
+    _, whole, _ = said("run", flow, "-q", "--json")
+    with sqlite3.connect(journal) as db:  # as a process leaves it that ends in the middle
+        db.execute("update run set status='running', ended=null, result=null")
+        db.execute("delete from record where kind='task' and path in ('b', 'n')")
+        db.execute("delete from record where kind='item' and item > 0")
+    assert said("runs", "--json", "--status", "interrupted")[1][0]["status"] == "interrupted"
+    _, shown, _ = said("show", "last")
+    assert (shown["status"], list(shown["tasks"])) == ("interrupted", ["a"])
+    assert shown["items_settled"] == {"n": 1}
+    code, _, err = said("show", "last", "b")
+    assert (code, 'task "b" has not settled' in err) == (2, True)
+    code, _, err = said("cancel", "last")
+    assert (code, "is carried by no process" in err) == (1, True)
+    code, document, _ = said("resume", whole["run_id"][:20], "--json", "-q")
+    assert (code, document["resumed"]) == (0, 1)
+    assert document["tasks"]["a"] == whole["tasks"]["a"]
+    for part in ("output", "status", "summary", "run_id", "started_at"):
+        assert document[part] == whole[part]
+    assert said("resume", "last")[0] == 2
+
+
+def test_a_run_is_not_resumed_where_a_person_has_to_decide(
+    journal: Path, said: Said, write: Write
+) -> None:
+    flow = write({"id": "a", "tool": "faulty:append", "arguments": {"value": 1}})
+    assert said("run", flow, "-q")[0] == 0
+    with sqlite3.connect(journal) as db:
+        db.execute("update run set status='running', ended=null, result=null")
+        db.execute("delete from record where kind='task'")
+    code, _, err = said("resume", "last")
+    assert (code, 'calls of "a" may have been carried out' in err) == (2, True)
+    code, document, _ = said("resume", "last", "--unknown", "fail", "--json", "-q")
+    assert code == 1
+    assert document["tasks"]["a"]["error"]["details"]["unknown"] is True
 
 
 def test_old_runs_are_deleted(journal: Path, said: Said, write: Write) -> None:

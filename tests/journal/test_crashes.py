@@ -37,7 +37,6 @@ def anyio_backend(request: pytest.FixtureRequest) -> Backend:
     return virtual_clock(request.param)
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 async def test_a_run_that_was_cut_off_anywhere_ends_as_if_it_had_not_been(

@@ -15,6 +15,8 @@ from anyio import to_thread
 
 from orchestrator.errors import DamagedError, JournalError
 from orchestrator.journal.database import APPLICATION_ID, VERSION, open_to_read, open_to_write
+from orchestrator.journal.journal import Journal
+from orchestrator.journal.kept_run import RunRecord
 from orchestrator.journal.writer import Lease, Writer
 
 pytestmark = pytest.mark.anyio
@@ -96,6 +98,30 @@ async def test_a_full_disk_fails_all_that_waits_and_loses_nothing_from_before(
         writer.put(lease, INSERT, lambda: ("after",))
         await writer.flush()
     assert stored(path) == ["before"]
+
+
+async def test_a_journal_has_to_be_open(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "runs.db")
+    assert repr(journal) == f"Journal({str(tmp_path / 'runs.db')!r})"
+    record = RunRecord("r", "w", {"tasks": []}, {}, {})
+    with pytest.raises(RuntimeError, match="async with Journal"):
+        await journal.begin(record)
+    with sqlite3.connect(tmp_path / "mine.db") as db:
+        db.execute("create table mine(x)")
+    with pytest.raises(JournalError, match="is no journal"):
+        await Journal(tmp_path / "mine.db").__aenter__()
+    async with journal:
+        kept = await journal.begin(record)
+        assert kept is not None
+        with pytest.raises(JournalError, match="carried by another process: process"):
+            await journal.resume("r", "ask")
+        kept.free()
+        again, resumed = await journal.resume("last", "ask")
+        assert again == record
+        assert resumed.recorder.resumed == 1
+        resumed.free()
+        with pytest.raises(JournalError, match="unknown run"):
+            await journal.resume("x", "ask")
 
 
 def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
