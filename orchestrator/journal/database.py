@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.documents.text import quoted
@@ -49,7 +50,7 @@ _MIGRATIONS: Mapping[int, str] = {1: _TABLES}
 def open_to_write(path: Path) -> sqlite3.Connection:
     """The one connection of this process that writes; the file is made, or brought up to date.
 
-    Whoever calls it holds the lock of the file: two connections that write or make checkpoints at
+    Call it with the lock of the file: two connections that write or make checkpoints at
     one moment can damage a file (SQLite 3.7.0 to 3.51.2, "WAL-reset bug").
 
     Raises:
@@ -61,21 +62,12 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
         raise unusable(path, error) from None
-    try:
-        db.execute("pragma busy_timeout=10000")
-        _check_version(path, db)
+    with _checked(path, db):
         for setting in ("foreign_keys=on", "synchronous=full", "fullfsync=1", "secure_delete=on"):
             db.execute(f"pragma {setting}")
         if _version(db) < VERSION:
             _migrate(db)
         db.execute("pragma journal_mode=wal")
-        db.execute("select max(started) from run").fetchone()
-    except sqlite3.Error as error:
-        db.close()
-        raise unusable(path, error) from None
-    except JournalError:
-        db.close()
-        raise
     return db
 
 
@@ -90,11 +82,19 @@ def open_to_read(path: Path) -> sqlite3.Connection:
         raise JournalError(f"there is no journal {quoted(str(path))}: {hint}")
     try:
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-        db.execute("pragma busy_timeout=10000")
     except sqlite3.Error as error:
         raise unusable(path, error) from None
+    with _checked(path, db):
+        return db
+
+
+@contextmanager
+def _checked(path: Path, db: sqlite3.Connection) -> Iterator[None]:
+    """Check a connection around what the block does with it, and close it if it cannot be used."""
     try:
+        db.execute("pragma busy_timeout=10000")
         _check_version(path, db)
+        yield
         db.execute("select max(started) from run").fetchone()
     except sqlite3.Error as error:
         db.close()
@@ -102,7 +102,6 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     except JournalError:
         db.close()
         raise
-    return db
 
 
 def unusable(path: Path, error: Exception) -> JournalError:

@@ -65,7 +65,7 @@ class FileLock:
 
     @contextmanager
     def holding(self) -> Iterator[None]:
-        """Hold it in the block, once whoever has it is done."""
+        """Hold it in the block, once its holder has released it."""
         if not self.acquire(wait=True):
             raise OSError(f"{self.path} cannot be locked")
         try:

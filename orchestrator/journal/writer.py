@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,7 +55,7 @@ class Lease:
 
 
 class _Waiter:
-    """Whoever waits until all that was put before is durable."""
+    """A task that waits until all that was put before is durable."""
 
     def __init__(self) -> None:
         self.token: EventLoopToken = current_token()
@@ -72,7 +72,6 @@ class Writer:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.error: JournalError | None = None
-        self._turn = FileLock(path.with_name(f"{path.name}.lock"))
         self._queue: queue.SimpleQueue[Write | _Waiter | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._db: sqlite3.Connection | None = None
@@ -85,7 +84,7 @@ class Writer:
         """
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._turn.holding():
+            with self._turn():
                 self._db = open_to_write(self.path)
                 self._db.execute("pragma wal_autocheckpoint=0")  # it would come without the lock
         except OSError as error:
@@ -108,40 +107,46 @@ class Writer:
         if self._thread.ident is not None:
             self._thread.join()
         if self._db is not None:
-            with suppress(OSError, sqlite3.Error), self._turn.holding():
+            with suppress(OSError, sqlite3.Error), self._turn():
                 self._db.close()
             self._db = None
 
     def call(self, work: Callable[[sqlite3.Connection], None]) -> None:
-        """Do something in a transaction of its own, before the thread is started or after it ended.
+        """Do something at once, in a transaction of its own.
 
         Raises:
             JournalError: It failed.
         """
-        db = open_to_write(self.path)
-        try:
-            with self._turn.holding():
-                db.execute("begin immediate")
+        with self._own_connection() as db:
+            db.execute("begin immediate")
+            try:
                 work(db)
                 db.execute("commit")
-        except (OSError, sqlite3.Error) as error:
-            raise unusable(self.path, error) from None
-        finally:
-            if db.in_transaction:
-                db.execute("rollback")
-            db.close()
+            finally:
+                if db.in_transaction:
+                    db.execute("rollback")
 
     def shrink(self) -> None:
         """Give the space of what was deleted back to the disk, after the thread ended."""
-        db = open_to_write(self.path)
+        with self._own_connection() as db:
+            db.executescript("pragma incremental_vacuum")  # `execute` would free one page
+            db.execute("pragma wal_checkpoint(truncate)").fetchall()
+
+    @contextmanager
+    def _own_connection(self) -> Iterator[sqlite3.Connection]:
+        """A connection beside that of the thread, opened and closed while nobody else writes."""
         try:
-            with self._turn.holding():
-                db.executescript("pragma incremental_vacuum")  # `execute` would free one page
-                db.execute("pragma wal_checkpoint(truncate)").fetchall()
+            with self._turn(), closing(open_to_write(self.path)) as db:
+                yield db
         except (OSError, sqlite3.Error) as error:
             raise unusable(self.path, error) from None
-        finally:
-            db.close()
+
+    def _turn(self) -> AbstractContextManager[None]:
+        """Nobody else writes in the block, in this process or another.
+
+        Each block has a lock of its own: two threads that shared one could lose its descriptor.
+        """
+        return FileLock(self.path.with_name(f"{self.path.name}.lock")).holding()
 
     def _run(self) -> None:
         open_ended = True
@@ -162,7 +167,7 @@ class Writer:
         db = self._db
         assert db is not None
         try:
-            with self._turn.holding():
+            with self._turn():
                 db.execute("begin immediate")
                 for lease in {write.lease for write in writes}:
                     _check(db, lease)
@@ -173,7 +178,7 @@ class Writer:
                 self._checkpoint(db)
         except (OSError, sqlite3.Error) as error:
             self.error = unusable(self.path, error)
-        except Exception as bug:  # the thread must not end: whoever waits would wait for ever
+        except Exception as bug:  # the thread must not end: others wait for it
             self.error = JournalError(f"a bug in the journal: {type(bug).__name__}: {bug}")
         finally:
             # A full disk has rolled back everything already.
