@@ -126,7 +126,7 @@ class _Wait:
     Attributes:
         is_late: Whether a name that comes after this one is held around it.
         inside: The call, and those around it: none of them ends before it does.
-        circle: Why it would wait for ever; empty as long as it may wait.
+        circle: Why its wait would never end; empty as long as it may wait.
     """
 
     name: str

@@ -21,7 +21,6 @@ from orchestrator.journal.records import Key, Record, Records
 
 RUNNING = "running"
 INTERRUPTED = "interrupted"
-STATUSES = (RUNNING, INTERRUPTED, "success", "partial", "failed", "cancelled")
 DAY_S = 86_400
 _COLUMNS = "id, workflow, status, kind, origin, resumed, started, ended, duration_ms"
 

@@ -128,10 +128,9 @@ class KeptRun:
         error = self.recorder.error
         self.free()
         self._asked.unlink(missing_ok=True)
-        if error is None:
-            self._lock.path.unlink(missing_ok=True)
         if error is not None:
             raise error
+        self._lock.path.unlink(missing_ok=True)
 
     def free(self) -> None:
         """Let another process carry the run."""

@@ -87,8 +87,8 @@ class Records(dict[Key, Record]):
         if key not in self:
             return None
         document = self.payload(key)
-        inside = _tasks(self.settled(f"{path}[{index}]/", {}))
-        result = ItemResult.from_dict(document | inside, document.get("output"))
+        result = ItemResult.from_dict(document, document.get("output"))
+        result = replace(result, tasks=self.settled(f"{path}[{index}]/", {}) or None)
         _note_wrapped(document, result.output, wrapped)
         return result
 
@@ -148,8 +148,8 @@ class Records(dict[Key, Record]):
     def _task(self, task: str, key: Key, wrapped: dict[int, Any]) -> TaskResult:
         document = {"output": None, **self.payload(key)}
         if not document.pop("has_items", False):
-            inside = _tasks(self.settled(f"{key.path}/", {}))
-            result = TaskResult.from_dict(task, document | inside)
+            result = TaskResult.from_dict(task, document)
+            result = replace(result, tasks=self.settled(f"{key.path}/", {}) or None)
             _note_wrapped(document, result.output, wrapped)
             return result
         found = (self.item(key.path, index, wrapped) for index in sorted(self._items[key.path]))
@@ -197,10 +197,6 @@ def of_stop(stop: Stop) -> dict[str, Any]:
 
 def _mark(is_wrapped: bool) -> dict[str, Any]:
     return {"wrapped": True} if is_wrapped else {}
-
-
-def _tasks(inside: Mapping[str, TaskResult]) -> dict[str, Any]:
-    return {"tasks": {task: each.to_dict() for task, each in inside.items()}} if inside else {}
 
 
 def _note_wrapped(document: Mapping[str, Any], output: Any, wrapped: dict[int, Any]) -> None:

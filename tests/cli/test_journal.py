@@ -9,7 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -250,11 +251,7 @@ KILLED = {
 def test_a_run_that_is_killed_goes_on(
     journal: Path, said: Said, tmp_path: Path, servers: str
 ) -> None:
-    flow = tmp_path / "killed.json"
-    flow.write_text(json.dumps(KILLED))
-    words = [sys.executable, "-m", "orchestrator", "run", str(flow), "-q", "--servers", servers]
-    with subprocess.Popen(words, cwd=ROOT, env=os.environ) as process:
-        until(lambda: journal.exists() and kept(journal, "tool") == 2)
+    with hanging(journal, tmp_path, servers) as process:
         process.send_signal(signal.SIGKILL)
     (run,) = said("runs", "--json")[1]
     assert run["status"] == "interrupted"
@@ -271,16 +268,23 @@ def test_a_run_that_is_killed_goes_on(
 def test_a_run_can_be_ended_from_another_process(
     journal: Path, said: Said, tmp_path: Path, servers: str
 ) -> None:
-    flow = tmp_path / "flow.json"
-    flow.write_text(json.dumps(KILLED))
-    words = [sys.executable, "-m", "orchestrator", "run", str(flow), "-q", "--servers", servers]
-    with subprocess.Popen(words, cwd=ROOT, env=os.environ) as process:
-        until(lambda: journal.exists() and kept(journal, "tool") == 2)
+    with hanging(journal, tmp_path, servers) as process:
         code, _, err = said("resume", "last")
         assert (code, "is carried by another process" in err) == (2, True)
         assert said("cancel", "last", "--wait", "60")[0] == 0
         assert process.wait(60) == 1
     assert said("runs", "--json")[1][0]["status"] == "cancelled"
+
+
+@contextmanager
+def hanging(journal: Path, home: Path, servers: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that carries a run and waits for its last call."""
+    flow = home / "flow.json"
+    flow.write_text(json.dumps(KILLED))
+    words = [sys.executable, "-m", "orchestrator", "run", str(flow), "-q", "--servers", servers]
+    with subprocess.Popen(words, cwd=ROOT, env=os.environ) as process:
+        until(lambda: journal.exists() and kept(journal, "tool") == 2)
+        yield process
 
 
 def kept(journal: Path, kind: str) -> int:
