@@ -96,6 +96,14 @@ def reused(
     return record, dict(kept.records.parts(whole, ended.keys() - whole - afresh))
 
 
+def warn_of_caches(workflow: Workflow, kept: KeptRun | None) -> None:
+    """Say that `cache` has no effect where no answer is kept."""
+    task = next(workflow.plan.cached, None)
+    if task is not None and (kept is None or kept.recorder.memo is None):
+        why = "there is no journal" if kept is None else "the journal keeps no outputs"
+        logger.warning("cache has no effect: %s (task %s)", why, quoted(task))
+
+
 @asynccontextmanager
 async def carried(run: Run, kept: KeptRun, start_soon: Callable[..., None]) -> AsyncIterator[None]:
     """Note meanwhile that the run is carried, end it if that is asked for, and keep its result."""

@@ -10,7 +10,14 @@ from typing import Unpack
 from anyio import to_thread
 
 from orchestrator.calls.locks import Locks
-from orchestrator.durable import carried, hiding, record_of, request_of, reused
+from orchestrator.durable import (
+    carried,
+    hiding,
+    record_of,
+    request_of,
+    reused,
+    warn_of_caches,
+)
 from orchestrator.engine.events import Observers
 from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.run import Run
@@ -116,6 +123,7 @@ class Runs(Inspector):
 
     @asynccontextmanager
     async def _carried(self, request: RunRequest, kept: KeptRun | None) -> AsyncIterator[Run]:
+        warn_of_caches(request.workflow, kept)
         if kept is None:
             async with self._begun(request, None) as run:
                 yield run

@@ -126,6 +126,7 @@ class Attempt:
         fit: What fits the call to its tool, as soon as its server lists it; None if it fits.
         turns: How often the call is made, under `repeat`.
         wrapped: Whether the server had wrapped the last answer to it.
+        cached: Whether the answer is that of an earlier call, and none was made.
         answered_ago_s: How long ago its last turn ended, if an earlier process made it, seconds.
         answer_bytes: About what the last answer to it takes in memory, bytes.
         inside: What runs in place of a call, if its task runs a workflow.
@@ -151,6 +152,7 @@ class Attempt:
     fit: Callable[[Call], Call] | None = None
     turns: Turns | None = None
     wrapped: bool = False
+    cached: bool = False
     answered_ago_s: float = 0.0
     inside: Inside | None = None
     lane: Lane | None = None
@@ -249,6 +251,7 @@ class ServerPolicy:
         writers: The same for tools that declare that they write; None = no limit of their own.
         rate: How many calls may start in how long; None = no limit.
         tools: The limits of single tools, by the pattern of their name; the first match counts.
+        identity: What tells it from another server of that name; it says nothing by itself.
     """
 
     timeout_s: float = DEFAULT_TIMEOUT_S
@@ -256,6 +259,7 @@ class ServerPolicy:
     writers: Slots | None = None
     rate: Rate | None = None
     tools: Mapping[str, Sequence[Slots | Rate]] | None = None
+    identity: str = ""
 
     @property
     def is_limited(self) -> bool:

@@ -69,7 +69,7 @@ pages, `{"until": "LAST.next == null", "every_s": 0, "collect": "LAST.items"}` a
 such as `{"cursor": "$LAST.next"}`. `$LAST` is the answer before, null at first.
 - Rarely needed: `max_parallel` (items at a time), `critical`, `locks`, `delay_s`, `deadline_s` \
 (over all attempts), `end_run` (`success` or `failed`, when it has succeeded), `description`, \
-`timeout_resets_on_progress`.
+`timeout_resets_on_progress`, `cache` (`{"ttl_s": 60}`: reuse the answers of a read-only tool).
 
 ## References
 

@@ -16,7 +16,7 @@ _OF_CALLS = frozenset(
     {
         *("arguments", "timeout_s", "timeout_resets_on_progress", "retry", "repeat", "locks"),
         *("max_parallel", "item_when", "item_fallback", "on_item_error", "delay_s", "deadline_s"),
-        *("critical", "end_run"),
+        *("critical", "end_run", "cache"),
     }
 )
 
@@ -24,6 +24,7 @@ _OF_CALLS = frozenset(
 _OF_NO_KIND = {
     "value": (_OF_CALLS, "calls nothing"),
     "read": (frozenset({"arguments"}), "takes nothing but its URI"),
+    "workflow": (frozenset({"cache"}), "has the caches of the tasks inside"),
 }
 # What needs a journal, in which a run waits for an answer.
 _NOT_YET = {

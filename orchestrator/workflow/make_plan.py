@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from orchestrator.documents.encode import to_json
 from orchestrator.expressions.templates import Literal, Template, to_text
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.compiled import CompiledFallback, CompiledTask, CompiledWorkflow
@@ -13,6 +14,7 @@ from orchestrator.workflow.inner import WORKFLOW
 from orchestrator.workflow.kinds import check_kind
 from orchestrator.workflow.plan import (
     PLAIN,
+    CachePlan,
     CallTemplate,
     LockPlan,
     Plan,
@@ -163,7 +165,15 @@ def _policies(
         task.delay_s or None,
         task.deadline_s,
         task.end_run,
+        _cache(task),
     )
+
+
+def _cache(task: Task) -> CachePlan | None:
+    if task.cache is None:
+        return None
+    turns = "" if task.repeat is None else to_json([task.repeat.model_dump(), task.arguments])
+    return CachePlan(task.cache.ttl_s, task.cache.open_world, turns)
 
 
 def _fallback(

@@ -7,7 +7,16 @@ from typing import Any, Required, TypedDict
 
 from pydantic import BaseModel
 
-from orchestrator.workflow.task import EndRun, Fallback, Lock, OnItemError, Repeat, Retry, RunIf
+from orchestrator.workflow.task import (
+    Cache,
+    EndRun,
+    Fallback,
+    Lock,
+    OnItemError,
+    Repeat,
+    Retry,
+    RunIf,
+)
 
 
 class TaskFields(TypedDict, total=False):
@@ -35,6 +44,7 @@ class TaskFields(TypedDict, total=False):
     repeat: Repeat | dict[str, Any] | None
     delay_s: float | None
     deadline_s: float | None
+    cache: Cache | dict[str, Any] | None
     fallback: Fallback | dict[str, Any] | None
     critical: bool
     end_run: EndRun | None
