@@ -10,6 +10,7 @@ from typing import Any, Self, Unpack
 import anyio
 
 from orchestrator.engine.events import Event, Observers
+from orchestrator.engine.question import AnswerCallback
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import Servers
@@ -39,6 +40,7 @@ class Orchestrator(Runs):
         lock: What the tools have to be like; others are never called. None: any tools.
         observers: Receive the events of every run.
         journal: The file that keeps the runs, so that `resume` can go on with one after a crash.
+        answer: Answers the questions of runs; see `AnswerCallback`.
 
     Raises:
         ConfigError: A server is of no known kind.
@@ -51,9 +53,10 @@ class Orchestrator(Runs):
         *,
         observers: Observers = (),
         journal: str | Path | Journal | None = None,
+        answer: AnswerCallback | None = None,
     ) -> None:
         kept = Journal(journal) if isinstance(journal, str | Path) else journal
-        super().__init__(ServerPool(servers_of(servers), lock), observers, kept)
+        super().__init__(ServerPool(servers_of(servers), lock), observers, kept, answer)
 
     @classmethod
     def from_config(
@@ -63,6 +66,7 @@ class Orchestrator(Runs):
         lock: bool | str | Path = True,
         observers: Observers = (),
         journal: str | Path | Journal | None = None,
+        answer: AnswerCallback | None = None,
     ) -> Self:
         """An orchestrator for the servers of a servers.toml or a `mcpServers` JSON file.
 
@@ -71,6 +75,7 @@ class Orchestrator(Runs):
             lock: Whether to use the lock file beside it, if it exists; or the path of another one.
             observers: Receive the events of every run.
             journal: The file that keeps the runs.
+            answer: Answers the questions of runs.
 
         Raises:
             ConfigError: The file cannot be read, or is wrong; with every mistake in it.
@@ -81,7 +86,7 @@ class Orchestrator(Runs):
             known = Lockfile.beside(path) if lock else None
         else:
             known = Lockfile.load(lock)
-        return cls(servers, known, observers=observers, journal=journal)
+        return cls(servers, known, observers=observers, journal=journal, answer=answer)
 
     def __repr__(self) -> str:
         return f"Orchestrator({self._pool!r})"
@@ -102,7 +107,9 @@ class Orchestrator(Runs):
                 is expected to take, seconds, by task id; under a limit the longest path goes first,
                 and a missing task takes the median of the others; see also `Statistics`.
                 `max_run_mb`: what the answers may take in memory (0 = unlimited); over it the
-                run fails with what it has. `observers` receive the events of this run.
+                run fails with what it has. `observers` receive the events of this run. Questions:
+                `answer` is asked, in place of that of the orchestrator; when nothing else is left,
+                the run ends as `paused`, or with `wait` it waits for `Run.answer`.
 
         Returns:
             The result. It holds the failures of tasks, which are never raised.

@@ -41,7 +41,7 @@ def journal_for(options: argparse.Namespace, servers: Mapping[str, Server]) -> J
 
 def _journal(options: argparse.Namespace, table: JournalTable) -> Journal:
     return Journal(
-        _path(options, table),
+        path_of(options, table),
         keep_days=table.keep_days,
         keep_runs=table.keep_runs,
         outputs=table.outputs,
@@ -49,7 +49,7 @@ def _journal(options: argparse.Namespace, table: JournalTable) -> Journal:
     )
 
 
-def _path(options: argparse.Namespace, table: JournalTable) -> Path:
+def path_of(options: argparse.Namespace, table: JournalTable) -> Path:
     """The file: what the command line names, the environment, servers.toml, the user's own."""
     if options.journal is not None:
         return Path(options.journal)
@@ -66,7 +66,7 @@ def _table_of(servers: Mapping[str, Server]) -> JournalTable:
     return servers.journal if isinstance(servers, ServerTable) else JournalTable()
 
 
-def _configured(options: argparse.Namespace) -> JournalTable:
+def configured(options: argparse.Namespace) -> JournalTable:
     """What servers.toml says of the journal, if there is one."""
     if options.servers is None and not DEFAULT_SERVERS.exists():
         return JournalTable()
@@ -75,8 +75,8 @@ def _configured(options: argparse.Namespace) -> JournalTable:
 
 def runs(options: argparse.Namespace) -> int:
     """`orchestrator runs`."""
-    table = _configured(options)
-    path = _path(options, table)
+    table = configured(options)
+    path = path_of(options, table)
     if options.action == "prune":
         return _prune(options, _journal(options, table))
     found = history.runs(
@@ -117,7 +117,7 @@ def _prune(options: argparse.Namespace, journal: Journal) -> int:
 
 def show(options: argparse.Namespace) -> int:
     """`orchestrator show`: the result of a run, or of one task of it."""
-    path = _path(options, _configured(options))
+    path = path_of(options, configured(options))
     run = history.find(path, options.run)
     kept = history.documents_of(path, run.id)
     tasks = {task: result.to_dict() for task, result in kept.tasks.items()}
@@ -166,7 +166,7 @@ def _again(options: argparse.Namespace) -> int:
     from orchestrator.cli.run import run_workflow
 
     servers = read_servers(options)
-    path = _path(options, _table_of(servers))
+    path = path_of(options, _table_of(servers))
     run = history.find(path, options.run)
     workflow = Workflow.load(history.documents_of(path, run.id).request["workflow"])
     options.run, options.no_journal = run.id, False
@@ -176,7 +176,7 @@ def _again(options: argparse.Namespace) -> int:
 
 def cancel(options: argparse.Namespace) -> int:
     """`orchestrator cancel`: asks the process that carries a run to end it."""
-    path = _path(options, _configured(options))
+    path = path_of(options, configured(options))
     run = history.find(path, options.run)
     if run.status == INTERRUPTED:
         complain(f'run {run.id} is carried by no process; "orchestrator resume" goes on with it')

@@ -66,15 +66,18 @@ class KeptRun:
         self._asked = asked_path(path, run)
         self._lock.path.parent.mkdir(mode=0o700, exist_ok=True)
 
-    def take(self) -> float:
+    def take(self, elapsed_s: float | None = None) -> float:
         """Hold the run's lock; how long processes before this one have carried it, seconds.
+
+        Args:
+            elapsed_s: That time, where it is known; None: what the file of the lock says.
 
         Raises:
             JournalError: Another process holds it.
         """
-        path, elapsed_s = self._lock.path, 0.0
-        if path.exists():
-            elapsed_s = _carried_s(path)
+        path = self._lock.path
+        if elapsed_s is None:
+            elapsed_s = _carried_s(path) if path.exists() else 0.0
         try:
             taken = self._lock.acquire(wait=False)
         except OSError as error:

@@ -113,6 +113,11 @@ class Tool:
         return f"{self.server}:{self.name}"
 
     @property
+    def may_destroy(self) -> bool:
+        """Whether it does not declare that it destroys nothing; MCP's default is that it may."""
+        return not self.read_only and self.destructive is not False
+
+    @property
     def is_safe(self) -> bool | None:
         """Whether it declares that repeating a call does no harm; None if it does not say.
 

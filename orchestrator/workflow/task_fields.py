@@ -7,7 +7,17 @@ from typing import Any, Required, TypedDict
 
 from pydantic import BaseModel
 
-from orchestrator.workflow.task import EndRun, Fallback, Lock, OnItemError, Repeat, Retry, RunIf
+from orchestrator.workflow.task import (
+    Approval,
+    Ask,
+    EndRun,
+    Fallback,
+    Lock,
+    OnItemError,
+    Repeat,
+    Retry,
+    RunIf,
+)
 
 
 class TaskFields(TypedDict, total=False):
@@ -38,4 +48,6 @@ class TaskFields(TypedDict, total=False):
     fallback: Fallback | dict[str, Any] | None
     critical: bool
     end_run: EndRun | None
+    ask: Ask | Mapping[str, Any] | None
+    approve: bool | Approval | Mapping[str, Any]
     locks: Sequence[str | Lock | Mapping[str, Any]]  # a list: that type fits no list[str]
