@@ -132,7 +132,8 @@ class Questions:
 
     async def _wait(self, opened: _Open) -> None:
         async with anyio.create_task_group() as group:
-            group.start_soon(self._watch_for_end)
+            if not self._waits:
+                group.start_soon(self._watch_for_end)
             if self._callback is not None:
                 opened.is_being_asked = True
                 group.start_soon(self._call_back, self._callback, opened)
@@ -167,7 +168,7 @@ class Questions:
     def _is_left_alone(self) -> bool:
         soon = anyio.current_time() + STAY_S
         is_asked = any(each.is_being_asked or each.ends_at <= soon for each in self._open)
-        return not (self._waits or is_asked)
+        return not is_asked
 
     def answer(
         self,

@@ -30,6 +30,7 @@ class TaskFields(TypedDict, total=False):
     workflow: str | Mapping[str, Any] | BaseModel
     read: str | None
     prompt: str | None
+    ask: Ask | Mapping[str, Any] | None
     arguments: dict[str, Any]
     depends_on: list[str]
     timeout_s: float | None
@@ -48,6 +49,5 @@ class TaskFields(TypedDict, total=False):
     fallback: Fallback | dict[str, Any] | None
     critical: bool
     end_run: EndRun | None
-    ask: Ask | Mapping[str, Any] | None
-    approve: bool | Approval | Mapping[str, Any]
     locks: Sequence[str | Lock | Mapping[str, Any]]  # a list: that type fits no list[str]
+    approve: bool | Approval | Mapping[str, Any]
