@@ -168,12 +168,12 @@ def answer(options: argparse.Namespace) -> int:
     item, every = options.item, options.all_items
     question = answers.answer(path, run.id, options.task, reply_to, item=item, all_items=every)
     left = len(answers.open_questions(path, run.id))
-    which = f"all items of {quoted(question.task)}" if every else quoted(question.where)
+    which = f"all items of {quoted(question.task)} are" if every else f"{quoted(question.where)} is"
     more = f"; {left:,} more to answer" if left else ""
     then = f'"orchestrator resume {run.id}" goes on'
     if run.status == history.RUNNING:
         then = "the process that carries the run goes on"
-    print(f"{which} is answered{more}; {then}", file=sys.stderr)
+    print(f"{which} answered{more}; {then}", file=sys.stderr)
     return 0
 
 

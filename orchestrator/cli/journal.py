@@ -16,7 +16,8 @@ from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.streams import write, write_json
 from orchestrator.cli.tool_sources import DEFAULT_SERVERS, lock_of, read_servers
 from orchestrator.documents.text import counted, duration
-from orchestrator.engine.result import RunResult
+from orchestrator.engine.outcome import Waiting
+from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.errors import UnknownTaskError
 from orchestrator.journal import history
 from orchestrator.journal.history import INTERRUPTED, RUNNING, KnownRun
@@ -121,6 +122,8 @@ def show(options: argparse.Namespace) -> int:
     run = history.find(path, options.run)
     kept = history.documents_of(path, run.id)
     tasks = {task: result.to_dict() for task, result in kept.tasks.items()}
+    if run.status == history.PAUSED:
+        tasks = _with_waiting(tasks, kept)
     if options.task is not None:
         if options.task not in tasks:
             raise UnknownTaskError(_no_task(options.task, kept))
@@ -140,6 +143,15 @@ def show(options: argparse.Namespace) -> int:
     write_json(document["output"])
     print_result(RunResult.from_dict(document), Workflow.load(kept.request["workflow"]))
     return 0
+
+
+def _with_waiting(tasks: dict[str, Any], kept: history.KeptDocuments) -> dict[str, Any]:
+    """The tasks of a paused run, in the order of the file, with those that wait."""
+    workflow = Workflow.load(kept.request["workflow"])
+    return {
+        name: tasks.get(name) or TaskResult(name, Waiting(), task.generation).to_dict()
+        for name, task in workflow.plan.tasks.items()
+    }
 
 
 def _no_task(task: str, kept: history.KeptDocuments) -> str:

@@ -202,7 +202,7 @@ class Journal:
                 raise JournalError(f"run {run} has ended with status {status}: {fix}")
             kept = KeptRun(writer, self.path, run, epoch + 1)
             # The time of a paused run is that of its result.
-            alive_s = kept.take(duration_ms and duration_ms / 1000)
+            alive_s = kept.take(duration_ms / 1000 if status == PAUSED else None)
             try:
                 records = records_of(db, run)
                 writer.call(kept.take_over)

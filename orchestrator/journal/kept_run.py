@@ -93,7 +93,8 @@ class KeptRun:
     def take_over(self, db: sqlite3.Connection) -> None:
         """Make sure that no process before this one writes any more."""
         values = (self.lease.epoch, RUNNING, self.lease.run, self.lease.epoch - 1)
-        statement = "update run set epoch=?, status=?, resumed=resumed+1 where id=? and epoch=?"
+        again = "epoch=?, status=?, resumed=resumed+1, ended=null, duration_ms=null, result=null"
+        statement = f"update run set {again} where id=? and epoch=?"
         if db.execute(statement, values).rowcount != 1:
             raise JournalError(f"another process has taken over run {self.lease.run} now")
 

@@ -95,9 +95,11 @@ async def test_what_can_run_runs_on_and_then_the_run_pauses(schedule: Schedule) 
     assert (result.status, result.reason, result.error, result.speedup) == ("paused",) + (None,) * 3
     assert result.summary["waiting"] == 4
     assert sum(result.summary.values()) - result.summary["total"] == result.summary["total"]
-    assert [each.message for each in result.questions] == ["Go on?"] == [
-        each.message for each in run.questions
-    ]
+    assert (
+        [each.message for each in result.questions]
+        == ["Go on?"]
+        == [each.message for each in run.questions]
+    )
     assert result["q"].outcome == Waiting()
 
 
@@ -129,7 +131,7 @@ async def test_what_is_behind_an_answer_starts_with_it(schedule: Schedule) -> No
 
 async def test_a_long_chain_behind_a_refused_question_is_skipped_without_recursion() -> None:
     chain = [{"id": f"t{n}", "tool": "fake:t", "depends_on": [f"t{n - 1}"]} for n in range(1, 1200)]
-    flow = workflow({"id": "t0", **{"ask": {"message": "?"}}}, *chain)
+    flow = workflow({"id": "t0", "ask": {"message": "?"}}, *chain)
 
     async def late(_: Question) -> Any:
         await anyio.sleep(5)
@@ -263,7 +265,7 @@ async def test_answers_are_checked_and_names_too() -> None:
         await anyio.sleep(1)
         with pytest.raises(AnswerError, match='"city": expected string, got integer 3'):
             run.answer("city", 3)
-        with pytest.raises(AnswerError, match='of task "citi" is open. Did you mean "city"'):
+        with pytest.raises(AnswerError, match=r'of task "citi" is open\. Did you mean "city"'):
             run.answer("citi", "x")
         with pytest.raises(AnswerError, match='"e" waits with items 0, 1: name one'):
             run.answer("e", True)
@@ -394,7 +396,10 @@ async def test_a_task_that_waits_can_be_cancelled() -> None:
 @pytest.mark.parametrize(
     ("task", "message"),
     [
-        ({"ask": {"message": "?"}, "for_each": [1]}, '"for_each" means nothing in a task with "ask"'),
+        (
+            {"ask": {"message": "?"}, "for_each": [1]},
+            '"for_each" means nothing in a task with "ask"',
+        ),
         ({"ask": {"message": "?"}, "retry": 2}, '"retry" means nothing in a task with "ask"'),
         ({"ask": {}}, 'missing field "message"'),
         ({"ask": {"message": "?", "schema": {"type": "strin"}}}, "invalid JSON Schema"),
