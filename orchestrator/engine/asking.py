@@ -9,7 +9,7 @@ from orchestrator.calls.call import Attempt, Call, Caller
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.question import DECISION, YES_OR_NO, Question, QuestionKind, Reply
 from orchestrator.engine.questions import Questions
-from orchestrator.engine.recorder import Recorder
+from orchestrator.engine.recorder import Recorder, unknown_outcome
 from orchestrator.engine.settings import Servers
 from orchestrator.errors import CallError
 from orchestrator.expressions.templates import to_text
@@ -134,12 +134,3 @@ class Asking:
             self._on_open(call)
 
         return await self._questions.ask(question, call, attempt, on_open, limit_s)
-
-
-def unknown_outcome(call: Call) -> CallError:
-    """The error of a call that may have been carried out, and that nobody wants to be repeated."""
-    message = f"the process that called {call.target} ended before the answer came"
-    why = "whether the call was carried out is unknown, and its tool may not be repeatable"
-    return CallError(
-        "server_unavailable", f"{message}: {why}", retryable=False, lost=True, unknown=True
-    )

@@ -11,7 +11,7 @@ from orchestrator.engine.outcome import Failure, Success
 from orchestrator.engine.question import Question, Reply
 from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.engine.summary import Stop
-from orchestrator.errors import TaskError
+from orchestrator.errors import CallError, TaskError
 from orchestrator.schema.tool import Tool
 
 
@@ -120,3 +120,12 @@ class Recorder(Protocol):
 
     def note_stop(self, stop: Stop) -> None:
         """The run ends early."""
+
+
+def unknown_outcome(call: Call) -> CallError:
+    """The error of a call that may have been carried out, and that nobody wants to be repeated."""
+    message = f"the process that called {call.target} ended before the answer came"
+    why = "whether the call was carried out is unknown, and its tool may not be repeatable"
+    return CallError(
+        "server_unavailable", f"{message}: {why}", retryable=False, lost=True, unknown=True
+    )

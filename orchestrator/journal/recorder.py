@@ -11,9 +11,8 @@ from anyio import to_thread
 
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.documents.encode import to_json
-from orchestrator.engine.asking import unknown_outcome
 from orchestrator.engine.question import Question, Reply
-from orchestrator.engine.recorder import Answer, Recorder
+from orchestrator.engine.recorder import Answer, Recorder, unknown_outcome
 from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.engine.summary import Stop
 from orchestrator.errors import CallError, InvalidArgumentsError, JournalError, TaskError

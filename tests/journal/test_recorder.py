@@ -65,7 +65,8 @@ async def test_a_call_that_may_have_been_carried_out_waits_for_a_decision() -> N
     assert made == []
     records = Records(memory.records)
     assert list(records.unknown_calls()) == [Key("intent 0", "a", number=1)]
-    memory.left, calls = None, []
+    memory.left = None
+    calls: list[str] = []
     paused = await carried(memory, made=calls)
     assert paused is not None
     assert (paused.status, calls) == ("paused", [])
