@@ -29,6 +29,7 @@ ErrorKind = Literal[
     "output_invalid",
     "not_done",
     "budget",
+    "not_recorded",
     "cancelled",
     "internal",
 ]
