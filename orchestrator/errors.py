@@ -293,6 +293,7 @@ Code = Literal[
     "wrong_argument",
     "wrong_expression",
     "wrong_input",
+    "wrong_key_argument",
     "wrong_schema",
     "wrong_type",
     "wrong_value",

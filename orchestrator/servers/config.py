@@ -34,6 +34,7 @@ class ToolSettings(_Settings):
 
     max_concurrency: Limit | None = None
     rate: RateText | None = None
+    idempotency_argument: str | None = Field(default=None, min_length=1)
 
     @property
     def rate_limit(self) -> tuple[int, float] | None:

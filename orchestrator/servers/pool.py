@@ -285,7 +285,7 @@ def _policy_of(server: Server) -> ServerPolicy:
         Slots(most, f"a slot of server {name}") if isinstance(most, int) else slots,
         Slots(1, f"the writers' slot of server {name}") if server.writes == "serial" else None,
         Rate(*server.rate_limit, f"the rate of server {name}") if server.rate_limit else None,
-        tools or None,
+        tools if any(tools.values()) else None,
     )
 
 
