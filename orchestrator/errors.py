@@ -29,6 +29,7 @@ ErrorKind = Literal[
     "output_invalid",
     "not_done",
     "budget",
+    "not_recorded",
     "cancelled",
     "internal",
 ]
@@ -292,6 +293,7 @@ Code = Literal[
     "wrong_argument",
     "wrong_expression",
     "wrong_input",
+    "wrong_key_argument",
     "wrong_schema",
     "wrong_type",
     "wrong_value",

@@ -21,7 +21,7 @@ from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import Problem, ServerStartError, Severity, WorkflowError
 from orchestrator.schema.tool import Tool
 from orchestrator.servers import problems
-from orchestrator.servers.catalog import is_allowed
+from orchestrator.servers.catalog import configured, is_allowed
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.workflow.inputs import complete_inputs
@@ -166,7 +166,7 @@ def findings(
 def allowed_tools(servers: Mapping[str, Server], listed: Listed) -> dict[str, Tool]:
     """The tools that the configuration allows, by `server:tool`."""
     return {
-        tool.target: tool
+        tool.target: configured(servers[server], tool)
         for server, tools in listed.items()
         for tool in tools.values()
         if is_allowed(servers[server], tool.name)
@@ -220,7 +220,7 @@ def locked(
 def tool_problems(
     workflow: Workflow, servers: Mapping[str, Server], listed: Listed, lock: Lockfile | None = None
 ) -> list[Problem]:
-    """The tools of a workflow that are denied by name, or that their servers do not list."""
+    """The tools of a workflow that are denied by name, not listed, or not as is configured."""
     wrong: dict[str, bool] = {}  # whether it is denied, by target
     for target in workflow.plan.targets.values():
         if (server := servers.get(target.server)) is not None:
@@ -232,7 +232,7 @@ def tool_problems(
         for task, to, at in (workflow.plan.calls if workflow.plan.requests else ())
         if to.kind != "tool" and _is_denied(servers, to)
     ]
-    return refused + [
+    refused += [
         problems.denied_tool(servers[to.server], to.tool, at, task.id)
         if wrong[to.target]
         else problems.unknown_tool(
@@ -241,6 +241,21 @@ def tool_problems(
         for task, to, at in (workflow.plan.calls if wrong else ())
         if to.target in wrong
     ]
+    return [*refused, *_misfits_of_keys(workflow, servers, listed)]
+
+
+def _misfits_of_keys(
+    workflow: Workflow, servers: Mapping[str, Server], listed: Listed
+) -> Iterator[Problem]:
+    """The tools that cannot take an idempotency key as is configured, each once."""
+    asked = {name for name, server in servers.items() if server.tools}
+    seen: set[str] = set()
+    for task, to, at in workflow.plan.calls if asked else ():
+        tool = listed.get(to.server, {}).get(to.tool) if to.server in asked else None
+        if tool is not None and to.kind == "tool" and to.target not in seen:
+            seen.add(to.target)
+            found = problems.misfit_of_key(servers[to.server], tool, at, task.id)
+            yield from () if found is None else (found,)
 
 
 def _is_denied(servers: Mapping[str, Server], request: CallTemplate) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,10 +26,13 @@ async def call_tool(
     server, _, name = target.partition(":")
     tool = await _tool(pool, known_server(pool, server), name)
     given = arguments(tool) if callable(arguments) else arguments
-    sent = check_arguments(tool, dict(given))
     limit_s = pool.policies[server].timeout_s if timeout_s is None else timeout_s
     writes = tool.read_only is False
-    call = Call("call", server, name, sent, limit_s, writes=writes, safe=tool.is_safe)
+    call = Call("call", server, name, dict(given), limit_s, run=uuid.uuid4().hex)
+    if tool.key_argument:
+        call = call._replace(arguments=tool.with_key(call.arguments, call.idempotency_key))
+    sent = check_arguments(tool, call.arguments)
+    call = call._replace(arguments=sent, writes=writes, safe=tool.is_safe)
     # Without slots, locks and events, which belong to a run.
     attempt = with_slots(with_timeout(pool.call), pool.policies, None, group=object())
     return await with_retry(attempt)(call, Attempt())

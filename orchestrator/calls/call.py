@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
@@ -42,7 +43,7 @@ class Call(NamedTuple):
         safe: Whether the tool declares that repeating it does no harm; None if it does not say.
         timeout_resets_on_progress: Whether progress restarts the timeout.
         is_fallback: Whether it is the fallback of its task.
-        run: The id of its run.
+        run: The id of its run, with the turns of `repeat` that it is inside of; empty without one.
         deadline_s: The limit of all that is done for it, seconds; None without one.
         kind: What it asks of the server: `tool`, `read` of a resource, `prompt`. The `tool` is then
             the URI, or the name of the prompt.
@@ -75,10 +76,13 @@ class Call(NamedTuple):
 
     @property
     def idempotency_key(self) -> str:
-        """The same for all attempts of this call, and another one for every other call."""
-        item = "" if self.item is None else f"[{self.item}]"
-        turn = f"/{self.turn}" if self.turn else ""
-        return f"{self.run}/{self.task}{item}{turn}{'/fallback' if self.is_fallback else ''}"
+        """The same for all attempts of this call, and another one for every other call.
+
+        It has the form of a UUID, for tools that want one, and says nothing about the run.
+        """
+        about = f"{self.run}\n{self.task}\n{self.item}\n{self.turn}\n{self.is_fallback}"
+        x = hashlib.sha256(about.encode()).hexdigest()
+        return f"{x[:8]}-{x[8:12]}-5{x[12:15]}-a{x[15:18]}-{x[18:30]}"
 
     def to_dict(self) -> dict[str, Any]:
         """The call as a JSON object."""

@@ -10,8 +10,8 @@ from orchestrator.check.mismatch import Mismatch
 from orchestrator.documents.text import quoted
 from orchestrator.expressions.templates import ObjectTemplate, Template
 from orchestrator.schema.requests import URI, request_tool
-from orchestrator.schema.tool import Tool
-from orchestrator.schema.types import ObjectType, StaticType, UnknownType
+from orchestrator.schema.tool import SAMPLE_KEY, Tool
+from orchestrator.schema.types import LiteralType, ObjectType, StaticType, UnknownType
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
 
 
@@ -37,6 +37,15 @@ def tool_for(target: CallTemplate, tools: Mapping[str, Tool]) -> Tool | None:
     if tool is None and target.kind == "prompt":
         return request_tool(target.kind, target.server, target.tool)
     return tool
+
+
+def with_key(given: StaticType, tool: Tool) -> StaticType:
+    """The type of arguments with the idempotency key, where that is an argument nobody gives."""
+    if tool.key_argument and isinstance(given, LiteralType):
+        return LiteralType(tool.with_key(given.value, SAMPLE_KEY))
+    if tool.key_argument and isinstance(given, ObjectType):
+        return ObjectType({tool.key_argument: LiteralType(SAMPLE_KEY), **given.members})
+    return given
 
 
 def uri_of(task: TaskPlan) -> Template:

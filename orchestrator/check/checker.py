@@ -14,6 +14,7 @@ from orchestrator.check.answers import (
     tool_for,
     uri_mismatches,
     uri_of,
+    with_key,
 )
 from orchestrator.check.assignable import Assignability
 from orchestrator.check.diagnostics import Diagnostics
@@ -276,6 +277,7 @@ class _Checker:
         given = self._infer(target.arguments, environment, at)
         tool = tool_for(target, self._tools)
         if tool is not None and id(tool.input_schema) not in self._unusable:
+            given = with_key(given, tool)
             found = self._assignability.arguments(given, tool.input_schema, tool.accepts)
             self._diagnostics.add(found, environment.task, at, tool)
         return answer_type(target, self._tools, self._unusable)

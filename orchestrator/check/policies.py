@@ -50,7 +50,7 @@ def _retry(task: TaskPlan, tool: Tool | None) -> Iterator[Problem]:
             hint = f"only these kinds are retried: {', '.join(sorted(RETRYABLE_KINDS))}"
             yield task_warning("never_retried", message, task, "retry", "on", hint=hint)
     may_repeat = retry.on is None or not _OUTCOME_UNKNOWN.isdisjoint(retry.on)
-    writes = tool is not None and tool.read_only is False and not tool.idempotent
+    writes = tool is not None and tool.read_only is False and not tool.is_safe
     if writes and may_repeat and retry.max_attempts > 1:
         why = "an attempt with an unknown outcome (a timeout, a lost connection) may take effect"
         message = f"{task.target} writes and is not idempotent: {why} twice"

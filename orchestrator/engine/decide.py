@@ -149,6 +149,8 @@ def fit(call: Call, target: CallTemplate, tool: Tool) -> Call:
     conversions: tuple[Conversion, ...] = ()
     if target.whole and not isinstance(target.arguments, LiteralTemplate):
         conversions = convert(call.arguments, target.whole, tool.types_at)
+    if tool.key_argument:
+        call = call._replace(arguments=tool.with_key(call.arguments, call.idempotency_key))
     arguments = check_arguments(tool, call.arguments, target.arguments)
     if arguments is not call.arguments:
         left_out = (name for name in call.arguments if name not in arguments)

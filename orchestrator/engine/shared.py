@@ -27,6 +27,7 @@ class Shared:
         limit: How many calls may be in flight; 0 = any number.
         slots: Hands them out; None without a limit.
         locks: The locks that tasks hold.
+        turns: The turns of `repeat` that they are inside of, a line each; empty for none.
         ranked: The priorities of the tasks of each workflow inside, which runs for many items.
     """
 
@@ -37,6 +38,7 @@ class Shared:
     limit: int
     slots: WorkerPool | None
     locks: Locks
+    turns: str = ""
     ranked: dict[tuple[int, str], Mapping[str, float]] = field(default_factory=dict)
 
     @classmethod
@@ -58,9 +60,11 @@ class Shared:
 
     def inside(self, call: Call, attempt: Attempt) -> Shared:
         """The same for the tasks inside a call, which do not wait for the locks that it holds."""
-        if not call.locks:
+        if not call.locks and not call.turn:
             return self
-        return replace(self, locks=Locks(call.locks, self.locks, attempt))
+        locks = Locks(call.locks, self.locks, attempt) if call.locks else self.locks
+        turns = f"{self.turns}\n{call.task} {call.item} {call.turn}" if call.turn else self.turns
+        return replace(self, locks=locks, turns=turns)
 
     def priorities_of(
         self, plan: Plan, schedule: Schedule, *, is_inside: bool

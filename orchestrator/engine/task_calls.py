@@ -53,7 +53,7 @@ class TaskCalls:
         self.fit_later = self.fit  # one bound method for all attempts
         self._budget, self._recorder = shared.budget, shared.settings.recorder
         self._wrapped = wrapped
-        self._run_id = shared.settings.run_id
+        self._run_id = shared.settings.run_id + shared.turns
         self._servers = shared.servers
         self._emitter = emitter
         self._within, self._start = emitter.within, len(emitter.within)

@@ -14,13 +14,17 @@ RISKS: tuple[Risk, ...] = ("reads", "unknown", "writes", "may", "destroys")
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """The effects that a tool declares; None means not declared, or that it is not `known`."""
+    """The effects that a tool declares; None means not declared, or that it is not `known`.
+
+    `idempotency_argument` is the one that takes the key of each call, as servers.toml says.
+    """
 
     known: bool
     read_only: bool | None = None
     destructive: bool | None = None
     idempotent: bool | None = None
     open_world: bool | None = None
+    idempotency_argument: str | None = None
 
     @property
     def risk(self) -> Risk:
@@ -46,6 +50,8 @@ def effects_of(tool: Tool | None) -> Effects:
     """The effects of a tool; None is a tool that is not known."""
     if tool is None:
         return Effects(known=False)
+    key = tool.key_argument or None
     if tool.read_only:  # MCP gives the other two a meaning only for tools that are not read-only
-        return Effects(True, True, False, True, tool.open_world)
-    return Effects(True, tool.read_only, tool.destructive, tool.idempotent, tool.open_world)
+        return Effects(True, True, False, True, tool.open_world, key)
+    declared = tool.read_only, tool.destructive, tool.idempotent, tool.open_world
+    return Effects(True, *declared, key)

@@ -8,6 +8,7 @@ from orchestrator.documents.text import counted, duration, listed, name_of
 from orchestrator.report.forecast import Forecast
 
 MAX_NAMED = 8
+_KEYS = "idempotency keys"
 _RISKS = {"destroys": "destructive", "may": "possibly destructive", "unknown": "unknown tools"}
 
 
@@ -66,14 +67,16 @@ def _expected_time(forecast: Forecast) -> Iterator[str]:
 
 
 def _effects(forecast: Forecast) -> Iterator[str]:
-    """The calls that deserve a second look, by effect; those of fallbacks included."""
-    found: dict[str, list[str]] = {kind: [] for kind in (*_RISKS.values(), "open-world")}
+    """The calls that deserve a look, by effect; those of fallbacks included."""
+    found: dict[str, list[str]] = {kind: [] for kind in (*_RISKS.values(), "open-world", _KEYS)}
     for name, task in forecast.tasks.items():
         for target, effects in task.effects.items():
             if effects.risk in _RISKS:
                 found[_RISKS[effects.risk]].append(f"{name} ({target})")
             if effects.open_world:
                 found["open-world"].append(f"{name} ({target})")
+            if effects.idempotency_argument:
+                found[_KEYS].append(f"{name} ({target}, as {effects.idempotency_argument})")
     yield from (f"{kind}: {_named(names)}" for kind, names in found.items() if names)
 
 

@@ -41,7 +41,7 @@ def type_text(schema: Any, limit: int = LIMIT) -> str:
 
 def signature(tool: Tool, limit: int = LIMIT) -> str:
     """The arguments of a tool: `city: string, days: integer = 3`; a `?` or default: optional."""
-    return _fitted(_Writer.arguments, tool.input_schema, limit)
+    return _fitted(_Writer.arguments, tool.asks_for, limit)
 
 
 def tool_text(tool: Tool) -> str:

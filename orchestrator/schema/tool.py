@@ -17,6 +17,7 @@ from orchestrator.schema.types import SchemaType, StaticType, UnknownType, schem
 from orchestrator.schema.validator import Validator
 from orchestrator.schema.wrapped import is_wrapper, schema_inside
 
+SAMPLE_KEY = "00000000-0000-5000-8000-000000000000"  # an idempotency key looks like this
 HINTS = {
     "readOnlyHint": "read_only",
     "destructiveHint": "destructive",
@@ -38,6 +39,8 @@ class Tool:
         read_only: Whether it declares that it changes nothing; None if it does not say. Likewise
             `idempotent`, `destructive` and `open_world`.
         annotated_title: The title in its annotations; empty if they have none.
+        key_argument: The argument that takes the idempotency key of a call, as servers.toml says;
+            empty if none does. It is no part of the definition.
     """
 
     server: str
@@ -51,6 +54,7 @@ class Tool:
     destructive: bool | None = None
     open_world: bool | None = None
     annotated_title: str = ""
+    key_argument: str = ""
 
     @cached_property
     def accepts(self) -> Validator:
@@ -107,6 +111,22 @@ class Tool:
             if value is not None or not query.leaves_out(schema, name)
         }
 
+    @cached_property
+    def asks_for(self) -> Mapping[str, Any]:
+        """Its `input_schema` without what the author of a workflow does not have to give."""
+        properties, required = (self.input_schema.get(name) for name in ("properties", "required"))
+        if not self.key_argument or not isinstance(properties, Mapping):
+            return self.input_schema
+        others = {name: of for name, of in properties.items() if name != self.key_argument}
+        needed = [name for name in required or () if name != self.key_argument]
+        return {**self.input_schema, "properties": others, "required": needed}
+
+    def with_key(self, arguments: dict[str, Any], key: str) -> dict[str, Any]:
+        """The arguments with the idempotency key of a call, unless its author has given one."""
+        if not isinstance(arguments, dict) or arguments.get(self.key_argument) is not None:
+            return arguments
+        return {**arguments, self.key_argument: key}
+
     @property
     def target(self) -> str:
         """`server:tool`."""
@@ -114,12 +134,12 @@ class Tool:
 
     @property
     def is_safe(self) -> bool | None:
-        """Whether it declares that repeating a call does no harm; None if it does not say.
+        """Whether repeating a call does no harm: it declares so, or it takes a key; None: unknown.
 
         The defaults of MCP are neither read-only nor idempotent; messages distinguish a tool that
         declares so from one that declares nothing.
         """
-        if self.read_only or self.idempotent:
+        if self.read_only or self.idempotent or self.key_argument:
             return True
         return None if self.read_only is None and self.idempotent is None else False
 

@@ -6,12 +6,13 @@ import fnmatch
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.documents.text import quoted
 from orchestrator.engine.events import ServerToolsChanged
 from orchestrator.schema.requests import prompt_tools
-from orchestrator.schema.tool import Tool
+from orchestrator.schema.tool import SAMPLE_KEY, Tool
 from orchestrator.schema.tool_diff import ToolDifference
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
@@ -41,12 +42,12 @@ class Catalog:
         """
         is_first, before = server not in self._listed, self._allowed.get(server, {})
         tools = tuple(tools)
-        listed = {tool.name: tool for tool in tools}
+        settings, lock = self._servers[server], self._lock
+        listed = {tool.name: configured(settings, tool) for tool in tools}
         if len(listed) < len(tools):
             self._report_doubled(tools)
         same = {name: tool for name, tool in before.items() if listed.get(name) == tool}
         listed |= same  # the old objects keep their validators
-        settings, lock = self._servers[server], self._lock
         after = {name: tool for name, tool in listed.items() if is_allowed(settings, name)}
         self._listed[server], self._allowed[server] = listed, after
         if lock is not None:
@@ -136,6 +137,23 @@ class _View(Mapping[str, Tool]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def configured(server: Server, tool: Tool) -> Tool:
+    """A tool with what its server's configuration says of its arguments, as far as it fits."""
+    argument = server.settings_of(tool.name)[1].idempotency_argument if server.tools else None
+    if argument is None or why_no_key(tool, argument):
+        return tool
+    return replace(tool, key_argument=argument)
+
+
+def why_no_key(tool: Tool, argument: str) -> str:
+    """Why an argument of a tool cannot take an idempotency key; empty if it can."""
+    if argument not in tool.declared:
+        return f"has no argument {quoted(argument)}"
+    given = {argument: SAMPLE_KEY}
+    found = [each for each in tool.accepts.violations(given) if each.path[:1] == (argument,)]
+    return f"does not accept one as {quoted(argument)}: {found[0].message}" if found else ""
 
 
 def is_allowed(server: Server, tool: str) -> bool:

@@ -13,7 +13,7 @@ from orchestrator.documents.suggest import certain, nearest
 from orchestrator.documents.text import listed, quoted
 from orchestrator.errors import Problem
 from orchestrator.schema.tool import Tool
-from orchestrator.servers.catalog import is_allowed
+from orchestrator.servers.catalog import is_allowed, why_no_key
 from orchestrator.servers.config import Server, ServerTable
 from orchestrator.servers.lockfile import Lockfile
 
@@ -33,7 +33,10 @@ def unknown_server(
         return Problem("unknown_server", message, at, task, hint=hint, text=server)
     names = list(known)
     near = nearest(server, names)
-    hint = "" if near else f"servers: {', '.join(names)}"
+    hints = [f"servers: {', '.join(names)}"] if names and not near else []
+    if isinstance(known, ServerTable) and known.others:
+        hints.append(known.others)
+    hint = "; ".join(hints)
     meant = certain(server, near)
     fix = (replace_op(at, f"{meant}:{tool}"),) if meant and tool and _is_in_file(at) else ()
     message = f"unknown server {quoted(server)}"
@@ -52,6 +55,24 @@ def denied_tool(server: Server, tool: str, at: str = "", task: str | None = None
     near = nearest(tool, [name for name in server.allow or () if is_allowed(server, name)])
     hint = f"see allow and deny of server {quoted(server.name)}"
     return Problem("denied_tool", message, at, task, near, hint, text=tool)
+
+
+def misfit_of_key(server: Server, tool: Tool, at: str, task: str | None) -> Problem | None:
+    """What is wrong with the argument that is to take a tool's idempotency key; None if nothing.
+
+    A pattern is about those of its tools that have such an argument.
+    """
+    pattern, settings = server.settings_of(tool.name)
+    argument = settings.idempotency_argument
+    if argument is None or not (why := why_no_key(tool, argument)):
+        return None
+    is_known = argument in tool.declared
+    if pattern != tool.name and not is_known:
+        return None
+    near = () if is_known else nearest(argument, tool.declared)
+    message = f"tool {quoted(tool.target)} {why}; it is to take the idempotency key of each call"
+    hint = f"see idempotency_argument in [servers.{server.name}.tools.{quoted(pattern)}]"
+    return Problem("wrong_key_argument", message, at, task, near, hint, text=tool.name)
 
 
 def denied_request(

@@ -18,6 +18,8 @@ from orchestrator.servers import sdk_results
 from orchestrator.servers.elicitation import Request
 from orchestrator.servers.sdk_results import InvalidResultError
 
+IDEMPOTENCY_KEY = "io.orchestrator/idempotency-key"
+
 Meta = Mapping[str, Any] | None
 Sent = Mapping[str, Any]
 _NO_CONTENTS = {"contents": [], "ttlMs": 0, "cacheScope": "private"}
@@ -64,6 +66,8 @@ def request_of(call: Call, meta: Meta) -> Request:
     try:
         # The SDK encodes it later, where a failure ends the session for all calls.
         json.dumps(call.arguments, allow_nan=False, ensure_ascii=False).encode()
+        if call.run:
+            meta = {**(meta or {}), IDEMPOTENCY_KEY: call.idempotency_key}
         return EXCHANGES[call.kind].request(call, meta)
     except (ValueError, TypeError, RecursionError) as error:
         raise not_json(call.tool, error) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any, get_args
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -70,10 +71,15 @@ def test_each_call_of_a_run_has_an_idempotency_key_of_its_own() -> None:
         call._replace(item=1),
         call._replace(is_fallback=True),
         call._replace(task="b"),
+        call._replace(turn=1),
+        call._replace(task="a/1"),
+        call._replace(task="a/fallback"),
         call._replace(run="r2"),
     ]
     assert len({each.idempotency_key for each in calls}) == len(calls)
-    assert call._replace(item=3).idempotency_key == "r/a[3]"
+    same = call._replace(arguments={"x": 1}, retry=Retry(), safe=True)
+    assert same.idempotency_key == call.idempotency_key
+    assert UUID(call.idempotency_key).version == 5  # and nothing of the run can be read in it
 
 
 def test_a_cancelled_attempt_says_which_call_it_was() -> None:

@@ -88,7 +88,24 @@ async def test_each_turn_has_its_own_attempts_and_its_own_key() -> None:
     repeat = {"until": "LAST.n > `2`", "every_s": 0}
     result = await run(caller, task(repeat=repeat, retry=2))
     assert result["a"].output == {"n": 3}
-    assert keys == ["run/a", "run/a", "run/a/1"]
+    assert keys[0] == keys[1] != keys[2]
+
+
+async def test_calls_inside_have_another_key_in_each_turn_of_the_task_around() -> None:
+    keys: list[str] = []
+
+    async def caller(call: Call, _: Attempt) -> Any:
+        keys.append(call.idempotency_key)
+        if len(keys) == 2:
+            raise CallError("tool_error", "no")
+        return {"n": len(keys)}
+
+    inner = {"tasks": [{"id": "b", "tool": "fake:b"}], "output": "$OUTPUT[b]"}
+    repeat = {"until": "LAST.n > `2`", "every_s": 0}
+    outer = {"id": "a", "workflow": inner, "repeat": repeat, "retry": 2}
+    result = await run(caller, outer)
+    assert result["a"].output == {"n": 3}
+    assert keys[0] != keys[1] == keys[2]
 
 
 async def test_items_repeat_on_their_own() -> None:

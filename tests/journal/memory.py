@@ -67,6 +67,7 @@ class MortalStage(Stage):
 
     memory: Memory = field(default_factory=Memory)
     begun: set[str] = field(default_factory=set)  # workflows inside, by this process
+    keys: set[str] = field(default_factory=set)  # the idempotency keys of all calls
 
     def begin(self, event: TaskStarted) -> None:
         """A workflow inside begins, or goes on if its process had ended in the middle of it."""
@@ -85,6 +86,7 @@ class MortalStage(Stage):
     async def __call__(self, call: Any, attempt: Any) -> Any:
         if self.memory.has_ended:
             raise Crash
+        self.keys.add(call.idempotency_key)
         before = len(self.log)
         try:
             return await super().__call__(call, attempt)

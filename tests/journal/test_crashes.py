@@ -51,8 +51,9 @@ async def test_a_run_that_was_cut_off_anywhere_ends_as_if_it_had_not_been(
         whole = await run_in_pieces(case, workflow, schedule, [])
         records = whole[1]
         for left in sorted({0, 1, records // 3, records // 2, records - 2}):
-            ended, _ = await run_in_pieces(case, workflow, schedule, [left, 2])
+            ended, _, keys = await run_in_pieces(case, workflow, schedule, [left, 2])
             assert shown(ended) == shown(whole[0]), (number, left)
+            assert keys == whole[2], (number, left)  # a call that is made again has its key
 
 
 def has_deadlines(case: Case) -> bool:
@@ -69,18 +70,18 @@ def has_deadlines(case: Case) -> bool:
 
 async def run_in_pieces(
     case: Case, workflow: Workflow, schedule: Schedule, pieces: list[int]
-) -> tuple[RunResult, int]:
+) -> tuple[RunResult, int, set[str]]:
     """The result of a run whose processes keep so many records each, the last one all."""
     stage = MortalStage(case, zero_s=anyio.current_time())
     for left in pieces:
         stage.memory.left = left
         result = await carry(case, workflow, schedule, stage, "repeat")
         if result is not None:
-            return result, stage.memory.puts
+            return result, stage.memory.puts, stage.keys
     stage.memory.left = None
     result = await carry(case, workflow, schedule, stage, "repeat")
     assert result is not None
-    return result, stage.memory.puts
+    return result, stage.memory.puts, stage.keys
 
 
 def shown(result: RunResult) -> dict[str, Any]:

@@ -191,6 +191,7 @@ def test_the_document_has_the_whole_forecast() -> None:
         "destructive": True,
         "idempotent": None,
         "open_world": None,
+        "idempotency_argument": None,
         "tasks": ["c"],
     }
     assert document["tools"]["s:gone"]["tasks"] == ["e", "f"]
