@@ -8,6 +8,7 @@ The rooms, from the edges to the ground; a room imports only rooms below it:
     cli            arguments in, exit code out
     client         Orchestrator, the front door: wires the rooms together
     observers      receive events: terminal, JSON Lines, statistics
+    recordings     calls and their answers in a file
     report         text and pictures of a plan
     servers        sessions: which servers are alive, what they list
     transport      bytes to and from one server

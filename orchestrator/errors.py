@@ -32,6 +32,7 @@ ErrorKind = Literal[
     "not_done",
     "refused",
     "budget",
+    "not_recorded",
     "cancelled",
     "internal",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Unpack
 
@@ -123,14 +124,14 @@ class Runs(Inspector):
 
     @asynccontextmanager
     async def _carried(self, request: RunRequest, kept: KeptRun | None) -> AsyncIterator[Run]:
-        if kept is None:
-            async with self._begun(request, None) as run:
-                yield run
-            return
         async with AsyncExitStack() as stack:
-            stack.callback(kept.free)
-            run = await stack.enter_async_context(self._begun(request, kept.recorder))
-            await stack.enter_async_context(carried(run, kept, self._pool.start_soon))
+            if kept is not None:
+                stack.callback(kept.free)
+            recorder = None if kept is None else kept.recorder
+            run = await stack.enter_async_context(self._begun(request, recorder))
+            if kept is not None:
+                await stack.enter_async_context(carried(run, kept, self._pool.start_soon))
+            await stack.enter_async_context(self._pool.noting(run, request.inputs))
             yield run
 
     @asynccontextmanager
@@ -149,7 +150,9 @@ class Runs(Inspector):
         """The one way into `begin`, `prepare` and `prepare_dry_run`."""
         if not self.is_open:
             raise RuntimeError("use 'async with Orchestrator(...) as orchestrator', or start()")
-        return RunRequest.of(workflow, inputs, self._own(options), self._pool)
+        request = RunRequest.of(workflow, inputs, self._own(options), self._pool)
+        settings = replace(request.settings, **self._pool.dictated)
+        return replace(request, settings=settings)
 
     async def _open(self, request: RunRequest) -> None:
         """Wait until all servers are ready or have failed, and check the plan against them."""

@@ -142,6 +142,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "run": {"metavar": "RUN", "help": "the id of a run, the beginning of one, or last"},
     "--wait": flag("wait for answers to questions when nothing else is left, do not pause"),
     "--dry-run": flag("call no tool; make up outputs that fit the schemas of the tools"),
+    "--record": file("write every call with its answer to this file, for --replay and `test`"),
+    "--replay": file("answer calls from the file that --record wrote, and start no server"),
     "--quiet": flag("no progress and no table on stderr"),
     "--mermaid": flag("print the graph as Mermaid"),
     "--dot": flag("print the graph as DOT (Graphviz)"),
@@ -161,8 +163,8 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "run a workflow",
         "Its output goes to stdout as JSON; progress and a table of the tasks go to stderr.",
         "file values --servers --env-file --no-lock --input --inputs --schedule --max-concurrency "
-        "--max-run-mb --json --output --events --statistics --dry-run --journal|--no-journal "
-        "--wait --verbose|--quiet",
+        "--max-run-mb --json --output --events --statistics --dry-run|--record|--replay "
+        "--journal|--no-journal --wait --verbose|--quiet",
         {
             "--verbose": flag("a line on stderr for each call, retry, wait and server"),
             "--json": flag("print the result document on stdout"),

@@ -176,6 +176,7 @@ def retry(options: argparse.Namespace) -> int:
 
 def _again(options: argparse.Namespace) -> int:
     from orchestrator.cli.run import run_workflow
+    from orchestrator.client import Orchestrator
 
     servers = read_servers(options)
     path = path_of(options, _table_of(servers))
@@ -183,7 +184,8 @@ def _again(options: argparse.Namespace) -> int:
     workflow = Workflow.load(history.documents_of(path, run.id).request["workflow"])
     options.run, options.no_journal = run.id, False
     options.dry_run, options.statistics = False, None
-    return run_workflow(options, workflow, servers, {}, lock_of(options))
+    orchestrator = Orchestrator(servers, lock_of(options), journal=journal_for(options, servers))
+    return run_workflow(options, workflow, {}, orchestrator)
 
 
 def cancel(options: argparse.Namespace) -> int:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -19,35 +17,31 @@ import anyio
 from orchestrator.cli import FAILED, WAITING, exit_code
 from orchestrator.cli.asking import Terminal, can_ask, waiting
 from orchestrator.cli.diagnostics import complain, give_up_stdout, give_up_terminal, show
-from orchestrator.cli.journal import journal_for
 from orchestrator.cli.plan_warnings import PlanWarnings
 from orchestrator.cli.signals import Ending, in_event_loop
 from orchestrator.cli.streams import json_text, write_document, write_json
 from orchestrator.client import Orchestrator
 from orchestrator.documents.collector import tune
+from orchestrator.documents.files import check_writable, unwritable
 from orchestrator.engine.events import Observer
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
-from orchestrator.errors import Problem, WorkflowError
 from orchestrator.observers.jsonl import JsonlWriter
 from orchestrator.observers.progress_lines import ProgressLines
 from orchestrator.observers.statistics import Statistics
 from orchestrator.run_request import RunOptions, new_settings
-from orchestrator.servers.config import Server
-from orchestrator.servers.lockfile import Lockfile
 from orchestrator.workflow.model import Workflow
 
 
 def run_workflow(
     options: argparse.Namespace,
     workflow: Workflow,
-    servers: Mapping[str, Server],
     inputs: Mapping[str, Any],
-    lock: Lockfile | None,
+    orchestrator: Orchestrator,
 ) -> int:
     """Run a workflow as the options say, write its result, and return the exit code."""
     if options.output is not None:
-        _must_be_writable(options.output)
+        check_writable(options.output)
     tune()
     statistics = None if options.statistics is None else Statistics.load(options.statistics)
     with ExitStack() as stack:
@@ -57,14 +51,12 @@ def run_workflow(
             observer.start()
 
         async def session() -> int:
-            keeps = None if options.dry_run else journal_for(options, servers)
-            orchestrator = Orchestrator(servers, lock, journal=keeps)
             running = _CancellableRun(
                 options, workflow, inputs, observers, statistics, orchestrator
             )
             return await running.ending.during(running.run)
 
-        return in_event_loop(session)
+        return in_event_loop(session, orchestrator.loop)
 
 
 def _observers(options: argparse.Namespace) -> Iterator[Observer]:
@@ -85,25 +77,7 @@ def _opened(events: str) -> TextIO:
     try:
         return sys.stdout if events == "-" else Path(events).open("w", encoding="utf-8")
     except OSError as error:
-        raise _unwritable(events, error.strerror or str(error)) from None
-
-
-def _must_be_writable(path: Path) -> None:
-    """Refuse a file that cannot be written before the run, whose result would have no place."""
-    above = path if path.exists() else path.parent
-    number = 0
-    if path.is_dir():
-        number = errno.EISDIR
-    elif not path.exists() and not above.is_dir():
-        number = errno.ENOTDIR if above.exists() else errno.ENOENT
-    elif not os.access(above, os.W_OK):
-        number = errno.EACCES
-    if number:
-        raise _unwritable(str(path), os.strerror(number))
-
-
-def _unwritable(path: str, why: str) -> WorkflowError:
-    return WorkflowError(path, [Problem("unwritable_file", f"cannot be written: {why}")])
+        raise unwritable(events, error.strerror or str(error)) from None
 
 
 @dataclass
@@ -153,6 +127,9 @@ class _CancellableRun:
             result = await self._execute(self.current, warnings)
         if self.current.not_kept:
             complain(self.current.not_kept)
+        if missed := self.orchestrator.missed:
+            are = "call is" if len(missed) == 1 else "calls are"
+            complain(f"{len(missed):,} {are} not in the recording: {missed[0]}")
         result = replace(result, wall_ms=(time.monotonic() - self.options.began) * 1000)
         written = False
         try:
@@ -174,7 +151,8 @@ class _CancellableRun:
         # Tasks may be skipped, if nothing failed.
         states = {task.status for task in result.tasks.values()}
         is_whole = result.status == "success" or states.isdisjoint(("error", "cancelled"))
-        went_well = result.error is None and is_whole and not self.current.not_kept
+        complete = not self.current.not_kept and not self.orchestrator.missed
+        went_well = result.error is None and is_whole and complete
         return 0 if written and went_well else FAILED
 
     async def _execute(self, run: Run, warnings: PlanWarnings) -> RunResult:
