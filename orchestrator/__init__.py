@@ -8,6 +8,7 @@ The rooms, from the edges to the ground; a room imports only rooms below it:
     cli            arguments in, exit code out
     client         Orchestrator, the front door: wires the rooms together
     observers      receive events: terminal, JSON Lines, statistics
+    recordings     calls and their answers in a file
     report         text and pictures of a plan
     servers        sessions: which servers are alive, what they list
     transport      bytes to and from one server
@@ -30,15 +31,18 @@ if TYPE_CHECKING:
     from orchestrator.check.checker import prove
     from orchestrator.client import Orchestrator
     from orchestrator.engine.events import Event, Observer
+    from orchestrator.engine.question import Question
     from orchestrator.engine.result import ItemResult, RunResult, TaskResult
     from orchestrator.engine.run import Run
     from orchestrator.engine.task_state import Activity, RunState
     from orchestrator.errors import (
+        AnswerError,
         CallError,
         ConfigError,
         JournalError,
         OrchestratorError,
         Problem,
+        RefusedError,
         ServerStartError,
         TaskError,
         WorkflowError,
@@ -53,6 +57,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Activity",
+    "AnswerError",
     "CallError",
     "ConfigError",
     "Event",
@@ -63,6 +68,8 @@ __all__ = [
     "Orchestrator",
     "OrchestratorError",
     "Problem",
+    "Question",
+    "RefusedError",
     "Run",
     "RunResult",
     "RunState",
@@ -85,15 +92,18 @@ _HOMES = {
     "client": ("Orchestrator",),
     "check.checker": ("prove",),
     "engine.events": ("Event", "Observer"),
+    "engine.question": ("Question",),
     "engine.result": ("ItemResult", "RunResult", "TaskResult"),
     "engine.run": ("Run",),
     "engine.task_state": ("Activity", "RunState"),
     "errors": (
+        "AnswerError",
         "CallError",
         "JournalError",
         "ConfigError",
         "OrchestratorError",
         "Problem",
+        "RefusedError",
         "ServerStartError",
         "TaskError",
         "WorkflowError",

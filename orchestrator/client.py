@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self, Unpack
@@ -10,6 +10,7 @@ from typing import Any, Self, Unpack
 import anyio
 
 from orchestrator.engine.events import Event, Observers
+from orchestrator.engine.question import AnswerCallback
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import Servers
@@ -39,21 +40,34 @@ class Orchestrator(Runs):
         lock: What the tools have to be like; others are never called. None: any tools.
         observers: Receive the events of every run.
         journal: The file that keeps the runs, so that `resume` can go on with one after a crash.
+        answer: Answers the questions of runs; see `AnswerCallback`.
+        record: The file that gets every call with its answer, for `replay`.
 
     Raises:
         ConfigError: A server is of no known kind.
+        WorkflowError: The file of `record` cannot be written.
     """
 
     def __init__(
         self,
-        servers: Mapping[str, Any],
+        servers: Mapping[str, Any] | ServerPool,
         lock: Lockfile | None = None,
         *,
         observers: Observers = (),
         journal: str | Path | Journal | None = None,
+        answer: AnswerCallback | None = None,
+        record: str | Path | None = None,
     ) -> None:
         kept = Journal(journal) if isinstance(journal, str | Path) else journal
-        super().__init__(ServerPool(servers_of(servers), lock), observers, kept)
+        if isinstance(servers, ServerPool):
+            pool = servers
+        elif record is None:
+            pool = ServerPool(servers_of(servers), lock)
+        else:
+            from orchestrator.recordings.record import RecordingPool
+
+            pool = RecordingPool(servers_of(servers), lock, record)
+        super().__init__(pool, observers, kept, answer)
 
     @classmethod
     def from_config(
@@ -63,6 +77,8 @@ class Orchestrator(Runs):
         lock: bool | str | Path = True,
         observers: Observers = (),
         journal: str | Path | Journal | None = None,
+        answer: AnswerCallback | None = None,
+        record: str | Path | None = None,
     ) -> Self:
         """An orchestrator for the servers of a servers.toml or a `mcpServers` JSON file.
 
@@ -71,17 +87,55 @@ class Orchestrator(Runs):
             lock: Whether to use the lock file beside it, if it exists; or the path of another one.
             observers: Receive the events of every run.
             journal: The file that keeps the runs.
+            answer: Answers the questions of runs.
+            record: The file that gets every call with its answer.
 
         Raises:
             ConfigError: The file cannot be read, or is wrong; with every mistake in it.
-            WorkflowError: The lock file cannot be read, or was changed by hand.
+            WorkflowError: The lock file cannot be read, or was changed by hand; the file of
+                `record` cannot be written.
         """
         servers = load_config(path)
         if isinstance(lock, bool):
             known = Lockfile.beside(path) if lock else None
         else:
             known = Lockfile.load(lock)
-        return cls(servers, known, observers=observers, journal=journal)
+        return cls(
+            servers, known, observers=observers, journal=journal, record=record, answer=answer
+        )
+
+    @classmethod
+    def replay(
+        cls, recording: str | Path | Mapping[str, Any], *, observers: Observers = ()
+    ) -> Self:
+        """An orchestrator that starts no server and answers calls from a recording.
+
+        A call that is not in it fails with an error of kind `not_recorded`. `run_sync` does not
+        wait for retries, delays and time-outs; `run` waits as long as they say.
+
+        Args:
+            recording: What `record` wrote: the file, or its document.
+            observers: Receive the events of every run.
+
+        Raises:
+            WorkflowError: It cannot be read, or is wrong; with every mistake in it.
+        """
+        from orchestrator.recordings.recording import Recording
+        from orchestrator.recordings.replay import ReplayPool
+
+        if isinstance(recording, Mapping):
+            return cls(ReplayPool(Recording.of(recording)), observers=observers)
+        return cls(ReplayPool(Recording.load(recording)), observers=observers)
+
+    @property
+    def loop(self) -> Mapping[str, Any]:
+        """The options of `anyio.run` that suit it best: a replay does not wait for timers."""
+        return self._pool.loop
+
+    @property
+    def missed(self) -> Sequence[str]:
+        """Of a replay: the message of each call that was not in the recording, in order."""
+        return self._pool.missed
 
     def __repr__(self) -> str:
         return f"Orchestrator({self._pool!r})"
@@ -102,7 +156,9 @@ class Orchestrator(Runs):
                 is expected to take, seconds, by task id; under a limit the longest path goes first,
                 and a missing task takes the median of the others; see also `Statistics`.
                 `max_run_mb`: what the answers may take in memory (0 = unlimited); over it the
-                run fails with what it has. `observers` receive the events of this run.
+                run fails with what it has. `observers` receive the events of this run. Questions:
+                `answer` is asked, in place of that of the orchestrator; when nothing else is left,
+                the run ends as `paused`, or with `wait` it waits for `Run.answer`.
 
         Returns:
             The result. It holds the failures of tasks, which are never raised.
@@ -130,7 +186,7 @@ class Orchestrator(Runs):
 
         if _has_event_loop():
             raise RuntimeError("an event loop is running: write 'await orchestrator.run(...)'")
-        return anyio.run(run_once)
+        return anyio.run(run_once, **self.loop)
 
     async def prepare(
         self, workflow: WorkflowSource, inputs: Inputs = None, **options: Unpack[RunOptions]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Unpack
 
@@ -19,6 +20,7 @@ from orchestrator.durable import (
     warn_of_caches,
 )
 from orchestrator.engine.events import Observers
+from orchestrator.engine.question import AnswerCallback
 from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import Servers
@@ -37,9 +39,14 @@ class Runs(Inspector):
     """Begins runs, and takes up those that a journal keeps."""
 
     def __init__(
-        self, pool: ServerPool, observers: Observers = (), journal: Journal | None = None
+        self,
+        pool: ServerPool,
+        observers: Observers = (),
+        journal: Journal | None = None,
+        answer: AnswerCallback | None = None,
     ) -> None:
         super().__init__(pool, Held(journal, pool))
+        self._answer = answer
         self._observers, self._journal, self._locks = tuple(observers), journal, Locks()
 
     @asynccontextmanager
@@ -71,7 +78,7 @@ class Runs(Inspector):
         Args:
             run_id: The id of the earlier run, or the beginning of it, or `last`.
             again: Tasks that are made again although they succeeded.
-            options: Only `observers` count.
+            options: Only `observers`, `answer` and `wait` count.
 
         Raises:
             JournalError: There is no such run.
@@ -91,6 +98,7 @@ class Runs(Inspector):
 
     def _own(self, options: RunOptions) -> RunOptions:
         options["observers"] = (*self._observers, *options.get("observers", ()))
+        options.setdefault("answer", self._answer)
         return options
 
     @asynccontextmanager
@@ -100,13 +108,13 @@ class Runs(Inspector):
         """A run of the journal that has not ended, for you to execute in the block.
 
         What has settled is not called again; the workflow, its inputs and settings are those it
-        began with, and of `options` only `observers` count.
+        began with, and of `options` only `observers`, `answer` and `wait` count.
 
         Args:
             run_id: The id of the run, or the beginning of it, or `last`.
             unknown: What becomes of calls that left before a crash, of which no answer was kept,
                 and whose tools declare neither that they only read nor that repeating them is safe:
-                `repeat` them, or `fail` their tasks; `ask`: refuse to go on, and name them.
+                `repeat` them, or `fail` their tasks; `ask`: a person decides, as `run` says.
 
         Raises:
             JournalError: There is no such run, it has ended, or another process carries it.
@@ -124,14 +132,14 @@ class Runs(Inspector):
     @asynccontextmanager
     async def _carried(self, request: RunRequest, kept: KeptRun | None) -> AsyncIterator[Run]:
         warn_of_caches(request.workflow, kept)
-        if kept is None:
-            async with self._begun(request, None) as run:
-                yield run
-            return
         async with AsyncExitStack() as stack:
-            stack.callback(kept.free)
-            run = await stack.enter_async_context(self._begun(request, kept.recorder))
-            await stack.enter_async_context(carried(run, kept, self._pool.start_soon))
+            if kept is not None:
+                stack.callback(kept.free)
+            recorder = None if kept is None else kept.recorder
+            run = await stack.enter_async_context(self._begun(request, recorder))
+            if kept is not None:
+                await stack.enter_async_context(carried(run, kept, self._pool.start_soon))
+            await stack.enter_async_context(self._pool.noting(run, request.inputs))
             yield run
 
     @asynccontextmanager
@@ -150,7 +158,9 @@ class Runs(Inspector):
         """The one way into `begin`, `prepare` and `prepare_dry_run`."""
         if not self.is_open:
             raise RuntimeError("use 'async with Orchestrator(...) as orchestrator', or start()")
-        return RunRequest.of(workflow, inputs, self._own(options), self._pool)
+        request = RunRequest.of(workflow, inputs, self._own(options), self._pool)
+        settings = replace(request.settings, **self._pool.dictated)
+        return replace(request, settings=settings)
 
     async def _open(self, request: RunRequest) -> None:
         """Wait until all servers are ready or have failed, and check the plan against them."""

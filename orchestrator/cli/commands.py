@@ -33,11 +33,19 @@ def run(options: argparse.Namespace) -> int:
     if options.json and options.events == "-":
         message = "--json and --events - both write to stdout"
         raise WorkflowError("usage", [Problem("usage", message, hint="give the events a file")])
+    if options.replay is not None:
+        from orchestrator.cli.replay import replay
+
+        return replay(options)
+    from orchestrator.cli.journal import journal_for
     from orchestrator.cli.run import run_workflow
+    from orchestrator.client import Orchestrator
 
     workflow, servers = _load(options)
-    inputs = inputs_of(options, workflow.inputs.get)
-    return run_workflow(options, workflow, servers, inputs, lock_of(options))
+    inputs, lock = inputs_of(options, workflow.inputs.get), lock_of(options)
+    journal = None if options.dry_run else journal_for(options, servers)
+    orchestrator = Orchestrator(servers, lock, journal=journal, record=options.record)
+    return run_workflow(options, workflow, inputs, orchestrator)
 
 
 def _load(options: argparse.Namespace) -> tuple[Workflow, dict[str, Server]]:

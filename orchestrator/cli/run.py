@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import errno
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,37 +14,34 @@ from typing import Any, TextIO
 
 import anyio
 
-from orchestrator.cli import FAILED, exit_code
+from orchestrator.cli import FAILED, WAITING, exit_code
+from orchestrator.cli.asking import Terminal, can_ask, waiting
 from orchestrator.cli.diagnostics import complain, give_up_stdout, give_up_terminal, show
-from orchestrator.cli.journal import journal_for
 from orchestrator.cli.plan_warnings import PlanWarnings
 from orchestrator.cli.signals import Ending, in_event_loop
 from orchestrator.cli.streams import json_text, write_document, write_json
 from orchestrator.client import Orchestrator
 from orchestrator.documents.collector import tune
+from orchestrator.documents.files import check_writable, unwritable
 from orchestrator.engine.events import Observer
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
-from orchestrator.errors import Problem, WorkflowError
 from orchestrator.observers.jsonl import JsonlWriter
 from orchestrator.observers.progress_lines import ProgressLines
 from orchestrator.observers.statistics import Statistics
 from orchestrator.run_request import RunOptions, new_settings
-from orchestrator.servers.config import Server
-from orchestrator.servers.lockfile import Lockfile
 from orchestrator.workflow.model import Workflow
 
 
 def run_workflow(
     options: argparse.Namespace,
     workflow: Workflow,
-    servers: Mapping[str, Server],
     inputs: Mapping[str, Any],
-    lock: Lockfile | None,
+    orchestrator: Orchestrator,
 ) -> int:
     """Run a workflow as the options say, write its result, and return the exit code."""
     if options.output is not None:
-        _must_be_writable(options.output)
+        check_writable(options.output)
     tune()
     statistics = None if options.statistics is None else Statistics.load(options.statistics)
     with ExitStack() as stack:
@@ -56,14 +51,12 @@ def run_workflow(
             observer.start()
 
         async def session() -> int:
-            keeps = None if options.dry_run else journal_for(options, servers)
-            orchestrator = Orchestrator(servers, lock, journal=keeps)
             running = _CancellableRun(
                 options, workflow, inputs, observers, statistics, orchestrator
             )
             return await running.ending.during(running.run)
 
-        return in_event_loop(session)
+        return in_event_loop(session, orchestrator.loop)
 
 
 def _observers(options: argparse.Namespace) -> Iterator[Observer]:
@@ -84,25 +77,7 @@ def _opened(events: str) -> TextIO:
     try:
         return sys.stdout if events == "-" else Path(events).open("w", encoding="utf-8")
     except OSError as error:
-        raise _unwritable(events, error.strerror or str(error)) from None
-
-
-def _must_be_writable(path: Path) -> None:
-    """Refuse a file that cannot be written before the run, whose result would have no place."""
-    above = path if path.exists() else path.parent
-    number = 0
-    if path.is_dir():
-        number = errno.EISDIR
-    elif not path.exists() and not above.is_dir():
-        number = errno.ENOTDIR if above.exists() else errno.ENOENT
-    elif not os.access(above, os.W_OK):
-        number = errno.EACCES
-    if number:
-        raise _unwritable(str(path), os.strerror(number))
-
-
-def _unwritable(path: str, why: str) -> WorkflowError:
-    return WorkflowError(path, [Problem("unwritable_file", f"cannot be written: {why}")])
+        raise unwritable(events, error.strerror or str(error)) from None
 
 
 @dataclass
@@ -152,6 +127,9 @@ class _CancellableRun:
             result = await self._execute(self.current, warnings)
         if self.current.not_kept:
             complain(self.current.not_kept)
+        if missed := self.orchestrator.missed:
+            are = "call is" if len(missed) == 1 else "calls are"
+            complain(f"{len(missed):,} {are} not in the recording: {missed[0]}")
         result = replace(result, wall_ms=(time.monotonic() - self.options.began) * 1000)
         written = False
         try:
@@ -167,10 +145,14 @@ class _CancellableRun:
         self._remember(result)
         if self.ending.signal is not None:
             return exit_code(self.ending.signal)
+        if result.status == "paused":
+            complain(waiting(result.run_id, result.questions, kept=self._is_kept))
+            return WAITING if written else FAILED
         # Tasks may be skipped, if nothing failed.
         states = {task.status for task in result.tasks.values()}
         is_whole = result.status == "success" or states.isdisjoint(("error", "cancelled"))
-        went_well = result.error is None and is_whole and not self.current.not_kept
+        complete = not self.current.not_kept and not self.orchestrator.missed
+        went_well = result.error is None and is_whole and complete
         return 0 if written and went_well else FAILED
 
     async def _execute(self, run: Run, warnings: PlanWarnings) -> RunResult:
@@ -182,19 +164,22 @@ class _CancellableRun:
         return result
 
     async def _begin(self, stack: AsyncExitStack, observers: list[Observer]) -> Run:
+        asking: RunOptions = {"observers": observers, "wait": self.options.wait}
+        if can_ask():
+            asking["answer"] = Terminal(self._hold, lambda: self.current)
         if self.options.command == "resume":
             unknown = self.options.unknown
-            again = self.orchestrator.resume(self.options.run, unknown=unknown, observers=observers)
+            again = self.orchestrator.resume(self.options.run, unknown=unknown, **asking)
             return await stack.enter_async_context(again)
         if self.options.command == "retry":
             tasks = self.options.again
-            again = self.orchestrator.retry(self.options.run, tasks, observers=observers)
+            again = self.orchestrator.retry(self.options.run, tasks, **asking)
             return await stack.enter_async_context(again)
         settings = RunOptions(
             schedule=self.options.schedule,
             max_concurrency=self.options.max_concurrency,
             max_run_mb=self.options.max_run_mb,
-            observers=observers,
+            **asking,
         )
         if self.options.dry_run:
             return await self.orchestrator.prepare_dry_run(self.workflow, self.inputs, **settings)
@@ -202,6 +187,20 @@ class _CancellableRun:
             settings["estimates"] = self.statistics.estimates(self.workflow)
         run = self.orchestrator.begin(self.workflow, self.inputs, **settings)
         return await stack.enter_async_context(run)
+
+    @contextmanager
+    def _hold(self) -> Iterator[None]:
+        """Remove the display of progress while somebody is asked."""
+        shown = [each for each in self.observers if hasattr(each, "render")]
+        for display in shown:
+            display.stop()
+        yield
+        for display in shown:
+            display.start()
+
+    @property
+    def _is_kept(self) -> bool:
+        return self.current is not None and self.current.is_kept
 
     def _write(self, result: RunResult) -> bool:
         """Write the result where the options say, before anything else; whether that worked."""

@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
@@ -27,11 +27,14 @@ ASKED = (signal.SIGINT, signal.SIGTERM)
 OTHERS = "HUP QUIT XCPU USR1 USR2 ALRM VTALRM PROF IO PWR STKFLT"
 
 
-def in_event_loop(work: Callable[[], Awaitable[T]]) -> T:
-    """Run async work without the SDK's log, whose errors our messages contain."""
+def in_event_loop(work: Callable[[], Awaitable[T]], loop: Mapping[str, Any] | None = None) -> T:
+    """Run async work without the SDK's log, whose errors our messages contain.
+
+    `loop` are the options of `anyio.run`.
+    """
     logging.getLogger("mcp").setLevel(logging.CRITICAL)
     logging.getLogger("client").setLevel(logging.CRITICAL)
-    return anyio.run(work)
+    return anyio.run(work, **(loop or {}))
 
 
 def ending_signals() -> list[signal.Signals]:

@@ -4,6 +4,7 @@ Rule: nothing here knows of workflows, tools or servers.
 
 - `files` reads and writes text, `parse` reads JSON strictly and `yaml_document` YAML, `jsonc` drops
   comments from JSON, `encode` writes valid JSON.
+- `differences` finds where two values differ.
 - `jsonpath` names a place in a value (RFC 9535), `pointer` a place in a file (RFC 6901).
 - `collector` and `threads` keep long work from stopping all else.
 - `positions` and `toml_positions` find the line and column of a place.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 __all__ = [
     "collector",
+    "differences",
     "encode",
     "files",
     "jsonc",

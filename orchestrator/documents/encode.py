@@ -44,6 +44,22 @@ def shown_json(value: Any, indent: int | None = None, *, ascii_only: bool = Fals
     return visible(text, keep="\n")
 
 
+def folded_json(value: Any, width: int, depth: int = 0) -> str:
+    """A value as JSON text, with a line for each object or array that fits into this width."""
+    text = to_json(value)
+    is_object, room = isinstance(value, dict), width - 2 * depth
+    if len(text) <= room or not value or not (is_object or isinstance(value, list)):
+        return text
+    items = (
+        [f"{to_json(str(k))}: {folded_json(item, width, depth + 1)}" for k, item in value.items()]
+        if is_object
+        else [folded_json(item, width, depth + 1) for item in value]
+    )
+    begin, end = "{}" if is_object else "[]"
+    inside = "\n" + "  " * (depth + 1)
+    return begin + inside + f",{inside}".join(items) + inside[:-2] + end
+
+
 def json_parts(
     value: Any, text_of: TextOf = to_json, indent: int | None = None, depth: int = 0
 ) -> Iterator[str]:

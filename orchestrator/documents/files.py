@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
 import sys
 import uuid
@@ -35,6 +36,25 @@ def read_text(path: Path, error: type[WorkflowError] = WorkflowError, hint: str 
         message = f"is not UTF-8: byte {failure.start} is {failure.object[failure.start]:#x}"
         hint = hint or "save it as UTF-8"
     raise error(str(path), [Problem("unreadable_file", message, hint=hint)])
+
+
+def check_writable(path: Path) -> None:
+    """Raise a WorkflowError if a file cannot be written, before what is to be in it is made."""
+    above = path if path.exists() else path.parent
+    number = 0
+    if path.is_dir():
+        number = errno.EISDIR
+    elif not path.exists() and not above.is_dir():
+        number = errno.ENOTDIR if above.exists() else errno.ENOENT
+    elif not os.access(above, os.W_OK):
+        number = errno.EACCES
+    if number:
+        raise unwritable(str(path), os.strerror(number))
+
+
+def unwritable(path: str, why: str) -> WorkflowError:
+    """The error of a file that cannot be written."""
+    return WorkflowError(path, [Problem("unwritable_file", f"cannot be written: {why}")])
 
 
 def write_text(path: Path, text: str) -> None:

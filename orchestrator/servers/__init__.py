@@ -9,8 +9,9 @@ own.
 - `adopt` makes a servers.toml of such files.
 - `pool` holds all sessions, `supervisor` starts and replaces those of one server, `session` is one
   and `health` watches it.
+- `sessions` is what `pool` needs of the sessions of a server, whatever they are.
 - `catalog` is the live list of tools, `lockfile` the accepted one; `problems` reports names that
-  neither has.
+  neither has. `definition_form` is how files of ours write a tool.
 - `offers` lists resources and prompts.
 - `start_hints` says how to fix a program that does not start.
 - `revisions` is what was found of the protocol of a server.
@@ -25,10 +26,12 @@ __all__ = [
     "config",
     "config_file",
     "config_source",
+    "definition_form",
     "lockfile",
     "offers",
     "pool",
     "problems",
     "redaction",
+    "sessions",
     "supervisor",
 ]

@@ -84,6 +84,7 @@ class Settings(Defaults):
     rate: RateText | None = None
     elicitation: Literal["none", "defaults"] = "none"
     required: bool = False
+    approve: list[str] | Literal["destructive"] = Field(default_factory=list)
     allow: list[str] | None = None
     deny: list[str] = Field(default_factory=list)
 
@@ -173,17 +174,19 @@ class ServerTable(dict[str, Server]):
     Attributes:
         off: The servers that their file leaves out, each with the field that says so and the file.
         journal: What it says of the runs that are kept.
+        others: Why there are no others, if they do not come from a file of servers.
     """
 
     off: Mapping[str, str] = MappingProxyType({})
     journal: JournalTable = JournalTable()
+    others: str = ""
 
     @classmethod
     def like(cls, given: Mapping[str, Any], servers: Mapping[str, Server]) -> Self:
         """These servers, and what a table that they are made of leaves out."""
         made = cls(servers)
         if isinstance(given, ServerTable):
-            made.off, made.journal = given.off, given.journal
+            made.off, made.journal, made.others = given.off, given.journal, given.others
         return made
 
 

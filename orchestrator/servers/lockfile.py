@@ -9,8 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import Field, ValidationError
 
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.files import read_text, write_text
@@ -20,8 +19,9 @@ from orchestrator.documents.text import counted, visible
 from orchestrator.documents.validation import problems_of
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.notation import tool_text
-from orchestrator.schema.tool import HINTS, Tool, definition_of, hash_of, tool_of
+from orchestrator.schema.tool import Tool, definition_of, hash_of, tool_of
 from orchestrator.schema.tool_diff import FieldChange, ToolDifference, changes_between
+from orchestrator.servers.definition_form import DEFINITION_FIELDS, Form, ToolForm
 
 VERSION = 1
 DEFAULT_SERVERS = "servers.toml"
@@ -31,33 +31,16 @@ Redact = Callable[[Any], Any]
 
 
 # The form of the file. Only its problems are used: data keeps the parts that a tool leaves out.
-class _Form(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=to_camel)
-
-
-class _Annotations(_Form):
-    title: str = ""
-    read_only_hint: bool = False
-    destructive_hint: bool = False
-    idempotent_hint: bool = False
-    open_world_hint: bool = False
-
-
-class _Tool(_Form):
-    title: str = ""
-    description: str = ""
-    input_schema: dict[str, Any]
-    output_schema: dict[str, Any] = Field(default_factory=dict)
-    annotations: _Annotations = _Annotations()
+class _Tool(ToolForm):
     hash: str = Field(pattern="^sha256:[0-9a-f]{64}$")
 
 
-class _Server(_Form):
+class _Server(Form):
     started_with: str = ""
     tools: dict[str, _Tool]
 
 
-class _Document(_Form):
+class _Document(Form):
     version: Literal[1]
     servers: dict[str, _Server]
 
@@ -65,8 +48,8 @@ class _Document(_Form):
 _FIELDS = {
     "": tuple(_Document.model_fields),
     "servers": ("startedWith", "tools"),
-    "tools": ("title", "description", "inputSchema", "outputSchema", "annotations", "hash"),
-    "annotations": ("title", *HINTS),
+    **DEFINITION_FIELDS,
+    "tools": (*DEFINITION_FIELDS["tools"], "hash"),
 }
 
 

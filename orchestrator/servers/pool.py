@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager as AsyncContext
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
@@ -25,9 +27,11 @@ from orchestrator.servers.catalog import Catalog, is_allowed
 from orchestrator.servers.config import Server, ServerTable, ToolSettings
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.servers.redaction import LOGS
+from orchestrator.servers.sessions import Callee, Sessions
 from orchestrator.servers.supervisor import Background, Supervisor
 
 if TYPE_CHECKING:
+    from orchestrator.engine.run import Run
     from orchestrator.servers.offers import Entry, Kind
     from orchestrator.servers.session import Session
 
@@ -41,6 +45,10 @@ STARTS_PER_CORE = 4
 class ServerPool:
     """Sessions to servers, opened when first asked for and reused until the pool is closed."""
 
+    dictated: Mapping[str, Any] = MappingProxyType({})  # settings of runs that are not up to them
+    loop: Mapping[str, Any] = MappingProxyType({})  # the options of `anyio.run` that suit it best
+    missed: Sequence[str] = ()  # of a recording: the calls that are not in it
+
     def __init__(self, servers: Mapping[str, Server], lock: Lockfile | None = None) -> None:
         named = {
             name: server if server.name == name else server.model_copy(update={"name": name})
@@ -52,7 +60,7 @@ class ServerPool:
         self.policies = {name: _policy_of(server) for name, server in self.servers.items()}
         self.lock = lock  # a call of a tool that differs is refused; None accepts all
         self.catalog = Catalog(self.servers, lock)
-        self._opened: AbstractAsyncContextManager[None] | None = None
+        self._opened: AsyncContext[None] | None = None
         self._group: TaskGroup | None = None
         self._closing = False
         self._live: set[Session] = set()
@@ -65,7 +73,7 @@ class ServerPool:
         ready = [name for name in self.servers if self.usable(name)]
         return f"ServerPool({len(ready)} of {len(self.servers)} servers ready)"
 
-    def _new_supervisors(self) -> dict[str, Supervisor]:
+    def _new_supervisors(self) -> Mapping[str, Sessions]:
         given = self.catalog, self._starting, self._own, self.start_soon, self._announce
         return {name: Supervisor(server, *given) for name, server in self.servers.items()}
 
@@ -109,6 +117,10 @@ class ServerPool:
             scope.cancel()
         for session in self._live:
             session.close()
+
+    def noting(self, run: Run, inputs: Mapping[str, Any]) -> AsyncContext[None]:  # noqa: ARG002
+        """What a run is executed in: a pool may note how it went."""
+        return nullcontext()
 
     def kill(self) -> None:
         """End every program at once, without waiting."""
@@ -229,7 +241,7 @@ class ServerPool:
                 with suppress(CallError):  # a task that gets one finds out what is wrong
                     self.catalog.take_prompts(server, await self.offered(server, "prompts") or ())
 
-    async def _session(self, supervisor: Supervisor, call: Call) -> Session:
+    async def _session(self, supervisor: Sessions, call: Call) -> Callee:
         """A session for a call that may be made as of now, whatever was known when it was planned.
 
         A server may have started only after the plan was checked, or have changed its tools since.
@@ -274,6 +286,7 @@ def _policy_of(server: Server) -> ServerPolicy:
         Slots(1, f"the writers' slot of server {name}") if server.writes == "serial" else None,
         Rate(*server.rate_limit, f"the rate of server {name}") if server.rate_limit else None,
         tools if any(tools.values()) else None,
+        server.approve,
         server.identity,
     )
 

@@ -34,7 +34,10 @@ def unknown_server(
         return Problem("unknown_server", message, at, task, hint=hint, text=server)
     names = list(known)
     near = nearest(server, names)
-    hint = "" if near else f"servers: {', '.join(names)}"
+    hints = [f"servers: {', '.join(names)}"] if names and not near else []
+    if isinstance(known, ServerTable) and known.others:
+        hints.append(known.others)
+    hint = "; ".join(hints)
     meant = certain(server, near)
     fix = (replace_op(at, f"{meant}:{tool}"),) if meant and tool and _is_in_file(at) else ()
     message = f"unknown server {quoted(server)}"

@@ -8,6 +8,8 @@ from typing import Any, Required, TypedDict
 from pydantic import BaseModel
 
 from orchestrator.workflow.task import (
+    Approval,
+    Ask,
     Cache,
     EndRun,
     Fallback,
@@ -29,6 +31,7 @@ class TaskFields(TypedDict, total=False):
     workflow: str | Mapping[str, Any] | BaseModel
     read: str | None
     prompt: str | None
+    ask: Ask | Mapping[str, Any] | None
     arguments: dict[str, Any]
     depends_on: list[str]
     timeout_s: float | None
@@ -49,3 +52,4 @@ class TaskFields(TypedDict, total=False):
     critical: bool
     end_run: EndRun | None
     locks: Sequence[str | Lock | Mapping[str, Any]]  # a list: that type fits no list[str]
+    approve: bool | Approval | Mapping[str, Any]

@@ -33,6 +33,7 @@ from orchestrator.engine.events import (
 from orchestrator.errors import CallError, TaskError
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.lockfile import Lockfile
+from orchestrator.servers.supervisor import Supervisor
 from orchestrator.startup import CHECK
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import CallTemplate, waves
@@ -363,6 +364,7 @@ async def test_where_few_may_start_at_a_time_earlier_generations_go_first(stage:
         async with Orchestrator(servers) as orchestrator:
             one = Slots(1)
             for supervisor in orchestrator._pool._supervisors.values():
+                assert isinstance(supervisor, Supervisor)
                 supervisor._starting = one
             assert (await orchestrator.run(document(*reversed(chain)))).status == "success"
     assert stage.started == list(servers)

@@ -18,6 +18,7 @@ from orchestrator.schema.tool import Tool
 from orchestrator.servers.catalog import Catalog
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.servers.pool import ServerPool
+from orchestrator.servers.supervisor import Supervisor
 from tests.servers.test_supervisor import (
     FOREVER,
     FakeSession,
@@ -63,7 +64,9 @@ async def test_a_tool_that_a_server_that_starts_late_does_not_list_is_not_called
 
 async def test_a_tool_that_is_gone_is_not_called_until_it_is_listed_again(script: Script) -> None:
     async with opened(script, (0, FOREVER)) as pool:
-        [session] = pool._supervisors["it"]._sessions
+        supervisor = pool._supervisors["it"]
+        assert isinstance(supervisor, Supervisor)
+        [session] = supervisor._sessions
         assert isinstance(session, FakeSession)
         echo = session.tools
         session.tools = [Tool("it", "other", {})]

@@ -18,6 +18,7 @@ import pytest
 
 from orchestrator import Orchestrator, RunResult, Server
 from orchestrator.servers.config import Protocol
+from orchestrator.servers.supervisor import Supervisor
 from orchestrator.transport.delivery import Parked
 from orchestrator.transport.http_client import HttpConnections, most_connections
 from orchestrator.transport.parameters import HttpParameters
@@ -97,7 +98,9 @@ async def test_a_call_goes_to_the_session_that_has_the_fewest_in_flight(protocol
             web = Server(url=server.url, protocol=protocol, sessions=3)
             async with Orchestrator({"it": web}) as orchestrator:
                 await orchestrator.tools()
-                sessions = orchestrator._pool._supervisors["it"]._sessions
+                supervisor = orchestrator._pool._supervisors["it"]
+                assert isinstance(supervisor, Supervisor)
+                sessions = supervisor._sessions
                 async with anyio.create_task_group() as group:
                     group.start_soon(orchestrator.run, meeting(7, 8))
                     while len(server.gathering) < 7:
@@ -130,7 +133,9 @@ async def test_connections_outlive_the_sessions_that_end(pools: list[Connections
             web = Server(url=server.url, protocol="legacy", sessions=2)
             async with Orchestrator({"it": web}) as orchestrator:
                 await orchestrator.call("it:echo", {"value": 1})
-                first, second = orchestrator._pool._supervisors["it"]._sessions
+                supervisor = orchestrator._pool._supervisors["it"]
+                assert isinstance(supervisor, Supervisor)
+                first, second = supervisor._sessions
                 first.close()
                 while first in orchestrator._pool._live:
                     await anyio.sleep(0.001)

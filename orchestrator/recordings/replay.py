@@ -1,0 +1,182 @@
+"""A pool that answers calls from a recording and starts no server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from orchestrator.calls.call import Attempt, Call
+from orchestrator.calls.limits import FIRST, Priority
+from orchestrator.calls.middleware import no_jitter
+from orchestrator.documents.differences import Difference, differences
+from orchestrator.documents.encode import to_json
+from orchestrator.documents.jsonpath import format_path
+from orchestrator.documents.text import counted, listed, quoted
+from orchestrator.engine.events import OnEvent, ServerFailed, ServerReady, ServerStarting
+from orchestrator.engine.settings import RunSettings
+from orchestrator.errors import CallError, TaskError
+from orchestrator.recordings.clock import INSTANT
+from orchestrator.recordings.form import Answer, Key, RecordedCall, caller_of, key_of_call
+from orchestrator.recordings.recording import Recording
+from orchestrator.schema.violations import check_output
+from orchestrator.servers.catalog import Catalog
+from orchestrator.servers.config import Server
+from orchestrator.servers.pool import ServerPool
+
+if TYPE_CHECKING:
+    from orchestrator.servers.offers import Entry, Kind
+
+MAX_SHOWN = 5  # differences in a message
+MAX_NAMED = 5  # other calls in a message
+RUN = RunSettings()  # the moment and the id of a run that is not recorded
+
+
+class ReplayPool(ServerPool):
+    """The servers of a recording: each call gets the answer that it got then.
+
+    Attributes:
+        recording: The recording.
+        missed: The message of each call that is not in it, in order.
+    """
+
+    loop = INSTANT
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self._tape = _Tape(recording)
+        self.missed = self._tape.missed
+        super().__init__(recording.table())
+        for name, tools in recording.tools.items():
+            if recording.servers[name].failure is None:
+                self.catalog.replace(name, tools)
+        told = {"random": no_jitter, "run_id": RUN.run_id, "started_at": RUN.started_at}
+        if (run := recording.run) is not None:
+            told |= {"run_id": run.id, "started_at": run.started_at}
+        self.dictated = told
+
+    def _new_supervisors(self) -> Mapping[str, _Player]:
+        return {
+            name: _Player(server, self._tape, self.catalog) for name, server in self.servers.items()
+        }
+
+
+class _Tape:
+    """The answers of a recording, each given once."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self.missed: list[str] = []
+        self._left: dict[Key, list[Answer]] = {}
+
+    def next_answer(self, call: Call) -> Answer:
+        """The next answer to a call; raises the CallError of one that is not there."""
+        key, caller = key_of_call(call), caller_of(call)
+        if (recorded := self.recording.calls.get(key)) is None:
+            raise self._missing(call, *self._nearest(call))
+        left = self._left.setdefault(key, list(recorded.answers))
+        if left:
+            own = (place for place, each in enumerate(left) if each.task == caller)
+            return left.pop(next(own, 0))
+        if recorded.repeat:
+            return recorded.answers[-1]
+        answers = counted(len(recorded.answers), "answer")
+        what = f"has {answers} to this call of {quoted(call.target)}, and it is made once more"
+        raise self._missing(call, what, {"answers": len(recorded.answers)})
+
+    def _nearest(self, call: Call) -> tuple[str, dict[str, Any]]:
+        """How a call differs from the nearest one, in words and as details."""
+        known = [each for each in self.recording.calls.values() if each.kind == call.kind]
+        same = [each for each in known if each.target == call.target]
+        what = {"tool": "call", "read": "read", "prompt": "get"}[call.kind]
+        if not same:
+            others = sorted({quoted(each.target) for each in known})
+            has = f" (it has: {listed(others, MAX_NAMED)})" if others else ""
+            return f"has no {what} of {quoted(call.target)}{has}", {}
+        nearest, differing = min(
+            ((each, _differing(each, call)) for each in same), key=lambda pair: len(pair[1])
+        )
+        shown = [each.message("recorded", "called with") for each in differing]
+        text = f"has no call of {quoted(call.target)} with these arguments. The nearest one has "
+        return text + f"other arguments at {listed(shown, MAX_SHOWN, '; ')}", {
+            "nearest": nearest.arguments,
+            "differences": [format_path(each.path) for each in differing],
+        }
+
+    def _missing(self, call: Call, what: str, details: dict[str, Any]) -> CallError:
+        source = self.recording.source
+        message = f"{source} {what}. {self.recording.anew}"
+        self.missed.append(message)
+        told = {call.kind: call.target, "arguments": call.arguments, **details}
+        return CallError("not_recorded", message, **told)
+
+
+def _differing(recorded: RecordedCall, call: Call) -> list[Difference]:
+    return list(differences(recorded.arguments, call.arguments))
+
+
+class _Player:
+    """The only session of a server that is not there."""
+
+    def __init__(self, server: Server, tape: _Tape, catalog: Catalog) -> None:
+        self.server = server
+        self._tape, self._catalog = tape, catalog
+        self._recorded = tape.recording.servers[server.name]
+
+    @property
+    def failure(self) -> TaskError | None:
+        """Why the server did not start then."""
+        failure = self._recorded.failure
+        return None if failure is None else failure.as_error()
+
+    @property
+    def usable(self) -> bool:
+        """Whether it had started."""
+        return self._recorded.failure is None
+
+    @property
+    def offers(self) -> _Player:
+        """Itself: it lists what the server had listed."""
+        return self
+
+    async def of(self, kind: Kind) -> list[Entry] | None:
+        """What the server had listed of a kind, if that was recorded."""
+        return self._recorded.prompts if kind == "prompts" else None
+
+    async def open(self, announce: OnEvent, priority: Priority = FIRST) -> None:  # noqa: ARG002
+        """Say that it is ready, or why it is not."""
+        name, tools = self.server.name, len(self._catalog.tools(self.server.name))
+        failure = self.failure
+        announce(ServerStarting(0.0, name))
+        is_ready = ServerReady(0.0, name, "recorded", tools, 0.0)
+        announce(is_ready if failure is None else ServerFailed(0.0, name, failure))
+
+    def close(self) -> None:
+        """Nothing is closed."""
+
+    async def session(self) -> _Player:
+        """Itself; raises what the start of the server had failed with."""
+        if (failure := self.failure) is not None:
+            raise CallError.of(failure)
+        return self
+
+    async def call(self, call: Call, attempt: Attempt | None = None) -> Any:
+        """The recorded answer to a call, checked as if its server had sent it now.
+
+        Raises:
+            CallError: The recorded one; a `not_recorded` if there is none; an `output_invalid`.
+        """
+        answer = self._tape.next_answer(call)
+        await anyio.sleep(answer.after_s)
+        if answer.no_answer:  # until the timeout of the attempt, or what had cancelled it
+            await anyio.sleep_forever()
+        if answer.error is not None:
+            raise CallError.of(answer.error.as_error())
+        attempt = attempt or Attempt()
+        attempt.wrapped = answer.wrapped
+        attempt.note_answer(len(to_json(answer.output)))
+        tool = self._catalog.listed(call.server).get(call.tool) if call.kind == "tool" else None
+        if tool is not None and not answer.wrapped:
+            check_output(tool, answer.output)
+        return answer.output

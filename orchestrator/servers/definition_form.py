@@ -1,0 +1,41 @@
+"""The form of the definition of a tool in our files: what the JSON has to look like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from orchestrator.schema.tool import HINTS
+
+
+class Form(BaseModel):
+    """A part of a file: nothing unknown, nothing converted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=to_camel)
+
+
+class _Annotations(Form):
+    title: str = ""
+    read_only_hint: bool = False
+    destructive_hint: bool = False
+    idempotent_hint: bool = False
+    open_world_hint: bool = False
+
+
+class ToolForm(Form):
+    """A definition, as `schema.tool.definition_of` makes it."""
+
+    title: str = ""
+    description: str = ""
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any] = Field(default_factory=dict)
+    annotations: _Annotations = _Annotations()
+
+
+# The names of its fields, by what holds it.
+DEFINITION_FIELDS = {
+    "tools": ("title", "description", "inputSchema", "outputSchema", "annotations"),
+    "annotations": ("title", *HINTS),
+}
