@@ -24,7 +24,7 @@ MODULES = {
     **dict.fromkeys(("tools", "catalog"), "catalog"),
     **dict.fromkeys(("servers", "resources", "prompts"), "server_lists"),
     **dict.fromkeys(("runs", "show", "resume", "retry", "cancel"), "journal"),
-    **{name: name for name in ("completion", "init", "lock", "validate")},
+    **{name: name for name in ("completion", "init", "lock", "test", "validate")},
 }
 
 __all__ = ["main"]
