@@ -21,7 +21,7 @@ calls by hand, and against bare anyio. Sides that are compared run in turns."""
 EXAMPLES = """\
 examples:
   python -m benchmarks                          everything, in about a quarter of an hour
-  python -m benchmarks --quick --check          what the gate runs, in about a minute
+  python -m benchmarks --quick --check          what the gate runs, in about one and a half minutes
   python -m benchmarks --only five --only uneven --plot speed.png
 
 exit codes:
@@ -89,7 +89,8 @@ def measure_and_report(args: argparse.Namespace) -> int:
     """Measure the selected scenarios, show them, and return the exit code."""
     settings = Settings(args.quick, args.rounds, args.backend)
     names = args.only or list(suite.SCENARIOS)
-    facts, measurements = report.machine(settings), _measure(names, settings)
+    stopwatch = suite.Stopwatch()
+    facts, measurements = report.machine(settings), _measure(names, settings, stopwatch)
     verdicts = targets.judge(measurements, names, quick=args.quick)
     for _ in range(SECOND_LOOKS if args.check else 0):
         again = list(dict.fromkeys(v.target.scenario for v in verdicts if not v.holds))
@@ -97,7 +98,7 @@ def measure_and_report(args: argparse.Namespace) -> int:
             break
         # Nothing is picked: a scenario that is measured again counts as it came out the last time.
         measurements = [each for each in measurements if each.scenario not in again]
-        measurements += _measure(again, settings)
+        measurements += _measure(again, settings, stopwatch)
         verdicts = targets.judge(measurements, names, quick=args.quick)
     if args.json:
         report.save(args.json, report.document(facts, measurements, verdicts))
@@ -111,10 +112,13 @@ def measure_and_report(args: argparse.Namespace) -> int:
         title = f"{len(missed)} of {len(verdicts)} missed"
         tables.append(report.verdict_table(missed, title))
     report.show(facts, tables)
+    print(f"{stopwatch}")
     return 1 if missed else 0
 
 
-def _measure(names: Sequence[str], settings: Settings) -> list[Measurement]:
+def _measure(
+    names: Sequence[str], settings: Settings, stopwatch: suite.Stopwatch
+) -> list[Measurement]:
     progress = Console(stderr=True)
 
     def record(measured: Measurement) -> None:
@@ -122,7 +126,7 @@ def _measure(names: Sequence[str], settings: Settings) -> list[Measurement]:
         progress.print(line, highlight=False, markup=False, style="dim", soft_wrap=True)
 
     async def run() -> list[Measurement]:
-        return await suite.run(names, settings, record, progress.print)
+        return await suite.run(names, settings, record, progress.print, stopwatch)
 
     return anyio.run(run, backend=settings.backend)
 

@@ -25,7 +25,7 @@ from orchestrator.workflow.model import Workflow
 
 # Both in the same rounds, so that their ratio does not depend on the speed of the machine.
 SIZES = {"small": 1_000, "large": 10_000}
-QUICK_SIZES = {"small": 300, "large": 3_000}
+QUICK_SIZES = {"small": 200, "large": 2_000}
 BARE = "bare jsonschema"
 
 _ARTICLE = {

@@ -82,6 +82,8 @@ async def _compare(
     rounds, often = bench.pick(20, 2), 1 if bench.quick else 3
     if branches:  # many graphs, and each needs fewer rounds
         rounds, often = bench.pick(10, 1), 2
+    halved = bench.quick and not branches
+    graph, note = (graph.scaled(0.5), "delays are halved") if halved else (graph, "")
     runner = Runner(orchestrator, graph.workflow("delays"))
     sides = {"sequential": runner.side("sequential", SEQUENTIAL)}
     sides |= {name: runner.side(name, options, times=often) for name, options in variants.items()}
@@ -97,14 +99,15 @@ async def _compare(
             "ideal_speedup": graph.sequential_ms / path_ms,
             "sequential_ms": median(times.flat("sequential")),
         }
-        bench.record(Measurement(scenario, name, times.flat(name), ratios, values))
+        bench.record(Measurement(scenario, name, times.flat(name), ratios, values, note))
 
 
 async def _five_tools(bench: Bench) -> None:
     variants: Variants = {"warm sequential": SEQUENTIAL, "warm": {}}
     async with Orchestrator(scenarios.servers(*scenarios.TOOL_SERVERS)) as orchestrator:
         runner = Runner(orchestrator, scenarios.FIVE_TOOLS)
-        sides = {name: runner.side(name, options, times=3) for name, options in variants.items()}
+        often = 2 if bench.quick else 3
+        sides = {name: runner.side(name, each, often) for name, each in variants.items()}
         times = await take_turns(sides, bench.pick(20, 2))
     sequential = {"sequential_ms": median(times.flat("warm sequential"))}
     for name in variants:

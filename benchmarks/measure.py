@@ -115,6 +115,10 @@ class Times(dict[str, Rounds]):
         rounds = zip(self[numerator], self[denominator], strict=True)
         return [median(above) / median(below) for above, below in rounds]
 
+    def fastest(self, numerator: str, denominator: str) -> float:
+        """The ratio of the fastest times: of work that never waits, noise only adds to both."""
+        return min(self.flat(numerator)) / min(self.flat(denominator))
+
     def per_task(self, side: str, tasks: int) -> dict[str, float]:
         """The values `tasks` and `per_task_us` of a side that runs so many tasks."""
         return {"tasks": float(tasks), "per_task_us": median(self.flat(side)) * 1000 / tasks}

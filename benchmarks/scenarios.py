@@ -67,6 +67,10 @@ class Graph:
         """The longest path: no run can be faster."""
         return max(self.ends_ms.values())
 
+    def scaled(self, factor: float) -> Graph:
+        """The same graph with other delays."""
+        return Graph(self.needs, {task: ms * factor for task, ms in self.delays_ms.items()})
+
     def workflow(self, name: str, server: str = "delay") -> Document:
         """Its workflow document, on a mock server of delays."""
         tasks = [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, field
 from importlib import import_module
 
 import anyio
@@ -40,14 +42,38 @@ GROUPS = {
 SCENARIOS = {name: title for titles in GROUPS.values() for name, title in titles.items()}
 
 
+@dataclass
+class Stopwatch:
+    """Where the time of a suite goes: seconds by scenario, with the start of its servers."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    _since: float = field(default_factory=time.monotonic)
+
+    def lap(self, scenario: str) -> None:
+        """Count the time since the last lap for a scenario."""
+        now = time.monotonic()
+        self.seconds[scenario] = self.seconds.get(scenario, 0.0) + now - self._since
+        self._since = now
+
+    def __str__(self) -> str:
+        longest_first = sorted(self.seconds.items(), key=lambda each: -each[1])
+        each = (f"{name} {seconds:.1f}" for name, seconds in longest_first)
+        return f"measured for {sum(self.seconds.values()):.0f} s: {', '.join(each)}"
+
+
 async def run(
-    names: Collection[str], settings: Settings, record: Record, progress: Callable[[str], None]
+    names: Collection[str],
+    settings: Settings,
+    record: Record,
+    progress: Callable[[str], None],
+    stopwatch: Stopwatch,
 ) -> list[Measurement]:
     """Measure the named scenarios, group by group; `progress` receives a line before each."""
     measurements: list[Measurement] = []
 
     def keep(measurement: Measurement) -> None:
         measurements.append(measurement)
+        stopwatch.lap(measurement.scenario)
         record(measurement)
 
     bench = Bench(settings.quick, settings.rounds, settings.backend, keep)
@@ -58,4 +84,5 @@ async def run(
             measure: Measure = import_module(f"benchmarks.{group}").measure
             with anyio.fail_after(LIMIT_S):
                 await measure(frozenset(selected), bench)
+            stopwatch.lap(selected[-1])  # what its servers take to end
     return measurements

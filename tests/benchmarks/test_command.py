@@ -60,7 +60,9 @@ def test_a_scenario_that_did_not_run_is_not_judged_and_one_without_numbers_is_mi
 def test_a_quick_run_is_not_held_to_what_only_a_full_one_measures() -> None:
     full = {verdict.target.variant for verdict in judge([], ["engine"])}
     quick = {verdict.target.variant for verdict in judge([], ["engine"], quick=True)}
-    assert full - quick == {"100,000 unlimited", "100,000 default limit"}
+    limits = ("unlimited", "default limit")
+    assert full - quick == {f"{size} {limit}" for size in ("10,000", "100,000") for limit in limits}
+    assert quick - full == {f"4,000 {limit}" for limit in limits}
 
 
 def test_every_target_names_a_scenario_and_aims_at_no_less_than_its_limit() -> None:
@@ -72,7 +74,7 @@ def test_every_target_names_a_scenario_and_aims_at_no_less_than_its_limit() -> N
 
 
 def _measured(monkeypatch: pytest.MonkeyPatch, *measurements: Measurement) -> None:
-    def run(wanted: object, settings: object) -> list[Measurement]:  # noqa: ARG001
+    def run(wanted: object, *_: object) -> list[Measurement]:  # noqa: ARG001
         return list(measurements)
 
     monkeypatch.setattr(command, "_measure", run)
@@ -103,7 +105,7 @@ def test_a_scenario_that_misses_is_measured_again_and_counts_as_it_came_out_last
     asked: list[list[str]] = []
     answers = [SLOW, FAST]
 
-    def run(wanted: list[str], settings: object) -> list[Measurement]:  # noqa: ARG001
+    def run(wanted: list[str], *_: object) -> list[Measurement]:
         asked.append(wanted)
         return [answers[min(len(asked), len(answers)) - 1]]
 
@@ -131,7 +133,7 @@ def test_without_check_a_missed_target_is_only_shown_in_the_numbers(
 def test_a_run_that_fails_is_an_error_in_one_line_and_exit_code_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def run(wanted: object, settings: object) -> list[Measurement]:  # noqa: ARG001
+    def run(wanted: object, *_: object) -> list[Measurement]:  # noqa: ARG001
         raise ExceptionGroup("of a client", [RunFailedError("five ended as failed")])
 
     monkeypatch.setattr(command, "_measure", run)
@@ -210,8 +212,11 @@ async def test_a_suite_gives_what_its_groups_measured(monkeypatch: pytest.Monkey
     monkeypatch.setattr(suite, "import_module", import_module)
     told: list[Measurement] = []
     run: Callable[..., Awaitable[list[Measurement]]] = suite.run
-    assert await run(["five"], Settings(quick=True), told.append, lambda _: None) == [FAST] == told
+    watch = suite.Stopwatch()
+    measured = await run(["five"], Settings(quick=True), told.append, lambda _: None, watch)
+    assert measured == [FAST] == told
     assert imported == ["benchmarks.delays"]
+    assert list(watch.seconds) == ["five"]
 
 
 @pytest.mark.parametrize("name", command.COMMANDS)

@@ -45,6 +45,11 @@ def test_there_is_no_ratio_to_a_side_that_did_not_run_or_to_itself() -> None:
     assert times.ratio("run", "run") == []
 
 
+def test_the_ratio_of_the_fastest_does_not_see_what_slowed_a_round_down() -> None:
+    times = Times(engine=[[30.0, 90.0], [31.0, 32.0]], bare=[[25.0, 10.0], [40.0, 12.0]])
+    assert times.fastest("engine", "bare") == 3.0
+
+
 def test_spans_that_only_touch_do_not_overlap() -> None:
     assert most_at_once([]) == 0
     assert most_at_once([(0, 2), (2, 3), (3, 4)]) == 1
