@@ -31,15 +31,18 @@ if TYPE_CHECKING:
     from orchestrator.check.checker import prove
     from orchestrator.client import Orchestrator
     from orchestrator.engine.events import Event, Observer
+    from orchestrator.engine.question import Question
     from orchestrator.engine.result import ItemResult, RunResult, TaskResult
     from orchestrator.engine.run import Run
     from orchestrator.engine.task_state import Activity, RunState
     from orchestrator.errors import (
+        AnswerError,
         CallError,
         ConfigError,
         JournalError,
         OrchestratorError,
         Problem,
+        RefusedError,
         ServerStartError,
         TaskError,
         WorkflowError,
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Activity",
+    "AnswerError",
     "CallError",
     "ConfigError",
     "Event",
@@ -65,6 +69,8 @@ __all__ = [
     "Orchestrator",
     "OrchestratorError",
     "Problem",
+    "Question",
+    "RefusedError",
     "Run",
     "RunResult",
     "RunState",
@@ -88,15 +94,18 @@ _HOMES = {
     "client": ("Orchestrator",),
     "check.checker": ("prove",),
     "engine.events": ("Event", "Observer"),
+    "engine.question": ("Question",),
     "engine.result": ("ItemResult", "RunResult", "TaskResult"),
     "engine.run": ("Run",),
     "engine.task_state": ("Activity", "RunState"),
     "errors": (
+        "AnswerError",
         "CallError",
         "JournalError",
         "ConfigError",
         "OrchestratorError",
         "Problem",
+        "RefusedError",
         "ServerStartError",
         "TaskError",
         "WorkflowError",

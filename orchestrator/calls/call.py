@@ -6,7 +6,7 @@ import fnmatch
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
 
 import anyio
 
@@ -18,6 +18,7 @@ from orchestrator.workflow.task import Retry
 if TYPE_CHECKING:
     from orchestrator.calls.repeat import Turns
     from orchestrator.calls.worker_pool import Lane
+    from orchestrator.schema.tool import Tool
 
 DEFAULT_TIMEOUT_S = 60.0
 
@@ -130,6 +131,8 @@ class Attempt:
         answer_bytes: About what the last answer to it takes in memory, bytes.
         inside: What runs in place of a call, if its task runs a workflow.
         end_by: What `cancel` has to end: the scope that it runs in, or the limit that it waits for.
+        asks: Whether it waits for the answer to a question.
+        approval: The message of the question whether it may be made; None: the default.
         lane: What keeps its slot of the run for the call that follows; None if it is released.
     """
 
@@ -154,6 +157,8 @@ class Attempt:
     answered_ago_s: float = 0.0
     inside: Inside | None = None
     lane: Lane | None = None
+    asks: bool = False
+    approval: str | None = None
 
     def __init__(
         self, on_progress: OnProgress | None = None, *, fit: Callable[[Call], Call] | None = None
@@ -212,6 +217,10 @@ class Inside(Protocol):
     def results(self) -> Mapping[str, Any]:
         """The results of its tasks, by id."""
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing but questions is left of it."""
+
     def activities(self) -> Iterator[Any]:
         """What it does now."""
 
@@ -249,6 +258,8 @@ class ServerPolicy:
         writers: The same for tools that declare that they write; None = no limit of their own.
         rate: How many calls may start in how long; None = no limit.
         tools: The limits of single tools, by the pattern of their name; the first match counts.
+        approve: The patterns of tools whose calls a person has to approve; or `destructive`, for
+            those that do not declare that they are not.
     """
 
     timeout_s: float = DEFAULT_TIMEOUT_S
@@ -256,6 +267,20 @@ class ServerPolicy:
     writers: Slots | None = None
     rate: Rate | None = None
     tools: Mapping[str, Sequence[Slots | Rate]] | None = None
+    approve: Sequence[str] | Literal["destructive"] = ()
+
+    @property
+    def asks(self) -> bool:
+        """Whether any call has to be approved."""
+        return bool(self.approve)
+
+    def needs_approval(self, call: Call, tool: Tool | None) -> bool:
+        """Whether a person has to approve a call of a tool, which may be unknown."""
+        if not self.approve or call.kind != "tool":
+            return False
+        if self.approve == "destructive":
+            return tool is None or tool.may_destroy
+        return any(fnmatch.fnmatchcase(call.tool, pattern) for pattern in self.approve)
 
     @property
     def is_limited(self) -> bool:

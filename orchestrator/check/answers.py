@@ -11,7 +11,13 @@ from orchestrator.documents.text import quoted
 from orchestrator.expressions.templates import ObjectTemplate, Template
 from orchestrator.schema.requests import URI, request_tool
 from orchestrator.schema.tool import SAMPLE_KEY, Tool
-from orchestrator.schema.types import LiteralType, ObjectType, StaticType, UnknownType
+from orchestrator.schema.types import (
+    LiteralType,
+    ObjectType,
+    StaticType,
+    UnknownType,
+    schema_type,
+)
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
 
 
@@ -67,3 +73,10 @@ def content_type(task: TaskPlan) -> UnknownType:
     """The type of what a resource holds."""
     resource = quoted(f"{task.server}:{task.tool}")
     return UnknownType(f"the content of resource {resource} is not known before the run")
+
+
+def question_type(given: StaticType) -> StaticType:
+    """The type of the answer to a question, by that of its arguments."""
+    schema = given.members["schema"] if isinstance(given, ObjectType) else None
+    assert isinstance(schema, LiteralType)
+    return schema_type(schema.value)

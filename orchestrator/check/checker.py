@@ -11,6 +11,7 @@ from orchestrator.check.absent import Absence, present_by
 from orchestrator.check.answers import (
     answer_type,
     content_type,
+    question_type,
     tool_for,
     uri_mismatches,
     uri_of,
@@ -183,10 +184,14 @@ class _Checker:
     def _output(self, task: TaskPlan, inside: Environment) -> StaticType:
         """The type of the output of a task, or of an item of it."""
         policies = task.policies
+        if policies.approve is not None:
+            self._infer(policies.approve, inside, ("approve", "message"))
         if task.kind == "value":
             output = self._infer(task.arguments, inside, ("value",))
         elif task.inner is not None:
             output = self._inside(task, task.inner, inside)
+        elif task.kind == "ask":
+            output = question_type(self._infer(task.arguments, inside, ("ask",)))
         elif task.kind == "read":
             output = self._read(task, replace(inside, before_first=True))
         else:

@@ -39,6 +39,8 @@ STATUS_STYLES = {
     "failed": "bold red",
     "skipped": "yellow",
     "cancelled": "magenta",
+    "waiting": "cyan",
+    "paused": "cyan",
 }
 RISK_STYLES = {"reads": "green", "writes": "yellow", "may": "yellow", "destroys": "red"}
 

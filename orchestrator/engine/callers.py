@@ -17,6 +17,7 @@ from orchestrator.calls.middleware import (
 )
 from orchestrator.calls.repeat import with_repeat
 from orchestrator.calls.timeouts import with_deadline, with_timeout
+from orchestrator.engine.asking import Asking
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.keeping import Keeping
 from orchestrator.engine.shared import Shared
@@ -33,11 +34,13 @@ class Callers:
         fit: Fits a call to its tool.
         has_ended: Whether the run has ended, so that no further call is made.
         inside: Runs a workflow in place of a call.
+        asking: Asks before calls; None if no call needs that.
 
     Attributes:
         fitting: Makes a call that fits its tool already.
         call: Waits for the server of a call, fits it to its tool, and makes it.
         inner: Fits a call to the inputs of a workflow, and runs it.
+        ask: Asks what a task asks.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Callers:
         fit: Fit,
         has_ended: Callable[[], bool],
         inside: Caller,
+        asking: Asking | None = None,
     ) -> None:
         servers, on_wait, on_server, on_start = shared.servers, None, None, None
         # Without observers no event is made at all.
@@ -69,17 +73,19 @@ class Callers:
         in_time = _unless(has_ended, with_timeout(shared.caller, on_start))
         in_time = in_time if keeping is None else keeping.with_intent(in_time)
         # Where runs take turns, all tasks of a run are one group: they have one budget.
-        self.fitting = held(
-            with_slots(in_time, servers.policies, shared.slots, on_wait, shared.budget)
-        )
+        in_slot = with_slots(in_time, servers.policies, shared.slots, on_wait, shared.budget)
+        self.fitting = held(in_slot if asking is None else asking.before(in_slot))
         self.call = with_server_ready(
             self.fitting, fit, servers.readiness, on_server, emitter.clock.count
         )
         self.inner = self.call = _in_all(self.call, plan, keeping)
         if plan.has_inner:
             # What runs inside waits for slots and servers itself.
-            ready = with_server_ready(held(with_timeout(inside, on_start)), fit)
+            inside = with_timeout(inside, on_start)
+            inside = inside if asking is None else asking.before(inside)
+            ready = with_server_ready(held(inside), fit)
             self.inner = _in_all(ready, plan, keeping)
+        self.ask = shared.caller if asking is None else asking.ask
 
 
 def _in_all(call_next: Caller, plan: Plan, keeping: Keeping | None) -> Caller:

@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.engine.outcome import Failure, Success
+from orchestrator.engine.question import Question, Reply
 from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.engine.summary import Stop
-from orchestrator.errors import TaskError
+from orchestrator.errors import CallError, TaskError
 from orchestrator.schema.tool import Tool
 
 
@@ -98,5 +99,33 @@ class Recorder(Protocol):
             CallError: It must not leave.
         """
 
+    has_unknown: bool
+    """Whether any call may have been carried out of which no outcome is kept."""
+
+    def unknown(self, call: Call, attempt: Attempt) -> str:
+        """What tells a call from others if it left before, and nobody knows its outcome; or ""."""
+
+    def reply(self, question: Question) -> Reply | None:
+        """The reply that is kept, also one for all items; None if there is none."""
+
+    async def note_question(self, question: Question) -> None:
+        """A question is about to be asked; returns when that is durable."""
+
+    async def note_reply(self, question: Question, reply: Reply, *, of_all: bool) -> Reply:
+        """A question is answered, or that of all items; returns when that is durable.
+
+        Returns:
+            The reply that counts, which is the first one.
+        """
+
     def note_stop(self, stop: Stop) -> None:
         """The run ends early."""
+
+
+def unknown_outcome(call: Call) -> CallError:
+    """The error of a call that may have been carried out, and that nobody wants to be repeated."""
+    message = f"the process that called {call.target} ended before the answer came"
+    why = "whether the call was carried out is unknown, and its tool may not be repeatable"
+    return CallError(
+        "server_unavailable", f"{message}: {why}", retryable=False, lost=True, unknown=True
+    )

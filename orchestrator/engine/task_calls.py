@@ -12,6 +12,7 @@ from orchestrator.calls.call import FREE, Attempt, Call, Caller
 from orchestrator.calls.middleware import is_never_retried
 from orchestrator.calls.repeat import Turns
 from orchestrator.calls.retry import decide_retry, is_lost
+from orchestrator.engine.asking import Asking
 from orchestrator.engine.callers import Callers
 from orchestrator.engine.decide import (
     Start,
@@ -48,8 +49,9 @@ class TaskCalls:
         has_ended: Callable[[], bool],
         inside: Caller,
         wrapped: dict[int, Any],
+        asking: Asking | None,
     ) -> None:
-        self.callers = Callers(shared, plan, emitter, self.fit, has_ended, inside)
+        self.callers = Callers(shared, plan, emitter, self.fit, has_ended, inside, asking)
         self.fit_later = self.fit  # one bound method for all attempts
         self._budget, self._recorder = shared.budget, shared.settings.recorder
         self._wrapped = wrapped
@@ -140,6 +142,9 @@ class TaskCalls:
             attempt.turns = self._turns(job.task, repeat, scope, attempt)
         if item is None:  # the delay of a `for_each` is over before its first item begins
             attempt.delayed_s = job.task.policies.delay_s or 0.0
+        attempt.approval = decision.approval
+        if job.task.kind == "ask":
+            return await self.outcome(self.callers.ask, call, attempt)
         caller = self.callers.call if job.task.inner is None else self.callers.inner
         return await self.outcome(caller, call, attempt)
 

@@ -11,13 +11,20 @@ from typing import Self
 
 from anyio import CancelScope, to_thread
 
-from orchestrator.documents.text import listed, quoted
 from orchestrator.errors import DamagedError, JournalError
 from orchestrator.journal.database import open_to_read
-from orchestrator.journal.history import RUNNING, delete, find, prunable, reading, records_of
+from orchestrator.journal.history import (
+    PAUSED,
+    RUNNING,
+    delete,
+    find,
+    prunable,
+    reading,
+    records_of,
+)
 from orchestrator.journal.kept_run import KeptRun, RunRecord
 from orchestrator.journal.recorder import Hide, RunRecorder, Unknown, unchanged
-from orchestrator.journal.records import Key, Record, Records
+from orchestrator.journal.records import Key, Record
 from orchestrator.journal.writer import Writer
 
 logger = logging.getLogger("orchestrator")
@@ -25,7 +32,7 @@ logger = logging.getLogger("orchestrator")
 KEEP_DAYS = 30.0
 KEEP_RUNS = 1000
 
-_COLUMNS = "workflow, status, kind, origin, epoch, resumed, request"
+_COLUMNS = "workflow, status, kind, origin, epoch, resumed, request, duration_ms"
 
 
 class Journal:
@@ -189,15 +196,15 @@ class Journal:
                 f"select {_COLUMNS} from run where id=?",
                 (run,),
             ).fetchone()
-            name, status, kind, origin, epoch, resumed, request = row
-            if status not in (RUNNING, "paused"):
+            name, status, kind, origin, epoch, resumed, request, duration_ms = row
+            if status not in (RUNNING, PAUSED):
                 fix = f'"orchestrator retry {run}" runs again what did not succeed'
                 raise JournalError(f"run {run} has ended with status {status}: {fix}")
             kept = KeptRun(writer, self.path, run, epoch + 1)
-            alive_s = kept.take()
+            # The time of a paused run is that of its result.
+            alive_s = kept.take(duration_ms / 1000 if status == PAUSED else None)
             try:
                 records = records_of(db, run)
-                check_known(run, records, unknown)
                 writer.call(kept.take_over)
             except BaseException:
                 kept.free()
@@ -221,13 +228,3 @@ class Journal:
         if self._writer is None:
             raise RuntimeError("use 'async with Journal(...) as journal'")
         return self._writer
-
-
-def check_known(run: str, records: Records, unknown: Unknown) -> None:
-    """Refuse to go on where a person has to decide what becomes of a call."""
-    paths = sorted({key.path for key in records.unknown_calls()})
-    if paths and unknown == "ask":
-        tasks = listed((quoted(path) for path in paths), 5)
-        why = f"calls of {tasks} may have been carried out, and may do harm if they are repeated"
-        fix = f"--unknown repeat makes them again, --unknown fail fails these tasks (run {run})"
-        raise JournalError(f"{why}: {fix}")

@@ -7,21 +7,30 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal
 
+from anyio import to_thread
+
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.documents.encode import to_json
-from orchestrator.engine.recorder import Answer, Recorder
+from orchestrator.engine.question import Question, Reply
+from orchestrator.engine.recorder import Answer, Recorder, unknown_outcome
 from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.engine.summary import Stop
-from orchestrator.errors import CallError, InvalidArgumentsError, TaskError
+from orchestrator.errors import CallError, InvalidArgumentsError, JournalError, TaskError
+from orchestrator.journal.history import replies_of
 from orchestrator.journal.records import (
     NO_ITEM,
+    WRITE,
+    WRITE_ONCE,
     Key,
     Record,
     Records,
     of_answer,
     of_item,
+    of_question,
     of_stop,
     of_task,
+    question_key,
+    reply_key,
 )
 from orchestrator.journal.writer import Lease, Writer
 from orchestrator.schema.tool import Tool, definition_of, hash_of
@@ -38,7 +47,6 @@ def unchanged(value: Any) -> Any:
     return value
 
 
-_WRITE = "insert or replace into record values(?, ?, ?, ?, ?, ?, ?, ?)"
 _FORGET = "delete from record where run=? and substr(path, 1, ?)=?"
 
 
@@ -76,6 +84,8 @@ class RunRecorder(Recorder):
         self._kept: set[Key] = set()  # items and tasks inside, of what has not settled
         self.resumed = resumed
         self.elapsed_s, self.stop = elapsed_s, self._records.stop()
+        self._unknown_calls = {key: self._records[key] for key in self._records.unknown_calls()}
+        self.has_unknown = bool(self._unknown_calls)
 
     @property
     def error(self) -> Exception | None:
@@ -183,15 +193,19 @@ class RunRecorder(Recorder):
             key = Key.of(f"failure {call.turn}", call, attempt.number)
             self._note(key, lambda: {"wait_s": wait_s, "error": error.to_dict()})
 
+    def unknown(self, call: Call, attempt: Attempt) -> str:
+        """See `Recorder`."""
+        key = Key.of(f"intent {call.turn}", call, attempt.number + 1)
+        if (left := self._unknown_calls.get(key)) is None or self._unknown == "repeat":
+            return ""
+        if self._unknown == "fail":
+            raise unknown_outcome(call)
+        return f"{left.at:.6f}"  # it may become unknown once more
+
     async def note_intent(self, call: Call, attempt: Attempt) -> None:
         """See `Recorder`."""
         key = Key.of(f"intent {call.turn}", call, attempt.number + 1)
-        if self._records.pop(key, None) is not None and self._unknown != "repeat":
-            message = f"the process that called {call.target} ended before the answer came"
-            why = "whether the call was carried out is unknown, and its tool may not be repeatable"
-            raise CallError(
-                "server_unavailable", f"{message}: {why}", retryable=False, lost=True, unknown=True
-            )
+        self._unknown_calls.pop(key, None)
         self._note(key, None)
         await self._writer.flush()
         if self.error is not None:
@@ -202,7 +216,34 @@ class RunRecorder(Recorder):
         """Keep records of another run as those of this one."""
         for key, record in records.items():
             values = (self._lease.run, *key, *record)
-            self._writer.put(self._lease, _WRITE, partial(tuple, values))
+            self._writer.put(self._lease, WRITE, partial(tuple, values))
+
+    def reply(self, question: Question) -> Reply | None:
+        """See `Recorder`."""
+        return self._records.reply(question)
+
+    async def note_question(self, question: Question) -> None:
+        """See `Recorder`."""
+        key = question_key(question)
+        if key not in self._records:
+            self._note(key, lambda: of_question(question))
+        await self._writer.flush()
+
+    async def note_reply(self, question: Question, reply: Reply, *, of_all: bool) -> Reply:
+        """See `Recorder`."""
+        key = reply_key(question, of_all=of_all)
+        self._note(key, reply._asdict, WRITE_ONCE)
+        await self._writer.flush()
+        await self.read_replies()
+        return self._records.reply(question) or reply
+
+    async def read_replies(self) -> None:
+        """Take over the replies that other processes have written."""
+        try:
+            found = await to_thread.run_sync(replies_of, self._writer.path, self._lease.run)
+        except JournalError:
+            return  # `error` says why
+        self._records.update(found)
 
     def note_stop(self, stop: Stop) -> None:
         """See `Recorder`."""
@@ -212,7 +253,12 @@ class RunRecorder(Recorder):
     def _ago_s(self, key: Key) -> float:
         return max(0.0, self.now() - self._records[key].at)
 
-    def _note(self, key: Key, document: Callable[[], Mapping[str, Any]] | None) -> None:
+    def _note(
+        self,
+        key: Key,
+        document: Callable[[], Mapping[str, Any]] | None,
+        statement: str = WRITE,
+    ) -> None:
         at = self.now()
 
         def values() -> tuple[object, ...]:
@@ -221,7 +267,7 @@ class RunRecorder(Recorder):
             )
             return (self._lease.run, *key, at, payload)
 
-        self._writer.put(self._lease, _WRITE, values)
+        self._writer.put(self._lease, statement, values)
 
     def _without_outputs(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
         if self._keeps_outputs or "output" not in document:

@@ -45,9 +45,9 @@ not `task1`.
 its inputs; inside, only `$INPUT.id` and its own tasks are readable.
 - `read`: in place of `tool`, a resource as `server:uri`, with references in the URI. `prompt`: in \
 place of `tool`, a prompt as `server:name`, with `arguments`; the output is its messages.
+- `ask`: in place of `tool`, asks a person: `{"message": "To whom?", "schema": {"type": "string"}}`.
 - `arguments`: an object that fits the signature of the tool; references anywhere inside.
-- `depends_on`: `"depends_on": ["search"]`, for an order that no reference implies, such as \
-reading what another task has stored.
+- `depends_on`: `"depends_on": ["search"]`, for an order that no reference implies.
 - `for_each`: `"for_each": "$OUTPUT[search].items"` makes one call per item of an array. In \
 `arguments`, `$ITEM` is the item, `$ITEM.title` a property of it, `$INDEX` its position. The \
 output of the task is the array of the outputs of the calls, in the order of the items. For all \
@@ -67,8 +67,9 @@ a `for_each`: the whole array), so give it the same type. The task is then a `su
 - `repeat`: to poll, `{"until": "LAST.state == 'done'", "every_s": 5, "max_times": 60}`; for all \
 pages, `{"until": "LAST.next == null", "every_s": 0, "collect": "LAST.items"}` and `arguments` \
 such as `{"cursor": "$LAST.next"}`. `$LAST` is the answer before, null at first.
-- Rarely needed: `max_parallel` (items at a time), `critical`, `locks`, `delay_s`, `deadline_s` \
-(over all attempts), `end_run` (`success` or `failed`, when it has succeeded), `description`, \
+- Rarely needed: `max_parallel` (items at a time), `critical`, `approve` (`true`: a person is \
+asked before the call), `locks`, `delay_s`, `deadline_s` (over all attempts), \
+`end_run` (`success` or `failed`, when it has succeeded), `description`, \
 `timeout_resets_on_progress`.
 
 ## References

@@ -133,6 +133,11 @@ class Tool:
         return f"{self.server}:{self.name}"
 
     @property
+    def may_destroy(self) -> bool:
+        """Whether it does not declare that it destroys nothing; MCP's default is that it may."""
+        return not self.read_only and self.destructive is not False
+
+    @property
     def is_safe(self) -> bool | None:
         """Whether repeating a call does no harm: it declares so, or it takes a key; None: unknown.
 

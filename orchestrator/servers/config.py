@@ -82,6 +82,7 @@ class Settings(Defaults):
     rate: RateText | None = None
     elicitation: Literal["none", "defaults"] = "none"
     required: bool = False
+    approve: list[str] | Literal["destructive"] = Field(default_factory=list)
     allow: list[str] | None = None
     deny: list[str] = Field(default_factory=list)
 

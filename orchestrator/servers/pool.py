@@ -286,6 +286,7 @@ def _policy_of(server: Server) -> ServerPolicy:
         Slots(1, f"the writers' slot of server {name}") if server.writes == "serial" else None,
         Rate(*server.rate_limit, f"the rate of server {name}") if server.rate_limit else None,
         tools if any(tools.values()) else None,
+        server.approve,
     )
 
 

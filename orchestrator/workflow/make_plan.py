@@ -55,7 +55,7 @@ def make_plan(
             index,
             tuple(dependencies := compiled.dependencies[task.id]),
             _needs(task, dependencies, number),
-            task.timeout_s or defaults.timeout_s,
+            _timeout_s(task, defaults),
             number.get(task.id),
             _policies(task, templates, defaults, is_last=task.id not in number),
             inner.get(task.id),
@@ -116,6 +116,8 @@ def _part(compiled: CompiledWorkflow, tasks: Iterable[Task]) -> Graph:
 
 def _own_target(task: Task, inner: Mapping[str, Workflow]) -> tuple[str, str, str]:
     """Its `server:tool`, or `workflow:name` without a server."""
+    if task.ask is not None:
+        return "ask", "", "ask"
     if task.id not in inner:
         request = task.read or task.prompt
         if request is None:
@@ -163,7 +165,15 @@ def _policies(
         task.delay_s or None,
         task.deadline_s,
         task.end_run,
+        templates.approve,
     )
+
+
+def _timeout_s(task: Task, defaults: Defaults) -> float | None:
+    """The limit of one attempt, or of a question, which has none by default."""
+    if task.ask is not None:
+        return task.ask.timeout_s or task.timeout_s
+    return task.timeout_s or defaults.timeout_s
 
 
 def _fallback(

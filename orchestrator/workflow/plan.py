@@ -73,6 +73,7 @@ class Policies:
     delay_s: float | None = None
     deadline_s: float | None = None
     end_run: EndRun | None = None
+    approve: Template | None = None  # of the message of the question; an empty one: the default
 
 
 # Most tasks call a tool and have no policies: they share one value, which the engine tests with
@@ -92,6 +93,12 @@ class TaskPlan(CallTemplate):
     generation: int | None  # the number of its topological generation, from 0; None in `finally`
     policies: Policies = PLAIN
     inner: Workflow | None = None  # what it runs in place of a tool
+
+    @property
+    def asks(self) -> bool:
+        """Whether a person is asked something for it."""
+        inside = self.inner is not None and self.inner.plan.asks
+        return self.kind == "ask" or self.policies.approve is not None or inside
 
     @property
     def path(self) -> Path:
@@ -171,6 +178,13 @@ class Plan:
     def is_chain(self) -> bool:
         """Whether each generation has one task."""
         return len(self.generations) == len(self.graph)
+
+    @property
+    def asks(self) -> bool:
+        """Whether a person is asked something for any task."""
+        if not self.has_inner and all(each.approve is None for each in self.policies):
+            return any(task.kind == "ask" for task in self.tasks.values())
+        return any(task.asks for task in self.tasks.values())
 
     @property
     def fans_out(self) -> bool:
