@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from orchestrator.schema.tool import Tool
     from orchestrator.servers.config import Server
     from orchestrator.servers.lockfile import Lockfile
+    from orchestrator.testing import run_test
     from orchestrator.workflow.model import Workflow, workflow_schema
     from orchestrator.workflow.task import Task
 
@@ -84,6 +85,7 @@ __all__ = [
     "WorkflowError",
     "catalog_text",
     "prove",
+    "run_test",
     "workflow_schema",
 ]
 
@@ -113,6 +115,7 @@ _HOMES = {
     "schema.tool": ("Tool",),
     "servers.config": ("Server",),
     "servers.lockfile": ("Lockfile",),
+    "testing": ("run_test",),
     "workflow.model": ("Workflow", "workflow_schema"),
     "workflow.task": ("Task",),
 }

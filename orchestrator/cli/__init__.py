@@ -25,7 +25,7 @@ MODULES = {
     **dict.fromkeys(("servers", "resources", "prompts"), "server_lists"),
     **dict.fromkeys(("runs", "show", "resume", "retry", "cancel"), "journal"),
     "answer": "asking",
-    **{name: name for name in ("completion", "init", "lock", "validate")},
+    **{name: name for name in ("completion", "init", "lock", "test", "validate")},
 }
 
 __all__ = ["main"]

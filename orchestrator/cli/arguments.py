@@ -182,6 +182,23 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
             "--input": OPTIONS["--input"] | {"help": f"check this input too: {VALUE}"},
         },
     ),
+    "test": (
+        "run the tests of workflows, without servers",
+        "A test is a *.test.json with a workflow, inputs, a recording (of `run --record`) and what "
+        "is expected. Prints where results differ; exit code 1 if one does, 2 if a file is wrong.",
+        "files --update --servers --no-lock --json",
+        {
+            "files": {
+                "nargs": "*",
+                "type": Path,
+                "metavar": "FILE",
+                "help": "tests, or folders with tests (default: the current folder)",
+            },
+            "--update": flag("replace what the tests expect by what comes"),
+            "--servers": file("the lock file beside it says which tools have changed since"),
+            "--json": flag("print the verdicts as JSON"),
+        },
+    ),
     "plan": (
         "show what a workflow will do, without calling a tool",
         f"Shows generations, calls, critical path, effects, servers and limits. {TOOLS_FROM}",
@@ -264,7 +281,16 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     "schema": (
         "print the JSON Schema of the workflow file",
         'Name its path as "$schema" in a workflow, and your editor completes the file.',
-        "",
-        {},
+        "of",
+        {
+            "of": {
+                "nargs": "?",
+                "choices": ["workflow", "test", "recording"],
+                "default": "workflow",
+                "metavar": "KIND",
+                "help": "the kind of file (default: workflow); a test is that of `orchestrator "
+                "test`, a recording that of `run --record`",
+            }
+        },
     ),
 }

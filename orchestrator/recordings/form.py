@@ -122,6 +122,9 @@ class RecordedRun(Part):
 
 
 class Document(Part):
+    """The whole file."""
+
+    url: str = Field(default="", alias="$schema", description="The URL of this schema.")
     version: Literal[1]
     run: RecordedRun | None = None
     servers: dict[str, RecordedServer]
@@ -129,7 +132,7 @@ class Document(Part):
 
 
 FIELDS = {
-    "": tuple(Document.model_fields),
+    "": tuple(field.alias or name for name, field in Document.model_fields.items()),
     "run": tuple(RecordedRun.model_fields),
     "servers": tuple(RecordedServer.model_fields),
     "settings": SETTINGS,
