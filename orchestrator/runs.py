@@ -17,7 +17,7 @@ from orchestrator.durable import (
     record_of,
     request_of,
     reused,
-    warn_of_caches,
+    settle_memo,
 )
 from orchestrator.engine.events import Observers
 from orchestrator.engine.question import AnswerCallback
@@ -131,7 +131,7 @@ class Runs(Inspector):
 
     @asynccontextmanager
     async def _carried(self, request: RunRequest, kept: KeptRun | None) -> AsyncIterator[Run]:
-        warn_of_caches(request.workflow, kept)
+        settle_memo(request.workflow, kept, self._pool)
         async with AsyncExitStack() as stack:
             if kept is not None:
                 stack.callback(kept.free)

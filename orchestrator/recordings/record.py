@@ -61,6 +61,8 @@ class RecordingPool(ServerPool):
         WorkflowError: The file cannot be written.
     """
 
+    uses_memo = False  # a replay needs each call
+
     def __init__(
         self, servers: Mapping[str, Server], lock: Lockfile | None, path: str | Path
     ) -> None:

@@ -42,6 +42,7 @@ class ReplayPool(ServerPool):
     """
 
     loop = INSTANT
+    uses_memo = False
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording

@@ -47,6 +47,7 @@ class ServerPool:
 
     dictated: Mapping[str, Any] = MappingProxyType({})  # settings of runs that are not up to them
     loop: Mapping[str, Any] = MappingProxyType({})  # the options of `anyio.run` that suit it best
+    uses_memo = True  # whether calls may be answered by earlier ones
     missed: Sequence[str] = ()  # of a recording: the calls that are not in it
 
     def __init__(self, servers: Mapping[str, Server], lock: Lockfile | None = None) -> None:

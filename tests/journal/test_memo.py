@@ -340,6 +340,22 @@ async def test_where_no_answer_is_kept_a_warning_says_so(
     assert "cache has no effect" in caplog.text
 
 
+async def test_a_recording_has_each_call_and_its_replay_has_the_same_keys(
+    journal: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tools = {"page": ToolSettings(idempotency_argument="key")}
+    library, file, plan = Library(tools=tools), tmp_path / "calls.json", {"tasks": [page()]}
+    servers = {"books": Server(target=library.server, tools=tools)}
+    for _ in range(2):
+        async with Orchestrator(servers, journal=journal, record=file) as orchestrator:
+            recorded = await orchestrator.run(plan)
+    assert library.asked == {"page 1": 2}
+    async with Orchestrator.replay(file) as orchestrator:
+        replayed = await orchestrator.run(plan)
+    assert replayed.output == recorded.output
+    assert (replayed.status, replayed["a"].cached, caplog.text) == ("success", False, "")
+
+
 async def test_a_resumed_run_is_answered_too(journal: Path) -> None:
     library = Library()
     await library.run(journal, page())
