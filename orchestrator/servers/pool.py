@@ -32,6 +32,7 @@ from orchestrator.servers.supervisor import Background, Supervisor
 
 if TYPE_CHECKING:
     from orchestrator.engine.run import Run
+    from orchestrator.engine.settings import RunSettings
     from orchestrator.servers.offers import Entry, Kind
     from orchestrator.servers.session import Session
 
@@ -45,7 +46,6 @@ STARTS_PER_CORE = 4
 class ServerPool:
     """Sessions to servers, opened when first asked for and reused until the pool is closed."""
 
-    dictated: Mapping[str, Any] = MappingProxyType({})  # settings of runs that are not up to them
     loop: Mapping[str, Any] = MappingProxyType({})  # the options of `anyio.run` that suit it best
     missed: Sequence[str] = ()  # of a recording: the calls that are not in it
 
@@ -117,6 +117,10 @@ class ServerPool:
             scope.cancel()
         for session in self._live:
             session.close()
+
+    def settings_of(self, settings: RunSettings) -> RunSettings:
+        """The settings of a run, with those that are not up to it."""
+        return settings
 
     def noting(self, run: Run, inputs: Mapping[str, Any]) -> AsyncContext[None]:  # noqa: ARG002
         """What a run is executed in: a pool may note how it went."""
