@@ -159,8 +159,7 @@ class Runs(Inspector):
         if not self.is_open:
             raise RuntimeError("use 'async with Orchestrator(...) as orchestrator', or start()")
         request = RunRequest.of(workflow, inputs, self._own(options), self._pool)
-        settings = replace(request.settings, **self._pool.dictated)
-        return replace(request, settings=settings)
+        return replace(request, settings=self._pool.settings_of(request.settings))
 
     async def _open(self, request: RunRequest) -> None:
         """Wait until all servers are ready or have failed, and check the plan against them."""

@@ -135,7 +135,7 @@ async def _verdict(path: Path, update: bool, lock: Lockfile | None) -> Verdict:
             hint = f"write it: orchestrator test --update {path}"
             problem = Problem("missing_field", NO_EXPECT, "/expect", hint=hint)
             raise WorkflowError(str(path), [problem])
-        pool = ReplayPool(case.recording)
+        pool = ReplayPool(case.recording, case.replies)
         async with Orchestrator(pool) as orchestrator:
             result = await orchestrator.run(case.workflow, case.inputs, schedule=case.schedule)
         got = snapshot(result) if case.expect is None else projected(case.expect, result)

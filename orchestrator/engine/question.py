@@ -75,3 +75,5 @@ class Question:
 AnswerCallback = Callable[[Question], Awaitable[Any]]
 """Answers a question with a value that fits its schema: true or false for an approval. None: it
 stays open. It raises `RefusedError` to refuse. Several may be asked at a time."""
+
+OnReply = Callable[[Question, Reply], None]

@@ -11,7 +11,7 @@ import anyio
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import quoted
-from orchestrator.engine.question import AnswerCallback, Question, QuestionKind, Reply
+from orchestrator.engine.question import AnswerCallback, OnReply, Question, QuestionKind, Reply
 from orchestrator.engine.recorder import Recorder
 from orchestrator.errors import AnswerError, RefusedError
 from orchestrator.schema.validator import Validator
@@ -46,6 +46,7 @@ class Questions:
     Args:
         callback: Is asked first; None if nobody is there.
         recorder: Keeps questions and replies; None: nothing is kept.
+        on_reply: Receives each question that was answered.
         waits: Whether replies are waited for when nothing else is left.
 
     Attributes:
@@ -57,9 +58,15 @@ class Questions:
     pause: Callable[[], None]
 
     def __init__(
-        self, callback: AnswerCallback | None, recorder: Recorder | None, *, waits: bool
+        self,
+        callback: AnswerCallback | None,
+        recorder: Recorder | None = None,
+        on_reply: OnReply | None = None,
+        *,
+        waits: bool,
     ) -> None:
         self._callback, self._recorder, self._waits = callback, recorder, waits
+        self._on_reply = on_reply or _ignored
         self._open: list[_Open] = []
         self._replies: dict[tuple[object, ...], Reply] = {}  # by the key of the question
         self._of_all: dict[tuple[str, QuestionKind], Reply] = {}
@@ -94,6 +101,7 @@ class Questions:
             AnswerError: The callback gave what does not fit the schema.
         """
         if (known := self._known(question)) is not None:
+            self._on_reply(question, known)
             return known
         if self._recorder is not None:
             await self._recorder.note_question(question)
@@ -128,6 +136,7 @@ class Questions:
             reply = await self._recorder.note_reply(question, reply, of_all=of_all)
         if reply is not None:
             self._replies[question.key] = reply
+            self._on_reply(question, reply)
         return reply
 
     async def _wait(self, opened: _Open) -> None:
@@ -203,6 +212,10 @@ class Questions:
         for each in self._open:
             if self._recorder is not None and (found := self._recorder.reply(each.question)):
                 each.settle(found)
+
+
+def _ignored(question: Question, reply: Reply) -> None:
+    """Nobody is told of replies."""
 
 
 def one_of(questions: Sequence[Question], task: str, item: int | None) -> Question:

@@ -113,8 +113,11 @@ class Recorder(Protocol):
     ) -> None:
         """An attempt has failed, and the next one follows after a wait, unless that is None."""
 
-    async def note_intent(self, call: Call, attempt: Attempt) -> None:
-        """A call is about to leave whose repetition may do harm; returns when that is durable.
+    def withdraw_intent(self, call: Call, number: int) -> None:
+        """An attempt does nothing as of now: its server waits for an answer."""
+
+    async def note_intent(self, call: Call, number: int) -> None:
+        """An attempt is about to leave whose repetition may do harm; returns when it is durable.
 
         Raises:
             CallError: It must not leave.

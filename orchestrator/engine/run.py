@@ -79,7 +79,8 @@ class Run:
         self._recorder = settings.recorder
         questions = None
         if made_up is None:
-            questions = Questions(settings.answer, settings.recorder, waits=settings.wait)
+            people = settings.answer, settings.recorder, settings.on_reply
+            questions = Questions(*people, waits=settings.wait)
             questions.is_idle, questions.pause = lambda: self._tasks.is_idle, self._pause
         self._questions = questions
         self._unanswered: list[Question] = []  # of a run that is paused
@@ -176,7 +177,7 @@ class Run:
         self._asked().take_replies()
 
     def _asked(self) -> Questions:
-        return self._questions or Questions(None, None, waits=False)
+        return self._questions or Questions(None, waits=False)
 
     def _pause(self) -> None:
         self._unanswered = self.questions

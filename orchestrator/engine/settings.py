@@ -12,7 +12,7 @@ from orchestrator.calls.locks import Locks
 from orchestrator.calls.middleware import Random, no_jitter
 from orchestrator.calls.worker_pool import WorkerPool
 from orchestrator.engine.events import OnEvent
-from orchestrator.engine.question import AnswerCallback
+from orchestrator.engine.question import AnswerCallback, OnReply
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.model import Schedule
 from orchestrator.workflow.plan import Plan
@@ -45,6 +45,7 @@ class RunSettings:
         started_at: The time of day, ISO 8601, for the result document.
         recorder: Keeps what happens, and has what earlier processes kept; None: nothing is kept.
         answer: Answers questions; None: nobody is there.
+        on_reply: Receives each question that was answered, with the reply.
         wait: Whether the run waits for answers when nothing else is left; else it pauses.
     """
 
@@ -57,6 +58,7 @@ class RunSettings:
     started_at: str = "1970-01-01T00:00:00Z"
     recorder: Recorder | None = None
     answer: AnswerCallback | None = None
+    on_reply: OnReply | None = None
     wait: bool = False
 
     def about(self, workflow: str) -> dict[str, str]:

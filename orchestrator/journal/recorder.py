@@ -48,6 +48,9 @@ def unchanged(value: Any) -> Any:
     return value
 
 
+_WITHDRAW = (
+    "delete from record where run=? and kind=? and path=? and item=? and fallback=? and number=?"
+)
 _FORGET = "delete from record where run=? and substr(path, 1, ?)=?"
 
 
@@ -232,9 +235,14 @@ class RunRecorder(Recorder):
             raise unknown_outcome(call)
         return f"{left.at:.6f}"  # it may become unknown once more
 
-    async def note_intent(self, call: Call, attempt: Attempt) -> None:
+    def withdraw_intent(self, call: Call, number: int) -> None:
         """See `Recorder`."""
-        key = Key.of(f"intent {call.turn}", call, attempt.number + 1)
+        values = self._lease.run, *Key.of(f"intent {call.turn}", call, number)
+        self._writer.put(self._lease, _WITHDRAW, lambda: values)
+
+    async def note_intent(self, call: Call, number: int) -> None:
+        """See `Recorder`."""
+        key = Key.of(f"intent {call.turn}", call, number)
         self._unknown_calls.pop(key, None)
         self._note(key, None)
         await self._writer.flush()

@@ -7,6 +7,7 @@ Rule: the engine knows nothing of it; a recording is a pool of sessions like any
   server.
 - `case` is a test of a workflow, `*.test.json`; `expect` compares it with a result.
 - `schemas` are the JSON Schemas of both files.
+- `people` are those who answer the questions of a replay.
 - `clock` is an event loop that does not wait, for runs without servers.
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -20,7 +20,7 @@ from orchestrator.documents.validation import problems_of
 from orchestrator.engine.outcome import Status
 from orchestrator.engine.result import EndReason, RunStatus
 from orchestrator.errors import ErrorKind, Problem, WorkflowError
-from orchestrator.recordings.form import Part
+from orchestrator.recordings.form import Part, Replied
 from orchestrator.recordings.recording import WIDTH, Recording
 from orchestrator.workflow.inner import Around
 from orchestrator.workflow.model import Schedule, Workflow
@@ -75,6 +75,10 @@ class CaseForm(Part):
     recording: str | dict[str, Any] = Field(description="Its file, relative to this one; or it.")
     inputs: dict[str, Any] | None = Field(default=None, description="Default: the recorded ones.")
     schedule: Schedule | None = None
+    answers: dict[str, Any] = Field(
+        default_factory=dict, description="To the questions of tasks or items; default: recorded."
+    )
+    refused: list[str] = Field(default_factory=list, description="The tasks that are refused.")
     expect: _Expect | None = None
 
 
@@ -100,6 +104,7 @@ class Case:
         inputs: The inputs; of those that the file leaves out, the recorded ones.
         schedule: What replaces that of the workflow; None: nothing.
         expect: What is expected, as the file has it; None if it does not say.
+        replies: What people reply.
     """
 
     path: Path
@@ -109,6 +114,7 @@ class Case:
     inputs: Mapping[str, Any]
     schedule: Schedule | None
     expect: Mapping[str, Any] | None
+    replies: Sequence[Replied]
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -132,14 +138,14 @@ class Case:
             raise WrongCaseError(path, errors)
         workflow = part(lambda: _workflow(data.get("workflow"), path))
         recording = part(lambda: _recording(data.get("recording"), path))
-        match data:
-            case {"expect": {"tasks": dict() as expected}} if workflow is not None:
-                part(lambda: _check_tasks(expected, workflow, path))
+        if workflow is not None:
+            part(lambda: _check_tasks(data, workflow, path))
         if errors or form is None or workflow is None or recording is None:
             raise WrongCaseError(path, errors)
         inputs = recording.inputs_of(workflow) if form.inputs is None else form.inputs
         expect = data.get("expect")
-        return cls(path, data, workflow, recording, inputs, form.schedule, expect)
+        schedule, replies = form.schedule, list(_replies(form))
+        return cls(path, data, workflow, recording, inputs, schedule, expect, replies)
 
     def save(self, expect: Mapping[str, Any]) -> None:
         """Write the file with other expectations; raises an OSError."""
@@ -198,27 +204,43 @@ def _inside(error: WorkflowError, path: Path, field: str) -> WorkflowError:
     return WorkflowError(str(path), located(found, path))
 
 
-def _check_tasks(expected: Iterable[str], workflow: Workflow, path: Path) -> None:
-    """Refuse expectations of tasks that are not there."""
-    found = list(_unknown(expected, workflow))
+def _replies(form: CaseForm) -> Iterator[Replied]:
+    """What the people of a test reply, whatever they are asked."""
+    for kind in ("ask", "approve"):
+        for task, answer in form.answers.items():
+            yield Replied(task=task, kind=kind, answer=answer)
+        yield from (Replied(task=task, kind=kind, refused=True) for task in form.refused)
+
+
+def _check_tasks(data: Mapping[str, Any], workflow: Workflow, path: Path) -> None:
+    """Refuse the names of tasks that are not there."""
+    expect = data.get("expect")
+    named = {
+        ("expect", "tasks"): expect.get("tasks") if isinstance(expect, dict) else None,
+        ("answers",): data.get("answers"),
+        ("refused",): data.get("refused"),
+    }
+    found = []
+    for where, tasks in named.items():
+        for place, task in enumerate(tasks if isinstance(tasks, dict | list) else ()):
+            step = task if isinstance(tasks, dict) else place
+            if isinstance(task, str) and (problem := _unknown(task, workflow)) is not None:
+                found.append(replace(problem, path=pointer(*where, step)))
     if found:
         raise WorkflowError(str(path), located(found, path))
 
 
-def _unknown(expected: Iterable[str], workflow: Workflow) -> Iterator[Problem]:
-    for task in expected:
-        inside: Workflow | None = workflow
-        for step in task.split("/"):
-            known = {} if inside is None else _tasks_of(inside)
-            name = step.partition("[")[0]
-            if name not in known:
-                near = nearest(name, known)
-                hint = "" if near or not known else f"tasks: {listed(known, MAX_NAMED)}"
-                message = f"unknown task {quoted(task)}"
-                at = pointer("expect", "tasks", task)
-                yield Problem("unknown_task", message, at, None, near, hint)
-                break
-            inside = known[name]
+def _unknown(task: str, workflow: Workflow) -> Problem | None:
+    inside: Workflow | None = workflow
+    for step in task.split("/"):
+        known = {} if inside is None else _tasks_of(inside)
+        name = step.partition("[")[0]
+        if name not in known:
+            near = nearest(name, known)
+            hint = "" if near or not known else f"tasks: {listed(known, MAX_NAMED)}"
+            return Problem("unknown_task", f"unknown task {quoted(task)}", "", None, near, hint)
+        inside = known[name]
+    return None
 
 
 def _tasks_of(workflow: Workflow) -> dict[str, Workflow | None]:

@@ -15,7 +15,7 @@ from orchestrator.servers.definition_form import DEFINITION_FIELDS, Form, ToolFo
 
 KINDS = ("tool", "read", "prompt")
 # What is kept of the configuration of a server: what decides how calls go.
-SETTINGS = ("timeout_s", "max_concurrency", "rate", "writes", "tools", "allow", "deny")
+SETTINGS = ("timeout_s", "max_concurrency", "rate", "writes", "tools", "approve", "allow", "deny")
 
 Target = Annotated[str, Field(pattern=r"^[^:]+:.+$")]
 Key = tuple[str, str, bytes]
@@ -99,6 +99,7 @@ class _ServerSettings(Part):
     rate: RateText | None = None
     writes: Literal["serial", "parallel"] = "serial"
     tools: dict[str, ToolSettings] = Field(default_factory=dict)
+    approve: list[str] | Literal["destructive"] = Field(default_factory=list)
     allow: list[str] | None = None
     deny: list[str] = Field(default_factory=list)
 
@@ -121,6 +122,21 @@ class RecordedRun(Part):
     inputs: dict[str, Any] = Field(default_factory=dict)
 
 
+class Replied(Part):
+    """What a person replied to the question of a task or an item, as in `outer[3]/inner[2]`."""
+
+    task: str
+    kind: Literal["ask", "approve"]
+    answer: Any = None
+    refused: bool = False
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if ("answer" in self.model_fields_set) is self.refused:
+            raise ValueError('expected exactly one of "answer" and "refused"')
+        return self
+
+
 class Document(Part):
     """The whole file."""
 
@@ -129,6 +145,7 @@ class Document(Part):
     run: RecordedRun | None = None
     servers: dict[str, RecordedServer]
     calls: list[RecordedCall]
+    replies: list[Replied] = Field(default_factory=list)
 
 
 FIELDS = {
@@ -137,6 +154,7 @@ FIELDS = {
     "servers": tuple(RecordedServer.model_fields),
     "settings": SETTINGS,
     "calls": tuple(RecordedCall.model_fields),
+    "replies": tuple(Replied.model_fields),
     "answers": tuple(Answer.model_fields),
     "error": tuple(ErrorForm.model_fields),
     "failure": tuple(ErrorForm.model_fields),

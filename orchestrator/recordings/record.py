@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,9 @@ from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.limits import FIRST, Priority
 from orchestrator.documents.files import check_writable
 from orchestrator.engine.events import OnEvent
+from orchestrator.engine.question import Question, Reply
 from orchestrator.engine.run import Run
+from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import RETRYABLE_KINDS, CallError, TaskError
 from orchestrator.recordings.form import SETTINGS, Key, caller_of, key_of
 from orchestrator.recordings.recording import VERSION, save
@@ -73,6 +76,7 @@ class RecordingPool(ServerPool):
         self._asked: dict[str, None] = {}  # the servers that were to start
         self._called: dict[str, Tool] = {}  # by target, as they were then
         self._prompts: dict[str, list[Entry]] = {}
+        self._replies: list[dict[str, Any]] = []
         self._run: dict[str, Any] = {}
         self._is_timed = self._is_new = False
 
@@ -118,6 +122,15 @@ class RecordingPool(ServerPool):
                 attempt.fit = fit
             if (tool := self.catalog.listed(call.server).get(call.tool)) is not None:
                 self._called[tool.target] = tool
+
+    def settings_of(self, settings: RunSettings) -> RunSettings:
+        """The settings of a run, which tells what people reply."""
+        return replace(settings, on_reply=self._note_reply)
+
+    def _note_reply(self, question: Question, reply: Reply) -> None:
+        if question.kind in ("ask", "approve"):
+            said = {"refused": True} if reply.refused else {"answer": reply.value}
+            self._replies.append({"task": question.where, "kind": question.kind, **said})
 
     @asynccontextmanager
     async def noting(self, run: Run, inputs: Mapping[str, Any]) -> AsyncIterator[None]:
@@ -177,7 +190,11 @@ class RecordingPool(ServerPool):
         run = {"run": redact(self._run, forms)} if self._run else {}
         # Sorted, so that what changed is all that differs from an earlier recording.
         ordered = [_entry(key, calls[key]) for key in sorted(calls)]
-        return {"version": VERSION, **run, "servers": redact(known, forms), "calls": ordered}
+        document = {"version": VERSION, **run, "servers": redact(known, forms), "calls": ordered}
+        if self._replies:
+            replies = sorted(self._replies, key=lambda each: (each["task"], each["kind"]))
+            document["replies"] = redact(replies, forms)
+        return document
 
 
 def _entry(key: Key, made: list[tuple[_Made, dict[str, Any]]]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +25,7 @@ from orchestrator.recordings.form import (
     RecordedCall,
     RecordedRun,
     RecordedServer,
+    Replied,
 )
 from orchestrator.schema.tool import Tool, tool_of
 from orchestrator.servers.config import Server, ServerTable
@@ -45,6 +46,7 @@ class Recording:
         servers: What was known of each server, by name.
         tools: The tools that each server listed, by its name.
         calls: The calls by what they are found by.
+        replies: What people replied.
         run: The run that was recorded; None if that is not known.
         source: The file, as messages name it.
     """
@@ -52,6 +54,7 @@ class Recording:
     servers: Mapping[str, RecordedServer]
     tools: Mapping[str, list[Tool]]
     calls: Mapping[Key, RecordedCall]
+    replies: Sequence[Replied]
     run: RecordedRun | None
     source: str
 
@@ -93,7 +96,7 @@ class Recording:
             for server in document.servers
         }
         calls = {call.key: call for call in document.calls}
-        return cls(document.servers, tools, calls, document.run, source)
+        return cls(document.servers, tools, calls, document.replies, document.run, source)
 
     def inputs_of(self, workflow: Workflow) -> dict[str, Any]:
         """The inputs of the run that was recorded, as far as the workflow still has them."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -18,7 +19,16 @@ from orchestrator.engine.events import OnEvent, ServerFailed, ServerReady, Serve
 from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import CallError, TaskError
 from orchestrator.recordings.clock import INSTANT
-from orchestrator.recordings.form import Answer, Key, RecordedCall, caller_of, key_of_call
+from orchestrator.recordings.form import (
+    Answer,
+    Key,
+    RecordedCall,
+    RecordedRun,
+    Replied,
+    caller_of,
+    key_of_call,
+)
+from orchestrator.recordings.people import People
 from orchestrator.recordings.recording import Recording
 from orchestrator.schema.violations import check_output
 from orchestrator.servers.catalog import Catalog
@@ -30,11 +40,13 @@ if TYPE_CHECKING:
 
 MAX_SHOWN = 5  # differences in a message
 MAX_NAMED = 5  # other calls in a message
-RUN = RunSettings()  # the moment and the id of a run that is not recorded
+RUN = RecordedRun(id="run", started_at="1970-01-01T00:00:00Z")  # of one that is not known
 
 
 class ReplayPool(ServerPool):
     """The servers of a recording: each call gets the answer that it got then.
+
+    `replies` are in place of those of the recording to the same questions.
 
     Attributes:
         recording: The recording.
@@ -44,7 +56,7 @@ class ReplayPool(ServerPool):
     loop = INSTANT
     uses_memo = False
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording, replies: Sequence[Replied] = ()) -> None:
         self.recording = recording
         self._tape = _Tape(recording)
         self.missed = self._tape.missed
@@ -52,10 +64,18 @@ class ReplayPool(ServerPool):
         for name, tools in recording.tools.items():
             if recording.servers[name].failure is None:
                 self.catalog.replace(name, tools)
-        told = {"random": no_jitter, "run_id": RUN.run_id, "started_at": RUN.started_at}
-        if (run := recording.run) is not None:
-            told |= {"run_id": run.id, "started_at": run.started_at}
-        self.dictated = told
+        self._people = People(recording.replies, replies)
+
+    def settings_of(self, settings: RunSettings) -> RunSettings:
+        """The settings of a run, with the moment and the replies of the one that was recorded."""
+        run = self.recording.run or RUN
+        return replace(
+            settings,
+            run_id=run.id,
+            started_at=run.started_at,
+            random=no_jitter,
+            answer=self._people.answering(settings.answer),
+        )
 
     def _new_supervisors(self) -> Mapping[str, _Player]:
         return {

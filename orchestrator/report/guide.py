@@ -16,8 +16,8 @@ GUIDE = """\
 # How to write a workflow
 
 A workflow is one JSON object. Its tasks each call one tool; references in their arguments pass \
-the output of one task to another. The engine derives the order from the references and runs \
-everything else in parallel.
+the output of one task to another. The references give the order; everything \
+else runs in parallel.
 
 ## Fields of the workflow
 
@@ -54,8 +54,7 @@ output of the task is the array of the outputs of the calls, in the order of the
 combinations: `"for_each": {"city": ["Oslo"], "unit": ["C", "F"]}`, with `$ITEM.city`.
 - `when`: `"when": "OUTPUT[forecast].temperature_c > 20 && INPUT.city != 'Oslo'"`, an expression. \
 If it is false, the task and the tasks that depend on it are skipped. For each item, write \
-`item_when`: `"item_when": "ITEM.score > 1"`. For either-or write two tasks, one with the \
-condition and one with `!(...)` of it.
+`item_when`: `"item_when": "ITEM.score > 1"`. For either-or write two tasks, one with `!(...)`.
 - `run_if`: which outcomes of its dependencies let it run: `all_success` (default), `all_done`, \
 `any_success`, `any_failed`.
 - `retry`: `"retry": 3`, attempts including the first. `timeout_s`: of one attempt, seconds.

@@ -82,7 +82,7 @@ class Settings(Defaults):
     headers: dict[str, str] = Field(default_factory=dict)
     tools: dict[str, ToolSettings] = Field(default_factory=dict)
     rate: RateText | None = None
-    elicitation: Literal["none", "defaults"] = "none"
+    elicitation: Literal["none", "defaults", "ask"] = "none"
     required: bool = False
     approve: list[str] | Literal["destructive"] = Field(default_factory=list)
     allow: list[str] | None = None
