@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 MAX_SHOWN = 5  # differences in a message
 MAX_NAMED = 5  # other calls in a message
 MAX_COMPARED = 500  # calls, to find the nearest
+MAX_SEARCHES = 20  # for the nearest: nobody reads more of them
 RUN = RecordedRun(id="run", started_at="1970-01-01T00:00:00Z")  # of one that is not known
 
 
@@ -93,6 +94,9 @@ class _Tape:
         self.recording = recording
         self.missed: list[str] = []
         self.made = Counter[str]()
+        self._by_target: dict[tuple[str, str], list[RecordedCall]] = {}
+        for (kind, target, _), each in recording.calls.items():
+            self._by_target.setdefault((kind, target), []).append(each)
         # What is left of the answers to each call, by the task that they are for.
         self._left: dict[Key, dict[str | None, deque[Answer]]] = {}
 
@@ -119,13 +123,14 @@ class _Tape:
 
     def _nearest(self, call: Call) -> tuple[str, dict[str, Any]]:
         """How a call differs from the nearest one, in words and as details."""
-        known = [each for each in self.recording.calls.values() if each.kind == call.kind]
-        same = [each for each in known if each.target == call.target]
+        same = self._by_target.get((call.kind, call.target), [])
         what = {"tool": "call", "read": "read", "prompt": "get"}[call.kind]
         if not same:
-            others = sorted({quoted(each.target) for each in known})
+            others = [quoted(target) for kind, target in self._by_target if kind == call.kind]
             has = f" (it has: {listed(others, MAX_NAMED)})" if others else ""
             return f"has no {what} of {quoted(call.target)}{has}", {}
+        if len(self.missed) >= MAX_SEARCHES:
+            return f"has no call of {quoted(call.target)} with these arguments", {}
         compared = [(each, _differing(each, call)) for each in same[:MAX_COMPARED]]
         nearest, differing = min(compared, key=lambda pair: len(pair[1]))
         shown = [each.message("recorded", "called with") for each in differing]
