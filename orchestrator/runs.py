@@ -11,7 +11,14 @@ from typing import Unpack
 from anyio import to_thread
 
 from orchestrator.calls.locks import Locks
-from orchestrator.durable import carried, hiding, record_of, request_of, reused
+from orchestrator.durable import (
+    carried,
+    hiding,
+    record_of,
+    request_of,
+    reused,
+    settle_memo,
+)
 from orchestrator.engine.events import Observers
 from orchestrator.engine.question import AnswerCallback
 from orchestrator.engine.recorder import Recorder
@@ -124,6 +131,7 @@ class Runs(Inspector):
 
     @asynccontextmanager
     async def _carried(self, request: RunRequest, kept: KeptRun | None) -> AsyncIterator[Run]:
+        settle_memo(request.workflow, kept, self._pool)
         async with AsyncExitStack() as stack:
             if kept is not None:
                 stack.callback(kept.free)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -75,7 +76,7 @@ class Terminal:
             assert run is not None
             run.answer(question.task, True, all_items=True)
             return True
-        return parsed(question, [text])
+        return parsed(question, _words(question, text))
 
     async def _line(self) -> str:
         """A line of stdin. Waiting for it can be cancelled, so that a signal ends the command."""
@@ -108,6 +109,19 @@ def _is_yes_or_no(question: Question) -> bool:
     return question.schema is not None and question.schema.get("type") == "boolean"
 
 
+def _words(question: Question, text: str) -> list[str]:
+    try:
+        return shlex.split(text) if is_form(question) and text[0] not in "{[" else [text]
+    except ValueError as error:
+        raise AnswerError(f"unbalanced quotes: {error}") from None
+
+
+def is_form(question: Question) -> bool:
+    """Whether the answer is an object, which NAME=VALUE ... can give, too."""
+    schema = question.schema
+    return schema is not None and TypeQuery().kinds(schema_type(schema)) == {"object"}
+
+
 def _choices(question: Question) -> str:
     if question.kind == "approve":
         every = ", all (items)" if question.item is not None else ""
@@ -115,6 +129,7 @@ def _choices(question: Question) -> str:
     schema = question.schema or {}
     enter = f"Enter for {to_json(schema['default'])}" if "default" in schema else "Enter for later"
     what = "yes, no" if _is_yes_or_no(question) else "answer"
+    what = "NAME=VALUE ..." if is_form(question) else what
     return f"{what}, {REFUSE} to refuse, {enter}:"
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from orchestrator.calls.call import Attempt, Call, Caller
+from orchestrator.documents.encode import to_json
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.question import DECISION, YES_OR_NO, Question, QuestionKind, Reply
 from orchestrator.engine.questions import Questions
@@ -69,6 +72,9 @@ class Asking:
             return await call_next(call, attempt)
 
         def call_approved_or_free(call: Call, attempt: Attempt) -> Awaitable[Any]:
+            policy = self._servers.policies.get(call.server)
+            if policy is not None and policy.elicits:
+                attempt.elicit = partial(self._elicit, call, attempt)
             asks = self._needs_approval(call)
             return call_approved(call, attempt) if asks else call_next(call, attempt)
 
@@ -79,6 +85,23 @@ class Asking:
         if policies.approve is not None and not call.is_fallback:
             return True
         return self._servers.needs_approval(call)
+
+    async def _elicit(
+        self, call: Call, attempt: Attempt, message: str, schema: Mapping[str, Any] | None
+    ) -> Reply:
+        """Ask what the server of a call that is under way wants to know."""
+        recorder, number = self._recorder, attempt.number
+        writes = recorder is not None and not call.safe
+        if recorder is not None and writes:
+            recorder.withdraw_intent(call, number)
+        about = hashlib.sha256(to_json([message, schema]).encode()).hexdigest()[:16]
+        with attempt.untimed():
+            message = f"{call.server} asks: {message}"
+            reply = await self._ask(call, attempt, "elicitation", message, schema, about)
+        assert reply is not None
+        if recorder is not None and writes:
+            await recorder.note_intent(call, number)
+        return reply
 
     async def _decision(self, call: Call, attempt: Attempt, about: str) -> Reply:
         message = (

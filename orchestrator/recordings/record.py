@@ -63,6 +63,8 @@ class RecordingPool(ServerPool):
         WorkflowError: The file cannot be written, or is something else than a recording.
     """
 
+    uses_memo = False  # a replay needs each call
+
     def __init__(
         self, servers: Mapping[str, Server], lock: Lockfile | None, path: str | Path
     ) -> None:

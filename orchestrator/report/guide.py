@@ -16,8 +16,8 @@ GUIDE = """\
 # How to write a workflow
 
 A workflow is one JSON object. Its tasks each call one tool; references in their arguments pass \
-the output of one task to another. The engine derives the order from the references and runs \
-everything else in parallel.
+the output of one task to another. The references give the order; everything \
+else runs in parallel.
 
 ## Fields of the workflow
 
@@ -54,8 +54,7 @@ output of the task is the array of the outputs of the calls, in the order of the
 combinations: `"for_each": {"city": ["Oslo"], "unit": ["C", "F"]}`, with `$ITEM.city`.
 - `when`: `"when": "OUTPUT[forecast].temperature_c > 20 && INPUT.city != 'Oslo'"`, an expression. \
 If it is false, the task and the tasks that depend on it are skipped. For each item, write \
-`item_when`: `"item_when": "ITEM.score > 1"`. For either-or write two tasks, one with the \
-condition and one with `!(...)` of it.
+`item_when`: `"item_when": "ITEM.score > 1"`. For either-or write two tasks, one with `!(...)`.
 - `run_if`: which outcomes of its dependencies let it run: `all_success` (default), `all_done`, \
 `any_success`, `any_failed`.
 - `retry`: `"retry": 3`, attempts including the first. `timeout_s`: of one attempt, seconds.
@@ -70,7 +69,7 @@ such as `{"cursor": "$LAST.next"}`. `$LAST` is the answer before, null at first.
 - Rarely needed: `max_parallel` (items at a time), `critical`, `approve` (`true`: a person is \
 asked before the call), `locks`, `delay_s`, `deadline_s` (over all attempts), \
 `end_run` (`success` or `failed`, when it has succeeded), `description`, \
-`timeout_resets_on_progress`.
+`timeout_resets_on_progress`, `cache` (`{"ttl_s": 60}`, of read-only tools).
 
 ## References
 
@@ -112,10 +111,9 @@ lines of a text, such as a listing: `"for_each": "${split(OUTPUT[keywords], '\\n
 "summary", "tool": "text:summarize", "arguments": {"text": "$OUTPUT[summary].text"}}`; right: \
 `"$OUTPUT[search].items[0].title"`, from the task that has the text.
 2. An id that no task has, often off by one. Check each id against your tasks.
-3. A cycle: if `b` depends on `a`, then `a` must not depend on `b`, directly or indirectly.
+3. A cycle: if `b` depends on `a`, `a` must not depend on `b`.
 4. A property that does not exist. Read the type after `->` of that very tool; nothing is wrapped \
 in `result` or `output` unless the type says so.
-5. Arguments that are missing, misspelled or of the wrong type.
 """
 
 CHECK = """\

@@ -47,6 +47,7 @@ class ServerPool:
     """Sessions to servers, opened when first asked for and reused until the pool is closed."""
 
     loop: Mapping[str, Any] = MappingProxyType({})  # the options of `anyio.run` that suit it best
+    uses_memo = True  # whether calls may be answered by earlier ones
     missed: Sequence[str] = ()  # of a recording: the calls that are not in it
 
     def __init__(self, servers: Mapping[str, Server], lock: Lockfile | None = None) -> None:
@@ -279,6 +280,8 @@ def _refused(call: Call, message: str, **details: Any) -> CallError:
 def _policy_of(server: Server) -> ServerPolicy:
     """What the configuration of a server says about calls to it, with limits of its own."""
     name, most = quoted(server.name), server.max_concurrency
+    asks = server.elicitation == "ask"
+    takes_turns = asks and server.protocol != "2026-07-28"  # see Elicitor
     slots = AdaptiveSlots(f"a slot of server {name}") if most == "auto" else None
     tools = {
         pattern: tuple(_limits_of(settings, f"{server.name}:{pattern}"))
@@ -291,6 +294,9 @@ def _policy_of(server: Server) -> ServerPolicy:
         Rate(*server.rate_limit, f"the rate of server {name}") if server.rate_limit else None,
         tools if any(tools.values()) else None,
         server.approve,
+        asks,
+        Slots(1, f"its turn at server {name}, which asks people") if takes_turns else None,
+        server.identity,
     )
 
 

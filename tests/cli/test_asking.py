@@ -165,7 +165,8 @@ def typed(monkeypatch: pytest.MonkeyPatch, text: str) -> Iterator[None]:
         ("ask", {"type": "boolean"}, "no\n", False, "yes, no, ! to refuse, Enter for later:"),
         ("ask", {"enum": ["a"], "default": "a"}, "\n", "a", 'Enter for "a":'),
         ("ask", {"type": "string"}, "", None, 'expected: {"type": "string"}'),
-        ("ask", {"type": "object"}, '{"a": 1}\n', {"a": 1}, "arguments:"),
+        ("ask", {"type": "object"}, 'a=1 b="x y"\n', {"a": 1, "b": "x y"}, "NAME=VALUE ...,"),
+        ("elicitation", None, "done\n", True, "answer, ! to refuse, Enter for later:"),
     ],
 )
 async def test_the_terminal_asks(
