@@ -60,6 +60,6 @@ def test_a_folded_document_is_the_same_value_on_lines_that_fit() -> None:
         made = value(chance)
         assert json.loads(folded_json(made, 40)) == json.loads(to_json(made))
     assert folded_json({"a": [1, 2], "b": {}}, 40) == '{"a": [1, 2], "b": {}}'
-    assert folded_json({"a": [1, 2], "b": ["x" * 9, "y"]}, 20) == (
-        '{\n  "a": [1, 2],\n  "b": [\n    "xxxxxxxxx",\n    "y"\n  ]\n}'
+    assert folded_json({"a": [1, 2], "b": ["x" * 12, "y"]}, 20) == (
+        '{\n  "a": [1, 2],\n  "b": [\n    "xxxxxxxxxxxx",\n    "y"\n  ]\n}'
     )
