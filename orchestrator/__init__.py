@@ -31,15 +31,18 @@ if TYPE_CHECKING:
     from orchestrator.check.checker import prove
     from orchestrator.client import Orchestrator
     from orchestrator.engine.events import Event, Observer
+    from orchestrator.engine.question import Question
     from orchestrator.engine.result import ItemResult, RunResult, TaskResult
     from orchestrator.engine.run import Run
     from orchestrator.engine.task_state import Activity, RunState
     from orchestrator.errors import (
+        AnswerError,
         CallError,
         ConfigError,
         JournalError,
         OrchestratorError,
         Problem,
+        RefusedError,
         ServerStartError,
         TaskError,
         WorkflowError,
@@ -49,11 +52,13 @@ if TYPE_CHECKING:
     from orchestrator.schema.tool import Tool
     from orchestrator.servers.config import Server
     from orchestrator.servers.lockfile import Lockfile
+    from orchestrator.testing import run_test
     from orchestrator.workflow.model import Workflow, workflow_schema
     from orchestrator.workflow.task import Task
 
 __all__ = [
     "Activity",
+    "AnswerError",
     "CallError",
     "ConfigError",
     "Event",
@@ -64,6 +69,8 @@ __all__ = [
     "Orchestrator",
     "OrchestratorError",
     "Problem",
+    "Question",
+    "RefusedError",
     "Run",
     "RunResult",
     "RunState",
@@ -78,6 +85,7 @@ __all__ = [
     "WorkflowError",
     "catalog_text",
     "prove",
+    "run_test",
     "workflow_schema",
 ]
 
@@ -86,15 +94,18 @@ _HOMES = {
     "client": ("Orchestrator",),
     "check.checker": ("prove",),
     "engine.events": ("Event", "Observer"),
+    "engine.question": ("Question",),
     "engine.result": ("ItemResult", "RunResult", "TaskResult"),
     "engine.run": ("Run",),
     "engine.task_state": ("Activity", "RunState"),
     "errors": (
+        "AnswerError",
         "CallError",
         "JournalError",
         "ConfigError",
         "OrchestratorError",
         "Problem",
+        "RefusedError",
         "ServerStartError",
         "TaskError",
         "WorkflowError",
@@ -104,6 +115,7 @@ _HOMES = {
     "schema.tool": ("Tool",),
     "servers.config": ("Server",),
     "servers.lockfile": ("Lockfile",),
+    "testing": ("run_test",),
     "workflow.model": ("Workflow", "workflow_schema"),
     "workflow.task": ("Task",),
 }

@@ -10,6 +10,7 @@ from typing import Any, Self, Unpack
 import anyio
 
 from orchestrator.engine.events import Event, Observers
+from orchestrator.engine.question import AnswerCallback
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import Servers
@@ -39,6 +40,7 @@ class Orchestrator(Runs):
         lock: What the tools have to be like; others are never called. None: any tools.
         observers: Receive the events of every run.
         journal: The file that keeps the runs, so that `resume` can go on with one after a crash.
+        answer: Answers the questions of runs; see `AnswerCallback`.
         record: The file that gets every call with its answer, for `replay`.
 
     Raises:
@@ -53,6 +55,7 @@ class Orchestrator(Runs):
         *,
         observers: Observers = (),
         journal: str | Path | Journal | None = None,
+        answer: AnswerCallback | None = None,
         record: str | Path | None = None,
     ) -> None:
         kept = Journal(journal) if isinstance(journal, str | Path) else journal
@@ -64,7 +67,7 @@ class Orchestrator(Runs):
             from orchestrator.recordings.record import RecordingPool
 
             pool = RecordingPool(servers_of(servers), lock, record)
-        super().__init__(pool, observers, kept)
+        super().__init__(pool, observers, kept, answer)
 
     @classmethod
     def from_config(
@@ -74,6 +77,7 @@ class Orchestrator(Runs):
         lock: bool | str | Path = True,
         observers: Observers = (),
         journal: str | Path | Journal | None = None,
+        answer: AnswerCallback | None = None,
         record: str | Path | None = None,
     ) -> Self:
         """An orchestrator for the servers of a servers.toml or a `mcpServers` JSON file.
@@ -83,6 +87,7 @@ class Orchestrator(Runs):
             lock: Whether to use the lock file beside it, if it exists; or the path of another one.
             observers: Receive the events of every run.
             journal: The file that keeps the runs.
+            answer: Answers the questions of runs.
             record: The file that gets every call with its answer.
 
         Raises:
@@ -95,7 +100,9 @@ class Orchestrator(Runs):
             known = Lockfile.beside(path) if lock else None
         else:
             known = Lockfile.load(lock)
-        return cls(servers, known, observers=observers, journal=journal, record=record)
+        return cls(
+            servers, known, observers=observers, journal=journal, record=record, answer=answer
+        )
 
     @classmethod
     def replay(
@@ -149,7 +156,9 @@ class Orchestrator(Runs):
                 is expected to take, seconds, by task id; under a limit the longest path goes first,
                 and a missing task takes the median of the others; see also `Statistics`.
                 `max_run_mb`: what the answers may take in memory (0 = unlimited); over it the
-                run fails with what it has. `observers` receive the events of this run.
+                run fails with what it has. `observers` receive the events of this run. Questions:
+                `answer` is asked, in place of that of the orchestrator; when nothing else is left,
+                the run ends as `paused`, or with `wait` it waits for `Run.answer`.
 
         Returns:
             The result. It holds the failures of tasks, which are never raised.

@@ -53,6 +53,9 @@ class DryRunCaller:
             CallError: The tool is unknown.
         """
         await checkpoint()
+        if call.kind == "ask":
+            output, self.made_up[call.task] = _answer(call.arguments)
+            return output
         if call.kind != "tool":
             note = f"what {call.target} gives is not known, so it is null"
             self.made_up[call.task] = MadeUp("assumed", note)
@@ -64,6 +67,16 @@ class DryRunCaller:
         output, self.made_up[call.task] = self._outputs[target]
         attempt.wrapped = self.tools[target].wraps
         return output
+
+
+def _answer(asked: Mapping[str, Any]) -> tuple[Any, MadeUp]:
+    """An answer to a question: its default, or one that fits the schema."""
+    if "default" in asked:
+        return asked["default"], MadeUp("assumed", "nobody is asked, so it is the default")
+    try:
+        return sample(asked["schema"]), MadeUp("assumed", "nobody is asked, so it is an example")
+    except NoSampleError as error:
+        return None, MadeUp("assumed", f"no sample fits the schema of the answer: {error}")
 
 
 def made_up_output(tool: Tool) -> tuple[Any, MadeUp]:

@@ -23,7 +23,7 @@ from orchestrator.journal.kept_run import BEAT_S, KeptRun, RunRecord
 from orchestrator.journal.recorder import Hide, unchanged
 from orchestrator.journal.records import Key, Record
 from orchestrator.preflight import check_offline
-from orchestrator.run_request import RunOptions, RunRequest, new_settings
+from orchestrator.run_request import RunOptions, RunRequest, asking, new_settings
 from orchestrator.servers.pool import ServerPool
 from orchestrator.servers.redaction import redact
 from orchestrator.workflow.graph import below
@@ -53,7 +53,7 @@ def hiding(pool: ServerPool) -> Hide:
 
 
 def request_of(record: RunRecord, options: RunOptions, pool: ServerPool) -> RunRequest:
-    """The request that a record was made of; of the options, only `observers` count.
+    """The request that a record was made of; some options count as `Runs.resume` says.
 
     Raises:
         WorkflowError: Its servers are not configured here.
@@ -61,6 +61,7 @@ def request_of(record: RunRecord, options: RunOptions, pool: ServerPool) -> RunR
     workflow = Workflow.load(dict(record.workflow))
     inputs = check_offline(workflow, pool, record.inputs)
     settings = RunSettings(run_id=record.id, random=random.random, **record.settings)
+    settings = asking(settings, options)
     observers = options.get("observers", ())
     return RunRequest(workflow, inputs, settings, observers, StartTimes(Announcer(observers)))
 
@@ -96,6 +97,16 @@ def reused(
     return record, dict(kept.records.parts(whole, ended.keys() - whole - afresh))
 
 
+def settle_memo(workflow: Workflow, kept: KeptRun | None, pool: ServerPool) -> None:
+    """Have no memo where each call is made, and say so where `cache` has no effect."""
+    if kept is not None and not pool.uses_memo:
+        kept.recorder.memo = None
+    task = next(workflow.plan.cached, None)
+    if task is not None and pool.uses_memo and (kept is None or kept.recorder.memo is None):
+        why = "there is no journal" if kept is None else "the journal keeps no outputs"
+        logger.warning("cache has no effect: %s (task %s)", why, quoted(task))
+
+
 @asynccontextmanager
 async def carried(run: Run, kept: KeptRun, start_soon: Callable[..., None]) -> AsyncIterator[None]:
     """Note meanwhile that the run is carried, end it if that is asked for, and keep its result."""
@@ -106,6 +117,9 @@ async def carried(run: Run, kept: KeptRun, start_soon: Callable[..., None]) -> A
             while True:
                 await anyio.sleep(BEAT_S)
                 kept.beat()
+                if run.questions:
+                    await kept.recorder.read_replies()
+                    run.take_replies()
                 if kept.is_asked_to_end:
                     run.cancel("cancelled by another process")
 

@@ -5,6 +5,8 @@ OrchestratorError
 │   ├── ConfigError             the same for servers.toml and other settings
 │   └── ServerStartError        a server marked `required = true` did not start
 ├── UnknownTaskError            a result has no such task; a KeyError too
+├── AnswerError                 the answer to a question does not fit, or nothing was asked
+├── RefusedError                raised by a callback that refuses what it is asked
 ├── JournalError                a journal cannot be used, or has no such run
 │   └── DamagedError            its file is damaged
 └── CallError                   the world's fault, while a task ran: the error of an outcome
@@ -28,6 +30,7 @@ ErrorKind = Literal[
     "reference_error",
     "output_invalid",
     "not_done",
+    "refused",
     "budget",
     "not_recorded",
     "cancelled",
@@ -186,6 +189,14 @@ class UnknownTaskError(OrchestratorError, KeyError):
     __str__ = Exception.__str__  # that of a KeyError shows its message in quotes
 
 
+class AnswerError(OrchestratorError, ValueError):
+    """An answer does not fit the schema of its question, or no such question is open."""
+
+
+class RefusedError(OrchestratorError):
+    """Raise it in an `answer` callback to refuse what is asked."""
+
+
 class JournalError(OrchestratorError):
     """A journal cannot be read or written, or has no such run; says why, and what helps."""
 
@@ -267,6 +278,7 @@ Code = Literal[
     "no_items_there",
     "no_servers",
     "not_a_list",
+    "not_cacheable",
     "not_json",
     "retry_of_a_writer",
     "self_reference",

@@ -12,6 +12,7 @@ from typing import Any, Self, TypedDict
 from orchestrator.calls.call import Caller
 from orchestrator.engine.events import Announcer, Observers, StartTimes
 from orchestrator.engine.made_up import MadeUp
+from orchestrator.engine.question import AnswerCallback
 from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import MAX_RUN_MB, RunSettings, Servers
@@ -38,6 +39,8 @@ class RunOptions(TypedDict, total=False):
     max_run_mb: int
     observers: Observers
     times: StartTimes
+    answer: AnswerCallback | None
+    wait: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class RunRequest:
         limit, estimates = options.get("max_concurrency"), options.get("estimates")
         max_run_mb = options.get("max_run_mb", MAX_RUN_MB)
         settings = new_settings(options.get("schedule"), limit, estimates, max_run_mb)
+        settings = asking(settings, options)
         check_overrides(workflow, settings)
         values = check_offline(workflow, pool, inputs or {})
         observers = options.get("observers", ())
@@ -96,6 +100,12 @@ class RunRequest:
             observers=self.observers,
             made_up=made_up,
         )
+
+
+def asking(settings: RunSettings, options: RunOptions) -> RunSettings:
+    """The settings, with who answers questions as the options say."""
+    answer, wait = options.get("answer"), options.get("wait", False)
+    return replace(settings, answer=answer, wait=wait)
 
 
 def new_settings(

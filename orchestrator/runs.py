@@ -11,8 +11,16 @@ from typing import Unpack
 from anyio import to_thread
 
 from orchestrator.calls.locks import Locks
-from orchestrator.durable import carried, hiding, record_of, request_of, reused
+from orchestrator.durable import (
+    carried,
+    hiding,
+    record_of,
+    request_of,
+    reused,
+    settle_memo,
+)
 from orchestrator.engine.events import Observers
+from orchestrator.engine.question import AnswerCallback
 from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import Servers
@@ -31,9 +39,14 @@ class Runs(Inspector):
     """Begins runs, and takes up those that a journal keeps."""
 
     def __init__(
-        self, pool: ServerPool, observers: Observers = (), journal: Journal | None = None
+        self,
+        pool: ServerPool,
+        observers: Observers = (),
+        journal: Journal | None = None,
+        answer: AnswerCallback | None = None,
     ) -> None:
         super().__init__(pool, Held(journal, pool))
+        self._answer = answer
         self._observers, self._journal, self._locks = tuple(observers), journal, Locks()
 
     @asynccontextmanager
@@ -65,7 +78,7 @@ class Runs(Inspector):
         Args:
             run_id: The id of the earlier run, or the beginning of it, or `last`.
             again: Tasks that are made again although they succeeded.
-            options: Only `observers` count.
+            options: Only `observers`, `answer` and `wait` count.
 
         Raises:
             JournalError: There is no such run.
@@ -85,6 +98,7 @@ class Runs(Inspector):
 
     def _own(self, options: RunOptions) -> RunOptions:
         options["observers"] = (*self._observers, *options.get("observers", ()))
+        options.setdefault("answer", self._answer)
         return options
 
     @asynccontextmanager
@@ -94,13 +108,13 @@ class Runs(Inspector):
         """A run of the journal that has not ended, for you to execute in the block.
 
         What has settled is not called again; the workflow, its inputs and settings are those it
-        began with, and of `options` only `observers` count.
+        began with, and of `options` only `observers`, `answer` and `wait` count.
 
         Args:
             run_id: The id of the run, or the beginning of it, or `last`.
             unknown: What becomes of calls that left before a crash, of which no answer was kept,
                 and whose tools declare neither that they only read nor that repeating them is safe:
-                `repeat` them, or `fail` their tasks; `ask`: refuse to go on, and name them.
+                `repeat` them, or `fail` their tasks; `ask`: a person decides, as `run` says.
 
         Raises:
             JournalError: There is no such run, it has ended, or another process carries it.
@@ -117,6 +131,7 @@ class Runs(Inspector):
 
     @asynccontextmanager
     async def _carried(self, request: RunRequest, kept: KeptRun | None) -> AsyncIterator[Run]:
+        settle_memo(request.workflow, kept, self._pool)
         async with AsyncExitStack() as stack:
             if kept is not None:
                 stack.callback(kept.free)
@@ -144,8 +159,7 @@ class Runs(Inspector):
         if not self.is_open:
             raise RuntimeError("use 'async with Orchestrator(...) as orchestrator', or start()")
         request = RunRequest.of(workflow, inputs, self._own(options), self._pool)
-        settings = replace(request.settings, **self._pool.dictated)
-        return replace(request, settings=settings)
+        return replace(request, settings=self._pool.settings_of(request.settings))
 
     async def _open(self, request: RunRequest) -> None:
         """Wait until all servers are ready or have failed, and check the plan against them."""

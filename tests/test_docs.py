@@ -18,6 +18,10 @@ from orchestrator.client import Orchestrator
 from orchestrator.documents.parse import read_document
 from orchestrator.engine.events import Event, ServerEvent
 from orchestrator.errors import CODES, ERROR_KINDS
+from orchestrator.recordings.case import FIELDS as CASE_FIELDS
+from orchestrator.recordings.case import CaseForm
+from orchestrator.recordings.form import FIELDS as RECORDING_FIELDS
+from orchestrator.recordings.recording import Recording
 from orchestrator.report.diagrams import plan_document
 from orchestrator.report.forecast import forecast
 from orchestrator.report.svg import svg
@@ -28,7 +32,7 @@ from orchestrator.servers.lockfile import Lockfile
 from orchestrator.workflow.model import FIELDS, Workflow, workflow_schema
 
 ROOT = Path(__file__).parents[1]
-EXAMPLES = sorted((ROOT / "examples").iterdir())
+EXAMPLES = sorted(path for path in (ROOT / "examples").iterdir() if path.is_file())
 README = (ROOT / "README.md").read_text()
 WORKFLOW = (ROOT / "docs" / "workflow.md").read_text()
 SERVERS = (ROOT / "docs" / "servers.md").read_text()
@@ -113,6 +117,49 @@ def test_every_example_is_valid_and_fits_the_schema(path: Path) -> None:
     assert workflow.name == path.name.partition(".")[0].replace("_", "-")
     Draft202012Validator(workflow_schema()).validate(read_document(path))
     assert set(workflow.plan.servers) <= set(load_config(ROOT / "servers.toml"))
+
+
+@pytest.mark.anyio
+async def test_the_recording_of_the_example_is_what_its_servers_say(tmp_path: Path) -> None:
+    modules = (weather, news, numbers, texts)
+    servers = {module.server.name: module.server for module in modules}
+    servers["keyvalue"] = keyvalue.make_server()
+    path = tmp_path / "recording.json"
+    async with Orchestrator(servers, record=path) as orchestrator:
+        await orchestrator.run(ROOT / "examples" / "city_brief.json")
+    known = ROOT / "examples" / "tests" / "city_brief.recording.json"
+    recorded, published = (json.loads(each.read_text()) for each in (path, known))
+    assert recorded.pop("run")["inputs"] == published.pop("run")["inputs"]
+    assert recorded == published
+
+
+def test_the_example_has_a_test_that_passes_and_fits_its_schema(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = ROOT / "examples" / "tests"
+    assert main(["test", str(folder)]) == 0
+    assert capsys.readouterr().out.endswith("city_brief.test.json\n1 passed\n")
+    for kind in ("test", "recording"):
+        assert main(["schema", kind]) == 0
+        schema = json.loads(capsys.readouterr().out)
+        Draft202012Validator.check_schema(schema)
+        document = json.loads((folder / f"city_brief.{kind}.json").read_text())
+        Draft202012Validator(schema).validate(document)
+        document = {"version": 1, "calls": [{"tool": "a:b", "answers": [{"wrapped": True}]}]}
+        assert not Draft202012Validator(schema).is_valid(document)
+
+
+def test_a_recording_in_the_documentation_is_valid_and_every_field_is_there() -> None:
+    text = (ROOT / "docs" / "testing.md").read_text()
+    shown, *tests = (json.loads(block) for block in blocks(text, "json"))
+    recording = Recording.of(shown)
+    assert [len(call.answers) for call in recording.calls.values()] == [2]
+    for test in tests:
+        CaseForm.model_validate(test)
+    fields = {**RECORDING_FIELDS, **CASE_FIELDS}
+    for part in ("calls", "answers", "", "expect"):
+        for name in fields[part]:
+            assert f"`{name}`" in text or f'"{name}"' in text, name
 
 
 def test_the_workflow_in_the_readme_is_valid() -> None:

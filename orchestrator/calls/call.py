@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
 
 import anyio
 
@@ -18,6 +20,7 @@ from orchestrator.workflow.task import Retry
 if TYPE_CHECKING:
     from orchestrator.calls.repeat import Turns
     from orchestrator.calls.worker_pool import Lane
+    from orchestrator.schema.tool import Tool
 
 DEFAULT_TIMEOUT_S = 60.0
 
@@ -126,10 +129,14 @@ class Attempt:
         fit: What fits the call to its tool, as soon as its server lists it; None if it fits.
         turns: How often the call is made, under `repeat`.
         wrapped: Whether the server had wrapped the last answer to it.
+        cached: Whether the answer is that of an earlier call, and none was made.
         answered_ago_s: How long ago its last turn ended, if an earlier process made it, seconds.
         answer_bytes: About what the last answer to it takes in memory, bytes.
         inside: What runs in place of a call, if its task runs a workflow.
         end_by: What `cancel` has to end: the scope that it runs in, or the limit that it waits for.
+        asks: Whether it waits for the answer to a question.
+        elicit: Asks a person what its server wants to know; None if nobody may be asked.
+        approval: The message of the question whether it may be made; None: the default.
         lane: What keeps its slot of the run for the call that follows; None if it is released.
     """
 
@@ -151,9 +158,13 @@ class Attempt:
     fit: Callable[[Call], Call] | None = None
     turns: Turns | None = None
     wrapped: bool = False
+    cached: bool = False
     answered_ago_s: float = 0.0
     inside: Inside | None = None
     lane: Lane | None = None
+    asks: bool = False
+    approval: str | None = None
+    elicit: Elicit | None = None
 
     def __init__(
         self, on_progress: OnProgress | None = None, *, fit: Callable[[Call], Call] | None = None
@@ -172,6 +183,19 @@ class Attempt:
     def waiting_for(self) -> str:
         """What it waits for, as a noun phrase; empty if nothing."""
         return self.end_by.name if isinstance(self.end_by, Slots | Rate) else self.note
+
+    @contextmanager
+    def untimed(self) -> Iterator[None]:
+        """Stop the clock of its timeout in the block, in which a person is waited for."""
+        scope = self.end_by
+        assert isinstance(scope, anyio.CancelScope)
+        left_s, scope.deadline = scope.deadline - anyio.current_time(), math.inf
+        self.asks = True
+        try:
+            yield
+        finally:
+            scope.deadline = anyio.current_time() + left_s
+            self.end_by, self.asks = scope, False
 
     def note_answer(self, size: int) -> None:
         """Note about what the answer that just came takes in memory, bytes."""
@@ -205,12 +229,29 @@ class Attempt:
         return now
 
 
+class Elicit(Protocol):
+    """Asks a person for a call that is under way."""
+
+    def __call__(
+        self, message: str, schema: Mapping[str, Any] | None
+    ) -> Awaitable[tuple[Any, bool]]:
+        """What the person replies, and whether that is a refusal; a schema of None: a link.
+
+        Raises:
+            CallError: The call was cancelled, or what follows cannot be kept.
+        """
+
+
 class Inside(Protocol):
     """A workflow that runs in place of a call."""
 
     @property
     def results(self) -> Mapping[str, Any]:
         """The results of its tasks, by id."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing but questions is left of it."""
 
     def activities(self) -> Iterator[Any]:
         """What it does now."""
@@ -249,6 +290,11 @@ class ServerPolicy:
         writers: The same for tools that declare that they write; None = no limit of their own.
         rate: How many calls may start in how long; None = no limit.
         tools: The limits of single tools, by the pattern of their name; the first match counts.
+        approve: The patterns of tools whose calls a person has to approve; or `destructive`, for
+            those that do not declare that they are not.
+        elicits: Whether a person answers what the server asks during a call.
+        turn: What makes that one call at a time; None = it may be several.
+        identity: What tells it from another server of that name; it says nothing by itself.
     """
 
     timeout_s: float = DEFAULT_TIMEOUT_S
@@ -256,11 +302,29 @@ class ServerPolicy:
     writers: Slots | None = None
     rate: Rate | None = None
     tools: Mapping[str, Sequence[Slots | Rate]] | None = None
+    approve: Sequence[str] | Literal["destructive"] = ()
+    elicits: bool = False
+    turn: Slots | None = None
+    identity: str = ""
+
+    @property
+    def asks(self) -> bool:
+        """Whether a person may be asked about a call."""
+        return bool(self.approve) or self.elicits
+
+    def needs_approval(self, call: Call, tool: Tool | None) -> bool:
+        """Whether a person has to approve a call of a tool, which may be unknown."""
+        if not self.approve or call.kind != "tool":
+            return False
+        if self.approve == "destructive":
+            return tool is None or tool.may_destroy
+        return any(fnmatch.fnmatchcase(call.tool, pattern) for pattern in self.approve)
 
     @property
     def is_limited(self) -> bool:
         """Whether calls that do not write may have to wait for each other."""
-        return self.slots is not None or self.rate is not None or bool(self.tools)
+        limited = (self.slots, self.rate, self.turn)
+        return bool(self.tools) or any(each is not None for each in limited)
 
     def limits_of(self, call: Call) -> list[Slots | Rate]:
         """The limits that a call acquires on this server, in this order."""
@@ -271,7 +335,7 @@ class ServerPolicy:
         )
         # Those of its tool first: a call that waits for them holds nothing that others could use.
         writers = self.writers if call.writes else None
-        limits = (*next(matching, ()), writers, self.slots, self.rate)
+        limits = (*next(matching, ()), writers, self.turn, self.slots, self.rate)
         return [limit for limit in limits if limit is not None]
 
 

@@ -206,13 +206,11 @@ def with_locks(call_next: Caller, locks: Locks, on_wait: OnWait | None = None) -
     return call_locked
 
 
-def with_intent(
-    call_next: Caller, note_intent: Callable[[Call, Attempt], Awaitable[None]]
-) -> Caller:
+def with_intent(call_next: Caller, note_intent: Callable[[Call, int], Awaitable[None]]) -> Caller:
     """Note that a call is about to leave, unless its tool declares that repeating it is safe."""
 
     async def call_noted(call: Call, attempt: Attempt) -> Any:
-        await note_intent(call, attempt)
+        await note_intent(call, attempt.number + 1)
         return await call_next(call, attempt)
 
     def call_safe_or_noted(call: Call, attempt: Attempt) -> Awaitable[Any]:

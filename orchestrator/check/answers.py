@@ -11,7 +11,13 @@ from orchestrator.documents.text import quoted
 from orchestrator.expressions.templates import ObjectTemplate, Template
 from orchestrator.schema.requests import URI, request_tool
 from orchestrator.schema.tool import SAMPLE_KEY, Tool
-from orchestrator.schema.types import LiteralType, ObjectType, StaticType, UnknownType
+from orchestrator.schema.types import (
+    LiteralType,
+    ObjectType,
+    StaticType,
+    UnknownType,
+    schema_type,
+)
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
 
 
@@ -39,13 +45,15 @@ def tool_for(target: CallTemplate, tools: Mapping[str, Tool]) -> Tool | None:
     return tool
 
 
-def with_key(given: StaticType, tool: Tool) -> StaticType:
-    """The type of arguments with the idempotency key, where that is an argument nobody gives."""
+def argument_mismatches(
+    given: StaticType, tool: Tool, assignability: Assignability
+) -> list[Mismatch]:
+    """What is wrong with the type of arguments; nobody has to give one for the idempotency key."""
     if tool.key_argument and isinstance(given, LiteralType):
-        return LiteralType(tool.with_key(given.value, SAMPLE_KEY))
-    if tool.key_argument and isinstance(given, ObjectType):
-        return ObjectType({tool.key_argument: LiteralType(SAMPLE_KEY), **given.members})
-    return given
+        given = LiteralType(tool.with_key(given.value, SAMPLE_KEY))
+    elif tool.key_argument and isinstance(given, ObjectType):
+        given = ObjectType({tool.key_argument: LiteralType(SAMPLE_KEY), **given.members})
+    return assignability.arguments(given, tool.input_schema, tool.accepts)
 
 
 def uri_of(task: TaskPlan) -> Template:
@@ -67,3 +75,10 @@ def content_type(task: TaskPlan) -> UnknownType:
     """The type of what a resource holds."""
     resource = quoted(f"{task.server}:{task.tool}")
     return UnknownType(f"the content of resource {resource} is not known before the run")
+
+
+def question_type(given: StaticType) -> StaticType:
+    """The type of the answer to a question, by that of its arguments."""
+    schema = given.members["schema"] if isinstance(given, ObjectType) else None
+    assert isinstance(schema, LiteralType)
+    return schema_type(schema.value)

@@ -10,11 +10,12 @@ from dataclasses import replace
 from orchestrator.check.absent import Absence, present_by
 from orchestrator.check.answers import (
     answer_type,
+    argument_mismatches,
     content_type,
+    question_type,
     tool_for,
     uri_mismatches,
     uri_of,
-    with_key,
 )
 from orchestrator.check.assignable import Assignability
 from orchestrator.check.diagnostics import Diagnostics
@@ -90,8 +91,7 @@ class _Checker:
         inputs: Mapping[str, StaticType] | None = None,
     ) -> None:
         self.output: StaticType = UNKNOWN  # of the workflow, after `check`
-        self._workflow, self._plan = workflow, workflow.plan
-        self._tools = tools
+        self._workflow, self._plan, self._tools = workflow, workflow.plan, tools
         self._query = TypeQuery()
         self._assignability = Assignability(self._query)
         self._inputs = inputs or input_types(workflow.inputs)
@@ -183,10 +183,14 @@ class _Checker:
     def _output(self, task: TaskPlan, inside: Environment) -> StaticType:
         """The type of the output of a task, or of an item of it."""
         policies = task.policies
+        if policies.approve is not None:
+            self._infer(policies.approve, inside, ("approve", "message"))
         if task.kind == "value":
             output = self._infer(task.arguments, inside, ("value",))
         elif task.inner is not None:
             output = self._inside(task, task.inner, inside)
+        elif task.kind == "ask":
+            output = question_type(self._infer(task.arguments, inside, ("ask",)))
         elif task.kind == "read":
             output = self._read(task, replace(inside, before_first=True))
         else:
@@ -277,8 +281,7 @@ class _Checker:
         given = self._infer(target.arguments, environment, at)
         tool = tool_for(target, self._tools)
         if tool is not None and id(tool.input_schema) not in self._unusable:
-            given = with_key(given, tool)
-            found = self._assignability.arguments(given, tool.input_schema, tool.accepts)
+            found = argument_mismatches(given, tool, self._assignability)
             self._diagnostics.add(found, environment.task, at, tool)
         return answer_type(target, self._tools, self._unusable)
 

@@ -18,13 +18,14 @@ from importlib import import_module
 
 from orchestrator.cli.arguments import build_parser
 
-FAILED, WRONG = 1, 2
+FAILED, WRONG, WAITING = 1, 2, 3
 # Where the function of each command is; of the others, in `commands`.
 MODULES = {
     **dict.fromkeys(("tools", "catalog"), "catalog"),
     **dict.fromkeys(("servers", "resources", "prompts"), "server_lists"),
     **dict.fromkeys(("runs", "show", "resume", "retry", "cancel"), "journal"),
-    **{name: name for name in ("completion", "init", "lock", "validate")},
+    "answer": "asking",
+    **{name: name for name in ("completion", "init", "lock", "test", "validate")},
 }
 
 __all__ = ["main"]

@@ -1,7 +1,6 @@
 """The commands and options of the command line.
 
-Imports only the standard library, so that `--help` is instant. One table of all commands is easier
-to read than two, so this file is longer than others.
+Imports only the standard library, so that `--help` is instant.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from orchestrator.cli.arguments_of_runs import OF_RUNS
 from orchestrator.cli.parser import (
     CommandParser,
     Parser,
@@ -29,6 +29,7 @@ exit codes:
        did not start
   2    a file, an argument or a tool name is wrong, and no tool was called
        unless it is read-only; lock: a difference was not accepted
+  3    the run waits for answers: "orchestrator answer", then "orchestrator resume"
   130  interrupted; the result has all tasks that had settled. 143 by SIGTERM, 129 by SIGHUP
 
 the shortest workflow:
@@ -139,6 +140,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     ),
     "--no-journal": flag("do not keep the run: it cannot be taken up again"),
     "run": {"metavar": "RUN", "help": "the id of a run, the beginning of one, or last"},
+    "--wait": flag("wait for answers to questions when nothing else is left, do not pause"),
     "--dry-run": flag("call no tool; make up outputs that fit the schemas of the tools"),
     "--record": file("write every call with its answer to this file, for --replay and `test`"),
     "--replay": file("answer calls from the file that --record wrote, and start no server"),
@@ -154,7 +156,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 TOOLS_FROM = (
     "Takes the tools from the lock file if there is one, else starts the servers and lists them."
 )
-_RUNS_AGAIN = "--servers --env-file --no-lock --json --output --events --journal --verbose|--quiet"
 # A line for the list of commands, more for the command's own help, its options (of `--a|--b` only
 # one can be given), and those that mean something else in another command.
 COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
@@ -163,8 +164,7 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "Its output goes to stdout as JSON; progress and a table of the tasks go to stderr.",
         "file values --servers --env-file --no-lock --input --inputs --schedule --max-concurrency "
         "--max-run-mb --json --output --events --statistics --dry-run|--record|--replay "
-        "--journal|--no-journal "
-        "--verbose|--quiet",
+        "--journal|--no-journal --wait --verbose|--quiet",
         {
             "--verbose": flag("a line on stderr for each call, retry, wait and server"),
             "--json": flag("print the result document on stdout"),
@@ -180,6 +180,23 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         {
             "--json": flag("print the findings as JSON; of several files, as an array"),
             "--input": OPTIONS["--input"] | {"help": f"check this input too: {VALUE}"},
+        },
+    ),
+    "test": (
+        "run the tests of workflows, without servers",
+        "A test is a *.test.json with a workflow, inputs, a recording (of `run --record`) and what "
+        "is expected. Prints where results differ; exit code 1 if one does, 2 if a file is wrong.",
+        "files --update --servers --no-lock --json",
+        {
+            "files": {
+                "nargs": "*",
+                "type": Path,
+                "metavar": "FILE",
+                "help": "tests, or folders with tests (default: the current folder)",
+            },
+            "--update": flag("replace what the tests expect by what comes"),
+            "--servers": file("the lock file beside it says which tools have changed since"),
+            "--json": flag("print the verdicts as JSON"),
         },
     ),
     "plan": (
@@ -246,84 +263,7 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "--servers --env-file --no-lock target arguments --timeout --json",
         {"--json": flag("print text as JSON too")},
     ),
-    "runs": (
-        "list the runs that were kept, or delete old ones",
-        "The newest first. `runs prune` deletes those that are older, or more, than [journal] in "
-        "servers.toml says: by default 30 days and 1,000 runs.",
-        "action --status --workflow --limit --dry-run --servers --env-file --journal --json",
-        {
-            "action": {"nargs": "?", "choices": ["prune"], "help": "delete old runs"},
-            "--status": {
-                "choices": ["running", "interrupted", "success", "partial", "failed", "cancelled"],
-                "help": "only those; interrupted: no process carries them, `resume` can",
-            },
-            "--workflow": {"metavar": "NAME", "help": "only those of this workflow"},
-            "--limit": {
-                "type": count,
-                "default": 20,
-                "metavar": "N",
-                "help": "how many (default: 20)",
-            },
-            "--dry-run": flag("with prune: delete nothing, only list"),
-            "--json": flag("print the runs as JSON"),
-        },
-    ),
-    "show": (
-        "show a run that was kept, or one task of it",
-        "Its output goes to stdout as JSON, a table of the tasks to stderr; of a task, its part of "
-        "the result document.",
-        "run task --servers --env-file --journal --json",
-        {
-            "task": {"nargs": "?", "metavar": "TASK", "help": "only this task"},
-            "--json": flag("print the result document"),
-        },
-    ),
-    "resume": (
-        "go on with a run whose process ended",
-        "What had settled is not called again. The workflow, its inputs and settings are those it "
-        "began with; no file is read again.",
-        f"run --unknown {_RUNS_AGAIN}",
-        {
-            "--unknown": {
-                "choices": ["ask", "repeat", "fail"],
-                "default": "ask",
-                "help": "calls that may have been carried out, of tools that do not declare that "
-                "repeating them is safe: ask names them and makes no call (default)",
-            },
-            "--verbose": flag("a line on stderr for each call, retry, wait and server"),
-            "--json": flag("print the result document on stdout"),
-        },
-    ),
-    "retry": (
-        "run a workflow again, and reuse what succeeded",
-        "A new run, which makes again what failed, was cancelled or was skipped for that, and of a "
-        "for_each only the items that did not succeed.",
-        f"run --from {_RUNS_AGAIN}",
-        {
-            "--from": {
-                "dest": "again",
-                "action": "append",
-                "default": [],
-                "metavar": "TASK",
-                "help": "make this task again too, and all that depend on it (repeatable)",
-            },
-            "--verbose": flag("a line on stderr for each call, retry, wait and server"),
-            "--json": flag("print the result document on stdout"),
-        },
-    ),
-    "cancel": (
-        "end a run of another process",
-        "Its calls are cancelled, the tasks of finally run, and it writes its result.",
-        "run --wait --servers --env-file --journal",
-        {
-            "--wait": {
-                "type": seconds,
-                "default": 10.0,
-                "metavar": "S",
-                "help": "how long to wait for its end, seconds (default: 10)",
-            },
-        },
-    ),
+    **OF_RUNS,
     "init": (
         "write a servers.toml and an example that runs",
         "Takes over the servers of Claude, Cursor, VS Code, Windsurf, Gemini and LM Studio that "
@@ -341,7 +281,16 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     "schema": (
         "print the JSON Schema of the workflow file",
         'Name its path as "$schema" in a workflow, and your editor completes the file.',
-        "",
-        {},
+        "of",
+        {
+            "of": {
+                "nargs": "?",
+                "choices": ["workflow", "test", "recording"],
+                "default": "workflow",
+                "metavar": "KIND",
+                "help": "the kind of file (default: workflow); a test is that of `orchestrator "
+                "test`, a recording that of `run --record`",
+            }
+        },
     ),
 }

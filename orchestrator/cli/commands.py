@@ -165,9 +165,14 @@ def _schema_of(schema: Mapping[str, Any], argument: str) -> Any:
     return {**shared, **found} if isinstance(found, dict) else found
 
 
-def schema(_: argparse.Namespace) -> int:
+def schema(options: argparse.Namespace) -> int:
     """`orchestrator schema`."""
-    from orchestrator.workflow.model import workflow_schema
+    if options.of == "workflow":
+        from orchestrator.workflow.model import workflow_schema
 
-    write_json(workflow_schema())
+        write_json(workflow_schema())
+    else:
+        from orchestrator.recordings.schemas import schema_of
+
+        write_json(schema_of(options.of))
     return 0

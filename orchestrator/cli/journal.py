@@ -16,7 +16,8 @@ from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.streams import write, write_json
 from orchestrator.cli.tool_sources import DEFAULT_SERVERS, lock_of, read_servers
 from orchestrator.documents.text import counted, duration
-from orchestrator.engine.result import RunResult
+from orchestrator.engine.outcome import Waiting
+from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.errors import UnknownTaskError
 from orchestrator.journal import history
 from orchestrator.journal.history import INTERRUPTED, RUNNING, KnownRun
@@ -41,7 +42,7 @@ def journal_for(options: argparse.Namespace, servers: Mapping[str, Server]) -> J
 
 def _journal(options: argparse.Namespace, table: JournalTable) -> Journal:
     return Journal(
-        _path(options, table),
+        path_of(options, table),
         keep_days=table.keep_days,
         keep_runs=table.keep_runs,
         outputs=table.outputs,
@@ -49,7 +50,7 @@ def _journal(options: argparse.Namespace, table: JournalTable) -> Journal:
     )
 
 
-def _path(options: argparse.Namespace, table: JournalTable) -> Path:
+def path_of(options: argparse.Namespace, table: JournalTable) -> Path:
     """The file: what the command line names, the environment, servers.toml, the user's own."""
     if options.journal is not None:
         return Path(options.journal)
@@ -66,7 +67,7 @@ def _table_of(servers: Mapping[str, Server]) -> JournalTable:
     return servers.journal if isinstance(servers, ServerTable) else JournalTable()
 
 
-def _configured(options: argparse.Namespace) -> JournalTable:
+def configured(options: argparse.Namespace) -> JournalTable:
     """What servers.toml says of the journal, if there is one."""
     if options.servers is None and not DEFAULT_SERVERS.exists():
         return JournalTable()
@@ -75,8 +76,8 @@ def _configured(options: argparse.Namespace) -> JournalTable:
 
 def runs(options: argparse.Namespace) -> int:
     """`orchestrator runs`."""
-    table = _configured(options)
-    path = _path(options, table)
+    table = configured(options)
+    path = path_of(options, table)
     if options.action == "prune":
         return _prune(options, _journal(options, table))
     found = history.runs(
@@ -117,10 +118,12 @@ def _prune(options: argparse.Namespace, journal: Journal) -> int:
 
 def show(options: argparse.Namespace) -> int:
     """`orchestrator show`: the result of a run, or of one task of it."""
-    path = _path(options, _configured(options))
+    path = path_of(options, configured(options))
     run = history.find(path, options.run)
     kept = history.documents_of(path, run.id)
     tasks = {task: result.to_dict() for task, result in kept.tasks.items()}
+    if run.status == history.PAUSED:
+        tasks = _with_waiting(tasks, kept)
     if options.task is not None:
         if options.task not in tasks:
             raise UnknownTaskError(_no_task(options.task, kept))
@@ -140,6 +143,15 @@ def show(options: argparse.Namespace) -> int:
     write_json(document["output"])
     print_result(RunResult.from_dict(document), Workflow.load(kept.request["workflow"]))
     return 0
+
+
+def _with_waiting(tasks: dict[str, Any], kept: history.KeptDocuments) -> dict[str, Any]:
+    """The tasks of a paused run, in the order of the file, with those that wait."""
+    workflow = Workflow.load(kept.request["workflow"])
+    return {
+        name: tasks.get(name) or TaskResult(name, Waiting(), task.generation).to_dict()
+        for name, task in workflow.plan.tasks.items()
+    }
 
 
 def _no_task(task: str, kept: history.KeptDocuments) -> str:
@@ -167,7 +179,7 @@ def _again(options: argparse.Namespace) -> int:
     from orchestrator.client import Orchestrator
 
     servers = read_servers(options)
-    path = _path(options, _table_of(servers))
+    path = path_of(options, _table_of(servers))
     run = history.find(path, options.run)
     workflow = Workflow.load(history.documents_of(path, run.id).request["workflow"])
     options.run, options.no_journal = run.id, False
@@ -178,7 +190,7 @@ def _again(options: argparse.Namespace) -> int:
 
 def cancel(options: argparse.Namespace) -> int:
     """`orchestrator cancel`: asks the process that carries a run to end it."""
-    path = _path(options, _configured(options))
+    path = path_of(options, configured(options))
     run = history.find(path, options.run)
     if run.status == INTERRUPTED:
         complain(f'run {run.id} is carried by no process; "orchestrator resume" goes on with it')

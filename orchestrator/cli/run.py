@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,8 @@ from typing import Any, TextIO
 
 import anyio
 
-from orchestrator.cli import FAILED, exit_code
+from orchestrator.cli import FAILED, WAITING, exit_code
+from orchestrator.cli.asking import Terminal, can_ask, waiting
 from orchestrator.cli.diagnostics import complain, give_up_stdout, give_up_terminal, show
 from orchestrator.cli.plan_warnings import PlanWarnings
 from orchestrator.cli.signals import Ending, in_event_loop
@@ -144,6 +145,9 @@ class _CancellableRun:
         self._remember(result)
         if self.ending.signal is not None:
             return exit_code(self.ending.signal)
+        if result.status == "paused":
+            complain(waiting(result.run_id, result.questions, kept=self._is_kept))
+            return WAITING if written else FAILED
         # Tasks may be skipped, if nothing failed.
         states = {task.status for task in result.tasks.values()}
         is_whole = result.status == "success" or states.isdisjoint(("error", "cancelled"))
@@ -160,19 +164,22 @@ class _CancellableRun:
         return result
 
     async def _begin(self, stack: AsyncExitStack, observers: list[Observer]) -> Run:
+        asking: RunOptions = {"observers": observers, "wait": self.options.wait}
+        if can_ask():
+            asking["answer"] = Terminal(self._hold, lambda: self.current)
         if self.options.command == "resume":
             unknown = self.options.unknown
-            again = self.orchestrator.resume(self.options.run, unknown=unknown, observers=observers)
+            again = self.orchestrator.resume(self.options.run, unknown=unknown, **asking)
             return await stack.enter_async_context(again)
         if self.options.command == "retry":
             tasks = self.options.again
-            again = self.orchestrator.retry(self.options.run, tasks, observers=observers)
+            again = self.orchestrator.retry(self.options.run, tasks, **asking)
             return await stack.enter_async_context(again)
         settings = RunOptions(
             schedule=self.options.schedule,
             max_concurrency=self.options.max_concurrency,
             max_run_mb=self.options.max_run_mb,
-            observers=observers,
+            **asking,
         )
         if self.options.dry_run:
             return await self.orchestrator.prepare_dry_run(self.workflow, self.inputs, **settings)
@@ -180,6 +187,20 @@ class _CancellableRun:
             settings["estimates"] = self.statistics.estimates(self.workflow)
         run = self.orchestrator.begin(self.workflow, self.inputs, **settings)
         return await stack.enter_async_context(run)
+
+    @contextmanager
+    def _hold(self) -> Iterator[None]:
+        """Remove the display of progress while somebody is asked."""
+        shown = [each for each in self.observers if hasattr(each, "render")]
+        for display in shown:
+            display.stop()
+        yield
+        for display in shown:
+            display.start()
+
+    @property
+    def _is_kept(self) -> bool:
+        return self.current is not None and self.current.is_kept
 
     def _write(self, result: RunResult) -> bool:
         """Write the result where the options say, before anything else; whether that worked."""

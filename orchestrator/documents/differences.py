@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 from typing import Any
 
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.jsonpath import Path, format_path
-from orchestrator.documents.text import cut, visible
+from orchestrator.documents.text import visible
 
-MAX_SHOWN = 120  # characters of a value
+MAX_IN_SHORT = 80  # characters of a value
 
 
 class Nothing:
@@ -35,15 +35,24 @@ class Difference:
     def message(self, wanted: str = "expected", found: str = "got") -> str:
         """The path and both values, on one line."""
         path = format_path(self.path).removeprefix(".")
-        values = f"{wanted} {shown(self.expected)}, {found} {shown(self.got)}"
+        one, other = _shown(self.expected), _shown(self.got)
+        values = f"{wanted} {cut_around(one, other)}, {found} {cut_around(other, one)}"
         return f"{path}: {values}" if path else values
 
 
-def shown(value: Any) -> str:
-    """A value as messages show it: as compact JSON, cut."""
-    if value is NOTHING:
-        return "nothing"
-    return cut(visible(to_json(value)), MAX_SHOWN)
+def _shown(value: Any) -> str:
+    return "nothing" if value is NOTHING else visible(to_json(value))
+
+
+def cut_around(text: str, other: str = "", limit: int = MAX_IN_SHORT) -> str:
+    """At most `limit` characters, from shortly before the text begins to differ from another."""
+    # What two texts share at their beginning may be long: a description with a new last sentence.
+    pairs = zip(text, other, strict=False)
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    start = max(0, min(same - limit // 4, len(text) - limit))
+    more = len(text) - start - limit
+    left_out = f"... ({more:,} more characters)" if more > 0 else ""
+    return f"{'...' if start else ''}{text[start : start + limit]}{left_out}"
 
 
 def differences(expected: Any, got: Any, path: Path = ()) -> Iterator[Difference]:

@@ -11,6 +11,8 @@ knows a server.
   `task_calls` makes its calls, through the middleware that `callers` puts together.
 - `recorder` is what keeps a run, so that another process can go on with it; `keeping` gives it the
   calls of tasks that go on after them.
+- `question` is what a person is asked, `questions` those of a run and when it pauses, `asking` asks
+  before calls.
 - `events` are what a run reports, `emitter` makes them; `result` and `summary` are what it returns,
   `result_text` shows that to a person, and `made_up` is where the outputs of a dry run come from.
 """
@@ -23,6 +25,8 @@ __all__ = [
     "made_up",
     "outcome",
     "priorities",
+    "question",
+    "questions",
     "recorder",
     "result",
     "run",

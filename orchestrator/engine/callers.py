@@ -17,8 +17,10 @@ from orchestrator.calls.middleware import (
 )
 from orchestrator.calls.repeat import with_repeat
 from orchestrator.calls.timeouts import with_deadline, with_timeout
+from orchestrator.engine.asking import Asking
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.keeping import Keeping
+from orchestrator.engine.memo import with_memo
 from orchestrator.engine.shared import Shared
 from orchestrator.workflow.plan import Plan
 
@@ -33,11 +35,13 @@ class Callers:
         fit: Fits a call to its tool.
         has_ended: Whether the run has ended, so that no further call is made.
         inside: Runs a workflow in place of a call.
+        asking: Asks before calls; None if no call needs that.
 
     Attributes:
         fitting: Makes a call that fits its tool already.
         call: Waits for the server of a call, fits it to its tool, and makes it.
         inner: Fits a call to the inputs of a workflow, and runs it.
+        ask: Asks what a task asks.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Callers:
         fit: Fit,
         has_ended: Callable[[], bool],
         inside: Caller,
+        asking: Asking | None = None,
     ) -> None:
         servers, on_wait, on_server, on_start = shared.servers, None, None, None
         # Without observers no event is made at all.
@@ -56,6 +61,7 @@ class Callers:
             on_server = emitter.waiting_for_server
         # Calls pay for these only where a task of the workflow asks for them.
         repeats = any(each.repeat is not None for each in plan.policies)
+        remembers = any(each.cache is not None for each in plan.policies)
         recorder = shared.settings.recorder
         keeping = None if recorder is None else Keeping(recorder, plan, emitter)
 
@@ -64,22 +70,27 @@ class Callers:
                 again = with_retry(attempt, emitter.failed, shared.settings.random)
             else:
                 again = keeping.with_answers(keeping.with_retry(attempt, shared.settings.random))
-            return with_locks(with_repeat(again) if repeats else again, shared.locks, on_wait)
+            locked = with_locks(with_repeat(again) if repeats else again, shared.locks, on_wait)
+            if recorder is None or not remembers:
+                return locked
+            return with_memo(locked, recorder, servers, emitter)
 
         in_time = _unless(has_ended, with_timeout(shared.caller, on_start))
         in_time = in_time if keeping is None else keeping.with_intent(in_time)
         # Where runs take turns, all tasks of a run are one group: they have one budget.
-        self.fitting = held(
-            with_slots(in_time, servers.policies, shared.slots, on_wait, shared.budget)
-        )
+        in_slot = with_slots(in_time, servers.policies, shared.slots, on_wait, shared.budget)
+        self.fitting = held(in_slot if asking is None else asking.before(in_slot))
         self.call = with_server_ready(
             self.fitting, fit, servers.readiness, on_server, emitter.clock.count
         )
         self.inner = self.call = _in_all(self.call, plan, keeping)
         if plan.has_inner:
             # What runs inside waits for slots and servers itself.
-            ready = with_server_ready(held(with_timeout(inside, on_start)), fit)
+            inside = with_timeout(inside, on_start)
+            inside = inside if asking is None else asking.before(inside)
+            ready = with_server_ready(held(inside), fit)
             self.inner = _in_all(ready, plan, keeping)
+        self.ask = shared.caller if asking is None else asking.ask
 
 
 def _in_all(call_next: Caller, plan: Plan, keeping: Keeping | None) -> Caller:

@@ -54,10 +54,14 @@ LockName = tuple[str, bool]
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The decision to call, with what, and the locks to hold: names in order, and if shared."""
+    """The decision to call, with what, and the locks to hold: names in order, and if shared.
+
+    `approval` is the message of the question whether it may be made, None for the default.
+    """
 
     arguments: dict[str, Any]
     locks: tuple[LockName, ...] = ()
+    approval: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,10 @@ def _begin(task: TaskPlan, scope: Scope) -> Start | Success:
     if task.kind == "value":
         return Success(task.arguments.resolve(scope))
     inside = () if task.inner is None else task.inner.plan.locks
-    return start(task, scope, task.policies.locks, inside)
+    begin = start(task, scope, task.policies.locks, inside)
+    if task.policies.approve is None:
+        return begin
+    return replace(begin, approval=to_text(task.policies.approve.resolve(scope)) or None)
 
 
 def start(

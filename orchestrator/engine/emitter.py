@@ -13,12 +13,14 @@ from orchestrator.engine.events import (
     Event,
     ItemSettled,
     ItemsStarted,
+    QuestionAsked,
     RetryDecided,
     TaskProgress,
     TaskSettled,
     TaskStarted,
     TaskWaiting,
 )
+from orchestrator.engine.question import Question
 from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.errors import TaskError
 from orchestrator.workflow.plan import Plan, TaskPlan
@@ -95,6 +97,10 @@ class Emitter:
     def waiting(self, call: Call, attempt: Attempt) -> None:
         """Report that a call waits."""
         self.announce(TaskWaiting(self.clock.now_ms(), call.task, call.item, attempt.waiting_for))
+
+    def asked(self, question: Question) -> None:
+        """Report that a call waits for the answer to a question."""
+        self.announce(QuestionAsked(self.clock.now_ms(), question))
 
     def waiting_for_server(self, call: Call, attempt: Attempt) -> None:
         """Report that a task waits for its server or the check, once for all its items."""

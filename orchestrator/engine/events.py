@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import anyio
 
+from orchestrator.engine.question import Question
 from orchestrator.engine.result import ItemResult, RunResult, TaskResult
 from orchestrator.errors import TaskError
 from orchestrator.schema.coercion import Conversion
@@ -45,7 +46,7 @@ class Event:
 
 def _plain(value: Any) -> Any:
     match value:
-        case TaskResult() | RunResult() | TaskError() | ItemResult():
+        case TaskResult() | RunResult() | TaskError() | ItemResult() | Question():
             return value.to_dict()
         case Conversion():
             return asdict(value)
@@ -85,6 +86,23 @@ class TaskWaiting(Event):
     task: str
     item: int | None
     waiting_for: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionAsked(Event):
+    """A task waits for the answer to a question."""
+
+    question: Question
+
+    @property
+    def task(self) -> str:
+        """The task that waits."""
+        return self.question.task
+
+    @property
+    def item(self) -> int | None:
+        """The position of the item that waits, or None."""
+        return self.question.item
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import anyio
+import anyio.abc
 
 from orchestrator.calls.call import Call, Caller
 from orchestrator.calls.worker_pool import Lane, Starter, Work
 from orchestrator.documents.threads import in_thread
+from orchestrator.engine.asking import Asking
 from orchestrator.engine.decide import (
     Start,
     StartEach,
@@ -47,8 +50,11 @@ class Executor:
         emitter: Emitter,
         has_ended: Callable[[], bool],
         inside: Caller,
+        asking: Asking | None,
     ) -> None:
-        self._calls = TaskCalls(shared, workflow.plan, emitter, has_ended, inside, scope.wrapped)
+        of_calls = emitter, has_ended, inside, scope.wrapped, asking
+        self._calls = TaskCalls(shared, workflow.plan, *of_calls)
+        self._asks = asking is not None
         self._limit, self._slots, self._servers = shared.limit, shared.slots, shared.servers
         self._scope = scope
         self._fails_fast = workflow.on_error == "fail_fast"
@@ -73,7 +79,9 @@ class Executor:
             policy = self._servers.policies.get(call.server)
             # A limit of the server is acquired first, so such a call may not hold a slot meanwhile.
             # The queue of slots is carried out by the tasks of one group: that of the run itself.
-            is_free = policy is None or not policy.limits_of(call)
+            # Nor may one that a person has to approve.
+            asks = self._asks and self._servers.needs_approval(call)
+            is_free = not asks and (policy is None or not policy.limits_of(call))
             attempt.has_slot = is_free and not job.within
             if is_free and self._lane is not None:
                 attempt.lane, attempt.has_slot = self._lane, self._lane.keeps(job.priority)
@@ -149,15 +157,19 @@ class Executor:
         numbered = iter(enumerate(items))
 
         async def work() -> None:
+            job.workers += 1
             for index, item in numbered:
                 result = results[index] = await self._item(job, index, item)
                 self._emitter.item_settled(job.task.id, result)
+            job.workers, job.more = job.workers - 1, None
 
         # Workers share one iterator: a list of any length needs no more tasks than this.
         window = max(MIN_ITEMS, ITEMS_PER_SLOT * self._limit) if self._limit else len(items)
         workers = job.task.policies.max_parallel or window
         async with anyio.create_task_group() as group:
             job.scope = group.cancel_scope
+            if job.task.policies.max_parallel is None:
+                job.more = partial(_start, group, work)
             for _ in range(min(workers, len(items))):
                 group.start_soon(work)
         # Only a cancelled scope leaves items without a result.
@@ -207,3 +219,7 @@ class Executor:
         if (attempt := in_flight.pop(index, None)) is None:
             return ItemResult(index, outcome)
         return ended(index, attempt, outcome, self._emitter.clock.zero)
+
+
+def _start(group: anyio.abc.TaskGroup, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    group.start_soon(work)

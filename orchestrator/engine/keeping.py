@@ -25,6 +25,11 @@ class Ended(Inside):
 
     results: Mapping[str, TaskResult]
 
+    @property
+    def is_idle(self) -> bool:
+        """It has ended."""
+        return False
+
     def activities(self) -> Iterator[Any]:
         """None."""
         return iter(())

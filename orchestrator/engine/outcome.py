@@ -1,4 +1,4 @@
-"""How a task or an item ends: four frozen values that go through JSON and back unchanged."""
+"""How a task or an item ends: five frozen values that go through JSON and back unchanged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from orchestrator.documents.text import quoted
 from orchestrator.errors import TaskError
 
-Status = Literal["success", "error", "skipped", "cancelled"]
+Status = Literal["success", "error", "skipped", "cancelled", "waiting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,18 @@ class Cancelled:
         return _document(self.status, self.output, reason=self.reason)
 
 
-Outcome = Success | Failure | Skipped | Cancelled
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The task waits in a paused run: for an answer, or for a task that does."""
+
+    status: ClassVar[Status] = "waiting"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The outcome as a JSON object."""
+        return _document(self.status, None)
+
+
+Outcome = Success | Failure | Skipped | Cancelled | Waiting
 
 
 def outcome_from_dict(document: Mapping[str, Any]) -> Outcome:
@@ -84,6 +95,8 @@ def outcome_from_dict(document: Mapping[str, Any]) -> Outcome:
             return Skipped(reason, document.get("by_condition", False))
         case "cancelled":
             return Cancelled(reason, output)
+        case "waiting":
+            return Waiting()
     raise ValueError(f"unknown status {quoted(str(document['status']))}")
 
 

@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.engine.outcome import Failure, Success
+from orchestrator.engine.question import Question, Reply
 from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.engine.summary import Stop
-from orchestrator.errors import TaskError
+from orchestrator.errors import CallError, TaskError
 from orchestrator.schema.tool import Tool
 
 
@@ -31,6 +32,21 @@ class Answer:
     ago_s: float
     started_ms: float
     wrapped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The answer of an earlier call that is the same.
+
+    Attributes:
+        output: Its output.
+        wrapped: Whether its server had wrapped the output.
+        size: About what it takes in memory, bytes.
+    """
+
+    output: Any
+    wrapped: bool
+    size: int
 
 
 class Recorder(Protocol):
@@ -70,6 +86,12 @@ class Recorder(Protocol):
         It is 0 for one that begins now: what was kept of the attempts before is forgotten.
         """
 
+    async def remembered(self, key: str, ttl_s: float) -> Remembered | None:
+        """What any run was answered under a key in the last `ttl_s` seconds."""
+
+    def remember(self, key: str, ttl_s: float, answer: Remembered) -> None:
+        """Keep an answer for so long."""
+
     def note_tool(self, tool: Tool) -> None:
         """A call of a tool is about to be made, with this definition of it.
 
@@ -91,12 +113,43 @@ class Recorder(Protocol):
     ) -> None:
         """An attempt has failed, and the next one follows after a wait, unless that is None."""
 
-    async def note_intent(self, call: Call, attempt: Attempt) -> None:
-        """A call is about to leave whose repetition may do harm; returns when that is durable.
+    def withdraw_intent(self, call: Call, number: int) -> None:
+        """An attempt does nothing as of now: its server waits for an answer."""
+
+    async def note_intent(self, call: Call, number: int) -> None:
+        """An attempt is about to leave whose repetition may do harm; returns when it is durable.
 
         Raises:
             CallError: It must not leave.
         """
 
+    has_unknown: bool
+    """Whether any call may have been carried out of which no outcome is kept."""
+
+    def unknown(self, call: Call, attempt: Attempt) -> str:
+        """What tells a call from others if it left before, and nobody knows its outcome; or ""."""
+
+    def reply(self, question: Question) -> Reply | None:
+        """The reply that is kept, also one for all items; None if there is none."""
+
+    async def note_question(self, question: Question) -> None:
+        """A question is about to be asked; returns when that is durable."""
+
+    async def note_reply(self, question: Question, reply: Reply, *, of_all: bool) -> Reply:
+        """A question is answered, or that of all items; returns when that is durable.
+
+        Returns:
+            The reply that counts, which is the first one.
+        """
+
     def note_stop(self, stop: Stop) -> None:
         """The run ends early."""
+
+
+def unknown_outcome(call: Call) -> CallError:
+    """The error of a call that may have been carried out, and that nobody wants to be repeated."""
+    message = f"the process that called {call.target} ended before the answer came"
+    why = "whether the call was carried out is unknown, and its tool may not be repeatable"
+    return CallError(
+        "server_unavailable", f"{message}: {why}", retryable=False, lost=True, unknown=True
+    )

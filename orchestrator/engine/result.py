@@ -6,7 +6,7 @@ Times in a document have three decimals, so a result read from one is exact to a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
 
@@ -19,12 +19,14 @@ from orchestrator.engine.outcome import (
     Skipped,
     Status,
     Success,
+    Waiting,
     outcome_from_dict,
 )
+from orchestrator.engine.question import Question
 from orchestrator.engine.result_text import result_text, unknown_task
 from orchestrator.errors import TaskError, UnknownTaskError
 
-RunStatus = Literal["success", "partial", "failed", "cancelled"]
+RunStatus = Literal["success", "partial", "failed", "cancelled", "paused"]
 EndReason = Literal["timeout", "budget", "critical", "fail_fast", "end_run", "cancelled"]
 _MEASURED = ("attempts", "started_ms", "duration_ms", "waited_ms")
 
@@ -40,10 +42,11 @@ class ItemResult:
     duration_ms: float = 0.0
     waited_ms: float = 0.0
     tasks: Mapping[str, TaskResult] | None = None
+    cached: bool = False
 
     @property
     def status(self) -> Status:
-        """`success`, `error`, `cancelled`, or `skipped` if an item before it failed."""
+        """`success`, `error`, `cancelled`, `waiting`, or `skipped` if one before it failed."""
         return self.outcome.status
 
     @property
@@ -90,6 +93,7 @@ class TaskResult:
             `for_each`, how long until the first item began.
         items: How each item of a `for_each` ended, in order; None without.
         tasks: How each task of the workflow ended that it ran, by id; None if it ran none.
+        cached: Whether the memo gave its output, and nothing was called.
     """
 
     id: str
@@ -101,16 +105,17 @@ class TaskResult:
     waited_ms: float = 0.0
     items: tuple[ItemResult, ...] | None = None
     tasks: Mapping[str, TaskResult] | None = None
+    cached: bool = False
 
     @property
     def status(self) -> Status:
-        """`success`, `error`, `skipped` or `cancelled`."""
+        """`success`, `error`, `skipped`, `cancelled`, or `waiting` in a paused run."""
         return self.outcome.status
 
     @property
     def output(self) -> Any:
         """The output, or None if there is none. A `for_each` that failed has its list."""
-        return None if isinstance(self.outcome, Skipped) else self.outcome.output
+        return None if isinstance(self.outcome, Skipped | Waiting) else self.outcome.output
 
     @property
     def recovered(self) -> bool:
@@ -162,23 +167,22 @@ class TaskResult:
 
 def _measures(part: ItemResult | TaskResult) -> dict[str, Any]:
     values = {name: getattr(part, name) for name in _MEASURED}
-    return {name: None if value is None else round(value, 3) for name, value in values.items()}
+    measures = {n: None if value is None else round(value, 3) for n, value in values.items()}
+    return measures | {"cached": True} if part.cached else measures
 
 
 def _inside(part: ItemResult | TaskResult) -> dict[str, Any]:
-    if part.tasks is None:
-        return {}
-    return {"tasks": {task: result.to_dict() for task, result in part.tasks.items()}}
+    tasks = part.tasks
+    return {} if tasks is None else {"tasks": {task: r.to_dict() for task, r in tasks.items()}}
 
 
 def _tasks_of(document: Mapping[str, Any]) -> dict[str, TaskResult] | None:
-    if (tasks := document.get("tasks")) is None:
-        return None
-    return {task: TaskResult.from_dict(task, part) for task, part in tasks.items()}
+    tasks = document.get("tasks")
+    return tasks and {task: TaskResult.from_dict(task, part) for task, part in tasks.items()}
 
 
 def _measured(document: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: document[name] for name in _MEASURED}
+    return {name: document[name] for name in _MEASURED} | {"cached": document.get("cached", False)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,19 +194,18 @@ class RunResult:
         workflow: The name of the workflow.
         status: `success` if every task succeeded or was skipped by its own condition; `failed` if
             none succeeded or a failure ended the run; `cancelled` if the user or the run's limit
-            ended it; else `partial`.
+            ended it; `paused` if it waits for answers; else `partial`.
         started_at: When it began, in UTC, ISO 8601.
         duration_ms: From the first task's start to the last one's end, milliseconds, without time
             in which all tasks wait for servers to start.
         schedule: `generations` or `dataflow`.
         generations: The topological generations, each in alphabetical order.
         edges: The dependencies, sorted: each a task, and one that waits for it.
-        sequential_ms: The sum of the times of calls, those of items one by one, milliseconds: an
-            estimate of a sequential run.
+        sequential_ms: The sum of the times of all calls, items included, milliseconds.
         critical_path_ms: The longest path through the graph by task times, milliseconds.
-        speedup: `sequential_ms` over `duration_ms`; None for a run that was cancelled.
-        other_schedule: The time of the other schedule with these task times, simulated under the
-            same limit: `{"schedule": ..., "duration_ms": ...}`.
+        speedup: `sequential_ms` over `duration_ms`; None for a run that was cancelled or is
+            paused.
+        other_schedule: What the other would take: `{"schedule": ..., "duration_ms": ...}`.
         output: The value of the workflow's `output`, or the outputs of the last tasks by id.
         reason: What ended the run early, as one word; else None.
         error: Why the run ended early, or why `output` failed; else None.
@@ -211,6 +214,7 @@ class RunResult:
         wall_ms: From the start of the command to its result, milliseconds; None in Python.
         startup_ms: What starting each server took that was started for this run, milliseconds.
         resumed: How often another process took the run up again.
+        questions: What a paused run waits for.
     """
 
     run_id: str
@@ -233,6 +237,7 @@ class RunResult:
     wall_ms: float | None = None
     startup_ms: Mapping[str, float] = field(default_factory=dict)
     resumed: int = 0
+    questions: Sequence[Question] = ()
 
     @property
     def dry_run(self) -> bool:
@@ -244,7 +249,7 @@ class RunResult:
         """How many tasks there are, and how many of them ended how."""
         ended = Counter(result.status for result in self.tasks.values())
         counts = {"total": len(self.tasks), "succeeded": ended["success"], "failed": ended["error"]}
-        return counts | {status: ended[status] for status in ("skipped", "cancelled")}
+        return counts | {status: ended[status] for status in ("skipped", "cancelled", "waiting")}
 
     def __getitem__(self, task: str) -> TaskResult:
         if task not in self.tasks:
@@ -269,6 +274,7 @@ class RunResult:
             "wall_ms": None if self.wall_ms is None else round(self.wall_ms, 3),
             "startup_ms": {name: round(ms, 3) for name, ms in self.startup_ms.items()},
             "resumed": self.resumed,
+            "questions": [question.to_dict() for question in self.questions],
             "other_schedule": dict(self.other_schedule),
             "output": self.output,
             "reason": self.reason,
@@ -290,9 +296,10 @@ class RunResult:
         """
         error, made_up = document["error"], document.get("made_up")
         parts = {"error": error and TaskError.from_dict(error), "tasks": _tasks_of(document)}
+        parts["questions"] = tuple(map(Question.from_dict, document["questions"]))
         if made_up is not None:
             parts["made_up"] = {task: MadeUp.from_dict(origin) for task, origin in made_up.items()}
-        names = [part.name for part in fields(cls) if part.name != "made_up"]
+        names = (part.name for part in fields(cls) if part.name != "made_up")
         return cls(**{name: document[name] for name in names} | parts)
 
     def to_json(self, indent: int | None = 2) -> str:

@@ -22,6 +22,8 @@ from orchestrator.engine.events import (
     RunStarted,
 )
 from orchestrator.engine.made_up import MadeUp
+from orchestrator.engine.question import Question
+from orchestrator.engine.questions import Questions
 from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.engine.settled import Settled
@@ -75,7 +77,14 @@ class Run:
         self._settled = Settled(inputs or {}, about, null_is_unknown=made_up is not None)
         budget = Budget(settings.max_run_mb, lambda stop: self._tasks.end(stop))
         self._recorder = settings.recorder
-        self._shared = Shared.of(workflow, caller, settings, self._servers, budget)
+        questions = None
+        if made_up is None:
+            people = settings.answer, settings.recorder, settings.on_reply
+            questions = Questions(*people, waits=settings.wait)
+            questions.is_idle, questions.pause = lambda: self._tasks.is_idle, self._pause
+        self._questions = questions
+        self._unanswered: list[Question] = []  # of a run that is paused
+        self._shared = Shared.of(workflow, caller, settings, self._servers, budget, questions)
         self._tasks = TaskRunner(
             workflow,
             self._shared,
@@ -126,6 +135,53 @@ class Run:
     def _known(self, task: str) -> None:
         if task not in self.plan.tasks:
             raise ValueError(f"unknown task {quoted(task)}{did_you_mean(task, self.plan.tasks)}")
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether a journal keeps it."""
+        return self._recorder is not None and not self.not_kept
+
+    @property
+    def questions(self) -> list[Question]:
+        """What it waits for: the questions that nobody has answered."""
+        asked = [] if self._questions is None else self._questions.open
+        return asked or list(self._unanswered)
+
+    def answer(
+        self, task: str, value: Any = None, *, item: int | None = None, all_items: bool = False
+    ) -> None:
+        """Answer the question that a task waits with.
+
+        Args:
+            task: The task, as in `Question.task`.
+            value: What fits the schema of the question: true or false for an approval; of a call
+                whose outcome is unknown `repeat`, `fail` or `{"output": ...}`.
+            item: The item of its `for_each`, if several wait.
+            all_items: The answer is for all items, those that will be asked about later, too.
+
+        Raises:
+            AnswerError: No such question is open, or the value does not fit its schema.
+        """
+        self._asked().answer(task, value, item, all_items=all_items)
+
+    def refuse(self, task: str, *, item: int | None = None, all_items: bool = False) -> None:
+        """Refuse what a task waits with: it fails with an error of kind `refused`.
+
+        Raises:
+            AnswerError: No such question is open.
+        """
+        self._asked().answer(task, None, item, refused=True, all_items=all_items)
+
+    def take_replies(self) -> None:
+        """Take the answers that the recorder has by now, such as those of another process."""
+        self._asked().take_replies()
+
+    def _asked(self) -> Questions:
+        return self._questions or Questions(None, waits=False)
+
+    def _pause(self) -> None:
+        self._unanswered = self.questions
+        self._tasks.end(Stop.paused())
 
     def status(self) -> RunState:
         """How many tasks have settled, and each call that is under way."""
@@ -184,6 +240,8 @@ class Run:
         )
         if self._recorder is not None:
             result = replace(result, resumed=self._recorder.resumed)
+        if result.status == "paused":
+            result = replace(result, questions=tuple(self._unanswered))
         if self._announce:
             self._announce(RunSettled(duration_ms, result))
         return result

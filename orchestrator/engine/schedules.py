@@ -80,6 +80,60 @@ async def dataflow(plan: Plan, start: StartTask, _: OnGeneration, batch: int) ->
         await _start(plan.generations[0], lambda task: start(group, task, release), batch)
 
 
+class Passing:
+    """Generations that do not wait for tasks which are passed, nor for what is behind those.
+
+    What depends on a task that was passed starts as soon as its dependencies have settled.
+    """
+
+    def __init__(self) -> None:
+        self._holding: set[str] = set()  # what the next generation waits for
+        self._behind: set[str] = set()  # what could not start with its generation
+        self._changed: anyio.Event | None = None
+
+    def go_past(self, task: str) -> None:
+        """Do not wait for a task any longer."""
+        self._holding.discard(task)
+        if not self._holding and self._changed is not None:
+            self._changed.set()
+
+    async def generations(
+        self, plan: Plan, start: StartTask, on_generation: OnGeneration, _: int
+    ) -> None:
+        """Start each topological generation when those before have settled or were passed."""
+        graph = plan.graph
+        waiting_for = dict(graph.in_degree())
+        ready: deque[str] = deque()
+        is_starting = False
+        self._behind.clear()
+
+        def settled(task: str) -> None:
+            nonlocal is_starting
+            for dependent in graph.successors(task):
+                waiting_for[dependent] -= 1
+                if not waiting_for[dependent] and dependent in self._behind:
+                    ready.append(dependent)
+            self.go_past(task)
+            if is_starting:  # no recursion, however long the chain
+                return
+            is_starting = True
+            while ready:
+                start(group, ready.popleft(), settled)
+            is_starting = False
+
+        async with anyio.create_task_group() as group:
+            for number, tasks in enumerate(plan.generations):
+                on_generation(number, tasks)
+                self._changed = anyio.Event()
+                can_start = [task for task in tasks if not waiting_for[task]]
+                self._behind |= set(tasks).difference(can_start)
+                self._holding = set(can_start)
+                for task in can_start:
+                    start(group, task, settled)
+                if self._holding:
+                    await self._changed.wait()
+
+
 class _Alone:
     """Carries out the one task that is started, where the schedule waits for it."""
 

@@ -7,11 +7,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from orchestrator.calls.call import Readiness, ServerPolicy
+from orchestrator.calls.call import Call, Readiness, ServerPolicy
 from orchestrator.calls.locks import Locks
 from orchestrator.calls.middleware import Random, no_jitter
 from orchestrator.calls.worker_pool import WorkerPool
 from orchestrator.engine.events import OnEvent
+from orchestrator.engine.question import AnswerCallback, OnReply
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.model import Schedule
 from orchestrator.workflow.plan import Plan
@@ -43,6 +44,9 @@ class RunSettings:
         run_id: The id of the run.
         started_at: The time of day, ISO 8601, for the result document.
         recorder: Keeps what happens, and has what earlier processes kept; None: nothing is kept.
+        answer: Answers questions; None: nobody is there.
+        on_reply: Receives each question that was answered, with the reply.
+        wait: Whether the run waits for answers when nothing else is left; else it pauses.
     """
 
     schedule: Schedule | None = None
@@ -53,6 +57,9 @@ class RunSettings:
     run_id: str = "run"
     started_at: str = "1970-01-01T00:00:00Z"
     recorder: Recorder | None = None
+    answer: AnswerCallback | None = None
+    on_reply: OnReply | None = None
+    wait: bool = False
 
     def about(self, workflow: str) -> dict[str, str]:
         """What the root `RUN` of expressions has."""
@@ -78,6 +85,16 @@ class Servers:
     listen: Listen | None = None
     readiness: Readiness | None = None
     startup_ms: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether an operator wants to be asked about any call."""
+        return any(each.asks for each in self.policies.values())
+
+    def needs_approval(self, call: Call) -> bool:
+        """Whether the operator wants to be asked about this call."""
+        policy = self.policies.get(call.server)
+        return policy is not None and policy.needs_approval(call, self.tools.get(call.target))
 
     def new_slots(self, plan: Plan, limit: int) -> WorkerPool | None:
         """The slots of a run; None if it has no limit."""

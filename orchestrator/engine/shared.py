@@ -10,6 +10,7 @@ from orchestrator.calls.locks import Locks
 from orchestrator.calls.worker_pool import WorkerPool
 from orchestrator.engine.budget import Budget
 from orchestrator.engine.priorities import priorities
+from orchestrator.engine.questions import Questions
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import Plan
@@ -27,6 +28,7 @@ class Shared:
         limit: How many calls may be in flight; 0 = any number.
         slots: Hands them out; None without a limit.
         locks: The locks that tasks hold.
+        questions: What people are asked; None in a dry run.
         turns: The turns of `repeat` that they are inside of, a line each; empty for none.
         ranked: The priorities of the tasks of each workflow inside, which runs for many items.
     """
@@ -38,6 +40,7 @@ class Shared:
     limit: int
     slots: WorkerPool | None
     locks: Locks
+    questions: Questions | None = None
     turns: str = ""
     ranked: dict[tuple[int, str], Mapping[str, float]] = field(default_factory=dict)
 
@@ -49,6 +52,7 @@ class Shared:
         settings: RunSettings,
         servers: Servers,
         budget: Budget,
+        questions: Questions | None = None,
     ) -> Shared:
         """What the tasks of a run of this workflow have in common."""
         plan, limit = workflow.plan, settings.max_concurrency
@@ -56,7 +60,13 @@ class Shared:
         # A limit that cannot be reached costs slots and a queue, and changes nothing.
         limit = limit if limit < len(plan.tasks) or plan.fans_out else 0
         slots = servers.new_slots(plan, limit)
-        return cls(caller, settings, servers, budget, limit, slots, servers.locks)
+        return cls(caller, settings, servers, budget, limit, slots, servers.locks, questions)
+
+    def may_ask(self, plan: Plan) -> bool:
+        """Whether a person may be asked about any call of a plan."""
+        recorder = self.settings.recorder
+        has_unknown = recorder is not None and recorder.has_unknown
+        return self.questions is not None and (plan.asks or self.servers.may_ask or has_unknown)
 
     def inside(self, call: Call, attempt: Attempt) -> Shared:
         """The same for the tasks inside a call, which do not wait for the locks that it holds."""

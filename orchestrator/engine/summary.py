@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from orchestrator.documents.text import quoted
 from orchestrator.engine.made_up import MadeUp
-from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
+from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success, Waiting
 from orchestrator.engine.result import (
     EndReason,
     RunResult,
@@ -28,10 +28,20 @@ from orchestrator.workflow.plan import Plan
 class Stop:
     """Why a run ends early, and the outcome of tasks that have not begun."""
 
-    reason: EndReason
+    reason: EndReason | None
     status: RunStatus
     error: TaskError | None
-    not_begun: Skipped | Cancelled
+    not_begun: Skipped | Cancelled | Waiting
+
+    @classmethod
+    def paused(cls) -> Self:
+        """The stop of a run that waits for answers, and that another process goes on with."""
+        return cls(None, "paused", None, Waiting())
+
+    @property
+    def is_pause(self) -> bool:
+        """Whether the run goes on later, so that nothing has ended."""
+        return self.status == "paused"
 
     @classmethod
     def cancelled(cls, reason: str) -> Self:
@@ -103,7 +113,7 @@ def summarize(
         sequential_ms=sequential_ms,
         critical_path_ms=critical_path_ms,
         # What was not called took no time: such a run would seem to be a slow one.
-        speedup=None if status == "cancelled" else speedup,
+        speedup=None if status in ("cancelled", "paused") else speedup,
         other_schedule=_other_schedule(plan, schedule, durations, slots, critical_path_ms),
         output=output,
         reason=None if stop is None else stop.reason,
@@ -123,6 +133,8 @@ def _ending(
 ) -> tuple[RunStatus, Any, TaskError | None]:
     """The status, the output, and why the run ended early or has no output."""
     output, fault = settled.output
+    if stop is not None and stop.is_pause:
+        return stop.status, output, None
     error = fault if stop is None or stop.error is None else stop.error
     return _status(plan, results, stop), output, error
 
@@ -163,11 +175,11 @@ def _calls_ms(result: TaskResult) -> float:
 
 
 def _cut_short(stop: Stop | None, results: Mapping[str, TaskResult]) -> Stop | None:
-    """Why a run ended early; one that was cancelled after its last task did not."""
-    if stop is None or stop.status != "cancelled":
+    """Why a run ended early; one that was cancelled or paused after its last task did not."""
+    if stop is None or stop.status not in ("cancelled", "paused"):
         return stop
-    cancelled = any(isinstance(result.outcome, Cancelled) for result in results.values())
-    return stop if cancelled else None
+    cut_short = (Cancelled, Waiting)
+    return stop if any(isinstance(each.outcome, cut_short) for each in results.values()) else None
 
 
 def _other_schedule(

@@ -12,6 +12,7 @@ from orchestrator.calls.call import FREE, Attempt, Call, Caller
 from orchestrator.calls.middleware import is_never_retried
 from orchestrator.calls.repeat import Turns
 from orchestrator.calls.retry import decide_retry, is_lost
+from orchestrator.engine.asking import Asking
 from orchestrator.engine.callers import Callers
 from orchestrator.engine.decide import (
     Start,
@@ -26,7 +27,7 @@ from orchestrator.engine.outcome import Failure, Outcome, Success
 from orchestrator.engine.shared import Shared
 from orchestrator.engine.task_state import TaskState, internal
 from orchestrator.errors import CallError, TaskError
-from orchestrator.expressions.scope import Scope
+from orchestrator.expressions.scope import MISSING, Scope
 from orchestrator.schema.requests import URI, request_tool
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.inner import WORKFLOW
@@ -48,8 +49,9 @@ class TaskCalls:
         has_ended: Callable[[], bool],
         inside: Caller,
         wrapped: dict[int, Any],
+        asking: Asking | None,
     ) -> None:
-        self.callers = Callers(shared, plan, emitter, self.fit, has_ended, inside)
+        self.callers = Callers(shared, plan, emitter, self.fit, has_ended, inside, asking)
         self.fit_later = self.fit  # one bound method for all attempts
         self._budget, self._recorder = shared.budget, shared.settings.recorder
         self._wrapped = wrapped
@@ -140,6 +142,9 @@ class TaskCalls:
             attempt.turns = self._turns(job.task, repeat, scope, attempt)
         if item is None:  # the delay of a `for_each` is over before its first item begins
             attempt.delayed_s = job.task.policies.delay_s or 0.0
+        attempt.approval = decision.approval
+        if job.task.kind == "ask":
+            return await self.outcome(self.callers.ask, call, attempt)
         caller = self.callers.call if job.task.inner is None else self.callers.inner
         return await self.outcome(caller, call, attempt)
 
@@ -164,6 +169,12 @@ class TaskCalls:
             repeat.max_times,
             next_call,
             is_done,
+            lambda: [
+                scope.inputs,
+                [scope.outputs.get(name) for name in task.dependencies],
+                [scope.statuses.get(name) for name in task.dependencies],
+                None if scope.item is MISSING else [scope.item, scope.index],
+            ],
             None if collect is None else lambda last: evaluated(collect.resolve, at(last)),
         )
 

@@ -13,14 +13,23 @@ import anyio
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.limits import Priority
 from orchestrator.calls.worker_pool import Starter
+from orchestrator.engine.asking import Asking
 from orchestrator.engine.decide import Start, decide
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.executor import Executor
-from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
+from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success, Waiting
 from orchestrator.engine.phase import Phase
 from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.result import TaskResult
-from orchestrator.engine.schedules import BATCH, SCHEDULES, OnGeneration, Then, chain
+from orchestrator.engine.schedules import (
+    BATCH,
+    SCHEDULES,
+    OnGeneration,
+    Passing,
+    Then,
+    chain,
+    generations,
+)
 from orchestrator.engine.settled import Settled
 from orchestrator.engine.shared import Shared
 from orchestrator.engine.summary import Stop, output_of, stop_after
@@ -63,7 +72,13 @@ class TaskRunner:
         self._end_of_all: Stop | None = None  # why the tasks of `finally` end, too
         self._own_stop: Stop | None = None  # and not that of what is around it
         has_ended = lambda: self._phase.stop is not None  # noqa: E731  # a method would cost every call
-        self._executor = Executor(shared, workflow, settled.scope, emitter, has_ended, self._inside)
+        self._passing: Passing | None = None
+        asking = None
+        if shared.questions is not None and shared.may_ask(self._plan):
+            of_asking = shared.servers, self._recorder, emitter, self._note_question
+            asking, self._passing = Asking(shared.questions, *of_asking), Passing()
+        of_calls = emitter, has_ended, self._inside, asking
+        self._executor = Executor(shared, workflow, settled.scope, *of_calls)
         self._jobs: dict[str, TaskState] = {}
         self._cancelled_early: dict[str, str] = {}
         self._priorities: Mapping[str, float] = {}
@@ -88,6 +103,23 @@ class TaskRunner:
         """Each call that is under way."""
         zero = self._emitter.clock.zero
         return (each for job in self._jobs.values() for each in job.activities(zero))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing but questions is left of it."""
+        return bool(self._jobs) and all(job.is_blocked for job in self._jobs.values())
+
+    def _note_question(self, call: Call) -> None:
+        """A call waits for an answer: what does not need it goes on."""
+        task = call.task[len(self._emitter.within) :]
+        if self._passing is not None:
+            self._passing.go_past(task)
+        if (job := self._jobs.get(task)) is not None and job.more is not None:
+            job.more()
+        if self._outer is not None:
+            around = self._emitter.within[len(self._outer._emitter.within) : -1]
+            item = around.partition("[")[0]
+            self._outer._note_question(call._replace(task=self._outer._emitter.within + item))
 
     def cancel_task(self, task: str, reason: str) -> bool:
         """End one task; whether it had not settled yet. See `Run.cancel_task`."""
@@ -117,7 +149,8 @@ class TaskRunner:
         finally:
             if self._outer is None:
                 self._emitter.clock.pause(False)
-            if self._plan.finally_ is not None:
+            is_paused = self._main.stop is not None and self._main.stop.is_pause
+            if self._plan.finally_ is not None and not is_paused:
                 await self._run_finally(self._plan.finally_)
 
     async def _run_tasks(self, on_generation: OnGeneration) -> None:
@@ -133,6 +166,8 @@ class TaskRunner:
         # In the run itself, tasks are queued for slots together with their task group.
         is_chain = self._outer is not None and plan.is_chain
         schedule = chain if is_chain else SCHEDULES[self._schedule]
+        if self._passing is not None and schedule is generations:
+            schedule = self._passing.generations
         self._executor.set_lane(is_chain)
         return schedule(plan, self._start, on_generation, batch)
 
@@ -196,9 +231,9 @@ class TaskRunner:
         except BaseException:
             # Cancelled. If nothing was called, the outcome depends on the reason: see settle_rest.
             del self._jobs[job.task.id]
+            stop = self.note_end()
             if job.has_begun:
-                reason = self.note_end().not_begun.reason
-                self._settle(job, job.cancelled(reason, self._emitter.clock.zero))
+                self._settle(job, job.ended_by(stop.not_begun, self._emitter.clock.zero))
             raise
         del self._jobs[job.task.id]
         if job.reason is not None and isinstance(outcome, Failure):
@@ -271,7 +306,8 @@ class TaskRunner:
 
     def _note(self, result: TaskResult, recorder: Recorder) -> None:
         # What ends a workflow inside may be an attempt that is made again: kept with its task.
-        if self._outer is None or not isinstance(result.outcome, Cancelled):
+        is_cancelled = self._outer is not None and isinstance(result.outcome, Cancelled)
+        if not is_cancelled and not isinstance(result.outcome, Waiting):
             path = self._emitter.within + result.id
             recorder.note_settled(path, result, self._settled.scope.wrapped)
 
@@ -293,7 +329,7 @@ class TaskRunner:
         """End the tasks, unless they have ended; nothing ends those of `finally` with them."""
         if self._phase is self._main and self.stop is None:
             self._own_stop = stop
-            if self._recorder is not None and self._outer is None:
+            if self._recorder is not None and self._outer is None and not stop.is_pause:
                 self._recorder.note_stop(stop)
             self.note_stop(stop)
             self._main.end(stop)

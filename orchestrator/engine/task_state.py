@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import anyio
 
 from orchestrator.calls.call import Attempt, Call, Inside
-from orchestrator.calls.limits import FIRST, Priority
+from orchestrator.calls.limits import FIRST, Priority, Slots
 from orchestrator.documents.text import quoted
 from orchestrator.engine.decide import Start, StartEach
-from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped
+from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success, Waiting
 from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.errors import TaskError
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
@@ -70,6 +70,8 @@ class TaskState:
         scope: Cancels all items, or the wait before the first call.
         not_begun: The outcome of items that have not begun, if no further one begins.
         within: The tasks that it is inside of, as a path that ends with "/", or empty.
+        workers: How many items are under way.
+        more: Lets one more item begin, as one of them waits for an answer; None if none is left.
     """
 
     task: TaskPlan
@@ -83,6 +85,27 @@ class TaskState:
     scope: anyio.CancelScope | None = None
     not_begun: Skipped | None = None
     within: str = ""
+    workers: int = 0
+    more: Callable[[], None] | None = None
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether nothing of it goes on by itself: it waits for answers, or for what does."""
+        if self.items is None or self.fallback is not None:
+            attempt = self.fallback or self.attempt
+            return attempt is not None and _is_blocked(attempt)
+        attempts = (self.in_flight or {}).values()
+        return 0 < len(attempts) == self.workers and all(map(_is_blocked, attempts))
+
+    def waiting(self, zero: float) -> Waiting:
+        """The outcome of the task if the run pauses now; so do its items that have not ended."""
+        for position, attempt in (self.in_flight or {}).items():
+            if self.items is not None:
+                self.items[position] = ended(position, attempt, Waiting(), zero)
+        if self.items is not None:
+            self.items = [item or ItemResult(n, Waiting()) for n, item in enumerate(self.items)]
+        self.in_flight = None
+        return Waiting()
 
     def _begun(self) -> list[Attempt]:
         """The calls of which an attempt has begun, without items that have ended."""
@@ -138,6 +161,12 @@ class TaskState:
         path = self.within + self.task.id
         return Activity(path, item, target, attempt.number, since_ms, attempt.waiting_for)
 
+    def ended_by(self, not_begun: Skipped | Cancelled | Waiting, zero: float) -> Outcome:
+        """Its outcome if the run ends now, and this is that of tasks that have not begun."""
+        if isinstance(not_begun, Waiting):
+            return self.waiting(zero)
+        return self.cancelled(not_begun.reason, zero)
+
     def cancelled(self, reason: str, zero: float) -> Cancelled:
         """The outcome of the task if it is cancelled now; its items end, and their outputs stay."""
         if self.items is None:
@@ -155,7 +184,8 @@ class TaskState:
         if self.items is not None or self.fallback is not None:
             return self._merged(outcome, zero)
         if attempt is None or attempt.started_at is None:
-            return TaskResult(task.id, outcome, task.generation)
+            cached = attempt is not None and attempt.cached
+            return TaskResult(task.id, outcome, task.generation, cached=cached)
         measures = _measures(attempt, zero)
         if attempt.inside is None:
             return TaskResult(task.id, outcome, task.generation, *measures)
@@ -168,7 +198,9 @@ class TaskState:
         own = [ended(0, attempt, outcome, zero) for attempt in self._begun()]
         parts = [*own, *(item for item in items or () if item.started_ms is not None)]
         if not parts:
-            return TaskResult(self.task.id, outcome, self.task.generation, items=items)
+            cached = isinstance(outcome, Success) and any(item.cached for item in items or ())
+            about = self.task.id, outcome, self.task.generation
+            return TaskResult(*about, items=items, cached=cached)
         first = min(parts, key=lambda part: part.started_ms or 0.0)
         started_ms = first.started_ms or 0.0
         return TaskResult(
@@ -185,10 +217,18 @@ class TaskState:
         )
 
 
+def _is_blocked(attempt: Attempt) -> bool:
+    """Whether a call waits for an answer, or for what another call holds."""
+    if attempt.inside is not None:
+        return attempt.inside.is_idle
+    is_queued = attempt.queued_at is not None or isinstance(attempt.end_by, Slots)
+    return attempt.asks or is_queued or attempt.note.startswith("lock ")
+
+
 def ended(index: int, attempt: Attempt, outcome: Outcome, zero: float) -> ItemResult:
     """The result of an item whose call ends now with this outcome."""
     if attempt.started_at is None:
-        return ItemResult(index, outcome)
+        return ItemResult(index, outcome, cached=attempt.cached)
     tasks = None if attempt.inside is None else attempt.inside.results
     return ItemResult(index, outcome, *_measures(attempt, zero), tasks)
 

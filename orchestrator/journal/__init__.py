@@ -7,10 +7,11 @@ writes.
   carries: its lock, its beat and its end.
 - `recorder` is what the engine tells what happens; `records` is what was kept, and the results that
   can be made of it; `history` lists, shows and deletes runs.
+- `answers` answers the questions of a run that another process carries, or none.
 - `writer` is the thread that writes, many records in each commit; `database` opens the file and
   brings it up to date; `file_lock` is a lock that the kernel frees when its process ends.
 """
 
 from __future__ import annotations
 
-__all__ = ["database", "history", "journal", "kept_run", "recorder", "records"]
+__all__ = ["answers", "database", "history", "journal", "kept_run", "recorder", "records"]

@@ -21,6 +21,7 @@ from orchestrator.journal.records import Key, Record, Records
 
 RUNNING = "running"
 INTERRUPTED = "interrupted"
+PAUSED = "paused"
 DAY_S = 86_400
 _COLUMNS = "id, workflow, status, kind, origin, resumed, started, ended, duration_ms"
 
@@ -115,16 +116,22 @@ def find(journal: Path, name: str) -> KnownRun:
     raise JournalError(f"unknown run {quoted(name)}{hint}")
 
 
-def records_of(db: sqlite3.Connection, run: str) -> Records:
+def records_of(db: sqlite3.Connection, run: str, which: str = "") -> Records:
     """What is kept of a run."""
     columns = "kind, path, item, fallback, number, at, payload"
-    rows = db.execute(f"select {columns} from record where run=?", (run,)).fetchall()
+    rows = db.execute(f"select {columns} from record where run=? {which}", (run,)).fetchall()
     return Records(
         {
             Key(kind, path, item, bool(fallback), number): Record(at, payload)
             for kind, path, item, fallback, number, at, payload in rows
         }
     )
+
+
+def replies_of(journal: Path, run: str) -> Records:
+    """The replies to questions of a run. Raises `JournalError`."""
+    with reading(journal) as db:
+        return records_of(db, run, "and kind >= 'reply' and kind < 'replz'")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from anyio import CancelScope, to_thread
 
-from orchestrator.documents.text import listed, quoted
 from orchestrator.errors import DamagedError, JournalError
 from orchestrator.journal.database import open_to_read
-from orchestrator.journal.history import RUNNING, delete, find, prunable, reading, records_of
+from orchestrator.journal.history import (
+    PAUSED,
+    RUNNING,
+    delete,
+    find,
+    prunable,
+    reading,
+    records_of,
+)
 from orchestrator.journal.kept_run import KeptRun, RunRecord
+from orchestrator.journal.memo import Memo, delete_old, has_old
 from orchestrator.journal.recorder import Hide, RunRecorder, Unknown, unchanged
-from orchestrator.journal.records import Key, Record, Records
+from orchestrator.journal.records import Key, Record
 from orchestrator.journal.writer import Writer
 
 logger = logging.getLogger("orchestrator")
@@ -25,7 +35,7 @@ logger = logging.getLogger("orchestrator")
 KEEP_DAYS = 30.0
 KEEP_RUNS = 1000
 
-_COLUMNS = "workflow, status, kind, origin, epoch, resumed, request"
+_COLUMNS = "workflow, status, kind, origin, epoch, resumed, request, duration_ms"
 
 
 class Journal:
@@ -53,6 +63,7 @@ class Journal:
         self._keep_days, self._keep_runs, self._outputs = keep_days, keep_runs, outputs
         self._warn = warn
         self._writer: Writer | None = None
+        self._memo = Memo(self.path)
         self._is_open = False
 
     def __repr__(self) -> str:
@@ -94,6 +105,7 @@ class Journal:
                 await to_thread.run_sync(self._close, writer)
 
     def _close(self, writer: Writer) -> None:
+        self._memo.close()
         writer.close()
         try:
             self.prune()
@@ -101,18 +113,22 @@ class Journal:
             (self._warn or logger.warning)(f"old runs are not deleted: {error}")
 
     def prune(self, *, dry_run: bool = False) -> list[str]:
-        """Delete the runs that are older, or more, than are kept; their ids.
+        """Delete the runs that are older, or more, than are kept, and old answers; ids of runs.
 
         Raises:
             JournalError: The file cannot be written.
         """
         with reading(self.path) as db:
             old = prunable(db, self.path, self._keep_days, self._keep_runs)
-        if old and not dry_run:
+        if not dry_run and (old or has_old(self.path, self._keep_days)):
             writer = Writer(self.path)
-            writer.call(lambda db: delete(db, self.path, old))
+            writer.call(partial(self._delete, old))
             writer.shrink()
         return old
+
+    def _delete(self, old: list[str], db: sqlite3.Connection) -> None:
+        delete(db, self.path, old)
+        delete_old(db, self._keep_days)
 
     async def begin(
         self,
@@ -164,6 +180,7 @@ class Journal:
             self._open_writer(), kept.lease, records, keeps_outputs=self._outputs, hide=hide
         )
         kept.recorder.copy(records)
+        kept.recorder.memo = self._memo if self._outputs else None
         await self._open_writer().flush()
         if (error := kept.recorder.error) is not None:
             kept.free()
@@ -189,15 +206,15 @@ class Journal:
                 f"select {_COLUMNS} from run where id=?",
                 (run,),
             ).fetchone()
-            name, status, kind, origin, epoch, resumed, request = row
-            if status not in (RUNNING, "paused"):
+            name, status, kind, origin, epoch, resumed, request, duration_ms = row
+            if status not in (RUNNING, PAUSED):
                 fix = f'"orchestrator retry {run}" runs again what did not succeed'
                 raise JournalError(f"run {run} has ended with status {status}: {fix}")
             kept = KeptRun(writer, self.path, run, epoch + 1)
-            alive_s = kept.take()
+            # The time of a paused run is that of its result.
+            alive_s = kept.take(duration_ms / 1000 if status == PAUSED else None)
             try:
                 records = records_of(db, run)
-                check_known(run, records, unknown)
                 writer.call(kept.take_over)
             except BaseException:
                 kept.free()
@@ -214,6 +231,7 @@ class Journal:
             keeps_outputs=self._outputs,
             hide=hide,
         )
+        kept.recorder.memo = self._memo if self._outputs else None
         asked = json.loads(request)
         return RunRecord(run, name, **asked, kind=kind, origin=origin), kept
 
@@ -221,13 +239,3 @@ class Journal:
         if self._writer is None:
             raise RuntimeError("use 'async with Journal(...) as journal'")
         return self._writer
-
-
-def check_known(run: str, records: Records, unknown: Unknown) -> None:
-    """Refuse to go on where a person has to decide what becomes of a call."""
-    paths = sorted({key.path for key in records.unknown_calls()})
-    if paths and unknown == "ask":
-        tasks = listed((quoted(path) for path in paths), 5)
-        why = f"calls of {tasks} may have been carried out, and may do harm if they are repeated"
-        fix = f"--unknown repeat makes them again, --unknown fail fails these tasks (run {run})"
-        raise JournalError(f"{why}: {fix}")

@@ -66,15 +66,18 @@ class KeptRun:
         self._asked = asked_path(path, run)
         self._lock.path.parent.mkdir(mode=0o700, exist_ok=True)
 
-    def take(self) -> float:
+    def take(self, elapsed_s: float | None = None) -> float:
         """Hold the run's lock; how long processes before this one have carried it, seconds.
+
+        Args:
+            elapsed_s: That time, where it is known; None: what the file of the lock says.
 
         Raises:
             JournalError: Another process holds it.
         """
-        path, elapsed_s = self._lock.path, 0.0
-        if path.exists():
-            elapsed_s = _carried_s(path)
+        path = self._lock.path
+        if elapsed_s is None:
+            elapsed_s = _carried_s(path) if path.exists() else 0.0
         try:
             taken = self._lock.acquire(wait=False)
         except OSError as error:
@@ -90,7 +93,8 @@ class KeptRun:
     def take_over(self, db: sqlite3.Connection) -> None:
         """Make sure that no process before this one writes any more."""
         values = (self.lease.epoch, RUNNING, self.lease.run, self.lease.epoch - 1)
-        statement = "update run set epoch=?, status=?, resumed=resumed+1 where id=? and epoch=?"
+        again = "epoch=?, status=?, resumed=resumed+1, ended=null, duration_ms=null, result=null"
+        statement = f"update run set {again} where id=? and epoch=?"
         if db.execute(statement, values).rowcount != 1:
             raise JournalError(f"another process has taken over run {self.lease.run} now")
 

@@ -7,24 +7,34 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal
 
+from anyio import to_thread
+
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.documents.encode import to_json
-from orchestrator.engine.recorder import Answer, Recorder
+from orchestrator.engine.question import Question, Reply
+from orchestrator.engine.recorder import Answer, Recorder, Remembered, unknown_outcome
 from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.engine.summary import Stop
-from orchestrator.errors import CallError, InvalidArgumentsError, TaskError
+from orchestrator.errors import CallError, InvalidArgumentsError, JournalError, TaskError
+from orchestrator.journal.history import replies_of
+from orchestrator.journal.memo import REMEMBER, Memo
 from orchestrator.journal.records import (
     NO_ITEM,
+    WRITE,
+    WRITE_ONCE,
     Key,
     Record,
     Records,
     of_answer,
     of_item,
+    of_question,
     of_stop,
     of_task,
+    question_key,
+    reply_key,
 )
 from orchestrator.journal.writer import Lease, Writer
-from orchestrator.schema.tool import Tool, definition_of, hash_of
+from orchestrator.schema.tool import Tool
 
 Unknown = Literal["ask", "repeat", "fail"]
 """What becomes of a call that may have been carried out: a person decides, it is made again, or its
@@ -38,7 +48,9 @@ def unchanged(value: Any) -> Any:
     return value
 
 
-_WRITE = "insert or replace into record values(?, ?, ?, ?, ?, ?, ?, ?)"
+_WITHDRAW = (
+    "delete from record where run=? and kind=? and path=? and item=? and fallback=? and number=?"
+)
 _FORGET = "delete from record where run=? and substr(path, 1, ?)=?"
 
 
@@ -54,7 +66,12 @@ class RunRecorder(Recorder):
         unknown: What becomes of calls that may have been carried out.
         keeps_outputs: Whether outputs are kept; without them the run cannot go on.
         hide: Hides the secrets in a JSON value.
+
+    Attributes:
+        memo: Finds the answers of earlier calls; None: there are none, and none are kept.
     """
+
+    memo: Memo | None = None
 
     def __init__(
         self,
@@ -73,9 +90,12 @@ class RunRecorder(Recorder):
         self._records = Records(records or {})
         self._unknown, self._keeps_outputs = unknown, keeps_outputs
         self._tools: set[str] = set()  # that were noted, or are as they were
+        self._remembered: set[str] = set()  # keys of answers that may not be in the file yet
         self._kept: set[Key] = set()  # items and tasks inside, of what has not settled
         self.resumed = resumed
         self.elapsed_s, self.stop = elapsed_s, self._records.stop()
+        self._unknown_calls = {key: self._records[key] for key in self._records.unknown_calls()}
+        self.has_unknown = bool(self._unknown_calls)
 
     @property
     def error(self) -> Exception | None:
@@ -130,11 +150,34 @@ class RunRecorder(Recorder):
         self._note(key, None)
         return 0.0
 
+    async def remembered(self, key: str, ttl_s: float) -> Remembered | None:
+        """See `Recorder`."""
+        if self.memo is None:
+            return None
+        if key in self._remembered:
+            await self._writer.flush()
+        return await to_thread.run_sync(self.memo.find, key, self.now(), ttl_s)
+
+    def remember(self, key: str, ttl_s: float, answer: Remembered) -> None:
+        """See `Recorder`."""
+        if self.memo is None:
+            return
+        at = self.now()
+
+        def values() -> tuple[object, ...]:
+            document = {name: getattr(answer, name) for name in ("output", "wrapped", "size")}
+            # With its secrets hidden it would not be what the call gave.
+            payload = to_json(document) if self.hide(document) == document else None
+            return key, at, at + ttl_s, payload
+
+        self._remembered.add(key)
+        self._writer.put(self._lease, REMEMBER, values)
+
     def note_tool(self, tool: Tool) -> None:
         """See `Recorder`."""
         if tool.target in self._tools:
             return
-        key, digest = Key("tool", tool.target), hash_of(tool.name, definition_of(tool))
+        key, digest = Key("tool", tool.target), tool.digest
         if key in self._records and self._records.payload(key)["hash"] != digest:
             why = f"{tool.target} has another definition than when the run began"
             raise InvalidArgumentsError(f'{why}; "orchestrator retry" makes a new run with it')
@@ -183,15 +226,24 @@ class RunRecorder(Recorder):
             key = Key.of(f"failure {call.turn}", call, attempt.number)
             self._note(key, lambda: {"wait_s": wait_s, "error": error.to_dict()})
 
-    async def note_intent(self, call: Call, attempt: Attempt) -> None:
+    def unknown(self, call: Call, attempt: Attempt) -> str:
         """See `Recorder`."""
         key = Key.of(f"intent {call.turn}", call, attempt.number + 1)
-        if self._records.pop(key, None) is not None and self._unknown != "repeat":
-            message = f"the process that called {call.target} ended before the answer came"
-            why = "whether the call was carried out is unknown, and its tool may not be repeatable"
-            raise CallError(
-                "server_unavailable", f"{message}: {why}", retryable=False, lost=True, unknown=True
-            )
+        if (left := self._unknown_calls.get(key)) is None or self._unknown == "repeat":
+            return ""
+        if self._unknown == "fail":
+            raise unknown_outcome(call)
+        return f"{left.at:.6f}"  # it may become unknown once more
+
+    def withdraw_intent(self, call: Call, number: int) -> None:
+        """See `Recorder`."""
+        values = self._lease.run, *Key.of(f"intent {call.turn}", call, number)
+        self._writer.put(self._lease, _WITHDRAW, lambda: values)
+
+    async def note_intent(self, call: Call, number: int) -> None:
+        """See `Recorder`."""
+        key = Key.of(f"intent {call.turn}", call, number)
+        self._unknown_calls.pop(key, None)
         self._note(key, None)
         await self._writer.flush()
         if self.error is not None:
@@ -202,7 +254,34 @@ class RunRecorder(Recorder):
         """Keep records of another run as those of this one."""
         for key, record in records.items():
             values = (self._lease.run, *key, *record)
-            self._writer.put(self._lease, _WRITE, partial(tuple, values))
+            self._writer.put(self._lease, WRITE, partial(tuple, values))
+
+    def reply(self, question: Question) -> Reply | None:
+        """See `Recorder`."""
+        return self._records.reply(question)
+
+    async def note_question(self, question: Question) -> None:
+        """See `Recorder`."""
+        key = question_key(question)
+        if key not in self._records:
+            self._note(key, lambda: of_question(question))
+        await self._writer.flush()
+
+    async def note_reply(self, question: Question, reply: Reply, *, of_all: bool) -> Reply:
+        """See `Recorder`."""
+        key = reply_key(question, of_all=of_all)
+        self._note(key, reply._asdict, WRITE_ONCE)
+        await self._writer.flush()
+        await self.read_replies()
+        return self._records.reply(question) or reply
+
+    async def read_replies(self) -> None:
+        """Take over the replies that other processes have written."""
+        try:
+            found = await to_thread.run_sync(replies_of, self._writer.path, self._lease.run)
+        except JournalError:
+            return  # `error` says why
+        self._records.update(found)
 
     def note_stop(self, stop: Stop) -> None:
         """See `Recorder`."""
@@ -212,7 +291,12 @@ class RunRecorder(Recorder):
     def _ago_s(self, key: Key) -> float:
         return max(0.0, self.now() - self._records[key].at)
 
-    def _note(self, key: Key, document: Callable[[], Mapping[str, Any]] | None) -> None:
+    def _note(
+        self,
+        key: Key,
+        document: Callable[[], Mapping[str, Any]] | None,
+        statement: str = WRITE,
+    ) -> None:
         at = self.now()
 
         def values() -> tuple[object, ...]:
@@ -221,7 +305,7 @@ class RunRecorder(Recorder):
             )
             return (self._lease.run, *key, at, payload)
 
-        self._writer.put(self._lease, _WRITE, values)
+        self._writer.put(self._lease, statement, values)
 
     def _without_outputs(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
         if self._keeps_outputs or "output" not in document:

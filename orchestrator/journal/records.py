@@ -10,13 +10,16 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from orchestrator.calls.call import Call
-from orchestrator.engine.outcome import Cancelled, Skipped, outcome_from_dict
+from orchestrator.engine.outcome import Cancelled, Failure, Skipped, Success, outcome_from_dict
+from orchestrator.engine.question import Question, Reply
 from orchestrator.engine.recorder import Answer
 from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.engine.summary import Stop
 from orchestrator.errors import TaskError
 
 NO_ITEM = -1
+WRITE = "insert or replace into record values(?, ?, ?, ?, ?, ?, ?, ?)"
+WRITE_ONCE = "insert or ignore into record values(?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class Key(NamedTuple):
@@ -96,9 +99,22 @@ class Records(dict[Key, Record]):
         """How a call has ended whose answer is kept."""
         document = self.payload(Key.of("answer", call, call.turn))
         outcome = outcome_from_dict(document)
-        assert not isinstance(outcome, Skipped | Cancelled)
+        assert isinstance(outcome, Success | Failure)
         wrapped = document.get("wrapped", False)
         return Answer(outcome, document["attempts"], ago_s, document["started_ms"], wrapped)
+
+    def questions(self) -> list[Question]:
+        """The questions that nobody has answered, in the order in which they were asked."""
+        asked = sorted((self[key].at, key) for key in self if key.kind.startswith("question "))
+        found = (Question.from_dict(self.payload(key)) for _, key in asked)
+        return [question for question in found if self.reply(question) is None]
+
+    def reply(self, question: Question) -> Reply | None:
+        """The reply to a question, or that for all items; None if there is none."""
+        for key in (reply_key(question), reply_key(question, of_all=True)):
+            if key in self:
+                return Reply(**self.payload(key))
+        return None
 
     def stop(self) -> Stop | None:
         """Why the run was ended early; None if it was not."""
@@ -158,6 +174,27 @@ class Records(dict[Key, Record]):
             document["output"] = [item.output for item in items]
         outcome = outcome_from_dict(document)
         return replace(TaskResult.from_dict(task, document), outcome=outcome, items=items)
+
+
+def question_key(question: Question) -> Key:
+    """The key of a question."""
+    item = NO_ITEM if question.item is None else question.item
+    kind = f"question {question.kind} {question.about}".rstrip()
+    return Key(kind, question.task, item, question.is_fallback, question.turn)
+
+
+def reply_key(question: Question, *, of_all: bool = False) -> Key:
+    """The key of the reply to a question, or of that for all items."""
+    if of_all:
+        return Key(f"reply {question.kind}", question.task)
+    key = question_key(question)
+    return key._replace(kind=key.kind.replace("question", "reply", 1))
+
+
+def of_question(question: Question) -> dict[str, Any]:
+    """What is kept of a question."""
+    names = ("turn", "is_fallback", "about")
+    return question.to_dict() | {name: getattr(question, name) for name in names}
 
 
 def of_task(result: TaskResult, *, is_wrapped: bool) -> dict[str, Any]:

@@ -27,12 +27,19 @@ class ProgressLines(events.Observer):
         self._clock = clock
         self._last = clock()
         self._tasks = self._settled = 0
+        self._run = ""
 
     def on_event(self, event: events.Event) -> None:
         """Write a line, if it is time for one."""
         match event:
             case events.RunStarted(tasks=tasks):
                 self._tasks, self._last = tasks, self._clock()
+                self._run = event.run_id
+            case events.QuestionAsked(question=question):
+                about = f"{_name(question.task, question.item)} asks: {question.message}"
+                item = "" if question.item is None else f" --item {question.item}"
+                how = f"orchestrator answer {self._run} {question.task}{item} ..."
+                self._write(cut(visible(f"{event.at_ms / 1000:8.3f} s  {about} ({how})"), MAX_LINE))
             case events.TaskSettled(task=task, result=result):
                 done = ""
                 if not event.is_inside:
@@ -40,6 +47,7 @@ class ProgressLines(events.Observer):
                     done = f"{self._settled:,} of {counted(self._tasks, 'task')} settled: "
                 why = f": {result.error.message}" if result.error else ""
                 took = f" in {duration(result.duration_ms)}" if result.attempts else ""
+                took = " (cached)" if result.cached else took
                 self._line(f"{done}{quoted(task)} {result.status}{took}{why}", event)
                 return
         if self._verbose and (text := _described(event)):

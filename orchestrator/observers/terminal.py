@@ -86,6 +86,9 @@ class ProgressDisplay(events.Observer):
             case events.TaskWaiting(task=task, item=item, waiting_for=what):
                 row = self._row(task, item)
                 row.note, row.waits = f"waiting for {name_of(what)}", True
+            case events.QuestionAsked():
+                row = self._row(event.task, event.item)
+                row.note, row.waits = "waiting for an answer", True
             case events.TaskStarted(
                 task=task, item=item, server=server, tool=tool, attempt=attempt, which=which
             ):

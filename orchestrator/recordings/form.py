@@ -15,7 +15,7 @@ from orchestrator.servers.definition_form import DEFINITION_FIELDS, Form, ToolFo
 
 KINDS = ("tool", "read", "prompt")
 # What is kept of the configuration of a server: what decides how calls go.
-SETTINGS = ("timeout_s", "max_concurrency", "rate", "writes", "tools", "allow", "deny")
+SETTINGS = ("timeout_s", "max_concurrency", "rate", "writes", "tools", "approve", "allow", "deny")
 
 Target = Annotated[str, Field(pattern=r"^[^:]+:.+$")]
 Key = tuple[str, str, bytes]
@@ -99,6 +99,7 @@ class _ServerSettings(Part):
     rate: RateText | None = None
     writes: Literal["serial", "parallel"] = "serial"
     tools: dict[str, ToolSettings] = Field(default_factory=dict)
+    approve: list[str] | Literal["destructive"] = Field(default_factory=list)
     allow: list[str] | None = None
     deny: list[str] = Field(default_factory=list)
 
@@ -121,19 +122,39 @@ class RecordedRun(Part):
     inputs: dict[str, Any] = Field(default_factory=dict)
 
 
+class Replied(Part):
+    """What a person replied to the question of a task or an item, as in `outer[3]/inner[2]`."""
+
+    task: str
+    kind: Literal["ask", "approve"]
+    answer: Any = None
+    refused: bool = False
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if ("answer" in self.model_fields_set) is self.refused:
+            raise ValueError('expected exactly one of "answer" and "refused"')
+        return self
+
+
 class Document(Part):
+    """The whole file."""
+
+    url: str = Field(default="", alias="$schema", description="The URL of this schema.")
     version: Literal[1]
     run: RecordedRun | None = None
     servers: dict[str, RecordedServer]
     calls: list[RecordedCall]
+    replies: list[Replied] = Field(default_factory=list)
 
 
 FIELDS = {
-    "": tuple(Document.model_fields),
+    "": tuple(field.alias or name for name, field in Document.model_fields.items()),
     "run": tuple(RecordedRun.model_fields),
     "servers": tuple(RecordedServer.model_fields),
     "settings": SETTINGS,
     "calls": tuple(RecordedCall.model_fields),
+    "replies": tuple(Replied.model_fields),
     "answers": tuple(Answer.model_fields),
     "error": tuple(ErrorForm.model_fields),
     "failure": tuple(ErrorForm.model_fields),
@@ -151,9 +172,14 @@ def caller_of(call: Call) -> str:
     return call.task if call.item is None else f"{call.task}[{call.item}]"
 
 
+def arguments_of(call: Call) -> dict[str, Any]:
+    """The arguments of a call without its idempotency key, which is another one in each run."""
+    return {name: value for name, value in call.arguments.items() if value != call.idempotency_key}
+
+
 def key_of_call(call: Call) -> Key:
     """What a call is found by that is about to be made."""
-    return key_of(call.kind, call.target, call.arguments)
+    return key_of(call.kind, call.target, arguments_of(call))
 
 
 def _numbers(value: Any) -> Any:

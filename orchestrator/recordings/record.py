@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,13 @@ from anyio import to_thread
 
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.limits import FIRST, Priority
-from orchestrator.documents.files import check_writable
 from orchestrator.engine.events import OnEvent
+from orchestrator.engine.question import Question, Reply
 from orchestrator.engine.run import Run
+from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import RETRYABLE_KINDS, CallError, TaskError
-from orchestrator.recordings.form import SETTINGS, Key, caller_of, key_of
-from orchestrator.recordings.recording import VERSION, save
+from orchestrator.recordings.form import SETTINGS, Key, arguments_of, caller_of, key_of
+from orchestrator.recordings.recording import VERSION, check_replaceable, save
 from orchestrator.schema.tool import Tool, definition_of
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
@@ -58,19 +60,22 @@ class RecordingPool(ServerPool):
     It is written when a run has ended, however it did, and when the pool is closed.
 
     Raises:
-        WorkflowError: The file cannot be written.
+        WorkflowError: The file cannot be written, or is something else than a recording.
     """
+
+    uses_memo = False  # a replay needs each call
 
     def __init__(
         self, servers: Mapping[str, Server], lock: Lockfile | None, path: str | Path
     ) -> None:
         super().__init__(servers, lock)
         self._path = Path(path)
-        check_writable(self._path)
+        check_replaceable(self._path)
         self._made: list[_Made] = []
         self._asked: dict[str, None] = {}  # the servers that were to start
         self._called: dict[str, Tool] = {}  # by target, as they were then
         self._prompts: dict[str, list[Entry]] = {}
+        self._replies: list[dict[str, Any]] = []
         self._run: dict[str, Any] = {}
         self._is_timed = self._is_new = False
 
@@ -116,6 +121,15 @@ class RecordingPool(ServerPool):
                 attempt.fit = fit
             if (tool := self.catalog.listed(call.server).get(call.tool)) is not None:
                 self._called[tool.target] = tool
+
+    def settings_of(self, settings: RunSettings) -> RunSettings:
+        """The settings of a run, which tells what people reply."""
+        return replace(settings, on_reply=self._note_reply)
+
+    def _note_reply(self, question: Question, reply: Reply) -> None:
+        if question.kind in ("ask", "approve"):
+            said = {"refused": True} if reply.refused else {"answer": reply.value}
+            self._replies.append({"task": question.where, "kind": question.kind, **said})
 
     @asynccontextmanager
     async def noting(self, run: Run, inputs: Mapping[str, Any]) -> AsyncIterator[None]:
@@ -170,12 +184,16 @@ class RecordingPool(ServerPool):
             call, answer = each.call, each.answer
             if self._is_timed and round(each.took_s, 3) and "no_answer" not in answer:
                 answer = answer | {"after_s": round(each.took_s, 3)}
-            target, arguments, answer = redact((call.target, call.arguments, answer), forms)
+            target, arguments, answer = redact((call.target, arguments_of(call), answer), forms)
             calls.setdefault(key_of(call.kind, target, arguments), []).append((each, answer))
         run = {"run": redact(self._run, forms)} if self._run else {}
         # Sorted, so that what changed is all that differs from an earlier recording.
         ordered = [_entry(key, calls[key]) for key in sorted(calls)]
-        return {"version": VERSION, **run, "servers": redact(known, forms), "calls": ordered}
+        document = {"version": VERSION, **run, "servers": redact(known, forms), "calls": ordered}
+        if self._replies:
+            replies = sorted(self._replies, key=lambda each: (each["task"], each["kind"]))
+            document["replies"] = redact(replies, forms)
+        return document
 
 
 def _entry(key: Key, made: list[tuple[_Made, dict[str, Any]]]) -> dict[str, Any]:

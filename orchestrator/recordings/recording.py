@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -10,7 +10,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from orchestrator.documents.encode import folded_json
-from orchestrator.documents.files import read_text, write_text
+from orchestrator.documents.files import check_writable, read_text, write_text
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.parse import DocumentError, malformed, parse_json, whole_characters
 from orchestrator.documents.pointer import pointer
@@ -25,6 +25,7 @@ from orchestrator.recordings.form import (
     RecordedCall,
     RecordedRun,
     RecordedServer,
+    Replied,
 )
 from orchestrator.schema.tool import Tool, tool_of
 from orchestrator.servers.config import Server, ServerTable
@@ -45,6 +46,7 @@ class Recording:
         servers: What was known of each server, by name.
         tools: The tools that each server listed, by its name.
         calls: The calls by what they are found by.
+        replies: What people replied.
         run: The run that was recorded; None if that is not known.
         source: The file, as messages name it.
     """
@@ -52,6 +54,7 @@ class Recording:
     servers: Mapping[str, RecordedServer]
     tools: Mapping[str, list[Tool]]
     calls: Mapping[Key, RecordedCall]
+    replies: Sequence[Replied]
     run: RecordedRun | None
     source: str
 
@@ -93,7 +96,7 @@ class Recording:
             for server in document.servers
         }
         calls = {call.key: call for call in document.calls}
-        return cls(document.servers, tools, calls, document.run, source)
+        return cls(document.servers, tools, calls, document.replies, document.run, source)
 
     def inputs_of(self, workflow: Workflow) -> dict[str, Any]:
         """The inputs of the run that was recorded, as far as the workflow still has them."""
@@ -153,6 +156,21 @@ def _doubled(calls: Iterable[RecordedCall]) -> Iterable[Problem]:
             message = f"the call is at {pointer('calls', first)} already"
             hint = "put all its answers into one list, in the order of the calls"
             yield Problem("wrong_value", message, pointer("calls", place), hint=hint)
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise a WorkflowError if a file cannot be written, or is something else than a recording."""
+    check_writable(path)
+    if not path.exists() or not path.stat().st_size:
+        return
+    try:
+        data = parse_json(read_text(path))
+    except (DocumentError, WorkflowError):
+        data = None
+    if not isinstance(data, dict) or not {"version", "calls"} <= data.keys():
+        message = "there is a file that is no recording"
+        problem = Problem("unwritable_file", message, hint="name another one, or remove it")
+        raise WorkflowError(str(path), [problem])
 
 
 def save(document: Mapping[str, Any], path: Path) -> None:

@@ -16,8 +16,8 @@ GUIDE = """\
 # How to write a workflow
 
 A workflow is one JSON object. Its tasks each call one tool; references in their arguments pass \
-the output of one task to another. The engine derives the order from the references and runs \
-everything else in parallel.
+the output of one task to another. The references give the order; everything \
+else runs in parallel.
 
 ## Fields of the workflow
 
@@ -45,17 +45,16 @@ not `task1`.
 its inputs; inside, only `$INPUT.id` and its own tasks are readable.
 - `read`: in place of `tool`, a resource as `server:uri`, with references in the URI. `prompt`: in \
 place of `tool`, a prompt as `server:name`, with `arguments`; the output is its messages.
+- `ask`: in place of `tool`, asks a person: `{"message": "To whom?", "schema": {"type": "string"}}`.
 - `arguments`: an object that fits the signature of the tool; references anywhere inside.
-- `depends_on`: `"depends_on": ["search"]`, for an order that no reference implies, such as \
-reading what another task has stored.
+- `depends_on`: `"depends_on": ["search"]`, for an order that no reference implies.
 - `for_each`: `"for_each": "$OUTPUT[search].items"` makes one call per item of an array. In \
 `arguments`, `$ITEM` is the item, `$ITEM.title` a property of it, `$INDEX` its position. The \
 output of the task is the array of the outputs of the calls, in the order of the items. For all \
 combinations: `"for_each": {"city": ["Oslo"], "unit": ["C", "F"]}`, with `$ITEM.city`.
 - `when`: `"when": "OUTPUT[forecast].temperature_c > 20 && INPUT.city != 'Oslo'"`, an expression. \
 If it is false, the task and the tasks that depend on it are skipped. For each item, write \
-`item_when`: `"item_when": "ITEM.score > 1"`. For either-or write two tasks, one with the \
-condition and one with `!(...)` of it.
+`item_when`: `"item_when": "ITEM.score > 1"`. For either-or write two tasks, one with `!(...)`.
 - `run_if`: which outcomes of its dependencies let it run: `all_success` (default), `all_done`, \
 `any_success`, `any_failed`.
 - `retry`: `"retry": 3`, attempts including the first. `timeout_s`: of one attempt, seconds.
@@ -67,9 +66,10 @@ a `for_each`: the whole array), so give it the same type. The task is then a `su
 - `repeat`: to poll, `{"until": "LAST.state == 'done'", "every_s": 5, "max_times": 60}`; for all \
 pages, `{"until": "LAST.next == null", "every_s": 0, "collect": "LAST.items"}` and `arguments` \
 such as `{"cursor": "$LAST.next"}`. `$LAST` is the answer before, null at first.
-- Rarely needed: `max_parallel` (items at a time), `critical`, `locks`, `delay_s`, `deadline_s` \
-(over all attempts), `end_run` (`success` or `failed`, when it has succeeded), `description`, \
-`timeout_resets_on_progress`.
+- Rarely needed: `max_parallel` (items at a time), `critical`, `approve` (`true`: a person is \
+asked before the call), `locks`, `delay_s`, `deadline_s` (over all attempts), \
+`end_run` (`success` or `failed`, when it has succeeded), `description`, \
+`timeout_resets_on_progress`, `cache` (`{"ttl_s": 60}`, of read-only tools).
 
 ## References
 
@@ -111,10 +111,9 @@ lines of a text, such as a listing: `"for_each": "${split(OUTPUT[keywords], '\\n
 "summary", "tool": "text:summarize", "arguments": {"text": "$OUTPUT[summary].text"}}`; right: \
 `"$OUTPUT[search].items[0].title"`, from the task that has the text.
 2. An id that no task has, often off by one. Check each id against your tasks.
-3. A cycle: if `b` depends on `a`, then `a` must not depend on `b`, directly or indirectly.
+3. A cycle: if `b` depends on `a`, `a` must not depend on `b`.
 4. A property that does not exist. Read the type after `->` of that very tool; nothing is wrapped \
 in `result` or `output` unless the type says so.
-5. Arguments that are missing, misspelled or of the wrong type.
 """
 
 CHECK = """\

@@ -127,10 +127,20 @@ class Tool:
             return arguments
         return {**arguments, self.key_argument: key}
 
+    @cached_property
+    def digest(self) -> str:
+        """The hash of its definition."""
+        return hash_of(self.name, definition_of(self))
+
     @property
     def target(self) -> str:
         """`server:tool`."""
         return f"{self.server}:{self.name}"
+
+    @property
+    def may_destroy(self) -> bool:
+        """Whether it does not declare that it destroys nothing; MCP's default is that it may."""
+        return not self.read_only and self.destructive is not False
 
     @property
     def is_safe(self) -> bool | None:

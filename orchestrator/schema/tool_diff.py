@@ -10,14 +10,13 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any, Literal
 
+from orchestrator.documents.differences import cut_around
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import escaped, visible
 from orchestrator.schema.tool import canonical_json
 
-MAX_IN_SHORT = 80
 MAX_LINE = 1000
 MAX_LINES = 40
 MAX_CHANGES = 8
@@ -42,8 +41,8 @@ class FieldChange:
     def __str__(self) -> str:
         old, new = visible(to_json(self.before)), visible(to_json(self.after))
         if self.kind != "changed":
-            return f"{self.field}: {self.kind} {_cut(new if self.kind == 'added' else old)}"
-        return f"{self.field}: {_cut(old, new)} -> {_cut(new, old)}"
+            return f"{self.field}: {self.kind} {cut_around(new if self.kind == 'added' else old)}"
+        return f"{self.field}: {cut_around(old, new)} -> {cut_around(new, old)}"
 
     def lines(self) -> list[str]:
         """The path and, below it, its old and new lines, marked as by `diff`."""
@@ -120,17 +119,6 @@ def _below(at: str, name: str) -> str:
     return f"{at}[{visible(to_json(name))}]"
 
 
-def _cut(text: str, other: str = "", limit: int = MAX_IN_SHORT) -> str:
-    """At most `limit` characters, from shortly before the text begins to differ from another."""
-    # What two texts share at their beginning may be long: a description with a new last sentence.
-    pairs = zip(text, other, strict=False)
-    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-    start = max(0, min(same - limit // 4, len(text) - limit))
-    more = len(text) - start - limit
-    left_out = f"... ({more:,} more characters)" if more > 0 else ""
-    return f"{'...' if start else ''}{text[start : start + limit]}{left_out}"
-
-
 def _lines_of_json(value: Any) -> list[str]:
     return visible(to_json(value, indent=2), keep="\n").split("\n")
 
@@ -149,4 +137,4 @@ def _marked(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
         for mark, lines, others in (("-", gone, come), ("+", come, gone)):
             for number, line in enumerate(lines):
                 other = others[number] if number < len(others) else ""
-                yield f"    {mark} {_cut(line, other, MAX_LINE)}"
+                yield f"    {mark} {cut_around(line, other, MAX_LINE)}"

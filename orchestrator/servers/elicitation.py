@@ -1,7 +1,7 @@
 """Answers what a server asks while it works on a call.
 
-No one is there to ask. If the configuration of the server says so, a form is accepted with its own
-defaults; everything else is declined.
+If the configuration of the server says so, a form is accepted with its own defaults, or a person is
+asked; everything else is declined.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from mcp.client.session import ClientRequestContext, ClientSession, ElicitationF
 from mcp.shared.dispatcher import ProgressFnT
 from pydantic import TypeAdapter
 
+from orchestrator.calls.call import Attempt, Elicit
 from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError
+from orchestrator.schema.defaults import with_defaults
 from orchestrator.servers.config import Server
 
 logger = logging.getLogger("orchestrator")
@@ -34,19 +36,53 @@ _RESULTS: dict[type[Any], TypeAdapter[Any]] = {
 }
 
 
-def elicitation_callback(server: Server) -> ElicitationFnT | None:
-    """Answers servers before protocol 2026-07-28, which ask by requests of their own.
+class Elicitor:
+    """Answers what a server asks in its sessions: with its defaults, by a person, or not at all.
 
-    None where nothing is answered: the client then announces that servers cannot ask.
+    Attributes:
+        server: The server.
+        elicit: Asks a person for the call that is under way; there is one at a time, as requests
+            before protocol 2026-07-28 do not say which call they are about.
     """
 
-    async def answered(
-        context: ClientRequestContext, params: types.ElicitRequestParams
-    ) -> types.ElicitResult:
-        del context
-        return answer_to(params, server)
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._by_person = server.elicitation == "ask"
+        self.elicit: Elicit | None = None
 
-    return answered if server.elicitation == "defaults" else None
+    @property
+    def callback(self) -> ElicitationFnT | None:
+        """Answers servers before protocol 2026-07-28, which ask by requests of their own.
+
+        None where nothing is answered: the client then announces that servers cannot ask.
+        """
+
+        async def answered(
+            context: ClientRequestContext, params: types.ElicitRequestParams
+        ) -> types.ElicitResult:
+            del context
+            return await self.answer(params, self.elicit)
+
+        return None if self.server.elicitation == "none" else answered
+
+    async def answer(
+        self, asked: types.ElicitRequestParams, elicit: Elicit | None
+    ) -> types.ElicitResult:
+        """The answer to a form or a link."""
+        if not self._by_person:
+            return answer_to(asked, self.server)
+        if elicit is None:
+            return _declined(asked, self.server, "no one can be asked here")
+        message, schema = self.server.redact(asked.message), None
+        if isinstance(asked, types.ElicitRequestFormParams):
+            schema = asked.requested_schema
+        else:  # it is shown, and never opened unasked
+            message = f"{message} Open {self.server.redact(asked.url)} and confirm when it is done."
+        value, refused = await elicit(message, schema)
+        if refused:
+            return types.ElicitResult(action="decline")
+        content = None if schema is None else with_defaults(value, schema)
+        return types.ElicitResult(action="accept", content=content)
 
 
 def answer_to(asked: types.ElicitRequestParams, server: Server) -> types.ElicitResult:
@@ -70,7 +106,8 @@ def _declined(asked: types.ElicitRequestParams, server: Server, why: str) -> typ
 async def answered(
     session: ClientSession,
     request: Request,
-    server: Server,
+    elicitor: Elicitor,
+    attempt: Attempt,
     progress: ProgressFnT | None = None,
 ) -> Any:
     """The result of a request, after answering what the server asks meanwhile.
@@ -82,6 +119,7 @@ async def answered(
         CallError: A `protocol_error`: the server asks what is not answered, or does not stop.
         MCPError: As `ClientSession.send_request`, and whatever else that raises.
     """
+    server, elicitor.elicit = elicitor.server, attempt.elicit
     for number in range(MAX_ROUNDS):
         adapter = _RESULTS[type(request)]
         result = await session.send_request(request, adapter, progress_callback=progress)
@@ -89,21 +127,27 @@ async def answered(
             return result
         if not result.input_requests:
             await anyio.sleep(PAUSE_S * 2**number)
-        asked = (result.input_requests or {}).items()
-        answers = {key: _answer(question, request, server) for key, question in asked}
+        answers = {}
+        for key, question in (result.input_requests or {}).items():
+            asked = _asked(question, request, server)
+            answers[key] = await elicitor.answer(asked, attempt.elicit)
         update = {"input_responses": answers or None, "request_state": result.request_state}
         request = type(request)(params=request.params.model_copy(update=update))
     raise _refusal(request, server, f"asked for input {MAX_ROUNDS} times without finishing")
 
 
-def _answer(asked: types.InputRequest, request: Request, server: Server) -> types.ElicitResult:
+def _asked(
+    asked: types.InputRequest, request: Request, server: Server
+) -> types.ElicitRequestParams:
+    """What is asked, if that is answered."""
     if not isinstance(asked, types.ElicitRequest):  # sampling, or the list of roots
         raise _refusal(request, server, f"asks for {asked.method}, which is not supported")
-    if server.elicitation != "defaults":
+    if server.elicitation == "none":
         what = f"asks {quoted(server.redact(asked.params.message))}, and no one can answer"
-        fix = f'Set elicitation = "defaults" in [servers.{server.name}] to accept form defaults'
+        place = f"in [servers.{server.name}]"
+        fix = f'Set elicitation = "defaults" {place} to accept form defaults, or "ask" to be asked'
         raise _refusal(request, server, f"{what}. {fix}")
-    return answer_to(asked.params, server)
+    return asked.params
 
 
 def _refusal(request: Request, server: Server, what: str) -> CallError:

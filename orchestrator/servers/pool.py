@@ -32,6 +32,7 @@ from orchestrator.servers.supervisor import Background, Supervisor
 
 if TYPE_CHECKING:
     from orchestrator.engine.run import Run
+    from orchestrator.engine.settings import RunSettings
     from orchestrator.servers.offers import Entry, Kind
     from orchestrator.servers.session import Session
 
@@ -45,8 +46,8 @@ STARTS_PER_CORE = 4
 class ServerPool:
     """Sessions to servers, opened when first asked for and reused until the pool is closed."""
 
-    dictated: Mapping[str, Any] = MappingProxyType({})  # settings of runs that are not up to them
     loop: Mapping[str, Any] = MappingProxyType({})  # the options of `anyio.run` that suit it best
+    uses_memo = True  # whether calls may be answered by earlier ones
     missed: Sequence[str] = ()  # of a recording: the calls that are not in it
 
     def __init__(self, servers: Mapping[str, Server], lock: Lockfile | None = None) -> None:
@@ -117,6 +118,10 @@ class ServerPool:
             scope.cancel()
         for session in self._live:
             session.close()
+
+    def settings_of(self, settings: RunSettings) -> RunSettings:
+        """The settings of a run, with those that are not up to it."""
+        return settings
 
     def noting(self, run: Run, inputs: Mapping[str, Any]) -> AsyncContext[None]:  # noqa: ARG002
         """What a run is executed in: a pool may note how it went."""
@@ -275,6 +280,8 @@ def _refused(call: Call, message: str, **details: Any) -> CallError:
 def _policy_of(server: Server) -> ServerPolicy:
     """What the configuration of a server says about calls to it, with limits of its own."""
     name, most = quoted(server.name), server.max_concurrency
+    asks = server.elicitation == "ask"
+    takes_turns = asks and server.protocol != "2026-07-28"  # see Elicitor
     slots = AdaptiveSlots(f"a slot of server {name}") if most == "auto" else None
     tools = {
         pattern: tuple(_limits_of(settings, f"{server.name}:{pattern}"))
@@ -286,6 +293,10 @@ def _policy_of(server: Server) -> ServerPolicy:
         Slots(1, f"the writers' slot of server {name}") if server.writes == "serial" else None,
         Rate(*server.rate_limit, f"the rate of server {name}") if server.rate_limit else None,
         tools if any(tools.values()) else None,
+        server.approve,
+        asks,
+        Slots(1, f"its turn at server {name}, which asks people") if takes_turns else None,
+        server.identity,
     )
 
 

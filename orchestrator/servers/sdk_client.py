@@ -11,7 +11,7 @@ from typing import Any
 
 from anyio.lowlevel import checkpoint
 from mcp import Client, MCPError, types
-from mcp.client.session import ClientSession, LoggingFnT, MessageHandlerFnT
+from mcp.client.session import ClientSession, ElicitationFnT, LoggingFnT, MessageHandlerFnT
 from mcp.client.subscriptions import Subscription
 from mcp.shared.dispatcher import ProgressFnT
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
@@ -20,8 +20,6 @@ from pydantic import ValidationError
 from orchestrator.calls.call import OnProgress
 from orchestrator.documents.text import quoted
 from orchestrator.schema.tool import Tool
-from orchestrator.servers.config import Server
-from orchestrator.servers.elicitation import elicitation_callback
 from orchestrator.servers.sdk_tools import MAX_TOOLS, SLICE, has_header, page_for_sdk, tools_in
 from orchestrator.transport.delivery import Deliveries
 
@@ -34,7 +32,11 @@ MAX_TOOL_PAGES = 1000
 
 
 def client_of(
-    target: Any, server: Server, mode: str, on_log: LoggingFnT, on_message: MessageHandlerFnT
+    target: Any,
+    elicit: ElicitationFnT | None,
+    mode: str,
+    on_log: LoggingFnT,
+    on_message: MessageHandlerFnT,
 ) -> Client:
     """A client without a cache, which passes on what the server sends unasked."""
     return Client(
@@ -44,7 +46,7 @@ def client_of(
         logging_callback=on_log,
         log_level=LOG_LEVEL,
         message_handler=on_message,
-        elicitation_callback=elicitation_callback(server),
+        elicitation_callback=elicit,
         cache=None,  # a cached list of tools would hide that they have changed
     )
 

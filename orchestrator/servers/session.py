@@ -20,7 +20,7 @@ from orchestrator.schema.tool import Tool
 from orchestrator.schema.violations import check_output
 from orchestrator.servers import sdk_client, sdk_errors, sdk_requests, sdk_results
 from orchestrator.servers.config import Server
-from orchestrator.servers.elicitation import answered
+from orchestrator.servers.elicitation import Elicitor, answered
 from orchestrator.servers.health import HealthMonitor
 from orchestrator.servers.offers import Offers
 from orchestrator.servers.revisions import Revisions
@@ -80,7 +80,7 @@ class Session:
         self._started, self._over, self._failed = anyio.Event(), anyio.Event(), anyio.Event()
         self._closing = False
         self._session: ClientSession | None = None
-        self._tail = StderrTail()
+        self._tail, self._elicitor = StderrTail(), Elicitor(server)
 
     def __repr__(self) -> str:
         name, state = self.server.name, "usable" if self.usable else "not usable"
@@ -148,7 +148,7 @@ class Session:
             ) as endpoint:
                 self.kill, self._deliveries = endpoint.kill, endpoint.deliveries
                 client = sdk_client.client_of(
-                    endpoint.target, self.server, mode, self._on_log, self._on_message
+                    endpoint.target, self._elicitor.callback, mode, self._on_log, self._on_message
                 )
                 async with client:
                     await self._use(client, handshake)
@@ -250,7 +250,7 @@ class Session:
                 request = sdk_requests.request_of(call, delivery.meta)
                 # Not client.call_tool: it would check the output schema by itself, and lose the
                 # result if it does not fit.
-                result = await answered(session, request, server, progress)
+                result = await answered(session, request, self._elicitor, attempt, progress)
                 sent = exchange.as_sent(result) if delivery.result is None else delivery.result
                 is_large = attempt.answer_bytes > sdk_results.LARGE_BYTES
                 output = (

@@ -25,7 +25,7 @@ from orchestrator.workflow.compiled import (
     CompiledWorkflow,
 )
 from orchestrator.workflow.fixes import Fixes, as_expression, in_functions, unquoted
-from orchestrator.workflow.inputs import check_schema
+from orchestrator.workflow.inputs import check_question, check_schema
 from orchestrator.workflow.kinds import check_kind
 from orchestrator.workflow.names import Names, Site
 from orchestrator.workflow.normalize import task_of, tasks_in
@@ -88,6 +88,9 @@ class _WorkflowCompiler:
         compiled = CompiledTask(self._arguments(task, site, of_turn))
         if isinstance(read := task.get("read"), str):
             compiled.arguments = self._uri(read, site.below("read", readable=of_turn))
+        if isinstance(ask := task.get("ask"), Mapping):
+            compiled.arguments = self._question(ask, site.below("ask"))
+        self._approval(task.get("approve"), site.below("approve", readable=of_turn), compiled)
         if "value" in task:
             at = site.below("value", readable=of_item)
             compiled.arguments = (self._compile(task["value"], at)[0], ())
@@ -145,6 +148,25 @@ class _WorkflowCompiler:
         template, compiler = self._compile(uri, site)
         whole = tuple((URI, *path) for path in compiler.whole)
         return ObjectTemplate(((Literal(URI), template),)), whole
+
+    def _question(self, ask: Mapping[str, Any], site: Site) -> ArgumentTemplate:
+        """The arguments of a question: its message, the schema of the answer, and the default."""
+        schema = ask.get("schema", {"type": "boolean"})
+        members: list[tuple[str, Template]] = [("schema", Literal(schema))]
+        if isinstance(schema, Mapping):
+            self.problems += check_question(schema, ask, site.path)
+        if "default" in ask:
+            members.append(("default", Literal(ask["default"])))
+        message = self._compile(ask.get("message"), site.below("message"))[0]
+        named = [("message", message), *members]
+        return ObjectTemplate(tuple((Literal(name), value) for name, value in named)), ()
+
+    def _approval(self, approve: Any, site: Site, compiled: CompiledTask) -> None:
+        if approve is True:
+            compiled.approve = Literal("")
+        elif isinstance(approve, Mapping):
+            below = site.below("message", readable=site.readable)
+            compiled.approve = self._compile(approve.get("message"), below)[0]
 
     def _condition(self, text: Any, site: Site) -> Template | None:
         """The template of an expression without braces; None if it is always true."""

@@ -37,6 +37,7 @@ class CompiledTask:
     item_fallback: CompiledFallback = CompiledFallback()
     until: Template | None = None
     collect: Template | None = None
+    approve: Template | None = None
 
 
 @dataclass(slots=True)

@@ -34,6 +34,15 @@ def check_schema(schema: Schema, at: tuple[str | int, ...]) -> Iterator[Problem]
         yield from _violations(schema["default"], schema, (*at, "default"), "the default")
 
 
+def check_question(
+    schema: Schema, ask: Mapping[str, Any], at: tuple[str | int, ...]
+) -> Iterator[Problem]:
+    """What is wrong with the schema of an answer, and with its default."""
+    yield from check_schema(schema, (*at, "schema"))
+    if "default" in ask and Validator(schema).fault is None:
+        yield from _violations(ask["default"], schema, (*at, "default"), "the default")
+
+
 def _violations(
     value: Any, schema: Schema, at: tuple[str | int, ...], what: str
 ) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from orchestrator.documents.encode import to_json
 from orchestrator.expressions.templates import Literal, Template, to_text
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.compiled import CompiledFallback, CompiledTask, CompiledWorkflow
@@ -13,6 +14,7 @@ from orchestrator.workflow.inner import WORKFLOW
 from orchestrator.workflow.kinds import check_kind
 from orchestrator.workflow.plan import (
     PLAIN,
+    CachePlan,
     CallTemplate,
     LockPlan,
     Plan,
@@ -55,7 +57,7 @@ def make_plan(
             index,
             tuple(dependencies := compiled.dependencies[task.id]),
             _needs(task, dependencies, number),
-            task.timeout_s or defaults.timeout_s,
+            _timeout_s(task, defaults),
             number.get(task.id),
             _policies(task, templates, defaults, is_last=task.id not in number),
             inner.get(task.id),
@@ -116,6 +118,8 @@ def _part(compiled: CompiledWorkflow, tasks: Iterable[Task]) -> Graph:
 
 def _own_target(task: Task, inner: Mapping[str, Workflow]) -> tuple[str, str, str]:
     """Its `server:tool`, or `workflow:name` without a server."""
+    if task.ask is not None:
+        return "ask", "", "ask"
     if task.id not in inner:
         request = task.read or task.prompt
         if request is None:
@@ -163,7 +167,23 @@ def _policies(
         task.delay_s or None,
         task.deadline_s,
         task.end_run,
+        templates.approve,
+        _cache(task),
     )
+
+
+def _timeout_s(task: Task, defaults: Defaults) -> float | None:
+    """The limit of one attempt, or of a question, which has none by default."""
+    if task.ask is not None:
+        return task.ask.timeout_s or task.timeout_s
+    return task.timeout_s or defaults.timeout_s
+
+
+def _cache(task: Task) -> CachePlan | None:
+    if task.cache is None:
+        return None
+    turns = "" if task.repeat is None else to_json([task.repeat.model_dump(), task.arguments])
+    return CachePlan(task.cache.ttl_s, task.cache.open_world, turns)
 
 
 def _fallback(

@@ -15,6 +15,7 @@ from orchestrator.expressions.templates import Template
 from orchestrator.workflow.kinds import REQUESTS
 
 if TYPE_CHECKING:
+    from orchestrator.schema.tool import Tool
     from orchestrator.workflow.graph import Graph
     from orchestrator.workflow.kinds import Kind
     from orchestrator.workflow.model import Workflow
@@ -54,6 +55,19 @@ class RepeatPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class CachePlan:
+    """How long the answer of a call stands for the same call."""
+
+    ttl_s: float
+    open_world: bool  # also if the tool reaches an open world
+    turns: str  # what `repeat` makes of its answers, as the file has it; empty without
+
+    def allows(self, tool: Tool) -> bool:
+        """Whether the answers of a tool may be kept, by what it declares."""
+        return bool(tool.read_only) and (self.open_world or not tool.open_world)
+
+
+@dataclass(frozen=True, slots=True)
 class Policies:
     """What a task asks for beyond its call, as in the workflow file; `PLAIN` asks for nothing."""
 
@@ -73,6 +87,8 @@ class Policies:
     delay_s: float | None = None
     deadline_s: float | None = None
     end_run: EndRun | None = None
+    approve: Template | None = None  # of the message of the question; an empty one: the default
+    cache: CachePlan | None = None
 
 
 # Most tasks call a tool and have no policies: they share one value, which the engine tests with
@@ -92,6 +108,12 @@ class TaskPlan(CallTemplate):
     generation: int | None  # the number of its topological generation, from 0; None in `finally`
     policies: Policies = PLAIN
     inner: Workflow | None = None  # what it runs in place of a tool
+
+    @property
+    def asks(self) -> bool:
+        """Whether a person is asked something for it."""
+        inside = self.inner is not None and self.inner.plan.asks
+        return self.kind == "ask" or self.policies.approve is not None or inside
 
     @property
     def path(self) -> Path:
@@ -173,6 +195,13 @@ class Plan:
         return len(self.generations) == len(self.graph)
 
     @property
+    def asks(self) -> bool:
+        """Whether a person is asked something for any task."""
+        if not self.has_inner and all(each.approve is None for each in self.policies):
+            return any(task.kind == "ask" for task in self.tasks.values())
+        return any(task.asks for task in self.tasks.values())
+
+    @property
     def fans_out(self) -> bool:
         """Whether any task may make more than one call at a time."""
         return self.has_inner or any(each.for_each is not None for each in self.policies)
@@ -225,6 +254,15 @@ class Plan:
     def sorted_generations(self) -> list[list[str]]:
         """The generations as documents have them: each in alphabetical order."""
         return [sorted(generation) for generation in self.generations]
+
+    @property
+    def cached(self) -> Iterator[str]:
+        """The tasks with `cache`, those inside others as `outer/inner`."""
+        for task in self.tasks.values():
+            if task.policies.cache is not None:
+                yield task.id
+            for inside in () if task.inner is None else task.inner.plan.cached:
+                yield f"{task.id}/{inside}"
 
     @property
     def sinks(self) -> list[str]:

@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    Literal,
-    Self,
-    Unpack,
-)
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Unpack
 
 from pydantic import (
     BaseModel,
@@ -27,7 +20,7 @@ from pydantic import (
 from orchestrator.documents.validation import problems_of
 from orchestrator.errors import RETRYABLE_KINDS, ErrorKind, WorkflowError
 from orchestrator.expressions.references import TASK_ID
-from orchestrator.workflow.kinds import KINDS, check_available, check_kind
+from orchestrator.workflow.kinds import KINDS, check_kind
 
 if TYPE_CHECKING:
     from orchestrator.workflow.task_fields import TaskFields
@@ -129,6 +122,42 @@ class Repeat(BaseModel, metaclass=Checked):
     )
 
 
+class Cache(BaseModel, metaclass=Checked):
+    """How long the journal answers the same call, in later runs too."""
+
+    model_config = STRICT
+
+    ttl_s: Seconds = Field(description="How long an answer is used, seconds.")
+    open_world: bool = Field(
+        default=False, description="Whether that is fine for a tool that reaches an open world."
+    )
+
+
+class Ask(BaseModel, metaclass=Checked):
+    """A question to a person; the answer is the output."""
+
+    model_config = STRICT | ConfigDict(validate_by_name=True, serialize_by_alias=True)
+
+    message: _Condition = Field(description="The question; references anywhere inside.")
+    answer: dict[str, Any] = Field(
+        default={"type": "boolean"},
+        alias="schema",
+        description="The JSON Schema of the answer. Default: yes or no.",
+    )
+    timeout_s: Seconds | None = Field(
+        default=None, description="Limit, seconds; then the default is taken, or the task fails."
+    )
+    default: Any = Field(default=None, description="The answer if nobody gives one in time.")
+
+
+class Approval(BaseModel, metaclass=Checked):
+    """Asks a person before the call, who sees its arguments."""
+
+    model_config = STRICT
+
+    message: _Condition = Field(description="The question; references anywhere inside.")
+
+
 class Lock(BaseModel, metaclass=Checked):
     """A name that is held while a task runs."""
 
@@ -162,12 +191,22 @@ def _workflow(value: Any) -> Any:
     return value.to_dict() if hasattr(value, "to_dict") else value
 
 
+def _approval(value: Any) -> Any:
+    if isinstance(value, bool | Mapping | Approval | None):
+        return value
+    raise ValueError('expected true, false or {"message": "..."}')
+
+
 _LockName = Annotated[str, Field(min_length=1)]
 RetryField = Annotated[
     Retry | None,
     BeforeValidator(_retry, json_schema_input_type=Annotated[int, Field(ge=1)] | Retry | None),
 ]
 LockField = Annotated[Lock, BeforeValidator(_lock, json_schema_input_type=_LockName | Lock)]
+ApproveField = Annotated[
+    bool | Approval,
+    BeforeValidator(_approval, json_schema_input_type=bool | Approval),
+]
 InnerField = Annotated[
     Annotated[str, Field(min_length=1)] | dict[str, Any] | None,
     BeforeValidator(_workflow),
@@ -207,6 +246,7 @@ class Task(BaseModel, metaclass=Checked):
     prompt: str | None = Field(
         default=None, pattern=TOOL, description="In place of tool: server:name of a prompt."
     )
+    ask: Ask | None = Field(default=None, description="In place of tool: a question to a person.")
     arguments: dict[str, Any] = Field(
         default_factory=dict, description="The tool's arguments; references anywhere inside."
     )
@@ -251,6 +291,9 @@ class Task(BaseModel, metaclass=Checked):
         default=None,
         description="Limit over all attempts, repeats and waits, delay_s too; of each item.",
     )
+    cache: Cache | None = Field(
+        default=None, description="How long its answers are kept; of a tool that only reads."
+    )
     fallback: Fallback | None = Field(
         default=None, description="What replaces the output if the task fails."
     )
@@ -261,13 +304,9 @@ class Task(BaseModel, metaclass=Checked):
     locks: list[LockField] = Field(
         default_factory=list, description="Names held while the task runs."
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _is_available(cls, fields: Any) -> Any:
-        if isinstance(fields, Mapping):
-            check_available(fields)
-        return fields
+    approve: ApproveField = Field(
+        default=False, description="Whether a person is asked before the call."
+    )
 
     @model_validator(mode="after")
     def _is_of_one_kind(self) -> Self:

@@ -7,7 +7,18 @@ from typing import Any, Required, TypedDict
 
 from pydantic import BaseModel
 
-from orchestrator.workflow.task import EndRun, Fallback, Lock, OnItemError, Repeat, Retry, RunIf
+from orchestrator.workflow.task import (
+    Approval,
+    Ask,
+    Cache,
+    EndRun,
+    Fallback,
+    Lock,
+    OnItemError,
+    Repeat,
+    Retry,
+    RunIf,
+)
 
 
 class TaskFields(TypedDict, total=False):
@@ -20,6 +31,7 @@ class TaskFields(TypedDict, total=False):
     workflow: str | Mapping[str, Any] | BaseModel
     read: str | None
     prompt: str | None
+    ask: Ask | Mapping[str, Any] | None
     arguments: dict[str, Any]
     depends_on: list[str]
     timeout_s: float | None
@@ -35,7 +47,9 @@ class TaskFields(TypedDict, total=False):
     repeat: Repeat | dict[str, Any] | None
     delay_s: float | None
     deadline_s: float | None
+    cache: Cache | dict[str, Any] | None
     fallback: Fallback | dict[str, Any] | None
     critical: bool
     end_run: EndRun | None
     locks: Sequence[str | Lock | Mapping[str, Any]]  # a list: that type fits no list[str]
+    approve: bool | Approval | Mapping[str, Any]

@@ -35,7 +35,13 @@ SESSION = "the session: its end cancels it"
 STARTS = "start_timeout_s of each server, one or a few after the other"
 CLOSING = "the program: it is killed after 4 s, and its pipes are closed"
 
+PERSON = "a person; the run pauses when nothing else is left"
 BOUNDS = {
+    ("questions", "Questions._watch_for_end", "async with self._watch"): PERSON,
+    ("questions", "Questions._wait", "opened.answered.wait"): PERSON,
+    ("asking", "Terminal.__call__", "async with self._turn"): PERSON,
+    ("asking", "Terminal._line", "anyio.wait_readable"): PERSON,
+    ("schedules", "Passing.generations", "self._changed.wait"): "the tasks of a generation",
     ("task_runner", "TaskRunner._inside", "anyio.sleep_forever"): "the end of the run, which came",
     ("elicitation", "answered", "session.send_request"): CALLER,
     ("health", "HealthMonitor.watch", "until.wait"): SESSION,

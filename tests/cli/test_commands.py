@@ -495,7 +495,7 @@ def test_schema_prints_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "x", "--max-concurrency", "-1"], 'expected an integer of at least 0, got "-1"'),
         (["call", "s:t", "--timeout", "soon"], 'expected a number of seconds above 0, got "soon"'),
         (["rnu"], 'unknown command "rnu". Did you mean "run"?'),
-        (["zzz"], 'unknown command "zzz" (expected run, validate, plan,'),
+        (["zzz"], 'unknown command "zzz" (expected run, validate, test, plan,'),
         (["run", "x", "--schedule", "flow"], 'unknown --schedule "flow". Did you mean "dataflow"?'),
     ],
 )

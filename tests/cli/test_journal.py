@@ -193,7 +193,7 @@ def test_a_run_that_was_interrupted_goes_on(journal: Path, said: Said, write: Wr
     assert said("resume", "last")[0] == 2
 
 
-def test_a_run_is_not_resumed_where_a_person_has_to_decide(
+def test_a_person_decides_about_a_call_that_may_have_been_carried_out(
     journal: Path, said: Said, write: Write
 ) -> None:
     flow = write({"id": "a", "tool": "faulty:append", "arguments": {"value": 1}})
@@ -201,11 +201,26 @@ def test_a_run_is_not_resumed_where_a_person_has_to_decide(
     with sqlite3.connect(journal) as db:
         db.execute("update run set status='running', ended=null, result=null")
         db.execute("delete from record where kind='task'")
-    code, _, err = said("resume", "last")
-    assert (code, 'calls of "a" may have been carried out' in err) == (2, True)
+    code, document, err = said("resume", "last", "--json")
+    assert (code, document["questions"][0]["kind"]) == (3, "unknown")
+    assert "Whether the call was carried out is unknown" in err
+    assert said("answer", "last", "a", "forget")[0] == 2
     code, document, _ = said("resume", "last", "--unknown", "fail", "--json", "-q")
     assert code == 1
     assert document["tasks"]["a"]["error"]["details"]["unknown"] is True
+
+
+def test_an_answer_gives_the_output_of_a_call_that_may_have_been_carried_out(
+    journal: Path, said: Said, write: Write
+) -> None:
+    flow = write({"id": "a", "tool": "faulty:append", "arguments": {"value": 1}})
+    assert said("run", flow, "-q")[0] == 0
+    with sqlite3.connect(journal) as db:
+        db.execute("update run set status='running', ended=null, result=null")
+        db.execute("delete from record where kind='task'")
+    assert said("resume", "last")[0] == 3
+    assert said("answer", "last", "a", '{"output": "as it was"}')[0] == 0
+    assert said("resume", "last", "-q")[:2] == (0, {"a": "as it was"})
 
 
 def test_old_runs_are_deleted(journal: Path, said: Said, write: Write) -> None:

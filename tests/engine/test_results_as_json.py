@@ -128,8 +128,8 @@ def test_an_outcome_comes_back_unchanged(outcome: Outcome) -> None:
 
 
 def test_an_unknown_status_is_refused() -> None:
-    with pytest.raises(ValueError, match='unknown status "waiting"'):
-        outcome_from_dict({"status": "waiting", "output": None, "error": None})
+    with pytest.raises(ValueError, match='unknown status "asleep"'):
+        outcome_from_dict({"status": "asleep", "output": None, "error": None})
 
 
 @unhurried
@@ -182,7 +182,7 @@ async def test_the_document_of_a_run_comes_back_unchanged_and_has_only_these_mem
         "rescued": ["items", "recovered"],
     }
     assert document["summary"] == {
-        "total": 6, "succeeded": 2, "failed": 2, "skipped": 2, "cancelled": 0
+        "total": 6, "succeeded": 2, "failed": 2, "skipped": 2, "cancelled": 0, "waiting": 0
     }  # fmt: skip
     assert document["edges"] == [["broken", "behind"]]
     assert all({*TASK} <= {*members} for members in tasks.values())

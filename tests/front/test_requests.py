@@ -258,13 +258,6 @@ def test_fields_that_mean_nothing_are_errors() -> None:
     ]
 
 
-@pytest.mark.parametrize("task", [{"ask": {"message": "Go on?"}}, {"tool": "s:t", "approve": True}])
-def test_what_needs_a_journal_is_refused_as_not_available(task: dict[str, Any]) -> None:
-    (problem,) = problems_of(task)
-    assert "is not available in this version" in problem
-    assert "needs a journal" in problem
-
-
 async def test_with_a_lock_file_a_server_that_is_only_read_has_to_be_in_it() -> None:
     lock = Lockfile.made_of([])
     async with Orchestrator({"s": Notes().server}, lock) as orchestrator:

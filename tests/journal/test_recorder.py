@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, cast
 
 import pytest
 
 from orchestrator.calls.call import Attempt, Call
+from orchestrator.engine.questions import fitting
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.errors import CallError, JournalError
-from orchestrator.journal.journal import check_known
 from orchestrator.journal.recorder import RunRecorder, Unknown
-from orchestrator.journal.records import Key, Records
+from orchestrator.journal.records import Key, Record, Records, reply_key
 from orchestrator.journal.writer import Lease, Writer
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.model import Workflow
@@ -64,9 +65,53 @@ async def test_a_call_that_may_have_been_carried_out_waits_for_a_decision() -> N
     assert made == []
     records = Records(memory.records)
     assert list(records.unknown_calls()) == [Key("intent 0", "a", number=1)]
-    with pytest.raises(JournalError, match=r'calls of "a" may .* --unknown repeat'):
-        check_known("r", records, "ask")
-    check_known("r", records, "fail")
+    memory.left = None
+    calls: list[str] = []
+    paused = await carried(memory, made=calls)
+    assert paused is not None
+    assert (paused.status, calls) == ("paused", [])
+    [question] = paused.questions
+    assert (question.task, question.kind) == ("a", "unknown")
+    assert question.message.startswith("The process that called s:write ended before the answer")
+    assert [each.key for each in Records(memory.records).questions()] == [question.key]
+
+
+@pytest.mark.parametrize(
+    ("decision", "calls", "status"),
+    [("repeat", 2, "success"), ("fail", 0, "failed"), ({"output": {"x": 1}}, 1, "success")],
+)
+async def test_a_person_decides(decision: Any, calls: int, status: str) -> None:
+    memory = Memory(left=1)
+    assert await carried(memory) is None
+    memory.left = None
+    paused = await carried(memory)
+    assert paused is not None
+    [question] = paused.questions
+    reply = json.dumps({"value": fitting(question, decision).value})
+    memory.records[reply_key(question)] = Record(0.0, reply)
+    made: list[str] = []
+    result = await carried(memory, made=made)
+    assert result is not None
+    assert (result.status, len(made)) == (status, calls)
+    if calls == 1:
+        assert result["a"].output == {"x": 1}
+
+
+async def test_a_call_that_is_lost_again_is_asked_about_again() -> None:
+    memory = Memory(left=1)
+    assert await carried(memory) is None
+    memory.left = None
+    paused = await carried(memory)
+    assert paused is not None
+    [question] = paused.questions
+    memory.records[reply_key(question)] = Record(0.0, json.dumps({"value": "repeat"}))
+    memory.left = 0
+    assert await carried(memory) is None  # the intention is kept, and the process ends
+    memory.left = None
+    again = await carried(memory)
+    assert again is not None
+    assert [each.kind for each in again.questions] == ["unknown"]
+    assert again.questions[0].key != question.key
 
 
 @pytest.mark.parametrize(("unknown", "calls"), [("repeat", 2), ("fail", 0)])

@@ -252,6 +252,7 @@ def test_every_event_has_its_name_in_snake_case() -> None:
         "generation_started",
         "item_settled",
         "items_started",
+        "question_asked",
         "retry_decided",
         "run_settled",
         "run_started",

@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from orchestrator import Orchestrator, RunResult, Server, Workflow, WorkflowError
+from orchestrator.engine.events import TaskStarted
 from tests.recordings.world import make_server, outcome
 
 pytestmark = pytest.mark.anyio
@@ -123,7 +124,7 @@ async def test_a_run_that_ends_early_is_replayed_in_its_time(tmp_path: Path) -> 
     tasks = [
         call("quick", "wait", {"ms": 1}),
         call("after", "next", depends_on=["quick"]),
-        call("ends", "wait", {"ms": 60}, end_run="success"),
+        call("ends", "wait", {"ms": 2}, depends_on=["after"], end_run="success"),
         call("hangs", "hang"),
     ]
     document = {"tasks": tasks, "schedule": "dataflow"}
@@ -137,8 +138,11 @@ async def test_a_run_that_ends_early_is_replayed_in_its_time(tmp_path: Path) -> 
 async def test_a_run_that_is_cancelled_is_recorded(tmp_path: Path) -> None:
     path = tmp_path / "recording.json"
     document = {"tasks": [call("a", "double", {"n": 1}), call("b", "hang", depends_on=["a"])]}
-    with anyio.move_on_after(0.1):
-        await recorded(path, document)
+    with anyio.CancelScope() as scope:
+        async with Orchestrator({"mock": make_server()}, record=path) as orchestrator:
+            async for event in orchestrator.stream(document):
+                if isinstance(event, TaskStarted) and event.task == "b":
+                    scope.cancel()
     answers = {each["tool"]: each["answers"] for each in json.loads(path.read_text())["calls"]}
     assert answers["mock:double"][0]["output"] == {"n": 2}
     assert answers["mock:hang"][0]["no_answer"]
@@ -247,6 +251,32 @@ async def test_each_number_has_one_form_and_big_ones_are_exact(tmp_path: Path) -
     assert str(big) in path.read_text()
     again, missed = await replayed(path, document)
     assert (again.status, missed) == ("success", [])
+
+
+async def test_an_idempotency_key_is_not_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "recording.json"
+    settings = {"say": {"idempotency_argument": "text"}}
+    server = Server.model_validate({"target": make_server(), "tools": settings})
+    async with Orchestrator({"mock": server}, record=path) as orchestrator:
+        result = await orchestrator.run({"tasks": [call("a", "say")]})
+    document = json.loads(path.read_text())
+    assert document["calls"][0]["arguments"] == {}
+    del document["run"]
+    again, missed = await replayed(document, {"tasks": [call("renamed", "say")]})
+    assert (again["renamed"].output, missed) == (result["a"].output, [])
+
+
+async def test_what_is_no_recording_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "flow.json"
+    document = {"tasks": [call("a", "next")]}
+    for text in (json.dumps(document), "[1]", "{"):
+        path.write_text(text)
+        with pytest.raises(WorkflowError, match="there is a file that is no recording"):
+            await recorded(path, document)
+        assert path.read_text() == text
+    path.write_text('{"version": 1, "servers": {}, "calls": []}')
+    await recorded(path, document)
+    assert "mock:next" in path.read_text()
 
 
 async def test_nothing_is_written_where_nothing_was_called(tmp_path: Path) -> None:

@@ -240,6 +240,7 @@ RIGHT: dict[str, list[Any]] = {
     "writes": [],
     "elicitation": [],
     "required": [True],
+    "approve": [[], ["a"]],
     "allow": [[], ["a"], None],
     "deny": [[], ["a"]],
 }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import anyio
 import pytest
 from mcp.server.mcpserver import Context, Elicit, MCPServer, Resolve
 from mcp.types import (
@@ -18,8 +20,11 @@ from pydantic import BaseModel
 
 import orchestrator.servers.elicitation as elicitation
 from orchestrator import CallError, Orchestrator, Server
+from orchestrator.engine.question import Question, Reply
+from orchestrator.journal.answers import answer as keep
+from orchestrator.journal.answers import open_questions
 from orchestrator.servers.config import Protocol
-from orchestrator.servers.elicitation import answer_to
+from orchestrator.servers.elicitation import Elicitor, answer_to
 from tests.real_servers import plan
 
 pytestmark = pytest.mark.anyio
@@ -103,7 +108,7 @@ async def test_a_server_that_asks_all_the_same_is_refused_and_the_error_says_how
     assert caught.value.error.retryable is False
     assert str(caught.value) == (
         'it:ask asks "Sure?", and no one can answer. '
-        'Set elicitation = "defaults" in [servers.it] to accept form defaults'
+        'Set elicitation = "defaults" in [servers.it] to accept form defaults, or "ask" to be asked'
     )
 
 
@@ -156,3 +161,88 @@ def test_what_has_no_default_is_declined(
     answer = answer_to(asked, Server(name="it"))
     assert (answer.action, answer.content) == ("decline", None)
     assert caplog.messages == [f'declined "Sure?" of server "it": {why}']
+
+
+FILLED = {"name": "Ada", "age": 36}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_a_person_fills_the_form_in(protocol: Protocol) -> None:
+    asked: list[Question] = []
+
+    async def answer(question: Question) -> Any:
+        asked.append(question)
+        return FILLED if question.arguments == {"greeting": "Hello"} else {"name": "Bob"}
+
+    server = Server(target=asking(), protocol=protocol, elicitation="ask", timeout_s=5)
+    calls = [("it:greet", {"greeting": greeting}) for greeting in ("Hello", "Bye")]
+    async with Orchestrator({"it": server}, answer=answer) as orchestrator:
+        result = await orchestrator.run(plan(*calls))
+    assert [each.output for each in result.tasks.values()] == ["Hello, Ada (36)", "Bye, Bob (30)"]
+    assert {(each.task, each.kind, each.message) for each in asked} == {
+        ("t0", "elicitation", "it asks: Who is it?"),
+        ("t1", "elicitation", "it asks: Who is it?"),
+    }
+    schema = asked[0].schema
+    assert schema is not None
+    assert schema["properties"].keys() == {"name", "age"}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("words", [FILLED, None])
+async def test_a_run_pauses_for_a_form_and_the_call_is_made_afresh(
+    protocol: Protocol, words: Any, tmp_path: Path
+) -> None:
+    """Each process has a server of its own: nothing but the journal knows of the question."""
+    journal, reply = tmp_path / "runs.db", Reply(words, refused=words is None)
+
+    def opened() -> Orchestrator:
+        server = Server(target=asking(), protocol=protocol, elicitation="ask")
+        return Orchestrator({"it": server}, journal=journal)
+
+    calls = [("it:greet", {"greeting": greeting}) for greeting in ("Hello", "Bye")]
+    async with opened() as orchestrator:
+        result = await orchestrator.run(plan(*calls))
+    while questions := open_questions(journal, result.run_id):
+        assert (result.status, result.questions[0].kind) == ("paused", "elicitation")
+        for question in questions:
+            keep(journal, result.run_id, question.task, lambda _: reply)
+        async with opened() as orchestrator, orchestrator.resume(result.run_id) as run:
+            result = await run.execute()
+    if words is None:
+        assert [each.status for each in result.tasks.values()] == ["error", "error"]
+    else:
+        outputs = [each.output for each in result.tasks.values()]
+        assert outputs == ["Hello, Ada (36)", "Bye, Ada (36)"]
+
+
+async def test_a_link_is_shown_and_confirmed() -> None:
+    url = ElicitRequestURLParams(message="Sign in.", url="https://it.example/x", elicitation_id="1")
+    asked: list[Any] = []
+
+    async def elicit(message: str, schema: Any) -> tuple[Any, bool]:
+        asked.append((message, schema))
+        return True, len(asked) > 1
+
+    elicitor = Elicitor(Server(name="it", elicitation="ask"))
+    assert (await elicitor.answer(url, elicit)).action == "accept"
+    assert (await elicitor.answer(url, elicit)).action == "decline"
+    assert (await elicitor.answer(url, None)).action == "decline"
+    message = "Sign in. Open https://it.example/x and confirm when it is done."
+    assert asked == [(message, None)] * 2
+
+
+async def test_a_call_that_is_cancelled_while_a_person_is_asked_ends() -> None:
+    server = Server(target=asking(), protocol="2026-07-28", elicitation="ask")
+    async with Orchestrator({"it": server}) as orchestrator:
+        flow = plan(("it:greet", {"greeting": "Hello"}))
+        async with orchestrator.begin(flow, wait=True) as run, anyio.create_task_group() as group:
+
+            async def cancel() -> None:
+                while not run.questions:
+                    await anyio.sleep(0.01)
+                assert run.cancel_task("t0")
+
+            group.start_soon(cancel)
+            result = await run.execute()
+    assert result["t0"].status == "cancelled"

@@ -84,7 +84,7 @@ def test_a_task_of_no_kind_is_told_all_kinds() -> None:
     with pytest.raises(WorkflowError) as caught:
         Workflow.load({"tasks": [{"id": "a"}]})
     [problem] = caught.value.problems
-    assert problem.hint == 'or one of "value", "workflow", "read", "prompt" in its place'
+    assert problem.hint == 'or one of "value", "workflow", "read", "prompt", "ask" in its place'
 
 
 def test_a_wrong_list_of_a_product_is_one_error() -> None:

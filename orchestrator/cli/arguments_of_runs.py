@@ -1,0 +1,114 @@
+"""The commands that are about runs in the journal.
+
+Imports only the standard library, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.cli.parser import count, flag, seconds
+
+STATUSES = ["running", "interrupted", "paused", "success", "partial", "failed", "cancelled"]
+_AGAIN = (
+    "--servers --env-file --no-lock --json --output --events --journal --wait --verbose|--quiet"
+)
+OF_RUNS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
+    "runs": (
+        "list the runs that were kept, or delete old ones",
+        "The newest first. `runs prune` deletes those that are older, or more, than [journal] in "
+        "servers.toml says: by default 30 days and 1,000 runs.",
+        "action --status --workflow --limit --dry-run --servers --env-file --journal --json",
+        {
+            "action": {"nargs": "?", "choices": ["prune"], "help": "delete old runs"},
+            "--status": {
+                "choices": STATUSES,
+                "help": "only those; interrupted: no process carries them, `resume` can",
+            },
+            "--workflow": {"metavar": "NAME", "help": "only those of this workflow"},
+            "--limit": {
+                "type": count,
+                "default": 20,
+                "metavar": "N",
+                "help": "how many (default: 20)",
+            },
+            "--dry-run": flag("with prune: delete nothing, only list"),
+            "--json": flag("print the runs as JSON"),
+        },
+    ),
+    "show": (
+        "show a run that was kept, or one task of it",
+        "Its output goes to stdout as JSON, a table of the tasks to stderr; of a task, its part of "
+        "the result document.",
+        "run task --servers --env-file --journal --json",
+        {
+            "task": {"nargs": "?", "metavar": "TASK", "help": "only this task"},
+            "--json": flag("print the result document"),
+        },
+    ),
+    "resume": (
+        "go on with a run whose process ended",
+        "What had settled is not called again. The workflow, its inputs and settings are those it "
+        "began with; no file is read again.",
+        f"run --unknown {_AGAIN}",
+        {
+            "--unknown": {
+                "choices": ["ask", "repeat", "fail"],
+                "default": "ask",
+                "help": "calls that may have been carried out, of tools that do not declare that "
+                "repeating them is safe (default: ask a person)",
+            },
+            "--verbose": flag("a line on stderr for each call, retry, wait and server"),
+            "--json": flag("print the result document on stdout"),
+        },
+    ),
+    "retry": (
+        "run a workflow again, and reuse what succeeded",
+        "A new run, which makes again what failed, was cancelled or was skipped for that, and of a "
+        "for_each only the items that did not succeed.",
+        f"run --from {_AGAIN}",
+        {
+            "--from": {
+                "dest": "again",
+                "action": "append",
+                "default": [],
+                "metavar": "TASK",
+                "help": "make this task again too, and all that depend on it (repeatable)",
+            },
+            "--verbose": flag("a line on stderr for each call, retry, wait and server"),
+            "--json": flag("print the result document on stdout"),
+        },
+    ),
+    "answer": (
+        "answer the question that a run waits with",
+        "Without a value: yes to an approval, or the default. A run that a process carries goes on "
+        "by itself, any other with `resume`.",
+        "run task words --item|--all-items --no --servers --env-file --journal",
+        {
+            "task": {"metavar": "TASK", "help": "the task that waits"},
+            "words": {
+                "nargs": "*",
+                "default": [],
+                "metavar": "VALUE",
+                "help": "the answer: JSON, plain text, yes, no, or NAME=VALUE ...; of a call whose "
+                'outcome is unknown: repeat, fail or {"output": ...}',
+            },
+            "--item": {"type": count, "metavar": "N", "help": "of this item of its for_each"},
+            "--all-items": flag("of all items, those that will be asked about later, too"),
+            "--no": flag("refuse: the task fails with an error of kind refused"),
+        },
+    ),
+    "cancel": (
+        "end a run of another process",
+        "Its calls are cancelled, the tasks of finally run, and it writes its result.",
+        "run --wait --servers --env-file --journal",
+        {
+            "--wait": {
+                "type": seconds,
+                "default": 10.0,
+                "metavar": "S",
+                "help": "how long to wait for its end, seconds (default: 10)",
+            },
+        },
+    ),
+}

@@ -1,0 +1,215 @@
+"""Asks on the terminal, and `orchestrator answer`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio import to_thread
+
+from orchestrator.cli.journal import configured, path_of
+from orchestrator.cli.values import values_of
+from orchestrator.documents.encode import to_json
+from orchestrator.documents.text import cut, name_of, quoted, visible
+from orchestrator.engine.question import Question, Reply
+from orchestrator.engine.questions import fitting
+from orchestrator.errors import AnswerError, Problem, RefusedError, WorkflowError
+from orchestrator.journal import answers, history
+from orchestrator.schema.type_query import TypeQuery
+from orchestrator.schema.types import schema_type
+
+if TYPE_CHECKING:
+    from orchestrator.engine.run import Run
+
+MAX_SHOWN = 2000
+YES, NO = ("y", "yes", "true"), ("n", "no", "false")
+REFUSE, LATER, ALL = "!", "", "all"
+
+
+def can_ask() -> bool:
+    """Whether there is a terminal with somebody in front of it."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+class Terminal:
+    """Asks on the terminal, one question at a time.
+
+    Args:
+        hold: Removes what else is shown there for a while.
+        run: The run that asks, as soon as there is one.
+    """
+
+    def __init__(
+        self, hold: Callable[[], AbstractContextManager[None]], run: Callable[[], Run | None]
+    ) -> None:
+        self._hold, self._run = hold, run
+        self._turn: anyio.Lock | None = None
+        self._rest = ""
+
+    async def __call__(self, question: Question) -> Any:
+        """The answer, None for later; see `AnswerCallback`."""
+        self._turn = self._turn or anyio.Lock()
+        async with self._turn:
+            with self._hold():
+                _say(f"\n{_described(question)}")
+                while True:
+                    _say(f"{_choices(question)} ", end="")
+                    text = (await self._line()).strip()
+                    try:
+                        return self._value(question, text)
+                    except AnswerError as error:
+                        _say(str(error))
+
+    def _value(self, question: Question, text: str) -> Any:
+        if text == REFUSE:
+            raise RefusedError
+        if text == LATER:
+            return (question.schema or {}).get("default")
+        if text == ALL and question.item is not None and question.kind == "approve":
+            run = self._run()
+            assert run is not None
+            run.answer(question.task, True, all_items=True)
+            return True
+        return parsed(question, _words(question, text))
+
+    async def _line(self) -> str:
+        """A line of stdin. Waiting for it can be cancelled, so that a signal ends the command."""
+        while "\n" not in self._rest:
+            if os.name == "nt":
+                return await to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
+            await anyio.wait_readable(sys.stdin.fileno())
+            read = os.read(sys.stdin.fileno(), 65536).decode(errors="replace")
+            if not read:  # the end of the input: nobody answers any more
+                return LATER
+            self._rest += read
+        line, _, self._rest = self._rest.partition("\n")
+        return line
+
+
+def _say(text: str, end: str = "\n") -> None:
+    print(text, end=end, file=sys.stderr, flush=True)
+
+
+def _described(question: Question) -> str:
+    lines = [f"{name_of(question.where)} asks: {visible(question.message, keep=chr(10))}"]
+    if question.arguments:
+        lines.append(f"  arguments: {cut(visible(to_json(question.arguments)), MAX_SHOWN)}")
+    if question.schema is not None and not _is_yes_or_no(question):
+        lines.append(f"  expected: {cut(visible(to_json(question.schema)), MAX_SHOWN)}")
+    return "\n".join(lines)
+
+
+def _is_yes_or_no(question: Question) -> bool:
+    return question.schema is not None and question.schema.get("type") == "boolean"
+
+
+def _words(question: Question, text: str) -> list[str]:
+    try:
+        return shlex.split(text) if is_form(question) and text[0] not in "{[" else [text]
+    except ValueError as error:
+        raise AnswerError(f"unbalanced quotes: {error}") from None
+
+
+def is_form(question: Question) -> bool:
+    """Whether the answer is an object, which NAME=VALUE ... can give, too."""
+    schema = question.schema
+    return schema is not None and TypeQuery().kinds(schema_type(schema)) == {"object"}
+
+
+def _choices(question: Question) -> str:
+    if question.kind == "approve":
+        every = ", all (items)" if question.item is not None else ""
+        return f"yes, no{every}, or Enter for later:"
+    schema = question.schema or {}
+    enter = f"Enter for {to_json(schema['default'])}" if "default" in schema else "Enter for later"
+    what = "yes, no" if _is_yes_or_no(question) else "answer"
+    what = "NAME=VALUE ..." if is_form(question) else what
+    return f"{what}, {REFUSE} to refuse, {enter}:"
+
+
+def parsed(question: Question, words: list[str]) -> Any:
+    """The value that words of a command line or a terminal stand for.
+
+    Raises:
+        AnswerError: They stand for none that fits the schema of the question.
+    """
+    schema = question.schema
+    if schema is None:
+        return True
+    type_ = schema_type(schema)
+    kinds = TypeQuery().kinds(type_)
+    value: Any
+    if "object" in kinds and words and all("=" in word and word[0] not in "{[" for word in words):
+        pairs = [(name, text) for name, _, text in (word.partition("=") for word in words)]
+        properties = schema.get("properties", {})
+        value = values_of(pairs, properties.get)
+    elif len(words) != 1:
+        expected = cut(to_json(schema), MAX_SHOWN)
+        given = "none" if not words else f"{len(words)}"
+        message = f"expected one answer that fits {expected}, got {given}"
+        raise AnswerError(message)
+    elif kinds <= {"boolean", "null"} and words[0].lower() in (*YES, *NO):
+        value = words[0].lower() in YES
+    else:
+        value = values_of([("answer", words[0])], lambda _: schema)["answer"]
+    fitting(question, value)
+    return value
+
+
+def answer(options: argparse.Namespace) -> int:
+    """`orchestrator answer`."""
+    if options.no and options.words:
+        message = "--no takes no value"
+        raise WorkflowError("usage", [Problem("usage", message)])
+    path = path_of(options, configured(options))
+    run = history.find(path, options.run)
+
+    def reply_to(question: Question) -> Reply:
+        if options.no:
+            return Reply(refused=True)
+        words = options.words
+        if not words and question.kind == "approve":
+            return Reply(True)
+        if not words and "default" in (question.schema or {}):
+            return Reply((question.schema or {})["default"])
+        return fitting(question, parsed(question, words))
+
+    item, every = options.item, options.all_items
+    question = answers.answer(path, run.id, options.task, reply_to, item=item, all_items=every)
+    left = len(answers.open_questions(path, run.id))
+    which = f"all items of {quoted(question.task)} are" if every else f"{quoted(question.where)} is"
+    more = f"; {left:,} more to answer" if left else ""
+    then = f'"orchestrator resume {run.id}" goes on'
+    if run.status == history.RUNNING:
+        then = "the process that carries the run goes on"
+    print(f"{which} answered{more}; {then}", file=sys.stderr)
+    return 0
+
+
+@contextmanager
+def nothing_shown() -> Iterator[None]:
+    """What `Terminal` holds where nothing else is shown."""
+    yield
+
+
+def waiting(run: str, questions: Sequence[Question], *, kept: bool) -> str:
+    """What to do about the questions of a paused run."""
+    lines = [f"run {run} waits for answers:"]
+    for question in questions[:10]:
+        item = "" if question.item is None else f" --item {question.item}"
+        how = "" if question.kind == "approve" else " VALUE"
+        message = cut(visible(question.message), 200)
+        lines.append(f"  {name_of(question.where)}: {message}")
+        if kept:
+            lines.append(f"    orchestrator answer {run} {question.task}{item}{how}")
+    if kept:
+        lines.append(f"then: orchestrator resume {run}")
+    else:
+        lines.append("it is not kept (--no-journal), so it cannot go on: use --wait, or a terminal")
+    return "\n".join(lines)

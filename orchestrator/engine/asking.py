@@ -1,0 +1,159 @@
+"""Asks people before calls: whether they may be made, what became of them, and what a task asks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+from orchestrator.calls.call import Attempt, Call, Caller
+from orchestrator.documents.encode import to_json
+from orchestrator.engine.emitter import Emitter
+from orchestrator.engine.question import DECISION, YES_OR_NO, Question, QuestionKind, Reply
+from orchestrator.engine.questions import Questions
+from orchestrator.engine.recorder import Recorder, unknown_outcome
+from orchestrator.engine.settings import Servers
+from orchestrator.errors import CallError
+from orchestrator.expressions.templates import to_text
+from orchestrator.workflow.inner import WORKFLOW
+
+
+class Asking:
+    """Asks for the calls of a workflow.
+
+    Args:
+        questions: Those of the run.
+        servers: What the operator wants to be asked about.
+        recorder: Knows the calls that may have been carried out.
+        emitter: Reports that a call waits.
+        on_open: Is called with a call that has to wait for an answer.
+    """
+
+    def __init__(
+        self,
+        questions: Questions,
+        servers: Servers,
+        recorder: Recorder | None,
+        emitter: Emitter,
+        on_open: Callable[[Call], None],
+    ) -> None:
+        self._questions, self._servers, self._recorder = questions, servers, recorder
+        self._emitter, self._on_open = emitter, on_open
+
+    def before(self, call_next: Caller) -> Caller:
+        """Ask what has to be asked before an attempt, which holds no slot meanwhile."""
+        approved = self._with_approval(call_next)
+        recorder = self._recorder
+        if recorder is None or not recorder.has_unknown:
+            return approved
+
+        async def call_decided(call: Call, attempt: Attempt) -> Any:
+            if not (about := recorder.unknown(call, attempt)):
+                return await approved(call, attempt)
+            reply = await self._decision(call, attempt, about)
+            if isinstance(reply.value, dict):
+                return reply.value["output"]
+            if reply.value != "repeat":
+                raise unknown_outcome(call)
+            return await approved(call, attempt)
+
+        return call_decided
+
+    def _with_approval(self, call_next: Caller) -> Caller:
+        async def call_approved(call: Call, attempt: Attempt) -> Any:
+            what = "Run workflow" if call.server == WORKFLOW else "Call"
+            message = attempt.approval or f"{what} {call.tool if what != 'Call' else call.target}?"
+            reply = await self._ask(call, attempt, "approve", message, YES_OR_NO)
+            if reply is None or reply.refused:
+                raise CallError(
+                    "refused", f"the call of {call.target} was refused", retryable=False
+                )
+            return await call_next(call, attempt)
+
+        def call_approved_or_free(call: Call, attempt: Attempt) -> Awaitable[Any]:
+            policy = self._servers.policies.get(call.server)
+            if policy is not None and policy.elicits:
+                attempt.elicit = partial(self._elicit, call, attempt)
+            asks = self._needs_approval(call)
+            return call_approved(call, attempt) if asks else call_next(call, attempt)
+
+        return call_approved_or_free
+
+    def _needs_approval(self, call: Call) -> bool:
+        policies = self._emitter.task_of(call).policies
+        if policies.approve is not None and not call.is_fallback:
+            return True
+        return self._servers.needs_approval(call)
+
+    async def _elicit(
+        self, call: Call, attempt: Attempt, message: str, schema: Mapping[str, Any] | None
+    ) -> Reply:
+        """Ask what the server of a call that is under way wants to know."""
+        recorder, number = self._recorder, attempt.number
+        writes = recorder is not None and not call.safe
+        if recorder is not None and writes:
+            recorder.withdraw_intent(call, number)
+        about = hashlib.sha256(to_json([message, schema]).encode()).hexdigest()[:16]
+        with attempt.untimed():
+            message = f"{call.server} asks: {message}"
+            reply = await self._ask(call, attempt, "elicitation", message, schema, about)
+        assert reply is not None
+        if recorder is not None and writes:
+            await recorder.note_intent(call, number)
+        return reply
+
+    async def _decision(self, call: Call, attempt: Attempt, about: str) -> Reply:
+        message = (
+            f"The process that called {call.target} ended before the answer came. Whether the call "
+            "was carried out is unknown, and its tool may not be repeatable. Repeat it, let it "
+            'fail, or give its output as {"output": ...}?'
+        )
+        reply = await self._ask(call, attempt, "unknown", message, DECISION, about=about)
+        assert reply is not None
+        return reply
+
+    async def ask(self, call: Call, attempt: Attempt) -> Any:
+        """The answer to what a task asks.
+
+        Raises:
+            CallError: It was refused, or nobody answered in time and there is no default.
+        """
+        asked = call.arguments
+        schema = asked["schema"]
+        if "default" in asked and isinstance(schema, dict):
+            schema = {**schema, "default": asked["default"]}
+        limit_s = call.timeout_s
+        if self._recorder is not None:
+            limit_s -= self._recorder.began(call.task, call.item)
+        message = to_text(asked["message"])
+        reply = await self._ask(call, attempt, "ask", message, schema, limit_s=limit_s)
+        if reply is None:
+            if "default" in asked:
+                return asked["default"]
+            message = f"nobody answered within {call.timeout_s:g} s"
+            raise CallError("timeout", message, retryable=False, timeout_s=call.timeout_s)
+        if reply.refused:
+            raise CallError("refused", "the question was refused", retryable=False)
+        return reply.value
+
+    async def _ask(
+        self,
+        call: Call,
+        attempt: Attempt,
+        kind: QuestionKind,
+        message: str,
+        schema: Any,
+        about: str = "",
+        limit_s: float = float("inf"),
+    ) -> Reply | None:
+        arguments = None if kind == "ask" else call.arguments
+        of = call.turn, call.is_fallback, about
+        question = Question(call.task, call.item, kind, message, schema, arguments, *of)
+
+        def on_open() -> None:
+            if self._emitter.announce:
+                self._emitter.asked(question)
+            self._on_open(call)
+
+        return await self._questions.ask(question, call, attempt, on_open, limit_s)

@@ -1,0 +1,79 @@
+"""A question to a person, and the reply to it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Self
+
+QuestionKind = Literal["ask", "approve", "elicitation", "unknown"]
+YES_OR_NO: Mapping[str, Any] = {"type": "boolean"}
+_OUTPUT = {
+    "type": "object",
+    "required": ["output"],
+    "properties": {"output": {}},
+    "additionalProperties": False,
+}
+DECISION: Mapping[str, Any] = {"anyOf": [{"enum": ["repeat", "fail"]}, _OUTPUT]}
+
+
+class Reply(NamedTuple):
+    """What a person replied: a value that fits the schema of the question, or a refusal."""
+
+    value: Any = None
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question that a task waits with.
+
+    Attributes:
+        task: The task, with those that it is inside of, as in `outer[3]/inner`.
+        item: The position of its item under `for_each`, or None.
+        kind: `ask`: of a task; `approve`: whether a call may be made; `elicitation`: of a server
+            that works on a call; `unknown`: what becomes of a call that may have been carried out.
+        message: The question, for people.
+        schema: The JSON Schema of the reply; None if it is only confirmed.
+        arguments: Those of the call that it is about; None without one.
+        turn: The turn of `repeat` that it is about, from 0.
+        is_fallback: Whether it is about the call of a fallback.
+        about: What tells it from others of its kind about the same call.
+    """
+
+    task: str
+    item: int | None
+    kind: QuestionKind
+    message: str
+    schema: Mapping[str, Any] | None
+    arguments: Mapping[str, Any] | None = None
+    turn: int = 0
+    is_fallback: bool = False
+    about: str = ""
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells it from all others of its run."""
+        return self.kind, self.about, self.task, self.item, self.turn, self.is_fallback
+
+    @property
+    def where(self) -> str:
+        """The task, with its item."""
+        return self.task if self.item is None else f"{self.task}[{self.item}]"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The question as the result document has it."""
+        names = ("task", "item", "kind", "message", "schema", "arguments")
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """The question of a result document."""
+        return cls(**document)
+
+
+AnswerCallback = Callable[[Question], Awaitable[Any]]
+"""Answers a question with a value that fits its schema: true or false for an approval. None: it
+stays open. It raises `RefusedError` to refuse. Several may be asked at a time."""
+
+OnReply = Callable[[Question, Reply], None]

@@ -1,0 +1,259 @@
+"""The questions of a run: which are open, where replies come from, when nothing else is left."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import anyio
+
+from orchestrator.calls.call import Attempt, Call
+from orchestrator.documents.suggest import did_you_mean
+from orchestrator.documents.text import quoted
+from orchestrator.engine.question import AnswerCallback, OnReply, Question, QuestionKind, Reply
+from orchestrator.engine.recorder import Recorder
+from orchestrator.errors import AnswerError, RefusedError
+from orchestrator.schema.validator import Validator
+
+ANSWER = "an answer"
+# How often a run that has open questions is looked at, seconds: it pauses when nothing else was
+# left twice in a row, as what was just released has begun by then.
+CHECK_S = 0.025
+# The process stays for a question whose time limit ends that soon, seconds.
+STAY_S = 60.0
+
+
+class _Open:
+    """A question that nobody has answered."""
+
+    def __init__(self, question: Question, ends_at: float) -> None:
+        self.question, self.ends_at = question, ends_at
+        self.answered = anyio.Event()
+        self.reply: Reply | None = None
+        self.error: Exception | None = None
+        self.is_being_asked = False
+
+    def settle(self, reply: Reply) -> None:
+        """Take the first reply."""
+        self.reply = self.reply or reply
+        self.answered.set()
+
+
+class Questions:
+    """Asks people.
+
+    Args:
+        callback: Is asked first; None if nobody is there.
+        recorder: Keeps questions and replies; None: nothing is kept.
+        on_reply: Receives each question that was answered.
+        waits: Whether replies are waited for when nothing else is left.
+
+    Attributes:
+        is_idle: Whether nothing but questions is left of the run.
+        pause: Ends the run until it is taken up again.
+    """
+
+    is_idle: Callable[[], bool]
+    pause: Callable[[], None]
+
+    def __init__(
+        self,
+        callback: AnswerCallback | None,
+        recorder: Recorder | None = None,
+        on_reply: OnReply | None = None,
+        *,
+        waits: bool,
+    ) -> None:
+        self._callback, self._recorder, self._waits = callback, recorder, waits
+        self._on_reply = on_reply or _ignored
+        self._open: list[_Open] = []
+        self._replies: dict[tuple[object, ...], Reply] = {}  # by the key of the question
+        self._of_all: dict[tuple[str, QuestionKind], Reply] = {}
+        self._watch: anyio.Lock | None = None
+
+    @property
+    def open(self) -> list[Question]:
+        """The questions that nobody has answered, in the order in which they were asked."""
+        return [each.question for each in self._open]
+
+    async def ask(
+        self,
+        question: Question,
+        call: Call,
+        attempt: Attempt,
+        on_open: Callable[[], None],
+        limit_s: float = math.inf,
+    ) -> Reply | None:
+        """The reply to a question: the one that was given before, or the next.
+
+        Args:
+            question: The question.
+            call: The call that waits for it, and `attempt` its state.
+            on_open: Is called if the call has to wait.
+            limit_s: How long, seconds.
+
+        Returns:
+            None if the time was over.
+
+        Raises:
+            CallError: The call was cancelled.
+            AnswerError: The callback gave what does not fit the schema.
+        """
+        if (known := self._known(question)) is not None:
+            self._on_reply(question, known)
+            return known
+        if self._recorder is not None:
+            await self._recorder.note_question(question)
+        asked_at = anyio.current_time()
+        opened = _Open(question, asked_at + limit_s)
+        self._open.append(opened)
+        attempt.note, attempt.asks = ANSWER, True
+        on_open()
+        try:
+            with anyio.CancelScope() as attempt.end_by:
+                await self._wait(opened)
+        finally:
+            attempt.note, attempt.asks, attempt.end_by = "", False, None
+            self._open.remove(opened)
+        attempt.check_cancelled(call)
+        attempt.waited_s += anyio.current_time() - asked_at
+        if opened.error is not None:
+            raise opened.error
+        return await self._kept(opened)
+
+    def _known(self, question: Question) -> Reply | None:
+        """The reply that was given before, also for all items."""
+        known = self._replies.get(question.key) or self._of_all.get((question.task, question.kind))
+        if known is None and self._recorder is not None:
+            known = self._recorder.reply(question)
+        return known
+
+    async def _kept(self, opened: _Open) -> Reply | None:
+        reply, question = opened.reply, opened.question
+        if reply is not None and self._recorder is not None:
+            of_all = self._of_all.get((question.task, question.kind)) is reply
+            reply = await self._recorder.note_reply(question, reply, of_all=of_all)
+        if reply is not None:
+            self._replies[question.key] = reply
+            self._on_reply(question, reply)
+        return reply
+
+    async def _wait(self, opened: _Open) -> None:
+        async with anyio.create_task_group() as group:
+            if not self._waits:
+                group.start_soon(self._watch_for_end)
+            if self._callback is not None:
+                opened.is_being_asked = True
+                group.start_soon(self._call_back, self._callback, opened)
+            limit_s = opened.ends_at - anyio.current_time()
+            with anyio.move_on_after(None if limit_s == math.inf else limit_s):
+                await opened.answered.wait()
+            group.cancel_scope.cancel()
+
+    async def _call_back(self, callback: AnswerCallback, opened: _Open) -> None:
+        try:
+            value = await callback(opened.question)
+            if value is not None:
+                opened.settle(fitting(opened.question, value))
+        except RefusedError:
+            opened.settle(Reply(refused=True))
+        except Exception as bug:  # its task fails with it, no other
+            opened.error = bug
+            opened.answered.set()
+        finally:
+            opened.is_being_asked = False
+
+    async def _watch_for_end(self) -> None:
+        """Pause the run when nothing else is left. One of all open questions watches."""
+        self._watch = self._watch or anyio.Lock()
+        async with self._watch:
+            idle = 0
+            while idle < 2:
+                await anyio.sleep(CHECK_S)
+                idle = idle + 1 if self._is_left_alone() and self.is_idle() else 0
+            self.pause()
+
+    def _is_left_alone(self) -> bool:
+        soon = anyio.current_time() + STAY_S
+        is_asked = any(each.is_being_asked or each.ends_at <= soon for each in self._open)
+        return not is_asked
+
+    def answer(
+        self,
+        task: str,
+        value: Any,
+        item: int | None = None,
+        *,
+        refused: bool = False,
+        all_items: bool = False,
+    ) -> None:
+        """Answer the open question of a task.
+
+        Raises:
+            AnswerError: There is none, or the value does not fit its schema.
+        """
+        of_task = [each for each in self._open if each.question.task == task]
+        found = [each for each in of_task if item is None or each.question.item == item]
+        if not all_items:
+            one_of(self.open, task, item)
+        if not found:
+            raise AnswerError(_nothing_open(self.open, task, item))
+        first = found[0].question
+        reply = Reply(refused=True) if refused else fitting(first, value)
+        if all_items:
+            self._of_all[task, first.kind] = reply
+        for each in found:
+            if each.question.kind == first.kind:
+                each.settle(reply)
+
+    def take_replies(self) -> None:
+        """Take the replies that the recorder has by now."""
+        for each in self._open:
+            if self._recorder is not None and (found := self._recorder.reply(each.question)):
+                each.settle(found)
+
+
+def _ignored(question: Question, reply: Reply) -> None:
+    """Nobody is told of replies."""
+
+
+def one_of(questions: Sequence[Question], task: str, item: int | None) -> Question:
+    """The one question of a task, or of an item of it.
+
+    Raises:
+        AnswerError: There is none, or there are those of several items.
+    """
+    of_task = [each for each in questions if each.task == task]
+    found = [each for each in of_task if item is None or each.item == item]
+    if not found:
+        raise AnswerError(_nothing_open(questions, task, item))
+    if item is None and len({each.item for each in found}) > 1:
+        items = ", ".join(str(each.item) for each in found[:5])
+        more = ", ..." if len(found) > 5 else ""
+        fix = "name one with --item (in Python item=), or answer for all with --all-items"
+        raise AnswerError(f"task {quoted(task)} waits with items {items}{more}: {fix}")
+    return found[0]
+
+
+def _nothing_open(questions: Sequence[Question], task: str, item: int | None) -> str:
+    where = quoted(task) if item is None else f"{quoted(task)}, item {item},"
+    tasks = list(dict.fromkeys(each.task for each in questions))
+    if not tasks:
+        return f"no question of task {where} is open, and none of any other"
+    waiting = did_you_mean(task, tasks) or f": these wait: {', '.join(map(quoted, tasks[:5]))}"
+    return f"no question of task {where} is open{waiting}"
+
+
+def fitting(question: Question, value: Any) -> Reply:
+    """The reply with a value.
+
+    Raises:
+        AnswerError: It does not fit the schema of the question.
+    """
+    if question.schema is not None:
+        found = next(iter(Validator(question.schema).violations(value)), None)
+        if found is not None:
+            raise AnswerError(f"the answer to {quoted(question.where)}: {found.sentence()}")
+    is_no = question.kind == "approve" and value is False
+    return Reply(None, refused=True) if is_no else Reply(value)

@@ -1,0 +1,66 @@
+"""Answers the questions of runs that another process carries, or none."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from orchestrator.documents.encode import to_json
+from orchestrator.documents.text import quoted
+from orchestrator.engine.question import Question, Reply
+from orchestrator.engine.questions import one_of
+from orchestrator.errors import AnswerError
+from orchestrator.journal.history import reading, records_of
+from orchestrator.journal.records import WRITE_ONCE, reply_key
+from orchestrator.journal.writer import Writer
+
+
+def open_questions(journal: Path, run: str) -> list[Question]:
+    """The questions of a run that nobody has answered, in the order in which they were asked.
+
+    Raises:
+        JournalError: The journal cannot be read.
+    """
+    with reading(journal) as db:
+        return records_of(db, run).questions()
+
+
+def answer(
+    journal: Path,
+    run: str,
+    task: str,
+    reply_to: Callable[[Question], Reply],
+    *,
+    item: int | None = None,
+    all_items: bool = False,
+) -> Question:
+    """Answer the open question of a task, and return it; who carries the run will see it.
+
+    Args:
+        journal: The file, and `run` the id of the run.
+        task: The task, with those that it is inside of.
+        reply_to: Makes the reply to a question.
+        item: The item of its `for_each`, if several wait.
+        all_items: The reply is for all items, those that will be asked about later, too.
+
+    Raises:
+        AnswerError: No such question is open, or the reply does not fit it.
+        JournalError: The journal cannot be read or written.
+    """
+    questions = open_questions(journal, run)
+    first = [each for each in questions if each.task == task][:1] if all_items else ()
+    question = first[0] if first else one_of(questions, task, item)
+    reply, taken = reply_to(question), 0
+    key = reply_key(question, of_all=all_items)
+    values = (run, *key, time.time(), to_json(reply._asdict()))
+
+    def write(db: sqlite3.Connection) -> None:
+        nonlocal taken
+        taken = db.execute(WRITE_ONCE, values).rowcount
+
+    Writer(journal).call(write)
+    if not taken:
+        raise AnswerError(f"somebody else has answered {quoted(question.where)} now")
+    return question
