@@ -129,6 +129,16 @@ def reuse_of(journal: Path, run_id: str, now: Workflow) -> Reuse | None:
     return Reuse(workflow, settled, now)
 
 
+def settle_memo(workflow: Workflow, kept: KeptRun | None, pool: ServerPool) -> None:
+    """Have no memo where each call is made, and say so where `cache` has no effect."""
+    if kept is not None and not pool.uses_memo:
+        kept.recorder.memo = None
+    task = next(workflow.plan.cached, None)
+    if task is not None and pool.uses_memo and (kept is None or kept.recorder.memo is None):
+        why = "there is no journal" if kept is None else "the journal keeps no outputs"
+        logger.warning("cache has no effect: %s (task %s)", why, quoted(task))
+
+
 @asynccontextmanager
 async def carried(run: Run, kept: KeptRun, start_soon: Callable[..., None]) -> AsyncIterator[None]:
     """Note meanwhile that the run is carried, end it if that is asked for, and keep its result."""

@@ -278,6 +278,7 @@ Code = Literal[
     "no_items_there",
     "no_servers",
     "not_a_list",
+    "not_cacheable",
     "not_json",
     "retry_of_a_writer",
     "self_reference",

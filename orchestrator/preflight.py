@@ -26,7 +26,7 @@ from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.workflow.inputs import complete_inputs
 from orchestrator.workflow.model import Workflow
-from orchestrator.workflow.plan import CallTemplate
+from orchestrator.workflow.plan import CallTemplate, TaskPlan
 
 if TYPE_CHECKING:
     from orchestrator.servers.pool import ServerPool
@@ -241,21 +241,22 @@ def tool_problems(
         for task, to, at in (workflow.plan.calls if wrong else ())
         if to.target in wrong
     ]
-    return [*refused, *_misfits_of_keys(workflow, servers, listed)]
+    return [*refused, *_misfits(workflow, servers, listed)]
 
 
-def _misfits_of_keys(
+def _misfits(
     workflow: Workflow, servers: Mapping[str, Server], listed: Listed
 ) -> Iterator[Problem]:
-    """The tools that cannot take an idempotency key as is configured, each once."""
-    asked = {name for name, server in servers.items() if server.tools}
+    """The tools that cannot take a key as is configured, each once, and those with no `cache`."""
+    asks = any(server.tools for server in servers.values())
     seen: set[str] = set()
-    for task, to, at in workflow.plan.calls if asked else ():
-        tool = listed.get(to.server, {}).get(to.tool) if to.server in asked else None
-        if tool is not None and to.kind == "tool" and to.target not in seen:
+    for task, to, at in workflow.plan.calls if asks or any(workflow.plan.cached) else ():
+        tool = listed.get(to.server, {}).get(to.tool) if to.kind == "tool" else None
+        if tool is not None and to.target not in seen:
             seen.add(to.target)
-            found = problems.misfit_of_key(servers[to.server], tool, at, task.id)
-            yield from () if found is None else (found,)
+            yield from filter(None, [problems.misfit_of_key(servers[to.server], tool, at, task.id)])
+        if tool is not None and isinstance(to, TaskPlan):  # and no fallback of a task
+            yield from filter(None, [problems.not_cacheable(task, tool, at)])
 
 
 def _is_denied(servers: Mapping[str, Server], request: CallTemplate) -> bool:

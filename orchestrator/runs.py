@@ -19,6 +19,7 @@ from orchestrator.durable import (
     request_of,
     reuse_of,
     reused,
+    settle_memo,
 )
 from orchestrator.engine.events import Observers
 from orchestrator.engine.question import AnswerCallback
@@ -187,6 +188,7 @@ class Runs(Inspector):
 
     @asynccontextmanager
     async def _carried(self, request: RunRequest, kept: KeptRun | None) -> AsyncIterator[Run]:
+        settle_memo(request.workflow, kept, self._pool)
         async with AsyncExitStack() as stack:
             if kept is not None:
                 stack.callback(kept.free)

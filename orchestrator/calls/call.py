@@ -129,6 +129,7 @@ class Attempt:
         fit: What fits the call to its tool, as soon as its server lists it; None if it fits.
         turns: How often the call is made, under `repeat`.
         wrapped: Whether the server had wrapped the last answer to it.
+        cached: Whether the answer is that of an earlier call, and none was made.
         answered_ago_s: How long ago its last turn ended, if an earlier process made it, seconds.
         answer_bytes: About what the last answer to it takes in memory, bytes.
         inside: What runs in place of a call, if its task runs a workflow.
@@ -157,6 +158,7 @@ class Attempt:
     fit: Callable[[Call], Call] | None = None
     turns: Turns | None = None
     wrapped: bool = False
+    cached: bool = False
     answered_ago_s: float = 0.0
     inside: Inside | None = None
     lane: Lane | None = None
@@ -292,6 +294,7 @@ class ServerPolicy:
             those that do not declare that they are not.
         elicits: Whether a person answers what the server asks during a call.
         turn: What makes that one call at a time; None = it may be several.
+        identity: What tells it from another server of that name; it says nothing by itself.
     """
 
     timeout_s: float = DEFAULT_TIMEOUT_S
@@ -302,6 +305,7 @@ class ServerPolicy:
     approve: Sequence[str] | Literal["destructive"] = ()
     elicits: bool = False
     turn: Slots | None = None
+    identity: str = ""
 
     @property
     def asks(self) -> bool:

@@ -21,6 +21,7 @@ class Turns:
         max_times: How many calls there are at most.
         next_call: The call of the next turn, whose arguments may read the answer before it.
         is_done: Whether an answer is the last one.
+        about: What the arguments and ends of its turns may depend on, as JSON values.
         collect: What an answer adds to the output; None if the output is the last answer.
         collected: What the answers have added.
     """
@@ -29,6 +30,7 @@ class Turns:
     max_times: int
     next_call: Callable[[Call, Any], Awaitable[Call]]
     is_done: Callable[[Any], Awaitable[bool]]
+    about: Callable[[], Any]
     collect: Callable[[Any], Awaitable[Any]] | None = None
     collected: list[Any] = field(default_factory=list)
 

@@ -45,13 +45,15 @@ def tool_for(target: CallTemplate, tools: Mapping[str, Tool]) -> Tool | None:
     return tool
 
 
-def with_key(given: StaticType, tool: Tool) -> StaticType:
-    """The type of arguments with the idempotency key, where that is an argument nobody gives."""
+def argument_mismatches(
+    given: StaticType, tool: Tool, assignability: Assignability
+) -> list[Mismatch]:
+    """What is wrong with the type of arguments; nobody has to give one for the idempotency key."""
     if tool.key_argument and isinstance(given, LiteralType):
-        return LiteralType(tool.with_key(given.value, SAMPLE_KEY))
-    if tool.key_argument and isinstance(given, ObjectType):
-        return ObjectType({tool.key_argument: LiteralType(SAMPLE_KEY), **given.members})
-    return given
+        given = LiteralType(tool.with_key(given.value, SAMPLE_KEY))
+    elif tool.key_argument and isinstance(given, ObjectType):
+        given = ObjectType({tool.key_argument: LiteralType(SAMPLE_KEY), **given.members})
+    return assignability.arguments(given, tool.input_schema, tool.accepts)
 
 
 def uri_of(task: TaskPlan) -> Template:

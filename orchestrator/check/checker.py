@@ -10,12 +10,12 @@ from dataclasses import replace
 from orchestrator.check.absent import Absence, present_by
 from orchestrator.check.answers import (
     answer_type,
+    argument_mismatches,
     content_type,
     question_type,
     tool_for,
     uri_mismatches,
     uri_of,
-    with_key,
 )
 from orchestrator.check.assignable import Assignability
 from orchestrator.check.diagnostics import Diagnostics
@@ -91,8 +91,7 @@ class _Checker:
         inputs: Mapping[str, StaticType] | None = None,
     ) -> None:
         self.output: StaticType = UNKNOWN  # of the workflow, after `check`
-        self._workflow, self._plan = workflow, workflow.plan
-        self._tools = tools
+        self._workflow, self._plan, self._tools = workflow, workflow.plan, tools
         self._query = TypeQuery()
         self._assignability = Assignability(self._query)
         self._inputs = inputs or input_types(workflow.inputs)
@@ -282,8 +281,7 @@ class _Checker:
         given = self._infer(target.arguments, environment, at)
         tool = tool_for(target, self._tools)
         if tool is not None and id(tool.input_schema) not in self._unusable:
-            given = with_key(given, tool)
-            found = self._assignability.arguments(given, tool.input_schema, tool.accepts)
+            found = argument_mismatches(given, tool, self._assignability)
             self._diagnostics.add(found, environment.task, at, tool)
         return answer_type(target, self._tools, self._unusable)
 

@@ -24,6 +24,7 @@ def policy_warnings(task: TaskPlan, workflow: Workflow, tool: Tool | None) -> It
     yield from _items(task, workflow)
     yield from _times(task)
     yield from _locks(task)
+    yield from _cache(task, tool)
 
 
 def task_warning(
@@ -115,3 +116,12 @@ def _locks(task: TaskPlan) -> Iterator[Problem]:
     if exclusive is not None and policies.for_each is not None and (policies.max_parallel or 1) > 1:
         message = f"each item holds lock {quoted(exclusive)} exclusively, so one runs at a time"
         yield task_warning("contradiction", message, task, "max_parallel")
+
+
+def _cache(task: TaskPlan, tool: Tool | None) -> Iterator[Problem]:
+    cache = task.policies.cache
+    is_silent = tool is not None and tool.read_only and tool.open_world is None
+    if cache is not None and is_silent and not cache.open_world:
+        why = "does not declare whether it reaches an open world, whose answers change"
+        hint = 'if an old answer will do, write "open_world": true in cache'
+        yield task_warning("not_cacheable", f"{task.target} {why}", task, "cache", hint=hint)

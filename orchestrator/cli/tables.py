@@ -89,7 +89,7 @@ def print_result(result: RunResult, workflow: Workflow) -> None:
             Text(status, style=STATUS_STYLES[status]),
             "finally" if task.generation is None else str(task.generation),
             duration(task.duration_ms) if called and not result.dry_run else "",
-            str(task.attempts) if called else "",
+            "cached" if task.cached else str(task.attempts) if called else "",
             *([Text(_reason(task))] * is_wide),
         )
     if result.dry_run:

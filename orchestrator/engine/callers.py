@@ -20,6 +20,7 @@ from orchestrator.calls.timeouts import with_deadline, with_timeout
 from orchestrator.engine.asking import Asking
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.keeping import Keeping
+from orchestrator.engine.memo import with_memo
 from orchestrator.engine.shared import Shared
 from orchestrator.workflow.plan import Plan
 
@@ -60,6 +61,7 @@ class Callers:
             on_server = emitter.waiting_for_server
         # Calls pay for these only where a task of the workflow asks for them.
         repeats = any(each.repeat is not None for each in plan.policies)
+        remembers = any(each.cache is not None for each in plan.policies)
         recorder = shared.settings.recorder
         keeping = None if recorder is None else Keeping(recorder, plan, emitter)
 
@@ -68,7 +70,10 @@ class Callers:
                 again = with_retry(attempt, emitter.failed, shared.settings.random)
             else:
                 again = keeping.with_answers(keeping.with_retry(attempt, shared.settings.random))
-            return with_locks(with_repeat(again) if repeats else again, shared.locks, on_wait)
+            locked = with_locks(with_repeat(again) if repeats else again, shared.locks, on_wait)
+            if recorder is None or not remembers:
+                return locked
+            return with_memo(locked, recorder, servers, emitter)
 
         in_time = _unless(has_ended, with_timeout(shared.caller, on_start))
         in_time = in_time if keeping is None else keeping.with_intent(in_time)

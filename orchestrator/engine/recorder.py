@@ -34,6 +34,21 @@ class Answer:
     wrapped: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The answer of an earlier call that is the same.
+
+    Attributes:
+        output: Its output.
+        wrapped: Whether its server had wrapped the output.
+        size: About what it takes in memory, bytes.
+    """
+
+    output: Any
+    wrapped: bool
+    size: int
+
+
 class Recorder(Protocol):
     """Keeps what happens to the tasks of a run, and has what an earlier process kept.
 
@@ -70,6 +85,12 @@ class Recorder(Protocol):
 
         It is 0 for one that begins now: what was kept of the attempts before is forgotten.
         """
+
+    async def remembered(self, key: str, ttl_s: float) -> Remembered | None:
+        """What any run was answered under a key in the last `ttl_s` seconds."""
+
+    def remember(self, key: str, ttl_s: float, answer: Remembered) -> None:
+        """Keep an answer for so long."""
 
     def note_tool(self, tool: Tool) -> None:
         """A call of a tool is about to be made, with this definition of it.

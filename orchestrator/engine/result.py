@@ -42,6 +42,7 @@ class ItemResult:
     duration_ms: float = 0.0
     waited_ms: float = 0.0
     tasks: Mapping[str, TaskResult] | None = None
+    cached: bool = False
 
     @property
     def status(self) -> Status:
@@ -92,6 +93,7 @@ class TaskResult:
             `for_each`, how long until the first item began.
         items: How each item of a `for_each` ended, in order; None without.
         tasks: How each task of the workflow ended that it ran, by id; None if it ran none.
+        cached: Whether the memo gave its output, and nothing was called.
     """
 
     id: str
@@ -103,6 +105,7 @@ class TaskResult:
     waited_ms: float = 0.0
     items: tuple[ItemResult, ...] | None = None
     tasks: Mapping[str, TaskResult] | None = None
+    cached: bool = False
 
     @property
     def status(self) -> Status:
@@ -164,23 +167,22 @@ class TaskResult:
 
 def _measures(part: ItemResult | TaskResult) -> dict[str, Any]:
     values = {name: getattr(part, name) for name in _MEASURED}
-    return {name: None if value is None else round(value, 3) for name, value in values.items()}
+    measures = {n: None if value is None else round(value, 3) for n, value in values.items()}
+    return measures | {"cached": True} if part.cached else measures
 
 
 def _inside(part: ItemResult | TaskResult) -> dict[str, Any]:
-    if part.tasks is None:
-        return {}
-    return {"tasks": {task: result.to_dict() for task, result in part.tasks.items()}}
+    tasks = part.tasks
+    return {} if tasks is None else {"tasks": {task: r.to_dict() for task, r in tasks.items()}}
 
 
 def _tasks_of(document: Mapping[str, Any]) -> dict[str, TaskResult] | None:
-    if (tasks := document.get("tasks")) is None:
-        return None
-    return {task: TaskResult.from_dict(task, part) for task, part in tasks.items()}
+    tasks = document.get("tasks")
+    return tasks and {task: TaskResult.from_dict(task, part) for task, part in tasks.items()}
 
 
 def _measured(document: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: document[name] for name in _MEASURED}
+    return {name: document[name] for name in _MEASURED} | {"cached": document.get("cached", False)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,13 +201,11 @@ class RunResult:
         schedule: `generations` or `dataflow`.
         generations: The topological generations, each in alphabetical order.
         edges: The dependencies, sorted: each a task, and one that waits for it.
-        sequential_ms: The sum of the times of calls, those of items one by one, milliseconds: an
-            estimate of a sequential run.
+        sequential_ms: The sum of the times of all calls, items included, milliseconds.
         critical_path_ms: The longest path through the graph by task times, milliseconds.
         speedup: `sequential_ms` over `duration_ms`; None for a run that was cancelled or is
             paused.
-        other_schedule: The time of the other schedule with these task times, simulated under the
-            same limit: `{"schedule": ..., "duration_ms": ...}`.
+        other_schedule: What the other would take: `{"schedule": ..., "duration_ms": ...}`.
         output: The value of the workflow's `output`, or the outputs of the last tasks by id.
         reason: What ended the run early, as one word; else None.
         error: Why the run ended early, or why `output` failed; else None.
@@ -299,7 +299,7 @@ class RunResult:
         parts["questions"] = tuple(map(Question.from_dict, document["questions"]))
         if made_up is not None:
             parts["made_up"] = {task: MadeUp.from_dict(origin) for task, origin in made_up.items()}
-        names = [part.name for part in fields(cls) if part.name != "made_up"]
+        names = (part.name for part in fields(cls) if part.name != "made_up")
         return cls(**{name: document[name] for name in names} | parts)
 
     def to_json(self, indent: int | None = 2) -> str:

@@ -45,7 +45,7 @@ def result_text(result: RunResult) -> str:
 
 def _ended(task: TaskResult) -> str:
     status = "recovered" if task.recovered else task.status
-    took = f"  {duration(task.duration_ms)}" if task.attempts else ""
+    took = f"  {duration(task.duration_ms)}" if task.attempts else "  cached" if task.cached else ""
     why = f"{task.error.kind}: {task.error.message}" if task.error else task.reason or ""
     return f"{status:9}{took}{f'  {_one_line(why)}' if why else ''}".rstrip()
 

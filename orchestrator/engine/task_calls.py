@@ -27,7 +27,7 @@ from orchestrator.engine.outcome import Failure, Outcome, Success
 from orchestrator.engine.shared import Shared
 from orchestrator.engine.task_state import TaskState, internal
 from orchestrator.errors import CallError, TaskError
-from orchestrator.expressions.scope import Scope
+from orchestrator.expressions.scope import MISSING, Scope
 from orchestrator.schema.requests import URI, request_tool
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.inner import WORKFLOW
@@ -169,6 +169,12 @@ class TaskCalls:
             repeat.max_times,
             next_call,
             is_done,
+            lambda: [
+                scope.inputs,
+                [scope.outputs.get(name) for name in task.dependencies],
+                [scope.statuses.get(name) for name in task.dependencies],
+                None if scope.item is MISSING else [scope.item, scope.index],
+            ],
             None if collect is None else lambda last: evaluated(collect.resolve, at(last)),
         )
 

@@ -12,7 +12,7 @@ from orchestrator.calls.call import Attempt, Call, Inside
 from orchestrator.calls.limits import FIRST, Priority, Slots
 from orchestrator.documents.text import quoted
 from orchestrator.engine.decide import Start, StartEach
-from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Waiting
+from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success, Waiting
 from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.errors import TaskError
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
@@ -184,7 +184,8 @@ class TaskState:
         if self.items is not None or self.fallback is not None:
             return self._merged(outcome, zero)
         if attempt is None or attempt.started_at is None:
-            return TaskResult(task.id, outcome, task.generation)
+            cached = attempt is not None and attempt.cached
+            return TaskResult(task.id, outcome, task.generation, cached=cached)
         measures = _measures(attempt, zero)
         if attempt.inside is None:
             return TaskResult(task.id, outcome, task.generation, *measures)
@@ -197,7 +198,9 @@ class TaskState:
         own = [ended(0, attempt, outcome, zero) for attempt in self._begun()]
         parts = [*own, *(item for item in items or () if item.started_ms is not None)]
         if not parts:
-            return TaskResult(self.task.id, outcome, self.task.generation, items=items)
+            cached = isinstance(outcome, Success) and any(item.cached for item in items or ())
+            about = self.task.id, outcome, self.task.generation
+            return TaskResult(*about, items=items, cached=cached)
         first = min(parts, key=lambda part: part.started_ms or 0.0)
         started_ms = first.started_ms or 0.0
         return TaskResult(
@@ -225,7 +228,7 @@ def _is_blocked(attempt: Attempt) -> bool:
 def ended(index: int, attempt: Attempt, outcome: Outcome, zero: float) -> ItemResult:
     """The result of an item whose call ends now with this outcome."""
     if attempt.started_at is None:
-        return ItemResult(index, outcome)
+        return ItemResult(index, outcome, cached=attempt.cached)
     tasks = None if attempt.inside is None else attempt.inside.results
     return ItemResult(index, outcome, *_measures(attempt, zero), tasks)
 

@@ -12,7 +12,7 @@ from orchestrator.documents.text import quoted
 from orchestrator.errors import DamagedError, JournalError
 
 APPLICATION_ID = 0x4F524348  # "ORCH"
-VERSION = 1
+VERSION = 2
 
 # Payloads stand last in a row: a query of statuses then never reads the pages of large outputs.
 _TABLES = """
@@ -43,8 +43,17 @@ create table record(
     primary key(run, kind, path, item, fallback, number)
 );
 """
+_MEMO = """
+create table memo(
+    key text primary key,
+    at real not null,
+    expires real not null,
+    payload text
+);
+create index memo_by_expiry on memo(expires);
+"""
 # What makes a file of the version before one of this version, by the version that results.
-_MIGRATIONS: Mapping[int, str] = {1: _TABLES}
+_MIGRATIONS: Mapping[int, str] = {1: _TABLES, 2: _MEMO}
 
 
 def open_to_write(path: Path) -> sqlite3.Connection:
@@ -81,7 +90,8 @@ def open_to_read(path: Path) -> sqlite3.Connection:
         hint = "run a workflow first, or name another file with --journal"
         raise JournalError(f"there is no journal {quoted(str(path))}: {hint}")
     try:
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        name = f"{path.absolute().as_uri()}?mode=ro"
+        db = sqlite3.connect(name, uri=True, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
         raise unusable(path, error) from None
     with _checked(path, db):

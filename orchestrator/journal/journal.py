@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -23,6 +25,7 @@ from orchestrator.journal.history import (
     records_of,
 )
 from orchestrator.journal.kept_run import KeptRun, RunRecord
+from orchestrator.journal.memo import Memo, delete_old, has_old
 from orchestrator.journal.recorder import Hide, RunRecorder, Unknown, unchanged
 from orchestrator.journal.records import Key, Record
 from orchestrator.journal.writer import Writer
@@ -60,6 +63,7 @@ class Journal:
         self._keep_days, self._keep_runs, self._outputs = keep_days, keep_runs, outputs
         self._warn = warn
         self._writer: Writer | None = None
+        self._memo = Memo(self.path)
         self._is_open = False
 
     def __repr__(self) -> str:
@@ -101,6 +105,7 @@ class Journal:
                 await to_thread.run_sync(self._close, writer)
 
     def _close(self, writer: Writer) -> None:
+        self._memo.close()
         writer.close()
         try:
             self.prune()
@@ -108,18 +113,22 @@ class Journal:
             (self._warn or logger.warning)(f"old runs are not deleted: {error}")
 
     def prune(self, *, dry_run: bool = False) -> list[str]:
-        """Delete the runs that are older, or more, than are kept; their ids.
+        """Delete the runs that are older, or more, than are kept, and old answers; ids of runs.
 
         Raises:
             JournalError: The file cannot be written.
         """
         with reading(self.path) as db:
             old = prunable(db, self.path, self._keep_days, self._keep_runs)
-        if old and not dry_run:
+        if not dry_run and (old or has_old(self.path, self._keep_days)):
             writer = Writer(self.path)
-            writer.call(lambda db: delete(db, self.path, old))
+            writer.call(partial(self._delete, old))
             writer.shrink()
         return old
+
+    def _delete(self, old: list[str], db: sqlite3.Connection) -> None:
+        delete(db, self.path, old)
+        delete_old(db, self._keep_days)
 
     async def begin(
         self,
@@ -171,6 +180,7 @@ class Journal:
             self._open_writer(), kept.lease, records, keeps_outputs=self._outputs, hide=hide
         )
         kept.recorder.copy(records)
+        kept.recorder.memo = self._memo if self._outputs else None
         await self._open_writer().flush()
         if (error := kept.recorder.error) is not None:
             kept.free()
@@ -221,6 +231,7 @@ class Journal:
             keeps_outputs=self._outputs,
             hide=hide,
         )
+        kept.recorder.memo = self._memo if self._outputs else None
         asked = json.loads(request)
         return RunRecord(run, name, **asked, kind=kind, origin=origin), kept
 

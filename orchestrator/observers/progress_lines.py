@@ -47,6 +47,7 @@ class ProgressLines(events.Observer):
                     done = f"{self._settled:,} of {counted(self._tasks, 'task')} settled: "
                 why = f": {result.error.message}" if result.error else ""
                 took = f" in {duration(result.duration_ms)}" if result.attempts else ""
+                took = " (cached)" if result.cached else took
                 self._line(f"{done}{quoted(task)} {result.status}{took}{why}", event)
                 return
         if self._verbose and (text := _described(event)):

@@ -165,6 +165,7 @@ def _task(task: TaskForecast) -> dict[str, Any]:
         "calls": asdict(task.calls),
         "for_each": plan.policies.for_each is not None,
         "fallback": task.fallback,
+        "cache_s": None if plan.policies.cache is None else plan.policies.cache.ttl_s,
         "expected_s": None if task.seconds is None else round(task.seconds, 6),
         "inner": None if task.inner is None else plan_document(task.inner),
     }

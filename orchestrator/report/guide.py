@@ -69,7 +69,7 @@ such as `{"cursor": "$LAST.next"}`. `$LAST` is the answer before, null at first.
 - Rarely needed: `max_parallel` (items at a time), `critical`, `approve` (`true`: a person is \
 asked before the call), `locks`, `delay_s`, `deadline_s` (over all attempts), \
 `end_run` (`success` or `failed`, when it has succeeded), `description`, \
-`timeout_resets_on_progress`.
+`timeout_resets_on_progress`, `cache` (`{"ttl_s": 60}`, of read-only tools).
 
 ## References
 
@@ -111,10 +111,9 @@ lines of a text, such as a listing: `"for_each": "${split(OUTPUT[keywords], '\\n
 "summary", "tool": "text:summarize", "arguments": {"text": "$OUTPUT[summary].text"}}`; right: \
 `"$OUTPUT[search].items[0].title"`, from the task that has the text.
 2. An id that no task has, often off by one. Check each id against your tasks.
-3. A cycle: if `b` depends on `a`, then `a` must not depend on `b`, directly or indirectly.
+3. A cycle: if `b` depends on `a`, `a` must not depend on `b`.
 4. A property that does not exist. Read the type after `->` of that very tool; nothing is wrapped \
 in `result` or `output` unless the type says so.
-5. Arguments that are missing, misspelled or of the wrong type.
 """
 
 CHECK = """\

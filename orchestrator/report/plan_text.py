@@ -35,6 +35,9 @@ def lines_of(forecast: Forecast) -> Iterator[str]:
     after = f"; later: {listed(later, MAX_NAMED)}" if later else ""
     yield f"servers: {listed(forecast.first, MAX_NAMED) or 'none'}{after}"
     yield from _effects(forecast)
+    kept = {name: task.task.policies.cache for name, task in forecast.tasks.items()}
+    if cached := [f"{name_of(name)} ({of.ttl_s:g} s)" for name, of in kept.items() if of]:
+        yield f"answers kept: {listed(cached, MAX_NAMED)}"
     yield f"limits: {'; '.join(_limits(forecast)) or 'none'}"
 
 

@@ -127,6 +127,11 @@ class Tool:
             return arguments
         return {**arguments, self.key_argument: key}
 
+    @cached_property
+    def digest(self) -> str:
+        """The hash of its definition."""
+        return hash_of(self.name, definition_of(self))
+
     @property
     def target(self) -> str:
         """`server:tool`."""

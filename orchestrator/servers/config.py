@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from orchestrator.documents.encode import to_json
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.pointer import pointer
 from orchestrator.errors import ConfigError, Problem
@@ -136,6 +138,12 @@ class Server(Settings):
         The values of all variables count as secrets here.
         """
         return redact(value, self.hidden, cut=True)
+
+    @cached_property
+    def identity(self) -> str:
+        """What its data may depend on, as a hash, since it has secrets: where and who it is."""
+        fields = ("command", "args", "env", "cwd", "url", "headers")
+        return hashlib.sha256(to_json({x: getattr(self, x) for x in fields}).encode()).hexdigest()
 
     @cached_property
     def hidden(self) -> tuple[str, ...]:

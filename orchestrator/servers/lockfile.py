@@ -163,7 +163,7 @@ class Lockfile:
     def accepts(self, tool: Tool) -> bool:
         """Whether a tool is as it was locked."""
         known = self._hashes.get((tool.server, tool.name))
-        return known is not None and known == hash_of(tool.name, definition_of(tool))
+        return known is not None and known == tool.digest
 
     def difference(self, tool: Tool, redact: Redact = lambda value: value) -> ToolDifference | None:
         """The difference between a tool and its definition here, without secrets, or None."""

@@ -47,6 +47,7 @@ class ServerPool:
     """Sessions to servers, opened when first asked for and reused until the pool is closed."""
 
     loop: Mapping[str, Any] = MappingProxyType({})  # the options of `anyio.run` that suit it best
+    uses_memo = True  # whether calls may be answered by earlier ones
     missed: Sequence[str] = ()  # of a recording: the calls that are not in it
 
     def __init__(self, servers: Mapping[str, Server], lock: Lockfile | None = None) -> None:
@@ -295,6 +296,7 @@ def _policy_of(server: Server) -> ServerPolicy:
         server.approve,
         asks,
         Slots(1, f"its turn at server {name}, which asks people") if takes_turns else None,
+        server.identity,
     )
 
 

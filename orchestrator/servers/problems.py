@@ -16,6 +16,7 @@ from orchestrator.schema.tool import Tool
 from orchestrator.servers.catalog import is_allowed, why_no_key
 from orchestrator.servers.config import Server, ServerTable
 from orchestrator.servers.lockfile import Lockfile
+from orchestrator.workflow.plan import TaskPlan
 
 if TYPE_CHECKING:
     from orchestrator.servers.pool import ServerPool
@@ -73,6 +74,22 @@ def misfit_of_key(server: Server, tool: Tool, at: str, task: str | None) -> Prob
     message = f"tool {quoted(tool.target)} {why}; it is to take the idempotency key of each call"
     hint = f"see idempotency_argument in [servers.{server.name}.tools.{quoted(pattern)}]"
     return Problem("wrong_key_argument", message, at, task, near, hint, text=tool.name)
+
+
+def not_cacheable(task: TaskPlan, tool: Tool, at: str) -> Problem | None:
+    """What speaks against keeping the answers of a task with `cache`; `at` is where its tool is."""
+    cache = task.policies.cache
+    if cache is None or cache.allows(tool):
+        return None
+    why, hint = "it writes", "remove cache, which only tools with readOnlyHint: true can have"
+    if tool.read_only is None:
+        why = "it does not declare that it only reads"
+    elif tool.read_only:
+        why = "it declares that it reaches an open world, whose answers change"
+        hint = 'if an old answer will do, write "open_world": true in cache'
+    message = f"the answers of {quoted(tool.target)} cannot be kept: {why}"
+    where = f"{at.removesuffix('/tool')}/cache" if at.endswith("/tool") else at
+    return Problem("not_cacheable", message, where, task.id, hint=hint)
 
 
 def denied_request(

@@ -78,6 +78,7 @@ _OF_TASKS: Mapping[str, _Meaning] = {
     ),
     **_words("name key step taskid stepid", "id"),
     **_words("concurrency maxactive", "max_parallel"),
+    **_words("memoize memo caching", "cache", '{"ttl_s": 3600}', renamed=False),
     **_words("parallel", hint="tasks run in parallel unless one needs another"),
     **_words("type kind", hint='remove it: "tool" says what a task does'),
     **_words("run command script shell executor image container", hint=_NO_SHELL),

@@ -16,7 +16,7 @@ _OF_CALLS = frozenset(
     {
         *("arguments", "timeout_s", "timeout_resets_on_progress", "retry", "repeat", "locks"),
         *("max_parallel", "item_when", "item_fallback", "on_item_error", "delay_s", "deadline_s"),
-        *("critical", "end_run", "approve"),
+        *("critical", "end_run", "approve", "cache"),
     }
 )
 _OF_NO_KIND = {
@@ -24,6 +24,7 @@ _OF_NO_KIND = {
     "ask": (_OF_CALLS - {"timeout_s"} | {"for_each"}, "asks a person once"),
     "read": (frozenset({"arguments", "approve"}), "takes nothing but its URI"),
     "prompt": (frozenset({"approve"}), "changes nothing"),
+    "workflow": (frozenset({"cache"}), "has the caches of the tasks inside"),
 }
 
 

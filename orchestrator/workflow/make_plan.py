@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from orchestrator.documents.encode import to_json
 from orchestrator.expressions.templates import Literal, Template, to_text
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.compiled import CompiledFallback, CompiledTask, CompiledWorkflow
@@ -13,6 +14,7 @@ from orchestrator.workflow.inner import WORKFLOW
 from orchestrator.workflow.kinds import check_kind
 from orchestrator.workflow.plan import (
     PLAIN,
+    CachePlan,
     CallTemplate,
     LockPlan,
     Plan,
@@ -166,6 +168,7 @@ def _policies(
         task.deadline_s,
         task.end_run,
         templates.approve,
+        _cache(task),
     )
 
 
@@ -174,6 +177,13 @@ def _timeout_s(task: Task, defaults: Defaults) -> float | None:
     if task.ask is not None:
         return task.ask.timeout_s or task.timeout_s
     return task.timeout_s or defaults.timeout_s
+
+
+def _cache(task: Task) -> CachePlan | None:
+    if task.cache is None:
+        return None
+    turns = "" if task.repeat is None else to_json([task.repeat.model_dump(), task.arguments])
+    return CachePlan(task.cache.ttl_s, task.cache.open_world, turns)
 
 
 def _fallback(

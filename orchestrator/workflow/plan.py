@@ -15,6 +15,7 @@ from orchestrator.expressions.templates import Template
 from orchestrator.workflow.kinds import REQUESTS
 
 if TYPE_CHECKING:
+    from orchestrator.schema.tool import Tool
     from orchestrator.workflow.graph import Graph
     from orchestrator.workflow.kinds import Kind
     from orchestrator.workflow.model import Workflow
@@ -54,6 +55,19 @@ class RepeatPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class CachePlan:
+    """How long the answer of a call stands for the same call."""
+
+    ttl_s: float
+    open_world: bool  # also if the tool reaches an open world
+    turns: str  # what `repeat` makes of its answers, as the file has it; empty without
+
+    def allows(self, tool: Tool) -> bool:
+        """Whether the answers of a tool may be kept, by what it declares."""
+        return bool(tool.read_only) and (self.open_world or not tool.open_world)
+
+
+@dataclass(frozen=True, slots=True)
 class Policies:
     """What a task asks for beyond its call, as in the workflow file; `PLAIN` asks for nothing."""
 
@@ -74,6 +88,7 @@ class Policies:
     deadline_s: float | None = None
     end_run: EndRun | None = None
     approve: Template | None = None  # of the message of the question; an empty one: the default
+    cache: CachePlan | None = None
 
 
 # Most tasks call a tool and have no policies: they share one value, which the engine tests with
@@ -239,6 +254,15 @@ class Plan:
     def sorted_generations(self) -> list[list[str]]:
         """The generations as documents have them: each in alphabetical order."""
         return [sorted(generation) for generation in self.generations]
+
+    @property
+    def cached(self) -> Iterator[str]:
+        """The tasks with `cache`, those inside others as `outer/inner`."""
+        for task in self.tasks.values():
+            if task.policies.cache is not None:
+                yield task.id
+            for inside in () if task.inner is None else task.inner.plan.cached:
+                yield f"{task.id}/{inside}"
 
     @property
     def sinks(self) -> list[str]:

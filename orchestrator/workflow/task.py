@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    Literal,
-    Self,
-    Unpack,
-)
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Unpack
 
 from pydantic import (
     BaseModel,
@@ -126,6 +119,17 @@ class Repeat(BaseModel, metaclass=Checked):
     collect: _Condition | None = Field(
         default=None,
         description="An expression of what each answer adds to the output, which is an array.",
+    )
+
+
+class Cache(BaseModel, metaclass=Checked):
+    """How long the journal answers the same call, in later runs too."""
+
+    model_config = STRICT
+
+    ttl_s: Seconds = Field(description="How long an answer is used, seconds.")
+    open_world: bool = Field(
+        default=False, description="Whether that is fine for a tool that reaches an open world."
     )
 
 
@@ -286,6 +290,9 @@ class Task(BaseModel, metaclass=Checked):
     deadline_s: Seconds | None = Field(
         default=None,
         description="Limit over all attempts, repeats and waits, delay_s too; of each item.",
+    )
+    cache: Cache | None = Field(
+        default=None, description="How long its answers are kept; of a tool that only reads."
     )
     fallback: Fallback | None = Field(
         default=None, description="What replaces the output if the task fails."

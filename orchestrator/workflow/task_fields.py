@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from orchestrator.workflow.task import (
     Approval,
     Ask,
+    Cache,
     EndRun,
     Fallback,
     Lock,
@@ -46,6 +47,7 @@ class TaskFields(TypedDict, total=False):
     repeat: Repeat | dict[str, Any] | None
     delay_s: float | None
     deadline_s: float | None
+    cache: Cache | dict[str, Any] | None
     fallback: Fallback | dict[str, Any] | None
     critical: bool
     end_run: EndRun | None

@@ -132,6 +132,16 @@ TABLE: dict[str, list[tuple[str, Any, Any]]] = {
         ("deadline of no time", do.tools, lambda s: s.field("deadline_s", s.pick((0, -1, "9")))),
         ("end of no status", do.tools, lambda s: s.field("end_run", s.pick(("sucess", True)))),
         ("value beside a tool", do.tools, new.beside_the_tool),
+        (
+            "cache of no time",
+            do.tools,
+            lambda s: s.field("cache", {"ttl_s": s.pick((0, -1, "9"))}, "ttl_s"),
+        ),
+        (
+            "misspelled field of cache",
+            do.tools,
+            lambda s: s.field("cache", {"ttl_s": 9, "openworld": True}, "openworld"),
+        ),
     ],
     "item": [
         ("product of no array", do.tools, lambda s: s.field("for_each", {"a": s.pick(("x", 7))})),

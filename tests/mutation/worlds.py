@@ -140,7 +140,7 @@ async def originals(plans: Path = PLANS) -> list[Original]:
     Args:
         plans: The folder of recorded plans, files of JSON lines; it may be missing.
     """
-    read = {path.stem: read_document(path) for path in sorted((ROOT / "examples").iterdir())}
+    read = {path.stem: read_document(path) for path in sorted((ROOT / "examples").glob("*.*"))}
     # A mutant has no folder, in which a file that it names would be.
     alone = {name: each for name, each in read.items() if all("tool" in t for t in each["tasks"])}
     examples = [{"name": name, **each} for name, each in alone.items()]

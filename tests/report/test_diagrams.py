@@ -205,6 +205,7 @@ def test_the_document_has_the_whole_forecast() -> None:
         "for_each": False,
         "fallback": None,
         "expected_s": 0.5,
+        "cache_s": None,
         "inner": None,
     }
     without = plan_document(forecast(workflow("a")))

@@ -1,0 +1,72 @@
+"""The memo of a journal: answers of calls, kept for a while, which the same call gets again."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+from orchestrator.engine.recorder import Remembered
+from orchestrator.errors import JournalError
+from orchestrator.journal.database import open_to_read
+
+REMEMBER = """
+insert into memo values(?, ?, ?, ?)
+on conflict(key) do update set
+    at=excluded.at, expires=max(expires, excluded.expires), payload=excluded.payload
+"""
+# An answer from the future was kept before the clock was set back.
+_OLD = "from memo where expires<=? or at<=? or at>?"
+
+
+class Memo:
+    """Finds answers in a file that has been opened to write; any thread may ask."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
+
+    def find(self, key: str, now: float, ttl_s: float) -> Remembered | None:
+        """The answer under a key that is younger than `ttl_s`; None if it cannot be read, too."""
+        try:
+            with self._lock:
+                if self._db is None:
+                    self._db = open_to_read(self._path)
+                rows = self._db.execute("select at, payload from memo where key=?", (key,))
+                found = rows.fetchall()
+            ((at, payload),) = found or ((now, None),)
+            if payload is None or not at <= now < at + ttl_s:
+                return None
+            kept = json.loads(payload)
+        except (sqlite3.Error, JournalError, ValueError, RecursionError):
+            return None
+        return Remembered(kept["output"], kept["wrapped"], max(kept["size"], len(payload)))
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        with self._lock:
+            if self._db is not None:
+                self._db.close()
+                self._db = None
+
+
+def has_old(path: Path, keep_days: float) -> bool:
+    """Whether any answer has expired, or is older than runs are kept."""
+    with closing(open_to_read(path)) as db:
+        if not db.execute("select 1 from sqlite_master where name='memo'").fetchall():
+            return False  # the file is as an earlier version left it
+        return bool(db.execute(f"select 1 {_OLD} limit 1", _moments(keep_days)).fetchall())
+
+
+def delete_old(db: sqlite3.Connection, keep_days: float) -> None:
+    """Delete those answers, in a transaction that is open."""
+    db.execute(f"delete {_OLD}", _moments(keep_days))
+
+
+def _moments(keep_days: float) -> tuple[float, float, float]:
+    now = time.time()
+    return now, now - keep_days * 86_400, now
