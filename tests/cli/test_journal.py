@@ -256,7 +256,7 @@ KILLED = {
     "tasks": [
         {"id": "w", "for_each": list(range(6)), "tool": "faulty:echo",
          "arguments": {"value": "$ITEM"}},
-        {"id": "hang", "tool": "faulty:hang", "depends_on": ["w"], "timeout_s": 20},
+        {"id": "hang", "tool": "faulty:hang", "depends_on": ["w"], "timeout_s": 6},
     ],
 }  # fmt: skip
 
