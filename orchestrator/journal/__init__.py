@@ -7,7 +7,6 @@ writes.
   carries: its lock, its beat and its end.
 - `recorder` is what the engine tells what happens; `records` is what was kept, and the results that
   can be made of it; `history` lists, shows and deletes runs.
-- `answers` answers the questions of a run that another process carries, or none.
 - `statistics` is what calls took in earlier runs.
 - `answers` answers the questions of a run that another process carries, or none; `memo` has answers
   of calls for other runs.
