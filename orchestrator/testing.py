@@ -138,7 +138,8 @@ async def _verdict(path: Path, update: bool, lock: Lockfile | None) -> Verdict:
         pool = ReplayPool(case.recording, case.replies)
         async with Orchestrator(pool) as orchestrator:
             result = await orchestrator.run(case.workflow, case.inputs, schedule=case.schedule)
-        got = snapshot(result) if case.expect is None else projected(case.expect, result)
+        expect = case.expect
+        got = snapshot(result) if expect is None else projected(expect, result, pool.made)
         found = list(differences(case.expect or {}, got))
         # With calls that failed for the recording, nothing that came is to be expected.
         writes = update and bool(found) and not pool.missed

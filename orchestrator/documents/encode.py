@@ -46,18 +46,21 @@ def shown_json(value: Any, indent: int | None = None, *, ascii_only: bool = Fals
 
 def folded_json(value: Any, width: int, depth: int = 0) -> str:
     """A value as JSON text, with a line for each object or array that fits into this width."""
-    text = to_json(value)
-    is_object, room = isinstance(value, dict), width - 2 * depth
-    if len(text) <= room or not value or not (is_object or isinstance(value, list)):
-        return text
-    items = (
-        [f"{to_json(str(k))}: {folded_json(item, width, depth + 1)}" for k, item in value.items()]
-        if is_object
-        else [folded_json(item, width, depth + 1) for item in value]
-    )
+    is_object = isinstance(value, dict)
+    inside = value.values() if is_object else value if isinstance(value, list) else ()
+    room = width - 2 * depth
+    if not any(isinstance(item, dict | list) for item in inside):
+        text = to_json(value)
+        return text if len(text) <= room or not inside else _moved(to_json(value, 2), 2, depth)
+    items = [folded_json(item, width, depth + 1) for item in inside]
+    if is_object:
+        items = [f"{to_json(str(name))}: {item}" for name, item in zip(value, items, strict=True)]
     begin, end = "{}" if is_object else "[]"
-    inside = "\n" + "  " * (depth + 1)
-    return begin + inside + f",{inside}".join(items) + inside[:-2] + end
+    text = f"{begin}{', '.join(items)}{end}"
+    if len(text) <= room and "\n" not in text:
+        return text
+    line = "\n" + "  " * (depth + 1)
+    return begin + line + f",{line}".join(items) + line[:-2] + end
 
 
 def json_parts(

@@ -61,6 +61,9 @@ class _Expect(Part):
     status: RunStatus | None = None
     output: Any = None
     reason: EndReason | None = None
+    calls: dict[str, int] = Field(
+        default_factory=dict, description="How often each server:tool was called, with attempts."
+    )
     tasks: dict[str, _ExpectedTask] = Field(
         default_factory=dict, description="By id; outer/inner and outer[3]/inner are inside."
     )

@@ -12,10 +12,14 @@ from orchestrator.engine.result import ItemResult, RunResult, TaskResult
 _STEP = re.compile(r"(?P<task>[^\[]+)(?:\[(?P<item>\d+)\])?")
 
 
-def projected(expect: Mapping[str, Any], result: RunResult) -> dict[str, Any]:
-    """What a result has of what is expected, in the same form."""
+def projected(
+    expect: Mapping[str, Any], result: RunResult, made: Mapping[str, int]
+) -> dict[str, Any]:
+    """What a result has of what is expected, in the same form; `made` are the calls by target."""
     parts = {"status": result.status, "output": result.output, "reason": result.reason}
     got = {name: value for name, value in parts.items() if name in expect}
+    if "calls" in expect:
+        got["calls"] = {target: made.get(target, 0) for target in expect["calls"]}
     if "tasks" in expect:
         got["tasks"] = {
             path: _of_task(wanted, part_at(result, path))

@@ -172,9 +172,14 @@ def caller_of(call: Call) -> str:
     return call.task if call.item is None else f"{call.task}[{call.item}]"
 
 
+def arguments_of(call: Call) -> dict[str, Any]:
+    """The arguments of a call without its idempotency key, which is another one in each run."""
+    return {name: value for name, value in call.arguments.items() if value != call.idempotency_key}
+
+
 def key_of_call(call: Call) -> Key:
     """What a call is found by that is about to be made."""
-    return key_of(call.kind, call.target, call.arguments)
+    return key_of(call.kind, call.target, arguments_of(call))
 
 
 def _numbers(value: Any) -> Any:

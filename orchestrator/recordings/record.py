@@ -15,14 +15,13 @@ from anyio import to_thread
 
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.limits import FIRST, Priority
-from orchestrator.documents.files import check_writable
 from orchestrator.engine.events import OnEvent
 from orchestrator.engine.question import Question, Reply
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import RETRYABLE_KINDS, CallError, TaskError
-from orchestrator.recordings.form import SETTINGS, Key, caller_of, key_of
-from orchestrator.recordings.recording import VERSION, save
+from orchestrator.recordings.form import SETTINGS, Key, arguments_of, caller_of, key_of
+from orchestrator.recordings.recording import VERSION, check_replaceable, save
 from orchestrator.schema.tool import Tool, definition_of
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
@@ -61,7 +60,7 @@ class RecordingPool(ServerPool):
     It is written when a run has ended, however it did, and when the pool is closed.
 
     Raises:
-        WorkflowError: The file cannot be written.
+        WorkflowError: The file cannot be written, or is something else than a recording.
     """
 
     uses_memo = False  # a replay needs each call
@@ -71,7 +70,7 @@ class RecordingPool(ServerPool):
     ) -> None:
         super().__init__(servers, lock)
         self._path = Path(path)
-        check_writable(self._path)
+        check_replaceable(self._path)
         self._made: list[_Made] = []
         self._asked: dict[str, None] = {}  # the servers that were to start
         self._called: dict[str, Tool] = {}  # by target, as they were then
@@ -185,7 +184,7 @@ class RecordingPool(ServerPool):
             call, answer = each.call, each.answer
             if self._is_timed and round(each.took_s, 3) and "no_answer" not in answer:
                 answer = answer | {"after_s": round(each.took_s, 3)}
-            target, arguments, answer = redact((call.target, call.arguments, answer), forms)
+            target, arguments, answer = redact((call.target, arguments_of(call), answer), forms)
             calls.setdefault(key_of(call.kind, target, arguments), []).append((each, answer))
         run = {"run": redact(self._run, forms)} if self._run else {}
         # Sorted, so that what changed is all that differs from an earlier recording.

@@ -10,7 +10,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from orchestrator.documents.encode import folded_json
-from orchestrator.documents.files import read_text, write_text
+from orchestrator.documents.files import check_writable, read_text, write_text
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.parse import DocumentError, malformed, parse_json, whole_characters
 from orchestrator.documents.pointer import pointer
@@ -156,6 +156,21 @@ def _doubled(calls: Iterable[RecordedCall]) -> Iterable[Problem]:
             message = f"the call is at {pointer('calls', first)} already"
             hint = "put all its answers into one list, in the order of the calls"
             yield Problem("wrong_value", message, pointer("calls", place), hint=hint)
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise a WorkflowError if a file cannot be written, or is something else than a recording."""
+    check_writable(path)
+    if not path.exists() or not path.stat().st_size:
+        return
+    try:
+        data = parse_json(read_text(path))
+    except (DocumentError, WorkflowError):
+        data = None
+    if not isinstance(data, dict) or not {"version", "calls"} <= data.keys():
+        message = "there is a file that is no recording"
+        problem = Problem("unwritable_file", message, hint="name another one, or remove it")
+        raise WorkflowError(str(path), [problem])
 
 
 def save(document: Mapping[str, Any], path: Path) -> None:

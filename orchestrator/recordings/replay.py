@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from orchestrator.recordings.form import (
     RecordedCall,
     RecordedRun,
     Replied,
+    arguments_of,
     caller_of,
     key_of_call,
 )
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 MAX_SHOWN = 5  # differences in a message
 MAX_NAMED = 5  # other calls in a message
+MAX_COMPARED = 500  # calls, to find the nearest
+MAX_SEARCHES = 20  # for the nearest: nobody reads more of them
 RUN = RecordedRun(id="run", started_at="1970-01-01T00:00:00Z")  # of one that is not known
 
 
@@ -51,6 +55,7 @@ class ReplayPool(ServerPool):
     Attributes:
         recording: The recording.
         missed: The message of each call that is not in it, in order.
+        made: How often each target was called, attempts included.
     """
 
     loop = INSTANT
@@ -59,7 +64,7 @@ class ReplayPool(ServerPool):
     def __init__(self, recording: Recording, replies: Sequence[Replied] = ()) -> None:
         self.recording = recording
         self._tape = _Tape(recording)
-        self.missed = self._tape.missed
+        self.missed, self.made = self._tape.missed, self._tape.made
         super().__init__(recording.table())
         for name, tools in recording.tools.items():
             if recording.servers[name].failure is None:
@@ -89,17 +94,28 @@ class _Tape:
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
         self.missed: list[str] = []
-        self._left: dict[Key, list[Answer]] = {}
+        self.made = Counter[str]()
+        self._by_target: dict[tuple[str, str], list[RecordedCall]] = {}
+        for (kind, target, _), each in recording.calls.items():
+            self._by_target.setdefault((kind, target), []).append(each)
+        # What is left of the answers to each call, by the task that they are for.
+        self._left: dict[Key, dict[str | None, deque[Answer]]] = {}
 
     def next_answer(self, call: Call) -> Answer:
         """The next answer to a call; raises the CallError of one that is not there."""
-        key, caller = key_of_call(call), caller_of(call)
+        self.made[call.target] += 1
+        key = key_of_call(call)
         if (recorded := self.recording.calls.get(key)) is None:
             raise self._missing(call, *self._nearest(call))
-        left = self._left.setdefault(key, list(recorded.answers))
+        if key not in self._left:
+            self._left[key] = _by_task(recorded.answers)
+        left, caller = self._left[key], caller_of(call)
         if left:
-            own = (place for place, each in enumerate(left) if each.task == caller)
-            return left.pop(next(own, 0))
+            task = caller if caller in left else next(iter(left))
+            answer = left[task].popleft()
+            if not left[task]:
+                del left[task]
+            return answer
         if recorded.repeat:
             return recorded.answers[-1]
         answers = counted(len(recorded.answers), "answer")
@@ -108,16 +124,16 @@ class _Tape:
 
     def _nearest(self, call: Call) -> tuple[str, dict[str, Any]]:
         """How a call differs from the nearest one, in words and as details."""
-        known = [each for each in self.recording.calls.values() if each.kind == call.kind]
-        same = [each for each in known if each.target == call.target]
+        same = self._by_target.get((call.kind, call.target), [])
         what = {"tool": "call", "read": "read", "prompt": "get"}[call.kind]
         if not same:
-            others = sorted({quoted(each.target) for each in known})
+            others = [quoted(target) for kind, target in self._by_target if kind == call.kind]
             has = f" (it has: {listed(others, MAX_NAMED)})" if others else ""
             return f"has no {what} of {quoted(call.target)}{has}", {}
-        nearest, differing = min(
-            ((each, _differing(each, call)) for each in same), key=lambda pair: len(pair[1])
-        )
+        if len(self.missed) >= MAX_SEARCHES:
+            return f"has no call of {quoted(call.target)} with these arguments", {}
+        compared = [(each, _differing(each, call)) for each in same[:MAX_COMPARED]]
+        nearest, differing = min(compared, key=lambda pair: len(pair[1]))
         shown = [each.message("recorded", "called with") for each in differing]
         text = f"has no call of {quoted(call.target)} with these arguments. The nearest one has "
         return text + f"other arguments at {listed(shown, MAX_SHOWN, '; ')}", {
@@ -134,7 +150,14 @@ class _Tape:
 
 
 def _differing(recorded: RecordedCall, call: Call) -> list[Difference]:
-    return list(differences(recorded.arguments, call.arguments))
+    return list(differences(recorded.arguments, arguments_of(call)))
+
+
+def _by_task(answers: Iterable[Answer]) -> dict[str | None, deque[Answer]]:
+    found: dict[str | None, deque[Answer]] = {}
+    for answer in answers:
+        found.setdefault(answer.task, deque()).append(answer)
+    return found
 
 
 class _Player:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
 import pytest
 
 from orchestrator.documents import encode
-from orchestrator.documents.encode import json_parts, shown_json, to_json
+from orchestrator.documents.encode import folded_json, json_parts, shown_json, to_json
 
 SCALARS = [1, 1.5, None, True, "", "a\nb" * 30, "é", float("nan")]
 
@@ -51,3 +52,14 @@ def test_no_part_of_a_large_document_is_large(document: Any) -> None:
 def test_the_text_that_people_see_has_no_hidden_character_in_it() -> None:
     assert shown_json(["\x7f", "a"]) == '["\\u007f", "a"]'
     assert shown_json(["\x1b\x00"]) == '["\\u001b\\u0000"]'
+
+
+def test_a_folded_document_is_the_same_value_on_lines_that_fit() -> None:
+    chance = random.Random(2026)
+    for _ in range(300):
+        made = value(chance)
+        assert json.loads(folded_json(made, 40)) == json.loads(to_json(made))
+    assert folded_json({"a": [1, 2], "b": {}}, 40) == '{"a": [1, 2], "b": {}}'
+    assert folded_json({"a": [1, 2], "b": ["x" * 12, "y"]}, 20) == (
+        '{\n  "a": [1, 2],\n  "b": [\n    "xxxxxxxxxxxx",\n    "y"\n  ]\n}'
+    )

@@ -253,6 +253,32 @@ async def test_each_number_has_one_form_and_big_ones_are_exact(tmp_path: Path) -
     assert (again.status, missed) == ("success", [])
 
 
+async def test_an_idempotency_key_is_not_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "recording.json"
+    settings = {"say": {"idempotency_argument": "text"}}
+    server = Server.model_validate({"target": make_server(), "tools": settings})
+    async with Orchestrator({"mock": server}, record=path) as orchestrator:
+        result = await orchestrator.run({"tasks": [call("a", "say")]})
+    document = json.loads(path.read_text())
+    assert document["calls"][0]["arguments"] == {}
+    del document["run"]
+    again, missed = await replayed(document, {"tasks": [call("renamed", "say")]})
+    assert (again["renamed"].output, missed) == (result["a"].output, [])
+
+
+async def test_what_is_no_recording_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "flow.json"
+    document = {"tasks": [call("a", "next")]}
+    for text in (json.dumps(document), "[1]", "{"):
+        path.write_text(text)
+        with pytest.raises(WorkflowError, match="there is a file that is no recording"):
+            await recorded(path, document)
+        assert path.read_text() == text
+    path.write_text('{"version": 1, "servers": {}, "calls": []}')
+    await recorded(path, document)
+    assert "mock:next" in path.read_text()
+
+
 async def test_nothing_is_written_where_nothing_was_called(tmp_path: Path) -> None:
     path = tmp_path / "recording.json"
     with pytest.raises(WorkflowError, match="unknown tool"):

@@ -47,6 +47,7 @@ AS_IT_IS = {
     "status": "success",
     "output": {"x": [1.0, 2]},
     "reason": None,
+    "calls": {"s:get": 3, "s:put": 0},
     "tasks": {
         "a": {"status": "success", "attempts": 2, "error": None, "recovered": False},
         "b": {"recovered": True, "output": "tool_error", "error": {"message": "no"}},
