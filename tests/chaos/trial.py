@@ -131,9 +131,10 @@ class Trial:
         unknown = "ask" if self.chance.random() < 0.3 else "repeat"
         done = self._carry(moment, unknown)
         self._check(kept, before)
-        return (
-            done if done is None or done.get("status") != "paused" else self._answer(done, before)
-        )
+        if done is not None and done.get("status") == "paused":
+            self._answer(done, before)
+            return None
+        return done
 
     def _carry(self, moment: float | None, unknown: str) -> dict[str, Any] | None:
         """Run or resume; the result document, or None if it was killed before."""
