@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from orchestrator import Orchestrator, RunResult, Server, Workflow, WorkflowError
+from orchestrator import CallError, Orchestrator, RunResult, Server, Workflow, WorkflowError
 from orchestrator.engine.events import TaskStarted
 from tests.recordings.world import make_server, outcome
 
@@ -311,6 +311,7 @@ async def test_single_calls_are_recorded_too(tmp_path: Path) -> None:
     async with Orchestrator.replay(path) as orchestrator:
         assert await orchestrator.call("mock:double", {"n": 4}) == {"n": 8.0}
         assert (await orchestrator.states())[0].protocol == "recorded"
-        assert await orchestrator.offered("mock", "resources") is None
+        with pytest.raises(CallError, match="the recording has no list of resources"):
+            await orchestrator.offered("mock", "resources")
         run = await orchestrator.prepare(Workflow.load({"tasks": [call("a", "next")]}))
         assert run.run_id == "run"
