@@ -219,9 +219,9 @@ def outcome_of(result: RunResult) -> str:
     return result["a"].status if error is None else error.kind
 
 
-def alone_in_a_process(name: str, limit_s: float = LIMIT_S) -> Figures:
+def alone_in_a_process(name: str, alone: int = ALONE, limit_s: float = LIMIT_S) -> Figures:
     """Run a row in a process of its own."""
-    row = ["--row", name, "--limit-s", str(limit_s)]
+    row = ["--row", name, "--alone", str(alone), "--limit-s", str(limit_s)]
     command = [sys.executable, "-m", "benchmarks", "adversary", *row]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -258,11 +258,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--only", action="append", choices=list(ROWS), metavar="NAME")
     parser.add_argument("--row", choices=list(ROWS), help=argparse.SUPPRESS)
+    parser.add_argument("--alone", type=int, default=ALONE, help=argparse.SUPPRESS)
     parser.add_argument("--limit-s", type=float, default=LIMIT_S, help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if chosen.row:
         tune()  # as the command does
-        print(json.dumps(asdict(anyio.run(measure, chosen.row, ALONE, chosen.limit_s))))
+        print(json.dumps(asdict(anyio.run(measure, chosen.row, chosen.alone, chosen.limit_s))))
         return 0
     rounds = []
     for name in chosen.only or ROWS:

@@ -7,7 +7,7 @@ The rooms, from the edges to the ground; a room imports only rooms below it:
 
     cli            arguments in, exit code out
     client         Orchestrator, the front door: wires the rooms together
-    observers      receive events: terminal, JSON Lines, statistics
+    observers      receive events: terminal, JSON Lines
     recordings     calls and their answers in a file
     report         text and pictures of a plan
     servers        sessions: which servers are alive, what they list
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
         TaskError,
         WorkflowError,
     )
-    from orchestrator.observers.statistics import Statistics
     from orchestrator.report.prompt import catalog_text
     from orchestrator.schema.tool import Tool
     from orchestrator.servers.config import Server
@@ -76,7 +75,6 @@ __all__ = [
     "RunState",
     "Server",
     "ServerStartError",
-    "Statistics",
     "Task",
     "TaskError",
     "TaskResult",
@@ -110,7 +108,6 @@ _HOMES = {
         "TaskError",
         "WorkflowError",
     ),
-    "observers.statistics": ("Statistics",),
     "report.prompt": ("catalog_text",),
     "schema.tool": ("Tool",),
     "servers.config": ("Server",),

@@ -154,7 +154,7 @@ class Orchestrator(Runs):
             options: `schedule` (`generations` or `dataflow`) and `max_concurrency` (0 = unlimited,
                 1 = sequential) replace those of the workflow. `estimates`: what one call of a task
                 is expected to take, seconds, by task id; under a limit the longest path goes first,
-                and a missing task takes the median of the others; see also `Statistics`.
+                and a missing task takes the median of the others; see also `estimates`.
                 `max_run_mb`: what the answers may take in memory (0 = unlimited); over it the
                 run fails with what it has. `observers` receive the events of this run. Questions:
                 `answer` is asked, in place of that of the orchestrator; when nothing else is left,

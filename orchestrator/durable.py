@@ -8,22 +8,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import quoted
 from orchestrator.engine.events import Announcer, StartTimes
+from orchestrator.engine.reuse import Reuse
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings
+from orchestrator.engine.settled import Settled
 from orchestrator.errors import JournalError, Problem, WorkflowError
 from orchestrator.journal.history import documents_of, find
 from orchestrator.journal.kept_run import BEAT_S, KeptRun, RunRecord
 from orchestrator.journal.recorder import Hide, unchanged
 from orchestrator.journal.records import Key, Record
-from orchestrator.preflight import check_offline
-from orchestrator.run_request import RunOptions, RunRequest, asking, new_settings
+from orchestrator.preflight import WorkflowSource, check_offline
+from orchestrator.run_request import Inputs, RunOptions, RunRequest, asking, new_settings
 from orchestrator.servers.pool import ServerPool
 from orchestrator.servers.redaction import redact
 from orchestrator.workflow.graph import below
@@ -67,7 +69,7 @@ def request_of(record: RunRecord, options: RunOptions, pool: ServerPool) -> RunR
 
 
 def reused(
-    journal: Path, run_id: str, again: frozenset[str]
+    journal: Path, run_id: str, again: frozenset[str], alone: frozenset[str]
 ) -> tuple[RunRecord, dict[Key, Record]]:
     """The record of a new run like an earlier one, and what it reuses of that: what succeeded.
 
@@ -80,11 +82,11 @@ def reused(
     earlier = find(journal, run_id)
     kept = documents_of(journal, earlier.id)
     workflow = Workflow.load(dict(kept.request["workflow"]))
-    for task in again - workflow.plan.tasks.keys():
+    for task in (again | alone) - workflow.plan.tasks.keys():
         message = f"unknown task {quoted(task)}{did_you_mean(task, workflow.plan.tasks)}"
         raise WorkflowError(workflow.name, [Problem("usage", message)])
     graph, ended = workflow.plan.graph, kept.tasks
-    afresh = {task for each in again for task in (each, *below(graph, each))}
+    afresh = alone | {task for each in again for task in (each, *below(graph, each))}
     whole = {
         task
         for task, result in ended.items()
@@ -95,6 +97,36 @@ def reused(
     document, inputs = kept.request["workflow"], kept.request["inputs"]
     record = RunRecord(settings.run_id, workflow.name, document, inputs, told, "retry", earlier.id)
     return record, dict(kept.records.parts(whole, ended.keys() - whole - afresh))
+
+
+def forked(
+    journal: Path, run_id: str, workflow: WorkflowSource | None, inputs: Inputs
+) -> tuple[str, Workflow, dict[str, Any]]:
+    """The id of a run that is forked, and the workflow and the inputs of the new one.
+
+    Raises:
+        JournalError: There is no such run.
+        WorkflowError: The workflow is wrong.
+    """
+    earlier = find(journal, run_id)
+    request = documents_of(journal, earlier.id).request
+    new = Workflow.load(dict(request["workflow"]) if workflow is None else workflow)
+    kept = {name: value for name, value in request["inputs"].items() if name in new.inputs}
+    return earlier.id, new, kept | dict(inputs or {})
+
+
+def reuse_of(journal: Path, run_id: str, now: Workflow) -> Reuse | None:
+    """What a fork takes over from its origin; None if that is not kept any more."""
+    try:
+        kept = documents_of(journal, find(journal, run_id).id)
+    except JournalError:
+        return None
+    workflow, settings = Workflow.load(dict(kept.request["workflow"])), kept.request["settings"]
+    about = {"id": run_id, "started_at": settings["started_at"], "workflow": workflow.name}
+    settled = Settled(kept.request["inputs"], about)
+    for result in kept.records.settled("", settled.scope.wrapped).values():
+        settled.add(result)
+    return Reuse(workflow, settled, now)
 
 
 def settle_memo(workflow: Workflow, kept: KeptRun | None, pool: ServerPool) -> None:

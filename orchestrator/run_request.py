@@ -14,6 +14,7 @@ from orchestrator.engine.events import Announcer, Observers, StartTimes
 from orchestrator.engine.made_up import MadeUp
 from orchestrator.engine.question import AnswerCallback
 from orchestrator.engine.recorder import Recorder
+from orchestrator.engine.reuse import Reuse
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import MAX_RUN_MB, RunSettings, Servers
 from orchestrator.preflight import (
@@ -75,6 +76,10 @@ class RunRequest:
         values = check_offline(workflow, pool, inputs or {})
         observers = options.get("observers", ())
         return cls(workflow, values, settings, observers, StartTimes(Announcer(observers)))
+
+    def reusing(self, reuse: Reuse | None) -> RunRequest:
+        """The same, taking over from an earlier run."""
+        return replace(self, settings=replace(self.settings, reuse=reuse))
 
     def locked_tools(self, pool: ServerPool) -> dict[str, Tool] | None:
         """The tools of the servers in the workflow, if all of these are in the lock."""

@@ -13,9 +13,11 @@ from anyio import to_thread
 from orchestrator.calls.locks import Locks
 from orchestrator.durable import (
     carried,
+    forked,
     hiding,
     record_of,
     request_of,
+    reuse_of,
     reused,
     settle_memo,
 )
@@ -28,11 +30,13 @@ from orchestrator.inspection import Inspector
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept_run import KeptRun
 from orchestrator.journal.recorder import Unknown
+from orchestrator.journal.statistics import known_estimates
 from orchestrator.owner import Held
 from orchestrator.preflight import WorkflowSource, check_online
 from orchestrator.run_request import Inputs, RunOptions, RunRequest
 from orchestrator.servers.pool import ServerPool
 from orchestrator.startup import Startup, starting
+from orchestrator.workflow.model import Workflow
 
 
 class Runs(Inspector):
@@ -71,13 +75,18 @@ class Runs(Inspector):
 
     @asynccontextmanager
     async def retry(
-        self, run_id: str, again: Collection[str] = (), **options: Unpack[RunOptions]
+        self,
+        run_id: str,
+        again: Collection[str] = (),
+        alone: Collection[str] = (),
+        **options: Unpack[RunOptions],
     ) -> AsyncIterator[Run]:
         """A new run of a workflow in the journal that reuses what succeeded in an earlier one.
 
         Args:
             run_id: The id of the earlier run, or the beginning of it, or `last`.
-            again: Tasks that are made again although they succeeded.
+            again: Tasks that are made again although they succeeded, with all that depend on them.
+            alone: The same for tasks alone.
             options: Only `observers`, `answer` and `wait` count.
 
         Raises:
@@ -85,11 +94,56 @@ class Runs(Inspector):
             WorkflowError: Its servers are not configured, or a task is unknown.
         """
         journal = self._kept_in()
-        record, records = await to_thread.run_sync(reused, journal.path, run_id, frozenset(again))
+        record, records = await to_thread.run_sync(
+            reused, journal.path, run_id, frozenset(again), frozenset(alone)
+        )
         request = request_of(record, self._own(options), self._pool)
         kept = await journal.begin(record, records, hiding(self._pool))
         async with self._carried(request, kept) as run:
             yield run
+
+    @asynccontextmanager
+    async def fork(
+        self,
+        run_id: str,
+        workflow: WorkflowSource | None = None,
+        inputs: Inputs = None,
+        **options: Unpack[RunOptions],
+    ) -> AsyncIterator[Run]:
+        """A new run with another workflow or inputs that reuses what did not change.
+
+        That is each task that succeeded, and whose definition and resolved arguments are the same.
+
+        Args:
+            run_id: The id of the earlier run, or the beginning of it, or `last`.
+            workflow: The workflow; None: that of the earlier run.
+            inputs: Values for inputs that replace those of the earlier run.
+            options: As for `run`.
+
+        Raises:
+            JournalError: There is no such run.
+            WorkflowError: The workflow, its inputs, servers or options are wrong.
+        """
+        journal = self._kept_in()
+        origin, new, values = await to_thread.run_sync(
+            forked, journal.path, run_id, workflow, inputs
+        )
+        request = self._request(new, values, options)
+        record = replace(record_of(request), kind="fork", origin=origin)
+        kept = await journal.begin(record, hide=hiding(self._pool))
+        reuse = await to_thread.run_sync(reuse_of, journal.path, origin, new)
+        async with self._carried(request.reusing(reuse), kept) as run:
+            yield run
+
+    async def estimates(self, workflow: WorkflowSource) -> dict[str, float]:
+        """What each task took in earlier runs of the journal, seconds, for `run(estimates=...)`.
+
+        Tasks of which nothing is known are left out; without a journal that is all of them.
+        """
+        if self._journal is None:
+            return {}
+        loaded = Workflow.load(workflow)
+        return await to_thread.run_sync(known_estimates, self._journal.path, loaded)
 
     def _kept_in(self) -> Journal:
         if self._journal is None:
@@ -123,6 +177,9 @@ class Runs(Inspector):
         record, kept = await self._kept_in().resume(run_id, unknown, hiding(self._pool))
         try:
             request = request_of(record, self._own(options), self._pool)
+            if record.kind == "fork" and record.origin is not None:
+                of = self._kept_in().path, record.origin, request.workflow
+                request = request.reusing(await to_thread.run_sync(reuse_of, *of))
         except BaseException:
             kept.free()
             raise

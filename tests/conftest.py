@@ -14,6 +14,13 @@ from coverage import Coverage
 
 Write = Callable[..., str]
 
+# Of a slow test in which the event loop only starts a program: what is tested is the program.
+ON_ASYNCIO = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+# Of a slow test of two protocols, which faster tests run on both event loops.
+EACH_ONCE = pytest.mark.parametrize(
+    ("anyio_backend", "protocol"), [("asyncio", "2026-07-28"), ("trio", "legacy")]
+)
+
 # What starts the tests in the background (`&` of a shell, nohup) may ignore signals, and each
 # program that a test starts would ignore them too.
 if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:

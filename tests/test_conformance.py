@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator import Orchestrator, Tool, Workflow
 from tests.conformance.client import SERVER, plan
+from tests.conftest import ON_ASYNCIO
 from tests.real_servers import ROOT, program
 
 SCRIPT = runpy.run_path(str(ROOT / "scripts" / "conformance"))
@@ -90,6 +91,7 @@ def test_tools_that_are_only_listed_are_not_called() -> None:
 
 @pytest.mark.slow
 @pytest.mark.anyio
+@ON_ASYNCIO
 async def test_what_it_makes_runs() -> None:
     async with Orchestrator({SERVER: program("delay")}) as orchestrator:
         workflow, inputs = plan("any", {}, await orchestrator.tools(SERVER))

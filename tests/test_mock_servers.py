@@ -20,6 +20,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, TextContent
 
 from mock_servers import delay, keyvalue, news, numbers, text, weather
+from tests.conftest import ON_ASYNCIO
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT_S = 60
@@ -350,6 +351,7 @@ async def test_calls_of_append_at_the_same_time_lose_data() -> None:
 
 
 @pytest.mark.slow
+@ON_ASYNCIO
 async def test_an_sdk_server_listens_on_a_free_port_and_names_it() -> None:
     command = [sys.executable, "-m", "mock_servers.delay", "--http"]
     with anyio.fail_after(TIMEOUT_S):

@@ -140,6 +140,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     ),
     "--no-journal": flag("do not keep the run: it cannot be taken up again"),
     "run": {"metavar": "RUN", "help": "the id of a run, the beginning of one, or last"},
+    "--statistics": flag("use the times of earlier runs in the journal, to start long paths first"),
     "--wait": flag("wait for answers to questions when nothing else is left, do not pause"),
     "--dry-run": flag("call no tool; make up outputs that fit the schemas of the tools"),
     "--record": file("write every call with its answer to this file, for --replay and `test`"),
@@ -168,9 +169,6 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         {
             "--verbose": flag("a line on stderr for each call, retry, wait and server"),
             "--json": flag("print the result document on stdout"),
-            "--statistics": file(
-                "times of earlier runs: read to start long paths first, updated after the run"
-            ),
         },
     ),
     "validate": (
@@ -203,10 +201,9 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "show what a workflow will do, without calling a tool",
         f"Shows generations, calls, critical path, effects, servers and limits. {TOOLS_FROM}",
         "file values --servers --env-file --no-lock --offline --verbose --input --inputs "
-        "--schedule --statistics --unfold --mermaid|--dot|--svg|--json --output",
+        "--schedule --statistics --journal --unfold --mermaid|--dot|--svg|--json --output",
         {
             "--json": flag("print the plan as JSON"),
-            "--statistics": file("times that `run --statistics` measured, for the expected time"),
             "--output": file("write it to a file instead of stdout"),
             "--unfold": flag("show the tasks of inner workflows, too (--json has them)"),
             "--schedule": OPTIONS["--schedule"] | {"help": "plan for this one"},

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.cli.parser import count, flag, seconds
+from orchestrator.cli.parser import count, file, flag, pair, pair_or_object, seconds
 
 STATUSES = ["running", "interrupted", "paused", "success", "partial", "failed", "cancelled"]
 _AGAIN = (
@@ -66,14 +66,47 @@ OF_RUNS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "run a workflow again, and reuse what succeeded",
         "A new run, which makes again what failed, was cancelled or was skipped for that, and of a "
         "for_each only the items that did not succeed.",
-        f"run --from {_AGAIN}",
+        f"run --failed --task --from {_AGAIN}",
         {
+            "--failed": flag("only that (default)"),
+            "--task": {
+                "dest": "alone",
+                "action": "append",
+                "default": [],
+                "metavar": "TASK",
+                "help": "make this task again too, but not those that depend on it (repeatable)",
+            },
             "--from": {
                 "dest": "again",
                 "action": "append",
                 "default": [],
                 "metavar": "TASK",
                 "help": "make this task again too, and all that depend on it (repeatable)",
+            },
+            "--verbose": flag("a line on stderr for each call, retry, wait and server"),
+            "--json": flag("print the result document on stdout"),
+        },
+    ),
+    "fork": (
+        "run a changed workflow, and reuse what did not change",
+        "A new run that takes over each task of an earlier one that succeeded, if its definition "
+        "and its resolved arguments are the same.",
+        f"run values --file --input --inputs {_AGAIN}",
+        {
+            "--file": file("the workflow (default: that of the earlier run)", read=True),
+            "values": {
+                "nargs": "*",
+                "default": [],
+                "type": pair_or_object,
+                "metavar": "NAME=VALUE",
+                "help": "an input that replaces that of the earlier run",
+            },
+            "--input": {
+                "action": "append",
+                "default": [],
+                "type": pair,
+                "metavar": "NAME=VALUE",
+                "help": "the same",
             },
             "--verbose": flag("a line on stderr for each call, retry, wait and server"),
             "--json": flag("print the result document on stdout"),

@@ -120,14 +120,12 @@ def _save(path: Path, text: str) -> None:
 
 
 def _estimates(options: argparse.Namespace, workflow: Workflow) -> dict[str, float]:
-    if options.statistics is None:
+    if not options.statistics:
         return {}
-    from orchestrator.observers.statistics import Statistics
+    from orchestrator.cli.journal import configured, path_of
+    from orchestrator.journal.statistics import known_estimates
 
-    if not options.statistics.exists():
-        message = f"{options.statistics} does not exist yet, so no times are known"
-        print(f"orchestrator: warning: {message}", file=sys.stderr)
-    return Statistics.load(options.statistics).estimates(workflow)
+    return known_estimates(path_of(options, configured(options)), workflow)
 
 
 def call(options: argparse.Namespace) -> int:

@@ -174,6 +174,11 @@ def retry(options: argparse.Namespace) -> int:
     return _again(options)
 
 
+def fork(options: argparse.Namespace) -> int:
+    """`orchestrator fork`."""
+    return _again(options)
+
+
 def _again(options: argparse.Namespace) -> int:
     from orchestrator.cli.run import run_workflow
     from orchestrator.client import Orchestrator
@@ -181,11 +186,16 @@ def _again(options: argparse.Namespace) -> int:
     servers = read_servers(options)
     path = path_of(options, _table_of(servers))
     run = history.find(path, options.run)
-    workflow = Workflow.load(history.documents_of(path, run.id).request["workflow"])
+    workflow, inputs = Workflow.load(history.documents_of(path, run.id).request["workflow"]), {}
+    if options.command == "fork":
+        from orchestrator.cli.values import inputs_of
+
+        workflow = workflow if options.file is None else Workflow.load(options.file)
+        inputs = inputs_of(options, workflow.inputs.get)
     options.run, options.no_journal = run.id, False
-    options.dry_run, options.statistics = False, None
+    options.dry_run, options.statistics = False, False
     orchestrator = Orchestrator(servers, lock_of(options), journal=journal_for(options, servers))
-    return run_workflow(options, workflow, {}, orchestrator)
+    return run_workflow(options, workflow, inputs, orchestrator)
 
 
 def cancel(options: argparse.Namespace) -> int:

@@ -25,7 +25,7 @@ def replay(options: argparse.Namespace) -> int:
     found = [
         Problem("usage", f"--{name} and --replay exclude each other: a replay is {why}")
         for name, why in (("journal", "not kept"), ("statistics", "not measured"))
-        if getattr(options, name) is not None
+        if getattr(options, name)
     ]
     if found:
         raise WorkflowError("usage", found)

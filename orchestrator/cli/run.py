@@ -28,7 +28,6 @@ from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.observers.jsonl import JsonlWriter
 from orchestrator.observers.progress_lines import ProgressLines
-from orchestrator.observers.statistics import Statistics
 from orchestrator.run_request import RunOptions, new_settings
 from orchestrator.workflow.model import Workflow
 
@@ -43,7 +42,6 @@ def run_workflow(
     if options.output is not None:
         check_writable(options.output)
     tune()
-    statistics = None if options.statistics is None else Statistics.load(options.statistics)
     with ExitStack() as stack:
         observers = list(_observers(options))
         for observer in observers:
@@ -51,9 +49,7 @@ def run_workflow(
             observer.start()
 
         async def session() -> int:
-            running = _CancellableRun(
-                options, workflow, inputs, observers, statistics, orchestrator
-            )
+            running = _CancellableRun(options, workflow, inputs, observers, orchestrator)
             return await running.ending.during(running.run)
 
         return in_event_loop(session, orchestrator.loop)
@@ -88,7 +84,6 @@ class _CancellableRun:
     workflow: Workflow
     inputs: Mapping[str, Any]
     observers: list[Observer]
-    statistics: Statistics | None
     orchestrator: Orchestrator
     current: Run | None = None
     was_cancelled: bool = False
@@ -142,7 +137,6 @@ class _CancellableRun:
                 raise
             give_up_terminal()
             written = self._write(result)
-        self._remember(result)
         if self.ending.signal is not None:
             return exit_code(self.ending.signal)
         if result.status == "paused":
@@ -172,8 +166,12 @@ class _CancellableRun:
             again = self.orchestrator.resume(self.options.run, unknown=unknown, **asking)
             return await stack.enter_async_context(again)
         if self.options.command == "retry":
-            tasks = self.options.again
-            again = self.orchestrator.retry(self.options.run, tasks, **asking)
+            tasks = self.options.again, self.options.alone
+            again = self.orchestrator.retry(self.options.run, *tasks, **asking)
+            return await stack.enter_async_context(again)
+        if self.options.command == "fork":
+            workflow = None if self.options.file is None else self.workflow
+            again = self.orchestrator.fork(self.options.run, workflow, self.inputs, **asking)
             return await stack.enter_async_context(again)
         settings = RunOptions(
             schedule=self.options.schedule,
@@ -183,8 +181,8 @@ class _CancellableRun:
         )
         if self.options.dry_run:
             return await self.orchestrator.prepare_dry_run(self.workflow, self.inputs, **settings)
-        if self.statistics is not None:
-            settings["estimates"] = self.statistics.estimates(self.workflow)
+        if self.options.statistics:
+            settings["estimates"] = await self.orchestrator.estimates(self.workflow)
         run = self.orchestrator.begin(self.workflow, self.inputs, **settings)
         return await stack.enter_async_context(run)
 
@@ -222,17 +220,6 @@ class _CancellableRun:
 
             print_result(result, self.workflow)
         return written
-
-    def _remember(self, result: RunResult) -> None:
-        """Update the statistics. If that fails, the run has its exit code all the same."""
-        if self.statistics is None or not self.statistics.update(self.workflow, result):
-            return
-        path = self.options.statistics
-        try:
-            self.statistics.save(path)
-        except OSError as error:
-            why = f"{path} cannot be written: {error.strerror or error}"
-            complain(f"{why}; the next run uses the previous times")
 
 
 def _print(value: Any) -> bool:

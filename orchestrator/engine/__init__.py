@@ -13,6 +13,7 @@ knows a server.
   calls of tasks that go on after them.
 - `question` is what a person is asked, `questions` those of a run and when it pauses, `asking` asks
   before calls.
+- `reuse` is what a fork takes over from an earlier run.
 - `events` are what a run reports, `emitter` makes them; `result` and `summary` are what it returns,
   `result_text` shows that to a person, and `made_up` is where the outputs of a dry run come from.
 """
@@ -29,9 +30,11 @@ __all__ = [
     "questions",
     "recorder",
     "result",
+    "reuse",
     "run",
     "schedules",
     "settings",
+    "settled",
     "summary",
     "task_state",
 ]

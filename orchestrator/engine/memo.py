@@ -19,21 +19,19 @@ def with_memo(call_next: Caller, recorder: Recorder, servers: Servers, emitter: 
     """Answer a call with `cache` from the memo, or keep its answer there."""
 
     async def call_remembered(call: Call, attempt: Attempt, cache: CachePlan) -> Any:
-        tool = _tool_of(call, servers.tools)
+        tool, memo = _tool_of(call, servers.tools), recorder.memo
         # What a resumed run knows of a call comes first: it may have failed, and gone on.
-        if tool is None or not cache.allows(tool) or recorder.answer(call) is not None:
+        if memo is None or tool is None or not cache.allows(tool) or recorder.answer(call):
             return await call_next(call, attempt)
         key = _key_of(call, attempt, cache, tool, servers.policies)
-        found = await recorder.remembered(key, cache.ttl_s)
+        found = await memo.find(key, cache.ttl_s)
         attempt.check_cancelled(call)
         if found is not None:
             attempt.cached, attempt.wrapped = True, found.wrapped
             attempt.note_answer(found.size)
             return found.output
         output = await call_next(call, attempt)
-        recorder.remember(
-            key, cache.ttl_s, Remembered(output, attempt.wrapped, attempt.answer_bytes)
-        )
+        memo.keep(key, cache.ttl_s, Remembered(output, attempt.wrapped, attempt.answer_bytes))
         return output
 
     def call_or_remember(call: Call, attempt: Attempt) -> Awaitable[Any]:

@@ -49,6 +49,16 @@ class Remembered:
     size: int
 
 
+class Memo(Protocol):
+    """Keeps the answers of calls for other runs, and has those that they kept."""
+
+    async def find(self, key: str, ttl_s: float) -> Remembered | None:
+        """What any run was answered under a key in the last `ttl_s` seconds."""
+
+    def keep(self, key: str, ttl_s: float, answer: Remembered) -> None:
+        """Keep an answer for so long."""
+
+
 class Recorder(Protocol):
     """Keeps what happens to the tasks of a run, and has what an earlier process kept.
 
@@ -64,6 +74,9 @@ class Recorder(Protocol):
 
     stop: Stop | None
     """Why they had ended the run early, except for its `finally`; None if they had not."""
+
+    memo: Memo | None
+    """Has the answers of earlier calls; None: there are none, and none are kept."""
 
     def settled(self, within: str, wrapped: dict[int, Any]) -> Mapping[str, TaskResult]:
         """The tasks inside a path that have settled, by id; `wrapped` gets what was wrapped."""
@@ -85,12 +98,6 @@ class Recorder(Protocol):
 
         It is 0 for one that begins now: what was kept of the attempts before is forgotten.
         """
-
-    async def remembered(self, key: str, ttl_s: float) -> Remembered | None:
-        """What any run was answered under a key in the last `ttl_s` seconds."""
-
-    def remember(self, key: str, ttl_s: float, answer: Remembered) -> None:
-        """Keep an answer for so long."""
 
     def note_tool(self, tool: Tool) -> None:
         """A call of a tool is about to be made, with this definition of it.

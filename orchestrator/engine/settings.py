@@ -19,6 +19,7 @@ from orchestrator.workflow.plan import Plan
 
 if TYPE_CHECKING:
     from orchestrator.engine.recorder import Recorder
+    from orchestrator.engine.reuse import Reuse
 
 # After how many turns of the event loop a call that waits for others first has asked for its slot,
 # such as an item of a `for_each`, which has a task of its own.
@@ -44,6 +45,7 @@ class RunSettings:
         run_id: The id of the run.
         started_at: The time of day, ISO 8601, for the result document.
         recorder: Keeps what happens, and has what earlier processes kept; None: nothing is kept.
+        reuse: What it takes over from an earlier run; None: nothing.
         answer: Answers questions; None: nobody is there.
         on_reply: Receives each question that was answered, with the reply.
         wait: Whether the run waits for answers when nothing else is left; else it pauses.
@@ -57,6 +59,7 @@ class RunSettings:
     run_id: str = "run"
     started_at: str = "1970-01-01T00:00:00Z"
     recorder: Recorder | None = None
+    reuse: Reuse | None = None
     answer: AnswerCallback | None = None
     on_reply: OnReply | None = None
     wait: bool = False

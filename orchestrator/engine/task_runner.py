@@ -14,7 +14,7 @@ from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.limits import Priority
 from orchestrator.calls.worker_pool import Starter
 from orchestrator.engine.asking import Asking
-from orchestrator.engine.decide import Start, decide
+from orchestrator.engine.decide import Start, StartEach, decide
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success, Waiting
@@ -68,6 +68,7 @@ class TaskRunner:
         self._shared, self._settled, self._emitter = shared, settled, emitter
         self._outer, self._priority = outer, priority
         self._recorder = shared.settings.recorder
+        self._reuse = shared.settings.reuse if outer is None else None
         self._main = self._phase = Phase(workflow.timeout_s, "the run reached its limit", began_s)
         self._end_of_all: Stop | None = None  # why the tasks of `finally` end, too
         self._own_stop: Stop | None = None  # and not that of what is around it
@@ -197,6 +198,10 @@ class TaskRunner:
         if self._outer is not None:
             job.priority, job.within = (*self._priority, *priority), self._emitter.within
         decision = self._decide(job)
+        if isinstance(decision, TaskResult):
+            self._keep(decision)
+            then(task_id)
+            return
         if isinstance(decision, Skipped | Cancelled | Success) or (
             isinstance(decision, Failure) and task.policies.fallback is None
         ):
@@ -207,12 +212,18 @@ class TaskRunner:
         job.decision = decision
         self._executor.start(tasks, job, self._carry, then)
 
-    def _decide(self, job: TaskState) -> Decision | Success | Skipped | Cancelled | None:
+    def _decide(
+        self, job: TaskState
+    ) -> Decision | TaskResult | Success | Skipped | Cancelled | None:
         task = job.task
         if task.id in self._cancelled_early:
             return Cancelled(self._cancelled_early[task.id])
         try:
             decision = decide(task, self._settled.quick_scope)
+            if self._reuse is not None and isinstance(decision, Start | StartEach):
+                known = self._reuse.result(task, decision, self._settled.scope)
+                if known is not None:
+                    return known
             # The common task: its call is prepared here, so that it can wait in the queue of slots.
             is_ready = task.policies is PLAIN and self._shared.servers.readiness is None
             if is_ready and isinstance(decision, Start):
@@ -298,7 +309,9 @@ class TaskRunner:
                 self.react(result)
 
     def _settle(self, job: TaskState, outcome: Outcome) -> None:
-        result = job.result(outcome, self._emitter.clock.zero)
+        self._keep(job.result(outcome, self._emitter.clock.zero))
+
+    def _keep(self, result: TaskResult) -> None:
         self._settled.add(result)
         if self._recorder is not None:
             self._note(result, self._recorder)

@@ -7,11 +7,22 @@ writes.
   carries: its lock, its beat and its end.
 - `recorder` is what the engine tells what happens; `records` is what was kept, and the results that
   can be made of it; `history` lists, shows and deletes runs.
-- `answers` answers the questions of a run that another process carries, or none.
+- `statistics` is what calls took in earlier runs.
+- `answers` answers the questions of a run that another process carries, or none; `memo` has answers
+  of calls for other runs.
 - `writer` is the thread that writes, many records in each commit; `database` opens the file and
   brings it up to date; `file_lock` is a lock that the kernel frees when its process ends.
 """
 
 from __future__ import annotations
 
-__all__ = ["answers", "database", "history", "journal", "kept_run", "recorder", "records"]
+__all__ = [
+    "answers",
+    "database",
+    "history",
+    "journal",
+    "kept_run",
+    "recorder",
+    "records",
+    "statistics",
+]

@@ -25,7 +25,7 @@ from orchestrator.journal.history import (
     records_of,
 )
 from orchestrator.journal.kept_run import KeptRun, RunRecord
-from orchestrator.journal.memo import Memo, delete_old, has_old
+from orchestrator.journal.memo import MemoFile, RunMemo, delete_old, has_old
 from orchestrator.journal.recorder import Hide, RunRecorder, Unknown, unchanged
 from orchestrator.journal.records import Key, Record
 from orchestrator.journal.writer import Writer
@@ -63,7 +63,7 @@ class Journal:
         self._keep_days, self._keep_runs, self._outputs = keep_days, keep_runs, outputs
         self._warn = warn
         self._writer: Writer | None = None
-        self._memo = Memo(self.path)
+        self._memo = MemoFile(self.path)
         self._is_open = False
 
     def __repr__(self) -> str:
@@ -120,7 +120,8 @@ class Journal:
         """
         with reading(self.path) as db:
             old = prunable(db, self.path, self._keep_days, self._keep_runs)
-        if not dry_run and (old or has_old(self.path, self._keep_days)):
+            has_more = has_old(db, self._keep_days)
+        if not dry_run and (old or has_more):
             writer = Writer(self.path)
             writer.call(partial(self._delete, old))
             writer.shrink()
@@ -180,7 +181,7 @@ class Journal:
             self._open_writer(), kept.lease, records, keeps_outputs=self._outputs, hide=hide
         )
         kept.recorder.copy(records)
-        kept.recorder.memo = self._memo if self._outputs else None
+        self._give_memo(kept, hide)
         await self._open_writer().flush()
         if (error := kept.recorder.error) is not None:
             kept.free()
@@ -231,9 +232,13 @@ class Journal:
             keeps_outputs=self._outputs,
             hide=hide,
         )
-        kept.recorder.memo = self._memo if self._outputs else None
+        self._give_memo(kept, hide)
         asked = json.loads(request)
         return RunRecord(run, name, **asked, kind=kind, origin=origin), kept
+
+    def _give_memo(self, kept: KeptRun, hide: Hide) -> None:
+        if self._outputs:
+            kept.recorder.memo = RunMemo(self._memo, self._open_writer(), kept.lease, hide)
 
     def _open_writer(self) -> Writer:
         if self._writer is None:

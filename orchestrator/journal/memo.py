@@ -6,14 +6,18 @@ import json
 import sqlite3
 import threading
 import time
-from contextlib import closing
 from pathlib import Path
 
-from orchestrator.engine.recorder import Remembered
+from anyio import to_thread
+
+from orchestrator.documents.encode import to_json
+from orchestrator.engine.recorder import Memo, Remembered
 from orchestrator.errors import JournalError
 from orchestrator.journal.database import open_to_read
+from orchestrator.journal.recorder import Hide
+from orchestrator.journal.writer import Lease, Writer
 
-REMEMBER = """
+_KEEP = """
 insert into memo values(?, ?, ?, ?)
 on conflict(key) do update set
     at=excluded.at, expires=max(expires, excluded.expires), payload=excluded.payload
@@ -22,8 +26,8 @@ on conflict(key) do update set
 _OLD = "from memo where expires<=? or at<=? or at>?"
 
 
-class Memo:
-    """Finds answers in a file that has been opened to write; any thread may ask."""
+class MemoFile:
+    """The answers in a file that has been opened to write; any thread may ask."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -54,12 +58,38 @@ class Memo:
                 self._db = None
 
 
-def has_old(path: Path, keep_days: float) -> bool:
+class RunMemo(Memo):
+    """The memo as one run has it."""
+
+    def __init__(self, memo: MemoFile, writer: Writer, lease: Lease, hide: Hide) -> None:
+        self._memo, self._writer, self._lease, self._hide = memo, writer, lease, hide
+        self._kept: set[str] = set()  # keys of answers that may not be in the file yet
+
+    async def find(self, key: str, ttl_s: float) -> Remembered | None:
+        """See `Memo`."""
+        if key in self._kept:
+            await self._writer.flush()
+        return await to_thread.run_sync(self._memo.find, key, time.time(), ttl_s)
+
+    def keep(self, key: str, ttl_s: float, answer: Remembered) -> None:
+        """See `Memo`."""
+        at = time.time()
+
+        def values() -> tuple[object, ...]:
+            document = {name: getattr(answer, name) for name in ("output", "wrapped", "size")}
+            # With its secrets hidden it would not be what the call gave.
+            payload = to_json(document) if self._hide(document) == document else None
+            return key, at, at + ttl_s, payload
+
+        self._kept.add(key)
+        self._writer.put(self._lease, _KEEP, values)
+
+
+def has_old(db: sqlite3.Connection, keep_days: float) -> bool:
     """Whether any answer has expired, or is older than runs are kept."""
-    with closing(open_to_read(path)) as db:
-        if not db.execute("select 1 from sqlite_master where name='memo'").fetchall():
-            return False  # the file is as an earlier version left it
-        return bool(db.execute(f"select 1 {_OLD} limit 1", _moments(keep_days)).fetchall())
+    if not db.execute("select 1 from sqlite_master where name='memo'").fetchall():
+        return False  # the file is as an earlier version left it
+    return bool(db.execute(f"select 1 {_OLD} limit 1", _moments(keep_days)).fetchall())
 
 
 def delete_old(db: sqlite3.Connection, keep_days: float) -> None:

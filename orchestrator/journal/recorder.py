@@ -12,12 +12,11 @@ from anyio import to_thread
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.documents.encode import to_json
 from orchestrator.engine.question import Question, Reply
-from orchestrator.engine.recorder import Answer, Recorder, Remembered, unknown_outcome
+from orchestrator.engine.recorder import Answer, Memo, Recorder, unknown_outcome
 from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.engine.summary import Stop
 from orchestrator.errors import CallError, InvalidArgumentsError, JournalError, TaskError
 from orchestrator.journal.history import replies_of
-from orchestrator.journal.memo import REMEMBER, Memo
 from orchestrator.journal.records import (
     NO_ITEM,
     WRITE,
@@ -66,9 +65,6 @@ class RunRecorder(Recorder):
         unknown: What becomes of calls that may have been carried out.
         keeps_outputs: Whether outputs are kept; without them the run cannot go on.
         hide: Hides the secrets in a JSON value.
-
-    Attributes:
-        memo: Finds the answers of earlier calls; None: there are none, and none are kept.
     """
 
     memo: Memo | None = None
@@ -90,7 +86,6 @@ class RunRecorder(Recorder):
         self._records = Records(records or {})
         self._unknown, self._keeps_outputs = unknown, keeps_outputs
         self._tools: set[str] = set()  # that were noted, or are as they were
-        self._remembered: set[str] = set()  # keys of answers that may not be in the file yet
         self._kept: set[Key] = set()  # items and tasks inside, of what has not settled
         self.resumed = resumed
         self.elapsed_s, self.stop = elapsed_s, self._records.stop()
@@ -149,29 +144,6 @@ class RunRecorder(Recorder):
             self._writer.put(self._lease, _FORGET, lambda: values)
         self._note(key, None)
         return 0.0
-
-    async def remembered(self, key: str, ttl_s: float) -> Remembered | None:
-        """See `Recorder`."""
-        if self.memo is None:
-            return None
-        if key in self._remembered:
-            await self._writer.flush()
-        return await to_thread.run_sync(self.memo.find, key, self.now(), ttl_s)
-
-    def remember(self, key: str, ttl_s: float, answer: Remembered) -> None:
-        """See `Recorder`."""
-        if self.memo is None:
-            return
-        at = self.now()
-
-        def values() -> tuple[object, ...]:
-            document = {name: getattr(answer, name) for name in ("output", "wrapped", "size")}
-            # With its secrets hidden it would not be what the call gave.
-            payload = to_json(document) if self.hide(document) == document else None
-            return key, at, at + ttl_s, payload
-
-        self._remembered.add(key)
-        self._writer.put(self._lease, REMEMBER, values)
 
     def note_tool(self, tool: Tool) -> None:
         """See `Recorder`."""

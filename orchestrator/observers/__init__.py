@@ -4,7 +4,7 @@ Rule: an observer receives events and returns nothing; deleting one touches noth
 `Observer` protocol is in `engine.events`: `start`, `on_event`, `stop`.
 
 - `terminal` shows progress, `progress_lines` writes it to a log.
-- `jsonl` writes events to a file, `statistics` keeps call times.
+- `jsonl` writes events to a file.
 """
 
 from __future__ import annotations
@@ -12,6 +12,5 @@ from __future__ import annotations
 __all__ = [
     "jsonl",
     "progress_lines",
-    "statistics",
     "terminal",
 ]

@@ -26,7 +26,7 @@ FILLING = ["containers", "tools-1000000", "pings", "outputs", "redirect"]
 @pytest.mark.parametrize("name", FILLING)
 def test_each_row_stays_within_its_memory(name: str) -> None:
     # On a machine with much to do, the call would reach its limit before its end.
-    figures = adversary.alone_in_a_process(name, limit_s=600.0)
+    figures = adversary.alone_in_a_process(name, alone=20, limit_s=600.0)
     assert figures.outcome == ROWS[name].outcome
     assert figures.peak_mb <= MEMORY_MB + ROWS[name].result_mb
 

@@ -27,6 +27,7 @@ from benchmarks.peers.jobs import JOBS, Job
 from benchmarks.peers.programs import PeerFailedError
 from benchmarks.peers.rounds import Report, Request
 from mock_servers import keyvalue, news, numbers, text, weather
+from mock_servers.digests import digest
 from orchestrator import Workflow
 
 FIVE = JOBS["five"]
@@ -148,18 +149,16 @@ def test_a_ratio_is_made_of_the_rounds_that_both_have() -> None:
     assert rounds.measurement(FIVE, GATHER.name, mine, {}).ratios == {}
 
 
-def small(expected: dict[str, object]) -> Job:
-    call = Call("size", "text", "words", {"text": "two words"}, (), expected)
-    return Job("small", "one call", (call,), cold=True)
-
-
 @pytest.mark.slow
 def test_the_command_measures_two_real_peers_warm_and_cold(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    right = replace(FIVE, name="right", calls=FIVE.calls[:1])
-    wrong = replace(FIVE, name="wrong", calls=(replace(FIVE.calls[0], expected={"slept_ms": 0}),))
-    measured = {"right": right, "wrong": wrong, "small": small({"words": 2})}
+    asked_for = {"ms": 100, "label": "branch1"}
+    given = {"slept_ms": 100, "label": "branch1", "digest": digest("branch1", [])}
+    call = Call("branch1", "bare", "delay", asked_for, (), given)
+    right = Job("right", "one call", (call,))
+    wrong = replace(right, name="wrong", calls=(replace(call, expected={"slept_ms": 0}),))
+    measured = {"right": right, "wrong": wrong, "small": replace(right, name="small", cold=True)}
     monkeypatch.setattr(jobs, "JOBS", measured)
     broken = replace(
         PEERS["mcp-agent"], program="no_such_program", requirements=GATHER.requirements

@@ -17,6 +17,7 @@ from benchmarks.measure import (
 from orchestrator import RunResult, Workflow
 from orchestrator.check.checker import prove
 from orchestrator.engine.run import Run
+from tests.conftest import ON_ASYNCIO
 from tests.fakes import ScriptedCaller, workflow
 
 
@@ -70,6 +71,7 @@ def test_the_workflow_of_a_first_call_needs_all_but_one_server_later(tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.anyio
+@ON_ASYNCIO
 async def test_a_first_call_is_timed_to_its_arrival(tmp_path: Path) -> None:
     by_hand = cold.first_call(tmp_path, "faulty", 2)["by hand"]
     began_at = time.monotonic_ns()

@@ -98,7 +98,7 @@ def test_real_servers_answer_what_is_expected_and_every_option_works(
     write(tmp_path, DIAMOND)
     saved = tmp_path / "saved"
     monkeypatch.setattr(traced, "AIM", 0.0)  # whatever it takes is too much
-    run = ["--traces", str(tmp_path), "--rounds", "2", "--scale", "0.5", "--json", str(saved)]
+    run = ["--traces", str(tmp_path), "--rounds", "2", "--scale", "0.2", "--json", str(saved)]
     assert traces.main([*run, "--check"]) == 1
     out, err = capsys.readouterr()
     assert "Generations over dataflow" in out

@@ -37,6 +37,7 @@ CLOSING = "the program: it is killed after 4 s, and its pipes are closed"
 
 PERSON = "a person; the run pauses when nothing else is left"
 BOUNDS = {
+    ("replay", "_Player.call", "anyio.sleep_forever"): CALLER,
     ("questions", "Questions._watch_for_end", "async with self._watch"): PERSON,
     ("questions", "Questions._wait", "opened.answered.wait"): PERSON,
     ("asking", "Terminal.__call__", "async with self._turn"): PERSON,

@@ -48,49 +48,6 @@ def test_run_prints_the_whole_document_with_json_and_nothing_else_when_quiet(
     assert err == ""
 
 
-def test_run_reads_statistics_and_updates_them(
-    write: Write, servers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    statistics = tmp_path / "statistics.json"
-    run = ["run", write(echo("a", 1), echo("b", 2)), "--servers", servers]
-    run += ["--statistics", str(statistics), "--max-concurrency", "1", "--json", "--quiet"]
-    assert main(run) == 0
-    written = json.loads(statistics.read_text())
-    assert list(written["workflows"]["flow"]) == ["a", "b"]
-    written["workflows"]["flow"]["b"]["mean_ms"] = 60_000.0
-    statistics.write_text(json.dumps(written))
-    capsys.readouterr()
-    assert main(run) == 0
-    tasks = json.loads(capsys.readouterr().out)["tasks"]
-    assert tasks["b"]["started_ms"] < tasks["a"]["started_ms"]
-    after = json.loads(statistics.read_text())["workflows"]["flow"]
-    assert [after[task]["runs"] for task in "ab"] == [2, 2]
-    assert after["b"]["mean_ms"] < 60_000
-
-
-def test_broken_or_unwritable_statistics_are_reported(
-    write: Write,
-    servers: str,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    statistics = tmp_path / "statistics.json"
-    run = ["run", write(echo("a", 1)), "--servers", servers, "--statistics", str(statistics)]
-    statistics.write_text("[]")
-    assert main(run) == 2
-    assert f"{statistics}: 1 error, nothing was called" in capsys.readouterr().err
-    statistics.unlink()
-
-    def refuse(*_: Any) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("orchestrator.observers.statistics.Statistics.save", refuse)
-    assert main(run) == 0
-    said = f"orchestrator: {statistics} cannot be written: Permission denied; the next run"
-    assert said in capsys.readouterr().err
-
-
 def test_run_writes_the_document_and_the_events_to_files(
     write: Write, servers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -537,7 +494,7 @@ def started(arguments: list[str], until: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
 def test_an_interrupt_gives_the_partial_result_and_leaves_no_process(
     write: Write, servers: str, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -670,11 +627,11 @@ def test_a_closed_pipe_and_a_full_disk_cause_no_traceback(write: Write, servers:
     assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait(20) == 0
-    for arguments in (command, [*command[:3], "schema"]):
-        with Path("/dev/full").open("w") as full:
-            done = subprocess.run(
-                arguments, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False
-            )
-        assert done.returncode == 1
-        assert done.stderr == ("orchestrator: stdout cannot be written: No space left on device\n")
+    with Path("/dev/full").open("w") as full:
+        schema = [*command[:3], "schema"]
+        done = subprocess.run(
+            schema, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr == ("orchestrator: stdout cannot be written: No space left on device\n")
     assert main(["run", path, "--servers", servers, "--quiet", "--events", "/dev/full"]) == 0

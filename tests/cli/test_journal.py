@@ -85,6 +85,35 @@ def test_the_file_is_the_one_that_is_named(
     assert "keep_runs" in err
 
 
+@pytest.mark.usefixtures("journal")
+def test_a_fork_makes_what_has_changed(said: Said, write: Write) -> None:
+    def flow(name: str) -> str:
+        tasks = echo("a", "$INPUT.x"), echo("b", 1), echo("c", "$OUTPUT[a].value")
+        return write(*tasks, inputs={"x": {"default": 1}, "y": {"default": 2}}, name=name)
+
+    assert said("run", flow("first"), "-q", "x=2")[0] == 0
+    code, document, _ = said("fork", "last", "x=3", "--json")
+    assert (code, document["tasks"]["c"]["output"]) == (0, {"value": 3})
+    _, (forked, first), _ = said("runs", "--json")
+    assert (forked["kind"], forked["origin"]) == ("fork", first["id"])
+    path = flow("second")
+    code, document, _ = said("fork", first["id"], "--file", path, "--json")
+    assert (code, document["workflow"]) == (0, "second")
+    assert document["tasks"]["a"]["output"] == {"value": 2}
+    code, _, err = said("fork", "last", "z=3")
+    assert (code, 'unknown input "z"' in err) == (2, True)
+
+
+@pytest.mark.usefixtures("journal")
+def test_one_task_is_made_again(said: Said, write: Write) -> None:
+    path = write(echo("a", 1), echo("b", "$OUTPUT[a].value"))
+    _, before, _ = said("run", path, "--json", "-q")
+    code, document, _ = said("retry", "last", "--task", "a", "--failed", "--json")
+    assert code == 0
+    assert document["tasks"]["a"] != before["tasks"]["a"]
+    assert document["tasks"]["b"] == before["tasks"]["b"]
+
+
 def test_without_a_journal_nothing_is_kept(journal: Path, said: Said, write: Write) -> None:
     assert said("run", write(echo("a", 1)), "-q", "--no-journal")[0] == 0
     assert not journal.exists()
@@ -256,7 +285,7 @@ KILLED = {
     "tasks": [
         {"id": "w", "for_each": list(range(6)), "tool": "faulty:echo",
          "arguments": {"value": "$ITEM"}},
-        {"id": "hang", "tool": "faulty:hang", "depends_on": ["w"], "timeout_s": 20},
+        {"id": "hang", "tool": "faulty:hang", "depends_on": ["w"], "timeout_s": 6},
     ],
 }  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -73,15 +74,17 @@ def test_a_plan_fits_a_narrow_terminal_and_names_stay_in_one_piece(
 def test_plan_takes_the_times_of_earlier_runs(
     write: Write, servers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    measured = {"mean_ms": 2500.0, "runs": 1}
-    times = tmp_path / "times.json"
-    plan = ["plan", write(append("a", 1)), "--servers", servers, "--offline", "--statistics"]
-    assert main([*plan, str(times)]) == 0
-    out, err = capsys.readouterr()
-    assert "times.json does not exist yet, so no times are known" in err
-    assert "expected time" not in out
-    times.write_text(json.dumps({"version": 1, "tools": {"faulty:append": measured}}))
-    assert main([*plan, str(times), "--json"]) == 0
+    path, journal = write(append("a", 1)), str(tmp_path / "runs.db")
+    more = ["--servers", servers, "--journal", journal]
+    plan = ["plan", path, *more, "--offline", "--statistics", "--json"]
+    assert main(plan) == 0
+    assert json.loads(capsys.readouterr().out)["expected"] is None
+    assert main(["run", path, *more, "-q"]) == 0
+    with sqlite3.connect(journal) as db:
+        set_it = "json_set(payload, '$.duration_ms', 2500.0)"
+        db.execute(f"update record set payload={set_it} where kind='task'")
+    capsys.readouterr()
+    assert main(plan) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["expected"] == {
         "generations_s": 2.5,
@@ -167,13 +170,12 @@ def test_rows_are_shared_out_among_the_generations(
 
 
 def test_a_dry_run_calls_no_tool_and_reports_it(
-    write: Write, servers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    write: Write, servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    times = tmp_path / "times.json"
     tasks = [append("a", 1), append("b", "$OUTPUT[a].entries[0]"), append("c", 2, when=False)]
     path = write(*tasks, output={"a": "$OUTPUT[b]"})
     run = ["run", path, "--servers", servers, "--dry-run"]  # at "1/min", which would take minutes
-    assert main([*run, "--statistics", str(times)]) == 0
+    assert main([*run, "--statistics"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out) == {"a": None}
     assert err.startswith("warning[never_runs]")
@@ -181,7 +183,6 @@ def test_a_dry_run_calls_no_tool_and_reports_it(
     assert "success: 2 of 3 tasks succeeded (generations); 1 skipped" in err
     assert "assumed output of a, b: faulty:append declares no outputSchema, so it is null" in err
     assert "speedup" not in err
-    assert not times.exists()
     assert main([*run, "--json", "--quiet"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["dry_run"] is True

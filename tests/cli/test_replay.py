@@ -147,7 +147,7 @@ def test_a_recording_that_is_wrong_says_how(
 
 def test_what_excludes_a_replay_is_refused(said: Said, write: Write, tmp_path: Path) -> None:
     path = write(get("a", 1))
-    more = ("--journal", "j.db", "--statistics", "s.json")
+    more = ("--journal", "j.db", "--statistics")
     code, _, err = said("run", path, "--replay", "r.json", *more)
     assert (code, err.count("exclude each other")) == (2, 2)
     assert "cannot be read: Is a directory" in said("run", path, "--replay", str(tmp_path))[2]

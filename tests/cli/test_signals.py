@@ -61,10 +61,13 @@ def pid_in(path: Path, process: subprocess.Popen[Any]) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("words", "server"),
-    [(["call", "calls:hang"], "calls"), (["tools", "silent"], "silent"), (["lock"], "silent")],
+    ("words", "server", "number"),
+    [
+        (["call", "calls:hang"], "calls", signal.SIGTERM),
+        (["tools", "silent"], "silent", signal.SIGHUP),
+        (["lock"], "silent", signal.SIGTERM),
+    ],
 )
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_every_command_and_leaves_no_program(
     words: list[str], server: str, number: signal.Signals, stubborn: str, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby, product
 from pathlib import Path
 from typing import Any
@@ -199,23 +200,23 @@ class Combination:
     result: Mapping[str, str]
     end: Mapping[str, str]
 
-    @property
+    @cached_property
     def started(self) -> str:
         return the_row(STARTS, **self.start)["the task"]
 
-    @property
+    @cached_property
     def came_to(self) -> dict[str, str]:
         """The row of its result, if it was not skipped."""
         if self.started == "starts":
             return the_row(RESULTS, **self.result)
         return the_row(RESULTS, **{**self.result, "its calls": "condition fails"})
 
-    @property
+    @cached_property
     def status(self) -> str:
         """How it ends, in the words of the last table."""
         return self.started if self.started.startswith("skipped") else self.came_to["status"]
 
-    @property
+    @cached_property
     def consequence(self) -> dict[str, str]:
         return the_row(CONSEQUENCES, status=self.status, **self.end)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -10,11 +12,12 @@ import anyio
 from orchestrator.calls.call import ServerPolicy
 from orchestrator.calls.limits import Slots
 from orchestrator.engine.events import TaskStarted
+from orchestrator.engine.question import AnswerCallback, Question
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.journal.recorder import RunRecorder, Unknown
-from orchestrator.journal.records import Key, Record
+from orchestrator.journal.records import Key, Record, reply_key
 from orchestrator.journal.writer import Lease, Values, Writer
 from orchestrator.workflow.model import Schedule, Workflow
 from tests.model import SERVER_TIMEOUT_S, Case
@@ -61,6 +64,13 @@ class Memory:
         await anyio.lowlevel.checkpoint()
 
 
+class _Alone(RunRecorder):
+    """A recorder of a run to which no other process replies."""
+
+    async def read_replies(self) -> None:
+        """There are none."""
+
+
 @dataclass
 class MortalStage(Stage):
     """A stage whose process may end: a call under way then has not been carried out."""
@@ -97,15 +107,23 @@ class MortalStage(Stage):
 
 
 async def carry(
-    case: Case, workflow: Workflow, schedule: Schedule, stage: MortalStage, unknown: Unknown
+    case: Case,
+    workflow: Workflow,
+    schedule: Schedule,
+    stage: MortalStage,
+    unknown: Unknown,
+    answer: AnswerCallback | None = None,
 ) -> RunResult | None:
-    """Carry a run until it ends; None if its process ended before."""
+    """Carry a run until it ends; None if its process ended before.
+
+    With `answer`, each call has to be approved.
+    """
     memory, zero_s = stage.memory, stage.zero_s
     memory.has_ended, memory.puts = False, 0
     stage.begun.clear()
     elapsed_s = anyio.current_time() - zero_s
     lease = Lease("run", 1)
-    recorder = RunRecorder(
+    recorder = _Alone(
         cast("Writer", memory),
         lease,
         memory.records,
@@ -116,12 +134,14 @@ async def carry(
     run = Run(
         workflow,
         stage,
-        RunSettings(schedule=schedule, estimates=case.estimates, recorder=recorder),
+        RunSettings(schedule=schedule, estimates=case.estimates, recorder=recorder, answer=answer),
         servers=Servers(
             tools={tool.target: tool for tool in tools_in(case)},
             policies={
                 name: ServerPolicy(
-                    SERVER_TIMEOUT_S, Slots(case.slots[name]) if name in case.slots else None
+                    SERVER_TIMEOUT_S,
+                    Slots(case.slots[name]) if name in case.slots else None,
+                    approve=["*"] if answer is not None else (),
                 )
                 for name in ("s0", "s1")
             },
@@ -135,3 +155,9 @@ async def carry(
         if memory.has_ended:
             return None
         raise
+
+
+def reply_to_all(memory: Memory, questions: Iterable[Question]) -> None:
+    """Approve what a paused run waits for, as another process does."""
+    for question in questions:
+        memory.records[reply_key(question)] = Record(0.0, json.dumps({"value": True}))

@@ -9,9 +9,10 @@ from typing import Any
 import anyio
 import pytest
 
+from orchestrator.engine.question import Question
 from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.workflow.model import Schedule, Workflow
-from tests.journal.memory import MortalStage, carry
+from tests.journal.memory import MortalStage, carry, reply_to_all
 from tests.model import Case
 from tests.random_cases import Profile, random_case
 from tests.stage import as_file
@@ -54,6 +55,53 @@ async def test_a_run_that_was_cut_off_anywhere_ends_as_if_it_had_not_been(
             ended, _, keys = await run_in_pieces(case, workflow, schedule, [left, 2])
             assert shown(ended) == shown(whole[0]), (number, left)
             assert keys == whole[2], (number, left)  # a call that is made again has its key
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+async def test_a_run_whose_calls_are_approved_ends_as_if_nobody_had_been_asked(
+    profile: Profile, schedule: Schedule, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At once, or after pauses: where what happens first makes no difference."""
+    caplog.set_level(logging.CRITICAL, "orchestrator")
+    for number in range(FIRST, FIRST + CASES):
+        case = random_case(number, profile)
+        if has_deadlines(case):
+            continue
+        workflow = Workflow.load(as_file(case))
+        whole, _, _ = await run_in_pieces(case, workflow, schedule, [])
+        assert shown(await approved(case, workflow, schedule, every=1)) == shown(whole), number
+        if not ends_early(case):
+            assert shown(await approved(case, workflow, schedule, every=2)) == shown(whole), number
+
+
+def ends_early(case: Case) -> bool:
+    """Whether what happens first may keep other tasks or items from beginning."""
+    return (
+        case.fail_fast
+        or any(task.critical or task.end_run for task in case.all_tasks)
+        or any(task.on_item_error == "stop" for task in case.all_tasks)
+        or case.defaults.on_item_error == "stop"
+        or any(ends_early(task.inner) for task in case.all_tasks if task.inner is not None)
+    )
+
+
+async def approved(case: Case, workflow: Workflow, schedule: Schedule, every: int) -> RunResult:
+    """The result of a run in which each of so many calls is approved at once, the others later."""
+    stage, asked = MortalStage(case, zero_s=anyio.current_time()), 0
+
+    async def answer(_: Question) -> Any:
+        nonlocal asked
+        asked += 1
+        return True if asked % every == 0 else None
+
+    while True:
+        result = await carry(case, workflow, schedule, stage, "repeat", answer)
+        assert result is not None
+        if result.status != "paused":
+            return result
+        assert result.questions
+        reply_to_all(stage.memory, result.questions)
 
 
 def has_deadlines(case: Case) -> bool:

@@ -24,7 +24,7 @@ from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.events import Announcer
 from orchestrator.engine.memo import with_memo
 from orchestrator.engine.outcome import Success
-from orchestrator.engine.recorder import Answer, Remembered
+from orchestrator.engine.recorder import Answer, Memo, Remembered
 from orchestrator.engine.settings import Servers
 from orchestrator.journal.database import VERSION
 from orchestrator.journal.history import runs
@@ -196,16 +196,18 @@ async def test_what_a_run_knows_of_a_call_goes_before_the_memo() -> None:
         def answer(self, _: Call) -> Any:
             return answers.pop(0)
 
-        async def remembered(self, *_: Any) -> Remembered:
+    class Old(Memo):
+        async def find(self, *_: Any) -> Remembered:
             return Remembered("old", wrapped=False, size=3)
 
-        def remember(self, *_: Any) -> None:
+        def keep(self, *_: Any) -> None:
             raise AssertionError("nothing new was answered that may be kept")
 
     async def call_next(_: Call, __: Attempt) -> str:
         return "new"
 
     recorder = Known(Writer(Path("nowhere")), Lease("run", 1))
+    recorder.memo = Old()
     plan = fake_workflow(page(tool="fake:a")).plan
     tool = Tool("fake", "a", {}, read_only=True)
     call, emitter = Call("a", "fake", "a", {}), Emitter(Announcer(()), plan)

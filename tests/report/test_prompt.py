@@ -19,6 +19,7 @@ from orchestrator.schema.tool import Tool
 from orchestrator.servers.config_file import load_config
 from orchestrator.workflow.model import FIELDS, Workflow
 from orchestrator.workflow.task import Task
+from tests.conftest import ON_ASYNCIO
 
 ROOT = Path(__file__).parents[2]
 TEXT = {"type": "string"}
@@ -240,6 +241,7 @@ def test_the_example_is_made_of_tools_that_go_together(
 
 @pytest.mark.slow
 @pytest.mark.anyio
+@ON_ASYNCIO
 async def test_the_example_and_a_plan_made_from_the_catalog_run_on_the_servers() -> None:
     names = ("weather", "news", "numbers", "text")
     servers = {name: load_config(ROOT / "servers.toml")[name] for name in names}

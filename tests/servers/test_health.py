@@ -21,6 +21,7 @@ from orchestrator.servers.config import Protocol
 from orchestrator.servers.health import HealthMonitor
 from orchestrator.servers.pool import ServerPool
 from orchestrator.servers.sdk_client import relayed_progress
+from tests.conftest import ON_ASYNCIO
 from tests.real_servers import TIMEOUT_S, Watch, faulty, program
 from tests.servers.test_restart import opened
 
@@ -319,6 +320,7 @@ async def test_servers_of_the_sdk_log_in_both_protocols(protocol: Protocol) -> N
 
 
 @pytest.mark.slow
+@ON_ASYNCIO
 async def test_progress_comes_over_a_real_server_of_the_sdk() -> None:
     told: list[float] = []
     async with opened(program("delay")) as it:

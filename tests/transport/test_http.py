@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any
 
 import anyio
@@ -21,6 +22,7 @@ from orchestrator.engine.events import ServerFailed, ServerReady, ServerStarting
 from orchestrator.servers.config import Protocol
 from orchestrator.transport.delivery import Facts, Parked
 from orchestrator.transport.http import ContainedTransport, retry_after_s
+from tests.conftest import EACH_ONCE
 from tests.http_server import HttpServer, Json, answer
 from tests.real_servers import ROOT, TIMEOUT_S, Watch, plan
 
@@ -97,8 +99,13 @@ async def error_of(orchestrator: Orchestrator, tool: str, **arguments: Any) -> C
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("protocol", ["auto", *MODES])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("anyio_backend", "kind", "protocol"),
+    [
+        (("asyncio", "trio")[number % 2], kind, protocol)
+        for number, (kind, protocol) in enumerate(product(KINDS, ["auto", *MODES]))
+    ],
+)
 async def test_servers_of_the_sdk_answer_in_every_mode(
     urls: dict[str, str], kind: str, protocol: Protocol
 ) -> None:
@@ -324,7 +331,7 @@ async def test_a_server_that_forgets_every_session_at_once_fails_the_call() -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("protocol", MODES)
+@EACH_ONCE
 async def test_a_server_that_is_killed_in_a_call_costs_only_its_own_calls(
     protocol: Protocol,
 ) -> None:

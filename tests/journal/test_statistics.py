@@ -1,0 +1,111 @@
+"""What calls took in earlier runs is found in the journal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import JournalError
+from orchestrator.journal.database import open_to_write
+from orchestrator.journal.statistics import RUNS, estimates, known_estimates
+from orchestrator.workflow.model import Workflow
+
+Keep = Callable[..., None]
+FLOW = {"name": "flow", "tasks": [{"id": "a", "tool": "s:t"}, {"id": "b", "tool": "s:u"}]}
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "runs.db"
+
+
+@pytest.fixture
+def keep(journal: Path) -> Keep:
+    """Keep a run in which each task, or item as `task[n]`, ended as its document says."""
+    count = 0
+
+    def kept(flow: dict[str, Any] = FLOW, **ended: Any) -> None:
+        nonlocal count
+        count += 1
+        run, request = f"r{count}", json.dumps({"workflow": flow})
+        with closing(open_to_write(journal)) as db:
+            db.execute(
+                "insert into run values(?, ?, 'success', 'run', null, 1, 0, ?, ?, 1.0, ?, null)",
+                (run, flow["name"], float(count), float(count), request),
+            )
+            for task, documents in ended.items():
+                for item, document in enumerate(documents if isinstance(documents, list) else []):
+                    row = run, "item", task, item, 0, 0, 0.0, json.dumps(_said(document))
+                    db.execute("insert into record values(?, ?, ?, ?, ?, ?, ?, ?)", row)
+                said = {"has_items": True} if isinstance(documents, list) else _said(documents)
+                row = run, "task", task, -1, 0, 0, 0.0, json.dumps(_said(said))
+                db.execute("insert into record values(?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    return kept
+
+
+def _said(document: Any) -> dict[str, Any]:
+    more = document if isinstance(document, dict) else {"duration_ms": document}
+    return {"status": "success", "attempts": 1, "duration_ms": 99_000.0, **more}
+
+
+def of(journal: Path, flow: dict[str, Any] = FLOW) -> dict[str, float]:
+    return estimates(journal, Workflow.load(flow))
+
+
+def test_the_first_times_count_alike_and_then_the_newest_for_a_quarter(
+    journal: Path, keep: Keep
+) -> None:
+    for took_ms in (1000, 3000, 2000, 2000):
+        keep(a=took_ms)
+    assert of(journal)["a"] == pytest.approx(2.0)
+    keep(a=6000)
+    assert of(journal)["a"] == pytest.approx(3.0)
+
+
+def test_only_what_succeeded_at_its_first_attempt_counts(journal: Path, keep: Keep) -> None:
+    keep(a={"status": "error"}, b={"attempts": 2})
+    keep(a={"status": "cancelled"}, b={"recovered": True})
+    keep(**{"a/inside": 5})
+    assert of(journal) == {}
+
+
+def test_a_task_over_items_takes_the_mean_of_those_that_succeeded(
+    journal: Path, keep: Keep
+) -> None:
+    keep(a=[1000, {"status": "error"}, 3000])
+    assert of(journal) == {"a": 2.0}
+
+
+def test_a_task_that_was_never_measured_takes_what_its_tool_took(journal: Path, keep: Keep) -> None:
+    keep({"name": "other", "tasks": [{"id": "x", "tool": "s:u"}, {"id": "y", "value": 1}]}, x=4000)
+    keep(a=1000)
+    assert of(journal) == {"a": 1.0, "b": 4.0}
+
+
+def test_a_task_of_the_same_name_that_calls_another_tool_is_another_task(
+    journal: Path, keep: Keep
+) -> None:
+    keep({"name": "flow", "tasks": [{"id": "a", "tool": "s:old"}]}, a=1000)
+    assert of(journal) == {}
+
+
+def test_the_latest_runs_count_those_of_the_workflow_first(journal: Path, keep: Keep) -> None:
+    keep(a=8000)
+    for _ in range(RUNS):
+        keep({"name": "other", "tasks": [{"id": "x", "tool": "s:u"}]}, x=4000)
+    assert of(journal)["a"] == 8.0
+    for _ in range(RUNS):
+        keep(a=1000)
+    assert of(journal) == {"a": 1.0}
+
+
+def test_without_a_journal_nothing_is_known(journal: Path) -> None:
+    assert known_estimates(journal, Workflow.load(FLOW)) == {}
+    with pytest.raises(JournalError):
+        of(journal)
