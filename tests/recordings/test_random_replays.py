@@ -29,7 +29,7 @@ from tests.virtual_clock import Backend
 
 pytestmark = [pytest.mark.anyio, pytest.mark.untraced]
 
-CASES = int(os.environ.get("RANDOM_CASES", "8"))
+CASES = int(os.environ.get("RANDOM_CASES", "2"))
 FIRST_CASE = int(os.environ.get("FIRST_CASE", "0"))
 PROFILES = {
     "plain": Profile(),
