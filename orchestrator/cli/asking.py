@@ -34,7 +34,8 @@ REFUSE, LATER, ALL = "!", "", "all"
 
 def can_ask() -> bool:
     """Whether there is a terminal with somebody in front of it."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
+    # One that was closed before the program began is None.
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
 class Terminal:
@@ -56,7 +57,11 @@ class Terminal:
         """The answer, None for later; see `AnswerCallback`."""
         self._turn = self._turn or anyio.Lock()
         async with self._turn:
+            run = self._run()
+            if run is not None and question not in run.questions:
+                return None  # it was answered meanwhile, with others or by another process
             with self._hold():
+                self._forget_typed()
                 _say(f"\n{_described(question)}")
                 while True:
                     _say(f"{_choices(question)} ", end="")
@@ -75,8 +80,16 @@ class Terminal:
             run = self._run()
             assert run is not None
             run.answer(question.task, True, all_items=True)
-            return True
+            return None
         return parsed(question, _words(question, text))
+
+    def _forget_typed(self) -> None:
+        """Forget what was typed before the question was there: it is no answer to it."""
+        if sys.stdin.isatty() and os.name != "nt":
+            import termios
+
+            self._rest = ""
+            termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
 
     async def _line(self) -> str:
         """A line of stdin. Waiting for it can be cancelled, so that a signal ends the command."""
@@ -100,8 +113,12 @@ def _described(question: Question) -> str:
     lines = [f"{name_of(question.where)} asks: {visible(question.message, keep=chr(10))}"]
     if question.arguments:
         lines.append(f"  arguments: {cut(visible(to_json(question.arguments)), MAX_SHOWN)}")
-    if question.schema is not None and not _is_yes_or_no(question):
-        lines.append(f"  expected: {cut(visible(to_json(question.schema)), MAX_SHOWN)}")
+    schema = question.schema
+    if schema is not None and isinstance(schema.get("enum"), list):
+        choices = ", ".join(map(to_json, schema["enum"]))
+        lines.append(f"  one of {cut(visible(choices), MAX_SHOWN)}")
+    elif schema is not None and not _is_yes_or_no(question):
+        lines.append(f"  expected: {cut(visible(to_json(schema)), MAX_SHOWN)}")
     return "\n".join(lines)
 
 

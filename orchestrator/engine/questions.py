@@ -75,7 +75,7 @@ class Questions:
     @property
     def open(self) -> list[Question]:
         """The questions that nobody has answered, in the order in which they were asked."""
-        return [each.question for each in self._open]
+        return [each.question for each in self._open if not each.answered.is_set()]
 
     async def ask(
         self,

@@ -40,15 +40,20 @@ class ProgressDisplay(events.Observer):
         self._items = Counter[str]()
         self._totals: dict[str, int] = {}
         self._settled = Counter[str]()
-        self._live = Live(
-            console=console or Console(stderr=True),
+        self._console = console or Console(stderr=True)
+        self._live = self._new_live()
+
+    def _new_live(self) -> Live:
+        return Live(
+            console=self._console,
             get_renderable=self.render,
             transient=True,
             refresh_per_second=8,
         )
 
     def start(self) -> None:
-        """Show it."""
+        """Show it, below what was written since it was stopped."""
+        self._live = self._new_live()
         self._live.start()
 
     def stop(self) -> None:

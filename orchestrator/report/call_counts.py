@@ -80,8 +80,9 @@ def count_calls(
             skippable.add(name)
             why.append("none if it is skipped")
             least = 0
-        if task.kind == "value":
-            least, most, why = 0, 0, ["it calls nothing"]
+        if task.kind in ("value", "ask"):
+            does = "calls nothing" if task.kind == "value" else "asks a person"
+            least, most, why = 0, 0, [f"it {does}"]
         counts[name] = Count(least, most, "; ".join(why))
     return {name: counts[name] for name in workflow.plan.tasks}
 

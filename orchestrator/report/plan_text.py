@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
 
 from orchestrator.documents.text import counted, duration, listed, name_of
 from orchestrator.report.forecast import Forecast
@@ -38,7 +39,25 @@ def lines_of(forecast: Forecast) -> Iterator[str]:
     kept = {name: task.task.policies.cache for name, task in forecast.tasks.items()}
     if cached := [f"{name_of(name)} ({of.ttl_s:g} s)" for name, of in kept.items() if of]:
         yield f"answers kept: {listed(cached, MAX_NAMED)}"
+    if asks := [name for name, task in forecast.tasks.items() if task.task.kind == "ask"]:
+        yield f"asks a person: {_named(asks)}"
+    if approved := [name for name in forecast.tasks if _is_approved(forecast, name)]:
+        yield f"approved by a person before each call: {_named(approved)}"
     yield f"limits: {'; '.join(_limits(forecast)) or 'none'}"
+
+
+def _is_approved(forecast: Forecast, name: str) -> bool:
+    """Whether a person is asked before the calls of a task, as the task or its server says."""
+    foreseen = forecast.tasks[name]
+    task, server = foreseen.task, forecast.servers.get(foreseen.task.server)
+    if task.policies.approve is not None:
+        return True
+    if server is None or not server.approve or task.kind != "tool":
+        return False
+    if server.approve == "destructive":
+        effects = foreseen.effects[task.target]
+        return not effects.read_only and effects.destructive is not False
+    return any(fnmatchcase(task.tool, pattern) for pattern in server.approve)
 
 
 def _named(names: Iterable[str], between: str = ", ") -> str:

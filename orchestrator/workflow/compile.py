@@ -154,7 +154,8 @@ class _WorkflowCompiler:
         schema = ask.get("schema", {"type": "boolean"})
         members: list[tuple[str, Template]] = [("schema", Literal(schema))]
         if isinstance(schema, Mapping):
-            self.problems += check_question(schema, ask, site.path)
+            found = check_question(schema, ask, site.path)
+            self.problems += (replace(problem, task=site.task) for problem in found)
         if "default" in ask:
             members.append(("default", Literal(ask["default"])))
         message = self._compile(ask.get("message"), site.below("message"))[0]

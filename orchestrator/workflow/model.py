@@ -44,6 +44,8 @@ from orchestrator.workflow.plan import Plan
 from orchestrator.workflow.source_map import located
 from orchestrator.workflow.task import (
     STRICT,
+    Approval,
+    Ask,
     Checked,
     Defaults,
     Fallback,
@@ -279,6 +281,8 @@ FIELDS = {
     "fallback": tuple(Fallback.model_fields),
     "item_fallback": tuple(Fallback.model_fields),
     "repeat": tuple(Repeat.model_fields),
+    "ask": tuple(field.alias or name for name, field in Ask.model_fields.items()),
+    "approve": tuple(Approval.model_fields),
     "defaults": tuple(Defaults.model_fields),
     "locks": tuple(Lock.model_fields),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.chaos import answers, faults, kills, openings, resumes, writers
+from tests.chaos import answers, faults, kills, openings, resumes, syncs, writers
 
 COMMANDS = {
     "answers": answers.main,
@@ -12,6 +12,7 @@ COMMANDS = {
     "kills": kills.main,
     "openings": openings.main,
     "resumes": resumes.main,
+    "syncs": syncs.main,
     "writers": writers.main,
 }
 

@@ -163,7 +163,13 @@ def typed(monkeypatch: pytest.MonkeyPatch, text: str) -> Iterator[None]:
     [
         ("approve", {"type": "boolean"}, "maybe\ny\n", True, "yes, no, all (items), or Enter"),
         ("ask", {"type": "boolean"}, "no\n", False, "yes, no, ! to refuse, Enter for later:"),
-        ("ask", {"enum": ["a"], "default": "a"}, "\n", "a", 'Enter for "a":'),
+        (
+            "ask",
+            {"enum": ["a"], "default": "a"},
+            "\n",
+            "a",
+            'one of "a"\nanswer, ! to refuse, Enter for "a":',
+        ),
         ("ask", {"type": "string"}, "", None, 'expected: {"type": "string"}'),
         ("ask", {"type": "object"}, 'a=1 b="x y"\n', {"a": 1, "b": "x y"}, "NAME=VALUE ...,"),
         ("elicitation", None, "done\n", True, "answer, ! to refuse, Enter for later:"),
@@ -194,12 +200,16 @@ async def test_the_terminal_refuses_and_answers_for_all(monkeypatch: pytest.Monk
     said: list[Any] = []
 
     class Answered:
+        questions: tuple[Question, ...] = (question,)
+
         def answer(self, task: str, value: Any, *, all_items: bool) -> None:
             said.append((task, value, all_items))
 
     with typed(monkeypatch, "all\n"):
         terminal = Terminal(nothing_shown, lambda: Answered())  # type: ignore[arg-type,return-value]
-        assert await terminal(question) is True
+        assert await terminal(question) is None
+        Answered.questions = ()
+        assert await terminal(question) is None  # it was answered meanwhile
     assert said == [("t", True, True)]
 
 

@@ -343,3 +343,28 @@ def test_a_forecast_of_a_long_plan_is_linear() -> None:
     tasks = [f"t{number}: {f't{number - 1}' if number else ''}" for number in range(3000)]
     foreseen = forecast(Workflow.load(workflow(*tasks)))
     assert len(foreseen.critical_path) == 3000
+
+
+def test_what_people_are_asked_is_shown() -> None:
+    tools = {
+        "s:drop": Tool("s", "drop", {}, destructive=True),
+        "s:get": Tool("s", "get", {}, read_only=True),
+    }
+    plan = workflow(
+        {"id": "q", "ask": {"message": "?"}},
+        {"id": "own", "tool": "s:get", "approve": True},
+        {"id": "drop", "tool": "s:drop"},
+        {"id": "get", "tool": "s:get"},
+    )
+    approved: list[tuple[Any, str]] = [
+        ([], "own"),
+        (["g*"], "own, get"),
+        ("destructive", "own, drop"),
+    ]
+    for approve, named in approved:
+        servers = {"s": Server(name="s", url="http://s", approve=approve)}
+        foreseen = forecast(plan, tools, servers)
+        lines = list(lines_of(foreseen))
+        assert "asks a person: q" in lines
+        assert f"approved by a person before each call: {named}" in lines
+        assert foreseen.calls.least == 3
