@@ -336,6 +336,16 @@ async def test_a_recording_that_cannot_be_written_costs_no_result(
     assert json.loads(path.read_text())["run"]["id"] == result.run_id
 
 
+async def test_runs_at_the_same_time_are_recorded_together(tmp_path: Path) -> None:
+    path = tmp_path / "recording.json"
+    documents = [{"tasks": [call("a", "double", {"n": n})]} for n in range(5)]
+    async with Orchestrator({"mock": make_server()}, record=path) as orchestrator:
+        async with anyio.create_task_group() as group:
+            for document in documents:
+                group.start_soon(orchestrator.run, document)
+        assert len(json.loads(path.read_text())["calls"]) == 5
+
+
 async def test_a_call_is_recorded_as_it_was_fitted_to_its_tool(tmp_path: Path) -> None:
     def fit(call: Call) -> Call:
         return call._replace(arguments={"n": 2})
