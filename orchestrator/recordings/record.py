@@ -81,6 +81,7 @@ class RecordingPool(ServerPool):
         self._replies: list[dict[str, Any]] = []
         self._run: dict[str, Any] = {}
         self._is_timed = self._is_new = False
+        self._saving = anyio.Lock()
 
     async def __aexit__(self, *raised: Any) -> None:
         await super().__aexit__(*raised)
@@ -154,17 +155,18 @@ class RecordingPool(ServerPool):
 
     async def _save(self) -> str:
         """Write the file if it would have something new; returns why it cannot be written."""
-        if not self._is_new:
-            return ""
-        self._is_new = False
-        made, known = list(self._made), self._known()
-        try:
-            await to_thread.run_sync(lambda: save(self._document(made, known), self._path))
-        except OSError as error:
-            self._is_new = True
-            why = f"the recording {self._path} cannot be written: {error.strerror or error}"
-            logger.warning("%s", why)
-            return why
+        async with self._saving:  # of two runs that end, the second one writes the calls of both
+            if not self._is_new:
+                return ""
+            self._is_new = False
+            made, known = list(self._made), self._known()
+            try:
+                await to_thread.run_sync(lambda: save(self._document(made, known), self._path))
+            except OSError as error:
+                self._is_new = True
+                why = f"the recording {self._path} cannot be written: {error.strerror or error}"
+                logger.warning("%s", why)
+                return why
         return ""
 
     def _known(self) -> dict[str, Any]:

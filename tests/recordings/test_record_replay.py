@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from orchestrator import CallError, Orchestrator, RunResult, Server, Workflow, WorkflowError
+from orchestrator.calls.call import Attempt, Call
 from orchestrator.engine.events import TaskStarted
 from tests.recordings.world import make_server, outcome
 
@@ -333,6 +334,29 @@ async def test_a_recording_that_cannot_be_written_costs_no_result(
         assert run.not_kept in caplog.text
         path.parent.mkdir()  # it is tried again when the servers are closed
     assert json.loads(path.read_text())["run"]["id"] == result.run_id
+
+
+async def test_runs_at_the_same_time_are_recorded_together(tmp_path: Path) -> None:
+    path = tmp_path / "recording.json"
+    documents = [{"tasks": [call("a", "double", {"n": n})]} for n in range(5)]
+    async with Orchestrator({"mock": make_server()}, record=path) as orchestrator:
+        async with anyio.create_task_group() as group:
+            for document in documents:
+                group.start_soon(orchestrator.run, document)
+        assert len(json.loads(path.read_text())["calls"]) == 5
+
+
+async def test_a_call_is_recorded_as_it_was_fitted_to_its_tool(tmp_path: Path) -> None:
+    def fit(call: Call) -> Call:
+        return call._replace(arguments={"n": 2})
+
+    path = tmp_path / "recording.json"
+    async with Orchestrator({"mock": make_server()}, record=path) as orchestrator:
+        await orchestrator.tools()
+        attempt = Attempt(fit=fit)
+        await orchestrator._pool.call(Call("t", "mock", "double", {"n": "2"}), attempt)
+        assert attempt.fit is fit
+    assert json.loads(path.read_text())["calls"][0]["arguments"] == {"n": 2}
 
 
 async def test_single_calls_are_recorded_too(tmp_path: Path) -> None:
