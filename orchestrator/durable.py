@@ -20,7 +20,8 @@ from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings
 from orchestrator.engine.settled import Settled
 from orchestrator.errors import JournalError, Problem, WorkflowError
-from orchestrator.journal.history import documents_of, find
+from orchestrator.journal.history import find
+from orchestrator.journal.kept import documents_of
 from orchestrator.journal.kept_run import BEAT_S, KeptRun, RunRecord
 from orchestrator.journal.recorder import Hide, unchanged
 from orchestrator.journal.records import Key, Record

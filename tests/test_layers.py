@@ -94,6 +94,7 @@ def test_every_public_name_is_there_and_listed() -> None:
         ("--help", {"mcp", "networkx", "pydantic", "rich", "anyio"}),
         ("--version", {"mcp", "networkx", "pydantic", "rich", "anyio"}),
         ("schema", {"mcp", "rich"}),
+        ("runs --journal no-such-file", {"mcp", "networkx", "pydantic", "jsonschema_rs"}),
         (
             "validate --offline examples/fan_out.json",
             {"mcp", "rich", "jsonschema", "jsonschema_rs"},

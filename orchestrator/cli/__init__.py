@@ -23,8 +23,9 @@ FAILED, WRONG, WAITING = 1, 2, 3
 MODULES = {
     **dict.fromkeys(("tools", "catalog"), "catalog"),
     **dict.fromkeys(("servers", "resources", "prompts"), "server_lists"),
-    **dict.fromkeys(("runs", "show", "resume", "retry", "fork", "cancel"), "journal"),
+    **dict.fromkeys(("show", "resume", "retry", "fork", "cancel"), "journal"),
     "answer": "asking",
+    "runs": "history",
     **{name: name for name in ("completion", "init", "lock", "test", "validate")},
 }
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from anyio import to_thread
 
-from orchestrator.cli.journal import configured, path_of
+from orchestrator.cli.history import configured, path_of
 from orchestrator.cli.values import values_of
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import cut, name_of, quoted, visible

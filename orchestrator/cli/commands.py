@@ -122,7 +122,7 @@ def _save(path: Path, text: str) -> None:
 def _estimates(options: argparse.Namespace, workflow: Workflow) -> dict[str, float]:
     if not options.statistics:
         return {}
-    from orchestrator.cli.journal import configured, path_of
+    from orchestrator.cli.history import configured, path_of
     from orchestrator.journal.statistics import known_estimates
 
     return known_estimates(path_of(options, configured(options)), workflow)

@@ -1,36 +1,32 @@
-"""`orchestrator runs`, `show`, `resume`, `retry` and `cancel`: the runs in the journal."""
+"""`orchestrator show`, `resume`, `retry`, `cancel` and `runs prune`: the runs in the journal."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Mapping
-from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli import FAILED
 from orchestrator.cli.diagnostics import complain
+from orchestrator.cli.history import MB, configured, path_of
 from orchestrator.cli.streams import write, write_json
-from orchestrator.cli.tool_sources import DEFAULT_SERVERS, lock_of, read_servers
-from orchestrator.documents.text import counted, duration
+from orchestrator.cli.tool_sources import lock_of, read_servers
+from orchestrator.documents.text import counted
 from orchestrator.engine.outcome import Waiting
 from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.errors import UnknownTaskError
 from orchestrator.journal import history
-from orchestrator.journal.history import INTERRUPTED, RUNNING, KnownRun
+from orchestrator.journal.history import INTERRUPTED, RUNNING
 from orchestrator.journal.journal import Journal
+from orchestrator.journal.kept import KeptDocuments, documents_of
 from orchestrator.journal.kept_run import asked_path
 from orchestrator.servers.config import JournalTable, ServerTable
 from orchestrator.workflow.model import Workflow
 
 if TYPE_CHECKING:
     from orchestrator.servers.config import Server
-
-VARIABLE = "ORCHESTRATOR_JOURNAL"
-MB = 1_000_000
 
 
 def journal_for(options: argparse.Namespace, servers: Mapping[str, Server]) -> Journal | None:
@@ -50,63 +46,13 @@ def _journal(options: argparse.Namespace, table: JournalTable) -> Journal:
     )
 
 
-def path_of(options: argparse.Namespace, table: JournalTable) -> Path:
-    """The file: what the command line names, the environment, servers.toml, the user's own."""
-    if options.journal is not None:
-        return Path(options.journal)
-    if named := os.environ.get(VARIABLE):
-        return Path(named)
-    if table.path is not None:
-        return (options.servers or DEFAULT_SERVERS).parent / Path(table.path).expanduser()
-    import platformdirs
-
-    return platformdirs.user_state_path("orchestrator", appauthor=False) / "runs.db"
-
-
 def _table_of(servers: Mapping[str, Server]) -> JournalTable:
     return servers.journal if isinstance(servers, ServerTable) else JournalTable()
 
 
-def configured(options: argparse.Namespace) -> JournalTable:
-    """What servers.toml says of the journal, if there is one."""
-    if options.servers is None and not DEFAULT_SERVERS.exists():
-        return JournalTable()
-    return _table_of(read_servers(options))
-
-
-def runs(options: argparse.Namespace) -> int:
-    """`orchestrator runs`."""
-    table = configured(options)
-    path = path_of(options, table)
-    if options.action == "prune":
-        return _prune(options, _journal(options, table))
-    found = history.runs(
-        path, status=options.status, workflow=options.workflow, limit=options.limit
-    )
-    if options.json:
-        write_json([run.to_dict() for run in found])
-        return 0
-    from orchestrator.cli.tables import print_rows
-
-    columns = ("run", "workflow", "status", "started", "took", "resumed")
-    print_rows(columns, map(_row, found))
-    print(f"{path}: {path.stat().st_size / MB:,.1f} MB", file=sys.stderr)
-    return 0
-
-
-def _row(run: KnownRun) -> tuple[str, ...]:
-    took = "" if run.duration_ms is None else duration(run.duration_ms)
-    resumed = f"{run.resumed}x" if run.resumed else ""
-    if run.origin is not None:
-        resumed = f"{resumed} {run.kind} of {run.origin}".strip()
-    return run.id, run.workflow, run.status, _time(run.started), took, resumed
-
-
-def _time(moment: float) -> str:
-    return datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _prune(options: argparse.Namespace, journal: Journal) -> int:
+def prune(options: argparse.Namespace) -> int:
+    """`orchestrator runs prune`."""
+    journal = _journal(options, configured(options) or JournalTable())
     old = journal.prune(dry_run=options.dry_run)
     for run in old:
         write(f"{run}\n")
@@ -120,7 +66,7 @@ def show(options: argparse.Namespace) -> int:
     """`orchestrator show`: the result of a run, or of one task of it."""
     path = path_of(options, configured(options))
     run = history.find(path, options.run)
-    kept = history.documents_of(path, run.id)
+    kept = documents_of(path, run.id)
     tasks = {task: result.to_dict() for task, result in kept.tasks.items()}
     if run.status == history.PAUSED:
         tasks = _with_waiting(tasks, kept)
@@ -145,7 +91,7 @@ def show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _with_waiting(tasks: dict[str, Any], kept: history.KeptDocuments) -> dict[str, Any]:
+def _with_waiting(tasks: dict[str, Any], kept: KeptDocuments) -> dict[str, Any]:
     """The tasks of a paused run, in the order of the file, with those that wait."""
     workflow = Workflow.load(kept.request["workflow"])
     return {
@@ -154,7 +100,7 @@ def _with_waiting(tasks: dict[str, Any], kept: history.KeptDocuments) -> dict[st
     }
 
 
-def _no_task(task: str, kept: history.KeptDocuments) -> str:
+def _no_task(task: str, kept: KeptDocuments) -> str:
     from orchestrator.documents.suggest import did_you_mean
     from orchestrator.documents.text import quoted
 
@@ -186,7 +132,7 @@ def _again(options: argparse.Namespace) -> int:
     servers = read_servers(options)
     path = path_of(options, _table_of(servers))
     run = history.find(path, options.run)
-    workflow, inputs = Workflow.load(history.documents_of(path, run.id).request["workflow"]), {}
+    workflow, inputs = Workflow.load(documents_of(path, run.id).request["workflow"]), {}
     if options.command == "fork":
         from orchestrator.cli.values import inputs_of
 

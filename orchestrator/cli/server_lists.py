@@ -43,7 +43,7 @@ def servers(options: argparse.Namespace) -> int:
     if options.json:
         write_json(documents)
     else:
-        from orchestrator.cli.tables import print_rows
+        from orchestrator.cli.rows import print_rows
 
         columns = ("server", "state", "start", "protocol", "tools", "started with")
         print_rows(columns, [_row(document) for document in documents])
@@ -118,7 +118,7 @@ def _list(options: argparse.Namespace, kinds: Sequence[Kind], columns: Sequence[
     if options.json:
         write_json([{"server": server, **offered} for server, offered in listed.items()])
     else:
-        from orchestrator.cli.tables import print_rows
+        from orchestrator.cli.rows import print_rows
 
         rows = [
             _entry(server, entry, columns)

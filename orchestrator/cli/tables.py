@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from operator import itemgetter
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, JustifyMethod
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.cli.rows import new_console, new_table
 from orchestrator.documents.text import counted, cut, duration, listed, name_of, visible
 from orchestrator.engine.result import ItemResult, RunResult, TaskResult
 from orchestrator.report.forecast import Forecast
@@ -19,7 +19,6 @@ from orchestrator.schema.notation import signature
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.model import Workflow
 
-NO_TERMINAL = 160  # columns, where no terminal sets a width
 WIDE = 110  # from that width on, the table of a run has room for reasons
 MIDDLE = 75  # likewise for the tools of a run, and the dependencies of a plan
 MAX_RESULT_ROWS = 60
@@ -28,7 +27,6 @@ MAX_REASON = 300
 MAX_DESCRIPTION = 40
 MAX_NAMED = 8
 NOTABLE_MS = 1
-NUMBERS = ("gen", "time", "attempts", "calls", "start", "tools")  # the columns that hold numbers
 NAMES_SHARE = 0.25  # of the width: longer names are broken
 DRY_RUN = "DRY RUN: no tool was called, outputs are made up"
 STATUS_STYLES = {
@@ -47,7 +45,7 @@ RISK_STYLES = {"reads": "green", "writes": "yellow", "may": "yellow", "destroys"
 
 def print_tools(tools: Iterable[Tool]) -> None:
     """Print the tools of servers on stdout."""
-    table = _table("tool", "arguments", "description")
+    table = new_table("tool", "arguments", "description")
     table.columns[0].no_wrap = True
     table.columns[-1].ratio = 1
     for tool in tools:
@@ -55,25 +53,15 @@ def print_tools(tools: Iterable[Tool]) -> None:
         first_line = name_of(tool.description.strip().partition("\n")[0])
         arguments = Text(signature(tool), style="dim")
         table.add_row(Text(name_of(tool.target)), arguments, Text(first_line))
-    _console().print(table)
-
-
-def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows of texts on stdout; the last column takes the room that is left."""
-    table = _table(*columns)
-    table.columns[0].no_wrap = True
-    table.columns[-1].ratio = 1
-    for row in rows:  # servers write these: a terminal must not obey them
-        table.add_row(*(Text(name_of(text)) for text in row))
-    _console().print(table)
+    new_console().print(table)
 
 
 def print_result(result: RunResult, workflow: Workflow) -> None:
     """Print the tasks of a run and its summary on stderr."""
-    console = _console(stderr=True)
+    console = new_console(stderr=True)
     is_wide = console.width >= WIDE
     has_tools = console.width >= MIDDLE
-    table = _table("task", *(["tool"] * has_tools), "status", "gen", "time", "attempts")
+    table = new_table("task", *(["tool"] * has_tools), "status", "gen", "time", "attempts")
     if is_wide:
         table.add_column("reason", overflow="fold", ratio=1)
     # Tasks that did not succeed come first, if not all of them are shown.
@@ -108,7 +96,7 @@ def print_plan(forecast: Forecast, *, unfold: bool = False) -> None:
 
     With `unfold`, the plans of inner workflows follow.
     """
-    console = _console()
+    console = new_console()
     table = _plan_table(forecast, console.width)
     plan = forecast.workflow.plan
     generations = [(str(number), names) for number, names in enumerate(plan.generations)]
@@ -146,25 +134,9 @@ def print_plan(forecast: Forecast, *, unfold: bool = False) -> None:
             print_plan(task.inner, unfold=True)
 
 
-def _console(*, stderr: bool = False) -> Console:
-    console = Console(stderr=stderr, highlight=False)
-    if not console.is_terminal:
-        console.width = NO_TERMINAL
-    return console
-
-
 def _print(console: Console, line: Text) -> None:
     # Wrapped only on a terminal: other programs expect whole lines.
     console.print(line, soft_wrap=not console.is_terminal)
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for heading in headings:
-        is_number = heading in NUMBERS
-        justify: JustifyMethod = "right" if is_number else "left"
-        table.add_column(heading, justify=justify, no_wrap=is_number, overflow="fold")
-    return table
 
 
 def _by_reason(tasks: Iterable[TaskResult]) -> dict[str, list[str]]:
@@ -252,7 +224,7 @@ def _described(name: str, description: str, style: str) -> Text:
 
 def _plan_table(forecast: Forecast, width: int) -> Table:
     dependencies = ("depends on",) if width >= MIDDLE else ()
-    table = _table("gen", "", "task", "tool", "calls", "effects", *dependencies)
+    table = new_table("gen", "", "task", "tool", "calls", "effects", *dependencies)
     tasks = forecast.tasks.values()
     _, _, task, tool, _, effects, *_ = table.columns
     task.no_wrap = max(len(each.task.id) for each in tasks) <= width * NAMES_SHARE

@@ -6,7 +6,7 @@ writes.
 - `journal` begins runs, and takes up those whose process ended; `kept_run` is one that this process
   carries: its lock, its beat and its end.
 - `recorder` is what the engine tells what happens; `records` is what was kept, and the results that
-  can be made of it; `history` lists, shows and deletes runs.
+  can be made of it; `kept` reads it, and `history` lists, finds and deletes runs.
 - `statistics` is what calls took in earlier runs.
 - `answers` answers the questions of a run that another process carries, or none; `memo` has answers
   of calls for other runs.
@@ -21,6 +21,7 @@ __all__ = [
     "database",
     "history",
     "journal",
+    "kept",
     "kept_run",
     "recorder",
     "records",

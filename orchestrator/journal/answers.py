@@ -12,7 +12,8 @@ from orchestrator.documents.text import quoted
 from orchestrator.engine.question import Question, Reply
 from orchestrator.engine.questions import one_of
 from orchestrator.errors import AnswerError
-from orchestrator.journal.history import reading, records_of
+from orchestrator.journal.history import reading
+from orchestrator.journal.kept import records_of
 from orchestrator.journal.records import WRITE_ONCE, reply_key
 from orchestrator.journal.writer import Writer
 

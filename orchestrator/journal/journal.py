@@ -22,8 +22,8 @@ from orchestrator.journal.history import (
     find,
     prunable,
     reading,
-    records_of,
 )
+from orchestrator.journal.kept import records_of
 from orchestrator.journal.kept_run import KeptRun, RunRecord
 from orchestrator.journal.memo import MemoFile, RunMemo, delete_old, has_old
 from orchestrator.journal.recorder import Hide, RunRecorder, Unknown, unchanged

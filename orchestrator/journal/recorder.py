@@ -16,7 +16,7 @@ from orchestrator.engine.recorder import Answer, Memo, Recorder, unknown_outcome
 from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.engine.summary import Stop
 from orchestrator.errors import CallError, InvalidArgumentsError, JournalError, TaskError
-from orchestrator.journal.history import replies_of
+from orchestrator.journal.kept import replies_of
 from orchestrator.journal.records import (
     NO_ITEM,
     WRITE,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.cli import tables
+from orchestrator.cli import rows, tables
 from orchestrator.documents.text import duration
 from orchestrator.engine.run import Run
 from orchestrator.errors import CallError
@@ -61,14 +61,14 @@ async def test_a_long_reason_is_cut_and_markup_in_it_is_text(
 async def test_reasons_are_below_the_table_on_a_narrow_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "NO_TERMINAL", 80)
+    monkeypatch.setattr(rows, "NO_TERMINAL", 80)
     caller = ScriptedCaller({"a": [(0, failing("because"))]})
     text = await shown(capsys, caller, "a", "b: a", "c")
     assert "\na: tool_error: because\n" in text
     assert '\nb: its dependency "a" failed\n' in text
     assert " reason" not in text
     assert " tool " in text
-    monkeypatch.setattr(tables, "NO_TERMINAL", 60)
+    monkeypatch.setattr(rows, "NO_TERMINAL", 60)
     assert " tool " not in await shown(capsys, caller, "a", "b: a", "c")
 
 
@@ -179,7 +179,7 @@ async def test_a_server_that_never_started_gives_no_attempt_and_no_time(
 async def test_tasks_with_the_same_reason_share_a_line_on_a_narrow_screen(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "NO_TERMINAL", 80)
+    monkeypatch.setattr(rows, "NO_TERMINAL", 80)
     plan = workflow(*(f"t{number}" for number in range(20)))
     run = Run(plan, ScriptedCaller())
     run.cancel("interrupted by SIGINT")

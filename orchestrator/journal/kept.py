@@ -1,0 +1,63 @@
+"""All that is kept of a run, read from the file."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.engine.result import TaskResult
+from orchestrator.journal.history import reading
+from orchestrator.journal.records import Key, Record, Records
+
+
+def records_of(db: sqlite3.Connection, run: str, which: str = "") -> Records:
+    """What is kept of a run."""
+    columns = "kind, path, item, fallback, number, at, payload"
+    rows = db.execute(f"select {columns} from record where run=? {which}", (run,)).fetchall()
+    return Records(
+        {
+            Key(kind, path, item, bool(fallback), number): Record(at, payload)
+            for kind, path, item, fallback, number, at, payload in rows
+        }
+    )
+
+
+def replies_of(journal: Path, run: str) -> Records:
+    """The replies to questions of a run. Raises `JournalError`."""
+    with reading(journal) as db:
+        return records_of(db, run, "and kind >= 'reply' and kind < 'replz'")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDocuments:
+    """All that is kept of a run.
+
+    Attributes:
+        request: The workflow, its inputs and settings.
+        result: The result document without tasks; None if it has not ended.
+        tasks: The tasks that have settled.
+        records: All records.
+    """
+
+    request: dict[str, Any]
+    result: dict[str, Any] | None
+    tasks: dict[str, TaskResult]
+    records: Records
+
+
+def documents_of(journal: Path, run: str) -> KeptDocuments:
+    """All that is kept of a run that there is.
+
+    Raises:
+        JournalError: The journal cannot be read.
+    """
+    with reading(journal) as db:
+        request, result = db.execute(
+            "select request, result from run where id=?", (run,)
+        ).fetchone()
+        records = records_of(db, run)
+    tasks = dict(records.settled("", {}))
+    return KeptDocuments(json.loads(request), result and json.loads(result), tasks, records)
