@@ -137,15 +137,18 @@ class _CancellableRun:
                 raise
             give_up_terminal()
             written = self._write(result)
+        return self._exit_code(self.current, result, written=written)
+
+    def _exit_code(self, run: Run, result: RunResult, *, written: bool) -> int:
         if self.ending.signal is not None:
             return exit_code(self.ending.signal)
         if result.status == "paused":
-            complain(waiting(result.run_id, result.questions, kept=self._is_kept))
+            complain(waiting(result.run_id, result.questions, kept=run.is_kept))
             return WAITING if written else FAILED
         # Tasks may be skipped, if nothing failed.
         states = {task.status for task in result.tasks.values()}
         is_whole = result.status == "success" or states.isdisjoint(("error", "cancelled"))
-        complete = not self.current.not_kept and not self.orchestrator.missed
+        complete = not run.not_kept and not self.orchestrator.missed
         went_well = result.error is None and is_whole and complete
         return 0 if written and went_well else FAILED
 
@@ -195,10 +198,6 @@ class _CancellableRun:
         yield
         for display in shown:
             display.start()
-
-    @property
-    def _is_kept(self) -> bool:
-        return self.current is not None and self.current.is_kept
 
     def _write(self, result: RunResult) -> bool:
         """Write the result where the options say, before anything else; whether that worked."""
