@@ -13,6 +13,7 @@ import anyio
 from orchestrator.client import Orchestrator
 from orchestrator.documents.differences import NOTHING, Difference, differences
 from orchestrator.documents.jsonpath import format_path
+from orchestrator.documents.text import quoted
 from orchestrator.engine.result import RunResult
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.recordings.case import SUFFIX, Case, WrongCaseError
@@ -58,6 +59,8 @@ class Verdict:
         yield from (self._line(each) for each in self.differences)
         yield from self.missed
         yield from map(str, self.errors)
+        for question in () if self.result is None or self.passed else self.result.questions:
+            yield f'task {quoted(question.where)} waits for a reply: give it in "answers"'
 
     def _line(self, difference: Difference) -> str:
         text = difference.message()

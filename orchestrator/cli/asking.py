@@ -34,7 +34,8 @@ REFUSE, LATER, ALL = "!", "", "all"
 
 def can_ask() -> bool:
     """Whether there is a terminal with somebody in front of it."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
+    # One that was closed before the program began is None.
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
 class Terminal:

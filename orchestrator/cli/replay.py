@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.run import run_workflow
@@ -35,4 +36,6 @@ def replay(options: argparse.Namespace) -> int:
     lock = None if options.no_lock else Lockfile.beside(options.servers or DEFAULT_SERVERS)
     for change in () if lock is None else recording.changes(lock):
         complain(f"warning: {change}")
+    if not options.quiet:
+        print(f"orchestrator: a replay of {options.replay}: no tool is called", file=sys.stderr)
     return run_workflow(options, workflow, inputs, Orchestrator(ReplayPool(recording)))

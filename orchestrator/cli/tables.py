@@ -215,7 +215,8 @@ def _times(result: RunResult) -> Iterator[Text]:
         longest = sorted(startup_ms.items(), key=itemgetter(1), reverse=True)
         took = listed((f"{name_of(name)} {duration(ms)}" for name, ms in longest), MAX_NAMED)
         whole = "" if result.wall_ms is None else f"{duration(result.wall_ms)} in all; "
-        yield Text(f"{whole}starting servers: {took}")
+        is_started = any(startup_ms.values())  # not in a replay
+        yield Text(f"{whole}{f'starting servers: {took}' if is_started else 'no server started'}")
     if result.speedup is not None and sum(map(_calls, result.tasks.values())) > 1:
         other = result.other_schedule
         yield Text(

@@ -244,5 +244,10 @@ def _measures(attempt: Attempt, zero: float) -> tuple[int, float, float, float]:
 def internal(bug: Exception, task: str) -> TaskError:
     """The error of a bug, which is logged."""
     logger.exception("task %s: a bug in the engine or in the caller", quoted(task), exc_info=bug)
+    return error_of(bug)
+
+
+def error_of(bug: Exception) -> TaskError:
+    """The error of a bug."""
     message = f"a bug in the engine or in the caller: {type(bug).__name__}: {bug}"
     return TaskError("internal", message, retryable=False, details={"type": type(bug).__name__})

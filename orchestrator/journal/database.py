@@ -72,7 +72,9 @@ def open_to_write(path: Path) -> sqlite3.Connection:
     except (OSError, sqlite3.Error) as error:
         raise unusable(path, error) from None
     with _checked(path, db):
-        for setting in ("foreign_keys=on", "synchronous=full", "fullfsync=1", "secure_delete=on"):
+        # Until there is a WAL, `full` does not make the end of a rollback journal durable: after a
+        # loss of power that could undo what has been written since.
+        for setting in ("foreign_keys=on", "synchronous=extra", "fullfsync=1", "secure_delete=on"):
             db.execute(f"pragma {setting}")
         if _version(db) < VERSION:
             _migrate(db)

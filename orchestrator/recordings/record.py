@@ -16,9 +16,12 @@ from anyio import to_thread
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.limits import FIRST, Priority
 from orchestrator.engine.events import OnEvent
+from orchestrator.engine.outcome import Cancelled, Skipped
 from orchestrator.engine.question import Question, Reply
+from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings
+from orchestrator.engine.task_state import error_of
 from orchestrator.errors import RETRYABLE_KINDS, CallError, TaskError
 from orchestrator.recordings.form import SETTINGS, Key, arguments_of, caller_of, key_of
 from orchestrator.recordings.recording import VERSION, check_replaceable, save
@@ -78,6 +81,7 @@ class RecordingPool(ServerPool):
         self._replies: list[dict[str, Any]] = []
         self._run: dict[str, Any] = {}
         self._is_timed = self._is_new = False
+        self._saving = anyio.Lock()
 
     async def __aexit__(self, *raised: Any) -> None:
         await super().__aexit__(*raised)
@@ -95,8 +99,8 @@ class RecordingPool(ServerPool):
     async def offered(self, server: str, kind: Kind) -> list[Entry] | None:
         """What a server lists of a kind; see `ServerPool`."""
         found = await super().offered(server, kind)
-        if kind == "prompts" and found is not None:
-            self._prompts[server] = found
+        if kind == "prompts":
+            self._prompts[server] = found or []
         return found
 
     async def call(self, call: Call, attempt: Attempt | None = None) -> Any:
@@ -111,6 +115,9 @@ class RecordingPool(ServerPool):
             output = await super().call(call, attempt)
         except CallError as error:
             made.answer = {"error": _error(error.error)}
+            raise
+        except Exception as bug:
+            made.answer = {"error": _error(error_of(bug))}
             raise
         else:
             made.answer = {"output": output} | ({"wrapped": True} if attempt.wrapped else {})
@@ -141,24 +148,25 @@ class RecordingPool(ServerPool):
                 self._run = {"id": result.run_id, "started_at": result.started_at}
                 self._run |= {"workflow": result.workflow, "inputs": dict(inputs)}
                 self._is_new = True
-                # Only then does time decide how calls end.
-                self._is_timed = self._is_timed or result.reason is not None
+                is_timed = result.reason is not None or _depends_on_time(result.tasks.values())
+                self._is_timed = self._is_timed or is_timed
             with anyio.CancelScope(shield=True):
                 run.not_kept = await self._save() or run.not_kept
 
     async def _save(self) -> str:
         """Write the file if it would have something new; returns why it cannot be written."""
-        if not self._is_new:
-            return ""
-        self._is_new = False
-        made, known = list(self._made), self._known()
-        try:
-            await to_thread.run_sync(lambda: save(self._document(made, known), self._path))
-        except OSError as error:
-            self._is_new = True
-            why = f"the recording {self._path} cannot be written: {error.strerror or error}"
-            logger.warning("%s", why)
-            return why
+        async with self._saving:  # of two runs that end, the second one writes the calls of both
+            if not self._is_new:
+                return ""
+            self._is_new = False
+            made, known = list(self._made), self._known()
+            try:
+                await to_thread.run_sync(lambda: save(self._document(made, known), self._path))
+            except OSError as error:
+                self._is_new = True
+                why = f"the recording {self._path} cannot be written: {error.strerror or error}"
+                logger.warning("%s", why)
+                return why
         return ""
 
     def _known(self) -> dict[str, Any]:
@@ -194,6 +202,22 @@ class RecordingPool(ServerPool):
             replies = sorted(self._replies, key=lambda each: (each["task"], each["kind"]))
             document["replies"] = redact(replies, forms)
         return document
+
+
+def _depends_on_time(parts: Iterable[TaskResult | ItemResult]) -> bool:
+    """Whether something was ended, or not begun, because of how long other things took."""
+    for part in parts:
+        match part.outcome:
+            case Cancelled():
+                return True
+            case Skipped(by_condition=False) if isinstance(part, ItemResult):
+                return True
+        if part.error is not None and "deadline_s" in part.error.details:
+            return True
+        inside = (*(part.tasks or {}).values(), *(getattr(part, "items", None) or ()))
+        if _depends_on_time(inside):
+            return True
+    return False
 
 
 def _entry(key: Key, made: list[tuple[_Made, dict[str, Any]]]) -> dict[str, Any]:

@@ -185,8 +185,10 @@ class _Player:
         return self
 
     async def of(self, kind: Kind) -> list[Entry] | None:
-        """What the server had listed of a kind, if that was recorded."""
-        return self._recorded.prompts if kind == "prompts" else None
+        """What the server had listed of a kind; raises a CallError if that is not recorded."""
+        if kind != "prompts" or self._recorded.prompts is None:
+            raise CallError("not_recorded", f"the recording has no list of {kind}")
+        return self._recorded.prompts
 
     async def open(self, announce: OnEvent, priority: Priority = FIRST) -> None:  # noqa: ARG002
         """Say that it is ready, or why it is not."""

@@ -158,7 +158,7 @@ def test_call_warns_of_an_argument_that_its_tool_does_not_declare(
         (["call", "s:t", "--zzz=1"], 'unknown option "--zzz=1"\n'),
         (["lock", "--json"], 'unknown option "--json"'),
         (["run", "w", "other.json"], 'expected NAME=VALUE, got "other.json"'),
-        (["schema", "x"], "unrecognized arguments: x"),
+        (["schema", "test", "x"], "unrecognized arguments: x"),
         (["run"], "required: FILE\n"),
         (["call"], "required: SERVER:TOOL\n"),
     ],

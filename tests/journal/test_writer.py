@@ -161,7 +161,7 @@ def test_a_new_file_has_its_marks(tmp_path: Path) -> None:
     settings = ("application_id", "user_version", "journal_mode", "synchronous", "auto_vacuum")
     found = [db.execute(f"pragma {name}").fetchone()[0] for name in settings]
     db.close()
-    assert found == [APPLICATION_ID, VERSION, "wal", 2, 2]
+    assert found == [APPLICATION_ID, VERSION, "wal", 3, 2]
 
 
 def test_without_a_journal_the_message_says_what_to_do(tmp_path: Path) -> None:

@@ -99,6 +99,19 @@ def test_a_test_has_other_replies(tmp_path: Path) -> None:
     )
 
 
+def test_a_question_without_a_reply_pauses_a_test(tmp_path: Path) -> None:
+    path = tmp_path / "recording.json"
+    anyio.run(recorded, path)
+    document = json.loads(path.read_text())
+    del document["replies"]
+    verdict = run_case(path, recording=document, expect={"status": "success"})
+    assert list(verdict.lines())[:2] == [
+        'status: expected "success", got "paused"',
+        'task "name" waits for a reply: give it in "answers"',
+    ]
+    assert run_case(path, recording=document, expect={"status": "paused"}).passed
+
+
 def test_a_reply_is_an_answer_or_a_refusal(tmp_path: Path) -> None:
     path = tmp_path / "recording.json"
     anyio.run(recorded, path)

@@ -9,7 +9,8 @@ from typing import Any
 import anyio
 import pytest
 
-from orchestrator import Orchestrator, RunResult, Server, Workflow, WorkflowError
+from orchestrator import CallError, Orchestrator, RunResult, Server, Workflow, WorkflowError
+from orchestrator.calls.call import Attempt, Call
 from orchestrator.engine.events import TaskStarted
 from tests.recordings.world import make_server, outcome
 
@@ -133,6 +134,37 @@ async def test_a_run_that_ends_early_is_replayed_in_its_time(tmp_path: Path) -> 
     assert '"after_s": 0.0' in path.read_text()
     again, missed = await replayed(path, document)
     assert (outcome(again), missed) == (outcome(result), [])
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        call("a", "wait", {"ms": 5}, deadline_s=0.001),
+        call("a", "flaky", {"times": 9}, for_each=[1, 2], max_parallel=1, on_item_error="stop"),
+    ],
+)
+async def test_times_are_recorded_where_they_decide(tmp_path: Path, task: Any) -> None:
+    path = tmp_path / "recording.json"
+    await recorded(path, {"tasks": [task, call("b", "wait", {"ms": 1})]})
+    calls = json.loads(path.read_text())["calls"]
+    (answer,) = next(each["answers"] for each in calls if each["arguments"] == {"ms": 1})
+    assert answer["after_s"] > 0
+
+
+async def test_a_bug_of_a_caller_is_recorded_as_its_task_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def call_wrongly(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    path, document = tmp_path / "recording.json", {"tasks": [call("a", "next")]}
+    with monkeypatch.context() as patched:
+        patched.setattr("orchestrator.servers.pool.ServerPool.call", call_wrongly)
+        result = await recorded(path, document)
+    again, _ = await replayed(path, document)
+    assert result["a"].error is not None
+    assert result["a"].error.kind == "internal"
+    assert again["a"].error == result["a"].error
 
 
 async def test_a_run_that_is_cancelled_is_recorded(tmp_path: Path) -> None:
@@ -304,6 +336,29 @@ async def test_a_recording_that_cannot_be_written_costs_no_result(
     assert json.loads(path.read_text())["run"]["id"] == result.run_id
 
 
+async def test_runs_at_the_same_time_are_recorded_together(tmp_path: Path) -> None:
+    path = tmp_path / "recording.json"
+    documents = [{"tasks": [call("a", "double", {"n": n})]} for n in range(5)]
+    async with Orchestrator({"mock": make_server()}, record=path) as orchestrator:
+        async with anyio.create_task_group() as group:
+            for document in documents:
+                group.start_soon(orchestrator.run, document)
+        assert len(json.loads(path.read_text())["calls"]) == 5
+
+
+async def test_a_call_is_recorded_as_it_was_fitted_to_its_tool(tmp_path: Path) -> None:
+    def fit(call: Call) -> Call:
+        return call._replace(arguments={"n": 2})
+
+    path = tmp_path / "recording.json"
+    async with Orchestrator({"mock": make_server()}, record=path) as orchestrator:
+        await orchestrator.tools()
+        attempt = Attempt(fit=fit)
+        await orchestrator._pool.call(Call("t", "mock", "double", {"n": "2"}), attempt)
+        assert attempt.fit is fit
+    assert json.loads(path.read_text())["calls"][0]["arguments"] == {"n": 2}
+
+
 async def test_single_calls_are_recorded_too(tmp_path: Path) -> None:
     path = tmp_path / "recording.json"
     async with Orchestrator({"mock": make_server()}, record=path) as orchestrator:
@@ -311,6 +366,7 @@ async def test_single_calls_are_recorded_too(tmp_path: Path) -> None:
     async with Orchestrator.replay(path) as orchestrator:
         assert await orchestrator.call("mock:double", {"n": 4}) == {"n": 8.0}
         assert (await orchestrator.states())[0].protocol == "recorded"
-        assert await orchestrator.offered("mock", "resources") is None
+        with pytest.raises(CallError, match="the recording has no list of resources"):
+            await orchestrator.offered("mock", "resources")
         run = await orchestrator.prepare(Workflow.load({"tasks": [call("a", "next")]}))
         assert run.run_id == "run"
