@@ -216,7 +216,7 @@ class Questions:
 
 
 def _ignored(question: Question, reply: Reply) -> None:
-    """Nobody is told of replies."""
+    """What becomes of replies where nothing notes them."""
 
 
 def one_of(questions: Sequence[Question], task: str, item: int | None) -> Question:
