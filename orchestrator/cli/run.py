@@ -133,7 +133,7 @@ class _CancellableRun:
                 raise
             give_up_terminal()
             written = self._write(result)
-        return self._code(result, self.current, written=written)
+        return self._exit_code(self.current, result, written=written)
 
     def _complain_of_gaps(self, run: Run) -> None:
         """Say what is missing in the journal or in the recording."""
@@ -143,12 +143,12 @@ class _CancellableRun:
             are = "call is" if len(missed) == 1 else "calls are"
             complain(f"{len(missed):,} {are} not in the recording: {missed[0]}")
 
-    def _code(self, result: RunResult, run: Run, *, written: bool) -> int:
+    def _exit_code(self, run: Run, result: RunResult, *, written: bool) -> int:
         if self.ending.signal is not None:
             return exit_code(self.ending.signal)
         complete = written and not run.not_kept and not self.orchestrator.missed
         if result.status == "paused":
-            complain(waiting(result.run_id, result.questions, kept=self._is_kept))
+            complain(waiting(result.run_id, result.questions, kept=run.is_kept))
             return WAITING if complete else FAILED
         # Tasks may be skipped, if nothing failed.
         states = {task.status for task in result.tasks.values()}
@@ -201,10 +201,6 @@ class _CancellableRun:
         yield
         for display in shown:
             display.start()
-
-    @property
-    def _is_kept(self) -> bool:
-        return self.current is not None and self.current.is_kept
 
     def _write(self, result: RunResult) -> bool:
         """Write the result where the options say, before anything else; whether that worked."""

@@ -1,18 +1,18 @@
-"""What the configuration of a server says about calls to it, with limits of its own."""
+"""The limits of a server, as its settings say."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from orchestrator.calls.adaptive import AdaptiveSlots
-from orchestrator.calls.call import ServerPolicy
 from orchestrator.calls.limits import Rate, Slots
+from orchestrator.calls.policy import ServerPolicy
 from orchestrator.documents.text import quoted
 from orchestrator.servers.config import Server, ToolSettings
 
 
 def policy_of(server: Server) -> ServerPolicy:
-    """The policy of a server."""
+    """What the configuration of a server says about calls to it, with limits of its own."""
     name, most = quoted(server.name), server.max_concurrency
     asks = server.elicitation == "ask"
     takes_turns = asks and server.protocol != "2026-07-28"  # see Elicitor

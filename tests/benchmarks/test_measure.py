@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
 from benchmarks.measure import (
@@ -66,6 +68,10 @@ async def test_sides_run_in_turns_and_every_second_round_in_the_opposite_order()
 
         return Side(run, times)
 
-    times = await take_turns({"a": side("a"), "b": side("b", times=2)}, 2)
+    async def timer(run: Callable[[], Awaitable[object]]) -> float:
+        await run()
+        return 1.0
+
+    times = await take_turns({"a": side("a"), "b": side("b", times=2)}, 2, timer=timer)
     assert ran == ["a", "b", *"abb", *"bba"]
     assert [[len(of_round) for of_round in rounds] for rounds in times.values()] == [[1, 1], [2, 2]]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from tests.chaos import answers, faults, kills, openings, resumes, syncs, writers
+from tests.chaos import answers, crowd, faults, kills, openings, resumes, syncs, writers
 
 COMMANDS = {
     "answers": answers.main,
+    "crowd": crowd.main,
     "faults": faults.main,
     "kills": kills.main,
     "openings": openings.main,

@@ -24,7 +24,7 @@ from orchestrator.engine.settings import RunSettings
 from orchestrator.workflow.model import Schedule
 
 WIDTH = 100
-FEW, MANY = 500, 2000
+FEW, MANY = 300, 1000
 UNLIMITED, LIMITED = 0, 10
 
 # What was measured with Python 3.11 to 3.13 and anyio 4.16, and a twentieth more. A change that

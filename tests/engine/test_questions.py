@@ -8,7 +8,8 @@ from typing import Any
 import anyio
 import pytest
 
-from orchestrator.calls.call import Attempt, Call, ServerPolicy
+from orchestrator.calls.call import Attempt, Call
+from orchestrator.calls.policy import ServerPolicy
 from orchestrator.engine.outcome import Cancelled, Failure, Skipped, Success, Waiting
 from orchestrator.engine.question import AnswerCallback, Question
 from orchestrator.engine.result import RunResult

@@ -20,7 +20,7 @@ from tests.stage import as_file
 
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual_clock]
 
-CASES = int(os.environ.get("RANDOM_CASES", "30"))
+CASES = int(os.environ.get("RANDOM_CASES", "20"))
 FIRST = int(os.environ.get("FIRST_CASE", "0"))
 SCHEDULES: tuple[Schedule, ...] = ("generations", "dataflow")
 

@@ -24,7 +24,7 @@ from orchestrator.errors import ERROR_KINDS, TaskError
 from tests.fakes import ScriptedCaller, failing, workflow
 
 # Values are large, and the machine may be busy: how long they take to draw says nothing.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 TEXTS = st.text(max_size=8)
 NUMBERS = st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(

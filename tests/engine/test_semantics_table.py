@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "semantics.md"
 TOGETHER = 60
-ALONE_EVERY = 23
+ALONE_EVERY = 47
 OTHER_SCHEDULE_EVERY = 9
 LATER_S = 15.0
 

@@ -19,6 +19,8 @@ import apsw
 Kept = Literal["all", "none", "half"]
 """What there is of the writes since the last sync. All of them is what a kill leaves."""
 
+EMPTY: Mapping[str, bytes] = {}
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:
@@ -71,7 +73,7 @@ class NotingFile(apsw.VFSFile):
 class Connection(apsw.Connection):
     """Stands in for the connection that `sqlite3` makes."""
 
-    def __init__(self, path: Path, vfs: str, synchronous: str) -> None:
+    def __init__(self, path: Path, vfs: str, synchronous: str = "extra") -> None:
         super().__init__(str(path), vfs=vfs)
         self._synchronous = synchronous
         self.execute("pragma locking_mode=exclusive")  # no memory is shared through such a VFS
@@ -83,10 +85,13 @@ class Connection(apsw.Connection):
 
 
 def after_loss(
-    log: Iterable[Operation], kept: Kept, chance: random.Random
+    log: Iterable[Operation],
+    kept: Kept,
+    chance: random.Random,
+    before: Mapping[str, bytes] = EMPTY,
 ) -> Mapping[str, bytearray]:
-    """The files as they are after a loss of power, by name."""
-    files: dict[str, bytearray] = {}
+    """The files as they are after a loss of power, by name; `before` is what they were."""
+    files = {name: bytearray(content) for name, content in before.items()}
     unsynced: list[Operation] = []
     for operation in log:
         if operation.kind == "sync":

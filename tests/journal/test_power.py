@@ -12,6 +12,7 @@ import pytest
 from anyio import to_thread
 
 from orchestrator.journal import writer as writing
+from orchestrator.journal.database import VERSION, open_to_write
 from orchestrator.journal.records import WRITE, Key
 from orchestrator.journal.writer import Lease, Writer
 
@@ -103,3 +104,29 @@ async def test_with_a_weaker_setting_records_would_be_lost(
     log, waits = await written(tmp_path / "runs.db", 4, "normal", monkeypatch)
     _, lost, _ = losses(log, waits, 15, home)
     assert lost > 0
+
+
+def test_a_file_is_of_the_old_or_of_the_new_version_wherever_its_migration_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = (Path(__file__).parent / "files" / "version-1.db").read_bytes()
+    path, home = tmp_path / "runs.db", tmp_path / "after"
+    path.write_bytes(old)
+    home.mkdir()
+    vfs = power.NotingVFS("noting-migration")
+    monkeypatch.setattr(sqlite3, "connect", lambda path, **_: power.Connection(path, vfs.name))
+    open_to_write(path).close()
+    monkeypatch.undo()
+    chance, versions, log = random.Random(SEED), set(), vfs.log
+    tables = "select user_version * 10 + (select count(*) from sqlite_master where type='table')"
+    for end in range(len(log) + 1):
+        for kept in KEPT:
+            files = power.after_loss(log[:end], kept, chance, {"runs.db": old})
+            found = power.found_in(files, home, f"{tables} from pragma_user_version")
+            assert found is not None
+            versions.update(found)
+            kept_runs = power.found_in(files, home, "select id from run")
+            assert kept_runs == power.found_in(
+                {"runs.db": bytearray(old)}, home, "select id from run"
+            )
+    assert versions == {12, VERSION * 10 + 3}

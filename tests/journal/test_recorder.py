@@ -177,3 +177,17 @@ async def test_a_finished_run_has_nothing_left_to_call() -> None:
 def test_a_crash_is_no_error_of_a_call() -> None:
     assert not issubclass(Crash, Exception)
     assert issubclass(CallError, Exception)
+
+
+def test_a_clock_that_is_set_back_makes_no_wait_longer_than_it_was() -> None:
+    call = Call("a", "s", "read", {}, 1.0)
+    now = 1_000.0
+    records = {
+        Key.of("failure 0", call, 1): Record(now, json.dumps({"wait_s": 5.0, "error": {}})),
+        Key("began", "a"): Record(now, None),
+    }
+    recorder = RunRecorder(cast("Writer", Memory()), Lease("r", 2), records)
+    for passed, left in ((0.0, 5.0), (2.0, 3.0), (9.0, 0.0), (-3_600.0, 5.0)):
+        recorder.now = lambda at=now + passed: at  # type: ignore[misc]
+        assert recorder.attempts(call, Attempt()) == (1, left)
+        assert recorder.began("a") == max(0.0, passed)
