@@ -184,7 +184,7 @@ async def test_a_refused_call_is_not_made_and_not_retried() -> None:
     assert result["r"].output == "refused"
 
 
-async def no(_: Question) -> Any:
+def no(_: Question) -> Any:  # a plain function
     return False
 
 
