@@ -1,4 +1,4 @@
-"""Every error of the package, as a tree split by whose fault it is.
+"""Every error of the package, as a tree split by whose fault it is; so the file is a long one.
 
 OrchestratorError
 ├── WorkflowError               the author's fault, found before any call: a list of problems

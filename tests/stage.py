@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 import anyio
 
-from orchestrator.calls.call import Attempt, Call, ServerPolicy
+from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.limits import Slots
+from orchestrator.calls.policy import ServerPolicy
 from orchestrator.engine.events import Event, TaskSettled, TaskStarted
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run

@@ -19,6 +19,7 @@ __all__ = [
     "limits",
     "locks",
     "middleware",
+    "policy",
     "repeat",
     "retry",
     "timeouts",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import math
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import anyio
 
@@ -20,7 +19,6 @@ from orchestrator.workflow.task import Retry
 if TYPE_CHECKING:
     from orchestrator.calls.repeat import Turns
     from orchestrator.calls.worker_pool import Lane
-    from orchestrator.schema.tool import Tool
 
 DEFAULT_TIMEOUT_S = 60.0
 
@@ -278,66 +276,3 @@ class Readiness(Protocol):
 
     async def checked(self) -> None:
         """Wait until the plan is checked against all its servers."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerPolicy:
-    """What the configuration of a server says about calls to it.
-
-    Attributes:
-        timeout_s: The limit of one attempt for tasks without a `timeout_s`, seconds.
-        slots: The calls in flight on the server, over all its sessions and runs; None = no limit.
-        writers: The same for tools that declare that they write; None = no limit of their own.
-        rate: How many calls may start in how long; None = no limit.
-        tools: The limits of single tools, by the pattern of their name; the first match counts.
-        approve: The patterns of tools whose calls a person has to approve; or `destructive`, for
-            those that do not declare that they are not.
-        elicits: Whether a person answers what the server asks during a call.
-        turn: What makes that one call at a time; None = it may be several.
-        identity: What tells it from another server of that name; it says nothing by itself.
-    """
-
-    timeout_s: float = DEFAULT_TIMEOUT_S
-    slots: Slots | None = None
-    writers: Slots | None = None
-    rate: Rate | None = None
-    tools: Mapping[str, Sequence[Slots | Rate]] | None = None
-    approve: Sequence[str] | Literal["destructive"] = ()
-    elicits: bool = False
-    turn: Slots | None = None
-    identity: str = ""
-
-    @property
-    def asks(self) -> bool:
-        """Whether a person may be asked about a call."""
-        return bool(self.approve) or self.elicits
-
-    def needs_approval(self, call: Call, tool: Tool | None) -> bool:
-        """Whether a person has to approve a call of a tool, which may be unknown."""
-        if not self.approve or call.kind != "tool":
-            return False
-        if self.approve == "destructive":
-            return tool is None or tool.may_destroy
-        return any(fnmatch.fnmatchcase(call.tool, pattern) for pattern in self.approve)
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether calls that do not write may have to wait for each other."""
-        limited = (self.slots, self.rate, self.turn)
-        return bool(self.tools) or any(each is not None for each in limited)
-
-    def limits_of(self, call: Call) -> list[Slots | Rate]:
-        """The limits that a call acquires on this server, in this order."""
-        matching = (
-            limits
-            for pattern, limits in (self.tools or {}).items()
-            if fnmatch.fnmatchcase(call.tool, pattern)
-        )
-        # Those of its tool first: a call that waits for them holds nothing that others could use.
-        writers = self.writers if call.writes else None
-        limits = (*next(matching, ()), writers, self.turn, self.slots, self.rate)
-        return [limit for limit in limits if limit is not None]
-
-
-FREE = ServerPolicy()
-"""The policy of a server without configuration."""

@@ -14,9 +14,10 @@ from typing import Any
 import anyio
 
 from orchestrator.calls.adaptive import AdaptiveSlots
-from orchestrator.calls.call import FREE, Attempt, Call, Caller, Readiness, ServerPolicy
+from orchestrator.calls.call import Attempt, Call, Caller, Readiness
 from orchestrator.calls.limits import AbandonedError, Rate, Slots
 from orchestrator.calls.locks import Locks
+from orchestrator.calls.policy import FREE, ServerPolicy
 from orchestrator.calls.retry import RetryDecision, decide_retry, is_lost
 from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError, TaskError

@@ -120,11 +120,7 @@ class _CancellableRun:
             if self.ending.signal is not None:
                 self._cancel(self.ending.signal.name, at_once=True)
             result = await self._execute(self.current, warnings)
-        if self.current.not_kept:
-            complain(self.current.not_kept)
-        if missed := self.orchestrator.missed:
-            are = "call is" if len(missed) == 1 else "calls are"
-            complain(f"{len(missed):,} {are} not in the recording: {missed[0]}")
+        self._complain_of_gaps(self.current)
         result = replace(result, wall_ms=(time.monotonic() - self.options.began) * 1000)
         written = False
         try:
@@ -137,17 +133,27 @@ class _CancellableRun:
                 raise
             give_up_terminal()
             written = self._write(result)
+        return self._exit_code(self.current, result, written=written)
+
+    def _complain_of_gaps(self, run: Run) -> None:
+        """Say what is missing in the journal or in the recording."""
+        if run.not_kept:
+            complain(run.not_kept)
+        if missed := self.orchestrator.missed:
+            are = "call is" if len(missed) == 1 else "calls are"
+            complain(f"{len(missed):,} {are} not in the recording: {missed[0]}")
+
+    def _exit_code(self, run: Run, result: RunResult, *, written: bool) -> int:
         if self.ending.signal is not None:
             return exit_code(self.ending.signal)
+        complete = written and not run.not_kept and not self.orchestrator.missed
         if result.status == "paused":
-            complain(waiting(result.run_id, result.questions, kept=self._is_kept))
-            return WAITING if written else FAILED
+            complain(waiting(result.run_id, result.questions, kept=run.is_kept))
+            return WAITING if complete else FAILED
         # Tasks may be skipped, if nothing failed.
         states = {task.status for task in result.tasks.values()}
         is_whole = result.status == "success" or states.isdisjoint(("error", "cancelled"))
-        complete = not self.current.not_kept and not self.orchestrator.missed
-        went_well = result.error is None and is_whole and complete
-        return 0 if written and went_well else FAILED
+        return 0 if complete and result.error is None and is_whole else FAILED
 
     async def _execute(self, run: Run, warnings: PlanWarnings) -> RunResult:
         async with anyio.create_task_group() as group:
@@ -195,10 +201,6 @@ class _CancellableRun:
         yield
         for display in shown:
             display.start()
-
-    @property
-    def _is_kept(self) -> bool:
-        return self.current is not None and self.current.is_kept
 
     def _write(self, result: RunResult) -> bool:
         """Write the result where the options say, before anything else; whether that worked."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -10,6 +11,7 @@ import anyio
 from orchestrator.calls.call import Attempt, Call, Caller
 from orchestrator.calls.middleware import (
     Fit,
+    OnWait,
     with_locks,
     with_retry,
     with_server_ready,
@@ -59,22 +61,9 @@ class Callers:
         if emitter.announce:
             on_wait, on_start = emitter.waiting, emitter.started
             on_server = emitter.waiting_for_server
-        # Calls pay for these only where a task of the workflow asks for them.
-        repeats = any(each.repeat is not None for each in plan.policies)
-        remembers = any(each.cache is not None for each in plan.policies)
         recorder = shared.settings.recorder
         keeping = None if recorder is None else Keeping(recorder, plan, emitter)
-
-        def held(attempt: Caller) -> Caller:
-            if keeping is None:
-                again = with_retry(attempt, emitter.failed, shared.settings.random)
-            else:
-                again = keeping.with_answers(keeping.with_retry(attempt, shared.settings.random))
-            locked = with_locks(with_repeat(again) if repeats else again, shared.locks, on_wait)
-            if recorder is None or not remembers:
-                return locked
-            return with_memo(locked, recorder, servers, emitter)
-
+        held = partial(_held, shared, plan, emitter, keeping, on_wait)
         in_time = _unless(has_ended, with_timeout(shared.caller, on_start))
         in_time = in_time if keeping is None else keeping.with_intent(in_time)
         # Where runs take turns, all tasks of a run are one group: they have one budget.
@@ -91,6 +80,29 @@ class Callers:
             ready = with_server_ready(held(inside), fit)
             self.inner = _in_all(ready, plan, keeping)
         self.ask = shared.caller if asking is None else asking.ask
+
+
+def _held(
+    shared: Shared,
+    plan: Plan,
+    emitter: Emitter,
+    keeping: Keeping | None,
+    on_wait: OnWait | None,
+    attempt: Caller,
+) -> Caller:
+    """Make attempts of a call under its locks, or take its answer from the memo."""
+    random, recorder = shared.settings.random, shared.settings.recorder
+    if keeping is None:
+        again = with_retry(attempt, emitter.failed, random)
+    else:
+        again = keeping.with_answers(keeping.with_retry(attempt, random))
+    # Calls pay for these only where a task of the workflow asks for them.
+    if any(each.repeat is not None for each in plan.policies):
+        again = with_repeat(again)
+    locked = with_locks(again, shared.locks, on_wait)
+    if recorder is None or all(each.cache is None for each in plan.policies):
+        return locked
+    return with_memo(locked, recorder, shared.servers, emitter)
 
 
 def _in_all(call_next: Caller, plan: Plan, keeping: Keeping | None) -> Caller:

@@ -48,7 +48,6 @@ T = TypeVar("T")
 MAX_LOCK_NAME = 1000
 MAX_ITEMS = 1_000_000  # of a for_each, each of which has an outcome of its own
 
-
 LockName = tuple[str, bool]
 
 

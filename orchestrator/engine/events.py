@@ -1,4 +1,7 @@
-"""What a run reports: frozen events, sent to observers as they happen."""
+"""What a run reports: frozen events, sent to observers as they happen.
+
+Longer than other files: it has all events, which observers want to see side by side.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
-from orchestrator.calls.call import FREE, Attempt, Call, Caller, ServerPolicy
+from orchestrator.calls.call import Attempt, Call, Caller
+from orchestrator.calls.policy import FREE, ServerPolicy
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.recorder import Recorder, Remembered
 from orchestrator.engine.settings import Servers

@@ -72,7 +72,7 @@ class Question:
         return cls(**document)
 
 
-AnswerCallback = Callable[[Question], Awaitable[Any]]
+AnswerCallback = Callable[[Question], Awaitable[Any] | Any]
 """Answers a question with a value that fits its schema: true or false for an approval. None: it
 stays open. It raises `RefusedError` to refuse. Several may be asked at a time."""
 

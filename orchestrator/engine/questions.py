@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import anyio
@@ -153,7 +153,8 @@ class Questions:
 
     async def _call_back(self, callback: AnswerCallback, opened: _Open) -> None:
         try:
-            value = await callback(opened.question)
+            value = callback(opened.question)
+            value = await value if isinstance(value, Awaitable) else value
             if value is not None:
                 opened.settle(fitting(opened.question, value))
         except RefusedError:
@@ -215,7 +216,7 @@ class Questions:
 
 
 def _ignored(question: Question, reply: Reply) -> None:
-    """Nobody is told of replies."""
+    """What becomes of replies where nothing notes them."""
 
 
 def one_of(questions: Sequence[Question], task: str, item: int | None) -> Question:

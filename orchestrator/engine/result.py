@@ -1,6 +1,7 @@
 """The result document: what a run returns, in Python and as JSON, and the way back.
 
-Times in a document have three decimals, so a result read from one is exact to a microsecond.
+Times in a document have three decimals, so a result read from one is exact to a microsecond. A few
+lines longer than other files: each field is beside its way into the document and back.
 """
 
 from __future__ import annotations

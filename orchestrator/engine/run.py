@@ -77,12 +77,7 @@ class Run:
         self._settled = Settled(inputs or {}, about, null_is_unknown=made_up is not None)
         budget = Budget(settings.max_run_mb, lambda stop: self._tasks.end(stop))
         self._recorder = settings.recorder
-        questions = None
-        if made_up is None:
-            people = settings.answer, settings.recorder, settings.on_reply
-            questions = Questions(*people, waits=settings.wait)
-            questions.is_idle, questions.pause = lambda: self._tasks.is_idle, self._pause
-        self._questions = questions
+        self._questions = questions = self._new_questions() if made_up is None else None
         self._unanswered: list[Question] = []  # of a run that is paused
         self._shared = Shared.of(workflow, caller, settings, self._servers, budget, questions)
         self._tasks = TaskRunner(
@@ -96,6 +91,13 @@ class Run:
         for task, result in (settled or {}).items():
             self._known(task)
             self._settled.add(result)
+
+    def _new_questions(self) -> Questions:
+        settings = self._settings
+        people = settings.answer, settings.recorder, settings.on_reply
+        questions = Questions(*people, waits=settings.wait)
+        questions.is_idle, questions.pause = lambda: self._tasks.is_idle, self._pause
+        return questions
 
     def __repr__(self) -> str:
         done, all_tasks = len(self._settled.results), len(self.plan.tasks)

@@ -7,9 +7,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from orchestrator.calls.call import Call, Readiness, ServerPolicy
+from orchestrator.calls.call import Call, Readiness
 from orchestrator.calls.locks import Locks
 from orchestrator.calls.middleware import Random, no_jitter
+from orchestrator.calls.policy import ServerPolicy
 from orchestrator.calls.worker_pool import WorkerPool
 from orchestrator.engine.events import OnEvent
 from orchestrator.engine.question import AnswerCallback, OnReply

@@ -8,8 +8,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from orchestrator.calls.call import FREE, Attempt, Call, Caller
+from orchestrator.calls.call import Attempt, Call, Caller
 from orchestrator.calls.middleware import is_never_retried
+from orchestrator.calls.policy import FREE
 from orchestrator.calls.repeat import Turns
 from orchestrator.calls.retry import decide_retry, is_lost
 from orchestrator.engine.asking import Asking

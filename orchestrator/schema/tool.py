@@ -40,7 +40,7 @@ class Tool:
             `idempotent`, `destructive` and `open_world`.
         annotated_title: The title in its annotations; empty if they have none.
         key_argument: The argument that takes the idempotency key of a call, as servers.toml says;
-            empty if none does. It is no part of the definition.
+            empty if none does. It is not part of the definition.
     """
 
     server: str

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio
 from anyio.abc import TaskGroup
 
-from orchestrator.calls.adaptive import AdaptiveSlots
-from orchestrator.calls.call import Attempt, Call, ServerPolicy
-from orchestrator.calls.limits import FIRST, Priority, Rate, Slots
+from orchestrator.calls.call import Attempt, Call
+from orchestrator.calls.limits import FIRST, Priority, Slots
 from orchestrator.documents.text import quoted
 from orchestrator.engine.events import Event, OnEvent, ServerEvent
 from orchestrator.errors import CallError, NotExecutedError, TaskError
 from orchestrator.servers import problems
 from orchestrator.servers.catalog import Catalog, is_allowed
-from orchestrator.servers.config import Server, ServerTable, ToolSettings
+from orchestrator.servers.config import Server, ServerTable
 from orchestrator.servers.lockfile import Lockfile
+from orchestrator.servers.policies import policy_of
 from orchestrator.servers.redaction import LOGS
 from orchestrator.servers.sessions import Callee, Sessions
 from orchestrator.servers.supervisor import Background, Supervisor
@@ -58,7 +58,7 @@ class ServerPool:
         self.servers = ServerTable.like(servers, named)
         for server in self.servers.values():
             LOGS.add(server.hidden)
-        self.policies = {name: _policy_of(server) for name, server in self.servers.items()}
+        self.policies = {name: policy_of(server) for name, server in self.servers.items()}
         self.lock = lock  # a call of a tool that differs is refused; None accepts all
         self.catalog = Catalog(self.servers, lock)
         self._opened: AsyncContext[None] | None = None
@@ -275,33 +275,3 @@ class ServerPool:
 def _refused(call: Call, message: str, **details: Any) -> CallError:
     """The error of a call that may not be made."""
     return CallError("protocol_error", message, retryable=False, server=call.server, **details)
-
-
-def _policy_of(server: Server) -> ServerPolicy:
-    """What the configuration of a server says about calls to it, with limits of its own."""
-    name, most = quoted(server.name), server.max_concurrency
-    asks = server.elicitation == "ask"
-    takes_turns = asks and server.protocol != "2026-07-28"  # see Elicitor
-    slots = AdaptiveSlots(f"a slot of server {name}") if most == "auto" else None
-    tools = {
-        pattern: tuple(_limits_of(settings, f"{server.name}:{pattern}"))
-        for pattern, settings in server.tools.items()
-    }
-    return ServerPolicy(
-        server.timeout_s,
-        Slots(most, f"a slot of server {name}") if isinstance(most, int) else slots,
-        Slots(1, f"the writers' slot of server {name}") if server.writes == "serial" else None,
-        Rate(*server.rate_limit, f"the rate of server {name}") if server.rate_limit else None,
-        tools if any(tools.values()) else None,
-        server.approve,
-        asks,
-        Slots(1, f"its turn at server {name}, which asks people") if takes_turns else None,
-        server.identity,
-    )
-
-
-def _limits_of(settings: ToolSettings, tool: str) -> Iterator[Slots | Rate]:
-    if settings.max_concurrency is not None:
-        yield Slots(settings.max_concurrency, f"a slot of {tool}")
-    if settings.rate_limit is not None:
-        yield Rate(*settings.rate_limit, f"the rate of {tool}")

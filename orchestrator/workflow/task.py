@@ -1,4 +1,7 @@
-"""A task in a workflow file, and the policies around its call."""
+"""A task in a workflow file, and the policies around its call.
+
+Longer than other files: pydantic wants all fields of the model in one class.
+"""
 
 from __future__ import annotations
 

@@ -14,9 +14,10 @@ import pytest
 import trio.testing
 
 from orchestrator.calls.adaptive import AdaptiveSlots
-from orchestrator.calls.call import Attempt, Call, ServerPolicy
+from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.limits import Rate, Slots
 from orchestrator.calls.locks import Locks
+from orchestrator.calls.policy import ServerPolicy
 from orchestrator.engine.events import (
     Event,
     ItemSettled,

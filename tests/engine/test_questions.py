@@ -8,7 +8,8 @@ from typing import Any
 import anyio
 import pytest
 
-from orchestrator.calls.call import Attempt, Call, ServerPolicy
+from orchestrator.calls.call import Attempt, Call
+from orchestrator.calls.policy import ServerPolicy
 from orchestrator.engine.outcome import Cancelled, Failure, Skipped, Success, Waiting
 from orchestrator.engine.question import AnswerCallback, Question
 from orchestrator.engine.result import RunResult
@@ -183,7 +184,7 @@ async def test_a_refused_call_is_not_made_and_not_retried() -> None:
     assert result["r"].output == "refused"
 
 
-async def no(_: Question) -> Any:
+def no(_: Question) -> Any:  # a plain function
     return False
 
 

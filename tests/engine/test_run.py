@@ -7,8 +7,9 @@ from typing import Any
 import anyio
 import pytest
 
-from orchestrator.calls.call import Attempt, Call, ServerPolicy
+from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.limits import Slots
+from orchestrator.calls.policy import ServerPolicy
 from orchestrator.engine.events import (
     Event,
     GenerationStarted,

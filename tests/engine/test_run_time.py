@@ -5,8 +5,9 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from orchestrator.calls.call import Attempt, Call, ServerPolicy
+from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.limits import Slots
+from orchestrator.calls.policy import ServerPolicy
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.errors import TaskError

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import anyio
 
-from orchestrator.calls.call import ServerPolicy
 from orchestrator.calls.limits import Slots
+from orchestrator.calls.policy import ServerPolicy
 from orchestrator.engine.events import TaskStarted
 from orchestrator.engine.question import AnswerCallback, Question
 from orchestrator.engine.result import RunResult

@@ -1,0 +1,55 @@
+"""Runs a workflow in place of the call of a task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from orchestrator.calls.call import Attempt, Call
+from orchestrator.engine.emitter import Emitter
+from orchestrator.engine.settled import Settled
+from orchestrator.engine.summary import output_of
+from orchestrator.workflow.inputs import with_input_defaults
+
+if TYPE_CHECKING:
+    from orchestrator.engine.task_runner import TaskRunner
+
+
+async def run_inside(outer: TaskRunner, call: Call, attempt: Attempt) -> Any:
+    """Run the workflow of a task, or of an item of it.
+
+    Raises:
+        CallError: A task in it failed, or it was cancelled.
+    """
+    if outer.phase.stop is not None:  # it came together with the end, which cancels it
+        await anyio.sleep_forever()
+    task = outer.emitter.task_of(call)
+    assert task.inner is not None
+    workflow, plan, settings = task.inner, task.inner.plan, outer.shared.settings
+    item = "" if call.item is None else f"[{call.item}]"
+    clock, scope = outer.emitter.clock, outer.settled.scope
+    emitter = Emitter(outer.emitter.announce, plan, f"{call.task}{item}/", clock)
+    inputs, about = with_input_defaults(workflow.inputs, call.arguments), workflow.name
+    settled = Settled(inputs, settings.about(about), null_is_unknown=scope.null_is_unknown)
+    shared = outer.shared.inside(call, attempt)
+    schedule = settings.schedule or workflow.own_schedule or outer.schedule
+    began_s = 0.0
+    if outer.recorder is not None:
+        began_s = outer.recorder.enter(emitter.within, attempt.number)
+    of_outer = outer, call.priority, began_s
+    runner = type(outer)(workflow, shared, settled, emitter, schedule, *of_outer)
+    runner.around = call
+    runner.restore()
+    attempt.inside = runner
+    clock.around.add(attempt)
+    try:
+        await runner.execute(lambda *_: None)
+        if runner.stop is not runner.own_stop and len(settled.results) < len(plan.tasks):
+            await anyio.sleep_forever()  # the end of what is around it cancels it
+    finally:
+        clock.around.discard(attempt)
+        runner.settle_rest(plan.tasks)
+        runner.forget()
+    await settled.resolve_output(plan)
+    return output_of(workflow, settled, runner.own_stop)
