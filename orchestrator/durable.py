@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from orchestrator.documents.encode import to_json
 from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import quoted
 from orchestrator.engine.events import Announcer, StartTimes
@@ -55,13 +57,19 @@ def hiding(pool: ServerPool) -> Hide:
     return partial(redact, forms=forms) if forms else unchanged
 
 
+@lru_cache(maxsize=1)  # a command shows it, and then runs it: 10,000 tasks take a second
+def workflow_of(text: str) -> Workflow:
+    """The workflow of a run, from its JSON text."""
+    return Workflow.load(json.loads(text))
+
+
 def request_of(record: RunRecord, options: RunOptions, pool: ServerPool) -> RunRequest:
     """The request that a record was made of; some options count as `Runs.resume` says.
 
     Raises:
         WorkflowError: Its servers are not configured here.
     """
-    workflow = Workflow.load(dict(record.workflow))
+    workflow = workflow_of(to_json(record.workflow))
     inputs = check_offline(workflow, pool, record.inputs)
     settings = RunSettings(run_id=record.id, random=random.random, **record.settings)
     settings = asking(settings, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.history import MB, configured, path_of
 from orchestrator.cli.streams import write, write_json
 from orchestrator.cli.tool_sources import lock_of, read_servers
+from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import counted
 from orchestrator.engine.outcome import Waiting
 from orchestrator.engine.result import RunResult, TaskResult
@@ -20,7 +22,7 @@ from orchestrator.errors import UnknownTaskError
 from orchestrator.journal import history
 from orchestrator.journal.history import INTERRUPTED, RUNNING
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.kept import KeptDocuments, documents_of
+from orchestrator.journal.kept import KeptDocuments, documents_of, request_text
 from orchestrator.journal.kept_run import asked_path
 from orchestrator.servers.config import JournalTable, ServerTable
 from orchestrator.workflow.model import Workflow
@@ -128,11 +130,13 @@ def fork(options: argparse.Namespace) -> int:
 def _again(options: argparse.Namespace) -> int:
     from orchestrator.cli.run import run_workflow
     from orchestrator.client import Orchestrator
+    from orchestrator.durable import workflow_of
 
     servers = read_servers(options)
     path = path_of(options, _table_of(servers))
     run = history.find(path, options.run)
-    workflow, inputs = Workflow.load(documents_of(path, run.id).request["workflow"]), {}
+    workflow = workflow_of(to_json(json.loads(request_text(path, run.id))["workflow"]))
+    inputs: dict[str, Any] = {}
     if options.command == "fork":
         from orchestrator.cli.values import inputs_of
 

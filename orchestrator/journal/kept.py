@@ -48,6 +48,16 @@ class KeptDocuments:
     records: Records
 
 
+def request_text(journal: Path, run: str) -> str:
+    """The workflow, inputs and settings of a run that there is, as JSON text.
+
+    Raises:
+        JournalError: The journal cannot be read.
+    """
+    with reading(journal) as db:
+        return str(db.execute("select request from run where id=?", (run,)).fetchone()[0])
+
+
 def documents_of(journal: Path, run: str) -> KeptDocuments:
     """All that is kept of a run that there is.
 
