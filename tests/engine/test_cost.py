@@ -20,7 +20,8 @@ from benchmarks.engine_alone import bare, return_at_once
 from benchmarks.scenarios import nothing
 from orchestrator import Run, Workflow
 from orchestrator.calls.call import Attempt, Call
-from orchestrator.engine.settings import RunSettings
+from orchestrator.engine.settings import RunSettings, Servers
+from orchestrator.schema.tool import Tool
 from orchestrator.workflow.model import Schedule
 
 WIDTH = 100
@@ -41,6 +42,7 @@ MOST_CALLS_INSIDE = {UNLIMITED: 1.05 * 1.03, LIMITED: 1.05 * 1.31}
 # those of a task of bare anyio, and how many while it waits for a slot.
 MOST_OBJECTS_UNDER_WAY = 1.05 * 1.51
 MOST_OBJECTS_WAITING = 7.0
+KNOWN = Servers({"none:nothing": Tool("none", "nothing", {}, read_only=True)})
 
 
 async def function_calls(work: Callable[[], Awaitable[object]]) -> int:
@@ -134,7 +136,8 @@ def test_objects_for_each_task() -> None:
                 for _ in range(count):
                     group.start_soon(wait)
             else:
-                group.start_soon(Run(workflow, wait, RunSettings(max_concurrency=limit)).execute)
+                settings = RunSettings(max_concurrency=limit)
+                group.start_soon(Run(workflow, wait, settings, servers=KNOWN).execute)
             await anyio.wait_all_tasks_blocked()
             gc.collect()
             during = len(gc.get_objects())
