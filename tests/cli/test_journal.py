@@ -104,6 +104,18 @@ def test_a_fork_makes_what_has_changed(said: Said, write: Write) -> None:
     assert (code, 'unknown input "z"' in err) == (2, True)
 
 
+def test_the_times_of_earlier_runs_say_what_goes_first(
+    journal: Path, said: Said, write: Write
+) -> None:
+    run = ["run", write(echo("a", 1), echo("b", 2)), "--json", "-q", "--max-concurrency", "1"]
+    assert said(*run)[0] == 0
+    with sqlite3.connect(journal) as db:
+        longer = "json_set(payload, '$.duration_ms', 60000.0)"
+        db.execute(f"update record set payload={longer} where kind='task' and path='b'")
+    tasks = said(*run, "--statistics")[1]["tasks"]
+    assert tasks["b"]["started_ms"] < tasks["a"]["started_ms"]
+
+
 @pytest.mark.usefixtures("journal")
 def test_one_task_is_made_again(said: Said, write: Write) -> None:
     path = write(echo("a", 1), echo("b", "$OUTPUT[a].value"))

@@ -1,0 +1,116 @@
+"""Runs of a journal in Python, forked and taken up again; nothing is called, people answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator import JournalError, Orchestrator, Question, WorkflowError
+
+pytestmark = pytest.mark.anyio
+FLOW: dict[str, Any] = {
+    "inputs": {"x": {"default": 1}, "y": {"default": 1}},
+    "tasks": [
+        {"id": "a", "ask": {"message": "a $INPUT.x?", "schema": {"type": "string"}}},
+        {"id": "b", "ask": {"message": "b $INPUT.y?", "schema": {"type": "string"}}},
+        {"id": "c", "value": "$OUTPUT[a] $OUTPUT[b]"},
+    ],
+}
+
+
+class Person:
+    """Answers with the question, or leaves those that begin so for later."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.later = "nothing"
+
+    def __call__(self, question: Question) -> Any:
+        if question.message.startswith(self.later):
+            return None
+        self.asked.append(question.message)
+        return question.message
+
+
+@pytest.fixture
+def person() -> Person:
+    return Person()
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "runs.db"
+
+
+async def test_a_fork_asks_only_what_has_changed(journal: Path, person: Person) -> None:
+    async with Orchestrator({}, journal=journal, answer=person) as orchestrator:
+        first = await orchestrator.run(FLOW)
+        async with orchestrator.fork(first.run_id, inputs={"x": 2}) as run:
+            result = await run.execute()
+        assert sorted(person.asked) == ["a 1?", "a 2?", "b 1?"]
+        assert result["c"].output == "a 2? b 1?"
+        tasks = [*FLOW["tasks"][:2], {"id": "c", "value": "$OUTPUT[b] $OUTPUT[a]"}]
+        async with orchestrator.fork("last", FLOW | {"tasks": tasks}) as run:
+            result = await run.execute()
+        assert result["c"].output == "b 1? a 2?"
+        assert len(person.asked) == 3
+        with pytest.raises(WorkflowError, match='unknown input "z"'):
+            async with orchestrator.fork("last", inputs={"z": 1}):
+                pass
+
+
+@pytest.mark.parametrize("is_pruned", [False, True])
+async def test_a_fork_that_is_taken_up_again_still_reuses(
+    journal: Path, person: Person, *, is_pruned: bool
+) -> None:
+    async with Orchestrator({}, journal=journal, answer=person) as orchestrator:
+        first = await orchestrator.run(FLOW)
+        person.later = "a"
+        flow = FLOW | {"tasks": [*FLOW["tasks"], {"id": "d", "depends_on": ["a"], **_ask("b")}]}
+        async with orchestrator.fork("last", flow, {"x": 2}) as run:
+            paused = await run.execute()
+        assert paused.status == "paused"
+        if is_pruned:
+            _forget(journal, first.run_id)
+        person.later, person.asked = "nothing", []
+        async with orchestrator.resume("last") as run:
+            result = await run.execute()
+    assert result.status == "success"
+    assert sorted(person.asked) == ["a 2?", "b?"]
+
+
+def _ask(message: str) -> dict[str, Any]:
+    return {"ask": {"message": f"{message}?", "schema": {"type": "string"}}}
+
+
+def _forget(journal: Path, run: str) -> None:
+    import sqlite3
+
+    with sqlite3.connect(journal) as db:
+        db.execute("delete from run where id=?", (run,))
+
+
+async def test_without_a_journal_there_is_nothing_to_go_on_with(person: Person) -> None:
+    async with Orchestrator({}, answer=person) as orchestrator:
+        assert await orchestrator.estimates(FLOW) == {}
+        for begin in (orchestrator.resume, orchestrator.retry, orchestrator.fork):
+            with pytest.raises(RuntimeError, match="give the Orchestrator a journal"):
+                async with begin("last"):
+                    pass
+
+
+async def test_what_was_not_kept_is_said(journal: Path, person: Person) -> None:
+    async with Orchestrator({}, journal=journal, answer=person) as orchestrator:
+        assert await orchestrator.estimates(FLOW) == {}
+        with pytest.raises(JournalError, match='unknown run "nope"'):
+            async with orchestrator.fork("nope"):
+                pass
+        first = await orchestrator.run(FLOW)
+        async with orchestrator.retry(first.run_id, ["a"]) as run:
+            result = await run.execute()
+        assert (result.status, person.asked[2:]) == ("success", ["a 1?"])
+        async with orchestrator.retry(first.run_id, alone=["b"]) as run:
+            await run.execute()
+        assert person.asked[3:] == ["b 1?"]
