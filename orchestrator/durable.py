@@ -23,7 +23,7 @@ from orchestrator.engine.settings import RunSettings
 from orchestrator.engine.settled import Settled
 from orchestrator.errors import JournalError, Problem, WorkflowError
 from orchestrator.journal.history import find
-from orchestrator.journal.kept import documents_of
+from orchestrator.journal.kept import check_outputs, documents_of
 from orchestrator.journal.kept_run import BEAT_S, KeptRun, RunRecord
 from orchestrator.journal.recorder import Hide, unchanged
 from orchestrator.journal.records import Key, Record
@@ -90,12 +90,22 @@ def reused(
     """
     earlier = find(journal, run_id)
     kept = documents_of(journal, earlier.id)
+    check_outputs(earlier.id, kept.request)
     workflow = Workflow.load(dict(kept.request["workflow"]))
     for task in (again | alone) - workflow.plan.tasks.keys():
         message = f"unknown task {quoted(task)}{did_you_mean(task, workflow.plan.tasks)}"
         raise WorkflowError(workflow.name, [Problem("usage", message)])
-    graph, ended = workflow.plan.graph, kept.tasks
-    afresh = alone | {task for each in again for task in (each, *below(graph, each))}
+    graph, ended, last = workflow.plan.graph, kept.tasks, workflow.plan.finally_
+    # What is made again is cleaned up again.
+    afresh = (
+        alone
+        | set(() if last is None else last.tasks)
+        | {
+            task
+            for each in again
+            for task in (each, *(below(graph, each) if each in graph else ()))
+        }
+    )
     whole = {
         task
         for task, result in ended.items()
@@ -119,6 +129,7 @@ def forked(
     """
     earlier = find(journal, run_id)
     request = documents_of(journal, earlier.id).request
+    check_outputs(earlier.id, request)
     new = Workflow.load(dict(request["workflow"]) if workflow is None else workflow)
     kept = {name: value for name, value in request["inputs"].items() if name in new.inputs}
     return earlier.id, new, kept | dict(inputs or {})

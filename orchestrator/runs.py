@@ -26,6 +26,7 @@ from orchestrator.engine.question import AnswerCallback
 from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import Servers
+from orchestrator.errors import JournalError
 from orchestrator.inspection import Inspector
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept_run import KeptRun
@@ -147,7 +148,7 @@ class Runs(Inspector):
 
     def _kept_in(self) -> Journal:
         if self._journal is None:
-            raise RuntimeError("give the Orchestrator a journal, as in journal='runs.db'")
+            raise JournalError("give the Orchestrator a journal, as in journal='runs.db'")
         return self._journal
 
     def _own(self, options: RunOptions) -> RunOptions:

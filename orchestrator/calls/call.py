@@ -257,6 +257,9 @@ class Inside(Protocol):
     def note_stop(self, stop: Any) -> None:
         """Make no further call, apart from those of `finally`."""
 
+    def pause(self, stop: Any) -> None:
+        """End the tasks, those of `finally` too, until another process goes on with them."""
+
     def end_all(self, stop: Any) -> None:
         """End the tasks of `finally`, too."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,8 @@ from orchestrator.schema.types import schema_type
 if TYPE_CHECKING:
     from orchestrator.engine.run import Run
 
-MAX_SHOWN = 2000
+MAX_SHOWN, MAX_QUESTIONS = 2000, 10
+ITEM = re.compile(r"(.+)\[([0-9]+)\]")  # a task with its item, as messages show it
 YES, NO = ("y", "yes", "true"), ("n", "no", "false")
 REFUSE, LATER, ALL = "!", "", "all"
 
@@ -197,8 +199,12 @@ def answer(options: argparse.Namespace) -> int:
             return Reply((question.schema or {})["default"])
         return fitting(question, parsed(question, words))
 
-    item, every = options.item, options.all_items
-    question = answers.answer(path, run.id, options.task, reply_to, item=item, all_items=every)
+    task, item, every = options.task, options.item, options.all_items
+    if item is None and (of_item := ITEM.fullmatch(task)) is not None:
+        task, item = of_item[1], int(of_item[2])
+    if run.status not in (history.RUNNING, history.INTERRUPTED, history.PAUSED):
+        raise AnswerError(f"run {run.id} has ended with status {run.status}: nothing waits in it")
+    question = answers.answer(path, run.id, task, reply_to, item=item, all_items=every)
     left = len(answers.open_questions(path, run.id))
     which = f"all items of {quoted(question.task)} are" if every else f"{quoted(question.where)} is"
     more = f"; {left:,} more to answer" if left else ""
@@ -218,13 +224,16 @@ def nothing_shown() -> Iterator[None]:
 def waiting(run: str, questions: Sequence[Question], *, kept: bool) -> str:
     """What to do about the questions of a paused run."""
     lines = [f"run {run} waits for answers:"]
-    for question in questions[:10]:
+    for question in questions[:MAX_QUESTIONS]:
         item = "" if question.item is None else f" --item {question.item}"
         how = "" if question.kind == "approve" else " VALUE"
-        message = cut(visible(question.message), 200)
-        lines.append(f"  {name_of(question.where)}: {message}")
+        lines.append(f"  {name_of(question.where)}: {cut(visible(question.message), 1000)}")
+        if question.arguments:
+            lines.append(f"    arguments: {cut(visible(to_json(question.arguments)), 200)}")
         if kept:
-            lines.append(f"    orchestrator answer {run} {question.task}{item}{how}")
+            lines.append(f"    orchestrator answer {run} {shlex.quote(question.task)}{item}{how}")
+    if (more := len(questions) - MAX_QUESTIONS) > 0:
+        lines.append(f"  and {more:,} more (--json has all)")
     if kept:
         lines.append(f"then: orchestrator resume {run}")
     else:

@@ -73,9 +73,10 @@ def show(options: argparse.Namespace) -> int:
     if run.status == history.PAUSED:
         tasks = _with_waiting(tasks, kept)
     if options.task is not None:
-        if options.task not in tasks:
+        found = tasks.get(options.task) or _inside(options.task, kept)
+        if found is None:
             raise UnknownTaskError(_no_task(options.task, kept))
-        write_json(tasks[options.task])
+        write_json(found)
         return 0
     if kept.result is None:
         document: dict[str, Any] = {"run_id": run.id, "workflow": run.workflow}
@@ -89,8 +90,20 @@ def show(options: argparse.Namespace) -> int:
     from orchestrator.cli.tables import print_result
 
     write_json(document["output"])
-    print_result(RunResult.from_dict(document), Workflow.load(kept.request["workflow"]))
+    result = RunResult.from_dict(document)
+    print_result(result, Workflow.load(kept.request["workflow"]))
+    if open_ := kept.records.questions():
+        from orchestrator.cli.asking import waiting
+
+        print(waiting(run.id, open_, kept=True), file=sys.stderr)
     return 0
+
+
+def _inside(path: str, kept: KeptDocuments) -> dict[str, Any] | None:
+    """The part of the result for a task inside others, such as `outer[3]/inner`."""
+    within, _, task = path.rpartition("/")
+    result = kept.records.settled(within and f"{within}/", {}).get(task)
+    return None if result is None else result.to_dict()
 
 
 def _with_waiting(tasks: dict[str, Any], kept: KeptDocuments) -> dict[str, Any]:
@@ -152,8 +165,9 @@ def cancel(options: argparse.Namespace) -> int:
     """`orchestrator cancel`: asks the process that carries a run to end it."""
     path = path_of(options, configured(options))
     run = history.find(path, options.run)
-    if run.status == INTERRUPTED:
-        complain(f'run {run.id} is carried by no process; "orchestrator resume" goes on with it')
+    if run.status in (INTERRUPTED, history.PAUSED):
+        what = f"run {run.id} is {run.status}: no process carries it"
+        complain(f'{what}; "orchestrator resume {run.id}" does, and Ctrl-C there ends it')
         return FAILED
     if run.status != RUNNING:
         complain(f"run {run.id} has ended with status {run.status}")

@@ -45,6 +45,8 @@ async def run_inside(outer: TaskRunner, call: Call, attempt: Attempt) -> Any:
     clock.around.add(attempt)
     try:
         await runner.execute(lambda *_: None)
+        if runner.phase.stop is not None and runner.phase.stop.is_pause:
+            await anyio.sleep_forever()  # so is what is around it
         if runner.stop is not runner.own_stop and len(settled.results) < len(plan.tasks):
             await anyio.sleep_forever()  # the end of what is around it cancels it
     finally:

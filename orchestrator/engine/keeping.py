@@ -37,6 +37,9 @@ class Ended(Inside):
     def note_stop(self, stop: Any) -> None:
         """It has ended."""
 
+    def pause(self, stop: Any) -> None:
+        """It has ended."""
+
     def end_all(self, stop: Any) -> None:
         """It has ended."""
 

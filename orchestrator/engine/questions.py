@@ -13,7 +13,7 @@ from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import quoted
 from orchestrator.engine.question import AnswerCallback, OnReply, Question, QuestionKind, Reply
 from orchestrator.engine.recorder import Recorder
-from orchestrator.errors import AnswerError, RefusedError
+from orchestrator.errors import AnswerError, CallError, RefusedError
 from orchestrator.schema.validator import Validator
 
 ANSWER = "an answer"
@@ -31,7 +31,7 @@ class _Open:
         self.question, self.ends_at = question, ends_at
         self.answered = anyio.Event()
         self.reply: Reply | None = None
-        self.error: Exception | None = None
+        self.error: CallError | None = None
         self.is_being_asked = False
 
     def settle(self, reply: Reply) -> None:
@@ -97,8 +97,7 @@ class Questions:
             None if the time was over.
 
         Raises:
-            CallError: The call was cancelled.
-            AnswerError: The callback gave what does not fit the schema.
+            CallError: The call was cancelled; or the callback failed, or gave what does not fit.
         """
         if (known := self._known(question)) is not None:
             self._on_reply(question, known)
@@ -117,7 +116,6 @@ class Questions:
             attempt.note, attempt.asks, attempt.end_by = "", False, None
             self._open.remove(opened)
         attempt.check_cancelled(call)
-        attempt.waited_s += anyio.current_time() - asked_at
         if opened.error is not None:
             raise opened.error
         return await self._kept(opened)
@@ -159,8 +157,14 @@ class Questions:
                 opened.settle(fitting(opened.question, value))
         except RefusedError:
             opened.settle(Reply(refused=True))
+        except AnswerError as wrong:
+            opened.error = CallError(
+                "invalid_arguments", f"the callback's answer is wrong: {wrong}"
+            )
+            opened.answered.set()
         except Exception as bug:  # its task fails with it, no other
-            opened.error = bug
+            what = f"the callback that answers failed: {type(bug).__name__}: {bug}"
+            opened.error = CallError("internal", what, retryable=False)
             opened.answered.set()
         finally:
             opened.is_being_asked = False

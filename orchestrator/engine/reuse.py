@@ -35,6 +35,8 @@ class Reuse:
     ) -> TaskResult | None:
         """The result of a task that is about to start; None if it has to be made."""
         known = self._settled.results.get(task.id)
+        if task.generation is None:  # what is made again is cleaned up again
+            return None
         if known is None or not isinstance(known.outcome, Success) or known.recovered:
             return None
         before, old = self._plan.tasks[task.id], self._whole(self._settled.scope)

@@ -79,6 +79,7 @@ class Run:
         self._recorder = settings.recorder
         self._questions = questions = self._new_questions() if made_up is None else None
         self._unanswered: list[Question] = []  # of a run that is paused
+        self._paused: Stop | None = None
         self._shared = Shared.of(workflow, caller, settings, self._servers, budget, questions)
         self._tasks = TaskRunner(
             workflow,
@@ -182,8 +183,8 @@ class Run:
         return self._questions or Questions(None, waits=False)
 
     def _pause(self) -> None:
-        self._unanswered = self.questions
-        self._tasks.end(Stop.paused())
+        self._unanswered, self._paused = self.questions, Stop.paused()
+        self._tasks.pause(self._paused)
 
     def status(self) -> RunState:
         """How many tasks have settled, and each call that is under way."""
@@ -237,7 +238,7 @@ class Run:
             startup_ms=self._servers.startup_ms,
             slots=self._shared.limit,
             duration_ms=duration_ms,
-            stop=self._tasks.stop,
+            stop=self._paused or self._tasks.stop,
             made_up=self._made_up,
         )
         if self._recorder is not None:

@@ -234,7 +234,7 @@ class TaskRunner:
             # Cancelled. If nothing was called, the outcome depends on the reason: see settle_rest.
             del self._jobs[job.task.id]
             stop = self.note_end()
-            if job.has_begun:
+            if job.has_begun or stop.is_pause:
                 self._settle(job, job.ended_by(stop.not_begun, self.emitter.clock.zero))
             raise
         del self._jobs[job.task.id]
@@ -316,6 +316,18 @@ class TaskRunner:
         for job in self._jobs.values():
             for inside in job.inside:
                 inside.end_all(stop)
+
+    def pause(self, stop: Stop) -> None:
+        """End the tasks, those of `finally` too, until another process goes on with them."""
+        for job in self._jobs.values():
+            for inside in job.inside:
+                inside.pause(stop)
+        if self.phase is self._main:
+            self.end(stop)
+            return
+        self.phase.end(stop)
+        if self.recorder is not None:
+            self.recorder.begin_anew(f"{self.emitter.within}finally")
 
     def note_stop(self, stop: Stop) -> None:
         """Make no further call, and let all that runs inside make none, apart from `finally`."""

@@ -14,7 +14,7 @@ from orchestrator.engine.questions import one_of
 from orchestrator.errors import AnswerError
 from orchestrator.journal.history import reading
 from orchestrator.journal.kept import records_of
-from orchestrator.journal.records import WRITE_ONCE, reply_key
+from orchestrator.journal.records import NO_ITEM, WRITE_ONCE, Records, reply_key
 from orchestrator.journal.writer import Writer
 
 
@@ -50,7 +50,11 @@ def answer(
         AnswerError: No such question is open, or the reply does not fit it.
         JournalError: The journal cannot be read or written.
     """
-    questions = open_questions(journal, run)
+    with reading(journal) as db:
+        records = records_of(db, run)
+    questions = records.questions()
+    if not any(each.task == task and item in (None, each.item) for each in questions):
+        _check_answered(records, task, item)
     first = [each for each in questions if each.task == task][:1] if all_items else ()
     question = first[0] if first else one_of(questions, task, item)
     reply, taken = reply_to(question), 0
@@ -65,3 +69,12 @@ def answer(
     if not taken:
         raise AnswerError(f"somebody else has answered {quoted(question.where)} now")
     return question
+
+
+def _check_answered(records: Records, task: str, item: int | None) -> None:
+    """Raise `AnswerError` if what the task had asked is answered."""
+    number = NO_ITEM if item is None else item
+    for key in records:
+        if key.kind.startswith("reply ") and key.path == task and key.item in (number, NO_ITEM):
+            where = quoted(task) if item is None else f"{quoted(task)}, item {item},"
+            raise AnswerError(f"{where} was answered already; the first answer counts")

@@ -23,7 +23,7 @@ from orchestrator.journal.history import (
     prunable,
     reading,
 )
-from orchestrator.journal.kept import records_of
+from orchestrator.journal.kept import check_outputs, records_of
 from orchestrator.journal.kept_run import KeptRun, RunRecord
 from orchestrator.journal.memo import MemoFile, RunMemo, delete_old, has_old
 from orchestrator.journal.recorder import Hide, RunRecorder, Unknown, unchanged
@@ -174,7 +174,7 @@ class Journal:
                 record.kind,
                 record.origin,
                 started,
-                record.request(hide),
+                record.request(hide, outputs=self._outputs),
             ),
         )
         kept.recorder = RunRecorder(
@@ -211,6 +211,8 @@ class Journal:
             if status not in (RUNNING, PAUSED):
                 fix = f'"orchestrator retry {run}" runs again what did not succeed'
                 raise JournalError(f"run {run} has ended with status {status}: {fix}")
+            asked = json.loads(request)
+            check_outputs(run, asked)
             kept = KeptRun(writer, self.path, run, epoch + 1)
             # The time of a paused run is that of its result.
             alive_s = kept.take(duration_ms / 1000 if status == PAUSED else None)
@@ -233,8 +235,8 @@ class Journal:
             hide=hide,
         )
         self._give_memo(kept, hide)
-        asked = json.loads(request)
-        return RunRecord(run, name, **asked, kind=kind, origin=origin), kept
+        parts = {name: asked[name] for name in ("workflow", "inputs", "settings")}
+        return RunRecord(run, name, **parts, kind=kind, origin=origin), kept
 
     def _give_memo(self, kept: KeptRun, hide: Hide) -> None:
         if self._outputs:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator.engine.result import TaskResult
+from orchestrator.errors import JournalError
 from orchestrator.journal.history import reading
 from orchestrator.journal.records import Key, Record, Records
 
@@ -46,6 +48,13 @@ class KeptDocuments:
     result: dict[str, Any] | None
     tasks: dict[str, TaskResult]
     records: Records
+
+
+def check_outputs(run: str, request: Mapping[str, Any]) -> None:
+    """Refuse to go on from a run of which no outputs are kept. Raises `JournalError`."""
+    if not request.get("outputs", True):
+        why = f"no outputs of run {run} are kept ([journal] outputs = false)"
+        raise JournalError(f"{why}, so nothing can go on from it: run the workflow again")
 
 
 def request_text(journal: Path, run: str) -> str:

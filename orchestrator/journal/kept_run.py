@@ -43,10 +43,10 @@ class RunRecord:
     kind: str = "run"
     origin: str | None = None
 
-    def request(self, hide: Hide) -> str:
-        """What the row of the run has."""
+    def request(self, hide: Hide, *, outputs: bool) -> str:
+        """What the row of the run has; without outputs, nobody can go on with it."""
         parts = ("workflow", "inputs", "settings")
-        return to_json(hide({part: getattr(self, part) for part in parts}))
+        return to_json(hide({part: getattr(self, part) for part in parts} | {"outputs": outputs}))
 
 
 class KeptRun:
@@ -119,6 +119,8 @@ class KeptRun:
         def values() -> tuple[object, ...]:
             document = result.to_dict()
             del document["tasks"]  # each has its own records
+            if not self.recorder.keeps_outputs:
+                document["output"] = None
             return (
                 result.status,
                 ended,

@@ -50,6 +50,7 @@ def unchanged(value: Any) -> Any:
 _WITHDRAW = (
     "delete from record where run=? and kind=? and path=? and item=? and fallback=? and number=?"
 )
+_VALUES = ("output", "arguments", "value")  # what is left out without outputs
 _FORGET = "delete from record where run=? and substr(path, 1, ?)=?"
 
 
@@ -84,7 +85,7 @@ class RunRecorder(Recorder):
         self.hide = hide
         self._writer, self._lease, self.now = writer, lease, time.time
         self._records = Records(records or {})
-        self._unknown, self._keeps_outputs = unknown, keeps_outputs
+        self._unknown, self.keeps_outputs = unknown, keeps_outputs
         self._tools: set[str] = set()  # that were noted, or are as they were
         self._kept: set[Key] = set()  # items and tasks inside, of what has not settled
         self.resumed = resumed
@@ -131,6 +132,14 @@ class RunRecorder(Recorder):
         self._records[key] = Record(self.now(), None)
         self._note(key, None)
         return 0.0
+
+    def begin_anew(self, path: str) -> None:
+        """See `Recorder`."""
+        self._withdraw(Key("began", path))
+
+    def _withdraw(self, key: Key) -> None:
+        values = self._lease.run, *key
+        self._writer.put(self._lease, _WITHDRAW, lambda: values)
 
     def enter(self, within: str, attempt: int) -> float:
         """See `Recorder`."""
@@ -209,8 +218,7 @@ class RunRecorder(Recorder):
 
     def withdraw_intent(self, call: Call, number: int) -> None:
         """See `Recorder`."""
-        values = self._lease.run, *Key.of(f"intent {call.turn}", call, number)
-        self._writer.put(self._lease, _WITHDRAW, lambda: values)
+        self._withdraw(Key.of(f"intent {call.turn}", call, number))
 
     async def note_intent(self, call: Call, number: int) -> None:
         """See `Recorder`."""
@@ -280,6 +288,6 @@ class RunRecorder(Recorder):
         self._writer.put(self._lease, statement, values)
 
     def _without_outputs(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
-        if self._keeps_outputs or "output" not in document:
+        if self.keeps_outputs:
             return document
-        return {name: value for name, value in document.items() if name != "output"}
+        return {name: value for name, value in document.items() if name not in _VALUES}

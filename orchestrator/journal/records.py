@@ -107,7 +107,13 @@ class Records(dict[Key, Record]):
         """The questions that nobody has answered, in the order in which they were asked."""
         asked = sorted((self[key].at, key) for key in self if key.kind.startswith("question "))
         found = (Question.from_dict(self.payload(key)) for _, key in asked)
-        return [question for question in found if self.reply(question) is None]
+        return [each for each in found if self.reply(each) is None and not self._is_over(each)]
+
+    def _is_over(self, question: Question) -> bool:
+        """Whether what waited for the answer has settled without it."""
+        item = NO_ITEM if question.item is None else question.item
+        keys = Key("task", question.task), Key("item", question.task, item)
+        return not self.keys().isdisjoint(keys)
 
     def reply(self, question: Question) -> Reply | None:
         """The reply to a question, or that for all items; None if there is none."""

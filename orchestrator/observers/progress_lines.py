@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import counted, cut, duration, quoted, visible
 from orchestrator.engine import events
 
 EVERY_S = 1.0  # between two lines, unless each event has one
-MAX_LINE = 300
+MAX_LINE, MAX_ARGUMENTS = 500, 150
 
 
 class ProgressLines(events.Observer):
@@ -37,6 +38,8 @@ class ProgressLines(events.Observer):
                 self._run = event.run_id
             case events.QuestionAsked(question=question):
                 about = f"{_name(question.task, question.item)} asks: {question.message}"
+                if question.arguments:
+                    about += f" {cut(to_json(question.arguments), MAX_ARGUMENTS)}"
                 item = "" if question.item is None else f" --item {question.item}"
                 how = f"orchestrator answer {self._run} {question.task}{item} ..."
                 self._write(cut(visible(f"{event.at_ms / 1000:8.3f} s  {about} ({how})"), MAX_LINE))

@@ -46,6 +46,7 @@ def test_a_run_pauses_is_answered_and_goes_on(said: Said, write: Write) -> None:
     _, shown, _ = said("show", run, "--json")
     assert shown["tasks"]["city"]["status"] == "waiting"
     assert shown["questions"] == document["questions"]
+    assert 'arguments: {"value": 1}' in said("show", run)[2]
     code, _, err = said("answer", "last", "citi", "Rome")
     assert (code, 'Did you mean "city"?' in err) == (2, True)
     code, _, err = said("answer", "last", "e", "--item", "0", "maybe")
@@ -58,10 +59,17 @@ def test_a_run_pauses_is_answered_and_goes_on(said: Said, write: Write) -> None:
     assert [item["status"] for item in document["tasks"]["e"]["items"]] == ["error", "success"]
     assert said("answer", "last", "city", "Rome")[0] == 0
     code, _, err = said("answer", "last", "city", "Paris")
-    assert (code, "none of any other" in err) == (2, True)
+    assert (code, '"city" was answered already' in err) == (2, True)
+    code, _, err = said("answer", "last", "e[1]", "--no")
+    assert (code, '"e", item 1, was answered already' in err) == (2, True)
+    code, _, err = said("cancel", "last")
+    assert (code, "is paused: no process carries it" in err) == (1, True)
+    assert "waits for answers" not in said("show", "last")[2]
     code, document, _ = said("resume", "last", "--json")
     assert (code, document["status"], document["output"]) == (1, "partial", "Rome")
     assert (document["resumed"], document["questions"]) == (2, [])
+    code, _, err = said("answer", "last", "city", "Oslo")
+    assert (code, "has ended with status partial" in err) == (2, True)
 
 
 @pytest.mark.usefixtures("journal")

@@ -298,6 +298,10 @@ async def test_what_a_callback_does_wrong_is_the_failure_of_its_task() -> None:
     assert statuses(result) == {"q": "error", "p": "error", "other": "success"}
     assert "expected boolean" in str(result["q"].error)
     assert "no such person" in str(result["p"].error)
+    assert [each.error.kind for each in result.tasks.values() if each.error] == [
+        "invalid_arguments",
+        "internal",
+    ]
 
 
 @pytest.mark.parametrize("more", [{}, {"default": False}])
@@ -429,3 +433,39 @@ async def test_a_dry_run_asks_nobody() -> None:
     caller = DryRunCaller(flow, {}, lambda _: None)
     result = await Run(flow, caller, made_up=caller.made_up).execute()
     assert [result[name].output for name in "qdn"] == ["x", True, None]
+
+
+LAST = {"id": "last", "tool": "fake:last", "approve": True}
+
+
+async def test_a_question_of_finally_pauses_the_run_too() -> None:
+    flow = workflow(
+        {"id": "a", "tool": "fake:a"},
+        {"id": "q", **ASKS},
+        **{"finally": [LAST, {"id": "also", "value": 1}]},
+    )
+    inner = {"tasks": [{"id": "a", "tool": "fake:a"}], "finally": [LAST]}
+    around = workflow(
+        {"id": "o", "workflow": inner}, ASKS, **{"finally": [{"id": "end", "value": 1}]}
+    )
+    result = await run_of(flow, lambda each: True if each.task == "q" else None).execute()
+    assert (result.status, result.reason) == ("paused", None)
+    assert statuses(result) == {
+        "a": "success",
+        "q": "success",
+        "last": "waiting",
+        "also": "success",
+    }
+    assert [each.task for each in result.questions] == ["last"]
+    result = await run_of(around).execute()
+    assert statuses(result) == dict.fromkeys(("o", "q", "end"), "waiting")
+    assert sorted(each.task for each in result.questions) == ["o/last", "q"]
+    assert (await run_of(around, yes).execute()).status == "success"
+
+
+async def test_items_that_have_ended_are_shown_in_a_paused_run() -> None:
+    each = {"id": "e", "tool": "fake:t", "for_each": [1, 2], "approve": True}
+    result = await run_of(workflow(each), lambda each: None if each.item else False).execute()
+    items = result["e"].items
+    assert items is not None
+    assert [item.status for item in items] == ["error", "waiting"]

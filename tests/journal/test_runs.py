@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator import JournalError, Orchestrator, Question, WorkflowError
+from orchestrator.journal.journal import Journal
 
 pytestmark = pytest.mark.anyio
 FLOW: dict[str, Any] = {
@@ -86,8 +88,6 @@ def _ask(message: str) -> dict[str, Any]:
 
 
 def _forget(journal: Path, run: str) -> None:
-    import sqlite3
-
     with sqlite3.connect(journal) as db:
         db.execute("delete from run where id=?", (run,))
 
@@ -96,7 +96,7 @@ async def test_without_a_journal_there_is_nothing_to_go_on_with(person: Person) 
     async with Orchestrator({}, answer=person) as orchestrator:
         assert await orchestrator.estimates(FLOW) == {}
         for begin in (orchestrator.resume, orchestrator.retry, orchestrator.fork):
-            with pytest.raises(RuntimeError, match="give the Orchestrator a journal"):
+            with pytest.raises(JournalError, match="give the Orchestrator a journal"):
                 async with begin("last"):
                     pass
 
@@ -114,3 +114,45 @@ async def test_what_was_not_kept_is_said(journal: Path, person: Person) -> None:
         async with orchestrator.retry(first.run_id, alone=["b"]) as run:
             await run.execute()
         assert person.asked[3:] == ["b 1?"]
+
+
+async def test_without_outputs_nobody_goes_on(journal: Path) -> None:
+    def answer(question: Question) -> Any:
+        return "a secret" if question.task == "a" else None
+
+    kept = Journal(journal, outputs=False)
+    async with Orchestrator({}, journal=kept, answer=answer) as orchestrator:
+        await orchestrator.run(FLOW)
+        for begin in (orchestrator.resume, orchestrator.retry, orchestrator.fork):
+            with pytest.raises(JournalError, match=r"no outputs of run .* are kept"):
+                async with begin("last"):
+                    pass
+    assert b"a secret" not in journal.read_bytes()
+
+
+async def test_what_cleans_up_is_made_again(journal: Path, person: Person) -> None:
+    flow = FLOW | {"finally": [{"id": "last", **_ask("last")}]}
+    async with Orchestrator({}, journal=journal, answer=person) as orchestrator:
+        first = await orchestrator.run(flow)
+        person.asked = []
+        async with orchestrator.retry(first.run_id, ["a"]) as run:
+            await run.execute()
+        assert sorted(person.asked) == ["a 1?", "last?"]
+        async with orchestrator.fork(first.run_id, inputs={"y": 2}) as run:
+            await run.execute()
+        assert sorted(person.asked[2:]) == ["b 2?", "last?"]
+
+
+async def test_a_question_of_finally_has_its_whole_limit_after_a_pause(
+    journal: Path, person: Person
+) -> None:
+    person.later = "last"
+    flow = FLOW | {"finally": [{"id": "last", **_ask("last")}], "finally_timeout_s": 5}
+    async with Orchestrator({}, journal=journal, answer=person) as orchestrator:
+        assert (await orchestrator.run(flow)).status == "paused"
+        with sqlite3.connect(journal) as db:
+            began = db.execute("select path from record where kind='began'").fetchall()
+            assert ("finally",) not in began
+        person.later = "nothing"
+        async with orchestrator.resume("last") as run:
+            assert (await run.execute()).status == "success"
