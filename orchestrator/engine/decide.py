@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from orchestrator.calls.call import Call
 from orchestrator.documents.jsonpath import Path, describe, format_path
@@ -51,8 +51,7 @@ MAX_ITEMS = 1_000_000  # of a for_each, each of which has an outcome of its own
 LockName = tuple[str, bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(NamedTuple):
     """The decision to call, with what, and the locks to hold: names in order, and if shared.
 
     `approval` is the message of the question whether it may be made, None for the default.
@@ -123,7 +122,7 @@ def _begin(task: TaskPlan, scope: Scope) -> Start | Success:
     begin = start(task, scope, task.policies.locks, inside)
     if task.policies.approve is None:
         return begin
-    return replace(begin, approval=to_text(task.policies.approve.resolve(scope)) or None)
+    return begin._replace(approval=to_text(task.policies.approve.resolve(scope)) or None)
 
 
 def start(

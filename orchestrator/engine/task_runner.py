@@ -274,11 +274,12 @@ class TaskRunner:
 
     def _keep(self, result: TaskResult) -> None:
         self.settled.add(result)
-        # What ends a workflow inside may be an attempt that is made again: kept with its task.
-        passes = (Cancelled, Waiting) if self._outer is not None else Waiting
-        if self.recorder is not None and not isinstance(result.outcome, passes):
-            path = self.emitter.within + result.id
-            self.recorder.note_settled(path, result, self.settled.scope.wrapped)
+        if self.recorder is not None:
+            # What ends a workflow inside may be an attempt that is made again: kept with its task.
+            passes = (Cancelled, Waiting) if self._outer is not None else Waiting
+            if not isinstance(result.outcome, passes):
+                path = self.emitter.within + result.id
+                self.recorder.note_settled(path, result, self.settled.scope.wrapped)
         self.react(result)
 
     def react(self, result: TaskResult) -> None:

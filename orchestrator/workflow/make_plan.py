@@ -73,7 +73,9 @@ def make_plan(
         own, of_last = _part(compiled, last), {task.id: plans[task.id] for task in last}
         then = Plan(of_last, own, graphs.generations(own), [], None, *known)
     locks, has_inner = _literal_locks(plans.values()), bool(inner)
-    return Plan(plans, graph, generations, edges, output, *known, policies, has_inner, then, locks)
+    asks = any(each.asks for each in plans.values())
+    more = policies, has_inner, asks, then, locks
+    return Plan(plans, graph, generations, edges, output, targets, requests, servers, *more)
 
 
 def _literal_locks(tasks: Iterable[TaskPlan]) -> tuple[tuple[str, bool], ...]:

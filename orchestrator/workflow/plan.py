@@ -167,6 +167,7 @@ class Plan:
     servers: list[str]  # of all of these, in the order of the file
     policies: tuple[Policies, ...] = ()  # of all tasks for which they are not `PLAIN`
     has_inner: bool = False  # whether any task runs a workflow
+    asks: bool = False  # whether a person is asked something for any task
     finally_: Plan | None = None  # the tasks of `finally` alone, which depend on each other only
     locks: tuple[tuple[str, bool], ...] = ()  # those whose names are known, and if only shared
 
@@ -193,13 +194,6 @@ class Plan:
     def is_chain(self) -> bool:
         """Whether each generation has one task."""
         return len(self.generations) == len(self.graph)
-
-    @property
-    def asks(self) -> bool:
-        """Whether a person is asked something for any task."""
-        if not self.has_inner and all(each.approve is None for each in self.policies):
-            return any(task.kind == "ask" for task in self.tasks.values())
-        return any(task.asks for task in self.tasks.values())
 
     @property
     def fans_out(self) -> bool:
