@@ -58,7 +58,7 @@ class Verdict:
 def _engine(size: str, only: Runs | None = None) -> Iterable[Target]:
     for limit in ("unlimited", "default limit"):
         variant = f"{size} {limit}"
-        # The same code took 1.8 to 3.4 within an hour; tests/engine/test_cost.py counts more exactly.
+        # The same code took 1.8 to 3.4 within an hour; tests/engine/test_cost.py is exact.
         yield Target("engine", variant, "bare_anyio_fastest", "<=", 3.8, 2.5, only)
         yield Target("engine", variant, "bytes_per_task", "<", 6144, 6144, only)
         if size != "1,000":  # the smallest size, which the others are compared with
