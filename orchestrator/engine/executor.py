@@ -23,15 +23,17 @@ from orchestrator.engine.decide import (
     first_failure,
 )
 from orchestrator.engine.emitter import Emitter
-from orchestrator.engine.outcome import Failure, Outcome, Skipped, Success
-from orchestrator.engine.result import ItemResult
+from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
+from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.engine.schedules import Then
+from orchestrator.engine.settled import Settled
 from orchestrator.engine.shared import Shared
 from orchestrator.engine.task_calls import TaskCalls
-from orchestrator.engine.task_state import Decision, TaskState, ended
+from orchestrator.engine.task_state import Decision, TaskState, ended, internal
 from orchestrator.errors import CallError, TaskError
 from orchestrator.expressions.scope import Scope
 from orchestrator.workflow.model import Workflow
+from orchestrator.workflow.plan import PLAIN
 
 # A `for_each` has this many workers for each slot of the run, and this many at least: enough that
 # items that wait or back off seldom leave a slot idle, and few enough for lists of any length.
@@ -46,23 +48,47 @@ class Executor:
         self,
         shared: Shared,
         workflow: Workflow,
-        scope: Scope,
+        settled: Settled,
         emitter: Emitter,
         has_ended: Callable[[], bool],
         inside: Caller,
         asking: Asking | None,
     ) -> None:
-        of_calls = emitter, has_ended, inside, scope.wrapped, asking
+        of_calls = emitter, has_ended, inside, settled.scope.wrapped, asking
         self._calls = TaskCalls(shared, workflow.plan, *of_calls)
         self._asks = asking is not None
         self._limit, self._slots, self._servers = shared.limit, shared.slots, shared.servers
-        self._scope = scope
+        self._scope, self._quick_scope = settled.scope, settled.quick_scope
+        # What is inside a task is taken over with it.
+        self._reuse = shared.settings.reuse if not emitter.within else None
         self._fails_fast = workflow.on_error == "fail_fast"
         self._emitter = emitter
         self._recorder = shared.settings.recorder
         self._lane: Lane | None = None  # the slot of tasks that follow each other inside a task
 
-    def prepare(self, job: TaskState, decision: Start) -> Call | Failure:
+    def decide(
+        self, job: TaskState, cancelled: str | None
+    ) -> Decision | TaskResult | Success | Skipped | Cancelled | None:
+        """What becomes of a task, which may have been cancelled early for a reason."""
+        task = job.task
+        if cancelled is not None:
+            return Cancelled(cancelled)
+        try:
+            decision = decide(task, self._quick_scope)
+            if self._reuse is not None and isinstance(decision, Start | StartEach):
+                known = self._reuse.result(task, decision, self._scope)
+                if known is not None:
+                    return known
+            # The common task: its call is prepared here, so that it can wait in the queue of slots.
+            is_ready = task.policies is PLAIN and self._servers.readiness is None
+            if is_ready and isinstance(decision, Start):
+                return self._prepare(job, decision)
+            return decision
+        # One task pays for a bug; an exception here would take the whole task group down.
+        except Exception as bug:
+            return Failure(internal(bug, task.id))
+
+    def _prepare(self, job: TaskState, decision: Start) -> Call | Failure:
         """The call of a task without policies whose server is ready, so that it fits its tool."""
         try:
             return self._calls.fit(self._calls.new_call(job, job.task, decision))

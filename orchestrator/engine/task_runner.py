@@ -12,7 +12,6 @@ from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.limits import Priority
 from orchestrator.calls.worker_pool import Starter
 from orchestrator.engine.asking import Asking
-from orchestrator.engine.decide import Start, StartEach, decide
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.inside import run_inside
@@ -31,7 +30,7 @@ from orchestrator.engine.schedules import (
 from orchestrator.engine.settled import Settled
 from orchestrator.engine.shared import Shared
 from orchestrator.engine.summary import Stop, stop_after
-from orchestrator.engine.task_state import Activity, Decision, TaskState, internal
+from orchestrator.engine.task_state import Activity, TaskState
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import PLAIN, Plan
 
@@ -66,7 +65,6 @@ class TaskRunner:
         self._outer, self._priority = outer, priority
         self.around: Call | None = None  # what it runs in place of
         self.recorder = shared.settings.recorder
-        self._reuse = shared.settings.reuse if outer is None else None
         self._main = self.phase = Phase(workflow.timeout_s, "the run reached its limit", began_s)
         self._end_of_all: Stop | None = None  # why the tasks of `finally` end, too
         self.own_stop: Stop | None = None  # and not that of what is around it
@@ -77,7 +75,7 @@ class TaskRunner:
             of_asking = shared.servers, self.recorder, emitter, self._note_question
             asking, self._passing = Asking(shared.questions, *of_asking), Passing()
         of_calls = emitter, has_ended, self._inside, asking
-        self.executor = Executor(shared, workflow, settled.scope, *of_calls)
+        self.executor = Executor(shared, workflow, settled, *of_calls)
         self._jobs: dict[str, TaskState] = {}
         self._cancelled_early: dict[str, str] = {}
         self._priorities: Mapping[str, float] = {}
@@ -188,7 +186,7 @@ class TaskRunner:
         job = TaskState(task, priority)
         if self._outer is not None:
             job.priority, job.within = (*self._priority, *priority), self.emitter.within
-        decision = self._decide(job)
+        decision = self.executor.decide(job, self._cancelled_early.get(task_id))
         if isinstance(decision, TaskResult):
             self._keep(decision)
             then(task_id)
@@ -202,27 +200,6 @@ class TaskRunner:
         self._jobs[task_id] = job
         job.decision = decision
         self.executor.start(tasks, job, self._carry, then)
-
-    def _decide(
-        self, job: TaskState
-    ) -> Decision | TaskResult | Success | Skipped | Cancelled | None:
-        task = job.task
-        if task.id in self._cancelled_early:
-            return Cancelled(self._cancelled_early[task.id])
-        try:
-            decision = decide(task, self.settled.quick_scope)
-            if self._reuse is not None and isinstance(decision, Start | StartEach):
-                known = self._reuse.result(task, decision, self.settled.scope)
-                if known is not None:
-                    return known
-            # The common task: its call is prepared here, so that it can wait in the queue of slots.
-            is_ready = task.policies is PLAIN and self.shared.servers.readiness is None
-            if is_ready and isinstance(decision, Start):
-                return self.executor.prepare(job, decision)
-            return decision
-        # One task pays for a bug; an exception here would take the whole task group down.
-        except Exception as bug:
-            return Failure(internal(bug, task.id))
 
     async def _carry_out(self, job: TaskState, then: Then) -> None:
         """Carry a task out until it has settled. Raises nothing but cancellation."""

@@ -68,14 +68,13 @@ def make_plan(
     servers = list(dict.fromkeys(name for plan in plans.values() for name in plan.servers))
     edges, output = sorted(map(list, compiled.graph.edges)), compiled.output
     policies = tuple(each.policies for each in plans.values() if each.policies is not PLAIN)
-    known, then = (targets, requests, servers), None
+    then = None
     if last:
         own, of_last = _part(compiled, last), {task.id: plans[task.id] for task in last}
-        then = Plan(of_last, own, graphs.generations(own), [], None, *known)
-    locks, has_inner = _literal_locks(plans.values()), bool(inner)
-    asks = any(each.asks for each in plans.values())
-    more = policies, has_inner, asks, then, locks
-    return Plan(plans, graph, generations, edges, output, targets, requests, servers, *more)
+        then = Plan(of_last, own, graphs.generations(own), [], None, targets, requests, servers)
+    more = policies, bool(inner), any(each.asks for each in plans.values()), then
+    locks = _literal_locks(plans.values())
+    return Plan(plans, graph, generations, edges, output, targets, requests, servers, *more, locks)
 
 
 def _literal_locks(tasks: Iterable[TaskPlan]) -> tuple[tuple[str, bool], ...]:
