@@ -66,9 +66,8 @@ def make_plan(
     targets = _each_once(target for plan in plans.values() for target in plan.targets)
     requests = _each_once(request for plan in plans.values() for request in plan.requests)
     servers = list(dict.fromkeys(name for plan in plans.values() for name in plan.servers))
-    edges, output = sorted(map(list, compiled.graph.edges)), compiled.output
+    edges, output, then = sorted(map(list, compiled.graph.edges)), compiled.output, None
     policies = tuple(each.policies for each in plans.values() if each.policies is not PLAIN)
-    then = None
     if last:
         own, of_last = _part(compiled, last), {task.id: plans[task.id] for task in last}
         then = Plan(of_last, own, graphs.generations(own), [], None, targets, requests, servers)
