@@ -39,9 +39,12 @@ class Reuse:
             return None
         if known is None or not isinstance(known.outcome, Success) or known.recovered:
             return None
-        before, old = self._plan.tasks[task.id], self._whole(self._settled.scope)
-        same = self._before[task.id] == self._now[task.id] and decide(before, old) == decision
-        if not same or not self._reads_the_same(task, before, decision, scope):
+        before = self._plan.tasks[task.id]
+        if self._before[task.id] != self._now[task.id]:
+            return None
+        if decide(before, self._settled.scope) != decision:
+            return None
+        if not self._reads_the_same(task, before, decision, scope):
             return None
         output = known.outcome.output
         if id(output) in self._settled.scope.wrapped:
@@ -52,7 +55,7 @@ class Reuse:
         self, task: TaskPlan, before: TaskPlan, decision: Start | StartEach, scope: Scope
     ) -> bool:
         """Whether all else that the calls of a task read is the same, too."""
-        old, new = self._whole(self._settled.scope), self._whole(scope)
+        old, new = self._settled.scope, scope
         if task.policies.repeat is not None:  # it reads as it goes on
             return all(
                 old.outputs.get(needed) == new.outputs.get(needed) for needed in task.dependencies
@@ -60,13 +63,14 @@ class Reuse:
         if isinstance(decision, Start):
             return True
         return all(
-            decide_item(before, old.at(item, index)) == decide_item(task, new.at(item, index))
+            decide_item(before, _at(old, item, index)) == decide_item(task, _at(new, item, index))
             for index, item in enumerate(decision.items)
         )
 
-    @staticmethod
-    def _whole(scope: Scope) -> Scope:
-        return replace(scope, quick=False)
+
+def _at(scope: Scope, item: Any, index: int) -> Scope:
+    """The scope of an item in which no expression takes too long, as in `Scope.at`."""
+    return replace(scope, item=item, index=index)
 
 
 def _definitions(workflow: Workflow) -> Mapping[str, Any]:

@@ -32,13 +32,13 @@ class People:
     def answering(self, otherwise: AnswerCallback | None) -> AnswerCallback:
         """What answers questions; those without a recorded reply are for `otherwise`."""
 
-        async def answer(question: Question) -> Any:
+        def answer(question: Question) -> Any:
             for where in (question.where, question.task):
                 if left := self._left.get((question.kind, where)):
                     reply = left.pop(0) if len(left) > 1 else left[0]
                     if reply.refused:
                         raise RefusedError
                     return reply.answer
-            return None if otherwise is None else await otherwise(question)
+            return None if otherwise is None else otherwise(question)
 
         return answer

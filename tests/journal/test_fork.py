@@ -105,5 +105,17 @@ async def test_what_repeats_is_made_again_where_what_it_waits_for_has_another_ou
     assert {"b", "r"} <= set(calls)
 
 
+async def test_items_with_long_expressions_are_compared_too() -> None:
+    """What takes too long for the event loop is not taken for the same."""
+    flow = changed("each", arguments={"n": "$ITEM", "y": "${INPUT.y[?n > `995`].n}"})
+    numbers = [{"n": n} for n in range(1000)]
+    _, result, values = await made(flow, {"y": numbers})
+    before = Workflow.load(flow), result, values
+    calls, _, _ = await made(flow, {"y": numbers[:-1]}, before)
+    assert "each" in calls
+    calls, _, _ = await made(flow, {"y": numbers}, before)
+    assert "each" not in calls
+
+
 def _parts(result: RunResult) -> dict[str, Any]:
     return {name: getattr(result, name) for name in result.__slots__}

@@ -73,6 +73,16 @@ async def test_replies_are_given_again(tmp_path: Path) -> None:
     assert [question.task for question in again.questions] == ["more"]
 
 
+async def test_a_plain_function_answers_what_is_not_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "recording.json"
+    await recorded(path)
+    async with Orchestrator.replay(path) as orchestrator:
+        more = {"id": "more", "ask": {"message": "More?"}}
+        flow = {"tasks": [*DOCUMENT["tasks"], more]}
+        result = await orchestrator.run(flow, answer=lambda _: True)
+    assert result["more"].output is True
+
+
 def run_case(path: Path, **fields: Any) -> Any:
     test = path.parent / "x.test.json"
     document = {"workflow": DOCUMENT, "recording": path.name, **fields}
