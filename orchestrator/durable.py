@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
 from pathlib import Path
@@ -23,12 +23,13 @@ from orchestrator.engine.settings import RunSettings
 from orchestrator.engine.settled import Settled
 from orchestrator.errors import JournalError, Problem, WorkflowError
 from orchestrator.journal.history import find
-from orchestrator.journal.kept import check_outputs, documents_of
+from orchestrator.journal.kept import check_outputs, documents_of, request_text
 from orchestrator.journal.kept_run import BEAT_S, KeptRun, RunRecord
 from orchestrator.journal.recorder import Hide, unchanged
 from orchestrator.journal.records import Key, Record
 from orchestrator.preflight import WorkflowSource, check_offline
 from orchestrator.run_request import Inputs, RunOptions, RunRequest, asking, new_settings
+from orchestrator.servers.config import secrets_in
 from orchestrator.servers.pool import ServerPool
 from orchestrator.servers.redaction import redact
 from orchestrator.workflow.graph import below
@@ -52,14 +53,17 @@ def record_of(request: RunRequest) -> RunRecord:
 
 def hiding(pool: ServerPool) -> Hide:
     """What hides the secrets of the servers."""
-    secrets = (form for each in pool.servers.values() for form in each.known_secrets)
-    forms = tuple(dict.fromkeys(secrets))
+    forms = secrets_in(pool.servers.values())
     return partial(redact, forms=forms) if forms else unchanged
 
 
+def workflow_of(document: Mapping[str, Any]) -> Workflow:
+    """The workflow of a run that is kept."""
+    return _loaded(to_json(document))
+
+
 @lru_cache(maxsize=1)  # a command shows it, and then runs it: 10,000 tasks take a second
-def workflow_of(text: str) -> Workflow:
-    """The workflow of a run, from its JSON text."""
+def _loaded(text: str) -> Workflow:
     return Workflow.load(json.loads(text))
 
 
@@ -69,7 +73,7 @@ def request_of(record: RunRecord, options: RunOptions, pool: ServerPool) -> RunR
     Raises:
         WorkflowError: Its servers are not configured here.
     """
-    workflow = workflow_of(to_json(record.workflow))
+    workflow = workflow_of(record.workflow)
     inputs = check_offline(workflow, pool, record.inputs)
     settings = RunSettings(run_id=record.id, random=random.random, **record.settings)
     settings = asking(settings, options)
@@ -91,7 +95,7 @@ def reused(
     earlier = find(journal, run_id)
     kept = documents_of(journal, earlier.id)
     check_outputs(earlier.id, kept.request)
-    workflow = Workflow.load(dict(kept.request["workflow"]))
+    workflow = workflow_of(kept.request["workflow"])
     for task in (again | alone) - workflow.plan.tasks.keys():
         message = f"unknown task {quoted(task)}{did_you_mean(task, workflow.plan.tasks)}"
         raise WorkflowError(workflow.name, [Problem("usage", message)])
@@ -128,9 +132,9 @@ def forked(
         WorkflowError: The workflow is wrong.
     """
     earlier = find(journal, run_id)
-    request = documents_of(journal, earlier.id).request
+    request = json.loads(request_text(journal, earlier.id))
     check_outputs(earlier.id, request)
-    new = Workflow.load(dict(request["workflow"]) if workflow is None else workflow)
+    new = workflow_of(request["workflow"]) if workflow is None else Workflow.load(workflow)
     kept = {name: value for name, value in request["inputs"].items() if name in new.inputs}
     return earlier.id, new, kept | dict(inputs or {})
 
@@ -141,7 +145,7 @@ def reuse_of(journal: Path, run_id: str, now: Workflow) -> Reuse | None:
         kept = documents_of(journal, find(journal, run_id).id)
     except JournalError:
         return None
-    workflow, settings = Workflow.load(dict(kept.request["workflow"])), kept.request["settings"]
+    workflow, settings = workflow_of(kept.request["workflow"]), kept.request["settings"]
     about = {"id": run_id, "started_at": settings["started_at"], "workflow": workflow.name}
     settled = Settled(kept.request["inputs"], about)
     for result in kept.records.settled("", settled.scope.wrapped).values():

@@ -76,6 +76,11 @@ class Call(NamedTuple):
         return f"{self.server}:{self.tool}"
 
     @property
+    def where(self) -> str:
+        """The task, with its item."""
+        return self.task if self.item is None else f"{self.task}[{self.item}]"
+
+    @property
     def idempotency_key(self) -> str:
         """The same for all attempts of this call, and another one for every other call.
 

@@ -183,7 +183,7 @@ def with_locks(call_next: Caller, locks: Locks, on_wait: OnWait | None = None) -
     async def call_holding(call: Call, attempt: Attempt) -> Any:
         asked_at = anyio.current_time()
         held: list[tuple[str, bool]] = []
-        task = call.task if call.item is None else f"{call.task}[{call.item}]"
+        task = call.where
         try:
             for name, shared in call.locks:
                 attempt.note = f"lock {quoted(name)}"

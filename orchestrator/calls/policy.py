@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from orchestrator.schema.tool import Tool
 
 
+Approve = Sequence[str] | Literal["destructive"]
+"""The patterns of tools whose calls a person has to approve; or those that may destroy."""
+
+
+def is_approved(approve: Approve, tool: str, may_destroy: bool) -> bool:
+    """Whether a person has to approve the calls of a tool."""
+    if approve == "destructive":
+        return may_destroy
+    return any(fnmatch.fnmatchcase(tool, pattern) for pattern in approve)
+
+
 @dataclass(frozen=True, slots=True)
 class ServerPolicy:
     """What the configuration of a server says about calls to it.
@@ -36,7 +47,7 @@ class ServerPolicy:
     writers: Slots | None = None
     rate: Rate | None = None
     tools: Mapping[str, Sequence[Slots | Rate]] | None = None
-    approve: Sequence[str] | Literal["destructive"] = ()
+    approve: Approve = ()
     elicits: bool = False
     turn: Slots | None = None
     identity: str = ""
@@ -50,9 +61,7 @@ class ServerPolicy:
         """Whether a person has to approve a call of a tool, which may be unknown."""
         if not self.approve or call.kind != "tool":
             return False
-        if self.approve == "destructive":
-            return tool is None or tool.may_destroy
-        return any(fnmatch.fnmatchcase(call.tool, pattern) for pattern in self.approve)
+        return is_approved(self.approve, call.tool, tool is None or tool.may_destroy)
 
     @property
     def is_limited(self) -> bool:

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cli.arguments_of_runs import OF_RUNS
+from orchestrator.cli.arguments_of_runs import OF_RUNS, SCREENS
 from orchestrator.cli.parser import (
     CommandParser,
     Parser,
@@ -167,8 +167,7 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "--max-run-mb --json --output --events --statistics --dry-run|--record|--replay "
         "--journal|--no-journal --wait --verbose|--quiet",
         {
-            "--verbose": flag("a line on stderr for each call, retry, wait and server"),
-            "--json": flag("print the result document on stdout"),
+            **SCREENS,
         },
     ),
     "validate": (

@@ -13,6 +13,10 @@ STATUSES = ["running", "interrupted", "paused", "success", "partial", "failed", 
 _AGAIN = (
     "--servers --env-file --no-lock --json --output --events --journal --wait --verbose|--quiet"
 )
+SCREENS: dict[str, dict[str, Any]] = {
+    "--verbose": flag("a line on stderr for each call, retry, wait and server"),
+    "--json": flag("print the result document on stdout"),
+}
 OF_RUNS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     "runs": (
         "list the runs that were kept, or delete old ones",
@@ -58,8 +62,7 @@ OF_RUNS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
                 "help": "calls that may have been carried out, of tools that do not declare that "
                 "repeating them is safe (default: ask a person)",
             },
-            "--verbose": flag("a line on stderr for each call, retry, wait and server"),
-            "--json": flag("print the result document on stdout"),
+            **SCREENS,
         },
     ),
     "retry": (
@@ -83,8 +86,7 @@ OF_RUNS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
                 "metavar": "TASK",
                 "help": "make this task again too, and all that depend on it (repeatable)",
             },
-            "--verbose": flag("a line on stderr for each call, retry, wait and server"),
-            "--json": flag("print the result document on stdout"),
+            **SCREENS,
         },
     ),
     "fork": (
@@ -108,8 +110,7 @@ OF_RUNS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
                 "metavar": "NAME=VALUE",
                 "help": "the same",
             },
-            "--verbose": flag("a line on stderr for each call, retry, wait and server"),
-            "--json": flag("print the result document on stdout"),
+            **SCREENS,
         },
     ),
     "answer": (

@@ -7,8 +7,8 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -52,12 +52,11 @@ class Terminal:
         self, hold: Callable[[], AbstractContextManager[None]], run: Callable[[], Run | None]
     ) -> None:
         self._hold, self._run = hold, run
-        self._turn: anyio.Lock | None = None
+        self._turn = anyio.Lock()
         self._rest = ""
 
     async def __call__(self, question: Question) -> Any:
         """The answer, None for later; see `AnswerCallback`."""
-        self._turn = self._turn or anyio.Lock()
         async with self._turn:
             run = self._run()
             if run is not None and question not in run.questions:
@@ -204,8 +203,7 @@ def answer(options: argparse.Namespace) -> int:
         task, item = of_item[1], int(of_item[2])
     if run.status not in (history.RUNNING, history.INTERRUPTED, history.PAUSED):
         raise AnswerError(f"run {run.id} has ended with status {run.status}: nothing waits in it")
-    question = answers.answer(path, run.id, task, reply_to, item=item, all_items=every)
-    left = len(answers.open_questions(path, run.id))
+    question, left = answers.answer(path, run.id, task, reply_to, item=item, all_items=every)
     which = f"all items of {quoted(question.task)} are" if every else f"{quoted(question.where)} is"
     more = f"; {left:,} more to answer" if left else ""
     then = f'"orchestrator resume {run.id}" goes on'
@@ -213,12 +211,6 @@ def answer(options: argparse.Namespace) -> int:
         then = "the process that carries the run goes on"
     print(f"{which} answered{more}; {then}", file=sys.stderr)
     return 0
-
-
-@contextmanager
-def nothing_shown() -> Iterator[None]:
-    """What `Terminal` holds where nothing else is shown."""
-    yield
 
 
 def waiting(run: str, questions: Sequence[Question], *, kept: bool) -> str:

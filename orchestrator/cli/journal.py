@@ -14,7 +14,6 @@ from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.history import MB, configured, path_of
 from orchestrator.cli.streams import write, write_json
 from orchestrator.cli.tool_sources import lock_of, read_servers
-from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import counted
 from orchestrator.engine.outcome import Waiting
 from orchestrator.engine.result import RunResult, TaskResult
@@ -88,10 +87,10 @@ def show(options: argparse.Namespace) -> int:
         write_json(document)
         return 0
     from orchestrator.cli.tables import print_result
+    from orchestrator.durable import workflow_of
 
     write_json(document["output"])
-    result = RunResult.from_dict(document)
-    print_result(result, Workflow.load(kept.request["workflow"]))
+    print_result(RunResult.from_dict(document), workflow_of(kept.request["workflow"]))
     if open_ := kept.records.questions():
         from orchestrator.cli.asking import waiting
 
@@ -108,7 +107,9 @@ def _inside(path: str, kept: KeptDocuments) -> dict[str, Any] | None:
 
 def _with_waiting(tasks: dict[str, Any], kept: KeptDocuments) -> dict[str, Any]:
     """The tasks of a paused run, in the order of the file, with those that wait."""
-    workflow = Workflow.load(kept.request["workflow"])
+    from orchestrator.durable import workflow_of
+
+    workflow = workflow_of(kept.request["workflow"])
     return {
         name: tasks.get(name) or TaskResult(name, Waiting(), task.generation).to_dict()
         for name, task in workflow.plan.tasks.items()
@@ -148,12 +149,14 @@ def _again(options: argparse.Namespace) -> int:
     servers = read_servers(options)
     path = path_of(options, _table_of(servers))
     run = history.find(path, options.run)
-    workflow = workflow_of(to_json(json.loads(request_text(path, run.id))["workflow"]))
     inputs: dict[str, Any] = {}
+    if options.command == "fork" and options.file is not None:
+        workflow = Workflow.load(options.file)
+    else:
+        workflow = workflow_of(json.loads(request_text(path, run.id))["workflow"])
     if options.command == "fork":
         from orchestrator.cli.values import inputs_of
 
-        workflow = workflow if options.file is None else Workflow.load(options.file)
         inputs = inputs_of(options, workflow.inputs.get)
     options.run, options.no_journal = run.id, False
     options.dry_run, options.statistics = False, False

@@ -62,8 +62,9 @@ class Asking:
 
     def _with_approval(self, call_next: Caller) -> Caller:
         async def call_approved(call: Call, attempt: Attempt) -> Any:
-            what = "Run workflow" if call.server == WORKFLOW else "Call"
-            message = attempt.approval or f"{what} {call.tool if what != 'Call' else call.target}?"
+            is_inner = call.server == WORKFLOW
+            what = f"Run workflow {call.tool}?" if is_inner else f"Call {call.target}?"
+            message = attempt.approval or what
             reply = await self._ask(call, attempt, "approve", message, YES_OR_NO)
             if reply is None or reply.refused:
                 raise CallError(
@@ -90,16 +91,15 @@ class Asking:
         self, call: Call, attempt: Attempt, message: str, schema: Mapping[str, Any] | None
     ) -> Reply:
         """Ask what the server of a call that is under way wants to know."""
-        recorder, number = self._recorder, attempt.number
-        writes = recorder is not None and not call.safe
-        if recorder is not None and writes:
+        recorder, number = None if call.safe else self._recorder, attempt.number
+        if recorder is not None:
             recorder.withdraw_intent(call, number)
         about = hashlib.sha256(to_json([message, schema]).encode()).hexdigest()[:16]
         with attempt.untimed():
             message = f"{call.server} asks: {message}"
             reply = await self._ask(call, attempt, "elicitation", message, schema, about)
         assert reply is not None
-        if recorder is not None and writes:
+        if recorder is not None:
             await recorder.note_intent(call, number)
         return reply
 

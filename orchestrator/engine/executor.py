@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import anyio
-import anyio.abc
 
 from orchestrator.calls.call import Call, Caller
 from orchestrator.calls.worker_pool import Lane, Starter, Work
@@ -195,7 +193,7 @@ class Executor:
         async with anyio.create_task_group() as group:
             job.scope = group.cancel_scope
             if job.task.policies.max_parallel is None:
-                job.more = partial(_start, group, work)
+                job.more = lambda: group.start_soon(work)
             for _ in range(min(workers, len(items))):
                 group.start_soon(work)
         # Only a cancelled scope leaves items without a result.
@@ -245,7 +243,3 @@ class Executor:
         if (attempt := in_flight.pop(index, None)) is None:
             return ItemResult(index, outcome)
         return ended(index, attempt, outcome, self._emitter.clock.zero)
-
-
-def _start(group: anyio.abc.TaskGroup, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    group.start_soon(work)

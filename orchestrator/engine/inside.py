@@ -27,9 +27,8 @@ async def run_inside(outer: TaskRunner, call: Call, attempt: Attempt) -> Any:
     task = outer.emitter.task_of(call)
     assert task.inner is not None
     workflow, plan, settings = task.inner, task.inner.plan, outer.shared.settings
-    item = "" if call.item is None else f"[{call.item}]"
     clock, scope = outer.emitter.clock, outer.settled.scope
-    emitter = Emitter(outer.emitter.announce, plan, f"{call.task}{item}/", clock)
+    emitter = Emitter(outer.emitter.announce, plan, f"{call.where}/", clock)
     inputs, about = with_input_defaults(workflow.inputs, call.arguments), workflow.name
     settled = Settled(inputs, settings.about(about), null_is_unknown=scope.null_is_unknown)
     shared = outer.shared.inside(call, attempt)

@@ -80,8 +80,7 @@ class Keeping:
 
     def _ended(self, call: Call) -> Ended:
         """The workflow that had run in place of a call."""
-        item = "" if call.item is None else f"[{call.item}]"
-        return Ended(self._recorder.settled(f"{call.task}{item}/", {}))
+        return Ended(self._recorder.settled(f"{call.where}/", {}))
 
     def _note(self, call: Call, attempt: Attempt, outcome: Success | Failure, made: int) -> None:
         zero = self._emitter.clock.zero

@@ -61,6 +61,11 @@ class Question:
         """The task, with its item."""
         return self.task if self.item is None else f"{self.task}[{self.item}]"
 
+    def is_answered_with(self, other: Question, *, all_items: bool) -> bool:
+        """Whether a reply to it, or to all its items, is one to another question, too."""
+        same = other.task == self.task and other.kind == self.kind
+        return same and (all_items or other.item == self.item)
+
     def to_dict(self) -> dict[str, Any]:
         """The question as the result document has it."""
         names = ("task", "item", "kind", "message", "schema", "arguments")

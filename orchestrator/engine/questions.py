@@ -70,7 +70,7 @@ class Questions:
         self._open: list[_Open] = []
         self._replies: dict[tuple[object, ...], Reply] = {}  # by the key of the question
         self._of_all: dict[tuple[str, QuestionKind], Reply] = {}
-        self._watch: anyio.Lock | None = None
+        self._watch = anyio.Lock()
 
     @property
     def open(self) -> list[Question]:
@@ -171,7 +171,6 @@ class Questions:
 
     async def _watch_for_end(self) -> None:
         """Pause the run when nothing else is left. One of all open questions watches."""
-        self._watch = self._watch or anyio.Lock()
         async with self._watch:
             idle = 0
             while idle < 2:
@@ -198,18 +197,12 @@ class Questions:
         Raises:
             AnswerError: There is none, or the value does not fit its schema.
         """
-        of_task = [each for each in self._open if each.question.task == task]
-        found = [each for each in of_task if item is None or each.question.item == item]
-        if not all_items:
-            one_of(self.open, task, item)
-        if not found:
-            raise AnswerError(_nothing_open(self.open, task, item))
-        first = found[0].question
+        first = one_of(self.open, task, item, all_items=all_items)
         reply = Reply(refused=True) if refused else fitting(first, value)
         if all_items:
             self._of_all[task, first.kind] = reply
-        for each in found:
-            if each.question.kind == first.kind:
+        for each in self._open:
+            if first.is_answered_with(each.question, all_items=all_items):
                 each.settle(reply)
 
     def take_replies(self) -> None:
@@ -223,8 +216,10 @@ def _ignored(question: Question, reply: Reply) -> None:
     """What becomes of replies where nothing notes them."""
 
 
-def one_of(questions: Sequence[Question], task: str, item: int | None) -> Question:
-    """The one question of a task, or of an item of it.
+def one_of(
+    questions: Sequence[Question], task: str, item: int | None, *, all_items: bool = False
+) -> Question:
+    """The one question of a task, or of an item of it; the first one, if all items are meant.
 
     Raises:
         AnswerError: There is none, or there are those of several items.
@@ -233,7 +228,7 @@ def one_of(questions: Sequence[Question], task: str, item: int | None) -> Questi
     found = [each for each in of_task if item is None or each.item == item]
     if not found:
         raise AnswerError(_nothing_open(questions, task, item))
-    if item is None and len({each.item for each in found}) > 1:
+    if item is None and not all_items and len({each.item for each in found}) > 1:
         items = ", ".join(str(each.item) for each in found[:5])
         more = ", ..." if len(found) > 5 else ""
         fix = "name one with --item (in Python item=), or answer for all with --all-items"

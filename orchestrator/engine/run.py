@@ -69,18 +69,18 @@ class Run:
         self.result: RunResult | None = None
         self.not_kept = ""  # why the journal does not have the whole run; empty if all is well
         self._settings, self._servers = settings, servers or Servers()
-        self._made_up, self._began = made_up, False
+        self._made_up, self._recorder, self._began = made_up, settings.recorder, False
         self._cancels = 0  # up to 2, which ends the tasks of `finally`, too
         self._announce = Announcer(observers)
         self._emitter = Emitter(self._announce, self.plan)
         about = settings.about(workflow.name)
         self._settled = Settled(inputs or {}, about, null_is_unknown=made_up is not None)
         budget = Budget(settings.max_run_mb, lambda stop: self._tasks.end(stop))
-        self._recorder = settings.recorder
-        self._questions = questions = self._new_questions() if made_up is None else None
+        self._questions = self._new_questions()
         self._unanswered: list[Question] = []  # of a run that is paused
         self._paused: Stop | None = None
-        self._shared = Shared.of(workflow, caller, settings, self._servers, budget, questions)
+        asked = self._questions if made_up is None else None
+        self._shared = Shared.of(workflow, caller, settings, self._servers, budget, asked)
         self._tasks = TaskRunner(
             workflow,
             self._shared,
@@ -147,8 +147,7 @@ class Run:
     @property
     def questions(self) -> list[Question]:
         """What it waits for: the questions that nobody has answered."""
-        asked = [] if self._questions is None else self._questions.open
-        return asked or list(self._unanswered)
+        return self._questions.open or list(self._unanswered)
 
     def answer(
         self, task: str, value: Any = None, *, item: int | None = None, all_items: bool = False
@@ -165,7 +164,7 @@ class Run:
         Raises:
             AnswerError: No such question is open, or the value does not fit its schema.
         """
-        self._asked().answer(task, value, item, all_items=all_items)
+        self._questions.answer(task, value, item, all_items=all_items)
 
     def refuse(self, task: str, *, item: int | None = None, all_items: bool = False) -> None:
         """Refuse what a task waits with: it fails with an error of kind `refused`.
@@ -173,14 +172,11 @@ class Run:
         Raises:
             AnswerError: No such question is open.
         """
-        self._asked().answer(task, None, item, refused=True, all_items=all_items)
+        self._questions.answer(task, None, item, refused=True, all_items=all_items)
 
     def take_replies(self) -> None:
         """Take the answers that the recorder has by now, such as those of another process."""
-        self._asked().take_replies()
-
-    def _asked(self) -> Questions:
-        return self._questions or Questions(None, waits=False)
+        self._questions.take_replies()
 
     def _pause(self) -> None:
         self._unanswered, self._paused = self.questions, Stop.paused()

@@ -51,33 +51,39 @@ def _nothing(_: str) -> None:
     """What follows a task of a generation: its task group knows when all have settled."""
 
 
-async def dataflow(plan: Plan, start: StartTask, _: OnGeneration, batch: int) -> None:
-    """Start each task as soon as its dependencies have settled."""
-    graph = plan.graph
-    waiting_for = dict(graph.in_degree())
-    ready: deque[str] = deque()
-    is_starting = False
+class _Followers:
+    """Starts what depends on tasks that have settled, as soon as all that it needs has.
 
-    def release(task: str) -> None:
-        for dependent in graph.successors(task):
+    A task that settles while it is started releases its dependents into the loop of the first:
+    there is no recursion, however long the chain.
+    """
+
+    def __init__(self, plan: Plan, start: Callable[[str], None]) -> None:
+        self.waiting_for = dict(plan.graph.in_degree())
+        self._graph, self._start = plan.graph, start
+        self._ready: deque[str] = deque()
+        self._is_starting = False
+
+    def release(self, task: str) -> None:
+        waiting_for, ready = self.waiting_for, self._ready
+        for dependent in self._graph.successors(task):
             waiting_for[dependent] -= 1
             if not waiting_for[dependent]:
                 ready.append(dependent)
-        start_ready()
-
-    def start_ready() -> None:
-        # A task that settles while it is started releases its dependents into this loop: there is
-        # no recursion, however long the chain.
-        nonlocal is_starting
-        if is_starting:
+        if self._is_starting:
             return
-        is_starting = True
+        self._is_starting = True
         while ready:
-            start(group, ready.popleft(), release)
-        is_starting = False
+            self._start(ready.popleft())
+        self._is_starting = False
 
+
+async def dataflow(plan: Plan, start: StartTask, _: OnGeneration, batch: int) -> None:
+    """Start each task as soon as its dependencies have settled."""
+    followers = _Followers(plan, lambda task: start(group, task, followers.release))
     async with anyio.create_task_group() as group:
-        await _start(plan.generations[0], lambda task: start(group, task, release), batch)
+        first = plan.generations[0]
+        await _start(first, lambda task: start(group, task, followers.release), batch)
 
 
 class Passing:
@@ -101,31 +107,22 @@ class Passing:
         self, plan: Plan, start: StartTask, on_generation: OnGeneration, _: int
     ) -> None:
         """Start each topological generation when those before have settled or were passed."""
-        graph = plan.graph
-        waiting_for = dict(graph.in_degree())
-        ready: deque[str] = deque()
-        is_starting = False
         self._behind.clear()
 
         def settled(task: str) -> None:
-            nonlocal is_starting
-            for dependent in graph.successors(task):
-                waiting_for[dependent] -= 1
-                if not waiting_for[dependent] and dependent in self._behind:
-                    ready.append(dependent)
             self.go_past(task)
-            if is_starting:  # no recursion, however long the chain
-                return
-            is_starting = True
-            while ready:
-                start(group, ready.popleft(), settled)
-            is_starting = False
+            followers.release(task)
 
+        def start_late(task: str) -> None:
+            if task in self._behind:  # else it starts with its generation
+                start(group, task, settled)
+
+        followers = _Followers(plan, start_late)
         async with anyio.create_task_group() as group:
             for number, tasks in enumerate(plan.generations):
                 on_generation(number, tasks)
                 self._changed = anyio.Event()
-                can_start = [task for task in tasks if not waiting_for[task]]
+                can_start = [task for task in tasks if not followers.waiting_for[task]]
                 self._behind |= set(tasks).difference(can_start)
                 self._holding = set(can_start)
                 for task in can_start:

@@ -86,7 +86,7 @@ class TaskState:
     not_begun: Skipped | None = None
     within: str = ""
     workers: int = 0
-    more: Callable[[], None] | None = None
+    more: Callable[[], object] | None = None
 
     @property
     def is_blocked(self) -> bool:

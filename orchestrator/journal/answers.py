@@ -36,8 +36,8 @@ def answer(
     *,
     item: int | None = None,
     all_items: bool = False,
-) -> Question:
-    """Answer the open question of a task, and return it; who carries the run will see it.
+) -> tuple[Question, int]:
+    """Answer the open question of a task; who carries the run will see it.
 
     Args:
         journal: The file, and `run` the id of the run.
@@ -45,6 +45,9 @@ def answer(
         reply_to: Makes the reply to a question.
         item: The item of its `for_each`, if several wait.
         all_items: The reply is for all items, those that will be asked about later, too.
+
+    Returns:
+        The question, and how many others are open.
 
     Raises:
         AnswerError: No such question is open, or the reply does not fit it.
@@ -55,8 +58,7 @@ def answer(
     questions = records.questions()
     if not any(each.task == task and item in (None, each.item) for each in questions):
         _check_answered(records, task, item)
-    first = [each for each in questions if each.task == task][:1] if all_items else ()
-    question = first[0] if first else one_of(questions, task, item)
+    question = one_of(questions, task, item, all_items=all_items)
     reply, taken = reply_to(question), 0
     key = reply_key(question, of_all=all_items)
     values = (run, *key, time.time(), to_json(reply._asdict()))
@@ -68,7 +70,8 @@ def answer(
     Writer(journal).call(write)
     if not taken:
         raise AnswerError(f"somebody else has answered {quoted(question.where)} now")
-    return question
+    left = [each for each in questions if not question.is_answered_with(each, all_items=all_items)]
+    return question, len(left)
 
 
 def _check_answered(records: Records, task: str, item: int | None) -> None:

@@ -248,6 +248,4 @@ def _unknown(task: str, workflow: Workflow) -> Problem | None:
 
 def _tasks_of(workflow: Workflow) -> dict[str, Workflow | None]:
     """The tasks of a workflow, each with the workflow that it runs."""
-    plan = workflow.plan
-    last = {} if plan.finally_ is None else plan.finally_.tasks
-    return {name: task.inner for name, task in {**plan.tasks, **last}.items()}
+    return {name: task.inner for name, task in workflow.plan.tasks.items()}

@@ -167,11 +167,6 @@ def key_of(kind: str, target: str, arguments: Mapping[str, Any]) -> Key:
     return kind, target, b"" if kind == "read" else canonical_json(_numbers(dict(arguments)))
 
 
-def caller_of(call: Call) -> str:
-    """The task that makes a call, with its item."""
-    return call.task if call.item is None else f"{call.task}[{call.item}]"
-
-
 def arguments_of(call: Call) -> dict[str, Any]:
     """The arguments of a call without its idempotency key, which is another one in each run."""
     return {name: value for name, value in call.arguments.items() if value != call.idempotency_key}

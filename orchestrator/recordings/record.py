@@ -23,10 +23,10 @@ from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings
 from orchestrator.engine.task_state import error_of
 from orchestrator.errors import RETRYABLE_KINDS, CallError, TaskError
-from orchestrator.recordings.form import SETTINGS, Key, arguments_of, caller_of, key_of
+from orchestrator.recordings.form import SETTINGS, Key, arguments_of, key_of
 from orchestrator.recordings.recording import VERSION, check_replaceable, save
 from orchestrator.schema.tool import Tool, definition_of
-from orchestrator.servers.config import Server
+from orchestrator.servers.config import Server, secrets_in
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.servers.pool import ServerPool
 from orchestrator.servers.redaction import redact
@@ -185,8 +185,7 @@ class RecordingPool(ServerPool):
         return found if prompts is None else found | {"prompts": prompts}
 
     def _document(self, made: list[_Made], known: dict[str, Any]) -> dict[str, Any]:
-        secrets = (form for server in self.servers.values() for form in server.known_secrets)
-        forms = tuple(dict.fromkeys(secrets))
+        forms = secrets_in(self.servers.values())
         calls: dict[Key, list[tuple[_Made, dict[str, Any]]]] = {}
         for each in made:
             call, answer = each.call, each.answer
@@ -225,7 +224,7 @@ def _entry(key: Key, made: list[tuple[_Made, dict[str, Any]]]) -> dict[str, Any]
     kind, target, arguments = key
     given = {} if kind == "read" else {"arguments": json.loads(arguments)}
     made = sorted(made, key=lambda each: (each[0].call.task, each[0].call.item or 0))
-    answers, callers = [answer for _, answer in made], [caller_of(each.call) for each, _ in made]
+    answers, callers = [answer for _, answer in made], [each.call.where for each, _ in made]
     if len(set(callers)) > 1 and any(answer != answers[0] for answer in answers):
         answers = [answer | {"task": who} for answer, who in zip(answers, callers, strict=True)]
     return {kind: target, **given, "answers": answers}

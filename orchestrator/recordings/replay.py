@@ -27,7 +27,6 @@ from orchestrator.recordings.form import (
     RecordedRun,
     Replied,
     arguments_of,
-    caller_of,
     key_of_call,
 )
 from orchestrator.recordings.people import People
@@ -109,7 +108,7 @@ class _Tape:
             raise self._missing(call, *self._nearest(call))
         if key not in self._left:
             self._left[key] = _by_task(recorded.answers)
-        left, caller = self._left[key], caller_of(call)
+        left, caller = self._left[key], call.where
         if left:
             task = caller if caller in left else next(iter(left))
             answer = left[task].popleft()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from fnmatch import fnmatchcase
 
+from orchestrator.calls.policy import is_approved
 from orchestrator.documents.text import counted, duration, listed, name_of
 from orchestrator.report.forecast import Forecast
 
@@ -54,10 +54,8 @@ def _is_approved(forecast: Forecast, name: str) -> bool:
         return True
     if server is None or not server.approve or task.kind != "tool":
         return False
-    if server.approve == "destructive":
-        effects = foreseen.effects[task.target]
-        return not effects.read_only and effects.destructive is not False
-    return any(fnmatchcase(task.tool, pattern) for pattern in server.approve)
+    may_destroy = foreseen.effects[task.target].risk not in ("reads", "writes")
+    return is_approved(server.approve, task.tool, may_destroy)
 
 
 def _named(names: Iterable[str], between: str = ", ") -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
@@ -188,6 +188,11 @@ class ServerTable(dict[str, Server]):
         if isinstance(given, ServerTable):
             made.off, made.journal, made.others = given.off, given.journal, given.others
         return made
+
+
+def secrets_in(servers: Iterable[Server]) -> tuple[str, ...]:
+    """What no output of these servers has, in all its forms; see `Server.known_secrets`."""
+    return tuple(dict.fromkeys(form for server in servers for form in server.known_secrets))
 
 
 def servers_of(given: Mapping[str, Any]) -> dict[str, Server]:

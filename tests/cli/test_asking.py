@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 from orchestrator import Orchestrator, durable
-from orchestrator.cli.asking import Terminal, nothing_shown
+from orchestrator.cli.asking import Terminal
 from orchestrator.engine.question import Question, Reply
 from orchestrator.engine.run import Run
 from orchestrator.errors import AnswerError, RefusedError
@@ -194,7 +194,7 @@ async def test_the_terminal_asks(
 ) -> None:
     question = Question("t", 3, kind, "Which\x1b[31m one?", schema, {"n": 1})
     with typed(monkeypatch, text):
-        assert await Terminal(nothing_shown, lambda: None)(question) == value
+        assert await Terminal(nullcontext, lambda: None)(question) == value
     err = capsys.readouterr().err
     assert shown in err
     assert "t[3] asks: Which\\u001b[31m one?" in err
@@ -204,7 +204,7 @@ async def test_the_terminal_asks(
 async def test_the_terminal_refuses_and_answers_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     question = Question("t", 0, "approve", "?", {"type": "boolean"})
     with typed(monkeypatch, "!\n"), pytest.raises(RefusedError):
-        await Terminal(nothing_shown, lambda: None)(question)
+        await Terminal(nullcontext, lambda: None)(question)
     said: list[Any] = []
 
     class Answered:
@@ -214,7 +214,7 @@ async def test_the_terminal_refuses_and_answers_for_all(monkeypatch: pytest.Monk
             said.append((task, value, all_items))
 
     with typed(monkeypatch, "all\n"):
-        terminal = Terminal(nothing_shown, lambda: Answered())  # type: ignore[arg-type,return-value]
+        terminal = Terminal(nullcontext, lambda: Answered())  # type: ignore[arg-type,return-value]
         assert await terminal(question) is None
         Answered.questions = ()
         assert await terminal(question) is None  # it was answered meanwhile

@@ -234,14 +234,19 @@ def test_a_run_that_was_interrupted_goes_on(journal: Path, said: Said, write: Wr
     assert said("resume", "last")[0] == 2
 
 
-def test_a_person_decides_about_a_call_that_may_have_been_carried_out(
-    journal: Path, said: Said, write: Write
-) -> None:
+def ended_in_a_call(journal: Path, said: Said, write: Write) -> None:
+    """A run whose process ended between a call that writes, and its answer."""
     flow = write({"id": "a", "tool": "faulty:append", "arguments": {"value": 1}})
     assert said("run", flow, "-q")[0] == 0
     with sqlite3.connect(journal) as db:
         db.execute("update run set status='running', ended=null, result=null")
         db.execute("delete from record where kind='task'")
+
+
+def test_a_person_decides_about_a_call_that_may_have_been_carried_out(
+    journal: Path, said: Said, write: Write
+) -> None:
+    ended_in_a_call(journal, said, write)
     code, document, err = said("resume", "last", "--json")
     assert (code, document["questions"][0]["kind"]) == (3, "unknown")
     assert "Whether the call was carried out is unknown" in err
@@ -254,11 +259,7 @@ def test_a_person_decides_about_a_call_that_may_have_been_carried_out(
 def test_an_answer_gives_the_output_of_a_call_that_may_have_been_carried_out(
     journal: Path, said: Said, write: Write
 ) -> None:
-    flow = write({"id": "a", "tool": "faulty:append", "arguments": {"value": 1}})
-    assert said("run", flow, "-q")[0] == 0
-    with sqlite3.connect(journal) as db:
-        db.execute("update run set status='running', ended=null, result=null")
-        db.execute("delete from record where kind='task'")
+    ended_in_a_call(journal, said, write)
     assert said("resume", "last")[0] == 3
     assert said("answer", "last", "a", '{"output": "as it was"}')[0] == 0
     assert said("resume", "last", "-q")[:2] == (0, {"a": "as it was"})

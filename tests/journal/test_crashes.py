@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import anyio
@@ -38,17 +39,21 @@ def anyio_backend(request: pytest.FixtureRequest) -> Backend:
     return virtual_clock(request.param)
 
 
+def cases(profile: Profile) -> Iterator[tuple[int, Case, Workflow]]:
+    """The random cases, without those of which a process that ended took a part of their time."""
+    for number in range(FIRST, FIRST + CASES):
+        case = random_case(number, profile)
+        if not has_deadlines(case):
+            yield number, case, Workflow.load(as_file(case))
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 async def test_a_run_that_was_cut_off_anywhere_ends_as_if_it_had_not_been(
     profile: Profile, schedule: Schedule, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL, "orchestrator")
-    for number in range(FIRST, FIRST + CASES):
-        case = random_case(number, profile)
-        if has_deadlines(case):  # a process that ended took a part of their time
-            continue
-        workflow = Workflow.load(as_file(case))
+    for number, case, workflow in cases(profile):
         whole = await run_in_pieces(case, workflow, schedule, [])
         records = whole[1]
         for left in sorted({0, 1, records // 3, records // 2, records - 2}):
@@ -64,11 +69,7 @@ async def test_a_run_whose_calls_are_approved_ends_as_if_nobody_had_been_asked(
 ) -> None:
     """At once, or after pauses: where what happens first makes no difference."""
     caplog.set_level(logging.CRITICAL, "orchestrator")
-    for number in range(FIRST, FIRST + CASES):
-        case = random_case(number, profile)
-        if has_deadlines(case):
-            continue
-        workflow = Workflow.load(as_file(case))
+    for number, case, workflow in cases(profile):
         whole, _, _ = await run_in_pieces(case, workflow, schedule, [])
         assert shown(await approved(case, workflow, schedule, every=1)) == shown(whole), number
         if not ends_early(case):
