@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given, settings
@@ -21,7 +22,7 @@ TASKS = st.lists(st.dictionaries(st.text(), VALUES, max_size=4), max_size=5)
 def _read(text: str, cuts: list[int]) -> list[Any]:
     reader = PlanReader()
     at = [0, *sorted(cut % (len(text) + 1) for cut in cuts), len(text)]
-    pieces = [p for a, b in zip(at, at[1:], strict=False) for p in reader.feed(text[a:b])]
+    pieces = [p for a, b in pairwise(at) for p in reader.feed(text[a:b])]
     assert not reader.is_open
     assert not any(piece.error for piece in pieces)
     return [(piece.value, piece.is_task) for piece in pieces]
