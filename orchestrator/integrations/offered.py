@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
@@ -10,7 +11,6 @@ import anyio
 
 from orchestrator.client import Orchestrator
 from orchestrator.documents.encode import to_json
-from orchestrator.documents.parse import parse_json
 from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import listed, quoted
 from orchestrator.engine.question import AnswerCallback
@@ -19,6 +19,10 @@ from orchestrator.serve.answers import Answer, ServedTool
 from orchestrator.serve.toolset import Toolset
 from orchestrator.workflow.model import Workflow
 
+INSTRUCTIONS = (
+    "Plan many tool calls at once: find_tools finds tools, parallel_execute runs a plan of calls "
+    "side by side and passes outputs on. Large results are cut: get_result has the rest."
+)
 Approve = Literal["answers", "writes", "all"]
 """Which calls a person approves in the framework's own way: answers to the questions of runs, which
 a model must not give alone; all that may write, too; or every call."""
@@ -106,7 +110,7 @@ class Offered:
     async def call_text(self, name: str, text: str) -> Answer:
         """Call a tool with arguments as JSON text, as models write them."""
         try:
-            arguments = parse_json(text) if text.strip() else {}
+            arguments = json.loads(text) if text.strip() else {}
         except ValueError as error:
             problem = {"code": "syntax", "message": f"the arguments are not JSON: {error}"}
             return Answer({"status": "invalid", "findings": [problem]}, is_error=True)
@@ -131,12 +135,9 @@ class Offered:
             calls = Workflow.load(dict(plan)).plan.calls
         except WorkflowError:  # nothing will be called: the model gets the findings
             return False
-        known = self._engine.known_tools()
-        for _, to, _ in calls:
-            tool = known.get(to.server, {}).get(to.name)
-            if to.kind == "tool" and (tool is None or tool.read_only is not True):
-                return True
-        return False
+        known = [tool for of in self._engine.known_tools().values() for tool in of.values()]
+        reads = {tool.target for tool in known if tool.read_only is True}
+        return any(to.kind == "tool" and to.target not in reads for _, to, _ in calls)
 
 
 def _names_workflow(value: Any) -> bool:

@@ -51,7 +51,7 @@ class Document(dict[str, Any]):
         return self._text
 
 
-class OrchestratorTool(Tool):  # type: ignore[misc]
+class OrchestratorTool(Tool):
     """One of the tools."""
 
     name = description = "orchestrator"  # smolagents checks that the class has them
