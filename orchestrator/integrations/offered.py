@@ -12,9 +12,9 @@ import anyio
 from orchestrator.client import Orchestrator
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.suggest import nearest
-from orchestrator.documents.text import listed, quoted
+from orchestrator.documents.text import quoted
 from orchestrator.engine.question import AnswerCallback
-from orchestrator.errors import ConfigError, WorkflowError
+from orchestrator.errors import WorkflowError
 from orchestrator.serve.answers import Answer, ServedTool
 from orchestrator.serve.toolset import Toolset
 from orchestrator.workflow.model import Workflow
@@ -62,7 +62,7 @@ class Offered:
         options: As for every adapter.
 
     Raises:
-        ConfigError: `approve` has no such value.
+        ValueError: `approve` has no such value.
     """
 
     def __init__(
@@ -73,8 +73,8 @@ class Offered:
         self._approve = options.get("approve", "answers")
         self._answer, self._on_result = options.get("answer"), options.get("on_result")
         if self._approve not in _APPROVALS:
-            known = listed([quoted(each) for each in _APPROVALS])
-            raise ConfigError(f"approve: expected one of {known}, got {self._approve!r}")
+            known = ", ".join(map(quoted, _APPROVALS))
+            raise ValueError(f"approve: expected one of {known}, got {self._approve!r}")
         passed = {"workflows", "single_tools", "max_inline_kb"}
         settings: dict[str, Any] = {k: v for k, v in options.items() if k in passed}
         self.toolset = Toolset(engine, **settings)
@@ -84,7 +84,7 @@ class Offered:
         """The tools to offer.
 
         Raises:
-            ConfigError: `only` names a tool that there is not.
+            ValueError: `only` names a tool that there is not.
         """
         served = [
             tool for tool in await self.toolset.tools() if self._gated or tool.name != _ANSWERS
@@ -96,7 +96,7 @@ class Offered:
             if name not in self._tools:
                 near = nearest(name, self._tools)
                 hint = f". Did you mean {quoted(near[0])}?" if near else ""
-                raise ConfigError(f"only: unknown tool {quoted(name)}{hint}")
+                raise ValueError(f"only: unknown tool {quoted(name)}{hint}")
         self._tools = {tool.name: tool for tool in served if tool.name in self._only}
         return list(self._tools.values())
 
@@ -133,8 +133,8 @@ class Offered:
             return True
         try:
             calls = Workflow.load(dict(plan)).plan.calls
-        except WorkflowError:  # nothing will be called: the model gets the findings
-            return False
+        except WorkflowError:  # it may be valid in a form that only the toolset knows
+            return True
         known = [tool for of in self._engine.known_tools().values() for tool in of.values()]
         reads = {tool.target for tool in known if tool.read_only is True}
         return any(to.kind == "tool" and to.target not in reads for _, to, _ in calls)

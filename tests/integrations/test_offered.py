@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from orchestrator import ConfigError
 from orchestrator.integrations.offered import Engine, Offered, text_of, whole
 from orchestrator.serve.answers import Answer
 from tests.integrations.scene import (
@@ -67,7 +66,7 @@ async def test_only_names_tools_and_knows_the_nearest() -> None:
         offered = Offered(engine, gated=False, only=[RUN, "find_tools"])
         assert [tool.name for tool in await offered.tools()] == [RUN, "find_tools"]
         with pytest.raises(
-            ConfigError, match=r'unknown tool "find_tool"\. Did you mean "find_tools"'
+            ValueError, match=r'unknown tool "find_tool"\. Did you mean "find_tools"'
         ):
             await Offered(engine, gated=False, only=["find_tool"]).tools()
 
@@ -85,7 +84,7 @@ async def test_approvals_look_at_what_a_plan_calls(tmp_path: Path) -> None:
         assert writes.needs_approval(RUN, PLAN)
         assert writes.needs_approval(RUN)
         assert not writes.needs_approval(RUN, READS)
-        assert not writes.needs_approval(RUN, {"tasks": "no plan"})
+        assert writes.needs_approval(RUN, {"plan": READS})
         assert writes.needs_approval(RUN, {"tasks": [{"id": "a", "workflow": "twice"}]})
         inner = {"tasks": [{"id": "b", "tool": "mock:fail"}]}
         assert writes.needs_approval(RUN, {"tasks": [{"id": "a", "workflow": inner}]})
@@ -97,7 +96,7 @@ async def test_approvals_look_at_what_a_plan_calls(tmp_path: Path) -> None:
         assert writes.needs_approval("mock__fail", {})
         assert Offered(engine, gated=True, approve="all").needs_approval("find_tools")
         wrong: Any = "some"
-        with pytest.raises(ConfigError, match='expected one of "answers", "writes"'):
+        with pytest.raises(ValueError, match='expected one of "answers", "writes"'):
             Offered(engine, gated=True, approve=wrong)
 
 

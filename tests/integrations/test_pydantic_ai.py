@@ -37,7 +37,7 @@ async def test_findings_are_retries_and_results_whole_for_programs() -> None:
         result = await agent_of(OrchestratorToolset(engine), WRONG, PLAN).run("go")
     messages = result.all_messages()
     retry = messages[2].parts[0]
-    assert retry.part_kind == "retry-prompt"
+    assert retry.outcome == "retried"
     assert "double" in str(retry.content)
     returned = messages[-2].parts[0]
     check_partial(returned.content)
