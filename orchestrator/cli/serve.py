@@ -8,16 +8,18 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.cli.diagnostics import complain
 from orchestrator.errors import Problem, WorkflowError
 
 if TYPE_CHECKING:
     from orchestrator.client import Orchestrator
+    from orchestrator.serve.http import Guarded
     from orchestrator.serve.server import ToolsetServer
 
 TOKEN = "ORCHESTRATOR_TOKEN"
@@ -37,12 +39,24 @@ def serve(options: argparse.Namespace) -> int:
     from orchestrator.client import Orchestrator
 
     servers = read_servers(options)
-    with _journal(options):
+    with ExitStack() as stack:
+        stack.enter_context(_journal(options))
         journal = journal_for(options, servers)
         engine = Orchestrator(servers, lock_of(options), journal=journal)
+        leave = partial(_leave, stack)
         if listening is None or address is None:
-            return _stdio(engine, options)
-        return _http(engine, options, listening, address[0], token)
+            _stdio(engine, options, leave)
+        else:
+            _http(engine, options, listening, address[0], token)
+        leave()
+    return 0
+
+
+def _leave(stack: ExitStack) -> None:
+    """End the process: to take down all modules would take seconds, and wait for stdin."""
+    stack.close()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -134,15 +148,14 @@ def _server(engine: Orchestrator, options: argparse.Namespace) -> ToolsetServer:
     return ToolsetServer(toolset, version("mcp-orchestrator"))
 
 
-def _stdio(engine: Orchestrator, options: argparse.Namespace) -> int:
+def _stdio(engine: Orchestrator, options: argparse.Namespace, leave: Callable[[], None]) -> None:
     from orchestrator.cli.signals import in_event_loop
     from orchestrator.serve.stdio import serve_stdio
 
     async def session() -> None:
-        await serve_stdio(engine, lambda: _server(engine, options))
+        await serve_stdio(engine, lambda: _server(engine, options), leave)
 
     in_event_loop(session)
-    return 0
 
 
 def _http(
@@ -151,7 +164,7 @@ def _http(
     listening: socket.socket,
     host: str,
     token: str | None,
-) -> int:
+) -> None:
     from orchestrator.cli.signals import in_event_loop
     from orchestrator.serve.http import PATH, app_of, serve_http
 
@@ -160,11 +173,11 @@ def _http(
         shown = f"[{name}]" if ":" in name else name
         print(f"serving on http://{shown}:{port}{PATH}", file=sys.stderr, flush=True)
 
+    def make() -> tuple[ToolsetServer, Guarded]:
+        server = _server(engine, options)
+        return server, app_of(server, host, token, options.allow_host)
+
     async def session() -> None:
-        async with engine:
-            server = _server(engine, options)
-            app: Any = app_of(server, host, token, options.allow_host)
-            await serve_http(server, app, listening, ready)
+        await serve_http(engine, make, listening, ready)
 
     in_event_loop(session)
-    return 0

@@ -13,12 +13,13 @@ import anyio
 import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
 
+from orchestrator.client import Orchestrator
 from orchestrator.serve.server import ToolsetServer
 
 PATH = "/mcp"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 MAX_CONNECTIONS, MAX_SESSIONS, IDLE_S = 1000, 1000, 1800
-GRACE_S = 1
+GRACE_S = 0.3  # for answers under way, and again for servers
 
 
 class Guarded:
@@ -101,28 +102,46 @@ class _Uvicorn(uvicorn.Server):
 
 
 async def serve_http(
-    server: ToolsetServer, app: Guarded, listening: socket.socket, ready: Callable[[], None]
+    engine: Orchestrator,
+    make: Callable[[], tuple[ToolsetServer, Guarded]],
+    listening: socket.socket,
+    ready: Callable[[], None],
 ) -> None:
-    """Serve on a socket until a signal comes."""
-    config = uvicorn.Config(
+    """Serve on a socket until a signal comes.
+
+    `engine` is opened and closed; `make` makes the server and its application when it is open.
+    """
+    async with anyio.create_task_group() as group:
+        http: list[_Uvicorn] = []
+        group.start_soon(_watch, engine, http)
+        async with engine:
+            server, app = make()
+            http.append(_Uvicorn(_config(app)))
+            group.start_soon(server.announce)
+            ready()
+            await http[0].serve(sockets=[listening])
+        group.cancel_scope.cancel()
+
+
+async def _watch(engine: Orchestrator, http: list[_Uvicorn]) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            break
+    for each in http:
+        each.should_exit = True
+    await anyio.sleep(GRACE_S)
+    for each in http:
+        each.force_exit = True  # streams stay open as long as their clients want
+    await anyio.sleep(GRACE_S)
+    engine.kill()
+
+
+def _config(app: Guarded) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         log_level="error",
         access_log=False,
         limit_concurrency=MAX_CONNECTIONS,
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=1,
         server_header=False,
     )
-    http = _Uvicorn(config)
-    async with anyio.create_task_group() as group:
-
-        async def watch() -> None:
-            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-                async for _ in signals:
-                    http.should_exit = True
-                    return
-
-        group.start_soon(watch)
-        group.start_soon(server.announce)
-        ready()
-        await http.serve(sockets=[listening])
-        group.cancel_scope.cancel()

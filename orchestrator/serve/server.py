@@ -51,6 +51,7 @@ class ToolsetServer:
         self._bus = InMemorySubscriptionBus()
         self._sessions: set[Any] = set()
         self._asks = anyio.Lock()
+        self._listed: list[ServedTool] = []  # what clients know
         self.mcp = _Announcing(
             NAME,
             version=version,
@@ -77,15 +78,16 @@ class ToolsetServer:
 
     async def announce(self) -> None:
         """Tell clients when the list of tools has changed, until that is cancelled."""
-        version, told = await self._toolset.version(), None
+        version: object = None
+        self._listed = self._listed or await self._toolset.tools()  # it starts the servers
         while True:
             await anyio.sleep(LOOK_EVERY_S)
-            if (now := await self._toolset.version()) == version and told is not None:
+            if (now := await self._toolset.version()) == version:
                 continue
             version, tools = now, await self._toolset.tools(wait_s=0)
-            if told is not None and tools != told:
+            if tools != self._listed:
+                self._listed = tools
                 await self.tell_changed()
-            told = tools
 
     async def tell_changed(self) -> None:
         """Tell clients that the list of tools has changed."""
@@ -94,7 +96,8 @@ class ToolsetServer:
             await session.send_tool_list_changed()
 
     async def _list_tools(self, _: _Context, __: Any) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[_tool(each) for each in await self._toolset.tools()])
+        self._listed = await self._toolset.tools()
+        return types.ListToolsResult(tools=list(map(_tool, self._listed)))
 
     async def _call_tool(
         self, ctx: _Context, params: types.CallToolRequestParams

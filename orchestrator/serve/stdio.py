@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 from collections.abc import Callable
 
 import anyio
@@ -16,10 +14,13 @@ from orchestrator.serve.server import ToolsetServer
 GRACE_S = 0.5  # servers have so long to end after a signal
 
 
-async def serve_stdio(engine: Orchestrator, serve: Callable[[], ToolsetServer]) -> None:
-    """Serve until stdin ends or a signal comes; then the process ends, with exit code 0.
+async def serve_stdio(
+    engine: Orchestrator, serve: Callable[[], ToolsetServer], leave: Callable[[], None]
+) -> None:
+    """Serve until stdin ends or a signal comes.
 
-    `engine` is opened and closed; `serve` makes the server when it is open.
+    `engine` is opened and closed; `serve` makes the server when it is open; `leave` ends the
+    process when all is closed.
     """
     async with anyio.create_task_group() as group:
 
@@ -44,5 +45,4 @@ async def serve_stdio(engine: Orchestrator, serve: Callable[[], ToolsetServer]) 
                 if not isinstance(error, anyio.get_cancelled_exc_class()):
                     raise
             # Leaving the block would wait for a line of stdin, and flush what servers printed.
-            sys.stderr.flush()
-            os._exit(0)
+            leave()

@@ -95,8 +95,9 @@ class Toolset:
         Servers that are not known yet start; those that take longer than `wait_s` are left out for
         now. There is no second page: what does not fit is found by `find_tools`.
         """
-        with anyio.move_on_after(wait_s):
-            await self._engine.learn()
+        if wait_s:
+            with anyio.move_on_after(wait_s):
+                await self._engine.learn()
         await self.refresh()
         tools = self._tools()
         own = engine_tools(self._behind())
