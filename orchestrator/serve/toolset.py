@@ -18,6 +18,7 @@ from orchestrator.engine.question import AnswerCallback
 from orchestrator.errors import OrchestratorError, Problem
 from orchestrator.schema.tool import Tool
 from orchestrator.serve.answers import (
+    INTERNAL,
     Answer,
     Asked,
     OnProgress,
@@ -31,8 +32,9 @@ from orchestrator.serve.definitions import HOW, engine_tools
 from orchestrator.serve.inline import KB
 from orchestrator.serve.plans import Plans
 from orchestrator.serve.run_tools import RunTools
-from orchestrator.serve.saved import Saved, described, served, tool_name
+from orchestrator.serve.saved import Saved, SavedWorkflow, described, served, tool_name
 from orchestrator.serve.search import Entry, Index
+from orchestrator.serve.shapes import output_schema
 from orchestrator.serve.single import Single, single_plan, single_tool
 
 logger = logging.getLogger("orchestrator")
@@ -202,7 +204,7 @@ class Toolset:
             answer = await self.runs.go_on(run_id, Asked({}, on_progress))
             if name in self._handlers or answer.result is None:
                 return answer
-            return self._plans.output(answer.result)
+            return self._plans.output(answer.result, self._output_schema(name))
 
         return await self._safely(name, answered())
 
@@ -213,9 +215,7 @@ class Toolset:
             return self._hidden(failed(error))
         except Exception:  # its text may be about anything, so it is for the log alone
             logger.exception("a call of %s failed", quoted(name))
-            message = "the orchestrator failed in this call; its log says more"
-            error_ = {"kind": "internal", "message": message, "retryable": False}
-            return Answer({"status": "error", "error": error_}, is_error=True)
+            return INTERNAL
 
     def _hidden(self, answer: Answer) -> Answer:
         return Answer(self._engine.hide(answer.document), answer.is_error, answer.result)
@@ -232,26 +232,34 @@ class Toolset:
                     return invalid(problems)
             return await handler(asked)
         if (saved := self._saved.workflows.get(name)) is not None:
-            return await self._run_saved(saved.workflow, asked)
+            return await self._run_saved(saved, asked)
         if self._has_single:
             self._tools()
             if (single := self._single.get(name)) is not None:
                 return await self._run_single(single, asked)
         return self._unknown(name)
 
-    async def _run_saved(self, workflow: Any, asked: Asked) -> Answer:
-        tool = workflow.signature
+    async def _run_saved(self, saved: SavedWorkflow, asked: Asked) -> Answer:
+        workflow, tool = saved.workflow, saved.workflow.signature
         if problems := wrong_arguments(workflow.name, tool.input_schema, asked.arguments):
             return invalid(problems)
         result = await self._plans.run(workflow, asked.arguments, asked)
-        return self._plans.output(result)
+        return self._plans.output(result, self._output_schema(saved.name))
 
     async def _run_single(self, single: Single, asked: Asked) -> Answer:
         tool = single.tool
         if problems := wrong_arguments(tool.target, tool.asks_for, asked.arguments):
             return invalid(problems)
         plan, inputs = single_plan(tool, asked.arguments)
-        return self._plans.output(await self._plans.run(plan, inputs, asked))
+        result = await self._plans.run(plan, inputs, asked)
+        return self._plans.output(result, output_schema(tool.output_type))
+
+    def _output_schema(self, name: str) -> Mapping[str, Any] | None:
+        tools = self._tools()
+        if (saved := self._saved.workflows.get(name)) is not None:
+            return served(saved, tools).output_schema
+        single = self._single.get(name)
+        return None if single is None else output_schema(single.tool.output_type)
 
     def _unknown(self, name: str) -> Answer:
         known = [*self._saved.workflows, *self._handlers]
