@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.cli.arguments_of_serve import OF_SERVE
 from orchestrator.cli.parser import count, file, flag, pair, pair_or_object, seconds
 
 STATUSES = ["running", "interrupted", "paused", "success", "partial", "failed", "cancelled"]
@@ -146,4 +147,5 @@ OF_RUNS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
             },
         },
     ),
+    **OF_SERVE,
 }

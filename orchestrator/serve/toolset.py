@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from orchestrator.serve.answers import (
     wrong_arguments,
 )
 from orchestrator.serve.carried import MAX_RUN_S, Carried
-from orchestrator.serve.definitions import engine_tools
+from orchestrator.serve.definitions import HOW, engine_tools
 from orchestrator.serve.inline import KB
 from orchestrator.serve.plans import Plans
 from orchestrator.serve.run_tools import RunTools
@@ -95,8 +95,9 @@ class Toolset:
         Servers that are not known yet start; those that take longer than `wait_s` are left out for
         now. There is no second page: what does not fit is found by `find_tools`.
         """
-        with anyio.move_on_after(wait_s):
-            await self._engine.learn()
+        if wait_s:
+            with anyio.move_on_after(wait_s):
+                await self._engine.learn()
         await self.refresh()
         tools = self._tools()
         own = engine_tools(self._behind())
@@ -107,6 +108,23 @@ class Toolset:
             single = [single_tool(name, each) for name, each in self._single.items()]
             listed_ += single[: max(self._max_tools - len(listed_), 0)]
         return listed_
+
+    async def version(self) -> tuple[object, ...]:
+        """What changes when `tools` may give something else."""
+        await self.refresh()
+        return self._engine.tools_version, tuple(self._saved.workflows.values())
+
+    async def resource(self, run_id: str) -> Answer:
+        """The result of a run, as `get_result` has it."""
+        return await self.call("get_result", {"run_id": run_id})
+
+    def instructions(self) -> str:
+        """How to use the tools, for a model that begins."""
+        return (
+            "Plan many tool calls at once: find_tools finds tools, parallel_execute runs a plan of "
+            f"calls side by side and passes outputs on. {HOW} Large results are cut: get_result "
+            "has the rest."
+        )
 
     async def refresh(self) -> None:
         """Read the directory again if it has changed."""
@@ -158,9 +176,39 @@ class Toolset:
             on_progress: Is told how far a run has come: when tasks settle, and every 10 seconds.
             answer: Answers the questions of a run; without, it is paused when it has some.
         """
+        given = {} if arguments is None else arguments
+        return await self._safely(name, self._call(name, Asked(given, on_progress, answer)))
+
+    async def go_on(
+        self,
+        name: str,
+        run_id: str,
+        replies: Sequence[Mapping[str, Any]],
+        *,
+        on_progress: OnProgress | None = None,
+    ) -> Answer:
+        """Go on with a paused run of a call, with arguments of `answer_question` for its questions.
+
+        Args:
+            name: The tool that was called, whose answer it is.
+            run_id: The run.
+            replies: Arguments of `answer_question`, but for the run.
+            on_progress: As for `call`.
+        """
+
+        async def answered() -> Answer:
+            for reply in replies:
+                await self.runs.put(run_id, Asked(reply))
+            answer = await self.runs.go_on(run_id, Asked({}, on_progress))
+            if name in self._handlers or answer.result is None:
+                return answer
+            return self._plans.output(answer.result)
+
+        return await self._safely(name, answered())
+
+    async def _safely(self, name: str, work: Awaitable[Answer]) -> Answer:
         try:
-            given = {} if arguments is None else arguments
-            return await self._call(name, Asked(given, on_progress, answer))
+            return await work
         except OrchestratorError as error:
             return self._hidden(failed(error))
         except Exception:  # its text may be about anything, so it is for the log alone
