@@ -8,8 +8,9 @@ is an answer that it can act on, never an exception.
   runs, `search` finds tools, `saved` makes tools of the workflows in a directory.
 - `carried` carries runs meanwhile, with `progress`; `results` makes the document of a run, which
   `inline` cuts if it is too large for a model.
+- `server` is the set as an MCP server, with questions as `forms`; `stdio` and `http` serve it.
 """
 
 from __future__ import annotations
 
-__all__ = ["answers", "toolset"]
+__all__ = ["answers", "http", "server", "stdio", "toolset"]

@@ -54,6 +54,14 @@ class Answer:
     result: RunResult | None = None
 
 
+_BUG = {
+    "kind": "internal",
+    "message": "the orchestrator failed in this call; its log says more",
+    "retryable": False,
+}
+INTERNAL = Answer({"status": "error", "error": _BUG}, is_error=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A call of a tool: its arguments, and who is told and asked meanwhile."""

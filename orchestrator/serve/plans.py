@@ -11,11 +11,13 @@ from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.parse import DocumentError, parse_json
 from orchestrator.engine.result import RunResult
 from orchestrator.errors import Problem, WorkflowError
+from orchestrator.schema.validator import Validator
 from orchestrator.serve.answers import Answer, Asked, finding
 from orchestrator.serve.carried import Carried
 from orchestrator.serve.inline import size_of
 from orchestrator.serve.results import FAILED, fitted, light
 from orchestrator.serve.saved import Saved
+from orchestrator.serve.shapes import RESULT
 from orchestrator.workflow.model import Workflow
 
 _NAME = "plan"
@@ -86,13 +88,16 @@ class Plans:
         document = fitted(self._engine.hide(document), self._limit)
         return Answer(document, result.status in FAILED, result)
 
-    def output(self, result: RunResult) -> Answer:
+    def output(self, result: RunResult, schema: Mapping[str, Any] | None) -> Answer:
         """The output of a run alone, if it succeeded and is not too large; else as `answer` has it.
 
-        A value that is no object is the `result` of one.
+        A value that is no object is the `result` of one. Clients refuse what does not fit the
+        schema of the tool, so such an output is told as that of a run.
         """
-        output = result.output if isinstance(result.output, dict) else {"result": result.output}
+        output = result.output if isinstance(result.output, dict) else {RESULT: result.output}
         if result.status != "success" or size_of(output) > self._limit:
+            return self.answer(result, has_output=True)
+        if schema is not None and not Validator(schema).fits(output):
             return self.answer(result, has_output=True)
         return Answer(self._engine.hide(output), result=result)
 

@@ -101,13 +101,24 @@ class RunTools:
                 value = _reply(asked, question).value if question is not None else None
                 run.answer(task, value, item=item, all_items=every)
             return Answer({"run_id": run_id, "status": history.RUNNING, "answered": task})
-        path = self._journal()
+        known = await self.put(run_id, asked)
+        return await self.go_on(known, asked)
+
+    async def put(self, run_id: str, asked: Asked) -> str:
+        """Keep the answer to a question of a run that nobody carries; the id of the run.
+
+        Raises:
+            AnswerError: Nothing waits there, or the answer does not fit.
+            JournalError: There is no such run.
+        """
+        path, given = self._journal(run_id), asked.arguments
         known = await to_thread.run_sync(history.find, path, run_id)
         if known.status not in _OPEN:
             raise AnswerError(f"run {known.id} has status {known.status}: nothing waits in it")
-        put = partial(answers.answer, path, known.id, task, partial(_reply, asked))
-        await to_thread.run_sync(partial(put, item=item, all_items=every))
-        return await self.go_on(known.id, asked)
+        put = partial(answers.answer, path, known.id, given["task"], partial(_reply, asked))
+        every = bool(given.get("all_items"))
+        await to_thread.run_sync(partial(put, item=given.get("item"), all_items=every))
+        return known.id
 
     async def go_on(self, run_id: str, asked: Asked) -> Answer:
         """Go on with a run that waits for nothing any more, or for less.

@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator.check.checker import output_type
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import listed, quoted
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.tool import Tool
 from orchestrator.serve.answers import ServedTool
+from orchestrator.serve.shapes import output_schema
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.normalize import task_of, tasks_in
 
@@ -153,7 +155,7 @@ def served(saved: SavedWorkflow, tools: Mapping[str, Tool]) -> ServedTool:
         workflow.name,
         f"{about.rstrip('.')}. {_steps(workflow)}",
         input_schema(workflow),
-        None,
+        output_schema(output_type(workflow, tools)),
         effects(workflow, tools),
     )
 

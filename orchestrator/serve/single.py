@@ -12,6 +12,7 @@ from typing import Any
 from orchestrator.documents.text import visible
 from orchestrator.schema.tool import HINTS, Tool
 from orchestrator.serve.answers import ServedTool
+from orchestrator.serve.shapes import output_schema
 from orchestrator.workflow.model import Workflow
 
 
@@ -31,7 +32,7 @@ def single_tool(name: str, single: Single) -> ServedTool:
         tool.title or tool.annotated_title or tool.target,
         visible(tool.description, keep="\n") or f"The tool {tool.target}.",
         {**tool.asks_for, "type": "object"},
-        None,
+        output_schema(tool.output_type),
         {hint: value for hint, value in hints.items() if value is not None},
     )
 

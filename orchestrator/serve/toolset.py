@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from orchestrator.engine.question import AnswerCallback
 from orchestrator.errors import OrchestratorError, Problem
 from orchestrator.schema.tool import Tool
 from orchestrator.serve.answers import (
+    INTERNAL,
     Answer,
     Asked,
     OnProgress,
@@ -27,12 +28,13 @@ from orchestrator.serve.answers import (
     wrong_arguments,
 )
 from orchestrator.serve.carried import MAX_RUN_S, Carried
-from orchestrator.serve.definitions import engine_tools
+from orchestrator.serve.definitions import HOW, engine_tools
 from orchestrator.serve.inline import KB
 from orchestrator.serve.plans import Plans
 from orchestrator.serve.run_tools import RunTools
-from orchestrator.serve.saved import Saved, described, served, tool_name
+from orchestrator.serve.saved import Saved, SavedWorkflow, described, served, tool_name
 from orchestrator.serve.search import Entry, Index
+from orchestrator.serve.shapes import output_schema
 from orchestrator.serve.single import Single, single_plan, single_tool
 
 logger = logging.getLogger("orchestrator")
@@ -95,8 +97,9 @@ class Toolset:
         Servers that are not known yet start; those that take longer than `wait_s` are left out for
         now. There is no second page: what does not fit is found by `find_tools`.
         """
-        with anyio.move_on_after(wait_s):
-            await self._engine.learn()
+        if wait_s:
+            with anyio.move_on_after(wait_s):
+                await self._engine.learn()
         await self.refresh()
         tools = self._tools()
         own = engine_tools(self._behind())
@@ -107,6 +110,23 @@ class Toolset:
             single = [single_tool(name, each) for name, each in self._single.items()]
             listed_ += single[: max(self._max_tools - len(listed_), 0)]
         return listed_
+
+    async def version(self) -> tuple[object, ...]:
+        """What changes when `tools` may give something else."""
+        await self.refresh()
+        return self._engine.tools_version, tuple(self._saved.workflows.values())
+
+    async def resource(self, run_id: str) -> Answer:
+        """The result of a run, as `get_result` has it."""
+        return await self.call("get_result", {"run_id": run_id})
+
+    def instructions(self) -> str:
+        """How to use the tools, for a model that begins."""
+        return (
+            "Plan many tool calls at once: find_tools finds tools, parallel_execute runs a plan of "
+            f"calls side by side and passes outputs on. {HOW} Large results are cut: get_result "
+            "has the rest."
+        )
 
     async def refresh(self) -> None:
         """Read the directory again if it has changed."""
@@ -158,16 +178,44 @@ class Toolset:
             on_progress: Is told how far a run has come: when tasks settle, and every 10 seconds.
             answer: Answers the questions of a run; without, it is paused when it has some.
         """
+        given = {} if arguments is None else arguments
+        return await self._safely(name, self._call(name, Asked(given, on_progress, answer)))
+
+    async def go_on(
+        self,
+        name: str,
+        run_id: str,
+        replies: Sequence[Mapping[str, Any]],
+        *,
+        on_progress: OnProgress | None = None,
+    ) -> Answer:
+        """Go on with a paused run of a call, with arguments of `answer_question` for its questions.
+
+        Args:
+            name: The tool that was called, whose answer it is.
+            run_id: The run.
+            replies: Arguments of `answer_question`, but for the run.
+            on_progress: As for `call`.
+        """
+
+        async def answered() -> Answer:
+            for reply in replies:
+                await self.runs.put(run_id, Asked(reply))
+            answer = await self.runs.go_on(run_id, Asked({}, on_progress))
+            if name in self._handlers or answer.result is None:
+                return answer
+            return self._plans.output(answer.result, self._output_schema(name))
+
+        return await self._safely(name, answered())
+
+    async def _safely(self, name: str, work: Awaitable[Answer]) -> Answer:
         try:
-            given = {} if arguments is None else arguments
-            return await self._call(name, Asked(given, on_progress, answer))
+            return await work
         except OrchestratorError as error:
             return self._hidden(failed(error))
         except Exception:  # its text may be about anything, so it is for the log alone
             logger.exception("a call of %s failed", quoted(name))
-            message = "the orchestrator failed in this call; its log says more"
-            error_ = {"kind": "internal", "message": message, "retryable": False}
-            return Answer({"status": "error", "error": error_}, is_error=True)
+            return INTERNAL
 
     def _hidden(self, answer: Answer) -> Answer:
         return Answer(self._engine.hide(answer.document), answer.is_error, answer.result)
@@ -184,26 +232,34 @@ class Toolset:
                     return invalid(problems)
             return await handler(asked)
         if (saved := self._saved.workflows.get(name)) is not None:
-            return await self._run_saved(saved.workflow, asked)
+            return await self._run_saved(saved, asked)
         if self._has_single:
             self._tools()
             if (single := self._single.get(name)) is not None:
                 return await self._run_single(single, asked)
         return self._unknown(name)
 
-    async def _run_saved(self, workflow: Any, asked: Asked) -> Answer:
-        tool = workflow.signature
+    async def _run_saved(self, saved: SavedWorkflow, asked: Asked) -> Answer:
+        workflow, tool = saved.workflow, saved.workflow.signature
         if problems := wrong_arguments(workflow.name, tool.input_schema, asked.arguments):
             return invalid(problems)
         result = await self._plans.run(workflow, asked.arguments, asked)
-        return self._plans.output(result)
+        return self._plans.output(result, self._output_schema(saved.name))
 
     async def _run_single(self, single: Single, asked: Asked) -> Answer:
         tool = single.tool
         if problems := wrong_arguments(tool.target, tool.asks_for, asked.arguments):
             return invalid(problems)
         plan, inputs = single_plan(tool, asked.arguments)
-        return self._plans.output(await self._plans.run(plan, inputs, asked))
+        result = await self._plans.run(plan, inputs, asked)
+        return self._plans.output(result, output_schema(tool.output_type))
+
+    def _output_schema(self, name: str) -> Mapping[str, Any] | None:
+        tools = self._tools()
+        if (saved := self._saved.workflows.get(name)) is not None:
+            return served(saved, tools).output_schema
+        single = self._single.get(name)
+        return None if single is None else output_schema(single.tool.output_type)
 
     def _unknown(self, name: str) -> Answer:
         known = [*self._saved.workflows, *self._handlers]
