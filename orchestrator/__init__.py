@@ -6,6 +6,8 @@ makes the call on one of many MCP servers, and observers receive the events.
 The rooms, from the edges to the ground; a room imports only rooms below it:
 
     cli            arguments in, exit code out
+    integrations   the same tools in agent frameworks
+    serve          the engine as tools for models
     client         Orchestrator, the front door: wires the rooms together
     observers      receive events: terminal, JSON Lines
     recordings     calls and their answers in a file

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,10 @@ from orchestrator.preflight import (
     usable,
 )
 from orchestrator.schema.tool import Tool
+from orchestrator.servers.catalog import is_allowed
+from orchestrator.servers.config import secrets_in
 from orchestrator.servers.pool import ServerPool
+from orchestrator.servers.redaction import redact
 from orchestrator.single_call import Arguments, call_tool, failure_of, known_server
 from orchestrator.workflow.model import Workflow
 
@@ -87,6 +90,45 @@ class Inspector(Owned):
     def warnings(self, workflow: Workflow) -> list[Problem]:
         """The warnings of `findings`, as far as the servers tell that are ready; starts none."""
         return _warnings(workflow, self._pool)
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The names of the servers, in the order of their configuration."""
+        return tuple(self._pool.servers)
+
+    @property
+    def tools_version(self) -> int:
+        """A number that changes whenever what `known_tools` gives may have changed."""
+        return self._pool.catalog.version
+
+    def known_tools(self) -> dict[str, dict[str, Tool]]:
+        """The tools that may be called, by server and name, as far as they are known; starts none.
+
+        They are those of the lock, and else of the servers that are ready; others are missing.
+        """
+        pool = self._pool
+        named = [name for name in pool.servers if pool.usable(name)]
+        listed = {name: pool.catalog.tools(name) for name in named}
+        for name, server in pool.servers.items():
+            if name not in listed and pool.lock is not None and name in pool.lock:
+                of = pool.lock.of(name)
+                listed[name] = {tool: of[tool] for tool in of if is_allowed(server, tool)}
+        return listed
+
+    async def learn(self) -> None:
+        """Wait until the tools of all servers are known that start, or that the lock has."""
+        lock, pool = self._pool.lock, self._pool
+        unknown = [name for name in pool.servers if lock is None or name not in lock]
+        # One that has failed is started again by a run that needs it.
+        await pool.open([name for name in unknown if pool.failure(name) is None])
+
+    def hide(self, value: Any) -> Any:
+        """A JSON value without the secrets of the servers."""
+        return redact(value, self._secrets) if self._secrets else value
+
+    @cached_property
+    def _secrets(self) -> tuple[str, ...]:
+        return secrets_in(self._pool.servers.values())
 
     def kill(self) -> None:
         """End the programs of all servers at once, if there is no time to leave the block."""

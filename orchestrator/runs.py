@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Unpack
 
 from anyio import to_thread
@@ -145,6 +146,11 @@ class Runs(Inspector):
             return {}
         loaded = Workflow.load(workflow)
         return await to_thread.run_sync(known_estimates, self._journal.path, loaded)
+
+    @property
+    def journal_path(self) -> Path | None:
+        """The file that keeps the runs; None without a journal."""
+        return None if self._journal is None else self._journal.path
 
     def _kept_in(self) -> Journal:
         if self._journal is None:

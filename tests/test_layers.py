@@ -17,7 +17,7 @@ import orchestrator
 
 PACKAGE = Path(orchestrator.__file__).parent
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
-KNOW_MCP = ("servers", "transport")
+KNOW_MCP = ("serve", "servers", "transport")
 KNOW_RICH = ("cli", "observers")
 # Rooms that run under a virtual clock: they read no clock but anyio's.
 CORE = ("documents", "expressions", "schema", "workflow", "check", "calls", "engine")

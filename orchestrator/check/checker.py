@@ -86,6 +86,13 @@ def errors_in(workflow: Workflow, tools: Mapping[str, Tool]) -> list[Problem]:
     return [problem for problem in problems if problem.severity == "error"]
 
 
+def output_type(workflow: Workflow, tools: Mapping[str, Tool]) -> StaticType:
+    """The type of the output of a run that succeeds."""
+    checker = _Checker(workflow, tools)
+    checker.check()
+    return checker.output
+
+
 class _Checker:
     def __init__(
         self,

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from orchestrator.cli.arguments import build_parser
+from orchestrator.documents.collector import tune
 
 FAILED, WRONG, WAITING = 1, 2, 3
 # Where the function of each command is; of the others, in `commands`.
@@ -26,7 +27,7 @@ MODULES = {
     **dict.fromkeys(("show", "resume", "retry", "fork", "cancel"), "journal"),
     "answer": "asking",
     "runs": "history",
-    **{name: name for name in ("completion", "init", "lock", "test", "validate")},
+    **{name: name for name in ("completion", "init", "lock", "serve", "test", "validate")},
 }
 
 __all__ = ["main"]
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not (sys.argv[1:] if arguments is None else arguments):
         build_parser().print_help(sys.stderr)
         return WRONG
+    tune()
     began = argparse.Namespace(began=time.monotonic())
     with standing():
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.cli.arguments_of_serve import OF_SERVE
 from orchestrator.cli.parser import count, file, flag, pair, pair_or_object, seconds
 
 STATUSES = ["running", "interrupted", "paused", "success", "partial", "failed", "cancelled"]
@@ -133,9 +134,10 @@ OF_RUNS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         },
     ),
     "cancel": (
-        "end a run of another process",
-        "Its calls are cancelled, the tasks of finally run, and it writes its result.",
-        "run --wait --servers --env-file --journal",
+        "end a run of another process, or one that waits",
+        "Its calls are cancelled, the tasks of finally run, and it writes its result. A run that "
+        "no process carries, paused or interrupted, is ended here.",
+        "run --wait --servers --env-file --no-lock --journal",
         {
             "--wait": {
                 "type": seconds,
@@ -145,4 +147,5 @@ OF_RUNS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
             },
         },
     ),
+    **OF_SERVE,
 }

@@ -165,22 +165,41 @@ def _again(options: argparse.Namespace) -> int:
 
 
 def cancel(options: argparse.Namespace) -> int:
-    """`orchestrator cancel`: asks the process that carries a run to end it."""
+    """`orchestrator cancel`: ends a run, here if no process carries it."""
     path = path_of(options, configured(options))
     run = history.find(path, options.run)
     if run.status in (INTERRUPTED, history.PAUSED):
-        what = f"run {run.id} is {run.status}: no process carries it"
-        complain(f'{what}; "orchestrator resume {run.id}" does, and Ctrl-C there ends it')
-        return FAILED
-    if run.status != RUNNING:
+        _end_here(options, run.id)
+        run = history.find(path, run.id)
+    elif run.status != RUNNING:
         complain(f"run {run.id} has ended with status {run.status}")
         return FAILED
-    asked_path(path, run.id).touch(mode=0o600)
-    ends_by = time.monotonic() + options.wait
-    while time.monotonic() < ends_by:
-        run = history.find(path, run.id)
-        if run.status not in (RUNNING, INTERRUPTED):
-            break
-        time.sleep(0.1)
+    else:
+        asked_path(path, run.id).touch(mode=0o600)
+        ends_by = time.monotonic() + options.wait
+        while time.monotonic() < ends_by:
+            run = history.find(path, run.id)
+            if run.status not in (RUNNING, INTERRUPTED):
+                break
+            time.sleep(0.1)
     print(f"run {run.id}: {run.status}", file=sys.stderr)
     return 0 if run.status == "cancelled" else FAILED
+
+
+def _end_here(options: argparse.Namespace, run: str) -> None:
+    """End a run that no process carries: the tasks of its finally run in this one."""
+    from orchestrator.cli.signals import in_event_loop
+    from orchestrator.client import Orchestrator
+
+    servers = read_servers(options)
+    journal = _journal(options, _table_of(servers))
+
+    async def end() -> None:
+        async with (
+            Orchestrator(servers, lock_of(options), journal=journal) as orchestrator,
+            orchestrator.resume(run, unknown="fail") as carried,
+        ):
+            carried.cancel("cancelled by another process")
+            await carried.execute()
+
+    in_event_loop(end)

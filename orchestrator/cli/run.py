@@ -21,7 +21,6 @@ from orchestrator.cli.plan_warnings import PlanWarnings
 from orchestrator.cli.signals import Ending, in_event_loop
 from orchestrator.cli.streams import json_text, write_document, write_json
 from orchestrator.client import Orchestrator
-from orchestrator.documents.collector import tune
 from orchestrator.documents.files import check_writable, unwritable
 from orchestrator.engine.events import Observer
 from orchestrator.engine.result import RunResult
@@ -41,7 +40,6 @@ def run_workflow(
     """Run a workflow as the options say, write its result, and return the exit code."""
     if options.output is not None:
         check_writable(options.output)
-    tune()
     with ExitStack() as stack:
         observers = list(_observers(options))
         for observer in observers:

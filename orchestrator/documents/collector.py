@@ -16,7 +16,7 @@ _pauses: list[bool] = []  # of each pause, whether it has stopped the collector
 
 
 def tune() -> None:
-    """Have the collector of a process that only runs a workflow look seldom."""
+    """Have the collector of a process that only carries out a command look seldom."""
     gc.set_threshold(*THRESHOLDS)
 
 

@@ -10,6 +10,7 @@ import queue
 import sqlite3
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
@@ -156,10 +157,7 @@ class Writer:
             writes = [each for each in batch if isinstance(each, Write)]
             if writes and self.error is None:
                 self._commit(writes)
-            for waiter in batch:
-                if isinstance(waiter, _Waiter):
-                    with suppress(anyio.RunFinishedError):  # its event loop is gone
-                        run_sync(waiter.done.set, token=waiter.token)
+            _wake([each for each in batch if isinstance(each, _Waiter)])
             if writes:
                 time.sleep(PAUSE_S)
 
@@ -190,6 +188,21 @@ class Writer:
         with suppress(FileNotFoundError):
             if wal.stat().st_size > CHECKPOINT_PAGES * 4096:
                 db.execute("pragma wal_checkpoint(passive)").fetchall()
+
+
+def _wake(waiters: list[_Waiter]) -> None:
+    """Wake all waiters of an event loop in one turn of it: each turn that is waited for is slow."""
+    found: defaultdict[EventLoopToken, list[_Waiter]] = defaultdict(list)
+    for waiter in waiters:
+        found[waiter.token].append(waiter)
+    for token, of_loop in found.items():
+        with suppress(anyio.RunFinishedError):  # the event loop is gone
+            run_sync(_set_all, of_loop, token=token)
+
+
+def _set_all(waiters: list[_Waiter]) -> None:
+    for waiter in waiters:
+        waiter.done.set()
 
 
 def _check(db: sqlite3.Connection, lease: Lease) -> None:

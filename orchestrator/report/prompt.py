@@ -61,7 +61,7 @@ def catalog_text(tools: Iterable[Tool], *, guide: bool = True) -> str:
 def catalog_document(tools: Iterable[Tool], *, guide: bool = True) -> dict[str, Any]:
     """The same as a JSON object: `tools`, and the text of the `guide`."""
     listed = sorted(tools, key=_SERVER_AND_NAME)
-    document: dict[str, Any] = {"tools": [_tool_document(tool) for tool in listed]}
+    document: dict[str, Any] = {"tools": [tool_document(tool) for tool in listed]}
     return document | {"guide": guide_text(listed)} if guide else document
 
 
@@ -71,7 +71,8 @@ def guide_text(tools: Iterable[Tool]) -> str:
     return f"{GUIDE}\n## An example\n\n```json\n{example}\n```\n\n{CHECK}"
 
 
-def _tool_document(tool: Tool) -> dict[str, Any]:
+def tool_document(tool: Tool) -> dict[str, Any]:
+    """A tool with its signature, a summary, and what it declares about its effects."""
     return {
         "tool": tool.target,
         "signature": tool_text(tool),
@@ -82,7 +83,7 @@ def _tool_document(tool: Tool) -> dict[str, Any]:
 
 
 def _entry(tool: Tool) -> str:
-    shown = _tool_document(tool)
+    shown = tool_document(tool)
     marks = f" [{', '.join(shown['marks'])}]" if shown["marks"] else ""
     arguments = "; ".join(f"{named(name)}: {text}" for name, text in shown["arguments"].items())
     below = filter(None, (shown["description"], cut(arguments, MAX_ARGUMENTS)))

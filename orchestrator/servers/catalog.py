@@ -21,9 +21,14 @@ logger = logging.getLogger("orchestrator")
 
 
 class Catalog:
-    """The tools by `server:tool`, without those that the configuration does not allow."""
+    """The tools by `server:tool`, without those that the configuration does not allow.
+
+    Attributes:
+        version: How often the list of a server was replaced.
+    """
 
     def __init__(self, servers: Mapping[str, Server], lock: Lockfile | None = None) -> None:
+        self.version = 0
         self._servers = servers
         self._lock = lock  # None accepts every tool
         self._strange: dict[str, dict[str, Tool]] = {}
@@ -42,6 +47,7 @@ class Catalog:
         """
         is_first, before = server not in self._listed, self._allowed.get(server, {})
         tools = tuple(tools)
+        self.version += 1
         settings, lock = self._servers[server], self._lock
         listed = {tool.name: configured(settings, tool) for tool in tools}
         if len(listed) < len(tools):

@@ -90,19 +90,13 @@ class _WorkflowCompiler:
             compiled.arguments = self._uri(read, site.below("read", readable=of_turn))
         if isinstance(ask := task.get("ask"), Mapping):
             compiled.arguments = self._question(ask, site.below("ask"))
-        self._approval(task.get("approve"), site.below("approve", readable=of_turn), compiled)
+        if "approve" in task:
+            at = site.below("approve", readable=of_turn)
+            self._approval(task["approve"], at, compiled)
         if "value" in task:
             at = site.below("value", readable=of_item)
             compiled.arguments = (self._compile(task["value"], at)[0], ())
-        compiled.when = self._condition(task.get("when"), site.below("when"))
-        at = site.below("item_when", readable=of_item)
-        compiled.item_when = self._condition(task.get("item_when"), at)
-        self._for_each(task, site, compiled)
-        if isinstance(repeat := task.get("repeat"), Mapping):
-            at = site.below("repeat", "until", readable=of_turn)
-            compiled.until = self._condition(repeat.get("until"), at)
-            at = site.below("repeat", "collect", readable=of_turn)
-            compiled.collect = self._condition(repeat.get("collect"), at)
+        self._conditions(task, site, compiled, of_item, of_turn)
         for position, lock in enumerate(_items(task.get("locks"))):
             self._lock(lock, site.below("locks", position, readable=of_item), compiled)
         compiled.fallback = self._fallback(task, "fallback", site, _ERROR)
@@ -113,6 +107,28 @@ class _WorkflowCompiler:
             if isinstance(needed, str):
                 key = ScopeKey("OUTPUT", needed)
                 self._check_key(key, needed, site.below("depends_on", position))
+
+    def _conditions(
+        self,
+        task: Mapping[str, Any],
+        site: Site,
+        compiled: CompiledTask,
+        of_item: frozenset[str],
+        of_turn: frozenset[str],
+    ) -> None:
+        """Whether and how often it calls."""
+        if "when" in task:
+            compiled.when = self._condition(task["when"], site.below("when"))
+        if "item_when" in task:
+            at = site.below("item_when", readable=of_item)
+            compiled.item_when = self._condition(task["item_when"], at)
+        if "for_each" in task:
+            self._for_each(task["for_each"], site.below("for_each"), compiled)
+        if isinstance(repeat := task.get("repeat"), Mapping):
+            at = site.below("repeat", "until", readable=of_turn)
+            compiled.until = self._condition(repeat.get("until"), at)
+            at = site.below("repeat", "collect", readable=of_turn)
+            compiled.collect = self._condition(repeat.get("collect"), at)
 
     def _fallback(
         self, task: Mapping[str, Any], name: str, site: Site, readable: frozenset[str]
@@ -178,8 +194,7 @@ class _WorkflowCompiler:
         self._collect(compiler, site)
         return condition
 
-    def _for_each(self, task: Mapping[str, Any], site: Site, compiled: CompiledTask) -> None:
-        each, at = task.get("for_each"), site.below("for_each")
+    def _for_each(self, each: Any, at: Site, compiled: CompiledTask) -> None:
         if isinstance(each, str | list):
             compiled.for_each = self._list(each, at)
         elif isinstance(each, Mapping):

@@ -54,7 +54,7 @@ class Site:
         return self.path[0] == "finally"
 
     def below(self, *steps: str | int, readable: frozenset[str] = frozenset()) -> Site:
-        return replace(self, path=(*self.path, *steps), readable=readable)
+        return Site((*self.path, *steps), self.task, readable)
 
     def problem(self, code: Code, message: str, hint: str = "", text: str = "") -> Problem:
         return Problem(code, message, pointer(*self.path), self.task, (), hint, text=text)

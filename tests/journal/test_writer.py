@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 import pytest
-from anyio import to_thread
+from anyio import from_thread, to_thread
 
 from orchestrator.errors import DamagedError, JournalError
 from orchestrator.journal.database import APPLICATION_ID, VERSION, open_to_read, open_to_write
@@ -37,6 +38,27 @@ async def opened(path: Path) -> AsyncIterator[Writer]:
 def stored(path: Path) -> list[str]:
     with sqlite3.connect(path) as db:
         return [row[0] for row in db.execute("select path from record order by rowid")]
+
+
+async def test_all_that_wait_for_one_commit_are_woken_in_one_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, free = list[object](), threading.Event()
+
+    def counted(work: Callable[..., object], *given: object, token: object) -> None:
+        turns.append(given)
+        from_thread.run_sync(work, *given, token=token)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("orchestrator.journal.writer.run_sync", counted)
+    lease = Lease("r", 1)
+    async with opened(tmp_path / "runs.db") as writer, anyio.create_task_group() as group:
+        # The thread waits here until all others have asked, so that they are in one batch.
+        writer.put(lease, RUN, lambda: (free.wait(), ())[1])
+        for _ in range(100):
+            group.start_soon(writer.flush)
+        await anyio.wait_all_tasks_blocked()
+        free.set()
+    assert len(turns) <= 2  # the first of them may be in the batch of the statement
 
 
 async def test_what_was_waited_for_is_in_the_file(tmp_path: Path) -> None:

@@ -1,0 +1,42 @@
+"""The engine as tools of the OpenAI Agents SDK."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+from agents import FunctionTool
+
+from orchestrator.client import Orchestrator
+from orchestrator.integrations.offered import Offered, ToolOptions, text_of
+from orchestrator.serve.answers import ServedTool
+
+__all__ = ["orchestrator_tools"]
+
+
+async def orchestrator_tools(
+    engine: Orchestrator, **options: Unpack[ToolOptions]
+) -> list[FunctionTool]:
+    """The tools of an open engine, for `Agent(tools=...)`.
+
+    Calls that a person approves are interruptions of the run (`result.interruptions`).
+    """
+    offered = Offered(engine, gated=True, **options)
+    return [_tool(offered, served) for served in await offered.tools()]
+
+
+def _tool(offered: Offered, served: ServedTool) -> FunctionTool:
+    async def invoke(_: Any, arguments: str) -> str:
+        return text_of(await offered.call_text(served.name, arguments))
+
+    async def needs_approval(_: Any, arguments: dict[str, Any], __: str) -> bool:
+        return offered.needs_approval(served.name, arguments)
+
+    return FunctionTool(
+        name=served.name,
+        description=served.description,
+        params_json_schema=dict(served.input_schema),
+        on_invoke_tool=invoke,
+        # Strict would close all objects, so that arguments in plans had no properties.
+        strict_json_schema=False,
+        needs_approval=needs_approval,
+    )

@@ -1,0 +1,69 @@
+"""The adapter for the Microsoft Agent Framework, with the real one and a scripted model."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+framework = pytest.importorskip("agent_framework", reason="agent-framework-core is not installed")
+
+from orchestrator.integrations.agent_framework import orchestrator_tools  # noqa: E402
+from tests.conftest import ON_ASYNCIO  # noqa: E402
+from tests.integrations.scene import (  # noqa: E402
+    PLAN,
+    RUN,
+    WRONG,
+    check_invalid,
+    check_partial,
+    engine_of,
+)
+
+pytestmark = [pytest.mark.anyio, ON_ASYNCIO]
+
+
+class Scripted(framework.FunctionInvocationLayer, framework.BaseChatClient):  # type: ignore[name-defined]
+    """Replies what it is told to."""
+
+    turns: list[Any]
+
+    def _inner_get_response(self, *, messages: Any, stream: bool, options: Any, **_: Any) -> Any:
+        async def response() -> Any:
+            message = framework.Message(role="assistant", contents=[self.turns.pop(0)])
+            return framework.ChatResponse(messages=[message], response_id="r")
+
+        return response()
+
+
+def agent_of(tools: Any, *calls: Any) -> Any:
+    model = Scripted()
+    make = framework.Content.from_function_call
+    model.turns = [make(call_id=str(n), name=RUN, arguments=call) for n, call in enumerate(calls)]
+    model.turns.append(framework.Content.from_text("done"))
+    return framework.Agent(model, tools=tools)
+
+
+async def test_a_plan_and_a_wrong_one() -> None:
+    async with engine_of() as engine:
+        response = await agent_of(await orchestrator_tools(engine), WRONG, PLAN).run("go")
+    check_invalid(response.messages[1].contents[0].result)
+    check_partial(response.messages[3].contents[0].result)
+    assert response.text == "done"
+    json.dumps(PLAN)
+
+
+async def test_tools_that_may_write_are_approved_first() -> None:
+    called: list[str] = []
+    async with engine_of(called) as engine:
+        agent = agent_of(await orchestrator_tools(engine, approve="writes"), PLAN)
+        session = agent.create_session()
+        response = await agent.run("go", session=session)
+        (request,) = response.user_input_requests
+        assert not called
+        reply = request.to_function_approval_response(True)
+        message = framework.Message(role="user", contents=[reply])
+        again = await agent.run(message, session=session)
+    assert "fail" in called
+    results = [c for m in again.messages for c in m.contents if c.type == "function_result"]
+    check_partial(results[0].result)

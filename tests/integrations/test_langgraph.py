@@ -1,0 +1,92 @@
+"""The adapter for LangChain and LangGraph, with the real ones and a scripted model."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+pytest.importorskip("langchain.agents", reason="langchain is not installed")
+
+from langchain.agents import create_agent
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command
+
+from orchestrator.integrations.langchain import orchestrator_tools
+from orchestrator.integrations.langchain_middleware import orchestrator_middleware
+from tests.conftest import ON_ASYNCIO
+from tests.integrations.scene import (
+    PLAN,
+    RUN,
+    WRONG,
+    check_invalid,
+    check_partial,
+    engine_of,
+)
+
+pytestmark = [pytest.mark.anyio, ON_ASYNCIO]
+
+
+class Scripted(GenericFakeChatModel):
+    """Replies what it is told to, and keeps what it was told."""
+
+    seen: list[Any] = []  # noqa: RUF012
+
+    def bind_tools(self, tools: Any, **_: Any) -> Any:
+        return self
+
+    def _generate(self, messages: Any, *args: Any, **kwargs: Any) -> Any:
+        self.seen.append(messages)
+        return super()._generate(messages, *args, **kwargs)
+
+
+def scripted(*calls: Any) -> Scripted:
+    turns = [
+        AIMessage("", tool_calls=[{"name": RUN, "args": call, "id": str(n)}])
+        for n, call in enumerate(calls)
+    ]
+    return Scripted(messages=iter([*turns, AIMessage("done")]), seen=[])
+
+
+async def test_a_plan_and_a_wrong_one() -> None:
+    async with engine_of() as engine:
+        agent = create_agent(scripted(WRONG, PLAN), tools=await orchestrator_tools(engine))
+        state = await agent.ainvoke({"messages": "go"})
+    wrong, right = state["messages"][2], state["messages"][4]
+    check_invalid(wrong.content)
+    assert wrong.status == "error"
+    check_partial(right.content)
+    assert right.status == "success"
+    assert right.artifact["b"].output == {"n": 8}
+
+
+async def test_the_middleware_brings_tools_and_catalogue() -> None:
+    async with engine_of() as engine:
+        model = scripted(PLAN)
+        agent = create_agent(
+            model, middleware=[await orchestrator_middleware(engine)], system_prompt="Be kind."
+        )
+        state = await agent.ainvoke({"messages": "go"})
+    check_partial(state["messages"][2].content)
+    told = json.dumps(model.seen[0][0].content)
+    assert "Be kind." in told
+    assert "mock:double" in told
+
+
+async def test_a_plan_that_writes_is_approved_first() -> None:
+    called: list[str] = []
+    async with engine_of(called) as engine:
+        agent = create_agent(
+            scripted(PLAN),
+            middleware=[await orchestrator_middleware(engine, approve="writes")],
+            checkpointer=InMemorySaver(),
+        )
+        config: Any = {"configurable": {"thread_id": "1"}}
+        state = await agent.ainvoke({"messages": "go"}, config)
+        assert state["__interrupt__"]
+        assert not called
+        state = await agent.ainvoke(Command(resume={"decisions": [{"type": "approve"}]}), config)
+    check_partial(state["messages"][2].content)

@@ -1,0 +1,61 @@
+"""The adapter for the OpenAI Agents SDK, with the real one and a scripted model."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+agents = pytest.importorskip("agents", reason="openai-agents is not installed")
+
+from agents.testing import ScriptedModel, assistant_message, function_call  # noqa: E402
+
+from orchestrator.integrations.openai_agents import orchestrator_tools  # noqa: E402
+from tests.conftest import ON_ASYNCIO  # noqa: E402
+from tests.integrations.scene import (  # noqa: E402
+    PLAN,
+    RUN,
+    WRONG,
+    check_invalid,
+    check_partial,
+    engine_of,
+)
+
+pytestmark = [pytest.mark.anyio, ON_ASYNCIO]
+
+
+def agent_of(tools: Any, *calls: Any) -> tuple[Any, Any]:
+    turns = [[function_call(RUN, call, call_id=str(n))] for n, call in enumerate(calls)]
+    model = ScriptedModel([*turns, [assistant_message("done")]])
+    return agents.Agent(name="a", model=model, tools=tools), model
+
+
+async def test_a_plan_and_a_wrong_one() -> None:
+    agents.set_tracing_disabled(True)
+    async with engine_of() as engine:
+        agent, model = agent_of(await orchestrator_tools(engine), WRONG, PLAN)
+        await agents.Runner.run(agent, "go")
+    check_invalid(model.calls[1].input[-1]["output"])
+    check_partial(model.calls[2].input[-1]["output"])
+
+
+async def test_schemas_stay_open() -> None:
+    async with engine_of() as engine:
+        tool = next(tool for tool in await orchestrator_tools(engine) if tool.name == RUN)
+    task = tool.params_json_schema["properties"]["tasks"]["items"]
+    assert "additionalProperties" not in json.dumps(task)
+
+
+async def test_a_plan_that_writes_is_approved_first() -> None:
+    agents.set_tracing_disabled(True)
+    called: list[str] = []
+    async with engine_of(called) as engine:
+        agent, model = agent_of(await orchestrator_tools(engine, approve="writes"), PLAN)
+        result = await agents.Runner.run(agent, "go")
+        assert len(result.interruptions) == 1
+        assert not called
+        state = result.to_state()
+        state.approve(result.interruptions[0])
+        await agents.Runner.run(agent, state)
+    check_partial(model.calls[1].input[-1]["output"])
