@@ -77,8 +77,8 @@ class GrowingRun:
         It can read tasks that were added before. Its server starts if it is not ready.
 
         Raises:
-            WorkflowError: The task is wrong, with every finding; nothing has changed, so that it can
-                be added again.
+            WorkflowError: The task is wrong, with every finding; nothing has changed, so
+                that it can be added again.
             RuntimeError: The plan is complete, or the run has ended.
         """
         written = task.model_dump(exclude_unset=True) if isinstance(task, Task) else task
