@@ -48,6 +48,11 @@ def test_a_scenario_is_run_once_for_each_revision_but_not_those_of_authorization
     assert [each.name for each in SCRIPT["parse"](LISTING, "init")] == ["initialize"]
 
 
+def test_servers_are_asked_what_needs_no_fixtures_of_the_suite() -> None:
+    found = list(SCRIPT["of_servers"]("tools-list"))
+    assert [(each.name, each.side) for each in found] == [("tools-list", "server")] * 2
+
+
 def test_the_table_says_how_each_scenario_ended() -> None:
     verdicts = [
         verdict(True, SUCCESS=2, SKIPPED=1),
@@ -55,7 +60,7 @@ def test_the_table_says_how_each_scenario_ended() -> None:
         verdict(False, SUCCESS=1, FAILURE=3),
     ]
     _, _, *lines, _, total = SCRIPT["table"](verdicts).splitlines()
-    assert [line.split()[2:] for line in lines] == [
+    assert [line.split()[3:] for line in lines] == [
         ["2", "0", "0", "1", "passed"],
         ["0", "0", "0", "1", "skipped"],
         ["1", "3", "0", "0", "FAILED"],

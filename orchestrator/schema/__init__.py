@@ -15,6 +15,7 @@ Rule: nothing is called, and anything a schema leaves open is reported as unknow
 from __future__ import annotations
 
 __all__ = [
+    "as_schema",
     "coercion",
     "defaults",
     "notation",
