@@ -7,7 +7,7 @@ A mistake of a model never ends the run of its agent: it gets an answer that it 
 - `openai_agents`, `agent_framework`, `llama_index`: `await orchestrator_tools(engine)`.
 - `pydantic_ai`, `google_adk`: `OrchestratorToolset("servers.toml")`, which owns its engine.
 - `smolagents`: `with orchestrator_tools("servers.toml") as tools`.
-- `claude_agent_sdk`: `await sdk_server(engine)`.
+- `claude_agent_sdk`: `sdk_server(engine)`.
 """
 
 from __future__ import annotations

@@ -1,34 +1,36 @@
-"""The engine as an MCP server in the process of the Claude Agent SDK."""
+"""The engine as an MCP server in the process of the Claude Agent SDK: what `serve` serves."""
 
 from __future__ import annotations
 
-from typing import Any, Unpack
-
-from claude_agent_sdk import SdkMcpTool, create_sdk_mcp_server
+from pathlib import Path
+from typing import Any
 
 from orchestrator.client import Orchestrator
-from orchestrator.integrations.offered import Offered, ToolOptions, text_of
-from orchestrator.serve.answers import ServedTool
+from orchestrator.serve.server import NAME, ToolsetServer
+from orchestrator.serve.toolset import MAX_INLINE_KB, Toolset
 
 __all__ = ["sdk_server"]
 
 
-async def sdk_server(
-    engine: Orchestrator, *, name: str = "orchestrator", **options: Unpack[ToolOptions]
-) -> Any:
+def sdk_server(
+    engine: Orchestrator,
+    *,
+    workflows: str | Path | None = None,
+    single_tools: bool = False,
+    max_inline_kb: float = MAX_INLINE_KB,
+) -> dict[str, Any]:
     """The tools of an open engine, for `ClaudeAgentOptions(mcp_servers={"orchestrator": ...})`.
 
     Claude asks before each call that `allowed_tools` does not name, such as
     `mcp__orchestrator__parallel_execute`; leave `answer_question` out there.
+
+    Args:
+        engine: The engine.
+        workflows: A directory whose workflows are tools.
+        single_tools: Whether the tools of the servers are tools of their own, too.
+        max_inline_kb: How large a result may be for the model, kilobytes of JSON.
     """
-    offered = Offered(engine, gated=True, **options)
-    return create_sdk_mcp_server(name, tools=[_tool(offered, t) for t in await offered.tools()])
-
-
-def _tool(offered: Offered, served: ServedTool) -> Any:
-    async def run(arguments: dict[str, Any]) -> dict[str, Any]:
-        answer = await offered.call(served.name, arguments)
-        content = [{"type": "text", "text": text_of(answer)}]
-        return {"content": content, "is_error": answer.is_error}
-
-    return SdkMcpTool(served.name, served.description, dict(served.input_schema), run)
+    toolset = Toolset(
+        engine, workflows=workflows, single_tools=single_tools, max_inline_kb=max_inline_kb
+    )
+    return {"type": "sdk", "name": NAME, "instance": ToolsetServer(toolset).mcp}

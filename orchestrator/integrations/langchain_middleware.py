@@ -11,7 +11,7 @@ from langchain_core.tools import StructuredTool
 
 from orchestrator.client import Orchestrator
 from orchestrator.integrations.langchain import tools_of
-from orchestrator.integrations.offered import INSTRUCTIONS, Offered, ToolOptions
+from orchestrator.integrations.offered import Offered, ToolOptions
 from orchestrator.report.prompt import catalog_text
 
 __all__ = ["OrchestratorMiddleware", "orchestrator_middleware"]
@@ -28,7 +28,7 @@ async def orchestrator_middleware(
     """
     offered = Offered(engine, gated=True, **options)
     tools = await tools_of(offered)
-    about = INSTRUCTIONS
+    about = offered.toolset.instructions()
     known = [tool for of in engine.known_tools().values() for tool in of.values()]
     catalog = catalog_text(known, guide=False)
     if len(catalog) <= MAX_CATALOG:

@@ -19,10 +19,6 @@ from orchestrator.serve.answers import Answer, ServedTool
 from orchestrator.serve.toolset import Toolset
 from orchestrator.workflow.model import Workflow
 
-INSTRUCTIONS = (
-    "Plan many tool calls at once: find_tools finds tools, parallel_execute runs a plan of calls "
-    "side by side and passes outputs on. Large results are cut: get_result has the rest."
-)
 Approve = Literal["answers", "writes", "all"]
 """Which calls a person approves in the framework's own way: answers to the questions of runs, which
 a model must not give alone; all that may write, too; or every call."""

@@ -14,7 +14,7 @@ from pydantic_core import SchemaValidator, core_schema
 
 from orchestrator.client import Orchestrator
 from orchestrator.documents.encode import to_json
-from orchestrator.integrations.offered import INSTRUCTIONS, Engine, Offered, ToolOptions, whole
+from orchestrator.integrations.offered import Engine, Offered, ToolOptions, whole
 
 __all__ = ["OrchestratorToolset"]
 
@@ -55,7 +55,7 @@ class OrchestratorToolset(AbstractToolset[Any]):
 
     async def get_instructions(self, ctx: RunContext[Any]) -> str:  # noqa: ARG002
         """How to use the tools."""
-        return INSTRUCTIONS
+        return self._opened().toolset.instructions()
 
     async def get_tools(self, ctx: RunContext[Any]) -> dict[str, ToolsetTool[Any]]:  # noqa: ARG002
         """The tools by name."""

@@ -85,7 +85,7 @@ class Scripted(sdk.Transport):  # type: ignore[name-defined]
 async def test_a_plan_and_a_wrong_one() -> None:
     scripted = Scripted(WRONG, PLAN)
     async with engine_of() as engine:
-        servers = {"orchestrator": await sdk_server(engine)}
+        servers = {"orchestrator": sdk_server(engine)}
         options = sdk.ClaudeAgentOptions(mcp_servers=servers)
         async with sdk.ClaudeSDKClient(options, transport=scripted) as client:
             await client.query("go")
