@@ -11,6 +11,7 @@ Rule: a `Workflow` that exists is valid; making one is O(n + e) in tasks and dep
 - `inner` loads the workflows that tasks run, and places what is wrong in them.
 - `inputs` checks the values given for a run.
 - `graph` holds the algorithms on the dependency graph.
+- `plan_reader` gives the tasks of a plan whose text is still being written.
 - `source_map` and `fixes` place a problem in its file and propose a patch; `recovery` cuts mistakes
   out, so that the rest can be checked.
 """
@@ -25,6 +26,7 @@ __all__ = [
     "model",
     "normalize",
     "plan",
+    "plan_reader",
     "product",
     "recovery",
     "source_map",

@@ -1,0 +1,67 @@
+"""A plan that is still being written gives its tasks, however its text is cut."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.workflow.plan_reader import PlanReader
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+TASKS = st.lists(st.dictionaries(st.text(), VALUES, max_size=4), max_size=5)
+
+
+def _read(text: str, cuts: list[int]) -> list[Any]:
+    reader = PlanReader()
+    at = [0, *sorted(cut % (len(text) + 1) for cut in cuts), len(text)]
+    pieces = [p for a, b in pairwise(at) for p in reader.feed(text[a:b])]
+    assert not reader.is_open
+    assert not any(piece.error for piece in pieces)
+    return [(piece.value, piece.is_task) for piece in pieces]
+
+
+@settings(max_examples=30, deadline=None)
+@given(TASKS, st.dictionaries(st.text(), VALUES, max_size=3), st.lists(st.integers(0), max_size=20))
+def test_any_cut_of_a_document_gives_its_tasks_and_then_the_whole(
+    tasks: list[Any], more: dict[str, Any], cuts: list[int]
+) -> None:
+    document = {**more, "tasks": tasks}
+    expected = [*((task, True) for task in tasks), (document, False)]
+    assert _read(json.dumps(document), cuts) == expected
+    assert _read(json.dumps(document, indent=1, ensure_ascii=False), cuts) == expected
+
+
+@settings(max_examples=30, deadline=None)
+@given(TASKS, st.lists(st.integers(0), max_size=20))
+def test_any_cut_of_lines_gives_a_task_each(tasks: list[Any], cuts: list[int]) -> None:
+    tasks = [{name: value for name, value in task.items() if name != "tasks"} for task in tasks]
+    text = "".join(f"{json.dumps(task)}\n" for task in tasks)
+    assert _read(text, cuts) == [(task, True) for task in tasks]
+
+
+def test_an_escape_may_be_cut_from_what_it_escapes() -> None:
+    reader = PlanReader()
+    (piece,) = [p for cut in ('{"a": "\\', '"}\\', '\\u007d"}') for p in reader.feed(cut)]
+    assert piece.value == {"a": '"}\\u007d'}
+
+
+def test_a_task_is_given_with_the_character_that_closes_it() -> None:
+    reader, text = PlanReader(), '{"tasks": [{"id": "a", "arguments": {"x": "}\\""}}'
+    assert [piece for char in text[:-1] for piece in reader.feed(char)] == []
+    (piece,) = reader.feed(text[-1])
+    assert piece.value == {"id": "a", "arguments": {"x": '}"'}}
+    assert reader.is_open
+
+
+def test_an_object_that_is_no_json_is_given_with_the_reason() -> None:
+    wrong, right = PlanReader().feed('{"id": a}\n{"id": "b"}')
+    assert wrong.error.startswith("Expecting value")
+    assert right.value == {"id": "b"}
