@@ -27,7 +27,7 @@ MODULES = {
     **dict.fromkeys(("show", "resume", "retry", "fork", "cancel"), "journal"),
     "answer": "asking",
     "runs": "history",
-    **{name: name for name in ("completion", "init", "lock", "serve", "test", "validate")},
+    **{name: name for name in ("completion", "init", "learn", "lock", "serve", "test", "validate")},
 }
 
 __all__ = ["main"]

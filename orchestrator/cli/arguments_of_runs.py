@@ -1,10 +1,11 @@
-"""The commands that are about runs in the journal.
+"""The commands that are about runs in the journal, and about calls that were recorded.
 
 Imports only the standard library, so that `--help` is instant.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from orchestrator.cli.arguments_of_serve import OF_SERVE
@@ -148,4 +149,15 @@ OF_RUNS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         },
     ),
     **OF_SERVE,
+    "learn": (
+        "write the workflow that does what recorded tool calls did",
+        "FILE has a call a line, {tool, arguments, result}, or is a recording of run --record. "
+        "What came from earlier results becomes a reference, what looks like one an input, calls "
+        "for each item of a list one task. The workflow is run against the recorded answers.",
+        "transcript --output",
+        {
+            "transcript": {"metavar": "FILE", "type": Path, "help": "the calls; - is stdin"},
+            "--output": file("write the workflow to a file instead of stdout"),
+        },
+    ),
 }

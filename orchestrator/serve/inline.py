@@ -10,6 +10,7 @@ from orchestrator.documents.text import cut
 
 KB = 1024
 _AROUND = 200  # what a preview takes besides its value, bytes
+LEAST = 40  # what a value takes of which nothing is shown
 _SHORTEST = 20
 _Place = tuple[dict[str, Any], str]
 
@@ -39,7 +40,9 @@ def shared_out(places: list[_Place], room: int) -> bool:
 def preview(value: Any, room: int, size: int | None = None) -> dict[str, Any]:
     """What stands for a value that is left out: what it is, and its beginning."""
     size = size_of(value) if size is None else size
-    shown = {"truncated": True, "type": cut(describe(value), _AROUND), "bytes": size}
+    if room < _AROUND:
+        return {"truncated": True, "bytes": size}
+    shown = {"truncated": True, "type": cut(describe(value), _AROUND // 2), "bytes": size}
     return shown | ({"preview": _begin(value, room - _AROUND)} if room > 2 * _AROUND else {})
 
 

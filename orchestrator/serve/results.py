@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestrator.documents.text import cut
-from orchestrator.serve.inline import shared_out, size_of
+from orchestrator.serve.inline import LEAST, shared_out, size_of
 
 # In this order, and only where there is something to tell.
 _OF_RUN = ("run_id", "workflow", "status", "duration_ms", "reason", "error", "output", "questions")
@@ -41,6 +41,8 @@ def light(document: Mapping[str, Any], *, with_outputs: bool = True) -> dict[str
     shown = _given(document, _OF_RUN)
     shown["output"] = document.get("output")
     shown["summary"] = {name: n for name, n in document.get("summary", {}).items() if n}
+    if "questions" in shown:  # copies, as they may be cut
+        shown["questions"] = list(map(dict, shown["questions"]))
     with_outputs = with_outputs or document.get("status") != "success"
     tasks = document.get("tasks", {})
     shown["tasks"] = {name: _task(task, with_outputs=with_outputs) for name, task in tasks.items()}
@@ -78,6 +80,9 @@ def fitted(document: dict[str, Any], limit: int) -> dict[str, Any]:
     run = document.get("run_id")
     how = f'call get_result with "run_id": "{run}", and "task", "path", "offset", "limit"'
     document |= {"summarised": True, "note": f"large values are cut; for more {how}"}
+    if len(questions := document.get("questions", ())) > MAX_ITEMS:
+        document |= {"questions": questions[:MAX_ITEMS]}
+        document["questions_left_out"] = len(questions) - MAX_ITEMS
     document["tasks"] = _fewer(document.get("tasks", {}), limit // 2, document)
     places = list(_places(document))
     values = [holder[name] for holder, name in places]
@@ -108,10 +113,17 @@ def _fewer(tasks: dict[str, Any], room: int, document: dict[str, Any]) -> dict[s
     order = sorted(tasks, key=lambda name: tasks[name]["status"] == "success")
     kept = set()
     for name in order:
-        room -= size_of({name: {**tasks[name], "output": None}})
+        room -= size_of({name: _bare(tasks[name])})
         if room < 0:
             break
         kept.add(name)
     if len(kept) < len(tasks):
         document["tasks_left_out"] = len(tasks) - len(kept)
     return {name: task for name, task in tasks.items() if name in kept}
+
+
+def _bare(task: dict[str, Any]) -> dict[str, Any]:
+    """A task with all values cut that can be."""
+    error = task.get("error")
+    bare = {**task, "output": " " * LEAST} if "output" in task else task
+    return bare | ({"error": {**error, "details": " " * LEAST}} if error else {})

@@ -77,6 +77,8 @@ async def test_only_the_token_opens_it() -> None:
         await guarded({"type": "http", "headers": headers}, None, send)
         return sent[0]["status"] if sent else 200
 
+    await Guarded(app, None)({"type": "http", "headers": ()}, None, None)
+    assert passed.pop() == "http"
     guarded = Guarded(app, TOKEN)
     right = (b"authorization", f"Bearer {TOKEN}".encode())
     assert await status() == 401
@@ -87,13 +89,20 @@ async def test_only_the_token_opens_it() -> None:
     assert passed == ["http", "lifespan"]
 
 
-def test_names_of_the_machine_are_allowed_and_no_others() -> None:
+def _fail(*_: Any) -> Any:
+    raise OSError("no such name")
+
+
+def test_names_of_the_machine_are_allowed_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     every = allowed("0.0.0.0", ["proxy.example"])
     assert every.enable_dns_rebinding_protection
     names = {"localhost", f"{socket.gethostname()}:*", "proxy.example:*"}
     assert names <= set(every.allowed_hosts)
     assert "https://proxy.example" in every.allowed_origins
     assert "[::1]:*" in allowed("::1").allowed_hosts
+    monkeypatch.setattr(socket, "gethostname", lambda: "no.such.name.invalid")
+    monkeypatch.setattr(socket, "getaddrinfo", _fail)
+    assert "no.such.name.invalid" in allowed("::").allowed_hosts
     assert "evil.example" not in every.allowed_hosts
 
 
@@ -141,6 +150,37 @@ def test_without_a_journal_there_is_one_as_long_as_the_process(tmp_path: Path) -
     kept = serve_options(tmp_path)
     with serve._journal(kept):
         assert kept.journal is None
+
+
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+def test_the_command_serves_and_ends_the_process(
+    tmp_path: Path,
+    transport: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def left(code: int) -> None:
+        raise SystemExit(code)
+
+    async def over_stdio(engine: Orchestrator, make: Any, _: Any) -> None:
+        async with engine:
+            assert make().mcp.name == "orchestrator"
+
+    async def over_http(engine: Orchestrator, make: Any, listening: Any, ready: Any) -> None:
+        async with engine:
+            assert make()
+        ready()
+        listening.close()
+
+    monkeypatch.setattr("orchestrator.serve.stdio.serve_stdio", over_stdio)
+    monkeypatch.setattr("orchestrator.serve.http.serve_http", over_http)
+    monkeypatch.setattr(os, "_exit", left)
+    monkeypatch.setenv(serve.TOKEN, TOKEN)
+    address = ["--http", "localhost:0"] if transport == "http" else []
+    with pytest.raises(SystemExit, match="0"):
+        main(["serve", "--servers", _servers(tmp_path), "--no-journal", *address])
+    shown = capsys.readouterr().err
+    assert ("serving on http://127.0.0.1:" in shown) is (transport == "http")
 
 
 def _servers(tmp_path: Path) -> str:

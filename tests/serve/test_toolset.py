@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -149,6 +150,32 @@ async def test_a_plan_names_saved_workflows_and_no_file(tmp_path: Path) -> None:
         assert found["path"] == "/tasks/0/workflow/tasks/0/workflow"
 
 
+async def test_no_file_is_read_for_a_plan_that_is_misplaced() -> None:
+    inner = {"id": "x", "workflow": "/etc/passwd"}
+    async with opened() as toolset:
+        for plan in (
+            {"tasks": {"x": inner}},
+            {"steps": [inner]},
+            {"tasks": [], "finally": [inner]},
+        ):
+            for tool in ("parallel_execute", "validate_plan"):
+                answer = await toolset.call(tool, {"plan": plan} if "steps" in plan else plan)
+                assert "unknown workflow" in json.dumps(answer.document)
+
+
+async def test_giving_up_a_call_cancels_its_run(tmp_path: Path) -> None:
+    async with opened(tmp_path) as toolset:
+        async with anyio.create_task_group() as group:
+            plan = {"tasks": [task("a", "wait_for_ever")]}
+            group.start_soon(toolset.call, "parallel_execute", plan)
+            while not (active := list(toolset.runs.active)):
+                await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+        assert not toolset.runs.active
+        status = await toolset.call("run_status", {"run_id": active[0]})
+        assert status.document["status"] == "cancelled"
+
+
 async def test_a_saved_workflow_is_a_tool(tmp_path: Path) -> None:
     inputs = {"n": {"type": "integer", "default": 3}}
     flow = {"inputs": inputs, "tasks": [task("a", "double", n="$INPUT.n")], "output": "$OUTPUT[a]"}
@@ -171,6 +198,32 @@ async def test_a_saved_workflow_is_a_tool(tmp_path: Path) -> None:
         assert (await toolset.call("twice")).document["findings"][0]["code"] == "unknown_tool"
 
 
+async def test_names_of_tools_are_valid_and_unique(tmp_path: Path) -> None:
+    names = {"a.json": "find_tools", "b.json": "Größe/" + "x" * 80, "c.json": "ok", "d.json": "ok"}
+    for file, name in names.items():
+        (tmp_path / file).write_text(json.dumps({"name": name, "tasks": [TWO[0]]}))
+    (tmp_path / "e.test.json").write_text("{}")
+    (tmp_path / "notes.txt").write_text("")
+    warned: list[str] = []
+    async with opened(workflows=tmp_path, warn=warned.append) as toolset:
+        found = [tool.name for tool in await toolset.tools()]
+        assert len(found) == len(set(found)) == 11
+        assert all(name.replace("_", "a").replace("-", "a").isalnum() for name in found)
+        assert all(len(name) <= 64 for name in found)
+        assert len(warned) == 2
+        assert "that is the name of another tool" in warned[0]
+    async with opened(workflows=tmp_path / "none", warn=warned.append) as toolset:
+        assert len(await toolset.tools()) == 7
+        assert "cannot be read" in warned[-1]
+
+
+async def test_inner_plans_may_be_nothing_at_all() -> None:
+    async with opened() as toolset:
+        for inner in (3, {"tasks": 4}, {"tasks": [5]}):
+            plan = {"tasks": [{"id": "a", "workflow": inner}]}
+            assert (await toolset.call("parallel_execute", plan)).document["findings"]
+
+
 async def test_tools_are_found_by_words_in_three_levels_of_detail() -> None:
     async with opened() as toolset:
         named = await toolset.call("find_tools", {"query": "many rows", "detail": "name"})
@@ -183,6 +236,8 @@ async def test_tools_are_found_by_words_in_three_levels_of_detail() -> None:
         assert full.document["tools"][0]["inputSchema"]["properties"]["n"]
         page = await toolset.call("find_tools", {"limit": 1, "server": "mock"})
         assert (page.document["total"], page.document["next_offset"]) == (4, 1)
+        begun = await toolset.call("find_tools", {"query": "doubl", "detail": "name"})
+        assert begun.document["tools"] == [{"tool": "mock:double"}]
         none = await toolset.call("find_tools", {"query": "zebra"})
         assert "4 tools of 1 server: mock (4 tools)" in none.document["note"]
         wrong = await toolset.call("find_tools", {"server": "mook"})
@@ -196,10 +251,16 @@ async def test_tools_of_servers_are_tools_of_their_own_where_that_is_wanted() ->
         names = [tool.name for tool in await toolset.tools()]
         assert names[7:] == ["mock__double", "mock__refuse"]
         assert (await toolset.call("mock__double", {"n": 2})).document == {"n": 4}
+        named = await toolset.call("find_tools", {"query": "rows", "detail": "name"})
+        assert named.document["tools"] == [{"tool": "mock:rows", "call": "mock__rows"}]
         assert (await toolset.call("mock__rows", {"count": 0})).document == {"result": []}
         answer = await toolset.call("mock__refuse", {"why": "$OUTPUT[a] ${x}"})
         assert answer.is_error
         assert "$OUTPUT[a] ${x}" in answer.document["tasks"]["call"]["error"]["message"]
+        near = (await toolset.call("mock__doubl")).document["findings"][0]["alternatives"]
+        assert near[0] == "mock__double"
+        wrong = await toolset.call("find_tools", {"limit": 0})
+        assert wrong.document["findings"][0]["path"] == "/limit"
         answer = await toolset.call("mock__double", {"m": 2})
         assert {each["code"] for each in answer.document["findings"]} >= {"missing_argument"}
 

@@ -1,0 +1,13 @@
+"""Workflows made from what was done by hand.
+
+Rule: what is written is proved by running it against what was recorded; what is a guess is said.
+
+- `transcript` reads recorded tool calls.
+- `origins` finds where the values in their arguments came from.
+- `loops` finds calls that do the same for each item of a list.
+- `learn` writes the workflow, and proves it.
+"""
+
+from __future__ import annotations
+
+__all__ = ["learn", "transcript"]

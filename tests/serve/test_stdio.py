@@ -1,0 +1,67 @@
+"""Serving over stdin and stdout, with streams in their place."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from orchestrator import Orchestrator
+from orchestrator.serve import stdio
+from orchestrator.serve.server import ToolsetServer
+from orchestrator.serve.toolset import Toolset
+from tests.serve.test_toolset import make_server
+
+pytestmark = pytest.mark.anyio
+
+
+class LeftError(Exception):
+    """The process would have ended."""
+
+
+def leave() -> None:
+    raise LeftError
+
+
+@pytest.fixture
+def stdin(monkeypatch: pytest.MonkeyPatch) -> Any:
+    send, read = anyio.create_memory_object_stream[Any](1)
+    write, receive = anyio.create_memory_object_stream[Any](1)
+
+    @asynccontextmanager
+    async def streams() -> AsyncIterator[Any]:
+        with read, write, receive, send:
+            yield read, write
+
+    monkeypatch.setattr(stdio, "stdio_server", streams)
+    monkeypatch.setattr(stdio, "GRACE_S", 0)
+    return send
+
+
+@pytest.mark.parametrize("by", ["stdin", "SIGTERM", "SIGINT"])
+async def test_it_ends_when_stdin_does_or_a_signal_comes(stdin: Any, by: str) -> None:
+    engine = Orchestrator({"mock": make_server()})
+
+    def serve() -> ToolsetServer:
+        if by == "stdin":
+            stdin.close()
+        else:
+            os.kill(os.getpid(), getattr(signal, by))
+        return ToolsetServer(Toolset(engine))
+
+    with pytest.RaisesGroup(LeftError):
+        await stdio.serve_stdio(engine, serve, leave)
+    assert not engine.is_open
+
+
+async def test_a_failure_to_serve_is_raised(stdin: Any) -> None:
+    def serve() -> ToolsetServer:
+        raise OSError("no")
+
+    with stdin, pytest.RaisesGroup(OSError):
+        await stdio.serve_stdio(Orchestrator({"mock": make_server()}), serve, leave)
