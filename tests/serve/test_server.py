@@ -112,6 +112,15 @@ async def test_a_client_that_cannot_be_asked_gets_the_questions(tmp_path: Path, 
         assert done.structured_content["output"] == {"a": {"n": 8}}
 
 
+async def test_a_client_that_fails_to_ask_gets_the_questions(tmp_path: Path) -> None:
+    async def fail(_: Any, __: Any) -> Any:
+        return types.ErrorData(code=-32603, message="no")
+
+    async with connected(tmp_path, "legacy", elicitation_callback=fail) as (client, _):
+        paused = await client.call_tool("parallel_execute", ASKING)
+        assert paused.structured_content["status"] == "paused"
+
+
 @MODES
 async def test_what_no_form_can_hold_is_a_paused_run(tmp_path: Path, mode: str) -> None:
     async def fill_in(_: Any, __: Any) -> Elicited:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -147,6 +148,32 @@ async def test_a_plan_names_saved_workflows_and_no_file(tmp_path: Path) -> None:
         (found,) = answer.document["findings"]
         assert found["message"].startswith("unknown workflow")
         assert found["path"] == "/tasks/0/workflow/tasks/0/workflow"
+
+
+async def test_no_file_is_read_for_a_plan_that_is_misplaced() -> None:
+    inner = {"id": "x", "workflow": "/etc/passwd"}
+    async with opened() as toolset:
+        for plan in (
+            {"tasks": {"x": inner}},
+            {"steps": [inner]},
+            {"tasks": [], "finally": [inner]},
+        ):
+            for tool in ("parallel_execute", "validate_plan"):
+                answer = await toolset.call(tool, {"plan": plan} if "steps" in plan else plan)
+                assert "unknown workflow" in json.dumps(answer.document)
+
+
+async def test_giving_up_a_call_cancels_its_run(tmp_path: Path) -> None:
+    async with opened(tmp_path) as toolset:
+        async with anyio.create_task_group() as group:
+            plan = {"tasks": [task("a", "wait_for_ever")]}
+            group.start_soon(toolset.call, "parallel_execute", plan)
+            while not (active := list(toolset.runs.active)):
+                await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+        assert not toolset.runs.active
+        status = await toolset.call("run_status", {"run_id": active[0]})
+        assert status.document["status"] == "cancelled"
 
 
 async def test_a_saved_workflow_is_a_tool(tmp_path: Path) -> None:
