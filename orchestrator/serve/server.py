@@ -79,7 +79,8 @@ class ToolsetServer:
     async def announce(self) -> None:
         """Tell clients when the list of tools has changed, until that is cancelled."""
         version: object = None
-        self._listed = self._listed or await self._toolset.tools()  # it starts the servers
+        first = await self._toolset.tools()  # it starts the servers
+        self._listed = self._listed or first  # a client may have listed meanwhile, and counts
         while True:
             await anyio.sleep(LOOK_EVERY_S)
             if (now := await self._toolset.version()) == version:
