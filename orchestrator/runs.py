@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
-from anyio import to_thread
+from anyio import CancelScope, to_thread
 
 from orchestrator.calls.locks import Locks
 from orchestrator.durable import (
@@ -28,6 +28,7 @@ from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import Servers
 from orchestrator.errors import JournalError
+from orchestrator.growing import GrowingRun, without_tasks
 from orchestrator.inspection import Inspector
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept_run import KeptRun
@@ -74,6 +75,41 @@ class Runs(Inspector):
             kept = await self._journal.begin(record_of(request), hide=hiding(self._pool))
         async with self._carried(request, kept) as run:
             yield run
+
+    @asynccontextmanager
+    async def open(
+        self,
+        workflow: Mapping[str, Any] | None = None,
+        inputs: Inputs = None,
+        **options: Unpack[RunOptions],
+    ) -> AsyncIterator[GrowingRun]:
+        """A run whose tasks are added in the block, and start while others are still written.
+
+        `await run.add(task)` checks a task, against its tool too; `result = await run.close()` says
+        that the plan is complete. A block that ends without it loses the plan: what runs is
+        finished, nothing new begins, and the run is `cancelled`. No journal keeps such a run.
+
+        Args:
+            workflow: The fields of the workflow apart from `tasks`.
+            inputs: Values for its inputs.
+            options: As for `run`.
+
+        Raises:
+            WorkflowError: The fields, the inputs or the options are wrong.
+        """
+        header = {"name": "workflow", **(workflow or {})}
+        request = self._request(without_tasks(header), inputs, options)
+        listen = partial(self._pool.subscribe, servers=list(self._pool.servers))
+        tools, times = self._pool.catalog.of(self._pool.servers), request.times.ms
+        servers = Servers(tools, self._pool.policies, self._locks, listen, None, times)
+        run = GrowingRun(header, request.run(self._pool.call, servers), self._pool)
+        self._pool.start_soon(run.execute)
+        try:
+            yield run
+        finally:
+            run.lose("the plan was not completed")
+            with CancelScope(shield=True):
+                await run.wait()
 
     @asynccontextmanager
     async def retry(

@@ -235,7 +235,7 @@ def test_every_fault_in_the_documentation_has_a_test() -> None:
 
 def test_python_in_the_documentation_compiles() -> None:
     shown = blocks(README, "python") + blocks(PYTHON, "python")
-    assert len(shown) == 8
+    assert len(shown) == 9
     for block in shown:
         indented = "".join(f"    {line}\n" for line in block.splitlines())
         compile(f"async def shown():\n{indented}", "docs", "exec")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import anyio
 
@@ -25,13 +25,16 @@ from orchestrator.engine.made_up import MadeUp
 from orchestrator.engine.question import Question
 from orchestrator.engine.questions import Questions
 from orchestrator.engine.result import RunResult, TaskResult
+from orchestrator.engine.schedules import ScheduleFunction
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.engine.settled import Settled
 from orchestrator.engine.shared import Shared
 from orchestrator.engine.summary import Stop, summarize
 from orchestrator.engine.task_runner import TaskRunner
 from orchestrator.engine.task_state import RunState
+from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.model import Schedule, Workflow
+from orchestrator.workflow.plan import TaskPlan
 
 
 class Run:
@@ -138,6 +141,27 @@ class Run:
     def _known(self, task: str) -> None:
         if task not in self.plan.tasks:
             raise ValueError(f"unknown task {quoted(task)}{did_you_mean(task, self.plan.tasks)}")
+
+    def follow(self, growing: ScheduleFunction) -> None:
+        """Have the tasks of a plan that grows started by this."""
+        self._tasks.growing = growing
+
+    def complete(self, workflow: Workflow) -> None:
+        """The plan has grown to this workflow."""
+        cast("dict[str, TaskPlan]", self.plan.tasks).update(
+            (name, task) for name, task in workflow.plan.tasks.items() if task.generation is None
+        )
+        self.workflow, self.plan = workflow, workflow.plan
+        self._tasks.complete(workflow)
+
+    def end_growing(self, stop: Stop | None) -> None:
+        """No further task comes; with a stop, what has not begun settles with that."""
+        if stop is not None:
+            self._tasks.note_stop(stop)
+        plan = self.plan
+        generations, edges = graphs.generations(plan.graph), sorted(map(list, plan.graph.edges))
+        self.plan = replace(plan, generations=generations, edges=edges)
+        self.workflow._plan = self.workflow.__dict__["plan"] = self.plan
 
     @property
     def is_kept(self) -> bool:

@@ -11,9 +11,10 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+from anyio.abc import TaskGroup
 
 from orchestrator.calls.worker_pool import Starter
-from orchestrator.workflow.plan import Plan
+from orchestrator.workflow.plan import Plan, TaskPlan
 
 Then = Callable[[str], None]
 StartTask = Callable[[Starter, str, Then], None]
@@ -60,13 +61,13 @@ class _Followers:
 
     def __init__(self, plan: Plan, start: Callable[[str], None]) -> None:
         self.waiting_for = dict(plan.graph.in_degree())
-        self._graph, self._start = plan.graph, start
+        self.graph, self._start = plan.graph, start
         self._ready: deque[str] = deque()
         self._is_starting = False
 
     def release(self, task: str) -> None:
         waiting_for, ready = self.waiting_for, self._ready
-        for dependent in self._graph.successors(task):
+        for dependent in self.graph.successors(task):
             waiting_for[dependent] -= 1
             if not waiting_for[dependent]:
                 ready.append(dependent)
@@ -129,6 +130,64 @@ class Passing:
                     start(group, task, settled)
                 if self._holding:
                     await self._changed.wait()
+
+
+class Growing:
+    """Starts each task of a plan that grows as soon as its dependencies have settled.
+
+    Attributes:
+        is_lost: Whether the rest of the plan will never come.
+        is_over: Whether nothing starts any more.
+    """
+
+    def __init__(self, plan: Plan, on_end: Callable[[], None]) -> None:
+        self.is_lost = self.is_over = False
+        self._tasks: dict[str, TaskPlan] = plan.tasks  # type: ignore[assignment]  # it grows
+        self._followers = _Followers(plan, self._begin)
+        self._settled: set[str] = set()
+        self._on_end, self._end = on_end, anyio.Event()
+        self._group: TaskGroup | None = None
+        self._start: StartTask | None = None
+
+    def add(self, task: TaskPlan) -> None:
+        """Add a task whose dependencies have been added."""
+        graph, waiting_for = self._followers.graph, self._followers.waiting_for
+        self._tasks[task.id] = task
+        graph.add_node(task.id)
+        graph.add_edges_from((needed, task.id) for needed in task.dependencies)
+        left = len(set(task.dependencies) - self._settled)
+        waiting_for[task.id] = left
+        if not left:
+            self._begin(task.id)
+
+    def _begin(self, task: str) -> None:
+        if self._group is not None and self._start is not None and not self.is_lost:
+            self._start(self._group, task, self._note)
+
+    def _note(self, task: str) -> None:
+        self._settled.add(task)
+        self._followers.release(task)
+
+    def close(self) -> None:
+        """No further task comes."""
+        self._end.set()
+
+    def lose(self) -> None:
+        """No further task comes or begins."""
+        self.is_lost = True
+        self._end.set()
+
+    async def schedule(self, _: Plan, start: StartTask, __: OnGeneration, ___: int) -> None:
+        """Start the tasks that there are, and those that come."""
+        try:
+            async with anyio.create_task_group() as group:
+                self._group, self._start = group, start
+                for task in [each for each, n in self._followers.waiting_for.items() if not n]:
+                    self._begin(task)
+                await self._end.wait()
+        finally:
+            self.is_over = True
+            self._on_end()
 
 
 class _Alone:

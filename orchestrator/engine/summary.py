@@ -125,7 +125,9 @@ def summarize(
 
 
 def _longest_path(stage: Plan, durations: Mapping[str, float]) -> float:
-    return max(graphs.lengths_below(stage.graph, stage.generations, durations).values())
+    return max(
+        graphs.lengths_below(stage.graph, stage.generations, durations).values(), default=0.0
+    )
 
 
 def _ending(

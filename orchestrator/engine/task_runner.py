@@ -23,6 +23,7 @@ from orchestrator.engine.schedules import (
     SCHEDULES,
     OnGeneration,
     Passing,
+    ScheduleFunction,
     Then,
     chain,
     generations,
@@ -69,6 +70,7 @@ class TaskRunner:
         self._end_of_all: Stop | None = None  # why the tasks of `finally` end, too
         self.own_stop: Stop | None = None  # and not that of what is around it
         has_ended = lambda: self.phase.stop is not None  # noqa: E731  # a method would cost every call
+        self.growing: ScheduleFunction | None = None  # starts the tasks of a plan that grows
         self._passing: Passing | None = None
         asking = None
         if shared.questions is not None and shared.may_ask(self._plan):
@@ -121,6 +123,10 @@ class TaskRunner:
             self._cancelled_early.setdefault(task, reason)
         return True
 
+    def complete(self, workflow: Workflow) -> None:
+        """Run the rest of a plan that has grown to this workflow."""
+        self._workflow, self._plan = workflow, workflow.plan
+
     async def execute(self, on_generation: OnGeneration) -> None:
         """Run the tasks, and then those of `finally`.
 
@@ -158,6 +164,8 @@ class TaskRunner:
         schedule = chain if is_chain else SCHEDULES[self.schedule]
         if self._passing is not None and schedule is generations:
             schedule = self._passing.generations
+        if self.growing is not None and plan is self._plan:
+            schedule = self.growing
         self.executor.set_lane(is_chain)
         return schedule(plan, self._start, on_generation, batch)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,21 @@ from typing import Any
 from orchestrator.check.checker import output_type
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.suggest import nearest
-from orchestrator.documents.text import listed, quoted
+from orchestrator.documents.text import cut, listed, quoted
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.tool import Tool
 from orchestrator.serve.answers import ServedTool
 from orchestrator.serve.shapes import output_schema
 from orchestrator.workflow.model import Workflow
-from orchestrator.workflow.normalize import task_of, tasks_in
+from orchestrator.workflow.normalize import TASK_LISTS, task_of, tasks_in
 
 SUFFIXES = (".json", ".yaml", ".yml")
 _NOT_WORKFLOWS = (".test.json", ".schema.json")
 MAX_NAME = 64
 MAX_FILES = 2000
+MAX_ABOUT = 700  # some clients refuse descriptions over 1,024 characters
 _HASH = 8
+_NO_TASKS = frozenset({"inputs", "output", "config", "defaults"})
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 Stamp = tuple[tuple[str, int, int], ...]
 
@@ -86,12 +88,14 @@ class Saved:
             stamp = ()
         if stamp == self._stamp:
             return False
-        self._stamp, self.workflows = stamp, {}
+        # Replaced as a whole: other threads call the tools meanwhile.
+        found: dict[str, SavedWorkflow] = {}
         for name, _, _ in stamp:
-            self._load(name)
+            self._load(name, found)
+        self._stamp, self.workflows = stamp, found
         return True
 
-    def _load(self, file: str) -> None:
+    def _load(self, file: str, found: dict[str, SavedWorkflow]) -> None:
         assert self._directory is not None
         try:
             workflow = Workflow.load(self._directory / file)
@@ -99,11 +103,11 @@ class Saved:
             self._warn(f"{file} is not offered: {error}")
             return
         wanted = tool_name(workflow.name)
-        name = tool_name(workflow.name, (*self._reserved, *self.workflows))
+        name = tool_name(workflow.name, (*self._reserved, *found))
         if name != wanted:
             why = "that is the name of another tool"
             self._warn(f"{file}: the tool is called {quoted(name)}, not {quoted(wanted)}: {why}")
-        self.workflows[name] = SavedWorkflow(name, workflow)
+        found[name] = SavedWorkflow(name, workflow)
 
     def inlined(self, plan: Mapping[str, Any], at: tuple[str | int, ...] = ()) -> dict[str, Any]:
         """A plan of a model with the saved workflows that it names; it can name no other file.
@@ -121,6 +125,7 @@ class Saved:
         self, plan: Mapping[str, Any], at: tuple[str | int, ...], problems: list[Problem]
     ) -> dict[str, Any]:
         made = dict(plan)
+        problems += self._elsewhere(plan, at)
         for (holder, index), task in tasks_in(plan):
             inner = task.get("workflow") if isinstance(task, Mapping) else None
             place = (*at, holder, index, "workflow")
@@ -136,6 +141,16 @@ class Saved:
             made[holder] = list(made[holder])
             made[holder][index] = {**task, "workflow": inner}
         return made
+
+    def _elsewhere(self, plan: Mapping[str, Any], at: tuple[str | int, ...]) -> Iterator[Problem]:
+        """The files that are named where tasks are misplaced: they are not read for the error."""
+        for field, value in plan.items():
+            if field in _NO_TASKS or (field in TASK_LISTS and isinstance(value, list)):
+                continue
+            tasks = value.values() if isinstance(value, Mapping) else value
+            for task in tasks if isinstance(value, Mapping | list) else ():
+                if isinstance(task, Mapping) and isinstance(task.get("workflow"), str):
+                    yield self._unknown(task["workflow"], pointer(*at, field), task_of(task))
 
     def _unknown(self, name: str, at: str, task: str | None) -> Problem:
         known = listed(self.workflows, 20)
@@ -153,7 +168,7 @@ def served(saved: SavedWorkflow, tools: Mapping[str, Tool]) -> ServedTool:
     return ServedTool(
         saved.name,
         workflow.name,
-        f"{about.rstrip('.')}. {_steps(workflow)}",
+        f"{cut(about.rstrip('.'), MAX_ABOUT)}. {_steps(workflow)}",
         input_schema(workflow),
         output_schema(output_type(workflow, tools)),
         effects(workflow, tools),

@@ -79,7 +79,8 @@ class ToolsetServer:
     async def announce(self) -> None:
         """Tell clients when the list of tools has changed, until that is cancelled."""
         version: object = None
-        self._listed = self._listed or await self._toolset.tools()  # it starts the servers
+        first = await self._toolset.tools()  # it starts the servers
+        self._listed = self._listed or first  # a client may have listed meanwhile, and counts
         while True:
             await anyio.sleep(LOOK_EVERY_S)
             if (now := await self._toolset.version()) == version:
@@ -145,9 +146,12 @@ class ToolsetServer:
             form = form_of(question)
             if form is None:
                 return None
-            async with self._asks:  # several forms at once are more than most clients show
-                message, request = message_of(question), ctx.request_id
-                given = await ctx.session.elicit_form(message, form, related_request_id=request)
+            message, request = message_of(question), ctx.request_id
+            try:
+                async with self._asks:  # several forms at once are more than most clients show
+                    given = await ctx.session.elicit_form(message, form, related_request_id=request)
+            except MCPError:  # it cannot after all: the question stays open
+                return None
             if given.action == "decline":
                 raise RefusedError
             return value_in(question, given.content) if given.action == "accept" else None
@@ -189,7 +193,8 @@ def _result(answer: Answer) -> types.CallToolResult:
 
 def _can_fill_in(ctx: _Context) -> bool:
     capabilities = ctx.session.client_capabilities
-    return capabilities is not None and capabilities.elicitation is not None
+    can = None if capabilities is None else capabilities.elicitation
+    return can is not None and (can.form is not None or can.url is None)
 
 
 def _key(question: Question) -> str:

@@ -13,7 +13,7 @@ from anyio import to_thread
 from orchestrator.client import Orchestrator
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.suggest import nearest
-from orchestrator.documents.text import counted, listed, quoted, visible
+from orchestrator.documents.text import counted, cut, listed, quoted, visible
 from orchestrator.engine.question import AnswerCallback
 from orchestrator.errors import OrchestratorError, Problem
 from orchestrator.schema.tool import Tool
@@ -160,7 +160,7 @@ class Toolset:
         more = (
             f", {counted(len(self._saved.workflows), 'workflow')}" if self._saved.workflows else ""
         )
-        return f"{what}{more}: {listed(parts, 20)}" if parts else f"no servers{more}"
+        return cut(f"{what}{more}: {listed(parts, 20)}", 400) if parts else f"no servers{more}"
 
     async def call(
         self,

@@ -112,6 +112,15 @@ async def test_a_client_that_cannot_be_asked_gets_the_questions(tmp_path: Path, 
         assert done.structured_content["output"] == {"a": {"n": 8}}
 
 
+async def test_a_client_that_fails_to_ask_gets_the_questions(tmp_path: Path) -> None:
+    async def fail(_: Any, __: Any) -> Any:
+        return types.ErrorData(code=-32603, message="no")
+
+    async with connected(tmp_path, "legacy", elicitation_callback=fail) as (client, _):
+        paused = await client.call_tool("parallel_execute", ASKING)
+        assert paused.structured_content["status"] == "paused"
+
+
 @MODES
 async def test_what_no_form_can_hold_is_a_paused_run(tmp_path: Path, mode: str) -> None:
     async def fill_in(_: Any, __: Any) -> Elicited:
@@ -140,6 +149,23 @@ async def test_a_new_file_is_told_to_clients(tmp_path: Path, monkeypatch: Any) -
         (tmp_path / "flows" / "x.json").write_text(json.dumps({"tasks": TWO}))
         with anyio.fail_after(20):
             await heard.wait()
+        assert (await client.list_tools()).tools[0].name == "x"
+        group.cancel_scope.cancel()
+
+
+async def test_a_new_file_is_told_to_those_that_listen(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("orchestrator.serve.server.LOOK_EVERY_S", 0.01)
+    async with (
+        connected(tmp_path, "2026-07-28") as (client, server),
+        anyio.create_task_group() as group,
+    ):
+        await client.list_tools()
+        async with client.listen(tools_list_changed=True) as events:
+            group.start_soon(server.announce)
+            (tmp_path / "flows" / "x.json").write_text(json.dumps({"tasks": TWO}))
+            with anyio.fail_after(20):
+                async for _ in events:
+                    break
         assert (await client.list_tools()).tools[0].name == "x"
         group.cancel_scope.cancel()
 

@@ -1,0 +1,201 @@
+"""A run whose plan is still being written: each task is checked when it comes, and starts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import anyio
+
+from orchestrator.documents.encode import to_json
+from orchestrator.engine.result import RunResult
+from orchestrator.engine.run import Run
+from orchestrator.engine.schedules import Growing
+from orchestrator.engine.summary import Stop
+from orchestrator.errors import Problem, WorkflowError
+from orchestrator.expressions.templates import Literal
+from orchestrator.preflight import check_online, findings, unknown_servers, usable
+from orchestrator.servers.pool import ServerPool
+from orchestrator.workflow import graph as graphs
+from orchestrator.workflow.model import Workflow
+from orchestrator.workflow.normalize import task_of
+from orchestrator.workflow.plan import Policies, RepeatPlan, TaskPlan
+from orchestrator.workflow.task import Task
+
+_PLACEHOLDER: dict[str, Any] = {"id": "placeholder", "value": None}
+_WORDS = re.compile(r"[\w-]+"), re.compile(r"[\w.:-]+")
+_NO_TOOL = "-:-"  # of a task whose output has a type that is not known
+# A task that comes later may have any policy.
+_ANY = Policies(repeat=RepeatPlan(Literal(True), 0.0, 1, None), deadline_s=1.0)
+
+
+def without_tasks(header: Mapping[str, Any]) -> Workflow:
+    """The workflow that a plan begins with: all but its tasks, and what reads them.
+
+    Raises:
+        WorkflowError: The header is wrong.
+    """
+    left = {name: value for name, value in header.items() if name not in ("output", "finally")}
+    workflow = Workflow.model_validate({**left, "tasks": [_PLACEHOLDER]})
+    plan = replace(
+        workflow.plan,
+        tasks={},
+        graph=graphs.build({}),
+        generations=[],
+        has_inner=True,
+        asks=True,
+        policies=(_ANY,),
+    )
+    workflow._plan = workflow.__dict__["plan"] = plan
+    return workflow
+
+
+class GrowingRun:
+    """A run to which tasks are added; `Orchestrator.open` makes it.
+
+    Attributes:
+        run: The run.
+        result: How it ended; None before.
+    """
+
+    def __init__(self, header: Mapping[str, Any], run: Run, pool: ServerPool) -> None:
+        self.run = run
+        self.result: RunResult | None = None
+        self._header, self._pool = dict(header), pool
+        self._written: list[Mapping[str, Any]] = []
+        self._tasks: dict[str, TaskPlan] = run.plan.tasks  # type: ignore[assignment]  # it grows
+        self._growing = Growing(run.plan, self._end)
+        self._ended, self._turn = anyio.Event(), anyio.Lock()
+        self._is_closed, self._failure = False, ""
+        run.follow(self._growing.schedule)
+
+    async def add(self, task: Task | Mapping[str, Any]) -> None:
+        """Check a task, and start it as soon as its dependencies have settled.
+
+        It can read tasks that were added before. Its server starts if it is not ready.
+
+        Raises:
+            WorkflowError: The task is wrong, with every finding; nothing has changed, so
+                that it can be added again.
+            RuntimeError: The plan is complete, or the run has ended.
+        """
+        written = task.model_dump(exclude_unset=True) if isinstance(task, Task) else task
+        async with self._turn:
+            self._check_open()
+            plan = await self._checked(written)
+            self._check_open()
+            self._written.append(written)
+            self._growing.add(plan)
+
+    def _check_open(self) -> None:
+        if self._ended.is_set() or self._growing.is_over:
+            raise RuntimeError("the run has ended: no task can be added")
+        if self._is_closed:
+            raise RuntimeError("the plan is complete: no task can be added after close()")
+
+    async def _checked(self, written: Mapping[str, Any]) -> TaskPlan:
+        name = task_of(written)
+        if name in self._tasks:
+            message = f'duplicate id "{name}": a task with this id was added before'
+            raise WorkflowError(name, [Problem("duplicate_id", message, "/id", name)])
+        text = to_json(written)
+        known = {word for words in _WORDS for word in words.findall(text)} & self._tasks.keys()
+        part: dict[str, Any] = {
+            name: self._header[name] for name in ("inputs", "defaults") if name in self._header
+        }
+        part |= {"name": name or "task", "tasks": [*map(self._stub, sorted(known)), written]}
+        at = f"/tasks/{len(known)}"
+        try:
+            workflow = Workflow.model_validate(part)
+        except WorkflowError as error:
+            raise WorkflowError(name or "task", _of_task(error.problems, at)) from None
+        plan = workflow.plan.tasks[str(name)]
+        servers = self._pool.servers
+        found = [each for each in unknown_servers(workflow, servers) if each.path.startswith(at)]
+        if not found:
+            alone = list(plan.servers)
+            await self._pool.open(alone)
+            await self._pool.learn_prompts(workflow.plan.prompt_servers & set(alone))
+            try:
+                check_online(Workflow.model_validate(part), self._pool)
+            except WorkflowError as error:
+                found = [each for each in error.problems if each.path.startswith(at)]
+            listed = usable(workflow, self._pool)
+            found += (
+                each
+                for each in findings(workflow, servers, listed)
+                if each.severity == "error" and each.path.startswith(at)
+            )
+        if found:
+            raise WorkflowError(str(name), _of_task(found, at))
+        of_before = (self._tasks[each].generation or 0 for each in plan.dependencies)
+        number = 1 + max(of_before, default=-1)
+        return replace(plan, index=len(self._tasks), generation=number)
+
+    def _stub(self, name: str) -> dict[str, Any]:
+        """What stands for a task that was added before, as far as others can read it."""
+        task = self._tasks[name]
+        is_tool = task.kind == "tool" and task.policies.fallback is None
+        stub: dict[str, Any] = {"id": name, "tool": task.target if is_tool else _NO_TOOL}
+        if task.policies.repeat is not None or task.policies.item_fallback is not None:
+            stub["tool"] = _NO_TOOL
+        return stub if task.policies.for_each is None else stub | {"for_each": [""]}
+
+    async def close(self) -> RunResult:
+        """The plan is complete: wait until every task has settled.
+
+        Raises:
+            WorkflowError: The whole plan is wrong, such as its `output`; the run goes on, and
+                ends as cancelled when the block ends.
+        """
+        async with self._turn:
+            if not self._is_closed and not self._growing.is_over:
+                whole = Workflow.model_validate({**self._header, "tasks": self._written})
+                await self._pool.open(whole.plan.servers)
+                self.run.complete(whole)
+                self._is_closed = True
+                self._growing.close()
+        await self._ended.wait()
+        if self.result is None:
+            raise RuntimeError(self._failure or "the run was ended from outside")
+        return self.result
+
+    def lose(self, why: str) -> None:
+        """The rest of the plan will never come: what runs is finished, and nothing new begins."""
+        if not self._is_closed:
+            self._failure = why
+            self._growing.lose()
+
+    def _end(self) -> None:
+        if not self._is_closed:
+            self.run.end_growing(Stop.cancelled(self._failure) if self._growing.is_lost else None)
+
+    async def execute(self) -> None:
+        """Run the tasks as they come."""
+        try:
+            result = await self.run.execute()
+            if self._growing.is_lost and result.status != "cancelled":
+                error = Stop.cancelled(self._failure).error
+                result = replace(result, status="cancelled", reason="cancelled", error=error)
+            self.result = result
+        finally:
+            self._growing.is_over = True
+            self._ended.set()
+
+    async def wait(self) -> None:
+        """Wait until it has ended."""
+        await self._ended.wait()
+
+
+def _of_task(problems: list[Problem] | Any, at: str) -> list[Problem]:
+    """The problems with their paths in the task alone."""
+    found = []
+    for each in problems:
+        hint = each.hint
+        if each.code == "unknown_task":
+            hint = "a task can only read tasks that were added before it"
+        path = each.path.removeprefix(at)
+        found.append(replace(each, path=path, hint=hint, replacement=(), line=None, column=None))
+    return found

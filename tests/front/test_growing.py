@@ -1,0 +1,110 @@
+"""A plan that grows: tasks are added to a run, and start while others are still written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+from mcp.server.mcpserver import MCPServer
+
+from orchestrator import Orchestrator, WorkflowError
+from orchestrator.growing import GrowingRun
+
+pytestmark = pytest.mark.anyio
+
+
+def server(called: list[Any]) -> MCPServer:
+    mcp = MCPServer("s")
+
+    @mcp.tool()
+    async def number(x: int) -> int:
+        called.append(x)
+        if x < 0:
+            raise ValueError("negative")
+        return x + 1
+
+    return mcp
+
+
+FIRST = {"id": "a", "tool": "s:number", "arguments": {"x": 1}}
+SECOND = {"id": "b", "tool": "s:number", "arguments": {"x": "$OUTPUT[a]"}}
+
+
+async def test_a_plan_that_grows_ends_as_one_that_was_whole() -> None:
+    called: list[Any] = []
+    header = {"name": "w", "output": {"last": "$OUTPUT[b]"}}
+    async with Orchestrator({"s": server(called)}) as orchestrator:
+        async with orchestrator.open(header) as run:
+            await run.add(FIRST)
+            while called != [1]:  # before the plan is complete
+                await anyio.lowlevel.checkpoint()
+            await run.add(SECOND)
+            grown = (await run.close()).to_dict()
+        whole = (await orchestrator.run({**header, "tasks": [FIRST, SECOND]})).to_dict()
+    assert grown["output"] == {"last": 3}
+    for name in ("status", "output", "generations", "edges", "summary", "schedule", "workflow"):
+        assert grown[name] == whole[name]
+    for task, result in whole["tasks"].items():
+        for name in ("status", "output", "generation", "attempts"):
+            assert grown["tasks"][task][name] == result[name]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        ({"id": "b", "tool": "s:number", "arguments": {"x": "$OUTPUT[c]"}}, "unknown_task"),
+        ({"id": "b", "tool": "t:number"}, "unknown_server"),
+        ({"id": "b", "tool": "s:numbr", "arguments": {"x": 1}}, "unknown_tool"),
+        ({"id": "b", "tool": "s:number", "arguments": {"x": "$OUTPUT[b]"}}, "self_reference"),
+        ({"id": "b", "tool": "s:number", "arguments": {"y": 1}}, "missing_argument"),
+        ({"id": "b", "tool": "s:number", "arguments": {"x": [1]}}, "wrong_argument"),
+        (FIRST, "duplicate_id"),
+    ],
+)
+async def test_a_wrong_task_changes_nothing_and_can_be_added_again(wrong: Any, code: str) -> None:
+    async with (
+        Orchestrator({"s": server([])}) as orchestrator,
+        orchestrator.open() as run,
+    ):
+        await run.add(FIRST)
+        with pytest.raises(WorkflowError) as raised:
+            await run.add(wrong)
+        assert code in [problem.code for problem in raised.value.problems]
+        await run.add(SECOND)
+        result = await run.close()
+        assert result.output == {"b": 3}
+        with pytest.raises(RuntimeError, match="no task can be added"):
+            await run.add(SECOND)
+
+
+async def _lose(orchestrator: Orchestrator, runs: list[GrowingRun], *tasks: Any) -> None:
+    async with orchestrator.open() as run:
+        runs.append(run)
+        for task in tasks:
+            await run.add(task)
+        raise KeyError
+
+
+@pytest.mark.parametrize("tasks", [(), (FIRST,)])
+async def test_a_plan_that_is_lost_is_cancelled_and_what_ran_is_finished(tasks: Any) -> None:
+    runs: list[GrowingRun] = []
+    async with Orchestrator({"s": server([])}) as orchestrator:
+        with pytest.raises(KeyError):
+            await _lose(orchestrator, runs, *tasks)
+    result = runs[0].result
+    assert result is not None
+    assert (result.status, result.reason) == ("cancelled", "cancelled")
+    assert [each.output for each in result.tasks.values()] == [2 for _ in tasks]
+
+
+async def test_a_failure_that_ends_the_run_ends_the_growing() -> None:
+    async with (
+        Orchestrator({"s": server([])}) as orchestrator,
+        orchestrator.open({"on_error": "fail_fast"}) as run,
+    ):
+        await run.add({"id": "a", "tool": "s:number", "arguments": {"x": -1}})
+        await run.wait()
+        with pytest.raises(RuntimeError, match="the run has ended"):
+            await run.add(SECOND)
+        assert (await run.close()).status == "failed"
