@@ -123,9 +123,11 @@ class Offered:
             return False
         return name != "parallel_execute" or arguments is None or self._may_write(arguments)
 
-    def _may_write(self, plan: Mapping[str, Any]) -> bool:
+    def _may_write(self, plan: Any) -> bool:
         """Whether a plan may call a tool that does not declare that it only reads."""
-        if _names_workflow(plan):  # a saved workflow: what it calls is not in the plan
+        if not isinstance(plan, Mapping) or _names_workflow(
+            plan
+        ):  # a saved workflow: what it calls is not in the plan
             return True
         try:
             calls = Workflow.load(dict(plan)).plan.calls

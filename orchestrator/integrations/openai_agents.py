@@ -38,5 +38,6 @@ def _tool(offered: Offered, served: ServedTool) -> FunctionTool:
         on_invoke_tool=invoke,
         # Strict would close all objects, so that arguments in plans had no properties.
         strict_json_schema=False,
-        needs_approval=needs_approval,
+        # With a function, the SDK asks a person about arguments that are no object, too.
+        needs_approval=needs_approval if offered.needs_approval(served.name) else False,
     )

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp import Client
 
+from orchestrator.integrations.claude_agent_sdk import sdk_server
 from orchestrator.integrations.offered import Engine, Offered, text_of, whole
 from orchestrator.serve.answers import Answer
 from tests.integrations.scene import (
@@ -85,6 +87,8 @@ async def test_approvals_look_at_what_a_plan_calls(tmp_path: Path) -> None:
         assert writes.needs_approval(RUN)
         assert not writes.needs_approval(RUN, READS)
         assert writes.needs_approval(RUN, {"plan": READS})
+        no_object: Any = [READS]
+        assert writes.needs_approval(RUN, no_object)
         assert writes.needs_approval(RUN, {"tasks": [{"id": "a", "workflow": "twice"}]})
         inner = {"tasks": [{"id": "b", "tool": "mock:fail"}]}
         assert writes.needs_approval(RUN, {"tasks": [{"id": "a", "workflow": inner}]})
@@ -110,6 +114,15 @@ async def test_an_engine_of_its_own_is_closed_after_the_last_use(tmp_path: Path)
     assert engine.is_open
     assert await kept.release()
     assert not engine.is_open
+
+
+async def test_claude_gets_the_served_object_itself() -> None:
+    async with engine_of() as engine:
+        config = sdk_server(engine)
+        assert config["type"] == "sdk"
+        async with Client(config["instance"]) as client:
+            answer = await client.call_tool(RUN, PLAN)
+    check_partial(answer.structured_content or {})
 
 
 async def test_an_engine_that_is_given_stays_open() -> None:

@@ -40,6 +40,17 @@ async def test_a_plan_and_a_wrong_one() -> None:
     check_partial(model.calls[2].input[-1]["output"])
 
 
+@pytest.mark.parametrize("text", ['{"tasks": [', "[1]", "null"])
+async def test_arguments_that_are_no_object_are_findings(text: str) -> None:
+    agents.set_tracing_disabled(True)
+    async with engine_of() as engine:
+        tools = await orchestrator_tools(engine)
+        call = function_call(RUN, text, call_id="1")
+        model = ScriptedModel([[call], [assistant_message("done")]])
+        await agents.Runner.run(agents.Agent(name="a", model=model, tools=tools), "go")
+    assert "invalid" in model.calls[1].input[-1]["output"]
+
+
 async def test_schemas_stay_open() -> None:
     async with engine_of() as engine:
         tool = next(tool for tool in await orchestrator_tools(engine) if tool.name == RUN)

@@ -153,6 +153,23 @@ async def test_a_new_file_is_told_to_clients(tmp_path: Path, monkeypatch: Any) -
         group.cancel_scope.cancel()
 
 
+async def test_a_new_file_is_told_to_those_that_listen(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("orchestrator.serve.server.LOOK_EVERY_S", 0.01)
+    async with (
+        connected(tmp_path, "2026-07-28") as (client, server),
+        anyio.create_task_group() as group,
+    ):
+        await client.list_tools()
+        async with client.listen(tools_list_changed=True) as events:
+            group.start_soon(server.announce)
+            (tmp_path / "flows" / "x.json").write_text(json.dumps({"tasks": TWO}))
+            with anyio.fail_after(20):
+                async for _ in events:
+                    break
+        assert (await client.list_tools()).tools[0].name == "x"
+        group.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize(
     ("schema", "form"),
     [

@@ -1,0 +1,91 @@
+"""The workflows of a directory as tools, and as parts of plans."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.serve.test_toolset import TWO, opened, task
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_plan_names_saved_workflows_and_no_file(tmp_path: Path) -> None:
+    (tmp_path / "twice.json").write_text(
+        json.dumps(
+            {"inputs": {"n": {"type": "integer"}}, "tasks": [task("a", "double", n="$INPUT.n")]}
+        )
+    )
+    inner = {"id": "x", "workflow": "twice", "arguments": {"n": 4}}
+    async with opened(workflows=tmp_path) as toolset:
+        answer = await toolset.call("parallel_execute", {"tasks": [inner]})
+        assert answer.document["output"] == {"x": {"a": {"n": 8}}}
+        wrong = inner | {"workflow": str(tmp_path / "twice.json")}
+        nested = {"id": "y", "workflow": {"tasks": [wrong]}}
+        answer = await toolset.call("parallel_execute", {"tasks": [nested]})
+        (found,) = answer.document["findings"]
+        assert found["message"].startswith("unknown workflow")
+        assert found["path"] == "/tasks/0/workflow/tasks/0/workflow"
+
+
+async def test_no_file_is_read_for_a_plan_that_is_misplaced() -> None:
+    inner = {"id": "x", "workflow": "/etc/passwd"}
+    async with opened() as toolset:
+        for plan in (
+            {"tasks": {"x": inner}},
+            {"steps": [inner]},
+            {"tasks": [], "finally": [inner]},
+        ):
+            for tool in ("parallel_execute", "validate_plan"):
+                answer = await toolset.call(tool, {"plan": plan} if "steps" in plan else plan)
+                assert "unknown workflow" in json.dumps(answer.document)
+
+
+async def test_a_saved_workflow_is_a_tool(tmp_path: Path) -> None:
+    inputs = {"n": {"type": "integer", "default": 3}}
+    flow = {"inputs": inputs, "tasks": [task("a", "double", n="$INPUT.n")], "output": "$OUTPUT[a]"}
+    (tmp_path / "twice.json").write_text(json.dumps(flow))
+    (tmp_path / "broken.json").write_text('{"tasks": [{"id": "a"}]}')
+    warned: list[str] = []
+    async with opened(workflows=tmp_path, warn=warned.append) as toolset:
+        first, *own = await toolset.tools()
+        assert (first.name, len(own)) == ("twice", 7)
+        assert first.input_schema["properties"] == inputs
+        assert first.annotations["readOnlyHint"] is True
+        assert first.annotations["openWorldHint"] is False
+        assert len(warned) == 1
+        assert "broken.json is not offered" in warned[0]
+        assert (await toolset.call("twice")).document == {"n": 6}
+        answer = await toolset.call("twice", {"m": 4})
+        assert answer.document["findings"][0]["code"] == "unexpected_argument"
+        (tmp_path / "twice.json").unlink()
+        assert len(await toolset.tools()) == 7
+        assert (await toolset.call("twice")).document["findings"][0]["code"] == "unknown_tool"
+
+
+async def test_names_of_tools_are_valid_and_unique(tmp_path: Path) -> None:
+    names = {"a.json": "find_tools", "b.json": "Größe/" + "x" * 80, "c.json": "ok", "d.json": "ok"}
+    for file, name in names.items():
+        (tmp_path / file).write_text(json.dumps({"name": name, "tasks": [TWO[0]]}))
+    (tmp_path / "e.test.json").write_text("{}")
+    (tmp_path / "notes.txt").write_text("")
+    warned: list[str] = []
+    async with opened(workflows=tmp_path, warn=warned.append) as toolset:
+        found = [tool.name for tool in await toolset.tools()]
+        assert len(found) == len(set(found)) == 11
+        assert all(name.replace("_", "a").replace("-", "a").isalnum() for name in found)
+        assert all(len(name) <= 64 for name in found)
+        assert len(warned) == 2
+        assert "that is the name of another tool" in warned[0]
+    async with opened(workflows=tmp_path / "none", warn=warned.append) as toolset:
+        assert len(await toolset.tools()) == 7
+        assert "cannot be read" in warned[-1]
+
+
+async def test_inner_plans_may_be_nothing_at_all() -> None:
+    async with opened() as toolset:
+        for inner in (3, {"tasks": 4}, {"tasks": [5]}):
+            plan = {"tasks": [{"id": "a", "workflow": inner}]}
+            assert (await toolset.call("parallel_execute", plan)).document["findings"]
