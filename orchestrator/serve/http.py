@@ -117,9 +117,11 @@ async def serve_http(
         async with engine:
             server, app = make()
             http.append(_Uvicorn(_config(app)))
-            group.start_soon(server.announce)
-            ready()
-            await http[0].serve(sockets=[listening])
+            async with anyio.create_task_group() as serving:  # it ends before the engine
+                serving.start_soon(server.announce)
+                ready()
+                await http[0].serve(sockets=[listening])
+                serving.cancel_scope.cancel()
         group.cancel_scope.cancel()
 
 

@@ -38,9 +38,11 @@ async def serve_stdio(
             try:
                 async with engine:
                     server = serve()
-                    group.start_soon(server.announce)
                     options = server.mcp.create_initialization_options()
-                    await server.mcp.run(read, write, options)
+                    async with anyio.create_task_group() as serving:  # it ends before the engine
+                        serving.start_soon(server.announce)
+                        await server.mcp.run(read, write, options)
+                        serving.cancel_scope.cancel()
             except BaseException as error:
                 if not isinstance(error, anyio.get_cancelled_exc_class()):
                     raise
