@@ -143,6 +143,12 @@ class GrowingRun:
             stub["tool"] = _NO_TOOL
         return stub if task.policies.for_each is None else stub | {"for_each": [""]}
 
+    def complete_with(self, document: Mapping[str, Any]) -> None:
+        """Take what reads the tasks from the whole workflow: its `output` and `finally`."""
+        for name in ("name", "description", "output", "finally"):
+            if name in document:
+                self._header[name] = document[name]
+
     async def close(self) -> RunResult:
         """The plan is complete: wait until every task has settled.
 

@@ -140,6 +140,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     ),
     "--no-journal": flag("do not keep the run: it cannot be taken up again"),
     "run": {"metavar": "RUN", "help": "the id of a run, the beginning of one, or last"},
+    "--stream": flag(
+        "FILE is still being written: start each task as soon as it is there; no journal keeps it"
+    ),
     "--statistics": flag("use the times of earlier runs in the journal, to start long paths first"),
     "--wait": flag("wait for answers to questions when nothing else is left, do not pause"),
     "--dry-run": flag("call no tool; make up outputs that fit the schemas of the tools"),
@@ -164,7 +167,8 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "run a workflow",
         "Its output goes to stdout as JSON; progress and a table of the tasks go to stderr.",
         "file values --servers --env-file --no-lock --input --inputs --schedule --max-concurrency "
-        "--max-run-mb --json --output --events --statistics --dry-run|--record|--replay "
+        "--max-run-mb --json --output --events --statistics "
+        "--dry-run|--record|--replay|--stream "
         "--journal|--no-journal --wait --verbose|--quiet",
         {
             **SCREENS,

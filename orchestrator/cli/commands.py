@@ -41,6 +41,10 @@ def run(options: argparse.Namespace) -> int:
     from orchestrator.cli.run import run_workflow
     from orchestrator.client import Orchestrator
 
+    if options.stream:
+        from orchestrator.cli.stream import run_stream
+
+        return run_stream(options, Orchestrator(read_servers(options), lock_of(options)))
     workflow, servers = _load(options)
     inputs, lock = inputs_of(options, workflow.inputs.get), lock_of(options)
     journal = None if options.dry_run else journal_for(options, servers)

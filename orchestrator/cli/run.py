@@ -41,19 +41,19 @@ def run_workflow(
     if options.output is not None:
         check_writable(options.output)
     with ExitStack() as stack:
-        observers = list(_observers(options))
+        observers = list(observers_of(options))
         for observer in observers:
             stack.callback(observer.stop)
             observer.start()
 
         async def session() -> int:
-            running = _CancellableRun(options, workflow, inputs, observers, orchestrator)
+            running = CancellableRun(options, workflow, inputs, observers, orchestrator)
             return await running.ending.during(running.run)
 
         return in_event_loop(session, orchestrator.loop)
 
 
-def _observers(options: argparse.Namespace) -> Iterator[Observer]:
+def observers_of(options: argparse.Namespace) -> Iterator[Observer]:
     if options.events is not None:
         stream = _opened(options.events)
         yield JsonlWriter(stream, partial(json_text, to_terminal=stream.isatty()))
@@ -75,7 +75,7 @@ def _opened(events: str) -> TextIO:
 
 
 @dataclass
-class _CancellableRun:
+class CancellableRun:
     """One run, which signals cancel and whose result is always written."""
 
     options: argparse.Namespace
@@ -125,13 +125,13 @@ class _CancellableRun:
             for observer in self.observers:
                 observer.stop()
             show(str(self.workflow.source), warnings.found)
-            written = self._write(result)
+            written = self.write(result)
         except OSError:  # after SIGHUP there is no terminal to print on
             if self.ending.signal is None:
                 raise
             give_up_terminal()
-            written = self._write(result)
-        return self._exit_code(self.current, result, written=written)
+            written = self.write(result)
+        return self.exit_code(self.current, result, written=written)
 
     def _complain_of_gaps(self, run: Run) -> None:
         """Say what is missing in the journal or in the recording."""
@@ -141,7 +141,7 @@ class _CancellableRun:
             are = "call is" if len(missed) == 1 else "calls are"
             complain(f"{len(missed):,} {are} not in the recording: {missed[0]}")
 
-    def _exit_code(self, run: Run, result: RunResult, *, written: bool) -> int:
+    def exit_code(self, run: Run, result: RunResult, *, written: bool) -> int:
         if self.ending.signal is not None:
             return exit_code(self.ending.signal)
         complete = written and not run.not_kept and not self.orchestrator.missed
@@ -200,7 +200,7 @@ class _CancellableRun:
         for display in shown:
             display.start()
 
-    def _write(self, result: RunResult) -> bool:
+    def write(self, result: RunResult) -> bool:
         """Write the result where the options say, before anything else; whether that worked."""
         options, written = self.options, True
         if options.output is not None:

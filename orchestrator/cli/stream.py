@@ -1,0 +1,154 @@
+"""`orchestrator run --stream`: runs a plan while it is still being written."""
+
+from __future__ import annotations
+
+import argparse
+import codecs
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from orchestrator.cli import FAILED
+from orchestrator.cli.run import CancellableRun, observers_of
+from orchestrator.cli.signals import in_event_loop
+from orchestrator.cli.streams import json_text
+from orchestrator.cli.values import inputs_of
+from orchestrator.client import Orchestrator
+from orchestrator.documents.files import STDIN, check_writable
+from orchestrator.errors import Problem, WorkflowError
+from orchestrator.growing import GrowingRun, without_tasks
+from orchestrator.workflow.plan_reader import PlanReader
+
+_PIECE = 65536
+
+
+def run_stream(options: argparse.Namespace, orchestrator: Orchestrator) -> int:
+    """Run the tasks that come, write the result, and return the exit code."""
+    if options.output is not None:
+        check_writable(options.output)
+    with ExitStack() as stack:
+        observers = list(observers_of(options))
+        for observer in observers:
+            stack.callback(observer.stop)
+            observer.start()
+
+        async def session() -> int:
+            running = _Streamed(options, without_tasks({}), {}, observers, orchestrator)
+            return await running.ending.during(running.run)
+
+        return in_event_loop(session, orchestrator.loop)
+
+
+@dataclass
+class _Streamed(CancellableRun):
+    """A run whose tasks are read one after the other."""
+
+    refused: set[str | None] = field(default_factory=set)
+    is_first: bool = True
+    is_cut: bool = False
+
+    async def run(self) -> int:
+        reader = PlanReader()
+        pieces = self._pieces(reader)
+        first = await anext(pieces, None)
+        header: dict[str, Any] = {}
+        if isinstance(first, dict) and "id" not in first and "close" not in first:
+            header, first = first, None
+        self.options.files, self.options.file = [], None  # a stream is read by nobody else
+        inputs = inputs_of(self.options, header.get("inputs", {}).get)
+        settings = {
+            name: getattr(self.options, name)
+            for name in ("schedule", "max_concurrency", "max_run_mb", "wait")
+        }
+        async with self.orchestrator.open(
+            header,
+            inputs,
+            observers=self.observers,
+            **settings,
+        ) as growing:
+            self.current = growing.run
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._read, growing, first, pieces)
+                await growing.wait()
+                group.cancel_scope.cancel()
+        assert growing.result is not None
+        self.workflow = growing.run.workflow
+        result = replace(growing.result, wall_ms=None)
+        for observer in self.observers:
+            observer.stop()
+        written = self.write(result)
+        code = self.exit_code(growing.run, result, written=written)
+        return code or (FAILED if self.refused else 0)
+
+    async def _read(self, growing: GrowingRun, first: Any, pieces: AsyncIterator[Any]) -> None:
+        if first is None or await self._take(growing, first):
+            async for each in pieces:
+                if not await self._take(growing, each):
+                    break
+        if self.is_cut:
+            growing.lose("the stream ended in the middle of an object")
+            return
+        try:
+            await growing.close()
+        except WorkflowError as error:
+            self._tell(None, error)
+            growing.lose("the whole plan is wrong")
+
+    async def _take(self, growing: GrowingRun, piece: Any) -> bool:
+        """Add a task, or answer what is wrong with it; whether more may come."""
+        if isinstance(piece, WorkflowError):
+            self._tell(None, piece)
+        elif piece.get("close") is True and "id" not in piece:
+            return False
+        elif "tasks" in piece:  # the document is complete: its tasks came one by one
+            growing.complete_with(piece)
+        else:
+            try:
+                await growing.add(piece)
+                self.refused.discard(piece.get("id"))
+            except WorkflowError as error:
+                self._tell(piece.get("id"), error)
+            except RuntimeError:  # the run has ended
+                return False
+        return True
+
+    def _tell(self, task: Any, error: WorkflowError) -> None:
+        """Answer a wrong task with its findings, a line of JSON on stderr."""
+        self.refused.add(task if isinstance(task, str) else None)
+        problems = [problem.to_dict() for problem in error.problems]
+        answer = {"valid": False, "task": task, "problems": problems}
+        print(json_text(answer, indent=None), file=sys.stderr, flush=True)
+
+    async def _pieces(self, reader: PlanReader) -> AsyncIterator[Any]:
+        """Each object of the stream, or what is wrong with it."""
+        async for text in _texts(self.options.file):
+            for piece in reader.feed(text):
+                if piece.error:
+                    message = f"not valid JSON: {piece.error}"
+                    yield WorkflowError("task", [Problem("not_json", message)])
+                else:
+                    yield piece.value
+        self.is_cut = reader.is_open
+
+
+async def _texts(path: Path) -> AsyncIterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    file = sys.stdin.fileno() if path == STDIN else os.open(path, os.O_RDONLY)
+    try:
+        while True:
+            try:
+                await anyio.wait_readable(file)
+            except OSError:  # a plain file, which is always readable
+                await anyio.lowlevel.checkpoint()
+            if not (read := os.read(file, _PIECE)):
+                return
+            yield decoder.decode(read)
+    finally:
+        if path != STDIN:
+            os.close(file)
