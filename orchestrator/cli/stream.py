@@ -56,7 +56,9 @@ class _Streamed(CancellableRun):
     async def run(self) -> int:
         reader = PlanReader()
         pieces = self._pieces(reader)
-        first = await anext(pieces, None)
+        first: Any = {"close": True}
+        with self.preparing:  # a signal ends the wait for the first line
+            first = await anext(pieces, None)
         header: dict[str, Any] = {}
         if isinstance(first, dict) and "id" not in first and "close" not in first:
             header, first = first, None
