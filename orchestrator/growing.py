@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 
 from orchestrator.documents.encode import to_json
+from orchestrator.documents.text import quoted
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.schedules import Growing
@@ -26,6 +27,8 @@ from orchestrator.workflow.task import Task
 
 _PLACEHOLDER: dict[str, Any] = {"id": "placeholder", "value": None}
 _WORDS = re.compile(r"[\w-]+"), re.compile(r"[\w.:-]+")
+_LATE = ("name", "description", "output", "finally")  # what is only read at the end
+_HINT = 'write it before "tasks"'
 _NO_TOOL = "-:-"  # of a task whose output has a type that is not known
 # A task that comes later may have any policy.
 _ANY = Policies(repeat=RepeatPlan(Literal(True), 0.0, 1, None), deadline_s=1.0)
@@ -144,10 +147,21 @@ class GrowingRun:
         return stub if task.policies.for_each is None else stub | {"for_each": [""]}
 
     def complete_with(self, document: Mapping[str, Any]) -> None:
-        """Take what reads the tasks from the whole workflow: its `output` and `finally`."""
-        for name in ("name", "description", "output", "finally"):
-            if name in document:
-                self._header[name] = document[name]
+        """Take what reads the tasks from the whole workflow: its `output` and `finally`.
+
+        Raises:
+            WorkflowError: It has other fields that came too late.
+        """
+        self._header |= {name: document[name] for name in _LATE if name in document}
+        late = [
+            Problem(
+                "usage", f"{quoted(name)} came after the tasks had begun", f"/{name}", hint=_HINT
+            )
+            for name, value in document.items()
+            if name not in ("tasks", *_LATE) and value != self._header.get(name)
+        ]
+        if late:
+            raise WorkflowError(str(self._header.get("name", "workflow")), late)
 
     async def close(self) -> RunResult:
         """The plan is complete: wait until every task has settled.

@@ -44,6 +44,9 @@ def run(options: argparse.Namespace) -> int:
     if options.stream:
         from orchestrator.cli.stream import run_stream
 
+        if options.journal is not None:
+            message = "--journal and --stream: no journal keeps a plan that is still being written"
+            raise WorkflowError("usage", [Problem("usage", message)])
         return run_stream(options, Orchestrator(read_servers(options), lock_of(options)))
     workflow, servers = _load(options)
     inputs, lock = inputs_of(options, workflow.inputs.get), lock_of(options)
