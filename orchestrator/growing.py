@@ -13,7 +13,7 @@ from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import quoted
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
-from orchestrator.engine.schedules import Growing
+from orchestrator.engine.schedules import Growing, Hold
 from orchestrator.engine.summary import Stop
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.expressions.templates import Literal
@@ -63,8 +63,11 @@ class GrowingRun:
         result: How it ended; None before.
     """
 
-    def __init__(self, header: Mapping[str, Any], run: Run, pool: ServerPool) -> None:
+    def __init__(
+        self, header: Mapping[str, Any], run: Run, pool: ServerPool, hold: Hold | None = None
+    ) -> None:
         self.run = run
+        self._holds_writes = hold == "writes"
         self.result: RunResult | None = None
         self._header, self._pool = dict(header), pool
         self._written: list[Mapping[str, Any]] = []
@@ -90,7 +93,12 @@ class GrowingRun:
             plan = await self._checked(written)
             self._check_open()
             self._written.append(written)
-            self._growing.add(plan)
+            self._growing.add(plan, held=self._holds_writes and self._may_write(plan))
+
+    def _may_write(self, task: TaskPlan) -> bool:
+        tools = self._pool.catalog.of(task.servers)
+        found = (tools.get(each.target) for each in task.targets)
+        return not all(tool is not None and tool.read_only for tool in found)
 
     def _check_open(self) -> None:
         if self._ended.is_set() or self._growing.is_over:

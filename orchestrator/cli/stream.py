@@ -70,6 +70,7 @@ class _Streamed(CancellableRun):
         async with self.orchestrator.open(
             header,
             inputs,
+            hold=self.options.hold,
             observers=self.observers,
             **settings,
         ) as growing:
