@@ -6,6 +6,7 @@ import argparse
 import codecs
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -81,7 +82,8 @@ class _Streamed(CancellableRun):
                 group.cancel_scope.cancel()
         assert growing.result is not None
         self.workflow = growing.run.workflow
-        result = replace(growing.result, wall_ms=None)
+        wall_ms = (time.monotonic() - self.options.began) * 1000
+        result = replace(growing.result, wall_ms=wall_ms)
         for observer in self.observers:
             observer.stop()
         written = self.write(result)

@@ -53,6 +53,17 @@ def test_a_stream_of_tasks(
     assert all(each["problems"] for each in told)
 
 
+def test_the_whole_time_is_in_the_result(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, servers = tmp_path / "plan.jsonl", tmp_path / "servers.toml"
+    plan.write_text(A)
+    servers.write_text('[servers.s]\ncommand = "python"\n')
+    assert main(["run", "--stream", str(plan), "--servers", str(servers), "--json", "-q"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["wall_ms"] >= result["duration_ms"]
+
+
 def test_no_journal_keeps_a_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     servers = tmp_path / "servers.toml"
     servers.write_text('[servers.s]\ncommand = "python"\n')
