@@ -14,7 +14,7 @@ from orchestrator.documents.jsonpath import PathSyntaxError, PlaceMissingError, 
 from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import quoted
 from orchestrator.engine.question import Question, Reply
-from orchestrator.engine.questions import fitting
+from orchestrator.engine.questions import fitting, one_of
 from orchestrator.engine.run import Run
 from orchestrator.errors import AnswerError, JournalError, Problem, WorkflowError
 from orchestrator.journal import answers, history
@@ -91,15 +91,13 @@ class RunTools:
     async def answer(self, asked: Asked) -> Answer:
         """`answer_question`: gives the answer, and goes on with the run."""
         run_id, task = asked.arguments["run_id"], asked.arguments["task"]
-        which = {name: asked.arguments.get(name) for name in ("item", "all_items")}
-        item, every = which["item"], bool(which["all_items"])
+        item, every = asked.arguments.get("item"), bool(asked.arguments.get("all_items"))
         if (run := self._carried.active.get(run_id)) is not None:
-            if asked.arguments.get("refuse"):
+            reply = _reply(asked, one_of(run.questions, task, item, all_items=every))
+            if reply.refused:
                 run.refuse(task, item=item, all_items=every)
             else:
-                question = next((each for each in run.questions if each.task == task), None)
-                value = _reply(asked, question).value if question is not None else None
-                run.answer(task, value, item=item, all_items=every)
+                run.answer(task, reply.value, item=item, all_items=every)
             return Answer({"run_id": run_id, "status": history.RUNNING, "answered": task})
         known = await self.put(run_id, asked)
         return await self.go_on(known, asked)
