@@ -69,7 +69,9 @@ def show(options: argparse.Namespace) -> int:
     path = path_of(options, configured(options))
     run = history.find(path, options.run)
     kept = documents_of(path, run.id)
-    tasks = {task: result.to_dict() for task, result in kept.tasks.items()}
+    tasks = {
+        task: kept.tasks[task].to_dict() for task in _planned(kept.request) if task in kept.tasks
+    }
     if run.status == history.PAUSED:
         tasks = _with_waiting(tasks, kept)
     if options.task is not None:
@@ -117,11 +119,17 @@ def _with_waiting(tasks: dict[str, Any], kept: KeptDocuments) -> dict[str, Any]:
     }
 
 
+def _planned(request: Mapping[str, Any]) -> list[str]:
+    """The tasks in the order of the file; they have settled in another one."""
+    workflow = request["workflow"]
+    return [each["id"] for each in (*workflow["tasks"], *workflow.get("finally", ()))]
+
+
 def _no_task(task: str, kept: KeptDocuments) -> str:
     from orchestrator.documents.suggest import did_you_mean
     from orchestrator.documents.text import quoted
 
-    planned = [each["id"] for each in kept.request["workflow"]["tasks"]]
+    planned = _planned(kept.request)
     if task in planned:
         return f"task {quoted(task)} has not settled"
     return f"unknown task {quoted(task)}{did_you_mean(task, planned)}"

@@ -142,6 +142,12 @@ def test_values_alone_need_no_servers_file(
     capsys.readouterr()
     assert main(["resume", "last", "--quiet"]) == 0
     assert json.loads(capsys.readouterr().out) == {"b": True}
+    path = write({"id": "a", "ask": {"message": "Which?"}}, name="x", inputs={"n": {"default": 1}})
+    assert main(["run", path]) == 3
+    assert main(["answer", "last", "a", "yes"]) == 0
+    capsys.readouterr()
+    assert main(["resume", "last"]) == 0
+    assert '--> workflow "x" (/inputs/n)' in capsys.readouterr().err
     assert main(["run", path, "--quiet", "--servers", "none.toml"]) == 2
     assert "none.toml" in capsys.readouterr().err
 
@@ -218,6 +224,8 @@ def test_a_retry_reuses_what_succeeded(said: Said, write: Write) -> None:
     first, again = said("runs", "--json")[1][::-1]
     assert (again["kind"], again["origin"]) == ("retry", first["id"])
     before = said("show", first["id"], "--json")[1]
+    shown = said("show", again["id"], "--json")[1]
+    assert list(shown["tasks"]) == list(before["tasks"]) == ["a", "b", "c"]
     assert document["tasks"]["a"] == before["tasks"]["a"]
     assert [item["status"] for item in document["tasks"]["b"]["items"]] == [
         item["status"] for item in before["tasks"]["b"]["items"]
