@@ -22,6 +22,7 @@ from orchestrator.cli.signals import Ending, in_event_loop
 from orchestrator.cli.streams import json_text, write_document, write_json
 from orchestrator.client import Orchestrator
 from orchestrator.documents.files import check_writable, unwritable
+from orchestrator.documents.text import quoted
 from orchestrator.engine.events import Observer
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
@@ -140,7 +141,8 @@ class CancellableRun:
         try:
             for observer in self.observers:
                 observer.stop()
-            show(str(self.workflow.source), warnings)
+            named = self.workflow.source or f"workflow {quoted(self.workflow.name)}"
+            show(str(named), warnings)
             written = self._write(result)
         except OSError:  # after SIGHUP there is no terminal to print on
             if self.ending.signal is None:
