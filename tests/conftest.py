@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from coverage import Coverage
+from hypothesis import HealthCheck, settings
 
 Write = Callable[..., str]
 
@@ -22,6 +23,10 @@ ON_ASYNCIO = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 EACH_ONCE = pytest.mark.parametrize(
     ("anyio_backend", "protocol"), [("asyncio", "2026-07-28"), ("trio", "legacy")]
 )
+
+# How long an example takes, or is looked for, says how busy the machine is.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 # What starts the tests in the background (`&` of a shell, nohup) may ignore signals, and each
 # program that a test starts would ignore them too.

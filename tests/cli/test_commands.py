@@ -626,7 +626,7 @@ def test_a_closed_pipe_and_a_full_disk_cause_no_traceback(write: Write, servers:
     assert process.stderr is not None
     assert process.stderr.read() == ""
     process.stderr.close()
-    assert process.wait(20) == 0
+    assert process.wait(90) == 0
     with Path("/dev/full").open("w") as full:
         schema = [*command[:3], "schema"]
         done = subprocess.run(
