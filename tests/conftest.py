@@ -69,17 +69,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, b
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _own_journal(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Runs of commands are kept beside the tests, and not among those of the user."""
+def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Runs of commands are kept beside the tests, and not among those of the user.
+
+    The proxies of the machine would come between the tests and their servers.
+    """
     os.environ["ORCHESTRATOR_JOURNAL"] = str(tmp_path_factory.mktemp("journal") / "runs.db")
-
-
-@pytest.fixture(autouse=True)
-def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proxies of the machine would come between the tests and their servers."""
     for name in ("http", "https", "all", "no"):
-        monkeypatch.delenv(f"{name}_proxy", raising=False)
-        monkeypatch.delenv(f"{name}_proxy".upper(), raising=False)
+        os.environ.pop(f"{name}_proxy", None)
+        os.environ.pop(f"{name}_proxy".upper(), None)
 
 
 @pytest.fixture
