@@ -6,10 +6,19 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Protocol
 
 from orchestrator.calls.limits import AbandonedError, Slots
 from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError
+
+
+class Beyond(Protocol):
+    """Where names are held for other processes, too."""
+
+    async def acquire(self, name: str, *, shared: bool, who: object, task: str) -> None: ...
+
+    def release(self, name: str, who: object) -> None: ...
 
 
 class Locks:
@@ -24,8 +33,12 @@ class Locks:
         held: What the call around these calls holds: each name, and whether shared.
         around: Where that call has them from.
         holder: What that call is known as there.
+
+    Attributes:
+        beyond: Where a name is held as well, once it is held here; None: nowhere.
     """
 
+    beyond: Beyond | None = None
     # A lock is slots: an exclusive holder takes all of them, a shared one takes one.
     _ALL = 1 << 30
 
@@ -69,14 +82,28 @@ class Locks:
             with self._waits.noted(wait) if lock.is_busy(weight) else nullcontext():
                 await lock.acquire(weight=weight, who=who)
             lock.holders[who] = None
+            if place.beyond is not None:
+                await self._acquire_beyond(place, name, shared=shared, who=who, task=task)
         except AbandonedError:
             raise CallError("invalid_arguments", wait.circle) from None
         finally:
             place._forget(name)
 
+    async def _acquire_beyond(
+        self, place: Locks, name: str, *, shared: bool, who: object, task: str
+    ) -> None:
+        assert place.beyond is not None
+        try:
+            await place.beyond.acquire(name, shared=shared, who=who, task=task)
+        except BaseException:
+            self.release(name, shared=shared, who=who)
+            raise
+
     def release(self, name: str, *, shared: bool, who: object) -> None:
         """Release a name."""
         place = self._place(name)
+        if place.beyond is not None:
+            place.beyond.release(name, who)
         del place._named[name].holders[who]
         place._named[name].release(self._weight(shared))
         place._forget(name)
@@ -103,7 +130,7 @@ class Locks:
         return 1 if shared else self._ALL
 
     def _forget(self, name: str) -> None:
-        if self._named[name].idle:
+        if name in self._named and self._named[name].idle:
             del self._named[name]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -72,8 +73,8 @@ async def _call_in_slots(
         for limit in limits:
             attempt.check_cancelled(call)
             attempt.end_by = limit
-            if on_wait is not None and limit.is_busy():
-                on_wait(call, attempt)
+            if on_wait is not None:
+                limit.tell(partial(on_wait, call, attempt))
             await limit.acquire(call.priority, who=attempt, group=group)
             held.append(limit)
         # A rate counts starts: noted once all other limits are held, it blocks nobody longer.
@@ -84,7 +85,7 @@ async def _call_in_slots(
                 held.remove(limit)
         attempt.waited_s += anyio.current_time() - asked_at
         attempt.end_by = None
-        output = await _learning(call, attempt, call_next, policy.slots)
+        output = await learning(call, attempt, call_next, policy.slots)
         if attempt.lane is not None:
             held.remove(attempt.lane.pool)
             attempt.lane.holds = True
@@ -98,7 +99,7 @@ async def _call_in_slots(
             limit.release()
 
 
-async def _learning(call: Call, attempt: Attempt, call_next: Caller, slots: Slots | None) -> Any:
+async def learning(call: Call, attempt: Attempt, call_next: Caller, slots: Slots | None) -> Any:
     """Make a call that adaptive slots learn from."""
     if not isinstance(slots, AdaptiveSlots):
         return await call_next(call, attempt)

@@ -13,7 +13,8 @@ from orchestrator.cli.parser import count, file, flag, pair, pair_or_object, sec
 
 STATUSES = ["running", "interrupted", "paused", "success", "partial", "failed", "cancelled"]
 _AGAIN = (
-    "--servers --env-file --no-lock --json --output --events --journal --wait --verbose|--quiet"
+    "--servers --no-pool --env-file --no-lock --json --output --events --journal --wait "
+    "--verbose|--quiet"
 )
 SCREENS: dict[str, dict[str, Any]] = {
     "--verbose": flag("a line on stderr for each call, retry, wait and server"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.cli import FAILED
 from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.history import MB, configured, path_of
+from orchestrator.cli.pool import pool_of
 from orchestrator.cli.streams import write, write_json
 from orchestrator.cli.tool_sources import lock_of, read_servers
 from orchestrator.documents.text import counted
@@ -160,7 +161,9 @@ def _again(options: argparse.Namespace) -> int:
         inputs = inputs_of(options, workflow.inputs.get)
     options.run, options.no_journal = run.id, False
     options.dry_run, options.statistics = False, False
-    orchestrator = Orchestrator(servers, lock_of(options), journal=journal_for(options, servers))
+    orchestrator = Orchestrator(
+        pool_of(options, servers, lock_of(options)), journal=journal_for(options, servers)
+    )
     return run_workflow(options, workflow, inputs, orchestrator)
 
 
@@ -196,7 +199,9 @@ def _end_here(options: argparse.Namespace, run: str) -> None:
 
     async def end() -> None:
         async with (
-            Orchestrator(servers, lock_of(options), journal=journal) as orchestrator,
+            Orchestrator(
+                pool_of(options, servers, lock_of(options)), journal=journal
+            ) as orchestrator,
             orchestrator.resume(run, unknown="fail") as carried,
         ):
             carried.cancel("cancelled by another process")

@@ -18,6 +18,7 @@ from anyio.abc import TaskGroup
 
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.limits import FIRST, Priority, Slots
+from orchestrator.calls.locks import Locks
 from orchestrator.documents.text import quoted
 from orchestrator.engine.events import Event, OnEvent, ServerEvent
 from orchestrator.errors import CallError, NotExecutedError, TaskError
@@ -59,6 +60,7 @@ class ServerPool:
         for server in self.servers.values():
             LOGS.add(server.hidden)
         self.policies = {name: policy_of(server) for name, server in self.servers.items()}
+        self.locks = Locks()  # of the tasks of all runs
         self.lock = lock  # a call of a tool that differs is refused; None accepts all
         self.catalog = Catalog(self.servers, lock)
         self._opened: AsyncContext[None] | None = None

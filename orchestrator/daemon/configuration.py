@@ -1,0 +1,50 @@
+"""What a pool is given of a server: its configuration with everything resolved, and the hash of it.
+
+The hash has a key that only this user knows, so that nobody learns a secret by guessing it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.documents.encode import to_json
+from orchestrator.servers.config import Server
+from orchestrator.transport.process import INHERITED
+
+# The fields of a `Server` that are not settings, but part of what it is.
+_OTHERS = ("secrets", "tokens", "unusable")
+# Of the variables that each program inherits, what may differ from one terminal to the next.
+_OF_TERMINAL = frozenset({"TERM"})
+
+Document = dict[str, Any]
+
+
+def document_of(server: Server, environment: Mapping[str, str] = os.environ) -> Document:
+    """All that a pool has to know of a server, as JSON; it has secrets."""
+    document = server.model_dump(mode="json")
+    if server.command is not None:  # the pool was started with other variables than this process
+        ours = {name: environment[name] for name in INHERITED if name in environment}
+        document["env"] = ours | document["env"]
+    document["shown"] = server.shown
+    return document | {
+        name: list(value) if isinstance(value := getattr(server, name), tuple) else value
+        for name in _OTHERS
+    }
+
+
+def server_of(document: Mapping[str, Any]) -> Server:
+    """The server of a document."""
+    tuples = {name: tuple(document[name]) for name in ("secrets", "tokens")}
+    return Server(**{**document, **tuples})
+
+
+def hash_of(document: Mapping[str, Any], key: bytes) -> str:
+    """The keyed hash of a document, without what does not change how its server runs."""
+    same = {name: value for name, value in document.items() if name != "shown"}
+    if same["command"] is not None:
+        same["env"] = {n: value for n, value in same["env"].items() if n not in _OF_TERMINAL}
+    text = to_json({name: same[name] for name in sorted(same)})
+    return hmac.digest(key, text.encode(), "sha256").hex()

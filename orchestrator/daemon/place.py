@@ -1,0 +1,157 @@
+"""Where the pool of a servers' file is found: a directory of this user, and files in it.
+
+A directory that anybody else can write, or that is not this user's, is never used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import stat
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.documents.text import quoted
+from orchestrator.errors import OrchestratorError
+
+LONGEST = 100  # bytes of the path of a socket: 108 on Linux, 104 on macOS
+KEY_BYTES = 32
+
+
+class UnsafePlaceError(OrchestratorError):
+    """The directory of pools cannot be used: somebody else could reach what is in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The files of one pool.
+
+    Attributes:
+        directory: Where they are; only this user can reach it.
+        name: What they begin with.
+    """
+
+    directory: Path
+    name: str
+
+    @classmethod
+    def of(cls, servers: Path) -> Place:
+        """The place of the pool of a servers' file; nothing is made.
+
+        Raises:
+            UnsafePlaceError: The directory is not this user's alone.
+        """
+        name = hashlib.sha256(os.fsencode(servers.resolve())).hexdigest()[:16]
+        return cls(_directory(), name)
+
+    @property
+    def socket(self) -> Path:
+        """Where the pool listens."""
+        return self._file("sock")
+
+    @property
+    def alive(self) -> Path:
+        """What the pool has locked as long as it lives."""
+        return self._file("alive")
+
+    @property
+    def starting(self) -> Path:
+        """What `up` and `down` lock while they work."""
+        return self._file("lock")
+
+    @property
+    def log(self) -> Path:
+        """What the pool writes to."""
+        return self._file("log")
+
+    def _file(self, suffix: str) -> Path:
+        return self.directory / f"{self.name}.{suffix}"
+
+    def make(self) -> None:
+        """Make the directory, if there is none.
+
+        Raises:
+            UnsafePlaceError: It cannot be made, or is not this user's alone.
+        """
+        try:
+            self.directory.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise _unsafe(self.directory, error.strerror or str(error)) from None
+        check(self.directory)
+
+    def key(self) -> bytes:
+        """The key of the hashes of configurations; empty if there is none yet."""
+        try:
+            flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)
+            descriptor = os.open(self._file("key"), flags)
+        except OSError:
+            return b""
+        try:
+            return os.read(descriptor, KEY_BYTES)
+        finally:
+            os.close(descriptor)
+
+    def new_key(self) -> bytes:
+        """The key; it is made if there is none."""
+        if len(key := self.key()) == KEY_BYTES:
+            return key
+        path, key = self._file("key"), secrets.token_bytes(KEY_BYTES)
+        path.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            os.write(descriptor, key)
+        finally:
+            os.close(descriptor)
+        return key
+
+
+def places() -> Iterator[Place]:
+    """The places where a pool of this user is, or was."""
+    directory = _directory()
+    for path in sorted(directory.glob("*.sock")):
+        yield Place(directory, path.stem)
+
+
+def check(directory: Path) -> None:
+    """Raise an `UnsafePlaceError` unless only this user can reach a directory; None is fine."""
+    try:
+        found = directory.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(found.st_mode):
+        raise _unsafe(directory, "it is no directory")
+    if found.st_uid != os.getuid():
+        raise _unsafe(directory, "it belongs to another user")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise _unsafe(directory, f"others may use it; run: chmod 700 {directory}")
+
+
+def _unsafe(directory: Path, why: str) -> UnsafePlaceError:
+    return UnsafePlaceError(f"{quoted(str(directory), 200)} cannot hold a warm pool: {why}")
+
+
+def _directory() -> Path:
+    """The directory of all pools of this user."""
+    given = os.environ.get("XDG_RUNTIME_DIR", "")
+    if (
+        Path(given).is_absolute()
+        and len(os.fsencode(given)) < LONGEST - 40
+        and _is_own(Path(given))
+    ):
+        directory = Path(given) / "mcp-orchestrator"
+    else:
+        directory = Path(tempfile.gettempdir()) / f"mcp-orchestrator-{os.getuid()}"
+    check(directory)
+    return directory
+
+
+def _is_own(directory: Path) -> bool:
+    try:
+        check(directory)
+        return directory.is_dir()
+    except (UnsafePlaceError, OSError):
+        return False
