@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from orchestrator.documents.encode import to_json
@@ -25,10 +25,10 @@ Document = dict[str, Any]
 def document_of(server: Server, environment: Mapping[str, str] = os.environ) -> Document:
     """All that a pool has to know of a server, as JSON; it has secrets."""
     document = server.model_dump(mode="json")
-    if server.command is not None:  # the pool was started with other variables than this process
-        ours = {name: environment[name] for name in INHERITED if name in environment}
-        document["env"] = ours | document["env"]
     document["shown"] = server.shown
+    ours = {name: environment[name] for name in INHERITED if name in environment}
+    # The pool may have been started with other variables than this process.
+    document["inherited"] = {} if server.command is None else ours
     return document | {
         name: list(value) if isinstance(value := getattr(server, name), tuple) else value
         for name in _OTHERS
@@ -36,15 +36,22 @@ def document_of(server: Server, environment: Mapping[str, str] = os.environ) -> 
 
 
 def server_of(document: Mapping[str, Any]) -> Server:
-    """The server of a document."""
+    """The server of a document; its program inherits what `inherit` has set."""
+    document = {name: value for name, value in document.items() if name != "inherited"}
     tuples = {name: tuple(document[name]) for name in ("secrets", "tokens")}
     return Server(**{**document, **tuples})
+
+
+def inherit(documents: Iterable[Mapping[str, Any]]) -> None:
+    """Set the variables that all programs inherit as these documents have them."""
+    for document in documents:
+        os.environ.update(document["inherited"])
 
 
 def hash_of(document: Mapping[str, Any], key: bytes) -> str:
     """The keyed hash of a document, without what does not change how its server runs."""
     same = {name: value for name, value in document.items() if name != "shown"}
-    if same["command"] is not None:
-        same["env"] = {n: value for n, value in same["env"].items() if n not in _OF_TERMINAL}
+    inherited = document["inherited"].items()
+    same["inherited"] = {name: value for name, value in inherited if name not in _OF_TERMINAL}
     text = to_json({name: same[name] for name in sorted(same)})
     return hmac.digest(key, text.encode(), "sha256").hex()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import count
@@ -122,8 +122,9 @@ class Connection:
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._channel.write)
-                async for message in self._channel.messages():
-                    self._take(message)
+                with suppress(*GONE):
+                    while True:
+                        self._take(await self._channel.receive())
                 group.cancel_scope.cancel()
         finally:
             self.is_lost = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -57,18 +57,18 @@ class Guest:
 
     async def serve(self) -> None:
         """Serve it until it leaves."""
-        with ExitStack() as stack:
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._channel.write)
-                try:
-                    self._greet(await self._channel.receive(), stack)
-                    async for message in self._channel.messages():
-                        self._take(message, group)
-                except GONE:
-                    pass
-                group.cancel_scope.cancel()
-        with anyio.CancelScope(shield=True):
-            await self._channel.close()
+        try:
+            with ExitStack() as stack:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(self._channel.write)
+                    with suppress(*GONE):
+                        self._greet(await self._channel.receive(), stack)
+                        while True:
+                            self._take(await self._channel.receive(), group)
+                    group.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._channel.close()
 
     def _greet(self, hello: Message, stack: ExitStack) -> None:
         if hello.get("protocol") == PROTOCOL and hello.get("hello") == VERSION:
@@ -153,6 +153,11 @@ class Guest:
 
         await pool.open([hosted.name], tell, tuple(request["priority"]))
         return {"result": {"failure": self._failure(hosted), "tools": _tools(hosted)}}
+
+    async def _do_session(self, request: Message, _: _Work) -> Message:
+        hosted = self._of(request)
+        await hosted.pool.until_usable(hosted.name)
+        return {"result": {"failure": None, "tools": _tools(hosted)}}
 
     async def _do_offered(self, request: Message, _: _Work) -> Message:
         hosted = self._of(request)

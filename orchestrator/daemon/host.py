@@ -11,7 +11,7 @@ import anyio
 from anyio.abc import ByteStream, Listener, TaskGroup
 
 from orchestrator.calls.locks import Locks
-from orchestrator.daemon.configuration import Document, hash_of, server_of
+from orchestrator.daemon.configuration import Document, hash_of, inherit, server_of
 from orchestrator.daemon.guest import Guest
 from orchestrator.daemon.wire import Channel, is_own
 from orchestrator.engine.events import Event, ServerReady, StartTimes
@@ -172,6 +172,7 @@ class Host:
         """
         async with self._configuring:
             wanted = {each["name"]: each for each in documents}
+            inherit(wanted.values())
             hashes = {name: hash_of(each, self._key) for name, each in wanted.items()}
             old = {
                 name: each for name, each in self.servers.items() if hashes.get(name) != each.hash

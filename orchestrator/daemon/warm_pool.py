@@ -11,6 +11,7 @@ from orchestrator.daemon.configuration import document_of, hash_of
 from orchestrator.daemon.connection import Asked, Connection, LostError, NoPoolError
 from orchestrator.daemon.place import Place
 from orchestrator.daemon.warm_server import WarmPolicy, WarmServer
+from orchestrator.documents.text import listed, quoted
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.servers.pool import ServerPool
@@ -96,7 +97,7 @@ class WarmPool(ServerPool):
             return None
         kept = connection.greeting["servers"]
         if other := [name for name in self.servers if name not in kept]:
-            self._warn(_differs(other, len(self.servers)))
+            self._warn(_differs(other))
         if not kept:
             await connection.close()
             return None
@@ -149,11 +150,9 @@ class _Beyond:
             self._connection.drop(held)
 
 
-def _differs(names: list[str], of: int) -> str:
-    what = (
-        "the configuration of the servers" if len(names) == of else f"that of {len(names)} of {of}"
-    )
+def _differs(names: list[str]) -> str:
+    servers = "server" if len(names) == 1 else "servers"
     return (
-        f"the warm pool has another configuration ({what} differs): this command starts its own; "
-        '"orchestrator up" renews the pool'
+        f"the warm pool has another configuration of {servers} {listed(map(quoted, names), 5)}, "
+        'so this command starts its own; "orchestrator up" renews the pool'
     )

@@ -142,6 +142,11 @@ class WarmServer:
 
     async def session(self) -> Any:
         """Itself; or a session of our own, if the pool is gone."""
+        if self.is_warm and not self._usable:
+            try:
+                self._take_state(await self.connection.ask("session", server=self.server.name))
+            except (LostError, NotExecutedError):
+                self.lose()
         if self.is_warm:
             return self
         if self._was_opened:

@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -66,14 +66,6 @@ class Channel:
         decoded = await in_thread(json.loads, data) if length > LARGE else json.loads(data)
         assert isinstance(decoded, dict)
         return decoded
-
-    async def messages(self) -> AsyncIterator[Message]:
-        """All messages, until the connection ends."""
-        try:
-            while True:
-                yield await self.receive()
-        except GONE:
-            return
 
     async def close(self) -> None:
         """Close the connection."""

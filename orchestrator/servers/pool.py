@@ -231,6 +231,14 @@ class ServerPool:
             pass  # the second error is not chained to the first
         return await (await self._session(supervisor, call)).call(call, attempt)
 
+    async def until_usable(self, server: str) -> None:
+        """Wait until a server can be called, as a call does.
+
+        Raises:
+            CallError: It is down, and not restarted for a while.
+        """
+        await self._supervisors[server].session()
+
     async def offered(self, server: str, kind: Kind) -> list[Entry] | None:
         """What a server lists of a kind; None if it does not have that capability.
 
