@@ -153,8 +153,8 @@ class Connection:
         if self.is_lost:
             asked.settled.set()
         else:
-            self._asked[asked.number] = asked
             self._channel.send({"id": asked.number, "op": op, **given}, asked.note_sent)
+            self._asked[asked.number] = asked
         return asked
 
     def note(self, asked: Asked, **note: Any) -> None:

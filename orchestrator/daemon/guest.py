@@ -22,7 +22,7 @@ from orchestrator.daemon.connection import VERSION
 from orchestrator.daemon.wire import GONE, LARGE, PROTOCOL, Channel, Message, encoded
 from orchestrator.documents.threads import in_thread
 from orchestrator.engine.events import Event, ServerToolsChanged
-from orchestrator.errors import CallError, NotExecutedError
+from orchestrator.errors import CallError, NotExecutedError, TaskError
 from orchestrator.schema.tool import Tool, definition_of
 
 if TYPE_CHECKING:
@@ -184,6 +184,8 @@ class Guest:
         work.replied = anyio.Event()
         self._channel.send({"id": number, "note": {"message": message, "schema": schema}})
         await work.replied.wait()
+        if (error := work.reply.get("error")) is not None:
+            raise CallError.of(TaskError.from_dict(error))
         return work.reply["value"], work.reply["refused"]
 
     async def _do_lease(self, request: Message, work: _Work) -> Message:

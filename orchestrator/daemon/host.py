@@ -110,7 +110,7 @@ class Host:
         """Keep these servers, and take clients, until nobody comes any more or `down`."""
         async with anyio.create_task_group() as self._group:
             await self.configure(documents)
-            async with anyio.create_task_group() as listening, listener:
+            async with listener, anyio.create_task_group() as listening:
                 listening.start_soon(listener.serve, self.take)
                 on_ready()
                 await self._until_idle()

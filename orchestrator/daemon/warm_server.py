@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from orchestrator.calls.call import Attempt, Call
+from orchestrator.calls.call import Attempt, Call, Elicit
 from orchestrator.calls.limits import FIRST, AbandonedError, Priority, Rate, Slots
 from orchestrator.calls.policy import ServerPolicy
 from orchestrator.daemon.connection import Asked, Connection, LostError
@@ -197,7 +197,8 @@ class _Calling:
 
     def __init__(self, connection: Connection, attempt: Attempt) -> None:
         self._connection, self._attempt = connection, attempt
-        self._questions, self._asked = anyio.create_memory_object_stream[Any](1)
+        self._question: Mapping[str, Any] = {}
+        self._has_question = anyio.Event()
 
     async def run(self, **given: Any) -> Any:
         """The output."""
@@ -207,7 +208,7 @@ class _Calling:
                 await asked.settled.wait()
             else:
                 async with anyio.create_task_group() as group:
-                    group.start_soon(self._answer, asked)
+                    group.start_soon(self._answer, asked, self._attempt.elicit)
                     await asked.settled.wait()
                     group.cancel_scope.cancel()
             output = asked.result()
@@ -217,22 +218,27 @@ class _Calling:
             return output
         finally:
             self._connection.drop(asked)
-            self._questions.close()
-            self._asked.close()
 
     def _note(self, note: Mapping[str, Any]) -> None:
         if "progress" in note:
             if self._attempt.on_progress is not None:
                 self._attempt.on_progress(*note["progress"])
-        else:
-            self._questions.send_nowait(note)
+        else:  # there is one at a time
+            self._question = note
+            self._has_question.set()
 
-    async def _answer(self, asked: Asked) -> None:
+    async def _answer(self, asked: Asked, elicit: Elicit) -> None:
         """Ask a person what the server asks."""
-        async for question in self._asked:
-            assert self._attempt.elicit is not None
-            value, refused = await self._attempt.elicit(question["message"], question["schema"])
-            self._connection.note(asked, value=value, refused=refused)
+        while True:
+            await self._has_question.wait()
+            self._has_question = anyio.Event()
+            message, schema = self._question["message"], self._question["schema"]
+            try:
+                value, refused = await elicit(message, schema)
+            except CallError as error:
+                self._connection.note(asked, error=error.error.to_dict())
+            else:
+                self._connection.note(asked, value=value, refused=refused)
 
 
 class Lease(Slots):

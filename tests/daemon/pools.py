@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from orchestrator.daemon.configuration import document_of
 from orchestrator.daemon.host import Host
@@ -48,6 +49,10 @@ class Warm:
         """The pool that keeps a server, in the host."""
         return self.host.servers[name].pool
 
+    def calls(self, name: str = "faulty") -> int:
+        """How many calls are in flight on a server."""
+        return sum(session.in_flight for session in self.program(name)._live)
+
     async def run(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         with self.scope:
             listener = await anyio.create_unix_listener(self.place.socket, mode=0o600)
@@ -77,3 +82,9 @@ async def _hosting(kept: Warm) -> AsyncIterator[None]:
             yield
         finally:
             kept.host.down()
+
+
+async def until(holds: Callable[[], Any]) -> None:
+    """Let others go on until something holds."""
+    while not holds():
+        await anyio.lowlevel.checkpoint()
