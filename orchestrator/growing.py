@@ -10,9 +10,10 @@ from typing import Any
 import anyio
 
 from orchestrator.documents.encode import to_json
+from orchestrator.documents.text import quoted
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
-from orchestrator.engine.schedules import Growing
+from orchestrator.engine.schedules import Growing, Hold
 from orchestrator.engine.summary import Stop
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.expressions.templates import Literal
@@ -26,6 +27,8 @@ from orchestrator.workflow.task import Task
 
 _PLACEHOLDER: dict[str, Any] = {"id": "placeholder", "value": None}
 _WORDS = re.compile(r"[\w-]+"), re.compile(r"[\w.:-]+")
+_LATE = ("name", "description", "output", "finally")  # what is only read at the end
+_HINT = 'write it before "tasks"'
 _NO_TOOL = "-:-"  # of a task whose output has a type that is not known
 # A task that comes later may have any policy.
 _ANY = Policies(repeat=RepeatPlan(Literal(True), 0.0, 1, None), deadline_s=1.0)
@@ -60,8 +63,11 @@ class GrowingRun:
         result: How it ended; None before.
     """
 
-    def __init__(self, header: Mapping[str, Any], run: Run, pool: ServerPool) -> None:
+    def __init__(
+        self, header: Mapping[str, Any], run: Run, pool: ServerPool, hold: Hold | None = None
+    ) -> None:
         self.run = run
+        self._holds_writes = hold == "writes"
         self.result: RunResult | None = None
         self._header, self._pool = dict(header), pool
         self._written: list[Mapping[str, Any]] = []
@@ -87,7 +93,12 @@ class GrowingRun:
             plan = await self._checked(written)
             self._check_open()
             self._written.append(written)
-            self._growing.add(plan)
+            self._growing.add(plan, held=self._holds_writes and self._may_write(plan))
+
+    def _may_write(self, task: TaskPlan) -> bool:
+        tools = self._pool.catalog.of(task.servers)
+        found = (tools.get(each.target) for each in task.targets)
+        return not all(tool is not None and tool.read_only for tool in found)
 
     def _check_open(self) -> None:
         if self._ended.is_set() or self._growing.is_over:
@@ -144,10 +155,21 @@ class GrowingRun:
         return stub if task.policies.for_each is None else stub | {"for_each": [""]}
 
     def complete_with(self, document: Mapping[str, Any]) -> None:
-        """Take what reads the tasks from the whole workflow: its `output` and `finally`."""
-        for name in ("name", "description", "output", "finally"):
-            if name in document:
-                self._header[name] = document[name]
+        """Take what reads the tasks from the whole workflow: its `output` and `finally`.
+
+        Raises:
+            WorkflowError: It has other fields that came too late.
+        """
+        self._header |= {name: document[name] for name in _LATE if name in document}
+        late = [
+            Problem(
+                "usage", f"{quoted(name)} came after the tasks had begun", f"/{name}", hint=_HINT
+            )
+            for name, value in document.items()
+            if name not in ("tasks", *_LATE) and value != self._header.get(name)
+        ]
+        if late:
+            raise WorkflowError(str(self._header.get("name", "workflow")), late)
 
     async def close(self) -> RunResult:
         """The plan is complete: wait until every task has settled.

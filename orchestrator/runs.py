@@ -25,6 +25,7 @@ from orchestrator.engine.events import Observers
 from orchestrator.engine.question import AnswerCallback
 from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.run import Run
+from orchestrator.engine.schedules import Hold
 from orchestrator.engine.settings import Servers
 from orchestrator.errors import JournalError
 from orchestrator.growing import GrowingRun, without_tasks
@@ -80,6 +81,8 @@ class Runs(Inspector):
         self,
         workflow: Mapping[str, Any] | None = None,
         inputs: Inputs = None,
+        *,
+        hold: Hold | None = None,
         **options: Unpack[RunOptions],
     ) -> AsyncIterator[GrowingRun]:
         """A run whose tasks are added in the block, and start while others are still written.
@@ -91,6 +94,8 @@ class Runs(Inspector):
         Args:
             workflow: The fields of the workflow apart from `tasks`.
             inputs: Values for its inputs.
+            hold: `writes`: a task waits until the plan is complete if a tool of it does not declare
+                that it only reads.
             options: As for `run`.
 
         Raises:
@@ -101,7 +106,7 @@ class Runs(Inspector):
         listen = partial(self._pool.subscribe, servers=list(self._pool.servers))
         tools, times = self._pool.catalog.of(self._pool.servers), request.times.ms
         servers = Servers(tools, self._pool.policies, self._pool.locks, listen, None, times)
-        run = GrowingRun(header, request.run(self._pool.call, servers), self._pool)
+        run = GrowingRun(header, request.run(self._pool.call, servers), self._pool, hold)
         self._pool.start_soon(run.execute)
         try:
             yield run

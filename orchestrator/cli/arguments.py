@@ -145,6 +145,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--stream": flag(
         "FILE is still being written: start each task as soon as it is there; no journal keeps it"
     ),
+    "--hold": {
+        "choices": ["writes"],
+        "help": "with --stream: call tools that may write when the plan is complete",
+    },
     "--statistics": flag("use the times of earlier runs in the journal, to start long paths first"),
     "--wait": flag("wait for answers to questions when nothing else is left, do not pause"),
     "--dry-run": flag("call no tool; make up outputs that fit the schemas of the tools"),
@@ -170,7 +174,7 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "Its output goes to stdout as JSON; progress and a table of the tasks go to stderr.",
         "file values --servers --no-pool --env-file --no-lock --input --inputs --schedule "
         "--max-concurrency --max-run-mb --json --output --events --statistics "
-        "--dry-run|--record|--replay|--stream "
+        "--dry-run|--record|--replay|--stream --hold "
         "--journal|--no-journal --wait --verbose|--quiet",
         {
             **SCREENS,

@@ -28,7 +28,7 @@ SHORTEST_TOKEN = 16
 
 def serve(options: argparse.Namespace) -> int:
     """`orchestrator serve`."""
-    # What is wrong with the options is told before anything slow is imported.
+    # What is wrong with the options is reported before anything slow is imported.
     address = None if options.http is None else _address(options.http)
     token = _token(options)
     _check(options, address, token)

@@ -6,6 +6,7 @@ import argparse
 import codecs
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -50,7 +51,6 @@ class _Streamed(CancellableRun):
     """A run whose tasks are read one after the other."""
 
     refused: set[str | None] = field(default_factory=set)
-    is_first: bool = True
     is_cut: bool = False
 
     async def run(self) -> int:
@@ -71,6 +71,7 @@ class _Streamed(CancellableRun):
         async with self.orchestrator.open(
             header,
             inputs,
+            hold=self.options.hold,
             observers=self.observers,
             **settings,
         ) as growing:
@@ -81,7 +82,8 @@ class _Streamed(CancellableRun):
                 group.cancel_scope.cancel()
         assert growing.result is not None
         self.workflow = growing.run.workflow
-        result = replace(growing.result, wall_ms=None)
+        wall_ms = (time.monotonic() - self.options.began) * 1000
+        result = replace(growing.result, wall_ms=wall_ms)
         for observer in self.observers:
             observer.stop()
         written = self.write(result)
@@ -109,7 +111,10 @@ class _Streamed(CancellableRun):
         elif piece.get("close") is True and "id" not in piece:
             return False
         elif "tasks" in piece:  # the document is complete: its tasks came one by one
-            growing.complete_with(piece)
+            try:
+                growing.complete_with(piece)
+            except WorkflowError as error:
+                self._tell(None, error)
         else:
             try:
                 await growing.add(piece)
@@ -129,13 +134,15 @@ class _Streamed(CancellableRun):
 
     async def _pieces(self, reader: PlanReader) -> AsyncIterator[Any]:
         """Each object of the stream, or what is wrong with it."""
+        is_first = True
         async for text in _texts(self.options.file):
             for piece in reader.feed(text):
                 if piece.error:
                     message = f"not valid JSON: {piece.error}"
                     yield WorkflowError("task", [Problem("not_json", message)])
-                else:
+                elif not piece.is_head or is_first:  # a line before it was the head
                     yield piece.value
+                is_first = False
         self.is_cut = reader.is_open
 
 

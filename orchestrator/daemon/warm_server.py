@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from orchestrator.servers.offers import Entry, Kind
     from orchestrator.servers.supervisor import Background
 
+# For a pool to open a server, besides the time that this has for its start: others may come first.
+OPEN_S = 30.0
 _EVENTS = {each.name: each for each in (ServerStarting, ServerReady, ServerFailed, ServerLog)}
 
 
@@ -110,9 +112,14 @@ class WarmServer:
         if self.is_warm:
             self._was_opened = True
             try:
-                given = {"server": self.server.name, "priority": priority}
-                opened = await self.connection.ask("open", lambda n: announce(_event(n)), **given)
-            except (LostError, NotExecutedError):
+                with anyio.fail_after(OPEN_S + self.server.start_timeout_s):
+                    opened = await self.connection.ask(
+                        "open",
+                        lambda note: announce(_event(note)),
+                        server=self.server.name,
+                        priority=priority,
+                    )
+            except (LostError, NotExecutedError, TimeoutError):
                 self.lose()
             else:
                 self._take_state(opened)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import anyio.lowlevel
@@ -132,6 +132,10 @@ class Passing:
                     await self._changed.wait()
 
 
+Hold = Literal["writes"]
+"""Which tasks of a plan that grows wait until it is complete: those whose tools may write."""
+
+
 class Growing:
     """Starts each task of a plan that grows as soon as its dependencies have settled.
 
@@ -145,17 +149,20 @@ class Growing:
         self._tasks: dict[str, TaskPlan] = plan.tasks  # type: ignore[assignment]  # it grows
         self._followers = _Followers(plan, self._begin)
         self._settled: set[str] = set()
+        self._held: list[str] = []  # tasks that wait for the end of the plan
         self._on_end, self._end = on_end, anyio.Event()
         self._group: TaskGroup | None = None
         self._start: StartTask | None = None
 
-    def add(self, task: TaskPlan) -> None:
-        """Add a task whose dependencies have been added."""
+    def add(self, task: TaskPlan, *, held: bool = False) -> None:
+        """Add a task whose dependencies have been added; a held one waits for `close`, too."""
         graph, waiting_for = self._followers.graph, self._followers.waiting_for
         self._tasks[task.id] = task
         graph.add_node(task.id)
         graph.add_edges_from((needed, task.id) for needed in task.dependencies)
-        left = len(set(task.dependencies) - self._settled)
+        left = len(set(task.dependencies) - self._settled) + held
+        if held:
+            self._held.append(task.id)
         waiting_for[task.id] = left
         if not left:
             self._begin(task.id)
@@ -170,6 +177,11 @@ class Growing:
 
     def close(self) -> None:
         """No further task comes."""
+        waiting_for = self._followers.waiting_for
+        for task in self._held:
+            waiting_for[task] -= 1
+            if not waiting_for[task]:
+                self._begin(task)
         self._end.set()
 
     def lose(self) -> None:

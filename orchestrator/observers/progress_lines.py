@@ -47,7 +47,11 @@ class ProgressLines(events.Observer):
                 done = ""
                 if not event.is_inside:
                     self._settled += 1
-                    done = f"{self._settled:,} of {counted(self._tasks, 'task')} settled: "
+                    # How many a plan that grows will have is not known.
+                    of = counted(self._tasks or self._settled, "task")
+                    done = (
+                        f"{self._settled:,} of {of} settled: " if self._tasks else f"{of} settled: "
+                    )
                 why = f": {result.error.message}" if result.error else ""
                 took = f" in {duration(result.duration_ms)}" if result.attempts else ""
                 took = " (cached)" if result.cached else took

@@ -121,12 +121,14 @@ class ProgressDisplay(events.Observer):
         return Group(self._headline(), self._rows())
 
     def _headline(self) -> RenderableType:
-        if not self._generations:
+        count = self._settled.total()
+        if not self._generations and not self._running and not count:
             servers = counted(len(self._servers), "server")
             return Text(f"starting {servers}" if self._servers else "")
         settled = tuple(self._settled.items())  # a copy, as in `_rows`
         done = ", ".join(f"{count} {status}" for status, count in settled)
-        progress = f"{self._settled.total()} of {self._tasks} tasks settled"
+        # How many a plan that grows will have is not known.
+        progress = f"{count} of {self._tasks} tasks settled" if self._tasks else f"{count} settled"
         if self._generation is not None:
             last = self._generations - 1  # from 0, as everywhere
             progress = f"generation {self._generation} of 0 to {last}, {progress}"

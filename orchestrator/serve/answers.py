@@ -64,7 +64,7 @@ INTERNAL = Answer({"status": "error", "error": _BUG}, is_error=True)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A call of a tool: its arguments, and who is told and asked meanwhile."""
+    """A call of a tool: its arguments, and the receivers of its progress and questions."""
 
     arguments: Mapping[str, Any]
     on_progress: OnProgress | None = None

@@ -95,6 +95,7 @@ def engine_tools(behind: str) -> list[ServedTool]:
             {**READS, "idempotentHint": True},
         ),
         *_run_tools(),
+        *_result_tools(),
     ]
 
 
@@ -116,6 +117,11 @@ def _run_tools() -> list[ServedTool]:
             None,
             {**_ANYTHING, "idempotentHint": True, "openWorldHint": False},
         ),
+    ]
+
+
+def _result_tools() -> list[ServedTool]:
+    return [
         ServedTool(
             "answer_question",
             "Answer a question of a run",

@@ -92,7 +92,7 @@ class Plans:
         """The output of a run alone, if it succeeded and is not too large; else as `answer` has it.
 
         A value that is no object is the `result` of one. Clients refuse what does not fit the
-        schema of the tool, so such an output is told as that of a run.
+        schema of the tool, so such an output is shown as that of a run.
         """
         output = result.output if isinstance(result.output, dict) else {RESULT: result.output}
         if result.status != "success" or size_of(output) > self._limit:
@@ -102,7 +102,7 @@ class Plans:
         return Answer(self._engine.hide(output), result=result)
 
     async def validate(self, asked: Asked) -> Answer:
-        """`validate_plan`: that a plan is wrong is no failure of this tool."""
+        """`validate_plan`: it succeeds also if the plan is wrong."""
         try:
             found = await self._engine.findings(self._plan(asked))
         except WorkflowError as error:

@@ -12,7 +12,7 @@ from orchestrator.serve.answers import OnProgress
 
 logger = logging.getLogger("orchestrator")
 
-EVERY_S = 10.0  # something is told at least that often
+EVERY_S = 10.0  # a message goes out at least that often
 AT_MOST_S = 0.5  # and not more often than that
 _BEAT = 0.001  # the number has to grow, also when no task has settled
 

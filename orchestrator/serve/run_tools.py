@@ -213,7 +213,7 @@ def _place(value: Any, path: str) -> Any:
     try:
         parsed, end = parse_path(text)
         if end < len(text):
-            raise PathSyntaxError(f"{quoted(text[end:])} is no part of a path")
+            raise PathSyntaxError(f"{quoted(text[end:])} does not belong to a path")
         return follow(value, parsed)
     except (PathSyntaxError, PlaceMissingError) as error:
         problem = Problem("unknown_place", str(error), "/path")

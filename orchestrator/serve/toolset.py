@@ -175,7 +175,7 @@ class Toolset:
         Args:
             name: The name of a tool, also of one that `tools` had no room for.
             arguments: Its arguments.
-            on_progress: Is told how far a run has come: when tasks settle, and every 10 seconds.
+            on_progress: Receives how far a run has come: when tasks settle, and every 10 seconds.
             answer: Answers the questions of a run; without, it is paused when it has some.
         """
         given = {} if arguments is None else arguments

@@ -19,6 +19,7 @@ class Piece(NamedTuple):
         text: The text of it.
         value: What it says; None if it is not valid JSON.
         is_task: Whether it is a task: an object in `tasks`, or one of a line without `tasks`.
+        is_head: Whether it is the begin of a document, without the tasks that come now.
         error: Why it is not valid JSON; empty if it is.
     """
 
@@ -26,12 +27,14 @@ class Piece(NamedTuple):
     value: Any
     is_task: bool
     error: str = ""
+    is_head: bool = False
 
 
 class PlanReader:
     """Gives each task as soon as its object is closed, in time linear in the text.
 
-    The text may be a workflow document, which comes last as a whole, or one task after the other.
+    The text may be one task after the other, or a workflow document: then what it has before its
+    tasks comes first, and the whole document last.
     """
 
     def __init__(self) -> None:
@@ -84,7 +87,7 @@ class PlanReader:
             self._name = [] if self._depth == 1 else None
             self._keep(mark)
         elif mark in "{[":
-            self._begin(mark)
+            self._begin(mark, found)
         elif mark in "}]" and self._depth:
             self._end(mark, found)
 
@@ -96,10 +99,14 @@ class PlanReader:
             except ValueError:
                 self._last_name = name
 
-    def _begin(self, mark: str) -> None:
+    def _begin(self, mark: str, found: list[Piece]) -> None:
         self._depth += 1
         if self._depth == 2 and mark == "[" and self._last_name == "tasks":
             self._in_tasks = self._has_tasks = True
+            head = _piece(f"{''.join(self._whole)}null}}", is_task=False)
+            if not head.error:  # else the whole document has the same error
+                del head.value["tasks"]
+                found.append(head._replace(is_head=True))
         elif self._depth == 3 and mark == "{" and self._in_tasks:
             self._task = []
         self._keep(mark)

@@ -35,6 +35,7 @@ SESSION = "the session: its end cancels it"
 STARTS = "start_timeout_s of each server, one or a few after the other"
 CLOSING = "the program: it is killed after 4 s, and its pipes are closed"
 
+AUTHOR = "who writes the plan: the end of the stream, or Ctrl-C"
 PERSON = "a person; the run pauses when nothing else is left"
 BOUNDS = {
     ("replay", "_Player.call", "anyio.sleep_forever"): CALLER,
@@ -111,6 +112,26 @@ BOUNDS = {
     ("base", "_Incoming.receive", "self.inner.receive"): SESSION,
     ("base", "_Incoming.receive", "first.receive"): SESSION,
     ("handshake", "Handshake.receive", "inner.receive"): "PROBE_S while that is asked; " + SESSION,
+    ("google_adk", "OrchestratorToolset.get_tools", "self._engine.acquire"): STARTS,
+    ("pydantic_ai", "OrchestratorToolset.__aenter__", "self._engine.acquire"): STARTS,
+    ("offered", "Engine.acquire", "async with self._lock"): CLOSING,
+    ("offered", "Engine.release", "async with self._lock"): CLOSING,
+    ("growing", "GrowingRun.add", "async with self._turn"): STARTS,
+    ("growing", "GrowingRun.close", "async with self._turn"): STARTS,
+    ("growing", "GrowingRun.close", "self._ended.wait"): "the run, whose tasks have limits",
+    ("growing", "GrowingRun.wait", "self._ended.wait"): "the run, whose tasks have limits",
+    ("runs", "Runs.open", "run.wait"): "the run, which begins nothing any more",
+    ("schedules", "Growing.schedule", "self._end.wait"): "the author, who closes or loses the plan",
+    ("http", "Guarded.__call__", "send"): "the connection: its end cancels it",
+    ("http", "_watch", "async for signals"): "the command, which cancels it",
+    ("stdio", "serve_stdio.watch", "async for signals"): "the command, which cancels it",
+    ("progress", "Progress.report", "self._changed.wait"): "EVERY_S",
+    ("server", "ToolsetServer._asking.ask", "async with self._asks"): PERSON,
+    ("stream", "_Streamed._pieces", "async for _texts(self.options.file)"): AUTHOR,
+    ("stream", "_Streamed._read", "async for pieces"): AUTHOR,
+    ("stream", "_Streamed.run", "anext"): AUTHOR,
+    ("stream", "_Streamed.run", "growing.wait"): AUTHOR,
+    ("stream", "_texts", "anyio.wait_readable"): AUTHOR,
 }
 
 

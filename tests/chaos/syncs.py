@@ -123,8 +123,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not hasattr(ctypes.CDLL(None), "die_at"):
             return _preloaded(compiler, home, sys.argv[1:] if arguments is None else arguments)
         for module in pkgutil.walk_packages(orchestrator.__path__, "orchestrator."):
-            if not module.name.endswith("__main__"):
-                import_module(module.name)  # once, and not in each fork
+            # Once, and not in each fork; adapters need frameworks that are not here.
+            if not module.name.endswith("__main__") and ".integrations." not in module.name:
+                import_module(module.name)
         step = QUICK_STEPS[options.writes] if options.quick else 1
         trials = list(series(home, step, options.writes))
     kills, asked = sum(each.kills for each in trials), sum(each.asked for each in trials)

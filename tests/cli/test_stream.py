@@ -23,6 +23,13 @@ WRONG = '{"id": "b", "value": "$OUTPUT[z]"}\n'
         (A + '{"close": true}\n' + B, 0, {"a": 3}, []),
         ('{"inputs": {"x": {"default": 5}}}\n{"id": "a", "value": "$INPUT.x"}', 0, {"a": 5}, []),
         ('{"tasks": [' + A + "," + B + '], "output": "$OUTPUT[a]"}', 0, 3, []),
+        (
+            '{"inputs": {"x": {"default": 5}}, "tasks": [{"id": "a", "value": "$INPUT.x"}]}',
+            0,
+            {"a": 5},
+            [],
+        ),
+        ('{"tasks": [' + A + '], "timeout_s": 5}', 1, {"a": 3}, [None]),  # it came too late
         (A + '{"id": "b", "va', 1, {"a": 3}, []),  # cut: cancelled
         ("", 1, {}, [None]),
     ],
@@ -44,3 +51,22 @@ def test_a_stream_of_tasks(
     told = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
     assert [each["task"] for each in told] == answers
     assert all(each["problems"] for each in told)
+
+
+def test_the_whole_time_is_in_the_result(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, servers = tmp_path / "plan.jsonl", tmp_path / "servers.toml"
+    plan.write_text(A)
+    servers.write_text('[servers.s]\ncommand = "python"\n')
+    assert main(["run", "--stream", str(plan), "--servers", str(servers), "--json", "-q"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["wall_ms"] >= result["duration_ms"]
+
+
+def test_no_journal_keeps_a_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    servers = tmp_path / "servers.toml"
+    servers.write_text('[servers.s]\ncommand = "python"\n')
+    given = ["--servers", str(servers), "--journal", str(tmp_path / "runs.db")]
+    assert main(["run", "--stream", "-", *given]) == 2
+    assert "no journal keeps a plan" in capsys.readouterr().err

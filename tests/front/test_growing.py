@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import pytest
 from mcp.server.mcpserver import MCPServer
+from mcp.types import ToolAnnotations
 
 from orchestrator import Orchestrator, WorkflowError
 from orchestrator.growing import GrowingRun
@@ -48,6 +49,30 @@ async def test_a_plan_that_grows_ends_as_one_that_was_whole() -> None:
     for task, result in whole["tasks"].items():
         for name in ("status", "output", "generation", "attempts"):
             assert grown["tasks"][task][name] == result[name]
+
+
+async def test_tasks_that_may_write_wait_for_the_end_of_the_plan() -> None:
+    called: list[Any] = []
+    mcp = server(called)
+
+    @mcp.tool(annotations=ToolAnnotations(read_only_hint=True))
+    async def read(x: int) -> int:
+        called.append(f"read {x}")
+        return x
+
+    async with (
+        Orchestrator({"s": mcp}) as orchestrator,
+        orchestrator.open(hold="writes") as run,
+    ):
+        await run.add(FIRST)
+        await run.add({"id": "r", "tool": "s:read", "arguments": {"x": 7}})
+        await run.add({"id": "behind", "tool": "s:read", "arguments": {"x": "$OUTPUT[a]"}})
+        await run.add({"id": "w", "tool": "s:number", "arguments": {"x": "$OUTPUT[r]"}})
+        await anyio.wait_all_tasks_blocked()
+        assert called == ["read 7"]
+        result = await run.close()
+    assert result.status == "success"
+    assert sorted(map(str, called)) == ["1", "7", "read 2", "read 7"]
 
 
 @pytest.mark.parametrize(

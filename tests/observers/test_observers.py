@@ -75,6 +75,15 @@ def test_the_terminal_shows_what_starts_what_runs_and_what_has_settled() -> None
         progress.stop()
 
 
+def test_a_plan_that_grows_is_shown_without_a_number_of_tasks() -> None:
+    progress = ProgressDisplay(Console(file=io.StringIO()))
+    progress.on_event(RunStarted(0, "id", "w", "dataflow", []))
+    progress.on_event(TaskStarted(0, "a", "s", "t", 0, 1, 0.0))
+    assert screen(progress).splitlines()[0].rstrip() == "0 settled"
+    progress.on_event(TaskSettled(0, "a", TaskResult("a", Success(1), 0)))
+    assert screen(progress).strip() == "1 settled (1 success)"
+
+
 def test_the_terminal_shows_what_a_call_waits_for_how_far_it_is_and_its_items() -> None:
     progress = ProgressDisplay(Console(file=io.StringIO()))
     progress.on_event(RunStarted(0, "id", "w", "dataflow", [["a", "b"]]))

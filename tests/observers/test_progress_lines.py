@@ -47,6 +47,15 @@ def test_a_line_is_written_at_most_once_a_second() -> None:
     ]
 
 
+def test_a_plan_that_grows_has_no_number_of_tasks() -> None:
+    begin = RunStarted(0.0, "r", "w", "dataflow", [])
+    found = lines_of([(10.0, begin), (11.0, settled("a", 11_000)), (12.0, settled("b", 12_000))])
+    assert found == [
+        '  11.000 s  1 task settled: "a" success in 5.0 ms',
+        '  12.000 s  2 tasks settled: "b" success in 5.0 ms',
+    ]
+
+
 def test_verbose_has_a_line_for_each_event_and_no_line_break_of_others() -> None:
     events: list[Event] = [
         ServerStarting(0.0, "s"),

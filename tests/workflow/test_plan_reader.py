@@ -30,11 +30,12 @@ def _read(text: str, cuts: list[int]) -> list[Any]:
 
 @settings(max_examples=30, deadline=None)
 @given(TASKS, st.dictionaries(st.text(), VALUES, max_size=3), st.lists(st.integers(0), max_size=20))
-def test_any_cut_of_a_document_gives_its_tasks_and_then_the_whole(
+def test_any_cut_of_a_document_gives_its_head_its_tasks_and_the_whole(
     tasks: list[Any], more: dict[str, Any], cuts: list[int]
 ) -> None:
+    more.pop("tasks", None)
     document = {**more, "tasks": tasks}
-    expected = [*((task, True) for task in tasks), (document, False)]
+    expected = [(more, False), *((task, True) for task in tasks), (document, False)]
     assert _read(json.dumps(document), cuts) == expected
     assert _read(json.dumps(document, indent=1, ensure_ascii=False), cuts) == expected
 
@@ -55,7 +56,8 @@ def test_an_escape_may_be_cut_from_what_it_escapes() -> None:
 
 def test_a_task_is_given_with_the_character_that_closes_it() -> None:
     reader, text = PlanReader(), '{"tasks": [{"id": "a", "arguments": {"x": "}\\""}}'
-    assert [piece for char in text[:-1] for piece in reader.feed(char)] == []
+    (head,) = [piece for char in text[:-1] for piece in reader.feed(char)]
+    assert (head.value, head.is_head) == ({}, True)
     (piece,) = reader.feed(text[-1])
     assert piece.value == {"id": "a", "arguments": {"x": '}"'}}
     assert reader.is_open
