@@ -139,7 +139,7 @@ OF_RUNS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "end a run of another process, or one that waits",
         "Its calls are cancelled, the tasks of finally run, and it writes its result. A run that "
         "no process carries, paused or interrupted, is ended here.",
-        "run --wait --servers --env-file --no-lock --journal",
+        "run --wait --servers --no-pool --env-file --no-lock --journal",
         {
             "--wait": {
                 "type": seconds,

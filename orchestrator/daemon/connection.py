@@ -92,7 +92,7 @@ class Connection:
         try:
             stream = await anyio.connect_unix(place.socket)
         except OSError:
-            raise NoPoolError("no warm pool is up") from None
+            raise NoPoolError("the warm pool is not there any more") from None
         if not is_own(stream):
             await anyio.aclose_forcefully(stream)
             raise NoPoolError("the warm pool is a process of another user")

@@ -219,7 +219,7 @@ async def test_without_a_pool_the_command_does_without(tmp_path: Path) -> None:
     kept = Warm(Place(tmp_path, "gone"), table(faulty()))
     async with Orchestrator(kept.pool()) as orchestrator:
         assert await orchestrator.call("faulty:echo", {"value": 1}) == {"value": 1}
-    assert kept.said == ["no warm pool is up; this command starts its own servers"]
+    assert kept.said == ["the warm pool is not there any more; this command starts its own servers"]
 
 
 async def test_a_pool_ends_when_nobody_comes(tmp_path: Path) -> None:
