@@ -8,6 +8,7 @@ The rooms, from the edges to the ground; a room imports only rooms below it:
     cli            arguments in, exit code out
     integrations   the same tools in agent frameworks
     serve          the engine as tools for models
+    authoring      workflows made from what was done by hand
     client         Orchestrator, the front door: wires the rooms together
     observers      receive events: terminal, JSON Lines
     recordings     calls and their answers in a file

@@ -130,7 +130,7 @@ class GrowingRun:
             await self._pool.open(alone)
             await self._pool.learn_prompts(workflow.plan.prompt_servers & set(alone))
             try:
-                check_online(Workflow.model_validate(part), self._pool)
+                check_online(workflow, self._pool)
             except WorkflowError as error:
                 found = [each for each in error.problems if each.path.startswith(at)]
             listed = usable(workflow, self._pool)

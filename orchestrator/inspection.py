@@ -9,8 +9,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.durable import hiding
 from orchestrator.engine.events import Event, ServerReady, StartTimes
 from orchestrator.errors import CallError, Problem, WorkflowError
+from orchestrator.journal.recorder import Hide
 from orchestrator.owner import Owned
 from orchestrator.preflight import (
     WorkflowSource,
@@ -26,10 +28,7 @@ from orchestrator.preflight import (
     usable,
 )
 from orchestrator.schema.tool import Tool
-from orchestrator.servers.catalog import is_allowed
-from orchestrator.servers.config import secrets_in
 from orchestrator.servers.pool import ServerPool
-from orchestrator.servers.redaction import redact
 from orchestrator.single_call import Arguments, call_tool, failure_of, known_server
 from orchestrator.workflow.model import Workflow
 
@@ -109,10 +108,10 @@ class Inspector(Owned):
         pool = self._pool
         named = [name for name in pool.servers if pool.usable(name)]
         listed = {name: pool.catalog.tools(name) for name in named}
-        for name, server in pool.servers.items():
+        for name in pool.servers:
             if name not in listed and pool.lock is not None and name in pool.lock:
-                of = pool.lock.of(name)
-                listed[name] = {tool: of[tool] for tool in of if is_allowed(server, tool)}
+                allowed = allowed_tools(pool.servers, {name: pool.lock.of(name)})
+                listed[name] = {tool.name: tool for tool in allowed.values()}
         return listed
 
     async def learn(self) -> None:
@@ -122,13 +121,10 @@ class Inspector(Owned):
         # One that has failed is started again by a run that needs it.
         await pool.open([name for name in unknown if pool.failure(name) is None])
 
-    def hide(self, value: Any) -> Any:
-        """A JSON value without the secrets of the servers."""
-        return redact(value, self._secrets) if self._secrets else value
-
     @cached_property
-    def _secrets(self) -> tuple[str, ...]:
-        return secrets_in(self._pool.servers.values())
+    def hide(self) -> Hide:
+        """Gives a JSON value without the secrets of the servers."""
+        return hiding(self._pool)
 
     def kill(self) -> None:
         """End the programs of all servers at once, if there is no time to leave the block."""

@@ -24,6 +24,7 @@ from orchestrator.durable import (
 from orchestrator.engine.events import Observers
 from orchestrator.engine.question import AnswerCallback
 from orchestrator.engine.recorder import Recorder
+from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.schedules import Hold
 from orchestrator.engine.settings import Servers
@@ -232,6 +233,17 @@ class Runs(Inspector):
             raise
         async with self._carried(request, kept) as run:
             yield run
+
+    async def end(self, run_id: str, reason: str = "cancelled by another process") -> RunResult:
+        """Cancel a run of the journal that no process carries; the tasks of its `finally` run here.
+
+        Raises:
+            JournalError: There is no such run, it has ended, or another process carries it.
+            WorkflowError: Its servers are not configured.
+        """
+        async with self.resume(run_id, unknown="fail") as run:
+            run.cancel(reason)
+            return await run.execute()
 
     @asynccontextmanager
     async def _carried(self, request: RunRequest, kept: KeptRun | None) -> AsyncIterator[Run]:

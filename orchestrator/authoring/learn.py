@@ -14,6 +14,7 @@ from orchestrator.authoring.transcript import Transcript
 from orchestrator.client import Orchestrator
 from orchestrator.documents.jsonpath import Path, format_path
 from orchestrator.documents.text import counted, listed, quoted
+from orchestrator.schema.coercion import json_type
 
 MAX_INPUT = 200  # characters: longer texts are what the author wrote, no input
 _PLAIN = re.compile(r"[a-z_]+")  # such texts name what is done, as in "metric"
@@ -73,7 +74,7 @@ class _Writer:
         document: dict[str, Any] = {"name": self._name}
         if self._inputs:
             document["inputs"] = {
-                name: {"type": _type_of(value), "default": value}
+                name: {"type": json_type(value), "default": value}
                 for name, value in self._inputs.items()
             }
         document["tasks"] = tasks
@@ -270,18 +271,6 @@ def _name_of(path: Path) -> str:
 
 def _plural(name: str) -> str:
     return f"{name[:-1]}ies" if name.endswith("y") else f"{name}s"
-
-
-def _type_of(value: Any) -> str:
-    match value:
-        case str():
-            return "string"
-        case list():
-            return "array"
-        case int():
-            return "integer"
-        case _:
-            return "number"
 
 
 def _as_text(text: str) -> str:

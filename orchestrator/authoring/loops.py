@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.authoring.origins import Mixed, Ref
-from orchestrator.authoring.transcript import RecordedCall
+from orchestrator.authoring.transcript import ToolCall
 from orchestrator.documents.jsonpath import Path, follow
 
 MIN_LITERALS = 3  # two calls may differ in one text by chance
@@ -35,7 +35,7 @@ class Step:
     each: Ref | list[Any] | None = None
 
 
-def find_loops(calls: Sequence[RecordedCall], arguments: Sequence[Any]) -> list[Step]:
+def find_loops(calls: Sequence[ToolCall], arguments: Sequence[Any]) -> list[Step]:
     """The steps of a workflow, in the order of their first calls."""
     steps, taken = list[Step](), set[int]()
     for number, call in enumerate(calls):
@@ -48,7 +48,7 @@ def find_loops(calls: Sequence[RecordedCall], arguments: Sequence[Any]) -> list[
     return steps
 
 
-def _longest(calls: Sequence[RecordedCall], arguments: Sequence[Any], same: list[int]) -> Step:
+def _longest(calls: Sequence[ToolCall], arguments: Sequence[Any], same: list[int]) -> Step:
     """The longest loop that begins with the first of these calls."""
     for count in range(len(same), 1, -1):
         group = same[:count]
@@ -94,7 +94,7 @@ def _holes(variants: list[Any]) -> dict[Path, list[Any]] | None:
 
 
 def _over_result(
-    calls: Sequence[RecordedCall], group: list[int], holes: dict[Path, list[Any]]
+    calls: Sequence[ToolCall], group: list[int], holes: dict[Path, list[Any]]
 ) -> Step | None:
     """A loop over a list in a result, all of whose items are taken in their order."""
     variants = next(iter(holes.values()))

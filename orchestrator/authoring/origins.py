@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.authoring.transcript import RecordedCall
+from orchestrator.authoring.transcript import ToolCall
 from orchestrator.documents.jsonpath import Path, PlaceMissingError, follow
 from orchestrator.schema.tool import canonical_json
 
@@ -41,7 +41,7 @@ class Found:
     doubts: list[tuple[int, Path, list[Ref]]]  # a call, an argument, and all places it is equal to
 
 
-def find_origins(calls: Sequence[RecordedCall]) -> Found:
+def find_origins(calls: Sequence[ToolCall]) -> Found:
     """Replace what came from earlier results by references to these."""
     finder = _Finder()
     arguments = []
@@ -60,7 +60,7 @@ class _Finder:
         self._results: dict[str, list[tuple[int, Any]]] = {}  # by tool
         self._literals: set[bytes] = set()  # what was an argument before it was in any result
 
-    def add(self, number: int, call: RecordedCall) -> None:
+    def add(self, number: int, call: ToolCall) -> None:
         """Know the result of a call."""
         self._results.setdefault(call.tool, []).append((number, call.result))
         for path, value in _parts(call.result, ()):

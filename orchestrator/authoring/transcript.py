@@ -14,12 +14,11 @@ from orchestrator.documents.text import alternatives, quoted
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.recordings.recording import Recording
 
-FIELDS = ("tool", "arguments", "result", "error")
 HINT = 'write one call a line, as in {"tool": "server:tool", "arguments": {}, "result": {}}'
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedCall:
+class ToolCall:
     """A call that succeeded."""
 
     tool: str  # server:tool
@@ -37,7 +36,7 @@ class Transcript:
         annotations: What is declared of each tool that is known, by `server:tool`.
     """
 
-    calls: list[RecordedCall]
+    calls: list[ToolCall]
     failed: list[str]
     annotations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -51,7 +50,7 @@ def read_transcript(path: str | Path) -> Transcript:
     text = read_text(Path(path), hint=HINT)
     if _is_recording(text):
         return _of_recording(Recording.load(path))
-    calls, failed, problems = list[RecordedCall](), list[str](), list[Problem]()
+    calls, failed, problems = list[ToolCall](), list[str](), list[Problem]()
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
@@ -65,7 +64,7 @@ def read_transcript(path: str | Path) -> Transcript:
         elif call.get("error") is not None:
             failed.append(call["tool"])
         else:
-            calls.append(RecordedCall(call["tool"], call.get("arguments") or {}, call["result"]))
+            calls.append(ToolCall(call["tool"], call.get("arguments") or {}, call["result"]))
     if not problems and not calls:
         problems.append(Problem("wrong_value", "no call that succeeded", hint=HINT))
     if problems:
@@ -83,13 +82,13 @@ def _is_recording(text: str) -> bool:
 
 def _of_recording(recording: Recording) -> Transcript:
     """The calls of a recording, once for each answer."""
-    calls, failed = list[RecordedCall](), list[str]()
+    calls, failed = list[ToolCall](), list[str]()
     for call in recording.calls.values():
         for answer in call.answers:
             if answer.error is not None or answer.no_answer or call.kind != "tool":
                 failed.append(call.target)
             else:
-                calls.append(RecordedCall(call.target, call.arguments, answer.output))
+                calls.append(ToolCall(call.target, call.arguments, answer.output))
     if not calls:
         raise WorkflowError(recording.source, [Problem("wrong_value", "no call that succeeded")])
     tools = (tool for listed in recording.tools.values() for tool in listed)

@@ -5,7 +5,6 @@ Imports only the standard library, so that `--help` is instant.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from orchestrator.cli.arguments_of_serve import OF_SERVE
@@ -157,7 +156,7 @@ OF_RUNS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "for each item of a list one task. The workflow is run against the recorded answers.",
         "transcript --output",
         {
-            "transcript": {"metavar": "FILE", "type": Path, "help": "the calls; - is stdin"},
+            "transcript": file("the calls; - is stdin", read=True),
             "--output": file("write the workflow to a file instead of stdout"),
         },
     ),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.cli.diagnostics import complain, in_servers_file, show
 from orchestrator.cli.pool import pool_of
 from orchestrator.cli.streams import write, write_json
-from orchestrator.cli.tool_sources import known_of, lock_of, read_servers
+from orchestrator.cli.tool_sources import known_of, lock_of, read_servers, servers_for
 from orchestrator.cli.values import inputs_of, values_of
 from orchestrator.documents.files import write_text
 from orchestrator.documents.text import quoted
@@ -74,7 +74,7 @@ def _load(options: argparse.Namespace) -> tuple[Workflow, dict[str, Server]]:
             problems = [*error.problems, *in_servers_file(other)]
             raise WorkflowError(error.source, problems) from None
         raise
-    return workflow, read_servers(options)
+    return workflow, servers_for(options, workflow)
 
 
 def plan(options: argparse.Namespace) -> int:

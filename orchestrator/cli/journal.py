@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli import FAILED
@@ -14,7 +15,7 @@ from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.history import MB, configured, path_of
 from orchestrator.cli.pool import pool_of
 from orchestrator.cli.streams import write, write_json
-from orchestrator.cli.tool_sources import lock_of, read_servers
+from orchestrator.cli.tool_sources import lock_of, servers_for
 from orchestrator.documents.text import counted
 from orchestrator.engine.outcome import Waiting
 from orchestrator.engine.result import RunResult, TaskResult
@@ -69,7 +70,9 @@ def show(options: argparse.Namespace) -> int:
     path = path_of(options, configured(options))
     run = history.find(path, options.run)
     kept = documents_of(path, run.id)
-    tasks = {task: result.to_dict() for task, result in kept.tasks.items()}
+    tasks = {
+        task: kept.tasks[task].to_dict() for task in _planned(kept.request) if task in kept.tasks
+    }
     if run.status == history.PAUSED:
         tasks = _with_waiting(tasks, kept)
     if options.task is not None:
@@ -117,11 +120,17 @@ def _with_waiting(tasks: dict[str, Any], kept: KeptDocuments) -> dict[str, Any]:
     }
 
 
+def _planned(request: Mapping[str, Any]) -> list[str]:
+    """The tasks in the order of the file; they have settled in another one."""
+    workflow = request["workflow"]
+    return [each["id"] for each in (*workflow["tasks"], *workflow.get("finally", ()))]
+
+
 def _no_task(task: str, kept: KeptDocuments) -> str:
     from orchestrator.documents.suggest import did_you_mean
     from orchestrator.documents.text import quoted
 
-    planned = [each["id"] for each in kept.request["workflow"]["tasks"]]
+    planned = _planned(kept.request)
     if task in planned:
         return f"task {quoted(task)} has not settled"
     return f"unknown task {quoted(task)}{did_you_mean(task, planned)}"
@@ -147,8 +156,7 @@ def _again(options: argparse.Namespace) -> int:
     from orchestrator.client import Orchestrator
     from orchestrator.durable import workflow_of
 
-    servers = read_servers(options)
-    path = path_of(options, _table_of(servers))
+    path = path_of(options, configured(options))
     run = history.find(path, options.run)
     inputs: dict[str, Any] = {}
     if options.command == "fork" and options.file is not None:
@@ -159,6 +167,7 @@ def _again(options: argparse.Namespace) -> int:
         from orchestrator.cli.values import inputs_of
 
         inputs = inputs_of(options, workflow.inputs.get)
+    servers = servers_for(options, workflow)
     options.run, options.no_journal = run.id, False
     options.dry_run, options.statistics = False, False
     orchestrator = Orchestrator(
@@ -172,7 +181,7 @@ def cancel(options: argparse.Namespace) -> int:
     path = path_of(options, configured(options))
     run = history.find(path, options.run)
     if run.status in (INTERRUPTED, history.PAUSED):
-        _end_here(options, run.id)
+        _end_here(options, path, run.id)
         run = history.find(path, run.id)
     elif run.status != RUNNING:
         complain(f"run {run.id} has ended with status {run.status}")
@@ -189,22 +198,19 @@ def cancel(options: argparse.Namespace) -> int:
     return 0 if run.status == "cancelled" else FAILED
 
 
-def _end_here(options: argparse.Namespace, run: str) -> None:
+def _end_here(options: argparse.Namespace, path: Path, run: str) -> None:
     """End a run that no process carries: the tasks of its finally run in this one."""
     from orchestrator.cli.signals import in_event_loop
     from orchestrator.client import Orchestrator
+    from orchestrator.durable import workflow_of
 
-    servers = read_servers(options)
+    workflow = workflow_of(json.loads(request_text(path, run))["workflow"])
+    servers = servers_for(options, workflow)
     journal = _journal(options, _table_of(servers))
 
     async def end() -> None:
-        async with (
-            Orchestrator(
-                pool_of(options, servers, lock_of(options)), journal=journal
-            ) as orchestrator,
-            orchestrator.resume(run, unknown="fail") as carried,
-        ):
-            carried.cancel("cancelled by another process")
-            await carried.execute()
+        pool = pool_of(options, servers, lock_of(options))
+        async with Orchestrator(pool, journal=journal) as orchestrator:
+            await orchestrator.end(run)
 
     in_event_loop(end)

@@ -10,7 +10,7 @@ from orchestrator.cli import FAILED
 from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.streams import write
 from orchestrator.documents.encode import folded_json
-from orchestrator.documents.files import check_writable, write_text
+from orchestrator.documents.files import STDIN, check_writable, write_text
 
 WIDTH = 100
 
@@ -23,8 +23,8 @@ def learn(options: argparse.Namespace) -> int:
     from orchestrator.authoring.transcript import read_transcript
 
     transcript = read_transcript(options.transcript)
-    name = "learned" if str(options.transcript) == "-" else Path(options.transcript).stem
-    learned = learned_from(transcript, name)
+    path: Path = options.transcript
+    learned = learned_from(transcript, "learned" if path == STDIN else path.stem)
     text = folded_json(learned.workflow, WIDTH)
     if options.output is None:
         write(text)

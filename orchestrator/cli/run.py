@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,9 +22,11 @@ from orchestrator.cli.signals import Ending, in_event_loop
 from orchestrator.cli.streams import json_text, write_document, write_json
 from orchestrator.client import Orchestrator
 from orchestrator.documents.files import check_writable, unwritable
+from orchestrator.documents.text import quoted
 from orchestrator.engine.events import Observer
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
+from orchestrator.errors import Problem
 from orchestrator.observers.jsonl import JsonlWriter
 from orchestrator.observers.progress_lines import ProgressLines
 from orchestrator.run_request import RunOptions, new_settings
@@ -38,22 +40,33 @@ def run_workflow(
     orchestrator: Orchestrator,
 ) -> int:
     """Run a workflow as the options say, write its result, and return the exit code."""
+    return carry_out(CancellableRun, options, workflow, inputs, orchestrator)
+
+
+def carry_out(
+    kind: type[CancellableRun],
+    options: argparse.Namespace,
+    workflow: Workflow,
+    inputs: Mapping[str, Any],
+    orchestrator: Orchestrator,
+) -> int:
+    """Carry out a run of a kind, shown as the options say, and return the exit code."""
     if options.output is not None:
         check_writable(options.output)
     with ExitStack() as stack:
-        observers = list(observers_of(options))
+        observers = list(_observers(options))
         for observer in observers:
             stack.callback(observer.stop)
             observer.start()
 
         async def session() -> int:
-            running = CancellableRun(options, workflow, inputs, observers, orchestrator)
+            running = kind(options, workflow, inputs, observers, orchestrator)
             return await running.ending.during(running.run)
 
         return in_event_loop(session, orchestrator.loop)
 
 
-def observers_of(options: argparse.Namespace) -> Iterator[Observer]:
+def _observers(options: argparse.Namespace) -> Iterator[Observer]:
     if options.events is not None:
         stream = _opened(options.events)
         yield JsonlWriter(stream, partial(json_text, to_terminal=stream.isatty()))
@@ -118,20 +131,25 @@ class CancellableRun:
             if self.ending.signal is not None:
                 self._cancel(self.ending.signal.name, at_once=True)
             result = await self._execute(self.current, warnings)
-        self._complain_of_gaps(self.current)
+        return self.finish(self.current, result, warnings.found)
+
+    def finish(self, run: Run, result: RunResult, warnings: Sequence[Problem] = ()) -> int:
+        """Write the result and what is to be said of it; the exit code."""
+        self._complain_of_gaps(run)
         result = replace(result, wall_ms=(time.monotonic() - self.options.began) * 1000)
         written = False
         try:
             for observer in self.observers:
                 observer.stop()
-            show(str(self.workflow.source), warnings.found)
-            written = self.write(result)
+            named = self.workflow.source or f"workflow {quoted(self.workflow.name)}"
+            show(str(named), warnings)
+            written = self._write(result)
         except OSError:  # after SIGHUP there is no terminal to print on
             if self.ending.signal is None:
                 raise
             give_up_terminal()
-            written = self.write(result)
-        return self.exit_code(self.current, result, written=written)
+            written = self._write(result)
+        return self._exit_code(run, result, written=written)
 
     def _complain_of_gaps(self, run: Run) -> None:
         """Say what is missing in the journal or in the recording."""
@@ -141,7 +159,7 @@ class CancellableRun:
             are = "call is" if len(missed) == 1 else "calls are"
             complain(f"{len(missed):,} {are} not in the recording: {missed[0]}")
 
-    def exit_code(self, run: Run, result: RunResult, *, written: bool) -> int:
+    def _exit_code(self, run: Run, result: RunResult, *, written: bool) -> int:
         if self.ending.signal is not None:
             return exit_code(self.ending.signal)
         complete = written and not run.not_kept and not self.orchestrator.missed
@@ -200,7 +218,7 @@ class CancellableRun:
         for display in shown:
             display.start()
 
-    def write(self, result: RunResult) -> bool:
+    def _write(self, result: RunResult) -> bool:
         """Write the result where the options say, before anything else; whether that worked."""
         options, written = self.options, True
         if options.output is not None:

@@ -6,22 +6,19 @@ import argparse
 import codecs
 import os
 import sys
-import time
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import anyio
 
 from orchestrator.cli import FAILED
-from orchestrator.cli.run import CancellableRun, observers_of
-from orchestrator.cli.signals import in_event_loop
+from orchestrator.cli.run import CancellableRun, carry_out
 from orchestrator.cli.streams import json_text
 from orchestrator.cli.values import inputs_of
 from orchestrator.client import Orchestrator
-from orchestrator.documents.files import STDIN, check_writable
+from orchestrator.documents.files import STDIN
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.growing import GrowingRun, without_tasks
 from orchestrator.workflow.plan_reader import PlanReader
@@ -31,19 +28,7 @@ _PIECE = 65536
 
 def run_stream(options: argparse.Namespace, orchestrator: Orchestrator) -> int:
     """Run the tasks that come, write the result, and return the exit code."""
-    if options.output is not None:
-        check_writable(options.output)
-    with ExitStack() as stack:
-        observers = list(observers_of(options))
-        for observer in observers:
-            stack.callback(observer.stop)
-            observer.start()
-
-        async def session() -> int:
-            running = _Streamed(options, without_tasks({}), {}, observers, orchestrator)
-            return await running.ending.during(running.run)
-
-        return in_event_loop(session, orchestrator.loop)
+    return carry_out(_Streamed, options, without_tasks({}), {}, orchestrator)
 
 
 @dataclass
@@ -82,12 +67,7 @@ class _Streamed(CancellableRun):
                 group.cancel_scope.cancel()
         assert growing.result is not None
         self.workflow = growing.run.workflow
-        wall_ms = (time.monotonic() - self.options.began) * 1000
-        result = replace(growing.result, wall_ms=wall_ms)
-        for observer in self.observers:
-            observer.stop()
-        written = self.write(result)
-        code = self.exit_code(growing.run, result, written=written)
+        code = self.finish(growing.run, growing.result)
         return code or (FAILED if self.refused else 0)
 
     async def _read(self, growing: GrowingRun, first: Any, pieces: AsyncIterator[Any]) -> None:

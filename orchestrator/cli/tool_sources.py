@@ -55,11 +55,11 @@ def _unchecked(workflow: Workflow, servers: Mapping[str, Server], why: str) -> K
     from orchestrator.preflight import findings, tool_problems, unknown_servers
 
     message = f"tools were not checked ({why})"
-    unchecked = Problem("tools_not_checked", message, severity="note")
+    unchecked = [Problem("tools_not_checked", message, severity="note")]
     # A configuration that could not be read offline makes no server unknown.
     unknown = unknown_servers(workflow, servers) if servers else []
     found = [*unknown, *tool_problems(workflow, servers, {}), *findings(workflow, servers, {})]
-    return KnownTools([unchecked, *found], {}, servers)
+    return KnownTools([*(unchecked if workflow.plan.servers else ()), *found], {}, servers)
 
 
 def _locked(workflow: Workflow, servers: Mapping[str, Server], lock: Lockfile) -> KnownTools:
@@ -78,6 +78,13 @@ def read_servers(options: argparse.Namespace) -> dict[str, Server]:
     servers = load_config(options.servers or DEFAULT_SERVERS, env_files=options.env_file)
     conceal(servers)
     return servers
+
+
+def servers_for(options: argparse.Namespace, workflow: Workflow) -> dict[str, Server]:
+    """The settings of the servers; none if there is no file, and the workflow names no server."""
+    if options.servers is None and not workflow.plan.servers and not DEFAULT_SERVERS.exists():
+        return {}
+    return read_servers(options)
 
 
 def configured_servers(options: argparse.Namespace) -> dict[str, Server] | None:

@@ -29,8 +29,7 @@ async def orchestrator_middleware(
     offered = Offered(engine, gated=True, **options)
     tools = await tools_of(offered)
     about = offered.toolset.instructions()
-    known = [tool for of in engine.known_tools().values() for tool in of.values()]
-    catalog = catalog_text(known, guide=False)
+    catalog = catalog_text(offered.toolset.known.tools().values(), guide=False)
     if len(catalog) <= MAX_CATALOG:
         about += f"\n\n{catalog}"
     return OrchestratorMiddleware(offered, tools, about)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 import anyio
 
 from orchestrator.client import Orchestrator
 from orchestrator.documents.encode import to_json
-from orchestrator.documents.suggest import nearest
+from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import quoted
 from orchestrator.engine.question import AnswerCallback
 from orchestrator.errors import WorkflowError
@@ -23,7 +23,6 @@ Approve = Literal["answers", "writes", "all"]
 """Which calls a person approves in the framework's own way: answers to the questions of runs, which
 a model must not give alone; all that may write, too; or every call."""
 _ANSWERS = "answer_question"
-_APPROVALS = ("answers", "writes", "all")
 
 
 class ToolOptions(TypedDict, total=False):
@@ -64,12 +63,12 @@ class Offered:
     def __init__(
         self, engine: Orchestrator, *, gated: bool, **options: Unpack[ToolOptions]
     ) -> None:
-        self._engine, self._gated = engine, gated
+        self._gated = gated
         self._only = options.get("only")
         self._approve = options.get("approve", "answers")
         self._answer, self._on_result = options.get("answer"), options.get("on_result")
-        if self._approve not in _APPROVALS:
-            known = ", ".join(map(quoted, _APPROVALS))
+        if self._approve not in get_args(Approve):
+            known = ", ".join(map(quoted, get_args(Approve)))
             raise ValueError(f"approve: expected one of {known}, got {self._approve!r}")
         passed = {"workflows", "single_tools", "max_inline_kb"}
         settings: dict[str, Any] = {k: v for k, v in options.items() if k in passed}
@@ -90,8 +89,7 @@ class Offered:
             return served
         for name in self._only:
             if name not in self._tools:
-                near = nearest(name, self._tools)
-                hint = f". Did you mean {quoted(near[0])}?" if near else ""
+                hint = did_you_mean(name, self._tools)
                 raise ValueError(f"only: unknown tool {quoted(name)}{hint}")
         self._tools = {tool.name: tool for tool in served if tool.name in self._only}
         return list(self._tools.values())
@@ -125,17 +123,14 @@ class Offered:
 
     def _may_write(self, plan: Any) -> bool:
         """Whether a plan may call a tool that does not declare that it only reads."""
-        if not isinstance(plan, Mapping) or _names_workflow(
-            plan
-        ):  # a saved workflow: what it calls is not in the plan
+        # What a saved workflow calls is not in the plan.
+        if not isinstance(plan, Mapping) or _names_workflow(plan):
             return True
         try:
-            calls = Workflow.load(dict(plan)).plan.calls
+            workflow = Workflow.load(dict(plan))
         except WorkflowError:  # it may be valid in a form that only the toolset knows
             return True
-        known = [tool for of in self._engine.known_tools().values() for tool in of.values()]
-        reads = {tool.target for tool in known if tool.read_only is True}
-        return any(to.kind == "tool" and to.target not in reads for _, to, _ in calls)
+        return self.toolset.known.may_write(workflow)
 
 
 def _names_workflow(value: Any) -> bool:

@@ -113,15 +113,22 @@ def find(journal: Path, name: str) -> KnownRun:
     raise JournalError(f"unknown run {quoted(name)}{hint}")
 
 
+_OPEN = (PAUSED, INTERRUPTED)
+
+
 def prunable(db: sqlite3.Connection, journal: Path, keep_days: float, keep_runs: int) -> list[str]:
-    """The runs that are older, or more, than are kept; none that a process carries."""
+    """The runs that are older, or more, than are kept; none that a process carries.
+
+    A run that can go on is deleted for its age only: a person may still want to answer it.
+    """
     rows = db.execute(f"select {_COLUMNS} from run order by started desc, id desc").fetchall()
     oldest = time.time() - keep_days * DAY_S
     known = [_known(journal, row) for row in rows]
     return [
         run.id
         for number, run in enumerate(known)
-        if (number >= keep_runs or run.started < oldest) and run.status != RUNNING
+        if run.status != RUNNING
+        and (run.started < oldest or (number >= keep_runs and run.status not in _OPEN))
     ]
 
 

@@ -34,6 +34,7 @@ logger = logging.getLogger("orchestrator")
 
 KEEP_DAYS = 30.0
 KEEP_RUNS = 1000
+_PRUNED_EVERY = 100  # runs of a process that lives long
 
 _COLUMNS = "workflow, status, kind, origin, epoch, resumed, request, duration_ms"
 
@@ -44,7 +45,7 @@ class Journal:
     Args:
         path: The file; it is made if there is none.
         keep_days: How many days a run is kept, and `keep_runs` how many are. Those beyond are
-            deleted when the journal is closed.
+            deleted when the journal is closed, and after every 100 runs.
         outputs: Whether outputs are kept; without them no run can be taken up again.
         warn: Is called with a sentence if nothing can be kept; runs then go on without. None: that
             is an error.
@@ -65,6 +66,7 @@ class Journal:
         self._writer: Writer | None = None
         self._memo = MemoFile(self.path)
         self._is_open = False
+        self._begun = 0
 
     def __repr__(self) -> str:
         return f"Journal({str(self.path)!r})"
@@ -107,6 +109,9 @@ class Journal:
     def _close(self, writer: Writer) -> None:
         self._memo.close()
         writer.close()
+        self._prune()
+
+    def _prune(self) -> None:
         try:
             self.prune()
         except JournalError as error:
@@ -152,6 +157,9 @@ class Journal:
         """
         if self._is_open and self._writer is None:
             return None
+        self._begun += 1
+        if self._begun % _PRUNED_EVERY == 0:
+            await to_thread.run_sync(self._prune)
         try:
             return await self._begin(record, records or {}, hide)
         except JournalError as error:

@@ -63,8 +63,8 @@ def _task(task: Mapping[str, Any], *, with_outputs: bool) -> dict[str, Any]:
     if task.get("items") is not None and task["status"] != "success":
         shown["output"] = task["output"]
         items = [item for item in task["items"] if item["status"] in _FAILURES]
-        kept = (("index", *_OF_TASK), items[:MAX_ITEMS])
-        shown["items"] = [_given(item, kept[0]) | {"index": item["index"]} for item in kept[1]]
+        first = items[:MAX_ITEMS]
+        shown["items"] = [{"index": item["index"]} | _given(item, _OF_TASK) for item in first]
         if len(items) > MAX_ITEMS:
             shown["items_left_out"] = len(items) - MAX_ITEMS
     return shown

@@ -14,7 +14,7 @@ from orchestrator.documents.jsonpath import PathSyntaxError, PlaceMissingError, 
 from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import quoted
 from orchestrator.engine.question import Question, Reply
-from orchestrator.engine.questions import fitting
+from orchestrator.engine.questions import fitting, one_of
 from orchestrator.engine.run import Run
 from orchestrator.errors import AnswerError, JournalError, Problem, WorkflowError
 from orchestrator.journal import answers, history
@@ -80,26 +80,28 @@ class RunTools:
             run.cancel("cancelled by cancel_run")
             return Answer({"run_id": run_id, "status": "cancelling"})
         document = await self._document(run_id)
-        status = document["status"]
-        if status == history.RUNNING and (path := self._engine.journal_path) is not None:
-            asked_path(path, document["run_id"]).touch(mode=0o600)
-            return Answer({"run_id": document["run_id"], "status": "cancelling"})
-        why = "no process carries it" if status in _OPEN else f"it has ended with status {status}"
-        error = {"message": f"run {document['run_id']} is not running: {why}"}
-        return Answer({"run_id": document["run_id"], "status": status, "error": error}, True)
+        run_id, status = document["run_id"], document["status"]
+        if (path := self._engine.journal_path) is not None:
+            if status == history.RUNNING:
+                asked_path(path, run_id).touch(mode=0o600)
+                return Answer({"run_id": run_id, "status": "cancelling"})
+            if status in _OPEN:
+                result = await self._engine.end(run_id, "cancelled by cancel_run")
+                return Answer({"run_id": run_id, "status": result.status})
+        why = "no journal keeps it" if status in _OPEN else f"it has ended with status {status}"
+        error = {"message": f"run {run_id} is not running: {why}"}
+        return Answer({"run_id": run_id, "status": status, "error": error}, True)
 
     async def answer(self, asked: Asked) -> Answer:
         """`answer_question`: gives the answer, and goes on with the run."""
         run_id, task = asked.arguments["run_id"], asked.arguments["task"]
-        which = {name: asked.arguments.get(name) for name in ("item", "all_items")}
-        item, every = which["item"], bool(which["all_items"])
+        item, every = asked.arguments.get("item"), bool(asked.arguments.get("all_items"))
         if (run := self._carried.active.get(run_id)) is not None:
-            if asked.arguments.get("refuse"):
+            reply = _reply(asked, one_of(run.questions, task, item, all_items=every))
+            if reply.refused:
                 run.refuse(task, item=item, all_items=every)
             else:
-                question = next((each for each in run.questions if each.task == task), None)
-                value = _reply(asked, question).value if question is not None else None
-                run.answer(task, value, item=item, all_items=every)
+                run.answer(task, reply.value, item=item, all_items=every)
             return Answer({"run_id": run_id, "status": history.RUNNING, "answered": task})
         known = await self.put(run_id, asked)
         return await self.go_on(known, asked)
@@ -161,8 +163,9 @@ class RunTools:
         Raises:
             JournalError: There is no such run.
         """
-        if (kept := self._carried.document(run_id)) is not None:
-            return kept
+        kept = self._carried.document(run_id)
+        if kept is not None and (kept["status"] not in _OPEN or self._engine.journal_path is None):
+            return kept  # a run that waits may have gone on elsewhere
         return await to_thread.run_sync(_from_journal, self._journal(run_id), run_id)
 
     def _journal(self, run_id: str = "") -> Path:

@@ -6,7 +6,6 @@ So approvals, limits, locks and the journal hold for it as for any other.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.documents.text import visible
@@ -16,16 +15,8 @@ from orchestrator.serve.shapes import output_schema
 from orchestrator.workflow.model import Workflow
 
 
-@dataclass(frozen=True, slots=True)
-class Single:
-    """A tool of a server that is offered as it is."""
-
-    tool: Tool
-
-
-def single_tool(name: str, single: Single) -> ServedTool:
+def single_tool(name: str, tool: Tool) -> ServedTool:
     """The tool of a server, as it is offered."""
-    tool = single.tool
     hints = {hint: getattr(tool, field) for hint, field in HINTS.items()}
     return ServedTool(
         name,

@@ -30,12 +30,12 @@ from orchestrator.serve.answers import (
 from orchestrator.serve.carried import MAX_RUN_S, Carried
 from orchestrator.serve.definitions import HOW, engine_tools
 from orchestrator.serve.inline import KB
+from orchestrator.serve.known import Known
 from orchestrator.serve.plans import Plans
 from orchestrator.serve.run_tools import RunTools
-from orchestrator.serve.saved import Saved, SavedWorkflow, described, served, tool_name
-from orchestrator.serve.search import Entry, Index
+from orchestrator.serve.saved import Saved, SavedWorkflow
 from orchestrator.serve.shapes import output_schema
-from orchestrator.serve.single import Single, single_plan, single_tool
+from orchestrator.serve.single import single_plan, single_tool
 
 logger = logging.getLogger("orchestrator")
 
@@ -58,6 +58,10 @@ class Toolset:
         single_tools: Whether the tools of the servers are tools of their own, too.
         max_run_s: How long a run may take, seconds.
         warn: Is called with a sentence about what cannot be offered.
+
+    Attributes:
+        known: The tools of servers and the saved workflows, as of now.
+        runs: The tools about runs.
     """
 
     def __init__(
@@ -73,9 +77,8 @@ class Toolset:
     ) -> None:
         limit = round(max_inline_kb * KB)
         self._engine, self._max_tools, self._limit = engine, max_tools, limit
-        self._has_single = single_tools
-        reserved = [tool.name for tool in engine_tools("")]
-        self._saved = Saved(None if workflows is None else Path(workflows), reserved, warn)
+        self._schemas = {tool.name: tool.input_schema for tool in engine_tools("")}
+        self._saved = Saved(None if workflows is None else Path(workflows), self._schemas, warn)
         carried = Carried(max_run_s)
         self._plans = Plans(engine, carried, self._saved, limit)
         self.runs = RunTools(engine, carried, self._plans, limit)
@@ -88,8 +91,7 @@ class Toolset:
             "answer_question": self.runs.answer,
             "get_result": self.runs.result,
         }
-        self._known = (-1, dict[str, Tool]())
-        self._single: dict[str, Single] = {}
+        self.known = Known(engine, self._saved, self._schemas, has_single=single_tools)
 
     async def tools(self, *, wait_s: float = LIST_WAIT_S) -> list[ServedTool]:
         """The tools: saved workflows, those of the engine, those of servers if they are offered.
@@ -101,15 +103,13 @@ class Toolset:
             with anyio.move_on_after(wait_s):
                 await self._engine.learn()
         await self.refresh()
-        tools = self._tools()
         own = engine_tools(self._behind())
-        workflows = [served(saved, tools) for saved in self._saved.workflows.values()]
         room = max(self._max_tools - len(own), 0)
-        listed_ = [*workflows[:room], *own]
-        if self._has_single:
-            single = [single_tool(name, each) for name, each in self._single.items()]
-            listed_ += single[: max(self._max_tools - len(listed_), 0)]
-        return listed_
+        workflows = list(self._saved.workflows.values())[:room]
+        tools = [*map(self.known.served, workflows), *own]
+        room = max(self._max_tools - len(tools), 0)
+        single = list(self.known.single().items())[:room]
+        return tools + [single_tool(name, tool) for name, tool in single]
 
     async def version(self) -> tuple[object, ...]:
         """What changes when `tools` may give something else."""
@@ -131,20 +131,6 @@ class Toolset:
     async def refresh(self) -> None:
         """Read the directory again if it has changed."""
         await to_thread.run_sync(self._saved.refresh)
-
-    def _tools(self) -> dict[str, Tool]:
-        """The known tools by `server:tool`."""
-        version = self._engine.tools_version
-        if self._known[0] != version:
-            by_server = self._engine.known_tools()
-            tools = {tool.target: tool for of in by_server.values() for tool in of.values()}
-            self._known = version, tools
-            self._single = {}
-            for tool in tools.values():
-                taken = (*self._handlers, *self._saved.workflows, *self._single)
-                name = tool_name(f"{tool.server}__{tool.name}", taken)
-                self._single[name] = Single(tool)
-        return self._known[1]
 
     def _behind(self) -> str:
         """What lies behind the tools, in a few words."""
@@ -226,17 +212,14 @@ class Toolset:
             message = f"{name}: expected an object of arguments, got {describe(asked.arguments)}"
             return invalid([Problem("wrong_type", message)])
         if (handler := self._handlers.get(name)) is not None:
-            if name not in _FREE:
-                schema = next(tool for tool in engine_tools("") if tool.name == name).input_schema
-                if problems := wrong_arguments(name, schema, asked.arguments):
-                    return invalid(problems)
+            schema = None if name in _FREE else self._schemas[name]
+            if schema and (problems := wrong_arguments(name, schema, asked.arguments)):
+                return invalid(problems)
             return await handler(asked)
         if (saved := self._saved.workflows.get(name)) is not None:
             return await self._run_saved(saved, asked)
-        if self._has_single:
-            self._tools()
-            if (single := self._single.get(name)) is not None:
-                return await self._run_single(single, asked)
+        if (single := self.known.single().get(name)) is not None:
+            return await self._run_single(single, asked)
         return self._unknown(name)
 
     async def _run_saved(self, saved: SavedWorkflow, asked: Asked) -> Answer:
@@ -246,8 +229,7 @@ class Toolset:
         result = await self._plans.run(workflow, asked.arguments, asked)
         return self._plans.output(result, self._output_schema(saved.name))
 
-    async def _run_single(self, single: Single, asked: Asked) -> Answer:
-        tool = single.tool
+    async def _run_single(self, tool: Tool, asked: Asked) -> Answer:
         if problems := wrong_arguments(tool.target, tool.asks_for, asked.arguments):
             return invalid(problems)
         plan, inputs = single_plan(tool, asked.arguments)
@@ -255,16 +237,13 @@ class Toolset:
         return self._plans.output(result, output_schema(tool.output_type))
 
     def _output_schema(self, name: str) -> Mapping[str, Any] | None:
-        tools = self._tools()
         if (saved := self._saved.workflows.get(name)) is not None:
-            return served(saved, tools).output_schema
-        single = self._single.get(name)
-        return None if single is None else output_schema(single.tool.output_type)
+            return self.known.served(saved).output_schema
+        single = self.known.single().get(name)
+        return None if single is None else output_schema(single.output_type)
 
     def _unknown(self, name: str) -> Answer:
-        known = [*self._saved.workflows, *self._handlers]
-        if self._has_single:
-            known += self._single
+        known = [*self._saved.workflows, *self._handlers, *self.known.single()]
         hint = "tools of servers are called by a plan: see parallel_execute and find_tools"
         near = nearest(name, known)
         problem = Problem("unknown_tool", f"unknown tool {quoted(name)}", "", None, near, hint)
@@ -274,21 +253,13 @@ class Toolset:
         """`find_tools`."""
         with anyio.move_on_after(LIST_WAIT_S):
             await self._engine.learn()
-        arguments, tools = asked.arguments, self._tools()
-        calls = {single.tool.target: name for name, single in self._single.items()}
-        called = calls if self._has_single else {}
-        entries = [Entry(tool, called.get(target, "")) for target, tool in tools.items()]
-        entries += [
-            Entry(described(each.workflow), name) for name, each in self._saved.workflows.items()
-        ]
+        arguments = asked.arguments
         server = arguments.get("server")
-        if server is not None:
-            if server not in (*self._engine.servers, "workflow"):
-                near = nearest(server, self._engine.servers)
-                message = f"unknown server {quoted(server)}"
-                return invalid([Problem("unknown_server", message, "/server", None, near)])
-            entries = [entry for entry in entries if entry.tool.server == server]
-        found = Index(entries).find(arguments.get("query", ""))
+        if server is not None and server not in (*self._engine.servers, "workflow"):
+            near = nearest(server, self._engine.servers)
+            message = f"unknown server {quoted(server)}"
+            return invalid([Problem("unknown_server", message, "/server", None, near)])
+        found = self.known.index(server).find(arguments.get("query", ""))
         offset, limit = arguments.get("offset", 0), arguments.get("limit", 10)
         page = found[offset : offset + limit]
         shown = [entry.shown(arguments.get("detail", "summary")) for entry in page]

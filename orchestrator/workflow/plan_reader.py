@@ -1,7 +1,4 @@
-"""Reads the tasks of a JSON document that is still being written, such as a model's tool call.
-
-No library is used: ijson reads files and answers late, jiter parses the whole text at each piece.
-"""
+"""Reads the tasks of a JSON document that is still being written, such as a model's tool call."""
 
 from __future__ import annotations
 
@@ -16,14 +13,12 @@ class Piece(NamedTuple):
     """An object that has been closed.
 
     Attributes:
-        text: The text of it.
         value: What it says; None if it is not valid JSON.
         is_task: Whether it is a task: an object in `tasks`, or one of a line without `tasks`.
         is_head: Whether it is the begin of a document, without the tasks that come now.
         error: Why it is not valid JSON; empty if it is.
     """
 
-    text: str
     value: Any
     is_task: bool
     error: str = ""
@@ -126,6 +121,6 @@ class PlanReader:
 
 def _piece(text: str, *, is_task: bool) -> Piece:
     try:
-        return Piece(text, json.loads(text), is_task)
+        return Piece(json.loads(text), is_task)
     except (ValueError, RecursionError) as error:
-        return Piece(text, None, is_task, str(error))
+        return Piece(None, is_task, str(error))

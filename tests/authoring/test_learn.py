@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.authoring.learn import Learned, _Writer, learn
-from orchestrator.authoring.transcript import RecordedCall, Transcript, read_transcript
+from orchestrator.authoring.transcript import ToolCall, Transcript, read_transcript
 from orchestrator.cli import main
 from orchestrator.errors import WorkflowError
 from orchestrator.workflow.model import Workflow
@@ -20,7 +20,7 @@ SHOES = {"items": [{"id": f"sku-{n}", "name": f"Shoe {n}", "left": n * 11} for n
 def learned(*calls: tuple[str, dict[str, Any], Any], **declared: bool) -> dict[str, Any]:
     """The tasks by id and the inputs of what is learned, which has to be proved."""
     annotations = {f"s:{tool}": {"readOnlyHint": is_read} for tool, is_read in declared.items()}
-    recorded = [RecordedCall(f"s:{tool}", given, result) for tool, given, result in calls]
+    recorded = [ToolCall(f"s:{tool}", given, result) for tool, given, result in calls]
     found = learn(Transcript(recorded, [], annotations))
     assert found.unproved == []
     Workflow.load(found.workflow)
@@ -105,9 +105,9 @@ def test_tools_that_write_keep_their_order() -> None:
 
 def test_what_is_not_sure_is_said() -> None:
     calls = [
-        RecordedCall("s:a", {}, {"key": "abc-1"}),
-        RecordedCall("s:b", {}, {"key": "abc-1"}),
-        RecordedCall("s:c", {"key": "abc-1", "who": "Ann"}, None),
+        ToolCall("s:a", {}, {"key": "abc-1"}),
+        ToolCall("s:b", {}, {"key": "abc-1"}),
+        ToolCall("s:c", {"key": "abc-1", "who": "Ann"}, None),
     ]
     found = learn(Transcript(calls, ["s:broken"]))
     assert found.doubts == [
@@ -129,7 +129,7 @@ def test_what_is_not_as_recorded_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
         return document
 
     monkeypatch.setattr(_Writer, "_recording", changed)
-    calls = [RecordedCall(f"s:{tool}", {"x": 1}, tool) for tool in ("a", "b", "c")]
+    calls = [ToolCall(f"s:{tool}", {"x": 1}, tool) for tool in ("a", "b", "c")]
     first, second = learn(Transcript(calls, [])).unproved
     assert first == "a: another answer than recorded"
     assert second.startswith("b: ")
@@ -174,6 +174,15 @@ def test_the_command_writes_a_workflow_that_runs(
     assert list(Workflow.load(plan).plan.tasks) == ["search", "show"]
     assert main(["learn", str(calls)]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(plan.read_text())
+
+
+def test_the_command_reads_stdin(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = '{"tool": "s:t", "arguments": {}, "result": 1}'
+    monkeypatch.setattr("orchestrator.documents.files.stdin_text", lambda: line)
+    assert main(["learn", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "learned"
 
 
 def test_the_command_fails_without_a_proof(

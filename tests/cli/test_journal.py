@@ -126,6 +126,32 @@ def test_one_task_is_made_again(said: Said, write: Write) -> None:
     assert document["tasks"]["b"] == before["tasks"]["b"]
 
 
+@pytest.mark.usefixtures("journal")
+def test_values_alone_need_no_servers_file(
+    write: Write,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write({"id": "a", "ask": {"message": "Which?"}}, {"id": "b", "value": "$OUTPUT[a]"})
+    assert main(["validate", path]) == 0
+    assert "not checked" not in capsys.readouterr().out
+    assert main(["run", path, "--quiet"]) == 3
+    assert main(["answer", "last", "a", "yes"]) == 0
+    capsys.readouterr()
+    assert main(["resume", "last", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"b": True}
+    path = write({"id": "a", "ask": {"message": "Which?"}}, name="x", inputs={"n": {"default": 1}})
+    assert main(["run", path]) == 3
+    assert main(["answer", "last", "a", "yes"]) == 0
+    capsys.readouterr()
+    assert main(["resume", "last"]) == 0
+    assert '--> workflow "x" (/inputs/n)' in capsys.readouterr().err
+    assert main(["run", path, "--quiet", "--servers", "none.toml"]) == 2
+    assert "none.toml" in capsys.readouterr().err
+
+
 def test_without_a_journal_nothing_is_kept(journal: Path, said: Said, write: Write) -> None:
     assert said("run", write(echo("a", 1)), "-q", "--no-journal")[0] == 0
     assert not journal.exists()
@@ -198,6 +224,8 @@ def test_a_retry_reuses_what_succeeded(said: Said, write: Write) -> None:
     first, again = said("runs", "--json")[1][::-1]
     assert (again["kind"], again["origin"]) == ("retry", first["id"])
     before = said("show", first["id"], "--json")[1]
+    shown = said("show", again["id"], "--json")[1]
+    assert list(shown["tasks"]) == list(before["tasks"]) == ["a", "b", "c"]
     assert document["tasks"]["a"] == before["tasks"]["a"]
     assert [item["status"] for item in document["tasks"]["b"]["items"]] == [
         item["status"] for item in before["tasks"]["b"]["items"]

@@ -13,6 +13,14 @@ A, B = '{"id": "a", "value": 3}\n', '{"id": "b", "value": "$OUTPUT[a]"}\n'
 WRONG = '{"id": "b", "value": "$OUTPUT[z]"}\n'
 
 
+def run_stream(home: Path, text: str, *options: str) -> int:
+    """The exit code of a run of a plan with this text; no server is started."""
+    plan, servers = home / "plan.jsonl", home / "servers.toml"
+    plan.write_text(text)
+    servers.write_text('[servers.s]\ncommand = "python"\n')
+    return main(["run", "--stream", str(plan), "--servers", str(servers), *options])
+
+
 @pytest.mark.parametrize(
     ("text", "code", "output", "answers"),
     [
@@ -42,10 +50,7 @@ def test_a_stream_of_tasks(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    plan, servers = tmp_path / "plan.jsonl", tmp_path / "servers.toml"
-    plan.write_text(text)
-    servers.write_text('[servers.s]\ncommand = "python"\n')
-    assert main(["run", "--stream", str(plan), "--servers", str(servers), "--quiet"]) == code
+    assert run_stream(tmp_path, text, "--quiet") == code
     out, err = capsys.readouterr()
     assert json.loads(out) == output
     told = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
@@ -56,17 +61,11 @@ def test_a_stream_of_tasks(
 def test_the_whole_time_is_in_the_result(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan, servers = tmp_path / "plan.jsonl", tmp_path / "servers.toml"
-    plan.write_text(A)
-    servers.write_text('[servers.s]\ncommand = "python"\n')
-    assert main(["run", "--stream", str(plan), "--servers", str(servers), "--json", "-q"]) == 0
+    assert run_stream(tmp_path, A, "--json", "-q") == 0
     result = json.loads(capsys.readouterr().out)
     assert result["wall_ms"] >= result["duration_ms"]
 
 
 def test_no_journal_keeps_a_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    servers = tmp_path / "servers.toml"
-    servers.write_text('[servers.s]\ncommand = "python"\n')
-    given = ["--servers", str(servers), "--journal", str(tmp_path / "runs.db")]
-    assert main(["run", "--stream", "-", *given]) == 2
+    assert run_stream(tmp_path, A, "--journal", str(tmp_path / "runs.db")) == 2
     assert "no journal keeps a plan" in capsys.readouterr().err

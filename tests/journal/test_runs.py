@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator import JournalError, Orchestrator, Question, WorkflowError
+from orchestrator.journal.history import runs
 from orchestrator.journal.journal import Journal
 
 pytestmark = pytest.mark.anyio
@@ -128,6 +129,19 @@ async def test_without_outputs_nobody_goes_on(journal: Path) -> None:
                 async with begin("last"):
                     pass
     assert b"a secret" not in journal.read_bytes()
+
+
+async def test_a_process_that_lives_long_deletes_old_runs(
+    journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.journal.journal._PRUNED_EVERY", 5)
+    flow = {"tasks": [{"id": "a", "value": 1}]}
+    async with Orchestrator({}, journal=Journal(journal, keep_runs=2)) as orchestrator:
+        waiting = await orchestrator.run(FLOW)
+        made = [(await orchestrator.run(flow)).run_id for _ in range(11)]
+        # The tenth run began with two of those before it, and what somebody may still answer.
+        assert {run.id for run in runs(journal)} == {waiting.run_id, *made[-5:]}
+    assert {run.id for run in runs(journal)} == {waiting.run_id, *made[-2:]}
 
 
 async def test_what_cleans_up_is_made_again(journal: Path, person: Person) -> None:

@@ -57,9 +57,25 @@ async def test_a_default_is_taken_and_a_refusal_fails_the_task(tmp_path: Path) -
             asked = {"run_id": paused.document["run_id"], "task": "who", **more}
             shown = await toolset.call("get_result", {"run_id": asked["run_id"]})
             assert shown.document["questions"][0]["task"] == "who"
-            cancelled = await toolset.call("cancel_run", {"run_id": asked["run_id"]})
-            assert "no process carries it" in cancelled.document["error"]["message"]
             assert (await toolset.call("answer_question", asked)).document["status"] == status
+
+
+async def test_a_run_that_waits_is_cancelled_here_if_a_journal_keeps_it(tmp_path: Path) -> None:
+    plan = ASKING | {"finally": [task("z", "double", n=4)]}
+    async with opened(tmp_path) as toolset:
+        run_id = (await toolset.call("parallel_execute", plan)).document["run_id"]
+        cancelled = await toolset.call("cancel_run", {"run_id": run_id[:20]})
+        assert cancelled.document == {"run_id": run_id, "status": "cancelled"}
+        tasks = (await toolset.call("get_result", {"run_id": run_id})).document["tasks"]
+        assert {name: each["status"] for name, each in tasks.items()} == {
+            "who": "cancelled",
+            "a": "cancelled",
+            "z": "success",
+        }
+    async with opened() as toolset:
+        run_id = (await toolset.call("parallel_execute", plan)).document["run_id"]
+        cancelled = await toolset.call("cancel_run", {"run_id": run_id})
+        assert "no journal keeps it" in cancelled.document["error"]["message"]
 
 
 async def test_a_paused_run_of_another_process_has_its_questions(tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ async def test_a_run_under_way_is_seen_and_cancelled(tmp_path: Path) -> None:
 
 async def test_nothing_of_an_exception_gets_out(monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened() as toolset:
-        monkeypatch.setattr(toolset, "_tools", lambda: 1 / 0)
+        monkeypatch.setattr(toolset.known, "index", lambda _: 1 / 0)
         answer = await toolset.call("find_tools")
         assert answer.is_error
         assert "division" not in json.dumps(answer.document)
