@@ -14,6 +14,7 @@ import anyio
 
 from orchestrator.daemon.configuration import Document
 from orchestrator.daemon.connection import Connection, NoPoolError, OtherVersionError
+from orchestrator.daemon.fork_server import ForkServer
 from orchestrator.daemon.host import Host
 from orchestrator.daemon.place import Place
 from orchestrator.errors import OrchestratorError
@@ -29,13 +30,17 @@ class PoolError(OrchestratorError):
     """The pool did not start, or does not end."""
 
 
-def keep(place: Place, documents: Iterable[Document], idle_s: float) -> bool:
+def keep(
+    place: Place, documents: Iterable[Document], idle_s: float, forks: ForkServer | None = None
+) -> bool:
     """Be the pool of a place until it ends; False if another process is it already."""
     os.umask(0o077)
     _log_to(place)
     alive = FileLock(place.alive)
     if not alive.acquire(wait=False):
         return False
+    if forks is not None:
+        forks.begin()
     try:
         anyio.run(_keep, place, documents, idle_s)
     finally:
