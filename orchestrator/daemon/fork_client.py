@@ -119,7 +119,8 @@ def _accompany(process: int, connection: socket) -> int:
         print(f"orchestrator: {message}; its run: orchestrator show last", file=sys.stderr)
         return 1
     if status < 0:
-        signal.signal(-status, signal.SIG_DFL)
+        if -status != signal.SIGKILL:
+            signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     return status
 

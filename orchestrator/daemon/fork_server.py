@@ -75,10 +75,12 @@ class ForkServer:
         os.set_blocking(woken, False)
         signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        self._path.unlink(missing_ok=True)
+        early = self._path.with_suffix(".new")
+        early.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(os.fspath(self._path))  # in a directory that lets nobody else in
+            listener.bind(os.fspath(early))  # in a directory that lets nobody else in
             listener.listen(BACKLOG)
+            early.rename(self._path)  # a client that finds it can connect
             self._loop(listener, wake, expected)
         return 0
 
