@@ -7,7 +7,7 @@ socket.
 - `configuration` is what a pool is given of servers, and how two of them are compared.
 - `wire` moves messages, `connection` is the side that asks.
 - `host` is the side that answers: it keeps the servers; `guest` is one client there.
-- `warm_pool` is a pool whose servers are elsewhere, and `warm_server` one of them.
+- `warm_pool` is a pool whose servers are elsewhere, `warm_server` one of them, `lease` its limits.
 - `process` is the life of the process.
 """
 
