@@ -142,10 +142,10 @@ async def end(place: Place) -> None:
         PoolError: It does not end.
     """
     pid = place.pid()
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    for numbers in (signal.SIGTERM, signal.SIGCONT), (signal.SIGKILL,):
         if is_down(place):
             return
-        if pid is not None:
+        for number in numbers if pid is not None else ():
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
         if await until_down(place):

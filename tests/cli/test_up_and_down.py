@@ -63,7 +63,8 @@ class Pools:
     def kill(self, pid: int, number: int) -> None:
         if pid == os.getpid():
             self.signals.append(number)
-            self._end()
+            if number == signal.SIGTERM:
+                self._end()
         else:  # a server
             self._kill(pid, number)
 
@@ -188,7 +189,7 @@ def test_a_pool_of_another_version_is_replaced(
         new.setattr(process, "spawn", spawn)
         assert main(["up", *options]) == 0
         assert "is of version 0.0.1, and this is 99: it is ended" in capsys.readouterr().err
-        assert pools.signals == [signal.SIGTERM]
+        assert pools.signals == [signal.SIGTERM, signal.SIGCONT]
         assert len(pools.threads) == 2
         assert main(["down", *options]) == 0
 
@@ -217,7 +218,7 @@ def test_a_pool_that_does_not_answer_is_ended(
         listener.bind(str(place.socket))
         listener.listen()
         assert main(["down", "--servers", servers]) == 0
-    assert sent == [signal.SIGTERM, signal.SIGKILL]
+    assert sent == [signal.SIGTERM, signal.SIGCONT, signal.SIGKILL]
     assert capsys.readouterr().err.splitlines() == [
         "orchestrator: the warm pool does not answer: it is ended",
         f"the warm pool of {servers} has ended",
