@@ -142,12 +142,14 @@ async def end(place: Place) -> None:
         PoolError: It does not end.
     """
     pid = place.pid()
+    # One that was stopped has to go on, to end.
     for numbers in (signal.SIGTERM, signal.SIGCONT), (signal.SIGKILL,):
         if is_down(place):
             return
-        for number in numbers if pid is not None else ():
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+        with suppress(ProcessLookupError):
+            for number in numbers:
+                if pid is not None:
+                    os.kill(pid, number)
         if await until_down(place):
             return
     raise PoolError(f"the warm pool does not end: process {pid}")

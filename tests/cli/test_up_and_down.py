@@ -275,9 +275,7 @@ def test_the_process_is_apart_from_the_terminal_and_has_the_same_options(
     servers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[Any] = []
-    monkeypatch.setattr(
-        process.subprocess, "Popen", lambda words, **how: begun.append((words, how))
-    )
+    monkeypatch.setattr(subprocess, "Popen", lambda words, **how: begun.append((words, how)))
     options = build_parser().parse_args(
         ["up", "--servers", servers, "--env-file", str(tmp_path), "--idle", "2"]
     )
