@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,7 +16,6 @@ from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.tool_sources import DEFAULT_SERVERS, read_servers
 
 if TYPE_CHECKING:
-    from orchestrator.daemon.connection import Connection
     from orchestrator.daemon.place import Place
     from orchestrator.servers.config import Server
     from orchestrator.servers.lockfile import Lockfile
@@ -77,7 +75,6 @@ def up(options: argparse.Namespace) -> int:
     place.make()
     if options.foreground:
         return _foreground(place, documents, options)
-    place.new_key()
 
     async def bring_up() -> int:
         return await _up(place, documents, options)
@@ -110,23 +107,13 @@ def _load() -> None:
 
 
 async def _up(place: Place, documents: list[dict[str, Any]], options: argparse.Namespace) -> int:
-    from orchestrator.daemon.connection import Connection, LostError, NoPoolError, OtherVersionError
-    from orchestrator.daemon.process import PoolError, spawn, until_down, until_up
+    from orchestrator.daemon.connection import LostError
+    from orchestrator.daemon.process import PoolError, reached, spawn, until_up
 
     changes: dict[str, list[str]] | None = None
-    try:
-        connection = await Connection.to(place)
-        is_new = False
-    except OtherVersionError as error:
-        complain(f"{error}: it is replaced")
-        os.kill(error.pid, signal.SIGTERM)  # its requests may be others than ours
-        is_new = True
-    except NoPoolError:
-        is_new = True
-    if is_new:
-        if not await until_down(place):
-            complain("the warm pool does not answer, and its process lives; end that first")
-            return 1
+    connection = await reached(place, complain)
+    is_new = connection is None
+    if connection is None:
         connection = await until_up(place, spawn(place, _arguments(options)))
     try:
         async with connection.used():
@@ -190,36 +177,36 @@ def down(options: argparse.Namespace) -> int:
     """`orchestrator down`."""
     from orchestrator.cli.signals import in_event_loop
     from orchestrator.daemon.place import Place
+    from orchestrator.journal.file_lock import FileLock
 
-    place = Place.of(options.servers or DEFAULT_SERVERS)
-    name = options.servers or DEFAULT_SERVERS
+    name = str(options.servers or DEFAULT_SERVERS)
+    place = Place.of(Path(name))
 
-    async def end() -> int:
-        return await _down(place, str(name))
+    async def end() -> bool:
+        return await _down(place)
 
-    return in_event_loop(end)
-
-
-async def _down(place: Place, name: str) -> int:
-    from orchestrator.daemon.connection import Connection, LostError, NoPoolError, OtherVersionError
-    from orchestrator.daemon.process import until_down
-
-    try:
-        connection: Connection = await Connection.to(place)
-    except OtherVersionError as error:
-        os.kill(error.pid, signal.SIGTERM)
-        pid = error.pid
-    except NoPoolError:
-        place.socket.unlink(missing_ok=True)  # of one that was killed
-        print(f"no warm pool of {name} is up", file=sys.stderr)
-        return 0
-    else:
-        pid = connection.greeting["pid"]
-        with suppress(LostError):  # it was quicker than its answer
-            async with connection.used():
-                await connection.ask("down")
-    if not await until_down(place):
-        complain(f"the warm pool of {name} is still ending: process {pid}")
-        return 1
-    print(f"the warm pool of {name} has ended", file=sys.stderr)
+    ended = False
+    if place.directory.exists():
+        with FileLock(place.starting).holding():
+            ended = in_event_loop(end)
+    said = f"the warm pool of {name} has ended" if ended else f"no warm pool of {name} is up"
+    print(said, file=sys.stderr)
     return 0
+
+
+async def _down(place: Place) -> bool:
+    """End the pool of a place; whether there was one."""
+    from orchestrator.daemon.connection import LostError
+    from orchestrator.daemon.process import end, is_down, reached, until_down
+
+    is_up = not is_down(place)
+    connection = await reached(place, complain)
+    if connection is None:
+        place.socket.unlink(missing_ok=True)  # of one that was killed
+        return is_up
+    with suppress(LostError):  # it was quicker than its answer
+        async with connection.used():
+            await connection.ask("down")
+    if not await until_down(place):
+        await end(place)
+    return True

@@ -18,6 +18,9 @@ from orchestrator.transport.process import INHERITED
 _OTHERS = ("secrets", "tokens", "unusable")
 # Of the variables that each program inherits, what may differ from one terminal to the next.
 _OF_TERMINAL = frozenset({"TERM"})
+_PROXIES = [f"{each}_proxy" for each in ("http", "https", "all", "no")]
+# What decides how a URL is reached.
+_OF_HTTP = (*_PROXIES, *map(str.upper, _PROXIES), "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 Document = dict[str, Any]
 
@@ -26,9 +29,10 @@ def document_of(server: Server, environment: Mapping[str, str] = os.environ) -> 
     """All that a pool has to know of a server, as JSON; it has secrets."""
     document = server.model_dump(mode="json")
     document["shown"] = server.shown
-    ours = {name: environment[name] for name in INHERITED if name in environment}
     # The pool may have been started with other variables than this process.
-    document["inherited"] = {} if server.command is None else ours
+    document["inherited"] = {
+        name: environment[name] for name in _inherited(document) if name in environment
+    }
     return document | {
         name: list(value) if isinstance(value := getattr(server, name), tuple) else value
         for name in _OTHERS
@@ -45,7 +49,15 @@ def server_of(document: Mapping[str, Any]) -> Server:
 def inherit(documents: Iterable[Mapping[str, Any]]) -> None:
     """Set the variables that all programs inherit as these documents have them."""
     for document in documents:
-        os.environ.update(document["inherited"])
+        for name in _inherited(document):
+            if name in document["inherited"]:
+                os.environ[name] = document["inherited"][name]
+            else:
+                os.environ.pop(name, None)
+
+
+def _inherited(document: Mapping[str, Any]) -> Iterable[str]:
+    return _OF_HTTP if document["command"] is None else INHERITED
 
 
 def hash_of(document: Mapping[str, Any], key: bytes) -> str:

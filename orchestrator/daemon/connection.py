@@ -25,12 +25,18 @@ class NoPoolError(OrchestratorError):
     """There is no pool that can be used."""
 
 
-class OtherVersionError(NoPoolError):
-    """The pool is one of another version of the package; its process is `pid`."""
+class SilentError(NoPoolError):
+    """There is one, which does not answer."""
 
-    def __init__(self, other: object, pid: int) -> None:
+    def __init__(self) -> None:
+        super().__init__("the warm pool does not answer")
+
+
+class OtherVersionError(NoPoolError):
+    """The pool is one of another version of the package."""
+
+    def __init__(self, other: object) -> None:
         super().__init__(f"the warm pool is of version {other}, and this is {VERSION}")
-        self.pid = pid
 
 
 class LostError(Exception):
@@ -90,7 +96,10 @@ class Connection:
             NoPoolError: There is none, or it is of another version or another user.
         """
         try:
-            stream = await anyio.connect_unix(place.socket)
+            with anyio.fail_after(HELLO_S):
+                stream = await anyio.connect_unix(place.socket)
+        except TimeoutError:
+            raise SilentError from None
         except OSError:
             raise NoPoolError("the warm pool is not there any more") from None
         if not is_own(stream):
@@ -111,10 +120,10 @@ class Connection:
                     group.cancel_scope.cancel()
         except (*GONE, TimeoutError, ValueError, AssertionError, ExceptionGroup):
             await channel.close()
-            raise NoPoolError("the warm pool does not answer") from None
+            raise SilentError from None
         if (other := greeting.get("hello")) != VERSION or greeting.get("protocol") != PROTOCOL:
             await channel.close()
-            raise OtherVersionError(other, greeting["pid"])
+            raise OtherVersionError(other)
         return cls(channel, greeting)
 
     async def run(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +55,7 @@ class Place:
 
     @property
     def alive(self) -> Path:
-        """What the pool has locked as long as it lives."""
+        """What the pool has locked as long as it lives; it holds the number of its process."""
         return self._file("alive")
 
     @property
@@ -82,6 +82,13 @@ class Place:
         except OSError as error:
             raise _unsafe(self.directory, error.strerror or str(error)) from None
         check(self.directory)
+
+    def pid(self) -> int | None:
+        """The process of the pool, or of the last one."""
+        try:
+            return int(self.alive.read_text())
+        except (OSError, ValueError):
+            return None
 
     def key(self) -> bytes:
         """The key of the hashes of configurations; empty if there is none yet."""
@@ -110,13 +117,6 @@ class Place:
         return key
 
 
-def places() -> Iterator[Place]:
-    """The places where a pool of this user is, or was."""
-    directory = _directory()
-    for path in sorted(directory.glob("*.sock")):
-        yield Place(directory, path.stem)
-
-
 def check(directory: Path) -> None:
     """Raise an `UnsafePlaceError` unless only this user can reach a directory; none is fine."""
     try:
@@ -131,6 +131,8 @@ def _unsafe(directory: Path, why: str) -> UnsafePlaceError:
 
 def _directory() -> Path:
     """The directory of all pools of this user."""
+    if not hasattr(socket, "AF_UNIX") or not hasattr(os, "getuid"):
+        raise UnsafePlaceError("a warm pool needs Unix sockets, which this system does not have")
     directory = Path(where.directory())
     check(directory)
     return directory

@@ -7,13 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 
 import anyio
 
 from orchestrator.daemon.configuration import Document
-from orchestrator.daemon.connection import Connection, NoPoolError, OtherVersionError
+from orchestrator.daemon.connection import Connection, NoPoolError, OtherVersionError, SilentError
 from orchestrator.daemon.fork_server import ForkServer
 from orchestrator.daemon.host import Host
 from orchestrator.daemon.place import Place
@@ -34,18 +36,23 @@ def keep(
     place: Place, documents: Iterable[Document], idle_s: float, forks: ForkServer | None = None
 ) -> bool:
     """Be the pool of a place until it ends; False if another process is it already."""
-    os.umask(0o077)
-    _log_to(place)
     alive = FileLock(place.alive)
     if not alive.acquire(wait=False):
         return False
     if forks is not None:
         forks.begin()
+    log, logger = _Log(place), logging.getLogger("orchestrator")
+    logger.addHandler(log)
+    for name in ("mcp", "client"):  # our own messages have what they say
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
+        alive.write(str(os.getpid()))
         anyio.run(_keep, place, documents, idle_s)
     finally:
         place.socket.unlink(missing_ok=True)
         alive.release()
+        logger.removeHandler(log)
+        log.close()
     return True
 
 
@@ -66,12 +73,16 @@ async def _watch(host: Host) -> None:
             host.down()
 
 
-def _log_to(place: Place) -> None:
-    handler = RotatingFileHandler(place.log, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.getLogger("orchestrator").addHandler(handler)
-    for name in ("mcp", "client"):  # our own messages have what they say
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+class _Log(RotatingFileHandler):
+    """The log of a pool, which nobody else can read; the umask is that of the servers."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place.log, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+
+    def _open(self) -> TextIOWrapper:
+        opened = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        return os.fdopen(opened, "a", encoding="utf-8")
 
 
 def spawn(place: Place, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -88,6 +99,27 @@ def spawn(place: Place, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
         )
     finally:
         os.close(log)
+
+
+async def reached(place: Place, say: Callable[[str], None]) -> Connection | None:
+    """The connection to the pool of a place, if it is up; what cannot be used is ended.
+
+    Raises:
+        PoolError: It does not end.
+    """
+    with anyio.move_on_after(END_S):
+        while True:
+            try:
+                return await Connection.to(place)
+            except (OtherVersionError, SilentError) as error:
+                say(f"{error}: it is ended")
+                break
+            except NoPoolError:  # it may start or end just now
+                if is_down(place):
+                    return None
+                await anyio.sleep(LOOK_S)
+    await end(place)
+    return None
 
 
 async def until_up(place: Place, process: subprocess.Popen[bytes]) -> Connection:
@@ -108,12 +140,39 @@ async def until_up(place: Place, process: subprocess.Popen[bytes]) -> Connection
     raise PoolError(f"the warm pool {state}; its log: {place.log}")
 
 
+async def end(place: Place) -> None:
+    """End a pool by signals.
+
+    Raises:
+        PoolError: It does not end.
+    """
+    pid = place.pid()
+    # One that was stopped has to go on, to end.
+    for numbers in (signal.SIGTERM, signal.SIGCONT), (signal.SIGKILL,):
+        if is_down(place):
+            return
+        with suppress(ProcessLookupError):
+            for number in numbers:
+                if pid is not None:
+                    os.kill(pid, number)
+        if await until_down(place):
+            return
+    raise PoolError(f"the warm pool does not end: process {pid}")
+
+
 async def until_down(place: Place) -> bool:
     """Wait for the end of a pool; whether it has ended in time."""
-    alive = FileLock(place.alive)
     with anyio.move_on_after(END_S):
-        while not alive.acquire(wait=False):
+        while not is_down(place):
             await anyio.sleep(LOOK_S)
-        alive.release()
         return True
     return False
+
+
+def is_down(place: Place) -> bool:
+    """Whether no process is the pool."""
+    alive = FileLock(place.alive)
+    if not alive.acquire(wait=False):
+        return False
+    alive.release()
+    return True

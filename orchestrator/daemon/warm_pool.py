@@ -9,8 +9,9 @@ from typing import Any
 
 from orchestrator.daemon.configuration import document_of, hash_of
 from orchestrator.daemon.connection import Asked, Connection, LostError, NoPoolError
+from orchestrator.daemon.lease import WarmPolicy
 from orchestrator.daemon.place import Place
-from orchestrator.daemon.warm_server import WarmPolicy, WarmServer
+from orchestrator.daemon.warm_server import WarmServer
 from orchestrator.documents.text import listed, quoted
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile

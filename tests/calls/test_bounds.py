@@ -59,7 +59,7 @@ BOUNDS = {
     ("host", "Hosted.opened", "self._open.wait"): "its task, which only makes a task group",
     ("locks", "Locks._acquire_beyond", "place.beyond.acquire"): HOLDERS,
     ("process", "_watch", "async for signals"): "the pool, which cancels it",
-    ("warm_server", "Lease._acquire_own", "limit.acquire"): HOLDERS,
+    ("lease", "Lease._acquire_own", "limit.acquire"): HOLDERS,
     ("warm_server", "WarmServer.open", "self._has_own.wait"): STARTS,
     ("warm_server", "WarmServer.session", "self._has_own.wait"): CALLER,
     ("warm_server", "_Calling._answer", "self._has_question.wait"): CALLER,
