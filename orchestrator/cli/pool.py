@@ -7,7 +7,9 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.diagnostics import complain
@@ -21,6 +23,19 @@ if TYPE_CHECKING:
 
 NO_POOL = "ORCHESTRATOR_NO_POOL"
 IDLE_MINUTES = 30.0
+_USED = (
+    "anyio._backends._asyncio",
+    "anyio._core._signals",
+    "graphlib",
+    "jsonschema_rs",
+    "mcp",
+    "networkx",
+    "platformdirs",
+    "rich.live",
+    "rich.table",
+)
+# Commands that live long, and what needs a framework.
+_LEFT_OUT = ("orchestrator.__main__", "orchestrator.integrations", "orchestrator.serve")
 
 
 def pool_of(
@@ -71,12 +86,24 @@ def up(options: argparse.Namespace) -> int:
 
 
 def _foreground(place: Place, documents: list[dict[str, Any]], options: argparse.Namespace) -> int:
+    from orchestrator.cli import main
+    from orchestrator.daemon.fork_server import ForkServer
     from orchestrator.daemon.process import keep
 
-    if keep(place, documents, 60 * (options.idle or IDLE_MINUTES)):
+    forks = ForkServer(place.forks, _load, main)  # before there are threads and a lock
+    if keep(place, documents, 60 * (options.idle or IDLE_MINUTES), forks):
         return 0
     complain(f"the warm pool of {options.servers or DEFAULT_SERVERS} is up already")
     return 1
+
+
+def _load() -> None:
+    """Load what commands import, and what that imports when it is used."""
+    package = import_module("orchestrator")
+    names = [module.name for module in walk_packages(package.__path__, "orchestrator.")]
+    for name in [*names, *_USED]:
+        if not name.startswith(_LEFT_OUT):
+            import_module(name)
 
 
 async def _up(place: Place, documents: list[dict[str, Any]], options: argparse.Namespace) -> int:

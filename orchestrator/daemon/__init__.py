@@ -9,8 +9,18 @@ socket.
 - `host` is the side that answers: it keeps the servers; `guest` is one client there.
 - `warm_pool` is a pool whose servers are elsewhere, `warm_server` one of them, `lease` its limits.
 - `process` is the life of the process.
+- `fork_server` forks commands, with all that they import loaded; `fork_client` is the command that
+  the shell started; `where` is what that needs to find the other, and loads next to nothing.
 """
 
 from __future__ import annotations
 
-__all__ = ["configuration", "connection", "place", "process", "warm_pool"]
+__all__ = [
+    "configuration",
+    "connection",
+    "fork_client",
+    "fork_server",
+    "place",
+    "process",
+    "warm_pool",
+]

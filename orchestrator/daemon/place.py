@@ -5,19 +5,16 @@ A directory that anybody else can write, or that is not this user's, is never us
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import socket
-import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.daemon import where
 from orchestrator.documents.text import quoted
 from orchestrator.errors import OrchestratorError
 
-LONGEST = 100  # bytes of the path of a socket: 108 on Linux, 104 on macOS
 KEY_BYTES = 32
 
 
@@ -44,13 +41,17 @@ class Place:
         Raises:
             UnsafePlaceError: The directory is not this user's alone.
         """
-        name = hashlib.sha256(os.fsencode(servers.resolve())).hexdigest()[:16]
-        return cls(_directory(), name)
+        return cls(_directory(), where.name_of(str(servers)))
 
     @property
     def socket(self) -> Path:
         """Where the pool listens."""
         return self._file("sock")
+
+    @property
+    def forks(self) -> Path:
+        """Where its fork server listens."""
+        return self._file("fork")
 
     @property
     def alive(self) -> Path:
@@ -117,17 +118,11 @@ class Place:
 
 
 def check(directory: Path) -> None:
-    """Raise an `UnsafePlaceError` unless only this user can reach a directory; None is fine."""
+    """Raise an `UnsafePlaceError` unless only this user can reach a directory; none is fine."""
     try:
-        found = directory.lstat()
-    except FileNotFoundError:
-        return
-    if not stat.S_ISDIR(found.st_mode):
-        raise _unsafe(directory, "it is no directory")
-    if found.st_uid != os.getuid():
-        raise _unsafe(directory, "it belongs to another user")
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        raise _unsafe(directory, f"others may use it; run: chmod 700 {directory}")
+        where.check(str(directory))
+    except where.UnsafeError as error:
+        raise _unsafe(directory, str(error)) from None
 
 
 def _unsafe(directory: Path, why: str) -> UnsafePlaceError:
@@ -138,22 +133,6 @@ def _directory() -> Path:
     """The directory of all pools of this user."""
     if not hasattr(socket, "AF_UNIX") or not hasattr(os, "getuid"):
         raise UnsafePlaceError("a warm pool needs Unix sockets, which this system does not have")
-    given = os.environ.get("XDG_RUNTIME_DIR", "")
-    if (
-        Path(given).is_absolute()
-        and len(os.fsencode(given)) < LONGEST - 40
-        and _is_own(Path(given))
-    ):
-        directory = Path(given) / "mcp-orchestrator"
-    else:
-        directory = Path(tempfile.gettempdir()) / f"mcp-orchestrator-{os.getuid()}"
+    directory = Path(where.directory())
     check(directory)
     return directory
-
-
-def _is_own(directory: Path) -> bool:
-    try:
-        check(directory)
-        return directory.is_dir()
-    except (UnsafePlaceError, OSError):
-        return False

@@ -16,6 +16,7 @@ import anyio
 
 from orchestrator.daemon.configuration import Document
 from orchestrator.daemon.connection import Connection, NoPoolError, OtherVersionError, SilentError
+from orchestrator.daemon.fork_server import ForkServer
 from orchestrator.daemon.host import Host
 from orchestrator.daemon.place import Place
 from orchestrator.errors import OrchestratorError
@@ -31,11 +32,15 @@ class PoolError(OrchestratorError):
     """The pool did not start, or does not end."""
 
 
-def keep(place: Place, documents: Iterable[Document], idle_s: float) -> bool:
+def keep(
+    place: Place, documents: Iterable[Document], idle_s: float, forks: ForkServer | None = None
+) -> bool:
     """Be the pool of a place until it ends; False if another process is it already."""
     alive = FileLock(place.alive)
     if not alive.acquire(wait=False):
         return False
+    if forks is not None:
+        forks.begin()
     log, logger = _Log(place), logging.getLogger("orchestrator")
     logger.addHandler(log)
     for name in ("mcp", "client"):  # our own messages have what they say

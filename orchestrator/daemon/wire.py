@@ -82,9 +82,13 @@ def encoded(message: Message) -> bytes:
 
 def is_own(stream: ByteStream) -> bool:
     """Whether the process at the other end is one of this user."""
+    return is_of_user(stream.extra(SocketAttribute.raw_socket))
+
+
+def is_of_user(connected: socket.socket) -> bool:
+    """The same of a plain socket."""
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:  # the directory of the socket lets nobody else in
         return True
-    connected = stream.extra(SocketAttribute.raw_socket)
     _, user, _ = _PEER.unpack(connected.getsockopt(socket.SOL_SOCKET, option, _PEER.size))
     return bool(user == os.getuid())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import stat
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ def test_where_a_pool_is_found(runtime: Path, monkeypatch: pytest.MonkeyPatch) -
     assert Place.of(file).directory == runtime / "mcp-orchestrator"
     other = runtime / "tmp"
     other.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(other))
+    monkeypatch.setenv("TMPDIR", str(other))
     fallback = other / f"mcp-orchestrator-{os.getuid()}"
     runtime.chmod(0o755)
     assert Place.of(file).directory == fallback
