@@ -184,14 +184,12 @@ def with_locks(call_next: Caller, locks: Locks, on_wait: OnWait | None = None) -
     async def call_holding(call: Call, attempt: Attempt) -> Any:
         asked_at = anyio.current_time()
         held: list[tuple[str, bool]] = []
-        task = call.where
+        task, waits = call.where, None if on_wait is None else partial(on_wait, call, attempt)
         try:
             for name, shared in call.locks:
                 attempt.note = f"lock {quoted(name)}"
-                if on_wait is not None and locks.is_busy(name, shared=shared):
-                    on_wait(call, attempt)
                 with anyio.CancelScope() as attempt.end_by:
-                    await locks.acquire(name, shared=shared, who=attempt, task=task)
+                    await locks.acquire(name, shared=shared, who=attempt, task=task, on_wait=waits)
                     held.append((name, shared))
                 attempt.check_cancelled(call)
             attempt.waited_s += anyio.current_time() - asked_at

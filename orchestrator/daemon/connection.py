@@ -17,6 +17,10 @@ from orchestrator.errors import CallError, NotExecutedError, OrchestratorError, 
 
 VERSION = version("mcp-orchestrator")
 HELLO_S = 5.0  # for a pool to say who it is
+# So often it is looked for an answer, and so often in vain before the pool counts as lost. Rounds
+# are counted, and not seconds: this process may itself have been stopped for a while.
+LOOK_S = 2.0
+ROUNDS = 10
 
 Note = Callable[[Message], None]
 
@@ -77,14 +81,17 @@ class Connection:
     Attributes:
         greeting: What the pool said first.
         is_lost: Whether it has ended.
+        end: What became of the pool then.
         on_note: Receives what the pool says unasked.
-        on_lost: Is called when it has ended.
+        on_lost: Receives `end` when it has ended.
     """
 
     def __init__(self, channel: Channel, greeting: Message) -> None:
         self.greeting, self.is_lost = greeting, False
         self.on_note: Note = lambda _: None
-        self.on_lost: Callable[[], None] = lambda: None
+        self.end = "the warm pool has ended"
+        self.on_lost: Callable[[str], None] = lambda _: None
+        self._has_heard = False
         self._channel, self._numbers = channel, count(1)
         self._asked: dict[int, Asked] = {}
 
@@ -131,17 +138,31 @@ class Connection:
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._channel.write)
+                group.start_soon(self._watch, group.cancel_scope)
                 with suppress(*GONE):
                     while True:
                         self._take(await self._channel.receive())
+                        self._has_heard = True
                 group.cancel_scope.cancel()
         finally:
             self.is_lost = True
             for asked in tuple(self._asked.values()):
                 asked.settled.set()
-            self.on_lost()
+            self.on_lost(self.end)
             with anyio.CancelScope(shield=True):
                 await self._channel.close()
+
+    async def _watch(self, running: anyio.CancelScope) -> None:
+        """End it when the pool says nothing any more, although something is asked."""
+        silent = 0
+        while silent < ROUNDS:
+            await anyio.sleep(LOOK_S)
+            silent = 0 if self._has_heard or not self._asked else silent + 1
+            self._has_heard = False
+            if silent == 1:
+                self._channel.send({"id": next(self._numbers), "op": "ping"})
+        self.end = f"the warm pool has not answered for {LOOK_S * ROUNDS:g} s"
+        running.cancel()
 
     def _take(self, message: Message) -> None:
         number = message.get("id")

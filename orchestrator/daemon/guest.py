@@ -16,6 +16,7 @@ import anyio
 
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.limits import Rate, Slots
+from orchestrator.calls.locks import Wait
 from orchestrator.calls.middleware import learning
 from orchestrator.calls.policy import ServerPolicy
 from orchestrator.daemon.connection import VERSION
@@ -149,7 +150,7 @@ class Guest:
         pool = await hosted.opened()
 
         def tell(event: Event) -> None:
-            self._channel.send({"id": number, "note": {"event": event.to_dict()}})
+            self._note(number, event=event.to_dict())
 
         await pool.open([hosted.name], tell, tuple(request["priority"]))
         return {"result": {"failure": self._failure(hosted), "tools": _tools(hosted)}}
@@ -176,13 +177,13 @@ class Guest:
         return {"result": output, "bytes": attempt.answer_bytes, "wrapped": attempt.wrapped}
 
     def _progress(self, number: int, done: float, total: float | None, message: str) -> None:
-        self._channel.send({"id": number, "note": {"progress": [done, total, message]}})
+        self._note(number, progress=[done, total, message])
 
     async def _ask_back(
         self, number: int, work: _Work, message: str, schema: Mapping[str, Any] | None
     ) -> tuple[Any, bool]:
         work.replied = anyio.Event()
-        self._channel.send({"id": number, "note": {"message": message, "schema": schema}})
+        self._note(number, message=message, schema=schema)
         await work.replied.wait()
         if (error := work.reply.get("error")) is not None:
             raise CallError.of(TaskError.from_dict(error))
@@ -195,28 +196,36 @@ class Guest:
         try:
             for limit in hosted.policy.limits_of(call):
                 if limit.is_busy():
-                    self._channel.send({"id": number, "note": {"waiting": limit.name}})
+                    self._note(number, waiting=limit.name)
                 await limit.acquire(tuple(request["priority"]), who=work, group=self)
                 work.held.append(limit)
-            self._channel.send({"id": number, "note": {"granted": True}})
+            self._note(number, granted=True)
             await anyio.sleep_forever()
         finally:
             for limit in work.held:
                 limit.release()
         raise AssertionError
 
-    async def _do_lock(self, request: Message, work: _Work) -> Message:
+    async def _do_lock(self, request: Message, _: _Work) -> Message:
         """Hold a name for a task, until it is done."""
         locks, name, shared = self._host.locks, request["name"], request["shared"]
-        if locks.is_busy(name, shared=shared):
-            self._channel.send({"id": request["id"], "note": {"waiting": name}})
-        await locks.acquire(name, shared=shared, who=work, task=request["task"])
+        inside = tuple((self, each) for each in request["inside"])  # the first is the call itself
+        wait = Wait(name, inside[0], request["task"], request["late"], inside)
+        note = partial(self._note, request["id"])
+        await locks.take(wait, shared=shared, on_wait=partial(note, waiting=name))
         try:
-            self._channel.send({"id": request["id"], "note": {"granted": True}})
+            note(granted=True)
             await anyio.sleep_forever()
         finally:
-            locks.release(name, shared=shared, who=work)
+            locks.release(name, shared=shared, who=inside[0])
         raise AssertionError
+
+    def _note(self, number: int, **note: Any) -> None:
+        """Say something about a request before its answer."""
+        self._channel.send({"id": number, "note": note})
+
+    async def _do_ping(self, _: Message, __: _Work) -> Message:
+        return {"result": None}
 
     async def _do_status(self, _: Message, __: _Work) -> Message:
         return {"result": await self._host.status()}

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from orchestrator.calls.locks import Wait
 from orchestrator.daemon.configuration import document_of, hash_of
 from orchestrator.daemon.connection import Asked, Connection, LostError, NoPoolError
 from orchestrator.daemon.lease import WarmPolicy
@@ -119,11 +120,11 @@ class WarmPool(ServerPool):
         if isinstance(warm, WarmServer):
             warm.take(note)
 
-    def _lose(self) -> None:
+    def _lose(self, lost: str) -> None:
         self.locks.beyond = None
         if self._closing:
             return
-        self._warn("the warm pool has ended; this command goes on with its own servers")
+        self._warn(f"{lost}; this command goes on with its own servers")
         for warm in self._supervisors.values():
             if isinstance(warm, WarmServer):
                 warm.lose()
@@ -136,11 +137,16 @@ class _Beyond:
         self._connection = connection
         self._held: dict[tuple[str, object], Asked] = {}
 
-    async def acquire(self, name: str, *, shared: bool, who: object, task: str) -> None:
+    async def acquire(
+        self, wait: Wait, *, shared: bool, on_wait: Callable[[], None] | None
+    ) -> None:
         """Hold a name there; nothing if the pool has ended."""
+        given = {"name": wait.name, "shared": shared, "task": wait.task, "late": wait.is_late}
+        # Those that are alive differ in it, and nobody else is told of the others.
+        inside = [id(each) for each in wait.inside]
         try:
-            self._held[name, who] = await self._connection.hold(
-                "lock", name=name, shared=shared, task=task
+            self._held[wait.name, wait.who] = await self._connection.hold(
+                "lock", lambda _: on_wait and on_wait(), **given, inside=inside
             )
         except LostError:
             return

@@ -169,7 +169,7 @@ class WarmServer:
         return found
 
     def _ended(self) -> str:
-        return f"server {quoted(self.server.name)}: the warm pool that kept it has ended"
+        return f"server {quoted(self.server.name)}: {self.connection.end}, and it was kept there"
 
     async def call(self, call: Call, attempt: Attempt | None = None) -> Any:
         """Have the pool make a call; raises as `Session.call` does."""
