@@ -11,7 +11,6 @@ from typing import Any, Unpack
 
 from anyio import CancelScope, to_thread
 
-from orchestrator.calls.locks import Locks
 from orchestrator.durable import (
     carried,
     forked,
@@ -56,7 +55,7 @@ class Runs(Inspector):
     ) -> None:
         super().__init__(pool, Held(journal, pool))
         self._answer = answer
-        self._observers, self._journal, self._locks = tuple(observers), journal, Locks()
+        self._observers, self._journal = tuple(observers), journal
 
     @asynccontextmanager
     async def begin(
@@ -107,7 +106,7 @@ class Runs(Inspector):
         request = self._request(without_tasks(header), inputs, options)
         listen = partial(self._pool.subscribe, servers=list(self._pool.servers))
         tools, times = self._pool.catalog.of(self._pool.servers), request.times.ms
-        servers = Servers(tools, self._pool.policies, self._locks, listen, None, times)
+        servers = Servers(tools, self._pool.policies, self._pool.locks, listen, None, times)
         run = GrowingRun(header, request.run(self._pool.call, servers), self._pool, hold)
         self._pool.start_soon(run.execute)
         try:
@@ -294,5 +293,5 @@ class Runs(Inspector):
         pool, names = self._pool, request.workflow.plan.servers
         listen = partial(pool.subscribe, servers=names) if startup is None else startup.listen
         known, times = pool.catalog.of(names), request.times.ms
-        servers = Servers(known, pool.policies, self._locks, listen, startup, times)
+        servers = Servers(known, pool.policies, pool.locks, listen, startup, times)
         return request.run(pool.call, servers, recorder=recorder)

@@ -6,8 +6,9 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +91,11 @@ def write(tmp_path: Path) -> Write:
         return str(path)
 
     return write_file
+
+
+@pytest.fixture
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory for warm pools, as short as the path of a socket has to be."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", directory)
+        yield Path(directory)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -54,6 +54,11 @@ class Slots:
     def is_busy(self, weight: int = 1) -> bool:
         """Whether `acquire` would wait."""
         return self._held + self._wanted + weight > self.limit
+
+    def tell(self, on_wait: Callable[[], None]) -> None:
+        """Call `on_wait` if the next `acquire` would wait; it may do so later."""
+        if self.is_busy():
+            on_wait()
 
     @property
     def idle(self) -> bool:
@@ -225,6 +230,11 @@ class Rate:
     def is_busy(self) -> bool:
         """Whether `acquire` would wait."""
         return self._turn.is_busy() or self._wait_s() > 0
+
+    def tell(self, on_wait: Callable[[], None]) -> None:
+        """Call `on_wait` if the next `acquire` would wait."""
+        if self.is_busy():
+            on_wait()
 
     async def acquire(
         self, priority: Priority = FIRST, *, who: object = None, group: object = None

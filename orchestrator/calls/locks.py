@@ -3,13 +3,43 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from orchestrator.calls.limits import AbandonedError, Slots
 from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError
+
+
+@dataclass(slots=True, eq=False)
+class Wait:
+    """A call that waits for a lock.
+
+    Attributes:
+        is_late: Whether a name that comes after this one is held around it.
+        inside: The call, and those around it: none of them ends before it does.
+        circle: Why its wait would never end; empty as long as it may wait.
+    """
+
+    name: str
+    who: object
+    task: str
+    is_late: bool
+    inside: tuple[object, ...]
+    lock: _Lock = field(init=False)
+    circle: str = ""
+
+
+class Beyond(Protocol):
+    """Where names are held for other processes, too."""
+
+    async def acquire(
+        self, wait: Wait, *, shared: bool, on_wait: Callable[[], None] | None
+    ) -> None: ...
+
+    def release(self, name: str, who: object) -> None: ...
 
 
 class Locks:
@@ -24,8 +54,12 @@ class Locks:
         held: What the call around these calls holds: each name, and whether shared.
         around: Where that call has them from.
         holder: What that call is known as there.
+
+    Attributes:
+        beyond: Where a name is held as well, before it is held here; None: nowhere.
     """
 
+    beyond: Beyond | None = None
     # A lock is slots: an exclusive holder takes all of them, a shared one takes one.
     _ALL = 1 << 30
 
@@ -43,15 +77,19 @@ class Locks:
     def __repr__(self) -> str:
         return f"Locks({sorted(self._named)})"
 
-    def is_busy(self, name: str, *, shared: bool) -> bool:
-        """Whether `acquire` would wait."""
-        named = self._place(name)._named
-        return name in named and named[name].is_busy(self._weight(shared))
-
-    async def acquire(self, name: str, *, shared: bool, who: object, task: str) -> None:
+    async def acquire(
+        self,
+        name: str,
+        *,
+        shared: bool,
+        who: object,
+        task: str,
+        on_wait: Callable[[], None] | None = None,
+    ) -> None:
         """Acquire a name, to be released in the same mode; wait until it is free.
 
         `who` is the key of the call, and `task` its task, with those that it is inside of.
+        `on_wait` is called if it is not free at once.
 
         Raises:
             CallError: It is asked for exclusively, and the call around this one holds it shared; or
@@ -63,23 +101,48 @@ class Locks:
                 f"the task around this one holds lock {quoted(name)} shared, so no task in it "
             )
             raise CallError("invalid_arguments", f"{message}can hold it exclusively")
-        lock, weight = place._named.setdefault(name, _Lock(self._ALL)), self._weight(shared)
-        wait = _Wait(name, lock, who, task, self._is_late(name, place), (who, *self._holders()))
+        wait = Wait(name, who, task, self._is_late(name, place), (who, *self._holders()))
+        if place.beyond is None:
+            await place.take(wait, shared=shared, on_wait=on_wait)
+            return
+        # First there: so all that wait for a name do so in one place, which sees each circle.
+        await place.beyond.acquire(wait, shared=shared, on_wait=on_wait)
         try:
-            with self._waits.noted(wait) if lock.is_busy(weight) else nullcontext():
-                await lock.acquire(weight=weight, who=who)
-            lock.holders[who] = None
+            await place.take(wait, shared=shared, on_wait=on_wait)
+        except BaseException:
+            place._release_beyond(name, who)
+            raise
+
+    async def take(
+        self, wait: Wait, *, shared: bool, on_wait: Callable[[], None] | None = None
+    ) -> None:
+        """Acquire a name here, for a call that may be one of another process.
+
+        Raises:
+            CallError: It would wait for ever.
+        """
+        lock = wait.lock = self._named.setdefault(wait.name, _Lock(self._ALL))
+        weight = self._weight(shared)
+        try:
+            with self._waits.noted(wait, on_wait) if lock.is_busy(weight) else nullcontext():
+                await lock.acquire(weight=weight, who=wait.who)
+            lock.holders[wait.who] = None
         except AbandonedError:
             raise CallError("invalid_arguments", wait.circle) from None
         finally:
-            place._forget(name)
+            self._forget(wait.name)
 
     def release(self, name: str, *, shared: bool, who: object) -> None:
         """Release a name."""
         place = self._place(name)
+        place._release_beyond(name, who)
         del place._named[name].holders[who]
         place._named[name].release(self._weight(shared))
         place._forget(name)
+
+    def _release_beyond(self, name: str, who: object) -> None:
+        if self.beyond is not None:
+            self.beyond.release(name, who)
 
     def _place(self, name: str) -> Locks:
         """Where a name is held: what the call around holds, those inside hold among themselves."""
@@ -103,7 +166,7 @@ class Locks:
         return 1 if shared else self._ALL
 
     def _forget(self, name: str) -> None:
-        if self._named[name].idle:
+        if name in self._named and self._named[name].idle:
             del self._named[name]
 
 
@@ -119,34 +182,15 @@ class _Lock(Slots):
         return who in self._waiters and self._waiters[who].is_served
 
 
-@dataclass(slots=True, eq=False)
-class _Wait:
-    """A call that waits for a lock.
-
-    Attributes:
-        is_late: Whether a name that comes after this one is held around it.
-        inside: The call, and those around it: none of them ends before it does.
-        circle: Why its wait would never end; empty as long as it may wait.
-    """
-
-    name: str
-    lock: _Lock
-    who: object
-    task: str
-    is_late: bool
-    inside: tuple[object, ...]
-    circle: str = ""
-
-
 class _Waits:
     """The calls that wait for locks. As long as none is late, they form no circle."""
 
     def __init__(self) -> None:
         self._late = 0
-        self._of: defaultdict[object, dict[_Wait, None]] = defaultdict(dict)
+        self._of: defaultdict[object, dict[Wait, None]] = defaultdict(dict)
 
     @contextmanager
-    def noted(self, wait: _Wait) -> Iterator[None]:
+    def noted(self, wait: Wait, on_wait: Callable[[], None] | None) -> Iterator[None]:
         """Note a wait in the block. Of each circle that it closes, one that is late is ended.
 
         Raises:
@@ -162,6 +206,8 @@ class _Waits:
                 late.lock.abandon(late.who)
             if wait.circle:
                 raise AbandonedError
+            if on_wait is not None:
+                on_wait()
             yield
         finally:
             self._late -= wait.is_late
@@ -170,12 +216,12 @@ class _Waits:
                 if not self._of[each]:
                     del self._of[each]
 
-    def _circle(self, wait: _Wait) -> list[_Wait]:
+    def _circle(self, wait: Wait) -> list[Wait]:
         """The waits of a circle, each for a lock that is held around the next; or none."""
-        before: dict[_Wait, _Wait | None] = {wait: None}
+        before: dict[Wait, Wait | None] = {wait: None}
         ways = [wait]
         while ways:
-            last: _Wait | None = ways.pop()
+            last: Wait | None = ways.pop()
             assert last is not None
             for holder in last.lock.holders:
                 if holder in wait.inside:
@@ -195,7 +241,7 @@ class _Waits:
         return []
 
 
-def _why(late: _Wait, circle: list[_Wait]) -> str:
+def _why(late: Wait, circle: list[Wait]) -> str:
     place = circle.index(late)
     others = circle[place + 1 :] + circle[:place]
     waits = (f"task {quoted(each.task)} waits for lock {quoted(each.name)}" for each in others)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -72,8 +73,8 @@ async def _call_in_slots(
         for limit in limits:
             attempt.check_cancelled(call)
             attempt.end_by = limit
-            if on_wait is not None and limit.is_busy():
-                on_wait(call, attempt)
+            if on_wait is not None:
+                limit.tell(partial(on_wait, call, attempt))
             await limit.acquire(call.priority, who=attempt, group=group)
             held.append(limit)
         # A rate counts starts: noted once all other limits are held, it blocks nobody longer.
@@ -84,7 +85,7 @@ async def _call_in_slots(
                 held.remove(limit)
         attempt.waited_s += anyio.current_time() - asked_at
         attempt.end_by = None
-        output = await _learning(call, attempt, call_next, policy.slots)
+        output = await learning(call, attempt, call_next, policy.slots)
         if attempt.lane is not None:
             held.remove(attempt.lane.pool)
             attempt.lane.holds = True
@@ -98,7 +99,7 @@ async def _call_in_slots(
             limit.release()
 
 
-async def _learning(call: Call, attempt: Attempt, call_next: Caller, slots: Slots | None) -> Any:
+async def learning(call: Call, attempt: Attempt, call_next: Caller, slots: Slots | None) -> Any:
     """Make a call that adaptive slots learn from."""
     if not isinstance(slots, AdaptiveSlots):
         return await call_next(call, attempt)
@@ -183,14 +184,12 @@ def with_locks(call_next: Caller, locks: Locks, on_wait: OnWait | None = None) -
     async def call_holding(call: Call, attempt: Attempt) -> Any:
         asked_at = anyio.current_time()
         held: list[tuple[str, bool]] = []
-        task = call.where
+        task, waits = call.where, None if on_wait is None else partial(on_wait, call, attempt)
         try:
             for name, shared in call.locks:
                 attempt.note = f"lock {quoted(name)}"
-                if on_wait is not None and locks.is_busy(name, shared=shared):
-                    on_wait(call, attempt)
                 with anyio.CancelScope() as attempt.end_by:
-                    await locks.acquire(name, shared=shared, who=attempt, task=task)
+                    await locks.acquire(name, shared=shared, who=attempt, task=task, on_wait=waits)
                     held.append((name, shared))
                 attempt.check_cancelled(call)
             attempt.waited_s += anyio.current_time() - asked_at

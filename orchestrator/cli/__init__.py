@@ -25,6 +25,7 @@ MODULES = {
     **dict.fromkeys(("tools", "catalog"), "catalog"),
     **dict.fromkeys(("servers", "resources", "prompts"), "server_lists"),
     **dict.fromkeys(("show", "resume", "retry", "fork", "cancel"), "journal"),
+    **dict.fromkeys(("up", "down"), "pool"),
     "answer": "asking",
     "runs": "history",
     **{name: name for name in ("completion", "init", "learn", "lock", "serve", "test", "validate")},

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from orchestrator.cli.arguments_of_pool import OF_POOL
 from orchestrator.cli.arguments_of_runs import OF_RUNS, SCREENS
 from orchestrator.cli.parser import (
     CommandParser,
@@ -104,6 +105,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "set already win (repeatable)",
     },
     "--no-lock": flag("ignore the lock file"),
+    "--no-pool": flag("start servers even if a warm pool keeps them (or ORCHESTRATOR_NO_POOL=1)"),
     "--names": flag("print only the names, a line each"),
     "--offline": flag("start no server"),
     "--strict": flag("count warnings as errors"),
@@ -170,8 +172,8 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     "run": (
         "run a workflow",
         "Its output goes to stdout as JSON; progress and a table of the tasks go to stderr.",
-        "file values --servers --env-file --no-lock --input --inputs --schedule --max-concurrency "
-        "--max-run-mb --json --output --events --statistics "
+        "file values --servers --no-pool --env-file --no-lock --input --inputs --schedule "
+        "--max-concurrency --max-run-mb --json --output --events --statistics "
         "--dry-run|--record|--replay|--stream --hold "
         "--journal|--no-journal --wait --verbose|--quiet",
         {
@@ -181,7 +183,8 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     "validate": (
         "check a workflow without calling a tool",
         f"Shows all errors at once, type errors between tasks and tools included. {TOOLS_FROM}",
-        "files --servers --env-file --no-lock --offline --strict --verbose --input --inputs --json",
+        "files --servers --no-pool --env-file --no-lock --offline --strict --verbose --input "
+        "--inputs --json",
         {
             "--json": flag("print the findings as JSON; of several files, as an array"),
             "--input": OPTIONS["--input"] | {"help": f"check this input too: {VALUE}"},
@@ -207,7 +210,7 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     "plan": (
         "show what a workflow will do, without calling a tool",
         f"Shows generations, calls, critical path, effects, servers and limits. {TOOLS_FROM}",
-        "file values --servers --env-file --no-lock --offline --verbose --input --inputs "
+        "file values --servers --no-pool --env-file --no-lock --offline --verbose --input --inputs "
         "--schedule --statistics --journal --unfold --mermaid|--dot|--svg|--json --output",
         {
             "--json": flag("print the plan as JSON"),
@@ -219,7 +222,7 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     "tools": (
         "list the tools of the servers, or show one tool in full",
         "Starts the servers.",
-        "server --servers --env-file --names|--json",
+        "server --servers --no-pool --env-file --names|--json",
         {
             "--json": flag("print the tools with their schemas"),
             "server": {
@@ -238,13 +241,13 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     "resources": (
         "list the resources of the servers",
         "Starts the servers. Templates of resources have {variables} in their URI.",
-        "server --servers --env-file --json",
+        "server --servers --no-pool --env-file --json",
         {"--json": flag("print what the servers sent")},
     ),
     "prompts": (
         "list the prompts of the servers",
         "Starts the servers.",
-        "server --servers --env-file --json",
+        "server --servers --no-pool --env-file --json",
         {"--json": flag("print what the servers sent")},
     ),
     "lock": (
@@ -258,15 +261,16 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "print the tools and a guide to the workflow format, for a model",
         "Together with `orchestrator schema` it is all that a model needs to write a workflow. "
         "Takes the tools from the lock file, and starts the servers that are not in it.",
-        "server --servers --env-file --no-lock --json --no-guide",
+        "server --servers --no-pool --env-file --no-lock --json --no-guide",
         {"--json": flag("print tools and guide as JSON")},
     ),
     "call": (
         "call one tool",
         "Prints its output: text as it is, anything else as JSON.",
-        "--servers --env-file --no-lock target arguments --timeout --json",
+        "--servers --no-pool --env-file --no-lock target arguments --timeout --json",
         {"--json": flag("print text as JSON too")},
     ),
+    **OF_POOL,
     **OF_RUNS,
     "init": (
         "write a servers.toml and an example that runs",

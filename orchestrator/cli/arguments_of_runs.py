@@ -12,7 +12,8 @@ from orchestrator.cli.parser import count, file, flag, pair, pair_or_object, sec
 
 STATUSES = ["running", "interrupted", "paused", "success", "partial", "failed", "cancelled"]
 _AGAIN = (
-    "--servers --env-file --no-lock --json --output --events --journal --wait --verbose|--quiet"
+    "--servers --no-pool --env-file --no-lock --json --output --events --journal --wait "
+    "--verbose|--quiet"
 )
 SCREENS: dict[str, dict[str, Any]] = {
     "--verbose": flag("a line on stderr for each call, retry, wait and server"),
@@ -137,7 +138,7 @@ OF_RUNS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "end a run of another process, or one that waits",
         "Its calls are cancelled, the tasks of finally run, and it writes its result. A run that "
         "no process carries, paused or interrupted, is ended here.",
-        "run --wait --servers --env-file --no-lock --journal",
+        "run --wait --servers --no-pool --env-file --no-lock --journal",
         {
             "--wait": {
                 "type": seconds,

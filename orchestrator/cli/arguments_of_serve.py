@@ -15,7 +15,7 @@ OF_SERVE: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "serve the engine to models, as an MCP server",
         "Over stdin and stdout, or with --http over HTTP. Its tools run and check plans of tool "
         "calls, find tools, show results, and run the workflows of a directory.",
-        "--servers --env-file --no-lock --workflows --http --token-file --allow-host "
+        "--servers --no-pool --env-file --no-lock --workflows --http --token-file --allow-host "
         "--single-tools --max-tools --max-inline-kb --journal|--no-journal",
         {
             "--workflows": {

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.diagnostics import complain
+from orchestrator.cli.pool import pool_of
 from orchestrator.cli.streams import json_text, write, write_json
 from orchestrator.cli.tool_sources import list_tools, lock_of, named_servers, read_servers
 from orchestrator.documents.suggest import nearest
@@ -100,7 +101,7 @@ def _tools_and_failures(
     known = list(allowed_tools(servers, locked).values())
     # Starting a server costs a second; what the lock has is known without.
     unlocked = {name: server for name, server in wanted.items() if name not in locked}
-    asked, failures = list_tools(unlocked) if unlocked else ([], {})
+    asked, failures = list_tools(pool_of(options, unlocked, None)) if unlocked else ([], {})
     shown = [_redacted(tool, servers[tool.server]) for tool in (*known, *asked)]
     return shown, failures.values()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.diagnostics import complain, in_servers_file, show
+from orchestrator.cli.pool import pool_of
 from orchestrator.cli.streams import write, write_json
 from orchestrator.cli.tool_sources import known_of, lock_of, read_servers, servers_for
 from orchestrator.cli.values import inputs_of, values_of
@@ -47,11 +48,15 @@ def run(options: argparse.Namespace) -> int:
         if options.journal is not None:
             message = "--journal and --stream: no journal keeps a plan that is still being written"
             raise WorkflowError("usage", [Problem("usage", message)])
-        return run_stream(options, Orchestrator(read_servers(options), lock_of(options)))
+        pool = pool_of(options, read_servers(options), lock_of(options))
+        return run_stream(options, Orchestrator(pool))
     workflow, servers = _load(options)
     inputs, lock = inputs_of(options, workflow.inputs.get), lock_of(options)
     journal = None if options.dry_run else journal_for(options, servers)
-    orchestrator = Orchestrator(servers, lock, journal=journal, record=options.record)
+    if options.record is None:
+        orchestrator = Orchestrator(pool_of(options, servers, lock), journal=journal)
+    else:
+        orchestrator = Orchestrator(servers, lock, journal=journal, record=options.record)
     return run_workflow(options, workflow, inputs, orchestrator)
 
 
@@ -155,7 +160,7 @@ def call(options: argparse.Namespace) -> int:
     async def ask(orchestrator: Orchestrator) -> Any:
         return await orchestrator.call(options.target, arguments, options.timeout)
 
-    output = with_servers(read_servers(options), lock_of(options), ask)
+    output = with_servers(pool_of(options, read_servers(options), lock_of(options)), ask)
     if isinstance(output, str) and not options.json:
         write(output)
     else:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.cli import FAILED
 from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.history import MB, configured, path_of
+from orchestrator.cli.pool import pool_of
 from orchestrator.cli.streams import write, write_json
 from orchestrator.cli.tool_sources import lock_of, servers_for
 from orchestrator.documents.text import counted
@@ -169,7 +170,9 @@ def _again(options: argparse.Namespace) -> int:
     servers = servers_for(options, workflow)
     options.run, options.no_journal = run.id, False
     options.dry_run, options.statistics = False, False
-    orchestrator = Orchestrator(servers, lock_of(options), journal=journal_for(options, servers))
+    orchestrator = Orchestrator(
+        pool_of(options, servers, lock_of(options)), journal=journal_for(options, servers)
+    )
     return run_workflow(options, workflow, inputs, orchestrator)
 
 
@@ -206,7 +209,8 @@ def _end_here(options: argparse.Namespace, path: Path, run: str) -> None:
     journal = _journal(options, _table_of(servers))
 
     async def end() -> None:
-        async with Orchestrator(servers, lock_of(options), journal=journal) as orchestrator:
+        pool = pool_of(options, servers, lock_of(options))
+        async with Orchestrator(pool, journal=journal) as orchestrator:
             await orchestrator.end(run)
 
     in_event_loop(end)

@@ -17,6 +17,7 @@ from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.tool_diff import ToolDifference
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import NEWER, Lockfile, lock_command, lock_path
+from orchestrator.servers.pool import ServerPool
 
 MAX_NAMES = 10
 
@@ -46,7 +47,7 @@ def lock(options: argparse.Namespace) -> int:
     servers, path = read_servers(options), lock_path(servers_file)
     wanted = named_servers(options, servers)
     before, broken = _before(options, servers_file)
-    tools, failures = list_tools(wanted, denied=True)
+    tools, failures = list_tools(ServerPool(wanted), denied=True)
     for failure in failures.values():
         complain(failure)
     answered = {name: of.description for name, of in wanted.items() if name not in failures}

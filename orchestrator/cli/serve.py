@@ -35,6 +35,7 @@ def serve(options: argparse.Namespace) -> int:
     listening = None if address is None else _listen(*address)
 
     from orchestrator.cli.journal import journal_for
+    from orchestrator.cli.pool import pool_of
     from orchestrator.cli.tool_sources import lock_of, read_servers
     from orchestrator.client import Orchestrator
 
@@ -42,7 +43,7 @@ def serve(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         stack.enter_context(_journal(options))
         journal = journal_for(options, servers)
-        engine = Orchestrator(servers, lock_of(options), journal=journal)
+        engine = Orchestrator(pool_of(options, servers, lock_of(options)), journal=journal)
         leave = partial(_leave, stack)
         if listening is None or address is None:
             _stdio(engine, options, leave)

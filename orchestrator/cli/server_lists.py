@@ -10,6 +10,7 @@ import anyio
 
 from orchestrator.cli import FAILED
 from orchestrator.cli.diagnostics import complain, say_asking
+from orchestrator.cli.pool import pool_of
 from orchestrator.cli.streams import write_json
 from orchestrator.cli.tool_sources import named_servers, read_servers
 from orchestrator.documents.text import duration, quoted
@@ -28,6 +29,7 @@ def servers(options: argparse.Namespace) -> int:
     """`orchestrator servers`."""
     from orchestrator.cli.signals import with_servers
     from orchestrator.servers.config import ServerTable
+    from orchestrator.servers.pool import ServerPool
 
     configured = read_servers(options)
     wanted = named_servers(options, configured)
@@ -37,7 +39,7 @@ def servers(options: argparse.Namespace) -> int:
     async def ask(orchestrator: Orchestrator) -> list[ServerState]:
         return await orchestrator.states()
 
-    states = with_servers(wanted, None, ask)
+    states = with_servers(ServerPool(wanted), ask)
     documents = [_state(each, wanted[each.name].description) for each in states]
     documents += [{"server": name, "state": "disabled", "error": why} for name, why in off.items()]
     if options.json:
@@ -113,7 +115,7 @@ def _list(options: argparse.Namespace, kinds: Sequence[Kind], columns: Sequence[
             for server in wanted:
                 group.start_soon(add, orchestrator, server)
 
-    with_servers(wanted, None, ask)
+    with_servers(pool_of(options, wanted, None), ask)
     listed = {server: wanted[server].redact(found[server]) for server in wanted if server in found}
     if options.json:
         write_json([{"server": server, **offered} for server, offered in listed.items()])

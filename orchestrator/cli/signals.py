@@ -15,8 +15,7 @@ import anyio
 
 from orchestrator.cli import EndedBySignalError, exit_code
 from orchestrator.client import Orchestrator
-from orchestrator.servers.config import Server
-from orchestrator.servers.lockfile import Lockfile
+from orchestrator.servers.pool import ServerPool
 
 T = TypeVar("T")
 
@@ -82,11 +81,10 @@ class Ending:
 
 
 def with_servers(
-    servers: Mapping[str, Server],
-    lock: Lockfile | None,
+    pool: ServerPool,
     work: Callable[[Orchestrator], Awaitable[T]],
 ) -> T:
-    """Do work with servers, which are closed however it ends.
+    """Do work with the servers of a pool, which are closed however it ends.
 
     Raises:
         EndedBySignalError: A signal has cancelled it.
@@ -99,7 +97,7 @@ def with_servers(
             scope.cancel()
             return False  # a second time there is nothing more to cancel
 
-        orchestrator = Orchestrator(servers, lock)
+        orchestrator = Orchestrator(pool)
         ending = Ending(orchestrator, cancel)
 
         async def cancellable() -> list[T]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.schema.tool import Tool
     from orchestrator.servers.config import Server
     from orchestrator.servers.lockfile import Lockfile
+    from orchestrator.servers.pool import ServerPool
     from orchestrator.workflow.model import Workflow
 
 DEFAULT_SERVERS = Path("servers.toml")
@@ -44,7 +45,7 @@ def known_of_all(options: argparse.Namespace, workflows: Sequence[Workflow]) -> 
         why = "--offline, and there is no lock file"
         lock = lock_of(options)
         if lock is None and not options.offline and workflows:
-            return _asked(workflows, servers)
+            return _asked(options, workflows, servers)
     if servers is None or lock is None:
         return [_unchecked(workflow, servers or {}, why) for workflow in workflows]
     return [_locked(workflow, servers, lock) for workflow in workflows]
@@ -109,10 +110,13 @@ def lock_of(options: argparse.Namespace) -> Lockfile | None:
     return Lockfile.beside(options.servers or DEFAULT_SERVERS)
 
 
-def _asked(workflows: Sequence[Workflow], servers: Mapping[str, Server]) -> list[KnownTools]:
+def _asked(
+    options: argparse.Namespace, workflows: Sequence[Workflow], servers: Mapping[str, Server]
+) -> list[KnownTools]:
     say_asking()  # before the imports: loading the SDK takes most of the time
     import anyio
 
+    from orchestrator.cli.pool import pool_of
     from orchestrator.cli.signals import with_servers
 
     async def ask(orchestrator: Orchestrator) -> list[KnownTools]:
@@ -134,7 +138,7 @@ def _asked(workflows: Sequence[Workflow], servers: Mapping[str, Server]) -> list
         tools = [tool for name in ready for tool in await orchestrator.tools(name)]
         return KnownTools(found, {tool.target: tool for tool in tools}, servers)
 
-    return with_servers(servers, None, ask)
+    return with_servers(pool_of(options, servers, None), ask)
 
 
 def named_servers(options: argparse.Namespace, servers: Mapping[str, Server]) -> dict[str, Server]:
@@ -148,7 +152,7 @@ def named_servers(options: argparse.Namespace, servers: Mapping[str, Server]) ->
 
 
 def list_tools(
-    servers: Mapping[str, Server], *, denied: bool = False
+    pool: ServerPool, *, denied: bool = False
 ) -> tuple[list[Tool], dict[str, CallError]]:
     """Start servers and list their tools; and why some servers have none, by server."""
     say_asking()
@@ -156,7 +160,7 @@ def list_tools(
 
     async def ask(orchestrator: Orchestrator) -> tuple[list[Tool], dict[str, CallError]]:
         tools = await orchestrator.tools(denied=denied)
-        failures = {name: orchestrator.failure(name) for name in servers}
+        failures = {name: orchestrator.failure(name) for name in pool.servers}
         return tools, {name: failure for name, failure in failures.items() if failure}
 
-    return with_servers(servers, None, ask)
+    return with_servers(pool, ask)

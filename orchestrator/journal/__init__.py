@@ -19,6 +19,7 @@ from __future__ import annotations
 __all__ = [
     "answers",
     "database",
+    "file_lock",
     "history",
     "journal",
     "kept",

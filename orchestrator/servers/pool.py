@@ -18,6 +18,7 @@ from anyio.abc import TaskGroup
 
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.limits import FIRST, Priority, Slots
+from orchestrator.calls.locks import Locks
 from orchestrator.documents.text import quoted
 from orchestrator.engine.events import Event, OnEvent, ServerEvent
 from orchestrator.errors import CallError, NotExecutedError, TaskError
@@ -59,6 +60,7 @@ class ServerPool:
         for server in self.servers.values():
             LOGS.add(server.hidden)
         self.policies = {name: policy_of(server) for name, server in self.servers.items()}
+        self.locks = Locks()  # of the tasks of all runs
         self.lock = lock  # a call of a tool that differs is refused; None accepts all
         self.catalog = Catalog(self.servers, lock)
         self._opened: AsyncContext[None] | None = None
@@ -228,6 +230,14 @@ class ServerPool:
         except NotExecutedError:
             pass  # the second error is not chained to the first
         return await (await self._session(supervisor, call)).call(call, attempt)
+
+    async def until_usable(self, server: str) -> None:
+        """Wait until a server can be called, as a call does.
+
+        Raises:
+            CallError: It is down, and not restarted for a while.
+        """
+        await self._supervisors[server].session()
 
     async def offered(self, server: str, kind: Kind) -> list[Entry] | None:
         """What a server lists of a kind; None if it does not have that capability.

@@ -38,8 +38,35 @@ STARTS = "start_timeout_s of each server, one or a few after the other"
 CLOSING = "the program: it is killed after 4 s, and its pipes are closed"
 
 AUTHOR = "who writes the plan: the end of the stream, or Ctrl-C"
+POOL = "the end of the pool or of its client; else as without a pool"
+GUEST = "the client, whose end cancels it"
 PERSON = "a person; the run pauses when nothing else is left"
 BOUNDS = {
+    ("connection", "Connection.ask", "asked.settled.wait"): POOL,
+    ("connection", "Connection.hold", "asked.settled.wait"): HOLDERS + "; " + POOL,
+    ("connection", "Connection.over", "channel.receive"): "HELLO_S",
+    ("connection", "Connection.run", "self._channel.receive"): "none of its own: it is cancelled",
+    ("guest", "Guest._ask_back", "work.replied.wait"): GUEST,
+    ("guest", "Guest._do_lease", "anyio.sleep_forever"): GUEST,
+    ("guest", "Guest._do_lease", "limit.acquire"): HOLDERS + "; " + GUEST,
+    ("guest", "Guest._do_lock", "anyio.sleep_forever"): GUEST,
+    ("guest", "Guest.serve", "self._channel.receive"): GUEST,
+    ("host", "Host._until_idle", "self._changed.wait"): "idle_s; clients",
+    ("host", "Host.configure", "async with self._configuring"): CLOSING,
+    ("host", "Host.status", "each.ready.wait"): STARTS,
+    ("host", "Hosted.end", "self._over.wait"): CLOSING,
+    ("host", "Hosted.keep", "async with self.pool"): CLOSING,
+    ("host", "Hosted.keep", "self._end.wait"): "none of its own: it waits to be ended",
+    ("host", "Hosted.opened", "self._open.wait"): "its task, which only makes a task group",
+    ("locks", "Locks.acquire", "place.beyond.acquire"): HOLDERS,
+    ("process", "_watch", "async for signals"): "the pool, which cancels it",
+    ("lease", "Lease._acquire_own", "limit.acquire"): HOLDERS,
+    ("warm_server", "WarmServer.open", "self._has_own.wait"): STARTS,
+    ("warm_server", "WarmServer.session", "self._has_own.wait"): CALLER,
+    ("warm_server", "_Calling._answer", "self._has_question.wait"): CALLER,
+    ("warm_server", "_Calling.run", "asked.settled.wait"): CALLER,
+    ("wire", "Channel.write", "async for self._queue"): "the connection, whose end cancels it",
+    ("wire", "Channel.write", "self._stream.send"): "the connection, whose end cancels it",
     ("replay", "_Player.call", "anyio.sleep_forever"): CALLER,
     ("questions", "Questions._watch_for_end", "async with self._watch"): PERSON,
     ("questions", "Questions._wait", "opened.answered.wait"): PERSON,
@@ -84,7 +111,7 @@ BOUNDS = {
     ("supervisor", "Supervisor._revive", "async with self._opening"): "the same",
     ("supervisor", "Supervisor.session", "self._changed.wait"): CALLER
     + "; starts have limits, too",
-    ("locks", "Locks.acquire", "lock.acquire"): HOLDERS,
+    ("locks", "Locks.take", "lock.acquire"): HOLDERS,
     ("limits", "Rate.acquire", "self._turn.acquire"): "the window of those before it",
     ("limits", "Slots.acquire", "waiter.woken.wait"): HOLDERS,
     ("limits", "Slots.slot", "self.acquire"): HOLDERS,

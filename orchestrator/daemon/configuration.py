@@ -1,0 +1,69 @@
+"""What a pool is given of a server: its configuration with everything resolved, and the hash of it.
+
+The hash has a key that only this user knows, so that nobody learns a secret by guessing it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from orchestrator.documents.encode import to_json
+from orchestrator.servers.config import Server
+from orchestrator.transport.process import INHERITED
+
+# The fields of a `Server` that are not settings, but part of what it is.
+_OTHERS = ("secrets", "tokens", "unusable")
+# Of the variables that each program inherits, what may differ from one terminal to the next.
+_OF_TERMINAL = frozenset({"TERM"})
+_PROXIES = [f"{each}_proxy" for each in ("http", "https", "all", "no")]
+# What decides how a URL is reached.
+_OF_HTTP = (*_PROXIES, *map(str.upper, _PROXIES), "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+Document = dict[str, Any]
+
+
+def document_of(server: Server, environment: Mapping[str, str] = os.environ) -> Document:
+    """All that a pool has to know of a server, as JSON; it has secrets."""
+    document = server.model_dump(mode="json")
+    document["shown"] = server.shown
+    # The pool may have been started with other variables than this process.
+    document["inherited"] = {
+        name: environment[name] for name in _inherited(document) if name in environment
+    }
+    return document | {
+        name: list(value) if isinstance(value := getattr(server, name), tuple) else value
+        for name in _OTHERS
+    }
+
+
+def server_of(document: Mapping[str, Any]) -> Server:
+    """The server of a document; its program inherits what `inherit` has set."""
+    document = {name: value for name, value in document.items() if name != "inherited"}
+    tuples = {name: tuple(document[name]) for name in ("secrets", "tokens")}
+    return Server(**{**document, **tuples})
+
+
+def inherit(documents: Iterable[Mapping[str, Any]]) -> None:
+    """Set the variables that all programs inherit as these documents have them."""
+    for document in documents:
+        for name in _inherited(document):
+            if name in document["inherited"]:
+                os.environ[name] = document["inherited"][name]
+            else:
+                os.environ.pop(name, None)
+
+
+def _inherited(document: Mapping[str, Any]) -> Iterable[str]:
+    return _OF_HTTP if document["command"] is None else INHERITED
+
+
+def hash_of(document: Mapping[str, Any], key: bytes) -> str:
+    """The keyed hash of a document, without what does not change how its server runs."""
+    same = {name: value for name, value in document.items() if name != "shown"}
+    inherited = document["inherited"].items()
+    same["inherited"] = {name: value for name, value in inherited if name not in _OF_TERMINAL}
+    text = to_json({name: same[name] for name in sorted(same)})
+    return hmac.digest(key, text.encode(), "sha256").hex()

@@ -1,0 +1,165 @@
+"""A pool whose servers another process keeps, as far as that has them as they are configured."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from orchestrator.calls.locks import Wait
+from orchestrator.daemon.configuration import document_of, hash_of
+from orchestrator.daemon.connection import Asked, Connection, LostError, NoPoolError
+from orchestrator.daemon.lease import WarmPolicy
+from orchestrator.daemon.place import Place
+from orchestrator.daemon.warm_server import WarmServer
+from orchestrator.documents.text import listed, quoted
+from orchestrator.servers.config import Server
+from orchestrator.servers.lockfile import Lockfile
+from orchestrator.servers.pool import ServerPool
+from orchestrator.servers.sessions import Sessions
+
+logger = logging.getLogger("orchestrator")
+
+Connect = Callable[[dict[str, str]], Awaitable[Connection]]
+Warn = Callable[[str], None]
+
+
+class WarmPool(ServerPool):
+    """Calls the servers of a process that keeps them running.
+
+    A server that it does not keep as it is configured is started here, as is each that is in use
+    when that process ends. The calls in flight are then lost.
+
+    Args:
+        servers: The servers by name.
+        lock: What the tools have to be like.
+        key: The key of the hashes.
+        connect: Connects to the process, with the hashes of the servers.
+        warn: Receives a sentence when something is not as it was hoped for.
+    """
+
+    def __init__(
+        self,
+        servers: Mapping[str, Server],
+        lock: Lockfile | None,
+        key: bytes,
+        connect: Connect,
+        warn: Warn = logger.warning,
+    ) -> None:
+        self._connection: Connection | None = None
+        self._connect, self._warn = connect, warn
+        super().__init__(servers, lock)
+        self._hashes = {
+            name: hash_of(document_of(server), key) for name, server in self.servers.items()
+        }
+        self._cold = self.policies
+
+    @classmethod
+    def at(
+        cls,
+        place: Place,
+        servers: Mapping[str, Server],
+        lock: Lockfile | None,
+        warn: Warn = logger.warning,
+    ) -> WarmPool:
+        """The pool of a place."""
+
+        async def connect(hashes: dict[str, str]) -> Connection:
+            return await Connection.to(place, hashes)
+
+        return cls(servers, lock, place.key(), connect, warn)
+
+    def _new_supervisors(self) -> Mapping[str, Sessions]:
+        own = super()._new_supervisors()
+        if self._connection is None:
+            return own
+        kept = self._connection.greeting["servers"]
+        given = self.catalog, self._announce, self.start_soon
+        return {
+            name: WarmServer(self.servers[name], self._connection, sessions, *given)
+            if name in kept
+            else sessions
+            for name, sessions in own.items()
+        }
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[None]:
+        self._connection, self.locks.beyond = await self._connected(), None
+        async with super()._open():
+            if self._connection is not None:
+                self._use(self._connection)
+            yield
+
+    async def _connected(self) -> Connection | None:
+        try:
+            connection = await self._connect(self._hashes)
+        except NoPoolError as error:
+            self._warn(f"{error}; this command starts its own servers")
+            return None
+        kept = connection.greeting["servers"]
+        if other := [name for name in self.servers if name not in kept]:
+            self._warn(_differs(other))
+        if not kept:
+            await connection.close()
+            return None
+        return connection
+
+    def _use(self, connection: Connection) -> None:
+        self.policies = {
+            name: WarmPolicy.of(policy, warm) if isinstance(warm, WarmServer) else policy
+            for name, policy in self._cold.items()
+            for warm in [self._supervisors[name]]
+        }
+        connection.on_note, connection.on_lost = self._take, self._lose
+        self.locks.beyond = _Beyond(connection)
+        self.start_soon(connection.run)
+
+    def _take(self, note: Mapping[str, Any]) -> None:
+        warm = self._supervisors.get(note["server"])
+        if isinstance(warm, WarmServer):
+            warm.take(note)
+
+    def _lose(self, lost: str) -> None:
+        self.locks.beyond = None
+        if self._closing:
+            return
+        self._warn(f"{lost}; this command goes on with its own servers")
+        for warm in self._supervisors.values():
+            if isinstance(warm, WarmServer):
+                warm.lose()
+
+
+class _Beyond:
+    """The names that tasks hold in the pool, so that those of other clients do not."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._held: dict[tuple[str, object], Asked] = {}
+
+    async def acquire(
+        self, wait: Wait, *, shared: bool, on_wait: Callable[[], None] | None
+    ) -> None:
+        """Hold a name there; nothing if the pool has ended."""
+        given = {"name": wait.name, "shared": shared, "task": wait.task, "late": wait.is_late}
+        # Those that are alive differ in it, and nobody else is told of the others.
+        inside = [id(each) for each in wait.inside]
+        try:
+            self._held[wait.name, wait.who] = await self._connection.hold(
+                "lock", lambda _: on_wait and on_wait(), **given, inside=inside
+            )
+        except LostError:
+            return
+
+    def release(self, name: str, who: object) -> None:
+        """Release it."""
+        if (held := self._held.pop((name, who), None)) is not None:
+            self._connection.drop(held)
+
+
+def _differs(names: list[str]) -> str:
+    servers = "server" if len(names) == 1 else "servers"
+    return (
+        f"the warm pool has another configuration of {servers} {listed(map(quoted, names), 5)}, "
+        'so this command starts its own; "orchestrator up" renews the pool'
+    )

@@ -1,0 +1,120 @@
+"""What commands wait for in a pool: locks of each other, and one that says nothing any more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from orchestrator import Orchestrator
+from orchestrator.calls.locks import Locks
+from orchestrator.daemon import connection
+from orchestrator.daemon.guest import Guest
+from orchestrator.engine.events import TaskWaiting
+from orchestrator.errors import CallError
+from tests.daemon.pools import faulty, until, warm
+
+pytestmark = pytest.mark.anyio
+HANGS = {"id": "a", "tool": "faulty:hang", "arguments": {}, "timeout_s": 60}
+ECHO = {"id": "b", "tool": "faulty:echo", "arguments": {"value": 2}}
+
+
+async def test_a_wait_for_a_lock_of_another_command_is_reported(tmp_path: Path) -> None:
+    waits: list[str] = []
+    async with (
+        warm(tmp_path, faulty()) as kept,
+        Orchestrator(kept.pool()) as one,
+        Orchestrator(kept.pool()) as two,
+        one.begin({"tasks": [{**HANGS, "locks": ["door"]}]}) as run,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(run.execute)
+        await until(kept.calls)
+
+        def note(event: Any) -> None:
+            if isinstance(event, TaskWaiting):
+                waits.append(event.waiting_for)
+                run.cancel("its turn")
+
+        result = await two.run({"tasks": [{**ECHO, "locks": ["door"]}]}, observers=[note])
+    assert result["b"].output == {"value": 2}
+    assert waits == ['lock "door"']
+
+
+async def test_no_two_commands_wait_for_each_others_locks(tmp_path: Path) -> None:
+    waiting = anyio.Event()
+    async with warm(tmp_path, faulty()) as kept, kept.pool() as one, kept.pool() as two:
+        around_x, inside_x, around_a, inside_a = (object() for _ in range(4))
+        await one.locks.acquire("x", shared=False, who=around_x, task="x")
+        await two.locks.acquire("a", shared=False, who=around_a, task="a")
+        in_x = Locks([("x", False)], one.locks, around_x)
+        in_a = Locks([("a", False)], two.locks, around_a)
+
+        async def last() -> None:
+            await in_a.acquire("x", shared=False, who=inside_a, task="a/last", on_wait=waiting.set)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(last)
+            await waiting.wait()
+            with pytest.raises(CallError, match='lock "a" would never be free: task "a/last"'):
+                await in_x.acquire("a", shared=False, who=inside_x, task="x/last")
+            one.locks.release("x", shared=False, who=around_x)
+        in_a.release("x", shared=False, who=inside_a)
+        two.locks.release("a", shared=False, who=around_a)
+        await until(lambda: not kept.host.locks._named)
+        assert repr(one.locks) == repr(two.locks) == "Locks([])"
+
+
+async def test_a_pool_that_says_nothing_any_more_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "LOOK_S", 0.01)
+    monkeypatch.setattr(connection, "ROUNDS", 3)
+    async with warm(tmp_path, faulty()) as kept, Orchestrator(kept.pool()) as orchestrator:
+        results: list[Any] = []
+        writes = {"id": "a", "tool": "faulty:append", "arguments": {"value": 1, "ms": 60_000}}
+        plan = {"tasks": [writes, {**ECHO, "depends_on": ["a"], "run_if": "all_done"}]}
+
+        async def run() -> None:
+            results.append(await orchestrator.run(plan))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(run)
+            await until(kept.calls)
+            monkeypatch.setattr(Guest, "_take", lambda *_: None)
+        [result] = results
+        error = result["a"].error
+        assert error is not None
+        assert (error.kind, error.details["lost"]) == ("server_unavailable", True)
+        assert error.message == (
+            'server "faulty": the warm pool has not answered for 0.03 s, and it was kept there'
+        )
+        assert result["b"].output == {"value": 2}
+    assert kept.said == [
+        "the warm pool has not answered for 0.03 s; this command goes on with its own servers"
+    ]
+
+
+async def test_one_that_answers_may_take_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "LOOK_S", 0.001)
+    pings, ping = [], Guest._do_ping
+
+    async def noted(guest: Guest, *given: Any) -> Any:
+        pings.append(1)
+        return await ping(guest, *given)
+
+    monkeypatch.setattr(Guest, "_do_ping", noted)
+    async with (
+        warm(tmp_path, faulty()) as kept,
+        Orchestrator(kept.pool()) as orchestrator,
+        orchestrator.begin({"tasks": [HANGS]}) as run,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(run.execute)
+        await until(lambda: len(pings) > 3)
+        run.cancel("enough")
+    assert kept.said == []
