@@ -55,8 +55,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, b
     """
     parameters = getattr(item, "callspec", None)
     on_trio = parameters is not None and parameters.params.get("anyio_backend") == "trio"
-    untraced = on_trio or item.get_closest_marker("untraced") is not None
-    untraced = untraced or item.path.parent.name in UNTRACED
+    marks = {mark.name for mark in item.iter_markers()}
+    # Random examples run what others run, and what is covered should not depend on chance.
+    untraced = on_trio or item.path.parent.name in UNTRACED or marks & {"untraced", "hypothesis"}
     if not untraced or Coverage.current() is None:
         return (yield)
     # `Coverage.stop` and `start` would look at each module that is loaded, for 40 ms a test.
