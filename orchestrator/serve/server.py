@@ -189,7 +189,11 @@ def _result(answer: Answer, schema: Mapping[str, Any] | None) -> types.CallToolR
     text = types.TextContent(text=to_json(answer.document))
     structured = json.loads(text.text)
     # Clients of the TypeScript SDK hold failures against the schema too, and show only that.
-    if answer.is_error and schema is not None and not jsonschema_rs.is_valid(schema, structured):
+    if (
+        answer.is_error
+        and schema is not None
+        and not jsonschema_rs.is_valid(dict(schema), structured)
+    ):
         structured = None
     return types.CallToolResult(
         content=[text], structured_content=structured, is_error=answer.is_error

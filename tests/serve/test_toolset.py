@@ -70,7 +70,7 @@ class Conforming(Toolset):
         answer = await super().call(name, *given, **options)
         schemas = OF_ENGINE | {each.name: each.output_schema for each in await self.tools(wait_s=0)}
         if (schema := schemas.get(name)) is not None and (name in OF_RUNS or not answer.is_error):
-            jsonschema_rs.validate(schema, answer.document)
+            jsonschema_rs.validate(dict(schema), answer.document)
         return answer
 
 
