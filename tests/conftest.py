@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from coverage import Coverage
+from hypothesis import HealthCheck, settings
 
 Write = Callable[..., str]
 
@@ -23,6 +24,10 @@ ON_ASYNCIO = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 EACH_ONCE = pytest.mark.parametrize(
     ("anyio_backend", "protocol"), [("asyncio", "2026-07-28"), ("trio", "legacy")]
 )
+
+# How long an example takes, or is looked for, says how busy the machine is.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 # What starts the tests in the background (`&` of a shell, nohup) may ignore signals, and each
 # program that a test starts would ignore them too.
@@ -65,17 +70,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, b
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _own_journal(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Runs of commands are kept beside the tests, and not among those of the user."""
+def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Runs of commands are kept beside the tests, and not among those of the user.
+
+    The proxies of the machine would come between the tests and their servers.
+    """
     os.environ["ORCHESTRATOR_JOURNAL"] = str(tmp_path_factory.mktemp("journal") / "runs.db")
-
-
-@pytest.fixture(autouse=True)
-def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proxies of the machine would come between the tests and their servers."""
     for name in ("http", "https", "all", "no"):
-        monkeypatch.delenv(f"{name}_proxy", raising=False)
-        monkeypatch.delenv(f"{name}_proxy".upper(), raising=False)
+        os.environ.pop(f"{name}_proxy", None)
+        os.environ.pop(f"{name}_proxy".upper(), None)
 
 
 @pytest.fixture

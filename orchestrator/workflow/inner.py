@@ -124,9 +124,15 @@ def _loaded(given: Any, name: str, around: Around, load: Load) -> Workflow:
         data = {"name": name, **given} if isinstance(given, Mapping) else given
         return load(data, around.below(around.source))
     path = (around.files[-1].parent if around.files else Path()) / given
-    key = path.resolve(), around.depth
+    try:
+        key = path.resolve(), around.depth
+        if key not in around.loaded:
+            _check_file(path, around)
+    except (OSError, ValueError) as error:  # no file can have that name, or its folder is closed
+        why = getattr(error, "strerror", None) or "no file can have this name"
+        message = f"{quoted(given, 200)} cannot be read: {why}"
+        raise _CannotLoadError(Problem("unreadable_file", message)) from None
     if key not in around.loaded:
-        _check_file(path, around)
         around.loaded[key] = load(path, around.below(given, path))
     return around.loaded[key]
 

@@ -67,7 +67,7 @@ def in_order(graph: Trace, order: Sequence[str], slots: int) -> float:
     return max(ends.values())
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.randoms(use_true_random=False), st.integers(1, 6), st.integers(1, 3))
 def test_no_schedule_beats_the_bound_and_no_simulated_run_the_best_one(
     chance: random.Random, count: int, slots: int

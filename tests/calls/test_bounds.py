@@ -9,6 +9,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import orchestrator
 
 PACKAGE = Path(orchestrator.__file__).parent
@@ -185,6 +187,7 @@ def waits(path: Path) -> Iterator[tuple[str, str, str]]:
     yield from visit(ast.parse(path.read_text()), ())
 
 
+@pytest.mark.untraced
 def test_every_wait_that_might_last_for_ever_has_a_bound() -> None:
     found = {wait for path in PACKAGE.rglob("*.py") for wait in waits(path)}
     assert found - BOUNDS.keys() == set(), "give it a bound, and put it into the table"

@@ -125,7 +125,7 @@ async def test_who_gives_up_waiting_for_a_rate_lets_the_next_one_wait() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.integers(0, 3)), max_size=12))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_locks_exclude_each_other_as_they_say(
     rows: list[tuple[str, bool, int]],
 ) -> None:

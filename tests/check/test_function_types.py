@@ -48,7 +48,7 @@ EXPRESSIONS = [
 ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(schema=schemas, text=st.sampled_from(EXPRESSIONS))
 def test_a_function_gives_a_value_of_its_inferred_type(schema: Any, text: str) -> None:
     expression, made = compile_expression(text), whole(schema)

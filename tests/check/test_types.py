@@ -134,7 +134,7 @@ def fitting(schema: Any) -> list[Any]:
 
 
 @pytest.mark.untraced
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(schemas, schemas)
 @example({"enum": [3, None]}, {"type": "integer"})
 def test_a_value_that_fits_both_schemas_is_never_called_an_error(first: Any, second: Any) -> None:
@@ -148,7 +148,7 @@ def test_a_value_that_fits_both_schemas_is_never_called_an_error(first: Any, sec
         assert [m for m in sourced if m.severity == "error"] == [], both[0]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(schemas, st.sampled_from(POOL))
 @example({"type": "object", "additionalProperties": {"type": "integer"}}, {"a": None})
 def test_a_literal_is_an_error_if_and_only_if_it_does_not_fit(schema: Any, value: Any) -> None:
@@ -159,7 +159,7 @@ def test_a_literal_is_an_error_if_and_only_if_it_does_not_fit(schema: Any, value
     assert any(m.severity == "error" for m in found) is not Validator(wanted).fits(sent)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(schemas, st.sampled_from(["a", "b", "c", 0, 1, -1]))
 def test_a_property_or_item_exists_as_its_schema_says(schema: Any, segment: str | int) -> None:
     query, type_ = TypeQuery(), schema_type(whole(schema))
@@ -260,7 +260,7 @@ EXPRESSIONS = [
 
 @pytest.mark.untraced
 @pytest.mark.parametrize("text", EXPRESSIONS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(schema=schemas)
 def test_an_expression_gives_a_value_of_its_inferred_type(text: str, schema: Any) -> None:
     expression, made = compile_expression(text), whole(schema)

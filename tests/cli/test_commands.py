@@ -570,8 +570,9 @@ def test_an_interrupt_while_servers_start_ends_the_run_before_it_began(
 
 @pytest.fixture
 def half_started(tmp_path: Path) -> str:
-    """A configuration of `faulty`, and of `slow`, which serves when the file `come` is there."""
-    wait = f"while [ ! -e {tmp_path}/come ]; do sleep 0.05; done"
+    """A configuration of `faulty`, and of `slow`, which serves when `come` is written to."""
+    os.mkfifo(tmp_path / "come")
+    wait = f"read go < {tmp_path}/come"
     faulty = f"{sys.executable} -m mock_servers.faulty"
     lines: list[str] = []
     for name, script in (("faulty", f"exec {faulty}"), ("slow", f"{wait}; exec {faulty}")):
@@ -605,7 +606,7 @@ def test_a_tool_that_a_slow_server_does_not_have_is_exit_code_2_and_no_result(
     path = write(echo("a", 1), append, {"id": "b", "tool": "slow:pidd"})
     arguments = [path, "--servers", half_started, "--output", str(output)]
     with started(arguments, "task_settled") as process:
-        (tmp_path / "come").touch()
+        (tmp_path / "come").write_text("now\n")
         told, err = process.communicate(timeout=90)
     assert process.returncode == 2
     assert "1 error, only read-only tools were called" in err
@@ -626,7 +627,7 @@ def test_a_closed_pipe_and_a_full_disk_cause_no_traceback(write: Write, servers:
     assert process.stderr is not None
     assert process.stderr.read() == ""
     process.stderr.close()
-    assert process.wait(20) == 0
+    assert process.wait(90) == 0
     with Path("/dev/full").open("w") as full:
         schema = [*command[:3], "schema"]
         done = subprocess.run(

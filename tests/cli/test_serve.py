@@ -205,7 +205,7 @@ def test_a_signal_ends_it_over_stdio_and_stdout_is_pure(tmp_path: Path, number: 
         process.stdin.write(json.dumps(request) + "\n")
         assert json.loads(process.stdout.readline())["id"] == 0
         process.send_signal(number)
-        assert process.wait(20) == 0
+        assert process.wait(90) == 0
         assert process.stdout.read() == ""
 
 
@@ -226,4 +226,4 @@ async def test_clients_over_http(tmp_path: Path, mode: str) -> None:
         assert done.structured_content is not None
         assert done.structured_content["status"] == "success", done.structured_content
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(90) == 0

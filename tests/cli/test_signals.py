@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def pid_in(path: Path, process: subprocess.Popen[Any]) -> int:
     """The number that a program writes to a file."""
     while not (path.exists() and path.read_text().strip()):
         assert process.poll() is None
-        os.sched_yield()
+        time.sleep(0.01)
     return int(path.read_text())
 
 

@@ -9,7 +9,7 @@ from pathlib import Path as File
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.documents.jsonpath import (
@@ -78,7 +78,6 @@ def _spelled(draw: st.DrawFn, character: str, quote: str) -> str:
     return draw(st.sampled_from(ways))
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_every_spelling_of_a_path_finds_what_plain_indexing_finds(data: st.DataObject) -> None:
     value, path, there = data.draw(places())
@@ -88,7 +87,6 @@ def test_every_spelling_of_a_path_finds_what_plain_indexing_finds(data: st.DataO
     assert follow(value, parsed) is there
 
 
-@settings(deadline=None)
 @given(st.lists(names | st.integers(-(2**53) + 1, 2**53 - 1), max_size=6).map(tuple))
 def test_a_formatted_path_parses_to_itself(path: tuple[str | int, ...]) -> None:
     text = format_path(path)
@@ -100,7 +98,6 @@ def test_a_path_is_formatted_in_its_shortest_spelling() -> None:
     assert format_path(path) == r""".items[0]["odd key"]["a\"b\\"]["line\n"].ü[-1]"""
 
 
-@settings(deadline=None)
 @given(st.text("[].'\"\\u0019adé -*?:\ud800\x00", max_size=20))
 def test_any_text_is_a_path_or_a_syntax_error(text: str) -> None:
     with contextlib.suppress(PathSyntaxError):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.documents.jsonc import without_comments
@@ -25,7 +25,6 @@ from orchestrator.errors import ConfigError, WorkflowError
 from tests.documents.test_jsonpath import values
 
 
-@settings(deadline=None)
 @given(values)
 def test_json_is_read_back_unchanged(value: Any) -> None:
     assert parse_json(json.dumps(value)) == value
@@ -41,13 +40,11 @@ printable = st.recursive(
 )  # fmt: skip
 
 
-@settings(deadline=None)
 @given(printable)
 def test_json_parses_as_yaml_with_the_same_value(value: Any) -> None:
     assert parse_yaml(json.dumps(value)) == value
 
 
-@settings(deadline=None)
 @given(st.text("{}[],:\"'\\ \nabu0d8-1.eNI&*!|>#?%@`\t", max_size=24))
 def test_any_text_is_a_document_or_a_document_error(text: str) -> None:
     for parse in (parse_json, parse_yaml):
@@ -392,7 +389,6 @@ def test_what_json_does_not_have_gets_a_hint(text: str, hint: str) -> None:
     assert bool(hint) == bool(caught.value.hint)
 
 
-@settings(deadline=None)
 @given(st.text('{}[],:"/*\\ \nab1', max_size=24))
 def test_a_text_without_comments_has_every_place_where_it_was(text: str) -> None:
     left = without_comments(text)

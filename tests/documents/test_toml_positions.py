@@ -7,7 +7,7 @@ import tomllib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.documents.positions import Node
@@ -104,7 +104,6 @@ def written(value: Any) -> str:
     return "{" + ", ".join(f"{written(k)} = {written(v)}" for k, v in value.items()) + "}"
 
 
-@settings(deadline=None)
 @given(trees, trees)
 def test_any_document_is_found_again(top: dict[str, Any], table: dict[str, Any]) -> None:
     lines = [f"{written(key)} = {written(value)}" for key, value in top.items()]
@@ -115,7 +114,6 @@ def test_any_document_is_found_again(top: dict[str, Any], table: dict[str, Any])
     assert values(toml_tree(text), text, data) == data
 
 
-@settings(deadline=None)
 @given(st.text("ab.=[]{}\"'\\#, \n1", max_size=24))
 def test_any_text_has_places_or_is_a_value_error(text: str) -> None:
     with contextlib.suppress(ValueError):

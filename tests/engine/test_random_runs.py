@@ -22,6 +22,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.virtual_clock]
 
 CASES = int(os.environ.get("RANDOM_CASES", "20"))
 FIRST = int(os.environ.get("FIRST_CASE", "0"))
+FEW = range(FIRST, FIRST + CASES)
+MORE = range(FEW.stop, FEW.stop + 2 * CASES)
 SCHEDULES: tuple[Schedule, ...] = ("generations", "dataflow")
 
 
@@ -45,13 +47,16 @@ PROFILES = {
 
 
 @pytest.mark.untraced
+@pytest.mark.parametrize(
+    "numbers", [FEW, pytest.param(MORE, marks=pytest.mark.slow)], ids=["few", "more"]
+)
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 async def test_every_random_run_agrees_with_the_model(
-    profile: Profile, schedule: Schedule, caplog: pytest.LogCaptureFixture
+    profile: Profile, schedule: Schedule, numbers: range, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL, "orchestrator")
-    for number in range(FIRST, FIRST + CASES):
+    for number in numbers:
         case = random_case(number, profile)
         if await complaints(case, schedule):
 

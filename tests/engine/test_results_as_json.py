@@ -6,7 +6,7 @@ import json
 from typing import Any, get_args
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.engine.made_up import MadeUp
@@ -24,7 +24,7 @@ from orchestrator.errors import ERROR_KINDS, TaskError
 from tests.fakes import ScriptedCaller, failing, workflow
 
 # Values are large, and the machine may be busy: how long they take to draw says nothing.
-unhurried = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+fewer = settings(max_examples=50)
 TEXTS = st.text(max_size=8)
 NUMBERS = st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(
@@ -115,13 +115,13 @@ def through_json(document: dict[str, Any]) -> Any:
     return json.loads(json.dumps(document, allow_nan=False))
 
 
-@unhurried
+@fewer
 @given(ERRORS)
 def test_an_error_comes_back_unchanged(error: TaskError) -> None:
     assert TaskError.from_dict(through_json(error.to_dict())) == error
 
 
-@unhurried
+@fewer
 @given(OUTCOMES)
 def test_an_outcome_comes_back_unchanged(outcome: Outcome) -> None:
     assert outcome_from_dict(through_json(outcome.to_dict())) == outcome
@@ -132,20 +132,20 @@ def test_an_unknown_status_is_refused() -> None:
         outcome_from_dict({"status": "asleep", "output": None, "error": None})
 
 
-@unhurried
+@fewer
 @given(items())
 def test_an_item_comes_back_unchanged_with_its_output(parts: tuple[ItemResult, ...]) -> None:
     for item in parts:
         assert ItemResult.from_dict(through_json(item.to_dict()), item.output) == item
 
 
-@unhurried
+@fewer
 @given(task_results())
 def test_a_task_comes_back_unchanged(result: TaskResult) -> None:
     assert TaskResult.from_dict(result.id, through_json(result.to_dict())) == result
 
 
-@unhurried
+@fewer
 @given(run_results())
 def test_a_run_comes_back_unchanged(result: RunResult) -> None:
     assert RunResult.from_dict(through_json(result.to_dict())) == result

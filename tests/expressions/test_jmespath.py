@@ -8,7 +8,7 @@ from typing import Any
 
 import jmespath
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import CallError
@@ -378,7 +378,6 @@ steps = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(data_values, st.lists(steps, max_size=5).map("".join))
 def test_below_the_root_an_expression_is_the_librarys(value: Any, path: str) -> None:
     expected = jmespath.search(f"OUTPUT.a{path}", {"OUTPUT": {"a": value}})
@@ -392,7 +391,6 @@ fragments = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(fragments, max_size=12).map("".join))
 def test_any_text_is_an_expression_or_a_syntax_error(text: str) -> None:
     with contextlib.suppress(ExpressionSyntaxError, CallError):

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.errors import CallError
@@ -364,13 +364,11 @@ def test_a_reference_says_what_it_reads_and_how_it_was_written() -> None:
 plain_values = values.filter(lambda value: "$" not in json.dumps(value))
 
 
-@settings(deadline=None)
 @given(plain_values)
 def test_a_value_without_references_is_given_back_itself(value: Any) -> None:
     assert resolve(value) is value
 
 
-@settings(deadline=None)
 @given(st.text("$ aUT{[", max_size=12).filter(lambda text: not {"$$", "${"} & {*_pairs(text)}))
 def test_a_lone_dollar_sign_is_itself(text: str) -> None:
     assert resolve([text])[0] == text
@@ -380,7 +378,6 @@ def _pairs(text: str) -> list[str]:
     return [text[index : index + 2] for index in range(len(text))]
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_reference_gives_what_plain_indexing_gives(data: st.DataObject) -> None:
     value, path, there = data.draw(places())
@@ -412,7 +409,6 @@ fragments = st.sampled_from(
 texts = st.lists(fragments, max_size=14).map("".join)
 
 
-@settings(deadline=None)
 @given(texts)
 @example("$ERROR$")
 def test_any_text_compiles_and_resolves_or_is_refused_as_documented(text: str) -> None:
@@ -430,7 +426,6 @@ def _anything(compiler: Compiler) -> dict[str, Any]:
     return {name: 1 for name in names if name is not None}
 
 
-@settings(deadline=None)
 @given(texts)
 def test_doubling_every_dollar_sign_gives_the_text_back(text: str) -> None:
     assert resolve_lenient(text.replace("$", "$$")) == text

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.schema.coercion import ALL_TYPES, Conversion, Types, convert, json_type
@@ -213,7 +213,6 @@ def test_a_schema_that_is_nested_too_deep_says_nothing() -> None:
     assert types_at(schema, ()) == ALL_TYPES
 
 
-@settings(deadline=None)
 @given(values)
 def test_every_json_value_has_its_type_back_from_its_text(value: Any) -> None:
     kind = json_type(value)
@@ -248,7 +247,6 @@ anything = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(anything, st.sampled_from([(), ("x",), ("x", 0), (0, "x")]))
 def test_no_schema_breaks_the_reading(schema: Any, place: tuple[str | int, ...]) -> None:
     assert types_at(schema, place) is not None

@@ -144,7 +144,7 @@ def test_the_same_schema_gives_the_same_value() -> None:
     assert json.dumps(sample(schema)) == json.dumps(sample(dict(schema)))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(SCHEMAS | anything)
 def test_of_whatever_schema_a_sample_fits_or_it_is_said_why(schema: Any) -> None:
     with suppress(NoSampleError):

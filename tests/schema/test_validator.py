@@ -343,7 +343,7 @@ def test_a_part_of_a_schema_leads_into_the_whole_of_it(more: Any) -> None:
 
 
 @pytest.mark.untraced
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(SCHEMAS, VALUES)
 def test_a_value_fits_where_the_library_says_so(schema: Any, value: Any) -> None:
     validator = Validator(schema)
@@ -357,7 +357,7 @@ def test_a_value_fits_where_the_library_says_so(schema: Any, value: Any) -> None
 
 
 @pytest.mark.untraced
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(SCHEMAS, VALUES, st.sampled_from([Draft4Validator, Draft7Validator]))
 def test_a_value_fits_an_older_draft_where_the_library_says_so(
     schema: Any, value: Any, draft: Any
@@ -382,7 +382,7 @@ def _holds_a_whole_float(value: Any) -> bool:
 
 
 @pytest.mark.untraced
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(SCHEMAS, VALUES)
 def test_a_value_fits_a_part_as_it_fits_the_same_schema_alone(part: Any, value: Any) -> None:
     if "$ref" not in str(part):

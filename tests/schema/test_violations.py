@@ -312,7 +312,7 @@ def test_a_tool_has_one_validator_for_each_of_its_schemas() -> None:
     assert "validator" not in repr(same)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(SCHEMAS | anything, VALUES)
 def test_whatever_does_not_fit_whatever_schema_is_one_short_error(schema: Any, value: Any) -> None:
     try:

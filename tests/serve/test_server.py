@@ -147,7 +147,7 @@ async def test_a_new_file_is_told_to_clients(tmp_path: Path, monkeypatch: Any) -
         group.start_soon(server.announce)
         await client.list_tools()
         (tmp_path / "flows" / "x.json").write_text(json.dumps({"tasks": TWO}))
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             await heard.wait()
         assert (await client.list_tools()).tools[0].name == "x"
         group.cancel_scope.cancel()
@@ -163,7 +163,7 @@ async def test_a_new_file_is_told_to_those_that_listen(tmp_path: Path, monkeypat
         async with client.listen(tools_list_changed=True) as events:
             group.start_soon(server.announce)
             (tmp_path / "flows" / "x.json").write_text(json.dumps({"tasks": TWO}))
-            with anyio.fail_after(20):
+            with anyio.fail_after(60):
                 async for _ in events:
                     break
         assert (await client.list_tools()).tools[0].name == "x"

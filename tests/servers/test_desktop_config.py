@@ -197,7 +197,7 @@ anything = st.recursive(
 tables = st.dictionaries(names, anything | st.dictionaries(names, anything), max_size=2)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tables | anything, st.sampled_from(["servers", "mcpServers"]), anything)
 @example({"a": {"command": "x", "env": True}}, "servers", None)
 def test_any_file_is_read_or_refused_with_places(

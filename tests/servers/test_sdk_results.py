@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mcp.types import CallToolResult, ImageContent, TextContent
 
@@ -154,7 +154,6 @@ def test_infinity_and_nan_become_texts_and_nothing_else_is_copied() -> None:
     assert json_value(same) is same
 
 
-@settings(deadline=None)
 @given(values)
 def test_json_is_given_back_itself(value: Any) -> None:
     assert json_value(value) is value
@@ -167,7 +166,6 @@ wild = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=2), wild))
 def test_what_comes_out_is_always_json(structured: dict[str, Any]) -> None:
     json.dumps(output_of(answer(structured=structured), "s:t"), allow_nan=False)

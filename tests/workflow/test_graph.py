@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.workflow.graph import (
@@ -48,7 +48,6 @@ def longest_path(needs: Mapping[str, list[str]], durations: Mapping[str, float])
     return max(map(ending_at, needs), default=0)
 
 
-@settings(deadline=None)
 @given(graphs(acyclic=True))
 def test_generations_are_those_of_a_naive_model(needs: Needs) -> None:
     assert generations(build(needs)) == naive_generations(needs)
@@ -62,7 +61,6 @@ def test_a_generation_is_in_the_order_of_the_file() -> None:
     assert generations(build({})) == []
 
 
-@settings(deadline=None)
 @given(graphs(acyclic=False))
 def test_a_cycle_is_found_in_each_graph_that_has_one(needs: Needs) -> None:
     graph = build(needs)
@@ -104,7 +102,6 @@ def test_a_long_chain_and_a_long_cycle_take_linear_time() -> None:
 times = st.dictionaries(st.integers(0, 8).map("t{}".format), st.integers(0, 9))
 
 
-@settings(deadline=None)
 @given(graphs(acyclic=True), times)
 def test_dataflow_without_a_limit_takes_the_longest_path(
     needs: Needs, durations: dict[str, int]
@@ -117,7 +114,6 @@ def test_dataflow_without_a_limit_takes_the_longest_path(
     assert max(lengths_below(graph, order).values()) == len(order)
 
 
-@settings(deadline=None)
 @given(graphs(acyclic=True), times, st.integers(1, 4))
 def test_with_slots_it_is_within_grahams_bounds(
     needs: Needs, durations: dict[str, int], slots: int
@@ -130,7 +126,6 @@ def test_with_slots_it_is_within_grahams_bounds(
     assert found <= work / slots + (1 - 1 / slots) * longest + 1e-9
 
 
-@settings(deadline=None)
 @given(graphs(acyclic=True), times)
 def test_a_barrier_takes_the_slowest_of_each_generation(
     needs: Needs, durations: dict[str, int]

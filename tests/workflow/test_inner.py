@@ -94,6 +94,17 @@ def test_a_missing_file_has_the_nearest_name(tmp_path: Path) -> None:
     assert "relative to the file" in problem.hint
 
 
+@pytest.mark.parametrize("name", ["\ud800", "a\0b", "x" * 5000])
+def test_a_name_that_no_file_can_have_is_said(name: str) -> None:
+    (problem, *_) = problems({"tasks": [{"id": "a", "workflow": name}]})
+    assert (problem.code, problem.task, problem.path) == (
+        "unreadable_file",
+        "a",
+        "/tasks/0/workflow",
+    )
+    assert "cannot be read" in problem.message
+
+
 def test_nine_workflows_inside_each_other_are_too_many() -> None:
     def nested(depth: int) -> dict[str, Any]:
         task = {"id": "a", "workflow": nested(depth - 1)} if depth else {"id": "a", "tool": "s:t"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -569,7 +569,6 @@ workflow_dicts = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(workflow_dicts)
 def test_the_schema_accepts_what_loads_and_the_canonical_form_loads_again(
     data: dict[str, Any],
@@ -597,7 +596,6 @@ anything = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(anything, st.lists(anything, max_size=3))
 def test_any_data_is_a_workflow_or_a_workflow_error(data: Any, tasks: list[Any]) -> None:
     for candidate in (data, {"tasks": tasks}, {"tasks": [T | {"arguments": {"x": data}}]}):

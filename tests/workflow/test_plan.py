@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import Problem
@@ -196,7 +196,6 @@ wild = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["tasks", "inputs", "output", "name"]), wild))
 def test_compiling_any_data_raises_nothing(data: dict[str, Any]) -> None:
     compiled, found = compile_workflow(data)

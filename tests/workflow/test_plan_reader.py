@@ -28,7 +28,7 @@ def _read(text: str, cuts: list[int]) -> list[Any]:
     return [(piece.value, piece.is_task) for piece in pieces]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(TASKS, st.dictionaries(st.text(), VALUES, max_size=3), st.lists(st.integers(0), max_size=20))
 def test_any_cut_of_a_document_gives_its_head_its_tasks_and_the_whole(
     tasks: list[Any], more: dict[str, Any], cuts: list[int]
@@ -40,7 +40,7 @@ def test_any_cut_of_a_document_gives_its_head_its_tasks_and_the_whole(
     assert _read(json.dumps(document, indent=1, ensure_ascii=False), cuts) == expected
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(TASKS, st.lists(st.integers(0), max_size=20))
 def test_any_cut_of_lines_gives_a_task_each(tasks: list[Any], cuts: list[int]) -> None:
     tasks = [{name: value for name, value in task.items() if name != "tasks"} for task in tasks]

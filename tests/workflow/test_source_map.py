@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.documents import positions as spans
@@ -158,7 +158,6 @@ def everything_in(value: Any, *path: str | int) -> Iterator[tuple[str, Any]]:
             yield from everything_in(item, *path, index)
 
 
-@settings(deadline=None)
 @given(values, st.sampled_from([None, 1, "\t"]), st.booleans())
 def test_the_text_at_the_place_of_a_value_is_that_value(
     value: Any, indent: Any, escaped: bool
@@ -173,7 +172,6 @@ def test_the_text_at_the_place_of_a_value_is_that_value(
             assert json.loads(text[node.name.start : node.name.end]) == steps(path)[-1]
 
 
-@settings(deadline=None)
 @given(values)
 def test_json_values_have_the_same_places_when_read_as_yaml(value: Any) -> None:
     text = json.dumps(value)
