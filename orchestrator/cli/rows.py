@@ -13,13 +13,8 @@ from orchestrator.documents.text import name_of
 
 NO_TERMINAL = 160  # columns, where no terminal sets a width
 # The columns that hold numbers.
-NUMBERS = ("gen", "time", "attempts", "calls", "start", "tools") + (
-    "ended",
-    "succeeded",
-    "P50",
-    "P95",
-    "total",
-)
+_COUNTS = ("gen", "time", "attempts", "calls", "start", "tools")
+NUMBERS = (*_COUNTS, "ended", "succeeded", "P50", "P95", "total")
 
 
 def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
