@@ -38,7 +38,9 @@ def keep(journal: Path) -> Keep:
     """Keep a run that took so long, with records of the documents by path, or `path#item`."""
     count = 0
 
-    def kept(took_ms: float, records: dict[str, Any], status: str = "success", name: str = "flow"):
+    def kept(
+        took_ms: float, records: dict[str, Any], status: str = "success", name: str = "flow"
+    ) -> None:
         nonlocal count
         count += 1
         run, request = f"r{count}", json.dumps({"workflow": FLOW, "inputs": {"n": count}})
@@ -49,8 +51,9 @@ def keep(journal: Path) -> Keep:
                 path, _, item = key.partition("#")
                 kind = "item" if item else "task"
                 document = {"status": "success", "attempts": 1, "waited_ms": 2.0, **said}
-                row = run, kind, path, int(item or -1), 0, 0, 0.0, json.dumps(document)
-                db.execute("insert into record values(?, ?, ?, ?, ?, ?, ?, ?)", row)
+                key_of = run, kind, path, int(item or -1)
+                said = *key_of, 0, 0, 0.0, json.dumps(document)
+                db.execute("insert into record values(?, ?, ?, ?, ?, ?, ?, ?)", said)
 
     return kept
 
