@@ -7,6 +7,7 @@
     bare_sdk      the same work by hand on the bare SDK: calls, and servers made ready
     sessions      tools that compute on many sessions, thousands of calls on one
     cold          a fresh process each time; by_hand, first_by_hand: what it is compared with
+    warm          commands whose servers a warm pool keeps, beside first_by_hand
     engine_alone  the engine without servers, next to bare anyio
     measure       rounds, percentiles, paired ratios
     targets       the targets, as data

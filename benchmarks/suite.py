@@ -36,6 +36,7 @@ GROUPS = {
         "inflight": "hundreds and thousands of calls at once on one session",
     },
     "cold": {"cold": "from the start of a fresh process to its exit, or to its first call"},
+    "warm": {"warm": "5 calls on 5 servers from the shell, and one, with the warm pool up"},
     "checking": {"checking": "checking a plan of 1,000 and 10,000 tasks against a lock file"},
     "engine_alone": {"engine": "the engine with a caller that returns at once, beside bare anyio"},
 }

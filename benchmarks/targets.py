@@ -86,6 +86,8 @@ TARGETS = (
     Target("cold", "first call of 5 servers: run", "by_hand", "<=", 1.3, 1.15, only="full"),
     # Nothing hides our imports where the server starts faster than they do.
     Target("cold", "first call, quick server: run", "by_hand", "<=", 1.4, 1.15, only="full"),
+    Target("warm", "run", "by_hand", "<=", 0.6, 0.15),
+    Target("warm", "call", "by_hand", "<=", 0.5, 0.12),
     Target("gather", "5 x 100 ms: orchestrator", "by_hand", "<=", 1.2, 1.05),
     Target("gather", "instant: orchestrator", "by_hand", "<=", 1.4, 1.10),
     Target("sessions", "2 sessions", "of_ideal", ">=", 0.55, 0.9),
