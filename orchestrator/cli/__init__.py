@@ -28,7 +28,10 @@ MODULES = {
     **dict.fromkeys(("up", "down"), "pool"),
     "answer": "asking",
     "runs": "history",
-    **{name: name for name in ("completion", "init", "learn", "lock", "serve", "test", "validate")},
+    **{
+        name: name
+        for name in ("completion", "init", "learn", "lock", "serve", "stats", "test", "validate")
+    },
 }
 
 __all__ = ["main"]

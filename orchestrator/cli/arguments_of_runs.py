@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.cli.arguments_of_serve import OF_SERVE
-from orchestrator.cli.parser import count, file, flag, pair, pair_or_object, seconds
+from orchestrator.cli.parser import count, file, flag, moment, pair, pair_or_object, seconds
 
 STATUSES = ["running", "interrupted", "paused", "success", "partial", "failed", "cancelled"]
 _AGAIN = (
@@ -40,6 +40,23 @@ OF_RUNS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
             },
             "--dry-run": flag("with prune: delete nothing, only list"),
             "--json": flag("print the runs as JSON"),
+        },
+    ),
+    "stats": (
+        "show what the runs that were kept have in common",
+        "How many ended how, and what they took (P50 and P95: half of them, and 95 %, took no "
+        "longer), by workflow, task, server and tool. A time is that with retries, without waits.",
+        "--since --workflow --servers --env-file --journal --json",
+        {
+            "--since": {
+                "type": moment,
+                "default": 0.0,
+                "metavar": "WHEN",
+                "help": "only of runs since then: a date such as 2026-01-31, or so long ago: 7d, "
+                "12h, 30m",
+            },
+            "--workflow": {"metavar": "NAME", "help": "only of runs of this workflow"},
+            "--json": flag("print the totals as JSON"),
         },
     ),
     "show": (

@@ -109,6 +109,21 @@ def seconds(text: str) -> float:
     return number
 
 
+def moment(text: str) -> float:
+    """A date, or so long ago as `7d`, `12h`, `30m`; seconds since 1970."""
+    from datetime import datetime
+    from time import time
+
+    units = {"d": 86_400.0, "h": 3600.0, "m": 60.0}
+    try:
+        if text[-1:] in units:
+            return time() - seconds(text[:-1]) * units[text[-1]]
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, argparse.ArgumentTypeError):
+        message = f'expected a date such as 2026-01-31, or a time such as 7d or 12h, got "{text}"'
+        raise argparse.ArgumentTypeError(message) from None
+
+
 def file(what: str, *, read: bool = False) -> dict[str, Any]:
     """An option for a file; one that is read may be stdin."""
     return {"type": path if read else Path, "metavar": "FILE", "help": what}

@@ -12,7 +12,9 @@ from rich.text import Text
 from orchestrator.documents.text import name_of
 
 NO_TERMINAL = 160  # columns, where no terminal sets a width
-NUMBERS = ("gen", "time", "attempts", "calls", "start", "tools")  # the columns that hold numbers
+# The columns that hold numbers.
+_COUNTS = ("gen", "time", "attempts", "calls", "start", "tools")
+NUMBERS = (*_COUNTS, "ended", "succeeded", "P50", "P95", "total")
 
 
 def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -185,10 +185,11 @@ def _assumed(result: RunResult) -> Iterator[Text]:
 def _times(result: RunResult) -> Iterator[Text]:
     if startup_ms := result.startup_ms:
         longest = sorted(startup_ms.items(), key=itemgetter(1), reverse=True)
-        took = listed((f"{name_of(name)} {duration(ms)}" for name, ms in longest), MAX_NAMED)
+        started = [(name_of(name), duration(ms)) for name, ms in longest if ms]  # none in a replay
+        took = [f"{name} took {time} to start" for name, time in started[:1]]
+        took += [f"{name} {time}" for name, time in started[1:]]
         whole = "" if result.wall_ms is None else f"{duration(result.wall_ms)} in all; "
-        is_started = any(startup_ms.values())  # not in a replay
-        yield Text(f"{whole}{f'starting servers: {took}' if is_started else 'no server started'}")
+        yield Text(f"{whole}{listed(took, MAX_NAMED) or 'no server started'}")
     if result.speedup is not None and sum(map(_calls, result.tasks.values())) > 1:
         other = result.other_schedule
         yield Text(

@@ -7,7 +7,7 @@ writes.
   carries: its lock, its beat and its end.
 - `recorder` is what the engine tells what happens; `records` is what was kept, and the results that
   can be made of it; `kept` reads it, and `history` lists, finds and deletes runs.
-- `statistics` is what calls took in earlier runs.
+- `statistics` is what calls took in earlier runs; `totals` what the runs have in common.
 - `answers` answers the questions of a run that another process carries, or none; `memo` has answers
   of calls for other runs.
 - `writer` is the thread that writes, many records in each commit; `database` opens the file and
@@ -27,4 +27,5 @@ __all__ = [
     "recorder",
     "records",
     "statistics",
+    "totals",
 ]

@@ -161,7 +161,7 @@ async def test_the_time_of_the_command_and_of_its_servers_is_shown(
     result = await Run(plan, ScriptedCaller()).execute()
     started = replace(result, wall_ms=7300.0, startup_ms={"fast": 350.0, "slow": 6900.0})
     tables.print_result(started, plan)
-    said = "7.30 s in all; starting servers: slow 6.90 s, fast 350 ms"
+    said = "7.30 s in all; slow took 6.90 s to start, fast 350 ms"
     assert said in capsys.readouterr().err
 
 
