@@ -29,15 +29,15 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_run_and_the_journal_give_the_same_report(
     tmp_path: Path, servers: str, write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wrong = echo("b", nothing="$OUTPUT[a].value")
+    wrong = {"id": "b", "tool": "faulty:fail", "arguments": {"message": "$OUTPUT[a].value"}}
     last = {**echo("c", value=1), "depends_on": ["b"]}
-    flow = write(echo("a", value=f"it is {SECRET}"), wrong, last, inputs={"x": "n"})
+    flow = write(echo("a", value=f"it is {SECRET}"), wrong, last)
     one, two, bars = (tmp_path / name for name in ("one.html", "two.html", "bars.json"))
     options = ["-q", "--servers", servers, "--report", str(one), "--perfetto", str(bars)]
     assert main(["run", flow, *options]) == 1
     assert main(["report", "last", "-o", str(two), "--servers", servers]) == 0
     assert one.read_text() == two.read_text()
-    assert "Task &quot;b&quot; (faulty:echo) failed first" in one.read_text()
+    assert "Task &quot;b&quot; (faulty:fail) failed first" in one.read_text()
     assert "Skipped because of it: c." in one.read_text()
     assert "orchestrator retry" in one.read_text()
     assert SECRET not in one.read_text() + bars.read_text()
@@ -52,11 +52,14 @@ def test_a_run_and_the_journal_give_the_same_report(
 
 
 def test_a_report_that_cannot_be_written_does_not_lose_the_result(
-    tmp_path: Path, write: Write, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    write: Write,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     flow = write({"id": "a", "value": 1})
-    (tmp_path / "servers.toml").write_text("")
-    quiet = ["-q", "--no-journal", "--servers", str(tmp_path / "servers.toml")]
+    monkeypatch.chdir(tmp_path)
+    quiet = ["-q", "--no-journal"]
     assert main(["run", flow, *quiet, "--report", "/dev/null"]) == 1
     out, err = capsys.readouterr()
     assert json.loads(out) == {"a": 1}
@@ -64,26 +67,30 @@ def test_a_report_that_cannot_be_written_does_not_lose_the_result(
 
 
 def test_a_run_that_has_not_ended_has_no_report(
-    journal: Path, tmp_path: Path, write: Write, capsys: pytest.CaptureFixture[str]
+    journal: Path,
+    tmp_path: Path,
+    write: Write,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import sqlite3
 
-    (tmp_path / "servers.toml").write_text("")
-    quiet = ["--servers", str(tmp_path / "servers.toml")]
-    assert main(["run", write({"id": "a", "value": 1}), "-q", *quiet]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", write({"id": "a", "value": 1}), "-q"]) == 0
     with sqlite3.connect(journal) as db:
         db.execute("update run set status='running', ended=null, result=null")
-    assert main(["report", "last", *quiet]) == 2
+    assert main(["report", "last"]) == 2
     err = capsys.readouterr().err
     assert "has not ended (status interrupted)" in err
     assert '"orchestrator show ' in err
 
 
 @pytest.mark.usefixtures("journal")
-def test_a_run_that_waits_has_a_report_with_what_waits(tmp_path: Path, write: Write) -> None:
-    (tmp_path / "servers.toml").write_text("")
-    quiet = ["--servers", str(tmp_path / "servers.toml")]
-    assert main(["run", write({"id": "a", "ask": {"message": "go?"}}), "-q", *quiet]) == 3
+def test_a_run_that_waits_has_a_report_with_what_waits(
+    tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", write({"id": "a", "ask": {"message": "go?"}}), "-q"]) == 3
     path = tmp_path / "waits.html"
-    assert main(["report", "last", "-o", str(path), *quiet]) == 0
+    assert main(["report", "last", "-o", str(path)]) == 0
     assert '<span class="state waiting">waiting</span>' in path.read_text()
