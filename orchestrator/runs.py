@@ -90,7 +90,8 @@ class Runs(Inspector):
 
         `await run.add(task)` checks a task, against its tool too; `result = await run.close()` says
         that the plan is complete. A block that ends without it loses the plan: what runs is
-        finished, nothing new begins, and the run is `cancelled`. No journal keeps such a run.
+        finished, nothing new begins, and the run is `cancelled`. A journal keeps each task that was
+        added; to `resume` such a run is to run those that were.
 
         Args:
             workflow: The fields of the workflow apart from `tasks`.
@@ -104,17 +105,28 @@ class Runs(Inspector):
         """
         header = {"name": "workflow", **(workflow or {})}
         request = self._request(without_tasks(header), inputs, options)
+        kept = None
+        if self._journal is not None:
+            record = replace(record_of(request), hold=hold)
+            kept = await self._journal.begin(record, hide=hiding(self._pool))
+        settle_memo(request.workflow, kept, self._pool)
         listen = partial(self._pool.subscribe, servers=list(self._pool.servers))
         tools, times = self._pool.catalog.of(self._pool.servers), request.times.ms
         servers = Servers(tools, self._pool.policies, self._pool.locks, listen, None, times)
-        run = GrowingRun(header, request.run(self._pool.call, servers), self._pool, hold)
-        self._pool.start_soon(run.execute)
-        try:
-            yield run
-        finally:
-            run.lose("the plan was not completed")
-            with CancelScope(shield=True):
-                await run.wait()
+        recorder = None if kept is None else kept.recorder
+        run = request.run(self._pool.call, servers, recorder=recorder)
+        growing = GrowingRun(header, run, self._pool, hold, kept)
+        async with AsyncExitStack() as stack:
+            if kept is not None:
+                stack.callback(kept.free)
+                await stack.enter_async_context(carried(run, kept, self._pool.start_soon))
+            self._pool.start_soon(growing.execute)
+            try:
+                yield growing
+            finally:
+                growing.lose("the plan was not completed")
+                with CancelScope(shield=True):
+                    await growing.wait()
 
     @asynccontextmanager
     async def retry(
@@ -222,7 +234,15 @@ class Runs(Inspector):
             JournalError: There is no such run, it has ended, or another process carries it.
             WorkflowError: Its servers are not configured.
         """
-        record, kept = await self._kept_in().resume(run_id, unknown, hiding(self._pool))
+        async with self._resumed(run_id, unknown, options) as run:
+            yield run
+
+    @asynccontextmanager
+    async def _resumed(
+        self, run_id: str, unknown: Unknown, options: RunOptions, *, to_end: bool = False
+    ) -> AsyncIterator[Run]:
+        hide = hiding(self._pool)
+        record, kept = await self._kept_in().resume(run_id, unknown, hide, to_end=to_end)
         try:
             request = request_of(record, self._own(options), self._pool)
             if record.kind == "fork" and record.origin is not None:
@@ -241,7 +261,7 @@ class Runs(Inspector):
             JournalError: There is no such run, it has ended, or another process carries it.
             WorkflowError: Its servers are not configured.
         """
-        async with self.resume(run_id, unknown="fail") as run:
+        async with self._resumed(run_id, "fail", {}, to_end=True) as run:
             run.cancel(reason)
             return await run.execute()
 
