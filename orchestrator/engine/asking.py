@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
+import anyio
+
 from orchestrator.calls.call import Attempt, Call, Caller
 from orchestrator.documents.encode import to_json
 from orchestrator.engine.emitter import Emitter
@@ -17,6 +19,8 @@ from orchestrator.engine.settings import Servers
 from orchestrator.errors import CallError
 from orchestrator.expressions.templates import to_text
 from orchestrator.workflow.inner import WORKFLOW
+
+ANSWER = "the answer to a question"  # what is waited for
 
 
 class Asking:
@@ -156,4 +160,8 @@ class Asking:
                 self._emitter.asked(question)
             self._on_open(call)
 
-        return await self._questions.ask(question, call, attempt, on_open, limit_s)
+        since = anyio.current_time()
+        reply = await self._questions.ask(question, call, attempt, on_open, limit_s)
+        if kind != "elicitation":  # which comes during a call
+            attempt.note_wait(ANSWER, since)
+        return reply
