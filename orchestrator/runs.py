@@ -73,7 +73,9 @@ class Runs(Inspector):
         request = self._request(workflow, inputs, options)
         kept = None
         if self._journal is not None:
-            kept = await self._journal.begin(record_of(request, self._pool), hide=hiding(self._pool))
+            kept = await self._journal.begin(
+                record_of(request, self._pool), hide=hiding(self._pool)
+            )
         async with self._carried(request, kept) as run:
             yield run
 

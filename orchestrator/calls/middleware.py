@@ -176,7 +176,8 @@ async def _back_off(call: Call, attempt: Attempt, wait_s: float) -> None:
     attempt.note, since = NEXT_ATTEMPT, anyio.current_time()
     with anyio.CancelScope() as attempt.end_by:
         await anyio.sleep(wait_s)
-    attempt.note_wait(attempt.note, since)
+    if wait_s:
+        attempt.note_wait(NEXT_ATTEMPT, since)
     attempt.note = ""
     attempt.check_cancelled(call)
 

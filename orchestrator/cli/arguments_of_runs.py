@@ -59,6 +59,14 @@ OF_RUNS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
             "--json": flag("print the totals as JSON"),
         },
     ),
+    "explain": (
+        "show where the time of a run went, and what would have saved some",
+        "The calls and waits that decided how long it took, who held what was waited for, and what "
+        "another schedule, other limits or a faster server would have saved: the recorded times "
+        "run through the engine again.",
+        "run --servers --env-file --journal --json",
+        {"--json": flag("print all steps, waits and changes as JSON")},
+    ),
     "show": (
         "show a run that was kept, or one task of it",
         "Its output goes to stdout as JSON, a table of the tasks to stderr; of a task, its part of "

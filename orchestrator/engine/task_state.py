@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import anyio
@@ -186,7 +186,8 @@ class TaskState:
             return self._merged(outcome, zero)
         if attempt is None or attempt.started_at is None:
             cached = attempt is not None and attempt.cached
-            return TaskResult(task.id, outcome, task.generation, cached=cached)
+            waits = () if attempt is None else _moved(attempt.waits, zero)
+            return TaskResult(task.id, outcome, task.generation, cached=cached, waits=waits)
         measures, waits = _measures(attempt, zero)
         tasks = None if attempt.inside is None else attempt.inside.results
         values = (task.id, outcome, task.generation, *measures)
@@ -248,7 +249,7 @@ def _measures(attempt: Attempt, zero: float) -> tuple[_Measures, Waits]:
     return (attempts, (began - zero) * 1000, took_ms, attempt.waited_s * 1000), waits
 
 
-def _moved(waits: list[tuple[str, float, float]], zero: float) -> Waits:
+def _moved(waits: Iterable[tuple[str, float, float]], zero: float) -> Waits:
     return tuple((what, (since - zero) * 1000, s * 1000) for what, since, s in waits)
 
 
