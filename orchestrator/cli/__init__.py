@@ -36,6 +36,7 @@ MODULES = {
             "init",
             "learn",
             "lock",
+            "report",
             "serve",
             "stats",
             "test",

@@ -1,6 +1,6 @@
-"""What a pool is given of a server: its configuration with everything resolved, and the hash of it.
+"""What a pool is given of a server: its configuration with everything resolved, and hashes of it.
 
-The hash has a key that only this user knows, so that nobody learns a secret by guessing it.
+The hashes have a key that only this user knows, so that nobody learns a secret by guessing it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from orchestrator.transport.process import INHERITED
 
 # The fields of a `Server` that are not settings, but part of what it is.
 _OTHERS = ("secrets", "tokens", "unusable")
-# Of the variables that each program inherits, what may differ from one terminal to the next.
-_OF_TERMINAL = frozenset({"TERM"})
+_UNCOUNTED = ("shown", "inherited")
+# Of the variables that each program inherits, those that say where and who this is: the user is the
+# same, and whether a variable says so may differ from one terminal to the next.
+_OF_USER = frozenset({"TERM", "SHELL", "USER", "LOGNAME"})
 _PROXIES = [f"{each}_proxy" for each in ("http", "https", "all", "no")]
 # What decides how a URL is reached.
 _OF_HTTP = (*_PROXIES, *map(str.upper, _PROXIES), "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 Document = dict[str, Any]
+Hashes = Mapping[str, str]
 
 
 def document_of(server: Server, environment: Mapping[str, str] = os.environ) -> Document:
@@ -60,10 +63,19 @@ def _inherited(document: Mapping[str, Any]) -> Iterable[str]:
     return _OF_HTTP if document["command"] is None else INHERITED
 
 
-def hash_of(document: Mapping[str, Any], key: bytes) -> str:
-    """The keyed hash of a document, without what does not change how its server runs."""
-    same = {name: value for name, value in document.items() if name != "shown"}
-    inherited = document["inherited"].items()
-    same["inherited"] = {name: value for name, value in inherited if name not in _OF_TERMINAL}
-    text = to_json({name: same[name] for name in sorted(same)})
-    return hmac.digest(key, text.encode(), "sha256").hex()
+def hashes_of(document: Mapping[str, Any], key: bytes) -> Hashes:
+    """The keyed hash of each field of a document that counts for how its server runs."""
+    counts = {name: value for name, value in document.items() if name not in _UNCOUNTED}
+    for name, value in document["inherited"].items():
+        if name not in _OF_USER:
+            counts[name] = value
+    return {
+        name: hmac.digest(key, f"{name}\0{to_json(value)}".encode(), "sha256").hex()[:32]
+        for name, value in counts.items()
+    }
+
+
+def differing(ours: Hashes, theirs: Hashes) -> list[str]:
+    """The names of the fields that are not the same."""
+    names = dict.fromkeys([*ours, *theirs])
+    return [name for name in names if ours.get(name) != theirs.get(name)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import anyio
 
+from orchestrator.daemon.configuration import Hashes
 from orchestrator.daemon.place import Place
 from orchestrator.daemon.wire import GONE, PROTOCOL, Channel, Message, is_own
 from orchestrator.errors import CallError, NotExecutedError, OrchestratorError, TaskError
@@ -96,8 +97,8 @@ class Connection:
         self._asked: dict[int, Asked] = {}
 
     @classmethod
-    async def to(cls, place: Place, hashes: dict[str, str] | None = None) -> Self:
-        """Connect to the pool of a place, with the hash of each server that is to be used.
+    async def to(cls, place: Place, hashes: Mapping[str, Hashes] | None = None) -> Self:
+        """Connect to the pool of a place, with the hashes of each server that is to be used.
 
         Raises:
             NoPoolError: There is none, or it is of another version or another user.
@@ -115,9 +116,9 @@ class Connection:
         return await cls.over(Channel(stream), hashes)
 
     @classmethod
-    async def over(cls, channel: Channel, hashes: dict[str, str] | None = None) -> Self:
+    async def over(cls, channel: Channel, hashes: Mapping[str, Hashes] | None = None) -> Self:
         """The connection over a channel; raises as `to` does."""
-        hello = {"hello": VERSION, "protocol": PROTOCOL, "servers": hashes or {}}
+        hello = {"hello": VERSION, "protocol": PROTOCOL, "servers": dict(hashes or {})}
         try:
             with anyio.fail_after(HELLO_S):
                 async with anyio.create_task_group() as group:

@@ -72,14 +72,17 @@ class Guest:
                 await self._channel.close()
 
     def _greet(self, hello: Message, stack: ExitStack) -> None:
+        differs: dict[str, list[str]] = {}
         if hello.get("protocol") == PROTOCOL and hello.get("hello") == VERSION:
-            self._servers = self._host.matching(hello["servers"])
+            differs = self._host.compare(hello["servers"])
+            same = (name for name, fields in differs.items() if not fields)
+            self._servers = {name: self._host.servers[name] for name in same}
         self.uses_servers = bool(self._servers)
         for name, hosted in self._servers.items():
             stack.enter_context(hosted.pool.subscribe(partial(self._tell, hosted), [name]))
         usable = {n: each.pool.usable(n) for n, each in self._servers.items() if not each.is_gone}
-        greeting = {"hello": VERSION, "protocol": PROTOCOL, "pid": os.getpid(), "servers": usable}
-        self._channel.send(greeting)
+        greeting = {"hello": VERSION, "protocol": PROTOCOL, "pid": os.getpid()}
+        self._channel.send({**greeting, "servers": usable, "differs": differs})
         if self.uses_servers:
             self._host.note_use()
 

@@ -11,7 +11,14 @@ import anyio
 from anyio.abc import ByteStream, Listener, TaskGroup
 
 from orchestrator.calls.locks import Locks
-from orchestrator.daemon.configuration import Document, hash_of, inherit, server_of
+from orchestrator.daemon.configuration import (
+    Document,
+    Hashes,
+    differing,
+    hashes_of,
+    inherit,
+    server_of,
+)
 from orchestrator.daemon.guest import Guest
 from orchestrator.daemon.wire import Channel, is_own
 from orchestrator.engine.events import Event, ServerReady, StartTimes
@@ -26,14 +33,14 @@ class Hosted:
     """A server that is kept.
 
     Attributes:
-        hash: Of its configuration.
+        hashes: Of its configuration.
         pool: Its sessions.
         is_gone: Whether it was replaced or left out.
     """
 
-    def __init__(self, document: Document, hashed: str) -> None:
+    def __init__(self, document: Document, hashes: Hashes) -> None:
         server = server_of(document)
-        self.hash, self.name, self.is_gone = hashed, server.name, False
+        self.hashes, self.name, self.is_gone = hashes, server.name, False
         self.pool = ServerPool({server.name: server})
         self.policy = self.pool.policies[server.name]
         self.protocol = ""
@@ -173,9 +180,9 @@ class Host:
         async with self._configuring:
             wanted = {each["name"]: each for each in documents}
             inherit(wanted.values())
-            hashes = {name: hash_of(each, self._key) for name, each in wanted.items()}
+            hashes = {name: hashes_of(each, self._key) for name, each in wanted.items()}
             old = {
-                name: each for name, each in self.servers.items() if hashes.get(name) != each.hash
+                name: each for name, each in self.servers.items() if hashes.get(name) != each.hashes
             }
             async with anyio.create_task_group() as group:
                 for name, each in old.items():
@@ -199,13 +206,10 @@ class Host:
             guest.lose(hosted)
         await hosted.end()
 
-    def matching(self, hashes: Mapping[str, str]) -> dict[str, Hosted]:
-        """The servers that have these hashes."""
-        return {
-            name: self.servers[name]
-            for name, given in hashes.items()
-            if name in self.servers and self.servers[name].hash == given
-        }
+    def compare(self, given: Mapping[str, Hashes]) -> dict[str, list[str]]:
+        """Of the servers with these hashes that are kept, the names of the fields that differ."""
+        kept = {name: self.servers[name] for name in given if name in self.servers}
+        return {name: differing(given[name], each.hashes) for name, each in kept.items()}
 
     async def status(self) -> dict[str, Any]:
         """How the pool is, once each server is ready or has failed."""

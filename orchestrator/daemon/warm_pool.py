@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from orchestrator.calls.locks import Wait
-from orchestrator.daemon.configuration import document_of, hash_of
+from orchestrator.daemon.configuration import Hashes, document_of, hashes_of
 from orchestrator.daemon.connection import Asked, Connection, LostError, NoPoolError
 from orchestrator.daemon.lease import WarmPolicy
 from orchestrator.daemon.place import Place
@@ -21,7 +21,7 @@ from orchestrator.servers.sessions import Sessions
 
 logger = logging.getLogger("orchestrator")
 
-Connect = Callable[[dict[str, str]], Awaitable[Connection]]
+Connect = Callable[[Mapping[str, Hashes]], Awaitable[Connection]]
 Warn = Callable[[str], None]
 
 
@@ -51,7 +51,7 @@ class WarmPool(ServerPool):
         self._connect, self._warn = connect, warn
         super().__init__(servers, lock)
         self._hashes = {
-            name: hash_of(document_of(server), key) for name, server in self.servers.items()
+            name: hashes_of(document_of(server), key) for name, server in self.servers.items()
         }
         self._cold = self.policies
 
@@ -65,7 +65,7 @@ class WarmPool(ServerPool):
     ) -> WarmPool:
         """The pool of a place."""
 
-        async def connect(hashes: dict[str, str]) -> Connection:
+        async def connect(hashes: Mapping[str, Hashes]) -> Connection:
             return await Connection.to(place, hashes)
 
         return cls(servers, lock, place.key(), connect, warn)
@@ -99,7 +99,7 @@ class WarmPool(ServerPool):
             return None
         kept = connection.greeting["servers"]
         if other := [name for name in self.servers if name not in kept]:
-            self._warn(_differs(other))
+            self._warn(_differs(other, connection.greeting["differs"]))
         if not kept:
             await connection.close()
             return None
@@ -157,9 +157,11 @@ class _Beyond:
             self._connection.drop(held)
 
 
-def _differs(names: list[str]) -> str:
+def _differs(names: list[str], fields: Mapping[str, list[str]]) -> str:
     servers = "server" if len(names) == 1 else "servers"
+    why = (listed(fields.get(name, ["it has none"]), 5) for name in names)
+    shown = [f"{quoted(name)} ({each})" for name, each in zip(names, why, strict=True)]
     return (
-        f"the warm pool has another configuration of {servers} {listed(map(quoted, names), 5)}, "
+        f"the warm pool has another configuration of {servers} {listed(shown, 5)}, "
         'so this command starts its own; "orchestrator up" renews the pool'
     )

@@ -12,15 +12,13 @@ import anyio
 from orchestrator.calls.call import Attempt, Call, Caller
 from orchestrator.documents.encode import to_json
 from orchestrator.engine.emitter import Emitter
-from orchestrator.engine.question import DECISION, YES_OR_NO, Question, QuestionKind, Reply
+from orchestrator.engine.question import ANSWER, DECISION, YES_OR_NO, Question, QuestionKind, Reply
 from orchestrator.engine.questions import Questions
 from orchestrator.engine.recorder import Recorder, unknown_outcome
 from orchestrator.engine.settings import Servers
 from orchestrator.errors import CallError
 from orchestrator.expressions.templates import to_text
 from orchestrator.workflow.inner import WORKFLOW
-
-ANSWER = "the answer to a question"  # what is waited for
 
 
 class Asking:

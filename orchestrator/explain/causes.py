@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from orchestrator.calls.limits import RUN_SLOT
 from orchestrator.calls.middleware import LOCK, NEXT_ATTEMPT
 from orchestrator.calls.repeat import NEXT_TURN
-from orchestrator.engine.asking import ANSWER
+from orchestrator.engine.question import ANSWER
 
 Kind = Literal[
     "max_concurrency",

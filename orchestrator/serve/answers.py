@@ -27,7 +27,7 @@ class ServedTool:
         title: For people.
         description: For models.
         input_schema: The JSON Schema of its arguments, which are an object.
-        output_schema: The JSON Schema of its document, unless it failed; None: any object.
+        output_schema: The JSON Schema of its document; of one that failed it may differ. None: any.
         annotations: What it may do, under MCP's names: `readOnlyHint` and its like.
     """
 

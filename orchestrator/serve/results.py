@@ -16,12 +16,14 @@ MAX_ITEMS = 20  # of a `for_each` that did not succeed
 MAX_MESSAGE = 2000
 FAILED = frozenset({"failed", "cancelled", "invalid", "error"})
 
+# `invalid`: the plan was not run; `error`: the call of the tool failed; `running`: it goes on.
+STATUSES = ["success", "partial", "failed", "cancelled", "paused", "running", "invalid", "error"]
 OUTPUT_SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "required": ["status"],
     "properties": {
         "run_id": {"type": "string"},
-        "status": {"enum": ["success", "partial", "failed", "cancelled", "paused", "invalid"]},
+        "status": {"enum": STATUSES},
         "output": {},
         "tasks": {"type": "object"},
         "questions": {"type": "array", "items": {"type": "object"}},

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
+import jsonschema_rs
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
@@ -118,7 +119,8 @@ class ToolsetServer:
             left = [each for each in result.questions if _key(each) not in asked]
             if left and all(form_of(each) is not None for each in left):
                 return _questions(result.run_id, left)
-        return _result(answer)
+        listed = {tool.name: tool.output_schema for tool in self._listed}
+        return _result(answer, listed.get(params.name))
 
     async def _answered(self, ctx: _Context, params: types.CallToolRequestParams) -> Answer:
         """Go on with a run whose questions the client has answered."""
@@ -182,10 +184,17 @@ def _tool(tool: ServedTool) -> types.Tool:
     )
 
 
-def _result(answer: Answer) -> types.CallToolResult:
+def _result(answer: Answer, schema: Mapping[str, Any] | None) -> types.CallToolResult:
     # As text too: half of the clients read nothing else.
     text = types.TextContent(text=to_json(answer.document))
     structured = json.loads(text.text)
+    # Clients of the TypeScript SDK hold failures against the schema too, and show only that.
+    if (
+        answer.is_error
+        and schema is not None
+        and not jsonschema_rs.is_valid(dict(schema), structured)
+    ):
+        structured = None
     return types.CallToolResult(
         content=[text], structured_content=structured, is_error=answer.is_error
     )

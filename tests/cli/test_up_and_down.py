@@ -21,7 +21,7 @@ import pytest
 from orchestrator.cli import main
 from orchestrator.cli import pool as commands
 from orchestrator.cli.arguments import build_parser
-from orchestrator.daemon import connection, guest, process
+from orchestrator.daemon import connection, fork_server, guest, process
 from orchestrator.daemon.configuration import document_of
 from orchestrator.daemon.host import Host
 from orchestrator.daemon.place import Place
@@ -232,10 +232,18 @@ def test_a_pool_that_does_not_answer_is_ended(
     alive.release()
 
 
+class NoForks:
+    """In place of the fork server, which would be a fork of the tests."""
+
+    def __init__(self, *_: object) -> None:
+        self.begin = self.end = lambda: None
+
+
 def test_in_the_foreground_it_ends_with_a_signal(
-    servers: str, capsys: pytest.CaptureFixture[str]
+    servers: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     without_gone(servers)
+    monkeypatch.setattr(fork_server, "ForkServer", NoForks)
     place = Place.of(Path(servers))
     codes: list[int] = []
 
@@ -312,7 +320,7 @@ def test_a_directory_that_others_can_reach_is_not_used(
         directory.mkdir(mode=0o700)
         other = os.getuid() + 1
         monkeypatch.setattr(os, "getuid", lambda: other)
-        monkeypatch.setattr("orchestrator.daemon.place._is_own", lambda _: True)
+        monkeypatch.setattr("orchestrator.daemon.where._is_own", lambda _: True)
     assert main(["up", "--servers", servers]) == 2
     why = {
         "mode": f"others may use it; run: chmod 700 {directory}",

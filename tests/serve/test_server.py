@@ -63,6 +63,11 @@ async def test_clients_of_both_revisions_list_call_and_fail(tmp_path: Path, mode
         wrong = await client.call_tool("parallel_execute", {"tasks": [task("a", "dubble")]})
         assert wrong.is_error
         assert wrong.structured_content["findings"][0]["alternatives"] == ["double"]
+        # Of a failure, what does not fit the schema of the tool is only text.
+        wrong = await client.call_tool("find_tools", {"query": 3})
+        assert wrong.is_error
+        assert wrong.structured_content is None
+        assert json.loads(_text(wrong.content[0]))["status"] == "invalid"
         run = done.structured_content["run_id"]
         templates = await client.session.list_resource_templates()
         assert templates.resource_templates[0].uri_template == "run://{run_id}"

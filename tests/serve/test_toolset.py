@@ -10,13 +10,17 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import jsonschema_rs
 import pytest
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 
 from orchestrator import Orchestrator
+from orchestrator.serve.answers import Answer
+from orchestrator.serve.definitions import engine_tools
 from orchestrator.serve.inline import size_of
+from orchestrator.serve.results import OUTPUT_SCHEMA
 from orchestrator.serve.toolset import Toolset
 
 pytestmark = pytest.mark.anyio
@@ -52,7 +56,22 @@ def make_server() -> MCPServer:
 async def opened(tmp_path: Path | None = None, **options: Any) -> AsyncIterator[Toolset]:
     journal = None if tmp_path is None else tmp_path / "runs.db"
     async with Orchestrator({"mock": make_server()}, journal=journal) as engine:
-        yield Toolset(engine, **options)
+        yield Conforming(engine, **options)
+
+
+OF_ENGINE = {tool.name: tool.output_schema for tool in engine_tools("")}
+OF_RUNS = {name for name, schema in OF_ENGINE.items() if schema is OUTPUT_SCHEMA}
+
+
+class Conforming(Toolset):
+    """Has clients that hold each answer against the schema that its tool declares."""
+
+    async def call(self, name: str, *given: Any, **options: Any) -> Answer:
+        answer = await super().call(name, *given, **options)
+        schemas = OF_ENGINE | {each.name: each.output_schema for each in await self.tools(wait_s=0)}
+        if (schema := schemas.get(name)) is not None and (name in OF_RUNS or not answer.is_error):
+            jsonschema_rs.validate(dict(schema), answer.document)
+        return answer
 
 
 def task(name: str, tool: str, **arguments: Any) -> dict[str, Any]:
