@@ -18,6 +18,9 @@ from hypothesis import HealthCheck, settings
 
 Write = Callable[..., str]
 
+# Folders whose tests are of programs beside the package, and run what other tests run.
+UNTRACED = {"benchmarks", "chaos", "mutation"}
+
 # Of a slow test in which the event loop only starts a program: what is tested is the program.
 ON_ASYNCIO = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 # Of a slow test of two protocols, which faster tests run on both event loops.
@@ -46,13 +49,15 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, bool | None]:
-    """No coverage where a test runs the same lines thousands of times: it takes twice as long.
+    """No coverage where a test runs lines that others run, too: it takes twice as long.
 
     A test that runs on both event loops is traced on asyncio only, for the same reason.
     """
     parameters = getattr(item, "callspec", None)
     on_trio = parameters is not None and parameters.params.get("anyio_backend") == "trio"
-    untraced = on_trio or item.get_closest_marker("untraced") is not None
+    marks = {mark.name for mark in item.iter_markers()}
+    # Random examples run what others run, and what is covered should not depend on chance.
+    untraced = on_trio or item.path.parent.name in UNTRACED or marks & {"untraced", "hypothesis"}
     if not untraced or Coverage.current() is None:
         return (yield)
     # `Coverage.stop` and `start` would look at each module that is loaded, for 40 ms a test.

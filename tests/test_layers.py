@@ -15,6 +15,8 @@ import pytest
 
 import orchestrator
 
+pytestmark = pytest.mark.untraced
+
 PACKAGE = Path(orchestrator.__file__).parent
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 KNOW_MCP = ("serve", "servers", "transport")

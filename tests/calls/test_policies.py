@@ -189,6 +189,7 @@ async def test_max_parallel_limits_the_items() -> None:
     assert result.duration_ms == 4000
 
 
+@pytest.mark.untraced
 async def test_thousands_of_items_take_few_tasks_of_the_event_loop() -> None:
     plan = workflow(task("a", for_each=list(range(2_000))))
     most = 0

@@ -11,6 +11,8 @@ import pytest
 from orchestrator.documents import encode
 from orchestrator.documents.encode import folded_json, json_parts, shown_json, to_json
 
+pytestmark = pytest.mark.untraced
+
 SCALARS = [1, 1.5, None, True, "", "a\nb" * 30, "é", float("nan")]
 
 

@@ -11,6 +11,8 @@ import pytest
 from orchestrator.documents.encode import shown_json
 from orchestrator.documents.text import MAX_NAME, name_of, quoted, visible
 
+pytestmark = pytest.mark.untraced
+
 ACTIVE = {
     "escape": "\x1b",
     "delete": "\x7f",

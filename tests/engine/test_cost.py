@@ -24,6 +24,8 @@ from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.model import Schedule
 
+pytestmark = pytest.mark.untraced
+
 WIDTH = 100
 FEW, MANY = 300, 1000
 UNLIMITED, LIMITED = 0, 10
@@ -70,7 +72,6 @@ def run_of(count: int, schedule: Schedule, limit: int) -> Callable[[], Awaitable
     ).execute()
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(("schedule", "limit"), MOST_CALLS)
 def test_function_calls_for_each_task(schedule: Schedule, limit: int) -> None:
     async def measure() -> tuple[float, float, float]:
@@ -102,7 +103,6 @@ def steps_of(items: int) -> tuple[Workflow, Workflow]:
     )
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(("limit", "most"), MOST_CALLS_INSIDE.items())
 def test_function_calls_for_each_task_of_an_inner_workflow(limit: int, most: float) -> None:
     async def answer(call: Call, _: Attempt) -> Any:

@@ -20,7 +20,7 @@ from tests.stage import Stage, as_file, play
 from tests.terms import Term, UnresolvedError, literal
 from tests.virtual_clock import Backend, virtual_clock
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.untraced]
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "semantics.md"
 TOGETHER = 60
@@ -393,7 +393,6 @@ async def test_every_combination_does_what_its_rows_say(caplog: pytest.LogCaptur
     assert seen == len(ALL) == 15_840
 
 
-@pytest.mark.untraced
 async def test_combinations_alone_do_what_their_rows_say() -> None:
     for chosen in ALL[::ALONE_EVERY]:
         await check([chosen], "generations")

@@ -62,6 +62,7 @@ def test_an_expression_that_grows_without_bound_fails(
     assert not caught.value.error.retryable
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("text", "length"),
     [

@@ -43,7 +43,6 @@ def test_of_many_mutants_every_visible_failure_is_reported_in_its_place_and_noth
         assert until_false_alarm in documented, "run python -m tests.mutation"
 
 
-@pytest.mark.untraced
 def test_mistakes_in_the_examples_are_reported_in_their_place_and_nothing_else() -> None:
     made = trial.run(150, 1, NOWHERE)
     assert list(made.faults()) == []
@@ -61,7 +60,6 @@ def test_the_same_seed_makes_the_same_mutants() -> None:
     assert first == second != other
 
 
-@pytest.mark.untraced
 def test_the_command_counts_by_kind_and_lists_what_is_wrong(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,7 +82,6 @@ async def says_nothing(_: World, document: dict[str, Any]) -> list[Problem]:
     return []
 
 
-@pytest.mark.untraced
 def test_a_checker_that_does_not_look_at_schemas_is_found_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -13,6 +13,8 @@ from orchestrator.schema.coercion import ALL_TYPES, Conversion, Types, convert, 
 from orchestrator.schema.tool import Tool
 from tests.documents.test_jsonpath import values
 
+pytestmark = pytest.mark.untraced
+
 
 def types_at(schema: Any, path: tuple[str | int, ...]) -> Types:
     return Tool("s", "t", schema).types_at(path)

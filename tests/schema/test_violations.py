@@ -18,6 +18,8 @@ from orchestrator.schema.violations import MAX_ERRORS, MAX_EXPECTED, check_outpu
 from tests.schema.random_schemas import SCHEMAS, VALUES
 from tests.schema.test_coercion import anything
 
+pytestmark = pytest.mark.untraced
+
 FORECAST = Tool(
     "weather",
     "forecast",

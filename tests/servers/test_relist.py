@@ -11,7 +11,7 @@ import trio.testing
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.health import HealthMonitor
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.untraced]
 
 
 @pytest.fixture
@@ -41,7 +41,6 @@ async def listed(notices: list[float], takes_s: float, until_s: float) -> list[f
     return times
 
 
-@pytest.mark.untraced
 async def test_a_storm_of_notices_is_answered_less_and_less_often() -> None:
     storm = [number / 100 for number in range(12_000)]
     times = await listed(storm, 0.0, 200)
@@ -50,7 +49,6 @@ async def test_a_storm_of_notices_is_answered_less_and_less_often() -> None:
     assert times[-1] >= storm[-1]  # the last notice counts
 
 
-@pytest.mark.untraced
 async def test_a_long_list_leaves_nine_tenths_of_the_time() -> None:
     storm = [number / 100 for number in range(6_000)]
     times = await listed(storm, 1.0, 60)

@@ -19,7 +19,7 @@ from orchestrator.engine.events import ServerFailed, ServerReady
 from orchestrator.servers.pool import ServerPool
 from tests.real_servers import TIMEOUT_S, Watch, alive, faulty
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.untraced]
 
 
 class Pool:

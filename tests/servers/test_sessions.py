@@ -29,6 +29,7 @@ from tests.real_servers import TIMEOUT_S, faulty, plan
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.filterwarnings("ignore:Async generator 'http:ResourceWarning"),
+    pytest.mark.untraced,
 ]
 
 MODES: list[Protocol] = ["legacy", "2026-07-28"]

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from orchestrator.transport import framing
 from orchestrator.transport.framing import KEPT_BYTES, Lines, TooLong
 
+pytestmark = pytest.mark.untraced
+
 
 @given(st.lists(st.binary(max_size=20)), st.integers(1, 7))
 def test_lines_come_out_whole_however_the_bytes_are_cut(parts: list[bytes], step: int) -> None:

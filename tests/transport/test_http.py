@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -64,11 +65,17 @@ def stop(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def urls() -> Iterator[dict[str, str]]:
-    """Three servers of the SDK, each answering in its way."""
-    processes = {kind: listen(*options) for kind, options in KINDS.items()}
-    yield {kind: url_of(process) for kind, process in processes.items()}
-    for process in processes.values():
+def url() -> Iterator[Callable[[str], str]]:
+    """Servers of the SDK, each answering in its way, that start when they are asked for."""
+    processes: list[subprocess.Popen[str]] = []
+
+    @cache
+    def url_of_kind(kind: str) -> str:
+        processes.append(listen(*KINDS[kind]))
+        return url_of(processes[-1])
+
+    yield url_of_kind
+    for process in processes:
         stop(process)
 
 
@@ -107,9 +114,9 @@ async def error_of(orchestrator: Orchestrator, tool: str, **arguments: Any) -> C
     ],
 )
 async def test_servers_of_the_sdk_answer_in_every_mode(
-    urls: dict[str, str], kind: str, protocol: Protocol
+    url: Callable[[str], str], kind: str, protocol: Protocol
 ) -> None:
-    server = Server(url=urls[kind], protocol=protocol, sessions=2)
+    server = Server(url=url(kind), protocol=protocol, sessions=2)
     with anyio.fail_after(TIMEOUT_S):
         async with Orchestrator({"web": server}) as orchestrator:
             result = await orchestrator.run(
@@ -119,9 +126,9 @@ async def test_servers_of_the_sdk_answer_in_every_mode(
     assert outputs == [{"value": number} for number in range(20)]
 
 
-async def test_a_url_is_enough(urls: dict[str, str]) -> None:
+async def test_a_url_is_enough(url: Callable[[str], str]) -> None:
     with anyio.fail_after(TIMEOUT_S):
-        async with Orchestrator({"web": urls["stream"]}) as orchestrator:
+        async with Orchestrator({"web": url("stream")}) as orchestrator:
             assert await orchestrator.call("web:echo", {"value": 1}) == {"value": 1}
 
 
@@ -246,7 +253,7 @@ async def test_a_body_that_cannot_be_decoded_costs_only_that_call() -> None:
 async def test_a_call_that_hangs_ends_in_time_and_the_server_is_told(protocol: Protocol) -> None:
     async with scripted(protocol) as (server, orchestrator):
         workflow = plan(("web:hang", {}), ("web:echo", {"value": 1}))
-        workflow["tasks"][0]["timeout_s"] = 0.3
+        workflow["tasks"][0]["timeout_s"] = 1.5  # within which the server has heard of it
         result = await orchestrator.run(workflow)
         if protocol == "legacy":
             while "POST notifications/cancelled" not in server.methods:

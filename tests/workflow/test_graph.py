@@ -16,6 +16,8 @@ from orchestrator.workflow.graph import (
     makespan,
 )
 
+pytestmark = pytest.mark.untraced
+
 Needs = dict[str, list[str]]
 
 

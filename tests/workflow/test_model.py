@@ -433,6 +433,7 @@ def nested(depth: int) -> Any:
     return value
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("field", ["name", "schedule", "inputs", "output", "timeout_s", "x"])
 def test_deep_nesting_is_an_error_anywhere(field: str) -> None:
     for value in (nested(100_000), {"x": {"default": nested(100_000)}}):
@@ -451,6 +452,7 @@ def test_many_mistakes_in_a_big_file_are_all_found() -> None:
     assert found[-1].path == f"/tasks/{count - 1}/args/x"
 
 
+@pytest.mark.untraced
 def test_a_big_workflow_is_loaded() -> None:
     tasks = [
         T | {"id": f"t{n}", "arguments": {"x": f"$OUTPUT[t{n - 1}].y" if n else 0}}
