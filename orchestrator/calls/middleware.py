@@ -16,7 +16,7 @@ import anyio
 
 from orchestrator.calls.adaptive import AdaptiveSlots
 from orchestrator.calls.call import Attempt, Call, Caller, Readiness
-from orchestrator.calls.limits import AbandonedError, Rate, Slots
+from orchestrator.calls.limits import AbandonedError, Rate, Slots, note_starts
 from orchestrator.calls.locks import Locks
 from orchestrator.calls.policy import FREE, ServerPolicy
 from orchestrator.calls.retry import RetryDecision, decide_retry, is_lost
@@ -77,12 +77,7 @@ async def _call_in_slots(
                 limit.tell(partial(on_wait, call, attempt))
             await limit.acquire(call.priority, who=attempt, group=group)
             held.append(limit)
-        # A rate counts starts: noted once all other limits are held, it blocks nobody longer.
-        for limit in limits:
-            if isinstance(limit, Rate):
-                limit.note_start()
-                limit.release()
-                held.remove(limit)
+        note_starts(held)
         attempt.waited_s += anyio.current_time() - asked_at
         attempt.end_by = None
         output = await learning(call, attempt, call_next, policy.slots)

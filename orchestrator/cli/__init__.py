@@ -30,7 +30,17 @@ MODULES = {
     "runs": "history",
     **{
         name: name
-        for name in ("completion", "init", "learn", "lock", "serve", "stats", "test", "validate")
+        for name in (
+            "completion",
+            "init",
+            "learn",
+            "lock",
+            "report",
+            "serve",
+            "stats",
+            "test",
+            "validate",
+        )
     },
 }
 

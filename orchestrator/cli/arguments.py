@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.cli.arguments_of_pool import OF_POOL
-from orchestrator.cli.arguments_of_runs import OF_RUNS, SCREENS
+from orchestrator.cli.arguments_of_runs import OF_RUNS, REPORTS, SCREENS
 from orchestrator.cli.parser import (
     CommandParser,
     Parser,
@@ -135,7 +135,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "0 = unlimited (default: 1000)",
     },
     "--output": file("write the result document to a file"),
-    "--events": {"metavar": "FILE", "help": "write each event as a line of JSON; - is stdout"},
+    **REPORTS,
     "--journal": file(
         "keep the run in this file (default: $ORCHESTRATOR_JOURNAL, else the one of "
         "servers.toml, else runs.db in the directory of your user for such files)"
@@ -173,7 +173,7 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "run a workflow",
         "Its output goes to stdout as JSON; progress and a table of the tasks go to stderr.",
         "file values --servers --no-pool --env-file --no-lock --input --inputs --schedule "
-        "--max-concurrency --max-run-mb --json --output --events --statistics "
+        "--max-concurrency --max-run-mb --json --output --events --report --perfetto --statistics "
         "--dry-run|--record|--replay|--stream --hold "
         "--journal|--no-journal --wait --verbose|--quiet",
         {

@@ -12,12 +12,17 @@ from orchestrator.cli.parser import count, file, flag, moment, pair, pair_or_obj
 
 STATUSES = ["running", "interrupted", "paused", "success", "partial", "failed", "cancelled"]
 _AGAIN = (
-    "--servers --no-pool --env-file --no-lock --json --output --events --journal --wait "
-    "--verbose|--quiet"
+    "--servers --no-pool --env-file --no-lock --json --output --events --report --perfetto "
+    "--journal --wait --verbose|--quiet"
 )
 SCREENS: dict[str, dict[str, Any]] = {
     "--verbose": flag("a line on stderr for each call, retry, wait and server"),
     "--json": flag("print the result document on stdout"),
+}
+REPORTS: dict[str, dict[str, Any]] = {
+    "--events": {"metavar": "FILE", "help": "write each event as a line of JSON; - is stdout"},
+    "--report": file("write a report of the run to this file, HTML that needs no network"),
+    "--perfetto": file("write its timeline to this file, for https://ui.perfetto.dev"),
 }
 OF_RUNS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     "runs": (
@@ -58,6 +63,13 @@ OF_RUNS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
             "--workflow": {"metavar": "NAME", "help": "only of runs of this workflow"},
             "--json": flag("print the totals as JSON"),
         },
+    ),
+    "report": (
+        "write a run that was kept as one HTML file",
+        "Graph, timeline, what decided how long it took, where the time went, the errors, the "
+        "tasks. The file needs no network and has no script: it can be sent by mail.",
+        "run --output --perfetto --servers --env-file --journal",
+        {"--output": file("write it to a file instead of stdout")},
     ),
     "show": (
         "show a run that was kept, or one task of it",

@@ -21,7 +21,7 @@ from orchestrator.engine.outcome import Waiting
 from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.errors import UnknownTaskError
 from orchestrator.journal import history
-from orchestrator.journal.history import INTERRUPTED, RUNNING
+from orchestrator.journal.history import INTERRUPTED, RUNNING, KnownRun
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept import KeptDocuments, documents_of, request_text
 from orchestrator.journal.kept_run import asked_path
@@ -70,11 +70,7 @@ def show(options: argparse.Namespace) -> int:
     path = path_of(options, configured(options))
     run = history.find(path, options.run)
     kept = documents_of(path, run.id)
-    tasks = {
-        task: kept.tasks[task].to_dict() for task in _planned(kept.request) if task in kept.tasks
-    }
-    if run.status == history.PAUSED:
-        tasks = _with_waiting(tasks, kept)
+    tasks = tasks_of(run, kept)
     if options.task is not None:
         found = tasks.get(options.task) or _inside(options.task, kept)
         if found is None:
@@ -100,6 +96,14 @@ def show(options: argparse.Namespace) -> int:
 
         print(waiting(run.id, open_, kept=True), file=sys.stderr)
     return 0
+
+
+def tasks_of(run: KnownRun, kept: KeptDocuments) -> dict[str, Any]:
+    """The tasks of a run as its result document has them, in the order of the file."""
+    tasks = {
+        task: kept.tasks[task].to_dict() for task in _planned(kept.request) if task in kept.tasks
+    }
+    return _with_waiting(tasks, kept) if run.status == history.PAUSED else tasks
 
 
 def _inside(path: str, kept: KeptDocuments) -> dict[str, Any] | None:

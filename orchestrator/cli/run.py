@@ -19,7 +19,7 @@ from orchestrator.cli.asking import Terminal, can_ask, waiting
 from orchestrator.cli.diagnostics import complain, give_up_stdout, give_up_terminal, show
 from orchestrator.cli.plan_warnings import PlanWarnings
 from orchestrator.cli.signals import Ending, in_event_loop
-from orchestrator.cli.streams import json_text, write_document, write_json
+from orchestrator.cli.streams import hidden, json_text, write_document, write_json
 from orchestrator.client import Orchestrator
 from orchestrator.documents.files import check_writable, unwritable
 from orchestrator.documents.text import quoted
@@ -29,6 +29,7 @@ from orchestrator.engine.run import Run
 from orchestrator.errors import Problem
 from orchestrator.observers.jsonl import JsonlWriter
 from orchestrator.observers.progress_lines import ProgressLines
+from orchestrator.report.run_history import RunHistory
 from orchestrator.run_request import RunOptions, new_settings
 from orchestrator.workflow.model import Workflow
 
@@ -51,8 +52,9 @@ def carry_out(
     orchestrator: Orchestrator,
 ) -> int:
     """Carry out a run of a kind, shown as the options say, and return the exit code."""
-    if options.output is not None:
-        check_writable(options.output)
+    for path in (options.output, options.report, options.perfetto):
+        if path is not None:
+            check_writable(path)
     with ExitStack() as stack:
         observers = list(_observers(options))
         for observer in observers:
@@ -159,6 +161,12 @@ class CancellableRun:
             are = "call is" if len(missed) == 1 else "calls are"
             complain(f"{len(missed):,} {are} not in the recording: {missed[0]}")
 
+    def _history(self, result: RunResult) -> RunHistory:
+        """What happened in the run, without the secrets of the servers."""
+        inputs = self.inputs if self.current is None else self.current.inputs
+        document = hidden(result.to_dict())
+        return RunHistory(RunResult.from_dict(document), self.workflow, hidden(inputs))
+
     def _exit_code(self, run: Run, result: RunResult, *, written: bool) -> int:
         if self.ending.signal is not None:
             return exit_code(self.ending.signal)
@@ -233,6 +241,12 @@ class CancellableRun:
             written = _print(result.to_dict()) and written
         elif options.events != "-":
             written = _print(result.output)
+        if options.report or options.perfetto:
+            from orchestrator.cli.report import write_reports
+
+            kept = self.current is not None and self.current.is_kept
+            done = self._history(result)
+            written = write_reports(done, options.report, options.perfetto, kept=kept) and written
         if not options.quiet:
             from orchestrator.cli.tables import print_result
 

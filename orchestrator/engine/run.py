@@ -164,6 +164,11 @@ class Run:
         self.workflow._plan = self.workflow.__dict__["plan"] = self.plan
 
     @property
+    def inputs(self) -> Mapping[str, Any]:
+        """The inputs, complete."""
+        return self._settled.scope.inputs
+
+    @property
     def is_kept(self) -> bool:
         """Whether a journal keeps it."""
         return self._recorder is not None and not self.not_kept

@@ -4,6 +4,8 @@ Rule: values in, text out; nothing is called and nothing is printed.
 
 - `forecast` is what a plan will do; `plan_text` puts it in words.
 - `diagrams` and `svg` draw it, with the geometry of `layout`.
+- `run_history` is what happened in a run; `run_page` shows it as one HTML file, with the words of
+  `run_text` and the pictures of `run_pictures`, and `perfetto` as a trace.
 - `prompt` and `guide` are text for a model.
 """
 
@@ -12,7 +14,10 @@ from __future__ import annotations
 __all__ = [
     "diagrams",
     "forecast",
+    "perfetto",
     "plan_text",
     "prompt",
+    "run_history",
+    "run_page",
     "svg",
 ]

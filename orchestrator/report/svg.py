@@ -5,23 +5,21 @@ Names that are cut in the picture are complete in its titles, which viewers show
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Iterator
-from html import escape
 from itertools import chain, pairwise
 
-from orchestrator.documents.text import MAX_NAME, cut, visible
+from orchestrator.documents.text import MAX_NAME, cut
 from orchestrator.expressions.templates import written
+from orchestrator.report.drawing import LETTER, curve, letters, shorten, xml
 from orchestrator.report.forecast import Forecast, TaskForecast
-from orchestrator.report.layout import Box, Layout, Point, lay_out
+from orchestrator.report.layout import Box, Layout, lay_out
 from orchestrator.report.plan_text import summary
 from orchestrator.workflow.graph import union
 
 MARGIN = 24.0
 TOP = 66.0
 LEGEND_HEIGHT = 44.0
-# Assumed widths of a letter of 12, 15 and 11 px: the font is only known to be monospaced.
-LETTER, HEADING_LETTER, SMALL_LETTER = 7.3, 9.3, 6.7
+HEADING_LETTER, SMALL_LETTER = 9.3, 6.7  # of 15 and 11 px
 MAX_LETTERS = 30
 MIN_WIDTH = 110.0
 PADDING = 12.0
@@ -75,8 +73,8 @@ def svg(forecast: Forecast) -> str:
     graph = plan.graph if plan.finally_ is None else union(s.graph for s in plan.stages)
     layout = lay_out(graph, columns, widths, height)
     legend = list(_legend(forecast))
-    name, brief = _shorten(forecast.workflow.name, 80), summary(forecast)
-    widest = max(HEADING_LETTER * _letters(name), SMALL_LETTER * _letters(brief))
+    name, brief = shorten(forecast.workflow.name, 80), summary(forecast)
+    widest = max(HEADING_LETTER * letters(name), SMALL_LETTER * letters(brief))
     legend_width = sum(46 + SMALL_LETTER * len(text) for _, text in legend)
     width = max(layout.width, widest, legend_width) + 2 * MARGIN
     below = TOP + layout.height + LEGEND_HEIGHT
@@ -84,11 +82,11 @@ def svg(forecast: Forecast) -> str:
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{below:.0f}" '
             f'viewBox="0 0 {width:.0f} {below:.0f}" role="img" font-size="12">',
-            f"<title>{_xml(cut(forecast.workflow.name, MAX_NAME))}</title>",
+            f"<title>{xml(cut(forecast.workflow.name, MAX_NAME))}</title>",
             _style(),
             f'<rect class="paper" width="{width:.0f}" height="{below:.0f}"/>',
-            f'<text class="name" x="{MARGIN:g}" y="26">{_xml(name)}</text>',
-            f'<text class="small" x="{MARGIN:g}" y="45">{_xml(brief)}</text>',
+            f'<text class="name" x="{MARGIN:g}" y="26">{xml(name)}</text>',
+            f'<text class="small" x="{MARGIN:g}" y="45">{xml(brief)}</text>',
             f'<g transform="translate({MARGIN:g} {TOP:g})">',
             *_edges(forecast, layout),
             *(_task(task, layout.boxes[task.task.id], flat) for task in forecast.tasks.values()),
@@ -116,35 +114,23 @@ def _edges(forecast: Forecast, layout: Layout) -> Iterator[str]:
         kind = " path" if (needed, task) in path else ""
         x, y = points[-1]
         tip = f"M{x:.1f} {y:.1f}l-8 -4v8z"
-        yield f'<path class="edge{kind}" d="{_curve(points)}"/><path class="tip{kind}" d="{tip}"/>'
-
-
-def _curve(points: tuple[Point, ...]) -> str:
-    """Curves between columns, straight lines through them."""
-    x, y = points[0]
-    path = f"M{x:.1f} {y:.1f}"
-    for number, ((x, y), (to_x, to_y)) in enumerate(pairwise(points)):
-        end = to_x - 7 if number == len(points) - 2 else to_x  # leaves room for the tip
-        half = (x + to_x) / 2
-        curve = f"C{half:.1f} {y:.1f} {half:.1f} {to_y:.1f} {end:.1f} {to_y:.1f}"
-        path += f"L{end:.1f} {to_y:.1f}" if number % 2 else curve
-    return path
+        yield f'<path class="edge{kind}" d="{curve(points)}"/><path class="tip{kind}" d="{tip}"/>'
 
 
 def _task(task: TaskForecast, box: Box, flat: bool) -> str:
     kind = task.risk + (" path" if task.critical else "")
     is_stack = task.task.policies.for_each is not None
-    pieces = [f"<g><title>{_xml(_whole(task))}</title>"]
+    pieces = [f"<g><title>{xml(_whole(task))}</title>"]
     pieces += [_rect(box, task.risk, shift) for shift in (6.0, 3.0) if is_stack]
     pieces.append(_rect(box, kind, 0.0))
     if task.is_open:
         pieces.append(_dot(box.x + box.width - 9, box.y + 9))
-    left, shown = box.x + PADDING, _shorten(task.task.id, MAX_LETTERS)
-    times = f'<tspan class="small" dx="7">{_xml(task.times.strip())}</tspan>' if task.times else ""
+    left, shown = box.x + PADDING, shorten(task.task.id, MAX_LETTERS)
+    times = f'<tspan class="small" dx="7">{xml(task.times.strip())}</tspan>' if task.times else ""
     line = box.middle + 4 if flat else box.y + 19
-    pieces.append(f'<text class="id" x="{left:.1f}" y="{line:.1f}">{_xml(shown)}{times}</text>')
+    pieces.append(f'<text class="id" x="{left:.1f}" y="{line:.1f}">{xml(shown)}{times}</text>')
     if not flat:
-        target = _xml(_shorten(task.task.target, MAX_LETTERS))
+        target = xml(shorten(task.task.target, MAX_LETTERS))
         pieces.append(f'<text class="small" x="{left:.1f}" y="{box.y + 35:.1f}">{target}</text>')
     return "".join([*pieces, "</g>"])
 
@@ -177,10 +163,10 @@ def _whole(task: TaskForecast) -> str:
 
 
 def _width(task: TaskForecast, flat: bool) -> float:
-    first = _shorten(task.task.id, MAX_LETTERS) + task.times
-    second = "" if flat else _shorten(task.task.target, MAX_LETTERS)
-    letters = max(_letters(first), _letters(second))
-    return max(MIN_WIDTH, letters * LETTER + 2 * PADDING + (10 if task.is_open else 0))
+    first = shorten(task.task.id, MAX_LETTERS) + task.times
+    second = "" if flat else shorten(task.task.target, MAX_LETTERS)
+    widest = max(letters(first), letters(second))
+    return max(MIN_WIDTH, widest * LETTER + 2 * PADDING + (10 if task.is_open else 0))
 
 
 def _legend(forecast: Forecast) -> Iterator[tuple[str, str]]:
@@ -208,24 +194,5 @@ def _legend_lines(legend: Iterable[tuple[str, str]], y: float) -> Iterator[str]:
                 yield from (_rect(sign, "unknown", shift) for shift in (4.0, 2.0, 0.0))
             case _:
                 yield _rect(sign, kind, 0.0)
-        yield f'<text class="small" x="{x + 26:.1f}" y="{y:.1f}">{_xml(text)}</text>'
+        yield f'<text class="small" x="{x + 26:.1f}" y="{y:.1f}">{xml(text)}</text>'
         x += 46 + SMALL_LETTER * len(text)
-
-
-def _letters(text: str) -> int:
-    # Wide letters of East Asia count twice.
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
-
-
-def _shorten(text: str, letters: int) -> str:
-    text = visible(text[:MAX_NAME])
-    if _letters(text) <= letters:
-        return text
-    kept = text[: letters - 3]
-    while _letters(kept) > letters - 3:
-        kept = kept[:-1]
-    return f"{kept}..."
-
-
-def _xml(text: str) -> str:
-    return escape(visible(text, keep="\n"))
