@@ -8,6 +8,7 @@
     sessions      tools that compute on many sessions, thousands of calls on one
     cold          a fresh process each time; by_hand, first_by_hand: what it is compared with
     warm          commands whose servers a warm pool keeps, beside first_by_hand
+    written       a plan that runs while a model writes it
     engine_alone  the engine without servers, next to bare anyio
     measure       rounds, percentiles, paired ratios
     targets       the targets, as data

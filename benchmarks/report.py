@@ -35,6 +35,8 @@ COLUMNS = {
     "of_generations": "x generations",
     "by_hand": "x by hand",
     "orchestrator": "x orchestrator",
+    "one_task": "x one task",
+    "all_written": "x when all is written",
     "bare_anyio": "x bare anyio",
     "bare_anyio_fastest": "fastest",
     "bare_jsonschema": "x bare jsonschema",

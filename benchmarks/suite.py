@@ -37,6 +37,7 @@ GROUPS = {
     },
     "cold": {"cold": "from the start of a fresh process to its exit, or to its first call"},
     "warm": {"warm": "5 calls on 5 servers from the shell, and one, with the warm pool up"},
+    "written": {"written": "20 tasks of 200 ms while a model writes them, from its last token"},
     "checking": {"checking": "checking a plan of 1,000 and 10,000 tasks against a lock file"},
     "engine_alone": {"engine": "the engine with a caller that returns at once, beside bare anyio"},
 }
