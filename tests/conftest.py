@@ -53,14 +53,20 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, b
 
     A test that runs on both event loops is traced on asyncio only, for the same reason.
     """
+    coverage = Coverage.current()
+    if coverage is None:
+        return (yield)
+    if sys.gettrace() is None:  # a recursion that went too deep ended it in the test before
+        coverage.stop()
+        coverage.start()
     parameters = getattr(item, "callspec", None)
     on_trio = parameters is not None and parameters.params.get("anyio_backend") == "trio"
     marks = {mark.name for mark in item.iter_markers()}
     # Random examples run what others run, and what is covered should not depend on chance.
     untraced = on_trio or item.path.parent.name in UNTRACED or marks & {"untraced", "hypothesis"}
-    if not untraced or Coverage.current() is None:
+    if not untraced:
         return (yield)
-    # `Coverage.stop` and `start` would look at each module that is loaded, for 40 ms a test.
+    # `Coverage.stop` and `start` look at each module that is loaded, for 40 ms a test.
     tracer, of_threads = sys.gettrace(), threading.gettrace()
     sys.settrace(None)
     threading.settrace(None)

@@ -16,6 +16,7 @@ import anyio.lowlevel
 
 Priority = tuple[float, ...]
 FIRST: Priority = (0.0,)
+RUN_SLOT = "a slot of the run"  # what a call waits for
 
 
 class AbandonedError(Exception):
@@ -276,3 +277,12 @@ class Rate:
         if len(self._starts) < self.count:
             return 0.0
         return self._starts[0] + self.per_s - anyio.current_time()
+
+
+def note_starts(held: list[Slots | Rate]) -> None:
+    """Note that a call starts, which holds all its limits now: its rates block nobody longer."""
+    for limit in held[:]:
+        if isinstance(limit, Rate):
+            limit.note_start()
+            limit.release()
+            held.remove(limit)

@@ -30,13 +30,6 @@ class NoPoolError(OrchestratorError):
     """There is no pool that can be used."""
 
 
-class SilentError(NoPoolError):
-    """There is one, which does not answer."""
-
-    def __init__(self) -> None:
-        super().__init__("the warm pool does not answer")
-
-
 class OtherVersionError(NoPoolError):
     """The pool is one of another version of the package."""
 
@@ -107,7 +100,7 @@ class Connection:
             with anyio.fail_after(HELLO_S):
                 stream = await anyio.connect_unix(place.socket)
         except TimeoutError:
-            raise SilentError from None
+            raise NoPoolError("the warm pool does not answer") from None
         except OSError:
             raise NoPoolError("the warm pool is not there any more") from None
         if not is_own(stream):
@@ -128,7 +121,7 @@ class Connection:
                     group.cancel_scope.cancel()
         except (*GONE, TimeoutError, ValueError, AssertionError, ExceptionGroup):
             await channel.close()
-            raise SilentError from None
+            raise NoPoolError("the warm pool does not answer") from None
         if (other := greeting.get("hello")) != VERSION or greeting.get("protocol") != PROTOCOL:
             await channel.close()
             raise OtherVersionError(other)

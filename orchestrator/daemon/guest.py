@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from orchestrator.calls.call import Attempt, Call
-from orchestrator.calls.limits import Rate, Slots
+from orchestrator.calls.limits import Rate, Slots, note_starts
 from orchestrator.calls.locks import Wait
 from orchestrator.calls.middleware import learning
 from orchestrator.calls.policy import ServerPolicy
@@ -80,7 +80,7 @@ class Guest:
         self.uses_servers = bool(self._servers)
         for name, hosted in self._servers.items():
             stack.enter_context(hosted.pool.subscribe(partial(self._tell, hosted), [name]))
-        usable = {n: each.pool.usable(n) for n, each in self._servers.items() if not each.is_gone}
+        usable = {n: each.usable for n, each in self._servers.items() if not each.is_gone}
         greeting = {"hello": VERSION, "protocol": PROTOCOL, "pid": os.getpid()}
         self._channel.send({**greeting, "servers": usable, "differs": differs})
         if self.uses_servers:
@@ -160,7 +160,7 @@ class Guest:
 
     async def _do_session(self, request: Message, _: _Work) -> Message:
         hosted = self._of(request)
-        await hosted.pool.until_usable(hosted.name)
+        await (await hosted.opened()).until_usable(hosted.name)
         return {"result": {"failure": None, "tools": _tools(hosted)}}
 
     async def _do_offered(self, request: Message, _: _Work) -> Message:
@@ -171,7 +171,7 @@ class Guest:
         hosted, call, number = self._of(request), Call.from_dict(request["call"]), request["id"]
         lease = self._work.get(request["lease"]) if request["lease"] is not None else None
         if lease is not None:  # a rate counts starts, and this is one
-            _start_rates(lease)
+            note_starts(lease.held)
         attempt = Attempt(partial(self._progress, number) if request["progress"] else None)
         if request["elicits"]:
             attempt.elicit = partial(self._ask_back, number, work)
@@ -241,13 +241,6 @@ class Guest:
     async def _do_down(self, _: Message, __: _Work) -> Message:
         self._host.down()
         return {"result": None}
-
-
-def _start_rates(lease: _Work) -> None:
-    for limit in [each for each in lease.held if isinstance(each, Rate)]:
-        limit.note_start()
-        limit.release()
-        lease.held.remove(limit)
 
 
 def _tools(hosted: Hosted) -> list[dict[str, Any]]:

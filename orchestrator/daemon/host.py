@@ -69,6 +69,11 @@ class Hosted:
             self._open.set()
             self._over.set()
 
+    @property
+    def usable(self) -> bool:
+        """Whether it can be called at once."""
+        return self._open.is_set() and self.pool.usable(self.name)
+
     async def opened(self) -> ServerPool:
         """Its pool, once that is open."""
         await self._open.wait()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from orchestrator.calls.call import Call
-from orchestrator.calls.limits import FIRST, AbandonedError, Priority, Rate, Slots
+from orchestrator.calls.limits import FIRST, AbandonedError, Priority, Rate, Slots, note_starts
 from orchestrator.calls.policy import ServerPolicy
 from orchestrator.daemon.connection import LostError
 from orchestrator.documents.text import quoted
@@ -62,9 +62,7 @@ class Lease(Slots):
             for limit in self._own:
                 await limit.acquire(priority, who=self._who, group=group)
                 self._taken.append(limit)
-            for limit in self._own:
-                if isinstance(limit, Rate):
-                    limit.note_start()
+            note_starts(self._taken)
         except BaseException:
             self.release()
             raise

@@ -9,13 +9,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from importlib import import_module
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 
 import anyio
 
 from orchestrator.daemon.configuration import Document
-from orchestrator.daemon.connection import Connection, NoPoolError, OtherVersionError, SilentError
+from orchestrator.daemon.connection import Connection, NoPoolError, OtherVersionError
 from orchestrator.daemon.fork_server import ForkServer
 from orchestrator.daemon.host import Host
 from orchestrator.daemon.place import Place
@@ -57,6 +58,7 @@ def keep(
 
 
 async def _keep(place: Place, documents: Iterable[Document], idle_s: float) -> None:
+    import_module("mcp")  # now, since nobody is answered meanwhile
     host = Host(place.new_key(), idle_s)
     # One that was killed has left its own.
     place.socket.unlink(missing_ok=True)
@@ -107,17 +109,19 @@ async def reached(place: Place, say: Callable[[str], None]) -> Connection | None
     Raises:
         PoolError: It does not end.
     """
+    why = "the warm pool does not answer"
     with anyio.move_on_after(END_S):
         while True:
             try:
                 return await Connection.to(place)
-            except (OtherVersionError, SilentError) as error:
-                say(f"{error}: it is ended")
+            except OtherVersionError as error:
+                why = str(error)
                 break
-            except NoPoolError:  # it may start or end just now
+            except NoPoolError:  # it may be busy, or start or end just now
                 if is_down(place):
                     return None
                 await anyio.sleep(LOOK_S)
+    say(f"{why}: it is ended")
     await end(place)
     return None
 

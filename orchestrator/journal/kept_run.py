@@ -34,6 +34,7 @@ class RunRecord:
         settings: What replaced settings of the workflow, and when it was started.
         kind: `run`, `retry` or `fork`; `origin` is then the run that it follows.
         hold: What waits until the plan is complete, if it still grows.
+        limits: The limits of its servers then, by server, without what is the default.
     """
 
     id: str
@@ -44,12 +45,14 @@ class RunRecord:
     kind: str = "run"
     origin: str | None = None
     hold: str | None = None
+    limits: Mapping[str, Any] | None = None
 
     def request(self, hide: Hide, *, outputs: bool) -> str:
         """What the row of the run has; without outputs, nobody can go on with it."""
         parts = ("workflow", "inputs", "settings")
-        asked = {part: getattr(self, part) for part in parts} | {"outputs": outputs}
-        return to_json(hide(asked if self.hold is None else asked | {"hold": self.hold}))
+        document = {part: getattr(self, part) for part in parts} | {"outputs": outputs}
+        more = {"hold": self.hold, "limits": self.limits}
+        return to_json(hide(document | {name: each for name, each in more.items() if each}))
 
 
 class KeptRun:

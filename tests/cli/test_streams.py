@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -44,6 +45,18 @@ def command(
     return done.returncode, done.stdout.decode(encoding), done.stderr.decode(encoding)
 
 
+@pytest.fixture
+def played(write: Write, servers: str, tmp_path: Path) -> Callable[..., list[str]]:
+    """The words of a run of these tasks that is recorded, so that its program needs no SDK."""
+
+    def words(*tasks: dict[str, Any]) -> list[str]:
+        path, recording = write(*tasks), str(tmp_path / "recording.json")
+        main(["run", path, "--servers", servers, "--quiet", "--record", recording])
+        return ["run", path, "--servers", servers, "--replay", recording]
+
+    return words
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoding", "options"),
@@ -54,10 +67,9 @@ def command(
     ],
 )
 def test_no_result_is_lost_where_stdout_cannot_encode_it(
-    encoding: str, options: list[str], write: Write, servers: str
+    encoding: str, options: list[str], played: Callable[..., list[str]]
 ) -> None:
-    path = write(echo(WIDE_TEXT))
-    run = ["run", path, "--servers", servers, "--quiet", *options]
+    run = [*played(echo(WIDE_TEXT)), "--quiet", *options]
     code, out, err = command(run, PYTHONIOENCODING=encoding)
     assert (code, err) == (0, "")
     last = json.loads(out.splitlines()[-1] if "--events" in options else out)
@@ -67,9 +79,11 @@ def test_no_result_is_lost_where_stdout_cannot_encode_it(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "<&- 2>&-"])
-def test_a_failure_of_stderr_loses_nothing(redirection: str, write: Write, servers: str) -> None:
-    path = write(echo("value"), {"id": "b", "tool": "faulty:fail"})
-    code, out, err = command(["run", path, "--servers", servers], redirection)
+def test_a_failure_of_stderr_loses_nothing(
+    redirection: str, played: Callable[..., list[str]]
+) -> None:
+    run = played(echo("value"), {"id": "b", "tool": "faulty:fail"})
+    code, out, err = command(run, redirection)
     assert (code, err) == (1, "")
     assert json.loads(out) == {"a": {"value": "value"}}
 
@@ -80,10 +94,14 @@ def test_a_failure_of_stderr_loses_nothing(redirection: str, write: Write, serve
     [(">&-", "Bad file descriptor", ["--json"]), (">/dev/full", "No space left on device", [])],
 )
 def test_a_failure_of_stdout_is_said_and_the_file_is_written(
-    redirection: str, why: str, options: list[str], write: Write, servers: str, tmp_path: Path
+    redirection: str,
+    why: str,
+    options: list[str],
+    played: Callable[..., list[str]],
+    tmp_path: Path,
 ) -> None:
     output = tmp_path / "result.json"
-    run = ["run", write(echo("value")), "--servers", servers, "--output", str(output), *options]
+    run = [*played(echo("value")), "--output", str(output), *options]
     code, _, err = command(run, redirection)
     assert code == 1
     assert f"orchestrator: stdout cannot be written: {why}\n" in err

@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import mcp  # noqa: F401  # it takes seconds, in which nobody is answered
 
 from orchestrator.daemon.configuration import document_of
 from orchestrator.daemon.host import Host
