@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import anyio
 
@@ -82,6 +82,15 @@ class GrowingRun:
         self._ended, self._turn = anyio.Event(), anyio.Lock()
         self._is_closed, self._failure = False, ""
         run.follow(self._growing.schedule)
+
+    async def __aenter__(self) -> Self:
+        self._pool.start_soon(self.execute)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.lose("the plan was not completed")
+        with anyio.CancelScope(shield=True):
+            await self._ended.wait()
 
     async def add(self, task: Task | Mapping[str, Any]) -> None:
         """Check a task, and start it as soon as its dependencies have settled.
