@@ -30,6 +30,7 @@ from orchestrator.journal.records import Key, Record
 from orchestrator.preflight import WorkflowSource, check_offline
 from orchestrator.run_request import Inputs, RunOptions, RunRequest, asking, new_settings
 from orchestrator.servers.config import secrets_in
+from orchestrator.servers.policies import limits_of
 from orchestrator.servers.pool import ServerPool
 from orchestrator.servers.redaction import redact
 from orchestrator.workflow.graph import below
@@ -43,12 +44,14 @@ logger = logging.getLogger("orchestrator")
 _KEPT = ("schedule", "max_concurrency", "estimates", "max_run_mb", "started_at")
 
 
-def record_of(request: RunRequest) -> RunRecord:
+def record_of(request: RunRequest, pool: ServerPool) -> RunRecord:
     """What is kept of a request before the first call."""
     workflow, settings = request.workflow, request.settings
     kept = {name: getattr(settings, name) for name in _KEPT}
     document = workflow.to_dict(whole=True)
-    return RunRecord(settings.run_id, workflow.name, document, request.inputs, kept)
+    limits = {name: limits_of(pool.servers[name]) for name in workflow.plan.servers}
+    of_run = settings.run_id, workflow.name, document, request.inputs, kept
+    return RunRecord(*of_run, limits={name: each for name, each in limits.items() if each})
 
 
 def hiding(pool: ServerPool) -> Hide:
@@ -118,7 +121,8 @@ def reused(
     settings = new_settings()
     told = kept.request["settings"] | {"started_at": settings.started_at}
     document, inputs = kept.request["workflow"], kept.request["inputs"]
-    record = RunRecord(settings.run_id, workflow.name, document, inputs, told, "retry", earlier.id)
+    of_run = settings.run_id, workflow.name, document, inputs, told, "retry", earlier.id
+    record = RunRecord(*of_run, kept.request.get("limits"))
     return record, dict(kept.records.parts(whole, ended.keys() - whole - afresh))
 
 

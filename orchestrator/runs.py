@@ -73,7 +73,9 @@ class Runs(Inspector):
         request = self._request(workflow, inputs, options)
         kept = None
         if self._journal is not None:
-            kept = await self._journal.begin(record_of(request), hide=hiding(self._pool))
+            kept = await self._journal.begin(
+                record_of(request, self._pool), hide=hiding(self._pool)
+            )
         async with self._carried(request, kept) as run:
             yield run
 
@@ -172,7 +174,7 @@ class Runs(Inspector):
             forked, journal.path, run_id, workflow, inputs
         )
         request = self._request(new, values, options)
-        record = replace(record_of(request), kind="fork", origin=origin)
+        record = replace(record_of(request, self._pool), kind="fork", origin=origin)
         kept = await journal.begin(record, hide=hiding(self._pool))
         reuse = await to_thread.run_sync(reuse_of, journal.path, origin, new)
         async with self._carried(request.reusing(reuse), kept) as run:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import anyio
 
-from orchestrator.calls.limits import FIRST, Priority, Rate, Slots
+from orchestrator.calls.limits import FIRST, RUN_SLOT, Priority, Rate, Slots
 from orchestrator.errors import CallError
 from orchestrator.schema.coercion import Conversion
 from orchestrator.workflow.task import Retry
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from orchestrator.calls.worker_pool import Lane
 
 DEFAULT_TIMEOUT_S = 60.0
+NOTABLE_S = 0.001  # a shorter wait is not noted
+MAX_WAITS = 100  # of one call, such as one that polls for hours
 
 OnProgress = Callable[[float, float | None, str], None]
 
@@ -123,6 +125,8 @@ class Attempt:
         own: How many attempts were its own, once those of a fallback follow.
         delayed_s: How long its task had waited before it, seconds; its deadline counts that.
         waited_s: How long it has waited for its server, locks, slots and rates, seconds.
+        waits: The waits of notable length, those between its attempts too: each with what it was
+            for, when it began on anyio's clock, and how long it was, seconds.
         started_at: When the first attempt began, on anyio's clock.
         queued_at: Since when it is in the queue of the run's slots, on anyio's clock; None if it is
             not.
@@ -168,6 +172,7 @@ class Attempt:
     asks: bool = False
     approval: str | None = None
     elicit: Elicit | None = None
+    waits: tuple[tuple[str, float, float], ...] = ()
 
     def __init__(
         self, on_progress: OnProgress | None = None, *, fit: Callable[[Call], Call] | None = None
@@ -200,6 +205,13 @@ class Attempt:
             scope.deadline = anyio.current_time() + left_s
             self.end_by, self.asks = scope, False
 
+    def note_wait(self, what: str, since: float) -> float:
+        """Note what it has waited for until now; returns the time on anyio's clock."""
+        now = anyio.current_time()
+        if now - since >= NOTABLE_S and len(self.waits) < MAX_WAITS:
+            self.waits = (*self.waits, (what, since, now - since))
+        return now
+
     def note_answer(self, size: int) -> None:
         """Note about what the answer that just came takes in memory, bytes."""
         self.answer_bytes = size
@@ -225,7 +237,10 @@ class Attempt:
         self.number += 1
         # The pool held the slot for it, so only the attempt knows when the wait ended.
         if self.queued_at is not None:
-            self.waited_s += now - self.queued_at
+            waited_s = now - self.queued_at
+            self.waited_s += waited_s
+            if waited_s >= NOTABLE_S:
+                self.waits = ((RUN_SLOT, self.queued_at, waited_s),)
             self.queued_at = None
         if self.started_at is None:
             self.started_at = now

@@ -16,6 +16,7 @@ import anyio.lowlevel
 
 Priority = tuple[float, ...]
 FIRST: Priority = (0.0,)
+RUN_SLOT = "a slot of the run"  # what a call waits for
 
 
 class AbandonedError(Exception):

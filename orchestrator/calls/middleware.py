@@ -23,6 +23,10 @@ from orchestrator.calls.retry import RetryDecision, decide_retry, is_lost
 from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError, TaskError
 
+# What is waited for, as `Attempt.waits` has it.
+NEXT_ATTEMPT = "its next attempt"
+LOCK = "lock "
+
 OnWait = Callable[[Call, Attempt], None]
 OnFailure = Callable[[Call, Attempt, TaskError, RetryDecision], None]
 Before = Callable[[Call, Attempt], tuple[int, float]]
@@ -67,7 +71,7 @@ async def _call_in_slots(
     group: object,
     on_wait: OnWait | None,
 ) -> Any:
-    asked_at = anyio.current_time()
+    asked_at = since = anyio.current_time()
     held: list[Slots | Rate] = []
     try:
         for limit in limits:
@@ -75,8 +79,11 @@ async def _call_in_slots(
             attempt.end_by = limit
             if on_wait is not None:
                 limit.tell(partial(on_wait, call, attempt))
+            is_busy = limit.is_busy()
             await limit.acquire(call.priority, who=attempt, group=group)
             held.append(limit)
+            if is_busy:
+                since = attempt.note_wait(limit.name, since)
         note_starts(held)
         attempt.waited_s += anyio.current_time() - asked_at
         attempt.end_by = None
@@ -161,9 +168,11 @@ def with_retry(
 
 
 async def _back_off(call: Call, attempt: Attempt, wait_s: float) -> None:
-    attempt.note = "its next attempt"
+    attempt.note, since = NEXT_ATTEMPT, anyio.current_time()
     with anyio.CancelScope() as attempt.end_by:
         await anyio.sleep(wait_s)
+    if wait_s:
+        attempt.note_wait(NEXT_ATTEMPT, since)
     attempt.note = ""
     attempt.check_cancelled(call)
 
@@ -177,16 +186,17 @@ def with_locks(call_next: Caller, locks: Locks, on_wait: OnWait | None = None) -
     """Hold the locks of a call over all its attempts, acquired in the order of `Call.locks`."""
 
     async def call_holding(call: Call, attempt: Attempt) -> Any:
-        asked_at = anyio.current_time()
+        asked_at = since = anyio.current_time()
         held: list[tuple[str, bool]] = []
         task, waits = call.where, None if on_wait is None else partial(on_wait, call, attempt)
         try:
             for name, shared in call.locks:
-                attempt.note = f"lock {quoted(name)}"
+                attempt.note = f"{LOCK}{quoted(name)}"
                 with anyio.CancelScope() as attempt.end_by:
                     await locks.acquire(name, shared=shared, who=attempt, task=task, on_wait=waits)
                     held.append((name, shared))
                 attempt.check_cancelled(call)
+                since = attempt.note_wait(attempt.note, since)
             attempt.waited_s += anyio.current_time() - asked_at
             attempt.note = ""
             return await call_next(call, attempt)
@@ -254,16 +264,16 @@ def with_server_ready(
 async def _wait_until_ready(
     call: Call, attempt: Attempt, readiness: Readiness, on_wait: OnWait | None
 ) -> None:
-    asked_at = anyio.current_time()
+    asked_at, waited_for = anyio.current_time(), ""
     try:
         with anyio.CancelScope() as attempt.end_by:
             while what := readiness.waiting_for(call.server, call.tool):
                 if what != attempt.note:
-                    attempt.note = what
+                    attempt.note = waited_for = what
                     if on_wait is not None:
                         on_wait(call, attempt)
                 await readiness.changed()
     finally:
         attempt.note = ""
-    attempt.waited_s += anyio.current_time() - asked_at
+    attempt.waited_s += attempt.note_wait(waited_for, asked_at) - asked_at
     attempt.check_cancelled(call)

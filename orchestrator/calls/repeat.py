@@ -11,6 +11,8 @@ import anyio
 from orchestrator.calls.call import Attempt, Call, Caller
 from orchestrator.errors import CallError
 
+NEXT_TURN = "its next turn"  # what is waited for
+
 
 @dataclass(slots=True, eq=False)
 class Turns:
@@ -61,9 +63,10 @@ def with_repeat(call_next: Caller) -> Caller:
             if call.turn + 1 >= turns.max_times:
                 message = f"{call.target} was called {call.turn + 1} times, and until is not true"
                 raise CallError("not_done", message, last=answer)
-            attempt.note = "its next turn"
+            attempt.note, since = NEXT_TURN, anyio.current_time()
             with anyio.CancelScope() as attempt.end_by:
                 await anyio.sleep(max(0.0, turns.every_s - attempt.answered_ago_s))
+            attempt.note_wait(NEXT_TURN, since)
             attempt.note, attempt.answered_ago_s = "", 0.0
             attempt.check_cancelled(call)
             call = await turns.next_call(call._replace(turn=call.turn + 1), answer)

@@ -32,6 +32,7 @@ MODULES = {
         name: name
         for name in (
             "completion",
+            "explain",
             "init",
             "learn",
             "lock",

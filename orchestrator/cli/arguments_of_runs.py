@@ -64,6 +64,14 @@ OF_RUNS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
             "--json": flag("print the totals as JSON"),
         },
     ),
+    "explain": (
+        "show where the time of a run went, and what would have saved some",
+        "The calls and waits that decided how long it took, who held what was waited for, and what "
+        "another schedule, other limits or a faster server would have saved: the recorded times "
+        "run through the engine again.",
+        "run --servers --env-file --journal --json",
+        {"--json": flag("print all steps, waits and changes as JSON")},
+    ),
     "report": (
         "write a run that was kept as one HTML file",
         "Graph, timeline, what decided how long it took, where the time went, the errors, the "

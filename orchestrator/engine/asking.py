@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
+import anyio
+
 from orchestrator.calls.call import Attempt, Call, Caller
 from orchestrator.documents.encode import to_json
 from orchestrator.engine.emitter import Emitter
-from orchestrator.engine.question import DECISION, YES_OR_NO, Question, QuestionKind, Reply
+from orchestrator.engine.question import ANSWER, DECISION, YES_OR_NO, Question, QuestionKind, Reply
 from orchestrator.engine.questions import Questions
 from orchestrator.engine.recorder import Recorder, unknown_outcome
 from orchestrator.engine.settings import Servers
@@ -156,4 +158,8 @@ class Asking:
                 self._emitter.asked(question)
             self._on_open(call)
 
-        return await self._questions.ask(question, call, attempt, on_open, limit_s)
+        since = anyio.current_time()
+        reply = await self._questions.ask(question, call, attempt, on_open, limit_s)
+        if kind != "elicitation":  # which comes during a call
+            attempt.note_wait(ANSWER, since)
+        return reply

@@ -15,6 +15,7 @@ _OUTPUT = {
     "additionalProperties": False,
 }
 DECISION: Mapping[str, Any] = {"anyOf": [{"enum": ["repeat", "fail"]}, _OUTPUT]}
+ANSWER = "the answer to a question"  # what a call waits for, as `Attempt.waits` has it
 
 
 class Reply(NamedTuple):

@@ -32,6 +32,10 @@ EndReason = Literal["timeout", "budget", "critical", "fail_fast", "end_run", "ca
 _MEASURED = ("attempts", "started_ms", "duration_ms", "waited_ms")
 
 
+Waits = tuple[tuple[str, float, float], ...]
+"""What a call waited for: since when, milliseconds since the run began, and how long."""
+
+
 @dataclass(frozen=True, slots=True)
 class ItemResult:
     """How one item of a `for_each` ended; its fields are those of a `TaskResult`."""
@@ -44,6 +48,7 @@ class ItemResult:
     waited_ms: float = 0.0
     tasks: Mapping[str, TaskResult] | None = None
     cached: bool = False
+    waits: Waits = field(default=(), compare=False)
 
     @property
     def status(self) -> Status:
@@ -95,6 +100,8 @@ class TaskResult:
         items: How each item of a `for_each` ended, in order; None without.
         tasks: How each task of the workflow ended that it ran, by id; None if it ran none.
         cached: Whether the memo gave its output, and nothing was called.
+        waits: What its call waited for, a millisecond at least, in order; those of the items of a
+            `for_each` are theirs. The document leaves them out, the journal keeps them.
     """
 
     id: str
@@ -107,6 +114,7 @@ class TaskResult:
     items: tuple[ItemResult, ...] | None = None
     tasks: Mapping[str, TaskResult] | None = None
     cached: bool = False
+    waits: Waits = field(default=(), compare=False)
 
     @property
     def status(self) -> Status:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestrator.calls.call import Call, Readiness
+from orchestrator.calls.limits import RUN_SLOT
 from orchestrator.calls.locks import Locks
 from orchestrator.calls.middleware import Random, no_jitter
 from orchestrator.calls.policy import ServerPolicy
@@ -108,4 +109,4 @@ class Servers:
         limited = any(policy.is_limited or policy.writers is not None for policy in named)
         waits_for_slot_only = plan.is_plain and not limited and self.readiness is None
         moment = 1 if waits_for_slot_only else MOMENT
-        return WorkerPool(limit, "a slot of the run", moment, PATIENCE if plan.has_inner else 1)
+        return WorkerPool(limit, RUN_SLOT, moment, PATIENCE if plan.has_inner else 1)

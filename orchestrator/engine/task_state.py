@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import anyio
@@ -13,12 +13,13 @@ from orchestrator.calls.limits import FIRST, Priority, Slots
 from orchestrator.documents.text import quoted
 from orchestrator.engine.decide import Start, StartEach
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success, Waiting
-from orchestrator.engine.result import ItemResult, TaskResult
+from orchestrator.engine.result import ItemResult, TaskResult, Waits
 from orchestrator.errors import TaskError
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
 
 logger = logging.getLogger("orchestrator")
 
+_Measures = tuple[int, float, float, float]
 Decision = Start | StartEach | Failure | Call
 """What is to be carried out; of a failure, the fallback."""
 
@@ -185,12 +186,12 @@ class TaskState:
             return self._merged(outcome, zero)
         if attempt is None or attempt.started_at is None:
             cached = attempt is not None and attempt.cached
-            return TaskResult(task.id, outcome, task.generation, cached=cached)
-        measures = _measures(attempt, zero)
-        if attempt.inside is None:
-            return TaskResult(task.id, outcome, task.generation, *measures)
-        tasks = attempt.inside.results
-        return TaskResult(task.id, outcome, task.generation, *measures, None, tasks)
+            waits = () if attempt is None else _moved(attempt.waits, zero)
+            return TaskResult(task.id, outcome, task.generation, cached=cached, waits=waits)
+        measures, waits = _measures(attempt, zero)
+        tasks = None if attempt.inside is None else attempt.inside.results
+        values = (task.id, outcome, task.generation, *measures)
+        return TaskResult(*values, tasks=tasks, waits=waits)
 
     def _merged(self, outcome: Outcome, zero: float) -> TaskResult:
         """The same for a task of several calls."""
@@ -214,6 +215,7 @@ class TaskState:
             sum(part.waited_ms for part in own) if own else first.waited_ms,
             items,
             own[0].tasks if own else None,
+            waits=tuple(wait for part in own for wait in part.waits),
         )
 
 
@@ -230,15 +232,25 @@ def ended(index: int, attempt: Attempt, outcome: Outcome, zero: float) -> ItemRe
     if attempt.started_at is None:
         return ItemResult(index, outcome, cached=attempt.cached)
     tasks = None if attempt.inside is None else attempt.inside.results
-    return ItemResult(index, outcome, *_measures(attempt, zero), tasks)
+    measures, waits = _measures(attempt, zero)
+    return ItemResult(index, outcome, *measures, tasks, waits=waits)
 
 
-def _measures(attempt: Attempt, zero: float) -> tuple[int, float, float, float]:
-    """The attempts, the start, the duration and the wait of a call that ends now; milliseconds."""
+def _measures(attempt: Attempt, zero: float) -> tuple[_Measures, Waits]:
+    """The attempts, start, duration, wait and waits of a call that ends now; milliseconds."""
     began = attempt.started_at or zero
     took_ms = (anyio.current_time() - began) * 1000
     attempts = attempt.number if attempt.own is None else attempt.own
-    return attempts, (began - zero) * 1000, took_ms, attempt.waited_s * 1000
+    waits = attempt.waits
+    if waits:  # nearly always one: it costs no function call
+        (what, since, waited_s), *more = waits
+        first = what, (since - zero) * 1000, waited_s * 1000
+        waits = (first, *_moved(more, zero)) if more else (first,)
+    return (attempts, (began - zero) * 1000, took_ms, attempt.waited_s * 1000), waits
+
+
+def _moved(waits: Iterable[tuple[str, float, float]], zero: float) -> Waits:
+    return tuple((what, (since - zero) * 1000, s * 1000) for what, since, s in waits)
 
 
 def internal(bug: Exception, task: str) -> TaskError:

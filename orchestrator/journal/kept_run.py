@@ -33,6 +33,7 @@ class RunRecord:
         inputs: The inputs, complete.
         settings: What replaced settings of the workflow, and when it was started.
         kind: `run`, `retry` or `fork`; `origin` is then the run that it follows.
+        limits: The limits of its servers then, by server, without what is the default.
     """
 
     id: str
@@ -42,11 +43,13 @@ class RunRecord:
     settings: Mapping[str, Any]
     kind: str = "run"
     origin: str | None = None
+    limits: Mapping[str, Any] | None = None
 
     def request(self, hide: Hide, *, outputs: bool) -> str:
         """What the row of the run has; without outputs, nobody can go on with it."""
         parts = ("workflow", "inputs", "settings")
-        return to_json(hide({part: getattr(self, part) for part in parts} | {"outputs": outputs}))
+        document = {part: getattr(self, part) for part in parts} | {"outputs": outputs}
+        return to_json(hide(document | {"limits": self.limits} if self.limits else document))
 
 
 class KeptRun:

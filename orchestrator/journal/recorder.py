@@ -164,7 +164,7 @@ class RunRecorder(Recorder):
             raise InvalidArgumentsError(f'{why}; "orchestrator retry" makes a new run with it')
         self._tools.add(tool.target)
         if key not in self._records:
-            self._note(key, lambda: {"hash": digest})
+            self._note(key, lambda: {"hash": digest, "read_only": bool(tool.read_only)})
 
     def note_settled(self, path: str, result: TaskResult, wrapped: Mapping[int, Any]) -> None:
         """See `Recorder`."""

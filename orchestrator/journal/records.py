@@ -13,7 +13,7 @@ from orchestrator.calls.call import Call
 from orchestrator.engine.outcome import Cancelled, Failure, Skipped, Success, outcome_from_dict
 from orchestrator.engine.question import Question, Reply
 from orchestrator.engine.recorder import Answer
-from orchestrator.engine.result import ItemResult, TaskResult
+from orchestrator.engine.result import ItemResult, TaskResult, Waits
 from orchestrator.engine.summary import Stop
 from orchestrator.errors import TaskError
 
@@ -91,7 +91,8 @@ class Records(dict[Key, Record]):
             return None
         document = self.payload(key)
         result = ItemResult.from_dict(document, document.get("output"))
-        result = replace(result, tasks=self.settled(f"{path}[{index}]/", {}) or None)
+        inside, waits = self.settled(f"{path}[{index}]/", {}), _waits_of(document)
+        result = replace(result, tasks=inside or None, waits=waits)
         _note_wrapped(document, result.output, wrapped)
         return result
 
@@ -171,7 +172,8 @@ class Records(dict[Key, Record]):
         document = {"output": None, **self.payload(key)}
         if not document.pop("has_items", False):
             result = TaskResult.from_dict(task, document)
-            result = replace(result, tasks=self.settled(f"{key.path}/", {}) or None)
+            inside, waits = self.settled(f"{key.path}/", {}), _waits_of(document)
+            result = replace(result, tasks=inside or None, waits=waits)
             _note_wrapped(document, result.output, wrapped)
             return result
         found = (self.item(key.path, index, wrapped) for index in sorted(self._items[key.path]))
@@ -205,7 +207,7 @@ def of_question(question: Question) -> dict[str, Any]:
 
 def of_task(result: TaskResult, *, is_wrapped: bool) -> dict[str, Any]:
     """What is kept of a task that has settled."""
-    document = result.to_dict()
+    document = result.to_dict() | _waits(result)
     document.pop("tasks", None)
     if document.pop("items", None) is not None:
         document["has_items"] = True
@@ -217,9 +219,20 @@ def of_task(result: TaskResult, *, is_wrapped: bool) -> dict[str, Any]:
 
 def of_item(result: ItemResult, *, is_wrapped: bool) -> dict[str, Any]:
     """What is kept of an item that has settled."""
-    document = result.to_dict()
+    document = result.to_dict() | _waits(result)
     document.pop("tasks", None)
     return document | {"output": result.output} | _mark(is_wrapped)
+
+
+def _waits(result: TaskResult | ItemResult) -> dict[str, Any]:
+    if not result.waits:
+        return {}
+    waits = ((what, round(at_ms, 3), round(ms, 3)) for what, at_ms, ms in result.waits)
+    return {"waits": list(map(list, waits))}
+
+
+def _waits_of(document: Mapping[str, Any]) -> Waits:
+    return tuple((what, at_ms, ms) for what, at_ms, ms in document.get("waits", ()))
 
 
 def of_answer(answer: Answer) -> dict[str, Any]:

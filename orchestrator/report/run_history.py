@@ -8,22 +8,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from orchestrator.engine.decide import start
-from orchestrator.engine.outcome import Failure
 from orchestrator.engine.result import ItemResult, RunResult, TaskResult
-from orchestrator.engine.settled import Settled
-from orchestrator.errors import CallError
-from orchestrator.workflow.graph import below
+from orchestrator.report.run_failure import FirstFailure, first_failure
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import Plan, TaskPlan
 
 SAME_MS = 1.0  # times that are closer than that count as one moment
 
-Cause = Literal["start", "dependency", "generation", "limit", "server", "other"]
+Cause = Literal["start", "dependency", "generation", "limit", "server"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +57,8 @@ class Step:
 
     Attributes:
         since_ms: Since when nothing on the path ran, until the task began.
-        cause: What the task waited for: a `dependency`, the last task of an earlier `generation`,
-            the holder of a slot or a lock (`limit`), the start of its `server`.
+        cause: What the task waited for last: a `dependency`, the last task of the `generation`
+            before, what gave back a slot or a lock (`limit`), the start of its `server`.
         holder: The task that it waited for; None if it waited for no task.
     """
 
@@ -75,22 +71,6 @@ class Step:
     def waited_ms(self) -> float:
         """How long nothing on the path ran before it."""
         return max(0.0, self.span.started_ms - self.since_ms)
-
-
-@dataclass(frozen=True, slots=True)
-class FirstFailure:
-    """The task that failed first.
-
-    Attributes:
-        path: The task, or the first item of it that failed.
-        arguments: What it was called with, resolved; None if that cannot be told.
-        skipped: The tasks that did not run because of it.
-    """
-
-    path: str
-    result: TaskResult
-    arguments: Mapping[str, Any] | None
-    skipped: tuple[str, ...]
 
 
 class RunHistory:
@@ -137,7 +117,7 @@ class RunHistory:
         """
         if not self.tasks:
             return []
-        ends = sorted(self.tasks.values(), key=lambda span: span.ended_ms)
+        ends = sorted(self.tasks.values(), key=_end)
         span, path = ends[-1], list[Step]()
         while True:
             step, before = self._before(span, ends)
@@ -146,31 +126,43 @@ class RunHistory:
                 return path[::-1]
             span = before
 
-    def _before(self, span: Span, ends: list[Span]) -> tuple[Step, Span | None]:
-        """The step to a task, and the task on the path before it."""
+    def ready(self, span: Span) -> Span | None:
+        """What ended last of what had to end before a task could begin; None if nothing had."""
         plan = self.plan.tasks[span.task]
         needed = [self.tasks[name] for name in plan.dependencies if name in self.tasks]
-        last = max(needed, key=lambda each: each.ended_ms, default=None)
-        ready_ms = 0.0 if last is None else last.ended_ms
-        if span.started_ms - ready_ms <= SAME_MS:
-            cause: Cause = "start" if last is None else "dependency"
-            return Step(span, ready_ms, cause, None if last is None else last.path), last
-        if self._has_waited_for_server(span, ready_ms):
-            return Step(span, ready_ms, "server", None), last
-        # Only what ended later than the dependencies, and before it began, can have held it.
-        held = [
-            each
-            for each in ends
-            if ready_ms < each.ended_ms <= span.started_ms + SAME_MS
-            and each.started_ms < span.started_ms
-            and each.task not in (span.task, *plan.dependencies)
-        ]
-        holder = self._holder(span, held)
-        if holder is None:
-            return Step(span, ready_ms, "other", None), last
-        is_limit = span.waited_ms > SAME_MS or self._is_peer(span, holder)
-        cause = "limit" if is_limit else "generation"
-        return Step(span, holder.ended_ms, cause, holder.path), holder
+        is_held = self.result.schedule == "generations" or plan.generation is None
+        if is_held and plan.generation in self._last_before:
+            needed.append(self._last_before[plan.generation])
+        ended = (each for each in needed if each.ended_ms <= span.started_ms + SAME_MS)
+        return max(ended, key=_end, default=None)
+
+    @cached_property
+    def _last_before(self) -> dict[int | None, Span]:
+        """By the number of a generation, what ended last before it; of `finally`, of all tasks."""
+        found: dict[int | None, Span] = {}
+        last: Span | None = None
+        for number, names in enumerate([*self.plan.generations, []]):
+            if last is not None:
+                found[number] = found[None] = last
+            began = [self.tasks[name] for name in names if name in self.tasks]
+            last = max([*began, *([last] if last else [])], key=_end, default=None)
+        return found
+
+    def _before(self, span: Span, ends: list[Span]) -> tuple[Step, Span | None]:
+        """The step to a task, and the task on the path before it."""
+        last = self.ready(span)
+        ready_ms: float = 0.0
+        cause: Cause = "start"
+        if last is not None:
+            is_needed = last.task in self.plan.tasks[span.task].dependencies
+            ready_ms, cause = last.ended_ms, "dependency" if is_needed else "generation"
+        if span.started_ms - ready_ms > SAME_MS:
+            if self._has_waited_for_server(span, ready_ms):
+                cause = "server"
+            elif span.waited_ms > SAME_MS and (holder := self._holder(span, ready_ms, ends)):
+                return Step(span, holder.ended_ms, "limit", holder.path), holder
+        is_held = last is not None and cause != "server"
+        return Step(span, ready_ms, cause, last.path if last and is_held else None), last
 
     def _has_waited_for_server(self, span: Span, ready_ms: float) -> bool:
         """Whether a task has waited longer than the clock of the run went on.
@@ -180,19 +172,20 @@ class RunHistory:
         stood = span.waited_ms > span.started_ms - ready_ms + SAME_MS
         return stood and span.server in self.result.startup_ms
 
-    def _is_peer(self, span: Span, holder: Span) -> bool:
-        """Whether no generation comes between two tasks."""
-        return self.plan.tasks[span.task].generation == self.plan.tasks[holder.task].generation
-
-    def _holder(self, span: Span, held: list[Span]) -> Span | None:
-        """Of what ended before a task began, what it has waited for: the same server's first."""
-        if not held:
-            return None
-        latest = held[-1].ended_ms
+    def _holder(self, span: Span, ready_ms: float, ends: list[Span]) -> Span | None:
+        """What ended just before a task began that could have sooner; the same server's first."""
+        held = [
+            each
+            for each in ends
+            if ready_ms < each.ended_ms <= span.started_ms + SAME_MS
+            and each.started_ms < span.started_ms
+            and each.task != span.task
+        ]
+        latest = max((each.ended_ms for each in held), default=0.0)
         last = [each for each in held if latest - each.ended_ms <= SAME_MS]
-        if span.started_ms - latest > max(SAME_MS, 0.1 * (span.started_ms - held[0].ended_ms)):
-            return None  # nothing ended when it began
-        return next((each for each in last if each.server == span.server), last[-1])
+        return next(
+            (each for each in last if each.server == span.server), last[-1] if last else None
+        )
 
     def by_server(self) -> dict[str, tuple[int, float, float]]:
         """Of each server, its calls and how long they ran and waited; the longest first."""
@@ -229,44 +222,11 @@ class RunHistory:
     @cached_property
     def first_failure(self) -> FirstFailure | None:
         """What failed first; None if nothing did."""
-        failed = [task for task in self.result.tasks.values() if isinstance(task.outcome, Failure)]
-        if not failed:
-            return None
-        first = min(failed, key=lambda task: _ended_ms(task) or 0.0)
-        item = next((i for i in first.items or () if isinstance(i.outcome, Failure)), None)
-        graph = self.plan.graph
-        after = below(graph, first.id) if first.id in graph else set()
-        ended = self.result.tasks
-        skipped = tuple(name for name in ended if name in after and ended[name].status == "skipped")
-        path = first.id if item is None else f"{first.id}[{item.index}]"
-        return FirstFailure(path, first, self._arguments(first, item), skipped)
-
-    def _arguments(self, task: TaskResult, item: ItemResult | None) -> dict[str, Any] | None:
-        """What a task was called with, resolved once more; None if that cannot be done."""
-        plan, policies = self.plan.tasks[task.id], self.plan.tasks[task.id].policies
-        about = {"id": self.result.run_id, "started_at": self.result.started_at}
-        settled = Settled(self.inputs, about | {"workflow": self.workflow.name})
-        for each in self.result.tasks.values():
-            settled.add(each)
-        scope = replace(settled.scope, quick=False)
-        try:
-            if item is not None and policies.for_each is not None:
-                items = _items(plan, scope)
-                scope = replace(scope, item=items[item.index], index=item.index)
-            return start(plan, scope).arguments
-        except (CallError, LookupError, TypeError):
-            return None
+        return first_failure(self.result, self.workflow, self.inputs)
 
 
-def _items(plan: TaskPlan, scope: Any) -> Any:
-    from orchestrator.engine.decide import StartEach, decide
-
-    found = decide(plan, scope)
-    return found.items if isinstance(found, StartEach) else ()
-
-
-def _ended_ms(task: TaskResult) -> float | None:
-    return None if task.started_ms is None else task.started_ms + task.duration_ms
+def _end(span: Span) -> float:
+    return span.ended_ms
 
 
 def _span(plan: TaskPlan, path: str, task: str, part: TaskResult | ItemResult) -> Span:

@@ -86,10 +86,13 @@ def timeline(history: RunHistory) -> str:
         spans = sorted(longest, key=lambda span: span.started_ms)
     scale = (WIDTH - LABEL - 2 * MARGIN) / end_ms
     path = {step.span.task for step in history.path}
+    before = {name: history.ready(task) for name, task in history.tasks.items()}
+    ready_ms = {name: 0.0 if last is None else last.ended_ms for name, last in before.items()}
     height = ROW * (len(spans) + 1)
     parts = [*_ticks(end_ms, scale, height)]
     for row, span in enumerate(spans, start=1):
-        parts.append(_bar(span, row * ROW, scale, span.task in path))
+        ready = ready_ms.get(span.task, 0.0)
+        parts.append(_bar(span, row * ROW, scale, ready, on_path=span.task in path))
     return _svg("timeline", WIDTH, height + 2 * MARGIN, MARGIN, parts)
 
 
@@ -103,9 +106,10 @@ def _ticks(end_ms: float, scale: float, height: float) -> Iterator[str]:
         yield f"{duration(at_ms)}</text>"
 
 
-def _bar(span: Span, y: float, scale: float, on_path: bool) -> str:
+def _bar(span: Span, y: float, scale: float, ready_ms: float, *, on_path: bool) -> str:
     x = LABEL + span.started_ms * scale
-    waited = min(span.waited_ms, span.started_ms) * scale
+    # It counts the start of servers, while the clock of the run stands still.
+    waited = min(span.waited_ms, max(0.0, span.started_ms - ready_ms)) * scale
     kind = f"bar {span.status}{' path' if on_path else ''}"
     about = "\n".join((cut(span.path, MAX_NAME), span.target, span.status, times(span)))
     wait = (

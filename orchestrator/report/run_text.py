@@ -11,11 +11,10 @@ MAX_STEPS = 40
 REASONS: dict[str, str] = {
     "calls": "calls ran",
     "start": "before the first call",
-    "dependency": "between a dependency and its dependent",
-    "generation": "waited for the last task of a generation",
+    "dependency": "between a task and one that depends on it",
+    "generation": "between two generations",
     "limit": "waited for a slot, a rate or a lock",
     "server": "waited for a server to start",
-    "other": "waited for something else: a retry, a delay, a question",
 }
 
 
@@ -52,7 +51,7 @@ def _waited(step: Step) -> str:
         return ""
     held = step.holder and quoted(step.holder)
     causes: dict[Cause, str] = {
-        "generation": f"until {held} ended, the last task of an earlier generation",
+        "generation": f"until {held} ended, the last task of the generation before",
         "limit": f"until {held} gave back a slot or a lock",
         "server": f"while server {quoted(step.span.server)} started",
     }

@@ -30,6 +30,7 @@ __all__ = [
     "definition_form",
     "lockfile",
     "offers",
+    "policies",
     "pool",
     "problems",
     "redaction",

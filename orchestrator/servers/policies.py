@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from orchestrator.calls.adaptive import AdaptiveSlots
 from orchestrator.calls.limits import Rate, Slots
 from orchestrator.calls.policy import ServerPolicy
 from orchestrator.documents.text import quoted
 from orchestrator.servers.config import Server, ToolSettings
+
+_LIMITS = {"max_concurrency", "rate", "sessions", "tools", "writes"}
 
 
 def policy_of(server: Server) -> ServerPolicy:
@@ -32,6 +35,11 @@ def policy_of(server: Server) -> ServerPolicy:
         Slots(1, f"its turn at server {name}, which asks people") if takes_turns else None,
         server.identity,
     )
+
+
+def limits_of(server: Server) -> dict[str, Any]:
+    """What the configuration of a server says about its limits, without what is the default."""
+    return server.model_dump(mode="json", include=_LIMITS, exclude_defaults=True)
 
 
 def _limits_of(settings: ToolSettings, tool: str) -> Iterator[Slots | Rate]:

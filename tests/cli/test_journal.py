@@ -384,3 +384,27 @@ def until(happens: Callable[[], object]) -> None:
     while not happens():
         assert time.monotonic() < ends_by
         time.sleep(0.05)
+
+
+@pytest.mark.usefixtures("journal")
+def test_a_run_is_explained(said: Said, write: Write) -> None:
+    path = write(
+        echo("a", 1, locks=["x"]),
+        echo("b", 2, locks=["x"]),
+        {"id": "c", "tool": "faulty:flaky", "arguments": {"key": "explained"}}
+        | {"retry": {"max_attempts": 3, "initial_s": 0.02}},
+        max_concurrency=1,
+    )
+    assert said("run", path, "-q")[0] == 0
+    code, out, _ = said("explain", "last")
+    assert code == 0
+    assert out.startswith("flow: success in ")
+    assert "What decided how long it took:" in out
+    assert "c waited " in out
+    assert "for its next attempt (backoff of retry)" in out
+    _, document, _ = said("explain", "last", "--json")
+    assert {wait["waiting_for"]["kind"] for wait in document["waits"]} >= {"retry"}
+    assert document["path"][-1]["to_ms"] <= document["duration_ms"] + 2
+    assert all(change["saves_ms"] >= 1 for change in document["changes"])
+    assert said("run", write({"id": "v", "value": 1}, name="v"), "-q")[0] == 0
+    assert "No call was made." in said("explain", "last")[1]

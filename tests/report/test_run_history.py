@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,22 +12,26 @@ import pytest
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings
+from orchestrator.errors import CallError
 from orchestrator.report.perfetto import trace
 from orchestrator.report.run_history import RunHistory
 from orchestrator.report.run_text import failure_lines, headline, path_lines
 from orchestrator.workflow.model import Workflow
-from tests.fakes import ScriptedCaller, failing, workflow
+from tests.fakes import Row, ScriptedCaller, failing, workflow
 from tests.virtual_clock import virtual_clock
 
 INPUTS = {"cities": ["Rome", "Oslo"]}
-Times = dict[str, float]
+Times = Mapping[str, float | list[Row]]
 
 
 def history(
     plan: Workflow, times: Times, backend: str = "asyncio", broken: str = "", **settings: Any
 ) -> RunHistory:
     script = {
-        tool: [(s, failing("it broke") if tool == broken else 1)] for tool, s in times.items()
+        tool: each
+        if isinstance(each, list)
+        else [(each, failing("it broke") if tool == broken else 1)]
+        for tool, each in times.items()
     }
     settings = {"run_id": "r1", **settings}
 
@@ -62,7 +67,7 @@ def test_the_path_names_the_last_of_a_generation_and_the_holder_of_a_slot(backen
     found = history(plan, {"a": 1, "b": 4, "c": 2}, backend)
     assert steps(found) == [("b", "start", None, 0), ("c", "generation", "b", 0)]
     assert list(path_lines(found))[1].endswith(
-        'until "b" ended, the last task of an earlier generation'
+        'until "b" ended, the last task of the generation before'
     )
     found = history(workflow("a", "b", "c"), {"a": 2, "b": 1, "c": 3}, backend, max_concurrency=1)
     assert [span.path for span in found.tasks.values()] == [step.span.path for step in found.path]
@@ -79,7 +84,7 @@ def test_a_wait_in_which_the_clock_of_the_run_stood_was_for_a_server() -> None:
     assert steps(RunHistory(result, plan))[1] == ("b", "server", None, 400)
     waited = replace(late, waited_ms=300.0)
     result = replace(result, tasks={**tasks, "b": waited})
-    assert steps(RunHistory(result, plan))[1] == ("b", "other", None, 400)
+    assert steps(RunHistory(result, plan))[1] == ("b", "dependency", "a", 400)
 
 
 def test_what_failed_first_has_its_arguments_and_what_was_skipped_for_it() -> None:
@@ -136,3 +141,34 @@ def test_bars_of_one_lane_of_a_trace_do_not_overlap() -> None:
     assert [event["ph"] for event in events].count("s") == 3
     lanes = {event["args"]["name"] for event in events if event["ph"] == "M"}
     assert lanes == {"workflow", "lane 1", "lane 2"}
+
+
+def test_what_runs_after_a_generation_that_was_skipped_waited_for_the_one_before() -> None:
+    skipped = {"id": "b", "tool": "fake:b", "depends_on": ["a"], "when": "`false`"}
+    after = {"id": "c", "tool": "fake:c", "depends_on": ["b"], "run_if": "all_done"}
+    plan = workflow("a", skipped, after, **{"finally": [{"id": "z", "tool": "fake:z"}]})
+    found = history(plan, {"a": 1, "c": 2, "z": 1})
+    assert [(step.span.path, step.holder) for step in found.path] == [
+        ("a", None),
+        ("c", "a"),
+        ("z", "c"),
+    ]
+
+
+def test_a_long_path_is_cut_at_its_start_and_attempts_are_counted() -> None:
+    chain = [f"t{number}: t{number - 1}" if number else "t0" for number in range(50)]
+    last = {"id": "t50", "tool": "fake:x", "depends_on": ["t49"], "retry": {"max_attempts": 2}}
+    plan = workflow(*chain, last)
+    script: Times = {"x": [(0.0, CallError("timeout", "late")), (1.0, 1)]}
+    found = history(plan, script)
+    lines = list(path_lines(found))
+    assert lines[0] == "11 tasks before these"
+    assert len(lines) == 41
+    assert lines[-1].startswith("t50: ")
+    assert lines[-1].endswith(" in 2 attempts")
+
+
+def test_a_run_without_a_speedup_has_none_in_its_headline() -> None:
+    found = history(workflow("a"), {"a": 1})
+    result = replace(found.result, speedup=None)
+    assert headline(RunHistory(result, found.workflow)) == "1 task (1 succeeded) in 1.00 s"

@@ -155,3 +155,11 @@ def test_a_run_in_which_nothing_began_has_a_page() -> None:
     assert reader.open == []
     assert "Timeline" not in reader.said
     assert "1 skipped" in reader.said
+
+
+def test_long_names_are_cut_in_pictures_and_whole_in_their_titles() -> None:
+    name = "a-long-name." * 10
+    found = history(workflow({"id": name, "tool": "fake:a"}), ScriptedCaller())
+    picture = run_pictures.graph(found)
+    assert f"<title>{name}\n" in picture
+    assert "..." in picture
