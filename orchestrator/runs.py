@@ -87,7 +87,7 @@ class Runs(Inspector):
 
         `await run.add(task)` checks a task, against its tool too; `result = await run.close()` says
         that the plan is complete. A block that ends without it loses the plan: what runs is
-        finished, nothing new begins, and the run is `cancelled`. A journal keeps what was added.
+        finished, nothing new begins, and the run is `cancelled`.
 
         Args:
             workflow: The fields of the workflow apart from `tasks`.
@@ -227,12 +227,12 @@ class Runs(Inspector):
     async def _resumed(
         self, run_id: str, unknown: Unknown, options: RunOptions, *, to_end: bool = False
     ) -> AsyncIterator[Run]:
-        of = run_id, unknown, hiding(self._pool)
-        record, kept = await self._kept_in().resume(*of, to_end=to_end)
+        journal, hide = self._kept_in(), hiding(self._pool)
+        record, kept = await journal.resume(run_id, unknown, hide, to_end=to_end)
         try:
             request = request_of(record, self._own(options), self._pool)
             if record.kind == "fork" and record.origin is not None:
-                of = self._kept_in().path, record.origin, request.workflow
+                of = journal.path, record.origin, request.workflow
                 request = request.reusing(await to_thread.run_sync(reuse_of, *of))
         except BaseException:
             kept.free()
