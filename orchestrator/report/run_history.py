@@ -6,20 +6,20 @@ the run began.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from orchestrator.engine.result import ItemResult, RunResult, TaskResult
+from orchestrator.explain.path import Analysis
+from orchestrator.explain.sentences import words
+from orchestrator.explain.story import Story
 from orchestrator.report.run_failure import FirstFailure, first_failure
-from orchestrator.workflow.model import Workflow
+from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import Plan, TaskPlan
-
-SAME_MS = 1.0  # times that are closer than that count as one moment
-
-Cause = Literal["start", "dependency", "generation", "limit", "server"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,28 +49,6 @@ class Span:
     def ended_ms(self) -> float:
         """When it settled."""
         return self.started_ms + self.duration_ms
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A task on the path that decided how long the run took.
-
-    Attributes:
-        since_ms: Since when nothing on the path ran, until the task began.
-        cause: What the task waited for last: a `dependency`, the last task of the `generation`
-            before, what gave back a slot or a lock (`limit`), the start of its `server`.
-        holder: The task that it waited for; None if it waited for no task.
-    """
-
-    span: Span
-    since_ms: float
-    cause: Cause
-    holder: str | None
-
-    @property
-    def waited_ms(self) -> float:
-        """How long nothing on the path ran before it."""
-        return max(0.0, self.span.started_ms - self.since_ms)
 
 
 class RunHistory:
@@ -110,82 +88,22 @@ class RunHistory:
         return max((span.ended_ms for span in self.tasks.values()), default=0.0)
 
     @cached_property
-    def path(self) -> list[Step]:
-        """The path that decided how long the run took, the first task first.
-
-        From the task that ended last it goes to what ended last before that could begin.
-        """
-        if not self.tasks:
-            return []
-        ends = sorted(self.tasks.values(), key=_end)
-        span, path = ends[-1], list[Step]()
-        while True:
-            step, before = self._before(span, ends)
-            path.append(step)
-            if before is None:
-                return path[::-1]
-            span = before
-
-    def ready(self, span: Span) -> Span | None:
-        """What ended last of what had to end before a task could begin; None if nothing had."""
-        plan = self.plan.tasks[span.task]
-        needed = [self.tasks[name] for name in plan.dependencies if name in self.tasks]
-        is_held = self.result.schedule == "generations" or plan.generation is None
-        if is_held and plan.generation in self._last_before:
-            needed.append(self._last_before[plan.generation])
-        ended = (each for each in needed if each.ended_ms <= span.started_ms + SAME_MS)
-        return max(ended, key=_end, default=None)
+    def analysis(self) -> Analysis:
+        """What decided how long the run took."""
+        result = self.result
+        schedule: Schedule = "dataflow" if result.schedule == "dataflow" else "generations"
+        return Analysis(Story.of(self.workflow, result.tasks, result.duration_ms, schedule))
 
     @cached_property
-    def _last_before(self) -> dict[int | None, Span]:
-        """By the number of a generation, what ended last before it; of `finally`, of all tasks."""
-        found: dict[int | None, Span] = {}
-        last: Span | None = None
-        for number, names in enumerate([*self.plan.generations, []]):
-            if last is not None:
-                found[number] = found[None] = last
-            began = [self.tasks[name] for name in names if name in self.tasks]
-            last = max([*began, *([last] if last else [])], key=_end, default=None)
-        return found
+    def path(self) -> list[str]:
+        """The tasks of the workflow on that path, the first one first."""
+        paths = (step.span.task for step in self.analysis.path if step.cause is None)
+        return list(dict.fromkeys(re.split(r"[\[/]", path)[0] for path in paths))
 
-    def _before(self, span: Span, ends: list[Span]) -> tuple[Step, Span | None]:
-        """The step to a task, and the task on the path before it."""
-        last = self.ready(span)
-        ready_ms: float = 0.0
-        cause: Cause = "start"
-        if last is not None:
-            is_needed = last.task in self.plan.tasks[span.task].dependencies
-            ready_ms, cause = last.ended_ms, "dependency" if is_needed else "generation"
-        if span.started_ms - ready_ms > SAME_MS:
-            if self._has_waited_for_server(span, ready_ms):
-                cause = "server"
-            elif span.waited_ms > SAME_MS and (holder := self._holder(span, ready_ms, ends)):
-                return Step(span, holder.ended_ms, "limit", holder.path), holder
-        is_held = last is not None and cause != "server"
-        return Step(span, ready_ms, cause, last.path if last and is_held else None), last
-
-    def _has_waited_for_server(self, span: Span, ready_ms: float) -> bool:
-        """Whether a task has waited longer than the clock of the run went on.
-
-        That stands still while all tasks wait for servers to start.
-        """
-        stood = span.waited_ms > span.started_ms - ready_ms + SAME_MS
-        return stood and span.server in self.result.startup_ms
-
-    def _holder(self, span: Span, ready_ms: float, ends: list[Span]) -> Span | None:
-        """What ended just before a task began that could have sooner; the same server's first."""
-        held = [
-            each
-            for each in ends
-            if ready_ms < each.ended_ms <= span.started_ms + SAME_MS
-            and each.started_ms < span.started_ms
-            and each.task != span.task
-        ]
-        latest = max((each.ended_ms for each in held), default=0.0)
-        last = [each for each in held if latest - each.ended_ms <= SAME_MS]
-        return next(
-            (each for each in last if each.server == span.server), last[-1] if last else None
-        )
+    @cached_property
+    def ready_ms(self) -> dict[str, float]:
+        """When all had settled that each call had to come after, by its path."""
+        return {span.where: span.ready_ms for span in self.analysis.story.spans}
 
     def by_server(self) -> dict[str, tuple[int, float, float]]:
         """Of each server, its calls and how long they ran and waited; the longest first."""
@@ -213,20 +131,14 @@ class RunHistory:
     def by_reason(self) -> dict[str, float]:
         """Where the time of the run went, along its path: milliseconds by reason."""
         sums: dict[str, float] = defaultdict(float)
-        for step in self.path:
-            sums["calls"] += step.span.duration_ms
-            if step.waited_ms:
-                sums[step.cause] += step.waited_ms
+        for step in self.analysis.path:
+            sums["calls" if step.cause is None else words(step.cause)] += step.took_ms
         return dict(sorted(sums.items(), key=lambda pair: -pair[1]))
 
     @cached_property
     def first_failure(self) -> FirstFailure | None:
         """What failed first; None if nothing did."""
         return first_failure(self.result, self.workflow, self.inputs)
-
-
-def _end(span: Span) -> float:
-    return span.ended_ms
 
 
 def _span(plan: TaskPlan, path: str, task: str, part: TaskResult | ItemResult) -> Span:

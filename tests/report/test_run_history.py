@@ -12,26 +12,22 @@ import pytest
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings
-from orchestrator.errors import CallError
 from orchestrator.report.perfetto import trace
 from orchestrator.report.run_history import RunHistory
-from orchestrator.report.run_text import failure_lines, headline, path_lines
+from orchestrator.report.run_text import failure_lines, headline
 from orchestrator.workflow.model import Workflow
-from tests.fakes import Row, ScriptedCaller, failing, workflow
+from tests.fakes import ScriptedCaller, failing, workflow
 from tests.virtual_clock import virtual_clock
 
 INPUTS = {"cities": ["Rome", "Oslo"]}
-Times = Mapping[str, float | list[Row]]
+Times = Mapping[str, float]
 
 
 def history(
     plan: Workflow, times: Times, backend: str = "asyncio", broken: str = "", **settings: Any
 ) -> RunHistory:
     script = {
-        tool: each
-        if isinstance(each, list)
-        else [(each, failing("it broke") if tool == broken else 1)]
-        for tool, each in times.items()
+        tool: [(each, failing("it broke") if tool == broken else 1)] for tool, each in times.items()
     }
     settings = {"run_id": "r1", **settings}
 
@@ -45,46 +41,16 @@ def history(
     return anyio.run(executed, backend=name, backend_options=options)
 
 
-def steps(found: RunHistory) -> list[tuple[str, str, str | None, float]]:
-    return [(s.span.path, s.cause, s.holder, round(s.waited_ms)) for s in found.path]
-
-
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_the_path_goes_over_the_dependency_that_ended_last(backend: str) -> None:
+def test_the_path_is_the_one_that_explain_tells(backend: str) -> None:
     plan = workflow("a", "b", "c: a b", "d", schedule="dataflow")
     found = history(plan, {"a": 1, "b": 2, "c": 3, "d": 4}, backend)
-    assert steps(found) == [("b", "start", None, 0), ("c", "dependency", "b", 0)]
+    assert found.path == ["b", "c"]
     assert found.by_reason() == {"calls": 5000.0}
-    assert list(path_lines(found)) == ["b: 2.00 s", "c: 3.00 s"]
+    assert found.ready_ms == {"a": 0.0, "b": 0.0, "c": 2000.0, "d": 0.0}
     assert headline(found) == (
         "4 tasks (4 succeeded) in 5.00 s, 2.0 times as fast as one call after the other"
     )
-
-
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_the_path_names_the_last_of_a_generation_and_the_holder_of_a_slot(backend: str) -> None:
-    plan = workflow("a", "b", "c: a")
-    found = history(plan, {"a": 1, "b": 4, "c": 2}, backend)
-    assert steps(found) == [("b", "start", None, 0), ("c", "generation", "b", 0)]
-    assert list(path_lines(found))[1].endswith(
-        'until "b" ended, the last task of the generation before'
-    )
-    found = history(workflow("a", "b", "c"), {"a": 2, "b": 1, "c": 3}, backend, max_concurrency=1)
-    assert [span.path for span in found.tasks.values()] == [step.span.path for step in found.path]
-    assert [step.cause for step in found.path] == ["start", "limit", "limit"]
-    assert "gave back a slot or a lock" in list(path_lines(found))[2]
-
-
-def test_a_wait_in_which_the_clock_of_the_run_stood_was_for_a_server() -> None:
-    plan = workflow("a", "b: a")
-    found = history(plan, {"a": 1, "b": 1})
-    late = replace(found.result.tasks["b"], started_ms=1400.0, waited_ms=2000.0)
-    tasks = {**found.result.tasks, "b": late}
-    result = replace(found.result, tasks=tasks, startup_ms={"fake": 2500.0})
-    assert steps(RunHistory(result, plan))[1] == ("b", "server", None, 400)
-    waited = replace(late, waited_ms=300.0)
-    result = replace(result, tasks={**tasks, "b": waited})
-    assert steps(RunHistory(result, plan))[1] == ("b", "dependency", "a", 400)
 
 
 def test_what_failed_first_has_its_arguments_and_what_was_skipped_for_it() -> None:
@@ -118,7 +84,7 @@ def test_calls_inside_of_a_workflow_are_found() -> None:
     found = history(plan, {"x": 1})
     assert [call.path for call in found.calls] == ["a[0]/x", "a[1]/x"]
     assert {call.task for call in found.calls} == {"a"}
-    assert [step.span.path for step in found.path] == ["a"]
+    assert found.path == ["a"]
 
 
 def test_a_run_in_which_nothing_began_has_no_path() -> None:
@@ -141,31 +107,6 @@ def test_bars_of_one_lane_of_a_trace_do_not_overlap() -> None:
     assert [event["ph"] for event in events].count("s") == 3
     lanes = {event["args"]["name"] for event in events if event["ph"] == "M"}
     assert lanes == {"workflow", "lane 1", "lane 2"}
-
-
-def test_what_runs_after_a_generation_that_was_skipped_waited_for_the_one_before() -> None:
-    skipped = {"id": "b", "tool": "fake:b", "depends_on": ["a"], "when": "`false`"}
-    after = {"id": "c", "tool": "fake:c", "depends_on": ["b"], "run_if": "all_done"}
-    plan = workflow("a", skipped, after, **{"finally": [{"id": "z", "tool": "fake:z"}]})
-    found = history(plan, {"a": 1, "c": 2, "z": 1})
-    assert [(step.span.path, step.holder) for step in found.path] == [
-        ("a", None),
-        ("c", "a"),
-        ("z", "c"),
-    ]
-
-
-def test_a_long_path_is_cut_at_its_start_and_attempts_are_counted() -> None:
-    chain = [f"t{number}: t{number - 1}" if number else "t0" for number in range(50)]
-    last = {"id": "t50", "tool": "fake:x", "depends_on": ["t49"], "retry": {"max_attempts": 2}}
-    plan = workflow(*chain, last)
-    script: Times = {"x": [(0.0, CallError("timeout", "late")), (1.0, 1)]}
-    found = history(plan, script)
-    lines = list(path_lines(found))
-    assert lines[0] == "11 tasks before these"
-    assert len(lines) == 41
-    assert lines[-1].startswith("t50: ")
-    assert lines[-1].endswith(" in 2 attempts")
 
 
 def test_a_run_without_a_speedup_has_none_in_its_headline() -> None:
