@@ -10,20 +10,19 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from orchestrator.engine.decide import start
 from orchestrator.engine.outcome import Failure
 from orchestrator.engine.result import ItemResult, RunResult, TaskResult
 from orchestrator.engine.settled import Settled
 from orchestrator.errors import CallError
+from orchestrator.explain.causes import Cause
+from orchestrator.explain.path import Analysis, Step
+from orchestrator.explain.story import Story
 from orchestrator.workflow.graph import below
-from orchestrator.workflow.model import Workflow
+from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import Plan, TaskPlan
-
-SAME_MS = 1.0  # times that are closer than that count as one moment
-
-Cause = Literal["start", "dependency", "generation", "limit", "server", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,28 +55,6 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """A task on the path that decided how long the run took.
-
-    Attributes:
-        since_ms: Since when nothing on the path ran, until the task began.
-        cause: What the task waited for: a `dependency`, the last task of an earlier `generation`,
-            the holder of a slot or a lock (`limit`), the start of its `server`.
-        holder: The task that it waited for; None if it waited for no task.
-    """
-
-    span: Span
-    since_ms: float
-    cause: Cause
-    holder: str | None
-
-    @property
-    def waited_ms(self) -> float:
-        """How long nothing on the path ran before it."""
-        return max(0.0, self.span.started_ms - self.since_ms)
-
-
-@dataclass(frozen=True, slots=True)
 class FirstFailure:
     """The task that failed first.
 
@@ -100,11 +77,18 @@ class RunHistory:
         result: Its result, without secrets.
         workflow: Its workflow.
         inputs: Its inputs, without secrets.
+        timed: The results of its tasks with what their calls waited for, which a document of them
+            does not have; only times are taken from them.
     """
 
     def __init__(
-        self, result: RunResult, workflow: Workflow, inputs: Mapping[str, Any] | None = None
+        self,
+        result: RunResult,
+        workflow: Workflow,
+        inputs: Mapping[str, Any] | None = None,
+        timed: Mapping[str, TaskResult] | None = None,
     ) -> None:
+        self._timed = result.tasks if timed is None else timed
         self.result, self.workflow, self.inputs = result, workflow, dict(inputs or {})
         self.plan = workflow.plan
 
@@ -130,69 +114,21 @@ class RunHistory:
         return max((span.ended_ms for span in self.tasks.values()), default=0.0)
 
     @cached_property
+    def analysis(self) -> Analysis:
+        """Where its time went, by what its calls waited for."""
+        result = self.result
+        schedule: Schedule = "dataflow" if result.schedule == "dataflow" else "generations"
+        return Analysis(Story.of(self.workflow, self._timed, result.duration_ms, schedule))
+
+    @property
     def path(self) -> list[Step]:
-        """The path that decided how long the run took, the first task first.
+        """The steps that decided how long the run took, the first one first."""
+        return self.analysis.path
 
-        From the task that ended last it goes to what ended last before that could begin.
-        """
-        if not self.tasks:
-            return []
-        ends = sorted(self.tasks.values(), key=lambda span: span.ended_ms)
-        span, path = ends[-1], list[Step]()
-        while True:
-            step, before = self._before(span, ends)
-            path.append(step)
-            if before is None:
-                return path[::-1]
-            span = before
-
-    def _before(self, span: Span, ends: list[Span]) -> tuple[Step, Span | None]:
-        """The step to a task, and the task on the path before it."""
-        plan = self.plan.tasks[span.task]
-        needed = [self.tasks[name] for name in plan.dependencies if name in self.tasks]
-        last = max(needed, key=lambda each: each.ended_ms, default=None)
-        ready_ms = 0.0 if last is None else last.ended_ms
-        if span.started_ms - ready_ms <= SAME_MS:
-            cause: Cause = "start" if last is None else "dependency"
-            return Step(span, ready_ms, cause, None if last is None else last.path), last
-        if self._has_waited_for_server(span, ready_ms):
-            return Step(span, ready_ms, "server", None), last
-        # Only what ended later than the dependencies, and before it began, can have held it.
-        held = [
-            each
-            for each in ends
-            if ready_ms < each.ended_ms <= span.started_ms + SAME_MS
-            and each.started_ms < span.started_ms
-            and each.task not in (span.task, *plan.dependencies)
-        ]
-        holder = self._holder(span, held)
-        if holder is None:
-            return Step(span, ready_ms, "other", None), last
-        is_limit = span.waited_ms > SAME_MS or self._is_peer(span, holder)
-        cause = "limit" if is_limit else "generation"
-        return Step(span, holder.ended_ms, cause, holder.path), holder
-
-    def _has_waited_for_server(self, span: Span, ready_ms: float) -> bool:
-        """Whether a task has waited longer than the clock of the run went on.
-
-        That stands still while all tasks wait for servers to start.
-        """
-        stood = span.waited_ms > span.started_ms - ready_ms + SAME_MS
-        return stood and span.server in self.result.startup_ms
-
-    def _is_peer(self, span: Span, holder: Span) -> bool:
-        """Whether no generation comes between two tasks."""
-        return self.plan.tasks[span.task].generation == self.plan.tasks[holder.task].generation
-
-    def _holder(self, span: Span, held: list[Span]) -> Span | None:
-        """Of what ended before a task began, what it has waited for: the same server's first."""
-        if not held:
-            return None
-        latest = held[-1].ended_ms
-        last = [each for each in held if latest - each.ended_ms <= SAME_MS]
-        if span.started_ms - latest > max(SAME_MS, 0.1 * (span.started_ms - held[0].ended_ms)):
-            return None  # nothing ended when it began
-        return next((each for each in last if each.server == span.server), last[-1])
+    @cached_property
+    def path_tasks(self) -> list[str]:
+        """The tasks of the workflow on that path, in order."""
+        return list(dict.fromkeys(top_of(step.span.task) for step in self.path))
 
     def by_server(self) -> dict[str, tuple[int, float, float]]:
         """Of each server, its calls and how long they ran and waited; the longest first."""
@@ -217,13 +153,11 @@ class RunHistory:
         }
         return dict(sorted(found.items(), key=lambda pair: -pair[1][1]))
 
-    def by_reason(self) -> dict[str, float]:
-        """Where the time of the run went, along its path: milliseconds by reason."""
-        sums: dict[str, float] = defaultdict(float)
+    def by_reason(self) -> dict[Cause | None, float]:
+        """Where the time of the run went, along its path: milliseconds by cause; None: calls."""
+        sums: dict[Cause | None, float] = defaultdict(float)
         for step in self.path:
-            sums["calls"] += step.span.duration_ms
-            if step.waited_ms:
-                sums[step.cause] += step.waited_ms
+            sums[step.cause] += step.took_ms
         return dict(sorted(sums.items(), key=lambda pair: -pair[1]))
 
     @cached_property
@@ -256,6 +190,11 @@ class RunHistory:
             return start(plan, scope).arguments
         except (CallError, LookupError, TypeError):
             return None
+
+
+def top_of(path: str) -> str:
+    """The task of the workflow that a path such as `outer[3]/inner` begins with."""
+    return path.partition("/")[0].partition("[")[0]
 
 
 def _items(plan: TaskPlan, scope: Any) -> Any:

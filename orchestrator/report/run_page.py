@@ -119,8 +119,8 @@ def _where(history: RunHistory) -> Iterator[str]:
     reasons = history.by_reason()
     whole = sum(reasons.values()) or 1.0
     why = (
-        (run_text.REASONS[reason], duration(ms), f"{ms / whole:.0%}")
-        for reason, ms in reasons.items()
+        (xml(run_text.reason(cause)), duration(ms), f"{ms / whole:.0%}")
+        for cause, ms in list(reasons.items())[:MAX_ROWS]
     )
     slowest = sorted(history.tasks.values(), key=lambda span: -span.duration_ms)[:MAX_ROWS]
     tasks = ((xml(name_of(s.path)), duration(s.duration_ms), _wait(s.waited_ms)) for s in slowest)

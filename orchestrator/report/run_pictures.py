@@ -33,7 +33,7 @@ def graph(history: RunHistory) -> str:
         name: letters(shorten(name, MAX_LETTERS)) * LETTER + 2 * PADDING for name in plan.tasks
     }
     layout = lay_out(graphs, columns, widths, BOX_HEIGHT)
-    path = [step.span.task for step in history.path]
+    path = history.path_tasks
     parts = [*_edges(layout, set(pairwise(path)))]
     parts += [_box(history, name, layout.boxes[name], name in path) for name in plan.tasks]
     return _svg("graph", layout.width + 2 * MARGIN, layout.height + 2 * MARGIN, MARGIN, parts)
@@ -85,7 +85,7 @@ def timeline(history: RunHistory) -> str:
         longest = sorted(spans, key=lambda span: -span.duration_ms)[:MAX_ROWS]
         spans = sorted(longest, key=lambda span: span.started_ms)
     scale = (WIDTH - LABEL - 2 * MARGIN) / end_ms
-    path = {step.span.task for step in history.path}
+    path = set(history.path_tasks)
     height = ROW * (len(spans) + 1)
     parts = [*_ticks(end_ms, scale, height)]
     for row, span in enumerate(spans, start=1):

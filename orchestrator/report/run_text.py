@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.documents.text import counted, duration, listed, name_of, quoted
-from orchestrator.report.run_history import Cause, RunHistory, Step
-
-MAX_STEPS = 40
-REASONS: dict[str, str] = {
-    "calls": "calls ran",
-    "start": "before the first call",
-    "dependency": "between a dependency and its dependent",
-    "generation": "waited for the last task of a generation",
-    "limit": "waited for a slot, a rate or a lock",
-    "server": "waited for a server to start",
-    "other": "waited for something else: a retry, a delay, a question",
-}
+from orchestrator.explain import sentences
+from orchestrator.explain.causes import Cause
+from orchestrator.report.run_history import RunHistory
 
 
 def headline(history: RunHistory) -> str:
@@ -32,33 +23,13 @@ def headline(history: RunHistory) -> str:
 
 
 def path_lines(history: RunHistory) -> Iterator[str]:
-    """The path that decided how long a run took, a line for each task."""
-    path = history.path
-    cut = max(0, len(path) - MAX_STEPS)
-    if cut:
-        yield f"{counted(cut, 'task')} before these"
-    for step in path[cut:]:
-        span = step.span
-        took = f"{name_of(span.path)}: {duration(span.duration_ms)}"
-        yield f"{took}{_attempts(span.attempts)}{_waited(step)}"
+    """The path that decided how long a run took, a line for each step."""
+    return map(str.strip, sentences.path_lines(history.analysis))
 
 
-def _attempts(number: int) -> str:
-    return f" in {number} attempts" if number > 1 else ""
-
-
-def _waited(step: Step) -> str:
-    if step.waited_ms < 1 and step.cause not in ("generation", "limit"):
-        return ""
-    held = step.holder and quoted(step.holder)
-    causes: dict[Cause, str] = {
-        "generation": f"until {held} ended, the last task of an earlier generation",
-        "limit": f"until {held} gave back a slot or a lock",
-        "server": f"while server {quoted(step.span.server)} started",
-    }
-    cause = causes.get(step.cause, "")
-    waited = f", after it waited {duration(max(step.waited_ms, step.span.waited_ms))}"
-    return f"{waited} {cause}".rstrip()
+def reason(cause: Cause | None) -> str:
+    """A part of that path."""
+    return "calls ran" if cause is None else f"waited for {sentences.words(cause)}"
 
 
 def failure_lines(history: RunHistory) -> Iterator[str]:

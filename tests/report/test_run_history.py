@@ -41,16 +41,28 @@ def history(
 
 
 def steps(found: RunHistory) -> list[tuple[str, str, str | None, float]]:
-    return [(s.span.path, s.cause, s.holder, round(s.waited_ms)) for s in found.path]
+    return [
+        (
+            step.span.where,
+            "call" if step.cause is None else step.cause.kind,
+            None if step.holder is None else step.holder.where,
+            round(step.took_ms),
+        )
+        for step in found.path
+    ]
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_the_path_goes_over_the_dependency_that_ended_last(backend: str) -> None:
     plan = workflow("a", "b", "c: a b", "d", schedule="dataflow")
     found = history(plan, {"a": 1, "b": 2, "c": 3, "d": 4}, backend)
-    assert steps(found) == [("b", "start", None, 0), ("c", "dependency", "b", 0)]
-    assert found.by_reason() == {"calls": 5000.0}
-    assert list(path_lines(found)) == ["b: 2.00 s", "c: 3.00 s"]
+    assert steps(found) == [("b", "call", None, 2000), ("c", "call", None, 3000)]
+    assert found.by_reason() == {None: 5000.0}
+    assert list(path_lines(found)) == [
+        "0.0 ms  b (fake:b) took 2.00 s",
+        "2.00 s  c (fake:c) took 3.00 s",
+    ]
+    assert found.path_tasks == ["b", "c"]
     assert headline(found) == (
         "4 tasks (4 succeeded) in 5.00 s, 2.0 times as fast as one call after the other"
     )
@@ -60,26 +72,30 @@ def test_the_path_goes_over_the_dependency_that_ended_last(backend: str) -> None
 def test_the_path_names_the_last_of_a_generation_and_the_holder_of_a_slot(backend: str) -> None:
     plan = workflow("a", "b", "c: a")
     found = history(plan, {"a": 1, "b": 4, "c": 2}, backend)
-    assert steps(found) == [("b", "start", None, 0), ("c", "generation", "b", 0)]
-    assert list(path_lines(found))[1].endswith(
-        'until "b" ended, the last task of an earlier generation'
-    )
+    assert steps(found) == [("b", "call", None, 4000), ("c", "call", None, 2000)]
+    (barrier,) = found.analysis.waits
+    assert barrier.cause is not None
+    assert barrier.holder is not None
+    assert (barrier.cause.kind, barrier.holder.where, barrier.took_ms) == ("generation", "b", 3000)
+    # As it comes from a document, which has no waits: what ended when a call began held it up.
     found = history(workflow("a", "b", "c"), {"a": 2, "b": 1, "c": 3}, backend, max_concurrency=1)
-    assert [span.path for span in found.tasks.values()] == [step.span.path for step in found.path]
-    assert [step.cause for step in found.path] == ["start", "limit", "limit"]
-    assert "gave back a slot or a lock" in list(path_lines(found))[2]
+    assert [span.path for span in found.tasks.values()] == found.path_tasks
+    assert [step.to_ms for step in found.path] == [2000, 3000, 6000]
 
 
-def test_a_wait_in_which_the_clock_of_the_run_stood_was_for_a_server() -> None:
+def test_a_wait_has_the_cause_that_was_kept() -> None:
     plan = workflow("a", "b: a")
     found = history(plan, {"a": 1, "b": 1})
-    late = replace(found.result.tasks["b"], started_ms=1400.0, waited_ms=2000.0)
-    tasks = {**found.result.tasks, "b": late}
-    result = replace(found.result, tasks=tasks, startup_ms={"fake": 2500.0})
-    assert steps(RunHistory(result, plan))[1] == ("b", "server", None, 400)
-    waited = replace(late, waited_ms=300.0)
-    result = replace(result, tasks={**tasks, "b": waited})
-    assert steps(RunHistory(result, plan))[1] == ("b", "other", None, 400)
+    for what, said in (
+        ('server "fake"', 'b waited 400 ms for the start of "fake"'),
+        ("its next attempt", "b waited 400 ms for its next attempt (backoff of retry)"),
+        ("", "b waited 400 ms for the engine and the journal"),
+    ):
+        waits = ((what, 1000.0, 400.0),) if what else ()
+        late = replace(found.result.tasks["b"], started_ms=1400.0, waits=waits)
+        timed = {**found.result.tasks, "b": late}
+        lines = path_lines(RunHistory(found.result, plan, timed=timed))
+        assert list(lines)[1] == f"1.00 s  {said}"
 
 
 def test_what_failed_first_has_its_arguments_and_what_was_skipped_for_it() -> None:
@@ -113,7 +129,8 @@ def test_calls_inside_of_a_workflow_are_found() -> None:
     found = history(plan, {"x": 1})
     assert [call.path for call in found.calls] == ["a[0]/x", "a[1]/x"]
     assert {call.task for call in found.calls} == {"a"}
-    assert [step.span.path for step in found.path] == ["a"]
+    assert [step.span.where for step in found.path] == ["a[1]/x"]
+    assert found.path_tasks == ["a"]
 
 
 def test_a_run_in_which_nothing_began_has_no_path() -> None:

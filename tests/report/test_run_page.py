@@ -16,6 +16,7 @@ from orchestrator.engine.outcome import Failure
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import TaskError
+from orchestrator.recordings.clock import INSTANT
 from orchestrator.report import run_page, run_pictures
 from orchestrator.report.run_history import RunHistory
 from orchestrator.report.run_page import page
@@ -66,7 +67,7 @@ def history(plan: Workflow, caller: ScriptedCaller, **inputs: Any) -> RunHistory
         run = Run(plan, caller, RunSettings(run_id="run-1"), inputs=inputs)
         return RunHistory(await run.execute(), plan, run.inputs)
 
-    return anyio.run(executed)
+    return anyio.run(executed, **INSTANT)
 
 
 def plan_of(word: str) -> Workflow:
@@ -81,7 +82,7 @@ def plan_of(word: str) -> Workflow:
 
 
 def read(word: str) -> tuple[Reader, str]:
-    caller = ScriptedCaller({"b": [(0, failing(word))]})
+    caller = ScriptedCaller({"a": [(0.1, {"said": word})], "b": [(0.2, failing(word))]})
     found = history(plan_of(word), caller, given=word)
     failure = found.result.tasks["b"]
     error = TaskError("tool_error", word, retryable=False, details={"words": word})
