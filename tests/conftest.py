@@ -80,6 +80,14 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, b
         sys.settrace(tracer)
 
 
+def pytest_sessionfinish() -> None:
+    """Keep what was traced: a worker that needs more than 10 s for its exit is killed."""
+    coverage = Coverage.current() if "PYTEST_XDIST_WORKER" in os.environ else None
+    if coverage is not None:
+        coverage.stop()
+        coverage.save()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Runs of commands are kept beside the tests, and not among those of the user.

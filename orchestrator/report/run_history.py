@@ -6,21 +6,18 @@ the run began.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from orchestrator.engine.decide import start
-from orchestrator.engine.outcome import Failure
 from orchestrator.engine.result import ItemResult, RunResult, TaskResult
-from orchestrator.engine.settled import Settled
-from orchestrator.errors import CallError
-from orchestrator.explain.causes import Cause
-from orchestrator.explain.path import Analysis, Step
+from orchestrator.explain.path import Analysis
+from orchestrator.explain.sentences import words
 from orchestrator.explain.story import Story
-from orchestrator.workflow.graph import below
+from orchestrator.report.run_failure import FirstFailure, first_failure
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import Plan, TaskPlan
 
@@ -52,22 +49,6 @@ class Span:
     def ended_ms(self) -> float:
         """When it settled."""
         return self.started_ms + self.duration_ms
-
-
-@dataclass(frozen=True, slots=True)
-class FirstFailure:
-    """The task that failed first.
-
-    Attributes:
-        path: The task, or the first item of it that failed.
-        arguments: What it was called with, resolved; None if that cannot be told.
-        skipped: The tasks that did not run because of it.
-    """
-
-    path: str
-    result: TaskResult
-    arguments: Mapping[str, Any] | None
-    skipped: tuple[str, ...]
 
 
 class RunHistory:
@@ -115,20 +96,21 @@ class RunHistory:
 
     @cached_property
     def analysis(self) -> Analysis:
-        """Where its time went, by what its calls waited for."""
+        """What decided how long the run took."""
         result = self.result
         schedule: Schedule = "dataflow" if result.schedule == "dataflow" else "generations"
         return Analysis(Story.of(self.workflow, self._timed, result.duration_ms, schedule))
 
-    @property
-    def path(self) -> list[Step]:
-        """The steps that decided how long the run took, the first one first."""
-        return self.analysis.path
+    @cached_property
+    def path(self) -> list[str]:
+        """The tasks of the workflow on that path, the first one first."""
+        paths = (step.span.task for step in self.analysis.path if step.cause is None)
+        return list(dict.fromkeys(re.split(r"[\[/]", path)[0] for path in paths))
 
     @cached_property
-    def path_tasks(self) -> list[str]:
-        """The tasks of the workflow on that path, in order."""
-        return list(dict.fromkeys(top_of(step.span.task) for step in self.path))
+    def ready_ms(self) -> dict[str, float]:
+        """When all had settled that each call had to come after, by its path."""
+        return {span.where: span.ready_ms for span in self.analysis.story.spans}
 
     def by_server(self) -> dict[str, tuple[int, float, float]]:
         """Of each server, its calls and how long they ran and waited; the longest first."""
@@ -153,59 +135,17 @@ class RunHistory:
         }
         return dict(sorted(found.items(), key=lambda pair: -pair[1][1]))
 
-    def by_reason(self) -> dict[Cause | None, float]:
-        """Where the time of the run went, along its path: milliseconds by cause; None: calls."""
-        sums: dict[Cause | None, float] = defaultdict(float)
-        for step in self.path:
-            sums[step.cause] += step.took_ms
+    def by_reason(self) -> dict[str, float]:
+        """Where the time of the run went, along its path: milliseconds by reason."""
+        sums: dict[str, float] = defaultdict(float)
+        for step in self.analysis.path:
+            sums["calls" if step.cause is None else words(step.cause)] += step.took_ms
         return dict(sorted(sums.items(), key=lambda pair: -pair[1]))
 
     @cached_property
     def first_failure(self) -> FirstFailure | None:
         """What failed first; None if nothing did."""
-        failed = [task for task in self.result.tasks.values() if isinstance(task.outcome, Failure)]
-        if not failed:
-            return None
-        first = min(failed, key=lambda task: _ended_ms(task) or 0.0)
-        item = next((i for i in first.items or () if isinstance(i.outcome, Failure)), None)
-        graph = self.plan.graph
-        after = below(graph, first.id) if first.id in graph else set()
-        ended = self.result.tasks
-        skipped = tuple(name for name in ended if name in after and ended[name].status == "skipped")
-        path = first.id if item is None else f"{first.id}[{item.index}]"
-        return FirstFailure(path, first, self._arguments(first, item), skipped)
-
-    def _arguments(self, task: TaskResult, item: ItemResult | None) -> dict[str, Any] | None:
-        """What a task was called with, resolved once more; None if that cannot be done."""
-        plan, policies = self.plan.tasks[task.id], self.plan.tasks[task.id].policies
-        about = {"id": self.result.run_id, "started_at": self.result.started_at}
-        settled = Settled(self.inputs, about | {"workflow": self.workflow.name})
-        for each in self.result.tasks.values():
-            settled.add(each)
-        scope = replace(settled.scope, quick=False)
-        try:
-            if item is not None and policies.for_each is not None:
-                items = _items(plan, scope)
-                scope = replace(scope, item=items[item.index], index=item.index)
-            return start(plan, scope).arguments
-        except (CallError, LookupError, TypeError):
-            return None
-
-
-def top_of(path: str) -> str:
-    """The task of the workflow that a path such as `outer[3]/inner` begins with."""
-    return path.partition("/")[0].partition("[")[0]
-
-
-def _items(plan: TaskPlan, scope: Any) -> Any:
-    from orchestrator.engine.decide import StartEach, decide
-
-    found = decide(plan, scope)
-    return found.items if isinstance(found, StartEach) else ()
-
-
-def _ended_ms(task: TaskResult) -> float | None:
-    return None if task.started_ms is None else task.started_ms + task.duration_ms
+        return first_failure(self.result, self.workflow, self.inputs)
 
 
 def _span(plan: TaskPlan, path: str, task: str, part: TaskResult | ItemResult) -> Span:

@@ -14,6 +14,7 @@ from typing import Any
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import cut, duration, name_of
 from orchestrator.engine.result import TaskResult
+from orchestrator.explain.sentences import path_lines
 from orchestrator.report import run_pictures, run_text
 from orchestrator.report.drawing import xml
 from orchestrator.report.run_history import RunHistory
@@ -99,8 +100,8 @@ def _failure(history: RunHistory, *, kept: bool) -> Iterator[str]:
 
 
 def _path(history: RunHistory) -> Iterator[str]:
-    lines = "".join(f"<li>{xml(line)}</li>" for line in run_text.path_lines(history))
-    yield from _section("What decided how long it took", lines and f"<ol>{lines}</ol>")
+    lines = "".join(f"<li>{xml(line)}</li>" for line in path_lines(history.analysis))
+    yield from _section("What decided how long it took", lines and f"<ul>{lines}</ul>")
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -118,10 +119,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def _where(history: RunHistory) -> Iterator[str]:
     reasons = history.by_reason()
     whole = sum(reasons.values()) or 1.0
-    why = (
-        (xml(run_text.reason(cause)), duration(ms), f"{ms / whole:.0%}")
-        for cause, ms in list(reasons.items())[:MAX_ROWS]
-    )
+    why = ((xml(reason), duration(ms), f"{ms / whole:.0%}") for reason, ms in reasons.items())
     slowest = sorted(history.tasks.values(), key=lambda span: -span.duration_ms)[:MAX_ROWS]
     tasks = ((xml(name_of(s.path)), duration(s.duration_ms), _wait(s.waited_ms)) for s in slowest)
     starts = history.result.startup_ms.items()

@@ -33,7 +33,7 @@ def graph(history: RunHistory) -> str:
         name: letters(shorten(name, MAX_LETTERS)) * LETTER + 2 * PADDING for name in plan.tasks
     }
     layout = lay_out(graphs, columns, widths, BOX_HEIGHT)
-    path = history.path_tasks
+    path = history.path
     parts = [*_edges(layout, set(pairwise(path)))]
     parts += [_box(history, name, layout.boxes[name], name in path) for name in plan.tasks]
     return _svg("graph", layout.width + 2 * MARGIN, layout.height + 2 * MARGIN, MARGIN, parts)
@@ -85,11 +85,12 @@ def timeline(history: RunHistory) -> str:
         longest = sorted(spans, key=lambda span: -span.duration_ms)[:MAX_ROWS]
         spans = sorted(longest, key=lambda span: span.started_ms)
     scale = (WIDTH - LABEL - 2 * MARGIN) / end_ms
-    path = set(history.path_tasks)
+    path = set(history.path)
     height = ROW * (len(spans) + 1)
     parts = [*_ticks(end_ms, scale, height)]
     for row, span in enumerate(spans, start=1):
-        parts.append(_bar(span, row * ROW, scale, span.task in path))
+        ready = history.ready_ms.get(span.path, 0.0)
+        parts.append(_bar(span, row * ROW, scale, ready, on_path=span.task in path))
     return _svg("timeline", WIDTH, height + 2 * MARGIN, MARGIN, parts)
 
 
@@ -103,9 +104,10 @@ def _ticks(end_ms: float, scale: float, height: float) -> Iterator[str]:
         yield f"{duration(at_ms)}</text>"
 
 
-def _bar(span: Span, y: float, scale: float, on_path: bool) -> str:
+def _bar(span: Span, y: float, scale: float, ready_ms: float, *, on_path: bool) -> str:
     x = LABEL + span.started_ms * scale
-    waited = min(span.waited_ms, span.started_ms) * scale
+    # It counts the start of servers, while the clock of the run stands still.
+    waited = min(span.waited_ms, max(0.0, span.started_ms - ready_ms)) * scale
     kind = f"bar {span.status}{' path' if on_path else ''}"
     about = "\n".join((cut(span.path, MAX_NAME), span.target, span.status, times(span)))
     wait = (

@@ -1,12 +1,10 @@
-"""A run in sentences: what decided how long it took, and what failed first."""
+"""A run in sentences: how it ended, and what failed first."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from orchestrator.documents.text import counted, duration, listed, name_of, quoted
-from orchestrator.explain import sentences
-from orchestrator.explain.causes import Cause
 from orchestrator.report.run_history import RunHistory
 
 
@@ -20,16 +18,6 @@ def headline(history: RunHistory) -> str:
     if result.speedup is None:
         return text
     return f"{text}, {result.speedup:.1f} times as fast as one call after the other"
-
-
-def path_lines(history: RunHistory) -> Iterator[str]:
-    """The path that decided how long a run took, a line for each step."""
-    return map(str.strip, sentences.path_lines(history.analysis))
-
-
-def reason(cause: Cause | None) -> str:
-    """A part of that path."""
-    return "calls ran" if cause is None else f"waited for {sentences.words(cause)}"
 
 
 def failure_lines(history: RunHistory) -> Iterator[str]:

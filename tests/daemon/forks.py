@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+from orchestrator.daemon import fork_server
 from orchestrator.daemon.fork_server import ForkServer
 
 
@@ -52,6 +53,7 @@ def command() -> int:
 
 def main() -> None:
     """Keep it until the end of stdin."""
+    fork_server.REQUEST_S = 60  # the machine may be busy
     server = ForkServer(Path(sys.argv[1]), lambda: None, command)
     server.begin()
     print(server.process, flush=True)

@@ -46,8 +46,8 @@ class Forks:
 
     def client(self, *words: str) -> subprocess.Popen[str]:
         """A process that does nothing but run a command."""
-        code = "import sys; from orchestrator.daemon.fork_client import delegated;"
-        code += "code = delegated(sys.argv[1:]); sys.exit(99 if code is None else code)"
+        code = "import sys; from orchestrator.daemon import fork_client; fork_client.ANSWER_S = 60;"
+        code += "code = fork_client.delegated(sys.argv[1:]); sys.exit(99 if code is None else code)"
         return subprocess.Popen(
             [sys.executable, "-c", code, *words, "--servers", self.servers],
             stdin=subprocess.PIPE,
@@ -115,8 +115,9 @@ def own_forks(place: Path, tmp_path: Path) -> Iterator[Forks]:
 
 
 @pytest.fixture(autouse=True)
-def _handlers() -> Iterator[None]:
-    """A client of this process leaves it the signals as they were."""
+def _handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A client of this process has time, and leaves it the signals as they were."""
+    monkeypatch.setattr(fork_client, "ANSWER_S", 60)
     names = (*fork_client._PASSED, "SIGTSTP")
     before = {name: signal.getsignal(getattr(signal, name)) for name in names}
     yield

@@ -16,7 +16,6 @@ from orchestrator.engine.outcome import Failure
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import TaskError
-from orchestrator.recordings.clock import INSTANT
 from orchestrator.report import run_page, run_pictures
 from orchestrator.report.run_history import RunHistory
 from orchestrator.report.run_page import page
@@ -67,7 +66,7 @@ def history(plan: Workflow, caller: ScriptedCaller, **inputs: Any) -> RunHistory
         run = Run(plan, caller, RunSettings(run_id="run-1"), inputs=inputs)
         return RunHistory(await run.execute(), plan, run.inputs)
 
-    return anyio.run(executed, **INSTANT)
+    return anyio.run(executed)
 
 
 def plan_of(word: str) -> Workflow:
@@ -82,7 +81,7 @@ def plan_of(word: str) -> Workflow:
 
 
 def read(word: str) -> tuple[Reader, str]:
-    caller = ScriptedCaller({"a": [(0.1, {"said": word})], "b": [(0.2, failing(word))]})
+    caller = ScriptedCaller({"b": [(0, failing(word))]})
     found = history(plan_of(word), caller, given=word)
     failure = found.result.tasks["b"]
     error = TaskError("tool_error", word, retryable=False, details={"words": word})
@@ -156,3 +155,11 @@ def test_a_run_in_which_nothing_began_has_a_page() -> None:
     assert reader.open == []
     assert "Timeline" not in reader.said
     assert "1 skipped" in reader.said
+
+
+def test_long_names_are_cut_in_pictures_and_whole_in_their_titles() -> None:
+    name = "a-long-name." * 10
+    found = history(workflow({"id": name, "tool": "fake:a"}), ScriptedCaller())
+    picture = run_pictures.graph(found)
+    assert f"<title>{name}\n" in picture
+    assert "..." in picture
