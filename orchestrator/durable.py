@@ -23,7 +23,12 @@ from orchestrator.engine.settings import RunSettings
 from orchestrator.engine.settled import Settled
 from orchestrator.errors import JournalError, Problem, WorkflowError
 from orchestrator.journal.history import find
-from orchestrator.journal.kept import check_outputs, documents_of, request_text
+from orchestrator.journal.kept import (
+    check_complete,
+    check_outputs,
+    documents_of,
+    kept_request,
+)
 from orchestrator.journal.kept_run import BEAT_S, KeptRun, RunRecord
 from orchestrator.journal.recorder import Hide, unchanged
 from orchestrator.journal.records import Key, Record
@@ -48,8 +53,10 @@ def record_of(request: RunRequest, pool: ServerPool) -> RunRecord:
     """What is kept of a request before the first call."""
     workflow, settings = request.workflow, request.settings
     kept = {name: getattr(settings, name) for name in _KEPT}
-    document = workflow.to_dict(whole=True)
-    limits = {name: limits_of(pool.servers[name]) for name in workflow.plan.servers}
+    grows = not workflow.plan.tasks
+    document = workflow.to_dict(whole=not grows) | ({"tasks": []} if grows else {})
+    named = pool.servers if grows else workflow.plan.servers
+    limits = {name: limits_of(pool.servers[name]) for name in named}
     of_run = settings.run_id, workflow.name, document, request.inputs, kept
     return RunRecord(*of_run, limits={name: each for name, each in limits.items() if each})
 
@@ -98,6 +105,7 @@ def reused(
     earlier = find(journal, run_id)
     kept = documents_of(journal, earlier.id)
     check_outputs(earlier.id, kept.request)
+    check_complete(earlier.id, kept.request)
     workflow = workflow_of(kept.request["workflow"])
     for task in (again | alone) - workflow.plan.tasks.keys():
         message = f"unknown task {quoted(task)}{did_you_mean(task, workflow.plan.tasks)}"
@@ -136,8 +144,10 @@ def forked(
         WorkflowError: The workflow is wrong.
     """
     earlier = find(journal, run_id)
-    request = json.loads(request_text(journal, earlier.id))
+    request = kept_request(journal, earlier.id)
     check_outputs(earlier.id, request)
+    if workflow is None:
+        check_complete(earlier.id, request)
     new = workflow_of(request["workflow"]) if workflow is None else Workflow.load(workflow)
     kept = {name: value for name, value in request["inputs"].items() if name in new.inputs}
     return earlier.id, new, kept | dict(inputs or {})

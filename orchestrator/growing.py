@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import anyio
 
@@ -17,6 +17,7 @@ from orchestrator.engine.schedules import Growing, Hold
 from orchestrator.engine.summary import Stop
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.expressions.templates import Literal
+from orchestrator.journal.kept_run import KeptRun
 from orchestrator.preflight import check_online, findings, unknown_servers, usable
 from orchestrator.servers.pool import ServerPool
 from orchestrator.workflow import graph as graphs
@@ -64,9 +65,14 @@ class GrowingRun:
     """
 
     def __init__(
-        self, header: Mapping[str, Any], run: Run, pool: ServerPool, hold: Hold | None = None
+        self,
+        header: Mapping[str, Any],
+        run: Run,
+        pool: ServerPool,
+        hold: Hold | None = None,
+        kept: KeptRun | None = None,
     ) -> None:
-        self.run = run
+        self.run, self._kept = run, kept
         self._holds_writes = hold == "writes"
         self.result: RunResult | None = None
         self._header, self._pool = dict(header), pool
@@ -76,6 +82,15 @@ class GrowingRun:
         self._ended, self._turn = anyio.Event(), anyio.Lock()
         self._is_closed, self._failure = False, ""
         run.follow(self._growing.schedule)
+
+    async def __aenter__(self) -> Self:
+        self._pool.start_soon(self.execute)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.lose("the plan was not completed")
+        with anyio.CancelScope(shield=True):
+            await self._ended.wait()
 
     async def add(self, task: Task | Mapping[str, Any]) -> None:
         """Check a task, and start it as soon as its dependencies have settled.
@@ -90,8 +105,10 @@ class GrowingRun:
         written = task.model_dump(exclude_unset=True) if isinstance(task, Task) else task
         async with self._turn:
             self._check_open()
-            plan = await self._checked(written)
+            plan, document = await self._checked(written)
             self._check_open()
+            if self._kept is not None:
+                self._kept.recorder.note_added(plan.id, plan.index, document())
             self._written.append(written)
             self._growing.add(plan, held=self._holds_writes and self._may_write(plan))
 
@@ -106,7 +123,9 @@ class GrowingRun:
         if self._is_closed:
             raise RuntimeError("the plan is complete: no task can be added after close()")
 
-    async def _checked(self, written: Mapping[str, Any]) -> TaskPlan:
+    async def _checked(
+        self, written: Mapping[str, Any]
+    ) -> tuple[TaskPlan, Callable[[], Mapping[str, Any]]]:
         name = task_of(written)
         if name in self._tasks:
             message = f'duplicate id "{name}": a task with this id was added before'
@@ -143,7 +162,8 @@ class GrowingRun:
             raise WorkflowError(str(name), _of_task(found, at))
         of_before = (self._tasks[each].generation or 0 for each in plan.dependencies)
         number = 1 + max(of_before, default=-1)
-        return replace(plan, index=len(self._tasks), generation=number)
+        placed = replace(plan, index=len(self._tasks), generation=number)
+        return placed, lambda: workflow.to_dict(whole=True)["tasks"][-1]
 
     def _stub(self, name: str) -> dict[str, Any]:
         """What stands for a task that was added before, as far as others can read it."""
@@ -182,6 +202,8 @@ class GrowingRun:
             if not self._is_closed and not self._growing.is_over:
                 whole = Workflow.model_validate({**self._header, "tasks": self._written})
                 await self._pool.open(whole.plan.servers)
+                if self._kept is not None:
+                    self._kept.complete(whole.to_dict(whole=True))
                 self.run.complete(whole)
                 self._is_closed = True
                 self._growing.close()
@@ -193,7 +215,7 @@ class GrowingRun:
     def lose(self, why: str) -> None:
         """The rest of the plan will never come: what runs is finished, and nothing new begins."""
         if not self._is_closed:
-            self._failure = why
+            self._failure, self.run.grows = why, False
             self._growing.lose()
 
     def _end(self) -> None:
@@ -207,7 +229,7 @@ class GrowingRun:
             if self._growing.is_lost and result.status != "cancelled":
                 error = Stop.cancelled(self._failure).error
                 result = replace(result, status="cancelled", reason="cancelled", error=error)
-            self.result = result
+            self.result = self.run.result = result
         finally:
             self._growing.is_over = True
             self._ended.set()

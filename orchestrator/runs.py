@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
-from anyio import CancelScope, to_thread
+from anyio import to_thread
 
 from orchestrator.durable import (
     carried,
@@ -71,12 +71,7 @@ class Runs(Inspector):
             WorkflowError: As for `run`, when the block begins, or when it ends.
         """
         request = self._request(workflow, inputs, options)
-        kept = None
-        if self._journal is not None:
-            kept = await self._journal.begin(
-                record_of(request, self._pool), hide=hiding(self._pool)
-            )
-        async with self._carried(request, kept) as run:
+        async with self._carried(request, await self._kept(request)) as run:
             yield run
 
     @asynccontextmanager
@@ -92,13 +87,12 @@ class Runs(Inspector):
 
         `await run.add(task)` checks a task, against its tool too; `result = await run.close()` says
         that the plan is complete. A block that ends without it loses the plan: what runs is
-        finished, nothing new begins, and the run is `cancelled`. No journal keeps such a run.
+        finished, nothing new begins, and the run is `cancelled`.
 
         Args:
             workflow: The fields of the workflow apart from `tasks`.
             inputs: Values for its inputs.
-            hold: `writes`: a task waits until the plan is complete if a tool of it does not declare
-                that it only reads.
+            hold: `writes`: a task with a tool that may write waits until the plan is complete.
             options: As for `run`.
 
         Raises:
@@ -106,17 +100,14 @@ class Runs(Inspector):
         """
         header = {"name": "workflow", **(workflow or {})}
         request = self._request(without_tasks(header), inputs, options)
-        listen = partial(self._pool.subscribe, servers=list(self._pool.servers))
-        tools, times = self._pool.catalog.of(self._pool.servers), request.times.ms
-        servers = Servers(tools, self._pool.policies, self._pool.locks, listen, None, times)
-        run = GrowingRun(header, request.run(self._pool.call, servers), self._pool, hold)
-        self._pool.start_soon(run.execute)
-        try:
-            yield run
-        finally:
-            run.lose("the plan was not completed")
-            with CancelScope(shield=True):
-                await run.wait()
+        kept = await self._kept(request, hold=hold)
+        settle_memo(request.workflow, kept, self._pool)
+        run = self._new_run(request, recorder=None if kept is None else kept.recorder)
+        async with AsyncExitStack() as stack:
+            if kept is not None:
+                await stack.enter_async_context(carried(run, kept, self._pool.start_soon))
+            growing = GrowingRun(header, run, self._pool, hold, kept)
+            yield await stack.enter_async_context(growing)
 
     @asynccontextmanager
     async def retry(
@@ -174,8 +165,7 @@ class Runs(Inspector):
             forked, journal.path, run_id, workflow, inputs
         )
         request = self._request(new, values, options)
-        record = replace(record_of(request, self._pool), kind="fork", origin=origin)
-        kept = await journal.begin(record, hide=hiding(self._pool))
+        kept = await self._kept(request, kind="fork", origin=origin)
         reuse = await to_thread.run_sync(reuse_of, journal.path, origin, new)
         async with self._carried(request.reusing(reuse), kept) as run:
             yield run
@@ -194,6 +184,12 @@ class Runs(Inspector):
     def journal_path(self) -> Path | None:
         """The file that keeps the runs; None without a journal."""
         return None if self._journal is None else self._journal.path
+
+    async def _kept(self, request: RunRequest, **more: Any) -> KeptRun | None:
+        if self._journal is None:
+            return None
+        record = replace(record_of(request, self._pool), **more)
+        return await self._journal.begin(record, hide=hiding(self._pool))
 
     def _kept_in(self) -> Journal:
         if self._journal is None:
@@ -224,11 +220,19 @@ class Runs(Inspector):
             JournalError: There is no such run, it has ended, or another process carries it.
             WorkflowError: Its servers are not configured.
         """
-        record, kept = await self._kept_in().resume(run_id, unknown, hiding(self._pool))
+        async with self._resumed(run_id, unknown, options) as run:
+            yield run
+
+    @asynccontextmanager
+    async def _resumed(
+        self, run_id: str, unknown: Unknown, options: RunOptions, *, to_end: bool = False
+    ) -> AsyncIterator[Run]:
+        journal, hide = self._kept_in(), hiding(self._pool)
+        record, kept = await journal.resume(run_id, unknown, hide, to_end=to_end)
         try:
             request = request_of(record, self._own(options), self._pool)
             if record.kind == "fork" and record.origin is not None:
-                of = self._kept_in().path, record.origin, request.workflow
+                of = journal.path, record.origin, request.workflow
                 request = request.reusing(await to_thread.run_sync(reuse_of, *of))
         except BaseException:
             kept.free()
@@ -243,7 +247,7 @@ class Runs(Inspector):
             JournalError: There is no such run, it has ended, or another process carries it.
             WorkflowError: Its servers are not configured.
         """
-        async with self.resume(run_id, unknown="fail") as run:
+        async with self._resumed(run_id, "fail", {}, to_end=True) as run:
             run.cancel(reason)
             return await run.execute()
 
@@ -287,13 +291,11 @@ class Runs(Inspector):
         check_online(request.workflow, self._pool)
 
     def _new_run(
-        self,
-        request: RunRequest,
-        startup: Startup | None = None,
-        recorder: Recorder | None = None,
+        self, request: RunRequest, startup: Startup | None = None, recorder: Recorder | None = None
     ) -> Run:
-        pool, names = self._pool, request.workflow.plan.servers
+        pool, plan = self._pool, request.workflow.plan
+        names = plan.servers if plan.tasks else list(pool.servers)  # it grows
         listen = partial(pool.subscribe, servers=names) if startup is None else startup.listen
-        known, times = pool.catalog.of(names), request.times.ms
-        servers = Servers(known, pool.policies, pool.locks, listen, startup, times)
+        known = pool.catalog.of(names)
+        servers = Servers(known, pool.policies, pool.locks, listen, startup, request.times.ms)
         return request.run(pool.call, servers, recorder=recorder)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import tempfile
-import threading
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,28 +54,25 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, b
     coverage = Coverage.current()
     if coverage is None:
         return (yield)
-    if sys.gettrace() is None:  # a recursion that went too deep ended it in the test before
-        coverage.stop()
-        coverage.start()
     parameters = getattr(item, "callspec", None)
     on_trio = parameters is not None and parameters.params.get("anyio_backend") == "trio"
     marks = {mark.name for mark in item.iter_markers()}
     # Random examples run what others run, and what is covered should not depend on chance.
     untraced = on_trio or item.path.parent.name in UNTRACED or marks & {"untraced", "hypothesis"}
+    # `Coverage.stop` and `start` look at each module that is loaded, for 40 ms a test. A tracer for
+    # each test, since what is thrown into a coroutine confuses the one that saw it.
+    collector: Any = coverage._collector
+    collector.stop()
     if not untraced:
+        collector.start()
         return (yield)
-    # `Coverage.stop` and `start` look at each module that is loaded, for 40 ms a test.
-    tracer, of_threads = sys.gettrace(), threading.gettrace()
-    sys.settrace(None)
-    threading.settrace(None)
     of_programs = os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
     try:
         return (yield)
     finally:
         if of_programs is not None:
             os.environ["COVERAGE_PROCESS_CONFIG"] = of_programs
-        threading.settrace(of_threads)
-        sys.settrace(tracer)
+        collector.start()
 
 
 def pytest_sessionfinish() -> None:

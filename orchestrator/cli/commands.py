@@ -45,11 +45,9 @@ def run(options: argparse.Namespace) -> int:
     if options.stream:
         from orchestrator.cli.stream import run_stream
 
-        if options.journal is not None:
-            message = "--journal and --stream: no journal keeps a plan that is still being written"
-            raise WorkflowError("usage", [Problem("usage", message)])
-        pool = pool_of(options, read_servers(options), lock_of(options))
-        return run_stream(options, Orchestrator(pool))
+        servers = read_servers(options)
+        pool = pool_of(options, servers, lock_of(options))
+        return run_stream(options, Orchestrator(pool, journal=journal_for(options, servers)))
     workflow, servers = _load(options)
     inputs, lock = inputs_of(options, workflow.inputs.get), lock_of(options)
     journal = None if options.dry_run else journal_for(options, servers)

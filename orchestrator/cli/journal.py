@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from orchestrator.errors import UnknownTaskError
 from orchestrator.journal import history
 from orchestrator.journal.history import INTERRUPTED, RUNNING, KnownRun
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.kept import KeptDocuments, documents_of, request_text
+from orchestrator.journal.kept import KeptDocuments, check_complete, documents_of, kept_request
 from orchestrator.journal.kept_run import asked_path
 from orchestrator.servers.config import JournalTable, ServerTable
 from orchestrator.workflow.model import Workflow
@@ -83,7 +82,7 @@ def show(options: argparse.Namespace) -> int:
         write_json(document | {"items_settled": kept.records.items_under_way()})
         return 0
     document = kept.result | {"tasks": tasks}
-    if options.json:
+    if options.json or not _planned(kept.request):  # a plan that was lost before its first task
         write_json(document)
         return 0
     from orchestrator.cli.tables import print_result
@@ -166,7 +165,9 @@ def _again(options: argparse.Namespace) -> int:
     if options.command == "fork" and options.file is not None:
         workflow = Workflow.load(options.file)
     else:
-        workflow = workflow_of(json.loads(request_text(path, run.id))["workflow"])
+        request = kept_request(path, run.id)
+        check_complete(run.id, request)
+        workflow = workflow_of(request["workflow"])
     if options.command == "fork":
         from orchestrator.cli.values import inputs_of
 
@@ -208,7 +209,7 @@ def _end_here(options: argparse.Namespace, path: Path, run: str) -> None:
     from orchestrator.client import Orchestrator
     from orchestrator.durable import workflow_of
 
-    workflow = workflow_of(json.loads(request_text(path, run))["workflow"])
+    workflow = workflow_of(kept_request(path, run)["workflow"])
     servers = servers_for(options, workflow)
     journal = _journal(options, _table_of(servers))
 

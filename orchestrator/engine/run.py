@@ -70,6 +70,7 @@ class Run:
         self.workflow, self.plan, self.run_id = workflow, workflow.plan, settings.run_id
         self.schedule: Schedule = settings.schedule or workflow.schedule
         self.result: RunResult | None = None
+        self.grows = False  # whether tasks may still be added, so that nothing is the last
         self.not_kept = ""  # why the journal does not have the whole run; empty if all is well
         self._settings, self._servers = settings, servers or Servers()
         self._made_up, self._recorder, self._began = made_up, settings.recorder, False
@@ -100,7 +101,8 @@ class Run:
         settings = self._settings
         people = settings.answer, settings.recorder, settings.on_reply
         questions = Questions(*people, waits=settings.wait)
-        questions.is_idle, questions.pause = lambda: self._tasks.is_idle, self._pause
+        questions.is_idle = lambda: not self.grows and self._tasks.is_idle
+        questions.pause = self._pause
         return questions
 
     def __repr__(self) -> str:
@@ -144,14 +146,14 @@ class Run:
 
     def follow(self, growing: ScheduleFunction) -> None:
         """Have the tasks of a plan that grows started by this."""
-        self._tasks.growing = growing
+        self._tasks.growing, self.grows = growing, True
 
     def complete(self, workflow: Workflow) -> None:
         """The plan has grown to this workflow."""
         cast("dict[str, TaskPlan]", self.plan.tasks).update(
             (name, task) for name, task in workflow.plan.tasks.items() if task.generation is None
         )
-        self.workflow, self.plan = workflow, workflow.plan
+        self.workflow, self.plan, self.grows = workflow, workflow.plan, False
         self._tasks.complete(workflow)
 
     def end_growing(self, stop: Stop | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sqlite3
 import time
@@ -23,7 +22,7 @@ from orchestrator.journal.history import (
     prunable,
     reading,
 )
-from orchestrator.journal.kept import check_outputs, records_of
+from orchestrator.journal.kept import check_complete, check_outputs, records_of, request_of
 from orchestrator.journal.kept_run import KeptRun, RunRecord
 from orchestrator.journal.memo import MemoFile, RunMemo, delete_old, has_old
 from orchestrator.journal.recorder import Hide, RunRecorder, Unknown, unchanged
@@ -170,6 +169,7 @@ class Journal:
 
     async def _begin(self, record: RunRecord, records: Mapping[Key, Record], hide: Hide) -> KeptRun:
         kept = KeptRun(self._open_writer(), self.path, record.id, 1)
+        kept.record = record
         await to_thread.run_sync(kept.take)
         started = time.time()
         self._open_writer().put(
@@ -197,16 +197,19 @@ class Journal:
         return kept
 
     async def resume(
-        self, run: str, unknown: Unknown, hide: Hide = unchanged
+        self, run: str, unknown: Unknown, hide: Hide = unchanged, *, to_end: bool = False
     ) -> tuple[RunRecord, KeptRun]:
-        """Go on with a run that has not ended.
+        """Go on with a run that has not ended, or end it.
 
         Raises:
-            JournalError: There is no such run, it has ended, or another process carries it.
+            JournalError: There is no such run, it has ended, or another process carries it; or its
+                plan waits for an end that will never come.
         """
-        return await to_thread.run_sync(self._resume, run, unknown, hide)
+        return await to_thread.run_sync(self._resume, run, unknown, hide, to_end)
 
-    def _resume(self, run: str, unknown: Unknown, hide: Hide) -> tuple[RunRecord, KeptRun]:
+    def _resume(
+        self, run: str, unknown: Unknown, hide: Hide, to_end: bool
+    ) -> tuple[RunRecord, KeptRun]:
         writer = self._open_writer()
         run = find(self.path, run).id
         db = open_to_read(self.path)
@@ -219,8 +222,10 @@ class Journal:
             if status not in (RUNNING, PAUSED):
                 fix = f'"orchestrator retry {run}" runs again what did not succeed'
                 raise JournalError(f"run {run} has ended with status {status}: {fix}")
-            asked = json.loads(request)
+            asked = request_of(request, lambda: records_of(db, run, "and kind='added'"))
             check_outputs(run, asked)
+            if not to_end:
+                check_complete(run, asked)
             kept = KeptRun(writer, self.path, run, epoch + 1)
             # The time of a paused run is that of its result.
             alive_s = kept.take(duration_ms / 1000 if status == PAUSED else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,28 @@ class KeptDocuments:
     records: Records
 
 
+def request_of(text: str, records: Callable[[], Records]) -> dict[str, Any]:
+    """What a run was asked for; the tasks of a plan that did not become complete are records."""
+    request: dict[str, Any] = json.loads(text)
+    if not request["workflow"]["tasks"]:
+        request["workflow"]["tasks"] = records().added()
+    return request
+
+
+def check_complete(run: str, request: Mapping[str, Any]) -> None:
+    """Refuse to go on with a plan that has no tasks, or whose tasks wait for its end.
+
+    Raises:
+        JournalError: It is such a plan.
+    """
+    if not request["workflow"]["tasks"]:
+        why = f"run {run} has no tasks: its plan ended before the first one came"
+        raise JournalError(f"{why}; run the workflow again")
+    if request.get("hold"):
+        why = f"the plan of run {run} did not become complete, and what writes was to wait for that"
+        raise JournalError(f'{why}: run the whole plan with "orchestrator fork {run} --file FILE"')
+
+
 def check_outputs(run: str, request: Mapping[str, Any]) -> None:
     """Refuse to go on from a run of which no outputs are kept. Raises `JournalError`."""
     if not request.get("outputs", True):
@@ -57,14 +79,15 @@ def check_outputs(run: str, request: Mapping[str, Any]) -> None:
         raise JournalError(f"{why}, so nothing can go on from it: run the workflow again")
 
 
-def request_text(journal: Path, run: str) -> str:
-    """The workflow, inputs and settings of a run that there is, as JSON text.
+def kept_request(journal: Path, run: str) -> dict[str, Any]:
+    """The workflow, inputs and settings of a run that there is.
 
     Raises:
         JournalError: The journal cannot be read.
     """
     with reading(journal) as db:
-        return str(db.execute("select request from run where id=?", (run,)).fetchone()[0])
+        (text,) = db.execute("select request from run where id=?", (run,)).fetchone()
+        return request_of(text, lambda: records_of(db, run, "and kind='added'"))
 
 
 def documents_of(journal: Path, run: str) -> KeptDocuments:
@@ -79,4 +102,5 @@ def documents_of(journal: Path, run: str) -> KeptDocuments:
         ).fetchone()
         records = records_of(db, run)
     tasks = dict(records.settled("", {}))
-    return KeptDocuments(json.loads(request), result and json.loads(result), tasks, records)
+    asked = request_of(request, lambda: records)
+    return KeptDocuments(asked, result and json.loads(result), tasks, records)

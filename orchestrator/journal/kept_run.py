@@ -7,7 +7,7 @@ import platform
 import sqlite3
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class RunRecord:
         inputs: The inputs, complete.
         settings: What replaced settings of the workflow, and when it was started.
         kind: `run`, `retry` or `fork`; `origin` is then the run that it follows.
+        hold: What waits until the plan is complete, if it still grows.
         limits: The limits of its servers then, by server, without what is the default.
     """
 
@@ -43,13 +44,15 @@ class RunRecord:
     settings: Mapping[str, Any]
     kind: str = "run"
     origin: str | None = None
+    hold: str | None = None
     limits: Mapping[str, Any] | None = None
 
     def request(self, hide: Hide, *, outputs: bool) -> str:
         """What the row of the run has; without outputs, nobody can go on with it."""
         parts = ("workflow", "inputs", "settings")
         document = {part: getattr(self, part) for part in parts} | {"outputs": outputs}
-        return to_json(hide(document | {"limits": self.limits} if self.limits else document))
+        more = {"hold": self.hold, "limits": self.limits}
+        return to_json(hide(document | {name: each for name, each in more.items() if each}))
 
 
 class KeptRun:
@@ -61,6 +64,7 @@ class KeptRun:
     """
 
     recorder: RunRecorder
+    record: RunRecord  # of a run that this process began
 
     def __init__(self, writer: Writer, path: Path, run: str, epoch: int) -> None:
         self._writer = writer
@@ -109,6 +113,19 @@ class KeptRun:
     def beat(self) -> None:
         """Note that the run is being carried, about each `BEAT_S`."""
         self._lock.beat()
+
+    def complete(self, workflow: Mapping[str, Any]) -> None:
+        """Keep the whole of a plan that has grown, in place of what it began with."""
+        recorder, run = self.recorder, self.lease.run
+        record = replace(self.record, workflow=workflow, hold=None)
+
+        def values() -> tuple[object, ...]:
+            return record.request(recorder.hide, outputs=recorder.keeps_outputs), run
+
+        self._writer.put(self.lease, "update run set request=? where id=?", values)
+        self._writer.put(
+            self.lease, "delete from record where run=? and kind='added'", lambda: (run,)
+        )
 
     async def finish(self, result: RunResult) -> None:
         """Keep the result; returns when that is durable.

@@ -166,6 +166,10 @@ class RunRecorder(Recorder):
         if key not in self._records:
             self._note(key, lambda: {"hash": digest, "read_only": bool(tool.read_only)})
 
+    def note_added(self, task: str, number: int, document: Mapping[str, Any]) -> None:
+        """Keep a task that was added to the plan, before anything that it does."""
+        self._note(Key("added", task, number=number), lambda: {"task": document})
+
     def note_settled(self, path: str, result: TaskResult, wrapped: Mapping[int, Any]) -> None:
         """See `Recorder`."""
         self._keep_inside(f"{path}/", result.tasks)

@@ -70,6 +70,11 @@ class Records(dict[Key, Record]):
         document: dict[str, Any] = json.loads(payload)
         return document
 
+    def added(self) -> list[dict[str, Any]]:
+        """The tasks that were added to a plan while it grew."""
+        keys = sorted((key.number, key) for key in self if key.kind == "added")
+        return [self.payload(key)["task"] for _, key in keys]
+
     def inside(self, within: str) -> list[Key]:
         """The tasks inside a path that have settled."""
         return list(self._tasks.get(within, {}).values())
@@ -154,8 +159,8 @@ class Records(dict[Key, Record]):
         """The records of whole tasks, and of the items of others that succeeded."""
         for key, record in self.items():
             task = key.path.partition("/")[0].partition("[")[0]
-            if key.kind == "tool":
-                continue  # what it declares may have changed since
+            if key.kind in ("tool", "added"):
+                continue  # what a tool declares may have changed since
             is_item = key.kind == "item" and key.path in of_items
             if task in whole or (is_item and self.payload(key)["status"] == "success"):
                 yield key, record

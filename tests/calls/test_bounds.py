@@ -149,7 +149,7 @@ BOUNDS = {
     ("growing", "GrowingRun.close", "async with self._turn"): STARTS,
     ("growing", "GrowingRun.close", "self._ended.wait"): "the run, whose tasks have limits",
     ("growing", "GrowingRun.wait", "self._ended.wait"): "the run, whose tasks have limits",
-    ("runs", "Runs.open", "run.wait"): "the run, which begins nothing any more",
+    ("growing", "GrowingRun.__aexit__", "self._ended.wait"): "the run, which begins nothing more",
     ("schedules", "Growing.schedule", "self._end.wait"): "the author, who closes or loses the plan",
     ("http", "Guarded.__call__", "send"): "the connection: its end cancels it",
     ("http", "_watch", "async for signals"): "the command, which cancels it",

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from orchestrator.cli import main
+from tests.cli.conftest import ROOT
 
 A, B = '{"id": "a", "value": 3}\n', '{"id": "b", "value": "$OUTPUT[a]"}\n'
 WRONG = '{"id": "b", "value": "$OUTPUT[z]"}\n'
@@ -66,6 +72,52 @@ def test_the_whole_time_is_in_the_result(
     assert result["wall_ms"] >= result["duration_ms"]
 
 
-def test_no_journal_keeps_a_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_stream(tmp_path, A, "--journal", str(tmp_path / "runs.db")) == 2
-    assert "no journal keeps a plan" in capsys.readouterr().err
+def test_a_journal_keeps_a_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    journal = "--journal", str(tmp_path / "runs.db")
+    assert run_stream(tmp_path, '{"name": "w"}\n' + A + B, "--quiet", *journal) == 0
+    assert run_stream(tmp_path, A + '{"id": "b', "--quiet", *journal) == 1
+    assert run_stream(tmp_path, "{", "--quiet", *journal) == 1
+    capsys.readouterr()
+    assert main(["runs", "--json", *journal]) == 0
+    empty, lost, whole = json.loads(capsys.readouterr().out)
+    assert (whole["workflow"], whole["status"]) == ("w", "success")
+    assert (lost["status"], empty["status"]) == ("cancelled", "cancelled")
+    for run, tasks in ((whole, ["a", "b"]), (lost, ["a"]), (empty, [])):
+        assert main(["show", run["id"], "--json", *journal]) == 0
+        assert list(json.loads(capsys.readouterr().out)["tasks"]) == tasks
+        assert main(["show", run["id"], *journal]) == 0
+        capsys.readouterr()
+    servers = "--servers", str(tmp_path / "servers.toml")
+    assert main(["retry", lost["id"], "-q", *journal, *servers]) == 0
+    assert json.loads(capsys.readouterr().out) == {"a": 3}
+    assert main(["retry", empty["id"], "-q", *journal, *servers]) == 2
+    assert "has no tasks" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_what_a_stream_has_begun_survives_kill_9(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal, servers = tmp_path / "runs.db", tmp_path / "servers.toml"
+    program = f'command = "{sys.executable}"\nargs = ["-m", "mock_servers.faulty"]\ncwd = "{ROOT}"'
+    servers.write_text(f"[servers.faulty]\n{program}\n")
+    files = "--journal", str(journal), "--servers", str(servers)
+    command = [sys.executable, "-m", "orchestrator", "run", "--stream", "-", *files]
+    one = {"id": "a", "tool": "faulty:echo", "arguments": {"value": 1}}
+    two = {"id": "b", "value": "$OUTPUT[a].value"}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(f"{json.dumps(one)}\n{json.dumps(two)}\n".encode())
+        process.stdin.flush()
+        while "b" not in _settled(journal):
+            time.sleep(0.05)
+        process.kill()
+    assert main(["resume", "last", "--json", "-q", *files]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["output"], result["resumed"]) == ({"b": 1}, 1)
+
+
+def _settled(journal: Path) -> list[str]:
+    with suppress(sqlite3.Error), closing(sqlite3.connect(journal)) as db:
+        return [path for (path,) in db.execute("select path from record where kind='task'")]
+    return []
