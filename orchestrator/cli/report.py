@@ -47,7 +47,8 @@ def history_of(journal: Path, name: str) -> RunHistory:
         shows = f'"orchestrator show {run.id}" has what has settled'
         raise JournalError(f"run {run.id} has not ended (status {run.status}); {shows}")
     result = RunResult.from_dict(kept.result | {"tasks": tasks_of(run, kept)})
-    return RunHistory(result, workflow_of(kept.request["workflow"]), kept.request["inputs"])
+    workflow, inputs = workflow_of(kept.request["workflow"]), kept.request["inputs"]
+    return RunHistory(result, workflow, inputs, kept.tasks)
 
 
 def write_reports(

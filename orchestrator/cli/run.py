@@ -165,7 +165,8 @@ class CancellableRun:
         """What happened in the run, without the secrets of the servers."""
         inputs = self.inputs if self.current is None else self.current.inputs
         document = hidden(result.to_dict())
-        return RunHistory(RunResult.from_dict(document), self.workflow, hidden(inputs))
+        shown = RunResult.from_dict(document)
+        return RunHistory(shown, self.workflow, hidden(inputs), result.tasks)
 
     def _exit_code(self, run: Run, result: RunResult, *, written: bool) -> int:
         if self.ending.signal is not None:

@@ -30,6 +30,10 @@ class Lease(Slots):
         self._on_wait: Callable[[], None] | None = None
         self._waiting: anyio.CancelScope | None = None
 
+    def is_busy(self, weight: int = 1) -> bool:  # noqa: ARG002
+        """Whether `acquire` may wait: only the pool knows."""
+        return True
+
     def tell(self, on_wait: Callable[[], None]) -> None:
         """Call it when the pool says that it waits."""
         self._on_wait = on_wait

@@ -97,7 +97,12 @@ class Analysis:
             steps.append(Step(span, since, at_ms, cause))
             at_ms = since
         if at_ms - span.ready_ms >= SLACK_MS:
-            steps.append(Step(span, span.ready_ms, at_ms, Cause("other", "")))
+            holder = None if span.waits else self._ended_at(span, at_ms)
+            since = span.ready_ms if holder is None else holder.ended_ms
+            if at_ms - since >= SLACK_MS or holder is None:
+                steps.append(Step(span, since, at_ms, Cause("other", "")))
+            if holder is not None:
+                return holder.ended_ms, holder
         if span.after is None:
             return 0.0, None
         return span.ready_ms, self.story.last.get(span.after[0])
@@ -116,6 +121,18 @@ class Analysis:
             if is_before and is_item and cause.is_used_by(other.target, other.locks):
                 return other
         return None
+
+    def _ended_at(self, span: Span, at_ms: float) -> Span | None:
+        """What ended when a call began whose waits were not kept, and most likely held it up."""
+        last = bisect_right(self._ends, at_ms + SLACK_MS)
+        found = [
+            each
+            for each in self._by_end[max(0, last - MAX_LOOKED_AT) : last]
+            if each.ended_ms >= max(at_ms - SLACK_MS, span.ready_ms + SLACK_MS)
+            and each.started_ms < at_ms
+            and each is not span
+        ]
+        return max(found, key=lambda each: each.server == span.server, default=None)
 
     @cached_property
     def waits(self) -> list[Step]:

@@ -58,11 +58,18 @@ class RunHistory:
         result: Its result, without secrets.
         workflow: Its workflow.
         inputs: Its inputs, without secrets.
+        timed: The results of its tasks with what their calls waited for, which a document of them
+            does not have; only times are taken from them.
     """
 
     def __init__(
-        self, result: RunResult, workflow: Workflow, inputs: Mapping[str, Any] | None = None
+        self,
+        result: RunResult,
+        workflow: Workflow,
+        inputs: Mapping[str, Any] | None = None,
+        timed: Mapping[str, TaskResult] | None = None,
     ) -> None:
+        self._timed = result.tasks if timed is None else timed
         self.result, self.workflow, self.inputs = result, workflow, dict(inputs or {})
         self.plan = workflow.plan
 
@@ -92,7 +99,7 @@ class RunHistory:
         """What decided how long the run took."""
         result = self.result
         schedule: Schedule = "dataflow" if result.schedule == "dataflow" else "generations"
-        return Analysis(Story.of(self.workflow, result.tasks, result.duration_ms, schedule))
+        return Analysis(Story.of(self.workflow, self._timed, result.duration_ms, schedule))
 
     @cached_property
     def path(self) -> list[str]:

@@ -6,6 +6,8 @@ import json
 import re
 from typing import Any, NamedTuple
 
+# Not ijson: it reads nothing behind an object that is broken, where a model sends its task again;
+# its fast backend refuses integers of more than 64 bits, and its messages depend on the backend.
 _MARKS = re.compile(r'["\\{}\[\]]')
 
 

@@ -113,3 +113,17 @@ def test_a_run_without_a_speedup_has_none_in_its_headline() -> None:
     found = history(workflow("a"), {"a": 1})
     result = replace(found.result, speedup=None)
     assert headline(RunHistory(result, found.workflow)) == "1 task (1 succeeded) in 1.00 s"
+
+
+def test_a_wait_has_the_cause_that_was_kept() -> None:
+    plan = workflow("a", "b: a")
+    found = history(plan, {"a": 1, "b": 1})
+    for what, said in (
+        ('server "fake"', 'the start of "fake"'),
+        ("its next attempt", "its next attempt (backoff of retry)"),
+        ("", "the engine and the journal"),
+    ):
+        waits = ((what, 1000.0, 400.0),) if what else ()
+        late = replace(found.result.tasks["b"], started_ms=1400.0, waits=waits)
+        timed = {**found.result.tasks, "b": late}
+        assert RunHistory(found.result, plan, timed=timed).by_reason()[said] == 400.0
