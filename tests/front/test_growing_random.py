@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from orchestrator import Orchestrator, RunResult
+from orchestrator.workflow.model import Schedule
 
 pytestmark = pytest.mark.anyio
 
@@ -53,7 +54,7 @@ async def test_a_random_plan_ends_the_same_however_it_grew() -> None:
         for seed in range(20):
             chance = random.Random(seed)
             whole = plan(chance)
-            schedule = chance.choice(["generations", "dataflow"])
+            schedule: Schedule = chance.choice(("generations", "dataflow"))
             expected = await orchestrator.run(whole, schedule=schedule)
             header = {name: value for name, value in whole.items() if name != "tasks"}
             async with orchestrator.open(header, schedule=schedule) as run:
