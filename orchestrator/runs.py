@@ -63,9 +63,8 @@ class Runs(Inspector):
     ) -> AsyncIterator[Run]:
         """The `Run` that `run` executes, for you to execute in the block, or to cancel.
 
-        Takes what `run` takes. The block begins when the first call can be made. If the workflow
-        has a `timeout_s`, it begins when all servers are ready, so that starting them does not use
-        up that limit.
+        Takes what `run` takes. The block begins when the first call can be made; if the workflow
+        has a `timeout_s`, when all servers are ready: their start does not use up that limit.
 
         Raises:
             WorkflowError: As for `run`, when the block begins, or when it ends.
