@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.calls.worker_pool import Lane
 
 DEFAULT_TIMEOUT_S = 60.0
-NOTABLE_S = 0.001  # a shorter wait is not noted
-MAX_WAITS = 100  # of one call, such as one that polls for hours
+NOTABLE_S, MAX_WAITS = 0.001, 100  # shorter waits, and more of one call, are not noted
 
 OnProgress = Callable[[float, float | None, str], None]
 
