@@ -224,12 +224,12 @@ class Journal:
                 raise JournalError(f"run {run} has ended with status {status}: {fix}")
             asked = request_of(request, lambda: records_of(db, run, "and kind='added'"))
             check_outputs(run, asked)
-            if not to_end:
-                check_complete(run, asked)
             kept = KeptRun(writer, self.path, run, epoch + 1)
             # The time of a paused run is that of its result.
             alive_s = kept.take(duration_ms / 1000 if status == PAUSED else None)
             try:
+                if not to_end:  # of a run that another process carries, that is the error
+                    check_complete(run, asked)
                 records = records_of(db, run)
                 writer.call(kept.take_over)
             except BaseException:

@@ -125,7 +125,7 @@ async def test_a_full_disk_fails_all_that_waits_and_loses_nothing_from_before(
 async def test_a_journal_has_to_be_open(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "runs.db")
     assert repr(journal) == f"Journal({str(tmp_path / 'runs.db')!r})"
-    record = RunRecord("r", "w", {"tasks": []}, {}, {})
+    record = RunRecord("r", "w", {"tasks": [{"id": "a", "value": 1}]}, {}, {})
     with pytest.raises(RuntimeError, match="async with Journal"):
         await journal.begin(record)
     with sqlite3.connect(tmp_path / "mine.db") as db:
