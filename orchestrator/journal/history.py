@@ -77,7 +77,7 @@ def runs(
     values = asked, asked, workflow, workflow
     found: list[KnownRun] = []
     with reading(journal) as db:
-        query = f"select {_COLUMNS} from run where {where} order by started desc, id desc"
+        query = f"select {_COLUMNS} from run where {where} order by id desc"
         for row in db.execute(query, values):
             known = _known(journal, row)
             if status in (None, known.status):
@@ -95,9 +95,7 @@ def find(journal: Path, name: str) -> KnownRun:
     """
     with reading(journal) as db:
         if name == "last":
-            rows = db.execute(
-                f"select {_COLUMNS} from run order by started desc, id desc limit 1"
-            ).fetchall()
+            rows = db.execute(f"select {_COLUMNS} from run order by id desc limit 1").fetchall()
         else:
             pattern = name.replace("_", "").replace("%", "") + "%"
             query = f"select {_COLUMNS} from run where id like ? order by id desc limit 3"
@@ -121,7 +119,7 @@ def prunable(db: sqlite3.Connection, journal: Path, keep_days: float, keep_runs:
 
     A run that can go on is deleted for its age only: a person may still want to answer it.
     """
-    rows = db.execute(f"select {_COLUMNS} from run order by started desc, id desc").fetchall()
+    rows = db.execute(f"select {_COLUMNS} from run order by id desc").fetchall()
     oldest = time.time() - keep_days * DAY_S
     known = [_known(journal, row) for row in rows]
     return [
