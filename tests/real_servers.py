@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from orchestrator.servers.session import Session
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT_S = 60
+PATIENCE_S = 90  # the machine may be busy
 
 
 def program(module: str, *options: str, **settings: Any) -> Server:
@@ -59,6 +61,14 @@ def alive(pid: int) -> bool:
     with suppress(FileNotFoundError, ProcessLookupError):
         return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
     return Path("/proc").exists() is False
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Wait for what another process does."""
+    ends_at = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < ends_at
+        time.sleep(0.01)
 
 
 class Deaf:

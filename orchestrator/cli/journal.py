@@ -22,7 +22,13 @@ from orchestrator.errors import UnknownTaskError
 from orchestrator.journal import history
 from orchestrator.journal.history import INTERRUPTED, RUNNING, KnownRun
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.kept import KeptDocuments, check_complete, documents_of, kept_request
+from orchestrator.journal.kept import (
+    KeptDocuments,
+    check_complete,
+    documents_of,
+    kept_request,
+    planned,
+)
 from orchestrator.journal.kept_run import asked_path
 from orchestrator.servers.config import JournalTable, ServerTable
 from orchestrator.workflow.model import Workflow
@@ -82,7 +88,7 @@ def show(options: argparse.Namespace) -> int:
         write_json(document | {"items_settled": kept.records.items_under_way()})
         return 0
     document = kept.result | {"tasks": tasks}
-    if options.json or not _planned(kept.request):  # a plan that was lost before its first task
+    if options.json or not planned(kept.request):  # a plan that was lost before its first task
         write_json(document)
         return 0
     from orchestrator.cli.tables import print_result
@@ -99,9 +105,7 @@ def show(options: argparse.Namespace) -> int:
 
 def tasks_of(run: KnownRun, kept: KeptDocuments) -> dict[str, Any]:
     """The tasks of a run as its result document has them, in the order of the file."""
-    tasks = {
-        task: kept.tasks[task].to_dict() for task in _planned(kept.request) if task in kept.tasks
-    }
+    tasks = {task: result.to_dict() for task, result in kept.tasks.items()}
     return _with_waiting(tasks, kept) if run.status == history.PAUSED else tasks
 
 
@@ -123,20 +127,14 @@ def _with_waiting(tasks: dict[str, Any], kept: KeptDocuments) -> dict[str, Any]:
     }
 
 
-def _planned(request: Mapping[str, Any]) -> list[str]:
-    """The tasks in the order of the file; they have settled in another one."""
-    workflow = request["workflow"]
-    return [each["id"] for each in (*workflow["tasks"], *workflow.get("finally", ()))]
-
-
 def _no_task(task: str, kept: KeptDocuments) -> str:
     from orchestrator.documents.suggest import did_you_mean
     from orchestrator.documents.text import quoted
 
-    planned = _planned(kept.request)
-    if task in planned:
+    tasks = planned(kept.request)
+    if task in tasks:
         return f"task {quoted(task)} has not settled"
-    return f"unknown task {quoted(task)}{did_you_mean(task, planned)}"
+    return f"unknown task {quoted(task)}{did_you_mean(task, tasks)}"
 
 
 def resume(options: argparse.Namespace) -> int:
@@ -185,7 +183,7 @@ def cancel(options: argparse.Namespace) -> int:
     """`orchestrator cancel`: ends a run, here if no process carries it."""
     path = path_of(options, configured(options))
     run = history.find(path, options.run)
-    if run.status in (INTERRUPTED, history.PAUSED):
+    if run.status in history.OPEN:
         _end_here(options, path, run.id)
         run = history.find(path, run.id)
     elif run.status != RUNNING:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.tool_sources import DEFAULT_SERVERS, read_servers
+from orchestrator.daemon.fork_client import NO_POOL
 
 if TYPE_CHECKING:
     from orchestrator.daemon.place import Place
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from orchestrator.servers.lockfile import Lockfile
     from orchestrator.servers.pool import ServerPool
 
-NO_POOL = "ORCHESTRATOR_NO_POOL"
 IDLE_MINUTES = 30.0
 _USED = (
     "anyio._backends._asyncio",

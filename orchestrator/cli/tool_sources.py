@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli.diagnostics import say_asking
 from orchestrator.cli.streams import conceal
+from orchestrator.daemon import where
 from orchestrator.errors import CallError, ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.servers.pool import ServerPool
     from orchestrator.workflow.model import Workflow
 
-DEFAULT_SERVERS = Path("servers.toml")
+DEFAULT_SERVERS = Path(where.DEFAULT_SERVERS)
 
 
 @dataclass(frozen=True, slots=True)

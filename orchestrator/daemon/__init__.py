@@ -23,4 +23,5 @@ __all__ = [
     "place",
     "process",
     "warm_pool",
+    "where",
 ]

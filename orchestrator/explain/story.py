@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from orchestrator.engine.result import ItemResult, TaskResult, Waits
@@ -186,10 +186,6 @@ class Story:
         if known is None or span.ended_ms >= known.ended_ms:
             self.last[path] = span
 
-    def of_server(self, server: str) -> Iterator[Span]:
-        """The calls of a server."""
-        return (span for span in self.spans if span.server == server)
-
 
 @dataclass(frozen=True, slots=True)
 class _Begin:
@@ -204,11 +200,10 @@ def _span(task: TaskPlan, path: str, part: TaskResult | ItemResult, ready: _Begi
     started_ms = part.started_ms or 0.0
     names = (lock.name.value for lock in task.policies.locks if isinstance(lock.name, Literal))
     locks = tuple(name for name in names if isinstance(name, str))
-    has_server = task.kind in ("tool", "read", "prompt")
     return Span(
         path,
         part.index if isinstance(part, ItemResult) else None,
-        f"{task.server}:{task.tool}" if has_server else task.kind,
+        f"{task.server}:{task.tool}" if task.is_request else task.kind,
         part.status,
         started_ms,
         started_ms + part.duration_ms,

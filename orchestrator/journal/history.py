@@ -19,6 +19,7 @@ from orchestrator.journal.file_lock import FileLock
 RUNNING = "running"
 INTERRUPTED = "interrupted"
 PAUSED = "paused"
+OPEN = (PAUSED, INTERRUPTED)  # no process carries it, and one can go on with it
 DAY_S = 86_400
 _COLUMNS = "id, workflow, status, kind, origin, resumed, started, ended, duration_ms"
 
@@ -111,9 +112,6 @@ def find(journal: Path, name: str) -> KnownRun:
     raise JournalError(f"unknown run {quoted(name)}{hint}")
 
 
-_OPEN = (PAUSED, INTERRUPTED)
-
-
 def prunable(db: sqlite3.Connection, journal: Path, keep_days: float, keep_runs: int) -> list[str]:
     """The runs that are older, or more, than are kept; none that a process carries.
 
@@ -126,7 +124,7 @@ def prunable(db: sqlite3.Connection, journal: Path, keep_days: float, keep_runs:
         run.id
         for number, run in enumerate(known)
         if run.status != RUNNING
-        and (run.started < oldest or (number >= keep_runs and run.status not in _OPEN))
+        and (run.started < oldest or (number >= keep_runs and run.status not in OPEN))
     ]
 
 

@@ -58,6 +58,12 @@ def request_of(text: str, records: Callable[[], Records]) -> dict[str, Any]:
     return request
 
 
+def planned(request: Mapping[str, Any]) -> list[str]:
+    """The tasks of a run that was asked for, in the order of its file."""
+    workflow = request["workflow"]
+    return [each["id"] for each in (*workflow["tasks"], *workflow.get("finally", ()))]
+
+
 def check_complete(run: str, request: Mapping[str, Any]) -> None:
     """Refuse to go on with a plan that has no tasks, or whose tasks wait for its end.
 
@@ -101,6 +107,7 @@ def documents_of(journal: Path, run: str) -> KeptDocuments:
             "select request, result from run where id=?", (run,)
         ).fetchone()
         records = records_of(db, run)
-    tasks = dict(records.settled("", {}))
-    asked = request_of(request, lambda: records)
+    asked, settled = request_of(request, lambda: records), records.settled("", {})
+    # They settled in another order, and were kept in that.
+    tasks = {task: settled[task] for task in planned(asked) if task in settled}
     return KeptDocuments(asked, result and json.loads(result), tasks, records)

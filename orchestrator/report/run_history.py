@@ -150,7 +150,7 @@ class RunHistory:
 
 def _span(plan: TaskPlan, path: str, task: str, part: TaskResult | ItemResult) -> Span:
     assert part.started_ms is not None
-    server = plan.server if plan.kind in ("tool", "read", "prompt") else ""
+    server = plan.server if plan.is_request else ""
     times = part.started_ms, part.duration_ms, part.waited_ms
     return Span(path, task, server, plan.target, part.status, part.attempts, *times)
 

@@ -18,6 +18,7 @@ from orchestrator.engine.questions import fitting, one_of
 from orchestrator.engine.run import Run
 from orchestrator.errors import AnswerError, JournalError, Problem, WorkflowError
 from orchestrator.journal import answers, history
+from orchestrator.journal.history import OPEN
 from orchestrator.journal.kept import documents_of
 from orchestrator.journal.kept_run import asked_path
 from orchestrator.serve.answers import Answer, Asked
@@ -85,10 +86,10 @@ class RunTools:
             if status == history.RUNNING:
                 asked_path(path, run_id).touch(mode=0o600)
                 return Answer({"run_id": run_id, "status": "cancelling"})
-            if status in _OPEN:
+            if status in OPEN:
                 result = await self._engine.end(run_id, "cancelled by cancel_run")
                 return Answer({"run_id": run_id, "status": result.status})
-        why = "no journal keeps it" if status in _OPEN else f"it has ended with status {status}"
+        why = "no journal keeps it" if status in OPEN else f"it has ended with status {status}"
         error = {"message": f"run {run_id} is not running: {why}"}
         return Answer({"run_id": run_id, "status": status, "error": error}, True)
 
@@ -115,7 +116,7 @@ class RunTools:
         """
         path, given = self._journal(run_id), asked.arguments
         known = await to_thread.run_sync(history.find, path, run_id)
-        if known.status not in _OPEN:
+        if known.status not in OPEN:
             raise AnswerError(f"run {known.id} has status {known.status}: nothing waits in it")
         put = partial(answers.answer, path, known.id, given["task"], partial(_reply, asked))
         every = bool(given.get("all_items"))
@@ -164,7 +165,7 @@ class RunTools:
             JournalError: There is no such run.
         """
         kept = self._carried.document(run_id)
-        if kept is not None and (kept["status"] not in _OPEN or self._engine.journal_path is None):
+        if kept is not None and (kept["status"] not in OPEN or self._engine.journal_path is None):
             return kept  # a run that waits may have gone on elsewhere
         return await to_thread.run_sync(_from_journal, self._journal(run_id), run_id)
 
@@ -172,9 +173,6 @@ class RunTools:
         if (path := self._engine.journal_path) is None:
             raise JournalError(f"unknown run {quoted(run_id)}: {_HELD}")
         return path
-
-
-_OPEN = (history.PAUSED, history.INTERRUPTED)
 
 
 def _from_journal(path: Path, run_id: str) -> dict[str, Any]:

@@ -134,9 +134,14 @@ class TaskPlan(CallTemplate):
         return own if self.inner is None else (*self.inner.plan.requests.values(),)
 
     @property
+    def is_request(self) -> bool:
+        """Whether it asks a server itself."""
+        return self.kind in REQUESTS
+
+    @property
     def servers(self) -> Iterator[str]:
         """The servers that it may call."""
-        if self.kind in REQUESTS:
+        if self.is_request:
             yield self.server
         if self.inner is not None:
             yield from self.inner.plan.servers

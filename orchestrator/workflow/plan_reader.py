@@ -1,7 +1,8 @@
 """Reads the tasks of a JSON document that is still being written, such as a model's tool call.
 
 ijson 3.6 does not replace it: a broken object ends its stream (here the next one is read), NaN and
-line breaks in strings are errors of its own words, and 200 KB of brackets exhaust the memory.
+line breaks in strings are errors of its own words, which depend on the backend, and 200 KB of
+brackets exhaust the memory; the fast backend refuses integers of more than 64 bits.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ import json
 import re
 from typing import Any, NamedTuple
 
-# Not ijson: it reads nothing behind an object that is broken, where a model sends its task again;
-# its fast backend refuses integers of more than 64 bits, and its messages depend on the backend.
 _MARKS = re.compile(r'["\\{}\[\]]')
 
 

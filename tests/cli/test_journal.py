@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 from orchestrator.cli import main
 from tests.cli.conftest import ROOT
 from tests.conftest import Write
+from tests.real_servers import until
 
 Said = Callable[..., tuple[int, Any, str]]
 
@@ -377,13 +377,6 @@ def kept(journal: Path, kind: str) -> int:
             return int(db.execute(query, (kind,)).fetchone()[0])
         except sqlite3.OperationalError:  # the tables are not there yet
             return 0
-
-
-def until(happens: Callable[[], object]) -> None:
-    ends_by = time.monotonic() + 90
-    while not happens():
-        assert time.monotonic() < ends_by
-        time.sleep(0.05)
 
 
 @pytest.mark.usefixtures("journal")

@@ -8,15 +8,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from orchestrator.daemon import fork_client, where
 from orchestrator.daemon.fork_client import delegated
+from tests.real_servers import alive, until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
 ROOT = Path(__file__).parents[2]
@@ -64,19 +63,6 @@ class Forks:
         self.parent.wait()
         assert self.parent.stdout is not None
         self.parent.stdout.close()
-
-
-def until(holds: Any) -> None:
-    while not holds():
-        time.sleep(0.005)
-
-
-def is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-        return state(process) != "Z"
-    except (ProcessLookupError, FileNotFoundError):
-        return False
 
 
 def state(process: int) -> str:
@@ -191,7 +177,7 @@ def test_signals_are_passed_on(forks: Forks, tmp_path: Path) -> None:
     client.send_signal(signal.SIGINT)
     assert client.communicate()[0] == "interrupted\n"
     assert client.returncode == 130
-    until(lambda: not is_alive(process))
+    until(lambda: not alive(process))
 
 
 def test_a_command_stops_and_goes_on_with_its_client(forks: Forks, tmp_path: Path) -> None:
@@ -210,7 +196,7 @@ def test_a_command_hangs_up_when_its_client_is_killed(forks: Forks, tmp_path: Pa
     client, process = waiting(forks, tmp_path)
     client.kill()
     client.communicate()
-    until(lambda: not is_alive(process))
+    until(lambda: not alive(process))
     assert (tmp_path / "hung-up").read_text() == "hung up"
 
 
@@ -219,10 +205,10 @@ def test_a_command_goes_on_when_the_pool_ends(own_forks: Forks, tmp_path: Path) 
     own_forks.end()
     until(lambda: not own_forks.socket.exists())
     assert own_forks.run("show") is None
-    assert is_alive(own_forks.process)
+    assert alive(own_forks.process)
     client.send_signal(signal.SIGINT)
     assert client.communicate()[0] == "interrupted\n"
-    until(lambda: not is_alive(own_forks.process))
+    until(lambda: not alive(own_forks.process))
 
 
 def test_a_command_goes_on_when_its_fork_server_is_killed(own_forks: Forks, tmp_path: Path) -> None:
@@ -235,7 +221,7 @@ def test_a_command_goes_on_when_its_fork_server_is_killed(own_forks: Forks, tmp_
     client = own_forks.client("show")
     client.communicate()
     assert client.returncode == 99
-    until(lambda: not is_alive(process))
+    until(lambda: not alive(process))
 
 
 def test_a_client_says_so_if_both_are_killed(own_forks: Forks, tmp_path: Path) -> None:

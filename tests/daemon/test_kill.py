@@ -7,17 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cli.conftest import ROOT
+from tests.real_servers import PATIENCE_S, alive, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("runtime")]
-PATIENCE_S = 60.0
 
 
 def command(*words: str) -> subprocess.Popen[str]:
@@ -31,20 +29,6 @@ def done(*words: str) -> str:
     out, err = program.communicate(timeout=PATIENCE_S)
     assert program.returncode == 0, err
     return out
-
-
-def until(holds: Callable[[], Any]) -> None:
-    ends_at = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < ends_at
-        os.sched_yield()
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return False
 
 
 def text_of(path: Path) -> str:
@@ -73,8 +57,8 @@ def test_a_pool_that_is_killed_costs_only_the_calls_in_flight(tmp_path: Path) ->
     assert result["tasks"]["a"]["error"]["details"]["lost"]
     assert result["tasks"]["b"]["output"]["pid"] != server
     assert "the warm pool has ended; this command goes on with its own servers" in err
-    until(lambda: not is_alive(server))
+    until(lambda: not alive(server))
     again = json.loads(done("up", "--json", *options))["pid"]
     assert again != pool
     done("down", *options)
-    until(lambda: not is_alive(again))
+    until(lambda: not alive(again))
