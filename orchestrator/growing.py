@@ -142,28 +142,29 @@ class GrowingRun:
         except WorkflowError as error:
             raise WorkflowError(name or "task", _of_task(error.problems, at)) from None
         plan = workflow.plan.tasks[str(name)]
-        servers = self._pool.servers
-        found = [each for each in unknown_servers(workflow, servers) if each.path.startswith(at)]
-        if not found:
-            alone = list(plan.servers)
-            await self._pool.open(alone)
-            await self._pool.learn_prompts(workflow.plan.prompt_servers & set(alone))
-            try:
-                check_online(workflow, self._pool)
-            except WorkflowError as error:
-                found = [each for each in error.problems if each.path.startswith(at)]
-            listed = usable(workflow, self._pool)
-            found += (
-                each
-                for each in findings(workflow, servers, listed)
-                if each.severity == "error" and each.path.startswith(at)
-            )
-        if found:
+        if found := await self._findings(workflow, list(plan.servers), at):
             raise WorkflowError(str(name), _of_task(found, at))
         of_before = (self._tasks[each].generation or 0 for each in plan.dependencies)
         number = 1 + max(of_before, default=-1)
         placed = replace(plan, index=len(self._tasks), generation=number)
         return placed, lambda: workflow.to_dict(whole=True)["tasks"][-1]
+
+    async def _findings(self, workflow: Workflow, alone: list[str], at: str) -> list[Problem]:
+        """What is wrong with the task at a place for its servers; they start if they are known."""
+        servers = self._pool.servers
+        if found := [
+            each for each in unknown_servers(workflow, servers) if each.path.startswith(at)
+        ]:
+            return found
+        await self._pool.open(alone)
+        await self._pool.learn_prompts(workflow.plan.prompt_servers & set(alone))
+        try:
+            check_online(workflow, self._pool)
+        except WorkflowError as error:
+            found = list(error.problems)
+        more = findings(workflow, servers, usable(workflow, self._pool))
+        errors = [*found, *(each for each in more if each.severity == "error")]
+        return [each for each in errors if each.path.startswith(at)]
 
     def _stub(self, name: str) -> dict[str, Any]:
         """What stands for a task that was added before, as far as others can read it."""

@@ -119,7 +119,7 @@ class Locks:
         """Acquire a name here, for a call that may be one of another process.
 
         Raises:
-            CallError: It would wait for ever.
+            CallError: Its wait would never end.
         """
         lock = wait.lock = self._named.setdefault(wait.name, _Lock(self._ALL))
         weight = self._weight(shared)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.cli.arguments_of_pool import OF_POOL
-from orchestrator.cli.arguments_of_runs import OF_RUNS, REPORTS, SCREENS
+from orchestrator.cli.arguments_of_runs import OF_RUNS, REPORTS, SCREENS, STREAMS
 from orchestrator.cli.parser import (
     CommandParser,
     Parser,
@@ -142,13 +142,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     ),
     "--no-journal": flag("do not keep the run: it cannot be taken up again"),
     "run": {"metavar": "RUN", "help": "the id of a run, the beginning of one, or last"},
-    "--stream": flag(
-        "FILE is still being written: start each task as soon as it is there; no journal keeps it"
-    ),
-    "--hold": {
-        "choices": ["writes"],
-        "help": "with --stream: call tools that may write when the plan is complete",
-    },
+    **STREAMS,
     "--statistics": flag("use the times of earlier runs in the journal, to start long paths first"),
     "--wait": flag("wait for answers to questions when nothing else is left, do not pause"),
     "--dry-run": flag("call no tool; make up outputs that fit the schemas of the tools"),

@@ -19,6 +19,13 @@ SCREENS: dict[str, dict[str, Any]] = {
     "--verbose": flag("a line on stderr for each call, retry, wait and server"),
     "--json": flag("print the result document on stdout"),
 }
+STREAMS: dict[str, dict[str, Any]] = {
+    "--stream": flag("FILE is still being written: start each task as soon as it is there"),
+    "--hold": {
+        "choices": ["writes"],
+        "help": "with --stream: call tools that may write when the plan is complete",
+    },
+}
 REPORTS: dict[str, dict[str, Any]] = {
     "--events": {"metavar": "FILE", "help": "write each event as a line of JSON; - is stdout"},
     "--report": file("write a report of the run to this file, HTML that needs no network"),

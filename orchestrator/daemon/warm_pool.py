@@ -142,7 +142,7 @@ class _Beyond:
     ) -> None:
         """Hold a name there; nothing if the pool has ended."""
         given = {"name": wait.name, "shared": shared, "task": wait.task, "late": wait.is_late}
-        # Those that are alive differ in it, and nobody else is told of the others.
+        # Calls that are alive differ in it, and only those are compared.
         inside = [id(each) for each in wait.inside]
         try:
             self._held[wait.name, wait.who] = await self._connection.hold(

@@ -214,10 +214,7 @@ class Journal:
         run = find(self.path, run).id
         db = open_to_read(self.path)
         try:
-            row = db.execute(
-                f"select {_COLUMNS} from run where id=?",
-                (run,),
-            ).fetchone()
+            row = db.execute(f"select {_COLUMNS} from run where id=?", (run,)).fetchone()
             name, status, kind, origin, epoch, resumed, request, duration_ms = row
             if status not in (RUNNING, PAUSED):
                 fix = f'"orchestrator retry {run}" runs again what did not succeed'
