@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager, contextmanager
 
 import anyio
 
+from orchestrator.calls.causes import Cause
 from orchestrator.calls.limits import FIRST, Priority
-from orchestrator.documents.text import quoted
 from orchestrator.engine.events import OnEvent, StartTimes
 from orchestrator.preflight import check_online
 from orchestrator.servers.pool import ServerPool
@@ -20,7 +20,7 @@ from orchestrator.servers.supervisor import STARTING_S
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import waves
 
-CHECK = "all servers, to check the plan"
+CHECK = Cause("server_start")
 
 
 @asynccontextmanager
@@ -85,15 +85,15 @@ class Startup:
         while self.problem is None and all(self.waiting_for(t.server, t.tool) for t in first):
             await self.changed()
 
-    def waiting_for(self, server: str, tool: str) -> str:
+    def waiting_for(self, server: str, tool: str) -> Cause | None:
         """What a call of a tool has to wait for; see `Readiness`."""
         if self._checked:
-            return ""
+            return None
         if server in self._pending:
-            return f"server {quoted(server)}"
+            return Cause("server_start", server)
         known = self._tools.get(f"{server}:{tool}")
         is_read = known is not None and known.read_only
-        return "" if is_read and not self._pool.catalog.is_strange(server, tool) else CHECK
+        return None if is_read and not self._pool.catalog.is_strange(server, tool) else CHECK
 
     async def changed(self) -> None:
         """Wait until a server is ready or has failed, or the plan is checked."""

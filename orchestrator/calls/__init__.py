@@ -6,6 +6,7 @@ server.
 - `call`: a `Call` is a frozen value, an `Attempt` the run state of its attempts.
 - `middleware`: functions from caller to caller, one for each policy; `timeouts` and `repeat` have
   those that limit the time of a call, and that make it until something is so.
+- `causes`: what a call waits for.
 - `limits`: slots and rates; `locks`: named locks; `adaptive`: slots whose number adapts.
 - `retry`: whether a call is made again, and after how long.
 - `worker_pool`: carries out queued calls without a task of the event loop for each.
@@ -16,6 +17,7 @@ from __future__ import annotations
 __all__ = [
     "adaptive",
     "call",
+    "causes",
     "limits",
     "locks",
     "middleware",

@@ -9,7 +9,8 @@ from statistics import fmean
 
 import anyio
 
-from orchestrator.calls.limits import Slots
+from orchestrator.calls.causes import Cause
+from orchestrator.calls.limits import SLOT, Slots
 
 
 @dataclass(slots=True, eq=False)
@@ -59,8 +60,8 @@ class AdaptiveSlots(Slots):
     LONGEST = 8
     PATIENCE = 16
 
-    def __init__(self, name: str = "a slot") -> None:
-        super().__init__(self.INITIAL, name)
+    def __init__(self, cause: Cause = SLOT) -> None:
+        super().__init__(self.INITIAL, cause)
         self._usual: dict[str, _Usual] = {}
         self._window: list[Timed] = []
         self._size = self.INITIAL

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import anyio
 
-from orchestrator.calls.limits import FIRST, RUN_SLOT, Priority, Rate, Slots
+from orchestrator.calls.causes import RUN_SLOT, Cause
+from orchestrator.calls.limits import FIRST, Priority, Rate, Slots
 from orchestrator.errors import CallError
 from orchestrator.schema.coercion import Conversion
 from orchestrator.workflow.task import Retry
@@ -130,7 +131,7 @@ class Attempt:
         queued_at: Since when it is in the queue of the run's slots, on anyio's clock; None if it is
             not.
         has_slot: Whether a slot of the run is held for it, and its server limits nothing.
-        note: What it waits for, unless that is a slot or a rate; empty if nothing.
+        note: What it waits for, unless that is a slot or a rate; None if nothing.
         is_cancelled: Whether `cancel` was called.
         fit: What fits the call to its tool, as soon as its server lists it; None if it fits.
         turns: How often the call is made, under `repeat`.
@@ -159,7 +160,7 @@ class Attempt:
     )
     own: int | None = None
     delayed_s: float = 0.0
-    note: str = ""
+    note: Cause | None = None
     is_cancelled: bool = False
     fit: Callable[[Call], Call] | None = None
     turns: Turns | None = None
@@ -171,7 +172,7 @@ class Attempt:
     asks: bool = False
     approval: str | None = None
     elicit: Elicit | None = None
-    waits: tuple[tuple[str, float, float], ...] = ()
+    waits: tuple[tuple[Cause, float, float], ...] = ()
 
     def __init__(
         self, on_progress: OnProgress | None = None, *, fit: Callable[[Call], Call] | None = None
@@ -187,9 +188,9 @@ class Attempt:
             self.fit = fit
 
     @property
-    def waiting_for(self) -> str:
-        """What it waits for, as a noun phrase; empty if nothing."""
-        return self.end_by.name if isinstance(self.end_by, Slots | Rate) else self.note
+    def waiting_for(self) -> Cause | None:
+        """What it waits for; None if nothing."""
+        return self.end_by.cause if isinstance(self.end_by, Slots | Rate) else self.note
 
     @contextmanager
     def untimed(self) -> Iterator[None]:
@@ -204,7 +205,7 @@ class Attempt:
             scope.deadline = anyio.current_time() + left_s
             self.end_by, self.asks = scope, False
 
-    def note_wait(self, what: str, since: float) -> float:
+    def note_wait(self, what: Cause, since: float) -> float:
         """Note what it has waited for until now; returns the time on anyio's clock."""
         now = anyio.current_time()
         if now - since >= NOTABLE_S and len(self.waits) < MAX_WAITS:
@@ -290,8 +291,8 @@ Caller = Callable[[Call, Attempt], Awaitable[Any]]
 class Readiness(Protocol):
     """Which calls can be made while servers start. A call that can be made once, always can."""
 
-    def waiting_for(self, server: str, tool: str) -> str:
-        """What a call of a tool has to wait for, as a noun phrase; empty if nothing."""
+    def waiting_for(self, server: str, tool: str) -> Cause | None:
+        """What a call of a tool has to wait for; None if nothing."""
 
     async def changed(self) -> None:
         """Wait until `waiting_for` may have changed."""

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 import anyio
 import anyio.lowlevel
 
+from orchestrator.calls.causes import Cause
+
 Priority = tuple[float, ...]
 FIRST: Priority = (0.0,)
-RUN_SLOT = "a slot of the run"  # what a call waits for
+SLOT, RATE = Cause("other", "a slot"), Cause("other", "the rate")
 
 
 class AbandonedError(Exception):
@@ -34,12 +36,12 @@ class Slots:
 
     Args:
         limit: How many slots there are.
-        name: What a waiting call is said to wait for.
+        cause: What a waiting call waits for.
         patience: After how many turns a slot that is free is given away.
     """
 
-    def __init__(self, limit: int, name: str = "a slot", patience: int = 1) -> None:
-        self.limit, self.name, self.patience = limit, name, patience
+    def __init__(self, limit: int, cause: Cause = SLOT, patience: int = 1) -> None:
+        self.limit, self.cause, self.patience = limit, cause, patience
         self._held = 0
         self._wanted = 0
         self._queues: dict[object, list[tuple[Priority, int, Entry]]] = {}
@@ -212,13 +214,13 @@ class Rate:
     Args:
         count: How many starts.
         per_s: In how many seconds.
-        name: What a waiting call is said to wait for.
+        cause: What a waiting call waits for.
     """
 
-    def __init__(self, count: int, per_s: float, name: str = "the rate") -> None:
+    def __init__(self, count: int, per_s: float, cause: Cause = RATE) -> None:
         self.count = count
         self.per_s = per_s
-        self.name = name
+        self.cause = cause
         # One starter at a time looks at the window, so that two never count the same free start.
         self._turn = Slots(1)
         self._first: object = None

@@ -16,16 +16,14 @@ import anyio
 
 from orchestrator.calls.adaptive import AdaptiveSlots
 from orchestrator.calls.call import Attempt, Call, Caller, Readiness
+from orchestrator.calls.causes import Cause
 from orchestrator.calls.limits import AbandonedError, Rate, Slots, note_starts
 from orchestrator.calls.locks import Locks
 from orchestrator.calls.policy import FREE, ServerPolicy
 from orchestrator.calls.retry import RetryDecision, decide_retry, is_lost
-from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError, TaskError
 
-# What is waited for, as `Attempt.waits` has it.
-NEXT_ATTEMPT = "its next attempt"
-LOCK = "lock "
+NEXT_ATTEMPT = Cause("retry")
 
 OnWait = Callable[[Call, Attempt], None]
 OnFailure = Callable[[Call, Attempt, TaskError, RetryDecision], None]
@@ -83,7 +81,7 @@ async def _call_in_slots(
             await limit.acquire(call.priority, who=attempt, group=group)
             held.append(limit)
             if is_busy:
-                since = attempt.note_wait(limit.name, since)
+                since = attempt.note_wait(limit.cause, since)
         note_starts(held)
         attempt.waited_s += anyio.current_time() - asked_at
         attempt.end_by = None
@@ -173,7 +171,7 @@ async def _back_off(call: Call, attempt: Attempt, wait_s: float) -> None:
         await anyio.sleep(wait_s)
     if wait_s:
         attempt.note_wait(NEXT_ATTEMPT, since)
-    attempt.note = ""
+    attempt.note = None
     attempt.check_cancelled(call)
 
 
@@ -191,17 +189,17 @@ def with_locks(call_next: Caller, locks: Locks, on_wait: OnWait | None = None) -
         task, waits = call.where, None if on_wait is None else partial(on_wait, call, attempt)
         try:
             for name, shared in call.locks:
-                attempt.note = f"{LOCK}{quoted(name)}"
+                attempt.note = lock = Cause("lock", name)
                 with anyio.CancelScope() as attempt.end_by:
                     await locks.acquire(name, shared=shared, who=attempt, task=task, on_wait=waits)
                     held.append((name, shared))
                 attempt.check_cancelled(call)
-                since = attempt.note_wait(attempt.note, since)
+                since = attempt.note_wait(lock, since)
             attempt.waited_s += anyio.current_time() - asked_at
-            attempt.note = ""
+            attempt.note = None
             return await call_next(call, attempt)
         finally:
-            attempt.note = ""
+            attempt.note = None
             for name, shared in held:
                 locks.release(name, shared=shared, who=attempt)
 
@@ -264,7 +262,7 @@ def with_server_ready(
 async def _wait_until_ready(
     call: Call, attempt: Attempt, readiness: Readiness, on_wait: OnWait | None
 ) -> None:
-    asked_at, waited_for = anyio.current_time(), ""
+    asked_at, waited_for = anyio.current_time(), Cause("server_start", call.server)
     try:
         with anyio.CancelScope() as attempt.end_by:
             while what := readiness.waiting_for(call.server, call.tool):
@@ -274,6 +272,6 @@ async def _wait_until_ready(
                         on_wait(call, attempt)
                 await readiness.changed()
     finally:
-        attempt.note = ""
+        attempt.note = None
     attempt.waited_s += attempt.note_wait(waited_for, asked_at) - asked_at
     attempt.check_cancelled(call)

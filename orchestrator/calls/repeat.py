@@ -9,9 +9,10 @@ from typing import Any
 import anyio
 
 from orchestrator.calls.call import Attempt, Call, Caller
+from orchestrator.calls.causes import Cause
 from orchestrator.errors import CallError
 
-NEXT_TURN = "its next turn"  # what is waited for
+NEXT_TURN = Cause("repeat")
 
 
 @dataclass(slots=True, eq=False)
@@ -67,7 +68,7 @@ def with_repeat(call_next: Caller) -> Caller:
             with anyio.CancelScope() as attempt.end_by:
                 await anyio.sleep(max(0.0, turns.every_s - attempt.answered_ago_s))
             attempt.note_wait(NEXT_TURN, since)
-            attempt.note, attempt.answered_ago_s = "", 0.0
+            attempt.note, attempt.answered_ago_s = None, 0.0
             attempt.check_cancelled(call)
             call = await turns.next_call(call._replace(turn=call.turn + 1), answer)
 

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 import anyio.lowlevel
 
-from orchestrator.calls.limits import FIRST, Entry, Priority, Slots
+from orchestrator.calls.causes import Cause
+from orchestrator.calls.limits import FIRST, SLOT, Entry, Priority, Slots
 
 Work = Callable[..., Coroutine[Any, Any, None]]
 
@@ -33,10 +34,8 @@ class WorkerPool(Slots):
     loop all that are ready now have asked for a slot.
     """
 
-    def __init__(
-        self, limit: int, name: str = "a slot", moment: int = 1, patience: int = 1
-    ) -> None:
-        super().__init__(limit, name, patience)
+    def __init__(self, limit: int, cause: Cause = SLOT, moment: int = 1, patience: int = 1) -> None:
+        super().__init__(limit, cause, patience)
         self._moment = moment
         self._coming = 0
 

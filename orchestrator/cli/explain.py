@@ -4,58 +4,30 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.cli.history import configured, path_of
+from orchestrator.cli.kept_run import NamedRun, named_run
 from orchestrator.cli.streams import write, write_json
 from orchestrator.documents.text import duration
-from orchestrator.durable import workflow_of
 from orchestrator.explain import sentences
 from orchestrator.explain.changes import Change, best_changes
 from orchestrator.explain.path import Analysis
 from orchestrator.explain.story import Story
 from orchestrator.explain.what_if import Settings, WhatIf
-from orchestrator.journal import history
 from orchestrator.journal.history import KnownRun
-from orchestrator.journal.kept import KeptDocuments, documents_of
+from orchestrator.journal.kept import KeptDocuments
 from orchestrator.recordings.clock import INSTANT
 
 
-@dataclass(frozen=True, slots=True)
-class Explained:
-    """A run of the journal, with where its time went.
-
-    Attributes:
-        run: Which run.
-        kept: What is kept of it.
-        analysis: Where its time went.
-    """
-
-    run: KnownRun
-    kept: KeptDocuments
-    analysis: Analysis
-
-    def changes(self) -> tuple[float, list[Change]]:
-        """What the engine takes as it was, milliseconds, and what saves most, first."""
-        told = self.kept.request["settings"]
-        most, story = told["max_concurrency"], self.analysis.story
-        most = story.workflow.max_concurrency if most is None else most
-        limits = self.kept.request.get("limits") or {}
-        settings = Settings(told["schedule"], most, limits, estimates=told["estimates"])
-        what_if = WhatIf(story, _reads(self.kept), INSTANT)
-        return best_changes(self.analysis, what_if, settings)
-
-
-def explained(options: argparse.Namespace) -> Explained:
-    """The run that a command names. Raises `JournalError`."""
-    path = path_of(options, configured(options))
-    run = history.find(path, options.run)
-    kept = documents_of(path, run.id)
-    workflow = workflow_of(kept.request["workflow"])
-    schedule = kept.request["settings"]["schedule"]
-    story = Story.of(workflow, kept.tasks, run.duration_ms, schedule)
-    return Explained(run, kept, Analysis(story))
+def _changes(named: NamedRun, analysis: Analysis) -> tuple[float, list[Change]]:
+    """What the engine takes as it was, milliseconds, and what saves most, first."""
+    request = named.kept.request
+    told, story = request["settings"], analysis.story
+    most = told["max_concurrency"]
+    most = story.workflow.max_concurrency if most is None else most
+    limits = request.get("limits") or {}
+    settings = Settings(told["schedule"], most, limits, estimates=told["estimates"])
+    return best_changes(analysis, WhatIf(story, _reads(named.kept), INSTANT), settings)
 
 
 def _reads(kept: KeptDocuments) -> Mapping[str, bool]:
@@ -69,11 +41,13 @@ def _reads(kept: KeptDocuments) -> Mapping[str, bool]:
 
 def explain(options: argparse.Namespace) -> int:
     """`orchestrator explain`."""
-    about = explained(options)
-    run, analysis, story = about.run, about.analysis, about.analysis.story
-    as_it_was_ms, changes = about.changes()
+    named = named_run(options)
+    run, schedule = named.run, named.kept.request["settings"]["schedule"]
+    story = Story.of(named.workflow, named.tasks, run.duration_ms, schedule)
+    analysis = Analysis(story)
+    as_it_was_ms, changes = _changes(named, analysis)
     if options.json:
-        write_json(_document(about, as_it_was_ms, changes))
+        write_json(_document(run, analysis, as_it_was_ms, changes))
         return 0
     took = duration(story.duration_ms)
     lines = [f"{run.workflow}: {run.status} in {took} (run {run.id}, {story.schedule})"]
@@ -96,8 +70,9 @@ def explain(options: argparse.Namespace) -> int:
     return 0
 
 
-def _document(about: Explained, as_it_was_ms: float, changes: list[Change]) -> dict[str, Any]:
-    run, analysis = about.run, about.analysis
+def _document(
+    run: KnownRun, analysis: Analysis, as_it_was_ms: float, changes: list[Change]
+) -> dict[str, Any]:
     return {
         "run_id": run.id,
         "workflow": run.workflow,

@@ -12,20 +12,18 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.cli import FAILED
 from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.history import MB, configured, path_of
+from orchestrator.cli.kept_run import named_run
 from orchestrator.cli.pool import pool_of
 from orchestrator.cli.streams import write, write_json
 from orchestrator.cli.tool_sources import lock_of, servers_for
 from orchestrator.documents.text import counted
-from orchestrator.engine.outcome import Waiting
-from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.errors import UnknownTaskError
 from orchestrator.journal import history
-from orchestrator.journal.history import INTERRUPTED, RUNNING, KnownRun
+from orchestrator.journal.history import INTERRUPTED, RUNNING
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept import (
     KeptDocuments,
     check_complete,
-    documents_of,
     kept_request,
     planned,
 )
@@ -72,10 +70,9 @@ def prune(options: argparse.Namespace) -> int:
 
 def show(options: argparse.Namespace) -> int:
     """`orchestrator show`: the result of a run, or of one task of it."""
-    path = path_of(options, configured(options))
-    run = history.find(path, options.run)
-    kept = documents_of(path, run.id)
-    tasks = tasks_of(run, kept)
+    named = named_run(options)
+    run, kept = named.run, named.kept
+    tasks = {task: result.to_dict() for task, result in named.tasks.items()}
     if options.task is not None:
         found = tasks.get(options.task) or _inside(options.task, kept)
         if found is None:
@@ -92,10 +89,9 @@ def show(options: argparse.Namespace) -> int:
         write_json(document)
         return 0
     from orchestrator.cli.tables import print_result
-    from orchestrator.durable import workflow_of
 
     write_json(document["output"])
-    print_result(RunResult.from_dict(document), workflow_of(kept.request["workflow"]))
+    print_result(named.result, named.workflow)
     if open_ := kept.records.questions():
         from orchestrator.cli.asking import waiting
 
@@ -103,28 +99,11 @@ def show(options: argparse.Namespace) -> int:
     return 0
 
 
-def tasks_of(run: KnownRun, kept: KeptDocuments) -> dict[str, Any]:
-    """The tasks of a run as its result document has them, in the order of the file."""
-    tasks = {task: result.to_dict() for task, result in kept.tasks.items()}
-    return _with_waiting(tasks, kept) if run.status == history.PAUSED else tasks
-
-
 def _inside(path: str, kept: KeptDocuments) -> dict[str, Any] | None:
     """The part of the result for a task inside others, such as `outer[3]/inner`."""
     within, _, task = path.rpartition("/")
     result = kept.records.settled(within and f"{within}/", {}).get(task)
     return None if result is None else result.to_dict()
-
-
-def _with_waiting(tasks: dict[str, Any], kept: KeptDocuments) -> dict[str, Any]:
-    """The tasks of a paused run, in the order of the file, with those that wait."""
-    from orchestrator.durable import workflow_of
-
-    workflow = workflow_of(kept.request["workflow"])
-    return {
-        name: tasks.get(name) or TaskResult(name, Waiting(), task.generation).to_dict()
-        for name, task in workflow.plan.tasks.items()
-    }
 
 
 def _no_task(task: str, kept: KeptDocuments) -> str:

@@ -199,7 +199,7 @@ class Guest:
         try:
             for limit in hosted.policy.limits_of(call):
                 if limit.is_busy():
-                    self._note(number, waiting=limit.name)
+                    self._note(number, waiting=limit.cause)
                 await limit.acquire(tuple(request["priority"]), who=work, group=self)
                 work.held.append(limit)
             self._note(number, granted=True)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from orchestrator.calls.call import Call
+from orchestrator.calls.causes import Cause
 from orchestrator.calls.limits import FIRST, AbandonedError, Priority, Rate, Slots, note_starts
 from orchestrator.calls.policy import ServerPolicy
 from orchestrator.daemon.connection import LostError
-from orchestrator.documents.text import quoted
 from orchestrator.errors import NotExecutedError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Lease(Slots):
     """The limits of a server for one call, held in the pool; or our own, if it is gone."""
 
     def __init__(self, warm: WarmServer, call: Call, own: list[Slots | Rate]) -> None:
-        super().__init__(1, f"a slot of server {quoted(call.server)}")
+        super().__init__(1, Cause("server_limit", call.server))
         self._warm, self._call, self._own = warm, call, own
         self._taken: list[Slots | Rate] = []
         self._who: object = None
@@ -39,7 +39,7 @@ class Lease(Slots):
         self._on_wait = on_wait
 
     def _note(self, note: Mapping[str, Any]) -> None:
-        self.name = note["waiting"]
+        self.cause = Cause(*note["waiting"])
         if self._on_wait is not None:
             self._on_wait()
 

@@ -96,7 +96,9 @@ class Emitter:
 
     def waiting(self, call: Call, attempt: Attempt) -> None:
         """Report that a call waits."""
-        self.announce(TaskWaiting(self.clock.now_ms(), call.task, call.item, attempt.waiting_for))
+        self.announce(
+            TaskWaiting(self.clock.now_ms(), call.task, call.item, str(attempt.waiting_for))
+        )
 
     def asked(self, question: Question) -> None:
         """Report that a call waits for the answer to a question."""
@@ -104,10 +106,10 @@ class Emitter:
 
     def waiting_for_server(self, call: Call, attempt: Attempt) -> None:
         """Report that a task waits for its server or the check, once for all its items."""
-        key = call.task, attempt.note
+        key = task, what = call.task, str(attempt.note)
         if key not in self._reported:
             self._reported.add(key)
-            self.announce(TaskWaiting(self.clock.now_ms(), call.task, None, attempt.note))
+            self.announce(TaskWaiting(self.clock.now_ms(), task, None, what))
 
     def started(self, call: Call, attempt: Attempt, now: float) -> None:
         """Report that an attempt begins."""

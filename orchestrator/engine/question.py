@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self
 
+from orchestrator.calls.causes import Cause
+
 QuestionKind = Literal["ask", "approve", "elicitation", "unknown"]
 YES_OR_NO: Mapping[str, Any] = {"type": "boolean"}
 _OUTPUT = {
@@ -15,7 +17,7 @@ _OUTPUT = {
     "additionalProperties": False,
 }
 DECISION: Mapping[str, Any] = {"anyOf": [{"enum": ["repeat", "fail"]}, _OUTPUT]}
-ANSWER = "the answer to a question"  # what a call waits for, as `Attempt.waits` has it
+ANSWER = Cause("answer")
 
 
 class Reply(NamedTuple):

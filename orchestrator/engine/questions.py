@@ -11,12 +11,18 @@ import anyio
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import quoted
-from orchestrator.engine.question import AnswerCallback, OnReply, Question, QuestionKind, Reply
+from orchestrator.engine.question import (
+    ANSWER,
+    AnswerCallback,
+    OnReply,
+    Question,
+    QuestionKind,
+    Reply,
+)
 from orchestrator.engine.recorder import Recorder
 from orchestrator.errors import AnswerError, CallError, RefusedError
 from orchestrator.schema.validator import Validator
 
-ANSWER = "an answer"
 # How often a run that has open questions is looked at, seconds: it pauses when nothing else was
 # left twice in a row, as what was just released has begun by then.
 CHECK_S = 0.025
@@ -113,7 +119,7 @@ class Questions:
             with anyio.CancelScope() as attempt.end_by:
                 await self._wait(opened)
         finally:
-            attempt.note, attempt.asks, attempt.end_by = "", False, None
+            attempt.note, attempt.asks, attempt.end_by = None, False, None
             self._open.remove(opened)
         attempt.check_cancelled(call)
         if opened.error is not None:

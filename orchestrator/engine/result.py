@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
 
+from orchestrator.calls.causes import Cause
 from orchestrator.documents.encode import to_json
 from orchestrator.engine.made_up import MadeUp
 from orchestrator.engine.outcome import (
@@ -32,7 +33,7 @@ EndReason = Literal["timeout", "budget", "critical", "fail_fast", "end_run", "ca
 _MEASURED = ("attempts", "started_ms", "duration_ms", "waited_ms")
 
 
-Waits = tuple[tuple[str, float, float], ...]
+Waits = tuple[tuple[Cause, float, float], ...]
 """What a call waited for: since when, milliseconds since the run began, and how long."""
 
 

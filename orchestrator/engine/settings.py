@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestrator.calls.call import Call, Readiness
-from orchestrator.calls.limits import RUN_SLOT
+from orchestrator.calls.causes import RUN_SLOT
 from orchestrator.calls.locks import Locks
 from orchestrator.calls.middleware import Random, no_jitter
 from orchestrator.calls.policy import ServerPolicy

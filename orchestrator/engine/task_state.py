@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import anyio
 
 from orchestrator.calls.call import Attempt, Call, Inside
+from orchestrator.calls.causes import Cause
 from orchestrator.calls.limits import FIRST, Priority, Slots
 from orchestrator.documents.text import quoted
 from orchestrator.engine.decide import Start, StartEach
@@ -160,7 +161,9 @@ class TaskState:
         began = attempt.started_at
         since_ms = None if began is None else (began - zero) * 1000
         path = self.within + self.task.id
-        return Activity(path, item, target, attempt.number, since_ms, attempt.waiting_for)
+        what = attempt.waiting_for
+        waiting_for = "" if what is None else str(what)
+        return Activity(path, item, target, attempt.number, since_ms, waiting_for)
 
     def ended_by(self, not_begun: Skipped | Cancelled | Waiting, zero: float) -> Outcome:
         """Its outcome if the run ends now, and this is that of tasks that have not begun."""
@@ -224,7 +227,7 @@ def _is_blocked(attempt: Attempt) -> bool:
     if attempt.inside is not None:
         return attempt.inside.is_idle
     is_queued = attempt.queued_at is not None or isinstance(attempt.end_by, Slots)
-    return attempt.asks or is_queued or attempt.note.startswith("lock ")
+    return attempt.asks or is_queued or (attempt.note is not None and attempt.note.kind == "lock")
 
 
 def ended(index: int, attempt: Attempt, outcome: Outcome, zero: float) -> ItemResult:
@@ -249,7 +252,7 @@ def _measures(attempt: Attempt, zero: float) -> tuple[_Measures, Waits]:
     return (attempts, (began - zero) * 1000, took_ms, attempt.waited_s * 1000), waits
 
 
-def _moved(waits: Iterable[tuple[str, float, float]], zero: float) -> Waits:
+def _moved(waits: Iterable[tuple[Cause, float, float]], zero: float) -> Waits:
     return tuple((what, (since - zero) * 1000, s * 1000) for what, since, s in waits)
 
 

@@ -3,7 +3,7 @@
 Rule: computed from the workflow and its results alone; no server is known, and nothing is printed.
 
 - `story` is what happened: each call with its time, its waits, and what it had to come after;
-  `causes` says what a wait was for.
+  reports and pages show its `Span`s.
 - `path` is what decided how long the run took, and who held what was waited for.
 - `what_if` runs the recorded times through the engine again, with other settings, on a clock that
   jumps; `changes` are the settings that it tries.
@@ -12,4 +12,4 @@ Rule: computed from the workflow and its results alone; no server is known, and 
 
 from __future__ import annotations
 
-__all__ = ["causes", "changes", "path", "sentences", "story", "what_if"]
+__all__ = ["changes", "path", "sentences", "story", "what_if"]

@@ -6,6 +6,7 @@ held what it waited for.
 
 from __future__ import annotations
 
+import fnmatch
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
@@ -14,9 +15,13 @@ from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
-from orchestrator.explain.causes import HELD, IN_CALL, Cause, Kind, cause_of
-from orchestrator.explain.story import NOTABLE_MS, SLACK_MS, Span, Story
+from orchestrator.calls.causes import Cause, Kind
+from orchestrator.explain.story import IN_CALL, NOTABLE_MS, SLACK_MS, Span, Story
 
+# What another call holds until it ends.
+HELD: frozenset[Kind] = frozenset(
+    {"max_concurrency", "server_limit", "writers", "turn", "lock", "items"}
+)
 MAX_LOOKED_AT = 2000  # calls, to find who held what a call waited for
 
 
@@ -85,8 +90,8 @@ class Analysis:
     def _before(self, span: Span, steps: list[Step]) -> tuple[float, Span | None]:
         """The call before one on the path, and until when; the waits between them become steps."""
         at_ms = span.started_ms
-        for what, since, waited in reversed(span.before):
-            cause, since = cause_of(what), max(since, span.ready_ms)
+        for cause, begun, waited in reversed(span.before):
+            since = max(begun, span.ready_ms)
             if at_ms <= since or waited < NOTABLE_MS:
                 continue
             holder = self.holder(span, cause, since, at_ms)
@@ -118,7 +123,7 @@ class Analysis:
                 return None
             is_item = cause.kind != "items" or other.task == span.task
             is_before = other.started_ms < at_ms and other is not span
-            if is_before and is_item and cause.is_used_by(other.target, other.locks):
+            if is_before and is_item and _may_hold(other, cause):
                 return other
         return None
 
@@ -142,8 +147,8 @@ class Analysis:
     def _waits(self) -> Iterator[Step]:
         barred: set[str] = set()
         for span in self.story.spans:
-            for what, since, waited in span.waits:
-                cause, until = cause_of(what), since + waited
+            for cause, since, waited in span.waits:
+                until = since + waited
                 yield Step(span, since, until, cause, self.holder(span, cause, since, until))
             if span.after is not None and span.after[1] and span.task not in barred:
                 barred.add(span.task)
@@ -163,15 +168,26 @@ class Analysis:
         return dict(sorted(found.items(), key=lambda each: -each[1]))
 
 
+def _may_hold(span: Span, cause: Cause) -> bool:
+    """Whether a call may have held what another waited for."""
+    if cause.kind == "lock":
+        return cause.of in span.locks
+    if cause.kind in ("max_concurrency", "items"):
+        return True
+    server, has_pattern, pattern = cause.of.partition(":")
+    of_call, _, tool = span.target.partition(":")
+    return server == of_call and (not has_pattern or fnmatch.fnmatchcase(tool, pattern))
+
+
 def _made(span: Span, until_ms: float) -> Iterator[Step]:
     """A call as steps: attempts, and what it waited for in between."""
     at_ms = span.started_ms
-    for what, since, waited in span.inside:
+    for cause, since, waited in span.inside:
         if since >= until_ms:
             break
         if since > at_ms:
             yield Step(span, at_ms, since)
-        cause, at_ms = cause_of(what), min(since + waited, until_ms)
+        at_ms = min(since + waited, until_ms)
         if cause.kind in IN_CALL or waited >= NOTABLE_MS:
             yield Step(span, since, at_ms, cause)
     if until_ms > at_ms or not span.inside:

@@ -2,49 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from orchestrator.documents.text import counted, duration, name_of, quoted
-from orchestrator.explain.causes import Cause
+from orchestrator.calls.causes import Cause, Kind
+from orchestrator.documents.text import counted, duration, name_of
 from orchestrator.explain.changes import Change
 from orchestrator.explain.path import Analysis, Step
 
 MOST_STEPS = 20
 MOST_WAITS = 5
 BEST = 3
+_SETTINGS: Mapping[Kind, str] = {
+    "max_concurrency": "max_concurrency",
+    "server_limit": "max_concurrency",
+    "writers": "writes = serial",
+    "retry": "backoff of retry",
+    "repeat": "every_s of repeat",
+    "items": "max_parallel",
+}
 OFF_SHARE = 0.05  # of the time of the run, by which the engine may be off without a word
 
 
 def words(cause: Cause) -> str:
-    """What was waited for."""
-    of = quoted(cause.of)
-    match cause.kind:
-        case "max_concurrency":
-            return "a slot of the run (max_concurrency)"
-        case "server_limit":
-            return f"a slot of {of} (max_concurrency of the server)"
-        case "writers":
-            return f"the writers' slot of {of} (writes = serial)"
-        case "rate":
-            return f"the rate of {of}"
-        case "lock":
-            return f"lock {of}"
-        case "server_start":
-            return f"the start of {of}" if cause.of else "the start of all servers"
-        case "retry":
-            return "its next attempt (backoff of retry)"
-        case "repeat":
-            return "its next turn (every_s of repeat)"
-        case "answer":
-            return "the answer to a question"
-        case "delay":
-            return "its delay_s"
-        case "items":
-            return "a place among its items (max_parallel)"
-        case "generation":
-            return "the rest of the generation before"
-        case "other":
-            return cause.of or "the engine and the journal"
+    """What was waited for, with the setting that decides it."""
+    setting = _SETTINGS.get(cause.kind)
+    start = "the start of " if cause.kind == "server_start" else ""
+    return f"{start}{cause}{f' ({setting})' if setting else ''}" or "the engine and the journal"
 
 
 def path_lines(analysis: Analysis) -> Iterator[str]:

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from orchestrator.calls.causes import Cause, Kind
 from orchestrator.engine.result import ItemResult, TaskResult, Waits
-from orchestrator.explain.causes import DELAY, IN_CALL, ITEMS, cause_of
 from orchestrator.expressions.templates import Literal
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import Plan, TaskPlan
 
 NOTABLE_MS = 1.0
+IN_CALL: frozenset[Kind] = frozenset({"retry", "repeat"})  # between two calls of one task
 SLACK_MS = 2.0  # between the end of one call and the start of what it held up
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Span:
-    """A call of a task, or of an item of it, with all its attempts; times in milliseconds.
+    """A call of a task, or of an item of it, with all its attempts, or a whole task of the plan.
+
+    Times are milliseconds since the run began.
 
     Attributes:
         task: The path of the task, such as `outer[3]/inner`.
         item: The position of the item, or None.
         target: `server:tool`; of what calls no server the kind of the task.
         status: How it ended.
-        started_ms: When its first attempt began, since the run did.
+        started_ms: When its first attempt began; of what asks a person, when the answer came.
         ended_ms: When it settled.
         ready_ms: When all had settled that it had to come after.
         after: The task that settled last of those, and whether that is the barrier of a generation
@@ -32,6 +36,7 @@ class Span:
         waits: What it waited for, in order.
         locks: The names of its locks, as far as the file has them.
         attempts: The number of its calls.
+        waited_ms: How long it waited before and between them, shorter waits too.
     """
 
     task: str
@@ -45,11 +50,22 @@ class Span:
     waits: Waits = ()
     locks: tuple[str, ...] = ()
     attempts: int = 1
+    waited_ms: float = 0.0
 
     @property
     def where(self) -> str:
         """The task, with its item."""
         return self.task if self.item is None else f"{self.task}[{self.item}]"
+
+    @property
+    def root(self) -> str:
+        """The task of the workflow that it is or belongs to."""
+        return re.split(r"[\[/]", self.task)[0]
+
+    @property
+    def duration_ms(self) -> float:
+        """How long it took."""
+        return self.ended_ms - self.started_ms
 
     @property
     def server(self) -> str:
@@ -71,9 +87,9 @@ class Span:
     def calls_ms(self) -> list[float]:
         """How long each of its calls took, without what it waited for in between."""
         calls, at, own = [], self.started_ms, 0.0
-        for what, since, waited in self.inside:
+        for cause, since, waited in self.inside:
             own += max(0.0, since - at)
-            if cause_of(what).kind in IN_CALL:
+            if cause.kind in IN_CALL:
                 calls.append(own)
                 own = 0.0
             at = since + waited
@@ -90,6 +106,7 @@ class Story:
         results: The results of the tasks that have settled, by id.
         duration_ms: How long the run took.
         spans: Each call, in the order of their starts.
+        tasks: Each task of the workflow that began, as a whole, by id, likewise.
         ended_ms: When each task settled, by its path.
         needed_ms: When all had settled that each task depends on, likewise.
         last: The call of each task that ended last, by the path of the task.
@@ -100,6 +117,7 @@ class Story:
     results: Mapping[str, TaskResult]
     duration_ms: float
     spans: list[Span] = field(default_factory=list)
+    tasks: dict[str, Span] = field(default_factory=dict)
     ended_ms: dict[str, float] = field(default_factory=dict)
     needed_ms: dict[str, float] = field(default_factory=dict)
     last: dict[str, Span] = field(default_factory=dict)
@@ -117,7 +135,8 @@ class Story:
         begin = _Begin(0.0, None)
         for stage in workflow.plan.stages:
             begin = story._add(stage, results, "", begin, story.schedule)
-        story.spans.sort(key=lambda span: (span.started_ms, span.where))
+        story.spans.sort(key=_order)
+        story.tasks = {each.task: each for each in sorted(story.tasks.values(), key=_order)}
         end_ms = max((span.ended_ms for span in story.spans), default=0.0)
         story.duration_ms = end_ms if duration_ms is None else duration_ms
         return story
@@ -159,9 +178,11 @@ class Story:
         path = within + task.id
         if result is not None and result.started_ms is None and result.waits:  # it asked a person
             _, since, waited = result.waits[-1]
-            result = replace(result, started_ms=since + waited)
+            result = replace(result, started_ms=since + waited, waited_ms=waited)
         if result is None or result.started_ms is None:
             return ready.at_ms
+        if not within:
+            self.tasks[path] = _span(task, path, result, ready)
         parts: list[tuple[str, TaskResult | ItemResult]] = [
             (f"{path}[{item.index}]", item) for item in result.items or ()
         ]
@@ -179,12 +200,16 @@ class Story:
                 span = _span(task, path, part, ready)
                 self.spans.append(span)
                 self._note_last(path, span)
-        return max(ready.at_ms, result.started_ms + result.duration_ms)
+        return max(ready.at_ms, _ended_ms(result))
 
     def _note_last(self, path: str, span: Span) -> None:
         known = self.last.get(path)
         if known is None or span.ended_ms >= known.ended_ms:
             self.last[path] = span
+
+
+def _order(span: Span) -> tuple[float, str]:
+    return span.started_ms, span.where
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +221,17 @@ class _Begin:
     is_barrier: bool = False
 
 
+def _round(milliseconds: float) -> float:
+    """As a document has it, so that a run and the journal of it tell the same."""
+    return round(milliseconds, 3)
+
+
+def _ended_ms(part: TaskResult | ItemResult) -> float:
+    return _round(part.started_ms or 0.0) + _round(part.duration_ms)
+
+
 def _span(task: TaskPlan, path: str, part: TaskResult | ItemResult, ready: _Begin) -> Span:
-    started_ms = part.started_ms or 0.0
+    started_ms = _round(part.started_ms or 0.0)
     names = (lock.name.value for lock in task.policies.locks if isinstance(lock.name, Literal))
     locks = tuple(name for name in names if isinstance(name, str))
     return Span(
@@ -206,12 +240,13 @@ def _span(task: TaskPlan, path: str, part: TaskResult | ItemResult, ready: _Begi
         f"{task.server}:{task.tool}" if task.is_request else task.kind,
         part.status,
         started_ms,
-        started_ms + part.duration_ms,
+        _ended_ms(part),
         ready.at_ms,
         None if ready.task is None else (ready.task, ready.is_barrier),
         _waits(task, part, ready.at_ms, started_ms),
         locks,
         part.attempts,
+        _round(part.waited_ms),
     )
 
 
@@ -219,13 +254,14 @@ def _waits(
     task: TaskPlan, part: TaskResult | ItemResult, ready_ms: float, started_ms: float
 ) -> Waits:
     """What was noted, and what follows from the times: a delay, a place among the items."""
-    noted, waits = list(part.waits), []
+    noted = [(cause, _round(since), _round(waited)) for cause, since, waited in part.waits]
+    waits = []
     begun = min([started_ms, *(since for _, since, _ in noted)])
     delay_s = task.policies.delay_s
     if delay_s is not None and begun - ready_ms >= NOTABLE_MS:
-        waits.append((DELAY, ready_ms, min(delay_s * 1000, begun - ready_ms)))
+        waits.append((Cause("delay"), ready_ms, min(delay_s * 1000, begun - ready_ms)))
         ready_ms += waits[-1][2]
     is_held = task.policies.max_parallel is not None and isinstance(part, ItemResult)
     if is_held and begun - ready_ms >= SLACK_MS:
-        waits.append((ITEMS, ready_ms, begun - ready_ms))
+        waits.append((Cause("items"), ready_ms, begun - ready_ms))
     return (*waits, *noted)

@@ -18,8 +18,7 @@ from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.errors import CallError
-from orchestrator.explain.causes import IN_CALL, cause_of
-from orchestrator.explain.story import Span, Story
+from orchestrator.explain.story import IN_CALL, Span, Story
 from orchestrator.expressions.templates import Literal
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import Server
@@ -184,14 +183,14 @@ def _fixed_ms(span: Span, started: bool) -> float:
     """What a call waited for that its start depends on in any case."""
     return sum(
         max(0.0, min(since + waited, span.started_ms) - max(since, span.ready_ms))
-        for what, since, waited in span.before
-        if (kind := cause_of(what).kind) in _FIXED and not (started and kind == "server_start")
+        for cause, since, waited in span.before
+        if cause.kind in _FIXED and not (started and cause.kind == "server_start")
     )
 
 
 def _pauses_s(span: Span) -> list[float]:
     """The waits between the calls of a task, seconds."""
-    return [waited / 1000 for what, _, waited in span.inside if cause_of(what).kind in IN_CALL]
+    return [waited / 1000 for cause, _, waited in span.inside if cause.kind in IN_CALL]
 
 
 class _Caller:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from orchestrator.calls.call import Call
+from orchestrator.calls.causes import Cause
 from orchestrator.engine.outcome import Cancelled, Failure, Skipped, Success, outcome_from_dict
 from orchestrator.engine.question import Question, Reply
 from orchestrator.engine.recorder import Answer
@@ -232,12 +233,13 @@ def of_item(result: ItemResult, *, is_wrapped: bool) -> dict[str, Any]:
 def _waits(result: TaskResult | ItemResult) -> dict[str, Any]:
     if not result.waits:
         return {}
-    waits = ((what, round(at_ms, 3), round(ms, 3)) for what, at_ms, ms in result.waits)
-    return {"waits": list(map(list, waits))}
+    waits = [[*what, round(at_ms, 3), round(ms, 3)] for what, at_ms, ms in result.waits]
+    return {"waits": waits}
 
 
 def _waits_of(document: Mapping[str, Any]) -> Waits:
-    return tuple((what, at_ms, ms) for what, at_ms, ms in document.get("waits", ()))
+    waits = (wait for wait in document.get("waits", ()) if len(wait) == 4)  # older ones have words
+    return tuple((Cause(kind, of), at_ms, ms) for kind, of, at_ms, ms in waits)
 
 
 def of_answer(answer: Answer) -> dict[str, Any]:

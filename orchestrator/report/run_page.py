@@ -121,7 +121,7 @@ def _where(history: RunHistory) -> Iterator[str]:
     whole = sum(reasons.values()) or 1.0
     why = ((xml(reason), duration(ms), f"{ms / whole:.0%}") for reason, ms in reasons.items())
     slowest = sorted(history.tasks.values(), key=lambda span: -span.duration_ms)[:MAX_ROWS]
-    tasks = ((xml(name_of(s.path)), duration(s.duration_ms), _wait(s.waited_ms)) for s in slowest)
+    tasks = ((xml(name_of(s.task)), duration(s.duration_ms), _wait(s.waited_ms)) for s in slowest)
     starts = history.result.startup_ms.items()
     body = [
         _table(("On the path above", "time", "share"), why),

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise
 
 from orchestrator.documents.text import MAX_NAME, cut, duration
+from orchestrator.explain.story import Span
 from orchestrator.report.drawing import LETTER, curve, letters, shorten, xml
 from orchestrator.report.layout import Box, Layout, lay_out
-from orchestrator.report.run_history import RunHistory, Span
+from orchestrator.report.run_history import RunHistory
 from orchestrator.workflow.graph import union
 
 MAX_LETTERS = 24
@@ -89,8 +90,7 @@ def timeline(history: RunHistory) -> str:
     height = ROW * (len(spans) + 1)
     parts = [*_ticks(end_ms, scale, height)]
     for row, span in enumerate(spans, start=1):
-        ready = history.ready_ms.get(span.path, 0.0)
-        parts.append(_bar(span, row * ROW, scale, ready, on_path=span.task in path))
+        parts.append(_bar(span, row * ROW, scale, on_path=span.root in path))
     return _svg("timeline", WIDTH, height + 2 * MARGIN, MARGIN, parts)
 
 
@@ -104,12 +104,12 @@ def _ticks(end_ms: float, scale: float, height: float) -> Iterator[str]:
         yield f"{duration(at_ms)}</text>"
 
 
-def _bar(span: Span, y: float, scale: float, ready_ms: float, *, on_path: bool) -> str:
+def _bar(span: Span, y: float, scale: float, *, on_path: bool) -> str:
     x = LABEL + span.started_ms * scale
     # It counts the start of servers, while the clock of the run stands still.
-    waited = min(span.waited_ms, max(0.0, span.started_ms - ready_ms)) * scale
+    waited = min(span.waited_ms, max(0.0, span.started_ms - span.ready_ms)) * scale
     kind = f"bar {span.status}{' path' if on_path else ''}"
-    about = "\n".join((cut(span.path, MAX_NAME), span.target, span.status, times(span)))
+    about = "\n".join((cut(span.where, MAX_NAME), span.target, span.status, times(span)))
     wait = (
         f'<rect class="wait" x="{x - waited:.1f}" y="{y + 3:.1f}" width="{waited:.1f}" '
         f'height="{BAR - 6:g}"/>'
@@ -118,7 +118,7 @@ def _bar(span: Span, y: float, scale: float, ready_ms: float, *, on_path: bool) 
     )
     return (
         f'<g><title>{xml(about)}</title><text class="small" x="0" y="{y + 9:.1f}">'
-        f"{xml(shorten(span.path, MAX_LETTERS + 2))}</text>{wait}"
+        f"{xml(shorten(span.where, MAX_LETTERS + 2))}</text>{wait}"
         f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" '
         f'width="{max(1.0, span.duration_ms * scale):.1f}" height="{BAR:g}"/></g>'
     )

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from orchestrator.calls.adaptive import AdaptiveSlots
+from orchestrator.calls.causes import Cause
 from orchestrator.calls.limits import Rate, Slots
 from orchestrator.calls.policy import ServerPolicy
-from orchestrator.documents.text import quoted
 from orchestrator.servers.config import Server, ToolSettings
 
 _LIMITS = {"max_concurrency", "rate", "sessions", "tools", "writes"}
@@ -16,23 +16,24 @@ _LIMITS = {"max_concurrency", "rate", "sessions", "tools", "writes"}
 
 def policy_of(server: Server) -> ServerPolicy:
     """What the configuration of a server says about calls to it, with limits of its own."""
-    name, most = quoted(server.name), server.max_concurrency
+    name, most = server.name, server.max_concurrency
+    slot = Cause("server_limit", name)
     asks = server.elicitation == "ask"
     takes_turns = asks and server.protocol != "2026-07-28"  # see Elicitor
-    slots = AdaptiveSlots(f"a slot of server {name}") if most == "auto" else None
+    slots = AdaptiveSlots(slot) if most == "auto" else None
     tools = {
         pattern: tuple(_limits_of(settings, f"{server.name}:{pattern}"))
         for pattern, settings in server.tools.items()
     }
     return ServerPolicy(
         server.timeout_s,
-        Slots(most, f"a slot of server {name}") if isinstance(most, int) else slots,
-        Slots(1, f"the writers' slot of server {name}") if server.writes == "serial" else None,
-        Rate(*server.rate_limit, f"the rate of server {name}") if server.rate_limit else None,
+        Slots(most, slot) if isinstance(most, int) else slots,
+        Slots(1, Cause("writers", name)) if server.writes == "serial" else None,
+        Rate(*server.rate_limit, Cause("rate", name)) if server.rate_limit else None,
         tools if any(tools.values()) else None,
         server.approve,
         asks,
-        Slots(1, f"its turn at server {name}, which asks people") if takes_turns else None,
+        Slots(1, Cause("turn", name)) if takes_turns else None,
         server.identity,
     )
 
@@ -44,6 +45,6 @@ def limits_of(server: Server) -> dict[str, Any]:
 
 def _limits_of(settings: ToolSettings, tool: str) -> Iterator[Slots | Rate]:
     if settings.max_concurrency is not None:
-        yield Slots(settings.max_concurrency, f"a slot of {tool}")
+        yield Slots(settings.max_concurrency, Cause("server_limit", tool))
     if settings.rate_limit is not None:
-        yield Rate(*settings.rate_limit, f"the rate of {tool}")
+        yield Rate(*settings.rate_limit, Cause("rate", tool))

@@ -55,7 +55,7 @@ async def in_slots(slots: Slots, held: Held, rows: Iterable[tuple[str, float, in
 
 
 async def test_who_asks_at_the_same_moment_is_served_by_priority() -> None:
-    slots, held = Slots(1, "a desk"), Held()
+    slots, held = Slots(1), Held()
     await in_slots(slots, held, [("c", 3, 1), ("a", 1, 1), ("b", 2, 1)])
     assert held.order == ["a", "b", "c"]
     assert held.most == 1
@@ -91,7 +91,7 @@ async def test_who_gives_up_waiting_holds_nobody_up() -> None:
 
 
 async def test_a_rate_lets_no_more_start_in_any_span() -> None:
-    rate = Rate(3, 1.0, "the rate of a server")
+    rate = Rate(3, 1.0)
     starts: list[float] = []
 
     async def one() -> None:

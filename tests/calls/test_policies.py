@@ -334,9 +334,7 @@ async def test_waiting_is_told_and_shown() -> None:
 
 
 async def test_what_a_server_limits_is_waited_for_in_order() -> None:
-    policy = ServerPolicy(
-        slots=Slots(3, "server"), rate=Rate(2, 10, "rate"), tools={"b*": [Slots(1, "tool")]}
-    )
+    policy = ServerPolicy(slots=Slots(3), rate=Rate(2, 10), tools={"b*": [Slots(1)]})
     plan = workflow("a", "b", "b2", "c", max_concurrency=0)
     caller = ScriptedCaller({name: [(1, name)] for name in ("a", "b", "b2", "c")})
     result = await Run(plan, caller, servers=Servers(policies={"fake": policy})).execute()
@@ -344,7 +342,7 @@ async def test_what_a_server_limits_is_waited_for_in_order() -> None:
 
 
 async def test_an_adaptive_limit_learns_from_the_calls() -> None:
-    slots = AdaptiveSlots("server")
+    slots = AdaptiveSlots()
     plan = workflow(*[task(f"t{n}", tool="fake:t", timeout_s=2) for n in range(60)])
     caller = ScriptedCaller({"t": [(1, "x")]})
     await Run(plan, caller, servers=Servers(policies={"fake": ServerPolicy(slots=slots)})).execute()
@@ -357,7 +355,7 @@ async def test_an_adaptive_limit_learns_from_the_calls() -> None:
 
 
 async def test_an_adaptive_limit_forgets_calls_that_were_cancelled() -> None:
-    slots = AdaptiveSlots("server")
+    slots = AdaptiveSlots()
     servers = Servers(policies={"fake": ServerPolicy(slots=slots)})
 
     async def run(tasks: int, took_s: float) -> None:
@@ -548,8 +546,8 @@ class Stuck:
         ({}, [(9, 1)], {}, [""]),
         ({"retry": RETRY | {"initial_s": 9}}, [(0, failing())], {}, ["its next attempt"]),
         ({"locks": ["x"], "depends_on": ["c"]}, [], {}, ['lock "x"']),
-        ({}, [], {"slots": Slots(1, "a slot")}, ["a slot"]),
-        ({}, [], {"rate": Rate(1, 9, "the rate")}, ["the rate"]),
+        ({}, [], {"slots": Slots(1)}, ["a slot"]),
+        ({}, [], {"rate": Rate(1, 9)}, ["the rate"]),
         ({"for_each": [1, 2]}, [(9, 1)], {}, ["", ""]),
         ({"for_each": [1], "fallback": {"value": 1}}, [(9, 1)], {}, [""]),
         ({"fallback": {"tool": "fake:b"}}, [(0, failing())], {}, [""]),
@@ -572,7 +570,7 @@ async def test_a_task_can_be_cancelled_whatever_it_does_or_waits_for(
 
 
 async def test_a_cancelled_waiter_for_a_rate_lets_the_next_one_through() -> None:
-    rate = Rate(1, 4, "the rate")
+    rate = Rate(1, 4)
     plan = workflow("b", "a", "c")
     result = await Stuck(plan, ScriptedCaller(), ServerPolicy(rate=rate)).cancel()
     assert [result[name].status for name in "bac"] == ["success", "cancelled", "success"]
@@ -696,7 +694,7 @@ async def test_the_first_attempt_is_the_last_of_a_retry_of_one() -> None:
 
 
 async def test_the_rate_of_a_tool_spreads_its_own_calls_and_no_others() -> None:
-    policy = ServerPolicy(slots=Slots(1, "server"), tools={"a*": [Rate(1, 10, "the rate of a*")]})
+    policy = ServerPolicy(slots=Slots(1), tools={"a*": [Rate(1, 10)]})
     plan = workflow("a", "a2", "a3", "b", "c", max_concurrency=0)
     caller = ScriptedCaller({name: [(1, name)] for name in ("a", "a2", "a3", "b", "c")})
     result = await Run(plan, caller, servers=Servers(policies={"fake": policy})).execute()
@@ -708,8 +706,8 @@ async def test_the_rate_of_a_tool_spreads_its_own_calls_and_no_others() -> None:
 
 async def test_both_rates_and_the_slots_of_a_tool_hold_together() -> None:
     tools: dict[str, list[Slots | Rate]]
-    tools = {"b": [Slots(1, "slots of b"), Rate(2, 10, "rate of b")], "b*": [Slots(9, "others")]}
-    policy = ServerPolicy(rate=Rate(3, 100, "rate of the server"), tools=tools)
+    tools = {"b": [Slots(1), Rate(2, 10)], "b*": [Slots(9)]}
+    policy = ServerPolicy(rate=Rate(3, 100), tools=tools)
     plan = workflow(*[task(name, tool="fake:b") for name in ("w", "x", "y", "z")])
     caller = ScriptedCaller({"b": [(4, 0)]})
     result = await Run(plan, caller, servers=Servers(policies={"fake": policy})).execute()
@@ -721,7 +719,7 @@ async def test_both_rates_and_the_slots_of_a_tool_hold_together() -> None:
 
 
 async def test_a_writer_that_waits_for_the_rate_of_its_tool_holds_up_no_other_writer() -> None:
-    policy = ServerPolicy(writers=Slots(1), tools={"a*": [Rate(1, 10, "rate")]})
+    policy = ServerPolicy(writers=Slots(1), tools={"a*": [Rate(1, 10)]})
     plan = workflow("a", "a2", "b", max_concurrency=0)
     caller = ScriptedCaller({name: [(1, name)] for name in ("a", "a2", "b")})
     names = ("a", "a2", "b")

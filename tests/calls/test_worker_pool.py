@@ -42,7 +42,7 @@ class Log:
 
 
 async def test_the_queue_is_served_by_priority_and_by_as_many_tasks_as_there_are_slots() -> None:
-    crew, log = WorkerPool(2, "a slot of the run"), Log()
+    crew, log = WorkerPool(2), Log()
     async with anyio.create_task_group() as tasks:
         for number in reversed(range(6)):
             crew.start_soon(tasks, log.work(str(number)), priority=(number,))

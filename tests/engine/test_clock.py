@@ -6,6 +6,7 @@ import anyio
 import pytest
 
 from orchestrator import Run
+from orchestrator.calls.causes import Cause
 from orchestrator.engine.emitter import Clock
 from orchestrator.engine.events import Event, TaskStarted, TaskWaiting
 from orchestrator.engine.settings import Servers
@@ -26,8 +27,9 @@ class Door:
     def _past_s(self) -> float:
         return anyio.current_time() - self.zero
 
-    def waiting_for(self, _server: str, tool: str) -> str:
-        return "the door" if self._past_s() < self.opens_s.get(tool, 0.0) else ""
+    def waiting_for(self, _server: str, tool: str) -> Cause | None:
+        is_shut = self._past_s() < self.opens_s.get(tool, 0.0)
+        return Cause("other", "the door") if is_shut else None
 
     async def changed(self) -> None:
         past_s = self._past_s()

@@ -389,7 +389,7 @@ async def test_a_task_that_waits_can_be_cancelled() -> None:
 
     async def cancel() -> None:
         await anyio.sleep(1)
-        assert [each.waiting_for for each in run.status().running] == ["an answer"]
+        assert [each.waiting_for for each in run.status().running] == ["the answer to a question"]
         assert run.cancel_task("s", "not needed")
 
     async with anyio.create_task_group() as group:

@@ -177,7 +177,7 @@ def test_recorded_graphs_are_explained(name: str) -> None:
 def test_who_held_what_was_waited_for_is_said() -> None:
     analysis, what_if = WORLDS["limits"].analysis(SETTINGS["servers"])
     lines = "\n".join([*sentences.path_lines(analysis), *sentences.wait_lines(analysis)])
-    assert 'for a slot of "s" (max_concurrency of the server), held by ' in lines
+    assert 'for a slot of server "s" (max_concurrency), held by ' in lines
     as_it_was_ms, changes = best_changes(analysis, what_if, SETTINGS["servers"])
     assert len({(each.kind, each.of) for each in sentences.best(changes)}) == 3
     assert any(each.how == "[servers.s] max_concurrency = 2" for each in changes)

@@ -248,7 +248,7 @@ async def test_what_may_change_something_waits_until_the_plan_is_checked(stage: 
     async with playing(workflow, "fast", "slow") as it:
         stage.ready["fast"].set()
         await it.settled("reads")
-        await it.waits("writes", CHECK)
+        await it.waits("writes", str(CHECK))
         assert stage.calls == ["fast:read"]
         stage.ready["slow"].set()
     assert result_of(it).status == "success"
@@ -280,7 +280,7 @@ async def test_a_plan_found_wrong_later_ends_the_run_before_anything_was_changed
     async with playing(workflow, "fast", "slow", "bad", **settings) as it:
         stage.ready["fast"].set()
         await it.settled("reads")
-        await it.waits("writes", CHECK)
+        await it.waits("writes", str(CHECK))
         stage.ready[slow].set()
     assert type(it.error) is kind
     assert said in str(it.error)
@@ -590,7 +590,7 @@ async def test_a_run_whose_orchestrator_is_left_while_servers_start_ends_with_it
             async with Orchestrator(servers) as orchestrator:
                 played = Playing(orchestrator)
                 group.start_soon(played.play, workflow)
-                await played.waits("c", CHECK)
+                await played.waits("c", str(CHECK))
                 await played.waits("b", 'server "slow"')
             await played.over.wait()
     result = result_of(played)

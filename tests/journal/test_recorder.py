@@ -8,13 +8,15 @@ from typing import Any, cast
 import pytest
 
 from orchestrator.calls.call import Attempt, Call
+from orchestrator.calls.causes import Cause
+from orchestrator.engine.outcome import Success
 from orchestrator.engine.questions import fitting
-from orchestrator.engine.result import RunResult
+from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.errors import CallError, JournalError
 from orchestrator.journal.recorder import RunRecorder, Unknown
-from orchestrator.journal.records import Key, Record, Records, reply_key
+from orchestrator.journal.records import Key, Record, Records, of_task, reply_key
 from orchestrator.journal.writer import Lease, Writer
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.model import Workflow
@@ -191,3 +193,14 @@ def test_a_clock_that_is_set_back_makes_no_wait_longer_than_it_was() -> None:
         recorder.now = lambda at=now + passed: at  # type: ignore[misc]
         assert recorder.attempts(call, Attempt()) == (1, left)
         assert recorder.began("a") == max(0.0, passed)
+
+
+def test_waits_are_kept_with_their_kind_and_those_of_an_older_form_are_left_out() -> None:
+    waits = ((Cause("lock", "x"), 1.0, 2.0), (Cause("retry"), 4.0, 0.5))
+    result = TaskResult("a", Success(output=1), 0, 1, 3.0, 1.0, waits=waits)
+    document = of_task(result, is_wrapped=False)
+    assert document["waits"] == [["lock", "x", 1.0, 2.0], ["retry", "", 4.0, 0.5]]
+    older = document | {"waits": [['lock "x"', 1.0, 2.0]]}
+    for kept, expected in ((document, waits), (older, ())):
+        records = Records({Key("task", "a"): Record(0.0, json.dumps(kept))})
+        assert records.settled("", {})["a"].waits == expected

@@ -9,7 +9,9 @@ from typing import Any
 import anyio
 import pytest
 
-from orchestrator.engine.result import RunResult
+from orchestrator.calls.causes import Cause
+from orchestrator.engine.outcome import Success
+from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings
 from orchestrator.report.perfetto import trace
@@ -47,7 +49,12 @@ def test_the_path_is_the_one_that_explain_tells(backend: str) -> None:
     found = history(plan, {"a": 1, "b": 2, "c": 3, "d": 4}, backend)
     assert found.path == ["b", "c"]
     assert found.by_reason() == {"calls": 5000.0}
-    assert found.ready_ms == {"a": 0.0, "b": 0.0, "c": 2000.0, "d": 0.0}
+    assert {call.where: call.ready_ms for call in found.calls} == {
+        "a": 0.0,
+        "b": 0.0,
+        "c": 2000.0,
+        "d": 0.0,
+    }
     assert headline(found) == (
         "4 tasks (4 succeeded) in 5.00 s, 2.0 times as fast as one call after the other"
     )
@@ -69,7 +76,7 @@ def test_what_failed_first_has_its_arguments_and_what_was_skipped_for_it() -> No
     first, skipped = failure_lines(found)
     assert first == 'Task "each[0]" (fake:each) failed first, 1.00 s into the run: tool_error.'
     assert skipped == "Skipped because of it: b, c."
-    assert [call.path for call in found.calls] == ["each[0]", "each[1]", "other"]
+    assert [call.where for call in found.calls] == ["each[0]", "each[1]", "other"]
     assert found.by_tool() == {"fake:each": (2, 2000.0, 0.0), "fake:other": (1, 2000.0, 0.0)}
     assert found.by_server() == {"fake": (3, 4000.0, 0.0)}
     without = RunHistory(found.result, plan)
@@ -82,8 +89,8 @@ def test_calls_inside_of_a_workflow_are_found() -> None:
     inner = {"name": "inner", "tasks": [{"id": "x", "tool": "fake:x"}]}
     plan = workflow({"id": "a", "workflow": inner, "for_each": ["p", "q"]})
     found = history(plan, {"x": 1})
-    assert [call.path for call in found.calls] == ["a[0]/x", "a[1]/x"]
-    assert {call.task for call in found.calls} == {"a"}
+    assert [call.where for call in found.calls] == ["a[0]/x", "a[1]/x"]
+    assert {call.root for call in found.calls} == {"a"}
     assert found.path == ["a"]
 
 
@@ -119,11 +126,43 @@ def test_a_wait_has_the_cause_that_was_kept() -> None:
     plan = workflow("a", "b: a")
     found = history(plan, {"a": 1, "b": 1})
     for what, said in (
-        ('server "fake"', 'the start of "fake"'),
-        ("its next attempt", "its next attempt (backoff of retry)"),
-        ("", "the engine and the journal"),
+        (Cause("server_start", "fake"), 'the start of server "fake"'),
+        (Cause("server_start"), "the start of all servers, to check the plan"),
+        (Cause("retry"), "its next attempt (backoff of retry)"),
+        (Cause("turn", "fake"), 'its turn at server "fake", which asks people'),
+        (None, "the engine and the journal"),
     ):
         waits = ((what, 1000.0, 400.0),) if what else ()
         late = replace(found.result.tasks["b"], started_ms=1400.0, waits=waits)
         timed = {**found.result.tasks, "b": late}
         assert RunHistory(found.result, plan, timed=timed).by_reason()[said] == 400.0
+
+
+def test_what_only_asked_a_person_is_a_call_that_waited_until_the_answer() -> None:
+    plan = workflow("a", {"id": "go", "ask": {"message": "go?"}, "depends_on": ["a"]})
+    found = history(plan, {"a": 1})
+    asked = TaskResult("go", Success(output=True), 1, waits=((Cause("answer"), 1000.0, 500.0),))
+    tasks = {**found.result.tasks, "go": asked}
+    told = RunHistory(replace(found.result, tasks=tasks), plan)
+    assert [(call.where, call.started_ms, call.waited_ms) for call in told.calls] == [
+        ("a", 0.0, 0.0),
+        ("go", 1500.0, 500.0),
+    ]
+    assert told.tasks["go"].target == "ask"
+    assert told.by_reason() == {"calls": 1000.0, "the answer to a question": 500.0}
+    assert list(told.by_tool()) == ["fake:a"]
+
+
+def test_a_loop_of_workflows_in_which_nothing_began_is_a_call_of_each_item() -> None:
+    inner = {"name": "inner", "tasks": [{"id": "x", "tool": "fake:x"}]}
+    plan = workflow({"id": "a", "workflow": inner, "for_each": ["p", "q"]})
+    found = history(plan, {"x": 1})
+    items = found.result.tasks["a"].items or ()
+    empty = replace(found.result.tasks["a"], items=tuple(replace(i, tasks={}) for i in items))
+    told = RunHistory(replace(found.result, tasks={"a": empty}), plan)
+    assert [(call.where, call.root, call.server) for call in told.calls] == [
+        ("a[0]", "a", ""),
+        ("a[1]", "a", ""),
+    ]
+    assert told.by_tool() == {}
+    assert told.tasks["a"].duration_ms == 1000.0
