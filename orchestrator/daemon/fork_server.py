@@ -89,21 +89,23 @@ class ForkServer:
         for descriptor in (listener.fileno(), wake, self._alive):
             poll.register(descriptor, select.POLLIN)
         while self._children or not is_over:
-            for descriptor, _ in poll.poll():
-                if descriptor == wake:
-                    with suppress(BlockingIOError):
-                        os.read(wake, 4096)
-                    self._reap(poll)
-                elif descriptor == listener.fileno():
-                    self._take(listener, poll, expected)
-                elif descriptor == self._alive:
-                    is_over = True
-                    poll.unregister(self._alive)
-                    poll.unregister(listener)
-                    self._path.unlink(missing_ok=True)
-                else:  # the client was killed
-                    poll.unregister(descriptor)
-                    self._hang_up(descriptor)
+            ready = {descriptor for descriptor, _ in poll.poll()}
+            # The clients first: a process that is reaped frees the number of its descriptor, and
+            # the next client can have it.
+            for descriptor in ready - {wake, listener.fileno(), self._alive}:
+                poll.unregister(descriptor)
+                self._kill(descriptor)
+            if wake in ready:
+                with suppress(BlockingIOError):
+                    os.read(wake, 4096)
+                self._reap(poll)
+            if self._alive in ready:
+                is_over = True
+                poll.unregister(self._alive)
+                poll.unregister(listener)
+                self._path.unlink(missing_ok=True)
+            elif listener.fileno() in ready:
+                self._take(listener, poll, expected)
 
     def _take(self, listener: socket.socket, poll: select.poll, expected: str) -> None:
         connection, _ = listener.accept()
@@ -119,10 +121,11 @@ class ForkServer:
         self._children[process] = connection
         poll.register(connection, 0)  # what it says is for the fork, its end for both
 
-    def _hang_up(self, descriptor: int) -> None:
+    def _kill(self, descriptor: int) -> None:
+        """End a command as its client ended: what it ran can be resumed, as without a pool."""
         for process, connection in self._children.items():
             if connection.fileno() == descriptor:
-                os.kill(process, signal.SIGHUP)
+                os.kill(process, signal.SIGKILL)
 
     def _reap(self, poll: select.poll) -> None:
         while self._children:

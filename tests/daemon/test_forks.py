@@ -166,24 +166,24 @@ def test_a_command_reads_what_its_client_is_given(forks: Forks) -> None:
     assert client.returncode == 0
 
 
-def waiting(forks: Forks, tmp_path: Path) -> tuple[subprocess.Popen[str], int]:
-    client = forks.client("wait", str(tmp_path / "hung-up"))
+def waiting(forks: Forks) -> tuple[subprocess.Popen[str], int]:
+    client = forks.client("wait")
     assert client.stdout is not None
     return client, int(client.stdout.readline())
 
 
-def test_signals_are_passed_on(forks: Forks, tmp_path: Path) -> None:
-    client, process = waiting(forks, tmp_path)
+def test_signals_are_passed_on(forks: Forks) -> None:
+    client, process = waiting(forks)
     client.send_signal(signal.SIGINT)
     assert client.communicate()[0] == "interrupted\n"
     assert client.returncode == 130
     until(lambda: not alive(process))
 
 
-def test_a_command_stops_and_goes_on_with_its_client(forks: Forks, tmp_path: Path) -> None:
+def test_a_command_stops_and_goes_on_with_its_client(forks: Forks) -> None:
     if not Path("/proc/self/stat").exists():
         pytest.skip("the state of a process is read from /proc")
-    client, process = waiting(forks, tmp_path)
+    client, process = waiting(forks)
     client.send_signal(signal.SIGTSTP)
     until(lambda: (state(client.pid), state(process)) == ("T", "T"))
     client.send_signal(signal.SIGCONT)
@@ -192,16 +192,27 @@ def test_a_command_stops_and_goes_on_with_its_client(forks: Forks, tmp_path: Pat
     assert client.communicate()[0] == "interrupted\n"
 
 
-def test_a_command_hangs_up_when_its_client_is_killed(forks: Forks, tmp_path: Path) -> None:
-    client, process = waiting(forks, tmp_path)
+def test_a_command_is_killed_when_its_client_is(forks: Forks) -> None:
+    client, process = waiting(forks)
     client.kill()
     client.communicate()
     until(lambda: not alive(process))
-    assert (tmp_path / "hung-up").read_text() == "hung up"
 
 
-def test_a_command_goes_on_when_the_pool_ends(own_forks: Forks, tmp_path: Path) -> None:
-    client, _ = waiting(own_forks, tmp_path)
+def test_a_fork_server_goes_on_when_a_client_and_its_command_end_at_once(forks: Forks) -> None:
+    client, process = waiting(forks)
+    os.kill(forks.process, signal.SIGSTOP)
+    client.kill()
+    client.wait()
+    os.kill(process, signal.SIGKILL)
+    until(lambda: state(process) in ("Z", ""))
+    os.kill(forks.process, signal.SIGCONT)
+    client.communicate()
+    assert forks.run("exit", "none") == 0
+
+
+def test_a_command_goes_on_when_the_pool_ends(own_forks: Forks) -> None:
+    client, _ = waiting(own_forks)
     own_forks.end()
     until(lambda: not own_forks.socket.exists())
     assert own_forks.run("show") is None
@@ -211,8 +222,8 @@ def test_a_command_goes_on_when_the_pool_ends(own_forks: Forks, tmp_path: Path) 
     until(lambda: not alive(own_forks.process))
 
 
-def test_a_command_goes_on_when_its_fork_server_is_killed(own_forks: Forks, tmp_path: Path) -> None:
-    client, process = waiting(own_forks, tmp_path)
+def test_a_command_goes_on_when_its_fork_server_is_killed(own_forks: Forks) -> None:
+    client, process = waiting(own_forks)
     os.kill(own_forks.process, signal.SIGKILL)
     client.send_signal(signal.SIGINT)
     assert client.communicate()[0] == "interrupted\n"
@@ -224,8 +235,8 @@ def test_a_command_goes_on_when_its_fork_server_is_killed(own_forks: Forks, tmp_
     until(lambda: not alive(process))
 
 
-def test_a_client_says_so_if_both_are_killed(own_forks: Forks, tmp_path: Path) -> None:
-    client, process = waiting(own_forks, tmp_path)
+def test_a_client_says_so_if_both_are_killed(own_forks: Forks) -> None:
+    client, process = waiting(own_forks)
     os.kill(own_forks.process, signal.SIGKILL)
     os.kill(process, signal.SIGKILL)
     assert "was killed; its run: orchestrator show last" in client.communicate()[1]
