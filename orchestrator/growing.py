@@ -11,9 +11,9 @@ import anyio
 
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import quoted
+from orchestrator.engine.growth import Growing, Hold
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
-from orchestrator.engine.schedules import Growing, Hold
 from orchestrator.engine.summary import Stop
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.expressions.templates import Literal
@@ -78,10 +78,10 @@ class GrowingRun:
         self._header, self._pool = dict(header), pool
         self._written: list[Mapping[str, Any]] = []
         self._tasks: dict[str, TaskPlan] = run.plan.tasks  # type: ignore[assignment]  # it grows
-        self._growing = Growing(run.plan, self._end)
+        self._growing = Growing(run.plan, self._end, run.schedule)
         self._ended, self._turn = anyio.Event(), anyio.Lock()
         self._is_closed, self._failure = False, ""
-        run.follow(self._growing.schedule)
+        run.follow(self._growing)
 
     async def __aenter__(self) -> Self:
         self._pool.start_soon(self.execute)

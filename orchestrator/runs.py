@@ -22,11 +22,11 @@ from orchestrator.durable import (
     settle_memo,
 )
 from orchestrator.engine.events import Observers
+from orchestrator.engine.growth import Hold
 from orchestrator.engine.question import AnswerCallback
 from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
-from orchestrator.engine.schedules import Hold
 from orchestrator.engine.settings import Servers
 from orchestrator.errors import JournalError
 from orchestrator.growing import GrowingRun, without_tasks

@@ -7,8 +7,9 @@ knows a server.
   that a task runs inside it; `shared` is what they have in common.
 - `phase` is what can end early: the tasks, or those of `finally`. `settled` is what has settled,
   and what expressions read of it.
-- `schedules` decide when, `decide` whether and with what, `executor` carries a task out;
-  `task_calls` makes its calls, through the middleware that `callers` puts together.
+- `schedules` decide when, `growth` for a plan that is still being written, `decide` whether and
+  with what, `executor` carries a task out; `task_calls` makes its calls, through the middleware
+  that `callers` puts together.
 - `recorder` is what keeps a run, so that another process can go on with it; `keeping` gives it the
   calls of tasks that go on after them.
 - `question` is what a person is asked, `questions` those of a run and when it pauses, `asking` asks
@@ -23,6 +24,7 @@ from __future__ import annotations
 __all__ = [
     "decide",
     "events",
+    "growth",
     "made_up",
     "outcome",
     "priorities",

@@ -21,11 +21,11 @@ from orchestrator.engine.events import (
     RunSettled,
     RunStarted,
 )
+from orchestrator.engine.growth import Growing
 from orchestrator.engine.made_up import MadeUp
 from orchestrator.engine.question import Question
 from orchestrator.engine.questions import Questions
 from orchestrator.engine.result import RunResult, TaskResult
-from orchestrator.engine.schedules import ScheduleFunction
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.engine.settled import Settled
 from orchestrator.engine.shared import Shared
@@ -144,7 +144,7 @@ class Run:
         if task not in self.plan.tasks:
             raise ValueError(f"unknown task {quoted(task)}{did_you_mean(task, self.plan.tasks)}")
 
-    def follow(self, growing: ScheduleFunction) -> None:
+    def follow(self, growing: Growing) -> None:
         """Have the tasks of a plan that grows started by this."""
         self._tasks.growing, self.grows = growing, True
 

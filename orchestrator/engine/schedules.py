@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 import anyio.lowlevel
-from anyio.abc import TaskGroup
 
 from orchestrator.calls.worker_pool import Starter
-from orchestrator.workflow.plan import Plan, TaskPlan
+from orchestrator.workflow.plan import Plan
 
 Then = Callable[[str], None]
 StartTask = Callable[[Starter, str, Then], None]
@@ -52,7 +51,7 @@ def _nothing(_: str) -> None:
     """What follows a task of a generation: its task group knows when all have settled."""
 
 
-class _Followers:
+class Followers:
     """Starts what depends on tasks that have settled, as soon as all that it needs has.
 
     A task that settles while it is started releases its dependents into the loop of the first:
@@ -81,7 +80,7 @@ class _Followers:
 
 async def dataflow(plan: Plan, start: StartTask, _: OnGeneration, batch: int) -> None:
     """Start each task as soon as its dependencies have settled."""
-    followers = _Followers(plan, lambda task: start(group, task, followers.release))
+    followers = Followers(plan, lambda task: start(group, task, followers.release))
     async with anyio.create_task_group() as group:
         first = plan.generations[0]
         await _start(first, lambda task: start(group, task, followers.release), batch)
@@ -118,7 +117,7 @@ class Passing:
             if task in self._behind:  # else it starts with its generation
                 start(group, task, settled)
 
-        followers = _Followers(plan, start_late)
+        followers = Followers(plan, start_late)
         async with anyio.create_task_group() as group:
             for number, tasks in enumerate(plan.generations):
                 on_generation(number, tasks)
@@ -130,76 +129,6 @@ class Passing:
                     start(group, task, settled)
                 if self._holding:
                     await self._changed.wait()
-
-
-Hold = Literal["writes"]
-"""Which tasks of a plan that grows wait until it is complete: those whose tools may write."""
-
-
-class Growing:
-    """Starts each task of a plan that grows as soon as its dependencies have settled.
-
-    Attributes:
-        is_lost: Whether the rest of the plan will never come.
-        is_over: Whether nothing starts any more.
-    """
-
-    def __init__(self, plan: Plan, on_end: Callable[[], None]) -> None:
-        self.is_lost = self.is_over = False
-        self._tasks: dict[str, TaskPlan] = plan.tasks  # type: ignore[assignment]  # it grows
-        self._followers = _Followers(plan, self._begin)
-        self._settled: set[str] = set()
-        self._held: list[str] = []  # tasks that wait for the end of the plan
-        self._on_end, self._end = on_end, anyio.Event()
-        self._group: TaskGroup | None = None
-        self._start: StartTask | None = None
-
-    def add(self, task: TaskPlan, *, held: bool = False) -> None:
-        """Add a task whose dependencies have been added; a held one waits for `close`, too."""
-        graph, waiting_for = self._followers.graph, self._followers.waiting_for
-        self._tasks[task.id] = task
-        graph.add_node(task.id)
-        graph.add_edges_from((needed, task.id) for needed in task.dependencies)
-        left = len(set(task.dependencies) - self._settled) + held
-        if held:
-            self._held.append(task.id)
-        waiting_for[task.id] = left
-        if not left:
-            self._begin(task.id)
-
-    def _begin(self, task: str) -> None:
-        if self._group is not None and self._start is not None and not self.is_lost:
-            self._start(self._group, task, self._note)
-
-    def _note(self, task: str) -> None:
-        self._settled.add(task)
-        self._followers.release(task)
-
-    def close(self) -> None:
-        """No further task comes."""
-        waiting_for = self._followers.waiting_for
-        for task in self._held:
-            waiting_for[task] -= 1
-            if not waiting_for[task]:
-                self._begin(task)
-        self._end.set()
-
-    def lose(self) -> None:
-        """No further task comes or begins."""
-        self.is_lost = True
-        self._end.set()
-
-    async def schedule(self, _: Plan, start: StartTask, __: OnGeneration, ___: int) -> None:
-        """Start the tasks that there are, and those that come."""
-        try:
-            async with anyio.create_task_group() as group:
-                self._group, self._start = group, start
-                for task in [each for each, n in self._followers.waiting_for.items() if not n]:
-                    self._begin(task)
-                await self._end.wait()
-        finally:
-            self.is_over = True
-            self._on_end()
 
 
 class _Alone:

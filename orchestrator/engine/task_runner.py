@@ -14,6 +14,7 @@ from orchestrator.calls.worker_pool import Starter
 from orchestrator.engine.asking import Asking
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.executor import Executor
+from orchestrator.engine.growth import Growing
 from orchestrator.engine.inside import run_inside
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success, Waiting
 from orchestrator.engine.phase import Phase
@@ -23,7 +24,6 @@ from orchestrator.engine.schedules import (
     SCHEDULES,
     OnGeneration,
     Passing,
-    ScheduleFunction,
     Then,
     chain,
     generations,
@@ -70,7 +70,7 @@ class TaskRunner:
         self._end_of_all: Stop | None = None  # why the tasks of `finally` end, too
         self.own_stop: Stop | None = None  # and not that of what is around it
         has_ended = lambda: self.phase.stop is not None  # noqa: E731  # a method would cost every call
-        self.growing: ScheduleFunction | None = None  # starts the tasks of a plan that grows
+        self.growing: Growing | None = None  # starts the tasks of a plan that grows
         self._passing: Passing | None = None
         asking = None
         if shared.questions is not None and shared.may_ask(self._plan):
@@ -108,6 +108,8 @@ class TaskRunner:
         task = call.task[len(self.emitter.within) :]
         if self._passing is not None:
             self._passing.go_past(task)
+        if self.growing is not None:
+            self.growing.go_past(task)
         if (job := self._jobs.get(task)) is not None and job.more is not None:
             job.more()
         if self._outer is not None and self.around is not None:
@@ -165,7 +167,7 @@ class TaskRunner:
         if self._passing is not None and schedule is generations:
             schedule = self._passing.generations
         if self.growing is not None and plan is self._plan:
-            schedule = self.growing
+            schedule = self.growing.schedule
         self.executor.set_lane(is_chain)
         return schedule(plan, self._start, on_generation, batch)
 

@@ -150,7 +150,7 @@ BOUNDS = {
     ("growing", "GrowingRun.close", "self._ended.wait"): "the run, whose tasks have limits",
     ("growing", "GrowingRun.wait", "self._ended.wait"): "the run, whose tasks have limits",
     ("growing", "GrowingRun.__aexit__", "self._ended.wait"): "the run, which begins nothing more",
-    ("schedules", "Growing.schedule", "self._end.wait"): "the author, who closes or loses the plan",
+    ("growth", "Growing.schedule", "self._end.wait"): "the author, who closes or loses the plan",
     ("http", "Guarded.__call__", "send"): "the connection: its end cancels it",
     ("http", "_watch", "async for signals"): "the command, which cancels it",
     ("stdio", "serve_stdio.watch", "async for signals"): "the command, which cancels it",

@@ -11,6 +11,7 @@ from mcp.types import ToolAnnotations
 
 from orchestrator import Orchestrator, WorkflowError
 from orchestrator.growing import GrowingRun
+from orchestrator.workflow.model import Schedule
 
 pytestmark = pytest.mark.anyio
 
@@ -49,6 +50,42 @@ async def test_a_plan_that_grows_ends_as_one_that_was_whole() -> None:
     for task, result in whole["tasks"].items():
         for name in ("status", "output", "generation", "attempts"):
             assert grown["tasks"][task][name] == result[name]
+
+
+def step(name: str, *needs: str) -> dict[str, Any]:
+    return {"id": name, "value": name, "depends_on": list(needs)}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "before"), [("generations", ["a", "quick"]), ("dataflow", ["a", "quick", "b"])]
+)
+async def test_a_task_waits_for_the_generations_that_are_known(
+    schedule: Schedule, before: list[str]
+) -> None:
+    mcp, go_on = server([]), anyio.Event()
+    mcp.add_tool(go_on.wait, name="slow")
+    async with (
+        Orchestrator({"s": mcp}) as orchestrator,
+        orchestrator.open(schedule=schedule) as run,
+    ):
+        for task in (step("a"), {"id": "slow", "tool": "s:slow"}, step("b", "a"), step("quick")):
+            await run.add(task)
+        await anyio.wait_all_tasks_blocked()
+        assert sorted(run.run._settled.results) == sorted(before)
+        go_on.set()
+        assert (await run.close()).status == "success"
+
+
+async def test_no_generation_of_a_plan_that_grows_waits_for_an_answer() -> None:
+    async with Orchestrator({}) as orchestrator, orchestrator.open() as run:
+        await run.add({"id": "asked", "ask": {"message": "Go on?"}})
+        while not run.run.questions:
+            await anyio.lowlevel.checkpoint()
+        for task in (step("a"), step("b", "a"), step("behind", "asked", "b")):
+            await run.add(task)
+        assert list(run.run._settled.results) == ["a", "b"]
+        run.run.answer("asked", True)
+        assert (await run.close()).output == {"behind": "behind"}
 
 
 async def test_tasks_that_may_write_wait_for_the_end_of_the_plan() -> None:

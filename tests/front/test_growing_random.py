@@ -48,13 +48,13 @@ def ended(result: RunResult) -> dict[str, Any]:
 
 
 @pytest.mark.untraced
-async def test_a_random_plan_ends_the_same_however_it_grew() -> None:
+@pytest.mark.parametrize("schedule", ["generations", "dataflow"])
+async def test_a_random_plan_ends_the_same_however_it_grew(schedule: Schedule) -> None:
     states = set()
     async with Orchestrator({}) as orchestrator:
         for seed in range(20):
             chance = random.Random(seed)
             whole = plan(chance)
-            schedule: Schedule = chance.choice(("generations", "dataflow"))
             expected = await orchestrator.run(whole, schedule=schedule)
             header = {name: value for name, value in whole.items() if name != "tasks"}
             async with orchestrator.open(header, schedule=schedule) as run:
