@@ -39,6 +39,7 @@ from orchestrator.servers.policies import limits_of
 from orchestrator.servers.pool import ServerPool
 from orchestrator.servers.redaction import redact
 from orchestrator.workflow.graph import below
+from orchestrator.workflow.header import without_tasks
 from orchestrator.workflow.model import Workflow
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def workflow_of(document: Mapping[str, Any]) -> Workflow:
 
 @lru_cache(maxsize=1)  # a command shows it, and then runs it: 10,000 tasks take a second
 def _loaded(text: str) -> Workflow:
-    return Workflow.load(json.loads(text))
+    document = json.loads(text)
+    return Workflow.load(document) if document["tasks"] else without_tasks(document)
 
 
 def request_of(record: RunRecord, options: RunOptions, pool: ServerPool) -> RunRequest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import count
 from typing import Any, Self
 
 import anyio
@@ -16,44 +17,19 @@ from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.summary import Stop
 from orchestrator.errors import Problem, WorkflowError
-from orchestrator.expressions.templates import Literal
+from orchestrator.inspection import nothing_known, problems_of
 from orchestrator.journal.kept_run import KeptRun
-from orchestrator.preflight import check_online, findings, unknown_servers, usable
+from orchestrator.preflight import check_online, unknown_servers
 from orchestrator.servers.pool import ServerPool
-from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.normalize import task_of
-from orchestrator.workflow.plan import Policies, RepeatPlan, TaskPlan
+from orchestrator.workflow.plan import TaskPlan
 from orchestrator.workflow.task import Task
 
-_PLACEHOLDER: dict[str, Any] = {"id": "placeholder", "value": None}
 _WORDS = re.compile(r"[\w-]+"), re.compile(r"[\w.:-]+")
 _LATE = ("name", "description", "output", "finally")  # what is only read at the end
 _HINT = 'write it before "tasks"'
-_NO_TOOL = "-:-"  # of a task whose output has a type that is not known
-# A task that comes later may have any policy.
-_ANY = Policies(repeat=RepeatPlan(Literal(True), 0.0, 1, None), deadline_s=1.0)
-
-
-def without_tasks(header: Mapping[str, Any]) -> Workflow:
-    """The workflow that a plan begins with: all but its tasks, and what reads them.
-
-    Raises:
-        WorkflowError: The header is wrong.
-    """
-    left = {name: value for name, value in header.items() if name not in ("output", "finally")}
-    workflow = Workflow.model_validate({**left, "tasks": [_PLACEHOLDER]})
-    plan = replace(
-        workflow.plan,
-        tasks={},
-        graph=graphs.build({}),
-        generations=[],
-        has_inner=True,
-        asks=True,
-        policies=(_ANY,),
-    )
-    workflow._plan = workflow.__dict__["plan"] = plan
-    return workflow
+_READ_BY_TASKS = ("inputs", "defaults", "on_error", "timeout_s")
 
 
 class GrowingRun:
@@ -76,8 +52,10 @@ class GrowingRun:
         self._holds_writes = hold == "writes"
         self.result: RunResult | None = None
         self._header, self._pool = dict(header), pool
-        self._written: list[Mapping[str, Any]] = []
-        self._tasks: dict[str, TaskPlan] = run.plan.tasks  # type: ignore[assignment]  # it grows
+        self._written: dict[int, Mapping[str, Any]] = {}  # by their numbers
+        self._numbers = count()
+        self._coming: dict[str | None, anyio.Event] = {}  # set when the task was added or refused
+        self._tasks, self._earlier = run.plan.tasks, nothing_known()
         self._growing = Growing(run.plan, self._end, run.schedule)
         self._ended, self._turn = anyio.Event(), anyio.Lock()
         self._is_closed, self._failure = False, ""
@@ -93,9 +71,10 @@ class GrowingRun:
             await self._ended.wait()
 
     async def add(self, task: Task | Mapping[str, Any]) -> None:
-        """Check a task, and start it as soon as its dependencies have settled.
+        """Check a task, and start it as soon as the schedule lets it.
 
-        It can read tasks that were added before. Its server starts if it is not ready.
+        It can read tasks whose `add` began before. Its server starts if it is not ready; meanwhile
+        others can be added.
 
         Raises:
             WorkflowError: The task is wrong, with every finding; nothing has changed, so
@@ -103,14 +82,28 @@ class GrowingRun:
             RuntimeError: The plan is complete, or the run has ended.
         """
         written = task.model_dump(exclude_unset=True) if isinstance(task, Task) else task
-        async with self._turn:
-            self._check_open()
-            plan, document = await self._checked(written)
-            self._check_open()
-            if self._kept is not None:
-                self._kept.recorder.note_added(plan.id, plan.index, document())
-            self._written.append(written)
-            self._growing.add(plan, held=self._holds_writes and self._may_write(plan))
+        self._check_open()
+        number, name, words = next(self._numbers), task_of(written), _words(written)
+        before = [come for other, come in self._coming.items() if other in words or other == name]
+        self._coming[name] = come = anyio.Event()
+        try:
+            for other in before:
+                await other.wait()
+            await self._add(number, written, words)
+        finally:
+            come.set()
+            if self._coming[name] is come:  # else the task is being added again
+                del self._coming[name]
+
+    async def _add(self, number: int, written: Mapping[str, Any], words: set[str]) -> None:
+        self._check_open()
+        plan, document = await self._checked(number, written, words)
+        self._check_open()
+        if self._kept is not None:
+            self._kept.recorder.note_added(plan.id, plan.index, document())
+        self._written[number] = written
+        self.run.add(plan)
+        self._growing.add(plan, held=self._holds_writes and self._may_write(plan))
 
     def _may_write(self, task: TaskPlan) -> bool:
         tools = self._pool.catalog.of(task.servers)
@@ -124,56 +117,48 @@ class GrowingRun:
             raise RuntimeError("the plan is complete: no task can be added after close()")
 
     async def _checked(
-        self, written: Mapping[str, Any]
+        self, number: int, written: Mapping[str, Any], words: set[str]
     ) -> tuple[TaskPlan, Callable[[], Mapping[str, Any]]]:
         name = task_of(written)
         if name in self._tasks:
             message = f'duplicate id "{name}": a task with this id was added before'
-            raise WorkflowError(name, [Problem("duplicate_id", message, "/id", name)])
-        text = to_json(written)
-        known = {word for words in _WORDS for word in words.findall(text)} & self._tasks.keys()
+            raise WorkflowError(str(name), [Problem("duplicate_id", message, "/id", name)])
+        known = sorted(words & self._tasks.keys())
         part: dict[str, Any] = {
-            name: self._header[name] for name in ("inputs", "defaults") if name in self._header
+            each: self._header[each] for each in _READ_BY_TASKS if each in self._header
         }
-        part |= {"name": name or "task", "tasks": [*map(self._stub, sorted(known)), written]}
+        part |= {"name": name or "task", "tasks": [*map(self._stub, known), written]}
         at = f"/tasks/{len(known)}"
         try:
             workflow = Workflow.model_validate(part)
         except WorkflowError as error:
             raise WorkflowError(name or "task", _of_task(error.problems, at)) from None
         plan = workflow.plan.tasks[str(name)]
-        if found := await self._findings(workflow, list(plan.servers), at):
-            raise WorkflowError(str(name), _of_task(found, at))
+        if found := await self._findings(workflow, at):
+            self._earlier.forget(plan.id)
+            raise WorkflowError(plan.id, _of_task(found, at))
         of_before = (self._tasks[each].generation or 0 for each in plan.dependencies)
-        number = 1 + max(of_before, default=-1)
-        placed = replace(plan, index=len(self._tasks), generation=number)
+        placed = replace(plan, index=number, generation=1 + max(of_before, default=-1))
         return placed, lambda: workflow.to_dict(whole=True)["tasks"][-1]
 
-    async def _findings(self, workflow: Workflow, alone: list[str], at: str) -> list[Problem]:
-        """What is wrong with the task at a place for its servers; they start if they are known."""
-        servers = self._pool.servers
-        if found := [
-            each for each in unknown_servers(workflow, servers) if each.path.startswith(at)
-        ]:
-            return found
-        await self._pool.open(alone)
-        await self._pool.learn_prompts(workflow.plan.prompt_servers & set(alone))
-        try:
-            check_online(workflow, self._pool)
-        except WorkflowError as error:
-            found = list(error.problems)
-        more = findings(workflow, servers, usable(workflow, self._pool))
-        errors = [*found, *(each for each in more if each.severity == "error")]
-        return [each for each in errors if each.path.startswith(at)]
+    async def _findings(self, workflow: Workflow, at: str) -> list[Problem]:
+        """What is wrong with the task at a place for its servers, which start."""
+        found = await problems_of(workflow, self._pool, self._earlier)
+        errors = [each for each in found if each.severity == "error"]
+        errors = [each for each in errors if not each.path or each.path.startswith(at)]
+        if not errors:
+            try:
+                await self._pool.open(workflow.plan.servers)  # with a lock, none has started yet
+                check_online(workflow, self._pool)
+            except WorkflowError as error:
+                errors = list(error.problems)
+        return errors
 
     def _stub(self, name: str) -> dict[str, Any]:
-        """What stands for a task that was added before, as far as others can read it."""
-        task = self._tasks[name]
-        is_tool = task.kind == "tool" and task.policies.fallback is None
-        stub: dict[str, Any] = {"id": name, "tool": task.target if is_tool else _NO_TOOL}
-        if task.policies.repeat is not None or task.policies.item_fallback is not None:
-            stub["tool"] = _NO_TOOL
-        return stub if task.policies.for_each is None else stub | {"for_each": [""]}
+        """What stands for a task that was added before; the type of its output is known."""
+        stub = {"id": name, "value": None}
+        is_list = self._tasks[name].policies.for_each is not None
+        return stub | {"for_each": [""]} if is_list else stub
 
     def complete_with(self, document: Mapping[str, Any]) -> None:
         """Take what reads the tasks from the whole workflow: its `output` and `finally`.
@@ -200,9 +185,12 @@ class GrowingRun:
                 ends as cancelled when the block ends.
         """
         async with self._turn:
+            while self._coming:
+                await next(iter(self._coming.values())).wait()
             if not self._is_closed and not self._growing.is_over:
-                whole = Workflow.model_validate({**self._header, "tasks": self._written})
-                await self._pool.open(whole.plan.servers)
+                tasks = [task for _, task in sorted(self._written.items())]
+                whole = Workflow.model_validate({**self._header, "tasks": tasks})
+                await self._open(whole)
                 if self._kept is not None:
                     self._kept.complete(whole.to_dict(whole=True))
                 self.run.complete(whole)
@@ -212,6 +200,13 @@ class GrowingRun:
         if self.result is None:
             raise RuntimeError(self._failure or "the run was ended from outside")
         return self.result
+
+    async def _open(self, whole: Workflow) -> None:
+        """Start the servers of the tasks of `finally`, and check them."""
+        if found := unknown_servers(whole, self._pool.servers):
+            raise WorkflowError(whole.name, found)
+        await self._pool.open(whole.plan.servers)
+        check_online(whole, self._pool, "the tasks that came before go on")
 
     def lose(self, why: str) -> None:
         """The rest of the plan will never come: what runs is finished, and nothing new begins."""
@@ -238,6 +233,12 @@ class GrowingRun:
     async def wait(self) -> None:
         """Wait until it has ended."""
         await self._ended.wait()
+
+
+def _words(written: Mapping[str, Any]) -> set[str]:
+    """All that may be a name of a task in what is written."""
+    text = to_json(written)
+    return {word for words in _WORDS for word in words.findall(text)}
 
 
 def _of_task(problems: list[Problem] | Any, at: str) -> list[Problem]:

@@ -33,6 +33,7 @@ from orchestrator.single_call import Arguments, call_tool, failure_of, known_ser
 from orchestrator.workflow.model import Workflow
 
 if TYPE_CHECKING:
+    from orchestrator.check.earlier import Earlier
     from orchestrator.servers.offers import Entry, Kind
 
 
@@ -213,14 +214,14 @@ async def _findings(workflow: WorkflowSource, pool: ServerPool) -> list[Problem]
     try:
         checked = Workflow.load(workflow)
         path = checked.source
-        found = await _problems(checked, pool)
+        found = await problems_of(checked, pool)
     except WorkflowError as error:
         left = recover(_as_data(workflow), error.problems)
         if left is None:
             raise
         path = None if isinstance(workflow, Mapping) else Path(str(workflow))
         checked = left.workflow
-        found = [*error.problems, *left.telling(await _problems(checked, pool))]
+        found = [*error.problems, *left.telling(await problems_of(checked, pool))]
     found = proved(found, partial(_as_data, workflow), _known_tools(checked, pool))
     return found if path is None else located(found, path)
 
@@ -240,22 +241,37 @@ def _known_tools(workflow: Workflow, pool: ServerPool) -> dict[str, Tool]:
     return allowed_tools(pool.servers, locked(workflow, pool.servers, pool.lock)[0])
 
 
-async def _problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
+def nothing_known() -> Earlier:
+    """What is known of the tasks of a plan that has none yet."""
+    from orchestrator.check.earlier import Earlier
+
+    return Earlier()
+
+
+async def problems_of(
+    workflow: Workflow, pool: ServerPool, earlier: Earlier | None = None
+) -> list[Problem]:
+    """What is wrong with a workflow that can be read; its servers start, if there is no lock.
+
+    `earlier` is as for `orchestrator.check.checker.prove`.
+    """
     if pool.lock is None:
         await pool.open(name for name in workflow.plan.servers if name in pool.servers)
         await pool.learn_prompts(workflow.plan.prompt_servers & pool.servers.keys())
-    return _known_problems(workflow, pool)
+    return _known_problems(workflow, pool, earlier)
 
 
-def _known_problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
+def _known_problems(
+    workflow: Workflow, pool: ServerPool, earlier: Earlier | None = None
+) -> list[Problem]:
     servers = pool.servers
     found = unknown_servers(workflow, servers)
     if pool.lock is not None:
-        return [*found, *check_against(workflow, servers, pool.lock)]
+        return [*found, *check_against(workflow, servers, pool.lock, earlier)]
     listed = usable(workflow, pool)
     found += [*failures(workflow, pool), *tool_problems(workflow, servers, listed)]
     found += prompt_problems(workflow, pool)
-    return found + findings(workflow, servers, listed, known_prompts(workflow, pool))
+    return found + findings(workflow, servers, listed, known_prompts(workflow, pool), earlier)
 
 
 def _warnings(workflow: Workflow, pool: ServerPool) -> list[Problem]:

@@ -29,6 +29,7 @@ from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
 
 if TYPE_CHECKING:
+    from orchestrator.check.earlier import Earlier
     from orchestrator.servers.pool import ServerPool
 
 WorkflowSource = str | Path | Mapping[str, Any] | Workflow
@@ -130,7 +131,10 @@ def _refuse(
 
 
 def check_against(
-    workflow: Workflow, servers: Mapping[str, Server], lock: Lockfile
+    workflow: Workflow,
+    servers: Mapping[str, Server],
+    lock: Lockfile,
+    earlier: Earlier | None = None,
 ) -> list[Problem]:
     """The findings of a workflow with the tools of a lock file, without any server."""
     known, found = locked(workflow, servers, lock)
@@ -138,7 +142,7 @@ def check_against(
         if problem.code == "server_not_locked":  # a plan can be checked without its tools
             message = f"{problem.message}; run and call refuse it"
             found[index] = replace(problem, severity="warning", message=message)
-    return [*found, *findings(workflow, servers, known)]
+    return [*found, *findings(workflow, servers, known, earlier=earlier)]
 
 
 def findings(
@@ -146,8 +150,9 @@ def findings(
     servers: Mapping[str, Server],
     listed: Listed,
     prompts: Mapping[str, Tool] | None = None,
+    earlier: Earlier | None = None,
 ) -> list[Problem]:
-    """What the checker and the linter find in a workflow, with the tools that are known."""
+    """What the checker and the linter find, with the tools that are known; see `prove`."""
     from orchestrator.check.answers import not_known
     from orchestrator.check.checker import prove
     from orchestrator.check.lint import warnings_of
@@ -156,7 +161,8 @@ def findings(
     tools = allowed_tools(servers, listed) | dict(prompts or {})
     # Why the tools of a server are not known is a problem of its own.
     reasons = tuple(map(not_known, workflow.plan.servers))
-    found = [problem for problem in prove(workflow, tools) if not problem.message.endswith(reasons)]
+    proved = prove(workflow, tools, earlier)
+    found = [problem for problem in proved if not problem.message.endswith(reasons)]
     if not listed:  # everything is unknown
         found = [problem for problem in found if problem.severity != "note"]
     idle = {problem.task for problem in found if problem.code == "never_runs" and problem.task}

@@ -29,7 +29,7 @@ from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import Servers
 from orchestrator.errors import JournalError
-from orchestrator.growing import GrowingRun, without_tasks
+from orchestrator.growing import GrowingRun
 from orchestrator.inspection import Inspector
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept_run import KeptRun
@@ -40,6 +40,7 @@ from orchestrator.preflight import WorkflowSource, check_online
 from orchestrator.run_request import Inputs, RunOptions, RunRequest
 from orchestrator.servers.pool import ServerPool
 from orchestrator.startup import Startup, starting
+from orchestrator.workflow.header import without_tasks
 from orchestrator.workflow.model import Workflow
 
 
@@ -95,7 +96,8 @@ class Runs(Inspector):
             options: As for `run`.
 
         Raises:
-            WorkflowError: The fields, the inputs or the options are wrong.
+            WorkflowError: The fields, the inputs or the options are wrong; `estimates` are those of
+                tasks that nobody knows yet.
         """
         header = {"name": "workflow", **(workflow or {})}
         request = self._request(without_tasks(header), inputs, options)
@@ -105,6 +107,7 @@ class Runs(Inspector):
         async with AsyncExitStack() as stack:
             if kept is not None:
                 await stack.enter_async_context(carried(run, kept, self._pool.start_soon))
+            await stack.enter_async_context(self._pool.noting(run, request.inputs))
             growing = GrowingRun(header, run, self._pool, hold, kept)
             yield await stack.enter_async_context(growing)
 

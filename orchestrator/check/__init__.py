@@ -7,10 +7,11 @@ error.
   and expressions, `assignable` compares them, or plain values, with the schemas of arguments.
 - `for_each` is the type of the items of a list, `answers` are the types of what calls give.
 - `mismatch` is what they find in a value, `diagnostics` makes problems of the file from it.
+- `earlier` is what is known of tasks that were checked before others came.
 - `proof` drops replacements that fix nothing.
 - `lint` warns of what is allowed and most likely not meant, `policies` of that in one task.
 """
 
 from __future__ import annotations
 
-__all__ = ["answers", "assignable", "checker", "lint", "proof"]
+__all__ = ["answers", "assignable", "checker", "earlier", "lint", "proof"]

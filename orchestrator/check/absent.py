@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from orchestrator.check.earlier import Earlier
 from orchestrator.check.environment import Environment
 from orchestrator.check.mismatch import Mismatch, Mismatches
 from orchestrator.documents.jsonpath import Path
@@ -24,9 +25,9 @@ class Absence:
         skippable: Those that may be skipped although nothing failed.
     """
 
-    def __init__(self, workflow: Workflow) -> None:
-        self.skippable: set[str] = set()
-        self._has_output: set[str] = set()  # whatever happens
+    def __init__(self, workflow: Workflow, earlier: Earlier) -> None:
+        self.skippable = earlier.skippable
+        self._has_output = earlier.has_output  # whatever happens
         # Each of these can end the run before others have their outputs.
         self._may_end_early = (
             workflow.on_error == "fail_fast"
@@ -37,7 +38,7 @@ class Absence:
             )
         )
 
-    def begin_stage(self) -> None:
+    def begin_finally(self) -> None:
         """Note that what comes now runs even if all before it was cancelled."""
         self._has_output.clear()
 

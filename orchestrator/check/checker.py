@@ -22,6 +22,7 @@ from orchestrator.check.answers import (
 )
 from orchestrator.check.assignable import Assignability
 from orchestrator.check.diagnostics import Diagnostics
+from orchestrator.check.earlier import Earlier
 from orchestrator.check.environment import (
     ERROR,
     MAYBE_ERROR,
@@ -60,18 +61,22 @@ from orchestrator.workflow.plan import CallTemplate, TaskPlan
 from orchestrator.workflow.product import Product
 
 
-def prove(workflow: Workflow, tools: Mapping[str, Tool]) -> list[Problem]:
+def prove(
+    workflow: Workflow, tools: Mapping[str, Tool], earlier: Earlier | None = None
+) -> list[Problem]:
     """Check a workflow against the schemas of its tools.
 
     Args:
         workflow: The workflow.
         tools: The known tools, by `server:tool`. A task of any other tool gives notes.
+        earlier: What is known of tasks that were checked before, and are not checked again; gets
+            what is found out about the others.
 
     Returns:
         Errors (they fail when the run gets there), warnings (they may fail, or are most likely not
         meant) and notes (the schemas leave them open), in the order of the file.
     """
-    checker = _Checker(workflow, tools)
+    checker = _Checker(workflow, tools, earlier=earlier)
     checker.check_schemas()
     return checker.check()
 
@@ -99,19 +104,20 @@ class _Checker:
         workflow: Workflow,
         tools: Mapping[str, Tool],
         inputs: Mapping[str, StaticType] | None = None,
+        earlier: Earlier | None = None,
     ) -> None:
+        earlier = earlier or Earlier()
         self.output: StaticType = UNKNOWN  # of the workflow, after `check`
         self._workflow, self._plan, self._tools = workflow, workflow.plan, tools
         self._query = TypeQuery()
         self._assignability = Assignability(self._query)
         self._inputs = inputs or input_types(workflow.inputs)
         self._used_inputs: set[str | None] = set()
-        self._outputs: dict[str, StaticType] = {}
-        self._items: dict[str, StaticType] = {}
+        self._outputs, self._items = earlier.outputs, earlier.items
         self._diagnostics = Diagnostics(workflow)
         self._unusable: set[int] = set()
-        self._absence = Absence(workflow)
-        self._with_nulls: dict[str, StaticType] = {}  # of each for_each, if items have failed
+        self._absence = Absence(workflow, earlier)
+        self._with_nulls = earlier.with_nulls
 
     def check_schemas(self) -> None:
         """Report schemas that cannot be used, so that nothing is checked against them."""
@@ -128,9 +134,11 @@ class _Checker:
     def check(self) -> list[Problem]:
         """Check every template of every task."""
         for stage in self._plan.stages:
-            self._absence.begin_stage()
+            if stage is self._plan.finally_:
+                self._absence.begin_finally()
             for task in itertools.chain.from_iterable(stage.generations):
-                self._task(self._plan.tasks[task])  # what it refers to has types by now
+                if task not in self._outputs:
+                    self._task(self._plan.tasks[task])  # what it refers to has types by now
         if self._plan.output is not None:
             environment = Environment(
                 self._outputs,

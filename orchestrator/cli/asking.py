@@ -9,7 +9,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import anyio
 from anyio import to_thread
@@ -34,24 +34,42 @@ YES, NO = ("y", "yes", "true"), ("n", "no", "false")
 REFUSE, LATER, ALL = "!", "", "all"
 
 
-def can_ask() -> bool:
-    """Whether there is a terminal with somebody in front of it."""
-    # One that was closed before the program began is None.
-    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+def terminal(*, reads_stdin: bool = False) -> TextIO | None:
+    """Where a person types answers; None if nobody is there.
+
+    Args:
+        reads_stdin: Whether stdin is something else, such as a plan: then it is the terminal that
+            stderr is.
+    """
+    # A stream that was closed before the program began is None.
+    if sys.stderr is None or not sys.stderr.isatty():
+        return None
+    if not reads_stdin:
+        return sys.stdin if sys.stdin is not None and sys.stdin.isatty() else None
+    if os.name == "nt":
+        return None
+    try:  # a forked command has no terminal of its own, so that /dev/tty is nothing
+        return os.fdopen(os.open(os.ttyname(sys.stderr.fileno()), os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return None
 
 
 class Terminal:
     """Asks on the terminal, one question at a time.
 
     Args:
+        typed: What a person types there.
         hold: Removes what else is shown there for a while.
         run: The run that asks, as soon as there is one.
     """
 
     def __init__(
-        self, hold: Callable[[], AbstractContextManager[None]], run: Callable[[], Run | None]
+        self,
+        typed: TextIO,
+        hold: Callable[[], AbstractContextManager[None]],
+        run: Callable[[], Run | None],
     ) -> None:
-        self._hold, self._run = hold, run
+        self._typed, self._hold, self._run = typed, hold, run
         self._turn = anyio.Lock()
         self._rest = ""
 
@@ -86,19 +104,19 @@ class Terminal:
 
     def _forget_typed(self) -> None:
         """Forget what was typed before the question was there: it is no answer to it."""
-        if sys.stdin.isatty() and os.name != "nt":
+        if self._typed.isatty() and os.name != "nt":
             import termios
 
             self._rest = ""
-            termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+            termios.tcflush(self._typed.fileno(), termios.TCIFLUSH)
 
     async def _line(self) -> str:
-        """A line of stdin. Waiting for it can be cancelled, so that a signal ends the command."""
+        """A line. Waiting for it can be cancelled, so that a signal ends the command."""
         while "\n" not in self._rest:
             if os.name == "nt":
-                return await to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
-            await anyio.wait_readable(sys.stdin.fileno())
-            read = os.read(sys.stdin.fileno(), 65536).decode(errors="replace")
+                return await to_thread.run_sync(self._typed.readline, abandon_on_cancel=True)
+            await anyio.wait_readable(self._typed.fileno())
+            read = os.read(self._typed.fileno(), 65536).decode(errors="replace")
             if not read:  # the end of the input: nobody answers any more
                 return LATER
             self._rest += read

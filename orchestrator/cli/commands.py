@@ -34,28 +34,41 @@ def run(options: argparse.Namespace) -> int:
     if options.json and options.events == "-":
         message = "--json and --events - both write to stdout"
         raise WorkflowError("usage", [Problem("usage", message, hint="give the events a file")])
+    if options.stream:
+        _check_stream(options)
     if options.replay is not None:
         from orchestrator.cli.replay import replay
 
         return replay(options)
-    from orchestrator.cli.journal import journal_for
     from orchestrator.cli.run import run_workflow
-    from orchestrator.client import Orchestrator
 
     if options.stream:
         from orchestrator.cli.stream import run_stream
 
-        servers = read_servers(options)
-        pool = pool_of(options, servers, lock_of(options))
-        return run_stream(options, Orchestrator(pool, journal=journal_for(options, servers)))
+        return run_stream(options, _orchestrator(options, read_servers(options)))
     workflow, servers = _load(options)
-    inputs, lock = inputs_of(options, workflow.inputs.get), lock_of(options)
+    inputs = inputs_of(options, workflow.inputs.get)
+    return run_workflow(options, workflow, inputs, _orchestrator(options, servers))
+
+
+def _orchestrator(options: argparse.Namespace, servers: dict[str, Server]) -> Orchestrator:
+    """What runs a workflow as the options of `run` say."""
+    from orchestrator.cli.journal import journal_for
+    from orchestrator.client import Orchestrator
+
+    lock = lock_of(options)
     journal = None if options.dry_run else journal_for(options, servers)
     if options.record is None:
-        orchestrator = Orchestrator(pool_of(options, servers, lock), journal=journal)
-    else:
-        orchestrator = Orchestrator(servers, lock, journal=journal, record=options.record)
-    return run_workflow(options, workflow, inputs, orchestrator)
+        return Orchestrator(pool_of(options, servers, lock), journal=journal)
+    return Orchestrator(servers, lock, journal=journal, record=options.record)
+
+
+def _check_stream(options: argparse.Namespace) -> None:
+    """Refuse what needs the whole plan before its first task."""
+    for name in ("dry_run", "replay", "statistics"):
+        if getattr(options, name):
+            message = f"--{name.replace('_', '-')} needs the whole plan, and --stream has none yet"
+            raise WorkflowError("usage", [Problem("usage", message, hint="write the plan first")])
 
 
 def _load(options: argparse.Namespace) -> tuple[Workflow, dict[str, Server]]:

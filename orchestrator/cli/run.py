@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import anyio
 
 from orchestrator.cli import FAILED, WAITING, exit_code
-from orchestrator.cli.asking import Terminal, can_ask, waiting
+from orchestrator.cli.asking import Terminal, terminal, waiting
 from orchestrator.cli.diagnostics import complain, give_up_stdout, give_up_terminal, show
 from orchestrator.cli.plan_warnings import PlanWarnings
 from orchestrator.cli.signals import Ending, in_event_loop
@@ -189,9 +189,7 @@ class CancellableRun:
         return result
 
     async def _begin(self, stack: AsyncExitStack, observers: list[Observer]) -> Run:
-        asking: RunOptions = {"observers": observers, "wait": self.options.wait}
-        if can_ask():
-            asking["answer"] = Terminal(self._hold, lambda: self.current)
+        asking = self.asking(observers)
         if self.options.command == "resume":
             unknown = self.options.unknown
             again = self.orchestrator.resume(self.options.run, unknown=unknown, **asking)
@@ -216,6 +214,13 @@ class CancellableRun:
             settings["estimates"] = await self.orchestrator.estimates(self.workflow)
         run = self.orchestrator.begin(self.workflow, self.inputs, **settings)
         return await stack.enter_async_context(run)
+
+    def asking(self, observers: list[Observer], *, reads_stdin: bool = False) -> RunOptions:
+        """The options of a run that asks on the terminal, if there is one."""
+        asking: RunOptions = {"observers": observers, "wait": self.options.wait}
+        if (typed := terminal(reads_stdin=reads_stdin)) is not None:
+            asking["answer"] = Terminal(typed, self._hold, lambda: self.current)
+        return asking
 
     @contextmanager
     def _hold(self) -> Iterator[None]:

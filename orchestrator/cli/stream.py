@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from anyio.abc import TaskGroup
 
 from orchestrator.cli import FAILED
 from orchestrator.cli.run import CancellableRun, carry_out
@@ -20,8 +22,11 @@ from orchestrator.cli.values import inputs_of
 from orchestrator.client import Orchestrator
 from orchestrator.documents.files import STDIN
 from orchestrator.errors import Problem, WorkflowError
-from orchestrator.growing import GrowingRun, without_tasks
+from orchestrator.growing import GrowingRun
+from orchestrator.workflow.header import without_tasks
 from orchestrator.workflow.plan_reader import PlanReader
+
+logger = logging.getLogger("orchestrator")
 
 _PIECE = 65536
 
@@ -47,18 +52,19 @@ class _Streamed(CancellableRun):
         header: dict[str, Any] = {}
         if isinstance(first, dict) and "id" not in first and "close" not in first:
             header, first = first, None
+        asking = self.asking(self.observers, reads_stdin=self.options.file == STDIN)
         self.options.files, self.options.file = [], None  # a stream is read by nobody else
         inputs = inputs_of(self.options, header.get("inputs", {}).get)
         settings = {
             name: getattr(self.options, name)
-            for name in ("schedule", "max_concurrency", "max_run_mb", "wait")
+            for name in ("schedule", "max_concurrency", "max_run_mb")
         }
         async with self.orchestrator.open(
             header,
             inputs,
             hold=self.options.hold,
-            observers=self.observers,
             **settings,
+            **asking,
         ) as growing:
             self.current = growing.run
             async with anyio.create_task_group() as group:
@@ -71,10 +77,11 @@ class _Streamed(CancellableRun):
         return code or (FAILED if self.refused else 0)
 
     async def _read(self, growing: GrowingRun, first: Any, pieces: AsyncIterator[Any]) -> None:
-        if first is None or await self._take(growing, first):
-            async for each in pieces:
-                if not await self._take(growing, each):
-                    break
+        async with anyio.create_task_group() as adding:
+            if first is None or self._take(growing, first, adding):
+                async for each in pieces:
+                    if not self._take(growing, each, adding):
+                        break
         if self.is_cut:
             growing.lose("the stream ended in the middle of an object")
             return
@@ -84,7 +91,7 @@ class _Streamed(CancellableRun):
             self._tell(None, error)
             growing.lose("the whole plan is wrong")
 
-    async def _take(self, growing: GrowingRun, piece: Any) -> bool:
+    def _take(self, growing: GrowingRun, piece: Any, adding: TaskGroup) -> bool:
         """Add a task, or answer what is wrong with it; whether more may come."""
         if isinstance(piece, WorkflowError):
             self._tell(None, piece)
@@ -96,14 +103,17 @@ class _Streamed(CancellableRun):
             except WorkflowError as error:
                 self._tell(None, error)
         else:
-            try:
-                await growing.add(piece)
-                self.refused.discard(piece.get("id"))
-            except WorkflowError as error:
-                self._tell(piece.get("id"), error)
-            except RuntimeError:  # the run has ended
-                return False
+            adding.start_soon(self._add, growing, piece)  # others do not wait for its server
         return True
+
+    async def _add(self, growing: GrowingRun, task: Any) -> None:
+        try:
+            await growing.add(task)
+            self.refused.discard(task.get("id"))
+        except WorkflowError as error:
+            self._tell(task.get("id"), error)
+        except RuntimeError as error:
+            logger.debug("a task came too late: %s", error)
 
     def _tell(self, task: Any, error: WorkflowError) -> None:
         """Answer a wrong task with its findings, a line of JSON on stderr."""

@@ -197,7 +197,7 @@ def _times(result: RunResult) -> Iterator[Text]:
             f"critical path {duration(result.critical_path_ms)}; "
             f"{other['schedule']} would take {duration(other['duration_ms'])}"
         )
-    longest_ms = max(task.waited_ms for task in result.tasks.values())
+    longest_ms = max((task.waited_ms for task in result.tasks.values()), default=0.0)
     if longest_ms >= NOTABLE_MS:
         wait = f"longest wait for a server, slot, rate or lock: {duration(longest_ms)}"
         if longest_ms > result.duration_ms:

@@ -15,6 +15,7 @@ from orchestrator.engine.events import (
     ItemsStarted,
     QuestionAsked,
     RetryDecided,
+    TaskAdded,
     TaskProgress,
     TaskSettled,
     TaskStarted,
@@ -149,6 +150,11 @@ class Emitter:
             self.announce(TaskProgress(self.clock.now_ms(), path, item, progress, total, message))
 
         return report
+
+    def added(self, task: TaskPlan) -> None:
+        """Report that a plan has one more task."""
+        if self.announce:
+            self.announce(TaskAdded(self.clock.now_ms(), task.id, task.generation))
 
     def items_started(self, task: str, items: int) -> None:
         """Report that a `for_each` begins."""

@@ -60,7 +60,10 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted(Event):
-    """The run begins: its first call can be made. Servers it needs later may still be starting."""
+    """The run begins: its first call can be made. Servers it needs later may still be starting.
+
+    The tasks of a plan that is still being written come with `TaskAdded`.
+    """
 
     run_id: str
     workflow: str
@@ -75,8 +78,19 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TaskAdded(Event):
+    """A plan that is still being written has one more task."""
+
+    task: str
+    generation: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationStarted(Event):
-    """A generation is dispatched; only under the schedule `generations`."""
+    """A generation is dispatched; only under the schedule `generations`.
+
+    A plan that is still being written can get more tasks in it later.
+    """
 
     generation: int
     tasks: list[str]

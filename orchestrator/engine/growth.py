@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 import anyio
@@ -32,7 +32,7 @@ class Growing:
 
     def __init__(self, plan: Plan, on_end: Callable[[], None], schedule: Schedule) -> None:
         self.is_lost = self.is_over = False
-        self._tasks: dict[str, TaskPlan] = plan.tasks  # type: ignore[assignment]  # it grows
+        self._tasks = plan.tasks  # it grows
         self._followers = Followers(plan, self._begin)
         self._settled: set[str] = set()
         self._held: list[str] = []  # tasks that wait for the end of the plan
@@ -43,9 +43,8 @@ class Growing:
         self._on_generation: OnGeneration | None = None
 
     def add(self, task: TaskPlan, *, held: bool = False) -> None:
-        """Add a task whose dependencies have been added; a held one waits for `close`, too."""
+        """Add a task of the plan, after its dependencies; a held one waits for `close`, too."""
         graph, waiting_for = self._followers.graph, self._followers.waiting_for
-        self._tasks[task.id] = task
         graph.add_node(task.id)
         graph.add_edges_from((needed, task.id) for needed in task.dependencies)
         left = set(task.dependencies) - self._settled
@@ -202,7 +201,7 @@ class _Barrier:
                 self._wait_no_longer(task)
                 left.extend(after(task))
 
-    def release_held(self, tasks: dict[str, TaskPlan]) -> None:
+    def release_held(self, tasks: Mapping[str, TaskPlan]) -> None:
         """Wait for what was held as for other tasks."""
         for task in self._unsettled - self._waited_for.keys() - self._passed:
             self._wait_for(tasks[task])

@@ -148,11 +148,17 @@ class Run:
         """Have the tasks of a plan that grows started by this."""
         self._tasks.growing, self.grows = growing, True
 
+    def add(self, task: TaskPlan) -> None:
+        """The plan has one more task."""
+        cast("dict[str, TaskPlan]", self.plan.tasks)[task.id] = task
+        if self._began:
+            self._emitter.added(task)
+
     def complete(self, workflow: Workflow) -> None:
         """The plan has grown to this workflow."""
-        cast("dict[str, TaskPlan]", self.plan.tasks).update(
-            (name, task) for name, task in workflow.plan.tasks.items() if task.generation is None
-        )
+        for task in workflow.plan.tasks.values():
+            if task.generation is None:
+                self.add(task)
         self.workflow, self.plan, self.grows = workflow, workflow.plan, False
         self._tasks.complete(workflow)
 
@@ -235,6 +241,8 @@ class Run:
             about = self.run_id, self.workflow.name, self.schedule
             last = [] if self.plan.finally_ is None else list(self.plan.finally_.tasks)
             self._announce(RunStarted(0.0, *about, self.plan.sorted_generations, last))
+        for task in self.plan.tasks.values() if self.grows else ():
+            self._emitter.added(task)
         for result in tuple(self._settled.results.values()):
             self._tasks.react(result)
         self._tasks.restore()

@@ -178,7 +178,7 @@ def _calls_ms(result: TaskResult) -> float:
 
 def _cut_short(stop: Stop | None, results: Mapping[str, TaskResult]) -> Stop | None:
     """Why a run ended early; one that was cancelled or paused after its last task did not."""
-    if stop is None or stop.status not in ("cancelled", "paused"):
+    if stop is None or stop.status not in ("cancelled", "paused") or not results:
         return stop
     cut_short = (Cancelled, Waiting)
     return stop if any(isinstance(each.outcome, cut_short) for each in results.values()) else None

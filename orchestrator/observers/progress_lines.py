@@ -28,7 +28,7 @@ class ProgressLines(events.Observer):
         self._clock = clock
         self._last = clock()
         self._tasks = self._settled = 0
-        self._run = ""
+        self._run = self._so_far = ""
 
     def on_event(self, event: events.Event) -> None:
         """Write a line, if it is time for one."""
@@ -36,6 +36,8 @@ class ProgressLines(events.Observer):
             case events.RunStarted(tasks=tasks):
                 self._tasks, self._last = tasks, self._clock()
                 self._run = event.run_id
+            case events.TaskAdded():
+                self._tasks, self._so_far = self._tasks + 1, " so far"
             case events.QuestionAsked(question=question):
                 about = f"{_name(question.task, question.item)} asks: {question.message}"
                 if question.arguments:
@@ -47,11 +49,8 @@ class ProgressLines(events.Observer):
                 done = ""
                 if not event.is_inside:
                     self._settled += 1
-                    # How many a plan that grows will have is not known.
-                    of = counted(self._tasks or self._settled, "task")
-                    done = (
-                        f"{self._settled:,} of {of} settled: " if self._tasks else f"{of} settled: "
-                    )
+                    of = counted(self._tasks, "task") + self._so_far
+                    done = f"{self._settled:,} of {of} settled: "
                 why = f": {result.error.message}" if result.error else ""
                 took = f" in {duration(result.duration_ms)}" if result.attempts else ""
                 took = " (cached)" if result.cached else took

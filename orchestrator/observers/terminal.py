@@ -34,6 +34,7 @@ class ProgressDisplay(events.Observer):
     def __init__(self, console: Console | None = None) -> None:
         self._spinner = Spinner("dots")
         self._generations = self._tasks = 0
+        self._grows = False
         self._generation: int | None = None
         self._servers: dict[str, float] = {}
         self._running: dict[tuple[str, int | None], _Row] = {}
@@ -69,6 +70,9 @@ class ProgressDisplay(events.Observer):
                 self._servers.pop(server, None)
             case events.RunStarted(generations=generations, tasks=tasks):
                 self._generations, self._tasks = len(generations), tasks
+            case events.TaskAdded(generation=generation):
+                self._grows, self._tasks = True, self._tasks + 1
+                self._generations = max(self._generations, (generation or 0) + 1)
             case events.GenerationStarted(generation=generation):
                 self._generation = generation
             case events.TaskSettled(task=task, result=result):
@@ -127,11 +131,11 @@ class ProgressDisplay(events.Observer):
             return Text(f"starting {servers}" if self._servers else "")
         settled = tuple(self._settled.items())  # a copy, as in `_rows`
         done = ", ".join(f"{count} {status}" for status, count in settled)
-        # How many a plan that grows will have is not known.
-        progress = f"{count} of {self._tasks} tasks settled" if self._tasks else f"{count} settled"
+        so_far = " so far" if self._grows else ""
+        progress = f"{count} of {self._tasks} tasks{so_far} settled"
         if self._generation is not None:
             last = self._generations - 1  # from 0, as everywhere
-            progress = f"generation {self._generation} of 0 to {last}, {progress}"
+            progress = f"generation {self._generation} of 0 to {last}{so_far}, {progress}"
         return Text(f"{progress}{f' ({done})' if done else ''}", style="bold")
 
     def _rows(self) -> Table:

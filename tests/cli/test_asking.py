@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 from orchestrator import Orchestrator, durable
-from orchestrator.cli.asking import Terminal
+from orchestrator.cli.asking import Terminal, terminal
 from orchestrator.engine.question import Question, Reply
 from orchestrator.engine.run import Run
 from orchestrator.errors import AnswerError, RefusedError
@@ -209,7 +209,7 @@ async def test_the_terminal_asks(
 ) -> None:
     question = Question("t", 3, kind, "Which\x1b[31m one?", schema, {"n": 1})
     with typed(monkeypatch, text):
-        assert await Terminal(nullcontext, lambda: None)(question) == value
+        assert await Terminal(sys.stdin, nullcontext, lambda: None)(question) == value
     err = capsys.readouterr().err
     assert shown in err
     assert "t[3] asks: Which\\u001b[31m one?" in err
@@ -219,7 +219,7 @@ async def test_the_terminal_asks(
 async def test_the_terminal_refuses_and_answers_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     question = Question("t", 0, "approve", "?", {"type": "boolean"})
     with typed(monkeypatch, "!\n"), pytest.raises(RefusedError):
-        await Terminal(nullcontext, lambda: None)(question)
+        await Terminal(sys.stdin, nullcontext, lambda: None)(question)
     said: list[Any] = []
 
     class Answered:
@@ -229,10 +229,10 @@ async def test_the_terminal_refuses_and_answers_for_all(monkeypatch: pytest.Monk
             said.append((task, value, all_items))
 
     with typed(monkeypatch, "all\n"):
-        terminal = Terminal(nullcontext, lambda: Answered())  # type: ignore[arg-type,return-value]
-        assert await terminal(question) is None
+        asks = Terminal(sys.stdin, nullcontext, lambda: Answered())  # type: ignore[arg-type,return-value]
+        assert await asks(question) is None
         Answered.questions = ()
-        assert await terminal(question) is None  # it was answered meanwhile
+        assert await asks(question) is None  # it was answered meanwhile
     assert said == [("t", True, True)]
 
 
@@ -256,3 +256,55 @@ def test_a_person_at_a_terminal_is_asked(tmp_path: Path, write: Write) -> None:
     os.close(ours)
     assert b"city asks: Which city?" in shown
     assert (process.returncode, document["output"]) == (0, "Rome")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no pseudo terminals")
+def test_answers_come_from_the_terminal_of_stderr_where_stdin_is_a_plan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "w") as shown, os.fdopen(ours, "wb", buffering=0) as keyboard:
+        monkeypatch.setattr(sys, "stderr", shown)
+        found = terminal(reads_stdin=True)
+        assert found is not None
+        with found:
+            keyboard.write(b"yes\n")
+            assert found.readline() == "yes\n"
+        monkeypatch.setattr(sys, "stdin", found)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "name", "nt")
+            assert terminal(reads_stdin=True) is None
+        monkeypatch.setattr(os, "ttyname", lambda _: "/nowhere/tty")
+        assert terminal(reads_stdin=True) is None
+    monkeypatch.setattr(sys, "stderr", None)
+    assert terminal() is None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no pseudo terminals")
+def test_a_person_is_asked_at_the_terminal_while_stdin_is_the_plan(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "orchestrator", "run", "--stream", "-", "--json"]
+    environment = os.environ | {"ORCHESTRATOR_JOURNAL": str(tmp_path / "runs.db")}
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stderr=theirs,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        env=environment,
+    ) as process:
+        os.close(theirs)
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(CITY).encode() + b"\n")
+        process.stdin.flush()
+        shown = b""
+        while b"Enter for later:" not in shown:
+            shown += os.read(ours, 65536)
+        os.write(ours, b"Rome\n")
+        process.stdin.write(json.dumps({"id": "b", "value": "$OUTPUT[city]"}).encode())
+        process.stdin.close()
+        assert process.stdout is not None
+        document = json.load(process.stdout)
+    os.close(ours)
+    assert (process.returncode, document["output"]) == (0, {"b": "Rome"})

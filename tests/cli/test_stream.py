@@ -72,6 +72,28 @@ def test_the_whole_time_is_in_the_result(
     assert result["wall_ms"] >= result["duration_ms"]
 
 
+@pytest.mark.parametrize("option", ["--dry-run", "--replay=x.json", "--statistics"])
+def test_what_needs_the_whole_plan_first_is_refused(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_stream(tmp_path, A, option) == 2
+    name = option.partition("=")[0]
+    assert f"{name} needs the whole plan, and --stream has none yet" in capsys.readouterr().err
+
+
+def test_a_stream_can_be_recorded(tmp_path: Path) -> None:
+    made = tmp_path / "made.json"
+    assert run_stream(tmp_path, '{"name": "w"}\n' + A, "--quiet", f"--record={made}") == 0
+    assert json.loads(made.read_text())["run"]["workflow"] == "w"
+
+
+def test_a_stream_without_tasks_has_a_summary(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_stream(tmp_path, "{", "--no-journal") == 1
+    assert "cancelled: 0 of 0 tasks" in capsys.readouterr().err
+
+
 def test_a_journal_keeps_a_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     journal = "--journal", str(tmp_path / "runs.db")
     assert run_stream(tmp_path, '{"name": "w"}\n' + A + B, "--quiet", *journal) == 0

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import networkx as nx
@@ -14,7 +14,7 @@ import pytest
 
 from orchestrator.calls.worker_pool import Starter
 from orchestrator.engine.growth import Growing
-from orchestrator.growing import without_tasks
+from orchestrator.workflow.header import without_tasks
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import TaskPlan
 
@@ -67,6 +67,7 @@ class Scene:
         self.tasks[name] = task
         self.held |= {name} if held else set()
         self.passed |= set() if self.passed.isdisjoint({*needs} - self.settled) else {name}
+        cast("dict[str, TaskPlan]", self.plan.tasks)[name] = task
         self.growing.add(task, held=held)
 
     def ask(self, task: str) -> None:

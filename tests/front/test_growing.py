@@ -10,7 +10,10 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import ToolAnnotations
 
 from orchestrator import Orchestrator, WorkflowError
+from orchestrator.engine.events import Event, GenerationStarted, RunStarted, TaskAdded
 from orchestrator.growing import GrowingRun
+from orchestrator.servers.config import servers_of
+from orchestrator.servers.pool import ServerPool
 from orchestrator.workflow.model import Schedule
 
 pytestmark = pytest.mark.anyio
@@ -138,6 +141,111 @@ async def test_a_wrong_task_changes_nothing_and_can_be_added_again(wrong: Any, c
         assert result.output == {"b": 3}
         with pytest.raises(RuntimeError, match="no task can be added"):
             await run.add(SECOND)
+
+
+@pytest.mark.parametrize(
+    "earlier",
+    [
+        {"value": "text"},
+        {"workflow": {"tasks": [{"id": "inner", "value": ["text"]}]}},
+        {"for_each": [1, 2], "value": "$ITEM"},
+    ],
+    ids=lambda task: next(iter(task)),
+)
+async def test_the_type_of_a_task_is_known_to_those_that_come_later(earlier: Any) -> None:
+    later = {"id": "late", "tool": "s:number", "arguments": {"x": "$OUTPUT[e].no"}}
+    task = {"id": "e", **earlier}
+    header: dict[str, Any] = {"name": "w"}
+    async with Orchestrator({"s": server([])}) as orchestrator:
+        with pytest.raises(WorkflowError) as whole:
+            await orchestrator.check({**header, "tasks": [task, later]})
+        async with orchestrator.open(header) as run:
+            await run.add(task)
+            with pytest.raises(WorkflowError) as grown:
+                await run.add(later)
+    expected = [problem for problem in whole.value.problems if problem.path.startswith("/tasks/1")]
+    assert [(p.code, p.message) for p in grown.value.problems] == [
+        (p.code, p.message) for p in expected
+    ]
+
+
+async def test_a_server_that_starts_holds_up_only_what_needs_it() -> None:
+    called: list[Any] = []
+    pool, go_on = (
+        ServerPool(servers_of({"s": server(called), "slow": server(called)})),
+        anyio.Event(),
+    )
+    of_pool = pool.open
+
+    async def open_slowly(names: Any, *more: Any) -> None:
+        if "slow" in (named := list(names)):
+            await go_on.wait()
+        await of_pool(named, *more)
+
+    pool.open = open_slowly  # type: ignore[method-assign, assignment]
+    late = {"id": "late", "tool": "slow:number", "arguments": {"x": 10}}
+    async with (
+        Orchestrator(pool) as orchestrator,
+        orchestrator.open() as run,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(run.add, late)
+        await anyio.wait_all_tasks_blocked()
+        group.start_soon(run.add, {"id": "behind", "value": "$OUTPUT[late]"})
+        await anyio.wait_all_tasks_blocked()
+        await run.add(FIRST)
+        while called != [1]:
+            await anyio.lowlevel.checkpoint()
+        group.start_soon(_refused, run, late)
+        await anyio.wait_all_tasks_blocked()
+        assert list(run.run.plan.tasks) == ["a"]
+        go_on.set()
+        result = await run.close()
+    assert list(result.tasks) == ["late", "behind", "a"]  # in the order in which they were written
+    assert result.output == {"behind": 11, "a": 2}
+
+
+async def _refused(run: GrowingRun, task: Any) -> None:
+    with pytest.raises(WorkflowError, match="was added before"):
+        await run.add(task)
+
+
+async def test_the_events_of_a_plan_that_grows_name_its_tasks() -> None:
+    seen: list[Event] = []
+    last = {"finally": [{"id": "last", "value": 0}]}
+    async with (
+        Orchestrator({}) as orchestrator,
+        orchestrator.open(last, observers=[seen.append]) as run,
+    ):
+        await run.add(step("a"))
+        await anyio.wait_all_tasks_blocked()
+        await run.add(step("b", "a"))
+        await run.close()
+    assert isinstance(seen[0], RunStarted)
+    assert seen[0].tasks == 0
+    added = [(event.task, event.generation) for event in seen if isinstance(event, TaskAdded)]
+    assert added == [("a", 0), ("b", 1), ("last", None)]
+    begun = [
+        (event.generation, event.tasks) for event in seen if isinstance(event, GenerationStarted)
+    ]
+    assert begun == [(0, ["a"]), (1, ["b"])]
+
+
+@pytest.mark.parametrize(
+    ("late", "what"),
+    [
+        ({"tool": "t:number"}, "unknown server"),
+        ({"tool": "s:numbr", "arguments": {"x": 1}}, "unknown tool"),
+    ],
+)
+async def test_what_cleans_up_is_checked_when_the_plan_is_complete(late: Any, what: str) -> None:
+    async with (
+        Orchestrator({"s": server([])}) as orchestrator,
+        orchestrator.open({"finally": [{"id": "last", **late}]}) as run,
+    ):
+        await run.add(step("a"))
+        with pytest.raises(WorkflowError, match=what):
+            await run.close()
 
 
 async def _lose(orchestrator: Orchestrator, runs: list[GrowingRun], *tasks: Any) -> None:

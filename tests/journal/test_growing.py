@@ -47,18 +47,18 @@ async def settled(run: GrowingRun, *tasks: str) -> None:
     await run._kept._writer.flush()
 
 
-async def left_by_a_crash(servers: Any, journal: Path, hold: Any = None) -> Path:
+async def left_by_a_crash(
+    servers: Any, journal: Path, hold: Any = None, tasks: Any = (A, ASK, C)
+) -> Path:
     """The file that a process leaves which ends at once while a plan is being written."""
     left = journal.with_name("left.db")
     async with (
         Orchestrator(servers, journal=journal) as orchestrator,
         orchestrator.open({"name": "w"}, hold=hold) as run,
     ):
-        await run.add(A)
-        if hold is None:
-            await run.add(ASK)
-            await run.add(C)
-        await settled(run, *([] if hold else ["a"]))
+        for task in tasks:
+            await run.add(task)
+        await settled(run, *([] if hold or not tasks else ["a"]))
         with sqlite3.connect(journal) as db, sqlite3.connect(left) as copy:
             db.backup(copy)
     return left
@@ -101,7 +101,7 @@ async def test_what_was_added_before_a_crash_is_run_to_its_end(
 async def test_what_was_to_wait_for_the_whole_plan_is_not_made_without_it(
     servers: Any, tmp_path: Path, called: list[int]
 ) -> None:
-    left = await left_by_a_crash(servers, tmp_path / "runs.db", "writes")
+    left = await left_by_a_crash(servers, tmp_path / "runs.db", "writes", [A])
     async with Orchestrator(servers, journal=left) as orchestrator:
         for begin in (orchestrator.resume, orchestrator.retry, orchestrator.fork):
             with pytest.raises(JournalError, match="did not become complete") as raised:
@@ -112,6 +112,19 @@ async def test_what_was_to_wait_for_the_whole_plan_is_not_made_without_it(
         assert (ended.status, called) == ("cancelled", [])
         async with orchestrator.fork("last", {"tasks": [A, B]}) as run:
             assert (await run.execute()).output == {"b": 3}
+
+
+async def test_a_run_that_was_killed_before_its_first_task_can_be_cancelled(
+    servers: Any, tmp_path: Path
+) -> None:
+    left = await left_by_a_crash(servers, tmp_path / "runs.db", tasks=())
+    async with Orchestrator(servers, journal=left) as orchestrator:
+        with pytest.raises(JournalError, match="has no tasks"):
+            async with orchestrator.resume("last"):
+                pass
+        ended = await orchestrator.end("last")
+    assert (ended.status, dict(ended.tasks)) == ("cancelled", {})
+    assert runs(left)[0].status == "cancelled"
 
 
 async def test_a_lost_plan_can_be_retried(servers: Any, tmp_path: Path, called: list[int]) -> None:

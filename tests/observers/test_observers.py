@@ -25,6 +25,7 @@ from orchestrator.engine.events import (
     ServerFailed,
     ServerReady,
     ServerStarting,
+    TaskAdded,
     TaskProgress,
     TaskSettled,
     TaskStarted,
@@ -75,13 +76,17 @@ def test_the_terminal_shows_what_starts_what_runs_and_what_has_settled() -> None
         progress.stop()
 
 
-def test_a_plan_that_grows_is_shown_without_a_number_of_tasks() -> None:
+def test_a_plan_that_grows_is_shown_with_the_tasks_so_far() -> None:
     progress = ProgressDisplay(Console(file=io.StringIO()))
-    progress.on_event(RunStarted(0, "id", "w", "dataflow", []))
+    progress.on_event(RunStarted(0, "id", "w", "generations", []))
+    progress.on_event(TaskAdded(0, "a", 0))
     progress.on_event(TaskStarted(0, "a", "s", "t", 0, 1, 0.0))
-    assert screen(progress).splitlines()[0].rstrip() == "0 settled"
+    assert screen(progress).splitlines()[0].rstrip() == "0 of 1 tasks so far settled"
+    for event in (TaskAdded(0, "b", 1), GenerationStarted(0, 0, ["a"])):
+        progress.on_event(event)
     progress.on_event(TaskSettled(0, "a", TaskResult("a", Success(1), 0)))
-    assert screen(progress).strip() == "1 settled (1 success)"
+    text = "generation 0 of 0 to 1 so far, 1 of 2 tasks so far settled (1 success)"
+    assert screen(progress).strip() == text
 
 
 def test_the_terminal_shows_what_a_call_waits_for_how_far_it_is_and_its_items() -> None:
@@ -270,6 +275,7 @@ def test_every_event_has_its_name_in_snake_case() -> None:
         "server_ready",
         "server_starting",
         "server_tools_changed",
+        "task_added",
         "task_progress",
         "task_settled",
         "task_started",

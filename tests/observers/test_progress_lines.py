@@ -12,6 +12,7 @@ from orchestrator.engine.events import (
     ServerLog,
     ServerReady,
     ServerStarting,
+    TaskAdded,
     TaskSettled,
     TaskStarted,
     TaskWaiting,
@@ -47,12 +48,18 @@ def test_a_line_is_written_at_most_once_a_second() -> None:
     ]
 
 
-def test_a_plan_that_grows_has_no_number_of_tasks() -> None:
+def test_a_plan_that_grows_has_a_number_of_tasks_so_far() -> None:
     begin = RunStarted(0.0, "r", "w", "dataflow", [])
-    found = lines_of([(10.0, begin), (11.0, settled("a", 11_000)), (12.0, settled("b", 12_000))])
-    assert found == [
-        '  11.000 s  1 task settled: "a" success in 5.0 ms',
-        '  12.000 s  2 tasks settled: "b" success in 5.0 ms',
+    events = [
+        (10.0, begin),
+        (10.0, TaskAdded(0.0, "a", 0)),
+        (11.0, settled("a", 11_000)),
+        (11.0, TaskAdded(0.0, "b", 1)),
+        (12.0, settled("b", 12_000)),
+    ]
+    assert lines_of(events) == [
+        '  11.000 s  1 of 1 task so far settled: "a" success in 5.0 ms',
+        '  12.000 s  2 of 2 tasks so far settled: "b" success in 5.0 ms',
     ]
 
 

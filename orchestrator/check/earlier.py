@@ -1,0 +1,33 @@
+"""What is known of tasks that were checked before others came."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from orchestrator.schema.types import StaticType
+
+
+@dataclass(slots=True)
+class Earlier:
+    """What a check has found out about tasks, for those that come later.
+
+    Attributes:
+        outputs: The type of the output of each task.
+        items: Of each `for_each`, that of an item, as expressions read it.
+        with_nulls: Of each `for_each`, that of the output if items have failed.
+        skippable: The tasks that may be skipped although nothing failed.
+        has_output: Those that have an output whatever happens.
+    """
+
+    outputs: dict[str, StaticType] = field(default_factory=dict)
+    items: dict[str, StaticType] = field(default_factory=dict)
+    with_nulls: dict[str, StaticType] = field(default_factory=dict)
+    skippable: set[str] = field(default_factory=set)
+    has_output: set[str] = field(default_factory=set)
+
+    def forget(self, task: str) -> None:
+        """Forget a task: it was refused."""
+        for types in (self.outputs, self.items, self.with_nulls):
+            types.pop(task, None)
+        for names in (self.skippable, self.has_output):
+            names.discard(task)
