@@ -11,7 +11,8 @@ Rule: a `Workflow` that exists is valid; making one is O(n + e) in tasks and dep
 - `inner` loads the workflows that tasks run, and places what is wrong in them.
 - `inputs` checks the values given for a run.
 - `graph` holds the algorithms on the dependency graph.
-- `plan_reader` gives the tasks of a plan whose text is still being written.
+- `plan_reader` gives the tasks of a plan whose text is still being written, `header` is what it
+  begins with.
 - `source_map` and `fixes` place a problem in its file and propose a patch; `recovery` cuts mistakes
   out, so that the rest can be checked.
 """
@@ -21,6 +22,7 @@ from __future__ import annotations
 __all__ = [
     "fixes",
     "graph",
+    "header",
     "inner",
     "inputs",
     "model",
