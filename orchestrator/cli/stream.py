@@ -7,7 +7,7 @@ import codecs
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from orchestrator.documents.files import STDIN
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.growing import GrowingRun
 from orchestrator.workflow.header import without_tasks
-from orchestrator.workflow.plan_reader import PlanReader
+from orchestrator.workflow.plan_reader import Piece, PlanReader
 
 logger = logging.getLogger("orchestrator")
 
@@ -46,12 +46,12 @@ class _Streamed(CancellableRun):
     async def run(self) -> int:
         reader = PlanReader()
         pieces = self._pieces(reader)
-        first: Any = {"close": True}
+        first: Piece | None = None
+        header: dict[str, Any] = {}
         with self.preparing:  # a signal ends the wait for the first line
             first = await anext(pieces, None)
-        header: dict[str, Any] = {}
-        if isinstance(first, dict) and "id" not in first and "close" not in first:
-            header, first = first, None
+        if first is not None and first.problem is None and not first.value.keys() & {"id", "close"}:
+            header, first = first.value, None
         asking = self.asking(self.observers, reads_stdin=self.options.file == STDIN)
         self.options.files, self.options.file = [], None  # a stream is read by nobody else
         inputs = inputs_of(self.options, header.get("inputs", {}).get)
@@ -76,7 +76,9 @@ class _Streamed(CancellableRun):
         code = self.finish(growing.run, growing.result)
         return code or (FAILED if self.refused else 0)
 
-    async def _read(self, growing: GrowingRun, first: Any, pieces: AsyncIterator[Any]) -> None:
+    async def _read(
+        self, growing: GrowingRun, first: Piece | None, pieces: AsyncIterator[Piece]
+    ) -> None:
         async with anyio.create_task_group() as adding:
             if first is None or self._take(growing, first, adding):
                 async for each in pieces:
@@ -88,50 +90,48 @@ class _Streamed(CancellableRun):
         try:
             await growing.close()
         except WorkflowError as error:
-            self._tell(None, error)
+            self._tell(None, error.problems)
             growing.lose("the whole plan is wrong")
 
-    def _take(self, growing: GrowingRun, piece: Any, adding: TaskGroup) -> bool:
+    def _take(self, growing: GrowingRun, piece: Piece, adding: TaskGroup) -> bool:
         """Add a task, or answer what is wrong with it; whether more may come."""
-        if isinstance(piece, WorkflowError):
-            self._tell(None, piece)
-        elif piece.get("close") is True and "id" not in piece:
+        if piece.problem is not None:
+            self._tell(None, [piece.problem])
+        elif piece.value.get("close") is True and "id" not in piece.value:
             return False
-        elif "tasks" in piece:  # the document is complete: its tasks came one by one
+        elif "tasks" in piece.value:  # the document is complete: its tasks came one by one
             try:
-                growing.complete_with(piece)
+                growing.complete_with(piece.value)
             except WorkflowError as error:
-                self._tell(None, error)
+                self._tell(None, piece.located(error.problems))
         else:
             adding.start_soon(self._add, growing, piece)  # others do not wait for its server
         return True
 
-    async def _add(self, growing: GrowingRun, task: Any) -> None:
+    async def _add(self, growing: GrowingRun, piece: Piece) -> None:
+        name = piece.value.get("id")
         try:
-            await growing.add(task)
-            self.refused.discard(task.get("id"))
+            await growing.add(piece.value)
+            self.refused.discard(name)
         except WorkflowError as error:
-            self._tell(task.get("id"), error)
+            self._tell(name, piece.located(error.problems))
         except RuntimeError as error:
             logger.debug("a task came too late: %s", error)
 
-    def _tell(self, task: Any, error: WorkflowError) -> None:
+    def _tell(self, task: Any, found: Iterable[Problem]) -> None:
         """Answer a wrong task with its findings, a line of JSON on stderr."""
         self.refused.add(task if isinstance(task, str) else None)
-        problems = [problem.to_dict() for problem in error.problems]
+        problems = [problem.to_dict() for problem in found]
         answer = {"valid": False, "task": task, "problems": problems}
         print(json_text(answer, indent=None), file=sys.stderr, flush=True)
 
-    async def _pieces(self, reader: PlanReader) -> AsyncIterator[Any]:
-        """Each object of the stream, or what is wrong with it."""
+    async def _pieces(self, reader: PlanReader) -> AsyncIterator[Piece]:
+        """Each object of the stream, but for the head of a document that a line before it was."""
         is_first = True
         async for text in _texts(self.options.file):
             for piece in reader.feed(text):
-                if piece.error:
-                    message = f"not valid JSON: {piece.error}"
-                    yield WorkflowError("task", [Problem("not_json", message)])
-                elif not piece.is_head or is_first:  # a line before it was the head
-                    yield piece.value
+                if not piece.is_head or is_first:
+                    yield piece
                 is_first = False
         self.is_cut = reader.is_open
 

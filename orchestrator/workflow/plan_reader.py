@@ -9,9 +9,23 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+from orchestrator.documents.parse import DocumentError, malformed, parse_json
+from orchestrator.errors import Problem
+from orchestrator.workflow.source_map import Source
+
 _MARKS = re.compile(r'["\\{}\[\]]')
+_BEFORE, _TASK, _BEHIND = '{"tasks":[', "/tasks/0", "]}"  # what makes a workflow of a task
+
+
+class Place(NamedTuple):
+    """Where a piece begins in all that was read; both from 1."""
+
+    line: int
+    column: int
 
 
 class Piece(NamedTuple):
@@ -20,14 +34,43 @@ class Piece(NamedTuple):
     Attributes:
         value: What it says; None if it is not valid JSON.
         is_task: Whether it is a task: an object in `tasks`, or one of a line without `tasks`.
+        text: As it is written.
+        place: Where that begins.
+        problem: Why it is not valid JSON, with line and column of all that was read; None if it is.
         is_head: Whether it is the begin of a document, without the tasks that come now.
-        error: Why it is not valid JSON; empty if it is.
     """
 
     value: Any
     is_task: bool
-    error: str = ""
+    text: str
+    place: Place
+    problem: Problem | None = None
     is_head: bool = False
+
+    @property
+    def error(self) -> str:
+        """Why it is not valid JSON; empty if it is."""
+        return "" if self.problem is None else self.problem.message
+
+    def located(self, problems: Iterable[Problem]) -> list[Problem]:
+        """What is wrong with it, as `GrowingRun.add` has it, with line and column."""
+        before, at, behind = (_BEFORE, _TASK, _BEHIND) if self.is_task else ("", "", "")
+        source = Source(f"{before}{self.text}{behind}")
+        found = []
+        for problem in problems:
+            placed = source.located(replace(problem, path=f"{at}{problem.path}"))
+            path = placed.path.removeprefix(at)
+            moved = _moved(placed, self.place, len(before)) if placed.line else placed
+            found.append(replace(moved, path=path))
+        return found
+
+
+def _moved(problem: Problem, to: Place, left: int = 0) -> Problem:
+    """A problem in a piece with its line and column in all that was read."""
+    if problem.line is None or problem.column is None:
+        return replace(problem, line=to.line, column=to.column)
+    column = problem.column + (to.column - 1 - left if problem.line == 1 else 0)
+    return replace(problem, line=problem.line + to.line - 1, column=column)
 
 
 class PlanReader:
@@ -38,6 +81,9 @@ class PlanReader:
     """
 
     def __init__(self) -> None:
+        self._line, self._line_start = 1, 0  # of what was looked at
+        self._read_before, self._looked = 0, 0  # all that was fed, and what was looked at of it
+        self._text, self._of_whole, self._of_task = "", Place(1, 1), Place(1, 1)
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -55,18 +101,29 @@ class PlanReader:
     def feed(self, text: str) -> list[Piece]:
         """Read more of the text; what has been closed in it, in order."""
         found: list[Piece] = []
-        at = 0
+        at, self._text = 0, text
         for mark in _MARKS.finditer(text):
             start = mark.start()
             if start > at:
                 self._is_escaped = False
             self._keep(text[at:start])
             at = mark.end()
-            self._read(mark[0], found)
+            self._read(mark[0], start, found)
         if at < len(text):
             self._keep(text[at:])
             self._is_escaped = False
+        self._place(len(text))
+        self._read_before += len(text)
         return found
+
+    def _place(self, at: int) -> Place:
+        """The line and column of a place in the text that is being read; it is behind the last."""
+        looked = self._looked - self._read_before
+        self._line += self._text.count("\n", looked, at)
+        if (end := self._text.rfind("\n", looked, at)) >= 0:
+            self._line_start = self._read_before + end + 1
+        self._looked = self._read_before + at
+        return Place(self._line, self._looked - self._line_start + 1)
 
     def _keep(self, text: str) -> None:
         if self._depth and text:
@@ -74,7 +131,7 @@ class PlanReader:
                 if parts is not None:
                     parts.append(text)
 
-    def _read(self, mark: str, found: list[Piece]) -> None:
+    def _read(self, mark: str, at: int, found: list[Piece]) -> None:
         if self._is_text:
             self._keep(mark)
             is_end = mark == '"' and not self._is_escaped
@@ -87,7 +144,7 @@ class PlanReader:
             self._name = [] if self._depth == 1 else None
             self._keep(mark)
         elif mark in "{[":
-            self._begin(mark, found)
+            self._begin(mark, at, found)
         elif mark in "}]" and self._depth:
             self._end(mark, found)
 
@@ -99,33 +156,37 @@ class PlanReader:
             except ValueError:
                 self._last_name = name
 
-    def _begin(self, mark: str, found: list[Piece]) -> None:
+    def _begin(self, mark: str, at: int, found: list[Piece]) -> None:
         self._depth += 1
+        if self._depth == 1:
+            self._of_whole = self._place(at)
         if self._depth == 2 and mark == "[" and self._last_name == "tasks":
             self._in_tasks = self._has_tasks = True
-            head = _piece(f"{''.join(self._whole)}null}}", is_task=False)
-            if not head.error:  # else the whole document has the same error
+            text = f"{''.join(self._whole)}null}}"
+            head = _piece(text, self._of_whole, is_task=False)
+            if head.problem is None:  # else the whole document has the same
                 del head.value["tasks"]
                 found.append(head._replace(is_head=True))
         elif self._depth == 3 and mark == "{" and self._in_tasks:
-            self._task = []
+            self._task, self._of_task = [], self._place(at)
         self._keep(mark)
 
     def _end(self, mark: str, found: list[Piece]) -> None:
         self._keep(mark)
         self._depth -= 1
         if self._depth == 2 and self._task is not None:
-            found.append(_piece("".join(self._task), is_task=True))
+            found.append(_piece("".join(self._task), self._of_task, is_task=True))
             self._task = None
         elif self._depth == 1:
             self._in_tasks = False
         elif self._depth == 0:
-            found.append(_piece("".join(self._whole), is_task=not self._has_tasks))
+            text = "".join(self._whole)
+            found.append(_piece(text, self._of_whole, is_task=not self._has_tasks))
             self._begin_anew()
 
 
-def _piece(text: str, *, is_task: bool) -> Piece:
+def _piece(text: str, place: Place, *, is_task: bool) -> Piece:
     try:
-        return Piece(json.loads(text), is_task)
-    except (ValueError, RecursionError) as error:
-        return Piece(None, is_task, str(error))
+        return Piece(parse_json(text), is_task, text, place)
+    except DocumentError as error:
+        return Piece(None, is_task, text, place, _moved(malformed(error), place))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.errors import Problem
 from orchestrator.workflow.plan_reader import PlanReader
 
 VALUES = st.recursive(
@@ -65,5 +68,45 @@ def test_a_task_is_given_with_the_character_that_closes_it() -> None:
 
 def test_an_object_that_is_no_json_is_given_with_the_reason() -> None:
     wrong, right = PlanReader().feed('{"id": a}\n{"id": "b"}')
-    assert wrong.error.startswith("Expecting value")
+    assert wrong.error.startswith("invalid JSON: Expecting value")
     assert right.value == {"id": "b"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "place"),
+    [
+        ('{"id": "a"}\n  {"id": "b", "value": NaN}', "NaN is not JSON", (2, 24)),
+        ('{"tasks": [{"id": "a"},\n{"id": "b",\n "id": 1}', 'duplicate property "id"', (3, 2)),
+        ('{"tasks": [{"id": "a"}, {"id": "b" "x"}', "Expecting ',' delimiter", (1, 36)),
+        ('{"id": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deep", (1, 1)),
+    ],
+)
+@pytest.mark.parametrize("length", [3, 1_000_000])
+def test_what_the_reader_of_files_refuses_is_refused_with_its_place(
+    text: str, message: str, place: tuple[int, int], length: int
+) -> None:
+    reader = PlanReader()
+    pieces = [p for at in range(0, len(text), length) for p in reader.feed(text[at : at + length])]
+    (problem,) = [piece.problem for piece in pieces if piece.problem is not None]
+    assert message in problem.message
+    assert (problem.line, problem.column) == place
+    assert problem.code == "malformed_document"
+
+
+def test_what_is_wrong_with_a_task_has_its_place_in_all_that_was_read() -> None:
+    text = (
+        '{"name": "w",\n "tasks": [\n  {"id": "a",\n   "params": {"x": 1}}, {"id": "b", "valu": 2}'
+    )
+    _, first, second = PlanReader().feed(text)
+    wrong = Problem("wrong_argument", "expected string", "/arguments/x")
+    assert [
+        (p.path, p.line, p.column) for p in first.located([wrong, replace(wrong, path="")])
+    ] == [
+        ("/params/x", 4, 20),
+        ("", 3, 10),
+    ]
+    (unknown,) = second.located([Problem("unknown_field", "?", "/valu", text="valu")])
+    assert (unknown.line, unknown.column) == (4, 37)
+    document = PlanReader().feed('\n{"tasks": [],\n "timeout_s": 5}')[-1]
+    (late,) = document.located([Problem("usage", "late", "/timeout_s")])
+    assert (late.path, late.line, late.column) == ("/timeout_s", 3, 15)
