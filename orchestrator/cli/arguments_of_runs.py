@@ -196,11 +196,25 @@ OF_RUNS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     "learn": (
         "write the workflow that does what recorded tool calls did",
         "FILE has a call a line, {tool, arguments, result}, or is a recording of run --record. "
+        "With --run or --since the calls are those of runs that were kept, such as all that an "
+        "agent did through `serve`. "
         "What came from earlier results becomes a reference, what looks like one an input, calls "
         "for each item of a list one task. The workflow is run against the recorded answers.",
-        "transcript --output",
+        "transcript --run --since --output --servers --env-file --journal",
         {
-            "transcript": file("the calls; - is stdin", read=True),
+            "transcript": file("the calls; - is stdin", read=True) | {"nargs": "?"},
+            "--run": {
+                "dest": "runs",
+                "action": "append",
+                "default": [],
+                "metavar": "RUN",
+                "help": "the id of a run, the beginning of one, or last (repeatable)",
+            },
+            "--since": {
+                "type": moment,
+                "metavar": "WHEN",
+                "help": "all runs since then: a date such as 2026-01-31, or so long ago: 7d, 30m",
+            },
             "--output": file("write the workflow to a file instead of stdout"),
         },
     ),
