@@ -9,6 +9,7 @@
     cold          a fresh process each time; by_hand, first_by_hand: what it is compared with
     warm          commands whose servers a warm pool keeps, beside first_by_hand
     written       a plan that runs while a model writes it
+    load          many clients at once on one server of the engine, many plans in a row
     engine_alone  the engine without servers, next to bare anyio
     measure       rounds, percentiles, paired ratios
     targets       the targets, as data

@@ -22,6 +22,14 @@ PLAN: dict[str, Any] = {
 }
 WRONG: dict[str, Any] = {"tasks": [{"id": "a", "tool": "mock:dubble", "arguments": {"n": 2}}]}
 READS: dict[str, Any] = {"tasks": PLAN["tasks"][:2]}
+ASKS: dict[str, Any] = {
+    "tasks": [
+        {"id": "ok", "ask": {"message": "Really?"}},
+        {"id": "d", "tool": "mock:double", "arguments": {"n": 2}, "depends_on": ["ok"]},
+    ]
+}
+# What a model makes of the questions of `ASKS`: it answers them in the name of the person.
+ANSWER = ("answer_question", {"run_id": "last", "task": "ok", "value": True})
 SAVED: dict[str, Any] = {
     "name": "twice",
     "description": "Doubles a number",
@@ -30,7 +38,12 @@ SAVED: dict[str, Any] = {
 }
 
 
-def engine_of(calls: list[str] | None = None) -> Orchestrator:
+def named(call: Any) -> tuple[str, Any]:
+    """A call of a scripted model: the tool, by default that for plans, and its arguments."""
+    return call if isinstance(call, tuple) else (RUN, call)
+
+
+def engine_of(calls: list[str] | None = None, journal: Path | None = None) -> Orchestrator:
     """An engine over one server, which notes its calls."""
     mock, noted = MCPServer("mock", log_level="ERROR"), calls if calls is not None else []
 
@@ -46,7 +59,7 @@ def engine_of(calls: list[str] | None = None) -> Orchestrator:
         noted.append("fail")
         raise ToolError("no such city")
 
-    return Orchestrator({"mock": mock})
+    return Orchestrator({"mock": mock}, journal=journal)
 
 
 def saved_in(directory: Path) -> Path:
@@ -61,6 +74,12 @@ def check_partial(text: str | dict[str, Any]) -> None:
     assert document["status"] == "partial", document
     assert document["tasks"]["c"]["error"]["message"].endswith("no such city")
     assert document["output"]["b"] == {"n": 8}
+
+
+def check_answered(text: str | dict[str, Any]) -> None:
+    """What the model reads of `ASKS` when a person has approved `ANSWER`."""
+    document = json.loads(text) if isinstance(text, str) else text
+    assert (document["status"], document["output"]) == ("success", {"d": {"n": 4}}), document
 
 
 def check_invalid(text: str | dict[str, Any]) -> None:

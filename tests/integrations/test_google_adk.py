@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,14 +18,19 @@ from google.adk.runners import InMemoryRunner
 from google.genai import types
 
 from orchestrator.integrations.google_adk import OrchestratorToolset
+from orchestrator.journal.history import runs
 from tests.conftest import ON_ASYNCIO
 from tests.integrations.scene import (
+    ANSWER,
+    ASKS,
     PLAN,
     RUN,
     WRONG,
+    check_answered,
     check_invalid,
     check_partial,
     engine_of,
+    named,
 )
 
 pytestmark = [pytest.mark.anyio, ON_ASYNCIO]
@@ -40,7 +46,8 @@ class Scripted(BaseLlm):
 
 
 def runner_of(toolset: Any, *calls: Any) -> Any:
-    turns = [types.Part(function_call=types.FunctionCall(name=RUN, args=call)) for call in calls]
+    made = [types.FunctionCall(name=name, args=args) for name, args in map(named, calls)]
+    turns = [types.Part(function_call=call) for call in made]
     model = Scripted(model="scripted", turns=[*turns, types.Part(text="done")])
     return InMemoryRunner(agent=LlmAgent(name="a", model=model, tools=[toolset]), app_name="x")
 
@@ -71,16 +78,40 @@ async def test_it_is_opened_and_closed_in_different_tasks(tmp_path: Any) -> None
         group.start_soon(toolset.close)
 
 
+async def confirmed(runner: Any, called: list[str], *, says: bool) -> Any:
+    """What the model reads of its last call when a person has decided about it."""
+    session = await runner.session_service.create_session(app_name="x", user_id="u")
+    message = types.Content(role="user", parts=[types.Part(text="go")])
+    run = runner.run_async(user_id="u", session_id=session.id, new_message=message)
+    asked = [c for event in [e async for e in run] for c in event.get_function_calls()][-1]
+    assert asked.name == "adk_request_confirmation"
+    assert not called
+    reply = types.FunctionResponse(id=asked.id, name=asked.name, response={"confirmed": says})
+    return (await say(runner, session, types.Part(function_response=reply)))[0].response
+
+
 async def test_a_plan_that_writes_is_confirmed_first() -> None:
     called: list[str] = []
     async with engine_of(called) as engine:
         runner = runner_of(OrchestratorToolset(engine, approve="writes"), PLAN)
-        session = await runner.session_service.create_session(app_name="x", user_id="u")
-        message = types.Content(role="user", parts=[types.Part(text="go")])
-        run = runner.run_async(user_id="u", session_id=session.id, new_message=message)
-        asked = [c for event in [e async for e in run] for c in event.get_function_calls()][-1]
-        assert asked.name == "adk_request_confirmation"
-        assert not called
-        reply = types.FunctionResponse(id=asked.id, name=asked.name, response={"confirmed": True})
-        responses = await say(runner, session, types.Part(function_response=reply))
-    check_partial(responses[0].response)
+        check_partial(await confirmed(runner, called, says=True))
+
+
+async def test_a_person_refuses_a_plan() -> None:
+    called: list[str] = []
+    async with engine_of(called) as engine:
+        runner = runner_of(OrchestratorToolset(engine, approve="writes"), PLAN)
+        assert (await confirmed(runner, called, says=False))["status"] == "refused"
+    assert not called
+
+
+@pytest.mark.parametrize("says", [True, False])
+async def test_a_person_approves_what_a_model_answers(says: bool, tmp_path: Path) -> None:
+    called: list[str] = []
+    async with engine_of(called, tmp_path / "runs.db") as engine:
+        runner = runner_of(OrchestratorToolset(engine), ASKS, ANSWER)
+        answer = await confirmed(runner, called, says=says)
+        assert runs(tmp_path / "runs.db")[0].status == ("success" if says else "paused")
+    assert called == (["double"] if says else [])
+    if says:
+        check_answered(answer)

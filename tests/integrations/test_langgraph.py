@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,14 +18,18 @@ from langgraph.types import Command
 
 from orchestrator.integrations.langchain import orchestrator_tools
 from orchestrator.integrations.langchain_middleware import orchestrator_middleware
+from orchestrator.journal.history import runs
 from tests.conftest import ON_ASYNCIO
 from tests.integrations.scene import (
+    ANSWER,
+    ASKS,
     PLAN,
-    RUN,
     WRONG,
+    check_answered,
     check_invalid,
     check_partial,
     engine_of,
+    named,
 )
 
 pytestmark = [pytest.mark.anyio, ON_ASYNCIO]
@@ -45,8 +50,8 @@ class Scripted(GenericFakeChatModel):
 
 def scripted(*calls: Any) -> Scripted:
     turns = [
-        AIMessage("", tool_calls=[{"name": RUN, "args": call, "id": str(n)}])
-        for n, call in enumerate(calls)
+        AIMessage("", tool_calls=[{"name": name, "args": given, "id": str(n)}])
+        for n, (name, given) in enumerate(map(named, calls))
     ]
     return Scripted(messages=iter([*turns, AIMessage("done")]), seen=[])
 
@@ -76,17 +81,42 @@ async def test_the_middleware_brings_tools_and_catalogue() -> None:
     assert "mock:double" in told
 
 
+async def decided(middleware: Any, called: list[str], what: str, *calls: Any) -> Any:
+    """What the model reads of its last call when a person has decided about it."""
+    agent = create_agent(scripted(*calls), middleware=[middleware], checkpointer=InMemorySaver())
+    config: Any = {"configurable": {"thread_id": "1"}}
+    state = await agent.ainvoke({"messages": "go"}, config)
+    assert state["__interrupt__"]
+    assert not called
+    state = await agent.ainvoke(Command(resume={"decisions": [{"type": what}]}), config)
+    assert state["messages"][-1].content == "done"
+    return state["messages"][-2].content
+
+
 async def test_a_plan_that_writes_is_approved_first() -> None:
     called: list[str] = []
     async with engine_of(called) as engine:
-        agent = create_agent(
-            scripted(PLAN),
-            middleware=[await orchestrator_middleware(engine, approve="writes")],
-            checkpointer=InMemorySaver(),
-        )
-        config: Any = {"configurable": {"thread_id": "1"}}
-        state = await agent.ainvoke({"messages": "go"}, config)
-        assert state["__interrupt__"]
-        assert not called
-        state = await agent.ainvoke(Command(resume={"decisions": [{"type": "approve"}]}), config)
-    check_partial(state["messages"][2].content)
+        middleware = await orchestrator_middleware(engine, approve="writes")
+        check_partial(await decided(middleware, called, "approve", PLAN))
+
+
+async def test_a_person_refuses_a_plan() -> None:
+    called: list[str] = []
+    async with engine_of(called) as engine:
+        middleware = await orchestrator_middleware(engine, approve="writes")
+        assert "rejected" in await decided(middleware, called, "reject", PLAN)
+    assert not called
+
+
+@pytest.mark.parametrize("what", ["approve", "reject"])
+async def test_a_person_approves_what_a_model_answers(what: str, tmp_path: Path) -> None:
+    called: list[str] = []
+    async with engine_of(called, tmp_path / "runs.db") as engine:
+        middleware = await orchestrator_middleware(engine)
+        answer = await decided(middleware, called, what, ASKS, ANSWER)
+        (known,) = runs(tmp_path / "runs.db")
+    if what == "approve":
+        check_answered(answer)
+        assert (known.status, called) == ("success", ["double"])
+    else:
+        assert (known.status, called) == ("paused", [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,21 +13,26 @@ agents = pytest.importorskip("agents", reason="openai-agents is not installed")
 from agents.testing import ScriptedModel, assistant_message, function_call  # noqa: E402
 
 from orchestrator.integrations.openai_agents import orchestrator_tools  # noqa: E402
+from orchestrator.journal.history import runs  # noqa: E402
 from tests.conftest import ON_ASYNCIO  # noqa: E402
 from tests.integrations.scene import (  # noqa: E402
+    ANSWER,
+    ASKS,
     PLAN,
     RUN,
     WRONG,
+    check_answered,
     check_invalid,
     check_partial,
     engine_of,
+    named,
 )
 
 pytestmark = [pytest.mark.anyio, ON_ASYNCIO]
 
 
 def agent_of(tools: Any, *calls: Any) -> tuple[Any, Any]:
-    turns = [[function_call(RUN, call, call_id=str(n))] for n, call in enumerate(calls)]
+    turns = [[function_call(*named(call), call_id=str(n))] for n, call in enumerate(calls)]
     model = ScriptedModel([*turns, [assistant_message("done")]])
     return agents.Agent(name="a", model=model, tools=tools), model
 
@@ -70,3 +76,33 @@ async def test_a_plan_that_writes_is_approved_first() -> None:
         state.approve(result.interruptions[0])
         await agents.Runner.run(agent, state)
     check_partial(model.calls[1].input[-1]["output"])
+
+
+async def test_a_person_refuses_a_plan() -> None:
+    agents.set_tracing_disabled(True)
+    called: list[str] = []
+    async with engine_of(called) as engine:
+        agent, model = agent_of(await orchestrator_tools(engine, approve="writes"), PLAN)
+        result = await agents.Runner.run(agent, "go")
+        state = result.to_state()
+        state.reject(result.interruptions[0])
+        ended = await agents.Runner.run(agent, state)
+    assert (called, ended.final_output) == ([], "done")
+    assert "not approved" in model.calls[1].input[-1]["output"]
+
+
+@pytest.mark.parametrize("says", [True, False])
+async def test_a_person_approves_what_a_model_answers(says: bool, tmp_path: Path) -> None:
+    agents.set_tracing_disabled(True)
+    called: list[str] = []
+    async with engine_of(called, tmp_path / "runs.db") as engine:
+        agent, model = agent_of(await orchestrator_tools(engine), ASKS, ANSWER)
+        result = await agents.Runner.run(agent, "go")
+        assert [each.name for each in result.interruptions] == [ANSWER[0]]
+        state = result.to_state()
+        (state.approve if says else state.reject)(result.interruptions[0])
+        await agents.Runner.run(agent, state)
+        assert runs(tmp_path / "runs.db")[0].status == ("success" if says else "paused")
+    assert called == (["double"] if says else [])
+    if says:
+        check_answered(model.calls[2].input[-1]["output"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,20 +15,24 @@ from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import FunctionModel
 
 from orchestrator.integrations.pydantic_ai import OrchestratorToolset
+from orchestrator.journal.history import runs
 from tests.conftest import ON_ASYNCIO
 from tests.integrations.scene import (
+    ANSWER,
+    ASKS,
     PLAN,
-    RUN,
     WRONG,
+    check_answered,
     check_partial,
     engine_of,
+    named,
 )
 
 pytestmark = [pytest.mark.anyio, ON_ASYNCIO]
 
 
 def agent_of(toolset: Any, *calls: Any) -> Any:
-    turns = iter([*(ToolCallPart(RUN, call) for call in calls), TextPart("done")])
+    turns = iter([*(ToolCallPart(*named(call)) for call in calls), TextPart("done")])
     model = FunctionModel(lambda _, __: ModelResponse(parts=[next(turns)]))
     return Agent(model, toolsets=[toolset], output_type=[str, DeferredToolRequests])
 
@@ -66,3 +71,35 @@ async def test_a_plan_that_writes_is_approved_first() -> None:
             deferred_tool_results=DeferredToolResults(approvals={call.tool_call_id: True}),
         )
     check_partial(result.all_messages()[-2].parts[0].content)
+
+
+async def decided(agent: Any, result: Any, says: bool) -> Any:
+    """How a run of the agent goes on when a person has decided."""
+    (call,) = result.output.approvals
+    return await agent.run(
+        message_history=result.all_messages(),
+        deferred_tool_results=DeferredToolResults(approvals={call.tool_call_id: says}),
+    )
+
+
+async def test_a_person_refuses_a_plan() -> None:
+    called: list[str] = []
+    async with engine_of(called) as engine:
+        agent = agent_of(OrchestratorToolset(engine, approve="writes"), PLAN)
+        result = await decided(agent, await agent.run("go"), says=False)
+    assert (called, result.output) == ([], "done")
+    assert "denied" in str(result.all_messages()[-2].parts[0].content)
+
+
+@pytest.mark.parametrize("says", [True, False])
+async def test_a_person_approves_what_a_model_answers(says: bool, tmp_path: Path) -> None:
+    called: list[str] = []
+    async with engine_of(called, tmp_path / "runs.db") as engine:
+        agent = agent_of(OrchestratorToolset(engine), ASKS, ANSWER)
+        result = await agent.run("go")
+        assert [call.tool_name for call in result.output.approvals] == [ANSWER[0]]
+        result = await decided(agent, result, says)
+        assert runs(tmp_path / "runs.db")[0].status == ("success" if says else "paused")
+    assert called == (["double"] if says else [])
+    if says:
+        check_answered(result.all_messages()[-2].parts[0].content)
