@@ -299,5 +299,6 @@ class Runs(Inspector):
         names = plan.servers if plan.tasks else list(pool.servers)  # it grows
         listen = partial(pool.subscribe, servers=names) if startup is None else startup.listen
         known = pool.catalog.of(names)
-        servers = Servers(known, pool.policies, pool.locks, listen, startup, request.times.ms)
+        of_pool = pool.policies, pool.locks, listen, startup
+        servers = Servers(known, *of_pool, request.times.ms, pool.servers.budget)
         return request.run(pool.call, servers, recorder=recorder)

@@ -24,6 +24,7 @@ from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.keeping import Keeping
 from orchestrator.engine.memo import with_memo
 from orchestrator.engine.shared import Shared
+from orchestrator.engine.spending import Spending
 from orchestrator.workflow.plan import Plan
 
 
@@ -66,8 +67,12 @@ class Callers:
         held = partial(_held, shared, plan, emitter, keeping, on_wait)
         in_time = _unless(has_ended, with_timeout(shared.caller, on_start))
         in_time = in_time if keeping is None else keeping.with_intent(in_time)
-        # Where runs take turns, all tasks of a run are one group: they have one budget.
-        in_slot = with_slots(in_time, servers.policies, shared.slots, on_wait, shared.budget)
+        spending = shared.spending
+        if spending.counts_calls:  # before it is kept that a call leaves
+            in_time = _unless(has_ended, _counted(spending, in_time))
+        # Where runs take turns, all tasks of a run are one group.
+        group = spending.outermost
+        in_slot = with_slots(in_time, servers.policies, shared.slots, on_wait, group)
         self.fitting = held(in_slot if asking is None else asking.before(in_slot))
         self.call = with_server_ready(
             self.fitting, fit, servers.readiness, on_server, emitter.clock.count
@@ -110,6 +115,16 @@ def _in_all(call_next: Caller, plan: Plan, keeping: Keeping | None) -> Caller:
     if all(each.deadline_s is None for each in plan.policies):
         return call_next
     return with_deadline(call_next, None if keeping is None else keeping.began)
+
+
+def _counted(spending: Spending, call_next: Caller) -> Caller:
+    """Count a call, whose budget may end the run in its place."""
+
+    def count_and_call(call: Call, attempt: Attempt) -> Awaitable[Any]:
+        spending.call()
+        return call_next(call, attempt)
+
+    return count_and_call
 
 
 def _unless(has_ended: Callable[[], bool], call_next: Caller) -> Caller:

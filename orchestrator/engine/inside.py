@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -9,7 +10,7 @@ import anyio
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.settled import Settled
-from orchestrator.engine.summary import output_of
+from orchestrator.engine.summary import Stop, output_of
 from orchestrator.workflow.inputs import with_input_defaults
 
 if TYPE_CHECKING:
@@ -36,6 +37,14 @@ async def run_inside(outer: TaskRunner, call: Call, attempt: Attempt) -> Any:
     began_s = 0.0
     if outer.recorder is not None:
         began_s = outer.recorder.enter(emitter.within, attempt.number)
+
+    def end(stop: Stop) -> None:
+        runner.end(stop)
+
+    if workflow.budget is not None:
+        of_run = end, outer.recorder, emitter.within
+        spending = shared.spending.within(workflow.budget, "workflow", *of_run)
+        shared = replace(shared, spending=spending)
     of_outer = outer, call.priority, began_s
     runner = type(outer)(workflow, shared, settled, emitter, schedule, *of_outer)
     runner.around = call

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 
 import anyio
 
 from orchestrator.engine.summary import Stop
 
+Limit = tuple[float, Stop]
+"""After how many seconds something ends, and why."""
+
 
 class Phase:
-    """A part of a run, which ends early at its limit, or when `end` is called.
+    """A part of a run, which ends early at the first of its limits, or when `end` is called.
 
     Attributes:
         stop: Why it has ended early; None if it has not.
     """
 
     def __init__(
-        self, limit_s: float | None, what: str, began_s: float = 0.0, *, shield: bool = False
+        self, limits: Iterable[Limit] = (), began_s: float = 0.0, *, shield: bool = False
     ) -> None:
         self.stop: Stop | None = None
-        self._limit_s, self._what, self._began_s = limit_s, what, began_s
+        self._first = min(limits, key=lambda limit: limit[0], default=None)
+        self._began_s = began_s
         # A shield keeps a cancellation from outside away.
         self._scope = anyio.CancelScope(shield=shield)
 
     async def run(self, work: Awaitable[None]) -> bool:
         """Do its work; the limit counts from `began_s` ago. Whether it was ended."""
         with self._scope as scope:
-            if self._limit_s is not None:
-                scope.deadline = anyio.current_time() + self._limit_s - self._began_s
+            if self._first is not None:
+                scope.deadline = anyio.current_time() + self._first[0] - self._began_s
             await work
         return scope.cancelled_caught
 
@@ -41,6 +45,6 @@ class Phase:
         """Why its tasks are cancelled: by us, or else by its limit or from outside."""
         # A deadline and a cancellation from outside look alike: only the clock tells them apart.
         is_over = anyio.current_time() >= self._scope.deadline
-        if self.stop is None and self._limit_s is not None and is_over:
-            return Stop.late(self._limit_s, self._what)
+        if self.stop is None and self._first is not None and is_over:
+            return self._first[1]
         return self.stop or otherwise

@@ -152,6 +152,12 @@ class Recorder(Protocol):
             The reply that counts, which is the first one.
         """
 
+    def spent(self, key: str) -> tuple[int, int]:
+        """How many calls, and bytes of answers, earlier processes spent of a budget."""
+
+    def note_spent(self, key: str, calls: int, size: int) -> None:
+        """So many calls, and bytes of answers, are spent of a budget in all."""
+
     def note_stop(self, stop: Stop) -> None:
         """The run ends early."""
 

@@ -12,7 +12,6 @@ import anyio
 from orchestrator.calls.call import Caller
 from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import quoted
-from orchestrator.engine.budget import Budget
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.events import (
     Announcer,
@@ -29,6 +28,7 @@ from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.engine.settled import Settled
 from orchestrator.engine.shared import Shared
+from orchestrator.engine.spending import Spending
 from orchestrator.engine.summary import Stop, summarize
 from orchestrator.engine.task_runner import TaskRunner
 from orchestrator.engine.task_state import RunState
@@ -79,12 +79,13 @@ class Run:
         self._emitter = Emitter(self._announce, self.plan)
         about = settings.about(workflow.name)
         self._settled = Settled(inputs or {}, about, null_is_unknown=made_up is not None)
-        budget = Budget(settings.max_run_mb, lambda stop: self._tasks.end(stop))
         self._questions = self._new_questions()
         self._unanswered: list[Question] = []  # of a run that is paused
         self._paused: Stop | None = None
         asked = self._questions if made_up is None else None
-        self._shared = Shared.of(workflow, caller, settings, self._servers, budget, asked)
+        self._shared = Shared.of(
+            workflow, caller, settings, self._servers, self._new_spending(), asked
+        )
         self._tasks = TaskRunner(
             workflow,
             self._shared,
@@ -96,6 +97,12 @@ class Run:
         for task, result in (settled or {}).items():
             self._known(task)
             self._settled.add(result)
+
+    def _new_spending(self) -> Spending:
+        end, recorder = lambda stop: self._tasks.end(stop), self._recorder
+        spending = Spending.of_memory(self._settings.max_run_mb, end)
+        spending = spending.within(self._servers.budget, "operator", end, recorder)
+        return spending.within(self.workflow.budget, "workflow", end, recorder)
 
     def _new_questions(self) -> Questions:
         settings = self._settings
@@ -222,7 +229,9 @@ class Run:
     def status(self) -> RunState:
         """How many tasks have settled, and each call that is under way."""
         running = tuple(self._tasks.activities())
-        return RunState(len(self._settled.results), len(self.plan.tasks), running)
+        took_ms = self._emitter.clock.now_ms() if self._began else 0.0
+        left = self._shared.spending.left(took_ms / 1000)
+        return RunState(len(self._settled.results), len(self.plan.tasks), running, left)
 
     async def execute(self) -> RunResult:
         """Run all tasks. You can call it once.

@@ -16,6 +16,7 @@ from orchestrator.calls.worker_pool import WorkerPool
 from orchestrator.engine.events import OnEvent
 from orchestrator.engine.question import AnswerCallback, OnReply
 from orchestrator.schema.tool import Tool
+from orchestrator.workflow.budget import Budget
 from orchestrator.workflow.model import Schedule
 from orchestrator.workflow.plan import Plan
 
@@ -81,6 +82,7 @@ class Servers:
         locks: The locks that tasks hold, shared by runs that must exclude each other.
         listen: Reports what happens to the servers while its context is entered.
         readiness: What calls have to wait for; None if all servers are ready.
+        budget: What its operator lets a run spend; None for anything.
         startup_ms: What starting each of them took for this run; it grows while they start.
     """
 
@@ -90,6 +92,7 @@ class Servers:
     listen: Listen | None = None
     readiness: Readiness | None = None
     startup_ms: Mapping[str, float] = field(default_factory=dict)
+    budget: Budget | None = None
 
     @property
     def may_ask(self) -> bool:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from orchestrator.calls.call import Attempt, Call, Caller
 from orchestrator.calls.locks import Locks
 from orchestrator.calls.worker_pool import WorkerPool
-from orchestrator.engine.budget import Budget
 from orchestrator.engine.priorities import priorities
 from orchestrator.engine.questions import Questions
 from orchestrator.engine.settings import RunSettings, Servers
+from orchestrator.engine.spending import Spending
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import Plan
 
@@ -24,7 +24,7 @@ class Shared:
         caller: Makes the calls.
         settings: How the run goes.
         servers: The servers that it calls.
-        budget: What its answers may take in memory.
+        spending: Counts what they spend.
         limit: How many calls may be in flight; 0 = any number.
         slots: Hands them out; None without a limit.
         locks: The locks that tasks hold.
@@ -36,7 +36,7 @@ class Shared:
     caller: Caller
     settings: RunSettings
     servers: Servers
-    budget: Budget
+    spending: Spending
     limit: int
     slots: WorkerPool | None
     locks: Locks
@@ -51,7 +51,7 @@ class Shared:
         caller: Caller,
         settings: RunSettings,
         servers: Servers,
-        budget: Budget,
+        spending: Spending,
         questions: Questions | None = None,
     ) -> Shared:
         """What the tasks of a run of this workflow have in common."""
@@ -60,7 +60,7 @@ class Shared:
         # A limit that cannot be reached costs slots and a queue, and changes nothing.
         limit = limit if limit < len(plan.tasks) or plan.fans_out else 0
         slots = servers.new_slots(plan, limit)
-        return cls(caller, settings, servers, budget, limit, slots, servers.locks, questions)
+        return cls(caller, settings, servers, spending, limit, slots, servers.locks, questions)
 
     def may_ask(self, plan: Plan) -> bool:
         """Whether a person may be asked about any call of a plan."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from orchestrator.documents.text import quoted
+from orchestrator.documents.text import counted, quoted
 from orchestrator.engine.made_up import MadeUp
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success, Waiting
 from orchestrator.engine.result import (
@@ -22,6 +22,9 @@ from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.inner import WORKFLOW
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import Plan
+
+Whose = Literal["workflow", "operator"]
+"""Who has set a budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,21 @@ class Stop:
         reason = f"{what} of {limit_s:g} s"
         error = TaskError("timeout", reason, retryable=True, details={"timeout_s": limit_s})
         return cls("timeout", "cancelled", error, Cancelled(reason))
+
+    @classmethod
+    def spent(cls, name: str, limit: float, whose: Whose) -> Self:
+        """The stop of a run that needs more than its budget has of this."""
+        needed = {
+            "calls": f"needs more than {counted(int(limit), 'call')}",
+            "minutes": f"takes more than {limit:g} min",
+            "result_mb": f"has answers of more than {limit:g} MB in memory",
+        }
+        reason = f"the run {needed[name]}, which is its budget"
+        of_workflow = whose == "workflow"
+        fix = f"budget.{name}" if of_workflow else f"{name} of [budget] in servers.toml"
+        details = {name: limit, "budget": whose}
+        error = TaskError("budget", f"{reason}: raise {fix}", False, details)
+        return cls("budget", "failed", error, Skipped(reason))
 
     @classmethod
     def full(cls, max_run_mb: int) -> Self:

@@ -54,7 +54,7 @@ class TaskCalls:
     ) -> None:
         self.callers = Callers(shared, plan, emitter, self.fit, has_ended, inside, asking)
         self.fit_later = self.fit  # one bound method for all attempts
-        self._budget, self._recorder = shared.budget, shared.settings.recorder
+        self._spending, self._recorder = shared.spending, shared.settings.recorder
         self._wrapped = wrapped
         self._run_id = shared.settings.run_id + shared.turns
         self._servers = shared.servers
@@ -158,7 +158,7 @@ class TaskCalls:
 
         async def next_call(call: Call, last: Any) -> Call:
             if collect is not None:  # the answer is kept
-                self._budget.spend(attempt.answer_bytes)
+                self._spending.answer(attempt.answer_bytes)
             decision = await evaluated(partial(start, task), at(last))
             return self.fit(call._replace(arguments=decision.arguments))
 
@@ -192,7 +192,7 @@ class TaskCalls:
             return Failure(internal(bug, call.task))
         finally:
             if attempt.answer_bytes:
-                self._budget.spend(attempt.answer_bytes)
+                self._spending.answer(attempt.answer_bytes)
 
     def _note_wrapped(self, output: Any, attempt: Attempt) -> None:
         """Have `.result` of an output be the value itself, unless it is what `repeat` collected."""

@@ -66,7 +66,11 @@ class TaskRunner:
         self._outer, self._priority = outer, priority
         self.around: Call | None = None  # what it runs in place of
         self.recorder = shared.settings.recorder
-        self._main = self.phase = Phase(workflow.timeout_s, "the run reached its limit", began_s)
+        around = None if outer is None else outer.shared.spending
+        limits = [] if shared.spending is around else list(shared.spending.limits(around))
+        if (limit_s := workflow.timeout_s) is not None:
+            limits.append((limit_s, Stop.late(limit_s, "the run reached its limit")))
+        self._main = self.phase = Phase(limits, began_s)
         self._end_of_all: Stop | None = None  # why the tasks of `finally` end, too
         self.own_stop: Stop | None = None  # and not that of what is around it
         has_ended = lambda: self.phase.stop is not None  # noqa: E731  # a method would cost every call
@@ -174,11 +178,11 @@ class TaskRunner:
     async def _run_finally(self, plan: Plan) -> None:
         """Run the tasks of `finally`: what has ended the others does not end these."""
         self.settle_rest(self._plan.graph)
-        what = "the tasks of finally reached their limit"
         began_s, limit_s, recorder = 0.0, self._workflow.finally_timeout_s, self.recorder
-        if recorder is not None and limit_s is not None:
+        if recorder is not None:
             began_s = recorder.began(f"{self.emitter.within}finally")
-        self.phase = Phase(limit_s, what, began_s=began_s, shield=True)
+        late = Stop.late(limit_s, "the tasks of finally reached their limit")
+        self.phase = Phase([(limit_s, late)], began_s, shield=True)
         if self._end_of_all is not None:
             self.phase.end(self._end_of_all)
         if await self.phase.run(self._follow(plan, lambda *_: None)):

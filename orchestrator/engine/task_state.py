@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import anyio
 
@@ -53,11 +53,13 @@ class RunState:
     Attributes:
         settled: How many tasks have settled, of `tasks`.
         running: The calls that are under way or wait.
+        left: What is left of its budget: `calls`, `minutes`, `result_mb`, as far as limited.
     """
 
     settled: int
     tasks: int
     running: tuple[Activity, ...]
+    left: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)

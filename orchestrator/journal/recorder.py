@@ -40,6 +40,7 @@ Unknown = Literal["ask", "repeat", "fail"]
 task fails."""
 
 Hide = Callable[[Any], Any]
+Document = Callable[[], Mapping[str, Any]]
 
 
 def unchanged(value: Any) -> Any:
@@ -194,7 +195,7 @@ class RunRecorder(Recorder):
                 self.note_settled(within + task, result, {})
             self._kept.discard(Key("task", within + task))
 
-    def _keep(self, key: Key, document: Callable[[], Mapping[str, Any]]) -> None:
+    def _keep(self, key: Key, document: Document) -> None:
         if "/" in key.path or key.kind == "item":  # it settles again, with what it is a part of
             self._kept.add(key)
         self._note(key, document)
@@ -267,6 +268,14 @@ class RunRecorder(Recorder):
             return  # `error` says why
         self._records.update(found)
 
+    def spent(self, key: str) -> tuple[int, int]:
+        """See `Recorder`."""
+        return self._records.spent(key)
+
+    def note_spent(self, key: str, calls: int, size: int) -> None:
+        """See `Recorder`."""
+        self._note(Key("spent", key), lambda: {"calls": calls, "bytes": size})
+
     def note_stop(self, stop: Stop) -> None:
         """See `Recorder`."""
         document = of_stop(stop)
@@ -275,23 +284,16 @@ class RunRecorder(Recorder):
     def _ago_s(self, key: Key) -> float:
         return max(0.0, self.now() - self._records[key].at)
 
-    def _note(
-        self,
-        key: Key,
-        document: Callable[[], Mapping[str, Any]] | None,
-        statement: str = WRITE,
-    ) -> None:
+    def _note(self, key: Key, document: Document | None, statement: str = WRITE) -> None:
         at = self.now()
 
         def values() -> tuple[object, ...]:
-            payload = (
-                None if document is None else to_json(self.hide(self._without_outputs(document())))
-            )
-            return (self._lease.run, *key, at, payload)
+            text = None if document is None else self._text(document())
+            return (self._lease.run, *key, at, text)
 
         self._writer.put(self._lease, statement, values)
 
-    def _without_outputs(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
-        if self.keeps_outputs:
-            return document
-        return {name: value for name, value in document.items() if name not in _VALUES}
+    def _text(self, document: Mapping[str, Any]) -> str:
+        if not self.keeps_outputs:
+            document = {name: value for name, value in document.items() if name not in _VALUES}
+        return to_json(self.hide(document))

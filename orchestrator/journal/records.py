@@ -140,6 +140,13 @@ class Records(dict[Key, Record]):
         error = error and TaskError.from_dict(error)
         return Stop(document["reason"], document["status"], error, not_begun)
 
+    def spent(self, key: str) -> tuple[int, int]:
+        """How many calls, and bytes of answers, are spent of a budget."""
+        if (kept := Key("spent", key)) not in self:
+            return 0, 0
+        spent = self.payload(kept)
+        return spent["calls"], spent["bytes"]
+
     def unknown_calls(self) -> Iterator[Key]:
         """The calls that left, and of which no outcome is kept."""
         for key in self:

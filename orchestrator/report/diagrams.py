@@ -128,6 +128,7 @@ def plan_document(forecast: Forecast) -> dict[str, Any]:
         "schedule": workflow.schedule,
         "max_concurrency": workflow.max_concurrency,
         "timeout_s": workflow.timeout_s,
+        "budget": workflow.budget and workflow.budget.model_dump(exclude_none=True),
         "servers": plan.servers,
         "generations": plan.sorted_generations,
         "finally": [] if plan.finally_ is None else list(plan.finally_.tasks),

@@ -32,7 +32,8 @@ task skips only the tasks that depend on it.
 interrupt: `"finally": [{"id": "stop", "tool": "vm:stop", "when": \
 "STATUS[search] == 'success'"}]`. They may read every task; no other task may read them.
 - Rarely needed: `name`, `description`, `timeout_s` (of the run, seconds), `finally_timeout_s`, \
-`max_concurrency` (calls in flight, default 10), `schedule`, `defaults` (`timeout_s`, `retry`, \
+`max_concurrency` (calls in flight, default 10), `budget` (`{"calls": 100}`), `schedule`, \
+`defaults` (`timeout_s`, `retry`, \
 `on_item_error` of all tasks).
 
 ## Fields of a task

@@ -106,6 +106,10 @@ def _limits(forecast: Forecast) -> Iterator[str]:
         yield f"at most {counted(workflow.max_concurrency, 'call')} in flight"
     if workflow.timeout_s is not None:
         yield f"{workflow.timeout_s:g} s for the run"
+    if (budget := workflow.budget) is not None:
+        spends = {"calls": "calls", "minutes": "min", "result_mb": "MB of answers"}
+        amounts = budget.model_dump(exclude_none=True).items()
+        yield "budget: " + ", ".join(f"{amount:,g} {spends[name]}" for name, amount in amounts)
     writing = {
         target.partition(":")[0]
         for task in forecast.tasks.values()

@@ -17,6 +17,7 @@ from orchestrator.documents.pointer import pointer
 from orchestrator.errors import ConfigError, Problem
 from orchestrator.servers.redaction import description, forms_of, redact, secrets_of
 from orchestrator.transport.parameters import HttpParameters, StdioParameters
+from orchestrator.workflow.budget import Budget
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Protocol = Literal["auto", "legacy", "2026-07-28"]
@@ -174,11 +175,13 @@ class ServerTable(dict[str, Server]):
     Attributes:
         off: The servers that their file leaves out, each with the field that says so and the file.
         journal: What it says of the runs that are kept.
+        budget: What a run may spend.
         others: Why there are no others, if they do not come from a file of servers.
     """
 
     off: Mapping[str, str] = MappingProxyType({})
     journal: JournalTable = JournalTable()
+    budget: Budget | None = None
     others: str = ""
 
     @classmethod
@@ -186,7 +189,8 @@ class ServerTable(dict[str, Server]):
         """These servers, and what a table that they are made of leaves out."""
         made = cls(servers)
         if isinstance(given, ServerTable):
-            made.off, made.journal, made.others = given.off, given.journal, given.others
+            made.off, made.journal, made.budget = given.off, given.journal, given.budget
+            made.others = given.others
         return made
 
 

@@ -48,11 +48,12 @@ from orchestrator.servers.config_source import ConfigSource
 from orchestrator.servers.env_file import read_env_file, variables_of
 from orchestrator.servers.redaction import SECRET_NAME, description, shown_fields
 from orchestrator.transport.process import INHERITED
+from orchestrator.workflow.budget import Budget
 from orchestrator.workflow.source_map import located
 
 logger = logging.getLogger("orchestrator")
 
-_TABLES = ("servers", "defaults", "journal", "$schema")
+_TABLES = ("servers", "defaults", "journal", "budget", "$schema")
 _VARIABLE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|([^}]*)\})?")
 _OF_EDITOR = re.compile(r"(env|input):(.+)", re.DOTALL)
 _SERVER_NAME = re.compile(r"[^:\s]+")
@@ -73,7 +74,7 @@ def load_config(
     path: str | Path,
     environment: Mapping[str, str] | None = None,
     env_files: Iterable[Path] = (),
-) -> dict[str, Server]:
+) -> ServerTable:
     """The servers by name, from a servers.toml or the JSON file of a desktop client or VS Code.
 
     `${VAR}` names variables of the environment, by default that of the process, and those of
@@ -138,15 +139,17 @@ class _Reader:
         self._known: Mapping[str, str] = {}  # variables that the file's own program has
         self._values: list[str] = []  # of the variables in what was read last
 
-    def own(self, data: Any) -> dict[str, Server]:
+    def own(self, data: Any) -> ServerTable:
         """The servers of a file that is ours."""
         data = data if isinstance(data, dict) else {}
         defaults = self._defaults(data)
         table = self._table("servers", data.get("servers"))
         made = ServerTable()
         journal = self._checked(JournalTable, data.get("journal", {}), ("journal",))
+        budget = self._checked(Budget, data.get("budget", {}), ("budget",))
         if not self.problems:
             made.journal = JournalTable(**journal)
+            made.budget = Budget(**budget) if budget else None
         for name, given in table.items():
             at = ("servers", name)
             fields = self._fields(given, at)
@@ -235,7 +238,7 @@ class _Reader:
 
     def _defaults(self, data: Mapping[str, Any]) -> dict[str, Any]:
         for name in (name for name in data if name not in _TABLES):
-            near = nearest(name, _TABLES[:3])
+            near = nearest(name, _TABLES[:-1])
             hint = "" if near else f"write [servers.{name}]"
             message, at = f"unknown table {quoted(name)}", pointer(name)
             self.problems.append(Problem("unknown_field", message, at, None, near, hint))

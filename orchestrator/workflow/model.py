@@ -27,6 +27,7 @@ from orchestrator.documents.validation import problems_of
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow import oktyv
+from orchestrator.workflow.budget import Budget
 from orchestrator.workflow.compile import compile_workflow
 from orchestrator.workflow.foreign import explained, placed_back, tasks_elsewhere, with_array
 from orchestrator.workflow.inner import Around, load_inner, tool_of
@@ -73,6 +74,7 @@ class WorkflowFields(TypedDict, total=False):
     max_concurrency: int
     on_error: OnError
     timeout_s: float | None
+    budget: Budget | Mapping[str, Any] | None
     finally_: Sequence[Task | Mapping[str, Any]]
     finally_timeout_s: float
     defaults: Defaults | dict[str, Any]
@@ -134,6 +136,9 @@ class Workflow(BaseModel, metaclass=_WithKeyword):
         default="continue", description="Whether the first failure cancels what runs (fail_fast)."
     )
     timeout_s: Seconds | None = Field(default=None, description="Limit of the whole run, seconds.")
+    budget: Budget | None = Field(
+        default=None, description="What the run may spend: calls, minutes, result_mb."
+    )
     finally_: list[FinallyTask] = Field(
         default_factory=list,
         alias="finally",

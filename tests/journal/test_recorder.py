@@ -60,6 +60,17 @@ async def carried(
         raise
 
 
+async def test_what_earlier_processes_spent_counts() -> None:
+    chain = [{"id": "a", "tool": "s:read"}, {"id": "b", "tool": "s:read", "depends_on": ["a"]}]
+    memory = Memory(left=3)
+    assert await carried(memory, flow={"tasks": chain, "budget": {"calls": 1}}) is None
+    memory.left = None
+    result = await carried(memory, flow={"tasks": chain, "budget": {"calls": 1}})
+    assert result is not None
+    assert result.reason == "budget"
+    assert result["a"].status == "success"
+
+
 async def test_a_call_that_may_have_been_carried_out_waits_for_a_decision() -> None:
     memory = Memory(left=1)  # the tool and the intent
     made: list[str] = []

@@ -14,6 +14,7 @@ from orchestrator.calls.call import Call
 from orchestrator.servers.config import DEFAULTS, FIELDS
 from orchestrator.servers.config_file import load_config
 from orchestrator.servers.pool import ServerPool
+from orchestrator.workflow.budget import Budget
 
 Write = Callable[..., Path]
 
@@ -469,4 +470,15 @@ def test_zero_is_no_limit_and_a_tool_can_have_a_rate(write: Write) -> None:
             'expected a rate like "10/s", "100/min" or "1000/h", from 1 to 9,999,999, got "fast"',
         ),
         ("/servers/a/tools/b/max_concurrency", "expected at least 0, got -1"),
+    ]
+
+
+def test_an_operator_bounds_what_runs_spend(write: Write) -> None:
+    servers = '[servers.a]\ncommand = "a"\n'
+    made = load_config(write(f"[budget]\ncalls = 5\nresult_mb = 0.5\n{servers}"))
+    assert made.budget == Budget(calls=5, result_mb=0.5)
+    assert load_config(write(servers)).budget is None
+    assert problems(write(f"[budget]\ncalls = 0\nminute = 1\n{servers}")) == [
+        ("/budget/calls", "expected at least 1, got 0"),
+        ("/budget/minute", 'unknown field "minute"'),
     ]
