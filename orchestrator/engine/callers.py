@@ -118,13 +118,17 @@ def _in_all(call_next: Caller, plan: Plan, keeping: Keeping | None) -> Caller:
 
 
 def _counted(spending: Spending, call_next: Caller) -> Caller:
-    """Count a call, whose budget may end the run in its place."""
+    """Make calls as long as a budget has some; the end of what needs more cancels it."""
 
-    def count_and_call(call: Call, attempt: Attempt) -> Awaitable[Any]:
-        spending.call()
-        return call_next(call, attempt)
+    async def call_counted(call: Call, attempt: Attempt) -> Any:
+        if not spending.begin_call():
+            await anyio.sleep_forever()
+        try:
+            return await call_next(call, attempt)
+        finally:
+            spending.end_call()
 
-    return count_and_call
+    return call_counted
 
 
 def _unless(has_ended: Callable[[], bool], call_next: Caller) -> Caller:

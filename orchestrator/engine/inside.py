@@ -10,7 +10,7 @@ import anyio
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.settled import Settled
-from orchestrator.engine.summary import Stop, output_of
+from orchestrator.engine.summary import output_of
 from orchestrator.workflow.inputs import with_input_defaults
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ async def run_inside(outer: TaskRunner, call: Call, attempt: Attempt) -> Any:
     if outer.recorder is not None:
         began_s = outer.recorder.enter(emitter.within, attempt.number)
 
-    def end(stop: Stop) -> None:
-        runner.end(stop)
+    def tasks() -> TaskRunner:
+        return runner
 
     if workflow.budget is not None:
-        of_run = end, outer.recorder, emitter.within
+        of_run = tasks, outer.recorder, emitter.within
         spending = shared.spending.within(workflow.budget, "workflow", *of_run)
         shared = replace(shared, spending=spending)
     of_outer = outer, call.priority, began_s

@@ -99,10 +99,10 @@ class Run:
             self._settled.add(result)
 
     def _new_spending(self) -> Spending:
-        end, recorder = lambda stop: self._tasks.end(stop), self._recorder
-        spending = Spending.of_memory(self._settings.max_run_mb, end)
-        spending = spending.within(self._servers.budget, "operator", end, recorder)
-        return spending.within(self.workflow.budget, "workflow", end, recorder)
+        tasks, recorder = lambda: self._tasks, self._recorder
+        spending = Spending.of_memory(self._settings.max_run_mb, tasks)
+        spending = spending.within(self._servers.budget, "operator", tasks, recorder)
+        return spending.within(self.workflow.budget, "workflow", tasks, recorder)
 
     def _new_questions(self) -> Questions:
         settings = self._settings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Self
+from typing import Protocol, Self
 
 from orchestrator.engine.phase import Limit
 from orchestrator.engine.recorder import Recorder
@@ -13,16 +13,27 @@ from orchestrator.workflow.budget import Budget
 MB = 1_000_000
 
 
+class Spender(Protocol):
+    """Runs the tasks of a workflow."""
+
+    def end(self, stop: Stop) -> None:
+        """End them."""
+
+    @property
+    def is_in_finally(self) -> bool:
+        """Whether the others have ended, and those of `finally` run, which no budget bounds."""
+
+
 class Spending:
     """Counts what a workflow spends, and ends it when that is more than a budget.
 
-    The answers that are in flight then, and the values that references make, come on top. What
-    `finally` spends ends nothing, since the end of a workflow does not end its `finally`.
+    When no calls are left, those that are under way are awaited. The answers that are in flight
+    when there are too many, and the values that references make, come on top.
 
     Args:
         budget: The budget.
         over: Why the workflow ends; takes the name of a limit, and the limit.
-        end: Ends it.
+        spender: What runs it.
         outer: Counts the same for what is around it; None if nothing is.
     """
 
@@ -30,86 +41,104 @@ class Spending:
         self,
         budget: Budget,
         over: Callable[[str, float], Stop],
-        end: Callable[[Stop], object],
+        spender: Callable[[], Spender],
         outer: Spending | None = None,
     ) -> None:
-        self.budget, self._over, self._end, self._outer = budget, over, end, outer
+        self.budget, self._over, self._spender, self._outer = budget, over, spender, outer
         self._calls, self._bytes = 0, 0
+        self._under_way, self._needs_more = 0, False
         self._recorder: Recorder | None = None
         self._key = ""
 
     @classmethod
-    def of_memory(cls, max_run_mb: int, end: Callable[[Stop], object]) -> Self:
+    def of_memory(cls, max_run_mb: int, spender: Callable[[], Spender]) -> Self:
         """That of a run, whose answers may take so much in memory, megabytes; 0 for any."""
         budget = Budget.model_construct(result_mb=max_run_mb or None)
-        return cls(budget, lambda _, limit: Stop.full(int(limit)), end)
+        return cls(budget, lambda _, limit: Stop.full(int(limit)), spender)
 
     def within(
         self,
         budget: Budget | None,
         whose: Whose,
-        end: Callable[[Stop], object],
+        spender: Callable[[], Spender],
         recorder: Recorder | None,
         path: str = "",
     ) -> Spending:
         """The same with one more budget, if there is one; what earlier processes spent counts."""
         if budget is None:
             return self
-        inner = Spending(budget, lambda name, limit: Stop.spent(name, limit, whose), end, self)
+        inner = Spending(budget, lambda name, most: Stop.spent(name, most, whose), spender, self)
         if recorder is not None and (budget.calls or budget.result_mb):
             inner._recorder, inner._key = recorder, f"{path}{whose}"
             inner._calls, inner._bytes = recorder.spent(inner._key)
         return inner
 
-    def limits(self, outer: Spending | None = None) -> Iterator[Limit]:
+    def _levels(self, outer: Spending | None = None) -> Iterator[Spending]:
+        """This and those around it, up to one of them."""
+        level: Spending | None = self
+        while level is not None and level is not outer:
+            yield level
+            level = level._outer
+
+    def limits(self, outer: Spending | None) -> Iterator[Limit]:
         """Those of time, up to what is around it."""
-        if self is outer:
-            return
-        if (minutes := self.budget.minutes) is not None:
-            yield minutes * 60, self._over("minutes", minutes)
-        if self._outer is not None:
-            yield from self._outer.limits(outer)
+        for level in self._levels(outer):
+            if (minutes := level.budget.minutes) is not None:
+                yield minutes * 60, level._over("minutes", minutes)
 
     @property
     def outermost(self) -> Spending:
         """That of the run as a whole."""
-        return self if self._outer is None else self._outer.outermost
+        return list(self._levels())[-1]
 
     @property
     def counts_calls(self) -> bool:
         """Whether any budget limits them."""
-        here = self.budget.calls is not None
-        return here or (self._outer is not None and self._outer.counts_calls)
+        return any(level.budget.calls is not None for level in self._levels())
 
     def left(self, elapsed_s: float) -> dict[str, float]:
         """What is left of each limit, by its name; the least of this and what is around it."""
-        found = {} if self._outer is None else self._outer.left(elapsed_s)
-        spent = {"calls": self._calls, "minutes": elapsed_s / 60, "result_mb": self._bytes / MB}
-        for name, amount in spent.items():
-            if (limit := getattr(self.budget, name)) is not None:
-                found[name] = min(max(0, limit - amount), found.get(name, limit))
+        found: dict[str, float] = {}
+        for level in self._levels():
+            calls, size = level._calls, level._bytes / MB
+            for name, spent in ("calls", calls), ("minutes", elapsed_s / 60), ("result_mb", size):
+                if (limit := getattr(level.budget, name)) is not None:
+                    found[name] = min(max(0, limit - spent), found.get(name, limit))
         return found
 
-    def call(self) -> None:
-        """Count a call that is about to leave; ends the workflow if none is left."""
-        if self._outer is not None:
-            self._outer.call()
-        if (most := self.budget.calls) is not None:
-            if self._calls == most:
-                self._end(self._over("calls", most))
-                return
-            self._calls += 1
-            self._keep()
+    def begin_call(self) -> bool:
+        """Count a call that is about to leave. False: it must not, and what it is part of ends."""
+        counting = [level for level in self._levels() if not level._spender().is_in_finally]
+        for level in counting:
+            if level._calls == level.budget.calls:
+                level._needs_more = True
+                level._end_if_idle()
+                return False
+        for level in self._levels():
+            level._under_way += 1
+        for level in counting:
+            level._calls += 1
+            level._keep()
+        return True
+
+    def end_call(self) -> None:
+        """A call that was counted has ended."""
+        for level in self._levels():
+            level._under_way -= 1
+            level._end_if_idle()
+
+    def _end_if_idle(self) -> None:
+        if self._needs_more and not self._under_way and self.budget.calls is not None:
+            self._spender().end(self._over("calls", self.budget.calls))
 
     def answer(self, size: int) -> None:
         """Count an answer of about this many bytes; that of a failure can be as large as any."""
-        if self._outer is not None:
-            self._outer.answer(size)
-        if (most := self.budget.result_mb) is not None:
-            self._bytes += size
-            self._keep()
-            if self._bytes > most * MB:
-                self._end(self._over("result_mb", most))
+        for level in self._levels():
+            if (most := level.budget.result_mb) is not None:
+                level._bytes += size
+                level._keep()
+                if level._bytes > most * MB:
+                    level._spender().end(level._over("result_mb", most))
 
     def _keep(self) -> None:
         if self._recorder is not None:

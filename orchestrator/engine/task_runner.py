@@ -93,6 +93,11 @@ class TaskRunner:
         return self._main.stop
 
     @property
+    def is_in_finally(self) -> bool:
+        """Whether its tasks have ended, and those of `finally` run."""
+        return self.phase is not self._main
+
+    @property
     def results(self) -> Mapping[str, TaskResult]:
         """The results of the tasks that have settled, by id."""
         return self.settled.results

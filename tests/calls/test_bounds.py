@@ -42,6 +42,11 @@ POOL = "the end of the pool or of its client; else as without a pool"
 GUEST = "the client, whose end cancels it"
 PERSON = "a person; the run pauses when nothing else is left"
 BOUNDS = {
+    (
+        "callers",
+        "_counted.call_counted",
+        "anyio.sleep_forever",
+    ): "the calls under way, and the end of the run",
     ("connection", "Connection.ask", "asked.settled.wait"): POOL,
     ("connection", "Connection.hold", "asked.settled.wait"): HOLDERS + "; " + POOL,
     ("connection", "Connection.over", "channel.receive"): "HELLO_S",

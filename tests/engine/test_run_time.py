@@ -208,3 +208,19 @@ async def test_calls_of_one_run_know_their_priority_and_measure_themselves() -> 
     await Run(workflow("a", "b: a"), caller).execute()
     assert [(each.number, each.started_at is not None) for _, each in seen] == [(1, True)] * 2
     assert seen[1][0].timeout_s == 60
+
+
+async def test_calls_under_way_are_awaited_when_a_budget_has_none_left() -> None:
+    caller = sleeps(a=9, b=1)
+    flow = workflow("a", "b", "c: b", "d", budget={"calls": 2}, schedule="dataflow")
+    result = await Run(flow, caller).execute()
+    statuses = [task.status for task in result.tasks.values()]
+    assert statuses == ["success", "success", "skipped", "skipped"]
+    assert (result.reason, result.duration_ms) == ("budget", 9000)
+    assert caller.log == ["start a", "start b", "end b", "end a"]
+
+
+async def test_the_minutes_of_a_budget_are_minutes() -> None:
+    slow = {"id": "a", "tool": "s:a", "timeout_s": 900}
+    result = await Run(workflow(slow, budget={"minutes": 2}), sleeps(a=500)).execute()
+    assert (result.reason, result.duration_ms) == ("budget", 120_000)

@@ -165,6 +165,8 @@ async def test_finally_runs_when_the_budget_is_spent() -> None:
     )
     assert statuses(result) == ["success", "skipped", "success"]
     assert result.reason == "budget"
+    last = [{"id": "z", "tool": "s:t"}, {"id": "y", "tool": "s:t"}]
+    assert (await run_within({"calls": 1}, "a", **{"finally": last})).status == "success"
 
 
 async def test_answers_count_for_result_mb() -> None:
@@ -176,11 +178,11 @@ async def test_answers_count_for_result_mb() -> None:
 
 
 async def test_minutes_end_what_waits() -> None:
-    clock = await run_within({"minutes": 0.0001}, {"id": "a", "tool": "s:wait"}, timeout_s=60)
-    spent(clock, "takes more than 0.0001 min", "workflow", minutes=0.0001)
-    assert statuses(clock) == ["cancelled"]
-    shorter = {"id": "a", "tool": "s:wait"}
-    result = await run_within({"minutes": 1}, shorter, timeout_s=0.001)
+    waits = {"id": "a", "tool": "s:wait"}
+    result = await run_within({"minutes": 0.0001}, waits, timeout_s=60)
+    spent(result, "takes more than 0.0001 min", "workflow", minutes=0.0001)
+    assert statuses(result) == ["cancelled"]
+    result = await run_within({"minutes": 1}, waits, timeout_s=0.001)
     assert (result.status, result.reason) == ("cancelled", "timeout")
 
 
