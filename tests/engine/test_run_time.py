@@ -212,12 +212,13 @@ async def test_calls_of_one_run_know_their_priority_and_measure_themselves() -> 
 
 async def test_calls_under_way_are_awaited_when_a_budget_has_none_left() -> None:
     caller = sleeps(a=9, b=1)
-    flow = workflow("a", "b", "c: b", "d", budget={"calls": 2}, schedule="dataflow")
+    flow = workflow("a", "b", "c: b", "d: b", budget={"calls": 2}, schedule="dataflow")
     result = await Run(flow, caller).execute()
     statuses = [task.status for task in result.tasks.values()]
     assert statuses == ["success", "success", "skipped", "skipped"]
     assert (result.reason, result.duration_ms) == ("budget", 9000)
-    assert caller.log == ["start a", "start b", "end b", "end a"]
+    assert sorted(caller.log[:2]) == ["start a", "start b"]
+    assert caller.log[2:] == ["end b", "end a"]
 
 
 async def test_the_minutes_of_a_budget_are_minutes() -> None:
