@@ -205,7 +205,7 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "show what a workflow will do, without calling a tool",
         f"Shows generations, calls, critical path, effects, servers and limits. {TOOLS_FROM}",
         "file values --servers --no-pool --env-file --no-lock --offline --verbose --input --inputs "
-        "--schedule --statistics --journal --unfold --mermaid|--dot|--svg|--json --output",
+        "--schedule --journal --unfold --mermaid|--dot|--svg|--json --output",
         {
             "--json": flag("print the plan as JSON"),
             "--output": file("write it to a file instead of stdout"),

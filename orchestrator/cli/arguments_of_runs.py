@@ -36,7 +36,8 @@ OF_RUNS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "list the runs that were kept, or delete old ones",
         "The newest first. `runs prune` deletes those that are older, or more, than [journal] in "
         "servers.toml says: by default 30 days and 1,000 runs.",
-        "action --status --workflow --limit --dry-run --servers --env-file --journal --json",
+        "action --status --workflow --limit --watch --dry-run --servers --env-file --journal "
+        "--json",
         {
             "action": {"nargs": "?", "choices": ["prune"], "help": "delete old runs"},
             "--status": {
@@ -50,6 +51,7 @@ OF_RUNS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
                 "metavar": "N",
                 "help": "how many (default: 20)",
             },
+            "--watch": flag("show them as they come and end, until Ctrl-C; in a pipe, a line each"),
             "--dry-run": flag("with prune: delete nothing, only list"),
             "--json": flag("print the runs as JSON"),
         },

@@ -90,6 +90,7 @@ def _load(options: argparse.Namespace) -> tuple[Workflow, dict[str, Server]]:
 
 def plan(options: argparse.Namespace) -> int:
     """`orchestrator plan`. Findings are shown, but do not make it fail."""
+    from orchestrator.cli.expected import expected_of
     from orchestrator.report.forecast import forecast
     from orchestrator.workflow.inputs import complete_inputs
     from orchestrator.workflow.model import Workflow
@@ -99,9 +100,9 @@ def plan(options: argparse.Namespace) -> int:
         workflow = workflow.model_copy(update={"schedule": options.schedule})
     given = inputs_of(options, workflow.inputs.get)
     inputs = complete_inputs(workflow.inputs, given, str(options.file), may_miss=True)
-    estimates = _estimates(options, workflow)
+    seconds, runs = expected_of(options, workflow)
     known = known_of(options, workflow)
-    foreseen = forecast(workflow, known.tools, known.servers, inputs, estimates)
+    foreseen = forecast(workflow, known.tools, known.servers, inputs, seconds, runs)
     findings = located(known.findings, options.file)
     if options.output is None:
         _print_forecast(options, foreseen, findings)
@@ -140,15 +141,6 @@ def _save(path: Path, text: str) -> None:
     except OSError as error:
         message = f"cannot be written: {error.strerror or error}"
         raise WorkflowError(str(path), [Problem("unwritable_file", message)]) from None
-
-
-def _estimates(options: argparse.Namespace, workflow: Workflow) -> dict[str, float]:
-    if not options.statistics:
-        return {}
-    from orchestrator.cli.history import configured, path_of
-    from orchestrator.journal.statistics import known_estimates
-
-    return known_estimates(path_of(options, configured(options)), workflow)
 
 
 def call(options: argparse.Namespace) -> int:

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
+import time
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.cli.streams import write_json
+from orchestrator.cli.streams import write, write_json
 from orchestrator.cli.tool_sources import DEFAULT_SERVERS, read_servers
-from orchestrator.documents.text import duration
+from orchestrator.documents.text import duration, seconds, visible
 from orchestrator.journal import history
 from orchestrator.journal.history import KnownRun
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from orchestrator.servers.config import JournalTable
 
 VARIABLE = "ORCHESTRATOR_JOURNAL"
 MB = 1_000_000
+WATCH_S = 1.0  # between two looks
+COLUMNS = ("run", "workflow", "status", "started", "took", "resumed")
 
 
 def path_of(options: argparse.Namespace, table: JournalTable | None) -> Path:
@@ -57,22 +64,67 @@ def runs(options: argparse.Namespace) -> int:
 
         return prune(options)
     path = path_of(options, configured(options))
-    found = history.runs(
-        path, status=options.status, workflow=options.workflow, limit=options.limit
-    )
+    if options.watch:
+        return _watch(options, path)
+    found = _found(options, path)
     if options.json:
         write_json([run.to_dict() for run in found])
         return 0
-    from orchestrator.cli.rows import print_rows
+    from orchestrator.cli.rows import new_console
 
-    columns = ("run", "workflow", "status", "started", "took", "resumed")
-    print_rows(columns, map(_row, found))
+    new_console().print(_table(found))
     print(f"{path}: {path.stat().st_size / MB:,.1f} MB", file=sys.stderr)
     return 0
 
 
+def _found(options: argparse.Namespace, path: Path) -> list[KnownRun]:
+    return history.runs(path, status=options.status, workflow=options.workflow, limit=options.limit)
+
+
+def _watch(options: argparse.Namespace, path: Path) -> int:
+    """Show the runs as they come and end, until an interrupt; each change is a line in a pipe."""
+    known: dict[str, KnownRun] = {}
+    try:
+        if sys.stdout.isatty() and not options.json:
+            from rich.live import Live
+
+            from orchestrator.cli.rows import new_console
+
+            with Live(console=new_console(), auto_refresh=False) as live:
+                while True:
+                    live.update(_table(_found(options, path)), refresh=True)
+                    time.sleep(WATCH_S)
+        while True:
+            for run in reversed(_found(options, path)):
+                if known.get(run.id) != run:
+                    known[run.id] = run
+                    line = json.dumps(run.to_dict()) if options.json else "  ".join(_row(run))
+                    write(visible(line).rstrip())
+            sys.stdout.flush()
+            time.sleep(WATCH_S)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _table(runs: Sequence[KnownRun]) -> Table:
+    """The runs; no cell takes two lines, and a column without anything is left out."""
+    from orchestrator.cli.rows import cells, new_table
+
+    rows = list(map(_row, runs))
+    shown = len(COLUMNS) if any(row[-1] for row in rows) else len(COLUMNS) - 1
+    table = new_table(*COLUMNS[:shown])
+    for column in table.columns[:1] + table.columns[2:5]:
+        column.no_wrap = True
+    table.columns[-1].ratio = 1 if shown == len(COLUMNS) else None
+    for row in rows:
+        table.add_row(*cells(row[:shown]))
+    return table
+
+
 def _row(run: KnownRun) -> tuple[str, ...]:
     took = "" if run.duration_ms is None else duration(run.duration_ms)
+    if run.status == history.RUNNING:
+        took = f"{seconds(max(0.0, time.time() - run.started))} so far"
     resumed = f"{run.resumed}x" if run.resumed else ""
     if run.origin is not None:
         resumed = f"{resumed} {run.kind} of {run.origin}".strip()
@@ -80,4 +132,7 @@ def _row(run: KnownRun) -> tuple[str, ...]:
 
 
 def _time(moment: float) -> str:
-    return datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """Today the time, else the day: `runs` is about what happened lately."""
+    at = datetime.fromtimestamp(moment).astimezone()
+    is_today = at.date() == datetime.now(at.tzinfo).date()
+    return at.strftime("%H:%M:%S" if is_today else "%Y-%m-%d")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
@@ -22,9 +22,14 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     table = new_table(*columns)
     table.columns[0].no_wrap = True
     table.columns[-1].ratio = 1
-    for row in rows:  # servers write these: a terminal must not obey them
-        table.add_row(*(Text(name_of(text)) for text in row))
+    for row in rows:
+        table.add_row(*cells(row))
     new_console().print(table)
+
+
+def cells(row: Sequence[str]) -> Iterator[Text]:
+    """The cells of a row; servers write these: a terminal must not obey them."""
+    return (Text(name_of(text)) for text in row)
 
 
 def new_console(*, stderr: bool = False) -> Console:

@@ -56,7 +56,7 @@ def carry_out(
         if path is not None:
             check_writable(path)
     with ExitStack() as stack:
-        observers = list(_observers(options))
+        observers = list(_observers(options, workflow, inputs))
         for observer in observers:
             stack.callback(observer.stop)
             observer.start()
@@ -68,16 +68,22 @@ def carry_out(
         return in_event_loop(session, orchestrator.loop)
 
 
-def _observers(options: argparse.Namespace) -> Iterator[Observer]:
+def _observers(
+    options: argparse.Namespace, workflow: Workflow, inputs: Mapping[str, Any]
+) -> Iterator[Observer]:
     if options.events is not None:
         stream = _opened(options.events)
         yield JsonlWriter(stream, partial(json_text, to_terminal=stream.isatty()))
     if options.quiet:
         return
     if sys.stderr.isatty() and not options.verbose:
+        from orchestrator.cli.expected import timing_of
         from orchestrator.observers.terminal import ProgressDisplay
+        from orchestrator.observers.time_left import TimeLeft
 
-        yield ProgressDisplay()
+        left = TimeLeft(partial(timing_of, options, workflow, inputs))
+        yield left
+        yield ProgressDisplay(left_s=lambda: left.seconds)
     else:
         yield ProgressLines(partial(print, file=sys.stderr, flush=True), verbose=options.verbose)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from operator import itemgetter
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +25,8 @@ WIDE = 110  # from that width on, the table of a run has room for reasons
 MIDDLE = 75  # likewise for the tools of a run, and the dependencies of a plan
 MAX_RESULT_ROWS = 60
 MAX_PLAN_ROWS = 200  # Rich lays out about 3,000 rows a second
+MAX_ALIKE = 3  # tasks that ended alike, without a call to tell of, have a row each
+BESIDE = 50  # columns that the tool, status, generation, time and attempts take
 MAX_REASON = 300
 MAX_DESCRIPTION = 40
 MAX_NAMED = 8
@@ -59,36 +63,70 @@ def print_tools(tools: Iterable[Tool]) -> None:
 def print_result(result: RunResult, workflow: Workflow) -> None:
     """Print the tasks of a run and its summary on stderr."""
     console = new_console(stderr=True)
-    is_wide = console.width >= WIDE
-    has_tools = console.width >= MIDDLE
-    table = new_table("task", *(["tool"] * has_tools), "status", "gen", "time", "attempts")
-    if is_wide:
-        table.add_column("reason", overflow="fold", ratio=1)
     # Tasks that did not succeed come first, if not all of them are shown.
-    tasks = list(result.tasks.values())
+    tasks, alike = _alike(result.tasks.values())
     ranked = sorted(tasks, key=lambda task: (task.status == "success", not task.recovered))
     shown = tasks if len(tasks) <= MAX_RESULT_ROWS else ranked[:MAX_RESULT_ROWS]
+    is_wide = console.width >= WIDE
+    longest = max((cell_len(name_of(task.id)) for task in shown), default=0)
+    has_tools = is_wide or (console.width >= MIDDLE and longest <= console.width - BESIDE)
+    table = new_table("task", *(["tool"] * has_tools), "status", "gen", "time", "attempts")
+    table.columns[1 + has_tools].no_wrap = True
+    if is_wide:
+        table.add_column("reason", overflow="fold", ratio=1)
     for task in shown:
-        status = "recovered" if task.recovered else task.status
-        called = _was_called(task)
-        table.add_row(
-            Text(name_of(task.id)),
-            *([Text(name_of(workflow.plan.tasks[task.id].target), style="dim")] * has_tools),
-            Text(status, style=STATUS_STYLES[status]),
-            "finally" if task.generation is None else str(task.generation),
-            duration(task.duration_ms) if called and not result.dry_run else "",
-            "cached" if task.cached else str(task.attempts) if called else "",
-            *([Text(_reason(task))] * is_wide),
-        )
+        table.add_row(*_cells(result, task, workflow, has_tools=has_tools, is_wide=is_wide))
+    for same in alike:
+        first = same[0]
+        name = f"{name_of(first.id)} and {len(same) - 1:,} more"
+        status = Text(first.status, style=STATUS_STYLES[first.status])
+        why = [Text(_reason(first))] * is_wide
+        table.add_row(_one_line(name), *([""] * has_tools), status, "", "", "", *why)
     if result.dry_run:
         _print(console, Text(DRY_RUN, style="bold magenta"))
     console.print(table)
-    for reason, alike in _by_reason(() if is_wide else shown).items():
-        _print(console, Text(f"{listed(alike, MAX_NAMED)}: {reason}"))
-    if more := len(result.tasks) - len(shown):
+    said = () if is_wide else [*shown, *chain.from_iterable(alike)]
+    for reason, names in _by_reason(said).items():
+        _print(console, Text(f"{listed(names, MAX_NAMED)}: {reason}"))
+    if more := len(tasks) - len(shown):
         console.print(f"and {counted(more, 'more task')} (--json and --output FILE have all)\n")
     for line in _summary(result):
         _print(console, line)
+
+
+def _alike(
+    tasks: Iterable[TaskResult],
+) -> tuple[list[TaskResult], list[list[TaskResult]]]:
+    """The tasks that have a row each, and those that share one: an interrupt ends many alike."""
+    shared = defaultdict[tuple[str, str], list[TaskResult]](list)
+    tasks = list(tasks)
+    for task in tasks:
+        if task.status in ("cancelled", "skipped"):
+            shared[task.status, _reason(task)].append(task)
+    groups = [group for group in shared.values() if len(group) > MAX_ALIKE]
+    hidden = {task.id for group in groups for task in group}
+    return [task for task in tasks if task.id not in hidden], groups
+
+
+def _one_line(name: str, style: str = "") -> Text:
+    # In two lines, it could not be told from two names.
+    return Text(name, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _cells(
+    result: RunResult, task: TaskResult, workflow: Workflow, *, has_tools: bool, is_wide: bool
+) -> list[Text | str]:
+    status = "recovered" if task.recovered else task.status
+    called = _was_called(task)
+    return [
+        _one_line(name_of(task.id)),
+        *([_one_line(name_of(workflow.plan.tasks[task.id].target), "dim")] * has_tools),
+        Text(status, style=STATUS_STYLES[status]),
+        "finally" if task.generation is None else str(task.generation),
+        duration(task.duration_ms) if called and not result.dry_run else "",
+        "cached" if task.cached else str(task.attempts) if called else "",
+        *([Text(_reason(task))] * is_wide),
+    ]
 
 
 def print_plan(forecast: Forecast, *, unfold: bool = False) -> None:

@@ -51,6 +51,22 @@ def duration(milliseconds: float) -> str:
     return f"{milliseconds / 1000:.2f} s"
 
 
+def seconds(elapsed_s: float) -> str:
+    """How long something goes on, to watch: `3.2 s`, `2:05`, `1:02:05`."""
+    if elapsed_s < 60:
+        return f"{elapsed_s:.1f} s"
+    minutes, rest = divmod(int(elapsed_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def approximately(left_s: float) -> str:
+    """A time that is foreseen: `7 s`, `2 min`, `1.5 h`; one that is over is `1 s`."""
+    if left_s < 100:
+        return f"{max(1, round(left_s))} s"
+    return f"{left_s / 60:.0f} min" if left_s < 6000 else f"{left_s / 3600:.1f} h"
+
+
 def visible(text: str, keep: str = "", instead: Callable[[str], str] | None = None) -> str:
     """The text with each invisible character written as a JSON escape, such as `\\u200b`.
 

@@ -1,15 +1,13 @@
-"""What calls took in earlier runs: the estimates for later ones.
-
-They only decide which task goes first, so one that is outdated costs time and nothing else.
-"""
+"""What calls took in earlier runs: what is expected of later ones, and which task goes first."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 
 from orchestrator.errors import JournalError
 from orchestrator.journal.history import reading
@@ -33,18 +31,49 @@ _CALLS = """select path, avg(json_extract(payload, '$.duration_ms')) from record
     group by path"""
 
 
-def estimates(journal: Path, workflow: Workflow) -> dict[str, float]:
-    """What each task of a workflow is expected to take, seconds; unknown ones are left out.
+class Measured(NamedTuple):
+    """What calls took in the latest runs, milliseconds, the newest last; means over items.
+
+    Attributes:
+        of_task: By the task of this workflow and its tool, a time for each run.
+        of_tool: By `server:tool`, the same in all workflows.
+    """
+
+    of_task: Mapping[tuple[str, str], list[float]]
+    of_tool: Mapping[str, list[float]]
+
+    def times(self, workflow: Workflow, mean: Callable[[list[float]], float]) -> dict[str, float]:
+        """The mean time of each task, seconds; of one never measured, that of its tool."""
+        found = {}
+        for task in workflow.plan.tasks.values():
+            if times := self.of_task.get((task.id, task.target)) or self.of_tool.get(task.target):
+                found[task.id] = mean(times) / 1000
+        return found
+
+
+class Expected(NamedTuple):
+    """What tasks are expected to take.
+
+    Attributes:
+        seconds: P50 of one call, by task; unknown ones are left out.
+        runs: In how many runs of the workflow they were measured.
+    """
+
+    seconds: dict[str, float]
+    runs: int
+
+
+def measured(journal: Path, workflow: Workflow) -> Measured:
+    """What calls took in earlier runs.
 
     Only calls that succeeded at the first attempt count: the time of a call that failed, was
     cancelled or was retried tells nothing about the next one. A `for_each` counts as the mean over
-    its items. A task that has not been measured takes what its tool took in other tasks.
+    its items.
 
     Raises:
         JournalError: The journal cannot be read.
     """
-    of_task: dict[tuple[str, str], list[float]] = defaultdict(list)
-    of_tool: dict[str, list[float]] = defaultdict(list)
+    found = Measured(defaultdict(list), defaultdict(list))
     with reading(journal) as db:
         for run, name, request in db.execute(_RUNS, (workflow.name, RUNS)).fetchall():
             tools = _tools(json.loads(request)["workflow"])
@@ -52,14 +81,29 @@ def estimates(journal: Path, workflow: Workflow) -> dict[str, float]:
             for task, took_ms in db.execute(_CALLS, (run,)).fetchall():
                 by_tool[tools.get(task, "")].append(took_ms)
                 if name == workflow.name:
-                    of_task[task, tools.get(task, "")].append(took_ms)
+                    found.of_task[task, tools.get(task, "")].append(took_ms)
             for tool, times_ms in by_tool.items():
-                of_tool[tool].append(sum(times_ms) / len(times_ms))
-    found: dict[str, float] = {}
-    for task in workflow.plan.tasks.values():
-        if times := of_task.get((task.id, task.target)) or of_tool.get(task.target):
-            found[task.id] = _mean(times) / 1000
+                found.of_tool[tool].append(sum(times_ms) / len(times_ms))
     return found
+
+
+def estimates(journal: Path, workflow: Workflow) -> dict[str, float]:
+    """What each task is expected to take, seconds: the moving mean, to decide which goes first.
+
+    Raises:
+        JournalError: The journal cannot be read.
+    """
+    return measured(journal, workflow).times(workflow, _mean)
+
+
+def expected(journal: Path, workflow: Workflow) -> Expected:
+    """What each task is expected to take, for people; nothing if there is no journal yet."""
+    try:
+        found = measured(journal, workflow)
+    except JournalError:
+        return Expected({}, 0)
+    runs = max((len(times) for times in found.of_task.values()), default=0)
+    return Expected(found.times(workflow, median), runs)
 
 
 def known_estimates(journal: Path, workflow: Workflow) -> dict[str, float]:

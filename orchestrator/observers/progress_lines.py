@@ -10,6 +10,7 @@ from orchestrator.documents.text import counted, cut, duration, quoted, visible
 from orchestrator.engine import events
 
 EVERY_S = 1.0  # between two lines, unless each event has one
+SLOW_MS = 1000.0  # a server that takes as long to start is worth a line
 MAX_LINE, MAX_ARGUMENTS = 500, 150
 
 
@@ -29,6 +30,7 @@ class ProgressLines(events.Observer):
         self._last = clock()
         self._tasks = self._settled = 0
         self._run = self._so_far = ""
+        self._items: dict[str, list[int]] = {}  # how many have settled of each loop, of how many
 
     def on_event(self, event: events.Event) -> None:
         """Write a line, if it is time for one."""
@@ -45,19 +47,31 @@ class ProgressLines(events.Observer):
                 item = "" if question.item is None else f" --item {question.item}"
                 how = f"orchestrator answer {self._run} {question.task}{item} ..."
                 self._write(cut(visible(f"{event.at_ms / 1000:8.3f} s  {about} ({how})"), MAX_LINE))
-            case events.TaskSettled(task=task, result=result):
-                done = ""
-                if not event.is_inside:
-                    self._settled += 1
-                    of = counted(self._tasks, "task") + self._so_far
-                    done = f"{self._settled:,} of {of} settled: "
-                why = f": {result.error.message}" if result.error else ""
-                took = f" in {duration(result.duration_ms)}" if result.attempts else ""
-                took = " (cached)" if result.cached else took
-                self._line(f"{done}{quoted(task)} {result.status}{took}{why}", event)
-                return
+            case events.ItemsStarted(task=task, items=items):
+                self._items[task] = [0, items]
+            case events.ItemSettled(task=task) if task in self._items and not self._verbose:
+                self._items[task][0] += 1
+                settled, of_all = self._items[task]
+                self._line(f"{settled:,} of {counted(of_all, 'item')} of {quoted(task)}", event)
+            case events.ServerReady(server=server, duration_ms=start_ms) if start_ms >= SLOW_MS:
+                if not self._verbose:
+                    self._line(f"server {quoted(server)} took {duration(start_ms)} to start", event)
+            case events.TaskSettled():
+                self._line(self._settled_text(event), event)
         if self._verbose and (text := _described(event)):
             self._line(text, event)
+
+    def _settled_text(self, event: events.TaskSettled) -> str:
+        self._items.pop(event.task, None)
+        result, done = event.result, ""
+        if not event.is_inside:
+            self._settled += 1
+            of = counted(self._tasks, "task") + self._so_far
+            done = f"{self._settled:,} of {of} settled: "
+        why = f": {result.error.message}" if result.error else ""
+        took = f" in {duration(result.duration_ms)}" if result.attempts else ""
+        took = " (cached)" if result.cached else took
+        return f"{done}{quoted(event.task)} {result.status}{took}{why}"
 
     def _line(self, text: str, event: events.Event) -> None:
         now = self._clock()

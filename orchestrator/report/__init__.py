@@ -2,7 +2,7 @@
 
 Rule: values in, text out; nothing is called and nothing is printed.
 
-- `forecast` is what a plan will do; `plan_text` puts it in words.
+- `forecast` is what a plan will do, with the times of `timing`; `plan_text` puts it in words.
 - `diagrams` and `svg` draw it, with the geometry of `layout`.
 - `run_history` is what happened in a run; `run_page` shows it as one HTML file, with the words of
   `run_text` and the pictures of `run_pictures`, and `perfetto` as a trace.
@@ -20,4 +20,5 @@ __all__ = [
     "run_history",
     "run_page",
     "svg",
+    "timing",
 ]

@@ -120,6 +120,7 @@ def plan_document(forecast: Forecast) -> dict[str, Any]:
     if forecast.seconds is not None:
         expected = {f"{name}_s": round(value, 6) for name, value in forecast.seconds.items()}
         expected["measured_tasks"] = forecast.measured
+        expected |= {} if forecast.runs is None else {"runs": forecast.runs}
     for name, task in forecast.tasks.items():
         for target, effects in task.effects.items():
             tools.setdefault(target, asdict(effects) | {"tasks": []})["tasks"].append(name)

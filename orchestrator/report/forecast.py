@@ -5,15 +5,14 @@ Pure, and O(n + e). What is not known is None or has no bound; nothing is guesse
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.priorities import weights
 from orchestrator.report.call_counts import Count, count_calls
 from orchestrator.report.effects import RISKS, Effects, Risk, effects_of
+from orchestrator.report.timing import Timing
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.model import Schedule, Workflow
@@ -22,7 +21,7 @@ from orchestrator.workflow.plan import CallTemplate, Plan, TaskPlan, waves
 if TYPE_CHECKING:
     from orchestrator.servers.config import Server
 
-Starts = tuple[int, float]  # how many may start in how many seconds
+_SCHEDULES: tuple[Schedule, ...] = ("generations", "dataflow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +90,7 @@ class Forecast:
     measured: int  # for how many tasks a time is known
     # Without the start of servers, by schedule; None if no times are known.
     seconds: Mapping[Schedule, float] | None
+    runs: int | None = None  # in which the times were measured; None if that is not known
 
     @property
     def calls(self) -> Count:
@@ -118,16 +118,19 @@ def forecast(
     servers: Mapping[str, Server] | None = None,
     inputs: Mapping[str, Any] | None = None,
     estimates: Mapping[str, float] | None = None,
+    runs: int | None = None,
 ) -> Forecast:
     """What a workflow will do, as far as its tools, servers and inputs are known.
 
     Tools are by `server:tool`. Estimates are the expected time of one call, seconds, by task; a
-    task that is missing takes the median of the others.
+    task that is missing takes the median of the others. `runs`: in how many they were measured.
     """
     plan, tools, servers, estimates = workflow.plan, tools or {}, servers or {}, estimates or {}
     calls = count_calls(workflow, tools, inputs or {})
     call_s = weights(plan.tasks, estimates)
-    task_s, run_s = _times(workflow, tools, servers, calls, call_s) if call_s else ({}, None)
+    expected = Timing(workflow, tools, servers, calls, call_s) if call_s else None
+    task_s = {} if expected is None else expected.task_s()
+    run_s = None if expected is None else {each: expected.run_s(each) for each in _SCHEDULES}
     path, length = _longest_path(plan, task_s or None)
     tasks = {}
     described = {task.id: task.description for task in (*workflow.tasks, *workflow.finally_)}
@@ -141,7 +144,8 @@ def forecast(
         first = [name for name in first if name in servers]
         later = {name: number for name, number in later.items() if name in servers}
     measured = len(estimates.keys() & plan.tasks.keys())
-    return Forecast(workflow, tasks, first, later, servers, tuple(path), length, measured, run_s)
+    of_path = tuple(path), length
+    return Forecast(workflow, tasks, first, later, servers, *of_path, measured, run_s, runs)
 
 
 def _longest_path(plan: Plan, lengths: Mapping[str, float] | None) -> tuple[dict[str, None], float]:
@@ -157,81 +161,3 @@ def _longest_path(plan: Plan, lengths: Mapping[str, float] | None) -> tuple[dict
             ready = list(stage.graph.successors(longest))
         length += max(below.values())
     return path, length
-
-
-def _times(
-    workflow: Workflow,
-    tools: Mapping[str, Tool],
-    servers: Mapping[str, Server],
-    calls: Mapping[str, Count],
-    call_s: Mapping[str, float],
-) -> tuple[dict[str, float], dict[Schedule, float]]:
-    """The time of each task and that of the run by each schedule, seconds, under all limits."""
-    plan, run_slots = workflow.plan, workflow.max_concurrency
-    task_s: dict[str, float] = {}
-    busy_s: dict[tuple[str, ...], float] = defaultdict(float)
-    starts: dict[tuple[str, Starts], int] = defaultdict(int)
-    for name, task in plan.tasks.items():
-        count = calls[name]
-        # Without an upper bound the time is a lower bound, which the text says.
-        number = max(count.least, 1) if count.most is None else count.most
-        limits = dict(_limits(task, tools.get(task.target), servers.get(task.server)))
-        if run_slots:
-            limits["run",] = run_slots
-        for limit, slots in limits.items():
-            busy_s[limit] += call_s[name] * number / slots
-        width = min(limits.values(), default=number)
-        task_s[name] = call_s[name] * math.ceil(number / max(width, 1))
-        for rate in _rates(task, servers.get(task.server)):
-            starts[rate] += number
-    rates = (_spread_s(rate, number) for (_, rate), number in starts.items())
-    least_s = max([*busy_s.values(), *rates], default=0.0)
-    slots = run_slots if run_slots < len(plan.tasks) else 0  # no limit is simulated much faster
-
-    def took_s(*, barrier: bool) -> float:
-        return sum(
-            graphs.makespan(part.graph, part.generations, task_s, barrier=barrier, slots=slots)
-            for part in plan.stages
-        )
-
-    return task_s, {
-        "generations": max(took_s(barrier=True), least_s),
-        "dataflow": max(took_s(barrier=False), least_s),
-    }
-
-
-def _limits(
-    task: TaskPlan, tool: Tool | None, server: Server | None
-) -> Iterator[tuple[tuple[str, ...], int]]:
-    """The limits on calls in flight that hold for a task: what each limits, and to how many."""
-    if task.policies.max_parallel is not None:
-        yield ("task", task.id), task.policies.max_parallel
-    # A lock whose name reads the item is most likely another lock for each item.
-    if any(not lock.shared and not lock.of_item for lock in task.policies.locks):
-        yield ("lock", task.id), 1
-    if server is None:
-        return
-    if isinstance(server.max_concurrency, int):
-        yield ("server", task.server), server.max_concurrency
-    if server.writes == "serial" and tool is not None and tool.read_only is False:
-        yield ("writes", task.server), 1
-    pattern, limited = server.settings_of(task.tool)
-    if limited.max_concurrency is not None:
-        yield ("tool", task.server, pattern), limited.max_concurrency
-
-
-def _rates(task: TaskPlan, server: Server | None) -> Iterator[tuple[str, Starts]]:
-    """The rates that hold for a task: what each limits, and to how many starts in how long."""
-    if server is None:
-        return
-    if server.rate_limit is not None:
-        yield task.server, server.rate_limit
-    pattern, limited = server.settings_of(task.tool)
-    if limited.rate_limit is not None:
-        yield f"{task.server}:{pattern}", limited.rate_limit
-
-
-def _spread_s(starts: Starts, number: int) -> float:
-    """How long a rate spreads so many starts, seconds."""
-    count, seconds = starts  # the first `count` calls start at once
-    return max(math.ceil(number / count) - 1, 0) * seconds

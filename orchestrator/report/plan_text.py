@@ -83,7 +83,14 @@ def _expected_time(forecast: Forecast) -> Iterator[str]:
         f"expected time: {at_least}{_seconds(own)} ({other}: {_seconds(others)}), critical path "
         f"{_seconds(forecast.length)}"
         + (f"; measured times of {measured:,} of {tasks:,} tasks" if measured < tasks else "")
+        + _measured_in(forecast.runs)
     )
+
+
+def _measured_in(runs: int | None) -> str:
+    if runs is None:
+        return ""
+    return f" (P50 of {counted(runs, 'run')})" if runs else " (P50 of the tools in other workflows)"
 
 
 def _effects(forecast: Forecast) -> Iterator[str]:

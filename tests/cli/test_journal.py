@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -61,6 +62,36 @@ def test_a_run_is_kept_listed_and_shown(journal: Path, said: Said, write: Write)
     _, table, size = said("runs")
     assert run["id"] in table
     assert str(journal) in size
+
+
+@pytest.mark.parametrize("shown", ["table", "lines", "json"])
+@pytest.mark.usefixtures("journal")
+def test_runs_are_watched_until_an_interrupt(
+    shown: str, write: Write, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+
+    def sleep(wait_s: float) -> None:
+        looks.append(wait_s)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+        if len(looks) == 1:
+            assert main(["run", write({"id": "v", "value": 1}, name="later"), "-q"]) == 0
+
+    assert main(["run", write({"id": "v", "value": 1}, name="first"), "-q"]) == 0
+    capsys.readouterr()
+    monkeypatch.setattr(
+        "orchestrator.cli.history.time", SimpleNamespace(sleep=sleep, time=lambda: 0)
+    )
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: shown == "table")
+    assert main(["runs", "--watch", *(["--json"] if shown == "json" else [])]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert looks == [1.0] * 3
+    if shown == "table":
+        assert any("later" in line and "success" in line for line in lines)
+        return
+    about = [line for line in lines if "first" in line or "later" in line]
+    assert [("first" in line, "success" in line) for line in about] == [(True, True), (False, True)]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have other directories")

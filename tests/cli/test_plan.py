@@ -6,12 +6,14 @@ import json
 import re
 import sqlite3
 import xml.etree.ElementTree as ElementTree
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator.cli import main
+from orchestrator.cli.expected import timing_of
 from orchestrator.cli.tables import DRY_RUN, MAX_PLAN_ROWS, print_plan, print_result
 from orchestrator.engine.made_up import MadeUp
 from orchestrator.report.forecast import forecast
@@ -21,6 +23,12 @@ from tests.conftest import Write
 from tests.fakes import workflow
 
 SETTINGS = 'rate = "1/min"'  # of the server `faulty`: waiting for it would take minutes
+
+
+@pytest.fixture(autouse=True)
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No times but those of the test."""
+    monkeypatch.setenv("ORCHESTRATOR_JOURNAL", str(tmp_path / "own.db"))
 
 
 def append(name: str, value: Any, **more: Any) -> dict[str, Any]:
@@ -76,7 +84,7 @@ def test_plan_takes_the_times_of_earlier_runs(
 ) -> None:
     path, journal = write(append("a", 1)), str(tmp_path / "runs.db")
     more = ["--servers", servers, "--journal", journal]
-    plan = ["plan", path, *more, "--offline", "--statistics", "--json"]
+    plan = ["plan", path, *more, "--offline", "--json"]
     assert main(plan) == 0
     assert json.loads(capsys.readouterr().out)["expected"] is None
     assert main(["run", path, *more, "-q"]) == 0
@@ -90,8 +98,18 @@ def test_plan_takes_the_times_of_earlier_runs(
         "generations_s": 2.5,
         "dataflow_s": 2.5,
         "measured_tasks": 1,
+        "runs": 1,
     }
     assert document["tools"]["faulty:append"]["known"] is False
+    assert main(plan[:-1]) == 0
+    said = "expected time: 2.50 s (dataflow: 2.50 s), critical path 2.50 s (P50 of 1 run)"
+    assert said in capsys.readouterr().out
+    options = Namespace(journal=journal, servers=Path(servers), env_file=[], max_concurrency=3)
+    timing = timing_of(options, Workflow.load(path), {})
+    assert timing is not None
+    assert timing.run_s("dataflow") == 2.5
+    other = Workflow.load(write({"id": "x", "tool": "faulty:echo"}, name="other"))
+    assert timing_of(options, other, {}) is None
 
 
 def test_plan_draws_a_picture(

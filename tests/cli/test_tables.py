@@ -190,6 +190,32 @@ async def test_tasks_with_the_same_reason_share_a_line_on_a_narrow_screen(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("width", [80, 160])
+async def test_what_an_interrupt_cancelled_is_one_row(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr(rows, "NO_TERMINAL", width)
+    plan = workflow(*(f"t{number}" for number in range(23)))
+    run = Run(plan, ScriptedCaller())
+    run.cancel("interrupted by SIGINT")
+    tables.print_result(await run.execute(), plan)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith(" t")]
+    assert [line.split()[:5] for line in lines[1:]] == [["t0", "and", "22", "more", "cancelled"]]
+
+
+@pytest.mark.anyio
+async def test_a_long_id_takes_one_line_and_the_room_of_the_tools(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "NO_TERMINAL", 80)
+    text = await shown(capsys, ScriptedCaller(), "fetch-" * 12)
+    row = next(line for line in text.splitlines() if "fetch-" in line)
+    assert "…" in row
+    assert "success" in row
+    assert " tool " not in text
+
+
+@pytest.mark.anyio
 async def test_a_cancelled_run_has_no_speedup(capsys: pytest.CaptureFixture[str]) -> None:
     plan = workflow("a", "b")
     run = Run(plan, ScriptedCaller())

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.errors import JournalError
 from orchestrator.journal.database import open_to_write
-from orchestrator.journal.statistics import RUNS, estimates, known_estimates
+from orchestrator.journal.statistics import RUNS, estimates, expected, known_estimates
 from orchestrator.workflow.model import Workflow
 
 Keep = Callable[..., None]
@@ -105,7 +105,19 @@ def test_the_latest_runs_count_those_of_the_workflow_first(journal: Path, keep: 
     assert of(journal) == {"a": 1.0}
 
 
+def test_what_people_are_told_is_the_median_and_in_how_many_runs_it_was_measured(
+    journal: Path, keep: Keep
+) -> None:
+    for took_ms in (1000, 9000, 2000):
+        keep(a=took_ms)
+    keep({"name": "other", "tasks": [{"id": "x", "tool": "s:u"}]}, x=4000)
+    assert expected(journal, Workflow.load(FLOW)) == ({"a": 2.0, "b": 4.0}, 3)
+    later = Workflow.load({"name": "later", "tasks": FLOW["tasks"]})
+    assert expected(journal, later).runs == 0
+
+
 def test_without_a_journal_nothing_is_known(journal: Path) -> None:
+    assert expected(journal, Workflow.load(FLOW)) == ({}, 0)
     assert known_estimates(journal, Workflow.load(FLOW)) == {}
     with pytest.raises(JournalError):
         of(journal)

@@ -41,8 +41,8 @@ from tests.conftest import Write
 from tests.fakes import ScriptedCaller, workflow
 
 
-def screen(progress: ProgressDisplay) -> str:
-    console = Console(file=io.StringIO(), width=100)
+def screen(progress: ProgressDisplay, width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width)
     with console.capture() as capture:
         console.print(progress.render())
     return capture.get()
@@ -65,7 +65,7 @@ def test_the_terminal_shows_what_starts_what_runs_and_what_has_settled() -> None
         progress.on_event(GenerationStarted(0, 0, ["a", "b"]))
         progress.on_event(TaskStarted(0, "a", "weather", "[forecast]", 0, 1, 0.0))
         shown = screen(progress)
-        assert "generation 0 of 0 to 1, 0 of 4 tasks settled" in shown
+        assert "0 of 4 tasks settled, generation 0 of 0 to 1" in shown
         assert "weather:[forecast]" in shown
         progress.on_event(TaskSettled(0, "a", TaskResult("a", Success(1), 0)))
         shown = screen(progress)
@@ -77,16 +77,29 @@ def test_the_terminal_shows_what_starts_what_runs_and_what_has_settled() -> None
 
 
 def test_a_plan_that_grows_is_shown_with_the_tasks_so_far() -> None:
-    progress = ProgressDisplay(Console(file=io.StringIO()))
+    now, left = 5.0, None
+    console = Console(file=io.StringIO())
+    progress = ProgressDisplay(console, clock=lambda: now, left_s=lambda: left)
     progress.on_event(RunStarted(0, "id", "w", "generations", []))
     progress.on_event(TaskAdded(0, "a", 0))
     progress.on_event(TaskStarted(0, "a", "s", "t", 0, 1, 0.0))
-    assert screen(progress).splitlines()[0].rstrip() == "0 of 1 tasks so far settled"
+    assert screen(progress).splitlines()[0].rstrip() == "0.0 s, 0 of 1 tasks so far settled"
     for event in (TaskAdded(0, "b", 1), GenerationStarted(0, 0, ["a"])):
         progress.on_event(event)
     progress.on_event(TaskSettled(0, "a", TaskResult("a", Success(1), 0)))
-    text = "generation 0 of 0 to 1 so far, 1 of 2 tasks so far settled (1 success)"
-    assert screen(progress).strip() == text
+    now = 8.25
+    text = "1 of 2 tasks so far settled (1 success), generation 0 of 0 to 1 so far"
+    assert screen(progress).strip() == f"3.2 s, {text}"
+    now = 130.0
+    left = 7260.0
+    assert screen(progress).strip().startswith("2:05 (about 2.0 h left), 1 of 2")
+    left = 480.0
+    assert "(about 8 min left)" in screen(progress)
+    left = 0.0
+    assert "(about 1 s left)" in screen(progress)
+    left = None
+    now = 3730.0
+    assert screen(progress).strip().startswith("1:02:05, ")
 
 
 def test_the_terminal_shows_what_a_call_waits_for_how_far_it_is_and_its_items() -> None:
@@ -102,11 +115,16 @@ def test_the_terminal_shows_what_a_call_waits_for_how_far_it_is_and_its_items() 
     progress.on_event(ItemSettled(0, "b", 1, ItemResult(1, Success(1))))
     shown = screen(progress)
     assert "server 's'" not in shown
-    assert "b[0] (1 of 40 done)" in shown
-    assert "b[1]" not in shown
-    assert shown.index("b[2]") < shown.index("lock 'x'")  # who waits comes last
+    assert "1 of 40 items, 2 running" in shown
+    assert "b[" not in shown
+    assert shown.index("1 of 40") < shown.index("lock 'x'")  # who waits comes last
+    progress.on_event(TaskProgress(0, "b", 2, 5, 8, "pages"))
+    assert "1 of 40 items, 2 running; [2] 5 of 8 pages" in screen(progress)
+    progress.on_event(ItemSettled(0, "b", 2, ItemResult(2, Success(1))))
+    progress.on_event(TaskWaiting(0, "b", 0, "a slot"))
+    assert "2 of 40 items, 1 waiting; [0] waiting for a slot" in screen(progress)
     progress.on_event(TaskStarted(0, "a", "s", "t", 0, 1, 0.0))
-    assert "waiting" not in screen(progress)
+    assert "lock" not in screen(progress)
     progress.on_event(TaskProgress(0, "a", None, 3, 10, "pages"))
     assert "3 of 10 pages" in screen(progress)
     progress.on_event(TaskProgress(0, "a", None, 3, None, "\x1b[31mred \u202e"))
@@ -122,7 +140,7 @@ def test_the_terminal_shows_what_a_call_waits_for_how_far_it_is_and_its_items() 
     assert "turn 3" in screen(progress)
     progress.on_event(RetryDecided(0, "a", None, 2, error, None, "the last"))
     progress.on_event(TaskSettled(0, "b", TaskResult("b", Success(1), 0)))
-    assert "b[" not in screen(progress)
+    assert "of 40 items" not in screen(progress)
 
 
 def test_the_terminal_shows_only_so_many_rows() -> None:
@@ -132,7 +150,23 @@ def test_the_terminal_shows_only_so_many_rows() -> None:
         progress.on_event(TaskStarted(0, f"t{number}", "s", "t", 0, 1, 0.0))
     shown = screen(progress)
     assert f"and {40 - MAX_ROWS} more" in shown
-    assert shown.startswith("0 of 40 tasks settled")
+    assert shown.startswith("0.0 s, 0 of 40 tasks settled")
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_no_line_of_the_terminal_is_wrapped(width: int) -> None:
+    progress = ProgressDisplay(Console(file=io.StringIO()))
+    long = "fetch-the-quarterly-customer-satisfaction-surveys-of-every-region"
+    progress.on_event(RunStarted(0, "id", "w", "generations", [[long, "each"], ["b"] * 10_000]))
+    progress.on_event(GenerationStarted(0, 0, [long]))
+    progress.on_event(TaskStarted(0, long, "天気予報" * 9, "\x1b[2J" * 9, 0, 1, 0.0))
+    progress.on_event(TaskProgress(0, long, None, 3, None, "とても長い言葉 " * 40))
+    progress.on_event(ItemsStarted(0, "each", 24))
+    lines = screen(progress, width).splitlines()
+    assert len(lines) == 3
+    assert "0.0 s" in lines[1]
+    assert "\x1b" not in "".join(lines)
+    assert lines[2].split()[1:] == ["each", "0.0", "s", "0", "of", "24", "items"]
 
 
 @pytest.mark.anyio

@@ -6,6 +6,7 @@ from orchestrator.engine.events import (
     Event,
     GenerationStarted,
     ItemSettled,
+    ItemsStarted,
     RetryDecided,
     RunStarted,
     ServerFailed,
@@ -45,6 +46,24 @@ def test_a_line_is_written_at_most_once_a_second() -> None:
         '  11.000 s  2 of 4 tasks settled: "b" success in 5.0 ms',
         '  12.000 s  3 of 4 tasks settled: "c" success in 5.0 ms',
         '  13.000 s  4 of 4 tasks settled: "cleanup" success in 5.0 ms',
+    ]
+
+
+def test_items_and_slow_servers_have_lines_too() -> None:
+    items = [
+        (12.0 + n / 2, ItemSettled(n * 1.0, "a", n, ItemResult(n, Success(1)))) for n in range(3)
+    ]
+    events: list[tuple[float, Event]] = [
+        (1.0, ServerReady(0.0, "quick", "2025-11-25", 1, 80.0)),
+        (3.0, ServerReady(0.0, "slow", "2025-11-25", 1, 2340.0)),
+        (10.0, BEGIN),
+        (11.5, ItemsStarted(0.0, "a", 24)),
+        *items,
+    ]
+    assert lines_of(events) == [
+        '   0.000 s  server "slow" took 2.34 s to start',
+        '   0.000 s  1 of 24 items of "a"',
+        '   0.002 s  3 of 24 items of "a"',
     ]
 
 

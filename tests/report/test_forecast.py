@@ -282,6 +282,9 @@ def test_every_line_of_the_text_has_a_bound() -> None:
         "expected time: 5 min (dataflow: 5 min), critical path 5 min; "
         "measured times of 2 of 50 tasks"
     )
+    for runs, said in ((3, "P50 of 3 runs"), (0, "P50 of the tools in other workflows")):
+        of_runs = forecast(plan, estimates={"t0": 0.002}, runs=runs)
+        assert list(lines_of(of_runs))[2].endswith(f" ({said})")
     assert lines[4].endswith("t7 (fake:t7) and 42 more")
     assert lines[5] == "limits: none"
 

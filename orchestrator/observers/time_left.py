@@ -1,0 +1,95 @@
+"""How long a run still takes, by the times of earlier runs.
+
+The journal is read and the forecast made in a thread, a while after the first call could be made:
+neither ever delays a call.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from orchestrator.engine import events
+from orchestrator.report.timing import Timing
+
+FIRST_S = 1.0  # a run that ends before needs no forecast
+EVERY_S = 1.0  # between two forecasts
+
+
+class TimeLeft(events.Observer):
+    """Foresees how long a run still takes, from how far its tasks are.
+
+    Args:
+        timing: What the tasks are expected to take; None if too little is known. It is called in a
+            thread, once.
+        clock: The time, seconds.
+    """
+
+    def __init__(
+        self,
+        timing: Callable[[], Timing | None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._make_timing, self._clock = timing, clock
+        self._timing: Timing | None = None
+        self._schedule = ""
+        self._began: dict[str, float] = {}
+        self._items: dict[str, tuple[int, int]] = {}  # how many have settled, of how many
+        self._settled: set[str] = set()
+        self._ends_at: float | None = None
+        self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+
+    def on_event(self, event: events.Event) -> None:
+        """Note how far a task is."""
+        match event:
+            case events.RunStarted(schedule=schedule, tasks=tasks) if tasks:
+                self._schedule = schedule
+                self._thread = threading.Thread(target=self._foresee, daemon=True)
+                self._thread.start()
+            case events.TaskStarted(task=task):
+                self._began.setdefault(task, self._clock())
+            case events.ItemsStarted(task=task, items=items):
+                self._items[task] = 0, items
+            case events.ItemSettled(task=task) if task in self._items:
+                done, items = self._items[task]
+                self._items[task] = done + 1, items
+            case events.TaskSettled(task=task):
+                self._settled.add(task)
+            case events.RunSettled():
+                self.stop()
+
+    def stop(self) -> None:
+        """End the thread, which may be in the middle of a forecast."""
+        self._stopped.set()
+
+    def _foresee(self) -> None:
+        if self._stopped.wait(FIRST_S):
+            return
+        self._timing = self._make_timing()
+        while self._timing is not None and not self._stopped.wait(self.look(self._timing)):
+            continue
+
+    def look(self, timing: Timing) -> float:
+        """Forecast once; how long to wait before the next time, seconds."""
+        now = self._clock()
+        left_s = timing.run_s(self._schedule, self._left(timing, now))
+        self._ends_at = now + left_s
+        # It never takes more than a tenth of the time of one processor.
+        return max(EVERY_S, 10 * (self._clock() - now))
+
+    def _left(self, timing: Timing, now: float) -> dict[str, float]:
+        """How many calls of each task are left, where that is known: of one that runs, a part."""
+        left = dict.fromkeys(tuple(self._settled), 0.0)
+        for task, (done, items) in tuple(self._items.items()):
+            left.setdefault(task, items - done)
+        for task, began in tuple(self._began.items()):
+            if expected_s := timing.call_s.get(task):
+                left.setdefault(task, max(0.0, 1 - (now - began) / expected_s))
+        return left
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the run still takes, seconds; None if that is not known."""
+        return None if self._ends_at is None else max(0.0, self._ends_at - self._clock())

@@ -1,0 +1,95 @@
+"""How long a run still takes is foreseen in a thread, from how far its tasks are."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from orchestrator.engine.events import (
+    ItemSettled,
+    ItemsStarted,
+    RunSettled,
+    RunStarted,
+    TaskSettled,
+    TaskStarted,
+)
+from orchestrator.engine.outcome import Success
+from orchestrator.engine.result import ItemResult, TaskResult
+from orchestrator.engine.run import Run
+from orchestrator.observers import time_left
+from orchestrator.observers.time_left import TimeLeft
+from orchestrator.report.timing import Timing, timing
+from tests.fakes import ScriptedCaller, workflow
+
+BEGIN = RunStarted(0.0, "r", "w", "dataflow", [["a", "each"], ["b"]])
+
+
+def times() -> Timing:
+    each = {"id": "each", "tool": "fake:each", "for_each": "$INPUT.of", "max_parallel": 2}
+    plan = workflow("a", each, "b: a", inputs={"of": {"type": "array"}})
+    found = timing(plan, {}, {"of": [1] * 4}, {"a": 10.0, "b": 5.0, "each": 1.0})
+    assert found is not None
+    return found
+
+
+def test_what_is_left_shrinks_with_what_has_settled_and_what_runs() -> None:
+    now, expected = 0.0, times()
+    left = TimeLeft(lambda: expected, clock=lambda: now)
+    left._schedule = "dataflow"
+
+    def foreseen() -> float | None:
+        assert left.look(expected) == time_left.EVERY_S
+        return left.seconds
+
+    assert left.seconds is None
+    assert foreseen() == 15.0
+    left.on_event(TaskStarted(0, "a", "fake", "a", 0, 1, 0.0))
+    now = 4.0
+    assert left.seconds == 11.0
+    assert foreseen() == pytest.approx(11.0)
+    now = 12.0  # it takes longer than ever
+    assert foreseen() == pytest.approx(5.0)
+    left.on_event(ItemsStarted(0, "each", 40))
+    assert foreseen() == pytest.approx(20.0)  # forty items, two at a time
+    for item in range(20):
+        left.on_event(ItemSettled(0, "each", item, ItemResult(item, Success(1))))
+    assert foreseen() == pytest.approx(10.0)
+    for task in ("each", "a", "b"):
+        left.on_event(TaskSettled(0, task, TaskResult(task, Success(1), 0)))
+    assert foreseen() == 0.0
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_the_journal_is_read_in_a_thread_after_a_while(
+    is_known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time_left, "FIRST_S", 0.0)
+    asked = threading.Event()
+    threads = []
+
+    def made() -> Timing | None:
+        threads.append(threading.current_thread())
+        asked.set()
+        return times() if is_known else None
+
+    left = TimeLeft(made)
+    left.on_event(RunStarted(0.0, "r", "w", "dataflow", []))  # how far that grows is not known
+    assert left._thread is None
+    left.on_event(BEGIN)
+    assert left._thread is not None
+    assert asked.wait(10)
+    left.on_event(RunSettled(0.0, None))
+    left._thread.join(10)
+    assert threads == [left._thread]
+    assert (left.seconds is None) is not is_known
+
+
+@pytest.mark.anyio
+async def test_a_run_that_ends_before_needs_no_forecast() -> None:
+    asked: list[str] = []
+    left = TimeLeft(lambda: asked.append("it"))
+    await Run(workflow("a"), ScriptedCaller(), observers=[left]).execute()
+    assert left._thread is not None
+    left._thread.join(10)
+    assert asked == []
