@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -126,6 +126,10 @@ class Inspector(Owned):
     def hide(self) -> Hide:
         """Gives a JSON value without the secrets of the servers."""
         return hiding(self._pool)
+
+    def start_soon(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run something in the background, at most until the orchestrator is closed."""
+        self._pool.start_soon(work)
 
     def kill(self) -> None:
         """End the programs of all servers at once, if there is no time to leave the block."""

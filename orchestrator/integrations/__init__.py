@@ -1,6 +1,7 @@
 """Adapters: the engine's tools as tools of agent frameworks.
 
-Rule: one module for each framework, which alone imports it; what two of them need is in `offered`.
+Rule: one module for each framework, which alone imports it; what two of them need is in `offered`
+and `plan_streams`.
 A mistake of a model never ends the run of its agent: it gets an answer that it can act on.
 
 - `langchain` has the tools, `langchain_middleware` an agent's middleware with tools and catalogue.
@@ -21,6 +22,7 @@ __all__ = [
     "llama_index",
     "offered",
     "openai_agents",
+    "plan_streams",
     "pydantic_ai",
     "smolagents",
 ]

@@ -9,9 +9,10 @@ from langchain_core.tools import StructuredTool
 
 from orchestrator.client import Orchestrator
 from orchestrator.integrations.offered import Offered, ToolOptions, text_of, whole
+from orchestrator.integrations.plan_streams import PlanStreams
 from orchestrator.serve.answers import Answer, ServedTool
 
-__all__ = ["orchestrator_tools", "tools_of"]
+__all__ = ["note_chunk", "orchestrator_tools", "tools_of"]
 
 
 async def orchestrator_tools(
@@ -23,6 +24,14 @@ async def orchestrator_tools(
     so no tool answers the questions of runs: for approvals see `langchain_middleware`.
     """
     return await tools_of(Offered(engine, gated=False, **options))
+
+
+def note_chunk(streams: PlanStreams, chunk: Any) -> None:
+    """Take a message of `agent.astream(..., stream_mode="messages")`."""
+    for piece in getattr(chunk, "tool_call_chunks", ()):
+        if piece["name"]:
+            streams.begin(piece["index"], piece["name"])
+        streams.write(piece["index"], piece["args"] or "")
 
 
 async def tools_of(offered: Offered) -> list[StructuredTool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, get_args
 
@@ -15,6 +16,7 @@ from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import quoted
 from orchestrator.engine.question import AnswerCallback
 from orchestrator.errors import WorkflowError
+from orchestrator.integrations.plan_streams import PlanStreams
 from orchestrator.serve.answers import Answer, ServedTool
 from orchestrator.serve.toolset import Toolset
 from orchestrator.workflow.model import Workflow
@@ -22,7 +24,7 @@ from orchestrator.workflow.model import Workflow
 Approve = Literal["answers", "writes", "all"]
 """Which calls a person approves in the framework's own way: answers to the questions of runs, which
 a model must not give alone; all that may write, too; or every call."""
-_ANSWERS = "answer_question"
+_PLANS, _ANSWERS = "parallel_execute", "answer_question"
 
 
 class ToolOptions(TypedDict, total=False):
@@ -35,6 +37,7 @@ class ToolOptions(TypedDict, total=False):
         max_inline_kb: How large a result may be for the model, kilobytes of JSON.
         approve: Which calls a person approves first, where the framework has a way for that.
         answer: Answers the questions of runs; without, runs that ask are `paused`.
+        streams: Plans that run while the model still writes them; not with `approve="all"`.
         on_result: Receives the name of the tool and the whole `Answer` of each call, for programs.
     """
 
@@ -44,6 +47,7 @@ class ToolOptions(TypedDict, total=False):
     max_inline_kb: float
     approve: Approve
     answer: AnswerCallback | None
+    streams: PlanStreams | None
     on_result: Callable[[str, Answer], object] | None
 
 
@@ -73,6 +77,9 @@ class Offered:
         passed = {"workflows", "single_tools", "max_inline_kb"}
         settings: dict[str, Any] = {k: v for k, v in options.items() if k in passed}
         self.toolset = Toolset(engine, **settings)
+        self._streams = None if self._approve == "all" else options.get("streams")
+        if self._streams is not None:
+            self._streams.serve(_PLANS, partial(self.toolset.stream, self._answer))
         self._tools: dict[str, ServedTool] = {}
 
     async def tools(self) -> list[ServedTool]:
@@ -96,7 +103,13 @@ class Offered:
 
     async def call(self, name: str, arguments: Mapping[str, Any] | None) -> Answer:
         """Call a tool; what is wrong is an answer, too."""
-        answer = await self.toolset.call(name, arguments, answer=self._answer)
+        plan = None
+        if name == _PLANS and arguments is not None and self._streams is not None:
+            plan = self._streams.take(arguments)
+        if plan is not None and arguments is not None:
+            answer = await self.toolset.finish(plan, arguments)
+        else:
+            answer = await self.toolset.call(name, arguments, answer=self._answer)
         if self._on_result is not None:
             self._on_result(name, answer)
         return answer
@@ -119,7 +132,7 @@ class Offered:
         tool = self._tools.get(name)
         if tool is not None and tool.annotations.get("readOnlyHint") is True:
             return False
-        return name != "parallel_execute" or arguments is None or self._may_write(arguments)
+        return name != _PLANS or arguments is None or self._may_write(arguments)
 
     def _may_write(self, plan: Any) -> bool:
         """Whether a plan may call a tool that does not declare that it only reads."""

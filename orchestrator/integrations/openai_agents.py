@@ -8,9 +8,10 @@ from agents import FunctionTool
 
 from orchestrator.client import Orchestrator
 from orchestrator.integrations.offered import Offered, ToolOptions, text_of
+from orchestrator.integrations.plan_streams import PlanStreams
 from orchestrator.serve.answers import ServedTool
 
-__all__ = ["orchestrator_tools"]
+__all__ = ["note_event", "orchestrator_tools"]
 
 
 async def orchestrator_tools(
@@ -22,6 +23,17 @@ async def orchestrator_tools(
     """
     offered = Offered(engine, gated=True, **options)
     return [_tool(offered, served) for served in await offered.tools()]
+
+
+def note_event(streams: PlanStreams, event: Any) -> None:
+    """Take an event of `Runner.run_streamed(...).stream_events()`."""
+    if event.type != "raw_response_event":
+        return
+    data = event.data
+    if data.type == "response.output_item.added" and data.item.type == "function_call":
+        streams.begin(data.output_index, data.item.name)
+    elif data.type == "response.function_call_arguments.delta":
+        streams.write(data.output_index, data.delta)
 
 
 def _tool(offered: Offered, served: ServedTool) -> FunctionTool:

@@ -7,7 +7,13 @@ from typing import Any, Self, Unpack
 
 from pydantic_ai import ModelRetry, RunContext
 from pydantic_ai.exceptions import ApprovalRequired
-from pydantic_ai.messages import ToolReturn
+from pydantic_ai.messages import (
+    PartDeltaEvent,
+    PartStartEvent,
+    ToolCallPart,
+    ToolCallPartDelta,
+    ToolReturn,
+)
 from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
 from pydantic_core import SchemaValidator, core_schema
@@ -15,11 +21,25 @@ from pydantic_core import SchemaValidator, core_schema
 from orchestrator.client import Orchestrator
 from orchestrator.documents.encode import to_json
 from orchestrator.integrations.offered import Engine, Offered, ToolOptions, whole
+from orchestrator.integrations.plan_streams import PlanStreams
 
-__all__ = ["OrchestratorToolset"]
+__all__ = ["OrchestratorToolset", "note_event"]
 
 MAX_RETRIES = 3
 _ANYTHING = SchemaValidator(core_schema.any_schema())
+
+
+def note_event(streams: PlanStreams, event: Any) -> None:
+    """Take an event of a stream of the model's response, as `event_stream_handler` gets them."""
+    if isinstance(event, PartStartEvent) and isinstance(event.part, ToolCallPart):
+        streams.begin(event.index, event.part.tool_name)
+        written = event.part.args
+    elif isinstance(event, PartDeltaEvent) and isinstance(event.delta, ToolCallPartDelta):
+        written = event.delta.args_delta
+    else:
+        return
+    if isinstance(written, str):
+        streams.write(event.index, written)
 
 
 class OrchestratorToolset(AbstractToolset[Any]):

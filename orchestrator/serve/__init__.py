@@ -7,6 +7,7 @@ is an answer that it can act on, never an exception.
 - `definitions` has the tools of the engine; `plans` runs and checks plans, `run_tools` asks about
   runs, `search` finds tools, `saved` makes tools of the workflows in a directory. `known` is what
   can be called as of now.
+- `streamed` is a plan that a model still writes.
 - `carried` carries runs meanwhile, with `progress`; `results` makes the document of a run, which
   `inline` cuts if it is too large for a model.
 - `server` is the set as an MCP server, with questions as `forms`; `stdio` and `http` serve it.
@@ -14,4 +15,4 @@ is an answer that it can act on, never an exception.
 
 from __future__ import annotations
 
-__all__ = ["answers", "http", "server", "stdio", "toolset"]
+__all__ = ["answers", "http", "server", "stdio", "streamed", "toolset"]

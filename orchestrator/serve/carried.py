@@ -76,14 +76,15 @@ class Carried:
                     group.cancel_scope.cancel()
             finally:
                 del self.active[run.run_id]
-        self._keep(result)
+        self.keep(result)
         return result
 
     async def _limit(self, run: Run) -> None:
         await anyio.sleep(self._max_run_s)
         run.cancel(f"it took longer than {self._max_run_s:g} s, the limit of this server")
 
-    def _keep(self, result: RunResult) -> None:
+    def keep(self, result: RunResult) -> None:
+        """Keep the document of a run that has ended."""
         document = result.to_dict()
         self._forget(result.run_id)
         self._ended[result.run_id] = document, size_of(document)

@@ -18,6 +18,7 @@ from orchestrator.serve.inline import size_of
 from orchestrator.serve.results import FAILED, fitted, light
 from orchestrator.serve.saved import Saved
 from orchestrator.serve.shapes import RESULT
+from orchestrator.serve.streamed import StreamedPlan
 from orchestrator.workflow.model import Workflow
 
 _NAME = "plan"
@@ -70,6 +71,14 @@ class Plans:
         workflow = Workflow.load(self._plan(asked))
         result = await self.run(workflow, {}, asked)
         return self.answer(result, has_output=workflow.output is not None)
+
+    async def finish(self, plan: StreamedPlan, arguments: Mapping[str, Any]) -> Answer | None:
+        """`parallel_execute` of a plan that was run while it was written; None if it is wrong."""
+        result = await plan.finish()
+        if result is None:
+            return None
+        self._carried.keep(result)
+        return self.answer(result, has_output=arguments.get("output") is not None)
 
     def _plan(self, asked: Asked) -> dict[str, Any]:
         return {"name": _NAME, **self._saved.inlined(plan_of(asked.arguments))}

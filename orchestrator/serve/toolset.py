@@ -36,6 +36,7 @@ from orchestrator.serve.run_tools import RunTools
 from orchestrator.serve.saved import Saved, SavedWorkflow
 from orchestrator.serve.shapes import output_schema
 from orchestrator.serve.single import single_plan, single_tool
+from orchestrator.serve.streamed import StreamedPlan
 
 logger = logging.getLogger("orchestrator")
 
@@ -79,7 +80,7 @@ class Toolset:
         self._engine, self._max_tools, self._limit = engine, max_tools, limit
         self._schemas = {tool.name: tool.input_schema for tool in engine_tools("")}
         self._saved = Saved(None if workflows is None else Path(workflows), self._schemas, warn)
-        carried = Carried(max_run_s)
+        carried, self._max_run_s = Carried(max_run_s), max_run_s
         self._plans = Plans(engine, carried, self._saved, limit)
         self.runs = RunTools(engine, carried, self._plans, limit)
         self._handlers: Mapping[str, Handler] = {
@@ -166,6 +167,20 @@ class Toolset:
         """
         given = {} if arguments is None else arguments
         return await self._safely(name, self._call(name, Asked(given, on_progress, answer)))
+
+    def stream(self, answer: AnswerCallback | None = None) -> StreamedPlan:
+        """The arguments of a call of `parallel_execute` that a model still writes.
+
+        Its tasks run as they come, but for those that may write: these wait for `finish`.
+        """
+        plan = StreamedPlan(self._engine, self._saved.inlined, answer, self._max_run_s)
+        self._engine.start_soon(plan.run)
+        return plan
+
+    async def finish(self, plan: StreamedPlan, arguments: Mapping[str, Any]) -> Answer:
+        """Make the call with a plan that was written as `stream`; as `call` if it is wrong."""
+        answer = await self._plans.finish(plan, arguments)
+        return await self.call("parallel_execute", arguments) if answer is None else answer
 
     async def go_on(
         self,

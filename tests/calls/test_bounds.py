@@ -166,6 +166,10 @@ BOUNDS = {
     ("stream", "_Streamed._read", "async for pieces"): AUTHOR,
     ("stream", "_Streamed.run", "anext"): AUTHOR,
     ("stream", "_Streamed.run", "growing.wait"): AUTHOR,
+    ("streamed", "StreamedPlan._follow", "anext"): "max_run_s",
+    ("streamed", "StreamedPlan._follow", "async for pieces"): "max_run_s",
+    ("streamed", "StreamedPlan._pieces", "async for self._receive"): "max_run_s",
+    ("streamed", "StreamedPlan.finish", "self._ended.wait"): "max_run_s, and what runs is finished",
     ("stream", "_texts", "anyio.wait_readable"): AUTHOR,
 }
 

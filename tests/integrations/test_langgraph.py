@@ -10,20 +10,25 @@ import pytest
 
 pytest.importorskip("langchain.agents", reason="langchain is not installed")
 
+import anyio
 from langchain.agents import create_agent
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.outputs import ChatGenerationChunk
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from orchestrator.integrations.langchain import orchestrator_tools
+from orchestrator.integrations.langchain import note_chunk, orchestrator_tools
 from orchestrator.integrations.langchain_middleware import orchestrator_middleware
+from orchestrator.integrations.plan_streams import PlanStreams
 from orchestrator.journal.history import runs
 from tests.conftest import ON_ASYNCIO
 from tests.integrations.scene import (
     ANSWER,
     ASKS,
     PLAN,
+    RUN,
     WRONG,
     check_answered,
     check_invalid,
@@ -120,3 +125,37 @@ async def test_a_person_approves_what_a_model_answers(what: str, tmp_path: Path)
         assert (known.status, called) == ("success", ["double"])
     else:
         assert (known.status, called) == ("paused", [])
+
+
+class Streaming(Scripted):
+    """Writes its first call in pieces."""
+
+    turns: list[Any] = []  # noqa: RUF012
+    called: list[str] = []  # noqa: RUF012
+
+    async def _astream(self, *_: Any, **__: Any) -> Any:
+        for chunk in self.turns.pop(0):
+            yield ChatGenerationChunk(message=chunk)
+        while self.turns and self.called != ["double", "double"]:  # before the call is complete
+            await anyio.lowlevel.checkpoint()
+
+
+async def test_a_plan_runs_while_the_model_writes_it() -> None:
+    called: list[str] = []
+    streams, text = PlanStreams(), json.dumps(PLAN)
+    first = tool_call_chunk(name=RUN, args=text[:9], id="1", index=0)
+    rest = tool_call_chunk(name=None, args=text[9:], id=None, index=0)
+    chunks = [AIMessageChunk(content="", tool_call_chunks=[each]) for each in (first, rest)]
+    model = Streaming(messages=iter([]), seen=[], called=called)
+    model.turns, model.called = [chunks, [AIMessageChunk(content="done")]], called
+    state: Any = {}
+    async with engine_of(called) as engine:
+        agent = create_agent(model, tools=await orchestrator_tools(engine, streams=streams))
+        stream = agent.astream({"messages": "go"}, stream_mode=["messages", "values"])
+        async for mode, seen in stream:
+            if mode == "messages":
+                note_chunk(streams, seen[0])
+            else:
+                state = seen
+    assert called == ["double", "double", "fail"]
+    check_partial(state["messages"][2].content)

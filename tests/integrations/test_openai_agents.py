@@ -10,9 +10,11 @@ import pytest
 
 agents = pytest.importorskip("agents", reason="openai-agents is not installed")
 
+import anyio  # noqa: E402
 from agents.testing import ScriptedModel, assistant_message, function_call  # noqa: E402
 
-from orchestrator.integrations.openai_agents import orchestrator_tools  # noqa: E402
+from orchestrator.integrations.openai_agents import note_event, orchestrator_tools  # noqa: E402
+from orchestrator.integrations.plan_streams import PlanStreams  # noqa: E402
 from orchestrator.journal.history import runs  # noqa: E402
 from tests.conftest import ON_ASYNCIO  # noqa: E402
 from tests.integrations.scene import (  # noqa: E402
@@ -106,3 +108,30 @@ async def test_a_person_approves_what_a_model_answers(says: bool, tmp_path: Path
     assert called == (["double"] if says else [])
     if says:
         check_answered(model.calls[2].input[-1]["output"])
+
+
+class Slow(ScriptedModel):
+    """Writes on when the tasks that it has written have run."""
+
+    called: list[str]
+
+    async def stream_response(self, *args: Any, **kwargs: Any) -> Any:
+        async for event in super().stream_response(*args, **kwargs):
+            while event.type == "response.output_item.done" and len(self.called) < 2:
+                await anyio.lowlevel.checkpoint()
+            yield event
+
+
+async def test_a_plan_runs_while_the_model_writes_it() -> None:
+    agents.set_tracing_disabled(True)
+    called: list[str] = []
+    streams = PlanStreams()
+    model = Slow([[function_call(RUN, PLAN, call_id="1")], [assistant_message("done")]])
+    model.called = called
+    async with engine_of(called) as engine:
+        tools = await orchestrator_tools(engine, streams=streams)
+        agent = agents.Agent(name="a", model=model, tools=tools)
+        async for event in agents.Runner.run_streamed(agent, "go").stream_events():
+            note_event(streams, event)
+    assert called == ["double", "double", "fail"]
+    check_partial(model.calls[1].input[-1]["output"])

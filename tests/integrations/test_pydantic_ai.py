@@ -10,17 +10,20 @@ import pytest
 
 pytest.importorskip("pydantic_ai", reason="pydantic-ai-slim is not installed")
 
+import anyio
 from pydantic_ai import Agent, DeferredToolRequests, DeferredToolResults
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
-from pydantic_ai.models.function import FunctionModel
+from pydantic_ai.models.function import DeltaToolCall, FunctionModel
 
-from orchestrator.integrations.pydantic_ai import OrchestratorToolset
+from orchestrator.integrations.plan_streams import PlanStreams
+from orchestrator.integrations.pydantic_ai import OrchestratorToolset, note_event
 from orchestrator.journal.history import runs
 from tests.conftest import ON_ASYNCIO
 from tests.integrations.scene import (
     ANSWER,
     ASKS,
     PLAN,
+    RUN,
     WRONG,
     check_answered,
     check_partial,
@@ -103,3 +106,29 @@ async def test_a_person_approves_what_a_model_answers(says: bool, tmp_path: Path
     assert called == (["double"] if says else [])
     if says:
         check_answered(result.all_messages()[-2].parts[0].content)
+
+
+async def test_a_plan_runs_while_the_model_writes_it() -> None:
+    called: list[str] = []
+    streams, turns = PlanStreams(), iter([True, False])
+
+    async def model(*_: Any) -> Any:
+        if not next(turns):
+            yield "done"
+            return
+        text = json.dumps(PLAN)
+        yield {0: DeltaToolCall(name=RUN, json_args=text[:9], tool_call_id="1")}
+        yield {0: DeltaToolCall(json_args=text[9:])}
+        while called != ["double", "double"]:  # before the call is complete
+            await anyio.lowlevel.checkpoint()
+
+    async def note(_: Any, events: Any) -> None:
+        async for event in events:
+            note_event(streams, event)
+
+    async with engine_of(called) as engine:
+        toolset = OrchestratorToolset(engine, streams=streams)
+        agent = Agent(FunctionModel(stream_function=model), toolsets=[toolset])
+        result = await agent.run("go", event_stream_handler=note)
+    assert called == ["double", "double", "fail"]
+    check_partial(result.all_messages()[-2].parts[0].content)
