@@ -108,7 +108,7 @@ def _load() -> None:
 
 async def _up(place: Place, documents: list[dict[str, Any]], options: argparse.Namespace) -> int:
     from orchestrator.daemon.connection import LostError
-    from orchestrator.daemon.process import PoolError, reached, spawn, until_up
+    from orchestrator.daemon.process import PoolError, reached, spawn, until_forks, until_up
 
     changes: dict[str, list[str]] | None = None
     connection = await reached(place, complain)
@@ -123,6 +123,8 @@ async def _up(place: Place, documents: list[dict[str, Any]], options: argparse.N
             status = await connection.ask("status")
     except LostError:
         raise PoolError(f"the warm pool has ended while it started; its log: {place.log}") from None
+    if is_new:
+        await until_forks(place)
     status["pid"] = connection.greeting["pid"]
     return _show(options, status, changes)
 

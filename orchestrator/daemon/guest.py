@@ -89,7 +89,7 @@ class Guest:
     def _tell(self, hosted: Hosted, event: Event) -> None:
         note: Message = {"server": hosted.name, "failure": self._failure(hosted)}
         if isinstance(event, ServerToolsChanged):  # the client compares them itself
-            self._channel.send(note | {"tools": _tools(hosted)})
+            self._channel.send(note | _listed(hosted))
         else:
             self._channel.send(note | {"event": event.to_dict()})
 
@@ -156,12 +156,12 @@ class Guest:
             self._note(number, event=event.to_dict())
 
         await pool.open([hosted.name], tell, tuple(request["priority"]))
-        return {"result": {"failure": self._failure(hosted), "tools": _tools(hosted)}}
+        return {"result": {"failure": self._failure(hosted), **_listed(hosted)}}
 
     async def _do_session(self, request: Message, _: _Work) -> Message:
         hosted = self._of(request)
         await (await hosted.opened()).until_usable(hosted.name)
-        return {"result": {"failure": None, "tools": _tools(hosted)}}
+        return {"result": {"failure": None, **_listed(hosted)}}
 
     async def _do_offered(self, request: Message, _: _Work) -> Message:
         hosted = self._of(request)
@@ -243,10 +243,11 @@ class Guest:
         return {"result": None}
 
 
-def _tools(hosted: Hosted) -> list[dict[str, Any]]:
-    """The tools that a server lists, of all its sessions; first those of the latest list."""
-    listed = hosted.pool.catalog.listed(hosted.name)
-    return [_described(tool) for tool in listed.values()]
+def _listed(hosted: Hosted) -> dict[str, Any]:
+    """The tools of the latest list of a server, and those that its other sessions list else."""
+    catalog = hosted.pool.catalog
+    listed, others = catalog.listed(hosted.name).values(), catalog.others(hosted.name)
+    return {"tools": list(map(_described, listed)), "others": list(map(_described, others))}
 
 
 def _described(tool: Tool) -> dict[str, Any]:

@@ -27,6 +27,7 @@ LOG_BYTES = 1_000_000  # and as many of the one before
 START_S = 20.0
 LOOK_S = 0.03
 END_S = 15.0
+FORKS_S = 10.0
 
 
 class PoolError(OrchestratorError):
@@ -142,6 +143,17 @@ async def until_up(place: Place, process: subprocess.Popen[bytes]) -> Connection
                 await anyio.sleep(LOOK_S)
     state = "takes too long to start" if process.poll() is None else "has ended while it started"
     raise PoolError(f"the warm pool {state}; its log: {place.log}")
+
+
+async def until_forks(place: Place) -> bool:
+    """Wait until commands are forked; whether they are: without, they begin on their own."""
+    with anyio.move_on_after(FORKS_S):
+        while not place.forks.exists():
+            if is_down(place):
+                return False
+            await anyio.sleep(LOOK_S)
+        return True
+    return False
 
 
 async def end(place: Place) -> None:

@@ -141,8 +141,11 @@ class WarmServer:
         self._usable = failure is None
         if listed is not None and failure is None:
             name = self.server.name
-            tools = [tool_of(name, each["name"], each["definition"]) for each in listed]
-            if change := self._catalog.replace(name, tools):
+            tools, others = (
+                [tool_of(name, each["name"], each["definition"]) for each in some]
+                for some in (listed, state["others"])
+            )
+            if change := self._catalog.replace(name, tools, others):
                 self._announce(change)
 
     async def session(self) -> Any:

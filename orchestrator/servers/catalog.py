@@ -36,6 +36,7 @@ class Catalog:
         self._allowed: dict[str, dict[str, Tool]] = {}
         self._by_target: dict[str, Tool] = {}
         self._prompts: dict[str, dict[str, Tool]] = {}
+        self._others: dict[str, tuple[Tool, ...]] = {}
         self._doubled: set[str] = set()  # tools of which a server listed two, as the log says
 
     def replace(
@@ -54,6 +55,10 @@ class Catalog:
             self._report_doubled(tools)
         same = {name: tool for name, tool in before.items() if listed.get(name) == tool}
         listed |= same  # the old objects keep their validators
+        others = tuple(
+            tool for tool in others if listed.get(tool.name) != configured(settings, tool)
+        )
+        self._others[server] = others
         after = {name: tool for name, tool in listed.items() if is_allowed(settings, name)}
         self._listed[server], self._allowed[server] = listed, after
         if lock is not None:
@@ -67,6 +72,10 @@ class Catalog:
         if is_first or not (added or removed or changed):
             return None
         return ServerToolsChanged(0.0, server, tuple(added), tuple(removed), tuple(changed))
+
+    def others(self, server: str) -> tuple[Tool, ...]:
+        """The tools that other sessions of a server listed, where they are not as in its list."""
+        return self._others.get(server, ())
 
     def take_prompts(self, server: str, prompts: Iterable[Any]) -> None:
         """Take the prompts that a server has listed."""

@@ -78,6 +78,7 @@ class Thread(threading.Thread):
 def pools(monkeypatch: pytest.MonkeyPatch, servers: str) -> Iterator[Pools]:
     """The pools that `up` starts."""
     pools = Pools()
+    monkeypatch.setattr(process, "FORKS_S", 0.0)  # threads fork nothing
     monkeypatch.setattr(process, "spawn", pools.spawn)
     monkeypatch.setattr(process, "_watch", pools.watch)
     monkeypatch.setattr(os, "kill", pools.kill)
@@ -331,3 +332,19 @@ def test_a_directory_that_others_can_reach_is_not_used(
     expected = f'orchestrator: "{directory}" cannot hold a warm pool: {why}\n'
     assert capsys.readouterr().err == expected
     assert main(["call", "faulty:echo", "value=1", "--servers", servers]) == 0  # does without
+
+
+@pytest.mark.anyio
+async def test_up_waits_for_what_forks_commands(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(runtime, "p")
+    monkeypatch.setattr(process, "LOOK_S", 0.0)
+    with anyio.fail_after(30):
+        assert not await process.until_forks(place)  # the pool has ended
+        with FileLock(place.alive).holding():
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await process.until_forks(place)
+            place.forks.touch()
+            assert await process.until_forks(place)

@@ -12,7 +12,8 @@ from orchestrator import Orchestrator
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.daemon.configuration import document_of
 from orchestrator.engine.events import ServerToolsChanged, TaskWaiting
-from orchestrator.errors import CallError
+from orchestrator.errors import CallError, WorkflowError
+from orchestrator.servers.lockfile import Lockfile
 from orchestrator.servers.pool import ServerPool
 from tests.daemon.pools import Warm, faulty, table, until, warm
 
@@ -97,6 +98,24 @@ async def test_a_server_that_changes_its_tools_is_known_at_once(tmp_path: Path) 
             await changed.wait()
             run.cancel("seen")
         assert "fresh" in {tool.name for tool in await orchestrator.tools()}
+
+
+async def test_every_session_in_the_pool_has_to_be_as_the_client_has_locked(tmp_path: Path) -> None:
+    async with warm(tmp_path, faulty(sessions=2)) as kept:
+        async with Orchestrator(kept.pool()) as first:
+            await first.tools()
+        catalog = kept.program().catalog
+        for session, value in zip(list(kept.program()._live), ("string", "integer"), strict=True):
+            given = {"names": ["fresh"], "value": value}
+            await session.call(Call("t", "faulty", "change_tools", given))
+            await until(lambda: value in str(catalog.listed("faulty").get("fresh")))  # noqa: B023
+        assert [tool.name for tool in catalog.others("faulty")] == ["fresh"]
+        lock = Lockfile.made_of(catalog.listed("faulty").values(), ["faulty"])
+        pool = kept.pool(lock=lock)
+        async with Orchestrator(pool) as orchestrator:
+            with pytest.raises(WorkflowError, match="fresh"):
+                await orchestrator.run(plan(task("a", "fresh", value=1)))
+            assert await orchestrator.call("faulty:echo", {"value": 7}) == {"value": 7}
 
 
 async def test_cancelling_a_run_cancels_its_call_in_the_server(tmp_path: Path) -> None:
