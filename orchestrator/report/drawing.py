@@ -41,6 +41,11 @@ def shorten(text: str, limit: int) -> str:
     return f"{kept}..."
 
 
+def content(text: str) -> str:
+    """The same as the content of an element only: quotes stay, of which JSON has many."""
+    return escape(visible(text, keep="\n"), quote=False)
+
+
 def xml(text: str) -> str:
     """Text as HTML and SVG have it: never markup, and each character visible."""
     return escape(visible(text, keep="\n"))

@@ -16,7 +16,7 @@ from orchestrator.documents.text import cut, duration, name_of
 from orchestrator.engine.result import TaskResult
 from orchestrator.explain.sentences import path_lines
 from orchestrator.report import run_pictures, run_text
-from orchestrator.report.drawing import xml
+from orchestrator.report.drawing import content, xml
 from orchestrator.report.run_history import RunHistory
 from orchestrator.report.run_style import STYLE
 
@@ -71,7 +71,7 @@ def _scroll(picture: str) -> str:
 
 
 def _value(value: Any) -> str:
-    return f"<pre>{xml(cut(to_json(value, 2), MAX_VALUE))}</pre>"
+    return f"<pre>{content(cut(to_json(value, 2), MAX_VALUE))}</pre>"
 
 
 def _folded(title: str, body: str) -> str:
@@ -157,7 +157,7 @@ def _tasks(history: RunHistory) -> Iterator[str]:
     for name, task in history.result.tasks.items():
         output = ""
         if task.output is not None:
-            output = xml(cut(to_json(task.output, 2), MAX_VALUE))
+            output = content(cut(to_json(task.output, 2), MAX_VALUE))
             left -= len(output)
             output = _folded("output", f"<pre>{output}</pre>") if left > 0 else "(left out)"
         lines.append(_task_row(history, name, task, output))
@@ -181,6 +181,6 @@ def _task_row(history: RunHistory, name: str, task: TaskResult, output: str) -> 
 def _plan(history: RunHistory) -> str:
     described = history.workflow.description or ""
     about = f"<p>{xml(cut(described, MAX_VALUE))}</p>" if described else ""
-    whole = xml(to_json(history.workflow.to_dict(), 2))
+    whole = content(to_json(history.workflow.to_dict(), 2))
     inputs = _folded("Inputs", _value(history.inputs)) if history.inputs else ""
     return f"{about}{inputs}{_folded('The workflow', f'<pre>{whole}</pre>')}"

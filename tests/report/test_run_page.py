@@ -157,6 +157,20 @@ def test_a_run_in_which_nothing_began_has_a_page() -> None:
     assert "1 skipped" in reader.said
 
 
+def test_edges_of_a_kind_are_one_element_and_their_tips() -> None:
+    plan = workflow("a", "b: a", "c: a", "d: b", schedule="dataflow")
+    found = history(plan, ScriptedCaller({"b": [(0.05, 1)], "d": [(0.05, 1)]}))
+    picture = run_pictures.graph(found)
+    assert found.path == ["a", "b", "d"]
+    edges = re.findall(r'<path class="([a-z ]+)" d="([^"]+)"', picture)
+    assert [(kind, line.count("M")) for kind, line in edges] == [
+        ("edge", 1),
+        ("tip", 1),
+        ("edge path", 2),
+        ("tip path", 2),
+    ]
+
+
 def test_long_names_are_cut_in_pictures_and_whole_in_their_titles() -> None:
     name = "a-long-name." * 10
     found = history(workflow({"id": name, "tool": "fake:a"}), ScriptedCaller())
