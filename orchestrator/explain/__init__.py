@@ -6,10 +6,11 @@ Rule: computed from the workflow and its results alone; no server is known, and 
   reports and pages show its `Span`s.
 - `path` is what decided how long the run took, and who held what was waited for.
 - `what_if` runs the recorded times through the engine again, with other settings, on a clock that
-  jumps; `changes` are the settings that it tries.
+  jumps; `changes` are the settings that it tries, and `sessions` says
+  which servers more sessions may help.
 - `sentences` puts all of it in words.
 """
 
 from __future__ import annotations
 
-__all__ = ["changes", "path", "sentences", "story", "what_if"]
+__all__ = ["changes", "path", "sentences", "sessions", "story", "what_if"]

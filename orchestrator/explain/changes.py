@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.documents.text import quoted
 from orchestrator.explain.path import Analysis
+from orchestrator.explain.sessions import served_ms
+from orchestrator.explain.story import Span
 from orchestrator.explain.what_if import Settings, WhatIf
 from orchestrator.workflow.model import Schedule
 
@@ -23,7 +26,7 @@ class Change:
 
     Attributes:
         kind: `schedule`, `max_concurrency`, `server_limit`, `rate`, `writes`, `faster_server`,
-            `without_task` or `started`.
+            `without_task`, `sessions` or `started`.
         of: The server, `server:pattern` or task; empty for the run.
         words: What is changed, as a sentence has it.
         how: What to write; empty for one that no setting makes.
@@ -80,6 +83,7 @@ def _candidates(analysis: Analysis, settings: Settings) -> Iterator[Change]:
             case "server_start":
                 words, how = "servers that are ready from the start", "orchestrator up"
                 yield Change("started", "", words, how, replace(settings, started=True))
+    yield from _of_sessions(analysis, settings)
     servers: dict[str, float] = {}
     tasks: dict[str, float] = {}
     for step in analysis.path:
@@ -101,6 +105,25 @@ def _longest(times: Mapping[str, float], most: int) -> list[str]:
 
 def _factor(settings: Settings, of: str, factor: float) -> Settings:
     return replace(settings, factors={of: factor})
+
+
+def _of_sessions(analysis: Analysis, settings: Settings) -> Iterator[Change]:
+    """Twice the sessions of each server whose calls seem to wait for each other inside of it."""
+    by_server: dict[str, list[Span]] = defaultdict(list)
+    for span in analysis.story.spans:
+        if span.server:
+            by_server[span.server].append(span)
+    for server, spans in by_server.items():
+        limits = settings.limits.get(server, {})
+        own, most = limits.get("sessions", 1), limits.get("max_concurrency")
+        sessions = min(2 * own, most) if isinstance(most, int) and most else 2 * own
+        served = served_ms(spans, own) if sessions > own else None
+        if served is not None:
+            more = {**limits, "sessions": sessions, "max_concurrency": sessions}
+            changed = replace(settings, limits={**settings.limits, server: more}, times=served)
+            words = f"{sessions} sessions of {quoted(server)}, which seems to do one call at a time"
+            how = f"[servers.{server}] sessions = {sessions}"
+            yield Change("sessions", server, words, how, changed)
 
 
 def _of_server(settings: Settings, kind: str, of: str) -> Iterator[Change]:

@@ -20,6 +20,8 @@ _SETTINGS: Mapping[Kind, str] = {
     "repeat": "every_s of repeat",
     "items": "max_parallel",
 }
+# What calls of other runs hold, too, where runs share their servers.
+SHARED: frozenset[Kind] = frozenset({"server_limit", "writers", "turn", "lock"})
 OFF_SHARE = 0.05  # of the time of the run, by which the engine may be off without a word
 
 
@@ -46,7 +48,11 @@ def step_words(step: Step) -> str:
     name, took = name_of(step.span.where), duration(step.took_ms)
     if step.cause is None:
         return f"{name} ({name_of(step.span.target)}) took {took}"
-    held = f", held by {name_of(step.holder.where)}" if step.holder is not None else ""
+    held = ""
+    if step.holder is not None:
+        held = f", held by {name_of(step.holder.where)}"
+    elif step.cause.kind in SHARED:  # a record says nothing of other runs
+        held = ", held by no call of this run"
     return f"{name} waited {took} for {words(step.cause)}{held}"
 
 

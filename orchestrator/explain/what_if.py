@@ -44,6 +44,7 @@ class Settings:
             its server.
         started: Whether all servers are ready from the start.
         estimates: As the run was given.
+        times: What calls take that do not take what they took, milliseconds, by task and item.
     """
 
     schedule: Schedule | None
@@ -52,6 +53,7 @@ class Settings:
     factors: Mapping[str, float] = field(default_factory=dict)
     started: bool = False
     estimates: Mapping[str, float] | None = None
+    times: Mapping[str, float] = field(default_factory=dict)
 
 
 class WhatIf:
@@ -86,7 +88,7 @@ class WhatIf:
             name: policy_of(Server(name=name, **settings.limits.get(name, {})))
             for name in {span.server for span in self.story.spans if span.server}
         }
-        caller = _Caller(self._spans, settings.factors)
+        caller = _Caller(self._spans, settings)
         run_settings = RunSettings(
             schedule=settings.schedule,
             max_concurrency=settings.max_concurrency,
@@ -199,9 +201,9 @@ class _Caller:
     def __init__(
         self,
         spans: Mapping[str, Span],
-        factors: Mapping[str, float],
+        settings: Settings,
     ) -> None:
-        self._spans, self._factors = spans, factors
+        self._spans, self._factors, self._times = spans, settings.factors, settings.times
         self._made: dict[str, int] = defaultdict(int)
         self._share = 0.0
 
@@ -217,7 +219,7 @@ class _Caller:
         number = self._made[where]
         self._made[where] += 1
         factor = self._factors.get(span.task, 1.0) * self._factors.get(span.server, 1.0)
-        calls = span.calls_ms
+        calls = [self._times[where]] if where in self._times else span.calls_ms
         await anyio.sleep(calls[number] / 1000 * factor if number < len(calls) else 0.0)
         if number < len(calls) - 1:
             longest_s = 0.0 if call.retry is None else call.retry.max_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from orchestrator import RunResult
 from orchestrator.calls.call import Attempt, Call
+from orchestrator.calls.causes import Cause, Kind
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.errors import CallError
@@ -35,13 +37,20 @@ TIMES: dict[str, Any] = {"a": 0.2, "b": [0.1, 0.05, 0.3], "w": 0.25}
 
 
 class World:
-    """Runs a workflow on a clock that jumps, with servers that take as long as they are told."""
+    """Runs a workflow on a clock that jumps, with servers that take as long as they are told.
+
+    `one_at_a_time`: the server that does one call at a time in each session.
+    """
+
+    one_at_a_time = ""
 
     def __init__(self, *tasks: Mapping[str, Any], **fields: Any) -> None:
         self.workflow = Workflow.load({"name": "flow", "tasks": list(tasks), **fields})
 
     def run(self, settings: Settings) -> RunResult:
         made: dict[str, int] = {}
+        sessions = settings.limits.get(self.one_at_a_time, {}).get("sessions", 1)
+        busy = anyio.Semaphore(sessions) if self.one_at_a_time else nullcontext()
 
         async def caller(call: Call, _: Attempt) -> Any:
             number = made[call.where] = made.get(call.where, 0) + 1
@@ -49,7 +58,8 @@ class World:
             longer = 0.05 * (call.item or 0) + call.arguments.get("more", 0)
             factor = settings.factors.get(call.task, 1.0) * settings.factors.get(call.server, 1.0)
             is_list = isinstance(times, list)
-            await anyio.sleep(((times[number - 1] if is_list else times) + longer) * factor)
+            async with busy if call.server == self.one_at_a_time else nullcontext():
+                await anyio.sleep(((times[number - 1] if is_list else times) + longer) * factor)
             if is_list and number < len(times):
                 raise CallError("timeout", "late")
             return {"n": number}
@@ -114,6 +124,11 @@ WORLDS = {
         tool("end", "t:a", depends_on=["outer", "one"]),
     ),
 }
+OUTSIDE: list[tuple[Kind, str, float]] = [
+    ("server_start", "s", 0.0),
+    ("server_limit", "s", 40.0),
+    ("lock", "x", 80.0),
+]
 SETTINGS = {
     "free": Settings("generations", 0),
     "few": Settings("dataflow", 2),
@@ -142,6 +157,34 @@ def test_each_change_saves_what_it_saves_when_it_is_made(world: str, settings: s
     assert edges[-1][1] == pytest.approx(took_ms, abs=2)
     for (_, end), (start, _) in pairwise(edges):
         assert end == pytest.approx(start, abs=2)
+
+
+@pytest.mark.parametrize(
+    "settings", [SETTINGS["free"], replace(SETTINGS["few"], max_concurrency=6)]
+)
+def test_more_sessions_save_what_they_save_with_a_server_that_does_one_call_at_a_time(
+    settings: Settings,
+) -> None:
+    tasks = [
+        *(tool(f"a{n}", "s:a", arguments={"more": n / 200}) for n in range(8)),
+        tool("t", "t:a"),
+    ]
+    last = tool("end", "t:a", depends_on=["a0", "a7", "t"])
+    flow = World(*tasks, last)
+    flow.one_at_a_time = "s"
+    analysis, what_if = flow.analysis(settings)
+    _, changes = best_changes(analysis, what_if, settings)
+    (more,) = [change for change in changes if change.kind == "sessions"]
+    assert more.how == "[servers.s] sessions = 2"
+    really_ms = flow.run(more.settings).duration_ms
+    assert more.duration_ms == pytest.approx(really_ms, rel=0.05)
+    assert more.saves_ms > 0.3 * analysis.story.duration_ms
+    # What does them side by side gains nothing, and neither does one with a limit of one.
+    for other in (World(*tasks, last), flow):
+        limited = replace(settings, limits={"s": {"max_concurrency": 1}})
+        were = limited if other is flow else settings
+        found, again = other.analysis(were)
+        assert "sessions" not in {change.kind for change in best_changes(found, again, were)[1]}
 
 
 @pytest.mark.skipif(not TRACES.is_dir(), reason="no recorded graphs here")
@@ -186,6 +229,20 @@ def test_who_held_what_was_waited_for_is_said() -> None:
     assert "saves" in best[0]
     assert sentences.doubt(analysis, as_it_was_ms) == ""
     assert "what is saved is against the former" in sentences.doubt(analysis, 1.0)
+
+
+def test_what_another_run_held_is_said_to_be_held_by_no_call_of_this_one() -> None:
+    flow = World(tool("a", "s:a"))
+    waits = tuple((Cause(kind, of), at, 40.0) for kind, of, at in OUTSIDE)
+    result = flow.run(SETTINGS["free"]).tasks["a"]
+    late = replace(result, started_ms=120.0, duration_ms=10.0, waits=waits)
+    analysis = Analysis(Story.of(flow.workflow, {"a": late}, 130.0))
+    lines = [*sentences.path_lines(analysis)]
+    assert lines[1].endswith(
+        'for a slot of server "s" (max_concurrency), held by no call of this run'
+    )
+    assert lines[2].endswith('for lock "x", held by no call of this run')
+    assert lines[0].endswith('for the start of server "s"')
 
 
 def test_waits_have_their_causes() -> None:
