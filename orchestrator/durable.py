@@ -188,7 +188,7 @@ async def carried(run: Run, kept: KeptRun, start_soon: Callable[..., None]) -> A
         with ended:
             while True:
                 await anyio.sleep(BEAT_S)
-                kept.beat()
+                kept.beat(run.status)
                 if run.questions:
                     await kept.recorder.read_replies()
                     run.take_replies()

@@ -40,6 +40,7 @@ MODULES = {
             "serve",
             "stats",
             "test",
+            "ui",
             "validate",
         )
     },

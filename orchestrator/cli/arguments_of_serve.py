@@ -1,4 +1,4 @@
-"""The command that serves the engine to models.
+"""The commands that serve the engine to models, and its runs to people.
 
 Imports only the standard library, so that `--help` is instant.
 """
@@ -49,6 +49,21 @@ OF_SERVE: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
                 "help": "cut results that are larger; get_result has the rest (default: 24)",
             },
             "--no-journal": flag("keep runs only as long as the process"),
+        },
+    ),
+    "ui": (
+        "show the runs in a browser: the list, one run live, its tasks, its questions",
+        "A page on this machine, for you alone: open the link that is printed. Runs of other "
+        "processes are shown as they go on, and can be answered, cancelled, resumed and retried.",
+        "--servers --no-pool --env-file --no-lock --journal --port --no-browser",
+        {
+            "--port": {
+                "type": count,
+                "metavar": "N",
+                "default": 0,
+                "help": "listen there (default: any that is free)",
+            },
+            "--no-browser": flag("only print the link"),
         },
     ),
 }

@@ -44,7 +44,7 @@ def pool_of(
     """The pool that a command uses: the warm one if it is up, else one of its own."""
     from orchestrator.servers.pool import ServerPool
 
-    place = None if options.no_pool or os.environ.get(NO_POOL) else _warm(options)
+    place = None if options.no_pool or os.environ.get(NO_POOL) else warm_place(options)
     if place is None:
         return ServerPool(servers, lock)
     from orchestrator.daemon.warm_pool import WarmPool
@@ -52,7 +52,7 @@ def pool_of(
     return WarmPool.at(place, servers, lock, complain)
 
 
-def _warm(options: argparse.Namespace) -> Place | None:
+def warm_place(options: argparse.Namespace) -> Place | None:
     """The place of the pool of the servers' file, if one seems to be up."""
     from orchestrator.daemon.place import Place, UnsafePlaceError
 

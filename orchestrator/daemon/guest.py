@@ -176,7 +176,11 @@ class Guest:
         if request["elicits"]:
             attempt.elicit = partial(self._ask_back, number, work)
         slots = None if lease is None else hosted.policy.slots
-        output = await learning(call, attempt, hosted.pool.call, slots)
+        hosted.calls += 1
+        try:
+            output = await learning(call, attempt, hosted.pool.call, slots)
+        finally:
+            hosted.calls -= 1
         return {"result": output, "bytes": attempt.answer_bytes, "wrapped": attempt.wrapped}
 
     def _progress(self, number: int, done: float, total: float | None, message: str) -> None:

@@ -35,12 +35,14 @@ class Hosted:
     Attributes:
         hashes: Of its configuration.
         pool: Its sessions.
+        calls: How many calls it works on.
         is_gone: Whether it was replaced or left out.
     """
 
     def __init__(self, document: Document, hashes: Hashes) -> None:
         server = server_of(document)
         self.hashes, self.name, self.is_gone = hashes, server.name, False
+        self.calls = 0
         self.pool = ServerPool({server.name: server})
         self.policy = self.pool.policies[server.name]
         self.protocol = ""
@@ -93,6 +95,7 @@ class Hosted:
             "startup_ms": round(self._times.ms.get(self.name, 0.0), 1),
             "protocol": self.protocol or None,
             "tools": None if failure else len(tools),
+            "calls": self.calls,
             "error": failure.message if failure else None,
         }
 

@@ -54,12 +54,14 @@ class RunState:
         settled: How many tasks have settled, of `tasks`.
         running: The calls that are under way or wait.
         left: What is left of its budget: `calls`, `minutes`, `result_mb`, as far as limited.
+        at_ms: When that is, milliseconds since the run began.
     """
 
     settled: int
     tasks: int
     running: tuple[Activity, ...]
     left: Mapping[str, float] = field(default_factory=dict)
+    at_ms: float = 0.0
 
 
 @dataclass(slots=True, eq=False)

@@ -8,6 +8,8 @@ writes.
 - `recorder` is what the engine tells what happens; `records` is what was kept, and the results that
   can be made of it; `kept` reads it, and `history` lists, finds and deletes runs.
 - `statistics` is what calls took in earlier runs; `totals` what the runs have in common.
+- `glance` is what a run has come to so far, without what may be large; `live` what it does now, for
+  those who watch it.
 - `answers` answers the questions of a run that another process carries, or none; `memo` has answers
   of calls for other runs.
 - `writer` is the thread that writes, many records in each commit; `database` opens the file and
@@ -20,10 +22,12 @@ __all__ = [
     "answers",
     "database",
     "file_lock",
+    "glance",
     "history",
     "journal",
     "kept",
     "kept_run",
+    "live",
     "recorder",
     "records",
     "statistics",

@@ -12,6 +12,7 @@ from orchestrator.documents.text import quoted
 from orchestrator.engine.question import Question, Reply
 from orchestrator.engine.questions import one_of
 from orchestrator.errors import AnswerError
+from orchestrator.journal.glance import questions
 from orchestrator.journal.history import reading
 from orchestrator.journal.kept import records_of
 from orchestrator.journal.records import NO_ITEM, WRITE_ONCE, Records, reply_key
@@ -25,7 +26,7 @@ def open_questions(journal: Path, run: str) -> list[Question]:
         JournalError: The journal cannot be read.
     """
     with reading(journal) as db:
-        return records_of(db, run).questions()
+        return questions(db, run)
 
 
 def answer(

@@ -13,8 +13,10 @@ from typing import Any
 from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import quoted
 from orchestrator.errors import JournalError
+from orchestrator.journal import live
 from orchestrator.journal.database import open_to_read
 from orchestrator.journal.file_lock import FileLock
+from orchestrator.journal.live import lock_path
 
 RUNNING = "running"
 INTERRUPTED = "interrupted"
@@ -53,11 +55,6 @@ class KnownRun:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def lock_path(journal: Path, run: str) -> Path:
-    """The file that a process locks while it carries a run."""
-    return journal.with_name(f"{journal.name}.runs") / run
-
-
 @contextmanager
 def reading(journal: Path) -> Iterator[sqlite3.Connection]:
     """A connection to read with. Raises `JournalError`."""
@@ -73,9 +70,38 @@ def runs(
     Raises:
         JournalError: The journal cannot be read.
     """
+    return page(journal, status=status, workflow=workflow, limit=limit)
+
+
+def page(
+    journal: Path,
+    *,
+    status: str | None = None,
+    workflow: str | None = None,
+    text: str = "",
+    before: str | None = None,
+    limit: int = 20,
+) -> list[KnownRun]:
+    """The latest runs that began before one, the newest first.
+
+    Args:
+        journal: The file.
+        status: Only those.
+        workflow: Only those of the workflow with this name.
+        text: Only those whose workflow's name contains it, or whose id begins so.
+        before: The id of the run.
+        limit: How many; 0: all.
+
+    Raises:
+        JournalError: The journal cannot be read.
+    """
     asked = RUNNING if status == INTERRUPTED else status
-    where = "(? is null or status=?) and (? is null or workflow=?)"
-    values = asked, asked, workflow, workflow
+    where = (
+        "(? is null or id<?) and (? is null or status=?) and (? is null or workflow=?) "
+        "and (?='' or instr(lower(workflow), ?) or instr(id, ?)=1)"
+    )
+    text = text.lower()
+    values = before, before, asked, asked, workflow, workflow, text, text, text
     found: list[KnownRun] = []
     with reading(journal) as db:
         query = f"select {_COLUMNS} from run where {where} order by id desc"
@@ -86,6 +112,13 @@ def runs(
             if len(found) == limit:
                 break
     return found
+
+
+def names(journal: Path, limit: int = 200) -> list[str]:
+    """The names of the workflows of all runs. Raises `JournalError`."""
+    with reading(journal) as db:
+        query = "select distinct workflow from run order by workflow limit ?"
+        return [name for (name,) in db.execute(query, (limit,)).fetchall()]
 
 
 def find(journal: Path, name: str) -> KnownRun:
@@ -134,6 +167,7 @@ def delete(db: sqlite3.Connection, journal: Path, run_ids: list[str]) -> None:
     for run in run_ids:
         with suppress(FileNotFoundError):
             lock_path(journal, run).unlink()
+        live.forget(journal, run)
 
 
 def _known(journal: Path, row: tuple[Any, ...]) -> KnownRun:

@@ -6,16 +6,19 @@ import os
 import platform
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator.documents.encode import to_json
 from orchestrator.engine.result import RunResult
+from orchestrator.engine.task_state import RunState
 from orchestrator.errors import JournalError
+from orchestrator.journal import live
 from orchestrator.journal.file_lock import FileLock
-from orchestrator.journal.history import RUNNING, lock_path
+from orchestrator.journal.history import RUNNING
+from orchestrator.journal.live import lock_path
 from orchestrator.journal.recorder import Hide, RunRecorder
 from orchestrator.journal.writer import Lease, Writer
 
@@ -67,7 +70,7 @@ class KeptRun:
     record: RunRecord  # of a run that this process began
 
     def __init__(self, writer: Writer, path: Path, run: str, epoch: int) -> None:
-        self._writer = writer
+        self._writer, self._journal = writer, path
         self.lease = Lease(run, epoch)
         self._lock = FileLock(lock_path(path, run))
         self._asked = asked_path(path, run)
@@ -110,9 +113,10 @@ class KeptRun:
         """Whether another process has asked for the end of the run."""
         return self._asked.exists()
 
-    def beat(self) -> None:
-        """Note that the run is being carried, about each `BEAT_S`."""
+    def beat(self, state: Callable[[], RunState]) -> None:
+        """Note about each `BEAT_S` that the run is carried, and what it does if somebody looks."""
         self._lock.beat()
+        live.tell(self._journal, self.lease.run, state)
 
     def complete(self, workflow: Mapping[str, Any]) -> None:
         """Keep the whole of a plan that has grown, in place of what it began with."""
@@ -154,6 +158,7 @@ class KeptRun:
         error = self.recorder.error
         self.free()
         self._asked.unlink(missing_ok=True)
+        live.forget(self._journal, self.lease.run)
         if error is not None:
             raise error
         self._lock.path.unlink(missing_ok=True)

@@ -13,12 +13,16 @@ from __future__ import annotations
 
 __all__ = [
     "diagrams",
+    "drawing",
     "forecast",
+    "layout",
     "perfetto",
     "plan_text",
     "prompt",
+    "run_failure",
     "run_history",
     "run_page",
+    "run_pictures",
     "svg",
     "timing",
 ]

@@ -11,8 +11,10 @@ from orchestrator.engine.outcome import Failure
 from orchestrator.engine.result import ItemResult, RunResult, TaskResult
 from orchestrator.engine.settled import Settled
 from orchestrator.errors import CallError
+from orchestrator.expressions.scope import Scope
 from orchestrator.workflow.graph import below
 from orchestrator.workflow.model import Workflow
+from orchestrator.workflow.plan import TaskPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +62,21 @@ def _arguments(
     inputs: Mapping[str, Any],
 ) -> dict[str, Any] | None:
     """What a task was called with, resolved once more; None if that cannot be done."""
-    plan = workflow.plan.tasks[task.id]
     about = {"id": result.run_id, "started_at": result.started_at, "workflow": workflow.name}
     settled = Settled(inputs, about)
     for each in result.tasks.values():
         settled.add(each)
-    scope = settled.scope
+    index = None if item is None else item.index
+    return arguments_of(workflow.plan.tasks[task.id], index, settled.scope)
+
+
+def arguments_of(task: TaskPlan, item: int | None, scope: Scope) -> dict[str, Any] | None:
+    """What a task, or an item of it, is called with; None if that cannot be told."""
     try:
         if item is not None:
-            found = decide(plan, scope)
+            found = decide(task, scope)
             items = found.items if isinstance(found, StartEach) else []
-            scope = replace(scope, item=items[item.index], index=item.index)
-        return start(plan, scope).arguments
+            scope = replace(scope, item=items[item], index=item)
+        return start(task, scope).arguments
     except (CallError, LookupError):
         return None

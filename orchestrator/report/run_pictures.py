@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise
+from typing import TYPE_CHECKING
 
 from orchestrator.documents.text import MAX_NAME, cut, duration
 from orchestrator.explain.story import Span
@@ -14,6 +15,10 @@ from orchestrator.report.drawing import LETTER, curve, letters, shorten, xml
 from orchestrator.report.layout import Box, Layout, lay_out
 from orchestrator.report.run_history import RunHistory
 from orchestrator.workflow.graph import union
+
+if TYPE_CHECKING:
+    from orchestrator.workflow.graph import Graph
+    from orchestrator.workflow.plan import Plan
 
 MAX_LETTERS = 24
 BOX_HEIGHT, PADDING, MARGIN = 24.0, 10.0, 8.0
@@ -28,8 +33,7 @@ def graph(history: RunHistory) -> str:
     plan = history.plan
     if len(plan.tasks) > MAX_DRAWN:
         return ""
-    columns = list(chain.from_iterable(stage.generations for stage in plan.stages))
-    graphs = plan.graph if plan.finally_ is None else union(s.graph for s in plan.stages)
+    graphs, columns = drawn(plan)
     widths = {
         name: letters(shorten(name, MAX_LETTERS)) * LETTER + 2 * PADDING for name in plan.tasks
     }
@@ -38,6 +42,13 @@ def graph(history: RunHistory) -> str:
     parts = [*_edges(layout, set(pairwise(path)))]
     parts += [_box(history, name, layout.boxes[name], name in path) for name in plan.tasks]
     return _svg("graph", layout.width + 2 * MARGIN, layout.height + 2 * MARGIN, MARGIN, parts)
+
+
+def drawn(plan: Plan) -> tuple[Graph, list[list[str]]]:
+    """The graph of all tasks, and its columns; those of `finally` come last."""
+    columns = list(chain.from_iterable(stage.generations for stage in plan.stages))
+    graphs = plan.graph if plan.finally_ is None else union(s.graph for s in plan.stages)
+    return graphs, columns
 
 
 def _svg(name: str, width: float, height: float, shift: float, parts: Sequence[str]) -> str:

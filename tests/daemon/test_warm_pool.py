@@ -262,6 +262,7 @@ async def test_a_server_that_is_down_is_reported_as_without(tmp_path: Path) -> N
     assert error.kind == cold_error.kind
     assert error.message.startswith(cold_error.message)
     assert "no-such-program" in status["servers"][0]["error"]
+    assert status["servers"][0]["calls"] == 0
 
 
 async def test_a_question_of_a_server_is_asked_where_the_run_is(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from orchestrator import Question
 from orchestrator.journal.file_lock import FileLock
-from orchestrator.journal.history import lock_path
 from orchestrator.journal.kept_run import asked_path
+from orchestrator.journal.live import lock_path
 from orchestrator.journal.writer import Writer
 from orchestrator.serve.forms import form_of, message_of, value_in
 from orchestrator.serve.inline import preview, size_of

@@ -1,0 +1,96 @@
+"""`orchestrator ui`: the page that shows runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import webbrowser
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.cli.history import configured, path_of
+from orchestrator.cli.streams import hidden
+from orchestrator.cli.tool_sources import configured_servers, lock_of, servers_for
+from orchestrator.errors import WorkflowError
+
+if TYPE_CHECKING:
+    import socket
+    from pathlib import Path
+
+    from orchestrator.client import Orchestrator
+    from orchestrator.ui.servers import Configured
+
+
+def ui(options: argparse.Namespace) -> int:
+    """`orchestrator ui`."""
+    from orchestrator.ui.server import listen
+
+    options.offline = False
+    path = path_of(options, configured(options))
+    with listen(options.port) as listening:
+        _serve(options, path, listening)
+    return 0
+
+
+def _serve(options: argparse.Namespace, path: Path, listening: socket.socket) -> None:
+    from orchestrator.cli.signals import in_event_loop
+    from orchestrator.ui.actions import Actions
+    from orchestrator.ui.app import Page
+    from orchestrator.ui.guard import Keys
+    from orchestrator.ui.server import serve
+    from orchestrator.ui.servers import Servers
+
+    _check(path)
+    keys = Keys(listening.getsockname()[1])
+    actions = Actions(path, lambda run: _orchestrator(options, path, run))
+
+    async def session() -> None:
+        page = Page(path, actions, Servers(path, partial(_configured, options)), hidden)
+        await serve(page, keys, listening, lambda: _ready(keys.link, opens=not options.no_browser))
+
+    in_event_loop(session)
+
+
+def _check(path: Path) -> None:
+    """Raise `JournalError` if the journal cannot be read; one that is not there yet is fine."""
+    if path.exists():
+        from orchestrator.journal.history import reading
+
+        with reading(path):
+            return
+
+
+def _ready(link: str, *, opens: bool) -> None:
+    print(f"the page is at {link}", file=sys.stderr, flush=True)
+    print("Ctrl-C ends it; the link is good as long as it runs, for you alone", file=sys.stderr)
+    if opens:
+        webbrowser.open(link)
+
+
+def _orchestrator(options: argparse.Namespace, path: Path, run: str) -> Orchestrator:
+    """What carries a run: with the servers as they are configured now."""
+    from orchestrator.cli.journal import journal_for
+    from orchestrator.cli.pool import pool_of
+    from orchestrator.client import Orchestrator
+    from orchestrator.durable import workflow_of
+    from orchestrator.journal.kept import kept_request
+
+    servers = servers_for(options, workflow_of(kept_request(path, run)["workflow"]))
+    options.no_journal = False
+    return Orchestrator(
+        pool_of(options, servers, lock_of(options)), journal=journal_for(options, servers)
+    )
+
+
+def _configured(options: argparse.Namespace) -> Configured:
+    """What the files say of servers now; what is wrong with them is shown."""
+    from orchestrator.cli.pool import warm_place
+    from orchestrator.ui.servers import Configured
+
+    servers, lock, wrong = dict[str, Any](), None, ""
+    try:
+        servers = configured_servers(options) or {}
+        lock = lock_of(options)
+    except WorkflowError as error:
+        wrong = str(error)
+    return Configured(servers, lock, None if options.no_pool else warm_place(options), wrong)

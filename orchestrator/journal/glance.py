@@ -1,0 +1,156 @@
+"""What a run has come to so far, without what may be large: statuses, times, questions.
+
+A glance at a run of 10,000 tasks reads no output of any of them.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from orchestrator.engine.question import Question
+from orchestrator.journal.records import Key, Record, Records
+
+MAX_MESSAGE = 300
+_NAMES = (
+    "status",
+    "attempts",
+    "started_ms",
+    "duration_ms",
+    "waited_ms",
+    "cached",
+    "recovered",
+    "reason",
+)
+_PLACES = ", ".join(f"'$.{name}'" for name in _NAMES)
+_SAID = f"json_extract(payload, {_PLACES})"
+_ERROR = (
+    "json_extract(payload, '$.error.kind'), "
+    f"substr(json_extract(payload, '$.error.message'), 1, {MAX_MESSAGE})"
+)
+_STATE = f"{_SAID}, {_ERROR}"
+_OF_RUN = "from record where run=? and kind"
+_KEY = ", ".join(Key._fields)
+_BETWEEN = "(kind between 'question ' and 'question~' or kind between 'reply ' and 'reply~')"
+_SOME = 500  # values of a statement
+_BACK = 64  # records
+
+
+class Changes(NamedTuple):
+    """What was written of a run since a moment.
+
+    Attributes:
+        paths: What it is about; also of some that was written just before.
+        moment: The moment now.
+        has_added: Whether tasks were added to its plan.
+    """
+
+    paths: list[str]
+    moment: int
+    has_added: bool
+
+
+def moment(db: sqlite3.Connection, run: str) -> int:
+    """The moment of what was written last of a run."""
+    row = db.execute("select max(rowid) from record where run=?", (run,)).fetchone()
+    return int(row[0] or 0)
+
+
+def changes(db: sqlite3.Connection, run: str, since: int) -> Changes:
+    """What was written since a moment."""
+    # The plus keeps SQLite from reading all records of the run by their key.
+    # The number of a record that is withdrawn is given to the next one: look back a little.
+    which = "path, max(rowid), max(kind='added' and rowid>?)"
+    query = f"select {which} from record where +run=? and rowid>? group by path"
+    rows = db.execute(query, (since, run, since - _BACK)).fetchall()
+    last = max((row[1] for row in rows), default=since)
+    return Changes([row[0] for row in rows], last, any(row[2] for row in rows))
+
+
+def states(
+    db: sqlite3.Connection, run: str, within: str, tasks: Iterable[str] | None = None
+) -> dict[str, dict[str, Any]]:
+    """The states of the tasks inside a path that have settled, or of whose items any has.
+
+    Args:
+        db: The journal.
+        run: The run.
+        within: The path, such as `outer[3]/`; empty for the tasks of the workflow itself.
+        tasks: Only these.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    paths = None if tasks is None else [within + task for task in tasks]
+    for path, *said in _select(db, f"select path, {_STATE} {_OF_RUN}='task'", run, paths):
+        if (name := _name(path, within)) is not None:
+            found[name] = _state(said)
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    count = "select path, json_extract(payload, '$.status'), count(*)"
+    for path, status, number in _select(
+        db, f"{count} {_OF_RUN}='item'", run, paths, " group by 1, 2"
+    ):
+        if (name := _name(path, within)) is not None:
+            counts[name][status] = number
+    for name, each in counts.items():
+        found.setdefault(name, {"status": None})["items"] = each
+    return found
+
+
+def items(db: sqlite3.Connection, run: str, path: str) -> list[dict[str, Any]]:
+    """The states of the items of a `for_each` that have settled, in order."""
+    query = f"select item, {_STATE} {_OF_RUN}='item' and path=? order by item"
+    rows = db.execute(query, (run, path)).fetchall()
+    return [{"index": item, **_state(said)} for item, *said in rows]
+
+
+def records_at(db: sqlite3.Connection, run: str, paths: Iterable[str]) -> Records:
+    """All that is kept of some tasks, without what is inside of them."""
+    query = f"select {_KEY}, at, payload from record where run=?"
+    rows = _select(db, query, run, list(paths))
+    return Records({_key(row): Record(*row[5:]) for row in rows})
+
+
+def questions(db: sqlite3.Connection, run: str) -> list[Question]:
+    """The questions that nobody has answered, in the order in which they were asked."""
+    query = f"select {_KEY}, at, payload from record where run=? and {_BETWEEN}"
+    asked = Records({_key(row): Record(*row[5:]) for row in db.execute(query, (run,)).fetchall()})
+    if not (open_ := asked.questions()):
+        return []
+    over = f"select {_KEY}, at, null {_OF_RUN} in ('task', 'item')"
+    for row in _select(db, over, run, list({each.task for each in open_})):
+        asked[_key(row)] = Record(*row[5:])
+    return asked.questions()
+
+
+def _key(row: tuple[Any, ...]) -> Key:
+    kind, path, item, fallback, number, *_ = row
+    return Key(kind, path, item, bool(fallback), number)
+
+
+def _select(
+    db: sqlite3.Connection, query: str, run: str, paths: list[str] | None, end: str = ""
+) -> Iterator[tuple[Any, ...]]:
+    if paths is None:
+        yield from db.execute(query + end, (run,)).fetchall()
+        return
+    for start in range(0, len(paths), _SOME):
+        some = paths[start : start + _SOME]
+        marks = ", ".join("?" * len(some))
+        yield from db.execute(f"{query} and path in ({marks}){end}", (run, *some)).fetchall()
+
+
+def _name(path: str, within: str) -> str | None:
+    """The task, if it is right inside a path."""
+    name = path[len(within) :] if path.startswith(within) else "/"
+    return None if "/" in name else name
+
+
+def _state(said: list[Any]) -> dict[str, Any]:
+    text, kind, message = said
+    state = dict(zip(_NAMES, json.loads(text), strict=True))
+    state = {name: value for name, value in state.items() if value is not None}
+    if kind is not None:
+        state["error"] = {"kind": kind, "message": message}
+    return state

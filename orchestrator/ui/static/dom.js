@@ -1,0 +1,103 @@
+// Elements and words. What others wrote becomes a text node or an attribute that is no code.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function fill(node, properties, children) {
+  for (const [name, value] of Object.entries(properties || {})) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (name === "value" || name === "checked") node[name] = value;
+    else node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.flat(Infinity).filter((each) => each !== null && each !== undefined && each !== false));
+  return node;
+}
+
+export function el(tag, properties, ...children) {
+  return fill(document.createElement(tag), properties, children);
+}
+
+export function svg(tag, properties, ...children) {
+  return fill(document.createElementNS(SVG, tag), properties, children);
+}
+
+export function show(node, ...children) {
+  node.replaceChildren(...children.flat(Infinity).filter((each) => each !== null && each !== undefined && each !== false));
+}
+
+// A duration as the command line has it: 1.2 ms, 12 ms, 1.20 s; longer ones as 3 min 20 s.
+export function took(ms) {
+  if (ms === null || ms === undefined) return "";
+  if (ms < 10) return `${ms.toFixed(1)} ms`;
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 60_000) return `${(ms / 1000).toFixed(2)} s`;
+  const s = Math.round(ms / 1000);
+  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
+  return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+}
+
+const STAMP = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const DAY = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+
+export const stamp = (seconds) => STAMP.format(seconds * 1000);
+export const clock = (seconds) => CLOCK.format(seconds * 1000);
+
+export function ago(seconds) {
+  const s = Date.now() / 1000 - seconds;
+  if (s < 5) return "now";
+  if (s < 60) return `${Math.round(s)} s ago`;
+  if (s < 3600) return `${Math.round(s / 60)} min ago`;
+  if (s < 86_400) return `${Math.round(s / 3600)} h ago`;
+  return DAY.format(seconds * 1000);
+}
+
+export function counted(number, what) {
+  return `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
+}
+
+export function chip(state, text) {
+  return el("span", { class: `chip ${state}` }, el("i", { "aria-hidden": "true" }), text || state);
+}
+
+export function toast(text, isError) {
+  const node = el("div", { class: isError ? "toast bad" : "toast" }, text);
+  document.getElementById("toasts").append(node);
+  setTimeout(() => node.remove(), isError ? 12_000 : 5000);
+}
+
+// A dialog with a form; resolves with what `read` gives, or null if it was left.
+export function ask(title, body, verb, read, isDangerous) {
+  return new Promise((resolve) => {
+    const error = el("p", { class: "bad", role: "alert" });
+    const done = (value) => {
+      dialog.close();
+      dialog.remove();
+      resolve(value);
+    };
+    const submit = (event) => {
+      event.preventDefault();
+      try {
+        done(read ? read() : true);
+      } catch (wrong) {
+        error.textContent = wrong.message;
+      }
+    };
+    const form = el(
+      "form",
+      { onsubmit: submit },
+      el("h2", {}, title),
+      el("div", { class: "body" }, body),
+      error,
+      el(
+        "div",
+        { class: "buttons" },
+        el("button", { type: "button", onclick: () => done(null) }, verb ? "Back" : "Close"),
+        verb && el("button", { class: isDangerous ? "danger" : "primary" }, verb),
+      ),
+    );
+    const dialog = el("dialog", { "aria-label": title, oncancel: () => done(null) }, form);
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}

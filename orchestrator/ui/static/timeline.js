@@ -1,0 +1,120 @@
+// The tasks as bars over time, and before each bar, lighter, how long it waited.
+
+import { el, show, took } from "./dom.js";
+import { TaskRows } from "./tasks.js";
+
+const LABEL = 220;
+const NARROW_LABEL = 120;
+const STEPS = [1, 2, 5];
+
+export class Timeline extends TaskRows {
+  get kind() {
+    return "timeline";
+  }
+
+  constructor(page) {
+    page.zoomOfTime ??= 1;
+    super(page, 24);
+    show(
+      page.tools,
+      el("button", { class: "quiet", title: "Smaller (-)", onclick: () => this.scale(1 / 1.5) }, "−"),
+      el("button", { class: "quiet", title: "All of it (0)", onclick: () => this.scale(0) }, "Fit"),
+      el("button", { class: "quiet", title: "Larger (+)", onclick: () => this.scale(1.5) }, "+"),
+    );
+  }
+
+  get label_px() {
+    return this.scroll.clientWidth < 600 ? NARROW_LABEL : LABEL;
+  }
+
+  measure() {
+    this.end_ms = Math.max(this.page.state.now() || 0, this.page.state.end(), 1);
+    this.width = Math.max(100, (this.scroll.clientWidth - this.label_px - 24) * this.page.zoomOfTime);
+    this.perMs = this.width / this.end_ms;
+  }
+
+  heading() {
+    this.measure();
+    const room = this.label_px;
+    const marks = [];
+    const step = nice((this.end_ms * 110) / this.width);
+    for (let at = 0; at <= this.end_ms; at += step) {
+      const mark = el("span", { class: "mark" }, took(at).replace(/\.0+ /, " ").replace("0 ms", at ? "0 ms" : "0"));
+      mark.style.left = `${room + at * this.perMs}px`;
+      marks.push(mark);
+    }
+    show(this.headRow, marks);
+    this.headRow.style.width = `${room + this.width}px`;
+    this.scroll.style.setProperty("--label", `${room}px`);
+    this.scroll.style.setProperty("--tick", `${step * this.perMs}px`);
+    if (this.rows) this.rows.space.style.width = `${room + this.width}px`;
+  }
+
+  scale(factor) {
+    this.page.zoomOfTime = factor ? Math.max(1, Math.min(200, this.page.zoomOfTime * factor)) : 1;
+    this.heading();
+    this.rows.redraw();
+  }
+
+  filtered() {
+    this.heading();
+    super.filtered();
+  }
+
+  sorted(names) {
+    const keyed = names.map((name, index) => [this.page.state.span(name)?.[0] ?? Infinity, index, name]);
+    keyed.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
+    return keyed.map((each) => each[2]);
+  }
+
+  reorders(names) {
+    const state = this.page.state;
+    const isNew = names.some((name) => !this.begun?.has(name) && state.span(name));
+    if (isNew) this.begun = new Set(state.order.filter((name) => state.span(name)));
+    return isNew || super.reorders();
+  }
+
+  row(row) {
+    const span = this.spanOf(row);
+    const parts = [];
+    if (span) {
+      const [began, lasted, waited] = span;
+      const before = Math.min(waited, began);
+      if (before * this.perMs >= 1) parts.push(this.bar("wait", began - before, before));
+      const bar = this.bar("bar", began, lasted);
+      bar.title = `${row.path}: ${took(lasted)}, from ${took(began)}${waited >= 1 ? `, waited ${took(waited)}` : ""}`;
+      parts.push(bar);
+      if (lasted * this.perMs < this.width - 60) {
+        const text = el("span", { class: "length" }, took(lasted));
+        text.style.left = `${this.label_px + (began + lasted) * this.perMs + 5}px`;
+        parts.push(text);
+      }
+    }
+    return el("div", this.attributes(row), el("span", { class: "label" }, this.label(row)), parts);
+  }
+
+  bar(kind, began, lasted) {
+    const node = el("i", { class: kind });
+    node.style.left = `${this.label_px + began * this.perMs}px`;
+    node.style.width = `${Math.max(2, lasted * this.perMs)}px`;
+    return node;
+  }
+
+  tick() {
+    this.heading();
+    this.rows.redraw();
+  }
+
+  key(event) {
+    const zoom = { "+": 1.5, "=": 1.5, "-": 1 / 1.5, 0: 0 }[event.key];
+    if (zoom === undefined) return super.key(event);
+    this.scale(zoom);
+    return true;
+  }
+}
+
+// A round number of milliseconds that is at least this.
+function nice(ms) {
+  const power = 10 ** Math.floor(Math.log10(Math.max(ms, 0.1)));
+  return (STEPS.find((step) => step * power >= ms) || 10) * power;
+}

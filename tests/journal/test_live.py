@@ -1,0 +1,105 @@
+"""What a run does now, told to those who look; and a glance at what it has come to."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from orchestrator import Activity, Orchestrator, RunState
+from orchestrator.journal import glance, live
+from orchestrator.journal.history import reading
+
+pytestmark = pytest.mark.anyio
+FLOW: dict[str, Any] = {
+    "tasks": [
+        {"id": "a", "value": "x" * 10_000},
+        {"id": "b", "for_each": [1, 2, 3], "value": "$ITEM"},
+        {"id": "c", "ask": {"message": "?", "schema": {"type": "string"}}},
+    ]
+}
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "runs.db"
+
+
+def age(path: Path, by_s: float) -> None:
+    moment = path.stat().st_mtime - by_s
+    os.utime(path, (moment, moment))
+
+
+def test_nothing_is_written_unless_somebody_looks(journal: Path) -> None:
+    calls = [Activity("a", None, "s:t", 0, None, "a slot"), Activity("b", 2, "s:t", 1, 5.0, "")]
+    state = RunState(1, 3, tuple(calls), at_ms=9.0)
+    lock = live.lock_path(journal, "r")
+    assert live.beats(journal, "r") is False
+    live.watch(journal, "r")  # nobody carries it
+    live.tell(journal, "r", lambda: state)
+    assert live.seen(journal, "r") is None
+    lock.parent.mkdir()
+    lock.touch()
+    assert live.beats(journal, "r") is True
+    live.tell(journal, "r", lambda: state)
+    assert live.seen(journal, "r") is None
+    live.watch(journal, "r")
+    live.tell(journal, "r", lambda: state)
+    seen = live.seen(journal, "r")
+    assert seen is not None
+    assert (seen["at_ms"], seen["calls"], seen["by_server"]) == (9.0, 2, {"s": 1})
+    assert [(call["task"], call["item"]) for call in seen["running"]] == [("b", 2), ("a", None)]
+    age(lock.with_name("r.live"), live.FRESH_S + 1)
+    assert live.seen(journal, "r") is None
+    age(lock.with_name("r.watched"), live.WATCHED_S + 1)
+    live.tell(journal, "r", lambda: state)
+    assert live.seen(journal, "r") is None
+    live.forget(journal, "r")
+    assert [path.name for path in lock.parent.iterdir()] == ["r"]
+
+
+async def test_a_run_that_is_watched_tells_what_it_does(
+    journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.durable.BEAT_S", 0.01)
+    async with Orchestrator({}, journal=journal) as orchestrator:
+        async with (
+            orchestrator.begin(FLOW, wait=True) as run,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(run.execute)
+            seen = None
+            with anyio.fail_after(30):
+                while not (seen and seen["running"] and seen["running"][0]["waiting_for"]):
+                    live.watch(journal, run.run_id)
+                    seen = live.seen(journal, run.run_id)
+                    await anyio.sleep(0.01)
+            assert [call["task"] for call in seen["running"]] == ["c"]
+            run.answer("c", "yes")
+        left = {path.name for path in live.lock_path(journal, "x").parent.iterdir()}
+        assert left == set()
+
+
+async def test_a_glance_reads_no_output(journal: Path) -> None:
+    async with Orchestrator({}, journal=journal) as orchestrator:
+        run = (await orchestrator.run(FLOW)).run_id
+    with reading(journal) as db:
+        states = glance.states(db, run, "")
+        assert set(states) == {"a", "b"}
+        assert states["b"]["items"] == {"success": 3}
+        assert len(json.dumps(states)) < 1000
+        assert glance.states(db, run, "", ["b"]) == {"b": states["b"]}
+        assert glance.states(db, run, "", []) == {}
+        assert [item["index"] for item in glance.items(db, run, "b")] == [0, 1, 2]
+        (question,) = glance.questions(db, run)
+        assert question.task == "c"
+        last = glance.moment(db, run)
+        whole = glance.changes(db, run, 0)
+        assert (set(whole.paths), whole.moment, whole.has_added) == ({"a", "b", "c"}, last, False)
+        assert glance.changes(db, run, last + 1000) == ([], last + 1000, False)
+        assert glance.moment(db, "nope") == 0
+        db.close()
