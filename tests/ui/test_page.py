@@ -205,6 +205,8 @@ async def test_one_task_with_its_arguments_output_and_events(journal: Path) -> N
         ]
         assert [wait["for"] for wait in asked["waits"]] == ["the answer to a question"]
         assert len(await browser.get(f"runs/{result.run_id}/items", path="each")) == 3
+        last = await task("last")
+        assert dict(last["definition"]["e"])["id"]["v"] == "last"
 
 
 async def test_what_has_not_settled_has_what_is_known(journal: Path) -> None:

@@ -5,6 +5,9 @@ import { el, show, svg, toast } from "./dom.js";
 import { STATES } from "./state.js";
 
 const MARGIN = 16;
+const PIECE = 100; // nodes that are drawn in one frame
+
+const nextFrame = () => new Promise((done) => requestAnimationFrame(done));
 
 export class Graph {
   constructor(page) {
@@ -25,9 +28,7 @@ export class Graph {
       if (this.ended) return;
       this.draw(found);
       this.fit();
-      this.update(this.page.state.order);
-      this.filtered();
-      this.select(this.selected);
+      await this.drawAll();
     } catch (error) {
       toast(error.message, true);
     }
@@ -38,18 +39,15 @@ export class Graph {
     this.nodeOf = new Map();
     this.nodes = new Map();
     this.size = [found.width + 2 * MARGIN, found.height + 2 * MARGIN];
-    const edges = found.edges.map((edge) => {
-      const [x, y] = edge.tip;
-      const tip = svg("path", { class: "tip", d: `M${x} ${y}l-8 -4v8z` });
-      return svg("g", { class: "edge" }, svg("path", { d: edge.d }), tip);
-    });
-    this.edges = found.edges.map((edge, index) => ({ ...edge, node: edges[index] }));
-    const boxes = found.nodes.map((node) => this.box(node));
+    for (const node of found.nodes) for (const name of node.tasks) this.nodeOf.set(name, node.id);
+    this.edges = [];
+    this.below = svg("g", {});
+    this.above = svg("g", {});
     this.image = svg(
       "svg",
       { class: "graph", role: "group", "aria-label": "Graph of the tasks", viewBox: `${-MARGIN} ${-MARGIN} ${this.size[0]} ${this.size[1]}` },
-      edges,
-      boxes,
+      this.below,
+      this.above,
     );
     show(this.scroll, this.image);
     const isLarge = found.tasks > 20;
@@ -67,8 +65,34 @@ export class Graph {
     );
   }
 
+  // Draw what there is in pieces, so that the page answers meanwhile.
+  async drawAll() {
+    const { found } = this;
+    for (let at = 0; at < found.nodes.length; at += PIECE) {
+      const nodes = found.nodes.slice(at, at + PIECE);
+      this.above.append(...nodes.map((node) => this.box(node)));
+      for (const node of nodes) this.color(this.nodes.get(node.id));
+      if (at + PIECE < found.nodes.length) await nextFrame();
+      if (this.ended || found !== this.found) return;
+    }
+    for (let at = 0; at < found.edges.length; at += 3 * PIECE) {
+      this.below.append(...found.edges.slice(at, at + 3 * PIECE).map((edge) => this.edge(edge)));
+      if (at + 3 * PIECE < found.edges.length) await nextFrame();
+      if (this.ended || found !== this.found) return;
+    }
+    this.filtered();
+    this.select(this.selected);
+  }
+
+  edge(edge) {
+    const [x, y] = edge.tip;
+    const tip = svg("path", { class: "tip", d: `M${x} ${y}l-8 -4v8z` });
+    const node = svg("g", { class: "edge" }, svg("path", { d: edge.d }), tip);
+    this.edges.push({ ...edge, node });
+    return node;
+  }
+
   box(node) {
-    for (const name of node.tasks) this.nodeOf.set(name, node.id);
     const title = svg("title", {}, "");
     const bar = svg("g", {});
     const isGroup = node.tasks.length > 1;
@@ -170,6 +194,7 @@ export class Graph {
     }
     for (const edge of this.edges) edge.node.classList.toggle("near", id && (edge.from === id || edge.to === id));
     const first = this.nodes.get(id) || this.nodes.values().next().value;
+    if (!first) return;
     first.group.setAttribute("tabindex", "0");
     if (id) first.group.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
@@ -184,7 +209,7 @@ export class Graph {
     const { clientWidth, clientHeight } = this.scroll;
     this.zoom = 1;
     const whole = Math.min(clientWidth / this.size[0], clientHeight / this.size[1]);
-    this.scale(Math.max(0.35, Math.min(1.25, whole)));
+    this.scale(Math.max(0.6, Math.min(1.25, whole)));
   }
 
   key(event) {

@@ -5,6 +5,7 @@ import { TaskRows } from "./tasks.js";
 
 const LABEL = 220;
 const NARROW_LABEL = 120;
+const EVERY_MS = 450; // all bars move while a run goes on
 const STEPS = [1, 2, 5];
 
 export class Timeline extends TaskRows {
@@ -67,11 +68,15 @@ export class Timeline extends TaskRows {
     return keyed.map((each) => each[2]);
   }
 
-  reorders(names) {
-    const state = this.page.state;
-    const isNew = names.some((name) => !this.begun?.has(name) && state.span(name));
-    if (isNew) this.begun = new Set(state.order.filter((name) => state.span(name)));
-    return isNew || super.reorders();
+  // What is new changes the order of the rows: while the run goes on, all of it is drawn by `tick`.
+  update(names) {
+    this.isStale = true;
+    if (this.page.state.run.status !== "running") this.tick();
+    else super.update(names);
+  }
+
+  reorders() {
+    return false;
   }
 
   row(row) {
@@ -101,8 +106,16 @@ export class Timeline extends TaskRows {
   }
 
   tick() {
-    this.heading();
-    this.rows.redraw();
+    const now = performance.now();
+    if (this.page.state.run.status === "running" && now - (this.drawnAt || 0) < EVERY_MS) return;
+    this.drawnAt = now;
+    if (this.isStale) {
+      this.isStale = false;
+      this.filtered();
+    } else {
+      this.heading();
+      this.rows.redraw();
+    }
   }
 
   key(event) {
