@@ -30,6 +30,7 @@ from orchestrator.preflight import (
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.pool import ServerPool
 from orchestrator.single_call import Arguments, call_tool, failure_of, known_server
+from orchestrator.telemetry.telemetry import Telemetry
 from orchestrator.workflow.model import Workflow
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Inspector(Owned):
         self, pool: ServerPool, held: AbstractAsyncContextManager[Any] | None = None
     ) -> None:
         super().__init__(pool if held is None else held)
-        self._pool = pool
+        self._pool, self._telemetry = pool, Telemetry(pool)
 
     async def check(self, workflow: WorkflowSource) -> list[Problem]:
         """Check a workflow against its servers; with a lock against that, and no server starts.
@@ -203,7 +204,8 @@ class Inspector(Owned):
             CallError: The call failed; an `InvalidArgumentsError` if the arguments do not fit the
                 tool's schema, so that no call was made.
         """
-        return await call_tool(self._pool, target, arguments or {}, timeout_s)
+        trace = self._telemetry.of_call()
+        return await call_tool(self._pool, target, arguments or {}, timeout_s, trace)
 
 
 async def _findings(workflow: WorkflowSource, pool: ServerPool) -> list[Problem]:

@@ -25,6 +25,7 @@ from orchestrator.preflight import (
 )
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.pool import ServerPool
+from orchestrator.telemetry.telemetry import Telemetry
 from orchestrator.workflow.model import Schedule, Workflow
 
 Inputs = Mapping[str, Any] | None
@@ -94,15 +95,17 @@ class RunRequest:
         servers: Servers,
         made_up: Mapping[str, MadeUp] | None = None,
         recorder: Recorder | None = None,
+        telemetry: Telemetry | None = None,
     ) -> Run:
         """The run, whose calls are made by `caller`."""
+        tracing, more = (None, ()) if telemetry is None else telemetry.of_run()
         return Run(
             self.workflow,
             caller,
-            replace(self.settings, recorder=recorder),
+            replace(self.settings, recorder=recorder, tracing=tracing),
             inputs=self.inputs,
             servers=servers,
-            observers=self.observers,
+            observers=(*self.observers, *more),
             made_up=made_up,
         )
 

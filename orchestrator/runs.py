@@ -57,6 +57,8 @@ class Runs(Inspector):
         super().__init__(pool, Held(journal, pool))
         self._answer = answer
         self._observers, self._journal = tuple(observers), journal
+        if journal is not None:
+            journal.on_commit = self._telemetry.on_commit
 
     @asynccontextmanager
     async def begin(
@@ -301,4 +303,4 @@ class Runs(Inspector):
         known = pool.catalog.of(names)
         of_pool = pool.policies, pool.locks, listen, startup
         servers = Servers(known, *of_pool, request.times.ms, pool.servers.budget)
-        return request.run(pool.call, servers, recorder=recorder)
+        return request.run(pool.call, servers, recorder=recorder, telemetry=self._telemetry)

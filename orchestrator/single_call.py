@@ -9,6 +9,7 @@ from typing import Any
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.middleware import with_retry, with_slots
 from orchestrator.calls.timeouts import with_timeout
+from orchestrator.calls.tracing import Trace, with_trace
 from orchestrator.engine.decide import check_arguments
 from orchestrator.errors import CallError, ConfigError, WorkflowError
 from orchestrator.schema.tool import Tool
@@ -20,7 +21,11 @@ Arguments = Mapping[str, Any] | Callable[[Tool], Mapping[str, Any]]
 
 
 async def call_tool(
-    pool: ServerPool, target: str, arguments: Arguments, timeout_s: float | None
+    pool: ServerPool,
+    target: str,
+    arguments: Arguments,
+    timeout_s: float | None,
+    trace: Trace | None = None,
 ) -> Any:
     """Call a tool by `server:tool`; takes and raises what `Orchestrator.call` does."""
     server, _, name = target.partition(":")
@@ -34,8 +39,11 @@ async def call_tool(
     sent = check_arguments(tool, call.arguments)
     call = call._replace(arguments=sent, writes=writes, safe=tool.is_safe)
     # Without slots, locks and events, which belong to a run.
-    attempt = with_slots(with_timeout(pool.call), pool.policies, None, group=object())
-    return await with_retry(attempt)(call, Attempt())
+    timed = with_trace(with_timeout(pool.call))
+    attempt = with_slots(timed, pool.policies, None, group=object())
+    state = Attempt()
+    state.trace = trace
+    return await with_retry(attempt)(call, state)
 
 
 async def _tool(pool: ServerPool, server: str, name: str) -> Tool:

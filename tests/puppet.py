@@ -44,6 +44,8 @@ for line in sys.stdin.buffer:
         "tools/list": {"tools": settings["tools"], "ttlMs": 0, "cacheScope": "private"},
         "tools/call": {"content": [], "structuredContent": params.get("arguments")},
     }
+    if params.get("name") == "meta":
+        results["tools/call"]["structuredContent"] = params.get("_meta") or {}
     answer = {"result": results[method]} if method in results else {
         "error": {"code": -32601, "message": "Method not found"}
     }
@@ -62,7 +64,7 @@ def program(
     """A program that sends `says[method]` as it is, and leaves the methods in `silent` unanswered.
 
     The bytes are given as Latin-1. A call of `say` is answered with its argument `raw`, one of
-    any other tool with its arguments.
+    `meta` with its own `_meta`, one of any other tool with its arguments.
     """
     told = {"says": says or {}, "tools": TOOLS if tools is None else tools, "silent": silent}
     args = ["-c", PROGRAM, json.dumps(told)]

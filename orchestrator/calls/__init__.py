@@ -8,6 +8,7 @@ server.
   those that limit the time of a call, and that make it until something is so.
 - `causes`: what a call waits for.
 - `limits`: slots and rates; `locks`: named locks; `adaptive`: slots whose number adapts.
+- `tracing`: what an attempt is traced as.
 - `retry`: whether a call is made again, and after how long.
 - `worker_pool`: carries out queued calls without a task of the event loop for each.
 """
@@ -25,5 +26,6 @@ __all__ = [
     "repeat",
     "retry",
     "timeouts",
+    "tracing",
     "worker_pool",
 ]

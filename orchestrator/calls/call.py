@@ -19,6 +19,7 @@ from orchestrator.workflow.task import Retry
 
 if TYPE_CHECKING:
     from orchestrator.calls.repeat import Turns
+    from orchestrator.calls.tracing import Trace
     from orchestrator.calls.worker_pool import Lane
 
 DEFAULT_TIMEOUT_S = 60.0
@@ -145,6 +146,7 @@ class Attempt:
         elicit: Asks a person what its server wants to know; None if nobody may be asked.
         approval: The message of the question whether it may be made; None: the default.
         lane: What keeps its slot of the run for the call that follows; None if it is released.
+        trace: What its attempts are traced inside of, and the attempt itself while it is made.
     """
 
     __slots__ = (
@@ -172,6 +174,7 @@ class Attempt:
     asks: bool = False
     approval: str | None = None
     elicit: Elicit | None = None
+    trace: Trace | None = None
     waits: tuple[tuple[Cause, float, float], ...] = ()
 
     def __init__(

@@ -167,8 +167,8 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "run a workflow",
         "Its output goes to stdout as JSON; progress and a table of the tasks go to stderr.",
         "file values --servers --no-pool --env-file --no-lock --input --inputs --schedule "
-        "--max-concurrency --max-run-mb --json --output --events --report --perfetto --statistics "
-        "--dry-run|--record|--replay --stream --hold "
+        "--max-concurrency --max-run-mb --json --output --events --report --perfetto --metrics "
+        "--statistics --dry-run|--record|--replay --stream --hold "
         "--journal|--no-journal --wait --verbose|--quiet",
         {
             **SCREENS,

@@ -13,7 +13,7 @@ from orchestrator.cli.parser import count, file, flag, moment, pair, pair_or_obj
 STATUSES = ["running", "interrupted", "paused", "success", "partial", "failed", "cancelled"]
 _AGAIN = (
     "--servers --no-pool --env-file --no-lock --json --output --events --report --perfetto "
-    "--journal --wait --verbose|--quiet"
+    "--metrics --journal --wait --verbose|--quiet"
 )
 SCREENS: dict[str, dict[str, Any]] = {
     "--verbose": flag("a line on stderr for each call, retry, wait and server"),
@@ -30,6 +30,7 @@ REPORTS: dict[str, dict[str, Any]] = {
     "--events": {"metavar": "FILE", "help": "write each event as a line of JSON; - is stdout"},
     "--report": file("write a report of the run to this file, HTML that needs no network"),
     "--perfetto": file("write its timeline to this file, for https://ui.perfetto.dev"),
+    "--metrics": file("write its metrics to this file, for the textfile collector of Prometheus"),
 }
 OF_RUNS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     "runs": (

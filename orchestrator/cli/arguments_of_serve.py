@@ -16,7 +16,7 @@ OF_SERVE: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "Over stdin and stdout, or with --http over HTTP. Its tools run and check plans of tool "
         "calls, find tools, show results, and run the workflows of a directory.",
         "--servers --no-pool --env-file --no-lock --workflows --http --token-file --allow-host "
-        "--single-tools --max-tools --max-inline-kb --journal|--no-journal",
+        "--single-tools --max-tools --max-inline-kb --metrics --journal|--no-journal",
         {
             "--workflows": {
                 "type": Path,
@@ -47,6 +47,11 @@ OF_SERVE: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
                 "metavar": "KB",
                 "default": 24,
                 "help": "cut results that are larger; get_result has the rest (default: 24)",
+            },
+            "--metrics": {
+                "metavar": "HOST:PORT",
+                "help": "show metrics there for Prometheus, under /metrics; whoever can connect "
+                "reads them, so take 127.0.0.1",
             },
             "--no-journal": flag("keep runs only as long as the process"),
         },

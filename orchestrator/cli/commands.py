@@ -146,6 +146,7 @@ def _save(path: Path, text: str) -> None:
 def call(options: argparse.Namespace) -> int:
     """`orchestrator call`."""
     from orchestrator.check.assignable import undeclared
+    from orchestrator.cli.exporting import exporting
     from orchestrator.cli.signals import with_servers
 
     server, _, name = options.target.partition(":")
@@ -163,7 +164,8 @@ def call(options: argparse.Namespace) -> int:
     async def ask(orchestrator: Orchestrator) -> Any:
         return await orchestrator.call(options.target, arguments, options.timeout)
 
-    output = with_servers(pool_of(options, read_servers(options), lock_of(options)), ask)
+    with exporting():
+        output = with_servers(pool_of(options, read_servers(options), lock_of(options)), ask)
     if isinstance(output, str) and not options.json:
         write(output)
     else:

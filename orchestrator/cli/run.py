@@ -17,6 +17,7 @@ import anyio
 from orchestrator.cli import FAILED, WAITING, exit_code
 from orchestrator.cli.asking import Terminal, terminal, waiting
 from orchestrator.cli.diagnostics import complain, give_up_stdout, give_up_terminal, show
+from orchestrator.cli.exporting import exporting, to_file
 from orchestrator.cli.plan_warnings import PlanWarnings
 from orchestrator.cli.signals import Ending, in_event_loop
 from orchestrator.cli.streams import hidden, json_text, write_document, write_json
@@ -52,10 +53,10 @@ def carry_out(
     orchestrator: Orchestrator,
 ) -> int:
     """Carry out a run of a kind, shown as the options say, and return the exit code."""
-    for path in (options.output, options.report, options.perfetto):
+    for path in (options.output, options.report, options.perfetto, options.metrics):
         if path is not None:
             check_writable(path)
-    with ExitStack() as stack:
+    with exporting(to_file(options)), ExitStack() as stack:
         observers = list(_observers(options, workflow, inputs))
         for observer in observers:
             stack.callback(observer.stop)

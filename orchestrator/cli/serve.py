@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.diagnostics import complain
+from orchestrator.cli.exporting import exporting, prometheus_for
 from orchestrator.errors import Problem, WorkflowError
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ SHORTEST_TOKEN = 16
 def serve(options: argparse.Namespace) -> int:
     """`orchestrator serve`."""
     # What is wrong with the options is reported before anything slow is imported.
-    address = None if options.http is None else _address(options.http)
+    address = None if options.http is None else _address("--http", options.http)
+    metrics = None if options.metrics is None else _address("--metrics", options.metrics)
     token = _token(options)
     _check(options, address, token)
     listening = None if address is None else _listen(*address)
@@ -41,6 +43,10 @@ def serve(options: argparse.Namespace) -> int:
 
     servers = read_servers(options)
     with ExitStack() as stack:
+        prometheus = None if metrics is None else prometheus_for(address=metrics)
+        if prometheus is not None:
+            print(f"metrics on {prometheus.url}", file=sys.stderr, flush=True)
+        stack.enter_context(exporting(prometheus))
         stack.enter_context(_journal(options))
         journal = journal_for(options, servers)
         engine = Orchestrator(pool_of(options, servers, lock_of(options)), journal=journal)
@@ -60,11 +66,11 @@ def _leave(stack: ExitStack) -> None:
     os._exit(0)
 
 
-def _address(text: str) -> tuple[str, int]:
+def _address(option: str, text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise _wrong(f'expected --http HOST:PORT, as in 127.0.0.1:8080, got "{text}"')
+        raise _wrong(f'expected {option} HOST:PORT, as in 127.0.0.1:8080, got "{text}"')
     return host, int(port)
 
 

@@ -55,6 +55,8 @@ def _listens(arguments: list[str]) -> str | None:
         return None
     if os.environ.get(NO_POOL) or not hasattr(os, "fork"):
         return None
+    if "opentelemetry.instrumentation.auto_instrumentation" in sys.modules:
+        return None  # its providers are in this process
     servers = where.DEFAULT_SERVERS
     for number, word in enumerate(arguments):
         if word == "--servers":

@@ -25,6 +25,7 @@ from orchestrator.documents.threads import in_thread
 from orchestrator.engine.events import Event, ServerToolsChanged
 from orchestrator.errors import CallError, NotExecutedError, TaskError
 from orchestrator.schema.tool import Tool, definition_of
+from orchestrator.telemetry.carrying import inside
 
 if TYPE_CHECKING:
     from orchestrator.daemon.host import Host, Hosted
@@ -178,7 +179,8 @@ class Guest:
         slots = None if lease is None else hosted.policy.slots
         hosted.calls += 1
         try:
-            output = await learning(call, attempt, hosted.pool.call, slots)
+            with inside(request.get("trace")):
+                output = await learning(call, attempt, hosted.pool.call, slots)
         finally:
             hosted.calls -= 1
         return {"result": output, "bytes": attempt.answer_bytes, "wrapped": attempt.wrapped}

@@ -185,6 +185,7 @@ class WarmServer:
                 server=self.server.name,
                 call=sent,
                 lease=None if lease is None else lease.number,
+                trace={} if attempt.trace is None else dict(attempt.trace.carrier),
                 progress=attempt.on_progress is not None,
                 elicits=attempt.elicit is not None,
             )

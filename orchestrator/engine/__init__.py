@@ -14,6 +14,7 @@ knows a server.
   calls of tasks that go on after them.
 - `question` is what a person is asked, `questions` those of a run and when it pauses, `asking` asks
   before calls.
+- `tracing` is who wants to know what a run does, as spans of a trace.
 - `reuse` is what a fork takes over from an earlier run.
 - `events` are what a run reports, `emitter` makes them; `result` and `summary` are what it returns,
   `result_text` shows that to a person, and `made_up` is where the outputs of a dry run come from.
@@ -39,4 +40,5 @@ __all__ = [
     "settled",
     "summary",
     "task_state",
+    "tracing",
 ]

@@ -19,6 +19,7 @@ from orchestrator.calls.middleware import (
 )
 from orchestrator.calls.repeat import with_repeat
 from orchestrator.calls.timeouts import with_deadline, with_timeout
+from orchestrator.calls.tracing import with_trace
 from orchestrator.engine.asking import Asking
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.keeping import Keeping
@@ -65,7 +66,9 @@ class Callers:
         recorder = shared.settings.recorder
         keeping = None if recorder is None else Keeping(recorder, plan, emitter)
         held = partial(_held, shared, plan, emitter, keeping, on_wait)
-        in_time = _unless(has_ended, with_timeout(shared.caller, on_start))
+        # Around the timeout, which ends a call from outside: its error is what the trace has.
+        traced = _untraced if shared.settings.tracing is None else with_trace
+        in_time = _unless(has_ended, traced(with_timeout(shared.caller, on_start)))
         in_time = in_time if keeping is None else keeping.with_intent(in_time)
         spending = shared.spending
         if spending.counts_calls:  # before it is kept that a call leaves
@@ -80,7 +83,7 @@ class Callers:
         self.inner = self.call = _in_all(self.call, plan, keeping)
         if plan.has_inner:
             # What runs inside waits for slots and servers itself.
-            inside = with_timeout(inside, on_start)
+            inside = traced(with_timeout(inside, on_start))
             inside = inside if asking is None else asking.before(inside)
             ready = with_server_ready(held(inside), fit)
             self.inner = _in_all(ready, plan, keeping)
@@ -129,6 +132,10 @@ def _counted(spending: Spending, call_next: Caller) -> Caller:
             spending.end_call()
 
     return call_counted
+
+
+def _untraced(call_next: Caller) -> Caller:
+    return call_next
 
 
 def _unless(has_ended: Callable[[], bool], call_next: Caller) -> Caller:

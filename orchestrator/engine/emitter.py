@@ -8,6 +8,7 @@ import anyio
 
 from orchestrator.calls.call import Attempt, Call, OnProgress
 from orchestrator.calls.retry import RetryDecision
+from orchestrator.calls.tracing import Trace
 from orchestrator.engine.events import (
     Announcer,
     Event,
@@ -82,6 +83,7 @@ class Emitter:
         announce: Sends an event to the observers; false if there are none.
         within: The tasks that its tasks are inside of, such as `outer[3]/`, or empty.
         clock: The clock of the run.
+        trace: What its tasks are traced inside of; None if nothing is traced.
     """
 
     def __init__(
@@ -90,6 +92,8 @@ class Emitter:
         self.announce, self.within, self.clock = announce, within, clock or Clock()
         self._tasks, self._start = plan.tasks, len(within)
         self._reported: set[tuple[str, str]] = set()
+        self.trace: Trace | None = None
+        self._traces: dict[str, Trace] = {}  # of the tasks under way
 
     def task_of(self, call: Call) -> TaskPlan:
         """The task of a call."""
@@ -166,6 +170,19 @@ class Emitter:
         if self.announce:
             at = self.clock.now_ms(), self.within + task
             self.announce(ItemSettled(*at, result.index, result))
+
+    def begin(self, task: str) -> dict[int | None, Trace]:
+        """Trace a task that begins; what its calls are traced inside of."""
+        assert self.trace is not None
+        trace = self._traces[task] = self.trace.task(self.within + task, task)
+        return {None: trace}
+
+    def end(self, result: TaskResult) -> None:
+        """Trace the end of a task, also of one that settles without having begun."""
+        assert self.trace is not None
+        known = self._traces.pop(result.id, None)
+        trace = known or self.trace.task(self.within + result.id, result.id)
+        trace.end(result, self.clock.now_ms())
 
     def settled(self, result: TaskResult) -> None:
         """Report that a task has settled, to observers that there are."""

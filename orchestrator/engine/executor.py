@@ -95,6 +95,8 @@ class Executor:
 
     def start(self, tasks: Starter, job: TaskState, work: Work, then: Then) -> None:
         """Have a task carried out in a task group: at once, or as soon as it has a slot."""
+        if self._emitter.trace is not None:
+            job.traces = self._emitter.begin(job.task.id)
         call = job.decision
         if isinstance(call, Call):
             attempt = job.attempt = self._calls.new_attempt(job)
@@ -212,7 +214,8 @@ class Executor:
         if result is None and job.not_begun is not None:
             return ItemResult(index, job.not_begun)
         if result is None:
-            result = await self._call_item(job, index, self._scope.at(item, index))
+            make = self._call_item if job.traces is None else self._trace_item
+            result = await make(job, index, self._scope.at(item, index))
             if self._recorder is not None:
                 self._recorder.note_item(path, result, self._scope.wrapped)
         succeeded = isinstance(result.outcome, Success)
@@ -224,6 +227,17 @@ class Executor:
             elif job.task.policies.on_item_error == "stop":
                 job.stop_items(f"item {index} failed, and on_item_error is stop")
         return result
+
+    async def _trace_item(self, job: TaskState, index: int, scope: Scope) -> ItemResult:
+        assert job.traces is not None
+        trace, result = job.traces[None].item(index), None
+        job.traces[index] = trace
+        try:
+            result = await self._call_item(job, index, scope)
+            return result
+        finally:
+            trace.end(result, self._emitter.clock.now_ms())
+            del job.traces[index]
 
     async def _call_item(self, job: TaskState, index: int, scope: Scope) -> ItemResult:
         in_flight = job.in_flight

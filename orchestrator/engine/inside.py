@@ -30,6 +30,7 @@ async def run_inside(outer: TaskRunner, call: Call, attempt: Attempt) -> Any:
     workflow, plan, settings = task.inner, task.inner.plan, outer.shared.settings
     clock, scope = outer.emitter.clock, outer.settled.scope
     emitter = Emitter(outer.emitter.announce, plan, f"{call.where}/", clock)
+    emitter.trace = attempt.trace
     inputs, about = with_input_defaults(workflow.inputs, call.arguments), workflow.name
     settled = Settled(inputs, settings.about(about), null_is_unknown=scope.null_is_unknown)
     shared = outer.shared.inside(call, attempt)

@@ -75,6 +75,10 @@ class Recorder(Protocol):
     stop: Stop | None
     """Why they had ended the run early, except for its `finally`; None if they had not."""
 
+    @property
+    def trace(self) -> str:
+        """What named the run in the first process that traced it; "" if none did."""
+
     memo: Memo | None
     """Has the answers of earlier calls; None: there are none, and none are kept."""
 
@@ -157,6 +161,9 @@ class Recorder(Protocol):
 
     def note_spent(self, key: str, calls: int, size: int) -> None:
         """So many calls, and bytes of answers, are spent of a budget in all."""
+
+    def note_trace(self, trace: str) -> None:
+        """This process traces the run under a name."""
 
     def note_stop(self, stop: Stop) -> None:
         """The run ends early."""

@@ -245,6 +245,20 @@ class Run:
         if self._began:
             raise RuntimeError("a run can be executed once: make another")
         self._began = True
+        recorder, tracing = self._recorder, self._settings.tracing
+        if tracing is None:
+            return await self._execute()
+        first = "" if recorder is None else recorder.trace
+        about = self.workflow.name, self.run_id, self.schedule
+        with tracing.run(*about, first) as self._emitter.trace:
+            if recorder is not None and self._emitter.trace.identity:
+                recorder.note_trace(self._emitter.trace.identity)
+            try:
+                return await self._execute()
+            finally:
+                self._emitter.trace.end(self.result, self._emitter.clock.now_ms())
+
+    async def _execute(self) -> RunResult:
         self._emitter.clock.begin(0.0 if self._recorder is None else self._recorder.elapsed_s)
         if self._announce:
             about = self.run_id, self.workflow.name, self.schedule

@@ -23,6 +23,7 @@ from orchestrator.workflow.plan import Plan
 if TYPE_CHECKING:
     from orchestrator.engine.recorder import Recorder
     from orchestrator.engine.reuse import Reuse
+    from orchestrator.engine.tracing import Tracing
 
 # After how many turns of the event loop a call that waits for others first has asked for its slot,
 # such as an item of a `for_each`, which has a task of its own.
@@ -51,6 +52,7 @@ class RunSettings:
         reuse: What it takes over from an earlier run; None: nothing.
         answer: Answers questions; None: nobody is there.
         on_reply: Receives each question that was answered, with the reply.
+        tracing: Traces what the run does; None: nothing is traced.
         wait: Whether the run waits for answers when nothing else is left; else it pauses.
     """
 
@@ -65,6 +67,7 @@ class RunSettings:
     reuse: Reuse | None = None
     answer: AnswerCallback | None = None
     on_reply: OnReply | None = None
+    tracing: Tracing | None = None
     wait: bool = False
 
     def about(self, workflow: str) -> dict[str, str]:

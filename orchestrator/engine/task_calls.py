@@ -96,7 +96,10 @@ class TaskCalls:
         )
 
     def new_attempt(self, job: TaskState, item: int | None = None) -> Attempt:
-        return Attempt(self._emitter.progress_of(job.task.id, item))
+        attempt = Attempt(self._emitter.progress_of(job.task.id, item))
+        if job.traces is not None:
+            attempt.trace = job.traces.get(item)
+        return attempt
 
     def fit(self, call: Call, attempt: Attempt | None = None) -> Call:
         target: CallTemplate = self._tasks[call.task[self._start :]]

@@ -6,9 +6,9 @@ Longer than other files: this one class keeps the state of a run, and nothing el
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
-from typing import Any
+from functools import partial
 
-from orchestrator.calls.call import Attempt, Call
+from orchestrator.calls.call import Call
 from orchestrator.calls.limits import Priority
 from orchestrator.calls.worker_pool import Starter
 from orchestrator.engine.asking import Asking
@@ -80,7 +80,7 @@ class TaskRunner:
         if shared.questions is not None and shared.may_ask(self._plan):
             of_asking = shared.servers, self.recorder, emitter, self._note_question
             asking, self._passing = Asking(shared.questions, *of_asking), Passing()
-        of_calls = emitter, has_ended, self._inside, asking
+        of_calls = emitter, has_ended, partial(run_inside, self), asking
         self.executor = Executor(shared, workflow, settled, *of_calls)
         self._jobs: dict[str, TaskState] = {}
         self._cancelled_early: dict[str, str] = {}
@@ -239,9 +239,6 @@ class TaskRunner:
         self._settle(job, outcome)
         then(job.task.id)
 
-    def _inside(self, call: Call, attempt: Attempt) -> Awaitable[Any]:
-        return run_inside(self, call, attempt)
-
     def forget(self) -> None:
         """Forget what would be in a circle, the garbage of each item: nothing follows."""
         self.executor.forget()
@@ -266,7 +263,10 @@ class TaskRunner:
                 self.react(result)
 
     def _settle(self, job: TaskState, outcome: Outcome) -> None:
-        self._keep(job.result(outcome, self.emitter.clock.zero))
+        result = job.result(outcome, self.emitter.clock.zero)
+        if self.emitter.trace is not None:
+            self.emitter.end(result)
+        self._keep(result)
 
     def _keep(self, result: TaskResult) -> None:
         self.settled.add(result)

@@ -11,6 +11,7 @@ import anyio
 from orchestrator.calls.call import Attempt, Call, Inside
 from orchestrator.calls.causes import Cause
 from orchestrator.calls.limits import FIRST, Priority, Slots
+from orchestrator.calls.tracing import Trace
 from orchestrator.documents.text import quoted
 from orchestrator.engine.decide import Start, StartEach
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success, Waiting
@@ -78,6 +79,7 @@ class TaskState:
         within: The tasks that it is inside of, as a path that ends with "/", or empty.
         workers: How many items are under way.
         more: Lets one more item begin, as one of them waits for an answer; None if none is left.
+        traces: What its calls are traced inside of, by the position of the item, or None.
     """
 
     task: TaskPlan
@@ -93,6 +95,7 @@ class TaskState:
     within: str = ""
     workers: int = 0
     more: Callable[[], object] | None = None
+    traces: dict[int | None, Trace] | None = None
 
     @property
     def is_blocked(self) -> bool:

@@ -27,7 +27,7 @@ from orchestrator.journal.kept_run import KeptRun, RunRecord
 from orchestrator.journal.memo import MemoFile, RunMemo, delete_old, has_old
 from orchestrator.journal.recorder import Hide, RunRecorder, Unknown, unchanged
 from orchestrator.journal.records import Key, Record
-from orchestrator.journal.writer import Writer
+from orchestrator.journal.writer import OnCommit, Writer
 
 logger = logging.getLogger("orchestrator")
 
@@ -48,6 +48,9 @@ class Journal:
         outputs: Whether outputs are kept; without them no run can be taken up again.
         warn: Is called with a sentence if nothing can be kept; runs then go on without. None: that
             is an error.
+
+    Attributes:
+        on_commit: Receives how long each commit took, seconds, in a thread; set it before opening.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Journal:
         self._memo = MemoFile(self.path)
         self._is_open = False
         self._begun = 0
+        self.on_commit: OnCommit = lambda _: None
 
     def __repr__(self) -> str:
         return f"Journal({str(self.path)!r})"
@@ -86,7 +90,7 @@ class Journal:
         return self
 
     def _opened(self) -> Writer:
-        writer = Writer(self.path)
+        writer = Writer(self.path, self.on_commit)
         try:
             writer.open()
         except DamagedError as error:
@@ -95,7 +99,7 @@ class Journal:
             aside = self.path.with_name(f"{self.path.name}.damaged-{time.time():.0f}")
             self.path.rename(aside)
             self._warn(f"{error}; it was renamed to {aside.name}, and a new one begins")
-            writer = Writer(self.path)
+            writer = Writer(self.path, self.on_commit)
             writer.open()
         return writer
 

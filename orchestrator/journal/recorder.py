@@ -99,6 +99,12 @@ class RunRecorder(Recorder):
         """Why nothing more is kept; None if all is well."""
         return self._lease.error or self._writer.error
 
+    @property
+    def trace(self) -> str:
+        """See `Recorder`."""
+        known = [key for key in self._records if key.kind == "trace"]
+        return self._records.payload(min(known))["traceparent"] if known else ""
+
     def settled(self, within: str, wrapped: dict[int, Any]) -> Mapping[str, TaskResult]:
         """See `Recorder`."""
         if within:
@@ -280,6 +286,10 @@ class RunRecorder(Recorder):
         """See `Recorder`."""
         document = of_stop(stop)
         self._note(Key("stop", ""), lambda: document)
+
+    def note_trace(self, trace: str) -> None:
+        """See `Recorder`."""
+        self._note(Key("trace", "", number=self.resumed), lambda: {"traceparent": trace})
 
     def _ago_s(self, key: Key) -> float:
         return max(0.0, self.now() - self._records[key].at)

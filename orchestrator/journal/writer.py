@@ -31,6 +31,7 @@ PAUSE_S = 0.002
 CHECKPOINT_PAGES = 1_000
 
 Values = Callable[[], tuple[object, ...]]
+OnCommit = Callable[[float], None]
 
 
 class Write(NamedTuple):
@@ -66,12 +67,17 @@ class _Waiter:
 class Writer:
     """Writes to a journal in a thread of its own.
 
+    Args:
+        path: The file.
+        on_commit: Receives how long each commit took, seconds, in the thread that writes; it must
+            not raise.
+
     Attributes:
         error: Why nothing can be written any more; None if all is well.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, on_commit: OnCommit = lambda _: None) -> None:
+        self.path, self._on_commit = path, on_commit
         self.error: JournalError | None = None
         self._queue: queue.SimpleQueue[Write | _Waiter | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
@@ -164,6 +170,7 @@ class Writer:
     def _commit(self, writes: list[Write]) -> None:
         db = self._db
         assert db is not None
+        began = time.perf_counter()
         try:
             with self._turn():
                 db.execute("begin immediate")
@@ -173,6 +180,7 @@ class Writer:
                     if write.lease.error is None:
                         db.execute(write.statement, write.values())
                 db.execute("commit")
+                self._on_commit(time.perf_counter() - began)
                 self._checkpoint(db)
         except (OSError, sqlite3.Error) as error:
             self.error = unusable(self.path, error)

@@ -58,7 +58,7 @@ class ReplayPool(ServerPool):
     """
 
     loop = INSTANT
-    uses_memo = False
+    is_live = uses_memo = False
 
     def __init__(self, recording: Recording, replies: Sequence[Replied] = ()) -> None:
         self.recording = recording

@@ -48,6 +48,7 @@ class ServerPool:
     """Sessions to servers, opened when first asked for and reused until the pool is closed."""
 
     loop: Mapping[str, Any] = MappingProxyType({})  # the options of `anyio.run` that suit it best
+    is_live = True  # whether its servers are really called
     uses_memo = True  # whether calls may be answered by earlier ones
     missed: Sequence[str] = ()  # of a recording: the calls that are not in it
 

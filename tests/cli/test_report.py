@@ -11,7 +11,7 @@ import pytest
 from orchestrator.cli import main
 from tests.conftest import Write
 
-SECRET = "s3cr3t-of-the-server"
+SECRET = "s3cr3t-0f-the-s3rver"
 SETTINGS = f'env = {{ API_TOKEN = "{SECRET}" }}'
 
 
