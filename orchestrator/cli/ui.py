@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 def ui(options: argparse.Namespace) -> int:
     """`orchestrator ui`."""
+    from orchestrator.cli.exporting import exporting
     from orchestrator.ui.server import listen
 
     options.offline = False
     path = path_of(options, configured(options))
-    with listen(options.port) as listening:
+    with listen(options.port) as listening, exporting():
         _serve(options, path, listening)
     return 0
 
