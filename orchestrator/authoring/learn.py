@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.authoring.loops import Item, Step, find_loops, refs_in
-from orchestrator.authoring.origins import Mixed, Ref, find_origins
+from orchestrator.authoring.origins import Mixed, Ref, find_origins, in_order
 from orchestrator.authoring.transcript import Transcript
 from orchestrator.client import Orchestrator
 from orchestrator.documents.jsonpath import Path, format_path
@@ -51,7 +51,7 @@ def learn(transcript: Transcript, name: str = "learned") -> Learned:
 class _Writer:
     def __init__(self, transcript: Transcript, name: str) -> None:
         self._transcript, self._name = transcript, name
-        self._calls = transcript.calls
+        self._calls = transcript.calls if transcript.is_ordered else in_order(transcript.calls)
         found = find_origins(self._calls)
         self._steps = find_loops(self._calls, found.arguments)
         self._ids = list(_ids(self._calls[step.calls[0]].tool for step in self._steps))

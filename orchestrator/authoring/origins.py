@@ -46,9 +46,38 @@ def find_origins(calls: Sequence[ToolCall]) -> Found:
     finder = _Finder()
     arguments = []
     for number, call in enumerate(calls):
-        arguments.append(finder.resolve(call.arguments, number, ()))
+        given = call.arguments.items()  # the whole object is no value that can be a reference
+        arguments.append({name: finder.resolve(each, number, (name,)) for name, each in given})
         finder.add(number, call)
     return Found(arguments, finder.doubts)
+
+
+def in_order(calls: Sequence[ToolCall]) -> list[ToolCall]:
+    """The calls with each after those whose results are in its arguments, as far as that can be."""
+    givers: dict[bytes, set[int]] = {}
+    for number, call in enumerate(calls):
+        for _, value in _parts(call.result, ()):
+            if _is_telling(value):
+                givers.setdefault(canonical_json(value), set()).add(number)
+    needs = [
+        set().union(
+            *(
+                givers.get(canonical_json(value), ())
+                for _, value in _parts(call.arguments, ())
+                if _is_telling(value)
+            )
+        )
+        - {number}
+        for number, call in enumerate(calls)
+    ]
+    left, ordered = list(range(len(calls))), list[int]()
+    while left:
+        # Where each needs another, the first of the file breaks the circle.
+        waiting = set(left)
+        ready = [number for number in left if needs[number].isdisjoint(waiting)] or left[:1]
+        ordered += ready
+        left = [number for number in left if number not in ready]
+    return [calls[number] for number in ordered]
 
 
 class _Finder:

@@ -34,11 +34,13 @@ class Transcript:
         calls: Those that succeeded.
         failed: The tools of those that failed, which a workflow does not repeat.
         annotations: What is declared of each tool that is known, by `server:tool`.
+        is_ordered: Whether the order is that in which they were made; a recording has none.
     """
 
     calls: list[ToolCall]
     failed: list[str]
     annotations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    is_ordered: bool = True
 
 
 def read_transcript(path: str | Path) -> Transcript:
@@ -93,7 +95,7 @@ def _of_recording(recording: Recording) -> Transcript:
         raise WorkflowError(recording.source, [Problem("wrong_value", "no call that succeeded")])
     tools = (tool for listed in recording.tools.values() for tool in listed)
     declared = {tool.target: {"readOnlyHint": tool.read_only} for tool in tools}
-    return Transcript(calls, failed, declared)
+    return Transcript(calls, failed, declared, is_ordered=False)
 
 
 def _faults(call: Any) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.authoring.learn import Learned, _Writer, learn
+from orchestrator.authoring.origins import in_order
 from orchestrator.authoring.transcript import ToolCall, Transcript, read_transcript
 from orchestrator.cli import main
 from orchestrator.errors import WorkflowError
@@ -234,3 +235,30 @@ def test_every_wrong_line_is_named(tmp_path: Path) -> None:
     path.write_text("")
     with pytest.raises(WorkflowError, match="no call that succeeded"):
         read_transcript(path)
+
+
+def test_the_calls_of_a_recording_are_put_in_order(tmp_path: Path) -> None:
+    answers: dict[str, Any] = {"buy": {"order": "o-17"}, "zap": {"sku": "sku-4", "order": "none"}}
+    calls = [
+        {"tool": "s:buy", "arguments": {"sku": "sku-4"}, "answers": [{"output": answers["buy"]}]},
+        {"tool": "s:track", "arguments": {"order": "o-17"}, "answers": [{"output": "on its way"}]},
+        {
+            "tool": "s:zap",
+            "arguments": {"query": "shoes A"},
+            "answers": [{"output": answers["zap"]}],
+        },
+    ]
+    tools = {name: {"inputSchema": {"type": "object"}} for name in ("buy", "track", "zap")}
+    path = tmp_path / "made.json"
+    path.write_text(json.dumps({"version": 1, "servers": {"s": {"tools": tools}}, "calls": calls}))
+    found = learn(read_transcript(path))
+    assert [task["id"] for task in found.workflow["tasks"]] == ["zap", "buy", "track"]
+    assert found.workflow["tasks"][1]["arguments"] == {"sku": "$OUTPUT[zap].sku"}
+    assert found.workflow["tasks"][2]["arguments"] == {"order": "$OUTPUT[buy].order"}
+    assert found.unproved == []
+
+
+def test_calls_that_need_each_other_stay_in_their_order() -> None:
+    one = ToolCall("s:a", {"key": "abc-1"}, {"other": "abc-2"})
+    two = ToolCall("s:b", {"other": "abc-2"}, {"key": "abc-1"})
+    assert in_order([one, two]) == [one, two]
