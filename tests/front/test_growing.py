@@ -12,7 +12,9 @@ from mcp.types import ToolAnnotations
 from orchestrator import Orchestrator, WorkflowError
 from orchestrator.engine.events import Event, GenerationStarted, RunStarted, TaskAdded
 from orchestrator.growing import GrowingRun
+from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import servers_of
+from orchestrator.servers.lockfile import Lockfile
 from orchestrator.servers.pool import ServerPool
 from orchestrator.workflow.model import Schedule
 
@@ -278,3 +280,33 @@ async def test_a_failure_that_ends_the_run_ends_the_growing() -> None:
         with pytest.raises(RuntimeError, match="the run has ended"):
             await run.add(SECOND)
         assert (await run.close()).status == "failed"
+
+
+async def test_a_task_is_checked_against_the_lock_and_then_against_its_server() -> None:
+    locked = Tool("s", "number", {"type": "object", "required": ["y"]})
+    lock = Lockfile.made_of([locked], ["s"])
+    async with (
+        Orchestrator({"s": server([])}, lock) as orchestrator,
+        orchestrator.open() as run,
+    ):
+        with pytest.raises(WorkflowError, match='"y"'):
+            await run.add(FIRST)
+        with pytest.raises(WorkflowError) as raised:
+            await run.add({**FIRST, "arguments": {"y": 1}})
+        assert [problem.code for problem in raised.value.problems] == ["tool_changed"]
+
+
+async def test_a_plan_that_is_complete_takes_no_task_while_it_still_runs() -> None:
+    mcp, go_on = server([]), anyio.Event()
+    mcp.add_tool(go_on.wait, name="slow")
+    async with (
+        Orchestrator({"s": mcp}) as orchestrator,
+        orchestrator.open() as run,
+        anyio.create_task_group() as group,
+    ):
+        await run.add({"id": "slow", "tool": "s:slow"})
+        group.start_soon(run.close)
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(RuntimeError, match="the plan is complete"):
+            await run.add(FIRST)
+        go_on.set()
