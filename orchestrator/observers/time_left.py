@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from orchestrator.engine import events
 from orchestrator.report.timing import Timing
 
 FIRST_S = 1.0  # a run that ends before needs no forecast
+LATE = 2.0  # a task that takes so many times what it did tells that nothing can be foreseen
 EVERY_S = 1.0  # between two forecasts
 
 
@@ -74,10 +75,17 @@ class TimeLeft(events.Observer):
     def look(self, timing: Timing) -> float:
         """Forecast once; how long to wait before the next time, seconds."""
         now = self._clock()
-        left_s = timing.run_s(self._schedule, self._left(timing, now))
-        self._ends_at = now + left_s
+        left = self._left(timing, now)
+        is_known = all(late_s < 0 for late_s in self._late_s(timing, now))
+        self._ends_at = now + timing.run_s(self._schedule, left) if is_known else None
         # It never takes more than a tenth of the time of one processor.
         return max(EVERY_S, 10 * (self._clock() - now))
+
+    def _late_s(self, timing: Timing, now: float) -> Iterator[float]:
+        """How much longer each task runs than one would that takes `LATE` times what it does."""
+        for task, began in tuple(self._began.items()):
+            if task not in self._settled and task not in self._items:
+                yield now - began - max(LATE * timing.call_s.get(task, 0.0), EVERY_S)
 
     def _left(self, timing: Timing, now: float) -> dict[str, float]:
         """How many calls of each task are left, where that is known: of one that runs, a part."""

@@ -105,9 +105,11 @@ def test_plan_takes_the_times_of_earlier_runs(
     said = "expected time: 2.50 s (dataflow: 2.50 s), critical path 2.50 s (P50 of 1 run)"
     assert said in capsys.readouterr().out
     options = Namespace(journal=journal, servers=Path(servers), env_file=[], max_concurrency=3)
-    timing = timing_of(options, Workflow.load(path), {})
+    flow = Workflow.load(path)
+    timing = timing_of(options, flow, {})
     assert timing is not None
     assert timing.run_s("dataflow") == 2.5
+    assert timing_of(Namespace(journal=journal, servers=Path(servers), env_file=[]), flow, {})
     other = Workflow.load(write({"id": "x", "tool": "faulty:echo"}, name="other"))
     assert timing_of(options, other, {}) is None
 

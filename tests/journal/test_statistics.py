@@ -2,56 +2,40 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator.errors import JournalError
-from orchestrator.journal.database import open_to_write
 from orchestrator.journal.statistics import RUNS, estimates, expected, known_estimates
 from orchestrator.workflow.model import Workflow
+from tests.journal.conftest import Put
 
 Keep = Callable[..., None]
 FLOW = {"name": "flow", "tasks": [{"id": "a", "tool": "s:t"}, {"id": "b", "tool": "s:u"}]}
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Path:
-    return tmp_path / "runs.db"
-
-
-@pytest.fixture
-def keep(journal: Path) -> Keep:
-    """Keep a run in which each task, or item as `task[n]`, ended as its document says."""
-    count = 0
+def keep(put: Put) -> Keep:
+    """Keep a run in which each task, or item of a list, ended as its document says."""
 
     def kept(flow: dict[str, Any] = FLOW, **ended: Any) -> None:
-        nonlocal count
-        count += 1
-        run, request = f"r{count}", json.dumps({"workflow": flow})
-        with closing(open_to_write(journal)) as db:
-            db.execute(
-                "insert into run values(?, ?, 'success', 'run', null, 1, 0, ?, ?, 1.0, ?, null)",
-                (run, flow["name"], float(count), float(count), request),
-            )
-            for task, documents in ended.items():
-                for item, document in enumerate(documents if isinstance(documents, list) else []):
-                    row = run, "item", task, item, 0, 0, 0.0, json.dumps(_said(document))
-                    db.execute("insert into record values(?, ?, ?, ?, ?, ?, ?, ?)", row)
-                said = {"has_items": True} if isinstance(documents, list) else _said(documents)
-                row = run, "task", task, -1, 0, 0, 0.0, json.dumps(_said(said))
-                db.execute("insert into record values(?, ?, ?, ?, ?, ?, ?, ?)", row)
+        records = {}
+        for task, documents in ended.items():
+            is_list = isinstance(documents, list)
+            for item, document in enumerate(documents if is_list else []):
+                records[f"{task}#{item}"] = _said(document)
+            records[task] = _said({"has_items": True} if is_list else documents)
+        put(flow, records)
 
     return kept
 
 
 def _said(document: Any) -> dict[str, Any]:
     more = document if isinstance(document, dict) else {"duration_ms": document}
-    return {"status": "success", "attempts": 1, "duration_ms": 99_000.0, **more}
+    return {"duration_ms": 99_000.0, **more}
 
 
 def of(journal: Path, flow: dict[str, Any] = FLOW) -> dict[str, float]:

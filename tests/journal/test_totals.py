@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ import pytest
 from orchestrator.cli import main
 from orchestrator.cli.parser import moment
 from orchestrator.journal import totals as totals_module
-from orchestrator.journal.database import open_to_write
 from orchestrator.journal.totals import totals_of
+from tests.journal.conftest import Put
 
 Keep = Callable[..., None]
 FLOW = {
@@ -29,31 +28,14 @@ FLOW = {
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Path:
-    return tmp_path / "runs.db"
-
-
-@pytest.fixture
-def keep(journal: Path) -> Keep:
-    """Keep a run that took so long, with records of the documents by path, or `path#item`."""
-    count = 0
+def keep(put: Put) -> Keep:
+    """Keep a run that took so long, with records of the documents."""
 
     def kept(
         took_ms: float, records: dict[str, Any], status: str = "success", name: str = "flow"
     ) -> None:
-        nonlocal count
-        count += 1
-        run, request = f"r{count}", json.dumps({"workflow": FLOW, "inputs": {"n": count}})
-        with closing(open_to_write(journal)) as db:
-            row = run, name, status, float(count), float(count), took_ms, request
-            db.execute("insert into run values(?, ?, ?, 'run', null, 1, 0, ?, ?, ?, ?, null)", row)
-            for key, said in records.items():
-                path, _, item = key.partition("#")
-                kind = "item" if item else "task"
-                document = {"status": "success", "attempts": 1, "waited_ms": 2.0, **said}
-                key_of = run, kind, path, int(item or -1)
-                said = *key_of, 0, 0, 0.0, json.dumps(document)
-                db.execute("insert into record values(?, ?, ?, ?, ?, ?, ?, ?)", said)
+        waited = {key: {"waited_ms": 2.0, **said} for key, said in records.items()}
+        put(FLOW | {"name": name}, waited, took_ms, status)
 
     return kept
 

@@ -50,6 +50,11 @@ def test_what_is_left_shrinks_with_what_has_settled_and_what_runs() -> None:
     assert foreseen() == pytest.approx(11.0)
     now = 12.0  # it takes longer than ever
     assert foreseen() == pytest.approx(5.0)
+    now = 21.0
+    left.look(expected)
+    assert left.seconds is None
+    left.on_event(TaskSettled(0, "a", TaskResult("a", Success(1), 0)))
+    assert foreseen() == pytest.approx(5.0)
     left.on_event(ItemsStarted(0, "each", 40))
     assert foreseen() == pytest.approx(20.0)  # forty items, two at a time
     for item in range(20):
@@ -93,3 +98,4 @@ async def test_a_run_that_ends_before_needs_no_forecast() -> None:
     assert left._thread is not None
     left._thread.join(10)
     assert asked == []
+    assert timing(workflow("a"), {}, {}, {}) is None
