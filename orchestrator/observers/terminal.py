@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
@@ -138,7 +139,8 @@ class ProgressDisplay(events.Observer):
 
     def render(self) -> RenderableType:
         """What the terminal shows now."""
-        return Group(self._headline(), self._rows())
+        # A terminal writes ^C behind the last line, and may not break it for that.
+        return Constrain(Group(self._headline(), self._rows()), self._console.width - 2)
 
     def _headline(self) -> RenderableType:
         count = self._settled.total()
