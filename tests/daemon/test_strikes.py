@@ -44,7 +44,7 @@ async def kill_server(kept: Warm) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("RANDOM_CASES", "1"))))
 async def test_runs_lose_only_the_calls_in_flight(seed: int, tmp_path: Path) -> None:
     chance = random.Random(seed)
     results: list[RunResult] = []
