@@ -52,6 +52,8 @@ create table memo(
 );
 create index memo_by_expiry on memo(expires);
 """
+# To find runs without reading what they were asked for; files without it can be read, too.
+_INDEX = "create index if not exists run_by_workflow on run(workflow, status, id)"
 # What makes a file of the version before one of this version, by the version that results.
 _MIGRATIONS: Mapping[int, str] = {1: _TABLES, 2: _MEMO}
 
@@ -79,6 +81,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         if _version(db) < VERSION:
             _migrate(db)
         db.execute("pragma journal_mode=wal")
+        db.execute(_INDEX)
     return db
 
 

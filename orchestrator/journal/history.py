@@ -95,17 +95,24 @@ def page(
     Raises:
         JournalError: The journal cannot be read.
     """
-    asked = RUNNING if status == INTERRUPTED else status
-    where = (
-        "(? is null or id<?) and (? is null or status=?) and (? is null or workflow=?) "
-        "and (?='' or instr(lower(workflow), ?) or instr(id, ?)=1)"
-    )
-    text = text.lower()
-    values = before, before, asked, asked, workflow, workflow, text, text, text
+    asked, text = RUNNING if status == INTERRUPTED else status, text.lower()
+    conditions: dict[str, tuple[str | None, ...]] = {
+        "id<?": (before,),
+        "status=?": (asked,),
+        "workflow=?": (workflow,),
+        "(instr(lower(workflow), ?) or instr(id, ?)=1)": (text or None,) * 2,
+    }
+    given = {each: values for each, values in conditions.items() if None not in values}
+    where = f"where {' and '.join(given)}" if given else ""
     found: list[KnownRun] = []
     with reading(journal) as db:
-        query = f"select {_COLUMNS} from run where {where} order by id desc"
-        for row in db.execute(query, values):
+        # Ids first: they are found in an index, without what the rows have besides. The plus has
+        # SQLite take the index of names where any condition is about these.
+        by_id = "id" if given.keys() <= {"id<?"} else "+id"
+        query = f"select id from run {where} order by {by_id} desc"
+        values = [value for each in given.values() for value in each]
+        for (run_id,) in db.execute(query, values):
+            row = db.execute(f"select {_COLUMNS} from run where id=?", (run_id,)).fetchone()
             known = _known(journal, row)
             if status in (None, known.status):
                 found.append(known)
@@ -115,7 +122,7 @@ def page(
 
 
 def names(journal: Path, limit: int = 200) -> list[str]:
-    """The names of the workflows of all runs. Raises `JournalError`."""
+    """The names of the workflows that were run. Raises `JournalError`."""
     with reading(journal) as db:
         query = "select distinct workflow from run order by workflow limit ?"
         return [name for (name,) in db.execute(query, (limit,)).fetchall()]
