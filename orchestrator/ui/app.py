@@ -20,7 +20,7 @@ from starlette.routing import Route
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import quoted
 from orchestrator.errors import JournalError, OrchestratorError, UnknownTaskError
-from orchestrator.ui import overview, picture, task, values, view
+from orchestrator.ui import overview, picture, story, task, values, view
 from orchestrator.ui.actions import Actions
 from orchestrator.ui.guard import Guard, Keys
 
@@ -72,6 +72,8 @@ def app_of(page: Page, keys: Keys) -> Guard:
                 Route(f"{run}/inputs", routes.inputs),
                 Route(f"{run}/value", routes.value),
                 Route(f"{run}/download", routes.download),
+                Route(f"{run}/story", routes.story),
+                Route(f"{run}/report", routes.report),
                 Route(f"{run}/{{action}}", routes.act, methods=["POST"]),
                 Route("/api/servers", routes.servers),
             ]
@@ -147,12 +149,31 @@ class _Routes:
         def read() -> bytes:
             return to_json(self._page.hide(self._value(request)), 2).encode()
 
+        return await self._file(read, "value.json")
+
+    async def report(self, request: Request) -> Response:
+        """The report of a run as a file."""
+
+        def read() -> bytes:
+            run = view.known(self._page.journal, request.path_params["run"])
+            return story.report(self._page.journal, run, self._page.hide).encode()
+
+        return await self._file(read, "report.html")
+
+    async def _file(self, read: Callable[[], bytes], name: str) -> Response:
         try:
             body = await to_thread.run_sync(read)
         except OrchestratorError as error:
             return self._error(error)
-        headers = {"content-disposition": 'attachment; filename="value.json"'}
+        headers = {"content-disposition": f'attachment; filename="{name}"'}
         return Response(body, headers=headers, media_type="application/octet-stream")
+
+    async def story(self, request: Request) -> Response:
+        def read() -> dict[str, Any]:
+            run = view.known(self._page.journal, request.path_params["run"])
+            return story.told(self._page.journal, run)
+
+        return await self._answer(read)
 
     def _value(self, request: Request) -> Any:
         asked, part = request.query_params, request.query_params.get("of", "output")

@@ -209,6 +209,26 @@ async def test_one_task_with_its_arguments_output_and_events(journal: Path) -> N
         assert dict(last["definition"]["e"])["id"]["v"] == "last"
 
 
+async def test_where_the_time_went_and_the_report_of_a_run(journal: Path) -> None:
+    result = await ran(journal)
+    async with opened(journal) as browser:
+        run = f"runs/{result.run_id}"
+        story = await browser.get(f"{run}/story")
+        assert story["path"]
+        assert {step["path"] for step in story["path"]} <= {"asked", "list", "outer[2]/next"}
+        assert all(step["words"] for step in story["path"])
+        response = await browser.client.get(f"/api/{run}/report")
+        assert response.headers["content-disposition"] == 'attachment; filename="report.html"'
+        assert "<script" not in response.text
+        paused = (
+            await ran(journal, {"tasks": [FLOW["tasks"][5] | {"ask": {"message": "?"}}]}, None)
+        ).run_id
+        assert (await browser.get(f"runs/{paused}/story"))["path"] == []
+        pretend_running(journal, paused)
+        missing = await browser.client.get(f"/api/runs/{paused}/report")
+        assert "has not ended" in missing.text
+
+
 async def test_what_has_not_settled_has_what_is_known(journal: Path) -> None:
     result = await ran(journal, answer=None)
     async with opened(journal) as browser:

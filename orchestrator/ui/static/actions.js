@@ -1,6 +1,6 @@
 // What can be done to a run.
 
-import { get, post, runPath } from "./api.js";
+import { address, get, post, runPath } from "./api.js";
 import { ask, el, toast } from "./dom.js";
 import { fieldsOf } from "./form.js";
 
@@ -10,7 +10,10 @@ export function actionsOf(page) {
   const { can } = page.state.run;
   const button = (name, text, title, isMain) =>
     can[name] && el("button", { class: isMain ? "primary" : "", title, onclick: () => DO[name](page) }, text);
+  const { has_result: hasResult, workflow } = page.state.run;
+  const file = address(runPath(page.id, "report"));
   return [
+    hasResult && el("a", { class: "button", href: file, download: `${workflow}.html`, title: "The run as one HTML file" }, "Report"),
     button("resume", "Resume", "Go on with it (r)", true),
     button("retry", "Retry", "A new run that makes again what did not succeed (r)", page.state.run.status !== "success"),
     button("fork", "Fork", "A new run with other inputs (f)"),

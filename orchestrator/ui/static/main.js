@@ -41,7 +41,7 @@ const KEYS = [
   ["j k, ↓ ↑", "next, previous"],
   ["Enter", "open"],
   ["Esc", "close the task; back to the list"],
-  ["1 2 3", "graph, timeline, table"],
+  ["1 2 3 4", "graph, timeline, table, where the time went"],
   ["← → ↓ ↑", "in the graph: to a dependency, a dependent, a neighbor"],
   ["+ − 0", "larger, smaller, all of it"],
   ["a", "answer the first question"],

@@ -8,9 +8,10 @@ import { questionsOf } from "./questions.js";
 import { RunState, STATES } from "./state.js";
 import { Table } from "./table.js";
 import { TaskPanel } from "./task.js";
+import { Time } from "./time.js";
 import { Timeline } from "./timeline.js";
 
-const VIEWS = { graph: Graph, timeline: Timeline, table: Table };
+const VIEWS = { graph: Graph, timeline: Timeline, table: Table, time: Time };
 
 export function runPage(main, parts, query) {
   const page = new RunPage(main, parts, query);
@@ -242,7 +243,7 @@ class RunPage {
   key(event) {
     if (!this.state.run) return false;
     const views = Object.keys(VIEWS);
-    if (event.key in [0, 1, 2, 3] && event.key !== "0") {
+    if (["1", "2", "3", "4"].includes(event.key)) {
       location.hash = this.address({ view: views[Number(event.key) - 1] });
       return true;
     }

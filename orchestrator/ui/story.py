@@ -1,0 +1,62 @@
+"""Where the time of a run went, as `orchestrator explain` tells it, and its report as a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from orchestrator.durable import workflow_of
+from orchestrator.engine.result import RunResult
+from orchestrator.errors import JournalError
+from orchestrator.explain.path import Analysis, Step
+from orchestrator.explain.sentences import step_words
+from orchestrator.explain.story import Story
+from orchestrator.journal.history import KnownRun
+from orchestrator.journal.kept import documents_of
+from orchestrator.report.run_history import RunHistory
+from orchestrator.report.run_page import page
+
+MAX_STEPS = 200
+MAX_WAITS = 50
+
+
+def told(journal: Path, run: KnownRun) -> dict[str, Any]:
+    """What decided how long a run took, as far as it has come, and its longest waits.
+
+    Raises:
+        JournalError: The journal cannot be read.
+    """
+    kept = documents_of(journal, run.id)
+    if not kept.tasks:
+        return {"duration_ms": 0.0, "path": [], "waits": [], "more": 0}
+    workflow, schedule = workflow_of(kept.request["workflow"]), kept.request["settings"]["schedule"]
+    analysis = Analysis(Story.of(workflow, kept.tasks, run.duration_ms, schedule))
+    path = [step for step in analysis.path if step.took_ms > 0]
+    return {
+        "duration_ms": analysis.story.duration_ms,
+        "path": [_step(step) for step in path[-MAX_STEPS:]],
+        "waits": [_step(step) for step in islice(analysis.waits, MAX_WAITS)],
+        "more": max(0, len(analysis.waits) - MAX_WAITS),
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    return step.to_dict() | {"path": step.span.where, "words": step_words(step)}
+
+
+def report(journal: Path, run: KnownRun, hide: Callable[[Any], Any]) -> str:
+    """The report of a run that has ended, as one HTML file.
+
+    Raises:
+        JournalError: It has not ended, or the journal cannot be read.
+    """
+    kept = documents_of(journal, run.id)
+    if kept.result is None:
+        raise JournalError(f"run {run.id} has not ended (status {run.status})")
+    result = replace(RunResult.from_dict(kept.result | {"tasks": {}}), tasks=kept.tasks)
+    workflow = workflow_of(kept.request["workflow"])
+    text: str = hide(page(RunHistory(result, workflow, kept.request["inputs"])))
+    return text
