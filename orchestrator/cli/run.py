@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import anyio
 
@@ -30,9 +30,12 @@ from orchestrator.engine.run import Run
 from orchestrator.errors import Problem
 from orchestrator.observers.jsonl import JsonlWriter
 from orchestrator.observers.progress_lines import ProgressLines
-from orchestrator.report.run_history import RunHistory
 from orchestrator.run_request import RunOptions, new_settings
 from orchestrator.workflow.model import Workflow
+
+if TYPE_CHECKING:
+    from orchestrator.report.run_history import RunHistory
+    from orchestrator.report.timing import Timing
 
 
 def run_workflow(
@@ -78,15 +81,22 @@ def _observers(
     if options.quiet:
         return
     if sys.stderr.isatty() and not options.verbose:
-        from orchestrator.cli.expected import timing_of
         from orchestrator.observers.terminal import ProgressDisplay
         from orchestrator.observers.time_left import TimeLeft
 
-        left = TimeLeft(partial(timing_of, options, workflow, inputs))
+        left = TimeLeft(partial(_timing, options, workflow, inputs))
         yield left
         yield ProgressDisplay(left_s=lambda: left.seconds)
     else:
         yield ProgressLines(partial(print, file=sys.stderr, flush=True), verbose=options.verbose)
+
+
+def _timing(
+    options: argparse.Namespace, workflow: Workflow, inputs: Mapping[str, Any]
+) -> Timing | None:
+    from orchestrator.cli.expected import timing_of  # in the thread: a start imports none of it
+
+    return timing_of(options, workflow, inputs)
 
 
 def _opened(events: str) -> TextIO:
@@ -170,6 +180,8 @@ class CancellableRun:
 
     def _history(self, result: RunResult) -> RunHistory:
         """What happened in the run, without the secrets of the servers."""
+        from orchestrator.report.run_history import RunHistory
+
         inputs = self.inputs if self.current is None else self.current.inputs
         document = hidden(result.to_dict())
         shown = RunResult.from_dict(document)

@@ -9,9 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from orchestrator.engine import events
-from orchestrator.report.timing import Timing
+
+if TYPE_CHECKING:
+    from orchestrator.report.timing import Timing
 
 FIRST_S = 1.0  # a run that ends before needs no forecast
 LATE = 2.0  # a task that takes so many times what it did tells that nothing can be foreseen
