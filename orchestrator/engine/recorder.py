@@ -75,9 +75,8 @@ class Recorder(Protocol):
     stop: Stop | None
     """Why they had ended the run early, except for its `finally`; None if they had not."""
 
-    @property
-    def trace(self) -> str:
-        """What named the run in the first process that traced it; "" if none did."""
+    trace: str
+    """What named the run in the first process that traced it; "" if none did."""
 
     memo: Memo | None
     """Has the answers of earlier calls; None: there are none, and none are kept."""

@@ -32,6 +32,7 @@ from orchestrator.engine.spending import Spending
 from orchestrator.engine.summary import Stop, summarize
 from orchestrator.engine.task_runner import TaskRunner
 from orchestrator.engine.task_state import RunState
+from orchestrator.engine.tracing import traced
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import TaskPlan
@@ -245,18 +246,9 @@ class Run:
         if self._began:
             raise RuntimeError("a run can be executed once: make another")
         self._began = True
-        recorder, tracing = self._recorder, self._settings.tracing
-        if tracing is None:
-            return await self._execute()
-        first = "" if recorder is None else recorder.trace
         about = self.workflow.name, self.run_id, self.schedule
-        with tracing.run(*about, first) as self._emitter.trace:
-            if recorder is not None and self._emitter.trace.identity:
-                recorder.note_trace(self._emitter.trace.identity)
-            try:
-                return await self._execute()
-            finally:
-                self._emitter.trace.end(self.result, self._emitter.clock.now_ms())
+        with traced(self._settings, about, self._emitter, lambda: self.result):
+            return await self._execute()
 
     async def _execute(self) -> RunResult:
         self._emitter.clock.begin(0.0 if self._recorder is None else self._recorder.elapsed_s)

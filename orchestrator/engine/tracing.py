@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.calls.tracing import Trace
+
+if TYPE_CHECKING:
+    from orchestrator.engine.emitter import Emitter
+    from orchestrator.engine.result import RunResult
+    from orchestrator.engine.settings import RunSettings
 
 
 class Tracing(Protocol):
@@ -16,5 +22,27 @@ class Tracing(Protocol):
     ) -> AbstractContextManager[Trace]:
         """A run, while the block runs.
 
-        `first` is what named it in the process that began it; "" in that process.
+        `first` is what named it in the first process that traced it; "" in that process.
         """
+
+
+@contextmanager
+def traced(
+    settings: RunSettings,
+    about: tuple[str, str, str],
+    emitter: Emitter,
+    result: Callable[[], RunResult | None],
+) -> Iterator[None]:
+    """Trace the run that the block executes, if anybody wants that, under a name that is kept."""
+    tracing, recorder = settings.tracing, settings.recorder
+    if tracing is None:
+        yield
+        return
+    with tracing.run(*about, "" if recorder is None else recorder.trace) as trace:
+        emitter.trace = trace
+        if recorder is not None and trace.identity:
+            recorder.note_trace(trace.identity)
+        try:
+            yield
+        finally:
+            trace.end(result(), emitter.clock.now_ms())

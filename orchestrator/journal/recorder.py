@@ -86,6 +86,7 @@ class RunRecorder(Recorder):
         self.hide = hide
         self._writer, self._lease, self.now = writer, lease, time.time
         self._records = Records(records or {})
+        self.trace = self._records.trace()
         self._unknown, self.keeps_outputs = unknown, keeps_outputs
         self._tools: set[str] = set()  # that were noted, or are as they were
         self._kept: set[Key] = set()  # items and tasks inside, of what has not settled
@@ -98,12 +99,6 @@ class RunRecorder(Recorder):
     def error(self) -> Exception | None:
         """Why nothing more is kept; None if all is well."""
         return self._lease.error or self._writer.error
-
-    @property
-    def trace(self) -> str:
-        """See `Recorder`."""
-        known = [key for key in self._records if key.kind == "trace"]
-        return self._records.payload(min(known))["traceparent"] if known else ""
 
     def settled(self, within: str, wrapped: dict[int, Any]) -> Mapping[str, TaskResult]:
         """See `Recorder`."""

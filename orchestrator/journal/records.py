@@ -76,6 +76,11 @@ class Records(dict[Key, Record]):
         keys = sorted((key.number, key) for key in self if key.kind == "added")
         return [self.payload(key)["task"] for _, key in keys]
 
+    def trace(self) -> str:
+        """What named the run in the first process that traced it; "" if none did."""
+        known = [key for key in self if key.kind == "trace"]
+        return str(self.payload(min(known))["traceparent"]) if known else ""
+
     def inside(self, within: str) -> list[Key]:
         """The tasks inside a path that have settled."""
         return list(self._tasks.get(within, {}).values())

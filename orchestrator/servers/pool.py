@@ -184,6 +184,9 @@ class ServerPool:
             session.close()
 
     async def _owned(self, session: Session) -> None:
+        from opentelemetry import context  # loaded with the SDK, which a session needs
+
+        context.attach(context.Context())  # its own requests belong to no run that opened it
         try:
             await session.own()
         finally:

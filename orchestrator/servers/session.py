@@ -12,7 +12,6 @@ import anyio
 from mcp import Client, MCPError
 from mcp.client.session import ClientSession, IncomingMessage
 from mcp.types import LoggingMessageNotificationParams, ToolListChangedNotification
-from opentelemetry import context
 from pydantic import ValidationError
 
 from orchestrator.calls.call import Attempt, Call
@@ -94,7 +93,6 @@ class Session:
 
     async def own(self) -> None:
         """Open the session, and keep it until it ends or is closed. Raises only cancellation."""
-        context.attach(context.Context())  # its own requests belong to no run that opened it
         fault = WAS_CLOSED
         try:
             with self._scope:
