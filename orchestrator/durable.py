@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings
 from orchestrator.engine.settled import Settled
 from orchestrator.errors import JournalError, Problem, WorkflowError
+from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import find
 from orchestrator.journal.kept import (
     check_complete,
@@ -30,14 +31,12 @@ from orchestrator.journal.kept import (
     kept_request,
 )
 from orchestrator.journal.kept_run import BEAT_S, KeptRun, RunRecord
-from orchestrator.journal.recorder import Hide, unchanged
 from orchestrator.journal.records import Key, Record
 from orchestrator.preflight import WorkflowSource, check_offline
 from orchestrator.run_request import Inputs, RunOptions, RunRequest, asking, new_settings
-from orchestrator.servers.config import secrets_in
+from orchestrator.servers.config import secrets_by_name
 from orchestrator.servers.policies import limits_of
 from orchestrator.servers.pool import ServerPool
-from orchestrator.servers.redaction import redact
 from orchestrator.workflow.graph import below
 from orchestrator.workflow.header import without_tasks
 from orchestrator.workflow.model import Workflow
@@ -62,10 +61,9 @@ def record_of(request: RunRequest, pool: ServerPool) -> RunRecord:
     return RunRecord(*of_run, limits={name: each for name, each in limits.items() if each})
 
 
-def hiding(pool: ServerPool) -> Hide:
-    """What hides the secrets of the servers."""
-    forms = secrets_in(pool.servers.values())
-    return partial(redact, forms=forms) if forms else unchanged
+def hiding(pool: ServerPool) -> Hiding:
+    """What hides the secrets of the servers in what is kept."""
+    return Hiding(secrets_by_name(pool.servers))
 
 
 def workflow_of(document: Mapping[str, Any]) -> Workflow:
@@ -94,7 +92,7 @@ def request_of(record: RunRecord, options: RunOptions, pool: ServerPool) -> RunR
 
 
 def reused(
-    journal: Path, run_id: str, again: frozenset[str], alone: frozenset[str]
+    journal: Path, run_id: str, again: frozenset[str], alone: frozenset[str], hiding: Hiding
 ) -> tuple[RunRecord, dict[Key, Record]]:
     """The record of a new run like an earlier one, and what it reuses of that: what succeeded.
 
@@ -105,7 +103,7 @@ def reused(
         WorkflowError: A task that has to be made again is unknown.
     """
     earlier = find(journal, run_id)
-    kept = documents_of(journal, earlier.id)
+    kept = documents_of(journal, earlier.id, hiding.restore)
     check_outputs(earlier.id, kept.request)
     check_complete(earlier.id, kept.request)
     workflow = workflow_of(kept.request["workflow"])
@@ -137,7 +135,7 @@ def reused(
 
 
 def forked(
-    journal: Path, run_id: str, workflow: WorkflowSource | None, inputs: Inputs
+    journal: Path, run_id: str, workflow: WorkflowSource | None, inputs: Inputs, hiding: Hiding
 ) -> tuple[str, Workflow, dict[str, Any]]:
     """The id of a run that is forked, and the workflow and the inputs of the new one.
 
@@ -146,7 +144,7 @@ def forked(
         WorkflowError: The workflow is wrong.
     """
     earlier = find(journal, run_id)
-    request = kept_request(journal, earlier.id)
+    request = kept_request(journal, earlier.id, hiding.restore)
     check_outputs(earlier.id, request)
     if workflow is None:
         check_complete(earlier.id, request)
@@ -155,12 +153,13 @@ def forked(
     return earlier.id, new, kept | dict(inputs or {})
 
 
-def reuse_of(journal: Path, run_id: str, now: Workflow) -> Reuse | None:
+def reuse_of(journal: Path, run_id: str, now: Workflow, hiding: Hiding) -> Reuse | None:
     """What a fork takes over from its origin; None if that is not kept any more."""
     try:
-        kept = documents_of(journal, find(journal, run_id).id)
+        origin = find(journal, run_id).id
     except JournalError:
         return None
+    kept = documents_of(journal, origin, hiding.restore)
     workflow, settings = workflow_of(kept.request["workflow"]), kept.request["settings"]
     about = {"id": run_id, "started_at": settings["started_at"], "workflow": workflow.name}
     settled = Settled(kept.request["inputs"], about)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.durable import hiding
 from orchestrator.engine.events import Event, ServerReady, StartTimes
 from orchestrator.errors import CallError, Problem, WorkflowError
-from orchestrator.journal.recorder import Hide
+from orchestrator.journal.hiding import Hiding
 from orchestrator.owner import Owned
 from orchestrator.preflight import (
     WorkflowSource,
@@ -28,7 +28,9 @@ from orchestrator.preflight import (
     usable,
 )
 from orchestrator.schema.tool import Tool
+from orchestrator.servers.config import secrets_in
 from orchestrator.servers.pool import ServerPool
+from orchestrator.servers.redaction import redact
 from orchestrator.single_call import Arguments, call_tool, failure_of, known_server
 from orchestrator.telemetry.telemetry import Telemetry
 from orchestrator.workflow.model import Workflow
@@ -124,8 +126,13 @@ class Inspector(Owned):
         await pool.open([name for name in unknown if pool.failure(name) is None])
 
     @cached_property
-    def hide(self) -> Hide:
+    def hide(self) -> Callable[[Any], Any]:
         """Gives a JSON value without the secrets of the servers."""
+        return partial(redact, forms=secrets_in(self._pool.servers.values()))
+
+    @cached_property
+    def hiding(self) -> Hiding:
+        """Hides the secrets of the servers in what is kept."""
         return hiding(self._pool)
 
     def start_soon(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

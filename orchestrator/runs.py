@@ -14,7 +14,6 @@ from anyio import to_thread
 from orchestrator.durable import (
     carried,
     forked,
-    hiding,
     record_of,
     request_of,
     reuse_of,
@@ -135,10 +134,10 @@ class Runs(Inspector):
         """
         journal = self._kept_in()
         record, records = await to_thread.run_sync(
-            reused, journal.path, run_id, frozenset(again), frozenset(alone)
+            reused, journal.path, run_id, frozenset(again), frozenset(alone), self.hiding
         )
         request = request_of(record, self._own(options), self._pool)
-        kept = await journal.begin(record, records, hiding(self._pool))
+        kept = await journal.begin(record, records, self.hiding)
         async with self._carried(request, kept) as run:
             yield run
 
@@ -166,11 +165,11 @@ class Runs(Inspector):
         """
         journal = self._kept_in()
         origin, new, values = await to_thread.run_sync(
-            forked, journal.path, run_id, workflow, inputs
+            forked, journal.path, run_id, workflow, inputs, self.hiding
         )
         request = self._request(new, values, options)
         kept = await self._kept(request, kind="fork", origin=origin)
-        reuse = await to_thread.run_sync(reuse_of, journal.path, origin, new)
+        reuse = await to_thread.run_sync(reuse_of, journal.path, origin, new, self.hiding)
         async with self._carried(request.reusing(reuse), kept) as run:
             yield run
 
@@ -193,7 +192,7 @@ class Runs(Inspector):
         if self._journal is None:
             return None
         record = replace(record_of(request, self._pool), **more)
-        return await self._journal.begin(record, hide=hiding(self._pool))
+        return await self._journal.begin(record, hiding=self.hiding)
 
     def _kept_in(self) -> Journal:
         if self._journal is None:
@@ -231,12 +230,12 @@ class Runs(Inspector):
     async def _resumed(
         self, run_id: str, unknown: Unknown, options: RunOptions, *, to_end: bool = False
     ) -> AsyncIterator[Run]:
-        journal, hide = self._kept_in(), hiding(self._pool)
-        record, kept = await journal.resume(run_id, unknown, hide, to_end=to_end)
+        journal, secrets = self._kept_in(), self.hiding
+        record, kept = await journal.resume(run_id, unknown, secrets, to_end=to_end)
         try:
             request = request_of(record, self._own(options), self._pool)
             if record.kind == "fork" and record.origin is not None:
-                of = journal.path, record.origin, request.workflow
+                of = journal.path, record.origin, request.workflow, secrets
                 request = request.reusing(await to_thread.run_sync(reuse_of, *of))
         except BaseException:
             kept.free()

@@ -15,6 +15,7 @@ import anyio
 from anyio import to_thread
 
 from orchestrator.cli.history import configured, path_of
+from orchestrator.cli.tool_sources import servers_if_any
 from orchestrator.cli.values import values_of
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import cut, name_of, quoted, visible
@@ -22,6 +23,7 @@ from orchestrator.engine.question import Question, Reply
 from orchestrator.engine.questions import fitting
 from orchestrator.errors import AnswerError, Problem, RefusedError, WorkflowError
 from orchestrator.journal import answers, history
+from orchestrator.journal.hiding import Hiding
 from orchestrator.schema.type_query import TypeQuery
 from orchestrator.schema.types import schema_type
 
@@ -198,6 +200,12 @@ def parsed(question: Question, words: list[str]) -> Any:
     return value
 
 
+def _hiding(options: argparse.Namespace) -> Hiding:
+    from orchestrator.servers.config import secrets_by_name
+
+    return Hiding(secrets_by_name(servers_if_any(options)))
+
+
 def answer(options: argparse.Namespace) -> int:
     """`orchestrator answer`."""
     if options.no and options.words:
@@ -221,7 +229,8 @@ def answer(options: argparse.Namespace) -> int:
         task, item = of_item[1], int(of_item[2])
     if run.status not in (history.RUNNING, history.INTERRUPTED, history.PAUSED):
         raise AnswerError(f"run {run.id} has ended with status {run.status}: nothing waits in it")
-    question, left = answers.answer(path, run.id, task, reply_to, item=item, all_items=every)
+    which_ones: dict[str, Any] = {"item": item, "all_items": every}
+    question, left = answers.answer(path, run.id, task, reply_to, _hiding(options), **which_ones)
     which = f"all items of {quoted(question.task)} are" if every else f"{quoted(question.where)} is"
     more = f"; {left:,} more to answer" if left else ""
     then = f'"orchestrator resume {run.id}" goes on'

@@ -83,7 +83,12 @@ def read_servers(options: argparse.Namespace) -> dict[str, Server]:
 
 def servers_for(options: argparse.Namespace, workflow: Workflow) -> dict[str, Server]:
     """The settings of the servers; none if there is no file, and the workflow names no server."""
-    if options.servers is None and not workflow.plan.servers and not DEFAULT_SERVERS.exists():
+    return read_servers(options) if workflow.plan.servers else servers_if_any(options)
+
+
+def servers_if_any(options: argparse.Namespace) -> dict[str, Server]:
+    """The settings of the servers; none if there is no file, and none was named."""
+    if options.servers is None and not DEFAULT_SERVERS.exists():
         return {}
     return read_servers(options)
 

@@ -10,6 +10,7 @@ writes.
 - `statistics` is what calls took in earlier runs; `totals` what the runs have in common.
 - `glance` is what a run has come to so far, without what may be large; `live` what it does now, for
   those who watch it.
+- `hiding` keeps secrets out of the file: it has their names, and gets them back.
 - `answers` answers the questions of a run that another process carries, or none; `memo` has answers
   of calls for other runs.
 - `writer` is the thread that writes, many records in each commit; `database` opens the file and
@@ -23,6 +24,7 @@ __all__ = [
     "database",
     "file_lock",
     "glance",
+    "hiding",
     "history",
     "journal",
     "kept",

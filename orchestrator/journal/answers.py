@@ -13,6 +13,7 @@ from orchestrator.engine.question import Question, Reply
 from orchestrator.engine.questions import one_of
 from orchestrator.errors import AnswerError
 from orchestrator.journal.glance import questions
+from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import reading
 from orchestrator.journal.kept import records_of
 from orchestrator.journal.records import NO_ITEM, WRITE_ONCE, Records, reply_key
@@ -34,6 +35,7 @@ def answer(
     run: str,
     task: str,
     reply_to: Callable[[Question], Reply],
+    hiding: Hiding,
     *,
     item: int | None = None,
     all_items: bool = False,
@@ -44,6 +46,7 @@ def answer(
         journal: The file, and `run` the id of the run.
         task: The task, with those that it is inside of.
         reply_to: Makes the reply to a question.
+        hiding: Hides the secrets in the reply.
         item: The item of its `for_each`, if several wait.
         all_items: The reply is for all items, those that will be asked about later, too.
 
@@ -62,7 +65,8 @@ def answer(
     question = one_of(questions, task, item, all_items=all_items)
     reply, taken = reply_to(question), 0
     key = reply_key(question, of_all=all_items)
-    values = (run, *key, time.time(), to_json(reply._asdict()))
+    text = hiding.hide(to_json(reply._asdict()))
+    values = (run, *key, time.time(), text)
 
     def write(db: sqlite3.Connection) -> None:
         nonlocal taken

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from orchestrator.engine.question import Question
+from orchestrator.journal.hiding import mask, mask_words
 from orchestrator.journal.records import Key, Record, Records
 
 MAX_MESSAGE = 300
@@ -109,24 +110,29 @@ def records_at(db: sqlite3.Connection, run: str, paths: Iterable[str]) -> Record
     """All that is kept of some tasks, without what is inside of them."""
     query = f"select {_KEY}, at, payload from record where run=?"
     rows = _select(db, query, run, list(paths))
-    return Records({_key(row): Record(*row[5:]) for row in rows})
+    return Records({_key(row): _record(row) for row in rows})
 
 
 def questions(db: sqlite3.Connection, run: str) -> list[Question]:
     """The questions that nobody has answered, in the order in which they were asked."""
     query = f"select {_KEY}, at, payload from record where run=? and {_BETWEEN}"
-    asked = Records({_key(row): Record(*row[5:]) for row in db.execute(query, (run,)).fetchall()})
+    asked = Records({_key(row): _record(row) for row in db.execute(query, (run,)).fetchall()})
     if not (open_ := asked.questions()):
         return []
     over = f"select {_KEY}, at, null {_OF_RUN} in ('task', 'item')"
     for row in _select(db, over, run, list({each.task for each in open_})):
-        asked[_key(row)] = Record(*row[5:])
+        asked[_key(row)] = _record(row)
     return asked.questions()
 
 
 def _key(row: tuple[Any, ...]) -> Key:
     kind, path, item, fallback, number, *_ = row
     return Key(kind, path, item, bool(fallback), number)
+
+
+def _record(row: tuple[Any, ...]) -> Record:
+    at, payload = row[5:]
+    return Record(at, payload and mask(payload))
 
 
 def _select(
@@ -149,8 +155,8 @@ def _name(path: str, within: str) -> str | None:
 
 def _state(said: list[Any]) -> dict[str, Any]:
     text, kind, message = said
-    state = dict(zip(_NAMES, json.loads(text), strict=True))
+    state = dict(zip(_NAMES, json.loads(mask(text)), strict=True))
     state = {name: value for name, value in state.items() if value is not None}
     if kind is not None:
-        state["error"] = {"kind": kind, "message": message}
+        state["error"] = {"kind": kind, "message": mask_words(message)}
     return state

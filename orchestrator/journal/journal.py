@@ -14,6 +14,7 @@ from anyio import CancelScope, to_thread
 
 from orchestrator.errors import DamagedError, JournalError
 from orchestrator.journal.database import open_to_read
+from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import (
     PAUSED,
     RUNNING,
@@ -25,7 +26,7 @@ from orchestrator.journal.history import (
 from orchestrator.journal.kept import check_complete, check_outputs, records_of, request_of
 from orchestrator.journal.kept_run import KeptRun, RunRecord
 from orchestrator.journal.memo import MemoFile, RunMemo, delete_old, has_old
-from orchestrator.journal.recorder import Hide, RunRecorder, Unknown, unchanged
+from orchestrator.journal.recorder import RunRecorder, Unknown
 from orchestrator.journal.records import Key, Record
 from orchestrator.journal.writer import OnCommit, Writer
 
@@ -143,14 +144,14 @@ class Journal:
         self,
         record: RunRecord,
         records: Mapping[Key, Record] | None = None,
-        hide: Hide = unchanged,
+        hiding: Hiding | None = None,
     ) -> KeptRun | None:
         """Keep a new run; returns when it is durable.
 
         Args:
             record: The run.
             records: What it takes over from another one.
-            hide: Hides the secrets in a JSON value.
+            hiding: Hides the secrets in what is kept.
 
         Returns:
             None if it cannot be kept, and there is a `warn`.
@@ -164,14 +165,16 @@ class Journal:
         if self._begun % _PRUNED_EVERY == 0:
             await to_thread.run_sync(self._prune)
         try:
-            return await self._begin(record, records or {}, hide)
+            return await self._begin(record, records or {}, hiding or Hiding())
         except JournalError as error:
             if self._warn is None:
                 raise
             self._warn(f"this run is not kept: {error}")
             return None
 
-    async def _begin(self, record: RunRecord, records: Mapping[Key, Record], hide: Hide) -> KeptRun:
+    async def _begin(
+        self, record: RunRecord, records: Mapping[Key, Record], hiding: Hiding
+    ) -> KeptRun:
         kept = KeptRun(self._open_writer(), self.path, record.id, 1)
         kept.record = record
         await to_thread.run_sync(kept.take)
@@ -186,14 +189,14 @@ class Journal:
                 record.kind,
                 record.origin,
                 started,
-                record.request(hide, outputs=self._outputs),
+                record.request(hiding, outputs=self._outputs),
             ),
         )
         kept.recorder = RunRecorder(
-            self._open_writer(), kept.lease, records, keeps_outputs=self._outputs, hide=hide
+            self._open_writer(), kept.lease, records, keeps_outputs=self._outputs, hiding=hiding
         )
         kept.recorder.copy(records)
-        self._give_memo(kept, hide)
+        self._give_memo(kept, hiding)
         await self._open_writer().flush()
         if (error := kept.recorder.error) is not None:
             kept.free()
@@ -201,7 +204,7 @@ class Journal:
         return kept
 
     async def resume(
-        self, run: str, unknown: Unknown, hide: Hide = unchanged, *, to_end: bool = False
+        self, run: str, unknown: Unknown, hiding: Hiding | None = None, *, to_end: bool = False
     ) -> tuple[RunRecord, KeptRun]:
         """Go on with a run that has not ended, or end it.
 
@@ -209,10 +212,10 @@ class Journal:
             JournalError: There is no such run, it has ended, or another process carries it; or its
                 plan waits for an end that will never come.
         """
-        return await to_thread.run_sync(self._resume, run, unknown, hide, to_end)
+        return await to_thread.run_sync(self._resume, run, unknown, hiding or Hiding(), to_end)
 
     def _resume(
-        self, run: str, unknown: Unknown, hide: Hide, to_end: bool
+        self, run: str, unknown: Unknown, hiding: Hiding, to_end: bool
     ) -> tuple[RunRecord, KeptRun]:
         writer = self._open_writer()
         run = find(self.path, run).id
@@ -223,7 +226,11 @@ class Journal:
             if status not in (RUNNING, PAUSED):
                 fix = f'"orchestrator retry {run}" runs again what did not succeed'
                 raise JournalError(f"run {run} has ended with status {status}: {fix}")
-            asked = request_of(request, lambda: records_of(db, run, "and kind='added'"))
+            asked = request_of(
+                request,
+                lambda: records_of(db, run, "and kind='added'", hiding.restore),
+                hiding.restore,
+            )
             check_outputs(run, asked)
             kept = KeptRun(writer, self.path, run, epoch + 1)
             # The time of a paused run is that of its result.
@@ -231,7 +238,7 @@ class Journal:
             try:
                 if not to_end:  # of a run that another process carries, that is the error
                     check_complete(run, asked)
-                records = records_of(db, run)
+                records = records_of(db, run, restore=hiding.restore)
                 writer.call(kept.take_over)
             except BaseException:
                 kept.free()
@@ -246,15 +253,15 @@ class Journal:
             resumed=resumed + 1,
             unknown=unknown,
             keeps_outputs=self._outputs,
-            hide=hide,
+            hiding=hiding,
         )
-        self._give_memo(kept, hide)
+        self._give_memo(kept, hiding)
         parts = {name: asked[name] for name in ("workflow", "inputs", "settings")}
         return RunRecord(run, name, **parts, kind=kind, origin=origin), kept
 
-    def _give_memo(self, kept: KeptRun, hide: Hide) -> None:
+    def _give_memo(self, kept: KeptRun, hiding: Hiding) -> None:
         if self._outputs:
-            kept.recorder.memo = RunMemo(self._memo, self._open_writer(), kept.lease, hide)
+            kept.recorder.memo = RunMemo(self._memo, self._open_writer(), kept.lease, hiding)
 
     def _open_writer(self) -> Writer:
         if self._writer is None:

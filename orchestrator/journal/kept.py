@@ -6,31 +6,38 @@ import json
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from orchestrator.engine.result import TaskResult
 from orchestrator.errors import JournalError
+from orchestrator.journal.hiding import mask
 from orchestrator.journal.history import reading
 from orchestrator.journal.records import Key, Record, Records
 
+Restore = Callable[[str], str]
+"""Makes JSON text of the file what it was: `mask` for what is shown, or `Hiding.restore`."""
 
-def records_of(db: sqlite3.Connection, run: str, which: str = "") -> Records:
+
+def records_of(
+    db: sqlite3.Connection, run: str, which: str = "", restore: Restore = mask
+) -> Records:
     """What is kept of a run."""
     columns = "kind, path, item, fallback, number, at, payload"
     rows = db.execute(f"select {columns} from record where run=? {which}", (run,)).fetchall()
     return Records(
         {
-            Key(kind, path, item, bool(fallback), number): Record(at, payload)
+            Key(kind, path, item, bool(fallback), number): Record(at, payload and restore(payload))
             for kind, path, item, fallback, number, at, payload in rows
         }
     )
 
 
-def replies_of(journal: Path, run: str) -> Records:
+def replies_of(journal: Path, run: str, restore: Restore) -> Records:
     """The replies to questions of a run. Raises `JournalError`."""
     with reading(journal) as db:
-        return records_of(db, run, "and kind >= 'reply' and kind < 'replz'")
+        return records_of(db, run, "and kind >= 'reply' and kind < 'replz'", restore)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +57,11 @@ class KeptDocuments:
     records: Records
 
 
-def request_of(text: str, records: Callable[[], Records]) -> dict[str, Any]:
+def request_of(
+    text: str, records: Callable[[], Records], restore: Restore = mask
+) -> dict[str, Any]:
     """What a run was asked for; the tasks of a plan that did not become complete are records."""
-    request: dict[str, Any] = json.loads(text)
+    request: dict[str, Any] = json.loads(restore(text))
     if not request["workflow"]["tasks"]:
         request["workflow"]["tasks"] = records().added()
     return request
@@ -85,7 +94,7 @@ def check_outputs(run: str, request: Mapping[str, Any]) -> None:
         raise JournalError(f"{why}, so nothing can go on from it: run the workflow again")
 
 
-def kept_request(journal: Path, run: str) -> dict[str, Any]:
+def kept_request(journal: Path, run: str, restore: Restore = mask) -> dict[str, Any]:
     """The workflow, inputs and settings of a run that there is.
 
     Raises:
@@ -93,10 +102,11 @@ def kept_request(journal: Path, run: str) -> dict[str, Any]:
     """
     with reading(journal) as db:
         (text,) = db.execute("select request from run where id=?", (run,)).fetchone()
-        return request_of(text, lambda: records_of(db, run, "and kind='added'"))
+        added = partial(records_of, db, run, "and kind='added'", restore)
+        return request_of(text, added, restore)
 
 
-def documents_of(journal: Path, run: str) -> KeptDocuments:
+def documents_of(journal: Path, run: str, restore: Restore = mask) -> KeptDocuments:
     """All that is kept of a run that there is.
 
     Raises:
@@ -106,8 +116,9 @@ def documents_of(journal: Path, run: str) -> KeptDocuments:
         request, result = db.execute(
             "select request, result from run where id=?", (run,)
         ).fetchone()
-        records = records_of(db, run)
-    asked, settled = request_of(request, lambda: records), records.settled("", {})
+        records = records_of(db, run, restore=restore)
+    asked = request_of(request, lambda: records, restore)
+    settled = records.settled("", {})
     # They settled in another order, and were kept in that.
     tasks = {task: settled[task] for task in planned(asked) if task in settled}
-    return KeptDocuments(asked, result and json.loads(result), tasks, records)
+    return KeptDocuments(asked, result and json.loads(restore(result)), tasks, records)

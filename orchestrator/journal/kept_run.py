@@ -17,9 +17,10 @@ from orchestrator.engine.task_state import RunState
 from orchestrator.errors import JournalError
 from orchestrator.journal import live
 from orchestrator.journal.file_lock import FileLock
+from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import RUNNING
 from orchestrator.journal.live import lock_path
-from orchestrator.journal.recorder import Hide, RunRecorder
+from orchestrator.journal.recorder import RunRecorder
 from orchestrator.journal.writer import Lease, Writer
 
 BEAT_S = 1.0
@@ -50,12 +51,15 @@ class RunRecord:
     hold: str | None = None
     limits: Mapping[str, Any] | None = None
 
-    def request(self, hide: Hide, *, outputs: bool) -> str:
-        """What the row of the run has; without outputs, nobody can go on with it."""
+    def request(self, hiding: Hiding, *, outputs: bool) -> str:
+        """What the row of the run has; without outputs no inputs, as nobody can go on with it."""
         parts = ("workflow", "inputs", "settings")
         document = {part: getattr(self, part) for part in parts} | {"outputs": outputs}
+        if not outputs:
+            document["inputs"] = {}
         more = {"hold": self.hold, "limits": self.limits}
-        return to_json(hide(document | {name: each for name, each in more.items() if each}))
+        document |= {name: each for name, each in more.items() if each}
+        return hiding.hide(to_json(document))
 
 
 class KeptRun:
@@ -124,7 +128,7 @@ class KeptRun:
         record = replace(self.record, workflow=workflow, hold=None)
 
         def values() -> tuple[object, ...]:
-            return record.request(recorder.hide, outputs=recorder.keeps_outputs), run
+            return record.request(recorder.hiding, outputs=recorder.keeps_outputs), run
 
         self._writer.put(self.lease, "update run set request=? where id=?", values)
         self._writer.put(
@@ -145,11 +149,13 @@ class KeptRun:
             del document["tasks"]  # each has its own records
             if not self.recorder.keeps_outputs:
                 document["output"] = None
+                for question in document["questions"]:
+                    question["arguments"] = None
             return (
                 result.status,
                 ended,
                 result.duration_ms,
-                to_json(self.recorder.hide(document)),
+                self.recorder.hiding.hide(to_json(document)),
                 result.run_id,
             )
 

@@ -14,7 +14,7 @@ from orchestrator.documents.encode import to_json
 from orchestrator.engine.recorder import Memo, Remembered
 from orchestrator.errors import JournalError
 from orchestrator.journal.database import open_to_read
-from orchestrator.journal.recorder import Hide
+from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.writer import Lease, Writer
 
 _KEEP = """
@@ -61,8 +61,8 @@ class MemoFile:
 class RunMemo(Memo):
     """The memo as one run has it."""
 
-    def __init__(self, memo: MemoFile, writer: Writer, lease: Lease, hide: Hide) -> None:
-        self._memo, self._writer, self._lease, self._hide = memo, writer, lease, hide
+    def __init__(self, memo: MemoFile, writer: Writer, lease: Lease, hiding: Hiding) -> None:
+        self._memo, self._writer, self._lease, self._hiding = memo, writer, lease, hiding
         self._kept: set[str] = set()  # keys of answers that may not be in the file yet
 
     async def find(self, key: str, ttl_s: float) -> Remembered | None:
@@ -77,9 +77,9 @@ class RunMemo(Memo):
 
         def values() -> tuple[object, ...]:
             document = {name: getattr(answer, name) for name in ("output", "wrapped", "size")}
-            # With its secrets hidden it would not be what the call gave.
-            payload = to_json(document) if self._hide(document) == document else None
-            return key, at, at + ttl_s, payload
+            payload = to_json(document)
+            # It is for all runs, and not each of them can restore what was hidden.
+            return key, at, at + ttl_s, payload if self._hiding.hide(payload) == payload else None
 
         self._kept.add(key)
         self._writer.put(self._lease, _KEEP, values)

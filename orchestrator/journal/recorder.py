@@ -16,6 +16,7 @@ from orchestrator.engine.recorder import Answer, Memo, Recorder, unknown_outcome
 from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.engine.summary import Stop
 from orchestrator.errors import CallError, InvalidArgumentsError, JournalError, TaskError
+from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.kept import replies_of
 from orchestrator.journal.records import (
     NO_ITEM,
@@ -39,13 +40,7 @@ Unknown = Literal["ask", "repeat", "fail"]
 """What becomes of a call that may have been carried out: a person decides, it is made again, or its
 task fails."""
 
-Hide = Callable[[Any], Any]
 Document = Callable[[], Mapping[str, Any]]
-
-
-def unchanged(value: Any) -> Any:
-    """Hide nothing."""
-    return value
 
 
 _WITHDRAW = (
@@ -66,7 +61,7 @@ class RunRecorder(Recorder):
         resumed: How often it was taken up again.
         unknown: What becomes of calls that may have been carried out.
         keeps_outputs: Whether outputs are kept; without them the run cannot go on.
-        hide: Hides the secrets in a JSON value.
+        hiding: Hides the secrets in what is kept, and restores them.
     """
 
     memo: Memo | None = None
@@ -81,9 +76,9 @@ class RunRecorder(Recorder):
         resumed: int = 0,
         unknown: Unknown = "ask",
         keeps_outputs: bool = True,
-        hide: Hide = unchanged,
+        hiding: Hiding | None = None,
     ) -> None:
-        self.hide = hide
+        self.hiding = hiding or Hiding()
         self._writer, self._lease, self.now = writer, lease, time.time
         self._records = Records(records or {})
         self.trace = self._records.trace()
@@ -239,8 +234,11 @@ class RunRecorder(Recorder):
     def copy(self, records: Mapping[Key, Record]) -> None:
         """Keep records of another run as those of this one."""
         for key, record in records.items():
-            values = (self._lease.run, *key, *record)
-            self._writer.put(self._lease, WRITE, partial(tuple, values))
+            self._writer.put(self._lease, WRITE, partial(self._copied, key, record))
+
+    def _copied(self, key: Key, record: Record) -> tuple[object, ...]:
+        payload = record.payload and self.hiding.hide(record.payload)
+        return self._lease.run, *key, record.at, payload
 
     def reply(self, question: Question) -> Reply | None:
         """See `Recorder`."""
@@ -264,7 +262,8 @@ class RunRecorder(Recorder):
     async def read_replies(self) -> None:
         """Take over the replies that other processes have written."""
         try:
-            found = await to_thread.run_sync(replies_of, self._writer.path, self._lease.run)
+            of_run = self._writer.path, self._lease.run, self.hiding.restore
+            found = await to_thread.run_sync(replies_of, *of_run)
         except JournalError:
             return  # `error` says why
         self._records.update(found)
@@ -301,4 +300,4 @@ class RunRecorder(Recorder):
     def _text(self, document: Mapping[str, Any]) -> str:
         if not self.keeps_outputs:
             document = {name: value for name, value in document.items() if name not in _VALUES}
-        return to_json(self.hide(document))
+        return self.hiding.hide(to_json(document))

@@ -15,7 +15,13 @@ from orchestrator.documents.encode import to_json
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.pointer import pointer
 from orchestrator.errors import ConfigError, Problem
-from orchestrator.servers.redaction import description, forms_of, redact, secrets_of
+from orchestrator.servers.redaction import (
+    description,
+    forms_of,
+    named_forms,
+    redact,
+    secrets_of,
+)
 from orchestrator.transport.parameters import HttpParameters, StdioParameters
 from orchestrator.workflow.budget import Budget
 
@@ -159,6 +165,17 @@ class Server(Settings):
         """
         return forms_of([*self.tokens, *self._named])
 
+    def named_secrets(self, server: str) -> Iterator[tuple[str, str]]:
+        """All of `known_secrets`, each by the name of the server and the field that it is in."""
+        yield from named_forms(f"{server}.url", secrets_of(url=self.url))
+        yield from named_forms(f"{server}.args", secrets_of(args=self.args))
+        for name, value in self.env.items():
+            yield from named_forms(f"{server}.env.{name}", secrets_of(env={name: value}))
+        for name, value in self.headers.items():
+            yield from named_forms(f"{server}.headers.{name}", secrets_of(headers={name: value}))
+        for number, token in enumerate(self.tokens):
+            yield from named_forms(f"{server}.variables.{number}", [token])
+
     @property
     def _named(self) -> Iterator[str]:
         return secrets_of(url=self.url, args=self.args, env=self.env, headers=self.headers)
@@ -197,6 +214,11 @@ class ServerTable(dict[str, Server]):
 def secrets_in(servers: Iterable[Server]) -> tuple[str, ...]:
     """What no output of these servers has, in all its forms; see `Server.known_secrets`."""
     return tuple(dict.fromkeys(form for server in servers for form in server.known_secrets))
+
+
+def secrets_by_name(servers: Mapping[str, Server]) -> dict[str, str]:
+    """The same, by server and field; see `Server.named_secrets`."""
+    return {name: form for at, server in servers.items() for name, form in server.named_secrets(at)}
 
 
 def servers_of(given: Mapping[str, Any]) -> dict[str, Server]:

@@ -10,6 +10,7 @@ import json
 import logging
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -77,7 +78,11 @@ def _without_text(value: Any) -> Any:
 
 
 def secrets_of(
-    *, url: str | None, args: Sequence[str], env: Mapping[str, str], headers: Mapping[str, str]
+    *,
+    url: str | None = None,
+    args: Sequence[str] = (),
+    env: Mapping[str, str] = MappingProxyType({}),
+    headers: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[str]:
     """The secrets in the fields of a server, by their names and places."""
     for text in (url or "", *args, *env.values()):
@@ -99,6 +104,14 @@ def hideable(secrets: Iterable[str]) -> tuple[str, ...]:
 def forms_of(secrets: Iterable[str]) -> tuple[str, ...]:
     """Secrets as they are, and as JSON, Python, URLs and base64 write them; the longest first."""
     return hideable(form for secret in hideable(secrets) for form in _forms(secret))
+
+
+def named_forms(name: str, secrets: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The same by name: another secret in the same place has the same names."""
+    forms = (form for text in secrets for each in (text, text.strip()) for form in _forms(each))
+    for number, form in enumerate(forms):
+        if len(form) >= SHORTEST_SECRET:
+            yield (f"{name}#{number}" if number else name), form
 
 
 def _forms(secret: str) -> Iterator[str]:

@@ -115,7 +115,13 @@ class Actions:
             if run.status != RUNNING and run.status not in OPEN:
                 raise JournalError(f"run {run.id} has ended: nothing waits in it")
             _, left = answers.answer(
-                self._journal, run.id, task, reply_to, item=item, all_items=all_items
+                self._journal,
+                run.id,
+                task,
+                reply_to,
+                self._make(run.id).hiding,
+                item=item,
+                all_items=all_items,
             )
             return {"run": run.id, "status": run.status, "left": left}
 

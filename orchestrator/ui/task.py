@@ -14,6 +14,7 @@ from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.engine.settled import Settled
 from orchestrator.errors import UnknownTaskError
 from orchestrator.journal import glance
+from orchestrator.journal.hiding import mask
 from orchestrator.journal.history import KnownRun, reading
 from orchestrator.journal.records import NO_ITEM, Key, Records
 from orchestrator.report.run_failure import arguments_of
@@ -228,6 +229,6 @@ def value(journal: Path, run: KnownRun, path: str, part: str) -> Any:
 def _of_run(db: sqlite3.Connection, run: KnownRun, part: str) -> Any:
     if part == "output":
         (text,) = db.execute("select result from run where id=?", (run.id,)).fetchone()
-        return json.loads(text)["output"] if text else None
+        return json.loads(mask(text))["output"] if text else None
     request = asked_of(db, run.id).request
     return request["inputs"] if part == "arguments" else request["workflow"]

@@ -21,6 +21,7 @@ from orchestrator.durable import workflow_of
 from orchestrator.engine.question import Question
 from orchestrator.errors import JournalError, UnknownTaskError
 from orchestrator.journal import glance, history, live
+from orchestrator.journal.hiding import mask
 from orchestrator.journal.history import OPEN, RUNNING, KnownRun, reading
 from orchestrator.journal.kept import records_of, request_of
 from orchestrator.workflow.model import Workflow
@@ -64,7 +65,7 @@ def task_of(plan: Plan, level: str) -> tuple[TaskPlan, int | None]:
 
 @lru_cache(maxsize=8)
 def _loaded(text: str) -> Asked:
-    request: dict[str, Any] = json.loads(text)
+    request: dict[str, Any] = json.loads(mask(text))
     has_tasks = bool(request["workflow"]["tasks"])
     return Asked(request, workflow_of(request["workflow"]) if has_tasks else None)
 
@@ -113,7 +114,7 @@ def snapshot(journal: Path, run: KnownRun, within: str = "") -> dict[str, Any]:
         questions = glance.questions(db, run.id)
     plan = asked.plan(within)
     return {
-        "run": _header(run, asked, json.loads(result) if result else {}),
+        "run": _header(run, asked, json.loads(mask(result)) if result else {}),
         "within": within,
         "tasks": [] if plan is None else [_task(task) for task in plan.tasks.values()],
         "states": states,

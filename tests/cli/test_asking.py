@@ -20,6 +20,7 @@ from orchestrator.engine.question import Question, Reply
 from orchestrator.engine.run import Run
 from orchestrator.errors import AnswerError, RefusedError
 from orchestrator.journal import answers
+from orchestrator.journal.hiding import Hiding
 from tests.cli.conftest import ROOT
 from tests.cli.test_journal import Said, echo, journal, said
 from tests.conftest import Write
@@ -139,9 +140,9 @@ async def test_a_run_that_waits_takes_the_answer_of_another_process(
         async def answer(run: Run) -> None:
             while not answers.open_questions(path, run.run_id):
                 await anyio.sleep(0.01)
-            answers.answer(path, run.run_id, "q", lambda _: Reply("first"))
+            answers.answer(path, run.run_id, "q", lambda _: Reply("first"), Hiding())
             with pytest.raises(AnswerError):
-                answers.answer(path, run.run_id, "q", lambda _: Reply("second"))
+                answers.answer(path, run.run_id, "q", lambda _: Reply("second"), Hiding())
 
         flow = {"tasks": [{"id": "q", "ask": {"message": "?", "schema": {"type": "string"}}}]}
         async with orchestrator.begin(flow, wait=True) as run, anyio.create_task_group() as group:

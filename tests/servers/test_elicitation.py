@@ -23,6 +23,7 @@ from orchestrator import CallError, Orchestrator, Server
 from orchestrator.engine.question import Question, Reply
 from orchestrator.journal.answers import answer as keep
 from orchestrator.journal.answers import open_questions
+from orchestrator.journal.hiding import Hiding
 from orchestrator.servers.config import Protocol
 from orchestrator.servers.elicitation import Elicitor, answer_to
 from tests.real_servers import plan
@@ -206,7 +207,7 @@ async def test_a_run_pauses_for_a_form_and_the_call_is_made_afresh(
     while questions := open_questions(journal, result.run_id):
         assert (result.status, result.questions[0].kind) == ("paused", "elicitation")
         for question in questions:
-            keep(journal, result.run_id, question.task, lambda _: reply)
+            keep(journal, result.run_id, question.task, lambda _: reply, Hiding())
         async with opened() as orchestrator, orchestrator.resume(result.run_id) as run:
             result = await run.execute()
     if words is None:
