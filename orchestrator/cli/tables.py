@@ -235,12 +235,23 @@ def _times(result: RunResult) -> Iterator[Text]:
             f"critical path {duration(result.critical_path_ms)}; "
             f"{other['schedule']} would take {duration(other['duration_ms'])}"
         )
-    longest_ms = max((task.waited_ms for task in result.tasks.values()), default=0.0)
+    what, longest_ms = _longest_wait(result)
     if longest_ms >= NOTABLE_MS:
-        wait = f"longest wait for a server, slot, rate or lock: {duration(longest_ms)}"
+        wait = f"longest wait for {what}: {duration(longest_ms)}"
         if longest_ms > result.duration_ms:
             wait += " (starting servers is not part of the run's time)"
         yield Text(wait, style="dim")
+
+
+def _longest_wait(result: RunResult) -> tuple[str, float]:
+    """What was waited for longest, by which task, as far as that is known; milliseconds."""
+    tasks = result.tasks.values()
+    waits = [(ms, task.id, str(cause)) for task in tasks for cause, _, ms in task.waits]
+    if not waits:
+        longest_ms = max((task.waited_ms for task in tasks), default=0.0)
+        return "a server, slot, rate or lock", longest_ms
+    ms, task, cause = max(waits)
+    return f"{visible(cause)} ({name_of(task)})", ms
 
 
 def _calls(task: TaskResult) -> int:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from orchestrator.calls.causes import Cause
 from orchestrator.cli import rows, tables
 from orchestrator.documents.text import duration
 from orchestrator.engine.run import Run
@@ -151,6 +152,21 @@ async def test_a_wait_beyond_the_time_of_the_run_is_explained(
     line = capsys.readouterr().err.partition("longest wait for ")[2]
     assert line.startswith("a server, slot, rate or lock: 922 ms")
     assert ("(starting servers is not part of the run's time)" in line) == is_noted
+
+
+@pytest.mark.anyio
+async def test_the_longest_wait_is_named_with_its_cause_and_task(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plan = workflow("a", "b")
+    result = await Run(plan, ScriptedCaller()).execute()
+    waits = (Cause("lock", "x\x1b[2J"), 0.0, 40.0), (Cause("server_start", "s"), 0.0, 90.0)
+    waited = {**result.tasks, "b": replace(result.tasks["b"], waits=waits)}
+    tables.print_result(replace(result, duration_ms=500.0, tasks=waited), plan)
+    assert 'longest wait for server "s" (b): 90 ms' in capsys.readouterr().err
+    waited["b"] = replace(waited["b"], waits=waits[:1])
+    tables.print_result(replace(result, duration_ms=500.0, tasks=waited), plan)
+    assert 'longest wait for lock "x\\u001b[2J" (b): 40 ms' in capsys.readouterr().err
 
 
 @pytest.mark.anyio
