@@ -34,6 +34,8 @@ _ERROR = (
 )
 _STATE = f"{_SAID}, {_ERROR}"
 _OF_RUN = "from record where run=? and kind"
+_COUNT = f"""select path, json_extract(payload, '$.status'), count(*),
+    min(json_extract(payload, '$.started_ms')) {_OF_RUN}='item'"""
 _KEY = ", ".join(Key._fields)
 _BETWEEN = "(kind between 'question ' and 'question~' or kind between 'reply ' and 'reply~')"
 _SOME = 500  # values of a statement
@@ -88,14 +90,15 @@ def states(
         if (name := _name(path, within)) is not None:
             found[name] = _state(said)
     counts: dict[str, dict[str, int]] = defaultdict(dict)
-    count = "select path, json_extract(payload, '$.status'), count(*)"
-    for path, status, number in _select(
-        db, f"{count} {_OF_RUN}='item'", run, paths, " group by 1, 2"
-    ):
+    began: dict[str, list[float]] = defaultdict(list)
+    for path, status, number, began_ms in _select(db, _COUNT, run, paths, " group by 1, 2"):
         if (name := _name(path, within)) is not None:
             counts[name][status] = number
+            began[name] += [] if began_ms is None else [began_ms]
     for name, each in counts.items():
         found.setdefault(name, {"status": None})["items"] = each
+        if found[name]["status"] is None and began[name]:
+            found[name]["began_ms"] = min(began[name])
     return found
 
 

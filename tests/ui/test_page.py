@@ -96,6 +96,17 @@ async def test_the_list_is_searched_filtered_and_comes_in_pages(
             assert [run["id"] for run in page["runs"]] == found
 
 
+async def test_a_task_whose_items_go_on_began_with_the_first(journal: Path) -> None:
+    result = await ran(journal)
+    with sqlite3.connect(journal) as db:
+        db.execute("delete from record where kind='task' and path='outer'")
+    async with opened(journal) as browser:
+        state = (await browser.get(f"runs/{result.run_id}"))["states"]["outer"]
+    assert state["status"] is None
+    assert state["items"] == {"success": 3}
+    assert state["began_ms"] > 0
+
+
 async def test_before_the_first_run_the_list_is_empty(journal: Path) -> None:
     async with opened(journal) as browser:
         assert await browser.get("runs") == {"runs": [], "next": None, "workflows": []}

@@ -114,7 +114,7 @@ export class RunState {
   span(name) {
     const known = this.states.get(name);
     if (known?.started_ms !== undefined) return [known.started_ms, known.duration_ms, known.waited_ms || 0];
-    const since = this.active[name]?.since_ms;
+    const since = known?.began_ms ?? this.active[name]?.since_ms;
     if (since !== null && since !== undefined) return [since, Math.max(0, this.now() - since), 0];
     return null;
   }
