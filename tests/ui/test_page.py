@@ -240,6 +240,22 @@ async def test_where_the_time_went_and_the_report_of_a_run(journal: Path) -> Non
         assert "has not ended" in missing.text
 
 
+async def test_what_cannot_be_told_is_left_out(journal: Path) -> None:
+    gone = {"id": "gone", "value": "$OUTPUT[list]", "for_each": "$OUTPUT[asked]"}
+    outer = {"id": "deep", "workflow": INNER, "arguments": {"n": "$OUTPUT[end]"}}
+    end = {"id": "end", "ask": {"message": "?", "schema": {"type": "integer"}}}
+    asked = {"id": "asked", "ask": {"message": "?", "schema": {"type": "array"}}}
+    flow = {"tasks": [{"id": "list", "value": 1}, asked, gone, end, outer]}
+    run = f"runs/{(await ran(journal, flow, None)).run_id}"
+    async with opened(journal) as browser:
+        for path in ("gone[0]", "deep", "deep/half"):
+            assert (await browser.get(f"{run}/task", path=path))["arguments"] is None
+        assert await browser.get(f"{run}/value", 200, path="gone") == {"t": "null", "v": "null"}
+        await browser.post(f"{run}/answer", {"task": "end", "value": 3})
+        inner = await browser.get(f"{run}/task", path="end")
+        assert [event["kind"] for event in inner["events"]] == ["began", "question", "reply"]
+
+
 async def test_what_has_not_settled_has_what_is_known(journal: Path) -> None:
     result = await ran(journal, answer=None)
     async with opened(journal) as browser:

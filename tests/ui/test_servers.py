@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,22 @@ async def test_a_pool_that_is_not_there_is_none(journal: Path, runtime: Path) ->
     place = Place.of(runtime / "servers.toml")
     told = await Servers(journal, lambda: Configured({"text": SERVER}, place=place))()
     assert told["pool"] is None
+
+
+async def test_a_pool_is_asked_how_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pool:
+        @asynccontextmanager
+        async def used(self) -> AsyncIterator[None]:
+            yield
+
+        async def ask(self, op: str) -> dict[str, str]:
+            return {"asked": op}
+
+    async def to(_: Place) -> Pool:
+        return Pool()
+
+    monkeypatch.setattr("orchestrator.daemon.connection.Connection.to", to)
+    assert await of_servers._status(Place(Path("nowhere"), "x")) == {"asked": "status"}
 
 
 async def test_what_the_pool_says_is_shown(journal: Path, monkeypatch: Any) -> None:
