@@ -182,6 +182,7 @@ def cancel(options: argparse.Namespace) -> int:
 
 def _end_here(options: argparse.Namespace, path: Path, run: str) -> None:
     """End a run that no process carries: the tasks of its finally run in this one."""
+    from orchestrator.cli.exporting import exporting
     from orchestrator.cli.signals import in_event_loop
     from orchestrator.client import Orchestrator
     from orchestrator.durable import workflow_of
@@ -195,4 +196,5 @@ def _end_here(options: argparse.Namespace, path: Path, run: str) -> None:
         async with Orchestrator(pool, journal=journal) as orchestrator:
             await orchestrator.end(run)
 
-    in_event_loop(end)
+    with exporting():
+        in_event_loop(end)
