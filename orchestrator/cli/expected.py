@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.cli.history import configured, path_of
 from orchestrator.cli.tool_sources import servers_for
+from orchestrator.errors import OrchestratorError
 from orchestrator.journal.statistics import Expected, expected
 from orchestrator.report.timing import Timing, timing
 from orchestrator.workflow.model import Workflow
@@ -24,10 +25,13 @@ def timing_of(
     options: argparse.Namespace, workflow: Workflow, inputs: Mapping[str, Any]
 ) -> Timing | None:
     """What a run is expected to take; None if too little is known."""
-    seconds = expected_of(options, workflow).seconds
+    try:
+        seconds, servers = expected_of(options, workflow).seconds, servers_for(options, workflow)
+    except OrchestratorError:  # servers.toml has changed since the run began, which has read it
+        return None
     if len(seconds) < KNOWN_SHARE * len(workflow.plan.tasks):
         return None
     most = getattr(options, "max_concurrency", None)
     if most is not None:
         workflow = workflow.model_copy(update={"max_concurrency": most})
-    return timing(workflow, servers_for(options, workflow), inputs, seconds)
+    return timing(workflow, servers, inputs, seconds)

@@ -112,6 +112,8 @@ def test_plan_takes_the_times_of_earlier_runs(
     assert timing_of(Namespace(journal=journal, servers=Path(servers), env_file=[]), flow, {})
     other = Workflow.load(write({"id": "x", "tool": "faulty:echo"}, name="other"))
     assert timing_of(options, other, {}) is None
+    Path(servers).write_text("[servers.faulty]\nno_such_field = 1")
+    assert timing_of(options, flow, {}) is None
 
 
 def test_plan_draws_a_picture(
