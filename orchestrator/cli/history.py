@@ -98,7 +98,7 @@ def _watch(options: argparse.Namespace, path: Path) -> int:
             for run in reversed(_found(options, path)):
                 if known.get(run.id) != run:
                     known[run.id] = run
-                    line = json.dumps(run.to_dict()) if options.json else "  ".join(_row(run))
+                    line = json.dumps(run.to_dict()) if options.json else "  ".join(row_of(run))
                     write(visible(line).rstrip())
             sys.stdout.flush()
             time.sleep(WATCH_S)
@@ -110,7 +110,7 @@ def _table(runs: Sequence[KnownRun]) -> Table:
     """The runs; no cell takes two lines, and a column without anything is left out."""
     from orchestrator.cli.rows import cells, new_table
 
-    rows = list(map(_row, runs))
+    rows = list(map(row_of, runs))
     shown = len(COLUMNS) if any(row[-1] for row in rows) else len(COLUMNS) - 1
     table = new_table(*COLUMNS[:shown])
     for column in table.columns[:1] + table.columns[2:5]:
@@ -121,7 +121,8 @@ def _table(runs: Sequence[KnownRun]) -> Table:
     return table
 
 
-def _row(run: KnownRun) -> tuple[str, ...]:
+def row_of(run: KnownRun) -> tuple[str, ...]:
+    """A run as `COLUMNS` show it."""
     took = "" if run.duration_ms is None else duration(run.duration_ms)
     if run.status == history.RUNNING:
         took = f"{seconds(max(0.0, time.time() - run.started))} so far"

@@ -16,6 +16,8 @@ from orchestrator.servers.policies import policy_of
         (Cause("max_concurrency"), "a slot of the run"),
         (Cause("server_limit", "s"), 'a slot of server "s"'),
         (Cause("server_limit", "s:get*"), 'a slot of "s:get*"'),
+        (Cause("writers", "s"), 'the writers\' slot of server "s"'),
+        (Cause("turn", "s"), 'its turn at server "s", which asks people'),
         (Cause("rate", "s:get*"), 'the rate of "s:get*"'),
         (Cause("lock", 'a"b'), 'lock "a\\"b"'),
         (Cause("server_start", "s"), 'server "s"'),

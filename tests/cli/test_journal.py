@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from orchestrator.cli import main
+from orchestrator.cli.history import row_of
+from orchestrator.journal.history import KnownRun
 from tests.cli.conftest import ROOT
 from tests.conftest import Write
 from tests.real_servers import until
@@ -62,6 +64,15 @@ def test_a_run_is_kept_listed_and_shown(journal: Path, said: Said, write: Write)
     _, table, size = said("runs")
     assert run["id"] in table
     assert str(journal) in size
+
+
+def test_a_row_of_the_runs_says_how_long_one_runs_and_where_it_comes_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("orchestrator.cli.history.time", SimpleNamespace(time=lambda: 86_465.0))
+    run = KnownRun("r2", "w", "running", "retry", "r1", 1, 86_400.0, None, None)
+    assert row_of(run)[3].startswith("1970-01-0")
+    assert row_of(run)[4:] == ("1:05 so far", "1x retry of r1")
 
 
 @pytest.mark.parametrize("shown", ["table", "lines", "json"])
