@@ -8,6 +8,7 @@ import webbrowser
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.history import configured, path_of
 from orchestrator.cli.streams import hidden
 from orchestrator.cli.tool_sources import configured_servers, lock_of, servers_for
@@ -50,6 +51,8 @@ def _serve(options: argparse.Namespace, path: Path, listening: socket.socket) ->
         await serve(page, keys, listening, lambda: _ready(keys.link, opens=not options.no_browser))
 
     in_event_loop(session)
+    for run in actions.ended:
+        complain(f'run {run} has ended with the page; "orchestrator retry {run}" goes on with it')
 
 
 def _check(path: Path) -> None:

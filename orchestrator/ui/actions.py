@@ -40,6 +40,7 @@ class Actions:
     Attributes:
         carried: The runs that this process carries, by id.
         failed: Why a run that was begun here did not come to its end, by id.
+        ended: The runs that ended because this process does.
     """
 
     def __init__(self, journal: Path, make: Callable[[str], Orchestrator]) -> None:
@@ -47,12 +48,14 @@ class Actions:
         self._group: TaskGroup | None = None
         self.carried: dict[str, Run] = {}
         self.failed: dict[str, str] = {}
+        self.ended: list[str] = []
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Carry runs in the block; those that have not ended with it are cancelled."""
         async with anyio.create_task_group() as self._group:
             yield
+            self.ended = list(self.carried)
             for run in self.carried.values():
                 run.cancel("the page has ended")
             # The tasks of `finally` run; what does not come to its end is interrupted.

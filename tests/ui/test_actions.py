@@ -144,6 +144,7 @@ async def test_with_the_page_what_it_carries_is_cancelled(journal: Path) -> None
         found = await browser.get(f"runs/{run}")
         assert (found["run"]["status"], found["run"]["carried_here"]) == ("running", True)
     assert not browser.page.actions.carried
+    assert browser.page.actions.ended == [run]
     assert history.find(journal, run).status == "cancelled"
 
 

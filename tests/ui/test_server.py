@@ -77,6 +77,7 @@ def test_the_command_prints_the_link_and_opens_a_browser(
         seen.extend([page, keys.link])
         seen.append(await page.servers())
         assert listening.fileno() >= 0
+        page.actions.ended.append("r1")
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(server, "serve", serve)
@@ -90,7 +91,9 @@ def test_the_command_prints_the_link_and_opens_a_browser(
     assert main(["ui", "--journal", str(journal)]) == 0
     link, page = seen[0], seen[1]
     assert link == seen[2]
-    assert f"the page is at {link}" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"the page is at {link}" in said
+    assert '"orchestrator retry r1" goes on with it' in said
     assert journal.exists() is is_there
     assert [each["name"] for each in seen[3]["servers"]] == (["a"] if is_there else [])
     if is_there:
