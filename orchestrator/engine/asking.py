@@ -12,7 +12,7 @@ import anyio
 from orchestrator.calls.call import Attempt, Call, Caller
 from orchestrator.documents.encode import to_json
 from orchestrator.engine.emitter import Emitter
-from orchestrator.engine.question import ANSWER, DECISION, YES_OR_NO, Question, QuestionKind, Reply
+from orchestrator.engine.question import ANSWER, YES_OR_NO, Question, QuestionKind, Reply, decision
 from orchestrator.engine.questions import Questions
 from orchestrator.engine.recorder import Recorder, unknown_outcome
 from orchestrator.engine.settings import Servers
@@ -111,7 +111,9 @@ class Asking:
             "was carried out is unknown, and its tool may not be repeatable. Repeat it, let it "
             'fail, or give its output as {"output": ...}?'
         )
-        reply = await self._ask(call, attempt, "unknown", message, DECISION, about=about)
+        tool = self._servers.tools.get(call.target)
+        schema = decision(None if tool is None else tool.gives_for_task)
+        reply = await self._ask(call, attempt, "unknown", message, schema, about=about)
         assert reply is not None
         return reply
 

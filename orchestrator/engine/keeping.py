@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,11 @@ from orchestrator.calls.call import Attempt, Call, Caller, Inside
 from orchestrator.calls.middleware import Random, with_intent, with_retry
 from orchestrator.calls.retry import RetryDecision
 from orchestrator.engine.emitter import Emitter
+from orchestrator.engine.events import Event, OnEvent, ServerReady
 from orchestrator.engine.outcome import Failure, Success
 from orchestrator.engine.recorder import Answer, Recorder
 from orchestrator.engine.result import TaskResult
+from orchestrator.engine.settings import Servers
 from orchestrator.engine.task_state import internal
 from orchestrator.errors import CallError, TaskError
 from orchestrator.workflow.inner import WORKFLOW
@@ -42,6 +45,27 @@ class Ended(Inside):
 
     def end_all(self, stop: Any) -> None:
         """It has ended."""
+
+
+@contextmanager
+def listening(
+    servers: Servers, plan: Plan, recorder: Recorder | None, tell: OnEvent
+) -> Iterator[None]:
+    """Be told of the servers in the block; keep how the tools of a plan are defined once known."""
+
+    def note() -> None:
+        if recorder is not None:
+            called = (each.target for each in plan.targets.values() if each.kind == "tool")
+            recorder.note_tools(servers.tools[each] for each in called if each in servers.tools)
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, ServerReady):
+            note()
+        tell(event)
+
+    note()
+    with nullcontext() if servers.listen is None else servers.listen(on_event):
+        yield
 
 
 class Keeping:

@@ -17,6 +17,16 @@ _OUTPUT = {
     "additionalProperties": False,
 }
 DECISION: Mapping[str, Any] = {"anyOf": [{"enum": ["repeat", "fail"]}, _OUTPUT]}
+
+
+def decision(output: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The schema of a decision, for a call whose output has this one."""
+    if output is None:
+        return DECISION
+    own = {"$id": "urn:output", **output}  # with one, its references stay within it
+    return {"anyOf": [{"enum": ["repeat", "fail"]}, _OUTPUT | {"properties": {"output": own}}]}
+
+
 ANSWER = Cause("answer")
 
 

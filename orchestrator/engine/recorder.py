@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -104,6 +104,9 @@ class Recorder(Protocol):
 
         It is 0 for one that begins now: what was kept of the attempts before is forgotten.
         """
+
+    def note_tools(self, tools: Iterable[Tool]) -> None:
+        """These may be called later, with these definitions."""
 
     def note_tool(self, tool: Tool) -> None:
         """A call of a tool is about to be made, with this definition of it.

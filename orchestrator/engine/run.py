@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, cast
 
@@ -21,6 +20,7 @@ from orchestrator.engine.events import (
     RunStarted,
 )
 from orchestrator.engine.growth import Growing
+from orchestrator.engine.keeping import listening
 from orchestrator.engine.made_up import MadeUp
 from orchestrator.engine.question import Question
 from orchestrator.engine.questions import Questions
@@ -263,8 +263,7 @@ class Run:
         self._tasks.restore()
         if self._recorder is not None and self._recorder.stop is not None:
             self._tasks.end(self._recorder.stop)
-        listen = self._servers.listen
-        with nullcontext() if listen is None else listen(self._emitter.server):
+        with listening(self._servers, self.plan, self._recorder, self._emitter.server):
             try:
                 await self._tasks.execute(self._on_generation)
             finally:  # cancelled from outside: the result is made before the cancellation goes on

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -150,6 +150,12 @@ class RunRecorder(Recorder):
             self._writer.put(self._lease, _FORGET, lambda: values)
         self._note(key, None)
         return 0.0
+
+    def note_tools(self, tools: Iterable[Tool]) -> None:
+        """See `Recorder`."""
+        for tool in tools:
+            if tool.target not in self._tools and Key("tool", tool.target) not in self._records:
+                self.note_tool(tool)
 
     def note_tool(self, tool: Tool) -> None:
         """See `Recorder`."""

@@ -77,6 +77,17 @@ class Tool:
         schema = self.output_schema
         return schema_inside(schema) if self.wraps and schema is not None else schema
 
+    @property
+    def gives_for_task(self) -> Mapping[str, Any] | None:
+        """A JSON Schema that each output of a task fits: wrapped text may have been parsed."""
+        inside = self.gives_inside
+        if inside is None or not self.wraps:
+            return inside
+        if "string" not in TypeQuery().kinds(schema_type(inside)):
+            return inside
+        definitions = {key: inside[key] for key in ("$defs", "definitions") if key in inside}
+        return definitions | {"anyOf": [inside, {"type": ["object", "array"]}]}
+
     @cached_property
     def output_type(self) -> StaticType:
         """The type of the output of a task."""

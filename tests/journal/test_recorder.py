@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import pytest
 
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.causes import Cause
+from orchestrator.engine.events import OnEvent, ServerReady
 from orchestrator.engine.outcome import Success
 from orchestrator.engine.questions import fitting
 from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings, Servers
-from orchestrator.errors import CallError, JournalError
+from orchestrator.errors import AnswerError, CallError, JournalError
 from orchestrator.journal.recorder import RunRecorder, Unknown
 from orchestrator.journal.records import Key, Record, Records, of_task, reply_key
 from orchestrator.journal.writer import Lease, Writer
@@ -26,6 +29,7 @@ pytestmark = pytest.mark.anyio
 FLOW = {
     "tasks": [{"id": "a", "tool": "s:write"}, {"id": "b", "tool": "s:read", "depends_on": ["a"]}]
 }
+BEGUN = 2  # so many records, and the next: both tools, and the intention to call the first
 TOOLS = {
     "s:write": Tool("s", "write", {}, read_only=False),
     "s:read": Tool("s", "read", {}, read_only=True),
@@ -72,7 +76,7 @@ async def test_what_earlier_processes_spent_counts() -> None:
 
 
 async def test_a_call_that_may_have_been_carried_out_waits_for_a_decision() -> None:
-    memory = Memory(left=1)  # the tool and the intent
+    memory = Memory(left=BEGUN)
     made: list[str] = []
     assert await carried(memory, made=made) is None
     assert made == []
@@ -94,7 +98,7 @@ async def test_a_call_that_may_have_been_carried_out_waits_for_a_decision() -> N
     [("repeat", 2, "success"), ("fail", 0, "failed"), ({"output": {"x": 1}}, 1, "success")],
 )
 async def test_a_person_decides(decision: Any, calls: int, status: str) -> None:
-    memory = Memory(left=1)
+    memory = Memory(left=BEGUN)
     assert await carried(memory) is None
     memory.left = None
     paused = await carried(memory)
@@ -111,7 +115,7 @@ async def test_a_person_decides(decision: Any, calls: int, status: str) -> None:
 
 
 async def test_a_call_that_is_lost_again_is_asked_about_again() -> None:
-    memory = Memory(left=1)
+    memory = Memory(left=BEGUN)
     assert await carried(memory) is None
     memory.left = None
     paused = await carried(memory)
@@ -129,7 +133,7 @@ async def test_a_call_that_is_lost_again_is_asked_about_again() -> None:
 
 @pytest.mark.parametrize(("unknown", "calls"), [("repeat", 2), ("fail", 0)])
 async def test_what_becomes_of_it_is_as_it_was_said(unknown: Unknown, calls: int) -> None:
-    memory = Memory(left=1)
+    memory = Memory(left=BEGUN)
     assert await carried(memory) is None
     memory.left = None
     made: list[str] = []
@@ -150,7 +154,7 @@ async def test_only_calls_that_may_do_harm_are_noted_before_they_leave() -> None
 
 
 async def test_a_tool_that_has_changed_is_not_called() -> None:
-    memory = Memory(left=1)
+    memory = Memory(left=BEGUN)
     assert await carried(memory) is None
     memory.left = None
     changed = {**TOOLS, "s:write": Tool("s", "write", {"type": "object"}, read_only=False)}
@@ -160,6 +164,70 @@ async def test_a_tool_that_has_changed_is_not_called() -> None:
     assert error is not None
     assert error.kind == "invalid_arguments"
     assert "another definition than when the run began" in error.message
+
+
+async def test_a_tool_that_has_changed_before_its_first_call_is_not_called() -> None:
+    memory = Memory(left=BEGUN)
+    assert await carried(memory) is None
+    memory.left = None
+    changed = {**TOOLS, "s:read": Tool("s", "read", {"type": "object"}, read_only=True)}
+    made: list[str] = []
+    result = await carried(memory, "repeat", tools=changed, made=made)
+    assert result is not None
+    assert made == ["s:write"]
+    error = result["b"].error
+    assert error is not None
+    assert "another definition than when the run began" in error.message
+
+
+async def test_tools_of_a_server_are_kept_when_it_is_ready() -> None:
+    memory, tools = Memory(), dict[str, Tool]()
+
+    @contextmanager
+    def listen(tell: OnEvent) -> Iterator[None]:
+        tools.update(TOOLS)
+        tell(ServerReady(0.0, "s", "2025-11-25", 2, 1.0))
+        assert [key.path for key in memory.records] == ["s:write", "s:read"]
+        yield
+
+    async def call(*_: object) -> Any:
+        return {}
+
+    recorder = RunRecorder(cast("Writer", memory), Lease("r", 1))
+    settings = RunSettings(recorder=recorder)
+    servers = Servers(tools=tools, listen=listen)
+    result = await Run(Workflow.load(FLOW), call, settings, servers=servers).execute()
+    assert result.status == "success"
+
+
+async def test_the_output_that_a_person_gives_fits_the_tool() -> None:
+    number = {
+        "type": "object",
+        "properties": {"n": {"$ref": "#/$defs/N"}},
+        "$defs": {"N": {"type": "integer"}},
+    }
+    text = {
+        "type": "object",
+        "properties": {"result": {"type": "string"}},
+        "required": ["result"],
+        "title": "writeOutput",
+    }
+    for schema, wrong, right in ((number, {"n": "x"}, {"n": 1}), (text, 1, ["parsed"])):
+        tools = {**TOOLS, "s:write": Tool("s", "write", {}, output_schema=schema, read_only=False)}
+        memory = Memory(left=BEGUN)
+        assert await carried(memory, tools=tools) is None
+        memory.left = None
+        paused = await carried(memory, tools=tools)
+        assert paused is not None
+        [question] = paused.questions
+        with pytest.raises(AnswerError, match=r"at \.output"):
+            fitting(question, {"output": wrong})
+        memory.records[reply_key(question)] = Record(
+            0.0, json.dumps(fitting(question, {"output": right})._asdict())
+        )
+        result = await carried(memory, tools=tools)
+        assert result is not None
+        assert result["a"].output == right
 
 
 async def test_nothing_leaves_that_may_do_harm_once_nothing_can_be_kept() -> None:
