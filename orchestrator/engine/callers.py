@@ -71,8 +71,8 @@ class Callers:
         in_time = _unless(has_ended, traced(with_timeout(shared.caller, on_start)))
         in_time = in_time if keeping is None else keeping.with_intent(in_time)
         spending = shared.spending
-        if spending.counts_calls:  # before it is kept that a call leaves
-            in_time = _unless(has_ended, _counted(spending, in_time))
+        if spending.is_bounded:  # before it is kept that a call leaves
+            in_time = _unless(has_ended, _counted(spending, in_time, emitter))
         # Where runs take turns, all tasks of a run are one group.
         group = spending.outermost
         in_slot = with_slots(in_time, servers.policies, shared.slots, on_wait, group)
@@ -120,7 +120,7 @@ def _in_all(call_next: Caller, plan: Plan, keeping: Keeping | None) -> Caller:
     return with_deadline(call_next, None if keeping is None else keeping.began)
 
 
-def _counted(spending: Spending, call_next: Caller) -> Caller:
+def _counted(spending: Spending, call_next: Caller, emitter: Emitter) -> Caller:
     """Make calls as long as a budget has some; the end of what needs more cancels it."""
 
     async def call_counted(call: Call, attempt: Attempt) -> Any:
@@ -130,6 +130,8 @@ def _counted(spending: Spending, call_next: Caller) -> Caller:
             return await call_next(call, attempt)
         finally:
             spending.end_call()
+            if emitter.announce:
+                emitter.spent(spending)
 
     return call_counted
 

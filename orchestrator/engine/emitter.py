@@ -11,6 +11,7 @@ from orchestrator.calls.retry import RetryDecision
 from orchestrator.calls.tracing import Trace
 from orchestrator.engine.events import (
     Announcer,
+    BudgetSpent,
     Event,
     ItemSettled,
     ItemsStarted,
@@ -24,6 +25,7 @@ from orchestrator.engine.events import (
 )
 from orchestrator.engine.question import Question
 from orchestrator.engine.result import ItemResult, TaskResult
+from orchestrator.engine.spending import Spending
 from orchestrator.errors import TaskError
 from orchestrator.workflow.plan import Plan, TaskPlan
 
@@ -108,6 +110,10 @@ class Emitter:
     def asked(self, question: Question) -> None:
         """Report that a call waits for the answer to a question."""
         self.announce(QuestionAsked(self.clock.now_ms(), question))
+
+    def spent(self, spending: Spending) -> None:
+        now_ms = self.clock.now_ms()
+        self.announce(BudgetSpent(now_ms, spending.left(now_ms / 1000)))
 
     def waiting_for_server(self, call: Call, attempt: Attempt) -> None:
         """Report that a task waits for its server or the check, once for all its items."""

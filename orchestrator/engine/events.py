@@ -238,6 +238,17 @@ class ServerFailed(ServerEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetSpent(Event):
+    """A call has ended of a run with a budget.
+
+    Attributes:
+        left: What is left of `calls`, `minutes` and `result_mb`, as far as limited.
+    """
+
+    left: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class ServerToolsChanged(ServerEvent):
     """A running server changed its tools, and they were listed again."""
 

@@ -92,14 +92,14 @@ class Spending:
         return list(self._levels())[-1]
 
     @property
-    def counts_calls(self) -> bool:
-        """Whether any budget limits them."""
-        return any(level.budget.calls is not None for level in self._levels())
+    def is_bounded(self) -> bool:
+        """Whether there is any budget; what a run may hold in memory is none."""
+        return self._outer is not None
 
     def left(self, elapsed_s: float) -> dict[str, float]:
         """What is left of each limit, by its name; the least of this and what is around it."""
         found: dict[str, float] = {}
-        for level in self._levels():
+        for level in self._levels(self.outermost):  # which is no budget
             calls, size = level._calls, level._bytes / MB
             for name, spent in ("calls", calls), ("minutes", elapsed_s / 60), ("result_mb", size):
                 if (limit := getattr(level.budget, name)) is not None:

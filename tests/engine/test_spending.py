@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator import Orchestrator, Server, WorkflowError
 from orchestrator.calls.call import Attempt, Call
+from orchestrator.engine.events import BudgetSpent, Event
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings, Servers
@@ -235,3 +236,11 @@ async def test_a_file_of_servers_bounds_its_runs() -> None:
     async with Orchestrator(made) as orchestrator:
         result = await orchestrator.run(plan(("it:echo", {"value": 1}), ("it:echo", {"value": 2})))
     spent(result, "needs more than 1 call", "operator", calls=1)
+
+
+async def test_observers_are_told_what_is_left() -> None:
+    told: list[Event] = []
+    flow = workflow("a", "b: a", budget={"calls": 3})
+    await Run(flow, answer, observers=[told.append]).execute()
+    spent = [event.left for event in told if isinstance(event, BudgetSpent)]
+    assert spent == [{"calls": 2}, {"calls": 1}]
