@@ -130,8 +130,9 @@ def reused(
     told = kept.request["settings"] | {"started_at": settings.started_at}
     document, inputs = kept.request["workflow"], kept.request["inputs"]
     of_run = settings.run_id, workflow.name, document, inputs, told, "retry", earlier.id
-    record = RunRecord(*of_run, kept.request.get("limits"))
-    return record, dict(kept.records.parts(whole, ended.keys() - whole - afresh))
+    record = RunRecord(*of_run, limits=kept.request.get("limits"))
+    of_items = workflow.plan.tasks.keys() - whole - afresh
+    return record, dict(kept.records.parts(whole, of_items))
 
 
 def forked(
@@ -201,6 +202,20 @@ async def carried(run: Run, kept: KeptRun, start_soon: Callable[..., None]) -> A
         ended.cancel()
         with anyio.CancelScope(shield=True):
             await _finish(run, kept)
+
+
+@asynccontextmanager
+async def unless_refused(kept: KeptRun) -> AsyncIterator[None]:
+    """Forget a run that began in the block, and that the check against its servers refuses."""
+    try:
+        yield
+    except WorkflowError:
+        if not kept.recorder.resumed:
+            with anyio.CancelScope(shield=True):
+                await kept.forget()
+        raise
+    finally:
+        kept.free()
 
 
 async def _finish(run: Run, kept: KeptRun) -> None:

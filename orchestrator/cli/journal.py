@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cli import FAILED
-from orchestrator.cli.diagnostics import complain
+from orchestrator.cli import FAILED, WRONG
+from orchestrator.cli.diagnostics import complain, tell
 from orchestrator.cli.history import MB, configured, path_of
 from orchestrator.cli.kept_run import named_run
 from orchestrator.cli.pool import pool_of
 from orchestrator.cli.streams import write, write_json
 from orchestrator.cli.tool_sources import lock_of, servers_for
 from orchestrator.documents.text import counted
-from orchestrator.errors import UnknownTaskError
+from orchestrator.errors import UnknownTaskError, WorkflowError
 from orchestrator.journal import history
 from orchestrator.journal.history import INTERRUPTED, RUNNING
 from orchestrator.journal.journal import Journal
@@ -118,12 +118,23 @@ def _no_task(task: str, kept: KeptDocuments) -> str:
 
 def resume(options: argparse.Namespace) -> int:
     """`orchestrator resume`."""
-    return _again(options)
+    return _as_it_was(options)
 
 
 def retry(options: argparse.Namespace) -> int:
     """`orchestrator retry`."""
-    return _again(options)
+    return _as_it_was(options)
+
+
+def _as_it_was(options: argparse.Namespace) -> int:
+    try:
+        return _again(options)
+    except WorkflowError as error:
+        tell(options, error)
+        if any(each.code in ("unknown_tool", "unknown_server") for each in error.problems):
+            other = f'"orchestrator fork {options.run} --file FILE" goes on with another plan'
+            complain(f'{other}, "orchestrator cancel {options.run}" ends the run')
+        return WRONG
 
 
 def fork(options: argparse.Namespace) -> int:

@@ -96,8 +96,11 @@ class Recorder(Protocol):
     def began(self, path: str, item: int | None = None) -> float:
         """How long ago something began, seconds; 0 the first time, which is noted."""
 
+    def since(self, path: str, now_s: float) -> float:
+        """When something began, seconds of the run; `now_s` the first time, which is noted."""
+
     def begin_anew(self, path: str) -> None:
-        """What `began` noted begins when the run is taken up again."""
+        """What `since` noted begins when the run is taken up again."""
 
     def enter(self, within: str, attempt: int) -> float:
         """How long ago this attempt began to run the workflow inside a path, seconds.

@@ -185,7 +185,9 @@ class TaskRunner:
         self.settle_rest(self._plan.graph)
         began_s, limit_s, recorder = 0.0, self._workflow.finally_timeout_s, self.recorder
         if recorder is not None:
-            began_s = recorder.began(f"{self.emitter.within}finally")
+            # No time counts in which no process carries the run.
+            now_s = self.emitter.clock.now_ms() / 1000
+            began_s = now_s - recorder.since(f"{self.emitter.within}finally", now_s)
         late = Stop.late(limit_s, "the tasks of finally reached their limit")
         self.phase = Phase([(limit_s, late)], began_s, shield=True)
         if self._end_of_all is not None:

@@ -119,12 +119,19 @@ def _checked(path: Path, db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def runs_of(journal: Path) -> Path:
+    """The directory with the locks of the runs of a journal."""
+    return journal.with_name(f"{journal.name}.runs")
+
+
 def unusable(path: Path, error: Exception) -> JournalError:
     """What an error of the system or of SQLite means for the user of a journal."""
     name = quoted(str(path))
     if isinstance(error, OSError):
         return JournalError(f"the journal {name} cannot be written: {error.strerror or error}")
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_NOTADB and not runs_of(path).is_dir():  # it never was a journal
+        return JournalError(f"{name} is no journal: it is not a database")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return DamagedError(f"the journal {name} is damaged: {error}")
     if code == sqlite3.SQLITE_FULL:

@@ -169,6 +169,13 @@ class KeptRun:
             raise error
         self._lock.path.unlink(missing_ok=True)
 
+    async def forget(self) -> None:
+        """Delete all that is kept of it; returns when that is durable."""
+        run = self.lease.run
+        self._writer.put(self.lease, "delete from run where id=?", lambda: (run,))
+        await self._writer.flush()
+        self._lock.path.unlink(missing_ok=True)
+
     def free(self) -> None:
         """Let another process carry the run."""
         self._lock.release()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.documents.encode import to_json
+from orchestrator.journal.database import runs_of
 
 if TYPE_CHECKING:
     from orchestrator.engine.task_state import Activity, RunState
@@ -24,7 +25,7 @@ MOST = 1000  # calls: those that are being made come first
 
 def lock_path(journal: Path, run: str) -> Path:
     """The file that a process locks while it carries a run."""
-    return journal.with_name(f"{journal.name}.runs") / run
+    return runs_of(journal) / run
 
 
 def _beside(journal: Path, run: str, what: str) -> Path:

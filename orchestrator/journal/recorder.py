@@ -1,4 +1,7 @@
-"""Keeps one run in the journal, and has what earlier processes kept of it."""
+"""Keeps one run in the journal, and has what earlier processes kept of it.
+
+A few lines longer than other files: one class keeps all that a `Recorder` keeps.
+"""
 
 from __future__ import annotations
 
@@ -130,9 +133,17 @@ class RunRecorder(Recorder):
         self._note(key, None)
         return 0.0
 
+    def since(self, path: str, now_s: float) -> float:
+        """See `Recorder`."""
+        key = Key("since", path)
+        if key in self._records:
+            return float(self._records.payload(key)["s"])
+        self._note(key, lambda: {"s": now_s})
+        return now_s
+
     def begin_anew(self, path: str) -> None:
         """See `Recorder`."""
-        self._withdraw(Key("began", path))
+        self._withdraw(Key("since", path))
 
     def _withdraw(self, key: Key) -> None:
         values = self._lease.run, *key

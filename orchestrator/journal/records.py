@@ -166,10 +166,27 @@ class Records(dict[Key, Record]):
             ):
                 yield key
 
+    def _in_doubt(self) -> Iterator[Key]:
+        """The calls that left, and whose outcome nobody knows, those that failed for it too."""
+        yield from self.unknown_calls()
+        for key in self:
+            if key.kind.partition(" ")[0] == "intent":
+                settled = (Key("task", key.path), Key("item", key.path, key.item))
+                kept = next((each for each in settled[key.item != NO_ITEM :] if each in self), None)
+                error = kept and self.payload(kept).get("error")
+                if error and error.get("details", {}).get("unknown"):
+                    yield key
+
     def parts(
         self, whole: AbstractSet[str], of_items: AbstractSet[str]
     ) -> Iterator[tuple[Key, Record]]:
-        """The records of whole tasks, and of the items of others that succeeded."""
+        """The records of whole tasks, of the items of others that succeeded, and of calls in doubt.
+
+        Whether one of these is made again is a question: it may have been carried out.
+        """
+        for key in self._in_doubt():
+            if key.path.partition("/")[0].partition("[")[0] in of_items:
+                yield key._replace(number=1), self[key]
         for key, record in self.items():
             task = key.path.partition("/")[0].partition("[")[0]
             if key.kind in ("tool", "added"):

@@ -443,3 +443,92 @@ def test_a_run_is_explained(said: Said, write: Write) -> None:
     assert all(change["saves_ms"] >= 1 for change in document["changes"])
     assert said("run", write({"id": "v", "value": 1}, name="v"), "-q")[0] == 0
     assert "No call was made." in said("explain", "last")[1]
+
+
+def test_a_run_that_a_retry_made_can_be_taken_up(
+    journal: Path, said: Said, write: Write, servers: str
+) -> None:
+    text = Path(servers).read_text()
+    Path(servers).write_text(text.replace("cwd", "max_concurrency = 3\ncwd", 1))
+    flow = write(echo("a", 1), {"id": "b", "tool": "faulty:fail", "arguments": {"message": "no"}})
+    assert said("run", flow, "-q")[0] == 1
+    assert said("retry", "last", "-q")[0] == 1
+    assert said("retry", "last", "-q")[0] == 1
+    assert said("fork", "last", "-q")[0] == 1
+    assert said("retry", "last", "-q")[0] == 1
+    with sqlite3.connect(journal) as db:
+        db.execute("update run set status='running', ended=null, result=null")
+        db.execute("delete from record where kind='task' and path='b'")
+    code, document, _ = said("resume", "last", "-q", "--json")
+    assert (code, document["status"], document["tasks"]["a"]["attempts"]) == (1, "partial", 1)
+
+
+def test_a_retry_of_an_interrupted_run_makes_no_item_again_and_asks_about_calls_in_doubt(
+    journal: Path, said: Said, write: Write
+) -> None:
+    each = {"for_each": [1, 2, 3], "tool": "faulty:append", "arguments": {"value": "$ITEM"}}
+    assert said("run", write({"id": "a", **each}), "-q")[0] == 0
+    with sqlite3.connect(journal) as db:
+        db.execute("update run set status='running', ended=null, result=null")
+        db.execute("delete from record where kind='task'")
+        db.execute("delete from record where kind='item' and item = 2")
+    _, before, _ = said("show", "last", "--json")
+    assert before["items_settled"] == {"a": 2}
+    code, document, _ = said("retry", "last", "--json")
+    [question] = document["questions"]
+    assert (code, question["kind"], question["item"]) == (3, "unknown", 2)
+    assert said("answer", "last", "a", "--item", "2", '{"output": "given"}')[0] == 0
+    code, out, _ = said("resume", "last", "-q")
+    assert (code, out["a"][2]) == (0, "given")
+
+
+def test_a_retry_asks_about_a_call_that_failed_since_its_outcome_is_unknown(
+    journal: Path, said: Said, write: Write
+) -> None:
+    ended_in_a_call(journal, said, write)
+    assert said("resume", "last", "--unknown", "fail", "-q")[0] == 1
+    code, document, _ = said("retry", "last", "--json")
+    assert (code, document["questions"][0]["kind"]) == (3, "unknown")
+    assert said("retry", "last", "--task", "a", "-q")[0] == 0  # somebody has decided
+
+
+@pytest.mark.usefixtures("journal")
+def test_a_run_that_is_refused_is_not_kept(said: Said, write: Write) -> None:
+    good = write(echo("a", 1), name="good")
+    assert said("run", good, "-q")[0] == 0
+    wrong = {"id": "a", "tool": "faulty:missing"}
+    for flow in (write(wrong), write(wrong, timeout_s=60)):
+        code, _, err = said("run", flow, "-q")
+        assert (code, "unknown tool" in err) == (2, True)
+        assert said("fork", "last", "--file", flow, "-q")[0] == 2
+    assert [run["workflow"] for run in said("runs", "--json")[1]] == ["good"]
+
+
+def test_a_file_that_is_no_database_stays_as_it_is(
+    tmp_path: Path, said: Said, write: Write
+) -> None:
+    other = tmp_path / "precious.json"
+    other.write_text('{"mine": "' + "x" * 5000 + '"}')
+    before = other.read_text()
+    code, _, err = said("run", write(echo("a", 1)), "--journal", str(other))
+    assert (code, "is no journal: it is not a database" in err) == (0, True)
+    assert other.read_text() == before
+    assert said("runs", "--journal", str(other))[0] == 2
+
+
+def test_a_run_whose_tool_is_gone_can_be_cancelled(journal: Path, said: Said, write: Write) -> None:
+    last = {"finally": [echo("z", 2)]}
+    assert said("run", write(echo("a", 1), echo("b", 1, depends_on=["a"]), **last), "-q")[0] == 0
+    with sqlite3.connect(journal) as db:
+        request = json.loads(db.execute("select request from run").fetchone()[0])
+        request["workflow"]["tasks"][1]["tool"] = "faulty:gone"
+        now = "status='running', ended=null, result=null, request=?"
+        db.execute(f"update run set {now}", (json.dumps(request),))
+        db.execute("delete from record where path in ('b', 'z')")
+    code, _, err = said("resume", "last")
+    assert (code, "unknown tool" in err) == (2, True)
+    assert "--file FILE" in err
+    assert said("runs", "--json")[1][0]["status"] == "interrupted"
+    assert said("cancel", "last")[0] == 0
+    assert said("show", "last", "z")[1]["status"] == "success"
+    assert said("runs", "--json")[1][0]["status"] == "cancelled"

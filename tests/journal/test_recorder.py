@@ -23,6 +23,7 @@ from orchestrator.journal.records import Key, Record, Records, of_task, reply_ke
 from orchestrator.journal.writer import Lease, Writer
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.model import Workflow
+from tests.fakes import ScriptedCaller
 from tests.journal.memory import Crash, Memory
 
 pytestmark = pytest.mark.anyio
@@ -283,3 +284,23 @@ def test_waits_are_kept_with_their_kind_and_those_of_an_older_form_are_left_out(
     for kept, expected in ((document, waits), (older, ())):
         records = Records({Key("task", "a"): Record(0.0, json.dumps(kept))})
         assert records.settled("", {})["a"].waits == expected
+
+
+async def test_a_finally_that_was_begun_has_the_rest_of_its_time_while_the_run_is_carried() -> None:
+    memory, writer = Memory(), cast("Writer", Memory())
+    flow = {
+        "tasks": [{"id": "a", "value": 1}],
+        "finally": [{"id": "z", "tool": "s:read"}],
+        "finally_timeout_s": 5,
+    }
+    memory.records[Key("since", "finally")] = Record(0.0, '{"s": 90}')
+    assert RunRecorder(writer, Lease("r", 1), memory.records).since("finally", 100.0) == 90
+
+    async def run(elapsed_s: float) -> str:
+        recorder = RunRecorder(writer, Lease("r", 1), memory.records, elapsed_s=elapsed_s)
+        made = Run(Workflow.load(flow), ScriptedCaller(), RunSettings(recorder=recorder))
+        return (await made.execute())["z"].status
+
+    # It began an hour of the day ago, and two seconds of the run.
+    assert await run(92.0) == "success"
+    assert await run(96.0) == "cancelled"
