@@ -8,6 +8,7 @@ from collections.abc import Callable
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import counted, cut, duration, quoted, visible
 from orchestrator.engine import events
+from orchestrator.workflow.budget import amounts
 
 EVERY_S = 1.0  # between two lines, unless each event has one
 SLOW_MS = 1000.0  # a server that takes as long to start is worth a line
@@ -29,7 +30,7 @@ class ProgressLines(events.Observer):
         self._clock = clock
         self._last = clock()
         self._tasks = self._settled = 0
-        self._run = self._so_far = ""
+        self._run = self._so_far = self._left = ""
         self._items: dict[str, list[int]] = {}  # how many have settled of each loop, of how many
 
     def on_event(self, event: events.Event) -> None:
@@ -56,6 +57,8 @@ class ProgressLines(events.Observer):
             case events.ServerReady(server=server, duration_ms=start_ms) if start_ms >= SLOW_MS:
                 if not self._verbose:
                     self._line(f"server {quoted(server)} took {duration(start_ms)} to start", event)
+            case events.BudgetSpent(left=left):
+                self._left = f" ({amounts(left)} left)"
             case events.TaskSettled():
                 self._line(self._settled_text(event), event)
         if self._verbose and (text := _described(event)):
@@ -67,7 +70,7 @@ class ProgressLines(events.Observer):
         if not event.is_inside:
             self._settled += 1
             of = counted(self._tasks, "task") + self._so_far
-            done = f"{self._settled:,} of {of} settled: "
+            done = f"{self._settled:,} of {of} settled{self._left}: "
         why = f": {result.error.message}" if result.error else ""
         took = f" in {duration(result.duration_ms)}" if result.attempts else ""
         took = " (cached)" if result.cached else took

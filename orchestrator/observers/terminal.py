@@ -16,6 +16,7 @@ from rich.text import Text
 
 from orchestrator.documents.text import approximately, counted, name_of, seconds, visible
 from orchestrator.engine import events
+from orchestrator.workflow.budget import amounts
 
 MAX_ROWS = 15
 
@@ -48,6 +49,7 @@ class ProgressDisplay(events.Observer):
         self._generations = self._tasks = 0
         self._grows = False
         self._generation: int | None = None
+        self._budget: dict[str, float] = {}  # what is left of it
         self._began: float | None = None
         self._servers: dict[str, float] = {}
         self._running: dict[tuple[str, int | None], _Row] = {}
@@ -130,6 +132,8 @@ class ProgressDisplay(events.Observer):
             ):
                 of = f" of {total:g}" if total is not None else ""
                 self._row(task, item).note = visible(f"{done:g}{of} {message}".rstrip())
+            case events.BudgetSpent(left=left):
+                self._budget = left
             case events.RetryDecided(task=task, item=item, wait_ms=wait_ms, error=error) if wait_ms:
                 note = f"{error.kind}, again in {wait_ms / 1000:.1f} s"
                 self._row(task, item).note = note
@@ -160,6 +164,8 @@ class ProgressDisplay(events.Observer):
         if self._generation is not None:
             # From 0, as everywhere.
             parts.append(f"generation {self._generation} of 0 to {self._generations - 1}{so_far}")
+        if self._budget:
+            parts.append(f"{amounts(self._budget)} left of its budget")
         return _line(", ".join(parts), "bold")
 
     def _rows(self) -> Table:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from orchestrator.calls.policy import is_approved
 from orchestrator.documents.text import counted, duration, listed, name_of
 from orchestrator.report.forecast import Forecast
+from orchestrator.workflow.budget import amounts
 
 MAX_NAMED = 8
 _KEYS = "idempotency keys"
@@ -114,9 +115,7 @@ def _limits(forecast: Forecast) -> Iterator[str]:
     if workflow.timeout_s is not None:
         yield f"{workflow.timeout_s:g} s for the run"
     if (budget := workflow.budget) is not None:
-        spends = {"calls": "calls", "minutes": "min", "result_mb": "MB of answers"}
-        amounts = budget.model_dump(exclude_none=True).items()
-        yield "budget: " + ", ".join(f"{amount:,g} {spends[name]}" for name, amount in amounts)
+        yield f"budget: {amounts(budget.model_dump(exclude_none=True))}"
     writing = {
         target.partition(":")[0]
         for task in forecast.tasks.values()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -9,6 +10,18 @@ from pydantic import BaseModel, Field
 from orchestrator.workflow.task import STRICT, Checked
 
 _Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+_UNITS = {"calls": ("call", "calls"), "minutes": ("min",), "result_mb": ("MB of answers",)}
+
+
+def amounts(of: Mapping[str, float]) -> str:
+    """What is left of the limits of a budget, or its limits themselves, as in `3 calls, 2 min`."""
+    parts = []
+    for name, amount in of.items():
+        number = f"{amount:,.0f}" if amount >= 100 else f"{amount:.3g}"
+        parts.append(f"{number} {_UNITS[name][0 if amount == 1 else -1]}")
+    return ", ".join(parts)
 
 
 class Budget(BaseModel, metaclass=Checked):

@@ -13,6 +13,7 @@ from rich.console import Console
 from orchestrator.cli import main
 from orchestrator.documents.encode import to_json
 from orchestrator.engine.events import (
+    BudgetSpent,
     Event,
     GenerationStarted,
     ItemSettled,
@@ -110,6 +111,8 @@ def test_the_terminal_shows_what_a_call_waits_for_how_far_it_is_and_its_items() 
     progress.on_event(ItemsStarted(0, "b", 40))
     progress.on_event(TaskWaiting(0, "b", None, "server 's'"))
     assert "waiting for server 's'" in screen(progress)
+    progress.on_event(BudgetSpent(0, {"calls": 7}))
+    assert "7 calls left of its budget" in screen(progress)
     for item in range(3):
         progress.on_event(TaskStarted(0, "b", "s", "t", 0, 1, 0.0, item=item))
     progress.on_event(ItemSettled(0, "b", 1, ItemResult(1, Success(1))))
@@ -297,6 +300,7 @@ def test_the_command_line_starts_its_observers_before_the_run_and_stops_them_bef
 def test_every_event_has_its_name_in_snake_case() -> None:
     kinds = [*Event.__subclasses__(), *ServerEvent.__subclasses__()]
     assert sorted({kind.name for kind in kinds} - {"server_event"}) == [
+        "budget_spent",
         "generation_started",
         "item_settled",
         "items_started",

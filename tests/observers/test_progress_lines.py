@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.engine.events import (
+    BudgetSpent,
     Event,
     GenerationStarted,
     ItemSettled,
@@ -79,6 +80,15 @@ def test_a_plan_that_grows_has_a_number_of_tasks_so_far() -> None:
     assert lines_of(events) == [
         '  11.000 s  1 of 1 task so far settled: "a" success in 5.0 ms',
         '  12.000 s  2 of 2 tasks so far settled: "b" success in 5.0 ms',
+    ]
+
+
+def test_what_is_left_of_a_budget_is_told() -> None:
+    left = {"calls": 1, "minutes": 2.25, "result_mb": 1234.5}
+    events = [(10.0, BEGIN), (11.0, BudgetSpent(0.0, left)), (12.0, settled("a", 12_000))]
+    assert lines_of(events) == [
+        "  12.000 s  1 of 4 tasks settled (1 call, 2.25 min, 1,234 MB of answers left): "
+        '"a" success in 5.0 ms',
     ]
 
 
