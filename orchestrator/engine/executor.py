@@ -76,6 +76,8 @@ class Executor:
             if self._reuse is not None and isinstance(decision, Start | StartEach):
                 known = self._reuse.result(task, decision, self._scope)
                 if known is not None:
+                    if self._recorder is not None:
+                        self._recorder.note_reused(task.id)
                     return known
             # The common task: its call is prepared here, so that it can wait in the queue of slots.
             is_ready = task.policies is PLAIN and self._servers.readiness is None

@@ -118,6 +118,9 @@ class Recorder(Protocol):
             CallError: It has another definition than when the run began.
         """
 
+    def note_reused(self, task: str) -> None:
+        """A task is about to settle with the result of an earlier run."""
+
     def note_settled(self, path: str, result: TaskResult, wrapped: Mapping[int, Any]) -> None:
         """A task has settled."""
 

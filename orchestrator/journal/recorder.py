@@ -23,6 +23,7 @@ from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.kept import replies_of
 from orchestrator.journal.records import (
     NO_ITEM,
+    TAKEN_OVER,
     WRITE,
     WRITE_ONCE,
     Key,
@@ -88,6 +89,7 @@ class RunRecorder(Recorder):
         self._unknown, self.keeps_outputs = unknown, keeps_outputs
         self._tools: set[str] = set()  # that were noted, or are as they were
         self._kept: set[Key] = set()  # items and tasks inside, of what has not settled
+        self._reused: set[str] = set()  # tasks that an earlier run has made
         self.resumed = resumed
         self.elapsed_s, self.stop = elapsed_s, self._records.stop()
         self._unknown_calls = {key: self._records[key] for key in self._records.unknown_calls()}
@@ -184,6 +186,10 @@ class RunRecorder(Recorder):
         """Keep a task that was added to the plan, before anything that it does."""
         self._note(Key("added", task, number=number), lambda: {"task": document})
 
+    def note_reused(self, task: str) -> None:
+        """See `Recorder`."""
+        self._reused.add(task)
+
     def note_settled(self, path: str, result: TaskResult, wrapped: Mapping[int, Any]) -> None:
         """See `Recorder`."""
         self._keep_inside(f"{path}/", result.tasks)
@@ -211,7 +217,7 @@ class RunRecorder(Recorder):
     def _keep(self, key: Key, document: Document) -> None:
         if "/" in key.path or key.kind == "item":  # it settles again, with what it is a part of
             self._kept.add(key)
-        self._note(key, document)
+        self._note(key, document, at=TAKEN_OVER if key.task in self._reused else None)
 
     def note_answer(self, call: Call, answer: Answer) -> None:
         """See `Recorder`."""
@@ -255,7 +261,7 @@ class RunRecorder(Recorder):
 
     def _copied(self, key: Key, record: Record) -> tuple[object, ...]:
         payload = record.payload and self.hiding.hide(record.payload)
-        return self._lease.run, *key, record.at, payload
+        return self._lease.run, *key, TAKEN_OVER, payload
 
     def reply(self, question: Question) -> Reply | None:
         """See `Recorder`."""
@@ -305,8 +311,14 @@ class RunRecorder(Recorder):
     def _ago_s(self, key: Key) -> float:
         return max(0.0, self.now() - self._records[key].at)
 
-    def _note(self, key: Key, document: Document | None, statement: str = WRITE) -> None:
-        at = self.now()
+    def _note(
+        self,
+        key: Key,
+        document: Document | None,
+        statement: str = WRITE,
+        at: float | None = None,
+    ) -> None:
+        at = self.now() if at is None else at
 
         def values() -> tuple[object, ...]:
             text = None if document is None else self._text(document())

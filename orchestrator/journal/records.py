@@ -19,6 +19,7 @@ from orchestrator.engine.summary import Stop
 from orchestrator.errors import TaskError
 
 NO_ITEM = -1
+TAKEN_OVER = 0.0  # when a record was made that another run has made: its calls are not of this one
 WRITE = "insert or replace into record values(?, ?, ?, ?, ?, ?, ?, ?)"
 WRITE_ONCE = "insert or ignore into record values(?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -32,6 +33,11 @@ class Key(NamedTuple):
     fallback: bool = False
     number: int = 0
 
+    @property
+    def task(self) -> str:
+        """The task of the workflow itself that it is about, or about what is inside of it."""
+        return self.path.partition("/")[0].partition("[")[0]
+
     @classmethod
     def of(cls, kind: str, call: Call, number: int = 0) -> Key:
         """The key of a record about a call."""
@@ -40,7 +46,10 @@ class Key(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A record: when it was made, seconds since 1970, and what it says, as JSON text or None."""
+    """A record: when it was made, seconds since 1970, or `TAKEN_OVER`; and what it says.
+
+    That is JSON text, or None.
+    """
 
     at: float
     payload: str | None
@@ -188,11 +197,10 @@ class Records(dict[Key, Record]):
             if key.path.partition("/")[0].partition("[")[0] in of_items:
                 yield key._replace(number=1), self[key]
         for key, record in self.items():
-            task = key.path.partition("/")[0].partition("[")[0]
             if key.kind in ("tool", "added"):
                 continue  # what a tool declares may have changed since
             is_item = key.kind == "item" and key.path in of_items
-            if task in whole or (is_item and self.payload(key)["status"] == "success"):
+            if key.task in whole or (is_item and self.payload(key)["status"] == "success"):
                 yield key, record
 
     def forget(self, within: str) -> None:

@@ -26,7 +26,7 @@ _RUNS = """select id, workflow, request from (
 _CALLS = """select path, avg(json_extract(payload, '$.duration_ms')) from record
     where run = ? and kind in ('task', 'item') and instr(path, '/') = 0
     and json_extract(payload, '$.status') = 'success' and json_extract(payload, '$.attempts') = 1
-    and json_extract(payload, '$.recovered') is null
+    and at > 0 and json_extract(payload, '$.recovered') is null
     and json_extract(payload, '$.has_items') is null
     group by path"""
 

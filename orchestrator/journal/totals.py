@@ -22,7 +22,7 @@ _RUNS = """select id, workflow, status, duration_ms, request from run
 # One parse of a payload for all its members; a fallback has answered where `recovered` is set.
 _ENDED = """select run, kind, path, json_extract(payload, '$.status', '$.attempts',
     '$.duration_ms', '$.waited_ms', '$.has_items', '$.recovered', '$.cached') from record
-    where kind in ('task', 'item')"""
+    where kind in ('task', 'item') and at > 0"""  # what was taken over is of another run
 _OF_RUN = f"{_ENDED} and run = ?"
 _ITEM = re.compile(r"\[\d+\](?=/|$)")
 _FEW = 1000  # runs: up to so many, their records are asked for one run after the other
@@ -161,10 +161,12 @@ def _count(
     counted = [totals.tasks[name, task, tool]] if kind == "task" else []
     if tool and not has_items and (attempts or cached):
         counted += [totals.tools[tool], totals.servers[tool.partition(":")[0]]]
+    if kind == "item":  # some of its items may have been taken over
+        totals.tasks[name, task, tool].attempts += attempts or 0
     for total in counted:
         is_call = kind == "item" or total is not counted[0]
         total.ended["error" if recovered and is_call else status] += 1
-        total.attempts += attempts or 0
+        total.attempts += 0 if has_items else attempts or 0
         total.cached += bool(cached)
         total.waited_ms.append(waited_ms or 0.0)
         if attempts and not cached:

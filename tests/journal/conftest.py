@@ -42,7 +42,7 @@ def put(journal: Path) -> Put:
                 path, _, item = key.partition("#")
                 kind = "item" if item else "task"
                 document = json.dumps({"status": "success", "attempts": 1, **said})
-                values = run, kind, path, int(item or -1), 0, 0, 0.0, document
+                values = run, kind, path, int(item or -1), 0, 0, 1.0, document
                 db.execute("insert into record values(?, ?, ?, ?, ?, ?, ?, ?)", values)
 
     return kept

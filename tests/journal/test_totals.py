@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 
+from orchestrator import Orchestrator, Server
 from orchestrator.cli import main
 from orchestrator.cli.parser import moment
 from orchestrator.journal import totals as totals_module
@@ -87,6 +90,39 @@ def test_calls_count_by_task_server_and_tool(
     assert found.servers["u"].to_dict()["waited_p95_ms"] == 2.0
     names = [each["task"] for each in found.to_dict()["tasks"]]
     assert names == ["c", "c/d", "a", "b", "v"]
+
+
+@pytest.mark.anyio
+async def test_what_another_run_has_made_is_not_counted(journal: Path) -> None:
+    made: list[int] = []
+    server = MCPServer("s", log_level="WARNING")
+
+    @server.tool()
+    async def t(n: int = 0) -> int:
+        made.append(n)
+        if n == 2 and made.count(2) == 1:
+            raise ToolError("not yet")
+        return n
+
+    each = {"id": "each", "tool": "s:t", "for_each": [1, 2], "arguments": {"n": "$ITEM"}}
+    inner = {"id": "in", "workflow": {"tasks": [{"id": "d", "tool": "s:t"}]}}
+    flow = {"tasks": [{"id": "a", "tool": "s:t"}, each, inner]}
+
+    def calls() -> tuple[int, int, int]:
+        found = totals_of(journal)
+        of_tasks = sum(of.attempts for (_, _, tool), of in found.tasks.items() if tool)
+        return len(made), found.tools["s:t"].attempts, of_tasks
+
+    async with Orchestrator({"s": Server(target=server)}, journal=journal) as orchestrator:
+        await orchestrator.run(flow)
+        assert calls() == (4, 4, 4)
+        async with orchestrator.retry("last") as run:
+            await run.execute()
+        assert calls() == (5, 5, 5)
+        async with orchestrator.fork("last", flow) as run:
+            assert (await run.execute()).status == "success"
+        assert calls() == (5, 5, 5)
+        assert await orchestrator.estimates(flow | {"name": "workflow"})
 
 
 def test_the_command_prints_tables_or_json(
