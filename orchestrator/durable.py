@@ -122,9 +122,7 @@ def reused(
         }
     )
     whole = {
-        task
-        for task, result in ended.items()
-        if result.status == "success" and not result.recovered and task not in afresh
+        task for task, result in ended.items() if result.status == "success" and task not in afresh
     }
     settings = new_settings()
     told = kept.request["settings"] | {"started_at": settings.started_at}

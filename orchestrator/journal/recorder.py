@@ -261,7 +261,8 @@ class RunRecorder(Recorder):
 
     def _copied(self, key: Key, record: Record) -> tuple[object, ...]:
         payload = record.payload and self.hiding.hide(record.payload)
-        return self._lease.run, *key, TAKEN_OVER, payload
+        at = TAKEN_OVER if key.kind in ("task", "item") else record.at
+        return self._lease.run, *key, at, payload
 
     def reply(self, question: Question) -> Reply | None:
         """See `Recorder`."""

@@ -194,7 +194,7 @@ class Records(dict[Key, Record]):
         Whether one of these is made again is a question: it may have been carried out.
         """
         for key in self._in_doubt():
-            if key.path.partition("/")[0].partition("[")[0] in of_items:
+            if key.task in of_items:
                 yield key._replace(number=1), self[key]
         for key, record in self.items():
             if key.kind in ("tool", "added"):

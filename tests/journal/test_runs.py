@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import JournalError, Orchestrator, Question, WorkflowError
+from orchestrator import JournalError, Orchestrator, Question, RefusedError, WorkflowError
 from orchestrator.journal.history import runs
 from orchestrator.journal.journal import Journal
 
@@ -115,6 +115,30 @@ async def test_what_was_not_kept_is_said(journal: Path, person: Person) -> None:
         async with orchestrator.retry(first.run_id, alone=["b"]) as run:
             await run.execute()
         assert person.asked[3:] == ["b 1?"]
+
+
+async def test_a_retry_takes_over_a_task_that_its_fallback_saved_unless_it_is_named(
+    journal: Path,
+) -> None:
+    asked: list[str] = []
+
+    def answer(question: Question) -> Any:
+        asked.append(question.task)
+        if asked == ["a"]:
+            raise RefusedError
+        return "the real thing"
+
+    saved = {"id": "a", **_ask("a"), "fallback": {"value": "stands in"}}
+    flow = {"tasks": [saved, {"id": "b", "value": "$OUTPUT[a]"}]}
+    async with Orchestrator({}, journal=journal, answer=answer) as orchestrator:
+        assert (await orchestrator.run(flow))["b"].output == "stands in"
+        async with orchestrator.retry("last") as run:
+            assert (await run.execute())["a"].output == "stands in"
+        assert asked == ["a"]
+        async with orchestrator.retry("last", ["a"]) as run:
+            result = await run.execute()
+    assert asked == ["a", "a"]
+    assert result["b"].output == "the real thing"
 
 
 async def test_without_outputs_nobody_goes_on(journal: Path) -> None:
