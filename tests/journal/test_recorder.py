@@ -213,7 +213,9 @@ async def test_the_output_that_a_person_gives_fits_the_tool() -> None:
         "required": ["result"],
         "title": "writeOutput",
     }
-    for schema, wrong, right in ((number, {"n": "x"}, {"n": 1}), (text, 1, ["parsed"])):
+    count = {**text, "properties": {"result": {"type": "integer"}}}
+    cases = (number, {"n": "x"}, {"n": 1}), (text, 1, ["parsed"]), (count, "x", 1)
+    for schema, wrong, right in cases:
         tools = {**TOOLS, "s:write": Tool("s", "write", {}, output_schema=schema, read_only=False)}
         memory = Memory(left=BEGUN)
         assert await carried(memory, tools=tools) is None
