@@ -117,4 +117,4 @@ def test_a_journal_that_cannot_be_read_is_said(
     journal = tmp_path / "file"
     journal.write_text("no database at all, and long enough to be none: " * 50)
     assert main(["ui", "--journal", str(journal), "--no-browser"]) == 2
-    assert "is damaged" in capsys.readouterr().err
+    assert "is no journal: it is not a database" in capsys.readouterr().err
