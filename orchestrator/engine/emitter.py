@@ -56,6 +56,11 @@ class Clock:
         now = anyio.current_time() if self._paused_at is None else self._paused_at
         return (now - self.zero) * 1000
 
+    @property
+    def now_s(self) -> float:
+        """Seconds since the run began."""
+        return self.now_ms() / 1000
+
     def pause(self, paused: bool) -> None:
         """Stop the clock, or let it go on."""
         if paused and self._paused_at is None:

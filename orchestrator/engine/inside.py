@@ -12,6 +12,7 @@ from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.settled import Settled
 from orchestrator.engine.summary import output_of
 from orchestrator.workflow.inputs import with_input_defaults
+from orchestrator.workflow.model import Workflow
 
 if TYPE_CHECKING:
     from orchestrator.engine.task_runner import TaskRunner
@@ -27,30 +28,9 @@ async def run_inside(outer: TaskRunner, call: Call, attempt: Attempt) -> Any:
         await anyio.sleep_forever()
     task = outer.emitter.task_of(call)
     assert task.inner is not None
-    workflow, plan, settings = task.inner, task.inner.plan, outer.shared.settings
-    clock, scope = outer.emitter.clock, outer.settled.scope
-    emitter = Emitter(outer.emitter.announce, plan, f"{call.where}/", clock)
-    emitter.trace = attempt.trace
-    inputs, about = with_input_defaults(workflow.inputs, call.arguments), workflow.name
-    settled = Settled(inputs, settings.about(about), null_is_unknown=scope.null_is_unknown)
-    shared = outer.shared.inside(call, attempt)
-    schedule = settings.schedule or workflow.own_schedule or outer.schedule
-    began_s = 0.0
-    if outer.recorder is not None:
-        began_s = outer.recorder.enter(emitter.within, attempt.number)
-
-    def tasks() -> TaskRunner:
-        return runner
-
-    if workflow.budget is not None:
-        of_run = tasks, outer.recorder, emitter.within
-        spending = shared.spending.within(workflow.budget, "workflow", *of_run)
-        shared = replace(shared, spending=spending)
-    of_outer = outer, call.priority, began_s
-    runner = type(outer)(workflow, shared, settled, emitter, schedule, *of_outer)
-    runner.around = call
-    runner.restore()
-    attempt.inside = runner
+    workflow, plan, clock = task.inner, task.inner.plan, outer.emitter.clock
+    runner = _new_runner(outer, workflow, call, attempt)
+    settled = runner.settled
     clock.around.add(attempt)
     try:
         await runner.execute(lambda *_: None)
@@ -64,3 +44,30 @@ async def run_inside(outer: TaskRunner, call: Call, attempt: Attempt) -> Any:
         runner.forget()
     await settled.resolve_output(plan)
     return output_of(workflow, settled, runner.own_stop)
+
+
+def _new_runner(outer: TaskRunner, workflow: Workflow, call: Call, attempt: Attempt) -> TaskRunner:
+    settings, emitter = outer.shared.settings, outer.emitter
+    emitter = Emitter(emitter.announce, workflow.plan, f"{call.where}/", emitter.clock)
+    emitter.trace = attempt.trace
+    inputs, about = with_input_defaults(workflow.inputs, call.arguments), workflow.name
+    null_is_unknown = outer.settled.scope.null_is_unknown
+    settled = Settled(inputs, settings.about(about), null_is_unknown=null_is_unknown)
+    schedule = settings.schedule or workflow.own_schedule or outer.schedule
+    recorder, began_s = outer.recorder, 0.0
+    if recorder is not None:
+        began_s = recorder.enter(emitter.within, attempt.number)
+
+    def tasks() -> TaskRunner:
+        return runner
+
+    shared = outer.shared.inside(call, attempt)
+    if (budget := workflow.budget) is not None:
+        spending = shared.spending.within(budget, "workflow", tasks, recorder, emitter.within)
+        shared = replace(shared, spending=spending)
+    of_outer = outer, call.priority, began_s
+    runner = type(outer)(workflow, shared, settled, emitter, schedule, *of_outer)
+    runner.around = call
+    runner.restore()
+    attempt.inside = runner
+    return runner

@@ -83,10 +83,8 @@ class Run:
         self._questions = self._new_questions()
         self._unanswered: list[Question] = []  # of a run that is paused
         self._paused: Stop | None = None
-        asked = self._questions if made_up is None else None
-        self._shared = Shared.of(
-            workflow, caller, settings, self._servers, self._new_spending(), asked
-        )
+        spending, asked = self._new_spending(), self._questions if made_up is None else None
+        self._shared = Shared.of(workflow, caller, settings, self._servers, spending, asked)
         self._tasks = TaskRunner(
             workflow,
             self._shared,

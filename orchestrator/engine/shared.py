@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from orchestrator.calls.call import Attempt, Call, Caller
 from orchestrator.calls.locks import Locks
 from orchestrator.calls.worker_pool import WorkerPool
+from orchestrator.engine.phase import Limit
 from orchestrator.engine.priorities import priorities
 from orchestrator.engine.questions import Questions
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.engine.spending import Spending
+from orchestrator.engine.summary import Stop
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import Plan
 
@@ -76,10 +78,18 @@ class Shared:
         turns = f"{self.turns}\n{call.task} {call.item} {call.turn}" if call.turn else self.turns
         return replace(self, locks=locks, turns=turns)
 
-    def priorities_of(
-        self, plan: Plan, schedule: Schedule, *, is_inside: bool
-    ) -> Mapping[str, float]:
-        """Which task goes first; estimates are those of the tasks of the run itself."""
+    def limits(self, timeout_s: float | None, around: Shared | None) -> list[Limit]:
+        """The limits of time of a workflow inside something, which has limits of its own."""
+        outer = None if around is None else around.spending
+        limits = [] if outer is self.spending else [*self.spending.limits(outer)]
+        if timeout_s is not None:
+            limits.append((timeout_s, Stop.late(timeout_s, "the run reached its limit")))
+        return limits
+
+    def priorities_of(self, plan: Plan, schedule: Schedule, is_inside: bool) -> Mapping[str, float]:
+        """Which task goes first, if any waits; estimates are of the tasks of the run itself."""
+        if not self.may_wait:
+            return {}
         if not is_inside:
             return priorities(plan, schedule, self.settings.estimates or {})
         key = id(plan), schedule

@@ -63,13 +63,11 @@ class TaskRunner:
     ) -> None:
         self._workflow, self._plan, self.schedule = workflow, workflow.plan, schedule
         self.shared, self.settled, self.emitter = shared, settled, emitter
+        self.results: Mapping[str, TaskResult] = settled.results
         self._outer, self._priority = outer, priority
         self.around: Call | None = None  # what it runs in place of
         self.recorder = shared.settings.recorder
-        around = None if outer is None else outer.shared.spending
-        limits = [] if shared.spending is around else list(shared.spending.limits(around))
-        if (limit_s := workflow.timeout_s) is not None:
-            limits.append((limit_s, Stop.late(limit_s, "the run reached its limit")))
+        limits = shared.limits(workflow.timeout_s, None if outer is None else outer.shared)
         self._main = self.phase = Phase(limits, began_s)
         self._end_of_all: Stop | None = None  # why the tasks of `finally` end, too
         self.own_stop: Stop | None = None  # and not that of what is around it
@@ -96,11 +94,6 @@ class TaskRunner:
     def is_in_finally(self) -> bool:
         """Whether its tasks have ended, and those of `finally` run."""
         return self.phase is not self._main
-
-    @property
-    def results(self) -> Mapping[str, TaskResult]:
-        """The results of the tasks that have settled, by id."""
-        return self.settled.results
 
     def activities(self) -> Iterator[Activity]:
         """Each call that is under way."""
@@ -143,10 +136,8 @@ class TaskRunner:
 
         If it is cancelled, those that have begun settle as cancelled; `finally` runs all the same.
         """
-        if self.shared.may_wait:
-            self._priorities = self.shared.priorities_of(
-                self._plan, self.schedule, is_inside=self._outer is not None
-            )
+        is_inside = self._outer is not None
+        self._priorities = self.shared.priorities_of(self._plan, self.schedule, is_inside)
         try:
             if await self._main.run(self._run_tasks(on_generation)):
                 self.note_end()
@@ -183,11 +174,9 @@ class TaskRunner:
     async def _run_finally(self, plan: Plan) -> None:
         """Run the tasks of `finally`: what has ended the others does not end these."""
         self.settle_rest(self._plan.graph)
-        began_s, limit_s, recorder = 0.0, self._workflow.finally_timeout_s, self.recorder
-        if recorder is not None:
-            # No time counts in which no process carries the run.
-            now_s = self.emitter.clock.now_ms() / 1000
-            began_s = now_s - recorder.since(f"{self.emitter.within}finally", now_s)
+        began_s, limit_s, now_s = 0.0, self._workflow.finally_timeout_s, self.emitter.clock.now_s
+        if self.recorder is not None:  # no time counts in which no process carries the run
+            began_s = now_s - self.recorder.since(f"{self.emitter.within}finally", now_s)
         late = Stop.late(limit_s, "the tasks of finally reached their limit")
         self.phase = Phase([(limit_s, late)], began_s, shield=True)
         if self._end_of_all is not None:

@@ -39,6 +39,12 @@ _PRUNED_EVERY = 100  # runs of a process that lives long
 _COLUMNS = "workflow, status, kind, origin, epoch, resumed, request, duration_ms"
 
 
+def _check_open(run: str, status: str) -> None:
+    if status not in (RUNNING, PAUSED):
+        fix = f'"orchestrator retry {run}" runs again what did not succeed'
+        raise JournalError(f"run {run} has ended with status {status}: {fix}")
+
+
 class Journal:
     """Keeps runs in a file. Open it with `async with`; one of a process may keep many runs.
 
@@ -221,16 +227,12 @@ class Journal:
         run = find(self.path, run).id
         db = open_to_read(self.path)
         try:
-            row = db.execute(f"select {_COLUMNS} from run where id=?", (run,)).fetchone()
-            name, status, kind, origin, epoch, resumed, request, duration_ms = row
-            if status not in (RUNNING, PAUSED):
-                fix = f'"orchestrator retry {run}" runs again what did not succeed'
-                raise JournalError(f"run {run} has ended with status {status}: {fix}")
-            asked = request_of(
-                request,
-                lambda: records_of(db, run, "and kind='added'", hiding.restore),
-                hiding.restore,
-            )
+            rows = db.execute(f"select {_COLUMNS} from run where id=?", (run,))
+            name, status, kind, origin, epoch, resumed, request, duration_ms = rows.fetchone()
+            _check_open(run, status)
+            restore = hiding.restore
+            added = lambda: records_of(db, run, "and kind='added'", restore)  # noqa: E731
+            asked = request_of(request, added, restore)
             check_outputs(run, asked)
             kept = KeptRun(writer, self.path, run, epoch + 1)
             # The time of a paused run is that of its result.
@@ -238,7 +240,7 @@ class Journal:
             try:
                 if not to_end:  # of a run that another process carries, that is the error
                     check_complete(run, asked)
-                records = records_of(db, run, restore=hiding.restore)
+                records = records_of(db, run, restore=restore)
                 writer.call(kept.take_over)
             except BaseException:
                 kept.free()

@@ -118,9 +118,16 @@ class RunTools:
         known = await to_thread.run_sync(history.find, path, run_id)
         if known.status not in OPEN:
             raise AnswerError(f"run {known.id} has status {known.status}: nothing waits in it")
-        put = partial(answers.answer, path, known.id, given["task"], partial(_reply, asked))
-        every = bool(given.get("all_items"))
-        await to_thread.run_sync(partial(put, item=given.get("item"), all_items=every))
+
+        def put() -> None:
+            every, about = (
+                bool(given.get("all_items")),
+                (partial(_reply, asked), self._engine.hiding),
+            )
+            of = path, known.id, given["task"]
+            answers.answer(*of, *about, item=given.get("item"), all_items=every)
+
+        await to_thread.run_sync(put)
         return known.id
 
     async def go_on(self, run_id: str, asked: Asked) -> Answer:

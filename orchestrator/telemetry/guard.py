@@ -1,4 +1,4 @@
-"""Keeps what a provider does wrong from the run that it is told of."""
+"""Keeps what a provider does wrong from the run that it traces."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Hide = Callable[[Any], Any]
 
 
 class Guard:
-    """Calls a provider, until that raises for the first time; then nothing more is told.
+    """Calls a provider, until that raises for the first time; then it is called no more.
 
     Args:
         hide: Hides the secrets of the servers.

@@ -159,7 +159,7 @@ class Actions:
                 task_status.started(run_id)
                 await run.execute()
         except OrchestratorError as error:
-            if not run_id:  # it has not begun: who asked for it is told
+            if not run_id:  # it has not begun: the answer says why
                 task_status.started(error)
             else:
                 self.failed[run_id] = str(error)
