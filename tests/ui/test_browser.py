@@ -182,6 +182,9 @@ def test_every_view_shows_a_run_and_what_others_wrote_is_text(shown: Shown) -> N
     expect(tab.locator("details[data-server=text]")).to_contain_text("1 call")
 
 
+HIDDEN = "{configurable: true, value: %s}"
+
+
 def test_a_question_is_answered_and_the_run_goes_on(shown: Shown) -> None:
     run = shown.ran()
     tab, expect = shown.tab, playwright.expect
@@ -193,6 +196,12 @@ def test_a_question_is_answered_and_the_run_goes_on(shown: Shown) -> None:
     form.get_by_role("button", name="Answer").click()
     expect(form.get_by_role("alert")).to_contain_text("expected a number")
     form.get_by_label("count").fill("7")
+    with tab.expect_response(lambda each: run in each.url and "/events" not in each.url):
+        for hidden in ("true", "false"):  # the tab is left, and news are loaded when it is back
+            tab.evaluate(f"Object.defineProperty(document, 'hidden', {HIDDEN % hidden})")
+            tab.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(form.get_by_label("count")).to_be_focused()
+    expect(form.get_by_label("count")).to_have_value("7")
     form.get_by_role("button", name="Answer").click()
     shown.status("partial")
     expect(form).to_have_count(0)

@@ -22,7 +22,12 @@ export function svg(tag, properties, ...children) {
 }
 
 export function show(node, ...children) {
-  node.replaceChildren(...children.flat(Infinity).filter((each) => each !== null && each !== undefined && each !== false));
+  const shown = children.flat(Infinity).filter((each) => each !== null && each !== undefined && each !== false);
+  const isSame = shown.length === node.childNodes.length && shown.every((each, index) => each === node.childNodes[index]);
+  if (isSame) return;
+  const focused = document.activeElement;
+  node.replaceChildren(...shown);
+  if (focused !== document.activeElement && node.contains(focused)) focused.focus(); // what stays, but was moved
 }
 
 // A duration as the command line has it: 1.2 ms, 12 ms, 1.20 s; longer ones as 3 min 20 s.

@@ -7,12 +7,23 @@ import { fieldsOf } from "./form.js";
 
 const MOST = 3; // above the views; the others are beside their tasks
 
-// The questions with their forms; all of the run, or some.
-export function questionsOf(page, some) {
-  const all = some || page.state.questions;
-  const shown = some ? all : all.slice(0, MOST);
-  const more = all.length - shown.length;
-  return [...shown.map((question) => card(page, question)), more > 0 && el("p", { class: "soft" }, `and ${more} more, beside their tasks`)];
+// The forms that are shown of a run; a question that stays keeps its own, with what was typed into it.
+export class Questions {
+  constructor(page) {
+    this.page = page;
+    this.cards = new Map();
+  }
+
+  // The questions with their forms; all of the run, or some.
+  of(some) {
+    const all = some || this.page.state.questions;
+    const shown = some ? all : all.slice(0, MOST);
+    const more = all.length - shown.length;
+    const before = this.cards;
+    this.cards = new Map(shown.map((question) => [JSON.stringify(question), question]));
+    for (const [key, question] of this.cards) this.cards.set(key, before.get(key) ?? card(this.page, question));
+    return [...this.cards.values(), more > 0 && el("p", { class: "soft" }, `and ${more} more, beside their tasks`)];
+  }
 }
 
 function card(page, question) {

@@ -4,7 +4,7 @@ import { Stream, get, runPath } from "./api.js";
 import { actionsOf, act } from "./actions.js";
 import { ago, chip, el, show, stamp, toast, took } from "./dom.js";
 import { Graph } from "./graph.js";
-import { questionsOf } from "./questions.js";
+import { Questions } from "./questions.js";
 import { RunState, STATES } from "./state.js";
 import { Table } from "./table.js";
 import { TaskPanel } from "./task.js";
@@ -27,6 +27,7 @@ class RunPage {
     this.filter = { text: "", states: new Set() };
     this.head = el("div", { class: "run-head" });
     this.asked = el("div", { class: "questions" });
+    this.forms = new Questions(this);
     this.search = el("input", {
       type: "search",
       placeholder: "Tasks and tools  ( / )",
@@ -166,7 +167,7 @@ class RunPage {
   }
 
   drawQuestions() {
-    show(this.asked, questionsOf(this));
+    show(this.asked, this.forms.of());
   }
 
   drawCounts() {

@@ -3,12 +3,13 @@
 import { get, runPath } from "./api.js";
 import { retryFrom } from "./actions.js";
 import { chip, clock, el, show, took } from "./dom.js";
-import { questionsOf } from "./questions.js";
+import { Questions } from "./questions.js";
 import { valueTree } from "./value.js";
 
 export class TaskPanel {
   constructor(page) {
     this.page = page;
+    this.forms = new Questions(page);
     this.node = el("aside", { class: "task", hidden: true, "aria-label": "Task" });
   }
 
@@ -96,7 +97,7 @@ export class TaskPanel {
       const where = question.item === null ? question.task : `${question.task}[${question.item}]`;
       return where === found.path || (found.item === null && question.task === found.path);
     });
-    return questionsOf(this.page, own);
+    return this.forms.of(own);
   }
 
   failure(found) {
