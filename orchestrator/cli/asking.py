@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.run import Run
 
 MAX_SHOWN, MAX_QUESTIONS = 2000, 10
+HOW = {"approve": "", "unknown": " repeat|fail"}  # what is answered; else a value
 ITEM = re.compile(r"(.+)\[([0-9]+)\]")  # a task with its item, as messages show it
 YES, NO = ("y", "yes", "true"), ("n", "no", "false")
 REFUSE, LATER, ALL = "!", "", "all"
@@ -236,7 +237,8 @@ def answer(options: argparse.Namespace) -> int:
     then = f'"orchestrator resume {run.id}" goes on'
     if run.status == history.RUNNING:
         then = "the process that carries the run goes on"
-    print(f"{which} answered{more}; {then}", file=sys.stderr)
+    done = "refused" if options.no else "answered"
+    print(f"{which} {done}{more}; {then}", file=sys.stderr)
     return 0
 
 
@@ -245,7 +247,7 @@ def waiting(run: str, questions: Sequence[Question], *, kept: bool) -> str:
     lines = [f"run {run} waits for answers:"]
     for question in questions[:MAX_QUESTIONS]:
         item = "" if question.item is None else f" --item {question.item}"
-        how = "" if question.kind == "approve" else " VALUE"
+        how = HOW.get(question.kind, " VALUE")
         lines.append(f"  {name_of(question.where)}: {cut(visible(question.message), 1000)}")
         if question.arguments:
             lines.append(f"    arguments: {cut(visible(to_json(question.arguments)), 200)}")

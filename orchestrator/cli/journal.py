@@ -19,7 +19,7 @@ from orchestrator.cli.tool_sources import lock_of, servers_for
 from orchestrator.documents.text import counted
 from orchestrator.errors import UnknownTaskError, WorkflowError
 from orchestrator.journal import history
-from orchestrator.journal.history import INTERRUPTED, RUNNING
+from orchestrator.journal.history import INTERRUPTED, RUNNING, KnownRun
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept import (
     KeptDocuments,
@@ -32,6 +32,7 @@ from orchestrator.servers.config import JournalTable, ServerTable
 from orchestrator.workflow.model import Workflow
 
 if TYPE_CHECKING:
+    from orchestrator.engine.question import Question
     from orchestrator.servers.config import Server
 
 
@@ -82,7 +83,10 @@ def show(options: argparse.Namespace) -> int:
     if kept.result is None:
         document: dict[str, Any] = {"run_id": run.id, "workflow": run.workflow}
         document |= {"status": run.status, "tasks": tasks}
+        asked = kept.records.questions()
+        document["questions"] = [each.to_dict() for each in asked]
         write_json(document | {"items_settled": kept.records.items_under_way()})
+        _tell_how(run, asked)
         return 0
     document = kept.result | {"tasks": tasks}
     if options.json or not planned(kept.request):  # a plan that was lost before its first task
@@ -92,11 +96,18 @@ def show(options: argparse.Namespace) -> int:
 
     write_json(document["output"])
     print_result(named.result, named.workflow)
-    if open_ := kept.records.questions():
+    _tell_how(run, kept.records.questions())
+    return 0
+
+
+def _tell_how(run: KnownRun, asked: list[Question]) -> None:
+    """Say how to go on with a run that has not ended."""
+    if asked:
         from orchestrator.cli.asking import waiting
 
-        print(waiting(run.id, open_, kept=True), file=sys.stderr)
-    return 0
+        print(waiting(run.id, asked, kept=True), file=sys.stderr)
+    elif run.status == INTERRUPTED:
+        complain(f'no process carries this run: "orchestrator resume {run.id}" goes on with it')
 
 
 def _inside(path: str, kept: KeptDocuments) -> dict[str, Any] | None:
@@ -187,6 +198,8 @@ def cancel(options: argparse.Namespace) -> int:
             if run.status not in (RUNNING, INTERRUPTED):
                 break
             time.sleep(0.1)
+        else:
+            complain("the process that carries it has not ended it yet: it does when it goes on")
     print(f"run {run.id}: {run.status}", file=sys.stderr)
     return 0 if run.status == "cancelled" else FAILED
 

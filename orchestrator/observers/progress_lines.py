@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 
@@ -46,7 +47,7 @@ class ProgressLines(events.Observer):
                 if question.arguments:
                     about += f" {cut(to_json(question.arguments), MAX_ARGUMENTS)}"
                 item = "" if question.item is None else f" --item {question.item}"
-                how = f"orchestrator answer {self._run} {question.task}{item} ..."
+                how = f"orchestrator answer {self._run} {shlex.quote(question.task)}{item} ..."
                 self._write(cut(visible(f"{event.at_ms / 1000:8.3f} s  {about} ({how})"), MAX_LINE))
             case events.ItemsStarted(task=task, items=items):
                 self._items[task] = [0, items]

@@ -70,7 +70,7 @@ def test_a_run_pauses_is_answered_and_goes_on(said: Said, write: Write) -> None:
     code, _, err = said("answer", "last", "e", "--item", "0", "maybe")
     assert (code, "expected boolean" in err) == (2, True)
     code, _, err = said("answer", "last", "e", "--item", "0", "--no")
-    assert (code, '"e[0]" is answered; 2 more to answer; "orchestrator resume' in err) == (0, True)
+    assert (code, '"e[0]" is refused; 2 more to answer; "orchestrator resume' in err) == (0, True)
     assert said("answer", "last", "e", "--all-items")[0] == 0
     code, document, _ = said("resume", "last", "--json")
     assert (code, document["status"], document["summary"]["waiting"]) == (3, "paused", 2)

@@ -289,8 +289,9 @@ def test_a_run_that_was_interrupted_goes_on(journal: Path, said: Said, write: Wr
         db.execute("delete from record where kind='task' and path in ('b', 'n')")
         db.execute("delete from record where kind='item' and item > 0")
     assert said("runs", "--json", "--status", "interrupted")[1][0]["status"] == "interrupted"
-    _, shown, _ = said("show", "last")
+    _, shown, err = said("show", "last")
     assert (shown["status"], list(shown["tasks"])) == ("interrupted", ["a"])
+    assert f'"orchestrator resume {whole["run_id"]}" goes on with it' in err
     assert shown["items_settled"] == {"n": 1}
     code, _, err = said("show", "last", "b")
     assert (code, 'task "b" has not settled' in err) == (2, True)
