@@ -107,10 +107,10 @@ class Inspector(Owned):
     def known_tools(self) -> dict[str, dict[str, Tool]]:
         """The tools that may be called, by server and name, as far as they are known; starts none.
 
-        They are those of the lock, and else of the servers that are ready; others are missing.
+        They are those of the lock, or else what each server listed last; others are missing.
         """
         pool = self._pool
-        named = [name for name in pool.servers if pool.usable(name)]
+        named = [n for n in pool.servers if pool.usable(n) or pool.catalog.listed(n)]
         listed = {name: pool.catalog.tools(name) for name in named}
         for name in pool.servers:
             if name not in listed and pool.lock is not None and name in pool.lock:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.cli.parser import flag, seconds
+from orchestrator.cli.parser import flag, minutes
 
 OF_POOL: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     "up": (
@@ -18,7 +18,7 @@ OF_POOL: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "--servers --env-file --idle --foreground --json",
         {
             "--idle": {
-                "type": seconds,
+                "type": minutes,
                 "metavar": "MINUTES",
                 "help": "end when no command used them for so long (default: 30)",
             },

@@ -109,6 +109,14 @@ def seconds(text: str) -> float:
     return number
 
 
+def minutes(text: str) -> float:
+    """A number above 0."""
+    try:
+        return seconds(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(str(error).replace("seconds", "minutes", 1)) from None
+
+
 def moment(text: str) -> float:
     """A date, or so long ago as `7d`, `12h`, `30m`; seconds since 1970."""
     from datetime import datetime

@@ -23,7 +23,7 @@ _OPENING = re.compile(r"\[[ \t\n\r]*")
 _CLOSING = re.compile(r"[ \t\n\r]*\]")
 _CHARACTER = re.compile(r"\\u(?P<unit>[0-9A-Fa-f]{4})|\\(?P<letter>.?)|.", re.DOTALL)
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "/": "/", "\\": "\\"}
-_IN_BRACES = "; wildcards, slices and filters need ${...}"
+IN_BRACES = "; wildcards, slices and filters need ${...}"
 
 
 class PathSyntaxError(ValueError):
@@ -94,11 +94,11 @@ def _in_brackets(text: str, opening: re.Match[str]) -> tuple[str | int, int]:
             raise PathSyntaxError(f"index {index[0][:20]} is out of range (limit 2^53 - 1)")
     else:
         raise PathSyntaxError(
-            f'expected an index such as [0], or a name such as ["a b"], after "["{_IN_BRACES}'
+            f'expected an index such as [0], or a name such as ["a b"], after "["{IN_BRACES}'
         )
     if closing := _CLOSING.match(text, position):
         return segment, closing.end()
-    hint = _IN_BRACES if text[position:].lstrip().startswith((":", ",")) else ""
+    hint = IN_BRACES if text[position:].lstrip().startswith((":", ",")) else ""
     raise PathSyntaxError(f'expected "]" after {quoted(text[opening.start() : position])}{hint}')
 
 

@@ -128,8 +128,10 @@ def names(journal: Path, limit: int = 200) -> list[str]:
         return [name for (name,) in db.execute(query, (limit,)).fetchall()]
 
 
-def find(journal: Path, name: str) -> KnownRun:
+def find(journal: Path, name: str, lister: str = '"orchestrator runs" lists them') -> KnownRun:
     """The run with this id, or whose id alone begins so; `last` is the latest.
+
+    `lister` says what lists the runs, for who has named one that there is not.
 
     Raises:
         JournalError: There is none, or there are several; or the journal cannot be read.
@@ -148,7 +150,7 @@ def find(journal: Path, name: str) -> KnownRun:
             raise JournalError(f"several runs begin with {quoted(name)}: {several}, ...")
         ids = [row[0] for row in db.execute("select id from run order by id desc limit 100")]
     meant = did_you_mean(name, ids)
-    hint = meant or '; "orchestrator runs" lists them' if ids else "; there are none"
+    hint = meant or f"; {lister}" if ids else "; there are none"
     raise JournalError(f"unknown run {quoted(name)}{hint}")
 
 

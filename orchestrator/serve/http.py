@@ -32,7 +32,7 @@ class Guarded:
 
     def __init__(self, app: Any, token: str | None) -> None:
         self._app = app
-        self._expected = None if token is None else f"Bearer {token}".encode()
+        self._token = None if token is None else token.encode()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request, as ASGI has it."""
@@ -44,10 +44,11 @@ class Guarded:
         await self._app(scope, receive, send)
 
     def _has_token(self, scope: Any) -> bool:
-        if self._expected is None:
+        if self._token is None:
             return True
         given = [value for name, value in scope["headers"] if name == b"authorization"]
-        return len(given) == 1 and hmac.compare_digest(given[0], self._expected)
+        scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
+        return scheme.lower() == b"bearer" and hmac.compare_digest(token, self._token)
 
 
 def allowed(host: str, more: Sequence[str] = ()) -> TransportSecuritySettings:

@@ -10,7 +10,13 @@ from typing import Any
 from anyio import to_thread
 
 from orchestrator.client import Orchestrator
-from orchestrator.documents.jsonpath import PathSyntaxError, PlaceMissingError, follow, parse_path
+from orchestrator.documents.jsonpath import (
+    IN_BRACES,
+    PathSyntaxError,
+    PlaceMissingError,
+    follow,
+    parse_path,
+)
 from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import quoted
 from orchestrator.engine.question import Question, Reply
@@ -19,7 +25,7 @@ from orchestrator.engine.run import Run
 from orchestrator.errors import AnswerError, JournalError, Problem, WorkflowError
 from orchestrator.journal import answers, history
 from orchestrator.journal.history import OPEN
-from orchestrator.journal.kept import documents_of
+from orchestrator.journal.kept import documents_of, kept_request, planned
 from orchestrator.journal.kept_run import asked_path
 from orchestrator.serve.answers import Answer, Asked
 from orchestrator.serve.carried import Carried
@@ -28,6 +34,12 @@ from orchestrator.serve.plans import Plans
 from orchestrator.serve.results import fitted, light
 
 _LATEST = 10
+_LISTER = "run_status without run_id lists the latest"
+_PARTS = "; a path names one place: offset and limit give a slice, projection filters"
+_INTERRUPTED = (
+    "its process ended before it did. No tool here goes on with it: the user can, on the command "
+    'line, with "orchestrator resume {}"; cancel_run ends it'
+)
 _HELD = "no journal is kept, so only the latest runs of this process are known"
 
 
@@ -63,6 +75,8 @@ class RunTools:
         for task in document["tasks"].values():
             task.pop("output", None)
         document.pop("output", None)
+        if document["status"] == history.INTERRUPTED:
+            document["note"] = _INTERRUPTED.format(document["run_id"])
         return Answer(fitted(self._engine.hide(document), self._limit))
 
     def _latest(self) -> list[dict[str, Any]]:
@@ -115,7 +129,7 @@ class RunTools:
             JournalError: There is no such run.
         """
         path, given = self._journal(run_id), asked.arguments
-        known = await to_thread.run_sync(history.find, path, run_id)
+        known = await to_thread.run_sync(history.find, path, run_id, _LISTER)
         if known.status not in OPEN:
             raise AnswerError(f"run {known.id} has status {known.status}: nothing waits in it")
 
@@ -153,6 +167,7 @@ class RunTools:
         value: Any = document
         if (task := arguments.get("task")) is not None:
             chosen["task"] = task
+            await self._check_settled(document, task)
             value = _output_of(document, task)
         elif not arguments.keys() & {"path", "projection", "offset", "limit"}:
             shown = light(document)
@@ -176,6 +191,15 @@ class RunTools:
             return kept  # a run that waits may have gone on elsewhere
         return await to_thread.run_sync(_from_journal, self._journal(run_id), run_id)
 
+    async def _check_settled(self, document: Mapping[str, Any], task: str) -> None:
+        """Raises a `JournalError` if it is a task of the run that has not settled."""
+        path, run_id = self._engine.journal_path, document["run_id"]
+        if path is None or task in document["tasks"]:
+            return
+        if task in planned(await to_thread.run_sync(kept_request, path, run_id)):
+            why = f"run {run_id} is {document['status']}"
+            raise JournalError(f"task {quoted(task)} has not settled: {why}; see run_status")
+
     def _journal(self, run_id: str = "") -> Path:
         if (path := self._engine.journal_path) is None:
             raise JournalError(f"unknown run {quoted(run_id)}: {_HELD}")
@@ -183,7 +207,7 @@ class RunTools:
 
 
 def _from_journal(path: Path, run_id: str) -> dict[str, Any]:
-    known = history.find(path, run_id)
+    known = history.find(path, run_id, _LISTER)
     kept = documents_of(path, known.id)
     tasks = {task: result.to_dict() for task, result in kept.tasks.items()}
     document = kept.result or {"run_id": known.id, "workflow": known.workflow, "output": None}
@@ -224,7 +248,7 @@ def _place(value: Any, path: str) -> Any:
             raise PathSyntaxError(f"{quoted(text[end:])} does not belong to a path")
         return follow(value, parsed)
     except (PathSyntaxError, PlaceMissingError) as error:
-        problem = Problem("unknown_place", str(error), "/path")
+        problem = Problem("unknown_place", str(error).replace(IN_BRACES, _PARTS), "/path")
         raise WorkflowError("run", [problem]) from None
 
 

@@ -165,6 +165,9 @@ class Toolset:
             on_progress: Receives how far a run has come: when tasks settle, and every 10 seconds.
             answer: Answers the questions of a run; without, it is paused when it has some.
         """
+        if not isinstance(name, str):
+            message = f"expected the name of a tool, got {describe(name)}"
+            return invalid([Problem("wrong_type", message)])
         given = {} if arguments is None else arguments
         return await self._safely(name, self._call(name, Asked(given, on_progress, answer)))
 

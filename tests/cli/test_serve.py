@@ -85,6 +85,9 @@ async def test_only_the_token_opens_it() -> None:
     assert await status((b"authorization", b"Bearer wrong")) == 401
     assert await status(right, right) == 401
     assert await status(right) == 200
+    assert await status((b"authorization", f"bearer {TOKEN}".encode())) == 200
+    assert await status((b"authorization", f"Basic {TOKEN}".encode())) == 401
+    passed.pop()
     await guarded({"type": "lifespan"}, None, None)
     assert passed == ["http", "lifespan"]
 

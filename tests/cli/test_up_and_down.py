@@ -127,6 +127,13 @@ def test_up_keeps_the_servers_that_commands_call_until_down(
     assert capsys.readouterr().err == f"no warm pool of {servers} is up\n"
 
 
+@pytest.mark.parametrize("idle", ["0", "-1", "x"])
+def test_idle_is_a_number_of_minutes(idle: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["up", "--idle", idle])
+    assert f'expected a number of minutes above 0, got "{idle}"' in capsys.readouterr().err
+
+
 def test_up_again_starts_only_what_changed(
     pools: Pools, servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -129,6 +129,34 @@ async def test_a_run_of_another_process_is_asked_to_end(tmp_path: Path) -> None:
         lock.release()
 
 
+async def test_an_interrupted_run_says_what_has_not_settled_and_who_goes_on(tmp_path: Path) -> None:
+    async with opened(tmp_path) as toolset:
+        run_id = (await toolset.call("parallel_execute", ASKING)).document["run_id"]
+    change = f"update run set status='running', ended=null, result=null where id='{run_id}'"
+    Writer(tmp_path / "runs.db").call(lambda db: db.execute(change).close())
+    async with opened(tmp_path) as toolset:
+        shown = (await toolset.call("run_status", {"run_id": run_id})).document
+        assert shown["status"] == "interrupted"
+        assert f'"orchestrator resume {run_id}"' in shown["note"]
+        early = await toolset.call("get_result", {"run_id": run_id, "task": "a"})
+        message = early.document["error"]["message"]
+        assert message.startswith(f'task "a" has not settled: run {run_id} is interrupted')
+        typo = await toolset.call("get_result", {"run_id": run_id, "task": "b"})
+        assert typo.document["findings"][0]["message"] == 'unknown task "b"'
+
+
+async def test_mistakes_about_runs_are_told_in_words_for_models(tmp_path: Path) -> None:
+    async with opened(tmp_path) as toolset:
+        done = await toolset.call("parallel_execute", {"tasks": TWO})
+        unknown = await toolset.call("run_status", {"run_id": "nope"})
+        message = unknown.document["error"]["message"]
+        assert message == 'unknown run "nope"; run_status without run_id lists the latest'
+        sliced = {"run_id": done.document["run_id"], "task": "a", "path": "[0:5]"}
+        (found,) = (await toolset.call("get_result", sliced)).document["findings"]
+        assert "offset and limit" in found["message"]
+        assert "${" not in found["message"]
+
+
 async def test_parts_of_strings_of_objects_and_of_failures(tmp_path: Path) -> None:
     text = {"id": "text", "value": "x" * 5000}
     large = {"id": "large", "value": {"a": "y" * 5000, "b": 2}}

@@ -22,6 +22,7 @@ from orchestrator.serve.definitions import engine_tools
 from orchestrator.serve.inline import size_of
 from orchestrator.serve.results import OUTPUT_SCHEMA
 from orchestrator.serve.toolset import Toolset
+from orchestrator.servers.pool import ServerPool
 
 pytestmark = pytest.mark.anyio
 
@@ -278,3 +279,21 @@ async def test_nothing_of_an_exception_gets_out(monkeypatch: pytest.MonkeyPatch)
         assert (await toolset.call("run_status", {"run_id": "0"})).is_error
         near = (await toolset.call("find_tool")).document["findings"][0]["alternatives"]
         assert "find_tools" in near
+
+
+async def test_tools_stay_known_while_their_server_starts_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with opened() as toolset:
+        await toolset.tools()
+        monkeypatch.setattr(ServerPool, "usable", lambda *_: False)
+        found = await toolset.call("find_tools", {"server": "mock"})
+        assert found.document["total"] == 4
+
+
+@pytest.mark.parametrize("name", [None, 5])
+async def test_a_name_that_is_no_text_is_answered(name: Any) -> None:
+    async with opened() as toolset:
+        answer = await toolset.call(name, {})
+        assert answer.is_error
+        assert "expected the name of a tool" in answer.document["findings"][0]["message"]
