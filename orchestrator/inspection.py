@@ -1,4 +1,7 @@
-"""What can be asked of servers, and of a workflow, without a run."""
+"""What can be asked of servers, and of a workflow, without a run.
+
+A few lines longer than other files: each question is a method here.
+"""
 
 from __future__ import annotations
 

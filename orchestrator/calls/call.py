@@ -1,4 +1,7 @@
-"""A call of a tool, how far it has come, and what its server allows."""
+"""A call of a tool, how far it has come, and what its server allows.
+
+A few lines longer than other files: what one attempt knows is described in one place.
+"""
 
 from __future__ import annotations
 

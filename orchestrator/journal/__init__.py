@@ -5,8 +5,9 @@ writes.
 
 - `journal` begins runs, and takes up those whose process ended; `kept_run` is one that this process
   carries: its lock, its beat and its end.
-- `recorder` is what the engine tells what happens; `records` is what was kept, and the results that
-  can be made of it; `kept` reads it, and `history` lists, finds and deletes runs.
+- `recorder` is what the engine tells what happens; `records` is what was kept, as `documents` has
+  it, and the results that can be made of it; `kept` reads it, and `history` lists, finds and
+  deletes runs.
 - `statistics` is what calls took in earlier runs; `totals` what the runs have in common.
 - `glance` is what a run has come to so far, without what may be large; `live` what it does now, for
   those who watch it.

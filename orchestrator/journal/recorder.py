@@ -19,6 +19,7 @@ from orchestrator.engine.recorder import Answer, Memo, Recorder, unknown_outcome
 from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.engine.summary import Stop
 from orchestrator.errors import CallError, InvalidArgumentsError, JournalError, TaskError
+from orchestrator.journal.documents import of_answer, of_item, of_question, of_stop, of_task
 from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.kept import replies_of
 from orchestrator.journal.records import (
@@ -29,11 +30,6 @@ from orchestrator.journal.records import (
     Key,
     Record,
     Records,
-    of_answer,
-    of_item,
-    of_question,
-    of_stop,
-    of_task,
     question_key,
     reply_key,
 )

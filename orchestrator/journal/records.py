@@ -10,13 +10,13 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from orchestrator.calls.call import Call
-from orchestrator.calls.causes import Cause
 from orchestrator.engine.outcome import Cancelled, Failure, Skipped, Success, outcome_from_dict
 from orchestrator.engine.question import Question, Reply
 from orchestrator.engine.recorder import Answer
-from orchestrator.engine.result import ItemResult, TaskResult, Waits
+from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.engine.summary import Stop
 from orchestrator.errors import TaskError
+from orchestrator.journal.documents import note_wrapped, waits_of
 
 NO_ITEM = -1
 TAKEN_OVER = 0.0  # when a record was made that another run has made: its calls are not of this one
@@ -111,9 +111,9 @@ class Records(dict[Key, Record]):
             return None
         document = self.payload(key)
         result = ItemResult.from_dict(document, document.get("output"))
-        inside, waits = self.settled(f"{path}[{index}]/", {}), _waits_of(document)
+        inside, waits = self.settled(f"{path}[{index}]/", {}), waits_of(document)
         result = replace(result, tasks=inside or None, waits=waits)
-        _note_wrapped(document, result.output, wrapped)
+        note_wrapped(document, result.output, wrapped)
         return result
 
     def answer(self, call: Call, ago_s: float) -> Answer:
@@ -215,9 +215,9 @@ class Records(dict[Key, Record]):
         document = {"output": None, **self.payload(key)}
         if not document.pop("has_items", False):
             result = TaskResult.from_dict(task, document)
-            inside, waits = self.settled(f"{key.path}/", {}), _waits_of(document)
+            inside, waits = self.settled(f"{key.path}/", {}), waits_of(document)
             result = replace(result, tasks=inside or None, waits=waits)
-            _note_wrapped(document, result.output, wrapped)
+            note_wrapped(document, result.output, wrapped)
             return result
         found = (self.item(key.path, index, wrapped) for index in sorted(self._items[key.path]))
         items = tuple(item for item in found if item is not None)
@@ -240,65 +240,3 @@ def reply_key(question: Question, *, of_all: bool = False) -> Key:
         return Key(f"reply {question.kind}", question.task)
     key = question_key(question)
     return key._replace(kind=key.kind.replace("question", "reply", 1))
-
-
-def of_question(question: Question) -> dict[str, Any]:
-    """What is kept of a question."""
-    names = ("turn", "is_fallback", "about")
-    return question.to_dict() | {name: getattr(question, name) for name in names}
-
-
-def of_task(result: TaskResult, *, is_wrapped: bool) -> dict[str, Any]:
-    """What is kept of a task that has settled."""
-    document = result.to_dict() | _waits(result)
-    document.pop("tasks", None)
-    if document.pop("items", None) is not None:
-        document["has_items"] = True
-        if not result.recovered and result.output is not None:
-            del document["output"]
-            document["is_list"] = True
-    return document | _mark(is_wrapped)
-
-
-def of_item(result: ItemResult, *, is_wrapped: bool) -> dict[str, Any]:
-    """What is kept of an item that has settled."""
-    document = result.to_dict() | _waits(result)
-    document.pop("tasks", None)
-    return document | {"output": result.output} | _mark(is_wrapped)
-
-
-def _waits(result: TaskResult | ItemResult) -> dict[str, Any]:
-    if not result.waits:
-        return {}
-    waits = [[*what, round(at_ms, 3), round(ms, 3)] for what, at_ms, ms in result.waits]
-    return {"waits": waits}
-
-
-def _waits_of(document: Mapping[str, Any]) -> Waits:
-    waits = (wait for wait in document.get("waits", ()) if len(wait) == 4)  # older ones have words
-    return tuple((Cause(kind, of), at_ms, ms) for kind, of, at_ms, ms in waits)
-
-
-def of_answer(answer: Answer) -> dict[str, Any]:
-    """What is kept of a call that has ended."""
-    measures = {"attempts": answer.attempts, "started_ms": answer.started_ms}
-    return answer.outcome.to_dict() | measures | _mark(answer.wrapped)
-
-
-def of_stop(stop: Stop) -> dict[str, Any]:
-    """What is kept of the early end of a run."""
-    return {
-        "reason": stop.reason,
-        "status": stop.status,
-        "error": None if stop.error is None else stop.error.to_dict(),
-        "not_begun": stop.not_begun.to_dict(),
-    }
-
-
-def _mark(is_wrapped: bool) -> dict[str, Any]:
-    return {"wrapped": True} if is_wrapped else {}
-
-
-def _note_wrapped(document: Mapping[str, Any], output: Any, wrapped: dict[int, Any]) -> None:
-    if document.get("wrapped"):
-        wrapped[id(output)] = output

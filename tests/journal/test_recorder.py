@@ -18,8 +18,9 @@ from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.errors import AnswerError, CallError, JournalError
+from orchestrator.journal.documents import of_task
 from orchestrator.journal.recorder import RunRecorder, Unknown
-from orchestrator.journal.records import Key, Record, Records, of_task, reply_key
+from orchestrator.journal.records import Key, Record, Records, reply_key
 from orchestrator.journal.writer import Lease, Writer
 from orchestrator.schema.tool import Tool
 from orchestrator.workflow.model import Workflow
