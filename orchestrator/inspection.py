@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.durable import hiding
 from orchestrator.engine.events import Event, ServerReady, StartTimes
-from orchestrator.errors import CallError, Problem, WorkflowError
+from orchestrator.errors import CallError, Problem, Severity, WorkflowError
 from orchestrator.journal.hiding import Hiding
 from orchestrator.owner import Owned
 from orchestrator.preflight import (
@@ -95,7 +95,11 @@ class Inspector(Owned):
 
     def warnings(self, workflow: Workflow) -> list[Problem]:
         """The warnings of `findings`, as far as the servers tell that are ready; starts none."""
-        return _warnings(workflow, self._pool)
+        return _of_ready(workflow, self._pool, "warning")
+
+    def errors(self, workflow: Workflow) -> list[Problem]:
+        """The errors of `findings`, as far as the servers tell that are ready; starts none."""
+        return _of_ready(workflow, self._pool, "error")
 
     @property
     def servers(self) -> tuple[str, ...]:
@@ -290,14 +294,14 @@ def _known_problems(
     return found + findings(workflow, servers, listed, known_prompts(workflow, pool), earlier)
 
 
-def _warnings(workflow: Workflow, pool: ServerPool) -> list[Problem]:
-    """The warnings, as far as the servers tell that are ready now; but for those that are not."""
+def _of_ready(workflow: Workflow, pool: ServerPool, severity: Severity) -> list[Problem]:
+    """Those of a severity, as far as the servers tell that are ready; not that one is not."""
     from orchestrator.workflow.source_map import located
 
     found = [
         problem
         for problem in _known_problems(workflow, pool)
-        if problem.severity == "warning" and problem.code != "server_unavailable"
+        if problem.severity == severity and problem.code != "server_unavailable"
     ]
     return found if workflow.source is None else located(found, workflow.source)
 

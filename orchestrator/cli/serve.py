@@ -160,7 +160,7 @@ def _stdio(engine: Orchestrator, options: argparse.Namespace, leave: Callable[[]
     from orchestrator.serve.stdio import serve_stdio
 
     async def session() -> None:
-        await serve_stdio(engine, lambda: _server(engine, options), leave)
+        await serve_stdio(engine, lambda: _server(engine, options), leave, complain)
 
     in_event_loop(session)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from orchestrator.calls.limits import FIRST, Priority
 from orchestrator.calls.locks import Wait
 from orchestrator.daemon.configuration import Hashes, document_of, hashes_of
 from orchestrator.daemon.connection import Asked, Connection, LostError, NoPoolError
@@ -14,6 +15,7 @@ from orchestrator.daemon.lease import WarmPolicy
 from orchestrator.daemon.place import Place
 from orchestrator.daemon.warm_server import WarmServer
 from orchestrator.documents.text import listed, quoted
+from orchestrator.engine.events import OnEvent
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.servers.pool import ServerPool
@@ -48,6 +50,7 @@ class WarmPool(ServerPool):
         warn: Warn = logger.warning,
     ) -> None:
         self._connection: Connection | None = None
+        self._differing: dict[str, list[str]] = {}  # servers that are not kept, until one is told
         self._connect, self._warn = connect, warn
         super().__init__(servers, lock)
         self._hashes = {
@@ -83,6 +86,16 @@ class WarmPool(ServerPool):
             for name, sessions in own.items()
         }
 
+    async def open(
+        self, names: Iterable[str], announce: OnEvent = lambda _: None, priority: Priority = FIRST
+    ) -> None:
+        """As for `ServerPool`; says which of them are started here since they are not kept."""
+        names = tuple(names)
+        differing = {name: self._differing.pop(name) for name in names if name in self._differing}
+        if differing:
+            self._warn(_differs(differing))
+        await super().open(names, announce, priority)
+
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[None]:
         self._connection, self.locks.beyond = await self._connected(), None
@@ -98,8 +111,11 @@ class WarmPool(ServerPool):
             self._warn(f"{error}; this command starts its own servers")
             return None
         kept = connection.greeting["servers"]
-        if other := [name for name in self.servers if name not in kept]:
-            self._warn(_differs(other, connection.greeting["differs"]))
+        self._differing = {
+            name: connection.greeting["differs"].get(name, ["it has none"])
+            for name in self.servers
+            if name not in kept
+        }
         if not kept:
             await connection.close()
             return None
@@ -157,10 +173,9 @@ class _Beyond:
             self._connection.drop(held)
 
 
-def _differs(names: list[str], fields: Mapping[str, list[str]]) -> str:
-    servers = "server" if len(names) == 1 else "servers"
-    why = (listed(fields.get(name, ["it has none"]), 5) for name in names)
-    shown = [f"{quoted(name)} ({each})" for name, each in zip(names, why, strict=True)]
+def _differs(fields: Mapping[str, list[str]]) -> str:
+    servers = "server" if len(fields) == 1 else "servers"
+    shown = [f"{quoted(name)} ({listed(why, 5)})" for name, why in fields.items()]
     return (
         f"the warm pool has another configuration of {servers} {listed(shown, 5)}, "
         'so this command starts its own; "orchestrator up" renews the pool'

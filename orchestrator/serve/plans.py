@@ -69,6 +69,8 @@ class Plans:
     async def execute(self, asked: Asked) -> Answer:
         """`parallel_execute`. Raises an `OrchestratorError`."""
         workflow = Workflow.load(self._plan(asked))
+        if wrong := self._engine.errors(workflow):
+            raise WorkflowError(_NAME, wrong)
         result = await self.run(workflow, {}, asked)
         return self.answer(result, has_output=workflow.output is not None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -17,14 +18,17 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, Too
 from mcp.shared.exceptions import MCPError
 
 from orchestrator.documents.encode import to_json
+from orchestrator.documents.text import cut
 from orchestrator.engine.question import AnswerCallback, Question
-from orchestrator.errors import RefusedError
+from orchestrator.engine.questions import fitting
+from orchestrator.errors import AnswerError, RefusedError
 from orchestrator.serve.answers import Answer, ServedTool
 from orchestrator.serve.forms import form_of, message_of, value_in
 from orchestrator.serve.toolset import Toolset
 
 NAME = "orchestrator"
 LOOK_EVERY_S = 1.0
+MAX_NOTE = 1000
 SCHEME = "run://"
 STATELESS = "2026"  # from this revision on, a server asks by its answer and not within the call
 _Context = ServerRequestContext[Any]
@@ -106,10 +110,11 @@ class ToolsetServer:
     ) -> types.CallToolResult | types.InputRequiredResult:
         tell = ctx.session.report_progress
         is_new = ctx.protocol_version >= STATELESS
+        wrong: list[str] = []  # what forms held that does not fit; their questions stay open
         if params.request_state is not None:
-            answer = await self._answered(ctx, params)
+            answer = await self._answered(ctx, params, wrong)
         else:
-            ask = None if is_new else self._asking(ctx)
+            ask = None if is_new else self._asking(ctx, wrong)
             given = params.arguments
             answer = await self._toolset.call(params.name, given, on_progress=tell, answer=ask)
         result = answer.result
@@ -120,9 +125,11 @@ class ToolsetServer:
             if left and all(form_of(each) is not None for each in left):
                 return _questions(result.run_id, left)
         listed = {tool.name: tool.output_schema for tool in self._listed}
-        return _result(answer, listed.get(params.name))
+        return _result(_told(answer, wrong), listed.get(params.name))
 
-    async def _answered(self, ctx: _Context, params: types.CallToolRequestParams) -> Answer:
+    async def _answered(
+        self, ctx: _Context, params: types.CallToolRequestParams, wrong: list[str]
+    ) -> Answer:
         """Go on with a run whose questions the client has answered."""
         state = json.loads(params.request_state or "{}")
         replies = []
@@ -134,12 +141,12 @@ class ToolsetServer:
             reply = {"task": question.task, "item": question.item}
             if given.action == "decline":
                 replies.append(reply | {"refuse": True})
-            else:
-                replies.append(reply | {"value": value_in(question, given.content)})
+            elif (value := _fitting(question, given.content, wrong)) is not None:
+                replies.append(reply | {"value": value})
         tell = ctx.session.report_progress
         return await self._toolset.go_on(params.name, state["run_id"], replies, on_progress=tell)
 
-    def _asking(self, ctx: _Context) -> AnswerCallback | None:
+    def _asking(self, ctx: _Context, wrong: list[str]) -> AnswerCallback | None:
         """Who answers questions within a call: the client, if it can show forms."""
         if not _can_fill_in(ctx):
             return None
@@ -156,7 +163,8 @@ class ToolsetServer:
                 return None
             if given.action == "decline":
                 raise RefusedError
-            return value_in(question, given.content) if given.action == "accept" else None
+            is_given = given.action == "accept"
+            return _fitting(question, given.content, wrong) if is_given else None
 
         return ask
 
@@ -198,6 +206,27 @@ def _result(answer: Answer, schema: Mapping[str, Any] | None) -> types.CallToolR
     return types.CallToolResult(
         content=[text], structured_content=structured, is_error=answer.is_error
     )
+
+
+def _fitting(question: Question, content: Mapping[str, Any] | None, wrong: list[str]) -> Any:
+    """The answer that a filled form holds; None if it does not fit, with the reason in `wrong`."""
+    value = value_in(question, content)
+    try:
+        fitting(question, value)
+    except AnswerError as error:
+        wrong.append(str(error))
+        return None
+    return value
+
+
+def _told(answer: Answer, wrong: Sequence[str]) -> Answer:
+    """The answer of a run that is paused since what a person replied does not fit, saying so."""
+    document = answer.document
+    if not wrong or document.get("status") != "paused":
+        return answer
+    note = f"{'; '.join(wrong)}; ask the user again, and give it with answer_question"
+    note = "; ".join([*filter(None, [document.get("note")]), note])
+    return replace(answer, document=document | {"note": cut(note, MAX_NOTE)})
 
 
 def _can_fill_in(ctx: _Context) -> bool:

@@ -165,7 +165,7 @@ def test_the_command_serves_and_ends_the_process(
     def left(code: int) -> None:
         raise SystemExit(code)
 
-    async def over_stdio(engine: Orchestrator, make: Any, _: Any) -> None:
+    async def over_stdio(engine: Orchestrator, make: Any, *_: Any) -> None:
         async with engine:
             assert make().mcp.name == "orchestrator"
 

@@ -132,7 +132,11 @@ async def test_a_pool_that_keeps_none_of_the_servers_is_left_alone(tmp_path: Pat
         async with Orchestrator(kept.pool(mine)) as orchestrator:
             assert await orchestrator.call("faulty:echo", {"value": 1}) == {"value": 1}
             await until(lambda: not kept.host._guests)
+            assert len(kept.said) == 1  # of those that it needs
+            assert await orchestrator.call("one:echo", {"value": 1}) == {"value": 1}
+            assert await orchestrator.call("one:echo", {"value": 2}) == {"value": 2}
     assert kept.said == [
-        'the warm pool has another configuration of servers "faulty" (it has none), "one" (env), '
+        f"the warm pool has another configuration of server {differs}, "
         'so this command starts its own; "orchestrator up" renews the pool'
+        for differs in ('"faulty" (it has none)', '"one" (env)')
     ]

@@ -108,6 +108,24 @@ async def test_a_form_that_is_not_filled_in(
 
 
 @MODES
+async def test_a_form_that_does_not_fit_leaves_its_question_open(tmp_path: Path, mode: str) -> None:
+    async def misspell(_: Any, __: Any) -> Elicited:
+        return Elicited(action="accept", content={"answer": "seven"})
+
+    async with connected(tmp_path, mode, elicitation_callback=misspell) as (client, _):
+        done = await client.call_tool("parallel_execute", ASKING)
+        paused = done.structured_content
+        assert (paused["status"], done.is_error) == ("paused", False)
+        assert paused["questions"][0]["task"] == "who"
+        assert paused["note"].startswith(
+            'the answer to "who": expected integer, got string "seven"'
+        )
+        given = {"run_id": paused["run_id"], "task": "who", "value": 7}
+        done = await client.call_tool("answer_question", given)
+        assert done.structured_content["output"] == {"a": {"n": 14}}
+
+
+@MODES
 async def test_a_client_that_cannot_be_asked_gets_the_questions(tmp_path: Path, mode: str) -> None:
     async with connected(tmp_path, mode) as (client, _):
         paused = await client.call_tool("parallel_execute", ASKING)

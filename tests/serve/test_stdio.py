@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import mcp_types as types
 import pytest
+from pydantic import ValidationError
 
 from orchestrator import Orchestrator
 from orchestrator.serve import stdio
@@ -57,6 +59,47 @@ async def test_it_ends_when_stdin_does_or_a_signal_comes(stdin: Any, by: str) ->
     with pytest.RaisesGroup(LeftError):
         await stdio.serve_stdio(engine, serve, leave)
     assert not engine.is_open
+
+
+def unread(text: str) -> Exception:
+    with pytest.raises(ValidationError) as caught:
+        types.jsonrpc_message_adapter.validate_json(text, by_name=False)
+    return caught.value
+
+
+CALL = '{"jsonrpc":"2.0","id":7,"method":"x","params":%s}'
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "about"),
+    [
+        (unread(CALL % '{"a":"\\ud800"}'), -32700, 7),
+        (unread(CALL % ('{"a":' + "[" * 300 + "]" * 300 + "}")), -32700, 7),
+        (unread("{nothing"), -32700, None),
+        (unread("[" * 100_000), -32700, None),
+        (unread('{"jsonrpc":"2.0","id":9,"method":5}'), -32600, None),
+        (OSError("broken"), -32600, None),
+    ],
+    ids=str,
+)
+async def test_what_cannot_be_read_is_answered(
+    wrong: Exception, code: int, about: int | None
+) -> None:
+    said: list[str] = []
+    send, read = anyio.create_memory_object_stream[Any](4)
+    write, answers = anyio.create_memory_object_stream[Any](4)
+    for each in (unread("\n"), wrong, "next"):
+        send.send_nowait(each)
+    send.close()
+    with write, answers:
+        async with stdio.Answering(read, write, said.append) as reading:
+            assert [each async for each in reading] == ["next"]
+            assert reading.last_context is None
+        answer = answers.receive_nowait().message
+        assert (answer.error.code, answer.id) == (code, about)
+        assert said == [answer.error.message]
+        with pytest.raises(anyio.WouldBlock):
+            answers.receive_nowait()
 
 
 async def test_a_failure_to_serve_is_raised(stdin: Any) -> None:

@@ -133,6 +133,19 @@ async def test_a_wrong_plan_gives_findings_that_say_what_is_valid(tool: str) -> 
         assert answer.is_error is (tool == "parallel_execute")
 
 
+async def test_a_plan_that_is_proved_wrong_calls_nothing() -> None:
+    wrong = task("c", "double", n="two")
+    async with opened() as toolset:
+        await toolset.tools()  # the servers are ready
+        answer = await toolset.call("parallel_execute", {"tasks": [TWO[0], wrong]})
+        assert (answer.is_error, answer.document["status"]) == (True, "invalid")
+        assert [each["code"] for each in answer.document["findings"]] == ["wrong_argument"]
+        checked = await toolset.call("validate_plan", {"tasks": [TWO[0], wrong]})
+        assert (
+            checked.document["findings"][0]["message"] == answer.document["findings"][0]["message"]
+        )
+
+
 async def test_validation_proves_types_and_calls_nothing() -> None:
     async with opened() as toolset:
         wrong = task("c", "double", n="two")
