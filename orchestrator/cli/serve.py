@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.serve.http import Guarded
     from orchestrator.serve.server import ToolsetServer
 
-TOKEN = "ORCHESTRATOR_TOKEN"
+TOKEN = "ORCHESTRATOR_TOKEN"  # noqa: S105  # the name of the variable
 SHORTEST_TOKEN = 16
 
 

@@ -66,7 +66,7 @@ def allowed(host: str, more: Sequence[str] = ()) -> TransportSecuritySettings:
 
 
 def _own_names(host: str) -> Iterator[str]:
-    if host not in ("0.0.0.0", "::", ""):
+    if host not in ("0.0.0.0", "::", ""):  # noqa: S104  # compared, not bound
         yield f"[{host}]" if ":" in host else host
         return
     name = socket.gethostname()
