@@ -165,7 +165,7 @@ class ProgressDisplay(events.Observer):
             # From 0, as everywhere.
             parts.append(f"generation {self._generation} of 0 to {self._generations - 1}{so_far}")
         if self._budget:
-            parts.append(f"{amounts(self._budget)} left of its budget")
+            parts.append(f"{amounts(self._budget)} left")
         return _line(", ".join(parts), "bold")
 
     def _rows(self) -> Table:
