@@ -12,6 +12,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from orchestrator.durable import hiding
 from orchestrator.engine.events import Event, ServerReady, StartTimes
 from orchestrator.errors import CallError, Problem, Severity, WorkflowError
@@ -97,8 +99,13 @@ class Inspector(Owned):
         """The warnings of `findings`, as far as the servers tell that are ready; starts none."""
         return _of_ready(workflow, self._pool, "warning")
 
-    def errors(self, workflow: Workflow) -> list[Problem]:
-        """The errors of `findings`, as far as the servers tell that are ready; starts none."""
+    async def errors(self, workflow: Workflow, wait_s: float) -> list[Problem]:
+        """The errors of `findings`, as far as the servers tell that are ready after `wait_s`."""
+        pool = self._pool
+        named = workflow.plan.servers if pool.lock is None else ()  # a lock knows the tools
+        known = [name for name in named if name in pool.servers]
+        with anyio.move_on_after(wait_s):
+            await pool.open([name for name in known if pool.failure(name) is None])
         return _of_ready(workflow, self._pool, "error")
 
     @property

@@ -22,6 +22,7 @@ from orchestrator.serve.streamed import StreamedPlan
 from orchestrator.workflow.model import Workflow
 
 _NAME = "plan"
+START_WAIT_S = 10.0  # a plan is checked with the servers that are ready by then
 
 
 def plan_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,7 +70,7 @@ class Plans:
     async def execute(self, asked: Asked) -> Answer:
         """`parallel_execute`. Raises an `OrchestratorError`."""
         workflow = Workflow.load(self._plan(asked))
-        if wrong := self._engine.errors(workflow):
+        if wrong := await self._engine.errors(workflow, START_WAIT_S):
             raise WorkflowError(_NAME, wrong)
         result = await self.run(workflow, {}, asked)
         return self.answer(result, has_output=workflow.output is not None)

@@ -136,7 +136,6 @@ async def test_a_wrong_plan_gives_findings_that_say_what_is_valid(tool: str) -> 
 async def test_a_plan_that_is_proved_wrong_calls_nothing() -> None:
     wrong = task("c", "double", n="two")
     async with opened() as toolset:
-        await toolset.tools()  # the servers are ready
         answer = await toolset.call("parallel_execute", {"tasks": [TWO[0], wrong]})
         assert (answer.is_error, answer.document["status"]) == (True, "invalid")
         assert [each["code"] for each in answer.document["findings"]] == ["wrong_argument"]
